@@ -1,0 +1,38 @@
+# Every target sets up what it needs: a fresh machine needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench crash clean lock
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $(READY)
+
+demo: $(READY)        ## the main job on the shipped real events
+	$(BIN)/python -m segments.demo
+
+test: $(READY)        ## the default tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)        ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)       ## every speed question, writes bench/RESULTS.md
+	$(BIN)/python -m bench
+
+crash: $(READY)       ## the long crash run: 200 rounds of kill -9 during produce
+	$(BIN)/python -m tests.crash.kill --rounds 200
+
+lock: $(READY)       ## pin the development dependencies anew
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,42 @@
+"""logstore: a durable, disk-backed commit log.
+
+    import logstore
+
+    with logstore.open("data") as store:
+        store.create_topic("orders", partitions=3)
+        store.topic("orders").append(key=b"k1", value=b"...")
+        with store.consumer("orders", group="billing") as consumer:
+            for record in consumer:
+                ...
+
+What is imported from here is promised to stay; anything deeper may move.
+"""
+
+from logstore.broker.consumer import Consumer
+from logstore.broker.group import Group, Lag, Move
+from logstore.broker.producer import Producer
+from logstore.broker.topic import Position, Topic
+from logstore.config import Config
+from logstore.errors import LogstoreError
+from logstore.records.record import Message, Record
+from logstore.store import Status, Store
+from logstore.store import open_store as open
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "Consumer",
+    "Group",
+    "Lag",
+    "LogstoreError",
+    "Message",
+    "Move",
+    "Position",
+    "Producer",
+    "Record",
+    "Status",
+    "Store",
+    "Topic",
+    "open",
+]

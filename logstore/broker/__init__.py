@@ -1,0 +1,1 @@
+"""The models: topics and groups over any Log. Knows no wire and no disk."""

@@ -1,0 +1,257 @@
+"""A consumer: reads partitions from where its group left off, and knows what it handed out."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from operator import length_hint
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from logstore.broker.places import Place, check_offset
+from logstore.errors import Closed, CorruptBatch, LogstoreError, UnknownPartition
+from logstore.log import Log
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+from logstore.records.record import Record
+
+READ_BYTES: Final = 1 << 20  # of one partition at a time; larger reads gain nothing
+
+
+class Membership(Protocol):
+    """What a consumer needs of its group."""
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Durable on return."""
+
+    def leave(self) -> None:
+        """Let others have the group."""
+
+
+class _Chunk:
+    """Records read from one partition, being handed out."""
+
+    __slots__ = ("_records", "begin", "end", "left", "place")
+
+    def __init__(self, place: Place, records: list[Record], begin: int, end: int) -> None:
+        self.place = place
+        self.begin, self.end = begin, end  # offsets; control records may lie between
+        self._records = records
+        self.left = iter(records)  # what was not handed out yet
+
+    @property
+    def handed(self) -> int:
+        return len(self._records) - length_hint(self.left)
+
+    def after(self, count: int) -> int:
+        """The offset to go on from when ``count`` records are done."""
+        if count == len(self._records):
+            return self.end
+        return self._records[count - 1].offset + 1 if count > 0 else self.begin
+
+
+class Consumer:
+    """Iterates over records; ends at the end of what is there, or follows.
+
+    A record is done when the next one is asked for, and at a clean end. In a group, what is done is
+    committed every ``commit_s`` seconds and at the end. When an exception leaves the ``with``
+    block, the record handed out last is not done: it comes again.
+    """
+
+    def __init__(
+        self,
+        logs: Mapping[Place, Log],
+        positions: Mapping[Place, int],
+        *,
+        membership: Membership | None = None,
+        follow: bool = False,
+        commit_s: float = 5.0,
+    ) -> None:
+        self._logs = dict(logs)
+        self._next = dict(positions)  # what to read next
+        self._done = dict(positions)  # all below is done
+        self._committed = dict(positions)
+        self._chunk: _Chunk | None = None
+        self._one_by_one = True  # iterated, not polled
+        self._membership = membership
+        self._follow = follow
+        self._lock = threading.Lock()
+        self._awake = threading.Event()
+        self._stop_watching = [log.watch(self._awake.set) for log in logs.values() if follow]
+        self._closed = False
+        self._closing = threading.Event()
+        self._failure: LogstoreError | None = None
+        self._committer: threading.Thread | None = None
+        if membership is not None:
+            self._committer = threading.Thread(
+                target=self._commit_regularly, args=(commit_s,), name="committer", daemon=True
+            )
+            self._committer.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(last_done=kind is None)
+
+    # Reading
+
+    def __iter__(self) -> Iterator[Record]:
+        # The records of a chunk flow through C: handing one out runs no Python code of ours.
+        return chain.from_iterable(self._chunks())
+
+    def _chunks(self) -> Iterator[Iterator[Record]]:
+        self._one_by_one = True
+        while (chunk := self._following(None)) is not None:
+            yield chunk.left
+
+    def poll(self, records_max: int = 10_000, timeout_s: float | None = None) -> list[Record]:
+        """Up to ``records_max`` records of one partition; those of the last poll are done.
+
+        Empty at the end of what is there; when following, after ``timeout_s`` without any (None:
+        wait for ever). Raises CorruptBatch, OffsetBelowStart (trimmed meanwhile).
+        """
+        self._one_by_one = False
+        chunk = self._following(timeout_s)
+        return [] if chunk is None else list(islice(chunk.left, records_max))
+
+    def _following(self, timeout_s: float | None) -> _Chunk | None:
+        """A chunk with records left to hand out: the present one, or the next that can be read."""
+        while True:
+            self._check_open()
+            with self._lock:
+                if self._chunk is not None:
+                    self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
+                    if length_hint(self._chunk.left):
+                        return self._chunk
+                    self._chunk = None
+            self._awake.clear()
+            if not self._read() and not (self._follow and self._awake.wait(timeout_s)):
+                return None
+
+    def _read(self) -> bool:
+        """Read on in the first partition that has something; False when none has."""
+        for place in list(self._next):
+            log, at = self._logs[place], self._next[place]
+            batches = log.read(at, READ_BYTES)
+            if batches:
+                end = batches[-1].next_offset
+                records = records_of(log, place, batches, at)
+                with self._lock:
+                    self._chunk = _Chunk(place, records, at, end)
+                # The partition read last becomes the last in turn.
+                del self._next[place]
+                self._next[place] = end
+                return True
+        return False
+
+    @property
+    def ended(self) -> bool:
+        """Whether all that is there now was handed out."""
+        handed_out = self._chunk is None or not length_hint(self._chunk.left)
+        return handed_out and all(self._next[at] >= log.safe for at, log in self._logs.items())
+
+    def position(self, topic: str, partition: int) -> int:
+        """The offset after the last record handed out of this partition."""
+        return self._positions(last_done=True)[self._place(topic, partition)]
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Go on at this offset; what was handed out of this partition above it is not done.
+
+        Raises OffsetBelowStart, OffsetAboveEnd, UnknownPartition.
+        """
+        place = self._place(topic, partition)
+        check_offset(self._logs[place], offset)
+        with self._lock:
+            if self._chunk is not None and self._chunk.place == place:
+                self._chunk = None
+            self._next[place] = self._done[place] = offset
+
+    def _place(self, topic: str, partition: int) -> Place:
+        if (topic, partition) not in self._logs:
+            raise UnknownPartition(f"{topic}-{partition} is not consumed here")
+        return topic, partition
+
+    # Committing
+
+    def commit(self) -> None:
+        """Commit everything handed out. Nothing without a group."""
+        self._check_open()
+        self._commit(last_done=True)
+
+    def _positions(self, *, last_done: bool) -> dict[Place, int]:
+        """Where each partition is done; with ``last_done`` including what was handed out last."""
+        with self._lock:
+            positions, chunk = dict(self._done), self._chunk
+            if chunk is not None:
+                handed = chunk.handed
+                if last_done:
+                    positions[chunk.place] = chunk.after(handed)
+                elif self._one_by_one and handed:
+                    positions[chunk.place] = chunk.after(handed - 1)
+            return positions
+
+    def _commit(self, *, last_done: bool) -> None:
+        if self._membership is None:
+            return
+        positions = self._positions(last_done=last_done)
+        moved = {
+            place: offset
+            for place, offset in positions.items()
+            if offset != self._committed.get(place)
+        }
+        if moved:
+            self._membership.commit(moved)
+            self._committed.update(moved)
+
+    def _commit_regularly(self, every_s: float) -> None:
+        while not self._closing.wait(every_s):
+            try:
+                self._commit(last_done=False)
+            except LogstoreError as error:
+                self._failure = error  # raised to the caller at the next record asked for
+                return
+
+    # The end
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the consumer is closed")
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self, *, last_done: bool = True) -> None:
+        """Commit what is done and leave the group; ``last_done``: also what was handed out last."""
+        if self._closed:
+            return
+        self._closed = True
+        for stop in self._stop_watching:
+            stop()
+        self._closing.set()
+        if self._committer is not None:
+            self._committer.join()
+        if self._membership is not None:
+            try:
+                self._commit(last_done=last_done)
+            finally:
+                self._membership.leave()
+
+
+def records_of(log: Log, place: Place, batches: Sequence[Batch], at: int) -> list[Record]:
+    """The records from ``at`` on; control records (transaction markers) are left out."""
+    topic, partition = place
+    records: list[Record] = []
+    for batch in batches:
+        if batch.is_control:
+            continue
+        try:
+            records += decode(batch, topic, partition)
+        except CorruptBatch as error:
+            raise CorruptBatch(f"{log.name}: {error}; run `logstore verify`") from None
+    if records and records[0].offset < at:
+        records = [record for record in records if record.offset >= at]
+    return records

@@ -1,0 +1,166 @@
+"""A consumer group, seen from outside: how far it is, and moving it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from logstore.broker.places import Place, Start, offset_of
+from logstore.errors import UnknownTopic
+from logstore.log import Log
+
+
+class Commit(Protocol):
+    """One committed offset."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def commit_ms(self) -> int: ...
+    @property
+    def metadata(self) -> str: ...
+
+
+class Offsets(Protocol):
+    """Where groups' offsets are kept."""
+
+    def fetch(self, group: str) -> Mapping[Place, Commit]: ...
+    def commit(self, group: str, offsets: Mapping[Place, int], now_ms: int) -> None:
+        """Durable on return."""
+
+    def delete_group(self, group: str) -> None:
+        """Raises UnknownGroup."""
+
+
+class Claim(Protocol):
+    """The right to consume as the group."""
+
+    def release(self) -> None: ...
+
+
+class Membership:
+    """The one consumer that has claimed a group."""
+
+    def __init__(
+        self, group: str, offsets: Offsets, claim: Claim, clock: Callable[[], int]
+    ) -> None:
+        self._group = group
+        self._offsets = offsets
+        self._claim = claim
+        self._clock = clock
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        self._offsets.commit(self._group, offsets, self._clock())
+
+    def leave(self) -> None:
+        self._claim.release()
+
+
+class Lag(NamedTuple):
+    """How far a group is in one partition."""
+
+    topic: str
+    partition: int
+    committed: int | None  # None: nothing committed yet
+    end: int
+    lag: int
+    metadata: str
+    commit_ms: int | None
+
+
+class Move(NamedTuple):
+    """A change of one committed offset."""
+
+    topic: str
+    partition: int
+    before: int | None
+    after: int
+
+
+class Group:
+    """One group of a store."""
+
+    def __init__(
+        self,
+        name: str,
+        offsets: Offsets,
+        logs_of: Callable[[str], Mapping[int, Log]],
+        owner: Callable[[], object | None],
+        claim: Callable[[], Claim],
+        clock: Callable[[], int],
+    ) -> None:
+        """``logs_of(topic)`` gives a topic's logs by partition, or raises UnknownTopic."""
+        self.name = name
+        self._offsets = offsets
+        self._logs_of = logs_of
+        self._owner = owner
+        self._claim = claim
+        self._clock = clock
+
+    @property
+    def owner(self) -> str | None:
+        """The process that consumes as this group now: pid and command."""
+        owner = self._owner()
+        return None if owner is None else str(owner)
+
+    def topics(self) -> list[str]:
+        """The topics in which the group has committed."""
+        return sorted({topic for topic, _ in self._offsets.fetch(self.name)})
+
+    def describe(self) -> list[Lag]:
+        """Every partition of those topics."""
+        committed = self._offsets.fetch(self.name)
+        lags = []
+        for topic in self.topics():
+            for partition, log in self._logs(topic).items():
+                commit = committed.get((topic, partition))
+                at = commit.offset if commit else None
+                lags.append(
+                    Lag(
+                        topic,
+                        partition,
+                        at,
+                        log.safe,
+                        max(log.safe - max(at or 0, log.start), 0),
+                        commit.metadata if commit else "",
+                        commit.commit_ms if commit else None,
+                    )
+                )
+        return lags
+
+    def _logs(self, topic: str) -> Mapping[int, Log]:
+        try:
+            return self._logs_of(topic)
+        except UnknownTopic:
+            return {}  # deleted since; its offsets go with it
+
+    def reset(
+        self, to: Start, topics: Iterable[str] | None = None, *, dry_run: bool = False
+    ) -> list[Move]:
+        """Move the group in all partitions of its topics (or of those given).
+
+        All of it or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is
+        consumed, UnknownTopic, OffsetBelowStart, OffsetAboveEnd.
+        """
+        claim = None if dry_run else self._claim()
+        try:
+            committed = self._offsets.fetch(self.name)
+            moves = []
+            for topic in self.topics() if topics is None else topics:
+                for partition, log in self._logs_of(topic).items():
+                    before = committed.get((topic, partition))
+                    after = offset_of(log, to)
+                    moves.append(Move(topic, partition, before.offset if before else None, after))
+            if moves and not dry_run:
+                offsets = {(move.topic, move.partition): move.after for move in moves}
+                self._offsets.commit(self.name, offsets, self._clock())
+            return moves
+        finally:
+            if claim is not None:
+                claim.release()
+
+    def delete(self) -> None:
+        """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
+        claim = self._claim()
+        try:
+            self._offsets.delete_group(self.name)
+        finally:
+            claim.release()

@@ -1,0 +1,73 @@
+"""Which partition a record goes to: Kafka's default partitioner, bit for bit.
+
+A key goes where murmur2 of its bytes says; records without a key stick to one partition for a
+batch and then move on (KIP-480). Source: org.apache.kafka.common.utils.Utils.murmur2 and
+BuiltInPartitioner.
+"""
+
+import random
+from collections.abc import Sequence
+from struct import Struct
+
+_SEED = 0x9747B28C
+_M = 0x5BD1E995
+_MASK = 0xFFFFFFFF
+_WORDS = [Struct(f"<{count}I") for count in range(65)]  # keys up to 259 bytes without a new Struct
+
+# Keys repeat; murmur2 in Python costs 1-3 us, a look-up 40 ns. Bounded: cleared when full.
+_REMEMBERED_MAX = 65_536
+
+
+def murmur2(data: bytes) -> int:
+    """The 32-bit hash, unsigned; Kafka's variant (seed 0x9747b28c, little-endian words)."""
+    length = len(data)
+    count, tail = divmod(length, 4)
+    words = _WORDS[count] if count < len(_WORDS) else Struct(f"<{count}I")
+    h = _SEED ^ length
+    for k in words.unpack_from(data):
+        k = k * _M & _MASK
+        k = (k ^ (k >> 24)) * _M & _MASK
+        h = (h * _M & _MASK) ^ k
+    if tail:
+        h = (h ^ int.from_bytes(data[-tail:], "little")) * _M & _MASK
+    h = (h ^ (h >> 13)) * _M & _MASK
+    return h ^ (h >> 15)
+
+
+def partition_for_key(key: bytes, partitions: int) -> int:
+    """The partition that every Kafka client gives this key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class Partitioner:
+    """Partitions for the records of one producer: by key, or sticky where there is none."""
+
+    def __init__(self, partitions: int, rng: random.Random | None = None) -> None:
+        self._partitions = partitions
+        self._remembered: dict[bytes, int] = {}
+        self._rng = rng or random.Random()
+        self.sticky = self._rng.randrange(partitions)
+
+    def partition(self, key: bytes | None) -> int:
+        if key is None:
+            return self.sticky
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _REMEMBERED_MAX:
+                self._remembered.clear()
+            found = self._remembered[key] = partition_for_key(key, self._partitions)
+        return found
+
+    def partitions(self, keys: Sequence[bytes | None]) -> list[int]:
+        """As ``partition`` for each of many keys."""
+        remembered = self._remembered
+        try:
+            return [remembered[key] for key in keys]  # type: ignore[index]  # None: not remembered
+        except KeyError:
+            return [self.partition(key) for key in keys]
+
+    def batch_full(self) -> None:
+        """The sticky partition's batch is complete: keyless records move to another partition."""
+        if self._partitions > 1:
+            step = self._rng.randrange(1, self._partitions)
+            self.sticky = (self.sticky + step) % self._partitions

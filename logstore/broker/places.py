@@ -1,0 +1,40 @@
+"""Where reading begins: an offset, a time, or one end of what a log holds."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+from logstore.errors import OffsetAboveEnd, OffsetBelowStart, Refused
+from logstore.log import Log
+
+Place = tuple[str, int]  # topic, partition
+Start = Literal["earliest", "latest"] | int | datetime
+Starts = Start | Mapping[Place, int]
+
+
+def offset_of(log: Log, start: Start) -> int:
+    """The offset to begin at. A datetime without zone is UTC; an int is an offset.
+
+    Raises OffsetBelowStart, OffsetAboveEnd; Refused for any other word.
+    """
+    if isinstance(start, datetime):
+        zoned = start if start.tzinfo else start.replace(tzinfo=UTC)
+        return log.find(round(zoned.timestamp() * 1000))
+    if start == "earliest":
+        return log.start
+    if start == "latest":
+        return log.safe
+    if not isinstance(start, int):
+        raise Refused(f"start {start!r}: takes earliest, latest, an offset or a datetime")
+    return check_offset(log, start)
+
+
+def check_offset(log: Log, offset: int) -> int:
+    """The same offset, if reading can begin there. Raises OffsetBelowStart, OffsetAboveEnd."""
+    if offset < log.start:
+        raise OffsetBelowStart(
+            f"{log.name}: offset {offset} is below the start, {log.start}: those records are gone"
+        )
+    if offset > log.end:
+        raise OffsetAboveEnd(f"{log.name}: offset {offset} is above the end, {log.end}")
+    return offset

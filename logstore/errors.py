@@ -1,0 +1,145 @@
+"""Every error that logstore raises on purpose.
+
+    LogstoreError
+    ├── Refused                 the caller asked for something that cannot be
+    │   ├── InvalidName             a topic, group or header name that is not allowed
+    │   ├── UnknownTopic            no such topic
+    │   ├── TopicExists             a topic of that name is there already
+    │   ├── UnknownPartition        the topic has fewer partitions
+    │   ├── UnknownGroup            no such consumer group
+    │   ├── GroupBusy               another consumer process owns the group
+    │   ├── OffsetOutOfRange
+    │   │   ├── OffsetBelowStart    those records were trimmed away
+    │   │   └── OffsetAboveEnd      no record has that offset yet
+    │   ├── InvalidRecord           a record that its topic does not take
+    │   │   ├── RecordTooLarge          over max.message.bytes
+    │   │   └── InvalidTimestamp        outside message.timestamp.before/after.max.ms
+    │   ├── UnknownSetting          no setting has that name
+    │   ├── InvalidSetting          a value that the setting does not take
+    │   ├── NotAStore               the directory holds no store
+    │   ├── StoreLocked             another process writes this store
+    │   ├── SchemaTooNew            written by a newer logstore
+    │   ├── ReadOnly                opened for reading, or the file system is
+    │   └── Closed                  used after close()
+    ├── Damaged                 what is on disk is not what was written
+    │   ├── CorruptBatch            a record batch fails its own checks
+    │   └── CorruptStore            the catalogue or a directory is not as it should be
+    └── Failed                  the machine could not do it
+        ├── StorageFull             no space left; nothing was written
+        └── LogFailed               a write or sync failed for good: the log takes no more appends
+
+A message is one line: what happened, to what (name, offset, file), what to do.
+Any other exception is a bug.
+"""
+
+
+class LogstoreError(Exception):
+    """The root: catch it to catch all that logstore raises on purpose."""
+
+
+class Refused(LogstoreError):
+    """The caller asked for something that cannot be. Nothing was changed."""
+
+
+class InvalidName(Refused):
+    """A topic, group or header name that is not allowed."""
+
+
+class UnknownTopic(Refused):
+    """No topic has that name."""
+
+
+class TopicExists(Refused):
+    """A topic of that name is there already."""
+
+
+class UnknownPartition(Refused):
+    """The topic has no partition of that number."""
+
+
+class UnknownGroup(Refused):
+    """No consumer group has that name."""
+
+
+class GroupBusy(Refused):
+    """Another consumer process owns the group."""
+
+
+class OffsetOutOfRange(Refused):
+    """The offset is outside what the log holds."""
+
+
+class OffsetBelowStart(OffsetOutOfRange):
+    """The records at this offset were trimmed away."""
+
+
+class OffsetAboveEnd(OffsetOutOfRange):
+    """No record has this offset yet."""
+
+
+class InvalidRecord(Refused):
+    """A record that its topic does not take; of many, ``index`` says which."""
+
+    def __init__(self, message: str, index: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class RecordTooLarge(InvalidRecord):
+    """A record or batch over the topic's max.message.bytes."""
+
+
+class InvalidTimestamp(InvalidRecord):
+    """A timestamp outside message.timestamp.before.max.ms / message.timestamp.after.max.ms."""
+
+
+class UnknownSetting(Refused):
+    """No setting has that name; the message names the nearest."""
+
+
+class InvalidSetting(Refused):
+    """A value that the setting does not take; the message says what it takes."""
+
+
+class NotAStore(Refused):
+    """The directory holds no store."""
+
+
+class StoreLocked(Refused):
+    """Another process writes this store; the message gives its pid and command."""
+
+
+class SchemaTooNew(Refused):
+    """The store was written by a newer logstore."""
+
+
+class ReadOnly(Refused):
+    """A write was asked of a store that can only be read."""
+
+
+class Closed(Refused):
+    """The store, producer or consumer was closed before."""
+
+
+class Damaged(LogstoreError):
+    """What is on disk is not what was written."""
+
+
+class CorruptBatch(Damaged):
+    """A record batch fails its own checks: magic, length, count, CRC or compression."""
+
+
+class CorruptStore(Damaged):
+    """The catalogue or a directory is not as it should be."""
+
+
+class Failed(LogstoreError):
+    """The machine could not do it."""
+
+
+class StorageFull(Failed):
+    """No space is left; nothing of the append was kept."""
+
+
+class LogFailed(Failed):
+    """A write or sync failed for good: this log takes no more appends until it is opened anew."""

@@ -1,0 +1,260 @@
+"""Messages to a record batch v2.
+
+One record (KIP-98; every number but the attributes is a zigzag varint; -1 is a null's length)::
+
+    length | attributes 0 | timestamp delta | offset delta | key length | key | value length | value
+           | header count | (header key length | header key | header value length | header value)*
+
+``length`` counts the bytes after itself.
+
+A Python loop that frames one record after the other takes 800 ns for each. So the batch is built
+by columns: all lengths, all keys, all timestamp deltas, each by one pass that runs in C; the
+columns are laid beside each other by slice assignment and joined once: 300 ns.
+"""
+
+from collections.abc import Sequence
+from operator import add
+from typing import cast
+
+from logstore.records.batch import (
+    COMPRESSION_MASK,
+    CONTROL,
+    CRC_AT,
+    CRC_COVERS_FROM,
+    HEADER,
+    HEADER_BYTES,
+    LENGTH_END,
+    LOG_APPEND_TIME,
+    MAGIC,
+    TRANSACTIONAL,
+    Batch,
+)
+from logstore.records.compression import Compression, compress, decompress
+from logstore.records.crc import crc32c
+from logstore.records.record import Headers
+from logstore.records.varint import INT64_MAX, INT64_MIN, VARINTS, encoded, wrapped64
+
+Stamped = tuple[bytes | None, bytes | None, Headers, int]  # value, key, headers, timestamp_ms
+
+_NULL = encoded(-1)
+_NONE_TYPE = type(None)
+# The bytes that a field of the length n takes together with the varint of its length.
+_FIELD_BYTES = [n + len(varint) for n, varint in enumerate(VARINTS)]
+# Offset deltas from the first number to the second take the third's bytes.
+_OFFSET_DELTA_BYTES = ((0, 2**6, 1), (2**6, 2**13, 2), (2**13, 2**20, 3), (2**20, 2**27, 4))
+
+# A column has an entry for each record; bytes alone stand for all records alike.
+_Bytes = Sequence[bytes] | bytes
+# The bytes that a column's fields take: what all records have alike, and what each has beside it.
+_Sizes = tuple[int, list[int] | None]
+
+
+def encode(
+    messages: Sequence[Stamped],
+    *,
+    compression: Compression = Compression.NONE,
+    level: int | None = None,
+    base_offset: int = 0,
+    log_append_time: bool = False,
+    producer_id: int = -1,
+    producer_epoch: int = -1,
+    base_sequence: int = -1,
+    transactional: bool = False,
+    control: bool = False,
+    leader_epoch: int = 0,
+) -> Batch:
+    """One batch of all ``messages``, each ``(value, key, headers, timestamp_ms)``, at least one.
+
+    The base timestamp is the first message's, as Kafka's builder does it. Raises TypeError for a
+    message of wrong types, ValueError for none at all or a timestamp outside 64 bits.
+    """
+    if not messages:
+        raise ValueError("a batch has at least one message")
+    values, keys, headers, timestamps = zip(*messages, strict=True)
+    base_timestamp_ms, max_timestamp_ms, deltas, delta_sizes = _timestamp_column(timestamps)
+    key_lengths, key_bytes, key_sizes = _field_columns(keys, "key")
+    value_lengths, value_bytes, value_sizes = _field_columns(values, "value")
+    sections, section_sizes = _header_column(headers)
+    count = len(messages)
+    lengths = _length_column(count, (delta_sizes, key_sizes, value_sizes, section_sizes))
+    columns: tuple[_Bytes, ...] = (
+        lengths,
+        b"\0",  # attributes: KIP-98 reserves them
+        deltas,
+        VARINTS[:count] if count <= len(VARINTS) else [encoded(delta) for delta in range(count)],
+        key_lengths,
+        key_bytes,
+        value_lengths,
+        value_bytes,
+        sections,
+    )
+    attributes = (
+        compression
+        | (LOG_APPEND_TIME if log_append_time else 0)
+        | (TRANSACTIONAL if transactional else 0)
+        | (CONTROL if control else 0)
+    )
+    fields = (
+        *(base_offset, leader_epoch, attributes, count - 1, base_timestamp_ms, max_timestamp_ms),
+        *(producer_id, producer_epoch, base_sequence, count),
+    )
+    return _batch(fields, compress(compression, _interleaved(columns, count), level))
+
+
+def recode(batch: Batch, compression: Compression, level: int | None = None) -> Batch:
+    """The same records under another compression; every other field is kept, the CRC is new.
+
+    The batch's own CRC is checked first: what is damaged must not get a good one. Raises
+    CorruptBatch for that, and when the records do not decompress.
+    """
+    batch.check()
+    records = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
+    fields = (
+        batch.base_offset,
+        batch.leader_epoch,
+        batch.attributes & ~COMPRESSION_MASK | compression,
+        batch.last_offset_delta,
+        batch.base_timestamp_ms,
+        batch.max_timestamp_ms,
+        batch.producer_id,
+        batch.producer_epoch,
+        batch.base_sequence,
+        batch.record_count,
+    )
+    return _batch(fields, compress(compression, records, level))
+
+
+def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Headers = ()) -> int:
+    """The most bytes that one message takes, uncompressed, in any batch; 61 for the batch's header.
+
+    For callers that gather messages until a batch is full: cheap, and some 20 bytes too high.
+    """
+    size = 40  # length 5, attributes 1, timestamp delta 10, offset delta 5, three lengths 15; 36
+    if key is not None:
+        size += len(key)
+    if value is not None:
+        size += len(value)
+    for name, header_value in headers:
+        # UTF-8 takes at most 4 bytes for a character.
+        size += 10 + (len(name) if name.isascii() else 4 * len(name))
+        if header_value is not None:
+            size += len(header_value)
+    return size
+
+
+def _batch(fields: tuple[int, ...], records: bytes) -> Batch:
+    base_offset, leader_epoch, *covered = fields
+    length = HEADER_BYTES - LENGTH_END + len(records)
+    head = bytearray(HEADER.pack(base_offset, length, leader_epoch, MAGIC, 0, *covered))
+    crc = crc32c(records, crc32c(head[CRC_COVERS_FROM:]))
+    head[CRC_AT:CRC_COVERS_FROM] = crc.to_bytes(4, "big")
+    return Batch(b"".join((head, records)))
+
+
+def _interleaved(columns: tuple[_Bytes, ...], count: int) -> bytes:
+    width = len(columns)
+    parts = [b""] * (width * count)
+    for at, column in enumerate(columns):
+        parts[at::width] = [column] * count if isinstance(column, bytes) else column
+    return b"".join(parts)
+
+
+def _timestamp_column(timestamps: Sequence[int]) -> tuple[int, int, _Bytes, _Sizes]:
+    """Base and max timestamp, the deltas and their sizes."""
+    base, least, most = timestamps[0], min(timestamps), max(timestamps)
+    if not (isinstance(base, int) and isinstance(least, int) and isinstance(most, int)):
+        raise TypeError("a timestamp must be int")
+    if least < INT64_MIN or most > INT64_MAX:
+        raise ValueError(f"timestamps {least} to {most} ms: a batch holds 64 bits")
+    if least == most:
+        return base, most, VARINTS[0], (1, None)
+    if base == least and most - base < len(VARINTS):
+        deltas = [VARINTS[timestamp - base] for timestamp in timestamps]
+        if most - base < 64:
+            return base, most, deltas, (1, None)
+    else:
+        # Java subtracts longs, so what overflows there wraps; its reader adds and wraps back.
+        distinct = {it: encoded(wrapped64(it - base)) for it in set(timestamps)}
+        deltas = [distinct[timestamp] for timestamp in timestamps]
+    return base, most, deltas, (0, list(map(len, deltas)))
+
+
+def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _Bytes, _Sizes]:
+    """For all keys, or all values: the lengths as varints, the bytes, and the sizes of both."""
+    kinds = set(map(type, column))
+    if kinds == {_NONE_TYPE}:
+        return _NULL, b"", (len(_NULL), None)
+    if any(kind is not _NONE_TYPE and not issubclass(kind, bytes) for kind in kinds):
+        wrong = next(it for it in column if it is not None and not isinstance(it, bytes))
+        raise TypeError(f"a {what} must be bytes or None, not {type(wrong).__name__}")
+    if _NONE_TYPE in kinds:
+        framed = [_field(it) for it in column]
+        return b"", framed, (0, list(map(len, framed)))
+    filled = cast("Sequence[bytes]", column)
+    lengths = list(map(len, filled))
+    most = max(lengths)
+    if lengths.count(most) == len(lengths):
+        varint = encoded(most)
+        return varint, filled, (len(varint) + most, None)
+    if most < 64:
+        return [VARINTS[length] for length in lengths], filled, (1, lengths)
+    if most < len(VARINTS):
+        sizes = [_FIELD_BYTES[length] for length in lengths]
+        return [VARINTS[length] for length in lengths], filled, (0, sizes)
+    # One is so long that its own bytes cost more than the varints of all.
+    varints = [encoded(length) for length in lengths]
+    return varints, filled, (0, list(map(add, lengths, map(len, varints))))
+
+
+def _field(data: bytes | None) -> bytes:
+    return _NULL if data is None else encoded(len(data)) + data
+
+
+def _header_column(column: Sequence[Headers]) -> tuple[_Bytes, _Sizes]:
+    """The headers of each record, with their count, and their sizes."""
+    if not any(column):
+        return VARINTS[0], (1, None)
+    names: dict[str, bytes] = {}  # few in a batch, and each in many records
+    sections = [_header_section(headers, names) for headers in column]
+    return sections, (0, list(map(len, sections)))
+
+
+def _header_section(headers: Headers, names: dict[str, bytes]) -> bytes:
+    parts = [encoded(len(headers))]
+    for name, value in headers:
+        framed = names.get(name)
+        if framed is None:
+            if not isinstance(name, str):
+                raise TypeError(f"a header's key must be str, not {type(name).__name__}")
+            # surrogateescape: a key that came from a peer as other than UTF-8 goes back as it was
+            framed = names[name] = _field(name.encode("utf-8", "surrogateescape"))
+        if value is None:
+            parts += (framed, _NULL)
+        elif isinstance(value, bytes):
+            size = len(value)
+            parts += (framed, VARINTS[size] if size < len(VARINTS) else encoded(size), value)
+        else:
+            raise TypeError(f"a header's value must be bytes or None, not {type(value).__name__}")
+    return b"".join(parts)
+
+
+def _length_column(count: int, columns: tuple[_Sizes, ...]) -> Sequence[bytes]:
+    """The length of each record, from the sizes of all but its attributes and offset delta."""
+    alike = 1 + sum(size for size, _ in columns)
+    unlike = [sizes for _, sizes in columns if sizes is not None]
+    totals = unlike[0] if unlike else []
+    for sizes in unlike[1:]:
+        totals = list(map(add, totals, sizes))
+    lengths: list[bytes] = []
+    for start, end, width in _OFFSET_DELTA_BYTES:
+        if start >= count:
+            break
+        more = alike + width
+        if not unlike:
+            lengths += [encoded(more)] * (min(end, count) - start)
+            continue
+        try:
+            lengths += [VARINTS[total + more] for total in totals[start:end]]
+        except IndexError:
+            lengths += [encoded(total + more) for total in totals[start:end]]
+    return lengths

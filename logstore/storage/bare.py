@@ -1,0 +1,134 @@
+"""A directory of Kafka-format partition directories without a catalogue: read as it lies there.
+
+For the sample data, and for partitions copied out of a Kafka cluster. Topics and partitions are
+what the directory names say, settings are the defaults; ``safe`` is the end of the last batch
+that is whole, found when a log is first used.
+"""
+
+import os
+from collections.abc import Mapping
+
+from logstore.config import Config, TopicSettings
+from logstore.errors import CorruptBatch, ReadOnly, UnknownPartition, UnknownTopic
+from logstore.storage.catalog import TopicEntry
+from logstore.storage.chain import Chain
+from logstore.storage.directory import LogSize
+from logstore.storage.disk import Disk
+from logstore.storage.files import OpenFiles
+from logstore.storage.follower_log import FollowerLog
+from logstore.storage.lock import Owner
+from logstore.storage.names import log_directory, parse_log_directory, parse_segment
+from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.segment import Indexes
+from logstore.storage.watermarks import Poller
+
+
+class BareDirectory:
+    """Reads, and can do nothing else."""
+
+    schema: int | None = None
+    store_id = ""
+    offsets: CommittedOffsets | None = None
+
+    def __init__(self, path: str, config: Config, disk: Disk) -> None:
+        self.path, self.config, self.disk = path, config, disk
+        self._files = OpenFiles(disk, config.store.files_open_max, write=False)
+        self._indexes = Indexes()
+        self._poller = Poller(config.store.reader_poll_ms / 1000)
+        self._logs: dict[tuple[str, int], FollowerLog] = {}
+        self._topics = found_topics(disk, path)
+
+    def topics(self) -> dict[str, TopicEntry]:
+        return self._topics
+
+    def topic(self, name: str) -> TopicEntry:
+        entry = self._topics.get(name)
+        if entry is None:
+            raise UnknownTopic(f"no topic {name!r} in {self.path}: it has no directory {name}-0")
+        return entry
+
+    def settings(self, entry: TopicEntry) -> TopicSettings:
+        return self.config.topic(entry.settings)
+
+    def writer(self) -> Owner | None:
+        return None
+
+    def log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+        if not 0 <= partition < entry.partitions:
+            raise UnknownPartition(
+                f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
+            )
+        log = self._logs.get((name, partition))
+        if log is None:
+            directory = log_directory(name, partition)
+            interval = self.settings(entry).index_interval_bytes
+            # Compacted partitions have gaps, and nothing here says which are.
+            chain = Chain(
+                os.path.join(self.path, directory), self._files, self._indexes, interval,
+                dense=False,
+            )  # fmt: skip
+            mark = _whole(chain)
+            log = FollowerLog(directory, chain, lambda: mark, self._poller.watch)
+            self._logs[name, partition] = log
+        return log
+
+    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
+        log = self.log(name, entry, partition)
+        return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), log.bytes())
+
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
+        raise self._read_only()
+
+    def change_topic(
+        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> TopicEntry:
+        raise self._read_only()
+
+    def delete_topic(self, name: str) -> None:
+        raise self._read_only()
+
+    def _read_only(self) -> ReadOnly:
+        return ReadOnly(f"{self.path}: partitions without a catalogue can only be read")
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def found_topics(disk: Disk, path: str) -> dict[str, TopicEntry]:
+    """Topics by the directories that hold segments; a topic's partitions must begin at 0."""
+    partitions: dict[str, set[int]] = {}
+    for name in disk.list(path):
+        parsed = parse_log_directory(name)
+        if parsed and _has_segments(disk, os.path.join(path, name)):
+            partitions.setdefault(parsed[0], set()).add(parsed[1])
+    topics = {}
+    for name in sorted(partitions):
+        count = 0
+        while count in partitions[name]:
+            count += 1
+        if count:
+            topics[name] = TopicEntry("", count, {}, 0, [])
+    return topics
+
+
+def _has_segments(disk: Disk, path: str) -> bool:
+    try:
+        return any(parse_segment(name) is not None for name in disk.list(path))
+    except NotADirectoryError:
+        return False
+
+
+def _whole(chain: Chain) -> tuple[int, int]:
+    """(start, end of the last whole batch), found from the last index entry on."""
+    if not chain.bases:
+        return 0, 0
+    last = chain.segment(chain.bases[-1])
+    end = last.base_offset
+    positions = last.index.positions
+    try:
+        for _, batch in last.walk(positions[-1] if positions else 0):
+            end = batch.next_offset
+    except CorruptBatch:
+        # The tail of a copied log may be torn, and a damaged one is named when it is read.
+        return chain.bases[0], end
+    return chain.bases[0], end

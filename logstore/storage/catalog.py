@@ -1,0 +1,221 @@
+"""What the store is made of: topics with their settings and ids, and where each log stands.
+
+Databases (LMDB), keys and values::
+
+    meta     "schema"              "1"
+             "id"                  the store's UUID
+             "clean"               "1" after a clean close, "0" while written or after a crash
+    topics   name                  JSON: id, partitions, settings (those given), created_ms, slots
+    logs     topic id, partition   start, recovery offset, recovery base, recovery position
+    doomed   directory name        "" : its topic is deleted, the files still have to go
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+import msgspec
+
+from logstore.errors import CorruptStore, SchemaTooNew, TopicExists, UnknownTopic
+from logstore.storage.disk import Disk
+from logstore.storage.environment import Change, Environment
+from logstore.storage.names import log_directory
+
+SCHEMA: Final = 1
+
+_META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
+_PARTITION = Struct(">I")
+_STATE = Struct(">4q")
+
+
+class TopicEntry(msgspec.Struct, frozen=True):
+    """What the catalogue says of a topic."""
+
+    id: str  # a UUID
+    partitions: int
+    settings: dict[str, str]  # only those given for this topic
+    created_ms: int
+    slots: list[int]  # of each partition in the watermarks file
+
+    def log_key(self, partition: int) -> bytes:
+        return uuid.UUID(self.id).bytes + _PARTITION.pack(partition)
+
+    def tag(self, partition: int) -> int:
+        """What marks a slot of the watermarks file as this log's; never 0."""
+        return ((uuid.UUID(self.id).int >> 66) ^ partition) | 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Where a log stood when this was saved: all below the recovery point is synced and whole."""
+
+    start: int = 0
+    recovery_offset: int = 0
+    recovery_base: int = 0  # base offset of the segment that the recovery point lies in
+    recovery_position: int = 0  # in that segment's .log file
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(TopicEntry).decode
+
+
+class Catalog:
+    """The catalogue of one data directory."""
+
+    def __init__(self, disk: Disk, path: str, *, create: bool, write: bool) -> None:
+        """Raises SchemaTooNew, CorruptStore, ReadOnly, StorageFull, OSError."""
+        self.environment = Environment(disk, path, create=create, write=write)
+        try:
+            self._check_schema(create)
+        except BaseException:
+            self.environment.close()
+            raise
+
+    def close(self) -> None:
+        self.environment.close()
+
+    # meta
+
+    def _check_schema(self, create: bool) -> None:
+        found = self._meta(b"schema")
+        if found is None and create:
+            self._set_meta({
+                b"schema": str(SCHEMA).encode(), b"id": str(uuid.uuid4()).encode(), b"clean": b"1",
+            })  # fmt: skip
+        elif found is None:
+            raise CorruptStore(f"{self.environment.path}: a catalogue without a schema version")
+        elif not found.isdigit() or int(found) < 1:
+            raise CorruptStore(f"{self.environment.path}: schema version {found!r} is none")
+        elif int(found) > SCHEMA:
+            raise SchemaTooNew(
+                f"{self.environment.path}: schema version {int(found)}, this logstore knows up to "
+                f"{SCHEMA}: use the newer logstore that wrote it"
+            )
+
+    def _meta(self, key: bytes) -> bytes | None:
+        return self.environment.get(_META, key)
+
+    def _set_meta(self, values: Mapping[bytes, bytes]) -> None:
+        self.environment.commit((_META, key, value) for key, value in values.items())
+
+    @property
+    def schema(self) -> int:
+        return int(self._meta(b"schema") or 0)
+
+    @property
+    def store_id(self) -> str:
+        return (self._meta(b"id") or b"").decode()
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last writer closed the store."""
+        return self._meta(b"clean") == b"1"
+
+    def opened(self) -> None:
+        """A writer begins: from here on a crash leaves something to recover."""
+        self._set_meta({b"clean": b"0"})
+
+    # topics
+
+    def topics(self) -> dict[str, TopicEntry]:
+        """Every topic, by name, sorted."""
+        return {
+            key.decode(): self._entry(key, value) for key, value in self.environment.items(_TOPICS)
+        }
+
+    def topic(self, name: str) -> TopicEntry | None:
+        value = self.environment.get(_TOPICS, name.encode())
+        return None if value is None else self._entry(name.encode(), value)
+
+    def _entry(self, key: bytes, value: bytes) -> TopicEntry:
+        try:
+            return _decode(value)
+        except msgspec.DecodeError as error:
+            raise CorruptStore(
+                f"{self.environment.path}: the entry of topic {key.decode()!r} is damaged: {error}"
+            ) from None
+
+    def add_topic(
+        self, name: str, partitions: int, settings: Mapping[str, str], now_ms: int
+    ) -> TopicEntry:
+        """Raises TopicExists."""
+        if self.topic(name) is not None:
+            raise TopicExists(f"topic {name!r} is there already")
+        slots = self._free_slots(partitions)
+        entry = TopicEntry(str(uuid.uuid4()), partitions, dict(settings), now_ms, slots)
+        self.environment.commit([(_TOPICS, name.encode(), _encode(entry))])
+        return entry
+
+    def change_topic(
+        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> TopicEntry:
+        """More partitions, or other settings of its own. Raises UnknownTopic."""
+        entry = self.topic(name)
+        if entry is None:
+            raise UnknownTopic(f"no topic {name!r}")
+        slots = entry.slots
+        if partitions is not None:
+            slots = [*slots, *self._free_slots(partitions - entry.partitions)]
+        changed = TopicEntry(
+            entry.id,
+            entry.partitions if partitions is None else partitions,
+            entry.settings if settings is None else dict(settings),
+            entry.created_ms,
+            slots,
+        )
+        self.environment.commit([(_TOPICS, name.encode(), _encode(changed))])
+        return changed
+
+    def _free_slots(self, count: int) -> list[int]:
+        used = {slot for entry in self.topics().values() for slot in entry.slots}
+        candidates = (slot for slot in range(len(used) + count) if slot not in used)
+        return [next(candidates) for _ in range(count)]
+
+    def remove_topic(self, name: str) -> TopicEntry:
+        """Forget the topic and doom its directories, in one commit. Raises UnknownTopic."""
+        entry = self.topic(name)
+        if entry is None:
+            raise UnknownTopic(f"no topic {name!r}")
+        changes: list[Change] = [(_TOPICS, name.encode(), None)]
+        for partition in range(entry.partitions):
+            changes.append((_LOGS, entry.log_key(partition), None))
+            changes.append((_DOOMED, log_directory(name, partition).encode(), b""))
+        self.environment.commit(changes)
+        return entry
+
+    def doomed(self) -> list[str]:
+        """Directories whose topic is deleted but whose files are still to be removed."""
+        return [key.decode() for key, _ in self.environment.items(_DOOMED)]
+
+    def buried(self, directories: Iterable[str]) -> None:
+        """These directories are gone."""
+        self.environment.commit((_DOOMED, directory.encode(), None) for directory in directories)
+
+    # log states
+
+    def log_state(self, key: bytes) -> LogState:
+        value = self.environment.get(_LOGS, key)
+        return LogState() if value is None else LogState(*_STATE.unpack(value))
+
+    def log_states(self) -> dict[bytes, LogState]:
+        return {
+            key: LogState(*_STATE.unpack(value)) for key, value in self.environment.items(_LOGS)
+        }
+
+    def save_log_states(self, states: Mapping[bytes, LogState], *, clean: bool = False) -> None:
+        """All in one commit; with ``clean``, the mark of a clean close too."""
+        changes: list[Change] = [
+            (
+                _LOGS,
+                key,
+                _STATE.pack(
+                    state.start, state.recovery_offset, state.recovery_base, state.recovery_position
+                ),
+            )
+            for key, state in states.items()
+        ]
+        if clean:
+            changes.append((_META, b"clean", b"1"))
+        self.environment.commit(changes)

@@ -1,0 +1,128 @@
+"""The segments of one log, in order: finds and reads across them. Knows nothing of syncing."""
+
+from bisect import bisect_right
+
+from logstore.errors import CorruptBatch
+from logstore.records.batch import Batch
+from logstore.storage.files import OpenFiles
+from logstore.storage.names import parse_segment
+from logstore.storage.segment import EVERYTHING, Indexes, Segment
+
+
+class Chain:
+    """Segments by base offset. ``dense``: offsets have no gaps, so one is damage."""
+
+    def __init__(
+        self, directory: str, files: OpenFiles, indexes: Indexes, interval: int, *, dense: bool
+    ) -> None:
+        self.directory = directory
+        self.dense = dense
+        self._files = files
+        self._indexes = indexes
+        self._interval = interval
+        self._segments: dict[int, Segment] = {}
+        self.bases: list[int] = []  # replaced, never changed in place: readers hold on to theirs
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """List the directory again; whether anything changed."""
+        names = self._files.disk.list(self.directory)
+        bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
+        if bases == self.bases:
+            return False
+        for base in set(self._segments) - set(bases):
+            self._indexes.forget(self._segments.pop(base))
+        self.bases = bases
+        return True
+
+    def segment(self, base_offset: int) -> Segment:
+        segment = self._segments.get(base_offset)
+        if segment is None:
+            segment = self._segments[base_offset] = Segment(
+                self.directory, base_offset, self._files, self._indexes, self._interval
+            )
+        return segment
+
+    def add(self, base_offset: int) -> Segment:
+        """A new last segment, its files made empty."""
+        assert not self.bases or base_offset > self.bases[-1]
+        segment = self.segment(base_offset)
+        try:
+            segment.create()
+        except OSError:
+            self._segments.pop(base_offset, None)
+            segment.remove()  # half a segment would end the chain at the wrong offset
+            raise
+        self.bases = [*self.bases, base_offset]
+        return segment
+
+    def drop(self, bases: list[int]) -> None:
+        """Take these segments out of the chain and remove their files. Raises OSError."""
+        dropped = [self.segment(base) for base in bases]
+        self.bases = [base for base in self.bases if base not in bases]
+        for segment in dropped:
+            self._segments.pop(segment.base_offset, None)
+            segment.remove()
+
+    def holding(self, offset: int) -> int:
+        """Where in ``bases`` the segment stands that holds this offset."""
+        return max(bisect_right(self.bases, offset) - 1, 0)
+
+    def read(self, at: int, bytes_max: int, below: int) -> list[Batch]:
+        """As Log.read; empty when nothing at or after ``at`` is in the files."""
+        bases = self.bases
+        for place in range(self.holding(at), len(bases)):
+            following = bases[place + 1] if place + 1 < len(bases) else EVERYTHING
+            batches = self.segment(bases[place]).read(at, bytes_max, min(below, following))
+            if batches:
+                self._check_dense(batches, at)
+                return batches
+            if following >= below:
+                break
+            if self.dense and at < following:
+                raise self._lost(bases[place], at, following)
+        return []
+
+    def _check_dense(self, batches: list[Batch], at: int) -> None:
+        if not self.dense:
+            return
+        if batches[0].base_offset > at:
+            raise self._lost(self.bases[self.holding(at)], at, batches[0].base_offset)
+        expected = batches[0].base_offset
+        for batch in batches:
+            if batch.base_offset != expected:
+                raise self._lost(self.bases[self.holding(expected)], expected, batch.base_offset)
+            expected = batch.next_offset
+
+    def _lost(self, base_offset: int, first: int, following: int) -> CorruptBatch:
+        return CorruptBatch(
+            f"{self.segment(base_offset).path}: offsets {first} to {following - 1} are missing; "
+            f"run `logstore verify`"
+        )
+
+    def lost(self, at: int, below: int) -> CorruptBatch:
+        """The error for acknowledged offsets that no file holds."""
+        if not self.bases:
+            return CorruptBatch(
+                f"{self.directory}: offsets {at} to {below - 1} are missing: no segment is there"
+            )
+        return self._lost(self.bases[self.holding(at)], at, below)
+
+    def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
+        """The offset of the first record from ``start`` on that is of this time or later."""
+        bases = self.bases
+        for base, following in zip(bases, [*bases[1:], EVERYTHING], strict=True):
+            if base >= below:
+                break
+            if following <= start:
+                continue
+            segment, limit = self.segment(base), min(below, following)
+            if segment.max_timestamp(limit) >= timestamp_ms:
+                found = segment.find(timestamp_ms, start, limit)
+                if found is not None:
+                    return found
+        return None
+
+    def bytes(self) -> int:
+        """Size of the .log files together."""
+        return sum(self._files.disk.size(self.segment(base).path) for base in self.bases)

@@ -1,0 +1,112 @@
+"""A data directory, whoever opens it: what the library face asks of storage.
+
+``WriterDirectory`` holds the lock and writes; ``ReaderDirectory`` works beside a writer in another
+process, or without one; ``BareDirectory`` reads Kafka-format partition directories that no
+catalogue describes.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from logstore.config import Config, TopicSettings
+from logstore.errors import Damaged, GroupBusy, ReadOnly
+from logstore.log import Log
+from logstore.storage.catalog import TopicEntry
+from logstore.storage.disk import Disk, refusal
+from logstore.storage.lock import LockFile, Owner, owner_of
+from logstore.storage.names import CLAIMS, check_group, claim_file
+from logstore.storage.offsets import CommittedOffsets
+
+
+@dataclass(frozen=True, slots=True)
+class LogSize:
+    """How much a log holds: offsets, number of segments, bytes of the .log files."""
+
+    partition: int
+    start: int
+    safe: int
+    end: int
+    segments: int
+    bytes: int
+    damage: Damaged | None = None
+
+
+class Directory(Protocol):
+    """What every kind offers; those that can't write raise ReadOnly."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def disk(self) -> Disk: ...
+    @property
+    def schema(self) -> int | None:
+        """Version of the catalogue's schema; None without a catalogue."""
+
+    @property
+    def store_id(self) -> str: ...
+    @property
+    def offsets(self) -> CommittedOffsets | None:
+        """Where groups commit; None without a catalogue."""
+
+    def topics(self) -> dict[str, TopicEntry]: ...
+    def topic(self, name: str) -> TopicEntry:
+        """Raises UnknownTopic."""
+
+    def settings(self, entry: TopicEntry) -> TopicSettings: ...
+    def log(self, name: str, entry: TopicEntry, partition: int) -> Log: ...
+    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize: ...
+    def writer(self) -> Owner | None:
+        """The process that writes the directory now."""
+
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
+        """Durable on return. Raises InvalidName, TopicExists, CorruptStore, ReadOnly."""
+
+    def change_topic(
+        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> TopicEntry:
+        """Durable on return. Raises UnknownTopic, ReadOnly."""
+
+    def delete_topic(self, name: str) -> None:
+        """The topic, its files and all groups' offsets in it. Raises UnknownTopic, ReadOnly."""
+
+    def close(self) -> None: ...
+
+
+class Claim:
+    """The right to consume as a group: one process at a time has it."""
+
+    def __init__(self, lock: LockFile) -> None:
+        self._lock = lock
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def claim_group(disk: Disk, path: str, group: str) -> Claim:
+    """Raises GroupBusy, which says who has it; ReadOnly where no lock file can be written."""
+    check_group(group)
+    directory = os.path.join(path, CLAIMS)
+    lock = LockFile(disk, os.path.join(directory, claim_file(group)))
+    try:
+        disk.make_directory(directory)
+        taken = lock.take()
+    except OSError as error:
+        refused = refusal(error, f"claim group {group!r}", directory)
+        if isinstance(refused, ReadOnly):
+            raise ReadOnly(f"{refused}: a group needs a directory that can be written") from None
+        raise refused from None
+    if not taken:
+        raise GroupBusy(
+            f"group {group!r} is consumed by {group_owner(disk, path, group)}: "
+            f"wait for it, or use another group"
+        )
+    return Claim(lock)
+
+
+def group_owner(disk: Disk, path: str, group: str) -> Owner | None:
+    """The process that consumes as this group now."""
+    return owner_of(disk, os.path.join(path, CLAIMS, claim_file(group)))

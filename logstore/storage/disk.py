@@ -1,0 +1,114 @@
+"""The file system: every call of logstore that touches it, and nothing else.
+
+Storage takes a ``Disk`` as an argument, so that a test can pass one that forgets what was not
+synced, fails at the Nth call, or is full. Errors stay OSError here; ``refusal`` translates them.
+"""
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+from collections.abc import Sequence
+from functools import cache
+
+from logstore.errors import Failed, LogstoreError, ReadOnly, StorageFull
+
+Buffer = bytes | bytearray | memoryview
+
+# os.pwritev takes at most IOV_MAX (1024) buffers.
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class Disk:
+    """The real one."""
+
+    def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
+        flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY)
+        return os.open(path, flags | (os.O_CREAT if create else 0), 0o644)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def read(self, fd: int, size: int, position: int) -> bytes:
+        """Up to ``size`` bytes: fewer at the end of the file."""
+        return os.pread(fd, size, position)
+
+    def write(self, fd: int, buffers: Sequence[Buffer], position: int) -> int:
+        """All the buffers in one call; fewer bytes than given means that space ran out."""
+        return os.pwritev(fd, buffers, position)
+
+    def sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def sync_all(self, fd: int) -> None:
+        """Sync all that is dirty on the file system of ``fd``."""
+        if _syncfs()(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    def sync_directory(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def identity(self, path: str) -> tuple[int, int]:
+        """The same for two paths that lead to the same file."""
+        facts = os.stat(path)
+        return facts.st_dev, facts.st_ino
+
+    def writable(self, path: str) -> bool:
+        return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_RDONLY
+
+    def list(self, path: str) -> list[str]:
+        return os.listdir(path)
+
+    def make_directory(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_tree(self, path: str) -> None:
+        shutil.rmtree(path)
+
+    def map(self, fd: int, size: int, *, write: bool) -> mmap.mmap:
+        access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
+        return mmap.mmap(fd, size, access=access)
+
+    def lock(self, fd: int) -> bool:
+        """Take the whole-file lock for this open file; False where another has it."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@cache
+def _syncfs() -> "ctypes._NamedFuncPointer":
+    # CDLL, not PyDLL: the call must release the interpreter lock.
+    return ctypes.CDLL(None, use_errno=True).syncfs
+
+
+def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
+    """What an OSError means to the caller, as one line."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _NO_SPACE:
+        return StorageFull(f"{path}: {doing}: {reason}; nothing of it was kept: free some space")
+    if error.errno in _NOT_WRITABLE:
+        return ReadOnly(f"{path}: {doing}: {reason}")
+    return Failed(f"{path}: {doing}: {reason}")

@@ -1,0 +1,395 @@
+"""A log on local disk, in the process that writes it: appends, rolls, syncs, trims.
+
+What happens to a batch: ``append`` writes it to the active segment; the flusher syncs the file and
+moves ``synced``; ``safe`` follows by the topic's sync policy, is published for other processes, and
+watchers are woken. ``start <= synced <= end``, and ``safe`` is ``synced`` unless
+``flush.messages`` is over 1: then it is ``end``, openly.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final
+
+from logstore.config import FOREVER, TopicSettings
+from logstore.errors import (
+    CorruptBatch,
+    Damaged,
+    LogFailed,
+    LogstoreError,
+    OffsetAboveEnd,
+    OffsetBelowStart,
+)  # fmt: skip
+from logstore.log import Wake
+from logstore.records.batch import Batch
+from logstore.storage.catalog import LogState
+from logstore.storage.chain import Chain
+from logstore.storage.disk import refusal
+from logstore.storage.files import OpenFiles
+from logstore.storage.flusher import Flusher, Unsynced
+from logstore.storage.index import NO_TIMESTAMP
+from logstore.storage.names import INDEX, TIMEINDEX
+from logstore.storage.segment import Segment
+from logstore.storage.watermarks import Slot
+
+# Zeros written ahead make a sync of a small append a quarter faster, since it changes no file
+# size; they also double the bytes written, so only a run of small synced appends gets them.
+AHEAD_BYTES: Final = 1 << 20
+AHEAD_APPEND_BYTES_MAX: Final = 64 << 10
+AHEAD_AFTER_APPENDS: Final = 32
+_ZEROS = bytes(AHEAD_BYTES)
+
+SEGMENT_OFFSETS_MAX: Final = 2**31 - 1  # the indexes hold relative offsets as Kafka's signed int32
+
+
+class DiskLog:
+    """Log over a chain of segments. Made by ``Directory``, after recovery."""
+
+    def __init__(
+        self,
+        name: str,
+        chain: Chain,
+        files: OpenFiles,
+        flusher: Flusher,
+        slot: Slot,
+        settings: TopicSettings,
+        state: LogState,
+        end: int,
+        position: int,
+        *,
+        save: Callable[["DiskLog", LogState], None],
+        damage: Damaged | None = None,
+    ) -> None:
+        """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
+
+        ``save(log, state)`` makes a state durable before it returns.
+        """
+        self.name = name
+        self.chain = chain
+        self.settings = settings
+        self.state = state
+        self.start, self.safe, self.synced, self.end = state.start, end, end, end
+        self.damage = damage
+        self._files = files
+        self._flusher = flusher
+        self._slot = slot
+        self._save = save
+        self._failure: LogstoreError | None = damage
+        self._lock = threading.RLock()
+        self._watchers: dict[object, Wake] = {}
+
+        self._active = self._activate(chain.bases[-1])
+        self._position = position  # where the next batch goes in the active segment
+        self._ahead = position  # zeros are written up to here
+        self._small_appends = 0
+        self._first_timestamp = self._first_of(self._active)
+        self._sealed: list[Segment] = []  # written to since the last sync, and rolled since
+        self._unsynced_records = self._unsynced_bytes = 0
+        self._since_recovery_point = 0  # bytes
+        # The end, active segment and position that the last sync covered; the one under way covers.
+        self._synced_at = self._syncing = (end, self._active.base_offset, position)
+        if damage is None:  # else what was acknowledged stays known, or the next start would cut it
+            slot.publish(self.start, self.safe)
+
+    def __repr__(self) -> str:
+        return f"<DiskLog {self.name} {self.start}..{self.safe}..{self.end}>"
+
+    def _activate(self, base_offset: int) -> Segment:
+        segment = self.chain.segment(base_offset)
+        segment.pinned = True
+        return segment
+
+    @staticmethod
+    def _first_of(segment: Segment) -> int:
+        first = next((batch for _, batch in segment.walk(chunk_bytes=16 << 10)), None)
+        return NO_TIMESTAMP if first is None else first.max_timestamp_ms
+
+    # Appending
+
+    def append(self, batch: Batch) -> int:
+        """As Log.append."""
+        size = len(batch.data)
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._is_full(batch):
+                self._roll()
+            base_offset = self.end
+            self._write(batch, base_offset)
+            self._note(batch, base_offset)
+            self._position += size
+            self.end = base_offset + batch.last_offset_delta + 1
+            self._unsynced_bytes += size
+            self._unsynced_records += batch.last_offset_delta + 1
+            self._flusher.written(self)
+            if self.settings.flush_messages > 1:
+                self._show_unsynced()
+        if self.settings.flush_messages > 1:
+            self._wake()
+        return base_offset
+
+    def _is_full(self, batch: Batch) -> bool:
+        """Whether the batch belongs into a new segment: Kafka's rules (LogSegment.shouldRoll)."""
+        if not self._position:
+            return False
+        settings, active = self.settings, self._active
+        return (
+            self._position + len(batch.data) > settings.segment_bytes
+            or batch.max_timestamp_ms - self._first_timestamp > settings.segment_ms
+            or active.index.file_bytes >= settings.segment_index_bytes
+            or self.end + batch.last_offset_delta - active.base_offset > SEGMENT_OFFSETS_MAX
+        )
+
+    def _write(self, batch: Batch, base_offset: int) -> None:
+        """Put the batch at the position; all of it, or nothing is kept. Raises StorageFull."""
+        path = self._active.path
+        try:
+            self._files.write(path, batch.stamped(base_offset), self._position)
+        except OSError as error:
+            self._undo_write(path)
+            raise refusal(error, f"append to {self.name} at offset {base_offset}", path) from None
+        self._write_ahead(len(batch.data))
+
+    def _undo_write(self, path: str) -> None:
+        try:
+            self._files.truncate(path, self._position)
+            self._ahead = self._position
+        except OSError as error:
+            self._fail(f"{path}: can't cut off a failed append: {error.strerror}")
+
+    def _write_ahead(self, size: int) -> None:
+        self._small_appends = self._small_appends + 1 if size <= AHEAD_APPEND_BYTES_MAX else 0
+        following = self._position + size
+        if following + size <= self._ahead:
+            return
+        wanted = self.settings.preallocate or (
+            self._small_appends > AHEAD_AFTER_APPENDS and self.settings.flush_messages == 1
+        )
+        room = min(AHEAD_BYTES, self.settings.segment_bytes - following)
+        if wanted and room > 0:
+            try:
+                self._files.write(self._active.path, [memoryview(_ZEROS)[:room]], following)
+            except OSError:
+                # Only speed is lost; what the disk took of the zeros is cut off with the segment.
+                self._small_appends = 0
+            self._ahead = following + room
+
+    def _note(self, batch: Batch, base_offset: int) -> None:
+        if self._first_timestamp == NO_TIMESTAMP:
+            self._first_timestamp = batch.max_timestamp_ms
+        last_offset = base_offset + batch.last_offset_delta
+        self._active.index.note(
+            self._position, len(batch.data), last_offset, batch.max_timestamp_ms
+        )
+
+    def roll(self) -> None:
+        """Seal the active segment and begin a new one; nothing when it is empty."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._position:
+                self._roll()
+
+    def _roll(self) -> None:
+        sealed, directory = self._active, self.chain.directory
+        try:
+            self._finish(sealed)
+            segment = self.chain.add(self.end)
+        except OSError as error:
+            raise refusal(error, f"begin a new segment of {self.name}", directory) from None
+        try:
+            self._files.disk.sync_directory(directory)
+        except OSError as error:
+            self._fail(f"{directory}: sync of the directory failed: {error.strerror}")
+            self.check_failure()
+        self._sealed.append(sealed)
+        sealed.pinned = False
+        self._active, self._position, self._ahead = self._activate(segment.base_offset), 0, 0
+        self._first_timestamp = NO_TIMESTAMP
+        if self.settings.flush_messages > 1:
+            self._flusher.soon(self)
+
+    def _finish(self, segment: Segment) -> None:
+        """Cut off zeros written ahead, and complete the indexes."""
+        if self._ahead > self._position:
+            self._files.truncate(segment.path, self._position)
+            self._ahead = self._position
+        segment.index.note_largest()
+        segment.index.save(self._files, segment.stem)
+
+    # Syncing: called by the flusher, one at a time
+
+    def begin_sync(self) -> Unsynced:
+        with self._lock:
+            paths = []
+            for segment in self._sealed:
+                paths += [segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX]
+            if self._position:
+                paths.append(self._active.path)
+            job = Unsynced(tuple(paths), self.end, self._unsynced_bytes)
+            self._sealed = []
+            self._syncing = (self.end, self._active.base_offset, self._position)
+            self._since_recovery_point += self._unsynced_bytes
+            self._unsynced_bytes = self._unsynced_records = 0
+            return job
+
+    def end_sync(self, job: Unsynced, error: OSError | None) -> None:
+        if error is not None:
+            # A second try on the same file may succeed without having written anything.
+            self._fail(
+                f"{self.name}: sync failed: {error.strerror}; offsets {self.synced} and above are "
+                f"not acknowledged: see to the disk, then open the store anew"
+            )
+        elif job.upto > self.synced:
+            self.synced, self._synced_at = job.upto, self._syncing
+            if job.upto > self.safe:
+                self.safe = job.upto
+                self._slot.publish_safe(job.upto)
+        self._wake()
+
+    def check_failure(self) -> None:
+        """Raises LogFailed (or the damage that recovery found)."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, sentence: str) -> None:
+        if self._failure is None:
+            self._failure = LogFailed(sentence)
+
+    def _show_unsynced(self) -> None:
+        """flush.messages over 1: show and acknowledge now, sync later."""
+        self.safe = self.end
+        self._slot.publish_safe(self.end)
+        if self._unsynced_records >= self.settings.flush_messages:
+            self._flusher.soon(self)
+        elif self.settings.flush_ms < FOREVER:
+            self._flusher.soon(self, self.settings.flush_ms)
+
+    def wait(self, upto: int) -> None:
+        """As Log.wait."""
+        if self.safe < upto:
+            self._flusher.wait(self, upto)
+
+    def sync_soon(self) -> None:
+        """Have the flusher's thread sync what is written; ``watch`` tells when it is done."""
+        if self.settings.flush_messages == 1:
+            self._flusher.soon(self)
+
+    def sync(self) -> None:
+        """Sync all that is written, whatever the policy. Raises LogFailed."""
+        self._flusher.wait(self, self.end)
+
+    # The recovery point
+
+    def recovery_point_due(self, bytes_max: int) -> bool:
+        return self._since_recovery_point >= bytes_max and self._failure is None
+
+    def recovery_point(self) -> LogState:
+        """The state to save after the last sync, its indexes synced. Raises OSError."""
+        with self._lock:
+            if self._failure is not None:
+                return self.state
+            offset, base_offset, position = self._synced_at
+            segment = self.chain.segment(base_offset)
+            segment.index.save(self._files, segment.stem)
+            self._since_recovery_point = 0
+        for ending in (INDEX, TIMEINDEX):
+            self._files.sync(segment.stem + ending)
+        with self._lock:
+            self.state = replace(
+                self.state, recovery_offset=offset, recovery_base=base_offset,
+                recovery_position=position,
+            )  # fmt: skip
+            return self.state
+
+    # Reading
+
+    def read(self, at: int, bytes_max: int) -> list[Batch]:
+        """As Log.read."""
+        safe = self.safe
+        if at < self.start:
+            raise OffsetBelowStart(
+                f"{self.name}: offset {at} is below the start, {self.start}: it was trimmed away"
+            )
+        if self.damage is not None and at >= self.end:
+            raise self.damage
+        if at > self.end:
+            raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {self.end}")
+        if at >= safe:
+            return []
+        try:
+            batches = self.chain.read(at, bytes_max, safe)
+        except FileNotFoundError as error:
+            if at < self.start:  # trimmed since
+                return self.read(at, bytes_max)
+            raise CorruptBatch(f"{error.filename}: the file is missing") from None
+        except OSError as error:
+            raise refusal(error, f"read at offset {at}", self.chain.directory) from None
+        if not batches and at >= self.start:
+            raise self.chain.lost(at, safe)
+        return batches
+
+    def find(self, timestamp_ms: int) -> int:
+        """As Log.find."""
+        safe = self.safe
+        found = self.chain.find(timestamp_ms, self.start, safe)
+        return safe if found is None else found
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Log.watch."""
+        key = object()
+        self._watchers[key] = wake
+
+        def stop() -> None:
+            self._watchers.pop(key, None)
+
+        return stop
+
+    def _wake(self) -> None:
+        if self._watchers:
+            for wake in list(self._watchers.values()):
+                wake()
+
+    def bytes(self) -> int:
+        """Size of all batches, without zeros written ahead."""
+        bases = self.chain.bases[:-1]
+        sizes = (self._files.disk.size(self.chain.segment(base).path) for base in bases)
+        return sum(sizes) + self._position
+
+    # Trimming, settings, end
+
+    def trim(self, before: int) -> None:
+        """As Log.trim: whole segments go, the rest of the records below are hidden."""
+        with self._lock:
+            if before > self.safe:
+                raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.safe}")
+            if before <= self.start:
+                return
+            state = replace(self.state, start=before)
+            self._save(self, state)
+            self.state, self.start = state, before
+            self._slot.publish(before, self.safe)
+            bases = self.chain.bases
+            gone = [base for base, after in pairwise(bases) if after <= before]
+            try:
+                self.chain.drop(gone)
+                self._files.disk.sync_directory(self.chain.directory)
+            except OSError as error:
+                raise refusal(error, "remove trimmed segments", self.chain.directory) from None
+
+    def close(self) -> LogState:
+        """Sync, cut off zeros written ahead; the state to save. Raises LogFailed, OSError."""
+        if self._failure is None:
+            self.sync()
+            with self._lock:
+                self._finish(self._active)
+                self._files.sync(self._active.path)
+        return self.recovery_point()
+
+    def discard(self) -> None:
+        """The topic is deleted: take no more appends, wake those who wait."""
+        with self._lock:
+            self._fail(f"{self.name}: the topic was deleted")
+            self._slot.release()
+        self._wake()

@@ -1,0 +1,166 @@
+"""The LMDB environment of a data directory: opened once per process, grows by itself."""
+
+import threading
+from collections.abc import Callable, Iterable
+from itertools import takewhile
+from typing import Final, TypeVar
+
+import lmdb
+
+from logstore.errors import CorruptStore, Failed, LogstoreError, ReadOnly, StorageFull
+from logstore.storage.disk import Disk
+
+_T = TypeVar("_T")
+Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes the key
+
+TABLES_MAX: Final = 16
+MAP_BYTES: Final = 16 << 20  # at first; doubled whenever it is full
+READERS_MAX: Final = 1024
+
+
+class _Shared:
+    """LMDB must not be opened twice by one process, so stores of one directory share it."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        self.env = env
+        self.users = 0
+        self.growing = threading.Lock()
+
+
+_open: dict[tuple[int, int], _Shared] = {}
+_opening = threading.Lock()
+
+
+class Environment:
+    """Tables of bytes by bytes in the catalogue file."""
+
+    def __init__(self, disk: Disk, path: str, *, create: bool, write: bool) -> None:
+        """Raises OSError as lmdb's own errors, translated: CorruptStore, StorageFull, Failed."""
+        self.path = path
+        self.writable = write
+        with _opening:
+            if create:
+                disk.close(disk.open(path, write=True, create=True))
+            self._key = disk.identity(path)
+            shared = _open.get(self._key)
+            if shared is None:
+                shared = _open[self._key] = _Shared(self._attempt(lambda: _open_lmdb(path, write)))
+            shared.users += 1
+            self._shared = shared
+        self._tables: dict[bytes, lmdb._Database] = {}
+
+    def close(self) -> None:
+        with _opening:
+            self._shared.users -= 1
+            if not self._shared.users:
+                del _open[self._key]
+                self._shared.env.close()
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        """The value of a key; None without one, or without the table."""
+        handle = self._table(table)
+        if handle is None:
+            return None
+
+        def work() -> bytes | None:
+            with self._shared.env.begin() as transaction:
+                return transaction.get(key, db=handle)
+
+        return self._attempt(work)
+
+    def items(self, table: bytes, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix``, in order, with their values: one consistent view."""
+        handle = self._table(table)
+        if handle is None:
+            return []
+
+        def work() -> list[tuple[bytes, bytes]]:
+            with self._shared.env.begin() as transaction:
+                cursor = transaction.cursor(db=handle)
+                if not cursor.set_range(prefix):
+                    return []
+                items = iter(cursor)
+                return list(takewhile(lambda item: item[0].startswith(prefix), items))
+
+        return self._attempt(work)
+
+    def commit(self, changes: Iterable[Change]) -> None:
+        """All the changes or none, in one transaction; durable on return. Raises ReadOnly."""
+        if not self.writable:
+            raise ReadOnly(f"{self.path}: the store can't be written here")
+        listed = [(self._table(table), key, value) for table, key, value in changes]
+
+        def work() -> None:
+            with self._shared.env.begin(write=True) as transaction:
+                for handle, key, value in listed:
+                    if value is None:
+                        transaction.delete(key, db=handle)
+                    else:
+                        transaction.put(key, value, db=handle)
+
+        while True:
+            try:
+                return self._attempt(work)
+            except _Full:
+                with self._shared.growing:
+                    size = self._shared.env.info()["map_size"]
+                    self._shared.env.set_mapsize(size * 2)
+
+    def _table(self, name: bytes) -> "lmdb._Database | None":
+        """The handle of a table; None while it is not there and can't be made."""
+        handle = self._tables.get(name)
+        if handle is None:
+            try:
+                handle = self._attempt(lambda: self._shared.env.open_db(name, create=self.writable))
+            except _Absent:
+                return None
+            self._tables[name] = handle
+        return handle
+
+    def _attempt(self, run: Callable[[], _T]) -> _T:
+        """Run it, with LMDB's errors translated."""
+        while True:
+            try:
+                return run()
+            except lmdb.MapResizedError:
+                self._shared.env.set_mapsize(0)  # another process grew it: take its size
+            except lmdb.MapFullError:
+                raise _Full from None
+            except lmdb.NotFoundError:
+                raise _Absent from None
+            except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+                raise CorruptStore(f"{self.path}: not a catalogue, or damaged: {error}") from None
+            except lmdb.VersionMismatchError as error:
+                raise CorruptStore(f"{self.path}: another version of LMDB: {error}") from None
+            except lmdb.Error as error:
+                raise _failure(self.path, error) from None
+
+
+class _Full(Exception):
+    """The map is full: grow it and try again."""
+
+
+class _Absent(Exception):
+    """No such database yet."""
+
+
+def _failure(path: str, error: lmdb.Error) -> LogstoreError:
+    text = str(error)
+    if isinstance(error, lmdb.DiskError) or "No space left" in text:
+        return StorageFull(f"{path}: {text}: free some space")
+    if isinstance(error, lmdb.ReadonlyError) or "Permission denied" in text or "Read-only" in text:
+        return ReadOnly(f"{path}: {text}")
+    return Failed(f"{path}: {text}")
+
+
+def _open_lmdb(path: str, write: bool) -> lmdb.Environment:
+    return lmdb.open(
+        path,
+        subdir=False,
+        map_size=MAP_BYTES,
+        max_dbs=TABLES_MAX,
+        readonly=not write,
+        lock=write,  # readers of a read-only file system have nowhere to lock, and need not
+        max_readers=READERS_MAX,
+        create=False,
+    )

@@ -1,0 +1,164 @@
+"""Group commit: one sync at a time, each for all who wait.
+
+Whoever waits and finds no sync under way does the next one itself, for every log written to so
+far; who comes meanwhile is served by the one after. So a lone writer pays no hand-over between
+threads, and many share one sync. A thread of its own runs the same cycle for those who do not
+wait (``soon``), and starts only when there are any.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from logstore.errors import LogFailed
+from logstore.storage.files import OpenFiles
+
+# One syncfs beats this many fdatasync, as long as little else is dirty on the file system.
+SYNC_ALL_FILES_MIN = 3
+SYNC_ALL_BYTES_MAX = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """What one log has written and not synced: its files, and where it stood then."""
+
+    paths: tuple[str, ...]
+    upto: int  # safe may move here
+    bytes: int
+
+
+class Flushable(Protocol):
+    """What the flusher needs of a log."""
+
+    @property
+    def synced(self) -> int:
+        """The offset below which all is synced."""
+
+    @property
+    def end(self) -> int: ...
+    def check_failure(self) -> None:
+        """Raises LogFailed if a sync has failed."""
+
+    def begin_sync(self) -> Unsynced: ...
+    def end_sync(self, synced: Unsynced, error: OSError | None) -> None: ...
+
+
+class Flusher:
+    """Syncs logs, grouped."""
+
+    def __init__(
+        self, files: OpenFiles, after: Callable[[Iterable[Flushable]], None] = lambda logs: None
+    ) -> None:
+        """``after(logs synced)`` runs when those who waited for a sync have been woken."""
+        self._files = files
+        self._after = after
+        self._mutex = threading.Lock()
+        self._dirty: dict[Flushable, None] = {}
+        self._leading = False
+        self._followers: list[threading.Lock] = []
+        self._thread: threading.Thread | None = None
+        self._due: dict[Flushable, float] = {}  # for the thread: log -> monotonic time
+        self._wake = threading.Condition(self._mutex)
+        self._closed = False
+
+    def written(self, log: Flushable) -> None:
+        """The log has unsynced bytes."""
+        with self._mutex:
+            self._dirty[log] = None
+
+    def wait(self, log: Flushable, upto: int) -> None:
+        """Return once ``log.synced >= upto``. Raises LogFailed."""
+        while log.synced < upto:
+            log.check_failure()
+            with self._mutex:
+                leading, self._leading = not self._leading, True
+                if not leading:
+                    turn = threading.Lock()
+                    turn.acquire()
+                    self._followers.append(turn)
+            if leading:
+                self._lead()
+            else:
+                turn.acquire()
+
+    def _lead(self) -> None:
+        logs: Iterable[Flushable] = ()
+        try:
+            logs = self._cycle()
+        finally:
+            with self._mutex:
+                self._leading = False
+                followers, self._followers = self._followers, []
+            for turn in followers:
+                turn.release()
+        self._after(logs)
+
+    def _cycle(self) -> Iterable[Flushable]:
+        with self._mutex:
+            logs, self._dirty = self._dirty, {}
+        jobs = [(log, log.begin_sync()) for log in logs]
+        paths = [path for _, job in jobs for path in job.paths]
+        if len(paths) >= SYNC_ALL_FILES_MIN and sum(j.bytes for _, j in jobs) <= SYNC_ALL_BYTES_MAX:
+            error = self._sync_all(paths[0])
+            for log, job in jobs:
+                log.end_sync(job, error)
+        else:
+            for log, job in jobs:
+                log.end_sync(job, self._sync_each(job.paths))
+        return logs
+
+    def _sync_all(self, path: str) -> OSError | None:
+        try:
+            with self._files.use(path) as fd:
+                self._files.disk.sync_all(fd)
+        except OSError as error:
+            return error
+        return None
+
+    def _sync_each(self, paths: Iterable[str]) -> OSError | None:
+        try:
+            for path in paths:
+                self._files.sync(path)
+        except OSError as error:
+            return error
+        return None
+
+    def soon(self, log: Flushable, within_ms: int = 0) -> None:
+        """Sync the log from the flusher's own thread, at the latest after ``within_ms``."""
+        due = time.monotonic() + min(within_ms, 1_000_000_000) / 1000
+        with self._wake:
+            if due < self._due.get(log, float("inf")):
+                self._due[log] = due
+                self._wake.notify()
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (log := self._next_due()) is not None:
+            with contextlib.suppress(LogFailed):  # the log keeps it, for who waits or appends
+                self.wait(log, log.end)
+
+    def _next_due(self) -> Flushable | None:
+        with self._wake:
+            while not self._closed:
+                log = min(self._due, key=self._due.__getitem__, default=None)
+                if log is None:
+                    self._wake.wait()
+                elif (left := self._due[log] - time.monotonic()) > 0:
+                    self._wake.wait(left)
+                else:
+                    del self._due[log]
+                    return log
+            return None
+
+    def close(self) -> None:
+        """End the thread. Logs are synced by those who close them."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()

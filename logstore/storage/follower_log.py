@@ -1,0 +1,115 @@
+"""A log that another process writes, or none: reads what is published as safe."""
+
+from collections.abc import Callable
+
+from logstore.errors import (
+    CorruptBatch,
+    OffsetAboveEnd,
+    OffsetBelowStart,
+    ReadOnly,
+    UnknownPartition,
+)
+from logstore.log import Wake
+from logstore.records.batch import Batch
+from logstore.storage.chain import Chain
+from logstore.storage.disk import refusal
+
+Mark = Callable[[], tuple[int, int] | None]  # (start, safe) as published now; None: log is gone
+Watch = Callable[[Callable[[], int], Wake], Wake]
+
+
+class FollowerLog:
+    """Log, read only. ``end`` is ``safe``: nothing above is known here."""
+
+    def __init__(self, name: str, chain: Chain, mark: Mark, watch: Watch) -> None:
+        self.name = name
+        self.chain = chain
+        self._mark = mark
+        self._watch = watch
+
+    def __repr__(self) -> str:
+        return f"<FollowerLog {self.name}>"
+
+    def _now(self) -> tuple[int, int]:
+        mark = self._mark()
+        if mark is None:
+            raise UnknownPartition(f"{self.name}: its topic was deleted")
+        return mark
+
+    @property
+    def start(self) -> int:
+        return self._now()[0]
+
+    @property
+    def safe(self) -> int:
+        return self._now()[1]
+
+    @property
+    def end(self) -> int:
+        return self._now()[1]
+
+    def append(self, batch: Batch) -> int:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def trim(self, before: int) -> None:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def wait(self, upto: int) -> None:
+        """Nothing is ever written here, so there is nothing to wait for."""
+        if self.safe < upto:
+            raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def sync_soon(self) -> None:
+        """Nothing is ever written here, so there is nothing to sync."""
+
+    def read(self, at: int, bytes_max: int) -> list[Batch]:
+        """As Log.read."""
+        start, safe = self._now()
+        if at < start:
+            raise OffsetBelowStart(
+                f"{self.name}: offset {at} is below the start, {start}: it was trimmed away"
+            )
+        if at > safe:
+            raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {safe}")
+        if at == safe:
+            return []
+        batches = self._read(at, bytes_max, safe)
+        if not batches and self.chain.refresh():  # rolled or trimmed since the last look
+            batches = self._read(at, bytes_max, safe)
+        if not batches:
+            if at < self.start:
+                return self.read(at, bytes_max)
+            if self.chain.dense:
+                raise self.chain.lost(at, safe)
+        return batches
+
+    def _read(self, at: int, bytes_max: int, safe: int) -> list[Batch]:
+        try:
+            return self.chain.read(at, bytes_max, safe)
+        except FileNotFoundError as error:
+            if self.chain.refresh():
+                return []
+            raise CorruptBatch(f"{error.filename}: the file is missing") from None
+        except OSError as error:
+            raise refusal(error, f"read at offset {at}", self.chain.directory) from None
+
+    def find(self, timestamp_ms: int) -> int:
+        """As Log.find."""
+        self.chain.refresh()
+        start, safe = self._now()
+        found = self.chain.find(timestamp_ms, start, safe)
+        return safe if found is None else found
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Log.watch."""
+
+        def safe() -> int:
+            mark = self._mark()
+            return -1 if mark is None else mark[1]
+
+        return self._watch(safe, wake)
+
+    def bytes(self) -> int:
+        """Size of the .log files together; the last may end with zeros written ahead."""
+        self.chain.refresh()
+        return self.chain.bytes()

@@ -1,0 +1,110 @@
+"""A log in memory: a bounded ring of batches, for what need not outlive the process."""
+
+import threading
+from bisect import bisect_right
+
+from logstore.errors import OffsetAboveEnd, OffsetBelowStart, RecordTooLarge
+from logstore.log import Wake
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+
+
+class MemoryLog:
+    """Log over a list. When it is full the oldest batches go; ``start`` says how far."""
+
+    def __init__(self, name: str, bytes_max: int) -> None:
+        """``bytes_max`` bounds the batches kept."""
+        self.name = name
+        self.start = self.end = 0
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._batches: list[Batch] = []
+        self._ends: list[int] = []  # offset after each batch
+        self._lock = threading.Lock()
+        self._watchers: dict[object, Wake] = {}
+
+    @property
+    def safe(self) -> int:
+        """All of it: nothing here survives the process, so nothing waits for a sync."""
+        return self.end
+
+    def append(self, batch: Batch) -> int:
+        """As Log.append. Raises RecordTooLarge for a batch that could never be kept."""
+        if batch.size > self._bytes_max:
+            raise RecordTooLarge(
+                f"{self.name}: a batch of {batch.size} bytes; the log keeps {self._bytes_max}"
+            )
+        with self._lock:
+            base_offset = self.end
+            stamped = batch.with_base_offset(base_offset)
+            self._batches.append(stamped)
+            self._ends.append(stamped.next_offset)
+            self._bytes += stamped.size
+            self.end = stamped.next_offset
+            gone, surplus = 0, self._bytes - self._bytes_max
+            while surplus > 0:
+                surplus -= self._batches[gone].size
+                gone += 1
+            if gone:
+                self._let_go(self._ends[gone - 1])
+        for wake in list(self._watchers.values()):
+            wake()
+        return base_offset
+
+    def _let_go(self, before: int) -> None:
+        self.start = max(self.start, before)
+        gone = bisect_right(self._ends, self.start)
+        self._bytes -= sum(batch.size for batch in self._batches[:gone])
+        del self._batches[:gone], self._ends[:gone]
+
+    def read(self, at: int, bytes_max: int) -> list[Batch]:
+        """As Log.read."""
+        with self._lock:
+            if at < self.start:
+                raise OffsetBelowStart(f"{self.name}: offset {at} is below the start, {self.start}")
+            if at > self.end:
+                raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {self.end}")
+            found: list[Batch] = []
+            total = 0
+            for place in range(bisect_right(self._ends, at), len(self._batches)):
+                batch = self._batches[place]
+                total += batch.size
+                if found and total > bytes_max:
+                    break
+                found.append(batch)
+            return found
+
+    def find(self, timestamp_ms: int) -> int:
+        """As Log.find."""
+        with self._lock:
+            batches, start, end = list(self._batches), self.start, self.end
+        for batch in batches:
+            if batch.max_timestamp_ms >= timestamp_ms:
+                for record in decode(batch):
+                    if record.timestamp_ms >= timestamp_ms and record.offset >= start:
+                        return record.offset
+        return end
+
+    def trim(self, before: int) -> None:
+        """As Log.trim."""
+        with self._lock:
+            if before > self.end:
+                raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.end}")
+            self._let_go(before)
+
+    def wait(self, upto: int) -> None:
+        """Nothing to wait for: what is appended is safe."""
+        assert upto <= self.end
+
+    def sync_soon(self) -> None:
+        """Nothing to sync."""
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Log.watch."""
+        key = object()
+        self._watchers[key] = wake
+
+        def stop() -> None:
+            self._watchers.pop(key, None)
+
+        return stop

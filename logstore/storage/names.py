@@ -1,0 +1,67 @@
+"""Every file and directory name below a data directory: built here, and parsed here."""
+
+import re
+from typing import Final
+
+from logstore.errors import InvalidName
+
+LOCK: Final = "lock"  # held by the writing process; says who
+CATALOG: Final = "catalog.mdb"  # LMDB: topics, log states, committed offsets
+WATERMARKS: Final = "watermarks"  # mmap: each log's start and safe, for reading processes
+CONFIG: Final = "logstore.toml"
+CLAIMS: Final = "claims"  # one lock file for each consumer group in use
+
+LOG: Final = ".log"
+INDEX: Final = ".index"
+TIMEINDEX: Final = ".timeindex"
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]{1,249})-(0|[1-9][0-9]{0,9})")
+_SEGMENT = re.compile(r"([0-9]{20})\.log")
+
+
+def check_topic(name: str) -> str:
+    """The same name, if Kafka would take it. Raises InvalidName."""
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise InvalidName(
+            f"topic name {name!r} is not allowed: use 1 to 249 of the characters a-z A-Z 0-9 . _ -"
+        )
+    return name
+
+
+def check_group(name: str) -> str:
+    """The same name, if a group may have it. Raises InvalidName."""
+    if not name or len(name.encode()) > 255 or "\0" in name:
+        raise InvalidName(f"group name {name!r} is not allowed: use 1 to 255 bytes without NUL")
+    return name
+
+
+def log_directory(topic: str, partition: int) -> str:
+    return f"{topic}-{partition}"
+
+
+def parse_log_directory(name: str) -> tuple[str, int] | None:
+    """``flights-0`` -> ("flights", 0); None for any other name."""
+    match = _DIRECTORY.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
+
+
+def segment_stem(directory: str, base_offset: int) -> str:
+    """A segment's path without its ending: 20 digits, so that names sort as offsets do."""
+    return f"{directory}/{base_offset:020d}"
+
+
+def parse_segment(name: str) -> int | None:
+    """The base offset of a ``.log`` file's name; None for any other name."""
+    match = _SEGMENT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def claim_file(group: str) -> str:
+    """A file name for any group name: hex keeps it unambiguous, and 255 bytes would be too long."""
+    encoded = group.encode()
+    if len(encoded) <= 120:
+        return f"group-{encoded.hex()}.lock"
+    import hashlib  # only for names that nobody uses
+
+    return f"group-{hashlib.sha256(encoded).hexdigest()}.sha256.lock"

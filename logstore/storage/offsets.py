@@ -1,0 +1,88 @@
+"""Committed offsets of consumer groups, in LMDB beside the catalogue.
+
+    offsets   group NUL topic NUL partition (4 bytes)   offset, commit time (ms), metadata (UTF-8)
+    groups    group                                     time of creation (ms)
+
+Any process may commit, for LMDB serialises writers; who may commit for a group is decided above.
+"""
+
+from collections.abc import Iterable, Mapping
+from struct import Struct
+from typing import NamedTuple
+
+from logstore.errors import UnknownGroup
+from logstore.storage.environment import Change, Environment
+
+_OFFSETS, _GROUPS = b"offsets", b"groups"
+_PARTITION = Struct(">I")
+_VALUE = Struct(">qq")
+_TIME = Struct(">q")
+
+
+class Committed(NamedTuple):
+    """One partition's committed offset: the next that the group wants to read."""
+
+    offset: int
+    commit_ms: int
+    metadata: str
+
+
+Place = tuple[str, int]  # topic, partition
+
+
+class CommittedOffsets:
+    """Every group's offsets."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @property
+    def writable(self) -> bool:
+        return self._environment.writable
+
+    def groups(self) -> list[str]:
+        """The names of all groups, sorted."""
+        return [key.decode() for key, _ in self._environment.items(_GROUPS)]
+
+    def fetch(self, group: str) -> dict[Place, Committed]:
+        """All that the group has committed."""
+        prefix = group.encode() + b"\0"
+        items = self._environment.items(_OFFSETS, prefix)
+        return {_place(key[len(prefix) :]): _committed(value) for key, value in items}
+
+    def commit(
+        self, group: str, offsets: Mapping[Place, int], now_ms: int, metadata: str = ""
+    ) -> None:
+        """All at once, durable on return; makes the group if there is none."""
+        changes: list[Change] = [
+            (_OFFSETS, _key(group, place), _VALUE.pack(offset, now_ms) + metadata.encode())
+            for place, offset in offsets.items()
+        ]
+        if self._environment.get(_GROUPS, group.encode()) is None:
+            changes.append((_GROUPS, group.encode(), _TIME.pack(now_ms)))
+        self._environment.commit(changes)
+
+    def forget(self, group: str, places: Iterable[Place]) -> None:
+        """Drop these offsets, for instance those of a deleted topic."""
+        self._environment.commit((_OFFSETS, _key(group, place), None) for place in places)
+
+    def delete_group(self, group: str) -> None:
+        """The group and all its offsets. Raises UnknownGroup."""
+        if group not in self.groups():
+            raise UnknownGroup(f"no group {group!r}")
+        self.forget(group, self.fetch(group))
+        self._environment.commit([(_GROUPS, group.encode(), None)])
+
+
+def _key(group: str, place: Place) -> bytes:
+    return b"%b\0%b\0%b" % (group.encode(), place[0].encode(), _PARTITION.pack(place[1]))
+
+
+def _place(key: bytes) -> Place:
+    topic, partition = key[:-5], key[-4:]
+    return topic.decode(), _PARTITION.unpack(partition)[0]
+
+
+def _committed(value: bytes) -> Committed:
+    offset, commit_ms = _VALUE.unpack_from(value)
+    return Committed(offset, commit_ms, value[_VALUE.size :].decode())

@@ -1,0 +1,74 @@
+"""Opening a data directory: which kind it is, and what must happen before it can be read."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from logstore.config import Config
+from logstore.errors import NotAStore, ReadOnly, StoreLocked
+from logstore.storage.bare import BareDirectory, found_topics
+from logstore.storage.directory import Directory
+from logstore.storage.disk import Disk, refusal
+from logstore.storage.names import CATALOG
+from logstore.storage.reader import ReaderDirectory
+from logstore.storage.writer import WriterDirectory
+
+
+def open_directory(
+    path: str,
+    mode: Literal["write", "read"],
+    config: Config,
+    disk: Disk,
+    *,
+    create: bool,
+    clock: Callable[[], int],
+) -> Directory:
+    """Raises NotAStore, and what the directory's kind raises."""
+    try:
+        kind = _kind(path, disk)
+    except OSError as error:
+        raise refusal(error, "open the store", path) from None
+    if kind == "store":
+        if mode == "write":
+            return WriterDirectory(path, config, disk, clock=clock)
+        return _reader(path, config, disk, clock)
+    if kind == "bare":
+        if mode == "write":
+            raise NotAStore(
+                f"{path}: holds Kafka-format partitions but no catalogue: they can only be read"
+            )
+        return BareDirectory(path, config, disk)
+    if kind == "foreign":
+        raise NotAStore(f"{path}: not a store: it holds other files")
+    if mode == "read" or not create:
+        what = "is empty" if kind == "empty" else "no such directory"
+        raise NotAStore(f"{path}: not a store: {what}; `logstore topic create` makes one")
+    return WriterDirectory(path, config, disk, clock=clock)
+
+
+def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", "foreign"]:
+    if not disk.exists(path):
+        return "absent"
+    try:
+        names = set(disk.list(path))
+    except NotADirectoryError:
+        return "foreign"
+    if CATALOG in names:
+        return "store"
+    if found_topics(disk, path):
+        return "bare"
+    # What a first start leaves when it is killed, and what a user may put there before it.
+    return "empty" if names <= {"lock", "logstore.toml", "watermarks", "lost+found"} else "foreign"
+
+
+def _reader(path: str, config: Config, disk: Disk, clock: Callable[[], int]) -> ReaderDirectory:
+    """After a crash, what is safe is known only after recovery: whoever comes first does it."""
+    reader = ReaderDirectory(path, config, disk)
+    if reader.clean or reader.writer() is not None:
+        return reader
+    try:
+        WriterDirectory(path, config, disk, clock=clock).close()
+    except (StoreLocked, ReadOnly):
+        # A writer came first, or nobody can write here: what was published last is safe still.
+        return reader
+    reader.close()
+    return ReaderDirectory(path, config, disk)

@@ -1,0 +1,146 @@
+"""The data directory in a process that only reads it, beside a writer or without one."""
+
+import os
+from collections.abc import Callable, Mapping
+
+from logstore.config import Config, TopicSettings
+from logstore.errors import CorruptStore, ReadOnly, UnknownPartition, UnknownTopic
+from logstore.storage.catalog import Catalog, LogState, TopicEntry
+from logstore.storage.chain import Chain
+from logstore.storage.directory import LogSize
+from logstore.storage.disk import Disk, refusal
+from logstore.storage.files import OpenFiles
+from logstore.storage.follower_log import FollowerLog
+from logstore.storage.lock import Owner, owner_of
+from logstore.storage.names import CATALOG, LOCK, WATERMARKS, log_directory
+from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.segment import Indexes
+from logstore.storage.watermarks import Poller, Watermarks
+
+
+class ReaderDirectory:
+    """Follows the catalogue and the watermarks; commits offsets where the directory is writable."""
+
+    def __init__(self, path: str, config: Config, disk: Disk) -> None:
+        """Raises SchemaTooNew, CorruptStore, Failed."""
+        self.path, self.config, self.disk = path, config, disk
+        catalog = self._file(CATALOG)
+        try:
+            writable = disk.writable(path) and disk.writable(catalog)
+            self._catalog = Catalog(disk, catalog, create=False, write=writable)
+            self._marks: Watermarks | None = None
+            self._open_marks()
+        except OSError as error:
+            raise refusal(error, "open the store for reading", error.filename or path) from None
+        self.offsets = CommittedOffsets(self._catalog.environment)
+        self._files = OpenFiles(disk, config.store.files_open_max, write=False)
+        self._indexes = Indexes()
+        self._poller = Poller(config.store.reader_poll_ms / 1000)
+        self._logs: dict[tuple[str, int], FollowerLog] = {}
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def _open_marks(self) -> None:
+        if self.disk.exists(self._file(WATERMARKS)):
+            self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=False)
+
+    @property
+    def schema(self) -> int:
+        return self._catalog.schema
+
+    @property
+    def store_id(self) -> str:
+        return self._catalog.store_id
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last writer closed the store."""
+        return self._catalog.clean
+
+    def writer(self) -> Owner | None:
+        return owner_of(self.disk, self._file(LOCK))
+
+    def topics(self) -> dict[str, TopicEntry]:
+        return self._catalog.topics()
+
+    def topic(self, name: str) -> TopicEntry:
+        entry = self._catalog.topic(name)
+        if entry is None:
+            raise UnknownTopic(f"no topic {name!r}: create it first")
+        return entry
+
+    def settings(self, entry: TopicEntry) -> TopicSettings:
+        return self.config.topic(entry.settings)
+
+    def log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+        """The partition's log as far as it is safe. Raises UnknownPartition."""
+        if not 0 <= partition < entry.partitions:
+            raise UnknownPartition(
+                f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
+            )
+        log = self._logs.get((entry.id, partition))
+        if log is None:
+            log = self._logs[entry.id, partition] = self._open_log(name, entry, partition)
+        return log
+
+    def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+        directory = log_directory(name, partition)
+        interval = self.settings(entry).index_interval_bytes
+        try:
+            chain = Chain(self._file(directory), self._files, self._indexes, interval, dense=True)
+        except FileNotFoundError:
+            raise CorruptStore(
+                f"{self._file(directory)}: the catalogue knows this partition, but it is missing"
+            ) from None
+        mark = self._mark(name, entry, partition)
+        return FollowerLog(directory, chain, mark, self._poller.watch)
+
+    def _mark(
+        self, name: str, entry: TopicEntry, partition: int
+    ) -> Callable[[], tuple[int, int] | None]:
+        """The published (start, safe); what the catalogue saved where none is published."""
+        slot = None
+        if self._marks is not None:
+            slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
+
+        def mark() -> tuple[int, int] | None:
+            published = slot.read() if slot is not None else None
+            return published or self._saved_mark(name, entry, partition)
+
+        return mark
+
+    def _saved_mark(self, name: str, entry: TopicEntry, partition: int) -> tuple[int, int] | None:
+        known = self._catalog.topic(name)
+        if known is None or known.id != entry.id:
+            return None
+        state: LogState = self._catalog.log_state(entry.log_key(partition))
+        return state.start, max(state.start, state.recovery_offset)
+
+    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
+        log = self.log(name, entry, partition)
+        try:
+            size = log.bytes()
+        except OSError as error:
+            raise refusal(error, "measure", error.filename or log.name) from None
+        return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
+
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
+        raise self._read_only()
+
+    def change_topic(
+        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> TopicEntry:
+        raise self._read_only()
+
+    def delete_topic(self, name: str) -> None:
+        raise self._read_only()
+
+    def _read_only(self) -> ReadOnly:
+        return ReadOnly(f"{self.path}: the store is open for reading")
+
+    def close(self) -> None:
+        self._files.close()
+        if self._marks is not None:
+            self._marks.close()
+        self._catalog.close()

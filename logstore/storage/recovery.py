@@ -1,0 +1,164 @@
+"""What a writer does to a log before it appends: find the end, cut a torn tail.
+
+Below the recovery point everything was synced: it is not read again, and what a reader finds wrong
+there is damage. Above it, batches are checked one by one (header, offset, CRC). The first that is
+not whole ends the log: what follows was never acknowledged, unless ``safe`` as last published says
+that it was; then it is damage, the file stays as it is, and the log takes no appends.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from logstore.errors import CorruptBatch, Damaged
+from logstore.storage.catalog import LogState
+from logstore.storage.chain import Chain
+from logstore.storage.files import OpenFiles
+from logstore.storage.names import INDEX, TIMEINDEX
+from logstore.storage.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How a log was found."""
+
+    end: int  # offset after the last whole batch
+    position: int  # of that end in the last segment
+    bytes_read: int  # checked above the recovery point
+    bytes_cut: int  # of a torn tail
+    damage: Damaged | None = None
+
+
+def recover(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
+    """Make the chain end with its last whole batch, all of it synced. Raises OSError.
+
+    ``known_safe``: what was last published as safe; the recovery offset where that is unknown.
+    """
+    known_safe = max(known_safe, state.recovery_offset)
+    if not chain.bases:
+        return _begin(chain, files, state, known_safe)
+    place, end, position = _starting_point(chain, state)
+    if state.recovery_base not in chain.bases and state.recovery_offset > chain.bases[0]:
+        lost = chain.segment(state.recovery_base).path
+        return _damaged(f"{lost}: the file is missing", end, position, known_safe)
+    check = _Check(chain, files, end, position)
+    sentence = check.run(place)
+    segment = chain.segment(chain.bases[check.place])
+    if check.end < known_safe:
+        sentence = sentence or f"{segment.path}: ends at offset {check.end}"
+        return _damaged(sentence, check.end, check.position, known_safe)
+    cut = _cut_after(chain, files, check.place, check.position)
+    if cut or check.bytes_read:
+        _settle(files, segment)
+        files.disk.sync_directory(chain.directory)
+    return Recovered(check.end, check.position, check.bytes_read, cut if sentence else 0)
+
+
+def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
+    """A log without segments: new, or robbed of them."""
+    if known_safe > state.start:
+        return _damaged(f"{chain.directory}: every segment is missing", 0, 0, known_safe)
+    chain.add(state.start)
+    files.disk.sync_directory(chain.directory)
+    return Recovered(state.start, 0, 0, 0)
+
+
+def _starting_point(chain: Chain, state: LogState) -> tuple[int, int, int]:
+    """Where checking starts: (place in the chain, offset, position)."""
+    if state.recovery_base in chain.bases:
+        return (
+            chain.bases.index(state.recovery_base),
+            state.recovery_offset,
+            state.recovery_position,
+        )
+    return 0, chain.bases[0], 0
+
+
+class _Check:
+    """A walk over the batches above the recovery point: how far they are whole."""
+
+    def __init__(self, chain: Chain, files: OpenFiles, end: int, position: int) -> None:
+        self._chain = chain
+        self._files = files
+        self.place = 0
+        self.end = end
+        self.position = position
+        self.bytes_read = 0
+
+    def run(self, first: int) -> str:
+        """Go on to the end, or to the first thing that is not whole: the sentence says what."""
+        bases = self._chain.bases
+        for self.place in range(first, len(bases)):
+            began = self.position
+            try:
+                self._segment(self._chain.segment(bases[self.place]))
+            except CorruptBatch as error:
+                return str(error)
+            finally:
+                self.bytes_read += self.position - began
+            if self.place + 1 == len(bases):
+                return ""
+            if bases[self.place + 1] != self.end:
+                following = self._chain.segment(bases[self.place + 1]).path
+                return f"{following}: begins at {bases[self.place + 1]}, expected {self.end}"
+            _settle(self._files, self._chain.segment(bases[self.place]))
+            self.position = 0
+        return ""
+
+    def _segment(self, segment: Segment) -> None:
+        size = self._files.disk.size(segment.path)
+        if size < self.position:
+            synced, self.position = self.position, size
+            self.end = _whole_until(segment)
+            raise CorruptBatch(f"{segment.path}: {size} bytes long, {synced} were synced")
+        if size == self.position:
+            return  # the usual case after a clean close: the index is as it was left
+        index = segment.index
+        index.cut(self.position)
+        for position, batch in segment.walk(self.position):
+            if batch.base_offset != self.end:
+                raise CorruptBatch(
+                    f"{segment.path} at position {position}: batch has base offset "
+                    f"{batch.base_offset}, expected {self.end}"
+                )
+            try:
+                batch.check()
+            except CorruptBatch as error:
+                raise CorruptBatch(f"{segment.path} at position {position}: {error}") from None
+            index.note(position, batch.size, batch.last_offset, batch.max_timestamp_ms)
+            self.end, self.position = batch.next_offset, position + batch.size
+
+
+def _whole_until(segment: Segment) -> int:
+    """The offset after the last whole batch of a segment that is shorter than it was."""
+    end = segment.base_offset
+    with suppress(CorruptBatch):  # that is where it ends
+        for _, batch in segment.walk():
+            end = batch.next_offset
+    return end
+
+
+def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> int:
+    """End the chain here; the bytes that went."""
+    segment, later = chain.segment(chain.bases[place]), chain.bases[place + 1 :]
+    cut = files.disk.size(segment.path) - position
+    if cut:
+        files.truncate(segment.path, position)
+    cut += sum(files.disk.size(chain.segment(base).path) for base in later)
+    if later:
+        chain.drop(later)
+    return cut
+
+
+def _settle(files: OpenFiles, segment: Segment) -> None:
+    """Make what was found of a segment durable, before anyone is shown it."""
+    segment.index.replace(files, segment.stem)
+    for path in (segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX):
+        files.sync(path)
+
+
+def _damaged(sentence: str, end: int, position: int, known_safe: int) -> Recovered:
+    damage = CorruptBatch(
+        f"{sentence}; offsets {end} to {known_safe - 1} were acknowledged: the log takes no "
+        f"appends until they are restored or salvaged"
+    )
+    return Recovered(end, position, 0, 0, damage)

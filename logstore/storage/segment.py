@@ -1,0 +1,271 @@
+"""One segment: a .log file and its indexes. Knows nothing of other segments."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from struct import Struct
+from typing import Final
+
+from logstore.errors import CorruptBatch
+from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, Batch
+from logstore.records.decode import decode
+from logstore.storage.files import OpenFiles
+from logstore.storage.index import NO_TIMESTAMP, Index
+from logstore.storage.names import INDEX, LOG, TIMEINDEX, segment_stem
+
+EVERYTHING: Final = 2**63 - 1  # as `below`: no offset is out of bounds
+CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing (SPEED: reading)
+READ_BYTES_MIN: Final = 16 << 10  # a read has batches to step over before the one asked for
+
+_PREFIX = Struct(">qi")  # base offset, length
+
+
+class Indexes:
+    """The indexes kept in memory: up to so many bytes, the least recently used dropped first."""
+
+    def __init__(self, bytes_max: int = 32 << 20) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._loaded: OrderedDict[Segment, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def loaded(self, segment: "Segment", memory_bytes: int) -> None:
+        """The segment has its index in memory now, or uses it again."""
+        with self._lock:
+            self._bytes += memory_bytes - self._loaded.pop(segment, 0)
+            self._loaded[segment] = memory_bytes
+            while self._bytes > self._bytes_max and len(self._loaded) > 1:
+                oldest, oldest_bytes = self._loaded.popitem(last=False)
+                self._bytes -= oldest_bytes
+                oldest.drop_index()
+
+    def forget(self, segment: "Segment") -> None:
+        with self._lock:
+            self._bytes -= self._loaded.pop(segment, 0)
+
+
+class Segment:
+    """The batches from ``base_offset`` on, in the order of their offsets."""
+
+    __slots__ = (
+        "_files",
+        "_index",
+        "_indexes",
+        "_interval_bytes",
+        "_learning",
+        "_max_timestamp",
+        "base_offset",
+        "path",
+        "pinned",
+        "stem",
+    )
+
+    def __init__(
+        self, directory: str, base_offset: int, files: OpenFiles, indexes: Indexes, interval: int
+    ) -> None:
+        self.base_offset = base_offset
+        self.stem = segment_stem(directory, base_offset)
+        self.path = self.stem + LOG
+        self.pinned = False  # its index stays in memory: it is being appended to
+        self._files = files
+        self._indexes = indexes
+        self._interval_bytes = interval
+        self._index: Index | None = None
+        self._learning = threading.Lock()
+        self._max_timestamp: tuple[int, int] | None = None  # (below, timestamp)
+
+    # The index
+
+    @property
+    def index(self) -> Index:
+        """Loaded at first use; may be behind, never trusted before it is checked."""
+        index = self._index
+        if index is None:
+            index = Index.load(self._files, self.stem, self.base_offset, self._interval_bytes)
+            self._index = index
+            self._indexes.loaded(self, index.memory_bytes)
+        return index
+
+    def drop_index(self) -> None:
+        if not self.pinned:
+            self._index = None
+
+    def restart_index(self) -> Index:
+        """Begin an empty index, in doubt of the one there was."""
+        self._index = Index(self.base_offset, self._interval_bytes)
+        return self._index
+
+    def _learn(self, walked: list[tuple[int, Batch]]) -> None:
+        """Note the batches that the index lacks."""
+        index = self.index
+        last_position, last = walked[-1]
+        if walked[0][0] <= index.covered < last_position + last.size:
+            with self._learning:
+                for position, batch in walked:
+                    index.note(position, batch.size, batch.last_offset, batch.max_timestamp_ms)
+            self._indexes.loaded(self, index.memory_bytes)
+
+    # Reading
+
+    def read(self, at: int, bytes_max: int, below: int) -> list[Batch]:
+        """Whole batches from the one holding ``at`` (or the next), that begin below ``below``.
+
+        At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch.
+        """
+        position = self._position_of(at)
+        while True:
+            walked, position = self._chunk(position, max(bytes_max, READ_BYTES_MIN), below)
+            if not walked:
+                return []
+            self._learn(walked)
+            if walked[-1][1].last_offset >= at:
+                return _first_bytes([b for _, b in walked if b.last_offset >= at], bytes_max)
+
+    def walk(
+        self, position: int = 0, below: int = EVERYTHING, *, chunk_bytes: int = CHUNK_BYTES
+    ) -> Iterator[tuple[int, Batch]]:
+        """Each batch with its position, from one that starts at ``position``.
+
+        Ends where the file does, or at zeros that were written ahead. Raises CorruptBatch for
+        anything else.
+        """
+        while True:
+            walked, position = self._chunk(position, chunk_bytes, below)
+            if not walked:
+                return
+            yield from walked
+
+    def _position_of(self, at: int) -> int:
+        """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
+        entry = self.index.floor(at)
+        if entry is None:
+            return 0
+        last_offset, position = entry
+        if self._leads_to(position, last_offset):
+            return position
+        self.restart_index()
+        return 0
+
+    def _leads_to(self, position: int, last_offset: int) -> bool:
+        head = self._files.read(self.path, HEADER_BYTES, position)
+        if len(head) < HEADER_BYTES:
+            return False
+        base, _ = _PREFIX.unpack_from(head)
+        delta = int.from_bytes(head[23:27], "big", signed=True)
+        return head[16] == 2 and base + delta == last_offset
+
+    def _chunk(self, position: int, size: int, below: int) -> tuple[list[tuple[int, Batch]], int]:
+        """The whole batches of one read from ``position`` on, and the position after them."""
+        data = self._files.read(self.path, size, position)
+        walked: list[tuple[int, Batch]] = []
+        view, count, at, expected = memoryview(data), len(data), 0, self.base_offset
+        while count - at >= LENGTH_END:
+            base, length = _PREFIX.unpack_from(data, at)
+            if base >= below or (length == 0 and base == 0):
+                break
+            end = at + LENGTH_END + length
+            if end > count:
+                if walked:
+                    break
+                data = self._one(position, length)
+                view, count, end = memoryview(data), len(data), len(data)
+            try:
+                batch = Batch(view[at:end])
+            except CorruptBatch as error:
+                raise self._corrupt(position + at, str(error)) from None
+            if base < expected:
+                sentence = f"batch has base offset {base}, expected at least {expected}"
+                raise self._corrupt(position + at, sentence)
+            expected = base + batch.last_offset_delta + 1
+            walked.append((position + at, batch))
+            at = end
+        else:
+            if at < count and not walked and any(data[at:]):
+                raise self._corrupt(position, f"{count - at} bytes are left: too few for a batch")
+        return walked, position + at
+
+    def _one(self, position: int, length: int) -> bytes:
+        """The bytes of one batch that is larger than the read that met it."""
+        left = self._files.disk.size(self.path) - position
+        if not LENGTH_MIN <= length <= left - LENGTH_END:
+            sentence = f"batch has length {length}, but {left} bytes are left in the file"
+            raise self._corrupt(position, sentence)
+        return self._files.read(self.path, LENGTH_END + length, position)
+
+    def _corrupt(self, position: int, sentence: str) -> CorruptBatch:
+        return CorruptBatch(f"{self.path} at position {position}: {sentence}")
+
+    # Timestamps
+
+    def max_timestamp(self, below: int) -> int:
+        """The largest timestamp (ms) of the batches below ``below``; NO_TIMESTAMP without any.
+
+        The last time entry may be missing, so what follows the last one is walked over, once.
+        """
+        if self._max_timestamp is not None and self._max_timestamp[0] == below:
+            return self._max_timestamp[1]
+        index = self.index
+        known, last_offset = NO_TIMESTAMP, self.base_offset
+        if index.times:
+            known, last_offset = index.times[-1], self.base_offset + index.time_offsets[-1]
+        walked = self._walk_from(last_offset, known, below)
+        largest = max((batch.max_timestamp_ms for _, batch in walked), default=NO_TIMESTAMP)
+        self._max_timestamp = below, largest
+        return largest
+
+    def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
+        """The offset of the first record from ``start`` on that is of this time or later."""
+        known, last_offset = self.index.floor_time(timestamp_ms) or (NO_TIMESTAMP, self.base_offset)
+        for _, batch in self._walk_from(last_offset, known, below):
+            if batch.max_timestamp_ms < timestamp_ms or batch.last_offset < start:
+                continue
+            for record in decode(batch):
+                if record.timestamp_ms >= timestamp_ms and record.offset >= start:
+                    return record.offset
+        return None
+
+    def _walk_from(
+        self, offset: int, max_timestamp_ms: int, below: int
+    ) -> Iterator[tuple[int, Batch]]:
+        """Walk on from the batch that a time entry names; from the start if it names no such."""
+        position = self._position_of(offset)
+        if max_timestamp_ms != NO_TIMESTAMP:
+            named = next(
+                (b for _, b in self.walk(position, below) if b.last_offset >= offset), None
+            )
+            if named is None or named.max_timestamp_ms != max_timestamp_ms:
+                self.restart_index()
+                position = 0
+        while True:
+            walked, position = self._chunk(position, CHUNK_BYTES, below)
+            if not walked:
+                return
+            self._learn(walked)
+            yield from walked
+
+    # Files
+
+    def create(self) -> None:
+        """Make the files, empty, whatever stood there. The directory is synced by the caller."""
+        with self._files.use(self.path, create=True) as fd:
+            self._files.disk.truncate(fd, 0)
+        self.restart_index().replace(self._files, self.stem)
+
+    def remove(self) -> None:
+        """Remove the files; those who have them open read on. Raises OSError."""
+        self._indexes.forget(self)
+        for path in (self.path, self.stem + INDEX, self.stem + TIMEINDEX):
+            self._files.forget(path)
+            with suppress(FileNotFoundError):
+                self._files.disk.remove(path)
+
+
+def _first_bytes(batches: list[Batch], bytes_max: int) -> list[Batch]:
+    """The first batch, and those after it that fit into ``bytes_max`` with it."""
+    total = 0
+    for count, batch in enumerate(batches):
+        total += batch.size
+        if total > bytes_max:
+            return batches[: max(count, 1)]
+    return batches

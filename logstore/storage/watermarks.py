@@ -1,0 +1,152 @@
+"""Each log's start and safe offsets, where other processes can read them.
+
+A memory-mapped file that the writer updates after a sync and readers poll: what a reader shows is
+never taken back by a power cut. Each log has a slot (its number is in the catalogue)::
+
+      0             8        16                32          40      48     56       64
+      +-------------+--------+-----------------+-----------+-------+------+--------+---
+      | "LOGSTWM1"  | unused                   | log's tag | start | safe | unused | next slot ...
+      +-------------+--------------------------+-----------+-------+------+--------+---
+
+Numbers are 8 bytes in the machine's own order, so that one is stored by one instruction and never
+seen half-written. The tag is the log's own: a slot whose tag differs belongs to another log. The
+file is never synced: after a power cut it may be behind, and the next writer corrects it.
+"""
+
+import mmap
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from logstore.errors import CorruptStore
+from logstore.log import Wake
+from logstore.storage.disk import Disk
+
+_MAGIC: Final = b"LOGSTWM1"
+_WORD: Final = 8
+_SLOT_WORDS: Final = 4  # also the header's size: slot n starts at word 4 * (n + 1)
+_GROW_SLOTS: Final = 1024
+GONE: Final = 0  # the tag of a slot without a log
+
+
+class Slot:
+    """One log's place in the file."""
+
+    __slots__ = ("_marks", "_tag", "_word")
+
+    def __init__(self, marks: "Watermarks", number: int, tag: int) -> None:
+        self._marks = marks
+        self._word = _SLOT_WORDS * (number + 1)
+        self._tag = tag
+
+    def publish(self, start: int, safe: int) -> None:
+        words = self._marks.words(self._word + _SLOT_WORDS)
+        words[self._word + 1] = start
+        words[self._word + 2] = safe
+        words[self._word] = self._tag
+
+    def publish_safe(self, safe: int) -> None:
+        self._marks.words(self._word)[self._word + 2] = safe
+
+    def release(self) -> None:
+        """The log is no more."""
+        self._marks.words(self._word + _SLOT_WORDS)[self._word] = GONE
+
+    def read(self) -> tuple[int, int] | None:
+        """(start, safe); None when the slot does not belong to this log (any more)."""
+        words = self._marks.words(self._word + _SLOT_WORDS)
+        if len(words) < self._word + _SLOT_WORDS:
+            return None
+        start, safe = words[self._word + 1], words[self._word + 2]
+        return (start, safe) if words[self._word] == self._tag else None
+
+
+class Watermarks:
+    """The whole file, mapped."""
+
+    def __init__(self, disk: Disk, path: str, *, write: bool) -> None:
+        """Raises OSError; CorruptStore when it is another kind of file."""
+        self._disk, self._path, self._write = disk, path, write
+        self._fd = disk.open(path, write=write, create=write)
+        self._lock = threading.Lock()
+        self._map: mmap.mmap | None = None
+        self._words = memoryview(b"").cast("q")
+        if write and disk.size(path) == 0:
+            disk.write(self._fd, [_MAGIC.ljust(_SLOT_WORDS * _WORD, b"\0")], 0)
+        if disk.read(self._fd, len(_MAGIC), 0) != _MAGIC:
+            disk.close(self._fd)
+            raise CorruptStore(
+                f"{path}: not a watermarks file: remove it, the next writer makes it anew"
+            )
+        self._remap()
+
+    def words(self, count: int) -> memoryview:
+        """All numbers of the file; when writing, at least ``count`` of them."""
+        if len(self._words) < count:
+            with self._lock:
+                self._grow(count)
+        return self._words
+
+    def _grow(self, count: int) -> None:
+        if self._write and len(self._words) < count:
+            slots = count // _SLOT_WORDS + _GROW_SLOTS
+            self._disk.truncate(self._fd, slots * _SLOT_WORDS * _WORD)
+        self._remap()
+
+    def _remap(self) -> None:
+        size = self._disk.size(self._path) // _WORD * _WORD
+        if size > len(self._words) * _WORD:
+            # The old map stays with whoever holds its words: both show the same file.
+            self._map = self._disk.map(self._fd, size, write=self._write)
+            self._words = memoryview(self._map).cast("q")
+
+    def slot(self, number: int, tag: int) -> Slot:
+        return Slot(self, number, tag)
+
+    def close(self) -> None:
+        self._words = memoryview(b"").cast("q")
+        self._map = None
+        self._disk.close(self._fd)
+
+
+class Poller:
+    """Wakes the watchers of a reading process: nobody tells it, so it looks every few ms."""
+
+    def __init__(self, interval_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._interval_s = interval_s
+        self._sleep = sleep
+        self._watched: dict[object, tuple[Callable[[], int], Wake, int]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, safe: Callable[[], int], wake: Wake) -> Wake:
+        """Call ``wake`` after ``safe()`` has changed. Returns "stop watching"."""
+        key = object()
+        with self._lock:
+            self._watched[key] = (safe, wake, safe())
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+                self._thread.start()
+
+        def stop() -> None:
+            with self._lock:
+                self._watched.pop(key, None)
+
+        return stop
+
+    def _run(self) -> None:
+        while True:
+            self._sleep(self._interval_s)
+            with self._lock:
+                if not self._watched:
+                    self._thread = None
+                    return
+                moved = []
+                for key, (safe, wake, seen) in self._watched.items():
+                    now = safe()
+                    if now != seen:
+                        self._watched[key] = (safe, wake, now)
+                        moved.append(wake)
+            for wake in moved:
+                wake()

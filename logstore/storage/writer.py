@@ -1,0 +1,275 @@
+"""The data directory in the one process that writes it."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from logstore.config import Config, TopicSettings
+from logstore.errors import (
+    CorruptStore,
+    LogstoreError,
+    StoreLocked,
+    TopicExists,
+    UnknownPartition,
+    UnknownTopic,
+)
+from logstore.storage.catalog import Catalog, LogState, TopicEntry
+from logstore.storage.chain import Chain
+from logstore.storage.directory import LogSize
+from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk_log import DiskLog
+from logstore.storage.files import OpenFiles
+from logstore.storage.flusher import Flushable, Flusher
+from logstore.storage.lock import LockFile, Owner, owner_of
+from logstore.storage.names import (
+    CATALOG,
+    LOCK,
+    WATERMARKS,
+    check_topic,
+    log_directory,
+    parse_segment,
+)  # fmt: skip
+from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.recovery import recover
+from logstore.storage.segment import Indexes
+from logstore.storage.watermarks import Watermarks
+
+_T = TypeVar("_T")
+
+
+class WriterDirectory:
+    """Holds the lock from construction to ``close``; recovers what a crash left."""
+
+    def __init__(self, path: str, config: Config, disk: Disk, *, clock: Callable[[], int]) -> None:
+        """Makes the directory if there is none.
+
+        Raises StoreLocked, SchemaTooNew, CorruptStore, ReadOnly, StorageFull.
+        """
+        self.path, self.config, self.disk = path, config, disk
+        self._clock = clock
+        self._lock = LockFile(disk, self._file(LOCK))
+        self._attempt("open the store for writing", self._take_lock)
+        try:
+            self._attempt("open the store for writing", self._open)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def _attempt(self, doing: str, work: Callable[[], _T]) -> _T:
+        try:
+            return work()
+        except OSError as error:
+            raise refusal(error, doing, error.filename or self.path) from None
+
+    def _take_lock(self) -> None:
+        self.disk.make_directory(self.path)
+        if not self._lock.take():
+            raise StoreLocked(
+                f"{self.path}: written by {owner_of(self.disk, self._lock.path)}: "
+                f"wait for it, stop it, or open the store for reading"
+            )
+
+    def _open(self) -> None:
+        new = not self.disk.exists(self._file(CATALOG))
+        self._catalog = Catalog(self.disk, self._file(CATALOG), create=True, write=True)
+        try:
+            if new:
+                self.disk.sync_directory(self.path)
+            self.offsets = CommittedOffsets(self._catalog.environment)
+            self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=True)
+            self._files = OpenFiles(self.disk, self.config.store.files_open_max, write=True)
+            self._indexes = Indexes()
+            self._flusher = Flusher(self._files, self._after_sync)
+            self._logs: dict[str, DiskLog] = {}
+            self._keys: dict[DiskLog, bytes] = {}
+            self._bury()
+            crashed = not self._catalog.clean
+            self._catalog.opened()
+            self._recover_all(crashed)
+        except BaseException:
+            self._catalog.close()
+            raise
+
+    def _recover_all(self, crashed: bool) -> None:
+        """After a crash every log is recovered now; after a clean close, when it is first used."""
+        states = self._catalog.log_states()
+        for name, entry in self._catalog.topics().items():
+            for partition in range(entry.partitions):
+                if crashed:
+                    self.log(name, entry, partition)
+                    continue
+                slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
+                state = states.get(entry.log_key(partition), LogState())
+                _, safe = slot.read() or (0, 0)
+                slot.publish(state.start, max(safe, state.recovery_offset))
+        if crashed:
+            self._save_states(self._logs.values())
+
+    @property
+    def schema(self) -> int:
+        return self._catalog.schema
+
+    @property
+    def store_id(self) -> str:
+        return self._catalog.store_id
+
+    def writer(self) -> Owner | None:
+        return owner_of(self.disk, self._lock.path)
+
+    # Topics
+
+    def topics(self) -> dict[str, TopicEntry]:
+        return self._catalog.topics()
+
+    def topic(self, name: str) -> TopicEntry:
+        entry = self._catalog.topic(name)
+        if entry is None:
+            raise UnknownTopic(f"no topic {name!r}: create it first")
+        return entry
+
+    def settings(self, entry: TopicEntry) -> TopicSettings:
+        return self.config.topic(entry.settings)
+
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
+        check_topic(name)
+        if self._catalog.topic(name) is not None:
+            raise TopicExists(f"topic {name!r} is there already")
+        self._attempt(
+            f"create topic {name!r}", lambda: self._make_directories(name, range(partitions))
+        )
+        entry = self._catalog.add_topic(name, partitions, settings, self._clock())
+        for partition in range(partitions):
+            self._marks.slot(entry.slots[partition], entry.tag(partition)).publish(0, 0)
+        return entry
+
+    def _make_directories(self, name: str, partitions: Iterable[int]) -> None:
+        """Before the catalogue says that they are there; empty ones left by a crash are reused."""
+        for partition in partitions:
+            directory = self._file(log_directory(name, partition))
+            self.disk.make_directory(directory)
+            if any(parse_segment(file) is not None for file in self.disk.list(directory)):
+                raise CorruptStore(
+                    f"{directory}: holds segments, but the catalogue does not know the partition: "
+                    f"move the directory away"
+                )
+        self.disk.sync_directory(self.path)
+
+    def change_topic(
+        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> TopicEntry:
+        entry = self.topic(name)
+        if partitions is not None:
+            added = range(entry.partitions, partitions)
+            self._attempt(
+                f"add partitions to {name!r}", lambda: self._make_directories(name, added)
+            )
+        changed = self._catalog.change_topic(name, partitions=partitions, settings=settings)
+        for partition in range(entry.partitions, changed.partitions):
+            self._marks.slot(changed.slots[partition], changed.tag(partition)).publish(0, 0)
+        for partition in range(entry.partitions):
+            log = self._logs.get(log_directory(name, partition))
+            if log is not None:
+                log.settings = self.settings(changed)
+        return changed
+
+    def delete_topic(self, name: str) -> None:
+        entry = self._catalog.remove_topic(name)
+        for partition in range(entry.partitions):
+            log = self._logs.pop(log_directory(name, partition), None)
+            if log is not None:
+                self._keys.pop(log, None)
+                log.discard()
+            self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
+        for group in self.offsets.groups():
+            places = [place for place in self.offsets.fetch(group) if place[0] == name]
+            if places:
+                self.offsets.forget(group, places)
+        self._attempt(f"delete topic {name!r}", self._bury)
+
+    def _bury(self) -> None:
+        """Remove the directories of deleted topics: those that a crash left, too."""
+        doomed = self._catalog.doomed()
+        for directory in doomed:
+            path = self._file(directory)
+            if self.disk.exists(path):
+                for file in self.disk.list(path):
+                    self._files.forget(os.path.join(path, file))
+                self.disk.remove_tree(path)
+        if doomed:
+            self.disk.sync_directory(self.path)
+            self._catalog.buried(doomed)
+
+    # Logs
+
+    def log(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
+        """The partition's log, recovered at first use. Raises UnknownPartition."""
+        directory = log_directory(name, partition)
+        log = self._logs.get(directory)
+        if log is None:
+            if not 0 <= partition < entry.partitions:
+                raise UnknownPartition(
+                    f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
+                )
+            log = self._attempt(
+                f"open {directory}", lambda: self._open_log(directory, entry, partition)
+            )
+            self._logs[directory] = log
+            self._keys[log] = entry.log_key(partition)
+        return log
+
+    def _open_log(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
+        path, settings = self._file(name), self.settings(entry)
+        if not self.disk.exists(path):
+            raise CorruptStore(f"{path}: the catalogue knows this partition, but it is missing")
+        chain = Chain(path, self._files, self._indexes, settings.index_interval_bytes, dense=True)
+        slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
+        state = self._catalog.log_state(entry.log_key(partition))
+        _, known_safe = slot.read() or (0, 0)
+        found = recover(chain, self._files, state, known_safe)
+        return DiskLog(
+            name, chain, self._files, self._flusher, slot, settings, state, found.end,
+            found.position, save=self._save_state, damage=found.damage,
+        )  # fmt: skip
+
+    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
+        log = self.log(name, entry, partition)
+        segments, size = len(log.chain.bases), self._attempt("measure", log.bytes)
+        return LogSize(partition, log.start, log.safe, log.end, segments, size, log.damage)
+
+    def _save_state(self, log: DiskLog, state: LogState) -> None:
+        self._catalog.save_log_states({self._keys[log]: state})
+
+    def _save_states(self, logs: Iterable[DiskLog], *, clean: bool = False) -> None:
+        states = {self._keys[log]: log.recovery_point() for log in logs if log in self._keys}
+        self._catalog.save_log_states(states, clean=clean)
+
+    def _after_sync(self, logs: Iterable[Flushable]) -> None:
+        """Move the recovery points of logs that have synced enough since the last time."""
+        limit = self.config.store.recovery_bytes
+        due = [log for log in logs if isinstance(log, DiskLog) and log.recovery_point_due(limit)]
+        if due:
+            self._attempt("save recovery points", lambda: self._save_states(due))
+
+    def close(self) -> None:
+        """Sync all, save where each log stands, let go of the lock. Raises the first failure."""
+        failures: list[LogstoreError] = []
+        for log in list(self._logs.values()):
+            try:
+                self._attempt(f"close {log.name}", log.close)
+            except LogstoreError as error:
+                failures.append(error)
+        self._flusher.close()
+        try:
+            states = {self._keys[log]: log.state for log in self._logs.values()}
+            self._catalog.save_log_states(states, clean=not failures)
+        except LogstoreError as error:
+            failures.append(error)
+        self._files.close()
+        self._marks.close()
+        self._catalog.close()
+        self._lock.release()
+        if failures:
+            raise failures[0]

@@ -1,0 +1,345 @@
+"""The library face: one data directory, its topics and groups."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from logstore.broker.consumer import Consumer
+from logstore.broker.group import Group, Membership
+from logstore.broker.places import Place, Starts, check_offset, offset_of
+from logstore.broker.producer import Producer
+from logstore.broker.replay import replay
+from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
+from logstore.config import (
+    STORE_SETTINGS,
+    Chosen,
+    Config,
+    check_topic_settings,
+    parse,
+    topic_setting,
+)
+from logstore.errors import (
+    Closed,
+    OffsetBelowStart,
+    ReadOnly,
+    Refused,
+    UnknownGroup,
+)
+from logstore.log import Log
+from logstore.records.record import Record
+from logstore.storage.directory import Claim, Directory, LogSize, claim_group, group_owner
+from logstore.storage.disk import Disk
+from logstore.storage.lock import Owner
+from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.opening import open_directory
+
+Mode = Literal["write", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A store at one glance."""
+
+    path: str
+    mode: Mode
+    schema: int | None  # None: bare partitions without a catalogue
+    store_id: str
+    writer: Owner | None
+    topics: int
+    partitions: int
+    records: int
+    bytes: int
+    groups: int
+    damaged: tuple[str, ...]
+
+
+class Store:
+    """Topics and groups of one data directory. Made by ``logstore.open``."""
+
+    def __init__(self, directory: Directory, mode: Mode, clock: Callable[[], int] = now_ms) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._topics: dict[str, Topic] = {}
+        self._closed = False
+        self.mode = mode
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path} {self.mode}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> str:
+        return self._directory.path
+
+    @property
+    def config(self) -> Config:
+        return self._directory.config
+
+    def _open(self) -> Directory:
+        if self._closed:
+            raise Closed(f"{self.path}: the store is closed")
+        return self._directory
+
+    def close(self) -> None:
+        """Sync everything and let go of the directory. Raises LogFailed where a sync fails."""
+        if not self._closed:
+            self._closed = True
+            self._directory.close()
+
+    # Topics
+
+    def topics(self) -> list[str]:
+        """The names of all topics, sorted."""
+        return sorted(self._open().topics())
+
+    def topic(self, name: str) -> Topic:
+        """Raises UnknownTopic, InvalidName."""
+        directory = self._open()
+        entry = directory.topic(name)
+        known = self._topics.get(name)
+        if known is not None and known.id == entry.id and len(known.partitions) == entry.partitions:
+            return known
+        partitions = [directory.log(name, entry, number) for number in range(entry.partitions)]
+        topic = self._topics[name] = Topic(
+            name,
+            entry.id,
+            partitions,
+            directory.settings(entry),
+            entry.created_ms,
+            self._clock,
+        )
+        return topic
+
+    def create_topic(
+        self,
+        name: str,
+        partitions: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Topic:
+        """Durable on return. ``settings``: Kafka's names, values as text.
+
+        Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, ReadOnly, StorageFull.
+        """
+        directory = self._open()
+        count = self.config.store.num_partitions if partitions is None else partitions
+        parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
+        directory.create_topic(name, count, check_topic_settings(settings or {}))
+        return self.topic(name)
+
+    def alter_topic(
+        self,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        reset: Sequence[str] = (),
+        partitions: int | None = None,
+    ) -> Topic:
+        """Set settings, ``reset`` others to their default, add partitions; durable on return.
+
+        More partitions send keys elsewhere: records that have a key are no longer all in the
+        partition that new ones go to. Raises UnknownTopic, UnknownSetting, InvalidSetting,
+        Refused for fewer partitions, ReadOnly.
+        """
+        directory = self._open()
+        entry = directory.topic(name)
+        if partitions is not None and partitions <= entry.partitions:
+            raise Refused(
+                f"topic {name!r} has {entry.partitions} partitions: they can only become more"
+            )
+        for setting in reset:
+            topic_setting(setting)
+        own = {key: text for key, text in entry.settings.items() if key not in reset}
+        own |= check_topic_settings(settings or {})
+        directory.change_topic(name, partitions=partitions, settings=own)
+        changed = directory.settings(directory.topic(name))
+        if name in self._topics:
+            self._topics[name].settings = changed
+        return self.topic(name)
+
+    def delete_topic(self, name: str) -> None:
+        """The topic, its records, and what groups have committed in it. Raises UnknownTopic."""
+        self._open().delete_topic(name)
+        self._topics.pop(name, None)
+
+    def describe_topic(self, name: str) -> list[Chosen]:
+        """Every setting of the topic, with its source."""
+        return self.config.describe_topic(self._open().topic(name).settings)
+
+    def sizes(self, name: str) -> list[LogSize]:
+        """How much each partition holds."""
+        directory = self._open()
+        entry = directory.topic(name)
+        return [directory.size(name, entry, number) for number in range(entry.partitions)]
+
+    # Producing and consuming
+
+    def producer(
+        self, topic: str, *, batch_bytes: int = BATCH_BYTES, compression: str | None = None
+    ) -> Producer:
+        """Raises UnknownTopic, ReadOnly, InvalidSetting."""
+        if self.mode == "read":
+            raise ReadOnly(f"{self.path}: the store is open for reading")
+        return Producer(self.topic(topic), batch_bytes, compression)
+
+    def consumer(
+        self,
+        *topics: str,
+        group: str | None = None,
+        start: Starts = "earliest",
+        follow: bool = False,
+        partitions: Sequence[int] | None = None,
+    ) -> Consumer:
+        """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
+
+        With a group: from where it committed; ``start`` counts where it has not. Without
+        ``follow`` it ends at the end of what is there. Raises UnknownTopic, UnknownPartition,
+        GroupBusy, OffsetBelowStart, OffsetAboveEnd.
+        """
+        logs: dict[Place, Log] = {}
+        for name in topics:
+            topic = self.topic(name)
+            for number in range(len(topic.partitions)) if partitions is None else partitions:
+                logs[name, number] = topic.partition(number)
+        commit_s = self.config.store.consumer_commit_ms / 1000
+        if group is None:
+            positions = _positions(logs, {}, start)
+            return Consumer(logs, positions, follow=follow, commit_s=commit_s)
+        offsets, claim = self._offsets(), self._claim(group)
+        try:
+            committed = {place: it.offset for place, it in offsets.fetch(group).items()}
+            positions = _positions(logs, committed, start)
+        except BaseException:
+            claim.release()
+            raise
+        membership = Membership(group, offsets, claim, self._clock)
+        return Consumer(logs, positions, membership=membership, follow=follow, commit_s=commit_s)
+
+    def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """The offset of the first record of this time or later; the end if there is none."""
+        return self.topic(topic).partition(partition).find(timestamp_ms)
+
+    def replay(
+        self,
+        topic: str,
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        speed: float = 0.0,
+    ) -> Iterator[list[Record]]:
+        """Records with ``from_ms <= timestamp < to_ms``, in the order of their timestamps.
+
+        ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting.
+        """
+        if not 0 <= speed < float("inf"):
+            raise Refused(f"speed {speed}: takes 0 (no waiting) or more")
+        logs = dict(enumerate(self.topic(topic).partitions))
+        return replay({(topic, number): log for number, log in logs.items()}, from_ms, to_ms, speed)
+
+    # Groups
+
+    def groups(self) -> list[str]:
+        """The names of all groups, sorted."""
+        offsets = self._open().offsets
+        return offsets.groups() if offsets is not None else []
+
+    def group(self, name: str) -> Group:
+        """Raises UnknownGroup."""
+        if name not in self.groups():
+            raise UnknownGroup(f"no group {name!r}: it has committed nothing")
+        disk, path = self._directory.disk, self.path
+        return Group(
+            name,
+            self._offsets(),
+            lambda topic: dict(enumerate(self.topic(topic).partitions)),
+            lambda: group_owner(disk, path, name),
+            lambda: self._claim(name),
+            self._clock,
+        )
+
+    def _offsets(self) -> CommittedOffsets:
+        offsets = self._open().offsets
+        if offsets is None:
+            raise ReadOnly(f"{self.path}: without a catalogue there are no groups")
+        return offsets
+
+    def _claim(self, group: str) -> Claim:
+        return claim_group(self._open().disk, self.path, group)
+
+    # The whole
+
+    def status(self) -> Status:
+        directory = self._open()
+        entries = directory.topics()
+        sizes = [size for name in entries for size in self.sizes(name)]
+        return Status(
+            self.path,
+            self.mode,
+            directory.schema,
+            directory.store_id,
+            directory.writer(),
+            len(entries),
+            len(sizes),
+            sum(size.safe - size.start for size in sizes),
+            sum(size.bytes for size in sizes),
+            len(self.groups()),
+            tuple(str(size.damage) for size in sizes if size.damage is not None),
+        )
+
+
+def _positions(
+    logs: Mapping[Place, Log], committed: Mapping[Place, int], start: Starts
+) -> dict[Place, int]:
+    positions = {}
+    for place, log in logs.items():
+        if place in committed:
+            positions[place] = _committed(log, committed[place])
+        elif isinstance(start, Mapping):
+            positions[place] = check_offset(log, start.get(place, log.start))
+        else:
+            positions[place] = offset_of(log, start)
+    return positions
+
+
+def _committed(log: Log, offset: int) -> int:
+    try:
+        return check_offset(log, offset)
+    except OffsetBelowStart as error:
+        raise OffsetBelowStart(f"{error}; `logstore group reset-offsets` moves the group") from None
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    mode: Mode = "write",
+    *,
+    config: Config | None = None,
+    create: bool = True,
+    disk: Disk | None = None,
+    clock: Callable[[], int] = now_ms,
+) -> Store:
+    """Open a data directory.
+
+    ``write``: the one writing process; makes the directory unless ``create`` is False. ``read``:
+    beside a writer or without one; also takes a directory of bare Kafka-format partitions.
+    Without ``config``: ``<path>/logstore.toml`` and the environment.
+    Raises NotAStore, StoreLocked, SchemaTooNew, CorruptStore, ReadOnly, StorageFull,
+    UnknownSetting, InvalidSetting.
+    """
+    if mode not in ("write", "read"):
+        raise Refused(f"mode {mode!r}: takes write or read")
+    name = os.path.abspath(path)
+    if config is None:
+        config = Config.load(Path(name) / "logstore.toml", os.environ)
+    directory = open_directory(name, mode, config, disk or Disk(), create=create, clock=clock)
+    return Store(directory, mode, clock)
