@@ -2,7 +2,7 @@
 
 ``TopicSettings`` belong to a topic and carry Kafka's names (``segment.bytes`` is the field
 ``segment_bytes``). ``StoreSettings`` belong to the process. A value comes, in falling order, from
-the topic itself, the environment (``LOGSTORE_SEGMENT_BYTES`` style), the file
+the topic itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES`` style), the file
 (``<data>/logstore.toml``), the default. An unknown name or a bad value raises and names the
 nearest valid one: configuration cannot be got wrong silently.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logstore.errors import InvalidSetting, UnknownSetting
+from logstore.errors import Failed, InvalidSetting, UnknownSetting
 
 FOREVER = 2**63 - 1  # Kafka's "no limit" for 64-bit settings
 INT32_MAX = 2**31 - 1
@@ -243,10 +243,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def check_topic_settings(settings: Mapping[str, str]) -> dict[str, str]:
-    """The same settings, each known and well-formed. Raises UnknownSetting, InvalidSetting."""
-    for name, text in settings.items():
+    """The same settings, each known and well-formed. Raises UnknownSetting, InvalidSetting.
+
+    What is no text becomes the text that stands for it: a number, a flag, a tuple of words.
+    """
+    texts = {name: text_of(value) for name, value in settings.items()}
+    for name, text in texts.items():
         parse(name, topic_setting(name), text)
-    return dict(settings)
+    return texts
 
 
 def topic_setting(name: str) -> "dataclasses.Field[Any]":
@@ -287,7 +291,9 @@ class Config:
         given: dict[str, tuple[str, str]] = {}
         if file is not None and file.exists():
             try:
-                tables = tomllib.loads(file.read_text())
+                tables = tomllib.loads(file.read_text("utf-8"))
+            except OSError as error:
+                raise Failed(f"{file}: can't be read: {error.strerror}") from None
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise InvalidSetting(f"{file}: not TOML: {error}") from None
             given |= {name: (text, f"file {file}") for name, text in _flatten(tables)}

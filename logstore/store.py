@@ -1,8 +1,11 @@
 """The library face: one data directory, its topics and groups."""
 
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -23,18 +26,22 @@ from logstore.config import (
 )
 from logstore.errors import (
     Closed,
-    OffsetBelowStart,
+    LogstoreError,
+    OffsetOutOfRange,
     ReadOnly,
     Refused,
     UnknownGroup,
 )
 from logstore.log import Log
 from logstore.records.record import Record
+from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Claim, Directory, LogSize, claim_group, group_owner
 from logstore.storage.disk import Disk
 from logstore.storage.lock import Owner
+from logstore.storage.names import check_topic
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.opening import open_directory
+from logstore.storage.verify import Report, verify
 
 Mode = Literal["write", "read"]
 
@@ -57,12 +64,15 @@ class Status:
 
 
 class Store:
-    """Topics and groups of one data directory. Made by ``logstore.open``."""
+    """Topics and groups of one data directory. Made by ``logstore.open``; any thread may use it."""
 
     def __init__(self, directory: Directory, mode: Mode, clock: Callable[[], int] = now_ms) -> None:
         self._directory = directory
         self._clock = clock
         self._topics: dict[str, Topic] = {}
+        self._users: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
+        # Two threads must not open the same log twice, nor create the same topic.
+        self._lock = threading.RLock()
         self._closed = False
         self.mode = mode
 
@@ -94,10 +104,26 @@ class Store:
         return self._directory
 
     def close(self) -> None:
-        """Sync everything and let go of the directory. Raises LogFailed where a sync fails."""
-        if not self._closed:
+        """Sync everything and let go of the directory. Raises LogFailed where a sync fails.
+
+        Producers still open are flushed. Consumers still open leave their groups; the record that
+        one handed out last is not done.
+        """
+        with self._lock:
+            if self._closed:
+                return
             self._closed = True
+        failures: list[LogstoreError] = []
+        try:
+            for user in list(self._users):
+                try:
+                    user.close(last_done=False) if isinstance(user, Consumer) else user.close()
+                except LogstoreError as error:
+                    failures.append(error)
+        finally:
             self._directory.close()
+        if failures:
+            raise failures[0]
 
     # Topics
 
@@ -107,21 +133,28 @@ class Store:
 
     def topic(self, name: str) -> Topic:
         """Raises UnknownTopic, InvalidName."""
-        directory = self._open()
-        entry = directory.topic(name)
-        known = self._topics.get(name)
-        if known is not None and known.id == entry.id and len(known.partitions) == entry.partitions:
-            return known
-        partitions = [directory.log(name, entry, number) for number in range(entry.partitions)]
-        topic = self._topics[name] = Topic(
-            name,
-            entry.id,
-            partitions,
-            directory.settings(entry),
-            entry.created_ms,
-            self._clock,
-        )
-        return topic
+        with self._lock:
+            directory, entry = self._open(), self._entry(name)
+            known = self._topics.get(name)
+            same = known is not None and known.id == entry.id
+            if known is not None and same and len(known.partitions) == entry.partitions:
+                return known
+            partitions = [directory.log(name, entry, number) for number in range(entry.partitions)]
+            if known is not None and same:
+                known.grow(partitions)
+                return known
+            topic = self._topics[name] = Topic(
+                name,
+                entry.id,
+                partitions,
+                directory.settings(entry),
+                entry.created_ms,
+                self._clock,
+            )
+            return topic
+
+    def _entry(self, name: str) -> TopicEntry:
+        return self._open().topic(check_topic(name))
 
     def create_topic(
         self,
@@ -133,11 +166,11 @@ class Store:
 
         Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, ReadOnly, StorageFull.
         """
-        directory = self._open()
         count = self.config.store.num_partitions if partitions is None else partitions
         parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
-        directory.create_topic(name, count, check_topic_settings(settings or {}))
-        return self.topic(name)
+        with self._lock:
+            self._open().create_topic(name, count, check_topic_settings(settings or {}))
+            return self.topic(name)
 
     def alter_topic(
         self,
@@ -152,36 +185,38 @@ class Store:
         partition that new ones go to. Raises UnknownTopic, UnknownSetting, InvalidSetting,
         Refused for fewer partitions, ReadOnly.
         """
-        directory = self._open()
-        entry = directory.topic(name)
-        if partitions is not None and partitions <= entry.partitions:
-            raise Refused(
-                f"topic {name!r} has {entry.partitions} partitions: they can only become more"
-            )
+        if partitions is not None:
+            parse("partitions", STORE_SETTINGS["num.partitions"], str(partitions))
         for setting in reset:
             topic_setting(setting)
-        own = {key: text for key, text in entry.settings.items() if key not in reset}
-        own |= check_topic_settings(settings or {})
-        directory.change_topic(name, partitions=partitions, settings=own)
-        changed = directory.settings(directory.topic(name))
-        if name in self._topics:
-            self._topics[name].settings = changed
-        return self.topic(name)
+        with self._lock:
+            directory, entry = self._open(), self._entry(name)
+            if partitions is not None and partitions <= entry.partitions:
+                raise Refused(
+                    f"topic {name!r} has {entry.partitions} partitions: they can only become more"
+                )
+            own = {key: text for key, text in entry.settings.items() if key not in reset}
+            own |= check_topic_settings(settings or {})
+            changed = directory.change_topic(name, partitions=partitions, settings=own)
+            topic = self.topic(name)
+            topic.settings = directory.settings(changed)
+            return topic
 
     def delete_topic(self, name: str) -> None:
         """The topic, its records, and what groups have committed in it. Raises UnknownTopic."""
-        self._open().delete_topic(name)
-        self._topics.pop(name, None)
+        with self._lock:
+            self._open().delete_topic(check_topic(name))
+            self._topics.pop(name, None)
 
     def describe_topic(self, name: str) -> list[Chosen]:
         """Every setting of the topic, with its source."""
-        return self.config.describe_topic(self._open().topic(name).settings)
+        return self.config.describe_topic(self._entry(name).settings)
 
     def sizes(self, name: str) -> list[LogSize]:
         """How much each partition holds."""
-        directory = self._open()
-        entry = directory.topic(name)
-        return [directory.size(name, entry, number) for number in range(entry.partitions)]
+        with self._lock:
+            directory, entry = self._open(), self._entry(name)
+            return [directory.size(name, entry, number) for number in range(entry.partitions)]
 
     # Producing and consuming
 
@@ -191,7 +226,9 @@ class Store:
         """Raises UnknownTopic, ReadOnly, InvalidSetting."""
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
-        return Producer(self.topic(topic), batch_bytes, compression)
+        producer = Producer(self.topic(topic), batch_bytes, compression)
+        self._users.add(producer)
+        return producer
 
     def consumer(
         self,
@@ -205,26 +242,44 @@ class Store:
 
         With a group: from where it committed; ``start`` counts where it has not. Without
         ``follow`` it ends at the end of what is there. Raises UnknownTopic, UnknownPartition,
-        GroupBusy, OffsetBelowStart, OffsetAboveEnd.
+        GroupBusy, InvalidName, OffsetBelowStart, OffsetAboveEnd.
         """
+        if not topics:
+            raise Refused("a consumer needs a topic")
         logs: dict[Place, Log] = {}
+        ids: dict[str, str] = {}
         for name in topics:
             topic = self.topic(name)
+            ids[name] = topic.id
             for number in range(len(topic.partitions)) if partitions is None else partitions:
                 logs[name, number] = topic.partition(number)
         commit_s = self.config.store.consumer_commit_ms / 1000
         if group is None:
             positions = _positions(logs, {}, start)
-            return Consumer(logs, positions, follow=follow, commit_s=commit_s)
+            consumer = Consumer(logs, positions, follow=follow)
+            self._users.add(consumer)
+            return consumer
         offsets, claim = self._offsets(), self._claim(group)
         try:
             committed = {place: it.offset for place, it in offsets.fetch(group).items()}
-            positions = _positions(logs, committed, start)
+            consumer = Consumer(
+                logs,
+                _positions(logs, committed, start),
+                committed=committed,
+                membership=Membership(group, offsets, claim, self._clock, partial(self._holds, ids)),
+                follow=follow,
+                commit_s=commit_s,
+            )
         except BaseException:
             claim.release()
             raise
-        membership = Membership(group, offsets, claim, self._clock)
-        return Consumer(logs, positions, membership=membership, follow=follow, commit_s=commit_s)
+        self._users.add(consumer)
+        return consumer
+
+    def _holds(self, ids: Mapping[str, str], place: Place) -> bool:
+        """Whether the topic is there still: not deleted, nor made anew under the same name."""
+        entry = self._directory.topics().get(place[0])
+        return entry is not None and entry.id == ids[place[0]]
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record of this time or later; the end if there is none."""
@@ -261,7 +316,7 @@ class Store:
         disk, path = self._directory.disk, self.path
         return Group(
             name,
-            self._offsets(),
+            self._offsets,
             lambda topic: dict(enumerate(self.topic(topic).partitions)),
             lambda: group_owner(disk, path, name),
             lambda: self._claim(name),
@@ -278,6 +333,10 @@ class Store:
         return claim_group(self._open().disk, self.path, group)
 
     # The whole
+
+    def verify(self, topic: str | None = None) -> Iterator[Report]:
+        """Read everything (or one topic) and say what is not as it was written."""
+        return verify(self._open(), topic)
 
     def status(self) -> Status:
         directory = self._open()
@@ -315,8 +374,9 @@ def _positions(
 def _committed(log: Log, offset: int) -> int:
     try:
         return check_offset(log, offset)
-    except OffsetBelowStart as error:
-        raise OffsetBelowStart(f"{error}; `logstore group reset-offsets` moves the group") from None
+    except OffsetOutOfRange as error:
+        sentence = f"{error}; `logstore group reset-offsets` moves the group"
+        raise type(error)(sentence) from None
 
 
 def open_store(

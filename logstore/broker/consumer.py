@@ -1,6 +1,7 @@
 """A consumer: reads partitions from where its group left off, and knows what it handed out."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import length_hint
@@ -48,13 +49,18 @@ class _Chunk:
             return self.end
         return self._records[count - 1].offset + 1 if count > 0 else self.begin
 
+    def drop(self) -> None:
+        """Hand out no more: also whoever iterates over ``left`` already gets nothing from it."""
+        deque(self.left, maxlen=0)
+
 
 class Consumer:
     """Iterates over records; ends at the end of what is there, or follows.
 
     A record is done when the next one is asked for, and at a clean end. In a group, what is done is
     committed every ``commit_s`` seconds and at the end. When an exception leaves the ``with``
-    block, the record handed out last is not done: it comes again.
+    block, the record handed out last is not done: it comes again. One thread at a time may read;
+    any may close.
     """
 
     def __init__(
@@ -62,19 +68,24 @@ class Consumer:
         logs: Mapping[Place, Log],
         positions: Mapping[Place, int],
         *,
+        committed: Mapping[Place, int] | None = None,
         membership: Membership | None = None,
         follow: bool = False,
         commit_s: float = 5.0,
     ) -> None:
+        """``committed``: what the group has committed already; the rest is with the first commit,
+        so that a group that began at the end finds there what came after it.
+        """
         self._logs = dict(logs)
         self._next = dict(positions)  # what to read next
         self._done = dict(positions)  # all below is done
-        self._committed = dict(positions)
+        self._committed = dict(committed or {})
         self._chunk: _Chunk | None = None
         self._one_by_one = True  # iterated, not polled
         self._membership = membership
         self._follow = follow
         self._lock = threading.Lock()
+        self._committing = threading.Lock()  # an older commit must not overtake a newer one
         self._awake = threading.Event()
         self._stop_watching = [log.watch(self._awake.set) for log in logs.values() if follow]
         self._closed = False
@@ -122,6 +133,7 @@ class Consumer:
     def _following(self, timeout_s: float | None) -> _Chunk | None:
         """A chunk with records left to hand out: the present one, or the next that can be read."""
         while True:
+            self._awake.clear()  # before the look at what there is, or a wake-up could be missed
             self._check_open()
             with self._lock:
                 if self._chunk is not None:
@@ -129,7 +141,6 @@ class Consumer:
                     if length_hint(self._chunk.left):
                         return self._chunk
                     self._chunk = None
-            self._awake.clear()
             if not self._read() and not (self._follow and self._awake.wait(timeout_s)):
                 return None
 
@@ -164,10 +175,12 @@ class Consumer:
 
         Raises OffsetBelowStart, OffsetAboveEnd, UnknownPartition.
         """
+        self._check_open()
         place = self._place(topic, partition)
         check_offset(self._logs[place], offset)
         with self._lock:
             if self._chunk is not None and self._chunk.place == place:
+                self._chunk.drop()
                 self._chunk = None
             self._next[place] = self._done[place] = offset
 
@@ -198,22 +211,24 @@ class Consumer:
     def _commit(self, *, last_done: bool) -> None:
         if self._membership is None:
             return
-        positions = self._positions(last_done=last_done)
-        moved = {
-            place: offset
-            for place, offset in positions.items()
-            if offset != self._committed.get(place)
-        }
-        if moved:
-            self._membership.commit(moved)
-            self._committed.update(moved)
+        with self._committing:
+            positions = self._positions(last_done=last_done)
+            moved = {
+                place: offset
+                for place, offset in positions.items()
+                if offset != self._committed.get(place)
+            }
+            if moved:
+                self._membership.commit(moved)
+                self._committed.update(moved)
 
     def _commit_regularly(self, every_s: float) -> None:
         while not self._closing.wait(every_s):
             try:
                 self._commit(last_done=False)
             except LogstoreError as error:
-                self._failure = error  # raised to the caller at the next record asked for
+                self._failure = error  # raised to the caller at the next chunk asked for
+                self._awake.set()
                 return
 
     # The end
@@ -225,20 +240,32 @@ class Consumer:
             raise self._failure
 
     def close(self, *, last_done: bool = True) -> None:
-        """Commit what is done and leave the group; ``last_done``: also what was handed out last."""
+        """Commit what is done and leave the group; ``last_done``: also what was handed out last.
+
+        Whoever waits for records meanwhile gets Closed.
+        """
         if self._closed:
             return
         self._closed = True
-        for stop in self._stop_watching:
-            stop()
-        self._closing.set()
-        if self._committer is not None:
-            self._committer.join()
-        if self._membership is not None:
-            try:
-                self._commit(last_done=last_done)
-            finally:
+        try:
+            for stop in self._stop_watching:
+                stop()
+            self._awake.set()
+            self._closing.set()
+            if self._committer is not None:
+                self._committer.join()
+            self._commit(last_done=last_done)
+        finally:
+            self._drop_chunk()
+            if self._membership is not None:
                 self._membership.leave()
+
+    def _drop_chunk(self) -> None:
+        with self._lock:
+            chunk, self._chunk = self._chunk, None
+            if chunk is not None:
+                self._next[chunk.place] = self._done[chunk.place] = chunk.after(chunk.handed)
+                chunk.drop()
 
 
 def records_of(log: Log, place: Place, batches: Sequence[Batch], at: int) -> list[Record]:

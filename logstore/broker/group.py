@@ -40,15 +40,25 @@ class Membership:
     """The one consumer that has claimed a group."""
 
     def __init__(
-        self, group: str, offsets: Offsets, claim: Claim, clock: Callable[[], int]
+        self,
+        group: str,
+        offsets: Offsets,
+        claim: Claim,
+        clock: Callable[[], int],
+        holds: Callable[[Place], bool],
     ) -> None:
+        """``holds(place)``: whether the topic that was consumed is there still."""
         self._group = group
         self._offsets = offsets
         self._claim = claim
         self._clock = clock
+        self._holds = holds
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
-        self._offsets.commit(self._group, offsets, self._clock())
+        # An offset in a deleted topic would skip records of the next topic of that name.
+        there = {place: offset for place, offset in offsets.items() if self._holds(place)}
+        if there:
+            self._offsets.commit(self._group, there, self._clock())
 
     def leave(self) -> None:
         self._claim.release()
@@ -81,13 +91,16 @@ class Group:
     def __init__(
         self,
         name: str,
-        offsets: Offsets,
+        offsets: Callable[[], Offsets],
         logs_of: Callable[[str], Mapping[int, Log]],
         owner: Callable[[], object | None],
         claim: Callable[[], Claim],
         clock: Callable[[], int],
     ) -> None:
-        """``logs_of(topic)`` gives a topic's logs by partition, or raises UnknownTopic."""
+        """``logs_of(topic)`` gives a topic's logs by partition, or raises UnknownTopic.
+
+        ``offsets()`` raises Closed when they can't be used any more.
+        """
         self.name = name
         self._offsets = offsets
         self._logs_of = logs_of
@@ -103,11 +116,11 @@ class Group:
 
     def topics(self) -> list[str]:
         """The topics in which the group has committed."""
-        return sorted({topic for topic, _ in self._offsets.fetch(self.name)})
+        return sorted({topic for topic, _ in self._offsets().fetch(self.name)})
 
     def describe(self) -> list[Lag]:
         """Every partition of those topics."""
-        committed = self._offsets.fetch(self.name)
+        committed = self._offsets().fetch(self.name)
         lags = []
         for topic in self.topics():
             for partition, log in self._logs(topic).items():
@@ -142,7 +155,7 @@ class Group:
         """
         claim = None if dry_run else self._claim()
         try:
-            committed = self._offsets.fetch(self.name)
+            committed = self._offsets().fetch(self.name)
             moves = []
             for topic in self.topics() if topics is None else topics:
                 for partition, log in self._logs_of(topic).items():
@@ -151,7 +164,7 @@ class Group:
                     moves.append(Move(topic, partition, before.offset if before else None, after))
             if moves and not dry_run:
                 offsets = {(move.topic, move.partition): move.after for move in moves}
-                self._offsets.commit(self.name, offsets, self._clock())
+                self._offsets().commit(self.name, offsets, self._clock())
             return moves
         finally:
             if claim is not None:
@@ -161,6 +174,6 @@ class Group:
         """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
         claim = self._claim()
         try:
-            self._offsets.delete_group(self.name)
+            self._offsets().delete_group(self.name)
         finally:
             claim.release()

@@ -44,25 +44,23 @@ class Partitioner:
 
     def __init__(self, partitions: int, rng: random.Random | None = None) -> None:
         self._partitions = partitions
-        self._remembered: dict[bytes, int] = {}
         self._rng = rng or random.Random()
         self.sticky = self._rng.randrange(partitions)
+        self._remembered: dict[bytes | None, int] = {None: self.sticky}
 
     def partition(self, key: bytes | None) -> int:
-        if key is None:
-            return self.sticky
         found = self._remembered.get(key)
         if found is None:
+            assert key is not None
             if len(self._remembered) >= _REMEMBERED_MAX:
-                self._remembered.clear()
+                self._remembered = {None: self.sticky}
             found = self._remembered[key] = partition_for_key(key, self._partitions)
         return found
 
     def partitions(self, keys: Sequence[bytes | None]) -> list[int]:
         """As ``partition`` for each of many keys."""
-        remembered = self._remembered
         try:
-            return [remembered[key] for key in keys]  # type: ignore[index]  # None: not remembered
+            return [self._remembered[key] for key in keys]
         except KeyError:
             return [self.partition(key) for key in keys]
 
@@ -71,3 +69,4 @@ class Partitioner:
         if self._partitions > 1:
             step = self._rng.randrange(1, self._partitions)
             self.sticky = (self.sticky + step) % self._partitions
+            self._remembered[None] = self.sticky

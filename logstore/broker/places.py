@@ -1,7 +1,7 @@
 """Where reading begins: an offset, a time, or one end of what a log holds."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart, Refused
@@ -11,6 +11,9 @@ Place = tuple[str, int]  # topic, partition
 Start = Literal["earliest", "latest"] | int | datetime
 Starts = Start | Mapping[Place, int]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
 
 def offset_of(log: Log, start: Start) -> int:
     """The offset to begin at. A datetime without zone is UTC; an int is an offset.
@@ -19,7 +22,7 @@ def offset_of(log: Log, start: Start) -> int:
     """
     if isinstance(start, datetime):
         zoned = start if start.tzinfo else start.replace(tzinfo=UTC)
-        return log.find(round(zoned.timestamp() * 1000))
+        return log.find(-((_EPOCH - zoned) // _MS))  # rounded up: nothing before it is wanted
     if start == "earliest":
         return log.start
     if start == "latest":

@@ -1,9 +1,8 @@
 """A producer: gathers records into batches, and lets the sync of one run while the next is made."""
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import accumulate, chain
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -15,15 +14,13 @@ from logstore.broker.topic import (
     HeadersGiven,
     Topic,
     as_headers,
-    grouped,
 )
 from logstore.errors import Closed, InvalidSetting
 from logstore.log import Log
+from logstore.records.batch import Batch
 from logstore.records.compression import Compression
-from logstore.records.encode import Stamped
+from logstore.records.encode import Columns
 from logstore.records.record import Message
-
-_value, _key = itemgetter(0), itemgetter(1)
 
 
 class Producer:
@@ -41,8 +38,8 @@ class Producer:
         self._batch_bytes = batch_bytes
         self._codec = _codec(topic, compression)
         self._partitioner = Partitioner(len(topic.partitions))
-        self._gathered: dict[int, list[Stamped]] = {}
-        self._gathered_bytes: dict[int, int] = {}
+        self._gathered: dict[int, _Gathered] = {}
+        self._closed_batches: dict[int, deque[Batch]] = {}  # made, and not appended yet
         self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, end, records
         self._acknowledged = 0
         self._closed = False
@@ -84,42 +81,32 @@ class Producer:
             raise Closed(f"the producer of topic {self._topic.name!r} is closed")
         if not messages:
             return
-        stamped = self._topic.stamp(messages)
-        if partition is None:
-            groups = grouped(stamped, self._partitioner.partitions(list(map(_key, stamped))))
-        else:
-            self._topic.partition(partition)
-            groups = {partition: stamped}
-        self.sent += len(stamped)
-        for number, group in groups.items():
-            self._gather(number, group)
-
-    def _gather(self, number: int, group: Sequence[Stamped]) -> None:
-        gathered = self._gathered.setdefault(number, [])
-        gathered.extend(group)
-        size = self._gathered_bytes.get(number, 0) + _bytes(group)
-        if size >= self._batch_bytes:
-            self._close_batches(number)
-            self._partitioner.batch_full()
-            size = 0
-        self._gathered_bytes[number] = size
+        groups = self._topic.grouped(messages, self._partitioner, partition)
+        self.sent += len(messages)
+        for group in groups:
+            gathered = self._gathered.setdefault(group.partition, _Gathered())
+            gathered.add(group.columns)
+            if gathered.bytes >= self._batch_bytes:
+                self._close_batches(group.partition)
+                self._partitioner.batch_full()
 
     def _close_batches(self, number: int) -> None:
         """Append what was gathered for a partition, in batches of about ``batch_bytes``."""
-        gathered, self._gathered[number] = self._gathered[number], []
+        closed = self._closed_batches.setdefault(number, deque())
+        gathered = self._gathered.pop(number, None)
+        if gathered is not None:
+            for part in gathered.parts(self._batch_bytes):
+                closed.extend(self._topic.encode(part, self._codec))
         log = self._topic.partitions[number]
-        for part in _parts(gathered, self._batch_bytes):
-            for batch in self._topic.encode(part, self._codec):
-                end = log.append(batch) + batch.record_count
-                self._unacknowledged.append((log, end, batch.record_count))
+        while closed:  # what a full disk refuses stays, and is tried again
+            end = log.append(closed[0]) + closed[0].record_count
+            self._unacknowledged.append((log, end, closed.popleft().record_count))
         log.sync_soon()
 
     def flush(self) -> None:
         """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""
-        for number, gathered in self._gathered.items():
-            if gathered:
-                self._close_batches(number)
-                self._gathered_bytes[number] = 0
+        for number in sorted(self._gathered.keys() | self._closed_batches.keys()):
+            self._close_batches(number)
         for log, end, _ in self._unacknowledged:
             log.wait(end)
         assert self.acknowledged == self.sent
@@ -141,29 +128,32 @@ def _codec(topic: Topic, compression: str | None) -> Compression:
     return codec
 
 
-def _sizes(messages: Sequence[Stamped]) -> list[int]:
-    """Bytes of value and key of each, and something for the rest; headers are not counted."""
-    return [
-        RECORD_BYTES_EXTRA + len(value or b"") + len(key or b"") for value, key, _, _ in messages
-    ]
+class _Gathered:
+    """Messages of one partition that wait for more."""
+
+    __slots__ = ("_parts", "bytes")
+
+    def __init__(self) -> None:
+        self._parts: list[Columns] = []
+        self.bytes = 0  # of values and keys, and something for the rest; headers are not counted
+
+    def add(self, columns: Columns) -> None:
+        self._parts.append(columns)
+        self.bytes += _bytes(columns.values) + _bytes(columns.keys)
+        self.bytes += RECORD_BYTES_EXTRA * columns.messages
+
+    def parts(self, bytes_max: int) -> Iterator[Columns]:
+        """All of them in parts of about ``bytes_max``, of one message at least."""
+        columns = self._parts[0]
+        if len(self._parts) > 1:
+            columns = Columns(*(tuple(chain(*column)) for column in zip(*self._parts, strict=True)))
+        count = columns.messages
+        step = max(count * bytes_max // max(self.bytes, 1), 1)
+        if step * 3 >= count * 2:  # a last part of less than half is no part of its own
+            step = count
+        for begin in range(0, count, step):
+            yield columns.part(begin, min(begin + step, count)) if step < count else columns
 
 
-def _bytes(messages: Sequence[Stamped]) -> int:
-    data = chain(map(_value, messages), map(_key, messages))
-    return sum(map(len, filter(None, data))) + RECORD_BYTES_EXTRA * len(messages)
-
-
-def _parts(messages: list[Stamped], bytes_max: int) -> list[list[Stamped]]:
-    """The same messages in parts of about ``bytes_max``, of one message at least."""
-    total = _bytes(messages)
-    if total < 2 * bytes_max:
-        return [messages]
-    ends = list(accumulate(_sizes(messages)))
-    parts, begin, taken = [], 0, 0
-    for at, end in enumerate(ends, 1):
-        if end - taken >= bytes_max:
-            parts.append(messages[begin:at])
-            begin, taken = at, end
-    if begin < len(messages):
-        parts.append(messages[begin:])
-    return parts
+def _bytes(column: Sequence[bytes | None]) -> int:
+    return sum(map(len, filter(None, column)))

@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Final, NamedTuple, cast
+from functools import cached_property
+from itertools import chain
+from typing import Final, NamedTuple, cast, overload
 
 from logstore.broker.partitioner import Partitioner
 from logstore.config import FOREVER, TopicSettings
 from logstore.errors import InvalidRecord, InvalidTimestamp, RecordTooLarge, UnknownPartition
 from logstore.log import Log
-from logstore.records.batch import HEADER_BYTES, Batch
+from logstore.records.batch import HEADER_BYTES, LOG_APPEND_TIME, Batch
 from logstore.records.compression import Compression
-from logstore.records.encode import Stamped, encode, encoded_size_max
+from logstore.records.encode import Columns, encode_columns, encoded_size_max
 from logstore.records.record import Headers, Message
 
 HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
@@ -20,7 +20,8 @@ HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 BATCH_BYTES: Final = 1 << 19  # of records before compression; larger batches compress no better
 RECORD_BYTES_EXTRA: Final = 40  # what encoded_size_max adds to a record without headers
 
-_value, _key, _headers, _timestamp = map(itemgetter, range(4))
+# Value, key, headers, and a timestamp or None: a Message, or a plain tuple.
+Unstamped = tuple[bytes | None, bytes | None, Headers, int | None]
 
 
 class Position(NamedTuple):
@@ -68,6 +69,11 @@ class Topic:
             )
         return self.partitions[number]
 
+    def grow(self, partitions: Sequence[Log]) -> None:
+        """The topic has more partitions now: these."""
+        self.partitions = partitions
+        self._partitioner = Partitioner(len(partitions))
+
     # Appending
 
     def append(
@@ -84,134 +90,178 @@ class Topic:
         partition: by the key, as every Kafka client does it, or any where there is no key.
         Raises InvalidRecord, UnknownPartition, StorageFull, LogFailed, ReadOnly.
         """
-        message = Message(value, key, as_headers(headers), timestamp_ms)
-        stamped = self.stamp([message])
+        columns = self.columns([(value, key, as_headers(headers), timestamp_ms)])
         if partition is None:
             partition = self._partitioner.partition(key)
         log = self.partition(partition)
-        offset = log.append(self.encode(stamped)[0])
+        offset = log.append(self.encode(columns)[0])
         if key is None:
             self._partitioner.batch_full()
         log.wait(offset + 1)
-        return Position(partition, offset, stamped[0][3])
+        return Position(partition, offset, columns.timestamps[0])
 
     def append_many(
         self, messages: Iterable[Message], partition: int | None = None
-    ) -> list[Position]:
+    ) -> "Sequence[Position]":
         """Append all, batch by batch; they are synced when this returns.
 
         The positions are in the order of ``messages``. A message that the topic does not take
         raises before anything is appended. Raises as ``append``.
         """
-        stamped = self.stamp(list(messages))
-        if not stamped:
+        listed = list(messages)
+        if not listed:
             return []
-        if partition is None:
-            numbers = self.partition_numbers(stamped)
-        else:
-            self.partition(partition)
-            numbers = [partition] * len(stamped)
-        groups = grouped(stamped, numbers)
-        batches = {number: self.encode(group) for number, group in groups.items()}
-        offsets: dict[int, list[int]] = {}
-        for number, encoded in batches.items():
-            log, taken = self.partitions[number], offsets.setdefault(number, [])
-            for batch in encoded:
+        groups = self.grouped(listed, self._partitioner, partition)
+        self._partitioner.batch_full()
+        encoded = [(group, self.encode(group.columns)) for group in groups]
+        places: list[Sequence[int]] = []
+        for group, batches in encoded:
+            log = self.partitions[group.partition]
+            offsets: list[range] = []
+            for batch in batches:
                 base_offset = log.append(batch)
-                taken.extend(range(base_offset, base_offset + batch.record_count))
-        for number, taken in offsets.items():
-            self.partitions[number].wait(taken[-1] + 1)
-        return _positions(stamped, numbers, offsets)
+                offsets.append(range(base_offset, base_offset + batch.record_count))
+            places.append(offsets[0] if len(offsets) == 1 else list(chain(*offsets)))
+        for group, taken in zip(groups, places, strict=True):
+            self.partitions[group.partition].wait(taken[-1] + 1)
+        return Positions(groups, places)
 
     # What a record must be, and where it goes
 
-    def stamp(self, messages: Sequence[Message]) -> list[Stamped]:
-        """The messages with their timestamps, each one that this topic takes.
+    def columns(self, messages: Sequence[Unstamped]) -> Columns:
+        """The messages by column, with timestamps, each one that this topic takes.
 
-        Raises InvalidRecord, whose ``index`` says which message; UnknownPartition.
+        Raises InvalidRecord, whose ``index`` says which message.
         """
         now = self._clock()
-        stamped = cast("list[Stamped]", messages)
-        timestamps = set(map(_timestamp, messages))
-        if self.settings.message_timestamp_type == "LogAppendTime":
-            stamped = [(m[0], m[1], m[2], now) for m in messages]
-            timestamps = set()
-        elif None in timestamps:
-            timestamps.discard(None)
-            stamped = [m if m[3] is not None else (m[0], m[1], m[2], now) for m in stamped]
-        self._check(stamped, cast("set[int]", timestamps), now)
-        return stamped
+        values, keys, headers, given = zip(*messages, strict=True)
+        timestamps = (now,) * len(given)
+        if self.settings.message_timestamp_type == "CreateTime" and given.count(None) < len(given):
+            timestamps = (
+                tuple(now if it is None else it for it in given) if None in given else given
+            )
+            self._check_timestamps(timestamps, now)
+        if "compact" in self.settings.cleanup_policy and None in keys:
+            raise InvalidRecord(
+                f"topic {self.name!r} is compacted: a record needs a key", keys.index(None)
+            )
+        columns = Columns(values, keys, headers, timestamps)
+        largest = _longest(values) + _longest(keys) + RECORD_BYTES_EXTRA + HEADER_BYTES
+        if largest > self.settings.max_message_bytes or any(headers):
+            self._check_sizes(columns)
+        return columns
 
-    def _check(self, messages: list[Stamped], timestamps: set[int], now: int) -> None:
-        settings = self.settings
-        low, high = _between(settings, now)
-        if timestamps and not low <= min(timestamps) <= max(timestamps) <= high:
-            for index, message in enumerate(messages):
-                if not low <= message[3] <= high:
-                    raise InvalidTimestamp(
-                        f"topic {self.name!r}: timestamp {message[3]} ms is outside "
-                        f"message.timestamp.before.max.ms and after.max.ms: {low} to {high}",
-                        index,
-                    )
-        if "compact" in settings.cleanup_policy and None in set(map(_key, messages)):
-            index = next(i for i, message in enumerate(messages) if message[1] is None)
-            raise InvalidRecord(f"topic {self.name!r} is compacted: a record needs a key", index)
-        self._check_sizes(messages)
-
-    def _check_sizes(self, messages: list[Stamped]) -> None:
-        bytes_max = self.settings.max_message_bytes
-        largest = max(map(len, filter(None, map(_value, messages))), default=0)
-        largest += max(map(len, filter(None, map(_key, messages))), default=0)
-        if largest + RECORD_BYTES_EXTRA + HEADER_BYTES <= bytes_max and not any(
-            map(_headers, messages)
-        ):
+    def _check_timestamps(self, timestamps: Sequence[int], now: int) -> None:
+        low, high = _between(self.settings, now)
+        if low <= min(timestamps) and max(timestamps) <= high:
             return
-        for index, message in enumerate(messages):
-            if encoded_size_max(*message[:3]) + HEADER_BYTES > bytes_max:
-                batch = encode([message], compression=self.compression)
-                if batch.size > bytes_max:
-                    raise RecordTooLarge(
-                        f"topic {self.name!r}: a record of {batch.size} bytes is over "
-                        f"max.message.bytes, {bytes_max}",
-                        index,
-                    )
+        index = next(at for at, it in enumerate(timestamps) if not low <= it <= high)
+        raise InvalidTimestamp(
+            f"topic {self.name!r}: timestamp {timestamps[index]} ms is outside {low} to {high}: "
+            f"see message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+            index,
+        )
+
+    def _check_sizes(self, columns: Columns) -> None:
+        bytes_max = self.settings.max_message_bytes
+        for index, (value, key, headers, _) in enumerate(zip(*columns, strict=True)):
+            if encoded_size_max(value, key, headers) + HEADER_BYTES > bytes_max:
+                size = encode_columns(columns.part(index, index + 1), self.compression).size
+                if size > bytes_max:
+                    raise self._too_large(size, index)
+
+    def _too_large(self, size: int, index: int) -> RecordTooLarge:
+        return RecordTooLarge(
+            f"topic {self.name!r}: a record of {size} bytes is over max.message.bytes, "
+            f"{self.settings.max_message_bytes}",
+            index,
+        )
 
     @property
     def compression(self) -> Compression:
         """The codec of batches that are made here."""
         return COMPRESSION_BY_NAME[self.settings.compression_type]
 
-    def partition_numbers(self, messages: Sequence[Stamped]) -> list[int]:
-        """A partition for each message: by key; those without one share one."""
-        if len(self.partitions) == 1:
-            return [0] * len(messages)
-        numbers = self._partitioner.partitions(list(map(_key, messages)))
-        self._partitioner.batch_full()
-        return numbers
+    def grouped(
+        self, messages: Sequence[Unstamped], partitioner: Partitioner, partition: int | None
+    ) -> list["Group"]:
+        """The messages by partition (all in one, where it is given), each group in their order.
 
-    def encode(
-        self, messages: Sequence[Stamped], compression: Compression | None = None
-    ) -> list[Batch]:
+        Raises InvalidRecord, UnknownPartition.
+        """
+        if partition is not None or len(self.partitions) == 1:
+            self.partition(partition or 0)
+            return [Group(partition or 0, range(len(messages)), self.columns(messages))]
+        numbers = partitioner.partitions([message[1] for message in messages])
+        groups = []
+        for number in sorted(set(numbers)):
+            indexes = [index for index, it in enumerate(numbers) if it == number]
+            try:
+                columns = self.columns([messages[index] for index in indexes])
+            except InvalidRecord as error:
+                error.index = indexes[error.index]
+                raise
+            groups.append(Group(number, indexes, columns))
+        return groups
+
+    def encode(self, columns: Columns, compression: Compression | None = None) -> list[Batch]:
         """Batches of at most max.message.bytes: one, unless the messages are too many for it.
 
         Raises RecordTooLarge.
         """
         codec = self.compression if compression is None else compression
-        batch = encode(
-            messages,
-            compression=codec,
-            log_append_time=self.settings.message_timestamp_type == "LogAppendTime",
-        )
+        stamped_here = self.settings.message_timestamp_type == "LogAppendTime"
+        batch = encode_columns(columns, codec | LOG_APPEND_TIME if stamped_here else codec)
         if batch.size <= self.settings.max_message_bytes:
             return [batch]
-        if len(messages) == 1:
-            raise RecordTooLarge(
-                f"topic {self.name!r}: a record of {batch.size} bytes is over "
-                f"max.message.bytes, {self.settings.max_message_bytes}",
-                0,
-            )
-        half = len(messages) // 2
-        return self.encode(messages[:half], codec) + self.encode(messages[half:], codec)
+        if columns.messages == 1:
+            raise self._too_large(batch.size, 0)
+        half = columns.messages // 2
+        first, second = columns.part(0, half), columns.part(half, columns.messages)
+        return self.encode(first, codec) + self.encode(second, codec)
+
+
+class Group(NamedTuple):
+    """The messages of one call that go to one partition."""
+
+    partition: int
+    indexes: Sequence[int]  # of each among those of the call
+    columns: Columns
+
+
+class Positions(Sequence[Position]):
+    """Where each message of one call was put, in the order of the call. Made as it is looked at."""
+
+    def __init__(self, groups: Sequence[Group], offsets: Sequence[Sequence[int]]) -> None:
+        self._groups = groups
+        self._offsets = offsets
+
+    @cached_property
+    def _positions(self) -> list[Position]:
+        placed: list[Position] = [Position(0, 0, 0)] * len(self)
+        for group, offsets in zip(self._groups, self._offsets, strict=True):
+            rows = zip(group.indexes, offsets, group.columns.timestamps, strict=True)
+            for index, offset, timestamp_ms in rows:
+                placed[index] = Position(group.partition, offset, timestamp_ms)
+        return placed
+
+    def __len__(self) -> int:
+        return sum(map(len, self._offsets))
+
+    @overload
+    def __getitem__(self, at: int) -> Position: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Position]: ...
+    def __getitem__(self, at: int | slice) -> Position | list[Position]:
+        return self._positions[at]
+
+    def __repr__(self) -> str:
+        return repr(self._positions)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list: equal to other sequences
 
 
 COMPRESSION_BY_NAME: Final = {
@@ -231,15 +281,11 @@ def as_headers(headers: HeadersGiven | None) -> Headers:
     return tuple(headers.items() if isinstance(headers, Mapping) else headers)
 
 
-def grouped(messages: Sequence[Stamped], numbers: Sequence[int]) -> dict[int, list[Stamped]]:
-    """The messages of each partition, in their order."""
-    distinct = set(numbers)
-    if len(distinct) == 1:
-        return {numbers[0]: list(messages)}
-    groups: dict[int, list[Stamped]] = {number: [] for number in sorted(distinct)}
-    for message, number in zip(messages, numbers, strict=True):
-        groups[number].append(message)
-    return groups
+def _longest(column: Sequence[bytes | None]) -> int:
+    try:
+        return max(map(len, cast("Sequence[bytes]", column)))
+    except TypeError:  # a null, or what is no bytes: encode says so
+        return max((len(it) for it in column if isinstance(it, bytes)), default=0)
 
 
 def _between(settings: TopicSettings, now: int) -> tuple[int, int]:
@@ -248,19 +294,3 @@ def _between(settings: TopicSettings, now: int) -> tuple[int, int]:
         settings.message_timestamp_after_max_ms,
     )
     return (-FOREVER if before == FOREVER else now - before), now + after
-
-
-_new_position = partial(tuple.__new__, Position)
-
-
-def _positions(
-    messages: Sequence[Stamped], numbers: Sequence[int], offsets: Mapping[int, Sequence[int]]
-) -> list[Position]:
-    """In the order of ``messages``; ``offsets`` of each partition in the order of its own."""
-    timestamps = map(_timestamp, messages)
-    if len(offsets) == 1:
-        rows = zip(numbers, offsets[numbers[0]], timestamps, strict=True)
-        return list(map(_new_position, rows))
-    following = {number: iter(taken) for number, taken in offsets.items()}
-    ordered = [next(following[number]) for number in numbers]
-    return list(map(_new_position, zip(numbers, ordered, timestamps, strict=True)))

@@ -13,8 +13,9 @@ columns are laid beside each other by slice assignment and joined once: 300 ns.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import add
-from typing import cast
+from typing import NamedTuple, cast
 
 from logstore.records.batch import (
     COMPRESSION_MASK,
@@ -38,6 +39,8 @@ Stamped = tuple[bytes | None, bytes | None, Headers, int]  # value, key, headers
 
 _NULL = encoded(-1)
 _NONE_TYPE = type(None)
+# A record's length with its attributes, which KIP-98 reserves: one part less to join.
+_HEADS = [varint + b"\0" for varint in VARINTS]
 # The bytes that a field of the length n takes together with the varint of its length.
 _FIELD_BYTES = [n + len(varint) for n, varint in enumerate(VARINTS)]
 # Offset deltas from the first number to the second take the third's bytes.
@@ -47,6 +50,29 @@ _OFFSET_DELTA_BYTES = ((0, 2**6, 1), (2**6, 2**13, 2), (2**13, 2**20, 3), (2**20
 _Bytes = Sequence[bytes] | bytes
 # The bytes that a column's fields take: what all records have alike, and what each has beside it.
 _Sizes = tuple[int, list[int] | None]
+
+
+class Columns(NamedTuple):
+    """Messages by column: the n-th entry of each belongs to the n-th message."""
+
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    headers: Sequence[Headers]
+    timestamps: Sequence[int]
+
+    @property
+    def messages(self) -> int:
+        """How many there are."""
+        return len(self.values)
+
+    def part(self, begin: int, end: int) -> "Columns":
+        """The messages from the one number to before the other."""
+        return Columns(
+            self.values[begin:end],
+            self.keys[begin:end],
+            self.headers[begin:end],
+            self.timestamps[begin:end],
+        )
 
 
 def encode(
@@ -70,35 +96,35 @@ def encode(
     """
     if not messages:
         raise ValueError("a batch has at least one message")
-    values, keys, headers, timestamps = zip(*messages, strict=True)
-    base_timestamp_ms, max_timestamp_ms, deltas, delta_sizes = _timestamp_column(timestamps)
-    key_lengths, key_bytes, key_sizes = _field_columns(keys, "key")
-    value_lengths, value_bytes, value_sizes = _field_columns(values, "value")
-    sections, section_sizes = _header_column(headers)
-    count = len(messages)
-    lengths = _length_column(count, (delta_sizes, key_sizes, value_sizes, section_sizes))
-    columns: tuple[_Bytes, ...] = (
-        lengths,
-        b"\0",  # attributes: KIP-98 reserves them
-        deltas,
-        VARINTS[:count] if count <= len(VARINTS) else [encoded(delta) for delta in range(count)],
-        key_lengths,
-        key_bytes,
-        value_lengths,
-        value_bytes,
-        sections,
-    )
+    columns = Columns(*zip(*messages, strict=True))
     attributes = (
         compression
         | (LOG_APPEND_TIME if log_append_time else 0)
         | (TRANSACTIONAL if transactional else 0)
         | (CONTROL if control else 0)
     )
+    producer = producer_id, producer_epoch, base_sequence
+    return encode_columns(columns, attributes, level, base_offset, leader_epoch, producer)
+
+
+def encode_columns(
+    columns: Columns,
+    attributes: int = 0,
+    level: int | None = None,
+    base_offset: int = 0,
+    leader_epoch: int = 0,
+    producer: tuple[int, int, int] = (-1, -1, -1),
+) -> Batch:
+    """As ``encode``; ``attributes`` as in a batch's header, ``producer``: id, epoch, sequence."""
+    count = columns.messages
+    timestamps = columns.timestamps
+    records = _one(columns) if count == 1 else _many(columns)
     fields = (
-        *(base_offset, leader_epoch, attributes, count - 1, base_timestamp_ms, max_timestamp_ms),
-        *(producer_id, producer_epoch, base_sequence, count),
+        *(base_offset, leader_epoch, attributes, count - 1, timestamps[0], max(timestamps)),
+        *(*producer, count),
     )
-    return _batch(fields, compress(compression, _interleaved(columns, count), level))
+    compression = Compression(attributes & COMPRESSION_MASK)
+    return _batch(fields, compress(compression, records, level))
 
 
 def recode(batch: Batch, compression: Compression, level: int | None = None) -> Batch:
@@ -151,6 +177,60 @@ def _batch(fields: tuple[int, ...], records: bytes) -> Batch:
     return Batch(b"".join((head, records)))
 
 
+def _one(columns: Columns) -> bytes:
+    """A batch's only record: columns of one entry would cost five times as much."""
+    value, key, headers = columns.values[0], columns.keys[0], columns.headers[0]
+    _timestamp_column(columns.timestamps)
+    _check_types({type(key)}, "key")
+    _check_types({type(value)}, "value")
+    section = _header_section(headers, {}) if headers else VARINTS[0]
+    # Attributes and both deltas are 0.
+    body = b"".join((b"\0\0\0", _field(key), _field(value), section))
+    return _length(len(body)) + body
+
+
+def _many(columns: Columns) -> bytes:
+    """A batch's records."""
+    deltas, delta_sizes = _timestamp_column(columns.timestamps)
+    key_lengths, key_bytes, key_sizes = _field_columns(columns.keys, "key")
+    value_lengths, value_bytes, value_sizes = _field_columns(columns.values, "value")
+    sections, section_sizes = _header_column(columns.headers)
+    count = columns.messages
+    sizes = (delta_sizes, key_sizes, value_sizes, section_sizes)
+    alike = 1 + sum(size for size, _ in sizes)
+    unlike = [each for _, each in sizes if each is not None]
+    prefixes: tuple[_Bytes, ...]
+    if not unlike and isinstance(deltas, bytes) and isinstance(key_lengths, bytes):
+        prefixes = (_prefix_column(count, alike, deltas, key_lengths),)
+    else:
+        prefixes = (_head_column(count, alike, unlike), deltas, _deltas(count), key_lengths)
+    parts = (*prefixes, key_bytes, value_lengths, value_bytes, sections)
+    return _interleaved(parts, count)
+
+
+@lru_cache(maxsize=64)
+def _prefix_column(count: int, alike: int, delta: bytes, key_length: bytes) -> list[bytes]:
+    """All that comes before the keys of records that are of one size and time.
+
+    Producers of such records make batch after batch of it, so it is kept.
+    """
+    heads = _head_column(count, alike, [])
+    return [
+        b"".join((head, delta, offset_delta, key_length))
+        for head, offset_delta in zip(heads, _deltas(count), strict=True)
+    ]
+
+
+def _deltas(count: int) -> list[bytes]:
+    if count <= len(VARINTS):
+        return VARINTS[:count]
+    return [encoded(delta) for delta in range(count)]
+
+
+def _length(count: int) -> bytes:
+    return VARINTS[count] if count < len(VARINTS) else encoded(count)
+
+
 def _interleaved(columns: tuple[_Bytes, ...], count: int) -> bytes:
     width = len(columns)
     parts = [b""] * (width * count)
@@ -159,24 +239,24 @@ def _interleaved(columns: tuple[_Bytes, ...], count: int) -> bytes:
     return b"".join(parts)
 
 
-def _timestamp_column(timestamps: Sequence[int]) -> tuple[int, int, _Bytes, _Sizes]:
-    """Base and max timestamp, the deltas and their sizes."""
+def _timestamp_column(timestamps: Sequence[int]) -> tuple[_Bytes, _Sizes]:
+    """The deltas and their sizes."""
     base, least, most = timestamps[0], min(timestamps), max(timestamps)
     if not (isinstance(base, int) and isinstance(least, int) and isinstance(most, int)):
         raise TypeError("a timestamp must be int")
     if least < INT64_MIN or most > INT64_MAX:
         raise ValueError(f"timestamps {least} to {most} ms: a batch holds 64 bits")
     if least == most:
-        return base, most, VARINTS[0], (1, None)
+        return VARINTS[0], (1, None)
     if base == least and most - base < len(VARINTS):
         deltas = [VARINTS[timestamp - base] for timestamp in timestamps]
         if most - base < 64:
-            return base, most, deltas, (1, None)
+            return deltas, (1, None)
     else:
         # Java subtracts longs, so what overflows there wraps; its reader adds and wraps back.
         distinct = {it: encoded(wrapped64(it - base)) for it in set(timestamps)}
         deltas = [distinct[timestamp] for timestamp in timestamps]
-    return base, most, deltas, (0, list(map(len, deltas)))
+    return deltas, (0, list(map(len, deltas)))
 
 
 def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _Bytes, _Sizes]:
@@ -184,9 +264,7 @@ def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _
     kinds = set(map(type, column))
     if kinds == {_NONE_TYPE}:
         return _NULL, b"", (len(_NULL), None)
-    if any(kind is not _NONE_TYPE and not issubclass(kind, bytes) for kind in kinds):
-        wrong = next(it for it in column if it is not None and not isinstance(it, bytes))
-        raise TypeError(f"a {what} must be bytes or None, not {type(wrong).__name__}")
+    _check_types(kinds, what)
     if _NONE_TYPE in kinds:
         framed = [_field(it) for it in column]
         return b"", framed, (0, list(map(len, framed)))
@@ -206,8 +284,14 @@ def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _
     return varints, filled, (0, list(map(add, lengths, map(len, varints))))
 
 
+def _check_types(kinds: set[type], what: str) -> None:
+    for kind in kinds:
+        if kind is not _NONE_TYPE and not issubclass(kind, bytes):
+            raise TypeError(f"a {what} must be bytes or None, not {kind.__name__}")
+
+
 def _field(data: bytes | None) -> bytes:
-    return _NULL if data is None else encoded(len(data)) + data
+    return _NULL if data is None else _length(len(data)) + data
 
 
 def _header_column(column: Sequence[Headers]) -> tuple[_Bytes, _Sizes]:
@@ -231,30 +315,27 @@ def _header_section(headers: Headers, names: dict[str, bytes]) -> bytes:
         if value is None:
             parts += (framed, _NULL)
         elif isinstance(value, bytes):
-            size = len(value)
-            parts += (framed, VARINTS[size] if size < len(VARINTS) else encoded(size), value)
+            parts += (framed, _length(len(value)), value)
         else:
             raise TypeError(f"a header's value must be bytes or None, not {type(value).__name__}")
     return b"".join(parts)
 
 
-def _length_column(count: int, columns: tuple[_Sizes, ...]) -> Sequence[bytes]:
-    """The length of each record, from the sizes of all but its attributes and offset delta."""
-    alike = 1 + sum(size for size, _ in columns)
-    unlike = [sizes for _, sizes in columns if sizes is not None]
+def _head_column(count: int, alike: int, unlike: list[list[int]]) -> list[bytes]:
+    """The length and attributes of each record, from the sizes of all but its offset delta."""
     totals = unlike[0] if unlike else []
     for sizes in unlike[1:]:
         totals = list(map(add, totals, sizes))
-    lengths: list[bytes] = []
+    heads: list[bytes] = []
     for start, end, width in _OFFSET_DELTA_BYTES:
         if start >= count:
             break
         more = alike + width
         if not unlike:
-            lengths += [encoded(more)] * (min(end, count) - start)
+            heads += [encoded(more) + b"\0"] * (min(end, count) - start)
             continue
         try:
-            lengths += [VARINTS[total + more] for total in totals[start:end]]
+            heads += [_HEADS[total + more] for total in totals[start:end]]
         except IndexError:
-            lengths += [encoded(total + more) for total in totals[start:end]]
-    return lengths
+            heads += [encoded(total + more) + b"\0" for total in totals[start:end]]
+    return heads

@@ -14,6 +14,8 @@ from logstore.records.varint import NULL, SIGNED14, decoded, signed, wrapped64
 # times as much as finding it. Where they never repeat (a trace id), so many are kept in vain.
 _SECTIONS_KEPT_MAX = 256
 
+_NOWHERE = -1  # where a record ends that the loop cannot take: no position equals it
+
 
 class Reader:
     """Reads forward; ``at`` is where the next record begins, ``records`` is what came before."""
@@ -86,38 +88,35 @@ class Reader:
                 continue
             if not key_size & 1:
                 key = data[at : (at := at + (key_size >> 1))]
-            elif key_size == NULL:
-                key = None
             else:
-                at, offset = self._read_any(start, offset)
-                expected += 2
-                continue
+                key = None
+                if key_size != NULL:
+                    twice_end = _NOWHERE
             value_size = data[at]
             at += 1
-            if value_size > 127:  # over 16383 it passes the end, for the length is not
+            if value_size > 127:
                 value_size += (data[at] << 7) - 128
                 at += 1
+                if value_size > 16383:
+                    at, offset = self._read_any(start, offset)
+                    expected += 2
+                    continue
             if not value_size & 1:
                 value = data[at : (at := at + (value_size >> 1))]
-            elif value_size == NULL:
-                value = None
             else:
-                at, offset = self._read_any(start, offset)
-                expected += 2
-                continue
+                value = None
+                if value_size != NULL:
+                    twice_end = _NOWHERE
             headers: Headers | None = ()
-            if data[at]:
-                section = data[at : twice_end >> 1]
+            if not data[at]:
+                at += 1
+            elif section := data[at : twice_end >> 1]:
                 headers = sections.get(section)
                 if headers is None:
-                    if not section:
-                        at, offset = self._read_any(start, offset)
-                        expected += 2
-                        continue
                     headers = self._headers(section)
                 at += len(section)
             else:
-                at += 1
+                twice_end = _NOWHERE
             if at + at != twice_end:
                 at, offset = self._read_any(start, offset)
                 expected += 2

@@ -1,0 +1,178 @@
+"""Reading everything to see whether it is what was written. Changes nothing.
+
+Of every segment: each batch's header, offset and CRC, and each index entry against the batch that
+it names. Of the directory: the catalogue against the partition directories. What is above ``safe``
+is not looked at: it is being written.
+"""
+
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from logstore.errors import CorruptBatch, CorruptStore
+from logstore.records.batch import Batch
+from logstore.storage.directory import Directory
+from logstore.storage.disk import Disk
+from logstore.storage.files import OpenFiles
+from logstore.storage.index import OFFSET_ENTRY, TIME_ENTRY, Index
+from logstore.storage.names import (
+    INDEX,
+    LOG,
+    TIMEINDEX,
+    log_directory,
+    parse_log_directory,
+    parse_segment,
+    segment_stem,
+)
+from logstore.storage.segment import EVERYTHING, Indexes, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    path: str
+    message: str
+    derived: bool = False  # an index: rebuilt as it is used, nothing is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One segment, or one directory, looked at."""
+
+    path: str
+    batches: int = 0
+    records: int = 0
+    bytes: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def verify(directory: Directory, only: str | None = None) -> Iterator[Report]:
+    """A report for each segment, in order, and one for each directory that is amiss.
+
+    ``only``: this topic. Raises UnknownTopic.
+    """
+    entries = directory.topics() if only is None else {only: directory.topic(only)}
+    for name, entry in entries.items():
+        for partition in range(entry.partitions):
+            path = os.path.join(directory.path, log_directory(name, partition))
+            try:
+                log = directory.log(name, entry, partition)
+            except CorruptStore as error:
+                yield Report(path, findings=(Finding(path, str(error)),))
+                continue
+            size = directory.size(name, entry, partition)
+            if size.damage is not None:
+                yield Report(path, findings=(Finding(path, str(size.damage)),))
+            yield from _verify_log(directory.disk, path, size.start, log.safe)
+    if only is None:
+        yield from _strangers(directory, set(entries))
+
+
+def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
+    """Directories that look like partitions, but belong to no topic."""
+    for name in sorted(directory.disk.list(directory.path)):
+        parsed = parse_log_directory(name)
+        if parsed is None:
+            continue
+        topic, partition = parsed
+        if topic not in known or partition >= directory.topics()[topic].partitions:
+            path = os.path.join(directory.path, name)
+            yield Report(path, findings=(Finding(path, "belongs to no topic of the catalogue"),))
+
+
+def _verify_log(disk: Disk, path: str, start: int, safe: int) -> Iterator[Report]:
+    files = OpenFiles(disk, 16, write=False)
+    try:
+        names = disk.list(path)
+        bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
+        if safe > start and (not bases or bases[0] > start):
+            yield Report(path, findings=(Finding(path, f"offsets from {start} on are missing"),))
+        expected: int | None = None
+        for base, following in zip(bases, [*bases[1:], EVERYTHING], strict=True):
+            if base >= safe and safe > bases[0]:
+                return
+            report, end = verify_segment(files, path, base, min(safe, following))
+            findings = list(report.findings)
+            if expected is not None and base != expected:
+                sentence = f"begins at {base}, the segment before ends at {expected}"
+                findings.insert(0, Finding(report.path, sentence))
+            if following == EVERYTHING and end < safe and not report.findings:
+                findings.append(Finding(report.path, f"ends at offset {end}, expected {safe}"))
+            yield Report(report.path, report.batches, report.records, report.bytes, tuple(findings))
+            expected = end
+    finally:
+        files.close()
+
+
+def verify_segment(
+    files: OpenFiles, directory: str, base_offset: int, below: int
+) -> tuple[Report, int]:
+    """One segment up to ``below``, and the offset after its last whole batch."""
+    stem = segment_stem(directory, base_offset)
+    segment = Segment(directory, base_offset, files, Indexes(), 0)
+    seen = _Seen()
+    findings: list[Finding] = []
+    end = base_offset
+    try:
+        for position, batch in segment.walk(0, below):
+            try:
+                batch.check()
+            except CorruptBatch as error:
+                sentence = f"at position {position}: {error}"
+                findings.append(Finding(stem + LOG, sentence))
+            seen.add(position, batch)
+            end = batch.next_offset
+    except CorruptBatch as error:
+        sentence = str(error).removeprefix(f"{stem}{LOG} ")
+        findings.append(Finding(stem + LOG, f"{sentence}; what follows can't be read"))
+    findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
+    findings += _unusable(files, stem)
+    return Report(stem + LOG, len(seen.positions), seen.records, seen.bytes, tuple(findings)), end
+
+
+def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:
+    """Index files that a reader does without."""
+    for path, entry in ((stem + INDEX, OFFSET_ENTRY), (stem + TIMEINDEX, TIME_ENTRY)):
+        if not files.disk.exists(path):
+            yield Finding(path, "the file is missing", derived=True)
+        elif files.disk.size(path) % entry.size:
+            yield Finding(path, "the last entry is cut off", derived=True)
+        elif files.disk.size(path) and not Index.load(files, stem, 0, 0).times:
+            yield Finding(path, "the entries do not rise", derived=True)
+
+
+class _Seen:
+    """The batches of a segment, to compare its indexes with."""
+
+    def __init__(self) -> None:
+        self.positions = array("q")
+        self.last_offsets = array("q")
+        self.timestamps = array("q")
+        self.records = 0
+        self.bytes = 0
+
+    def add(self, position: int, batch: Batch) -> None:
+        self.positions.append(position)
+        self.last_offsets.append(batch.last_offset)
+        self.timestamps.append(batch.max_timestamp_ms)
+        self.records += batch.record_count
+        self.bytes += batch.size
+
+    def check(self, index: Index, stem: str) -> list[Finding]:
+        """Entries of batches that were seen must name them as they are."""
+        findings = []
+        base, last = index.base_offset, self.last_offsets[-1] if self.last_offsets else -1
+        for relative, position in zip(index.offsets, index.positions, strict=True):
+            at = bisect_left(self.last_offsets, base + relative)
+            if base + relative <= last and self.positions[at] != position:
+                sentence = f"the entry of offset {base + relative} names position {position}"
+                findings.append(Finding(stem + INDEX, sentence, derived=True))
+        for timestamp_ms, relative in zip(index.times, index.time_offsets, strict=True):
+            at = bisect_left(self.last_offsets, base + relative)
+            if base + relative <= last and self.timestamps[at] != timestamp_ms:
+                sentence = f"the entry of offset {base + relative} says {timestamp_ms} ms"
+                findings.append(Finding(stem + TIMEINDEX, sentence, derived=True))
+        return findings

@@ -1,0 +1,1 @@
+"""Real events as Kafka-format partitions, and what makes them."""
