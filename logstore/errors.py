@@ -33,8 +33,16 @@ Any other exception is a bug.
 """
 
 
+def _printable(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
+
+
 class LogstoreError(Exception):
     """The root: catch it to catch all that logstore raises on purpose."""
+
+    def __str__(self) -> str:
+        # Paths, commands and values come from outside; none may break the line or the terminal.
+        return "".join(map(_printable, super().__str__()))
 
 
 class Refused(LogstoreError):

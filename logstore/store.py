@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from logstore.broker.consumer import Consumer
 from logstore.broker.group import Group, Membership
@@ -31,6 +31,7 @@ from logstore.errors import (
     ReadOnly,
     Refused,
     UnknownGroup,
+    UnknownPartition,
 )
 from logstore.log import Log
 from logstore.records.record import Record
@@ -44,6 +45,7 @@ from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 
 Mode = Literal["write", "read"]
+_User = TypeVar("_User", Producer, Consumer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,10 @@ class Store:
             if self._closed:
                 return
             self._closed = True
+            users = list(self._users)
         failures: list[LogstoreError] = []
         try:
-            for user in list(self._users):
+            for user in users:
                 try:
                     user.close(last_done=False) if isinstance(user, Consumer) else user.close()
                 except LogstoreError as error:
@@ -226,9 +229,7 @@ class Store:
         """Raises UnknownTopic, ReadOnly, InvalidSetting."""
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
-        producer = Producer(self.topic(topic), batch_bytes, compression)
-        self._users.add(producer)
-        return producer
+        return self._keep(Producer(self.topic(topic), batch_bytes, compression))
 
     def consumer(
         self,
@@ -240,9 +241,10 @@ class Store:
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
-        With a group: from where it committed; ``start`` counts where it has not. Without
-        ``follow`` it ends at the end of what is there. Raises UnknownTopic, UnknownPartition,
-        GroupBusy, InvalidName, OffsetBelowStart, OffsetAboveEnd.
+        ``start``: one for all, or an offset for each (topic, partition); those not named there
+        begin at their start. With a group: from where it committed; ``start`` counts where it has
+        not. Without ``follow`` it ends at the end of what is there. Raises UnknownTopic,
+        UnknownPartition, GroupBusy, InvalidName, OffsetBelowStart, OffsetAboveEnd.
         """
         if not topics:
             raise Refused("a consumer needs a topic")
@@ -256,9 +258,7 @@ class Store:
         commit_s = self.config.store.consumer_commit_ms / 1000
         if group is None:
             positions = _positions(logs, {}, start)
-            consumer = Consumer(logs, positions, follow=follow)
-            self._users.add(consumer)
-            return consumer
+            return self._keep(Consumer(logs, positions, follow=follow))
         offsets, claim = self._offsets(), self._claim(group)
         try:
             committed = {place: it.offset for place, it in offsets.fetch(group).items()}
@@ -266,15 +266,25 @@ class Store:
                 logs,
                 _positions(logs, committed, start),
                 committed=committed,
-                membership=Membership(group, offsets, claim, self._clock, partial(self._holds, ids)),
+                membership=Membership(
+                    group, offsets, claim, self._clock, partial(self._holds, ids)
+                ),
                 follow=follow,
                 commit_s=commit_s,
             )
         except BaseException:
             claim.release()
             raise
-        self._users.add(consumer)
-        return consumer
+        return self._keep(consumer)
+
+    def _keep(self, user: _User) -> _User:
+        """Have it closed with the store."""
+        with self._lock:
+            if not self._closed:
+                self._users.add(user)
+                return user
+        user.close()
+        raise Closed(f"{self.path}: the store is closed")
 
     def _holds(self, ids: Mapping[str, str], place: Place) -> bool:
         """Whether the topic is there still: not deleted, nor made anew under the same name."""
@@ -360,6 +370,9 @@ class Store:
 def _positions(
     logs: Mapping[Place, Log], committed: Mapping[Place, int], start: Starts
 ) -> dict[Place, int]:
+    if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
+        topic, partition = min(strangers)
+        raise UnknownPartition(f"start: {topic}-{partition} is not consumed here")
     positions = {}
     for place, log in logs.items():
         if place in committed:

@@ -62,7 +62,7 @@ def demo(steps: Steps) -> None:
     steps.say("Real events in: 27,004 flights of January 2013, from the shipped segments")
     steps.run("logstore topic create flights --partitions 3 --config compression.type=zstd")
     steps.run(
-        f"logstore consume flights --data {shlex.quote(str(SEGMENTS))} --format raw"
+        f"logstore replay flights --data {shlex.quote(str(SEGMENTS))}"
         " | logstore produce flights --key-field tailnum --timestamp-field time_hour"
     )
     steps.run("logstore topic describe flights", lines=8)

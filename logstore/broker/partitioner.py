@@ -16,6 +16,7 @@ _WORDS = [Struct(f"<{count}I") for count in range(65)]  # keys up to 259 bytes w
 
 # Keys repeat; murmur2 in Python costs 1-3 us, a look-up 40 ns. Bounded: cleared when full.
 _REMEMBERED_MAX = 65_536
+_REMEMBERED_KEY_BYTES_MAX = 256  # longer keys would make the bound above mean nothing
 
 
 def murmur2(data: bytes) -> int:
@@ -52,6 +53,8 @@ class Partitioner:
         found = self._remembered.get(key)
         if found is None:
             assert key is not None
+            if len(key) > _REMEMBERED_KEY_BYTES_MAX:
+                return partition_for_key(key, self._partitions)
             if len(self._remembered) >= _REMEMBERED_MAX:
                 self._remembered = {None: self.sticky}
             found = self._remembered[key] = partition_for_key(key, self._partitions)
@@ -59,9 +62,12 @@ class Partitioner:
 
     def partitions(self, keys: Sequence[bytes | None]) -> list[int]:
         """As ``partition`` for each of many keys."""
+        for key in set(keys).difference(self._remembered):
+            self.partition(key)
+        remembered = self._remembered
         try:
-            return [self._remembered[key] for key in keys]
-        except KeyError:
+            return [remembered[key] for key in keys]
+        except KeyError:  # more keys than are remembered, or longer ones
             return [self.partition(key) for key in keys]
 
     def batch_full(self) -> None:

@@ -14,6 +14,7 @@ from logstore.broker.topic import (
     HeadersGiven,
     Topic,
     as_headers,
+    check_types,
 )
 from logstore.errors import Closed, InvalidSetting
 from logstore.log import Log
@@ -27,7 +28,7 @@ class Producer:
     """Many records into one topic. ``send`` returns before the sync, ``flush`` after it.
 
     A batch is closed when its records reach ``batch_bytes``. Leaving the ``with`` block flushes,
-    also when an exception leaves it: what was sent is kept.
+    also when an exception leaves it: what was sent is kept. One thread at a time may use it.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Producer:
         """``compression``: a codec's name; the topic's own setting wins unless it is "producer"."""
         self._topic = topic
         self._batch_bytes = batch_bytes
-        self._codec = _codec(topic, compression)
+        self._compression = compression
+        _codec(topic, compression)
+        self._partitions = topic.partitions
         self._partitioner = Partitioner(len(topic.partitions))
         self._gathered: dict[int, _Gathered] = {}
         self._closed_batches: dict[int, deque[Batch]] = {}  # made, and not appended yet
@@ -59,10 +62,13 @@ class Producer:
     @property
     def acknowledged(self) -> int:
         """How many of the records sent are synced."""
+        self._settle()
+        return self._acknowledged
+
+    def _settle(self) -> None:
         waiting = self._unacknowledged
         while waiting and waiting[0][0].safe >= waiting[0][1]:
             self._acknowledged += waiting.popleft()[2]
-        return self._acknowledged
 
     def send(
         self,
@@ -72,21 +78,29 @@ class Producer:
         timestamp_ms: int | None = None,
         partition: int | None = None,
     ) -> None:
-        """Take one record. Raises InvalidRecord (it is not taken), StorageFull, LogFailed."""
+        """Take one record. Raises InvalidRecord, TypeError: it is not taken.
+
+        Raises StorageFull, LogFailed too: it is taken, and ``flush`` tries to write it again.
+        """
         self.send_many([Message(value, key, as_headers(headers), timestamp_ms)], partition)
 
     def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None:
-        """Take all of them, or raise InvalidRecord (its ``index`` says which one) and take none."""
+        """As ``send`` for each, but all of them or none; InvalidRecord's ``index`` says which."""
         if self._closed:
             raise Closed(f"the producer of topic {self._topic.name!r} is closed")
         if not messages:
             return
+        if self._partitions is not self._topic.partitions:  # there are more: keys go elsewhere now
+            self._partitions = self._topic.partitions
+            self._partitioner = Partitioner(len(self._partitions))
         groups = self._topic.grouped(messages, self._partitioner, partition)
+        for group in groups:
+            check_types(group.columns)
         self.sent += len(messages)
         for group in groups:
-            gathered = self._gathered.setdefault(group.partition, _Gathered())
-            gathered.add(group.columns)
-            if gathered.bytes >= self._batch_bytes:
+            self._gathered.setdefault(group.partition, _Gathered()).add(group.columns)
+        for group in groups:
+            if self._gathered[group.partition].bytes >= self._batch_bytes:
                 self._close_batches(group.partition)
                 self._partitioner.batch_full()
 
@@ -96,12 +110,13 @@ class Producer:
         gathered = self._gathered.pop(number, None)
         if gathered is not None:
             for part in gathered.parts(self._batch_bytes):
-                closed.extend(self._topic.encode(part, self._codec))
+                closed.extend(self._topic.encode(part, _codec(self._topic, self._compression)))
         log = self._topic.partitions[number]
         while closed:  # what a full disk refuses stays, and is tried again
             end = log.append(closed[0]) + closed[0].record_count
             self._unacknowledged.append((log, end, closed.popleft().record_count))
         log.sync_soon()
+        self._settle()
 
     def flush(self) -> None:
         """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""

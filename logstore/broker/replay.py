@@ -58,11 +58,12 @@ def replay(
     due: list[Record] = []
     for record in records:
         first_ms = record.timestamp_ms if first_ms is None else first_ms
-        wait = began + (record.timestamp_ms - first_ms) / 1000 / speed - clock() if speed else 0.0
-        if due and (wait > 0 or len(due) >= RECORDS_AT_ONCE):
+        due_at = began + (record.timestamp_ms - first_ms) / 1000 / speed if speed else 0.0
+        if due and (len(due) >= RECORDS_AT_ONCE or (speed and due_at > clock())):
             yield due
             due = []
-        if wait > 0:
+        # Looked at anew: the receiver of a list takes its time, too.
+        if speed and (wait := due_at - clock()) > 0:
             sleep(wait)
         due.append(record)
     if due:

@@ -146,6 +146,8 @@ class Topic:
                 f"topic {self.name!r} is compacted: a record needs a key", keys.index(None)
             )
         columns = Columns(values, keys, headers, timestamps)
+        if any(headers):
+            check_headers(headers)
         largest = _longest(values) + _longest(keys) + RECORD_BYTES_EXTRA + HEADER_BYTES
         if largest > self.settings.max_message_bytes or any(headers):
             self._check_sizes(columns)
@@ -166,16 +168,11 @@ class Topic:
         bytes_max = self.settings.max_message_bytes
         for index, (value, key, headers, _) in enumerate(zip(*columns, strict=True)):
             if encoded_size_max(value, key, headers) + HEADER_BYTES > bytes_max:
-                size = encode_columns(columns.part(index, index + 1), self.compression).size
-                if size > bytes_max:
-                    raise self._too_large(size, index)
-
-    def _too_large(self, size: int, index: int) -> RecordTooLarge:
-        return RecordTooLarge(
-            f"topic {self.name!r}: a record of {size} bytes is over max.message.bytes, "
-            f"{self.settings.max_message_bytes}",
-            index,
-        )
+                try:
+                    self.encode(columns.part(index, index + 1))
+                except RecordTooLarge as error:
+                    error.index = index
+                    raise
 
     @property
     def compression(self) -> Compression:
@@ -207,7 +204,7 @@ class Topic:
     def encode(self, columns: Columns, compression: Compression | None = None) -> list[Batch]:
         """Batches of at most max.message.bytes: one, unless the messages are too many for it.
 
-        Raises RecordTooLarge.
+        A record that fits only as it is goes uncompressed. Raises RecordTooLarge.
         """
         codec = self.compression if compression is None else compression
         stamped_here = self.settings.message_timestamp_type == "LogAppendTime"
@@ -215,7 +212,12 @@ class Topic:
         if batch.size <= self.settings.max_message_bytes:
             return [batch]
         if columns.messages == 1:
-            raise self._too_large(batch.size, 0)
+            if codec != Compression.NONE:
+                return self.encode(columns, Compression.NONE)
+            raise RecordTooLarge(
+                f"topic {self.name!r}: a record of {batch.size} bytes is over max.message.bytes, "
+                f"{self.settings.max_message_bytes}"
+            )
         half = columns.messages // 2
         first, second = columns.part(0, half), columns.part(half, columns.messages)
         return self.encode(first, codec) + self.encode(second, codec)
@@ -281,6 +283,32 @@ def as_headers(headers: HeadersGiven | None) -> Headers:
     return tuple(headers.items() if isinstance(headers, Mapping) else headers)
 
 
+def check_headers(column: Sequence[Headers]) -> None:
+    """Raises TypeError for headers that no record can hold."""
+    for headers in column:
+        for header in headers:
+            if not isinstance(header, tuple) or len(header) != 2:
+                raise TypeError(f"headers must be pairs of name and value, not {header!r}")
+            name, value = header
+            if not isinstance(name, str):
+                raise TypeError(f"a header's key must be str, not {type(name).__name__}")
+            if value is not None and not isinstance(value, bytes):
+                raise TypeError(
+                    f"a header's value must be bytes or None, not {type(value).__name__}"
+                )
+
+
+def check_types(columns: Columns) -> None:
+    """Raises TypeError for what ``encode`` would refuse, where that would come too late."""
+    for what, column in (("value", columns.values), ("key", columns.keys)):
+        for kind in set(map(type, column)):
+            if not issubclass(kind, bytes | None):
+                raise TypeError(f"a {what} must be bytes or None, not {kind.__name__}")
+    for kind in set(map(type, columns.timestamps)):
+        if not issubclass(kind, int):
+            raise TypeError(f"a timestamp must be int, not {kind.__name__}")
+
+
 def _longest(column: Sequence[bytes | None]) -> int:
     try:
         return max(map(len, cast("Sequence[bytes]", column)))
@@ -293,4 +321,4 @@ def _between(settings: TopicSettings, now: int) -> tuple[int, int]:
         settings.message_timestamp_before_max_ms,
         settings.message_timestamp_after_max_ms,
     )
-    return (-FOREVER if before == FOREVER else now - before), now + after
+    return max(now - before, -FOREVER), min(now + after, FOREVER)  # a batch holds 64 bits

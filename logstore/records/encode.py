@@ -266,8 +266,13 @@ def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _
         return _NULL, b"", (len(_NULL), None)
     _check_types(kinds, what)
     if _NONE_TYPE in kinds:
-        framed = [_field(it) for it in column]
-        return b"", framed, (0, list(map(len, framed)))
+        found, contents, content_sizes = _field_columns([it or b"" for it in column], what)
+        varints = [found] * len(column) if isinstance(found, bytes) else list(found)
+        at = -1
+        for _ in range(column.count(None)):
+            at = column.index(None, at + 1)
+            varints[at] = _NULL  # as long as the length of no bytes: the sizes stand
+        return varints, contents, content_sizes
     filled = cast("Sequence[bytes]", column)
     lengths = list(map(len, filled))
     most = max(lengths)

@@ -19,7 +19,7 @@ from logstore.storage.follower_log import FollowerLog
 from logstore.storage.lock import Owner
 from logstore.storage.names import log_directory, parse_log_directory, parse_segment
 from logstore.storage.offsets import CommittedOffsets
-from logstore.storage.segment import Indexes
+from logstore.storage.segment import EVERYTHING, Indexes
 from logstore.storage.watermarks import Poller
 
 
@@ -124,9 +124,8 @@ def _whole(chain: Chain) -> tuple[int, int]:
         return 0, 0
     last = chain.segment(chain.bases[-1])
     end = last.base_offset
-    positions = last.index.positions
     try:
-        for _, batch in last.walk(positions[-1] if positions else 0):
+        for _, batch in last.walk(last.position_of(EVERYTHING)):
             end = batch.next_offset
     except CorruptBatch:
         # The tail of a copied log may be torn, and a damaged one is named when it is read.

@@ -1,6 +1,7 @@
 """The segments of one log, in order: finds and reads across them. Knows nothing of syncing."""
 
 from bisect import bisect_right
+from itertools import pairwise
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
@@ -19,7 +20,7 @@ class Chain:
         self.dense = dense
         self._files = files
         self._indexes = indexes
-        self._interval = interval
+        self.interval = interval  # bytes between two index entries of segments opened from now on
         self._segments: dict[int, Segment] = {}
         self.bases: list[int] = []  # replaced, never changed in place: readers hold on to theirs
         self.refresh()
@@ -31,7 +32,9 @@ class Chain:
         if bases == self.bases:
             return False
         for base in set(self._segments) - set(bases):
-            self._indexes.forget(self._segments.pop(base))
+            segment = self._segments.pop(base, None)
+            if segment is not None:  # else another thread has looked, too
+                self._indexes.forget(segment)
         self.bases = bases
         return True
 
@@ -39,7 +42,7 @@ class Chain:
         segment = self._segments.get(base_offset)
         if segment is None:
             segment = self._segments[base_offset] = Segment(
-                self.directory, base_offset, self._files, self._indexes, self._interval
+                self.directory, base_offset, self._files, self._indexes, self.interval
             )
         return segment
 
@@ -110,8 +113,7 @@ class Chain:
 
     def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
         """The offset of the first record from ``start`` on that is of this time or later."""
-        bases = self.bases
-        for base, following in zip(bases, [*bases[1:], EVERYTHING], strict=True):
+        for base, following in pairwise([*self.bases, EVERYTHING]):
             if base >= below:
                 break
             if following <= start:

@@ -12,10 +12,13 @@ import os
 import shutil
 from collections.abc import Sequence
 from functools import cache
+from struct import Struct
 
 from logstore.errors import Failed, LogstoreError, ReadOnly, StorageFull
 
 Buffer = bytes | bytearray | memoryview
+
+_WHOLE_FILE = Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
 
 # os.pwritev takes at most IOV_MAX (1024) buffers.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -91,11 +94,19 @@ class Disk:
 
     def lock(self, fd: int) -> bool:
         """Take the whole-file lock for this open file; False where another has it."""
+        wanted = _WHOLE_FILE.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
+        except (BlockingIOError, PermissionError):
             return False
         return True
+
+    def locked(self, fd: int) -> bool:
+        """Whether another open file has the lock. Takes nothing: who wants it now still gets it."""
+        asked = _WHOLE_FILE.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
+        kind: int = _WHOLE_FILE.unpack(found)[0]
+        return kind != fcntl.F_UNLCK
 
 
 @cache

@@ -8,18 +8,21 @@ watchers are woken. ``start <= synced <= end``, and ``safe`` is ``synced`` unles
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
 from logstore.config import FOREVER, TopicSettings
 from logstore.errors import (
+    Closed,
     CorruptBatch,
     Damaged,
     LogFailed,
     LogstoreError,
     OffsetAboveEnd,
     OffsetBelowStart,
+    UnknownPartition,
 )  # fmt: skip
 from logstore.log import Wake
 from logstore.records.batch import Batch
@@ -29,7 +32,7 @@ from logstore.storage.disk import refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.names import INDEX, TIMEINDEX
+from logstore.storage.names import INDEX, TIMEINDEX, segment_stem
 from logstore.storage.segment import Segment
 from logstore.storage.watermarks import Slot
 
@@ -69,22 +72,25 @@ class DiskLog:
         self.chain = chain
         self.settings = settings
         self.state = state
-        self.start, self.safe, self.synced, self.end = state.start, end, end, end
+        self.start = state.start
+        self.safe = self.synced = self.end = max(end, state.start)  # damage may be below the start
         self.damage = damage
         self._files = files
         self._flusher = flusher
         self._slot = slot
         self._save = save
         self._failure: LogstoreError | None = damage
+        self._deleted: UnknownPartition | None = None
         self._lock = threading.RLock()
         self._watchers: dict[object, Wake] = {}
 
-        self._active = self._activate(chain.bases[-1])
+        self._active = self._activate(chain.bases[-1] if chain.bases else end)
         self._position = position  # where the next batch goes in the active segment
         self._ahead = position  # zeros are written up to here
         self._small_appends = 0
         self._first_timestamp = self._first_of(self._active)
         self._sealed: list[Segment] = []  # written to since the last sync, and rolled since
+        self._sealed_syncing = 0  # how many of them the sync under way covers
         self._unsynced_records = self._unsynced_bytes = 0
         self._since_recovery_point = 0  # bytes
         # The end, active segment and position that the last sync covered; the one under way covers.
@@ -102,7 +108,10 @@ class DiskLog:
 
     @staticmethod
     def _first_of(segment: Segment) -> int:
-        first = next((batch for _, batch in segment.walk(chunk_bytes=16 << 10)), None)
+        try:
+            first = next((batch for _, batch in segment.walk(chunk_bytes=16 << 10)), None)
+        except (CorruptBatch, FileNotFoundError):  # whoever reads it is told
+            first = None
         return NO_TIMESTAMP if first is None else first.max_timestamp_ms
 
     # Appending
@@ -179,9 +188,7 @@ class DiskLog:
         if self._first_timestamp == NO_TIMESTAMP:
             self._first_timestamp = batch.max_timestamp_ms
         last_offset = base_offset + batch.last_offset_delta
-        self._active.index.note(
-            self._position, len(batch.data), last_offset, batch.max_timestamp_ms
-        )
+        self._active.note(self._position, batch, last_offset)
 
     def roll(self) -> None:
         """Seal the active segment and begin a new one; nothing when it is empty."""
@@ -216,7 +223,7 @@ class DiskLog:
             self._files.truncate(segment.path, self._position)
             self._ahead = self._position
         segment.index.note_largest()
-        segment.index.save(self._files, segment.stem)
+        segment.save_index()
 
     # Syncing: called by the flusher, one at a time
 
@@ -228,7 +235,7 @@ class DiskLog:
             if self._position:
                 paths.append(self._active.path)
             job = Unsynced(tuple(paths), self.end, self._unsynced_bytes)
-            self._sealed = []
+            self._sealed_syncing = len(self._sealed)  # kept until then: a sync may be interrupted
             self._syncing = (self.end, self._active.base_offset, self._position)
             self._since_recovery_point += self._unsynced_bytes
             self._unsynced_bytes = self._unsynced_records = 0
@@ -241,12 +248,25 @@ class DiskLog:
                 f"{self.name}: sync failed: {error.strerror}; offsets {self.synced} and above are "
                 f"not acknowledged: see to the disk, then open the store anew"
             )
-        elif job.upto > self.synced:
-            self.synced, self._synced_at = job.upto, self._syncing
-            if job.upto > self.safe:
-                self.safe = job.upto
-                self._slot.publish_safe(job.upto)
+        with self._lock:
+            if error is None and self._deleted is None:  # else the slot is another log's by now
+                self._show_synced(job.upto)
         self._wake()
+
+    def _show_synced(self, upto: int) -> None:
+        del self._sealed[: self._sealed_syncing]
+        if upto > self.synced:
+            self.synced, self._synced_at = upto, self._syncing
+            self._slot.publish_synced(upto)
+            if upto > self.safe:
+                self.safe = upto
+                self._slot.publish_safe(upto)
+
+    def has(self, path: str) -> bool:
+        """Whether the file is part of this log: not trimmed away, nor deleted with the topic."""
+        bases, directory = self.chain.bases, self.chain.directory
+        stem = path.rpartition(".")[0]
+        return self._deleted is None and any(segment_stem(directory, it) == stem for it in bases)
 
     def check_failure(self) -> None:
         """Raises LogFailed (or the damage that recovery found)."""
@@ -268,6 +288,7 @@ class DiskLog:
 
     def wait(self, upto: int) -> None:
         """As Log.wait."""
+        assert upto <= self.end  # else it would never come
         if self.safe < upto:
             self._flusher.wait(self, upto)
 
@@ -291,11 +312,14 @@ class DiskLog:
             if self._failure is not None:
                 return self.state
             offset, base_offset, position = self._synced_at
+            if base_offset not in self.chain.bases:  # trimmed since, as a whole
+                base_offset, position = offset, 0
             segment = self.chain.segment(base_offset)
-            segment.index.save(self._files, segment.stem)
+            segment.save_index()
             self._since_recovery_point = 0
         for ending in (INDEX, TIMEINDEX):
-            self._files.sync(segment.stem + ending)
+            with suppress(FileNotFoundError):  # trimmed just now, or done without
+                self._files.sync(segment.stem + ending)
         with self._lock:
             self.state = replace(
                 self.state, recovery_offset=offset, recovery_base=base_offset,
@@ -307,6 +331,8 @@ class DiskLog:
 
     def read(self, at: int, bytes_max: int) -> list[Batch]:
         """As Log.read."""
+        if self._deleted is not None:  # the files of that name may be another topic's
+            raise self._deleted
         safe = self.safe
         if at < self.start:
             raise OffsetBelowStart(
@@ -321,7 +347,7 @@ class DiskLog:
         try:
             batches = self.chain.read(at, bytes_max, safe)
         except FileNotFoundError as error:
-            if at < self.start:  # trimmed since
+            if at < self.start or self._deleted is not None:  # since
                 return self.read(at, bytes_max)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
@@ -332,8 +358,17 @@ class DiskLog:
 
     def find(self, timestamp_ms: int) -> int:
         """As Log.find."""
-        safe = self.safe
-        found = self.chain.find(timestamp_ms, self.start, safe)
+        if self._deleted is not None:
+            raise self._deleted
+        start, safe = self.start, self.safe
+        try:
+            found = self.chain.find(timestamp_ms, start, safe)
+        except FileNotFoundError as error:
+            if start < self.start or self._deleted is not None:  # since
+                return self.find(timestamp_ms)
+            raise CorruptBatch(f"{error.filename}: the file is missing") from None
+        except OSError as error:
+            raise refusal(error, f"find {timestamp_ms} ms", self.chain.directory) from None
         return safe if found is None else found
 
     def watch(self, wake: Wake) -> Wake:
@@ -361,7 +396,11 @@ class DiskLog:
 
     def trim(self, before: int) -> None:
         """As Log.trim: whole segments go, the rest of the records below are hidden."""
+        if self._deleted is None and self.synced < before <= self.safe:
+            self.sync()  # a start above what a power cut leaves would be damage
         with self._lock:
+            if self._deleted is not None:
+                raise self._deleted
             if before > self.safe:
                 raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.safe}")
             if before <= self.start:
@@ -369,7 +408,7 @@ class DiskLog:
             state = replace(self.state, start=before)
             self._save(self, state)
             self.state, self.start = state, before
-            self._slot.publish(before, self.safe)
+            self._slot.publish_start(before)
             bases = self.chain.bases
             gone = [base for base, after in pairwise(bases) if after <= before]
             try:
@@ -380,16 +419,21 @@ class DiskLog:
 
     def close(self) -> LogState:
         """Sync, cut off zeros written ahead; the state to save. Raises LogFailed, OSError."""
-        if self._failure is None:
+        if self.damage is None:
+            self.check_failure()
             self.sync()
             with self._lock:
                 self._finish(self._active)
                 self._files.sync(self._active.path)
-        return self.recovery_point()
+        state = self.recovery_point()
+        with self._lock:
+            if self._failure is None:  # from now on another process may be the writer
+                self._failure = Closed(f"{self.name}: the store is closed")
+        return state
 
     def discard(self) -> None:
         """The topic is deleted: take no more appends, wake those who wait."""
         with self._lock:
-            self._fail(f"{self.name}: the topic was deleted")
+            self._failure = self._deleted = UnknownPartition(f"{self.name}: its topic was deleted")
             self._slot.release()
         self._wake()

@@ -1,7 +1,8 @@
 """The LMDB environment of a data directory: opened once per process, grows by itself."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Final, TypeVar
 
@@ -24,7 +25,46 @@ class _Shared:
     def __init__(self, env: lmdb.Environment) -> None:
         self.env = env
         self.users = 0
-        self.growing = threading.Lock()
+        self._transactions = self._resizing = 0
+        self._idle = threading.Condition(threading.RLock())
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """A transaction is open inside."""
+        with self._idle:
+            while self._resizing:  # or those who come and go would keep it waiting for ever
+                self._idle.wait()
+            self._transactions += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._transactions -= 1
+                self._idle.notify_all()
+
+    def map_bytes(self) -> int:
+        size: int = self.env.info()["map_size"]
+        return size
+
+    def resize(self, size: int) -> None:
+        """Map so many bytes (0: as many as the file says), once no transaction is open: LMDB
+        would take the memory away under it.
+        """
+        with self._idle:
+            self._resizing += 1
+            try:
+                while self._transactions:
+                    self._idle.wait()
+                self.env.set_mapsize(size)
+            finally:
+                self._resizing -= 1
+                self._idle.notify_all()
+
+    def grow(self, full: int) -> None:
+        """Double the map that was full; another thread may have done it."""
+        with self._idle:
+            if self.map_bytes() == full:
+                self.resize(2 * full)
 
 
 _open: dict[tuple[int, int], _Shared] = {}
@@ -63,7 +103,7 @@ class Environment:
             return None
 
         def work() -> bytes | None:
-            with self._shared.env.begin() as transaction:
+            with self._shared.in_use(), self._shared.env.begin() as transaction:
                 return transaction.get(key, db=handle)
 
         return self._attempt(work)
@@ -75,7 +115,7 @@ class Environment:
             return []
 
         def work() -> list[tuple[bytes, bytes]]:
-            with self._shared.env.begin() as transaction:
+            with self._shared.in_use(), self._shared.env.begin() as transaction:
                 cursor = transaction.cursor(db=handle)
                 if not cursor.set_range(prefix):
                     return []
@@ -91,7 +131,7 @@ class Environment:
         listed = [(self._table(table), key, value) for table, key, value in changes]
 
         def work() -> None:
-            with self._shared.env.begin(write=True) as transaction:
+            with self._shared.in_use(), self._shared.env.begin(write=True) as transaction:
                 for handle, key, value in listed:
                     if value is None:
                         transaction.delete(key, db=handle)
@@ -99,23 +139,26 @@ class Environment:
                         transaction.put(key, value, db=handle)
 
         while True:
+            size = self._shared.map_bytes()
             try:
                 return self._attempt(work)
             except _Full:
-                with self._shared.growing:
-                    size = self._shared.env.info()["map_size"]
-                    self._shared.env.set_mapsize(size * 2)
+                self._shared.grow(size)
 
     def _table(self, name: bytes) -> "lmdb._Database | None":
         """The handle of a table; None while it is not there and can't be made."""
         handle = self._tables.get(name)
         if handle is None:
             try:
-                handle = self._attempt(lambda: self._shared.env.open_db(name, create=self.writable))
+                handle = self._attempt(lambda: self._open_table(name))
             except _Absent:
                 return None
             self._tables[name] = handle
         return handle
+
+    def _open_table(self, name: bytes) -> "lmdb._Database":
+        with self._shared.in_use():
+            return self._shared.env.open_db(name, create=self.writable)
 
     def _attempt(self, run: Callable[[], _T]) -> _T:
         """Run it, with LMDB's errors translated."""
@@ -123,7 +166,7 @@ class Environment:
             try:
                 return run()
             except lmdb.MapResizedError:
-                self._shared.env.set_mapsize(0)  # another process grew it: take its size
+                self._shared.resize(0)  # another process grew it: take its size
             except lmdb.MapFullError:
                 raise _Full from None
             except lmdb.NotFoundError:
@@ -154,7 +197,7 @@ def _failure(path: str, error: lmdb.Error) -> LogstoreError:
 
 
 def _open_lmdb(path: str, write: bool) -> lmdb.Environment:
-    return lmdb.open(
+    env = lmdb.open(
         path,
         subdir=False,
         map_size=MAP_BYTES,
@@ -164,3 +207,6 @@ def _open_lmdb(path: str, write: bool) -> lmdb.Environment:
         max_readers=READERS_MAX,
         create=False,
     )
+    if write:
+        env.reader_check()  # a reader that was killed would keep old pages from being used again
+    return env

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from types import TracebackType
 
+from logstore.errors import Closed
 from logstore.storage.disk import Buffer, Disk
 
 
@@ -37,10 +38,16 @@ class OpenFiles:
         self._write = write
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._lock = threading.Lock()
+        self._closed = False
 
     def use(self, path: str, *, create: bool = False) -> _OpenFile:
-        """``with files.use(path) as fd``: open and not closed by others meanwhile."""
+        """``with files.use(path) as fd``: open and not closed by others meanwhile.
+
+        Raises Closed after ``close``: what is opened then nobody would close.
+        """
         with self._lock:
+            if self._closed:
+                raise Closed(f"{path}: the store is closed")
             file = self._open.get(path)
             if file is None:
                 fd = self.disk.open(path, write=self._write, create=create)
@@ -74,8 +81,16 @@ class OpenFiles:
             if file is not None:
                 self._retire(file)
 
+    def forget_below(self, directory: str) -> None:
+        """As ``forget``, for all files of a directory."""
+        prefix = directory + "/"
+        with self._lock:
+            for path in [path for path in self._open if path.startswith(prefix)]:
+                self._retire(self._open.pop(path))
+
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             while self._open:
                 self._retire(self._open.popitem()[1])
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from logstore.errors import LogFailed
+from logstore.errors import LogstoreError
 from logstore.storage.files import OpenFiles
 
 # One syncfs beats this many fdatasync, as long as little else is dirty on the file system.
@@ -39,6 +39,9 @@ class Flushable(Protocol):
 
     @property
     def end(self) -> int: ...
+    def has(self, path: str) -> bool:
+        """Whether the file is still part of the log."""
+
     def check_failure(self) -> None:
         """Raises LogFailed if a sync has failed."""
 
@@ -73,28 +76,41 @@ class Flusher:
         """Return once ``log.synced >= upto``. Raises LogFailed."""
         while log.synced < upto:
             log.check_failure()
+            self._wait_for_cycle(log)
+
+    def _wait_for_cycle(self, log: Flushable) -> None:
+        """Do the next cycle, or wait until the one under way is over."""
+        turn = threading.Lock()
+        turn.acquire()
+        leading = False
+        try:
             with self._mutex:
+                # Ctrl-C may have ended an append, or a cycle, before its log was or stayed here.
+                self._dirty[log] = None
                 leading, self._leading = not self._leading, True
                 if not leading:
-                    turn = threading.Lock()
-                    turn.acquire()
                     self._followers.append(turn)
-            if leading:
-                self._lead()
-            else:
+            if not leading:
                 turn.acquire()
-
-    def _lead(self) -> None:
-        logs: Iterable[Flushable] = ()
-        try:
+                return
             logs = self._cycle()
         finally:
-            with self._mutex:
-                self._leading = False
-                followers, self._followers = self._followers, []
-            for turn in followers:
-                turn.release()
+            if leading:
+                try:
+                    self._hand_over()
+                except BaseException:  # Ctrl-C, in here: those who wait must not wait for ever
+                    self._hand_over()
+                    raise
         self._after(logs)
+
+    def _hand_over(self) -> None:
+        """Let those who came meanwhile go on; one of them leads."""
+        with self._mutex:
+            self._leading = False
+            for turn in self._followers:
+                with contextlib.suppress(RuntimeError):  # released before Ctrl-C came
+                    turn.release()
+            self._followers = []
 
     def _cycle(self) -> Iterable[Flushable]:
         with self._mutex:
@@ -102,28 +118,37 @@ class Flusher:
         jobs = [(log, log.begin_sync()) for log in logs]
         paths = [path for _, job in jobs for path in job.paths]
         if len(paths) >= SYNC_ALL_FILES_MIN and sum(j.bytes for _, j in jobs) <= SYNC_ALL_BYTES_MAX:
-            error = self._sync_all(paths[0])
+            error = self._sync_all(jobs)
             for log, job in jobs:
                 log.end_sync(job, error)
         else:
             for log, job in jobs:
-                log.end_sync(job, self._sync_each(job.paths))
+                log.end_sync(job, self._sync_each(log, job.paths))
         return logs
 
-    def _sync_all(self, path: str) -> OSError | None:
-        try:
-            with self._files.use(path) as fd:
-                self._files.disk.sync_all(fd)
-        except OSError as error:
-            return error
-        return None
+    def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> OSError | None:
+        """Through any file that is still there: some may be trimmed or deleted meanwhile."""
+        missing = None
+        for log, path in [(log, path) for log, job in jobs for path in job.paths]:
+            try:
+                with self._files.use(path) as fd:
+                    self._files.disk.sync_all(fd)
+                return None
+            except FileNotFoundError as error:
+                missing = error if log.has(path) else missing
+            except OSError as error:
+                return error
+        return missing
 
-    def _sync_each(self, paths: Iterable[str]) -> OSError | None:
-        try:
-            for path in paths:
+    def _sync_each(self, log: Flushable, paths: Iterable[str]) -> OSError | None:
+        for path in paths:
+            try:
                 self._files.sync(path)
-        except OSError as error:
-            return error
+            except FileNotFoundError as error:
+                if log.has(path):  # else trimmed or deleted meanwhile
+                    return error
+            except OSError as error:
+                return error
         return None
 
     def soon(self, log: Flushable, within_ms: int = 0) -> None:
@@ -139,7 +164,7 @@ class Flusher:
 
     def _run(self) -> None:
         while (log := self._next_due()) is not None:
-            with contextlib.suppress(LogFailed):  # the log keeps it, for who waits or appends
+            with contextlib.suppress(LogstoreError):  # the log keeps it, for who waits or appends
                 self.wait(log, log.end)
 
     def _next_due(self) -> Flushable | None:

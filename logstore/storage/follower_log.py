@@ -73,31 +73,51 @@ class FollowerLog:
             raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {safe}")
         if at == safe:
             return []
-        batches = self._read(at, bytes_max, safe)
-        if not batches and self.chain.refresh():  # rolled or trimmed since the last look
-            batches = self._read(at, bytes_max, safe)
-        if not batches:
-            if at < self.start:
-                return self.read(at, bytes_max)
-            if self.chain.dense:
-                raise self.chain.lost(at, safe)
+        bases, batches = self.chain.bases, self._read(at, bytes_max, safe)
+        while not batches and self._changed(bases):  # rolled or trimmed since the last look
+            bases, batches = self.chain.bases, self._read(at, bytes_max, safe)
+        # A deleted topic's files may be another's by now: _now raises.
+        if at < self._now()[0]:
+            return self.read(at, bytes_max)
+        if not batches and self.chain.dense:
+            raise self.chain.lost(at, safe)
         return batches
 
+    def _changed(self, bases: list[int]) -> bool:
+        """Whether there are other segments than these; another thread may have looked before."""
+        self.chain.refresh()
+        return self.chain.bases != bases
+
     def _read(self, at: int, bytes_max: int, safe: int) -> list[Batch]:
+        bases = self.chain.bases
         try:
             return self.chain.read(at, bytes_max, safe)
         except FileNotFoundError as error:
-            if self.chain.refresh():
+            if self._changed(bases):
+                return self._read(at, bytes_max, safe)
+            if at < self.start:
                 return []
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
+        except CorruptBatch:
+            if self._changed(bases):  # the look at the directory missed a segment
+                return self._read(at, bytes_max, safe)
+            raise
         except OSError as error:
             raise refusal(error, f"read at offset {at}", self.chain.directory) from None
 
     def find(self, timestamp_ms: int) -> int:
         """As Log.find."""
-        self.chain.refresh()
         start, safe = self._now()
-        found = self.chain.find(timestamp_ms, start, safe)
+        bases = self.chain.bases
+        try:
+            self.chain.refresh()
+            found = self.chain.find(timestamp_ms, start, safe)
+        except FileNotFoundError as error:
+            if start < self._now()[0] or self._changed(bases):  # trimmed since
+                return self.find(timestamp_ms)
+            raise CorruptBatch(f"{error.filename}: the file is missing") from None
+        except OSError as error:
+            raise refusal(error, f"find {timestamp_ms} ms", self.chain.directory) from None
         return safe if found is None else found
 
     def watch(self, wake: Wake) -> Wake:

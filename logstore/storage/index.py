@@ -21,6 +21,7 @@ from logstore.storage.names import INDEX, LOG, TIMEINDEX
 OFFSET_ENTRY = Struct(">II")
 TIME_ENTRY = Struct(">qI")
 NO_TIMESTAMP: Final = -(2**63)  # below any
+ENTRY_LIMIT: Final = 2**32  # entries hold 32 bits; a damaged batch may claim any offset
 
 
 class Index:
@@ -71,19 +72,20 @@ class Index:
         if max_timestamp_ms > self._largest[0]:
             self._largest = max_timestamp_ms, last_offset
         indexed = self.positions[-1] if self.positions else 0
-        if position - indexed > self.interval_bytes:
+        relative = last_offset - self.base_offset
+        if position - indexed > self.interval_bytes and relative < ENTRY_LIMIT > position:
             # A concurrent floor() bisects offsets: what it leads to must be there before.
             self.positions.append(position)
-            self.offsets.append(last_offset - self.base_offset)
+            self.offsets.append(relative)
             self.note_largest()
 
     def note_largest(self) -> None:
         """Add a time entry for the largest timestamp so far, if it is a later one than the last."""
         timestamp_ms, last_offset = self._largest
         relative = last_offset - self.base_offset
-        if timestamp_ms != NO_TIMESTAMP and (
-            not self.times or (timestamp_ms > self.times[-1] and relative > self.time_offsets[-1])
-        ):
+        if timestamp_ms == NO_TIMESTAMP or relative >= ENTRY_LIMIT:
+            return
+        if not self.times or (timestamp_ms > self.times[-1] and relative > self.time_offsets[-1]):
             self.time_offsets.append(relative)
             self.times.append(timestamp_ms)
 
@@ -97,9 +99,11 @@ class Index:
             return None
         return self.base_offset + self.offsets[at], self.positions[at]
 
-    def floor_time(self, timestamp_ms: int) -> tuple[int, int] | None:
-        """The last (timestamp, offset) entry below timestamp_ms: later records come after it."""
-        at = bisect_left(self.times, timestamp_ms) - 1
+    def floor_time(self, timestamp_ms: int, below: int) -> tuple[int, int] | None:
+        """The last (timestamp, offset) entry below both: later records come after it."""
+        at = bisect_left(self.times, timestamp_ms)
+        # A writer's index is ahead of what its readers may see.
+        at = min(at, bisect_left(self.time_offsets, below - self.base_offset)) - 1
         if at < 0:
             return None
         return self.times[at], self.base_offset + self.time_offsets[at]

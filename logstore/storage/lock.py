@@ -35,12 +35,16 @@ class LockFile:
     def take(self) -> bool:
         """Hold the lock and write who does; False where another holds it. Raises OSError."""
         fd = self._disk.open(self.path, write=True, create=True)
-        if not self._disk.lock(fd):
-            self._disk.close(fd)
-            return False
-        owner = {"pid": os.getpid(), "command": _command(), "since_ms": time.time_ns() // 1_000_000}
-        self._disk.truncate(fd, 0)
-        self._disk.write(fd, [json.dumps(owner).encode()], 0)
+        try:
+            if not self._disk.lock(fd):
+                self._disk.close(fd)
+                return False
+            owner = {"pid": os.getpid(), "command": _command(), "since_ms": time.time_ns() // 10**6}
+            self._disk.truncate(fd, 0)
+            self._disk.write(fd, [json.dumps(owner).encode()], 0)
+        except OSError:
+            self._disk.close(fd)  # a full disk, say: the lock must not stay with this process
+            raise
         self._fd = fd
         return True
 
@@ -58,7 +62,7 @@ def owner_of(disk: Disk, path: str) -> Owner | None:
     except FileNotFoundError:
         return None
     try:
-        if disk.lock(fd):  # a shared file system may lack locks; a local one tells at once
+        if not disk.locked(fd):
             return None
         text = disk.read(fd, OWNER_BYTES_MAX, 0)
     finally:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from logstore.config import Config
-from logstore.errors import NotAStore, ReadOnly, StoreLocked
+from logstore.errors import NotAStore, ReadOnly, StorageFull, StoreLocked
 from logstore.storage.bare import BareDirectory, found_topics
 from logstore.storage.directory import Directory
 from logstore.storage.disk import Disk, refusal
@@ -67,8 +67,8 @@ def _reader(path: str, config: Config, disk: Disk, clock: Callable[[], int]) -> 
         return reader
     try:
         WriterDirectory(path, config, disk, clock=clock).close()
-    except (StoreLocked, ReadOnly):
-        # A writer came first, or nobody can write here: what was published last is safe still.
+    except (StoreLocked, ReadOnly, StorageFull):
+        # A writer came first, or nobody can write here now: what was published last is safe still.
         return reader
     reader.close()
     return ReaderDirectory(path, config, disk)

@@ -15,7 +15,7 @@ from logstore.storage.lock import Owner, owner_of
 from logstore.storage.names import CATALOG, LOCK, WATERMARKS, log_directory
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.segment import Indexes
-from logstore.storage.watermarks import Poller, Watermarks
+from logstore.storage.watermarks import Poller, Slot, Watermarks
 
 
 class ReaderDirectory:
@@ -42,7 +42,8 @@ class ReaderDirectory:
         return os.path.join(self.path, name)
 
     def _open_marks(self) -> None:
-        if self.disk.exists(self._file(WATERMARKS)):
+        path = self._file(WATERMARKS)
+        if self.disk.exists(path) and self.disk.size(path):  # else a writer is just making it
             self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=False)
 
     @property
@@ -86,6 +87,7 @@ class ReaderDirectory:
 
     def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
         directory = log_directory(name, partition)
+        self._files.forget_below(self._file(directory))  # a deleted topic of that name had others
         interval = self.settings(entry).index_interval_bytes
         try:
             chain = Chain(self._file(directory), self._files, self._indexes, interval, dense=True)
@@ -100,11 +102,15 @@ class ReaderDirectory:
         self, name: str, entry: TopicEntry, partition: int
     ) -> Callable[[], tuple[int, int] | None]:
         """The published (start, safe); what the catalogue saved where none is published."""
-        slot = None
-        if self._marks is not None:
-            slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
+        slot: Slot | None = None
 
         def mark() -> tuple[int, int] | None:
+            nonlocal slot
+            if slot is None:
+                if self._marks is None:
+                    self._open_marks()  # the next writer makes it
+                if self._marks is not None:
+                    slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
             published = slot.read() if slot is not None else None
             return published or self._saved_mark(name, entry, partition)
 
@@ -140,6 +146,7 @@ class ReaderDirectory:
         return ReadOnly(f"{self.path}: the store is open for reading")
 
     def close(self) -> None:
+        self._poller.close()
         self._files.close()
         if self._marks is not None:
             self._marks.close()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from logstore.errors import CorruptBatch, Damaged
+from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.files import OpenFiles
@@ -31,15 +32,16 @@ class Recovered:
 def recover(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
     """Make the chain end with its last whole batch, all of it synced. Raises OSError.
 
-    ``known_safe``: what was last published as safe; the recovery offset where that is unknown.
+    ``known_safe``: what was last published as synced; 0 where that is unknown.
     """
-    known_safe = max(known_safe, state.recovery_offset)
+    known_safe = max(known_safe, state.recovery_offset, state.start)
     if not chain.bases:
         return _begin(chain, files, state, known_safe)
     place, end, position = _starting_point(chain, state)
     if state.recovery_base not in chain.bases and state.recovery_offset > chain.bases[0]:
         lost = chain.segment(state.recovery_base).path
-        return _damaged(f"{lost}: the file is missing", end, position, known_safe)
+        before = chain.segment(chain.bases[chain.holding(state.recovery_base)])
+        return _damaged(f"{lost}: the file is missing", _whole_until(before), 0, known_safe)
     check = _Check(chain, files, end, position)
     sentence = check.run(place)
     segment = chain.segment(chain.bases[check.place])
@@ -56,7 +58,8 @@ def recover(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) ->
 def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
     """A log without segments: new, or robbed of them."""
     if known_safe > state.start:
-        return _damaged(f"{chain.directory}: every segment is missing", 0, 0, known_safe)
+        sentence = f"{chain.directory}: every segment is missing"
+        return _damaged(sentence, state.start, 0, known_safe)
     chain.add(state.start)
     files.disk.sync_directory(chain.directory)
     return Recovered(state.start, 0, 0, 0)
@@ -110,22 +113,68 @@ class _Check:
             synced, self.position = self.position, size
             self.end = _whole_until(segment)
             raise CorruptBatch(f"{segment.path}: {size} bytes long, {synced} were synced")
-        if size == self.position:
-            return  # the usual case after a clean close: the index is as it was left
-        index = segment.index
-        index.cut(self.position)
+        if self.position:
+            self._known(segment)
+        elif size:
+            segment.index.cut(0)
         for position, batch in segment.walk(self.position):
             if batch.base_offset != self.end:
                 raise CorruptBatch(
                     f"{segment.path} at position {position}: batch has base offset "
                     f"{batch.base_offset}, expected {self.end}"
                 )
-            try:
-                batch.check()
-            except CorruptBatch as error:
-                raise CorruptBatch(f"{segment.path} at position {position}: {error}") from None
-            index.note(position, batch.size, batch.last_offset, batch.max_timestamp_ms)
+            _check(segment, position, batch)
+            segment.note(position, batch, batch.last_offset)
             self.end, self.position = batch.next_offset, position + batch.size
+
+    def _known(self, segment: Segment) -> None:
+        """See that a batch ends at the recovery point, and note what the index lacks before it.
+
+        A file that was exchanged would have its end cut off, if only what follows were looked at.
+        """
+        known = self.end, self.position
+        segment.index.cut(self.position)
+        start = segment.position_of(self.end - 1)
+        found, sentence = _walk_known(segment, start, self.end)
+        if found != known:
+            segment.restart_index()
+            found, sentence = _walk_known(segment, 0, self.end)
+        if found != known:
+            found, sentence = _walk_known(segment, 0, self.end, check=True)
+            self.end, self.position = found if found[0] < self.end else (segment.base_offset, 0)
+            raise CorruptBatch(
+                sentence
+                or f"{segment.path} at position {found[1]}: offset {found[0]} is next there, "
+                f"offset {known[0]} at position {known[1]} was synced"
+            )
+
+
+def _walk_known(
+    segment: Segment, start: int, below: int, *, check: bool = False
+) -> tuple[tuple[int, int], str]:
+    """The end and position after the last whole batch, and what is wrong with the one after it."""
+    found = segment.base_offset, 0
+    try:
+        for position, batch in segment.walk(start, below):
+            if batch.base_offset != found[0] and (position > start or not start):
+                raise CorruptBatch(
+                    f"{segment.path} at position {position}: batch has base offset "
+                    f"{batch.base_offset}, expected {found[0]}"
+                )
+            if check:
+                _check(segment, position, batch)
+            segment.note(position, batch, batch.last_offset)
+            found = batch.next_offset, position + batch.size
+    except CorruptBatch as error:
+        return found, str(error)
+    return found, ""
+
+
+def _check(segment: Segment, position: int, batch: Batch) -> None:
+    try:
+        batch.check()
+    except CorruptBatch as error:
+        raise CorruptBatch(f"{segment.path} at position {position}: {error}") from None
 
 
 def _whole_until(segment: Segment) -> int:

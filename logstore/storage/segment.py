@@ -96,6 +96,16 @@ class Segment:
         self._index = Index(self.base_offset, self._interval_bytes)
         return self._index
 
+    def note(self, position: int, batch: Batch, last_offset: int) -> None:
+        """The batch stands at ``position`` now; a reader may be noting what is before it."""
+        with self._learning:
+            self.index.note(position, batch.size, last_offset, batch.max_timestamp_ms)
+
+    def save_index(self) -> None:
+        """Write what the index files lack. Raises OSError."""
+        with self._learning:
+            self.index.save(self._files, self.stem)
+
     def _learn(self, walked: list[tuple[int, Batch]]) -> None:
         """Note the batches that the index lacks."""
         index = self.index
@@ -113,11 +123,13 @@ class Segment:
 
         At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch.
         """
-        position = self._position_of(at)
+        position, expected = self.position_of(at), self.base_offset
         while True:
-            walked, position = self._chunk(position, max(bytes_max, READ_BYTES_MIN), below)
+            size = max(bytes_max, READ_BYTES_MIN)
+            walked, position = self._chunk(position, size, below, expected)
             if not walked:
                 return []
+            expected = walked[-1][1].next_offset
             self._learn(walked)
             if walked[-1][1].last_offset >= at:
                 return _first_bytes([b for _, b in walked if b.last_offset >= at], bytes_max)
@@ -130,13 +142,15 @@ class Segment:
         Ends where the file does, or at zeros that were written ahead. Raises CorruptBatch for
         anything else.
         """
+        expected = self.base_offset
         while True:
-            walked, position = self._chunk(position, chunk_bytes, below)
+            walked, position = self._chunk(position, chunk_bytes, below, expected)
             if not walked:
                 return
+            expected = walked[-1][1].next_offset
             yield from walked
 
-    def _position_of(self, at: int) -> int:
+    def position_of(self, at: int) -> int:
         """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
         entry = self.index.floor(at)
         if entry is None:
@@ -155,11 +169,16 @@ class Segment:
         delta = int.from_bytes(head[23:27], "big", signed=True)
         return head[16] == 2 and base + delta == last_offset
 
-    def _chunk(self, position: int, size: int, below: int) -> tuple[list[tuple[int, Batch]], int]:
-        """The whole batches of one read from ``position`` on, and the position after them."""
+    def _chunk(
+        self, position: int, size: int, below: int, expected: int
+    ) -> tuple[list[tuple[int, Batch]], int]:
+        """The whole batches of one read from ``position`` on, and the position after them.
+
+        What is wrong is raised when nothing whole is before it: what is before it is read first.
+        """
         data = self._files.read(self.path, size, position)
         walked: list[tuple[int, Batch]] = []
-        view, count, at, expected = memoryview(data), len(data), 0, self.base_offset
+        view, count, at = memoryview(data), len(data), 0
         while count - at >= LENGTH_END:
             base, length = _PREFIX.unpack_from(data, at)
             if base >= below or (length == 0 and base == 0):
@@ -173,8 +192,12 @@ class Segment:
             try:
                 batch = Batch(view[at:end])
             except CorruptBatch as error:
+                if walked:
+                    break
                 raise self._corrupt(position + at, str(error)) from None
             if base < expected:
+                if walked:
+                    break
                 sentence = f"batch has base offset {base}, expected at least {expected}"
                 raise self._corrupt(position + at, sentence)
             expected = base + batch.last_offset_delta + 1
@@ -205,10 +228,8 @@ class Segment:
         """
         if self._max_timestamp is not None and self._max_timestamp[0] == below:
             return self._max_timestamp[1]
-        index = self.index
-        known, last_offset = NO_TIMESTAMP, self.base_offset
-        if index.times:
-            known, last_offset = index.times[-1], self.base_offset + index.time_offsets[-1]
+        floor = self.index.floor_time(EVERYTHING, below)
+        known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
         walked = self._walk_from(last_offset, known, below)
         largest = max((batch.max_timestamp_ms for _, batch in walked), default=NO_TIMESTAMP)
         self._max_timestamp = below, largest
@@ -216,7 +237,8 @@ class Segment:
 
     def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
         """The offset of the first record from ``start`` on that is of this time or later."""
-        known, last_offset = self.index.floor_time(timestamp_ms) or (NO_TIMESTAMP, self.base_offset)
+        floor = self.index.floor_time(timestamp_ms, below)
+        known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
         for _, batch in self._walk_from(last_offset, known, below):
             if batch.max_timestamp_ms < timestamp_ms or batch.last_offset < start:
                 continue
@@ -229,7 +251,7 @@ class Segment:
         self, offset: int, max_timestamp_ms: int, below: int
     ) -> Iterator[tuple[int, Batch]]:
         """Walk on from the batch that a time entry names; from the start if it names no such."""
-        position = self._position_of(offset)
+        position = self.position_of(offset)
         if max_timestamp_ms != NO_TIMESTAMP:
             named = next(
                 (b for _, b in self.walk(position, below) if b.last_offset >= offset), None
@@ -237,10 +259,12 @@ class Segment:
             if named is None or named.max_timestamp_ms != max_timestamp_ms:
                 self.restart_index()
                 position = 0
+        expected = self.base_offset
         while True:
-            walked, position = self._chunk(position, CHUNK_BYTES, below)
+            walked, position = self._chunk(position, CHUNK_BYTES, below, expected)
             if not walked:
                 return
+            expected = walked[-1][1].next_offset
             self._learn(walked)
             yield from walked
 
@@ -256,9 +280,9 @@ class Segment:
         """Remove the files; those who have them open read on. Raises OSError."""
         self._indexes.forget(self)
         for path in (self.path, self.stem + INDEX, self.stem + TIMEINDEX):
-            self._files.forget(path)
             with suppress(FileNotFoundError):
                 self._files.disk.remove(path)
+            self._files.forget(path)  # after: a reader may have opened it until then
 
 
 def _first_bytes(batches: list[Batch], bytes_max: int) -> list[Batch]:

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from logstore.errors import CorruptBatch, CorruptStore
 from logstore.records.batch import Batch
@@ -91,7 +92,7 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int) -> Iterator[Report
         if safe > start and (not bases or bases[0] > start):
             yield Report(path, findings=(Finding(path, f"offsets from {start} on are missing"),))
         expected: int | None = None
-        for base, following in zip(bases, [*bases[1:], EVERYTHING], strict=True):
+        for base, following in pairwise([*bases, EVERYTHING]):
             if base >= safe and safe > bases[0]:
                 return
             report, end = verify_segment(files, path, base, min(safe, following))

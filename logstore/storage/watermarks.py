@@ -5,21 +5,25 @@ never taken back by a power cut. Each log has a slot (its number is in the catal
 
       0             8        16                32          40      48     56       64
       +-------------+--------+-----------------+-----------+-------+------+--------+---
-      | "LOGSTWM1"  | unused                   | log's tag | start | safe | unused | next slot ...
+      | "LOGSTWM1"  | unused                   | log's tag | start | safe | synced | next slot ...
       +-------------+--------------------------+-----------+-------+------+--------+---
 
 Numbers are 8 bytes in the machine's own order, so that one is stored by one instruction and never
 seen half-written. The tag is the log's own: a slot whose tag differs belongs to another log. The
 file is never synced: after a power cut it may be behind, and the next writer corrects it.
+``synced`` is for that writer: what must be there after a crash. Readers go by ``safe``, which is
+above it where ``flush.messages`` is over 1.
 """
 
+import errno
 import mmap
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
-from logstore.errors import CorruptStore
+from logstore.errors import Closed, CorruptStore, LogstoreError
 from logstore.log import Wake
 from logstore.storage.disk import Disk
 
@@ -43,11 +47,21 @@ class Slot:
     def publish(self, start: int, safe: int) -> None:
         words = self._marks.words(self._word + _SLOT_WORDS)
         words[self._word + 1] = start
-        words[self._word + 2] = safe
+        words[self._word + 2] = words[self._word + 3] = safe
         words[self._word] = self._tag
+
+    def publish_start(self, start: int) -> None:
+        self._marks.words(self._word)[self._word + 1] = start
 
     def publish_safe(self, safe: int) -> None:
         self._marks.words(self._word)[self._word + 2] = safe
+
+    def publish_synced(self, synced: int) -> None:
+        self._marks.words(self._word)[self._word + 3] = synced
+
+    def synced(self) -> int:
+        """As last published; 0 when the slot does not belong to this log."""
+        return self._marks.words(self._word)[self._word + 3] if self.read() is not None else 0
 
     def release(self) -> None:
         """The log is no more."""
@@ -70,28 +84,42 @@ class Watermarks:
         self._disk, self._path, self._write = disk, path, write
         self._fd = disk.open(path, write=write, create=write)
         self._lock = threading.Lock()
+        self._closed = False
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("q")
-        if write and disk.size(path) == 0:
-            disk.write(self._fd, [_MAGIC.ljust(_SLOT_WORDS * _WORD, b"\0")], 0)
-        if disk.read(self._fd, len(_MAGIC), 0) != _MAGIC:
-            disk.close(self._fd)
-            raise CorruptStore(
-                f"{path}: not a watermarks file: remove it, the next writer makes it anew"
-            )
-        self._remap()
+        try:
+            if write and disk.size(path) == 0:
+                disk.write(self._fd, [_MAGIC.ljust(_SLOT_WORDS * _WORD, b"\0")], 0)
+            if disk.read(self._fd, len(_MAGIC), 0) != _MAGIC:
+                raise CorruptStore(
+                    f"{path}: not a watermarks file: remove it, the next writer makes it anew"
+                )
+            self._remap()
+            if write:
+                self.words(2 * _SLOT_WORDS)  # a full disk is told here, not by the first topic
+        except BaseException:
+            self.close()
+            raise
 
     def words(self, count: int) -> memoryview:
-        """All numbers of the file; when writing, at least ``count`` of them."""
+        """All numbers of the file; when writing, at least ``count`` of them. Raises Closed."""
         if len(self._words) < count:
             with self._lock:
+                if self._closed:
+                    raise Closed(f"{self._path}: the store is closed")
                 self._grow(count)
         return self._words
 
     def _grow(self, count: int) -> None:
         if self._write and len(self._words) < count:
             slots = count // _SLOT_WORDS + _GROW_SLOTS
-            self._disk.truncate(self._fd, slots * _SLOT_WORDS * _WORD)
+            # Written, not truncated to: on a full disk a store into a hole is a SIGBUS.
+            at, size = self._disk.size(self._path), slots * _SLOT_WORDS * _WORD
+            while at < size:
+                written = self._disk.write(self._fd, [bytes(size - at)], at)
+                if not written:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+                at += written
         self._remap()
 
     def _remap(self) -> None:
@@ -105,9 +133,11 @@ class Watermarks:
         return Slot(self, number, tag)
 
     def close(self) -> None:
-        self._words = memoryview(b"").cast("q")
-        self._map = None
-        self._disk.close(self._fd)
+        with self._lock:
+            self._closed = True
+            self._words = memoryview(b"").cast("q")
+            self._map = None
+            self._disk.close(self._fd)
 
 
 class Poller:
@@ -124,7 +154,7 @@ class Poller:
         """Call ``wake`` after ``safe()`` has changed. Returns "stop watching"."""
         key = object()
         with self._lock:
-            self._watched[key] = (safe, wake, safe())
+            self._watched[key] = (safe, wake, _seen(safe))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
                 self._thread.start()
@@ -135,6 +165,11 @@ class Poller:
 
         return stop
 
+    def close(self) -> None:
+        """Look no more."""
+        with self._lock:
+            self._watched.clear()
+
     def _run(self) -> None:
         while True:
             self._sleep(self._interval_s)
@@ -144,9 +179,17 @@ class Poller:
                     return
                 moved = []
                 for key, (safe, wake, seen) in self._watched.items():
-                    now = safe()
+                    now = _seen(safe)
                     if now != seen:
                         self._watched[key] = (safe, wake, now)
                         moved.append(wake)
             for wake in moved:
                 wake()
+
+
+def _seen(safe: Callable[[], int]) -> int:
+    """What is safe now; a number that none is where that can't be told: the next read says why."""
+    try:
+        return safe()
+    except (LogstoreError, OSError):
+        return -2

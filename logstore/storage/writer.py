@@ -1,7 +1,9 @@
 """The data directory in the one process that writes it."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from logstore.config import Config, TopicSettings
@@ -47,6 +49,7 @@ class WriterDirectory:
         """
         self.path, self.config, self.disk = path, config, disk
         self._clock = clock
+        self._changing = threading.RLock()  # which topics there are, and which logs are open
         self._lock = LockFile(disk, self._file(LOCK))
         self._attempt("open the store for writing", self._take_lock)
         try:
@@ -65,7 +68,9 @@ class WriterDirectory:
             raise refusal(error, doing, error.filename or self.path) from None
 
     def _take_lock(self) -> None:
-        self.disk.make_directory(self.path)
+        if not self.disk.exists(self.path):
+            self.disk.make_directory(self.path)
+            self.disk.sync_directory(os.path.dirname(self.path) or ".")
         if not self._lock.take():
             raise StoreLocked(
                 f"{self.path}: written by {owner_of(self.disk, self._lock.path)}: "
@@ -99,7 +104,8 @@ class WriterDirectory:
         for name, entry in self._catalog.topics().items():
             for partition in range(entry.partitions):
                 if crashed:
-                    self.log(name, entry, partition)
+                    with suppress(CorruptStore):  # whoever opens that partition is told
+                        self.log(name, entry, partition)
                     continue
                 slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
                 state = states.get(entry.log_key(partition), LogState())
@@ -135,18 +141,23 @@ class WriterDirectory:
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
         check_topic(name)
-        if self._catalog.topic(name) is not None:
-            raise TopicExists(f"topic {name!r} is there already")
-        self._attempt(
-            f"create topic {name!r}", lambda: self._make_directories(name, range(partitions))
-        )
-        entry = self._catalog.add_topic(name, partitions, settings, self._clock())
-        for partition in range(partitions):
+        with self._changing:
+            if self._catalog.topic(name) is not None:
+                raise TopicExists(f"topic {name!r} is there already")
+            self._attempt(
+                f"create topic {name!r}", lambda: self._make_directories(name, range(partitions))
+            )
+            entry = self._catalog.add_topic(name, partitions, settings, self._clock())
+            self._attempt(f"create topic {name!r}", lambda: self._publish_new(entry, 0))
+            return entry
+
+    def _publish_new(self, entry: TopicEntry, first: int) -> None:
+        for partition in range(first, entry.partitions):
             self._marks.slot(entry.slots[partition], entry.tag(partition)).publish(0, 0)
-        return entry
 
     def _make_directories(self, name: str, partitions: Iterable[int]) -> None:
         """Before the catalogue says that they are there; empty ones left by a crash are reused."""
+        self._bury()  # or the next start would remove what is made here
         for partition in partitions:
             directory = self._file(log_directory(name, partition))
             self.disk.make_directory(directory)
@@ -160,22 +171,37 @@ class WriterDirectory:
     def change_topic(
         self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
     ) -> TopicEntry:
-        entry = self.topic(name)
+        with self._changing:
+            return self._change_topic(self.topic(name), name, partitions, settings)
+
+    def _change_topic(
+        self,
+        entry: TopicEntry,
+        name: str,
+        partitions: int | None,
+        settings: Mapping[str, str] | None,
+    ) -> TopicEntry:
         if partitions is not None:
             added = range(entry.partitions, partitions)
             self._attempt(
                 f"add partitions to {name!r}", lambda: self._make_directories(name, added)
             )
         changed = self._catalog.change_topic(name, partitions=partitions, settings=settings)
-        for partition in range(entry.partitions, changed.partitions):
-            self._marks.slot(changed.slots[partition], changed.tag(partition)).publish(0, 0)
+        self._attempt(
+            f"add partitions to {name!r}", lambda: self._publish_new(changed, entry.partitions)
+        )
         for partition in range(entry.partitions):
             log = self._logs.get(log_directory(name, partition))
             if log is not None:
                 log.settings = self.settings(changed)
+                log.chain.interval = log.settings.index_interval_bytes
         return changed
 
     def delete_topic(self, name: str) -> None:
+        with self._changing:
+            self._delete_topic(name)
+
+    def _delete_topic(self, name: str) -> None:
         entry = self._catalog.remove_topic(name)
         for partition in range(entry.partitions):
             log = self._logs.pop(log_directory(name, partition), None)
@@ -195,9 +221,10 @@ class WriterDirectory:
         for directory in doomed:
             path = self._file(directory)
             if self.disk.exists(path):
-                for file in self.disk.list(path):
-                    self._files.forget(os.path.join(path, file))
+                files = self.disk.list(path)
                 self.disk.remove_tree(path)
+                for file in files:  # after: a reader may have opened it until then
+                    self._files.forget(os.path.join(path, file))
         if doomed:
             self.disk.sync_directory(self.path)
             self._catalog.buried(doomed)
@@ -209,15 +236,23 @@ class WriterDirectory:
         directory = log_directory(name, partition)
         log = self._logs.get(directory)
         if log is None:
-            if not 0 <= partition < entry.partitions:
-                raise UnknownPartition(
-                    f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
-                )
-            log = self._attempt(
-                f"open {directory}", lambda: self._open_log(directory, entry, partition)
+            with self._changing:  # two logs over the same files would overwrite each other
+                log = self._logs.get(directory) or self._first_use(name, entry, partition)
+        return log
+
+    def _first_use(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
+        if not 0 <= partition < entry.partitions:
+            raise UnknownPartition(
+                f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
             )
-            self._logs[directory] = log
-            self._keys[log] = entry.log_key(partition)
+        if self.topic(name).id != entry.id:
+            raise UnknownPartition(f"{name}-{partition}: its topic was deleted")
+        directory = log_directory(name, partition)
+        log = self._attempt(
+            f"open {directory}", lambda: self._open_log(directory, entry, partition)
+        )
+        self._logs[directory] = log
+        self._keys[log] = entry.log_key(partition)
         return log
 
     def _open_log(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
@@ -227,8 +262,7 @@ class WriterDirectory:
         chain = Chain(path, self._files, self._indexes, settings.index_interval_bytes, dense=True)
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(entry.log_key(partition))
-        _, known_safe = slot.read() or (0, 0)
-        found = recover(chain, self._files, state, known_safe)
+        found = recover(chain, self._files, state, slot.synced())
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
             found.position, save=self._save_state, damage=found.damage,
@@ -243,7 +277,8 @@ class WriterDirectory:
         self._catalog.save_log_states({self._keys[log]: state})
 
     def _save_states(self, logs: Iterable[DiskLog], *, clean: bool = False) -> None:
-        states = {self._keys[log]: log.recovery_point() for log in logs if log in self._keys}
+        keys = {log: key for log in logs if (key := self._keys.get(log)) is not None}
+        states = {key: log.recovery_point() for log, key in keys.items()}
         self._catalog.save_log_states(states, clean=clean)
 
     def _after_sync(self, logs: Iterable[Flushable]) -> None:
@@ -251,7 +286,9 @@ class WriterDirectory:
         limit = self.config.store.recovery_bytes
         due = [log for log in logs if isinstance(log, DiskLog) and log.recovery_point_due(limit)]
         if due:
-            self._attempt("save recovery points", lambda: self._save_states(due))
+            # Only the next start takes longer: who waited for the sync must not be told it failed.
+            with suppress(LogstoreError, OSError):
+                self._save_states(due)
 
     def close(self) -> None:
         """Sync all, save where each log stands, let go of the lock. Raises the first failure."""

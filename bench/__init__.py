@@ -1,0 +1,1 @@
+"""How fast logstore is, asked as questions with a bar each: `python -m bench`."""

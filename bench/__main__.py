@@ -1,0 +1,74 @@
+"""Run the questions, each in a process of its own, and write bench/RESULTS.md.
+
+A process each, so that no question inherits another's memory, open files or warm interpreter.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import harness, results
+
+# In the order of the page: records, one log, whole programs, size.
+QUESTIONS = [
+    "encode",
+    "decode",
+    "append",
+    "produce_batches",
+    "produce_single",
+    "consume",
+    "cli_produce",
+    "cli_help",
+    "reopen",
+    "growth",
+    "partitions",
+]
+
+
+def main() -> int:
+    parser = harness.options(__doc__ or "")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=QUESTIONS, default=QUESTIONS)
+    arguments = parser.parse_args()
+    arguments.dir.mkdir(parents=True, exist_ok=True)
+    if results.file_system(arguments.dir) in ("tmpfs", "ramfs"):
+        parser.error(f"--dir {arguments.dir} is memory: a sync there costs nothing")
+
+    measured, failed = {}, []
+    for name in [name for name in QUESTIONS if name in arguments.only]:
+        print(f"\n## {name}", flush=True)
+        figures = ask(name, arguments.rounds, arguments.dir)
+        if figures is None:
+            failed.append(name)
+        else:
+            measured[name] = figures
+    results.keep(measured, arguments.rounds, arguments.dir)
+    results.write_page({name: docstring(name) for name in QUESTIONS})
+    missed = [name for name, found in measured.items() if any(f.met is False for f in found)]
+    print(f"\nwritten to {results.PAGE}")
+    print(f"bars missed in: {', '.join(missed) or 'none'}")
+    if failed:
+        print(f"did not run: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def ask(name: str, rounds: int, scratch: Path) -> list[harness.Figure] | None:
+    """One question's figures; None when its script failed (it has said why)."""
+    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".json") as facts:
+        command = [sys.executable, "-m", f"bench.{name}", "--rounds", str(rounds)]
+        done = subprocess.run([*command, "--dir", scratch, "--json", facts.name], check=False)
+        if done.returncode:
+            return None
+        return [harness.figure_from(figure) for figure in json.loads(facts.read())]
+
+
+def docstring(name: str) -> str:
+    """The question's text, read without importing what the question measures."""
+    source = (results.HERE / f"{name}.py").read_text()
+    return ast.get_docstring(ast.parse(source)) or name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

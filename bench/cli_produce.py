@@ -1,0 +1,70 @@
+"""How fast is `logstore produce`?
+
+The JSON lines of all 336,776 flights of 2013 (`python -m segments.build --year --jsonl FILE`),
+from a file on standard input into a new topic, as a whole process: start, every batch synced
+before it counts, exit. Bars: 250,000 records/s; less than 120 MB of memory, and as much for twelve
+times the input as for January alone (within 10 %). Where the source of the year cannot be had,
+the shipped January is repeated to the same length.
+"""
+
+import subprocess
+import sys
+from itertools import cycle, islice
+from pathlib import Path
+
+import logstore
+from bench.harness import Figure, bound, ratio, script, settle
+from bench.process import logstore_command, run
+
+JANUARY, YEAR = 27_004, 336_776
+SHIPPED = Path(__file__).parent.parent / "segments"
+
+
+def year(cache: Path) -> tuple[str, Path]:
+    """All flights as JSON lines, kept for the next run; made by a process that may grow large."""
+    path, part = cache / "flights-2013.jsonl", cache / "flights-2013.part"
+    if not path.exists():
+        command = [sys.executable, "-m", "segments.build", "--year", "--jsonl", str(part)]
+        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+            return "January, again and again", repeated(cache / "flights-repeated.jsonl")
+        part.rename(path)
+    return "the year", path
+
+
+def january() -> list[bytes]:
+    with logstore.open(SHIPPED, mode="read") as store, store.consumer("flights") as consumer:
+        return [record.value + b"\n" for record in consumer]
+
+
+def repeated(path: Path) -> Path:
+    """Where the source cannot be had: the shipped month, to the length of the year."""
+    with path.open("wb") as file:
+        file.writelines(islice(cycle(january()), YEAR))
+    return path
+
+
+def measure(scratch: Path, rounds: int) -> list[Figure]:
+    what, whole = year(scratch.parent)
+    month = scratch / "january.jsonl"
+    month.write_bytes(b"".join(january()))
+    inputs = {"January": (JANUARY, month), what: (YEAR, whole)}
+    rates: dict[str, list[float]] = {name: [] for name in inputs}
+    memory: dict[str, list[float]] = {name: [] for name in inputs}
+    data, command = scratch / "data", logstore_command()
+    for _ in range(rounds):
+        for name, (records, path) in inputs.items():
+            run([command, "topic", "create", "flights", "--data", str(data)])
+            ran = run([command, "produce", "flights", "--data", str(data)], path)
+            rates[name].append(records / ran.seconds)
+            memory[name].append(ran.resident_mb)
+            settle(data)
+    return [
+        bound(what, "records/s", rates[what], bar=250_000, at_least=True),
+        bound("January", "records/s", rates["January"], bar=None, at_least=True),
+        bound(f"memory, {what}", "MB", memory[what], bar=120),
+        ratio("memory, flat", "MB", memory, ours=what, theirs="January", bar=1.1, at_least=False),
+    ]
+
+
+if __name__ == "__main__":
+    script(__doc__, measure)

@@ -1,0 +1,131 @@
+"""What was measured, kept: bench/results.json for programs, bench/RESULTS.md for people.
+
+A run of some questions replaces their figures and leaves the others. Notes written by hand
+(bench/notes/<question>.md: why a bar was missed, what was tried) are printed with the figures.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.harness import Figure, figure_from, table
+
+HERE = Path(__file__).parent
+FACTS = HERE / "results.json"
+PAGE = HERE / "RESULTS.md"
+NOTES = HERE / "notes"
+OTHERS = ["aiokafka", "kafka-python", "crc32c", "zstandard", "lmdb"]  # what figures depend on
+
+HEAD = """\
+# Results
+
+Written by `python -m bench` (`make bench`); `bench/notes/` is where words are added by hand.
+
+Each figure is the median of the rounds, lowest and highest in brackets. Sides take turns, and the
+order turns every round. A ratio is taken within each round, logstore by the other side, so that a
+slow minute of the machine slows both.
+"""
+
+
+def keep(measured: Mapping[str, list[Figure]], rounds: int, scratch: Path) -> None:
+    """Replace these questions' figures in the JSON file."""
+    facts = load()
+    run = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "rounds": rounds,
+        "machine": machine(scratch),
+    }
+    for name, figures in measured.items():
+        facts[name] = {**run, "figures": [asdict(figure) for figure in figures]}
+    FACTS.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def load() -> dict[str, dict]:
+    return json.loads(FACTS.read_text()) if FACTS.exists() else {}
+
+
+def write_page(docs: Mapping[str, str]) -> None:
+    """Everything measured so far, in the order of ``docs`` (question -> its docstring)."""
+    facts = load()
+    parts = [HEAD, _machines(facts)]
+    parts += [_section(name, doc, facts[name]) for name, doc in docs.items() if name in facts]
+    PAGE.write_text("\n".join(parts))
+
+
+def _machines(facts: Mapping[str, dict]) -> str:
+    """The machine once when all ran on the same, else with each question."""
+    seen = {json.dumps(run["machine"]) for run in facts.values()}
+    return "".join(
+        "\n".join(f"- {what}: {value}" for what, value in json.loads(one).items()) + "\n"
+        for one in sorted(seen)
+    )
+
+
+def _section(name: str, doc: str, run: dict) -> str:
+    title, _, rest = doc.strip().partition("\n")
+    figures = [figure_from(figure) for figure in run["figures"]]
+    note = NOTES / f"{name}.md"
+    parts = [
+        f"## {name}: {title}",
+        rest.strip(),
+        f"`python -m bench --only {name} --rounds {run['rounds']}`"
+        f" - {run['date']}, commit {run['commit']}",
+        table(figures),
+        note.read_text().strip() if note.exists() else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def commit() -> str:
+    """The commit measured, marked where the code differs from it."""
+    head = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", "logstore", "cli", "bench/*.py")
+    return (head or "none") + (" with changes" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=HERE.parent, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def machine(scratch: Path) -> dict[str, str]:
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in OTHERS]
+    return {
+        "machine": f"{_cpu()}, {os.cpu_count()} CPUs, {_memory_gib():.0f} GiB memory",
+        "system": f"{platform.system()} {platform.release()}, {file_system(scratch)}",
+        "Python": f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+        + ", ".join(versions),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that holds ``path``: the longest mount point above it."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    above = [(len(at), kind) for _, at, kind, *_ in mounts if path.resolve().is_relative_to(at)]
+    return max(above)[1] if above else "unknown file system"
+
+
+if __name__ == "__main__":
+    print(machine(Path(sys.argv[1] if len(sys.argv) > 1 else ".")))
