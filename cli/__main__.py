@@ -1,0 +1,5 @@
+"""``python -m logstore_cli``."""
+
+from .main import main
+
+main()

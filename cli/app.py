@@ -1,0 +1,61 @@
+"""The tree of commands. Their bodies import what they need; ``logstore --help`` needs little."""
+
+import os
+
+os.environ.setdefault("TYPER_USE_RICH", "0")  # read when typer is imported; rich takes 200 ms
+
+from typing import Annotated
+
+import typer
+
+from . import group, overview, topic
+from .consume import consume
+from .dump import dump
+from .options import HERE, ConfigFile, Data
+from .produce import produce
+from .replay import replay
+from .verify import verify
+
+app = typer.Typer(
+    name="logstore",
+    help="A durable commit log: topics on disk, read as often as you like.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"logstore {version('logstore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print it and end."),
+    ] = False,
+    config_file: ConfigFile = None,
+    data: Data = HERE,
+) -> None:
+    """A durable commit log: topics on disk, read as often as you like."""
+
+
+app.add_typer(topic.app, name="topic", help="Create, list, describe, alter and delete topics.")
+app.command()(produce)
+app.command()(consume)
+app.command()(replay)
+app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
+app.command()(dump)
+app.command()(verify)
+app.add_typer(overview.config_app, name="config", help="Settings and where they come from.")
+app.command()(overview.status)
+
+
+def run() -> None:
+    """Do what the command line says. Always raises: SystemExit, or the command's own error."""
+    typer.main.get_command(app)(prog_name="logstore")

@@ -1,0 +1,107 @@
+"""``logstore consume``: records to standard output, as far as somebody reads them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import HERE, Data, Format, format_option, place_option
+
+if TYPE_CHECKING:
+    from logstore.broker.consumer import Consumer
+    from logstore.records.record import Record
+
+    from .formats import Renderer
+    from .output import Output
+    from .stop import Stop
+
+POLL_RECORDS_MAX = 5000  # some MB of output, and soon enough printed that a signal is heard
+POLL_S = 0.1  # how long a signal may go unheard while nothing comes
+
+
+def consume(
+    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", show_default=False)],
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", metavar="GROUP", help="Go on where it stopped; what is printed is committed."
+        ),
+    ] = None,
+    format_: Format = "raw",
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="PLACE",
+            help="earliest, latest, an offset or a time (2013-01-05T00:00Z, @epoch-ms, -1h); with"
+            " --group, for partitions where the group has committed nothing yet.",
+        ),
+    ] = "earliest",
+    max_: Annotated[
+        int | None, typer.Option("--max", min=1, metavar="N", help="End after so many records.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more instead of ending.")
+    ] = False,
+    partition: Annotated[
+        list[int] | None,
+        typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
+    ] = None,
+    data: Data = HERE,
+) -> None:
+    """Print the records of topics, from --from to the end of what is there."""
+    render = format_option(format_)
+    start = place_option(from_, "--from")
+    if len(set(topics)) < len(topics):
+        raise typer.BadParameter("a topic is named twice", param_hint="'TOPIC...'")
+
+    from .output import Output
+    from .stop import Stop
+
+    with Stop() as stop, data.open("read") as store:
+        output = Output(stop)
+        with store.consumer(
+            *topics, group=group, start=start, follow=follow, partitions=partition or None
+        ) as consumer:
+            print_records(consumer, render, output, stop, records_max=max_, follow=follow)
+        output.check()
+        stop.check()
+
+
+def print_records(
+    consumer: "Consumer",
+    render: "Renderer",
+    output: "Output",
+    stop: "Stop",
+    *,
+    records_max: int | None,
+    follow: bool,
+) -> None:
+    """Until the end, the maximum, a signal or the reader's going away.
+
+    The consumer's position is then after the last record that was printed whole, so that closing
+    it commits just that.
+    """
+    left = records_max
+    while left != 0 and not stop.asked:
+        count = POLL_RECORDS_MAX if left is None else min(left, POLL_RECORDS_MAX)
+        records = consumer.poll(count, timeout_s=POLL_S)
+        if not records:
+            if not follow:
+                return
+            continue
+        printed = output.write(render(records))
+        if printed < len(records):
+            give_back(consumer, records[printed:])
+            return
+        if left is not None:
+            left -= printed
+
+
+def give_back(consumer: "Consumer", records: "Sequence[Record]") -> None:
+    """As if these had never been handed out."""
+    first: dict[tuple[str, int], int] = {}
+    for record in records:
+        first.setdefault((record.topic, record.partition), record.offset)
+    for (topic, partition), offset in first.items():
+        consumer.seek(topic, partition, offset)

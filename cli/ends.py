@@ -1,0 +1,48 @@
+"""How a command ends when it does not end well.
+
+exit  when
+0     all was done; also when the reader of our output has closed it: it has what it wanted
+1     a LogstoreError, a CommandFailed or an OSError: one line on stderr, "logstore: ..."
+2     the command line itself is wrong
+130   Ctrl-C (SIGINT), after what was begun has been brought to a clean end
+143   SIGTERM, likewise
+"""
+
+import sys
+
+
+class CommandFailed(Exception):
+    """What was asked for was not done, or not all of it. The message is one line for people."""
+
+
+class Stopped(Exception):
+    """A signal asked for the end."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.exit_code = 128 + signal_number
+
+
+class ReaderGone(Exception):
+    """Nobody reads our output any more. Not an OSError: typer has its own ideas about those."""
+
+
+def put(text: str) -> None:
+    """Text on standard output, UTF-8 whatever the locale. Raises ReaderGone."""
+    if sys.stdout is None:  # closed from the start
+        return
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def say(text: str) -> None:
+    """One line on standard error; nothing when nobody reads it."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # closed
+        pass

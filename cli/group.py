@@ -1,0 +1,82 @@
+"""``logstore group``: list, describe, reset-offsets, delete."""
+
+from typing import Annotated
+
+import typer
+
+from .ends import put, say
+from .options import HERE, Data, Json, place_option
+from .show import as_json, facts, table
+from .times import iso
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="GROUP", show_default=False)]
+
+
+@app.callback()
+def group(data: Data = HERE) -> None:
+    """Consumer groups, their offsets and their lag."""
+
+
+@app.command("list")
+def list_(json_: Json = False, data: Data = HERE) -> None:
+    """Every group that has committed offsets."""
+    with data.open("read") as store:
+        groups = store.groups()
+    put(as_json(groups) if json_ else "".join(f"{name}\n" for name in groups))
+
+
+@app.command()
+def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
+    """How far a group is in each partition, and how much is left."""
+    with data.open("read") as store:
+        group = store.group(name)
+        lags, owner = group.describe(), group.owner
+    if json_:
+        found = {"group": name, "owner": owner, "partitions": [lag._asdict() for lag in lags]}
+        put(as_json(found))
+        return
+    heads = ("topic", "partition", "committed", "end", "lag", "commit time")
+    rows = [
+        (lag.topic, lag.partition, lag.committed, lag.end, lag.lag, _time(lag.commit_ms))
+        for lag in lags
+    ]
+    about = facts((("group", name), ("consumed by", owner or "nobody now")))
+    put(f"{about}\n{table(heads, rows)}")
+
+
+def _time(moment_ms: int | None) -> str | None:
+    return None if moment_ms is None else iso(moment_ms)
+
+
+@app.command("reset-offsets")
+def reset_offsets(
+    name: Name,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="PLACE", help="earliest, latest, an offset or a time."),
+    ],
+    topic: Annotated[
+        list[str] | None,
+        typer.Option("--topic", metavar="TOPIC", help="Only this one; may be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, do not do it.")] = False,
+    data: Data = HERE,
+) -> None:
+    """Move a group to another place in its topics, or into a topic that it has not read yet."""
+    start = place_option(to, "--to")
+    with data.open("read") as store:
+        moves = store.group(name).reset(start, topic or None, dry_run=dry_run)
+    rows = [(move.topic, move.partition, move.before, move.after) for move in moves]
+    put(table(("topic", "partition", "before", "after"), rows))
+    if dry_run:
+        say("dry run: nothing was changed")
+
+
+@app.command()
+def delete(name: Name, data: Data = HERE) -> None:
+    """Forget a group's offsets."""
+    with data.open("read") as store:
+        store.group(name).delete()
+    put(f"deleted group {name}\n")

@@ -1,0 +1,252 @@
+"""Lines from a file into a topic: what ``produce`` does, once it is clear what is wanted.
+
+Everything before the first line that ends the run is produced and acknowledged, whatever that end
+is: a bad line, a signal, a failing disk.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from logstore.errors import InvalidRecord, LogstoreError
+from logstore.records.record import Message
+
+from .ends import CommandFailed, Stopped, say
+from .lines import BadLine, LineInput, Parsed
+from .progress import Progress
+from .show import counted, size
+from .stop import Stop
+
+READ_BYTES = 1 << 20  # large enough that what is done once a chunk does not show
+# When whoever writes our input rests for so long, what came before is produced without waiting for
+# a batch to be full.
+PAUSE_S = 0.2
+
+
+class Sink(Protocol):
+    """What is needed of a producer."""
+
+    @property
+    def acknowledged(self) -> int: ...
+    def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Source:
+    """The bytes to be read: a file, or standard input."""
+
+    def __init__(self, path: Path | None, stop: Stop) -> None:
+        standard_input = path is None or str(path) == "-"
+        self.name = "standard input" if standard_input else str(path)
+        self._stop = stop
+        if standard_input and sys.stdin is None:
+            raise CommandFailed("standard input is closed")
+        self._owned = not standard_input
+        self._fd = 0 if path is None or standard_input else os.open(path, os.O_RDONLY)
+        try:
+            facts = os.fstat(self._fd)
+        except OSError as error:
+            raise CommandFailed(f"{self.name}: {error.strerror}") from None
+        self.size = facts.st_size or None  # None: a pipe, nobody knows
+        if stat.S_ISFIFO(facts.st_mode):
+            # Fewer and larger reads; the system may allow less, and then it stays as it is.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, READ_BYTES)
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._owned:
+            os.close(self._fd)
+
+    def ready(self) -> bool:
+        """Whether there is more to read now, or very soon. Raises Stopped."""
+        return self._stop.wait_readable(self._fd, PAUSE_S)
+
+    def read(self) -> bytes:
+        """The next bytes, b"" at the end. Raises Stopped, CommandFailed."""
+        self._stop.wait_readable(self._fd)
+        try:
+            return os.read(self._fd, READ_BYTES)
+        except OSError as error:
+            raise CommandFailed(f"{self.name}: {error.strerror}") from None
+
+
+class _Ending(Exception):
+    """A line that ends the run."""
+
+    def __init__(self, bad: BadLine) -> None:
+        super().__init__(bad.reason)
+        self.bad = bad
+
+
+def stop_at(bad: BadLine) -> None:
+    """The policy ``stop``."""
+    raise _Ending(bad)
+
+
+class Skipped:
+    """The policy ``skip``: counts, and keeps the first to show what was wrong."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: BadLine | None = None
+
+    def __call__(self, bad: BadLine) -> None:
+        self.count += 1
+        self.first = self.first or bad
+
+    def flush(self) -> None:
+        """Nothing is kept."""
+
+    def __str__(self) -> str:
+        first = f" (first: line {self.first.number}: {self.first.reason})" if self.first else ""
+        return f"skipped {counted(self.count, 'line')}{first}"
+
+
+class DeadLetters(Skipped):
+    """The policy ``dead-letter``: bad lines go into a topic of their own, as they are."""
+
+    def __init__(self, sink: Sink, topic: str, source_topic: str) -> None:
+        super().__init__()
+        self._sink = sink
+        self._topic = topic
+        self._source_topic = source_topic.encode()
+
+    def __call__(self, bad: BadLine) -> None:
+        super().__call__(bad)
+        headers = (
+            ("dead-letter.topic", self._source_topic),
+            ("dead-letter.line", b"%d" % bad.number),
+            ("dead-letter.reason", bad.reason.encode("utf-8", "replace")),
+        )
+        try:
+            self._sink.send_many([Message(bad.raw, None, headers)])
+        except InvalidRecord as error:
+            raise _Ending(
+                bad._replace(reason=f"{bad.reason}; and as a dead letter: {error}")
+            ) from None
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def __str__(self) -> str:
+        return super().__str__().replace("skipped", f"put into {self._topic}:", 1)
+
+
+class Intake:
+    """One run of ``produce``."""
+
+    def __init__(
+        self,
+        source: Source,
+        lines: LineInput,
+        sink: Sink,
+        *,
+        topic: str,
+        partition: int | None = None,
+        bad_lines: Skipped | None = None,
+        progress: Progress,
+    ) -> None:
+        """``bad_lines``: None ends the run at the first of them."""
+        self._source = source
+        self._lines = lines
+        self._sink = sink
+        self._topic = topic
+        self._partition = partition
+        self._bad_lines = bad_lines
+        self._on_bad: Callable[[BadLine], None] = bad_lines or stop_at
+        self._progress = progress
+        self._bytes = 0
+
+    def run(self) -> None:
+        """To the end of the source. Raises CommandFailed, Stopped; both say what was done."""
+        began = time.monotonic()
+        ended: Exception | None = None
+        try:
+            try:
+                self._read_all()
+            except (_Ending, Stopped, CommandFailed) as error:
+                ended = error
+            self._flush()
+        except LogstoreError as error:
+            with contextlib.suppress(LogstoreError):  # what was sent before may still be kept
+                self._flush()
+            raise CommandFailed(f"{error}; {self._done()}") from error
+        finally:
+            self._progress.close()
+        self._report(ended, time.monotonic() - began)
+
+    def _report(self, ended: Exception | None, seconds: float) -> None:
+        if self._bad_lines is not None and self._bad_lines.count:
+            say(str(self._bad_lines))
+        if isinstance(ended, _Ending):
+            raise CommandFailed(
+                f"{self._source.name}, line {ended.bad.number}: {ended.bad.reason};"
+                f" {self._done()}. Correct the line, or use --on-error skip or dead-letter"
+            )
+        if isinstance(ended, CommandFailed):
+            raise CommandFailed(f"{ended}; {self._done()}")
+        if ended is not None:
+            say(f"logstore: stopped: {self._done()}")
+            raise ended
+        say(
+            f"{self._done()} ({size(self._bytes)} read in {seconds:.2f} s,"
+            f" {self._sink.acknowledged / max(seconds, 1e-9):,.0f} records/s)"
+        )
+
+    def _read_all(self) -> None:
+        while data := self._source.read():
+            self._bytes += len(data)
+            self._take(self._lines.receive(data))
+            self._progress.update(self._bytes, self._sink.acknowledged)
+            if not self._source.ready():
+                self._flush()
+        self._take(self._lines.end())
+
+    def _take(self, parsed: Parsed) -> None:
+        """In the order of the lines, as far as that decides what comes before the end."""
+        if not parsed.bad:
+            self._send(parsed)
+            return
+        if self._bad_lines is None:
+            bad = parsed.bad[0]
+            self._send(parsed, bisect_left(parsed.numbers, bad.number))
+            raise _Ending(bad)
+        self._send(parsed)
+        for bad in parsed.bad:
+            self._on_bad(bad)
+
+    def _send(self, parsed: Parsed, count: int | None = None) -> None:
+        messages, at = parsed.messages[:count], 0
+        while at < len(messages):
+            try:
+                self._sink.send_many(messages[at:] if at else messages, self._partition)
+                return
+            except InvalidRecord as error:  # none of them was taken
+                self._sink.send_many(messages[at : at + error.index], self._partition)
+                at += error.index
+                self._on_bad(BadLine(parsed.numbers[at], str(error), parsed.raws[at]))
+                at += 1
+
+    def _flush(self) -> None:
+        self._sink.flush()
+        if self._bad_lines is not None:
+            self._bad_lines.flush()
+
+    def _done(self) -> str:
+        return f"produced {counted(self._sink.acknowledged, 'record')} to {self._topic}"

@@ -1,0 +1,72 @@
+"""The process: runs the command and turns every way it can fail into a line and an exit code.
+
+Imports nothing before ``main`` is running, so that Ctrl-C is quiet from the very start.
+"""
+
+import os
+import sys
+
+
+def main() -> None:
+    """The entry point of ``logstore``."""
+    try:
+        _hold_standard_streams()
+        code = _run()
+    except KeyboardInterrupt:  # before or after the part that ends in an orderly way
+        code = 130
+    sys.exit(code)
+
+
+def _hold_standard_streams() -> None:
+    # A stream that was closed by whoever started us leaves its number to the next file opened:
+    # what is printed would end up in the store. ``sys.stdout`` is None then.
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: fd
+
+
+def _run() -> int:
+    from .app import run
+    from .ends import CommandFailed, ReaderGone, Stopped, say
+
+    try:
+        run()
+    except SystemExit as end:
+        return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))
+    except Stopped as stopped:
+        return _flushed(stopped.exit_code)
+    except (ReaderGone, BrokenPipeError):
+        return _flushed(0)
+    except CommandFailed as error:
+        say(f"logstore: {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"logstore: {where}{error.strerror or error}")
+    except Exception as error:
+        from logstore.errors import LogstoreError  # --help does without the library
+
+        if isinstance(error, UnicodeEncodeError) and _is_escaped(error.object[error.start]):
+            say("logstore: the command line holds bytes that are not UTF-8")
+            return _flushed(2)
+        if not isinstance(error, LogstoreError):
+            raise  # a bug: its traceback is what helps
+        say(f"logstore: {error}")
+    return _flushed(1)
+
+
+def _is_escaped(character: str) -> bool:
+    """Whether it stands for a byte of the command line that is no text (PEP 383)."""
+    return "\udc80" <= character <= "\udcff"
+
+
+def _flushed(code: int) -> int:
+    # Left to the interpreter's own end, a reader that has gone away would make noise.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code

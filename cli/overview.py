@@ -1,0 +1,77 @@
+"""``logstore status`` and ``config show``: a store and its settings at one glance."""
+
+from typing import Annotated
+
+import typer
+
+from .ends import put
+from .options import HERE, Data, Json
+from .show import as_json, facts, size, table
+from .times import iso
+
+config_app = typer.Typer(no_args_is_help=True)
+
+
+@config_app.callback()
+def config(data: Data = HERE) -> None:
+    """Settings and where they come from."""
+
+
+@config_app.command("show")
+def config_show(
+    topic: Annotated[
+        str | None, typer.Option("--topic", metavar="TOPIC", help="One topic's settings.")
+    ] = None,
+    json_: Json = False,
+    data: Data = HERE,
+) -> None:
+    """Every setting, its value, and what set it: default, file, environment or topic."""
+    from logstore.config import text_of
+
+    if topic is None:
+        settings = data.config().describe()
+    else:
+        with data.open("read") as store:
+            settings = store.describe_topic(topic)
+    if json_:
+        names = ("name", "value", "source", "default", "reason")
+        found = [{name: getattr(setting, name) for name in names} for setting in settings]
+        put(as_json(found))
+        return
+    rows = [
+        (setting.name, text_of(setting.value), setting.source, setting.reason)
+        for setting in settings
+    ]
+    put(table(("setting", "value", "source", "what it does"), rows))
+
+
+def status(json_: Json = False, data: Data = HERE) -> None:
+    """What the store holds, who writes it, and whether anything is damaged."""
+    with data.open("read") as store:
+        found = store.status()
+    writer = found.writer
+    if json_:
+        owner = writer and {
+            "pid": writer.pid,
+            "command": writer.command,
+            "since_ms": writer.since_ms,
+        }
+        shown = {name: getattr(found, name) for name in found.__slots__}
+        put(as_json({**shown, "writer": owner, "damaged": list(found.damaged)}))
+        return
+    put(
+        facts(
+            (
+                ("store", found.path),
+                ("id", found.store_id or None),
+                ("schema", found.schema),
+                ("writer", f"{writer} since {iso(writer.since_ms)}" if writer else "nobody now"),
+                ("topics", f"{found.topics:,}"),
+                ("partitions", f"{found.partitions:,}"),
+                ("records", f"{found.records:,}"),
+                ("size", size(found.bytes)),
+                ("groups", f"{found.groups:,}"),
+                ("damaged", "; ".join(found.damaged) or "nothing that was noticed"),
+            )
+        )
+    )

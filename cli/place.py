@@ -1,0 +1,28 @@
+"""A place in a log as people write it: ``earliest``, ``latest``, an offset or a time. Pure."""
+
+import re
+from datetime import datetime
+from typing import Literal
+
+from .times import EPOCH, MILLISECOND, moment_ms
+
+# What the library takes for where to begin.
+Start = Literal["earliest", "latest"] | int | datetime
+
+_OFFSET = re.compile(r"\d{1,18}", re.ASCII)
+
+
+def place(text: str, now_ms: int) -> Start:
+    """Raises ValueError, whose text says what is taken."""
+    if text == "earliest":
+        return "earliest"
+    if text == "latest":
+        return "latest"
+    if _OFFSET.fullmatch(text):
+        return int(text)
+    try:
+        return EPOCH + moment_ms(text, now_ms) * MILLISECOND
+    except OverflowError:
+        raise ValueError(f"{text!r} is not a time of the years 1 to 9999") from None
+    except ValueError as error:
+        raise ValueError(f"{error}; or use earliest, latest or an offset") from None

@@ -1,0 +1,217 @@
+"""``logstore produce``: its options, and what they come to. The work itself is in ``intake``."""
+
+import gc
+import os
+import sys
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import HERE, Data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .lines import Parser, Wanted
+
+DEAD_LETTER = "dead-letter"
+
+
+class InputFormat(StrEnum):
+    """What a line of input is."""
+
+    AUTO = "auto"
+    RAW = "raw"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Compression(StrEnum):
+    """The codecs that a producer may choose."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    SNAPPY = "snappy"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+
+
+def produce(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Else standard input.")
+    ] = None,
+    format_: Annotated[
+        InputFormat,
+        typer.Option(
+            "--format",
+            help="raw: a line is a value; json: a line is an object; csv: the first row names the"
+            " columns, each row becomes an object; auto: raw or json, by the first line.",
+        ),
+    ] = InputFormat.AUTO,
+    key_field: Annotated[
+        str | None,
+        typer.Option("--key-field", metavar="FIELD", help="The field that is the record's key."),
+    ] = None,
+    timestamp_field: Annotated[
+        str | None,
+        typer.Option(
+            "--timestamp-field",
+            metavar="FIELD",
+            help="Its timestamp: ISO 8601 or epoch milliseconds.",
+        ),
+    ] = None,
+    value_field: Annotated[
+        str | None,
+        typer.Option("--value-field", metavar="FIELD", help="Its value; else the whole line."),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", metavar="NAME=VALUE", help="A header for every record; may be repeated."
+        ),
+    ] = None,
+    header_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header-field", metavar="FIELD", help="A field to keep as a header; may be repeated."
+        ),
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The same key for every record.")] = None,
+    partition: Annotated[
+        int | None, typer.Option("--partition", min=0, metavar="N", help="Else chosen by the key.")
+    ] = None,
+    compression: Annotated[
+        Compression | None, typer.Option("--compression", help="Where the topic does not say.")
+    ] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option(
+            "--on-error",
+            metavar="stop|skip|dead-letter",
+            help="What to do about a line that is no record: end there (the default), count it and"
+            " go on, or put it into the topic of --dead-letter.",
+        ),
+    ] = None,
+    dead_letter: Annotated[
+        str | None,
+        typer.Option("--dead-letter", metavar="TOPIC", help="Where bad lines go, with the reason."),
+    ] = None,
+    batch_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-bytes", min=1, metavar="BYTES", help="When a batch of records is full."
+        ),
+    ] = None,
+    progress: Annotated[
+        bool | None,
+        typer.Option("--progress/--no-progress", help="Else: when standard error is a terminal."),
+    ] = None,
+    data: Data = HERE,
+) -> None:
+    """Append lines to a topic: each becomes a record, synced before this command ends well."""
+    wanted = _wanted(key_field, timestamp_field, value_field, header, header_field, key)
+    choose = _chooser(format_, wanted)
+    policy, dead_letter = _policy(on_error, dead_letter)
+    codec = "uncompressed" if compression is Compression.NONE else compression
+
+    from .intake import DeadLetters, Intake, Skipped, Source
+    from .lines import LineInput
+    from .progress import progress_for
+    from .stop import Stop
+
+    # The flusher's thread needs the interpreter twice a sync: at Python's 5 ms it would wait longer
+    # for it than for the disk.
+    sys.setswitchinterval(0.0002)
+    # A chunk's messages all die together and hold no cycles; looking for some among them every 700
+    # allocations takes a sixth of the whole time.
+    gc.freeze()
+    gc.set_threshold(50_000)
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        source = stack.enter_context(Source(file, stop))
+        store = stack.enter_context(data.open("write"))
+        bad_lines = None if policy == "stop" else Skipped()
+        if dead_letter is not None:
+            bad_lines = DeadLetters(store.producer(dead_letter), dead_letter, topic)
+        if partition is not None:
+            store.topic(topic).partition(partition)  # or it is known too late
+        batches = {} if batch_bytes is None else {"batch_bytes": batch_bytes}
+        sink = store.producer(topic, compression=codec, **batches)
+        Intake(
+            source,
+            LineInput(choose),
+            sink,
+            topic=topic,
+            partition=partition,
+            bad_lines=bad_lines,
+            progress=progress_for(progress, source.size),
+        ).run()
+
+
+def _wanted(
+    key_field: str | None,
+    timestamp_field: str | None,
+    value_field: str | None,
+    header: list[str] | None,
+    header_field: list[str] | None,
+    key: str | None,
+) -> "Wanted":
+    from .lines import Wanted
+
+    if key is not None and key_field is not None:
+        raise typer.BadParameter("--key and --key-field cannot both say what the key is")
+    headers = []
+    for text in header or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="'--header'")
+        headers.append((name, os.fsencode(value)))  # whatever bytes the command line holds
+    return Wanted(
+        key_field,
+        timestamp_field,
+        value_field,
+        tuple(header_field or ()),
+        None if key is None else os.fsencode(key),
+        tuple(headers),
+    )
+
+
+def _chooser(format_: InputFormat, wanted: "Wanted") -> "Callable[[bytes], Parser]":
+    from .fields import JsonLines
+    from .lines import RawLines
+    from .rows import CsvRows
+
+    if format_ is InputFormat.RAW and wanted.fields:
+        raise typer.BadParameter("raw lines have no fields: use --format json or csv")
+
+    def choose(first_line: bytes) -> "Parser":
+        if format_ is InputFormat.CSV:
+            return CsvRows(wanted)
+        by_looks = format_ is InputFormat.AUTO and first_line.lstrip().startswith(b"{")
+        if format_ is InputFormat.JSON or wanted.fields or by_looks:
+            return JsonLines(wanted)
+        return RawLines(wanted)
+
+    return choose
+
+
+def _policy(on_error: str | None, dead_letter: str | None) -> tuple[str, str | None]:
+    """The policy and the topic of dead letters; ``dead-letter:TOPIC`` says both."""
+    policy, colon, topic = (on_error or "").partition(":")
+    if policy == DEAD_LETTER and colon:
+        if dead_letter is not None:
+            raise typer.BadParameter("the dead letters' topic is given twice")
+        dead_letter = topic
+    elif colon or policy not in ("", "stop", "skip", DEAD_LETTER):
+        raise typer.BadParameter(
+            f"{on_error!r} is neither stop, skip nor dead-letter", param_hint="'--on-error'"
+        )
+    if policy == DEAD_LETTER and not dead_letter:
+        raise typer.BadParameter("--on-error dead-letter needs --dead-letter TOPIC")
+    if dead_letter is not None and policy in ("stop", "skip"):
+        raise typer.BadParameter(f"--dead-letter goes with --on-error dead-letter, not {policy}")
+    return (DEAD_LETTER if dead_letter else policy or "stop"), dead_letter

@@ -1,0 +1,102 @@
+"""How far a long command is: a bar on a terminal, a line now and then elsewhere, or nothing."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from .ends import say
+from .show import counted, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+# Often enough to be seen moving, seldom enough not to be felt.
+EVERY_S = 0.1
+LINE_EVERY_S = 1.0
+
+
+class Progress:
+    """Nothing is shown; the others differ in how they show it."""
+
+    every_s = float("inf")
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + self.every_s
+
+    def update(self, bytes_read: int, records: int) -> None:
+        """Cheap enough to be called for every chunk."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self.every_s
+            self.show(bytes_read, records)
+
+    def show(self, bytes_read: int, records: int) -> None:
+        """Tell people, now."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Lines(Progress):
+    """A line on stderr now and then, for logs."""
+
+    every_s = LINE_EVERY_S
+
+    def show(self, bytes_read: int, records: int) -> None:
+        say(f"{counted(records, 'record')} acknowledged, {size(bytes_read)} read")
+
+
+class Bar(Progress):
+    """A bar on the terminal. Imports rich."""
+
+    every_s = EVERY_S
+
+    def __init__(self, bytes_total: int | None) -> None:
+        super().__init__()
+        self._total = bytes_total
+        self._bar: RichProgress | None = None
+        self._task: TaskID
+
+    def show(self, bytes_read: int, records: int) -> None:
+        if self._bar is None:  # a short run needs no bar, and does not wait for rich either
+            self._begin()
+        assert self._bar is not None
+        self._bar.update(self._task, completed=bytes_read, records=records)
+        self._bar.refresh()
+
+    def _begin(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TransferSpeedColumn,
+        )
+
+        self._bar = Progress(
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TextColumn("{task.fields[records]:,} records acknowledged"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,  # no thread: it would fight for the interpreter
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=self._total, records=0)
+        self._bar.start()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def progress_for(wanted: bool | None, bytes_total: int | None) -> Progress:
+    """``wanted``: None leaves it to whether a person is watching."""
+    watched = sys.stderr is not None and sys.stderr.isatty()
+    if wanted is False or (wanted is None and not watched):
+        return Progress()
+    return Bar(bytes_total) if watched else Lines()

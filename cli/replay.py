@@ -1,0 +1,115 @@
+"""``logstore replay``: a topic's past again, to standard output or into another topic."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import HERE, Data, DataDir, Format, format_option, moment_option
+
+if TYPE_CHECKING:
+    from logstore.records.record import Record
+    from logstore.store import Store
+
+    from .stop import Stop
+
+
+class Timestamps(StrEnum):
+    """What becomes of a record's timestamp."""
+
+    KEEP = "keep"
+    RESTAMP = "restamp"
+
+
+def replay(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="The first moment; else the topic's first."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="TIME", help="The moment before which it ends; else the last."
+        ),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into", metavar="TOPIC", help="Another topic; made like the first if there is none."
+        ),
+    ] = None,
+    into_data: Annotated[
+        Path | None,
+        typer.Option("--into-data", metavar="DIR", help="The other topic's data directory."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(
+            "--speed",
+            min=0,
+            metavar="X",
+            help="1: as it happened; 3600: an hour in a second; 0: as fast as it goes.",
+        ),
+    ] = 0,
+    timestamps: Annotated[
+        Timestamps, typer.Option("--timestamps", help="In the other topic: as they were, or now.")
+    ] = Timestamps.KEEP,
+    format_: Format = "raw",
+    data: Data = HERE,
+) -> None:
+    """Send a topic's past once more, in the order of time over all partitions."""
+    from_ms, to_ms = moment_option(from_, "--from"), moment_option(to, "--to")
+    if into is None and (into_data is not None or timestamps is Timestamps.RESTAMP):
+        raise typer.BadParameter("--into-data and --timestamps need --into TOPIC")
+    if from_ms is not None and to_ms is not None and to_ms < from_ms:
+        raise typer.BadParameter("--to is before --from", param_hint="'--to'")
+    if not speed < float("inf"):  # nor is NaN
+        raise typer.BadParameter("takes 0 or more", param_hint="'--speed'")
+    if into == topic and into_data is None:
+        raise typer.BadParameter("a topic is not replayed into itself", param_hint="'--into'")
+    render = format_option(format_)
+
+    from .copying import Copy
+    from .output import Output
+    from .stop import Stop
+
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        same_store = into is not None and into_data is None
+        store = stack.enter_context(data.open("write" if same_store else "read"))
+        past = _past(store, topic, from_ms, to_ms, speed, stop)
+        if into is None:
+            output = Output(stop)
+            for records in past:
+                if output.write(render(records)) < len(records):
+                    break
+            output.check()
+            stop.check()
+            return
+        target = store
+        if into_data is not None:
+            target_dir = DataDir(into_data, data.config_file)
+            target = stack.enter_context(target_dir.open("write", create=True))
+        copy = Copy(store, target, topic, into, restamp=timestamps is Timestamps.RESTAMP)
+        copy.run(past, paced=speed > 0)
+
+
+def _past(
+    store: "Store",
+    topic: str,
+    from_ms: int | None,
+    to_ms: int | None,
+    speed: float,
+    stop: "Stop",
+) -> "Iterator[list[Record]]":
+    from logstore.broker.replay import replay as replayed
+
+    # Not Store.replay: here the waiting must end when a signal comes.
+    logs = {(topic, n): log for n, log in enumerate(store.topic(topic).partitions)}
+    for records in replayed(logs, from_ms, to_ms, speed, sleep=stop.sleep):
+        stop.check()
+        yield records

@@ -1,0 +1,86 @@
+"""Ctrl-C, SIGTERM and SIGHUP as a wish that is granted at the next good moment, not an exception anywhere.
+
+An exception out of a signal handler can strike between "printed" and "counted". So the handler only
+notes the wish; all that may wait for long waits here, and wakes up when the wish comes. A second
+signal ends the process at once: the log's own recovery takes care of the rest.
+"""
+
+import os
+import select
+import signal
+import time
+from types import FrameType, TracebackType
+
+from .ends import Stopped
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# timeout(1) sends its signal to the process and to the process group: the same wish twice.
+TWICE_S = 1.0
+
+
+class Stop:
+    """While entered, these signals are noted here; not those that were ignored before (nohup)."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._since = 0.0
+
+    def __enter__(self) -> "Stop":
+        self._wake, wake_write = os.pipe()
+        self._wake_write = wake_write
+        os.set_blocking(wake_write, False)
+        self._before = {
+            number: signal.signal(number, self._note)
+            for number in SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        # The interpreter writes into it from within the C handler: no signal comes between a look
+        # at the wish and the wait.
+        self._wakeup_before = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.set_wakeup_fd(self._wakeup_before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._wake)
+        os.close(self._wake_write)
+
+    def _note(self, signal_number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.signal_number is None:
+            self.signal_number, self._since = signal_number, now
+        elif now - self._since > TWICE_S:
+            signal.signal(signal_number, signal.SIG_DFL)
+            os.kill(os.getpid(), signal_number)
+
+    @property
+    def asked(self) -> bool:
+        return self.signal_number is not None
+
+    def check(self) -> None:
+        """Raises Stopped once a signal has come."""
+        if self.signal_number is not None:
+            raise Stopped(self.signal_number)
+
+    def wait_readable(self, fd: int, seconds: float | None = None) -> bool:
+        """Whether ``fd`` can be read within ``seconds``. Raises Stopped when a signal comes."""
+        ready, _, _ = select.select([fd, self._wake], [], [], seconds)
+        self.check()
+        return fd in ready
+
+    def wait_writable(self, fd: int) -> bool:
+        """Whether ``fd`` takes at least ``select.PIPE_BUF`` bytes; False: a signal came first."""
+        select.select([self._wake], [fd], [])
+        return not self.asked
+
+    def sleep(self, seconds: float) -> None:
+        """Raises Stopped as soon as a signal comes."""
+        self.check()
+        select.select([self._wake], [], [], max(seconds, 0))
+        self.check()

@@ -1,0 +1,165 @@
+"""``logstore topic``: create, list, describe, alter, delete."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .ends import put
+from .options import HERE, Data, Json, Settings, pairs
+from .show import as_json, counted, facts, size, table
+from .times import iso
+
+if TYPE_CHECKING:
+    from logstore.broker.topic import Topic
+    from logstore.store import Store
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Partitions = Annotated[
+    int | None,
+    typer.Option("--partitions", min=1, metavar="N", help="How many; they can only grow."),
+]
+
+
+@app.callback()
+def group(data: Data = HERE) -> None:
+    """Create, list, describe, alter and delete topics."""
+
+
+@app.command()
+def create(
+    name: Name, partitions: Partitions = None, config: Settings = None, data: Data = HERE
+) -> None:
+    """Create a topic, and the store when there is none yet."""
+    from logstore.config import check_topic_settings
+    from logstore.storage.names import check_topic
+
+    # Before the store is made: a mistake should leave nothing behind.
+    check_topic(name)
+    settings = check_topic_settings(pairs(config, "--config"))
+    with data.open("write", create=True) as store:
+        topic = store.create_topic(name, partitions=partitions, settings=settings)
+        put(f"created topic {name} with {counted(len(topic.partitions), 'partition')}\n")
+
+
+@app.command("list")
+def list_(json_: Json = False, data: Data = HERE) -> None:
+    """Every topic, its size and how far it goes."""
+    with data.open("read") as store:
+        rows = []
+        for name in store.topics():
+            sizes = store.sizes(name)
+            records = sum(part.safe - part.start for part in sizes)
+            rows.append((name, len(sizes), records, sum(part.bytes for part in sizes)))
+    if json_:
+        names = ("topic", "partitions", "records", "bytes")
+        put(as_json([dict(zip(names, row, strict=True)) for row in rows]))
+    else:
+        shown = [(name, count, records, size(bytes_)) for name, count, records, bytes_ in rows]
+        put(table(("topic", "partitions", "records", "size"), shown))
+
+
+@app.command()
+def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
+    """A topic's partitions, and its settings with where each comes from."""
+    with data.open("read") as store:
+        if json_:
+            put(as_json(_as_object(store, name)))
+        else:
+            put(_as_text(store, name))
+
+
+@app.command()
+def alter(
+    name: Name,
+    config: Settings = None,
+    delete_config: Annotated[
+        list[str] | None,
+        typer.Option("--delete-config", metavar="NAME", help="Back to the default; repeatable."),
+    ] = None,
+    partitions: Partitions = None,
+    data: Data = HERE,
+) -> None:
+    """Change a topic's settings or give it more partitions."""
+    settings = pairs(config, "--config")
+    if not settings and not delete_config and partitions is None:
+        raise typer.BadParameter("say what to change: --config, --delete-config or --partitions")
+    with data.open("write") as store:
+        store.alter_topic(
+            name, settings=settings, reset=tuple(delete_config or ()), partitions=partitions
+        )
+    put(f"altered topic {name}\n")
+
+
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = HERE,
+) -> None:
+    """Delete a topic and all its records, for good."""
+    with data.open("read") as store:
+        sizes = store.sizes(name)
+    what = (
+        f"topic {name} and its {counted(sum(part.safe - part.start for part in sizes), 'record')}"
+    )
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter(f"say --yes to delete {what}: there is nobody to ask")
+        typer.confirm(f"Delete {what}?", abort=True, err=True)
+    with data.open("write") as store:
+        store.delete_topic(name)
+    put(f"deleted {what}\n")
+
+
+def _as_object(store: "Store", name: str) -> dict[str, object]:
+    topic = store.topic(name)
+    return {
+        "topic": topic.name,
+        "id": topic.id or None,
+        "created": _created(topic),
+        "partitions": [
+            {
+                "partition": part.partition,
+                "start": part.start,
+                "high_watermark": part.safe,
+                "end": part.end,
+                "segments": part.segments,
+                "bytes": part.bytes,
+            }
+            for part in store.sizes(name)
+        ],
+        "settings": {
+            chosen.name: {"value": chosen.value, "source": chosen.source}
+            for chosen in store.describe_topic(name)
+        },
+    }
+
+
+def _created(topic: "Topic") -> str | None:
+    # Bare partition directories without a catalogue do not say.
+    return iso(topic.created_ms) if topic.created_ms else None
+
+
+def _as_text(store: "Store", name: str) -> str:
+    from logstore.config import text_of
+
+    topic = store.topic(name)
+    about = facts((("topic", topic.name), ("id", topic.id or None), ("created", _created(topic))))
+    partitions = table(
+        ("partition", "start", "high watermark", "end", "segments", "size"),
+        [
+            (part.partition, part.start, part.safe, part.end, part.segments, size(part.bytes))
+            for part in store.sizes(name)
+        ],
+    )
+    settings = table(
+        ("setting", "value", "source"),
+        [
+            (chosen.name, text_of(chosen.value), chosen.source)
+            for chosen in store.describe_topic(name)
+        ],
+    )
+    return f"{about}\n{partitions}\n{settings}"

@@ -1,0 +1,106 @@
+"""The real command against a real store in a temporary directory.
+
+``logstore(...)`` runs it in this process, which is fast; ``spawn(...)`` as a process of its own,
+for whatever has to do with signals, pipes and other processes.
+"""
+
+import gc
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from cli_process import Process
+from logstore_cli.main import main
+
+import logstore as library
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    bytes: bytes
+    err: str
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    for name in os.environ:
+        if name.startswith("LOGSTORE_"):
+            monkeypatch.delenv(name)
+    path = tmp_path / "data"
+    monkeypatch.setenv("LOGSTORE_DATA", str(path))
+    monkeypatch.setenv("COLUMNS", "200")  # help and usage in lines of one length
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+@pytest.fixture
+def logstore(data, tmp_path, capfdbinary, monkeypatch):
+    """logstore("topic", "list", stdin=b"...", code=0) -> Result"""
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+
+    def run(*words, stdin=b"", code=0):
+        given = tmp_path / "stdin"
+        given.write_bytes(stdin)
+        monkeypatch.setattr(sys, "argv", ["logstore", *map(str, words)])
+        kept, fd = os.dup(0), os.open(given, os.O_RDONLY)
+        capfdbinary.readouterr()
+        try:
+            os.dup2(fd, 0)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
+            os.close(fd)
+            sys.setswitchinterval(interval)
+            gc.unfreeze()
+            gc.set_threshold(*threshold)
+        out, err = capfdbinary.readouterr()
+        result = Result(ended.value.code, out.decode("utf-8", "replace"), out, err.decode())
+        assert "Traceback" not in result.err
+        assert result.code == code, result
+        if code == 1:
+            assert result.err.splitlines()[-1].startswith("logstore: ")
+        return result
+
+    return run
+
+
+@pytest.fixture
+def store(data):
+    """store() opens the library on the same directory."""
+
+    def open_store(mode="read"):
+        return library.open(data, mode)
+
+    return open_store
+
+
+@pytest.fixture
+def spawn(data):
+    running = []
+
+    def start(*words, **streams):
+        streams = {
+            "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+        } | streams  # fmt: skip
+        process = Process(words, **streams)
+        running.append(process.popen)
+        return process
+
+    yield start
+    for popen in running:
+        if popen.poll() is None:
+            popen.kill()
+        popen.wait()
+        for stream in (popen.stdin, popen.stdout, popen.stderr):
+            if stream is not None:
+                stream.close()

@@ -1,0 +1,99 @@
+import json
+
+import pytest
+
+
+@pytest.fixture
+def billing(logstore):
+    """A group that has read three of the five records of one partition; nothing of the other."""
+    logstore("topic", "create", "flights", "--partitions", 2)
+    lines = b"".join(b'{"t": %d}\n' % (1000 * n) for n in range(5))
+    logstore("produce", "flights", "--partition", 0, "--timestamp-field", "t", stdin=lines)
+    logstore("consume", "flights", "--group", "billing", "--partition", 0, "--max", 3)
+
+
+def committed(logstore):
+    found = json.loads(logstore("group", "describe", "billing", "--json").out)
+    return [(lag["topic"], lag["partition"], lag["committed"]) for lag in found["partitions"]]
+
+
+def test_list(logstore, billing):
+    assert logstore("group", "list").out == "billing\n"
+    assert json.loads(logstore("group", "list", "--json").out) == ["billing"]
+
+
+def test_describe_shows_the_lag(logstore, billing):
+    text = logstore("group", "describe", "billing").lines
+    assert text[:2] == ["group        billing", "consumed by  nobody now"]
+    assert text[3].split() == ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "COMMIT", "TIME"]
+    assert text[4].split()[:5] == ["flights", "0", "3", "5", "2"]
+    assert text[5].split() == ["flights", "1", "-", "0", "0", "-"]
+    [lag, _] = json.loads(logstore("group", "describe", "billing", "--json").out)["partitions"]
+    assert (lag["committed"], lag["end"], lag["lag"]) == (3, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("to", "after"),
+    [("earliest", 0), ("latest", 5), ("2", 2), ("1970-01-01T00:00:01.500Z", 2), ("@4000", 4)],
+)
+def test_reset_offsets(logstore, billing, to, after):
+    words = ("group", "reset-offsets", "billing", "--to", to)
+    if to == "2":
+        logstore("produce", "flights", "--partition", 1, stdin=b"1\n2\n")
+    result = logstore(*words, "--dry-run")
+    assert result.lines[1].split() == ["flights", "0", "3", str(after)]
+    assert result.err == "dry run: nothing was changed\n"
+    assert committed(logstore)[0] == ("flights", 0, 3)
+    assert logstore(*words).out == result.out
+    assert committed(logstore)[0] == ("flights", 0, after)
+    assert (
+        len(logstore("consume", "flights", "--group", "billing", "--partition", 0).lines)
+        == 5 - after
+    )
+
+
+def test_reset_offsets_of_a_topic_not_read_yet(logstore, billing):
+    logstore("topic", "create", "other")
+    logstore("produce", "other", stdin=b"one\n")
+    logstore("group", "reset-offsets", "billing", "--to", "latest", "--topic", "other")
+    assert ("other", 0, 1) in committed(logstore)
+    assert committed(logstore)[0] == ("flights", 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--to", "6"), 1, "flights-0: offset 6 is above the end, 5"),
+        (("--to", "earliest", "--topic", "flihgts"), 1, "'flihgts'"),
+        (("--to", "tomorrow"), 2, "'tomorrow' is not a time"),
+        ((), 2, "--to"),
+    ],
+)
+def test_a_reset_that_cannot_be_changes_nothing(logstore, billing, words, code, message):
+    assert message in logstore("group", "reset-offsets", "billing", *words, code=code).err
+    assert committed(logstore) == [("flights", 0, 3), ("flights", 1, None)]
+
+
+def test_delete(logstore, billing):
+    assert logstore("group", "delete", "billing").out == "deleted group billing\n"
+    assert logstore("group", "list").out == ""
+
+
+@pytest.mark.parametrize(
+    "words", [("describe", "x"), ("reset-offsets", "x", "--to", "latest"), ("delete", "x")]
+)
+def test_a_group_that_does_not_exist(logstore, billing, words):
+    assert "no group 'x'" in logstore("group", *words, code=1).err
+
+
+def test_a_group_in_use_is_left_alone(logstore, billing, spawn):
+    consumer = spawn("consume", "flights", "--group", "billing", "--follow")
+    assert consumer.line() == b'{"t": 3000}\n'
+    pid = f"pid {consumer.popen.pid} (logstore consume flights --group billing --follow)"
+    assert f"consumed by  {pid}" in logstore("group", "describe", "billing").out
+    for words in (
+        ("group", "reset-offsets", "billing", "--to", "earliest"),
+        ("group", "delete", "billing"),
+        ("consume", "flights", "--group", "billing"),
+    ):
+        assert f"group 'billing' is consumed by {pid}" in logstore(*words, code=1).err

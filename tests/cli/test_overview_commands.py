@@ -1,0 +1,180 @@
+import json
+import os
+
+import pytest
+
+
+@pytest.fixture
+def topic(logstore):
+    logstore("topic", "create", "flights", "--partitions", 2)
+    logstore("produce", "flights", "--key", "a", stdin=b"one\ntwo\n")
+
+
+def flip_last_byte(path):
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+
+
+# status -------------------------------------------------------------------------------------------
+
+
+def test_status(logstore, topic, data):
+    text = dict(line.split(maxsplit=1) for line in logstore("status").lines)
+    assert text["store"] == str(data)
+    assert (text["topics"], text["partitions"], text["records"]) == ("1", "2", "2")
+    assert text["writer"] == "nobody now"
+    found = json.loads(logstore("status", "--json").out)
+    assert (found["records"], found["writer"], found["damaged"]) == (2, None, [])
+
+
+def test_status_names_the_writer(logstore, topic, spawn):
+    writer = spawn("produce", "flights", "--key", "a")
+    follower = spawn("consume", "flights", "--follow")
+    writer.write(b"three\n")
+    assert [follower.line() for _ in range(3)] == [b"one\n", b"two\n", b"three\n"]
+    owner = json.loads(logstore("status", "--json").out)["writer"]
+    assert owner["pid"] == writer.popen.pid
+    assert owner["command"] == "logstore produce flights --key a"
+    assert f"pid {writer.popen.pid} (logstore produce" in logstore("status").out
+
+
+# verify -------------------------------------------------------------------------------------------
+
+
+def test_verify_finds_nothing(logstore, topic):
+    assert logstore("verify").lines[-1].endswith(": nothing is damaged")
+    assert ", 2 records, " in logstore("verify", "flights").out
+    assert json.loads(logstore("verify", "--json").out)["findings"] == []
+
+
+def test_verify_finds_damage(logstore, topic, data):
+    [path] = (path for path in data.glob("flights-*/*.log") if path.stat().st_size)
+    flip_last_byte(path)
+    result = logstore("verify", code=1)
+    assert f"DAMAGED  {path}: " in result.out
+    assert "damaged at 1 place, the first: " in result.err
+    found = json.loads(logstore("verify", "--json", code=1).out)
+    assert [(one["path"], one["derived"]) for one in found["findings"]] == [(str(path), False)]
+
+
+def test_verify_does_not_fail_for_an_index(logstore, topic, data):
+    for path in data.glob("flights-*/*.index"):
+        path.write_bytes(b"garbage")
+    result = logstore("verify")
+    assert "(rebuilt as it is used)" in result.out
+    assert result.lines[-1].endswith(": nothing is damaged")
+
+
+def test_verify_an_unknown_topic(logstore, topic):
+    assert "'flihgts'" in logstore("verify", "flihgts", code=1).err
+
+
+# config show --------------------------------------------------------------------------------------
+
+
+def settings(logstore, *words):
+    found = json.loads(logstore("config", "show", "--json", *words).out)
+    return {one["name"]: (one["value"], one["source"]) for one in found}
+
+
+def test_config_says_where_each_value_comes_from(logstore, data, monkeypatch):
+    data.mkdir()
+    (data / "logstore.toml").write_text("num.partitions = 3\nfiles.open.max = 99\n")
+    monkeypatch.setenv("LOGSTORE_FILES_OPEN_MAX", "77")
+    found = settings(logstore)
+    assert found["num.partitions"] == (3, f"file {data}/logstore.toml")
+    assert found["files.open.max"] == (77, "environment LOGSTORE_FILES_OPEN_MAX")
+    assert found["recovery.bytes"][1] == "default"
+    assert "num.partitions " in logstore("config", "show").out
+
+
+def test_config_of_a_topic(logstore, topic):
+    logstore("topic", "alter", "flights", "--config", "retention.ms=5")
+    found = settings(logstore, "--topic", "flights")
+    assert found["retention.ms"] == (5, "topic")
+    assert found["segment.bytes"] == (1 << 30, "default")
+    assert "'flihgts'" in logstore("config", "show", "--topic", "flihgts", code=1).err
+
+
+def test_a_config_file_elsewhere(logstore, tmp_path, monkeypatch):
+    (tmp_path / "other.toml").write_text("num.partitions = 5\n")
+    words = ("--config-file", "other.toml", "config", "show", "--json")
+    assert '"value": 5' in logstore(*words).out
+    monkeypatch.setenv("LOGSTORE_CONFIG", "other.toml")
+    assert settings(logstore)["num.partitions"] == (5, "file other.toml")
+    assert "nowhere" in logstore("--config-file", "nowhere", "config", "show", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("num.partition = 3", "no setting 'num.partition' (did you mean num.partitions?)"),
+        ("num.partitions = 0", "num.partitions=0: takes a whole number from 1"),
+        ("num.partitions = ", "not TOML"),
+    ],
+)
+def test_a_wrong_config_file_stops_every_command(logstore, data, topic, text, message):
+    (data / "logstore.toml").write_text(text)
+    for words in (("config", "show"), ("status",), ("topic", "list"), ("consume", "flights")):
+        assert message in logstore(*words, code=1).err
+
+
+def test_an_unknown_variable_stops_every_command(logstore, topic, monkeypatch):
+    monkeypatch.setenv("LOGSTORE_NUM_PARTITION", "3")
+    result = logstore("topic", "list", code=1)
+    assert "no setting LOGSTORE_NUM_PARTITION (did you mean LOGSTORE_NUM_PARTITIONS?)" in result.err
+
+
+# What is no store, or cannot be written -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("topic", "list"),
+        ("topic", "describe", "t"),
+        ("topic", "alter", "t", "--partitions", "2"),
+        ("topic", "delete", "t", "--yes"),
+        ("produce", "t"),
+        ("consume", "t"),
+        ("consume", "t", "--group", "g"),
+        ("replay", "t"),
+        ("replay", "t", "--into", "u"),
+        ("group", "list"),
+        ("verify",),
+        ("status",),
+    ],
+)
+class TestNotAStore:
+    def test_nothing_there(self, logstore, data, words):
+        assert f"{data}: not a store: no such directory" in logstore(*words, code=1).err
+        assert not data.exists()
+
+    def test_other_files(self, logstore, data, words):
+        data.mkdir()
+        (data / "letter.txt").write_text("dear")
+        assert f"{data}: not a store: it holds other files" in logstore(*words, code=1).err
+        assert [path.name for path in data.iterdir()] == ["letter.txt"]
+
+    def test_a_file(self, logstore, data, words):
+        data.write_text("dear")
+        assert f"{data}: not a store" in logstore(*words, code=1).err
+
+
+def test_a_topic_is_not_created_among_other_files(logstore, data):
+    data.mkdir()
+    (data / "letter.txt").write_text("dear")
+    assert "not a store" in logstore("topic", "create", "t", code=1).err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_cannot_be_written(logstore, topic, data):
+    for path in (data, *data.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert "logstore: " in logstore("produce", "flights", stdin=b"x\n", code=1).err
+        assert logstore("consume", "flights").lines == ["one", "two"]
+    finally:
+        for path in (data, *data.rglob("*")):
+            path.chmod(0o755)

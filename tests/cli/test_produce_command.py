@@ -1,0 +1,300 @@
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from logstore_cli.progress import Bar, Lines, Progress, progress_for
+
+FLIGHTS = (
+    b'{"tailnum":"N1","time_hour":"2013-01-05T05:00:00Z","dep":1}\n'
+    b'{"tailnum":null,"time_hour":"2013-01-05T06:00:00Z","dep":2}\n'
+    b'{"tailnum":"N2","time_hour":"2013-01-05T07:00:00Z","dep":3}\n'
+)
+FIELDS = ("--key-field", "tailnum", "--timestamp-field", "time_hour")
+
+
+@pytest.fixture
+def topic(logstore):
+    logstore("topic", "create", "flights", "--config", "compression.type=zstd")
+
+
+def consumed(logstore, topic="flights"):
+    """(key, value) of every record."""
+    found = logstore("consume", topic, "--format", "json")
+    return [(record["key"], record["value"]) for record in map(json.loads, found.lines)]
+
+
+def values(logstore, topic="flights"):
+    return [value for _, value in consumed(logstore, topic)]
+
+
+def test_the_issues_example(logstore):
+    logstore("topic", "create", "flights", "--partitions", 3, "--config", "compression.type=zstd")
+    result = logstore("produce", "flights", *FIELDS, stdin=FLIGHTS)
+    assert result.out == ""
+    assert result.err.startswith("produced 3 records to flights (180 B read in ")
+    records = [
+        json.loads(line) for line in logstore("consume", "flights", "--format", "json").lines
+    ]
+    assert {(r["key"], r["timestamp"], r["value"]) for r in records} == {
+        ("N1", "2013-01-05T05:00:00.000Z", FLIGHTS.decode().splitlines()[0]),
+        (None, "2013-01-05T06:00:00.000Z", FLIGHTS.decode().splitlines()[1]),
+        ("N2", "2013-01-05T07:00:00.000Z", FLIGHTS.decode().splitlines()[2]),
+    }
+
+
+@pytest.mark.usefixtures("topic")
+class TestInput:
+    def test_raw_lines(self, logstore):
+        logstore("produce", "flights", stdin=b"one\n\n\xfftwo")
+        assert logstore("consume", "flights").bytes == b"one\n\n\xfftwo\n"
+
+    def test_nothing(self, logstore):
+        assert "produced 0 records" in logstore("produce", "flights").err
+
+    def test_a_file(self, logstore, tmp_path):
+        (tmp_path / "input").write_bytes(FLIGHTS)
+        logstore("produce", "flights", *FIELDS, "input")
+        assert [key for key, _ in consumed(logstore)] == ["N1", None, "N2"]
+
+    def test_a_dash_is_standard_input(self, logstore):
+        logstore("produce", "flights", "-", stdin=b"one\n")
+        assert values(logstore) == ["one"]
+
+    def test_json_is_found_out_by_the_first_line(self, logstore):
+        result = logstore("produce", "flights", stdin=b'{"a":1}\nnot json\n', code=1)
+        assert "line 2: not JSON" in result.err
+
+    def test_raw_json_lines_are_not_looked_into(self, logstore):
+        logstore("produce", "flights", "--format", "raw", stdin=b'{"a":1}\nnot json\n')
+        assert values(logstore) == ['{"a":1}', "not json"]
+
+    def test_csv(self, logstore):
+        logstore(
+            "produce", "flights", "--format", "csv", "--key-field", "tail", "--value-field", "v",
+            stdin=b'tail,v\nN1,"a\nb"\nN2,c\n',
+        )  # fmt: skip
+        assert consumed(logstore) == [("N1", "a\nb"), ("N2", "c")]
+
+    def test_csv_without_the_column(self, logstore):
+        words = ("produce", "flights", "--format", "csv", "--key-field", "tail")
+        result = logstore(*words, "--on-error", "skip", stdin=b"a,b\n1,2\n", code=1)
+        assert "line 1: no column 'tail' in the first row; there are a, b" in result.err
+
+    def test_keys_and_headers(self, logstore):
+        words = ("--key", "k", "--header", "a=1", "--header", "a=x=y", "--header-field", "dep")
+        logstore("produce", "flights", *words, stdin=FLIGHTS[:60])
+        [line] = logstore("consume", "flights", "--format", "{key} {headers}").lines
+        assert line == "k a=1,a=x=y,dep=1"
+
+    def test_compression_of_the_producer(self, logstore, data):
+        logstore("topic", "create", "plain")
+        logstore("produce", "plain", "--compression", "lz4", stdin=b"one\n")
+        [log] = (data / "plain-0").glob("*.log")
+        assert json.loads(logstore("dump", log, "--json").out)["batch"]["compression"] == "lz4"
+
+    def test_a_small_batch_size_makes_many_batches(self, logstore, data):
+        logstore("produce", "flights", "--batch-bytes", 100, stdin=b"x" * 50 + b"\n" + b"y" * 90)
+        assert values(logstore) == ["x" * 50, "y" * 90]
+
+
+class TestPartition:
+    def test_all_go_there(self, logstore):
+        logstore("topic", "create", "flights", "--partitions", 3)
+        logstore("produce", "flights", *FIELDS, "--partition", 2, stdin=FLIGHTS)
+        result = logstore("consume", "flights", "--format", "{partition} {offset}")
+        assert result.lines == ["2 0", "2 1", "2 2"]
+
+    @pytest.mark.usefixtures("topic")
+    def test_one_that_does_not_exist(self, logstore):
+        result = logstore("produce", "flights", "--partition", 1, stdin=b"one\n", code=1)
+        assert "no partition 1" in result.err
+
+
+@pytest.mark.usefixtures("topic")
+class TestBadLines:
+    BAD = FLIGHTS[:60] + b'{"time_hour":"2013-01-05T05:00:00Z"}\n' + FLIGHTS[60:] + b"{\n"
+
+    def test_stop_keeps_what_came_before(self, logstore):
+        result = logstore("produce", "flights", *FIELDS, stdin=self.BAD, code=1)
+        assert result.err == (
+            "logstore: standard input, line 2: the field 'tailnum' is missing; produced 1 record"
+            " to flights. Correct the line, or use --on-error skip or dead-letter\n"
+        )
+        assert [key for key, _ in consumed(logstore)] == ["N1"]
+
+    def test_skip_counts(self, logstore):
+        result = logstore("produce", "flights", *FIELDS, "--on-error", "skip", stdin=self.BAD)
+        assert "produced 3 records to flights" in result.err
+        assert "skipped 2 lines (first: line 2: the field 'tailnum' is missing)" in result.err
+        assert [key for key, _ in consumed(logstore)] == ["N1", None, "N2"]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--on-error", "dead-letter", "--dead-letter", "bad"),
+            ("--on-error", "dead-letter:bad"),
+            ("--dead-letter", "bad"),
+        ],
+    )
+    def test_dead_letters_say_why(self, logstore, words):
+        logstore("topic", "create", "bad")
+        result = logstore("produce", "flights", *FIELDS, *words, stdin=self.BAD)
+        assert "put into bad: 2 lines (first: line 2:" in result.err
+        assert logstore("consume", "bad", "--format", "{value}|{headers}").lines == [
+            '{"time_hour":"2013-01-05T05:00:00Z"}|dead-letter.topic=flights,dead-letter.line=2,'
+            "dead-letter.reason=the field 'tailnum' is missing",
+            "{|dead-letter.topic=flights,dead-letter.line=5,"
+            "dead-letter.reason=not JSON: it ends too early",
+        ]
+        assert len(consumed(logstore)) == 3
+
+    def test_dead_letters_need_a_topic_that_exists(self, logstore):
+        words = ("produce", "flights", *FIELDS, "--dead-letter", "bad")
+        assert "'bad'" in logstore(*words, stdin=self.BAD, code=1).err
+        assert consumed(logstore) == []
+
+    def test_the_file_is_named(self, logstore, tmp_path):
+        (tmp_path / "input").write_bytes(self.BAD)
+        result = logstore("produce", "flights", *FIELDS, "input", code=1)
+        assert result.err.startswith("logstore: input, line 2: ")
+
+    def test_a_bad_line_far_in(self, logstore):
+        lines = [b'{"tailnum":"N%d","time_hour":%d}\n' % (n, n) for n in range(40_000)]
+        lines[30_000] = b'{"tailnum":"N"}\n'
+        result = logstore("produce", "flights", *FIELDS, stdin=b"".join(lines), code=1)
+        assert "line 30001: the field 'time_hour' is missing; produced 30,000 records" in result.err
+        found = logstore("consume", "flights", "--format", "{key}")
+        assert found.lines == [f"N{n}" for n in range(30_000)]
+
+
+@pytest.fixture
+def small(logstore):
+    logstore("topic", "create", "small", "--config", "max.message.bytes=200")
+    logstore("topic", "create", "bad")
+
+
+@pytest.mark.usefixtures("small")
+class TestRecordsThatTheTopicDoesNotTake:
+    LINES = b"one\n" + bytes(range(33, 127)) * 4 + b"\ntwo\n"
+
+    def test_too_large(self, logstore):
+        result = logstore("produce", "small", stdin=self.LINES, code=1)
+        assert "standard input, line 2: topic 'small': a record of " in result.err
+        assert "is over max.message.bytes, 200; produced 1 record to small." in result.err
+        assert values(logstore, "small") == ["one"]
+
+    def test_too_large_and_skipped(self, logstore):
+        result = logstore("produce", "small", "--on-error", "skip", stdin=self.LINES)
+        assert "skipped 1 line (first: line 2: topic 'small': a record of " in result.err
+        assert values(logstore, "small") == ["one", "two"]
+
+    def test_too_large_and_put_aside(self, logstore):
+        logstore("produce", "small", "--dead-letter", "bad", stdin=self.LINES)
+        assert values(logstore, "small") == ["one", "two"]
+        assert values(logstore, "bad") == [self.LINES.decode().splitlines()[1]]
+
+    def test_too_large_for_the_dead_letters_as_well(self, logstore):
+        logstore("topic", "alter", "bad", "--config", "max.message.bytes=100")
+        result = logstore("produce", "small", "--dead-letter", "bad", stdin=self.LINES, code=1)
+        assert "line 2: topic 'small': a record of " in result.err
+        assert "and as a dead letter: topic 'bad': a record of " in result.err
+        assert values(logstore, "small") == ["one"]
+
+    def test_a_timestamp_that_is_not_allowed(self, logstore):
+        logstore("topic", "alter", "small", "--config", "message.timestamp.before.max.ms=1000")
+        words = ("produce", "small", "--timestamp-field", "t")
+        result = logstore(*words, stdin=b'{"t": "2013-01-05"}\n', code=1)
+        assert "line 1: topic 'small': timestamp 1357344000000 ms is outside" in result.err
+
+    def test_no_key_for_a_compacted_topic(self, logstore):
+        logstore("topic", "create", "compact", "--config", "cleanup.policy=compact")
+        lines = b'{"k":"a"}\n{"k":null}\n{"k":"b"}\n'
+        words = ("produce", "compact", "--key-field", "k", "--on-error", "skip")
+        assert "skipped 1 line (first: line 2: " in logstore(*words, stdin=lines).err
+        assert [key for key, _ in consumed(logstore, "compact")] == ["a", "b"]
+
+
+class TestRefused:
+    def test_a_topic_that_does_not_exist(self, logstore):
+        logstore("topic", "create", "flights")
+        result = logstore("produce", "flihgts", stdin=b"one\n", code=1)
+        assert "'flihgts'" in result.err
+        assert logstore("topic", "list").lines[1:] == ["flights           1        0  0 B"]
+
+    def test_a_directory_that_is_no_store(self, logstore, data):
+        result = logstore("produce", "flights", stdin=b"one\n", code=1)
+        assert f"{data}: not a store" in result.err
+        assert not data.exists()
+
+    @pytest.mark.usefixtures("topic")
+    def test_a_file_that_does_not_exist(self, logstore):
+        result = logstore("produce", "flights", "nowhere", code=1)
+        assert result.err == "logstore: nowhere: No such file or directory\n"
+
+    @pytest.mark.usefixtures("topic")
+    def test_a_directory_as_file(self, logstore, tmp_path):
+        (tmp_path / "folder").mkdir()
+        result = logstore("produce", "flights", "folder", code=1)
+        assert "logstore: folder: Is a directory" in result.err
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--key", "k", "--key-field", "f"), "cannot both say"),
+            (("--format", "raw", "--key-field", "f"), "raw lines have no fields"),
+            (("--on-error", "ignore"), "neither stop, skip nor dead-letter"),
+            (("--on-error", "dead-letter"), "needs --dead-letter TOPIC"),
+            (("--on-error", "skip", "--dead-letter", "bad"), "not skip"),
+            (("--on-error", "dead-letter:a", "--dead-letter", "b"), "given twice"),
+            (("--header", "novalue"), "'novalue' is not NAME=VALUE"),
+            (("--compression", "brotli"), "brotli"),
+            (("--format", "xml"), "xml"),
+            (("--partition", "-1"), "'--partition'"),
+            (("--batch-bytes", "0"), "'--batch-bytes'"),
+        ],
+    )
+    def test_options_that_make_no_sense(self, logstore, words, message):
+        assert message in logstore("produce", "flights", *words, code=2).err
+
+
+class TestProgress:
+    def test_none_where_nobody_watches(self, logstore, topic):
+        assert len(logstore("produce", "flights", stdin=b"one\n").err.splitlines()) == 1
+
+    def test_wanted_all_the_same(self, logstore, topic):
+        result = logstore("produce", "flights", "--progress", stdin=b"one\n")
+        assert result.err.splitlines()[-1].startswith("produced 1 record")
+
+    @pytest.mark.parametrize(
+        ("wanted", "watched", "kind"),
+        [
+            (None, False, Progress),
+            (None, True, Bar),
+            (True, False, Lines),
+            (True, True, Bar),
+            (False, True, Progress),
+        ],
+    )
+    def test_which_kind(self, monkeypatch, wanted, watched, kind):
+        monkeypatch.setattr("sys.stderr.isatty", lambda: watched, raising=False)
+        assert type(progress_for(wanted, None)) is kind
+
+    def test_lines(self, capsys):
+        Lines().show(3 << 20, 1234)
+        assert capsys.readouterr().err == "1,234 records acknowledged, 3.0 MiB read\n"
+
+    @pytest.mark.parametrize("total", [100, None])
+    def test_a_bar_on_a_terminal(self, total):
+        ours, theirs = pty.openpty()
+        program = (
+            f"from logstore_cli.progress import Bar; b = Bar({total}); b.show(50, 3); b.close()"
+        )
+        subprocess.run([sys.executable, "-c", program], stderr=theirs, check=True)
+        os.close(theirs)
+        shown = os.read(ours, 65536)
+        os.close(ours)
+        assert b"3 records acknowledged" in shown
+        assert b"Traceback" not in shown

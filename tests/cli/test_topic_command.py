@@ -1,0 +1,155 @@
+import json
+import os
+import pty
+
+import pytest
+
+
+@pytest.fixture
+def flights(logstore):
+    logstore("topic", "create", "flights", "--partitions", 3)
+
+
+def test_create_makes_the_store(logstore, data):
+    result = logstore("topic", "create", "flights", "--partitions", 3)
+    assert result.out == "created topic flights with 3 partitions\n"
+    assert data.is_dir()
+
+
+def test_create_takes_settings(logstore):
+    settings = ("--config", "compression.type=zstd", "--config", "retention.ms=-1")
+    logstore("topic", "create", "flights", *settings)
+    found = json.loads(logstore("topic", "describe", "flights", "--json").out)
+    assert found["settings"]["compression.type"] == {"value": "zstd", "source": "topic"}
+    assert found["settings"]["retention.ms"] == {"value": -1, "source": "topic"}
+    assert found["settings"]["segment.bytes"]["source"] == "default"
+
+
+def test_partitions_come_from_the_environment(logstore, monkeypatch):
+    monkeypatch.setenv("LOGSTORE_NUM_PARTITIONS", "4")
+    assert "4 partitions" in logstore("topic", "create", "flights").out
+
+
+@pytest.mark.usefixtures("flights")
+def test_create_what_is_there(logstore):
+    assert "'flights'" in logstore("topic", "create", "flights", code=1).err
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "x" * 250, "é"])
+def test_names_that_are_not_allowed(logstore, name):
+    assert "is not allowed: use 1 to 249 of" in logstore("topic", "create", name, code=1).err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "compression.typ=zstd",
+            "no topic setting 'compression.typ' (did you mean compression.type?)",
+        ),
+        ("compression.type=zip", "compression.type=zip: takes one of producer, uncompressed,"),
+        ("segment.bytes=1", "segment.bytes=1: takes a whole number from 14 to 2147483647 bytes"),
+        ("retention.ms=week", "retention.ms=week: takes a whole number"),
+    ],
+)
+def test_settings_that_are_unknown_or_wrong(logstore, data, setting, message):
+    assert message in logstore("topic", "create", "flights", "--config", setting, code=1).err
+    assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--config", "novalue"), ("--partitions", "0"), ("--config", "=1")]
+)
+def test_options_that_make_no_sense(logstore, data, words):
+    logstore("topic", "create", "flights", *words, code=2)
+    assert not data.exists()
+
+
+def test_list(logstore, flights):
+    logstore("topic", "create", "a")
+    logstore("produce", "flights", "--key", "k", stdin=b"one\ntwo\n")
+    heads, first, second = logstore("topic", "list").lines
+    assert heads.split() == ["TOPIC", "PARTITIONS", "RECORDS", "SIZE"]
+    assert first.split()[:3] == ["a", "1", "0"]
+    assert second.split()[:3] == ["flights", "3", "2"]
+    found = json.loads(logstore("topic", "list", "--json").out)
+    assert [(t["topic"], t["partitions"], t["records"]) for t in found] == [
+        ("a", 1, 0),
+        ("flights", 3, 2),
+    ]
+    assert found[0]["bytes"] == 0 < found[1]["bytes"]
+
+
+def test_describe(logstore, flights):
+    logstore("produce", "flights", "--partition", 1, stdin=b"one\ntwo\n")
+    text = logstore("topic", "describe", "flights").out
+    assert text.startswith("topic    flights\nid       ")
+    assert "retention.ms                     604800000            default\n" in text
+    found = json.loads(logstore("topic", "describe", "flights", "--json").out)
+    [_, partition, _] = found["partitions"]
+    assert partition.pop("bytes") > 0
+    assert partition == {
+        "partition": 1, "start": 0, "high_watermark": 2, "end": 2, "segments": 1,
+    }  # fmt: skip
+
+
+def test_alter(logstore, flights):
+    words = ("topic", "alter", "flights", "--config")
+    logstore(*words, "retention.ms=1000", "--config", "segment.bytes=1000")
+    logstore(*words, "retention.ms=2000", "--delete-config", "segment.bytes", "--partitions", 5)
+    found = json.loads(logstore("topic", "describe", "flights", "--json").out)
+    assert found["settings"]["retention.ms"] == {"value": 2000, "source": "topic"}
+    assert found["settings"]["segment.bytes"]["source"] == "default"
+    assert len(found["partitions"]) == 5
+
+
+@pytest.mark.usefixtures("flights")
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((), 2, "say what to change"),
+        (("--partitions", "2"), 1, "they can only become more"),
+        (("--config", "retention=1"), 1, "no topic setting 'retention'"),
+        (("--delete-config", "retention.m"), 1, "did you mean retention.ms?"),
+    ],
+)
+def test_alter_what_cannot_be(logstore, words, code, message):
+    before = logstore("topic", "describe", "flights").out
+    assert message in logstore("topic", "alter", "flights", *words, code=code).err
+    assert logstore("topic", "describe", "flights").out == before
+
+
+@pytest.mark.usefixtures("flights")
+@pytest.mark.parametrize("command", ["describe", "alter", "delete"])
+def test_a_topic_that_does_not_exist(logstore, command):
+    words = {"alter": ("--partitions", "9"), "delete": ("--yes",)}.get(command, ())
+    assert "'flihgts'" in logstore("topic", command, "flihgts", *words, code=1).err
+
+
+def test_delete(logstore, flights, data):
+    logstore("produce", "flights", stdin=b"one\n")
+    assert (
+        "deleted topic flights and its 1 record\n"
+        in logstore("topic", "delete", "flights", "--yes").out
+    )
+    assert logstore("topic", "list").lines[1:] == []
+    logstore("topic", "create", "flights")
+    assert logstore("consume", "flights").out == ""
+
+
+def test_delete_does_not_guess_what_nobody_could_answer(logstore, flights):
+    result = logstore("topic", "delete", "flights", code=2)
+    assert "say --yes to delete topic flights and its 0 records" in result.err
+    assert len(logstore("topic", "list").lines) == 2
+
+
+@pytest.mark.parametrize(("answer", "left"), [(b"n\n", 1), (b"y\n", 0)])
+def test_delete_asks_on_a_terminal(logstore, flights, spawn, answer, left):
+    ours, theirs = pty.openpty()
+    os.write(ours, answer)
+    code, _, err = spawn("topic", "delete", "flights", stdin=theirs).end()
+    os.close(theirs)
+    os.close(ours)
+    assert "Delete topic flights and its 0 records?" in err
+    assert code == left
+    assert len(logstore("topic", "list").lines[1:]) == left

@@ -1,0 +1,185 @@
+"""A disk in memory that loses what was not synced, in any subset and with torn writes.
+
+Each file has bytes that are safe and a list of changes since its last sync; each directory has
+names that are safe and changes since its last sync. ``freeze`` takes a picture of all that, and
+``survivors`` gives the disks that a power cut at that moment may leave: for each pending change,
+it may have reached the platter or not, whatever came before or after it.
+"""
+
+import errno
+import itertools
+import os
+from dataclasses import dataclass
+
+from logstore.storage.disk import Disk
+
+
+class Inode:
+    def __init__(self, safe=b""):
+        self.data = bytearray(safe)
+        self.safe = bytes(safe)
+        self.pending = []  # (position, bytes), or (size, None) for a truncation
+
+    def change(self, position, data):
+        _apply(self.data, position, data)
+        self.pending.append((position, data))
+
+    def sync(self):
+        self.safe, self.pending = bytes(self.data), []
+
+
+def _apply(content, position, data):
+    if data is None:
+        del content[position:]
+        content.extend(bytes(position - len(content)))
+        return
+    content.extend(bytes(max(0, position - len(content))))
+    content[position : position + len(data)] = data
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One moment: safe bytes and pending changes of each inode; safe and pending names."""
+
+    inodes: tuple  # (safe, pending)
+    names: tuple  # (path, number of the inode)
+    name_changes: tuple  # (path, number or None)
+
+    def changes(self):
+        """What a power cut may keep or lose, each by (kind, where)."""
+        of_files = [
+            ("write", number, at)
+            for number, (_, pending) in enumerate(self.inodes)
+            for at in range(len(pending))
+        ]
+        return of_files + [("name", at, None) for at in range(len(self.name_changes))]
+
+    def disk(self, kept, torn=None):
+        """What is left when these changes were kept; of ``torn``, the first half."""
+        disk = LossyDisk()
+        inodes = []
+        for number, (safe, pending) in enumerate(self.inodes):
+            content = bytearray(safe)
+            for at, (position, data) in enumerate(pending):
+                change = "write", number, at
+                if change == torn and data:
+                    _apply(content, position, data[: len(data) // 2])
+                elif change in kept:
+                    _apply(content, position, data)
+            inodes.append(Inode(content))
+        names = dict(self.names)
+        for at, (path, number) in enumerate(self.name_changes):
+            if ("name", at, None) not in kept:
+                continue
+            if number is None:
+                names.pop(path, None)
+            else:
+                names[path] = number
+        disk.names = {path: inodes[number] for path, number in names.items()}
+        disk.safe_names = dict(disk.names)
+        return disk
+
+    def survivors(self, random, most):
+        """All subsets where they are few, else ``most`` of them; and each write torn in half."""
+        changes = self.changes()
+        if 2 ** len(changes) <= most:
+            subsets = itertools.chain.from_iterable(
+                itertools.combinations(changes, count) for count in range(len(changes) + 1)
+            )
+        else:
+            some = [[it for it in changes if random.random() < 0.5] for _ in range(most - 2)]
+            subsets = [[], changes, *some]
+        for subset in subsets:
+            yield self.disk(frozenset(subset))
+        for change in changes:
+            if change[0] == "write":
+                yield self.disk(frozenset(changes), torn=change)
+
+
+class LossyDisk(Disk):
+    def __init__(self):
+        self.names = {}  # path -> Inode
+        self.safe_names = {}
+        self.name_changes = []
+        self.opened = {}
+        self.next_fd = 1000
+        self.changed = lambda: None  # called after every change, for a picture
+
+    def freeze(self):
+        known = {}
+        for inode in [*self.safe_names.values(), *self.names.values()]:
+            known.setdefault(id(inode), (len(known), inode))
+        for _, inode in self.name_changes:
+            if inode is not None:
+                known.setdefault(id(inode), (len(known), inode))
+        return Frozen(
+            tuple((inode.safe, tuple(inode.pending)) for _, inode in known.values()),
+            tuple((path, known[id(inode)][0]) for path, inode in self.safe_names.items()),
+            tuple(
+                (path, None if inode is None else known[id(inode)][0])
+                for path, inode in self.name_changes
+            ),
+        )
+
+    def open(self, path, *, write=False, create=False):
+        if path not in self.names:
+            if not create:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            self.names[path] = inode = Inode()
+            self.name_changes.append((path, inode))
+            self.changed()
+        self.next_fd += 1
+        self.opened[self.next_fd] = self.names[path]
+        return self.next_fd
+
+    def close(self, fd):
+        del self.opened[fd]
+
+    def read(self, fd, size, position):
+        return bytes(self.opened[fd].data[position : position + size])
+
+    def write(self, fd, buffers, position):
+        data = b"".join(buffers)
+        self.opened[fd].change(position, data)
+        self.changed()
+        return len(data)
+
+    def truncate(self, fd, size):
+        if len(self.opened[fd].data) != size:
+            self.opened[fd].change(size, None)
+            self.changed()
+
+    def sync(self, fd):
+        self.opened[fd].sync()
+        self.changed()
+
+    def sync_all(self, fd):
+        for inode in self.names.values():
+            inode.sync()
+        self.safe_names, self.name_changes = dict(self.names), []
+        self.changed()
+
+    def sync_directory(self, path):
+        self.safe_names, self.name_changes = dict(self.names), []
+        self.changed()
+
+    def size(self, path):
+        if path not in self.names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return len(self.names[path].data)
+
+    def exists(self, path):
+        return path in self.names
+
+    def list(self, path):
+        return [name.rpartition("/")[2] for name in self.names if name.startswith(path + "/")]
+
+    def make_directory(self, path):
+        pass
+
+    def remove(self, path):
+        if path not in self.names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        del self.names[path]
+        self.name_changes.append((path, None))
+        self.changed()

@@ -1,0 +1,284 @@
+"""The crash law, on a disk that loses what was not synced, at every moment of a short workload:
+
+what was acknowledged is there, in order, once; nothing appears that was never appended; what a
+reader saw is never unread.
+
+LMDB commits are atomic and durable when they return, so the catalogue is a dict here. The
+watermarks file is never synced: after a power cut a slot may be as old as any moment before.
+"""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+from lossy_disk import LossyDisk
+
+from logstore.config import TopicSettings
+from logstore.errors import LogstoreError
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+from logstore.storage.catalog import LogState
+from logstore.storage.chain import Chain
+from logstore.storage.disk_log import DiskLog
+from logstore.storage.files import OpenFiles
+from logstore.storage.flusher import Flusher
+from logstore.storage.recovery import recover
+from logstore.storage.segment import Indexes
+
+NOW_MS = 1_700_000_000_000
+SEED = 20130101
+SURVIVORS_MOST = 64  # of each moment; all of them where there are fewer
+
+
+class MemorySlot:
+    """A slot of the watermarks file, and all that it ever said."""
+
+    def __init__(self, words=(0, 0, 0)):
+        self.words = tuple(words)
+
+    def publish(self, start, safe):
+        self.words = start, safe, safe
+
+    def publish_start(self, start):
+        self.words = start, *self.words[1:]
+
+    def publish_safe(self, safe):
+        self.words = self.words[0], safe, self.words[2]
+
+    def publish_synced(self, synced):
+        self.words = *self.words[:2], synced
+
+    def synced(self):
+        return self.words[2]
+
+    def release(self):
+        raise AssertionError("no topic is deleted here")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was true when the power went."""
+
+    disk: object  # Frozen
+    state: LogState
+    slot: tuple
+    appended: int
+    acknowledged: int
+    start: int
+
+
+class Machine:
+    """One log on a lossy disk; takes a picture of every moment."""
+
+    def __init__(self, disk, state=None, slot=(0, 0, 0), *, appended=0, flush_messages=1, **given):
+        self.disk, self.state, self.slot = disk, state or LogState(), MemorySlot(slot)
+        self.moments = []
+        self.appended = self.acknowledged = appended
+        self.start = self.state.start
+        settings = TopicSettings(
+            segment_bytes=230, index_interval_bytes=60, flush_messages=flush_messages, **given
+        )
+        disk.changed = self._picture
+        files = OpenFiles(disk, 16, write=True)
+        self.flusher = Flusher(files, self._after_sync)
+        chain = Chain("t-0", files, Indexes(), settings.index_interval_bytes, dense=True)
+        found = recover(chain, files, self.state, self.slot.synced())
+        self.damage = found.damage
+        self.log = DiskLog(
+            "t-0", chain, files, self.flusher, self.slot, settings, self.state, found.end,
+            found.position, save=self._save, damage=found.damage,
+        )  # fmt: skip
+
+    def _save(self, log, state):
+        self.state = state
+        self._picture()
+
+    def _after_sync(self, logs):
+        self._save(self.log, self.log.recovery_point())
+
+    def _picture(self):
+        frozen = self.disk.freeze()
+        acknowledged = max(self.acknowledged, self.log.safe if hasattr(self, "log") else 0)
+        self.moments.append(
+            Moment(frozen, self.state, self.slot.words, self.appended, acknowledged, self.start)
+        )
+
+    def append(self, count=1):
+        first = self.appended
+        messages = [(b"%d" % n, None, (), NOW_MS + n) for n in range(first, first + count)]
+        self.appended += count
+        assert self.log.append(encode(messages)) == first
+
+    def wait(self):
+        self.log.wait(self.appended)
+        self.acknowledged = self.appended
+        self._picture()
+
+    def trim(self, before):
+        self.start = max(self.start, before)  # asked for: from now on it may be gone
+        self.log.trim(before)
+        self._picture()
+
+    def records(self):
+        found, at = [], self.log.start
+        while batches := self.log.read(at, 200):
+            for batch in batches:
+                batch.check()
+                records = [record for record in decode(batch) if record.offset >= at]
+                for record in records:
+                    assert record.value == b"%d" % record.offset
+                    assert record.timestamp_ms == NOW_MS + record.offset
+                found += [record.offset for record in records]
+            at = batches[-1].next_offset
+        return found
+
+
+def append_roll_trim(machine):
+    machine.append()
+    machine.wait()
+    machine.append(2)
+    machine.append()  # rolls
+    machine.wait()
+    machine.append()
+    machine.append()  # rolls
+    machine.trim(machine.acknowledged)
+    machine.append()
+    machine.wait()
+    machine.trim(2)
+
+
+def many_rolls_in_one_sync(machine):
+    for _ in range(8):
+        machine.append()
+    machine.wait()
+    machine.append()
+    machine.trim(5)
+    machine.wait()
+
+
+def explicit_rolls(machine):
+    machine.append()
+    machine.wait()
+    machine.log.roll()
+    machine.trim(1)
+    machine.append()
+    machine.log.roll()
+    machine.append()
+    machine.wait()
+
+
+def closed(machine):
+    machine.append(3)
+    machine.wait()
+    machine.append()
+    machine.state = machine.log.close()
+    machine.acknowledged = machine.appended
+    machine._picture()
+
+
+def check_law(moment, disk, slot, **given):
+    machine = Machine(disk, moment.state, slot, appended=moment.appended, **given)
+    assert machine.damage is None, machine.damage
+    assert machine.log.start <= moment.start
+    assert machine.log.start >= moment.state.start
+    found = machine.records()
+    end = machine.log.end
+    assert found == list(range(machine.log.start, end))  # in order, once
+    assert moment.acknowledged <= end <= moment.appended
+    # It goes on as if nothing had been.
+    machine.appended = machine.acknowledged = end
+    machine.append(2)
+    machine.wait()
+    assert machine.records() == list(range(machine.log.start, end + 2))
+    return machine
+
+
+def slots_of(moments, upto):
+    """What the file may say: as now, as at first, and as at some moment between."""
+    said = [moment.slot for moment in moments[: upto + 1]]
+    return {said[-1], said[0], said[len(said) // 2]}
+
+
+WORKLOADS = [append_roll_trim, many_rolls_in_one_sync, explicit_rolls, closed]
+
+
+@pytest.mark.parametrize("preallocate", [False, True])
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_the_law_holds_whatever_a_power_cut_leaves(workload, preallocate):
+    machine = Machine(LossyDisk(), preallocate=preallocate)
+    workload(machine)
+    states = 0
+    choose = random.Random(SEED)
+    for number, moment in enumerate(machine.moments):
+        slots = slots_of(machine.moments, number)
+        for disk in moment.disk.survivors(choose, SURVIVORS_MOST):
+            check_law(moment, disk, choose.choice(sorted(slots)), preallocate=preallocate)
+            states += 1
+    print(f"seed {SEED}: {len(machine.moments)} moments, {states} states")
+    assert states > 40
+
+
+def test_the_law_holds_when_the_power_goes_again_in_recovery():
+    machine = Machine(LossyDisk())
+    append_roll_trim(machine)
+    choose = random.Random(SEED)
+    states = 0
+    for moment in machine.moments[::2]:
+        for disk in list(moment.disk.survivors(choose, 4))[:4]:
+            again = Machine(disk, moment.state, moment.slot, appended=moment.appended)
+            for second in again.moments[:: max(1, len(again.moments) // 4)]:
+                for twice in list(second.disk.survivors(choose, 4))[:4]:
+                    check_law(
+                        Moment(
+                            None,
+                            moment.state,
+                            (),
+                            moment.appended,
+                            moment.acknowledged,
+                            moment.start,
+                        ),
+                        twice,
+                        moment.slot,
+                    )
+                    states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 200
+
+
+def test_with_flush_messages_over_one_a_power_cut_takes_the_tail_and_no_more():
+    """Acknowledged is not synced there, openly; but the log goes on with what was."""
+    machine = Machine(LossyDisk(), flush_messages=1000)
+    for _ in range(3):
+        machine.append()
+    machine.log.sync()
+    synced = machine.log.synced
+    for _ in range(3):
+        machine.append()
+    assert machine.log.safe == 6
+    moment = machine.moments[-1]
+    choose = random.Random(SEED)
+    for disk in moment.disk.survivors(choose, SURVIVORS_MOST):
+        again = Machine(disk, moment.state, moment.slot, flush_messages=1000)
+        assert again.damage is None
+        assert synced <= again.log.end <= 6
+        assert again.records() == list(range(again.log.end))
+    machine.log.trim(5)
+    for disk in machine.moments[-1].disk.survivors(choose, SURVIVORS_MOST):
+        again = Machine(disk, machine.state, machine.slot.words, flush_messages=1000)
+        assert again.damage is None
+        assert again.log.start == 5
+
+
+def test_a_lost_byte_below_the_watermark_is_told_not_cut():
+    machine = Machine(LossyDisk())
+    machine.append(3)
+    machine.wait()
+    disk = machine.moments[-1].disk.disk(frozenset())
+    inode = disk.names[f"t-0/{0:020d}.log"]
+    inode.data[70] ^= 1
+    content = bytes(inode.data)
+    again = Machine(disk, LogState(), machine.slot.words)
+    assert again.damage is not None
+    assert bytes(inode.data) == content
+    with pytest.raises(LogstoreError):
+        again.append()

@@ -1,0 +1,270 @@
+import dataclasses
+import re
+
+import pytest
+
+import logstore
+from logstore import config as module
+from logstore.config import STORE_SETTINGS, TOPIC_SETTINGS, Config, parse, takes, text_of
+from logstore.errors import Failed, InvalidSetting, UnknownSetting
+
+# The topic settings that Kafka's clients and operators use.
+KAFKAS = [
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "segment.ms",
+    "segment.bytes",
+    "index.interval.bytes",
+    "segment.index.bytes",
+    "compression.type",
+    "max.message.bytes",
+    "message.timestamp.type",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "min.insync.replicas",
+    "preallocate",
+]
+SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
+NUMBERS = {
+    name: field
+    for name, field in SETTINGS.items()
+    if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+}
+WORDS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, str)}
+FLAGS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, bool)}
+LISTS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, tuple)}
+
+
+def test_every_setting_that_people_use_with_kafka_is_there():
+    assert sorted(TOPIC_SETTINGS) == sorted(KAFKAS)
+
+
+def test_every_setting_is_of_a_kind_that_is_tested_here():
+    assert len(SETTINGS) == len(NUMBERS) + len(WORDS) + len(FLAGS) + len(LISTS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_has_a_reason_and_a_default_that_it_takes(name):
+    field = SETTINGS[name]
+    assert field.metadata["reason"]
+    assert parse(name, field, text_of(field.default)) == field.default
+    assert takes(field)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_taken_up_to_their_bounds_and_refused_beyond(name):
+    field = NUMBERS[name]
+    low, high = field.metadata["low"], field.metadata["high"]
+    assert parse(name, field, f" {low} ") == low
+    assert parse(name, field, str(high)) == high
+    for text in (str(low - 1), str(high + 1), "", "many", "nan", "1e999", "0x10", "1 2"):
+        with pytest.raises(InvalidSetting) as caught:
+            parse(name, field, text)
+        assert f"{name}={text}: takes " in str(caught.value)
+        assert f" from {low} to {high}" in str(caught.value)
+        assert field.metadata["reason"] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*WORDS, *FLAGS, *LISTS])
+def test_words_are_taken_as_listed_and_all_else_refused(name):
+    field = SETTINGS[name]
+    good = field.metadata["words"] or ("true", "false")
+    for word in good:
+        assert text_of(parse(name, field, word)) == word
+    for text in ("", "nosuch", f"{good[0]} {good[1]}", f"{good[0]},nosuch", "1"):
+        with pytest.raises(InvalidSetting) as caught:
+            parse(name, field, text)
+        assert all(word in str(caught.value) for word in good)
+
+
+def test_a_list_of_words_is_taken_in_any_order_once_each():
+    field = TOPIC_SETTINGS["cleanup.policy"]
+    assert parse("", field, "compact, delete") == ("compact", "delete")
+    assert parse("", field, "delete,delete") == ("delete",)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "1\r"])
+def test_a_wrong_value_can_not_break_the_line_of_its_error(text):
+    with pytest.raises(InvalidSetting) as caught:
+        parse("segment.bytes", TOPIC_SETTINGS["segment.bytes"], f"x{text}x")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("segments.bytes", "segment.bytes"),
+        ("retention.msec", "retention.ms"),
+        ("compression.typ", "compression.type"),
+        ("flush_messages", "flush.messages"),
+    ],
+)
+def test_an_unknown_topic_setting_names_the_nearest(wrong, right, tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        with pytest.raises(UnknownSetting, match=rf"'{wrong}' \(did you mean {right}\?\)"):
+            store.create_topic("t", settings={wrong: "1"})
+        assert store.topics() == []
+        store.create_topic("t")
+        for change in ({"settings": {wrong: "1"}}, {"reset": [wrong]}):
+            with pytest.raises(UnknownSetting, match=rf"did you mean {right}\?"):
+                store.alter_topic("t", **change)
+
+
+def test_what_resembles_nothing_is_refused_without_advice():
+    with pytest.raises(UnknownSetting, match=r"'zzz'$"):
+        module.topic_setting("zzz")
+
+
+# Precedence and sources
+
+
+def open_with(tmp_path, monkeypatch, *, file="", environment=None, **options):
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "logstore.toml").write_text(file, "utf-8")
+    for name, text in (environment or {}).items():
+        monkeypatch.setenv(name, text)
+    return logstore.open(tmp_path / "data", **options)
+
+
+FILE = 'num.partitions = 3\n[topic]\nsegment.bytes = 1000\ncleanup.policy = ["compact", "delete"]\n'
+
+
+def test_the_topic_wins_over_the_environment_over_the_file_over_the_default(tmp_path, monkeypatch):
+    environment = {"LOGSTORE_TOPIC_SEGMENT_BYTES": "2000"}
+    file = str(tmp_path / "data" / "logstore.toml")
+    with open_with(tmp_path, monkeypatch, file=FILE, environment=environment) as store:
+        topic = store.create_topic("t", settings={"segment.index.bytes": "1200"})
+        assert len(topic.partitions) == 3
+        chosen = {it.name: (it.value, it.source) for it in store.describe_topic("t")}
+        assert chosen["segment.index.bytes"] == (1200, "topic")
+        assert chosen["segment.bytes"] == (2000, "environment LOGSTORE_TOPIC_SEGMENT_BYTES")
+        assert chosen["cleanup.policy"] == (("compact", "delete"), f"file {file}")
+        assert chosen["segment.ms"] == (7 * module.DAY_MS, "default")
+        assert topic.settings.segment_bytes == 2000
+        assert topic.settings.cleanup_policy == ("compact", "delete")
+        assert topic.partitions[0].settings == topic.settings
+        store.alter_topic("t", {"segment.bytes": "3000"})
+        chosen = {it.name: (it.value, it.source) for it in store.describe_topic("t")}
+        assert chosen["segment.bytes"] == (3000, "topic")
+        described = {it.name: (it.value, it.source) for it in store.config.describe()}
+        assert described["num.partitions"] == (3, f"file {file}")
+        assert described["topic.segment.bytes"][0] == 2000
+        assert described["files.open.max"] == (256, "default")
+
+
+def test_describe_lists_every_setting_with_default_and_reason(tmp_path):
+    assert {it.name for it in Config().describe()} == set(SETTINGS)
+    for chosen in Config().describe():
+        assert chosen.value == chosen.default
+        assert (chosen.source, bool(chosen.reason)) == ("default", True)
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("t")
+        assert [it.name for it in store.describe_topic("t")] == list(TOPIC_SETTINGS)
+
+
+def test_settings_of_the_process_have_their_variable(tmp_path, monkeypatch):
+    for name, field in SETTINGS.items():
+        value = text_of(field.default)
+        monkeypatch.setenv("LOGSTORE_" + name.replace(".", "_").upper(), value)
+    with logstore.open(tmp_path / "data") as store:
+        for chosen in store.config.describe():
+            assert chosen.source.startswith("environment LOGSTORE_")
+            assert chosen.value == chosen.default
+
+
+def test_an_unknown_variable_stops_the_open_and_names_the_nearest(tmp_path, monkeypatch):
+    environment = {"LOGSTORE_TOPIC_SEGMENTS_BYTES": "1"}
+    with pytest.raises(
+        UnknownSetting,
+        match=r"LOGSTORE_TOPIC_SEGMENTS_BYTES \(did you mean LOGSTORE_TOPIC_SEGMENT_BYTES\?\)",
+    ):
+        open_with(tmp_path, monkeypatch, environment=environment)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["logstore.toml"]
+
+
+def test_a_wrong_variable_stops_the_open(tmp_path, monkeypatch):
+    with pytest.raises(InvalidSetting, match=r"num\.partitions=none: takes a whole number from 1"):
+        open_with(tmp_path, monkeypatch, environment={"LOGSTORE_NUM_PARTITIONS": "none"})
+
+
+def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypatch):
+    environment = {"LOGSTORE_DATA": "/x", "LOGSTORE_CONFIG": "/y"}
+    open_with(tmp_path, monkeypatch, environment=environment).close()
+    with pytest.raises(UnknownSetting, match=r"LOGSTORE_DATE \(did you mean LOGSTORE_DATA\?\)"):
+        open_with(tmp_path, monkeypatch, environment={"LOGSTORE_DATE": "/x"})
+
+
+@pytest.mark.parametrize(
+    ("file", "error", "sentence"),
+    [
+        ("num.partition = 3", UnknownSetting, r"no setting 'num\.partition' \(did you mean num\.p"),
+        ("[topics]\nsegment.bytes = 1", UnknownSetting, r"did you mean topic\.segment\.bytes\?"),
+        ("segment.bytes = 1", UnknownSetting, r"did you mean topic\.segment\.bytes\?"),
+        (
+            "[topic]\nsegment.bytes = 1",
+            InvalidSetting,
+            r"topic\.segment\.bytes=1: takes .* from 14",
+        ),
+        ('num.partitions = "x"', InvalidSetting, r"num\.partitions=x: takes"),
+        ("num.partitions = 1.5", InvalidSetting, r"num\.partitions=1\.5: takes"),
+        ("num.partitions = true", InvalidSetting, r"num\.partitions=true: takes"),
+        ("num.partitions = 1979-05-27", InvalidSetting, r"takes a whole number"),
+        ("num.partitions = [[1], 2]", InvalidSetting, r"takes a whole number"),
+        ("not TOML", InvalidSetting, r"logstore\.toml: not TOML: "),
+    ],
+)
+def test_a_wrong_file_stops_the_open(tmp_path, monkeypatch, file, error, sentence):
+    with pytest.raises(error, match=sentence) as caught:
+        open_with(tmp_path, monkeypatch, file=file)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["logstore.toml"]
+
+
+def test_a_file_that_is_not_text_or_no_file_is_told(tmp_path):
+    path = tmp_path / "logstore.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidSetting, match="not TOML"):
+        logstore.open(tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Failed, match=re.escape(str(path))):
+        logstore.open(tmp_path)
+
+
+def test_the_file_is_utf_8_whatever_the_locale_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getencoding", lambda: "ascii", raising=False)
+    with open_with(tmp_path, monkeypatch, file="# größer\nnum.partitions = 2\n") as store:
+        assert len(store.create_topic("t").partitions) == 2
+
+
+def test_a_config_that_is_passed_replaces_file_and_environment(tmp_path, monkeypatch):
+    config = Config({"num.partitions": ("5", "test")})
+    environment = {"LOGSTORE_NUM_PARTITIONS": "7"}
+    with open_with(
+        tmp_path, monkeypatch, file=FILE, environment=environment, config=config
+    ) as store:
+        assert len(store.create_topic("t").partitions) == 5
+
+
+def test_settings_given_as_numbers_flags_and_tuples_are_kept_as_their_text(tmp_path):
+    settings = {"segment.bytes": 2000, "preallocate": True, "cleanup.policy": ("compact", "delete")}
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("t", settings=settings)
+        with pytest.raises(InvalidSetting, match=r"segment\.bytes=None"):
+            store.alter_topic("t", {"segment.bytes": None})
+    with logstore.open(tmp_path / "data") as store:
+        chosen = {it.name: it.value for it in store.describe_topic("t") if it.source == "topic"}
+        assert chosen == settings
+
+
+def test_settings_are_facts():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().store.num_partitions = 2

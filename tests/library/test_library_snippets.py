@@ -1,0 +1,58 @@
+"""What the documentation shows, as a user would type it."""
+
+import pytest
+
+import logstore
+from logstore import Message, Position
+
+
+def test_append_and_consume(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("orders", partitions=3)
+        position = store.topic("orders").append(key=b"k1", value=b"...", headers={"a": b"b"})
+        assert position.offset == 0
+        with store.consumer("orders", group="billing") as consumer:
+            for record in consumer:
+                assert record.topic == "orders"
+                assert record.partition == position.partition
+                assert record.offset == 0
+                assert record.timestamp_ms == position.timestamp_ms
+                assert record.key == b"k1"
+                assert record.value == b"..."
+                assert record.headers == (("a", b"b"),)
+    with logstore.open(tmp_path / "data") as store, store.consumer("orders", group="billing") as c:
+        assert list(c) == []
+
+
+def test_many_at_once(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        topic = store.create_topic("orders")
+        positions = topic.append_many([Message(b"a"), Message(b"b", b"k"), Message(b"c")])
+        assert [position.offset for position in positions] == [0, 1, 2]
+        assert isinstance(positions[0], Position)
+
+
+def test_producer_follow_and_replay(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("orders")
+        with store.producer("orders", compression="zstd") as producer:
+            for at in range(1000):
+                producer.send(b"%d" % at, timestamp_ms=at)
+        with store.consumer("orders", start="latest", follow=True) as consumer:
+            store.topic("orders").append(b"new")
+            assert next(iter(consumer)).value == b"new"
+        replayed = [r.value for records in store.replay("orders", to_ms=3) for r in records]
+        assert replayed == [b"0", b"1", b"2"]
+
+
+def test_the_promised_names_are_there_and_nothing_else():
+    assert sorted(logstore.__all__) == [
+        "Config", "Consumer", "Group", "Lag", "LogstoreError", "Message", "Move", "Position",
+        "Producer", "Record", "Status", "Store", "Topic", "open",
+    ]  # fmt: skip
+    assert all(hasattr(logstore, name) for name in logstore.__all__)
+
+
+def test_one_except_catches_all_that_is_raised_on_purpose(tmp_path):
+    with pytest.raises(logstore.LogstoreError):
+        logstore.open(tmp_path / "nothing", "read")

@@ -1,0 +1,252 @@
+"""Every kind of log against a plain list: the same steps, the same answers."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from logstore.config import Config
+from logstore.errors import OffsetAboveEnd, OffsetBelowStart
+from logstore.records.compression import Compression
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+from logstore.storage.disk import Disk
+from logstore.storage.memory_log import MemoryLog
+from logstore.storage.reader import ReaderDirectory
+from logstore.storage.writer import WriterDirectory
+
+NOW_MS = 1_700_000_000_000
+RING_BYTES = 3_000
+SETTINGS = {
+    "segment.bytes": "600", "index.interval.bytes": "80", "segment.index.bytes": "60",
+    "segment.ms": "5000",
+}  # fmt: skip
+
+values = st.lists(st.binary(max_size=40) | st.just(b"x" * 300), min_size=1, max_size=5)
+codecs = st.sampled_from(list(Compression))
+# Mostly forwards, in steps small and large; now and then back.
+moments = st.integers(-3_000, 9_000)
+
+
+class LogModel(RuleBasedStateMachine):
+    """The steps; what a subclass adds is how its log is made, and what else can befall it."""
+
+    log = None
+
+    @initialize()
+    def begin(self):
+        self.records = []  # (timestamp, value), by offset
+        self.batches = []  # (first offset, last offset, largest timestamp)
+        self.start = 0
+        self.clock_ms = NOW_MS
+        self.open()
+
+    def open(self):
+        raise NotImplementedError
+
+    def acknowledge(self):
+        self.log.wait(self.log.end)
+
+    @rule(given=values, codec=codecs, step_ms=moments, wait=st.booleans())
+    def append(self, given, codec, step_ms, wait):
+        self.clock_ms += step_ms
+        messages = [(value, None, (), self.clock_ms + n % 3) for n, value in enumerate(given)]
+        batch = encode(messages, compression=codec)
+        offset = self.log.append(batch)
+        assert offset == len(self.records)
+        self.records += [(message[3], message[0]) for message in messages]
+        if wait:
+            self.acknowledge()
+        self.start = max(self.start, self.log.start)
+
+    @rule(part=st.floats(0, 1), bytes_max=st.sampled_from([1, 200, 1 << 20]))
+    def read(self, part, bytes_max):
+        safe = self.log.safe
+        at = self.start + round(part * (safe - self.start))
+        self.check_read(self.log, at, bytes_max, safe)
+
+    def check_read(self, log, at, bytes_max, safe):
+        batches = log.read(at, bytes_max)
+        assert bool(batches) == (at < safe)
+        if not batches:
+            return
+        assert batches[0].base_offset <= at <= batches[0].last_offset
+        assert sum(batch.size for batch in batches[1:]) <= max(bytes_max - batches[0].size, 0)
+        expected = batches[0].base_offset
+        for batch in batches:
+            batch.check()
+            for record in decode(batch):
+                assert record.offset == expected
+                assert (record.timestamp_ms, record.value) == self.records[expected]
+                expected += 1
+        assert expected <= safe
+
+    @rule(beyond=st.integers(1, 5))
+    def read_outside(self, beyond):
+        with pytest.raises(OffsetAboveEnd):
+            self.log.read(self.log.end + beyond, 100)
+        if self.start > 0:
+            with pytest.raises(OffsetBelowStart):
+                self.log.read(max(0, self.start - beyond), 100)
+
+    @rule(back_ms=st.integers(-5_000, 60_000))
+    def find(self, back_ms):
+        self.check_find(self.log, self.clock_ms - back_ms)
+
+    def check_find(self, log, timestamp_ms):
+        safe = log.safe
+        expected = next(
+            (at for at in range(self.start, safe) if self.records[at][0] >= timestamp_ms), safe
+        )
+        assert log.find(timestamp_ms) == expected
+
+    @rule(part=st.floats(0, 1))
+    def trim(self, part):
+        before = self.start + round(part * (self.log.safe - self.start))
+        self.log.trim(before)
+        self.start = before
+
+    @rule()
+    def trim_too_far(self):
+        with pytest.raises(OffsetAboveEnd):
+            self.log.trim(self.log.end + 1)
+
+    @invariant()
+    def bounds(self):
+        if self.log is not None:
+            assert self.start == self.log.start <= self.log.safe <= self.log.end
+            assert self.log.end == len(self.records)
+
+
+class MemoryModel(LogModel):
+    def open(self):
+        self.log = MemoryLog("ring", RING_BYTES)
+
+    @invariant()
+    def bounded(self):
+        if self.log is not None:
+            assert sum(batch.size for batch in self.log._batches) <= RING_BYTES
+
+
+class DiskModel(LogModel):
+    """A DiskLog, closed and reopened, crashed and recovered, its indexes lost; and a follower."""
+
+    settings = SETTINGS
+
+    def __init__(self):
+        super().__init__()
+        self.scratch = tempfile.mkdtemp()
+        self.generation = 0
+        self.path = os.path.join(self.scratch, "0")
+        self.writer = self.follower = None
+
+    def open(self):
+        self.writer = WriterDirectory(self.path, Config(), Disk(), clock=lambda: NOW_MS)
+        entry = self.writer.topics().get("t")
+        if entry is None:
+            entry = self.writer.create_topic("t", 1, self.settings)
+        self.log = self.writer.log("t", entry, 0)
+        assert self.log.damage is None
+
+    @rule()
+    def roll(self):
+        self.log.roll()
+
+    def close_reader(self):
+        if self.follower is not None:
+            self.follower.close()
+            self.follower = None
+
+    @rule()
+    def reopen(self):
+        self.close_reader()
+        self.writer.close()
+        self.open()
+        assert self.log.safe == self.log.end == len(self.records)
+
+    @rule()
+    def crash(self):
+        """What is on disk now, without a close; what was acknowledged must be there."""
+        self.close_reader()
+        safe, old = self.log.safe, self.writer
+        self.generation += 1
+        path = os.path.join(self.scratch, str(self.generation))
+        shutil.copytree(self.path, path)
+        old.close()
+        shutil.rmtree(self.path)
+        self.path = path
+        self.open()
+        assert safe <= self.log.end <= len(self.records)
+        assert self.log.end == len(self.records)  # written, if not synced: no power was cut
+
+    @rule(kind=st.sampled_from(["missing", "short", "garbage", "stale"]))
+    def lose_indexes(self, kind):
+        self.close_reader()
+        self.writer.close()
+        directory = os.path.join(self.path, "t-0")
+        names = sorted(name for name in os.listdir(directory) if name.endswith("index"))
+        contents = {name: _bytes_of(os.path.join(directory, name)) for name in names}
+        for name in names:
+            path = os.path.join(directory, name)
+            if kind == "missing":
+                os.unlink(path)
+                continue
+            stale = contents[names[(names.index(name) + 2) % len(names)]]
+            spoiled = {"short": contents[name][:-5], "garbage": b"\x7f" * 24, "stale": stale}[kind]
+            with open(path, "wb") as file:
+                file.write(spoiled)
+        self.open()
+
+    @rule(part=st.floats(0, 1), back_ms=st.integers(-5_000, 60_000))
+    def follow(self, part, back_ms):
+        if self.follower is None:
+            self.follower = ReaderDirectory(self.path, Config(), Disk())
+        log = self.follower.log("t", self.follower.topic("t"), 0)
+        assert (log.start, log.safe) == (self.log.start, self.log.safe)
+        at = self.start + round(part * (log.safe - self.start))
+        self.check_read(log, at, 200, log.safe)
+        self.check_find(log, self.clock_ms - back_ms)
+
+    @precondition(lambda self: self.log is not None)
+    @rule()
+    def verify(self):
+        from logstore.storage.verify import verify
+
+        self.log.sync()
+        for report in verify(self.writer):
+            assert not [finding for finding in report.findings if not finding.derived]
+
+    def teardown(self):
+        self.close_reader()
+        if self.writer is not None:
+            self.writer.close()
+        shutil.rmtree(self.scratch)
+
+
+def _bytes_of(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class UnsyncedModel(DiskModel):
+    """flush.messages over 1: acknowledged at once, synced later."""
+
+    settings = SETTINGS | {"flush.messages": "4"}
+
+
+class PreallocatedModel(DiskModel):
+    settings = SETTINGS | {"preallocate": "true"}
+
+
+TestMemoryLog = MemoryModel.TestCase
+TestMemoryLog.settings = settings(max_examples=50, stateful_step_count=30)
+TestDiskLog = DiskModel.TestCase
+TestDiskLog.settings = settings(max_examples=40, stateful_step_count=25)
+TestUnsynced = UnsyncedModel.TestCase
+TestUnsynced.settings = settings(max_examples=12, stateful_step_count=25)
+TestPreallocated = PreallocatedModel.TestCase
+TestPreallocated.settings = settings(max_examples=12, stateful_step_count=25)

@@ -1,0 +1,92 @@
+import errno
+import os
+
+import pytest
+from storage_kit import NamedDisk, run_all
+
+from logstore.storage.disk import Disk
+from logstore.storage.files import OpenFiles
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_only_so_many_are_open(tmp_path):
+    before = descriptors()
+    files = OpenFiles(Disk(), 4, write=True)
+    for n in range(20):
+        files.write(str(tmp_path / str(n)), [b"%d" % n], 0)
+    assert descriptors() == before + 4
+    assert [files.read(str(tmp_path / str(n)), 9, 0) for n in range(20)] == [
+        b"%d" % n for n in range(20)
+    ]
+    files.close()
+    assert descriptors() == before
+
+
+def test_one_in_use_is_not_closed_under_its_user(tmp_path):
+    files = OpenFiles(Disk(), 1, write=True)
+    path = str(tmp_path / "a")
+    files.write(path, [b"abc"], 0)
+    with files.use(path) as fd:
+        files.write(str(tmp_path / "b"), [b"x"], 0)
+        files.forget(path)
+        assert os.pread(fd, 3, 0) == b"abc"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    files.close()
+
+
+def test_threads_and_evictions(tmp_path):
+    files = OpenFiles(Disk(), 3, write=True)
+    paths = [str(tmp_path / str(n)) for n in range(12)]
+    for n, path in enumerate(paths):
+        files.write(path, [b"%02d" % n], 0)
+
+    def read(first):
+        for n in range(first, first + 600):
+            assert files.read(paths[n % 12], 9, 0) == b"%02d" % (n % 12)
+
+    run_all(*[lambda first=first: read(first) for first in range(6)])
+    files.close()
+
+
+def test_a_short_write_is_finished(tmp_path):
+    class Short(NamedDisk):
+        def write(self, fd, buffers, position):
+            return super().write(fd, [b"".join(buffers)[:3]], position)
+
+    files = OpenFiles(Short(), 4, write=True)
+    files.write(str(tmp_path / "a"), [b"abcd", memoryview(b"efgh")], 0)
+    assert (tmp_path / "a").read_bytes() == b"abcdefgh"
+    files.close()
+
+
+def test_a_disk_that_takes_nothing_is_full(tmp_path):
+    class Nothing(NamedDisk):
+        def write(self, fd, buffers, position):
+            return 0
+
+    files = OpenFiles(Nothing(), 4, write=True)
+    with pytest.raises(OSError, match="No space") as raised:
+        files.write(str(tmp_path / "a"), [b"abcd"], 0)
+    assert raised.value.errno == errno.ENOSPC
+    files.close()
+
+
+def test_reading_makes_no_file(tmp_path):
+    files = OpenFiles(Disk(), 4, write=False)
+    with pytest.raises(FileNotFoundError):
+        files.read(str(tmp_path / "a"), 1, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directorys_files_are_forgotten_together(tmp_path):
+    files = OpenFiles(Disk(), 9, write=True)
+    for name in ("t-1", "t-10"):
+        (tmp_path / name).mkdir()
+        files.write(str(tmp_path / name / "0.log"), [b"old"], 0)
+    files.forget_below(str(tmp_path / "t-1"))
+    assert list(files._open) == [str(tmp_path / "t-10" / "0.log")]
+    files.close()
