@@ -1,5 +1,6 @@
 # Every target sets up what it needs: a fresh machine needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
+unexport PYTHONDONTWRITEBYTECODE  # every command starts faster with compiled sources kept
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

@@ -1,5 +1,6 @@
 """A whole process measured from outside: how long it took and how much memory it held."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -30,7 +31,11 @@ def run(command: Sequence[str], standard_input: Path = Path("/dev/null")) -> Ran
     """Run to the end; raises CalledProcessError when it fails."""
     with tempfile.NamedTemporaryFile("r") as note, standard_input.open("rb") as source:
         launch = [sys.executable, "-S", str(LAUNCH), note.name, *command]
-        done = subprocess.run(launch, stdin=source, capture_output=True, text=True, check=False)
+        # Compiled sources are kept, as they are wherever logstore is installed.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        done = subprocess.run(
+            launch, stdin=source, capture_output=True, text=True, check=False, env=environment
+        )
         if done.returncode:
             sys.stderr.write(done.stderr)
             raise subprocess.CalledProcessError(done.returncode, list(command))

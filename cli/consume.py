@@ -87,7 +87,7 @@ def print_records(
         count = POLL_RECORDS_MAX if left is None else min(left, POLL_RECORDS_MAX)
         records = consumer.poll(count, timeout_s=POLL_S)
         if not records:
-            if not follow:
+            if not follow or output.abandoned():
                 return
             continue
         printed = output.write(render(records))

@@ -5,7 +5,7 @@ exit  when
 1     a LogstoreError, a CommandFailed or an OSError: one line on stderr, "logstore: ..."
 2     the command line itself is wrong
 130   Ctrl-C (SIGINT), after what was begun has been brought to a clean end
-143   SIGTERM, likewise
+143   SIGTERM, likewise; 129: SIGHUP
 """
 
 import sys

@@ -192,6 +192,12 @@ class Intake:
         self._report(ended, time.monotonic() - began)
 
     def _report(self, ended: Exception | None, seconds: float) -> None:
+        rate = self._sink.acknowledged / max(seconds, 1e-9)
+        if ended is None:
+            say(
+                f"{self._done()} ({size(self._bytes)} read in {seconds:.2f} s,"
+                f" {rate:,.0f} records/s)"
+            )
         if self._bad_lines is not None and self._bad_lines.count:
             say(str(self._bad_lines))
         if isinstance(ended, _Ending):
@@ -204,10 +210,6 @@ class Intake:
         if ended is not None:
             say(f"logstore: stopped: {self._done()}")
             raise ended
-        say(
-            f"{self._done()} ({size(self._bytes)} read in {seconds:.2f} s,"
-            f" {self._sink.acknowledged / max(seconds, 1e-9):,.0f} records/s)"
-        )
 
     def _read_all(self) -> None:
         while data := self._source.read():

@@ -51,6 +51,14 @@ class Output:
             self.error = error
         return at
 
+    def abandoned(self) -> bool:
+        """Whether the reader has gone away, as far as that shows without writing."""
+        if not self._may_block:
+            return False
+        poll = select.poll()
+        poll.register(self._fd, 0)  # errors are told in any case
+        return bool(poll.poll(0))
+
     def check(self) -> None:
         """Raises CommandFailed if writing has failed other than by a reader who went away."""
         if self.error is not None and not self.closed:

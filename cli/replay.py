@@ -106,10 +106,7 @@ def _past(
     speed: float,
     stop: "Stop",
 ) -> "Iterator[list[Record]]":
-    from logstore.broker.replay import replay as replayed
-
-    # Not Store.replay: here the waiting must end when a signal comes.
-    logs = {(topic, n): log for n, log in enumerate(store.topic(topic).partitions)}
-    for records in replayed(logs, from_ms, to_ms, speed, sleep=stop.sleep):
+    past = store.replay(topic, from_ms=from_ms, to_ms=to_ms, speed=speed, sleep=stop.sleep)
+    for records in past:  # the waiting ends when a signal comes
         stop.check()
         yield records

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a wish that is granted at the next good moment, not an exception anywhere.
+"""Ctrl-C, SIGTERM and SIGHUP as a wish, granted at the next good moment.
 
 An exception out of a signal handler can strike between "printed" and "counted". So the handler only
 notes the wish; all that may wait for long waits here, and wakes up when the wish comes. A second

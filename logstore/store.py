@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -302,15 +303,18 @@ class Store:
         from_ms: int | None = None,
         to_ms: int | None = None,
         speed: float = 0.0,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> Iterator[list[Record]]:
         """Records with ``from_ms <= timestamp < to_ms``, in the order of their timestamps.
 
-        ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting.
+        ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting; ``sleep(seconds)``
+        does the waiting. Raises UnknownTopic, CorruptBatch.
         """
         if not 0 <= speed < float("inf"):
             raise Refused(f"speed {speed}: takes 0 (no waiting) or more")
         logs = dict(enumerate(self.topic(topic).partitions))
-        return replay({(topic, number): log for number, log in logs.items()}, from_ms, to_ms, speed)
+        places = {(topic, number): log for number, log in logs.items()}
+        return replay(places, from_ms, to_ms, speed, sleep=sleep)
 
     # Groups
 

@@ -100,9 +100,7 @@ def demo(steps: Steps) -> None:
 
 def records(steps: Steps, topic: str) -> list[dict[str, object]]:
     """Every record of a topic."""
-    return list(
-        map(json.loads, steps.run(f"logstore consume {topic} --format json", lines=1))
-    )
+    return list(map(json.loads, steps.run(f"logstore consume {topic} --format json", lines=1)))
 
 
 def told(record: dict[str, object]) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -42,7 +43,8 @@ class Producer:
         self._partitions = topic.partitions
         self._partitioner = Partitioner(len(topic.partitions))
         self._gathered: dict[int, _Gathered] = {}
-        self._closed_batches: dict[int, deque[Batch]] = {}  # made, and not appended yet
+        self._made: dict[int, deque[Future[list[Batch]]]] = {}  # and not appended yet
+        self._maker: ThreadPoolExecutor | None = None
         self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, end, records
         self._acknowledged = 0
         self._closed = False
@@ -106,22 +108,44 @@ class Producer:
 
     def _close_batches(self, number: int) -> None:
         """Append what was gathered for a partition, in batches of about ``batch_bytes``."""
-        closed = self._closed_batches.setdefault(number, deque())
+        made = self._made.setdefault(number, deque())
         gathered = self._gathered.pop(number, None)
         if gathered is not None:
-            for part in gathered.parts(self._batch_bytes):
-                closed.extend(self._topic.encode(part, _codec(self._topic, self._compression)))
-        log = self._topic.partitions[number]
-        while closed:  # what a full disk refuses stays, and is tried again
-            end = log.append(closed[0]) + closed[0].record_count
-            self._unacknowledged.append((log, end, closed.popleft().record_count))
-        log.sync_soon()
+            made.extend(map(self._make, gathered.parts(self._batch_bytes)))
+        self._append(number, ahead=1)
+
+    def _make(self, part: Columns) -> Future[list[Batch]]:
+        """Encode a part: in a thread where it is compressed, for that needs no interpreter."""
+        codec = _codec(self._topic, self._compression)
+        if codec == Compression.NONE:
+            made: Future[list[Batch]] = Future()
+            made.set_result(self._topic.encode(part, codec))
+            return made
+        if self._maker is None:
+            self._maker = ThreadPoolExecutor(1, "producer")
+        return self._maker.submit(self._topic.encode, part, codec)
+
+    def _append(self, number: int, ahead: int) -> None:
+        """Append a partition's batches; ``ahead`` of the parts may still be in the making."""
+        made, log = self._made[number], self._topic.partitions[number]
+        appended = False
+        while made and (len(made) > ahead or made[0].done()):
+            batches = made[0].result()
+            while batches:  # what a full disk refuses stays, and is tried again
+                end = log.append(batches[0]) + batches[0].record_count
+                self._unacknowledged.append((log, end, batches.pop(0).record_count))
+            made.popleft()
+            appended = True
+        if appended:
+            log.sync_soon()
         self._settle()
 
     def flush(self) -> None:
         """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""
-        for number in sorted(self._gathered.keys() | self._closed_batches.keys()):
+        for number in sorted(self._gathered):
             self._close_batches(number)
+        for number in sorted(self._made):
+            self._append(number, ahead=0)
         for log, end, _ in self._unacknowledged:
             log.wait(end)
         assert self.acknowledged == self.sent
@@ -130,7 +154,11 @@ class Producer:
         """Flush, and take no more."""
         if not self._closed:
             self._closed = True
-            self.flush()
+            try:
+                self.flush()
+            finally:
+                if self._maker is not None:
+                    self._maker.shutdown()
 
 
 def _codec(topic: Topic, compression: str | None) -> Compression:

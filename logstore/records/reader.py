@@ -17,6 +17,23 @@ _SECTIONS_KEPT_MAX = 256
 _NOWHERE = -1  # where a record ends that the loop cannot take: no position equals it
 
 
+# The zigzag of a timestamp delta in five bytes, 199 days: wider ones are rare, and may overflow.
+_TIME_MAX = (1 << 35) - 1
+
+
+def _longer(data: bytes, zigzag: int, at: int) -> tuple[int, int]:
+    """Go on with a number whose second byte is not its last: three to five bytes."""
+    zigzag += (data[at] << 14) - 16384
+    at += 1
+    if zigzag >> 21:
+        zigzag += (data[at] << 21) - (1 << 21)
+        at += 1
+        if zigzag >> 28:
+            zigzag += (data[at] << 28) - (1 << 28)
+            at += 1
+    return zigzag, at
+
+
 class Reader:
     """Reads forward; ``at`` is where the next record begins, ``records`` is what came before."""
 
@@ -75,6 +92,8 @@ class Reader:
             if time > 127:
                 time += (data[at] << 7) - 128
                 at += 1
+                if time > 16383:
+                    time, at = _longer(data, time, at)
             delta = data[at]
             at += 1
             if delta > 127:
@@ -82,7 +101,10 @@ class Reader:
                 at += 1
             key_size = data[at]
             at += 1
-            if delta != expected or length | time | delta > 16383 or key_size > 127:
+            if key_size > 127:
+                key_size += (data[at] << 7) - 128
+                at += 1
+            if delta != expected or length | delta | key_size > 16383 or time > _TIME_MAX:
                 at, offset = self._read_any(start, offset)
                 expected = 2 * (offset + 1 - self.base_offset)
                 continue
@@ -123,7 +145,10 @@ class Reader:
                 continue
             offset += 1
             expected += 2
-            timestamp_ms = base_timestamp_ms + signed14[time]
+            if time < 16384:
+                timestamp_ms = base_timestamp_ms + signed14[time]
+            else:
+                timestamp_ms = base_timestamp_ms + (time >> 1 ^ -(time & 1))
             append(new(Record, (topic, partition, offset, timestamp_ms, key, value, headers)))
         self.at, self.last_offset = at, offset
 

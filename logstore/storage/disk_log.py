@@ -199,17 +199,13 @@ class DiskLog:
                 self._roll()
 
     def _roll(self) -> None:
-        sealed, directory = self._active, self.chain.directory
+        sealed = self._active
         try:
             self._finish(sealed)
             segment = self.chain.add(self.end)
         except OSError as error:
-            raise refusal(error, f"begin a new segment of {self.name}", directory) from None
-        try:
-            self._files.disk.sync_directory(directory)
-        except OSError as error:
-            self._fail(f"{directory}: sync of the directory failed: {error.strerror}")
-            self.check_failure()
+            doing = f"begin a new segment of {self.name}"
+            raise refusal(error, doing, self.chain.directory) from None
         self._sealed.append(sealed)
         sealed.pinned = False
         self._active, self._position, self._ahead = self._activate(segment.base_offset), 0, 0
@@ -234,7 +230,9 @@ class DiskLog:
                 paths += [segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX]
             if self._position:
                 paths.append(self._active.path)
-            job = Unsynced(tuple(paths), self.end, self._unsynced_bytes)
+            # A new segment was begun behind each sealed one: its name must be durable, too.
+            directory = self.chain.directory if self._sealed else None
+            job = Unsynced(tuple(paths), directory, self.end, self._unsynced_bytes)
             self._sealed_syncing = len(self._sealed)  # kept until then: a sync may be interrupted
             self._syncing = (self.end, self._active.base_offset, self._position)
             self._since_recovery_point += self._unsynced_bytes
@@ -421,6 +419,10 @@ class DiskLog:
         """Sync, cut off zeros written ahead; the state to save. Raises LogFailed, OSError."""
         if self.damage is None:
             self.check_failure()
+            state = self.state
+            now = self.end, self._active.base_offset, self._position
+            if now == (state.recovery_offset, state.recovery_base, state.recovery_position):
+                return state  # nothing was written since: three syncs less, for each of many logs
             self.sync()
             with self._lock:
                 self._finish(self._active)

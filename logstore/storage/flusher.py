@@ -26,6 +26,7 @@ class Unsynced:
     """What one log has written and not synced: its files, and where it stood then."""
 
     paths: tuple[str, ...]
+    directory: str | None  # when files were added to it
     upto: int  # safe may move here
     bytes: int
 
@@ -123,11 +124,14 @@ class Flusher:
                 log.end_sync(job, error)
         else:
             for log, job in jobs:
-                log.end_sync(job, self._sync_each(log, job.paths))
+                log.end_sync(job, self._sync_each(log, job))
         return logs
 
     def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> OSError | None:
-        """Through any file that is still there: some may be trimmed or deleted meanwhile."""
+        """Through any file that is still there: some may be trimmed or deleted meanwhile.
+
+        A sync of the whole file system takes the directories along.
+        """
         missing = None
         for log, path in [(log, path) for log, job in jobs for path in job.paths]:
             try:
@@ -140,8 +144,13 @@ class Flusher:
                 return error
         return missing
 
-    def _sync_each(self, log: Flushable, paths: Iterable[str]) -> OSError | None:
-        for path in paths:
+    def _sync_each(self, log: Flushable, job: Unsynced) -> OSError | None:
+        if job.directory is not None:
+            try:
+                self._files.disk.sync_directory(job.directory)
+            except OSError as error:
+                return error
+        for path in job.paths:
             try:
                 self._files.sync(path)
             except FileNotFoundError as error:

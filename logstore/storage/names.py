@@ -11,6 +11,8 @@ WATERMARKS: Final = "watermarks"  # mmap: each log's start and safe, for reading
 CONFIG: Final = "logstore.toml"
 CLAIMS: Final = "claims"  # one lock file for each consumer group in use
 
+GROUP_BYTES_MAX: Final = 255  # a key in LMDB holds group, topic and partition in 511
+
 LOG: Final = ".log"
 INDEX: Final = ".index"
 TIMEINDEX: Final = ".timeindex"
@@ -31,8 +33,14 @@ def check_topic(name: str) -> str:
 
 def check_group(name: str) -> str:
     """The same name, if a group may have it. Raises InvalidName."""
-    if not name or len(name.encode()) > 255 or "\0" in name:
-        raise InvalidName(f"group name {name!r} is not allowed: use 1 to 255 bytes without NUL")
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 0 < len(encoded) <= GROUP_BYTES_MAX or b"\0" in encoded:
+        raise InvalidName(
+            f"group name {name!r} is not allowed: use 1 to {GROUP_BYTES_MAX} bytes of UTF-8, no NUL"
+        )
     return name
 
 

@@ -16,7 +16,7 @@ from termios import FIONREAD
 import pytest
 from cli_process import COMMAND, DEADLINE_S
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 LINES = [f"line {n} ".encode() + b"." * (n % 50) for n in range(20_000)]
 
 
@@ -135,6 +135,28 @@ def test_head_ends_every_printing_command_in_silence(logstore, lines, data, word
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False
     )
     assert (run.returncode, run.stderr, run.stdout.count(b"\n")) == (0, b"", 1)
+
+
+def test_a_follower_notices_that_its_reader_has_gone(logstore, lines, spawn):
+    consumer = spawn("consume", "lines", "--follow", "--group", "billing", "--from", "19999")
+    assert consumer.line() == LINES[-1] + b"\n"
+    consumer.popen.stdout.close()
+    assert consumer.popen.wait(DEADLINE_S) == 0
+    assert consumer.popen.stderr.read() == b""
+    assert committed(logstore) == 20_000
+
+
+def test_a_signal_that_is_ignored_stays_ignored(logstore, data):
+    logstore("topic", "create", "t")
+    command = f"trap '' HUP INT; exec {COMMAND} consume t --follow --max 2"
+    with subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE) as follower:
+        logstore("produce", "t", stdin=b"one\n")
+        assert follower.stdout.readline() == b"one\n"
+        follower.send_signal(signal.SIGHUP)
+        follower.send_signal(signal.SIGINT)
+        logstore("produce", "t", stdin=b"two\n")
+        assert follower.communicate(timeout=DEADLINE_S) == (b"two\n", None)
+    assert follower.returncode == 0
 
 
 def test_input_that_breaks_off_within_a_line(logstore, spawn):

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 
 import logstore
@@ -175,10 +176,8 @@ class Round:
         except BrokenPipeError:
             pass
         finally:
-            try:
+            with suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
 
     def expected(self, partition, count):
         """The records of the first ``count`` sent that belong into the partition."""

@@ -1,5 +1,5 @@
 import pytest
-from storage_kit import a_batch, fill, numbers, values
+from storage_kit import a_batch, fill, numbers
 
 from logstore.config import Config
 from logstore.errors import CorruptBatch, ReadOnly, UnknownPartition, UnknownTopic
@@ -44,7 +44,9 @@ def test_everything_is_read(bare):
     assert directory.size("t", directory.topic("t"), 0).end == 20
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\x00" * 16, bytes(range(200)), b"\0\0\0\2\0\0\0\7"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\x00" * 16, bytes(range(200)), b"\0\0\0\2\0\0\0\7"]
+)
 def test_whatever_the_last_index_says(bare, store, content):
     path = max((store.path / "t-0").glob("*.index"))
     path.unlink() if content is None else path.write_bytes(content)
@@ -61,31 +63,19 @@ def test_a_torn_tail_is_left_out(bare, store):
 
 def test_a_last_offset_out_of_this_world(bare, store):
     """One flipped bit in the header of the last batch."""
-    path = last_log(store)
-    data = bytearray(path.read_bytes())
-    batch = a_batch(b"x" * 200).size
-    with path.open("ab") as file:
+    with last_log(store).open("ab") as file:
         file.write(b"".join(a_batch(b"x" * 200).stamped(2**60)))
     log = log_of(bare())
     assert log.safe == 2**60 + 1
     assert [it.base_offset for it in log.read(20, 1)] == [2**60]
     assert log.find(2**62) == log.safe
-    assert batch > 200
-    assert data
 
 
 def test_a_gap_is_none_for_a_compacted_partition_has_them(bare, store):
     sorted((store.path / "t-0").glob("*.log"))[1].unlink()
-    log = log_of(bare())
-    assert len(values_with_gaps(log)) < 20
-
-
-def values_with_gaps(log):
-    found, at = [], log.start
-    while batches := log.read(at, 1 << 20):
-        found += [batch.base_offset for batch in batches]
-        at = batches[-1].next_offset
-    return found
+    found = numbers(log_of(bare()))
+    assert 10 < len(found) < 20
+    assert (found[0], found[-1]) == (0, 19)
 
 
 def test_damage_in_the_middle_is_named_when_it_is_read(bare, store):
@@ -95,9 +85,9 @@ def test_damage_in_the_middle_is_named_when_it_is_read(bare, store):
     data[16] = 9
     path.write_bytes(data)
     log = log_of(bare())
-    with pytest.raises(CorruptBatch, match="position 0: .*magic 9"):
+    with pytest.raises(CorruptBatch, match=r"position 0: .*magic 9"):
         log.read(base, 1)
-    assert values(log, int(path.stem) - 1, 1)[:0] == [] if base == 0 else True
+    assert log.read(base - 1, 1)
     assert log.read(19, 1)
 
 

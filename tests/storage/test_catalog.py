@@ -117,8 +117,11 @@ class TestOffsets:
     def test_groups_whose_names_begin_alike(self, offsets):
         for group in ("g", "g1", "g-", "é", "x" * 255):
             offsets.commit(group, {("t" * 249, 2**31): len(group)}, 1)
-        assert {group: it.popitem()[1].offset for group in offsets.groups() if (
-            it := offsets.fetch(group))} == {"g": 1, "g-": 2, "g1": 2, "x" * 255: 255, "é": 1}
+        assert {
+            group: it.popitem()[1].offset
+            for group in offsets.groups()
+            if (it := offsets.fetch(group))
+        } == {"g": 1, "g-": 2, "g1": 2, "x" * 255: 255, "é": 1}
         offsets.delete_group("g")
         assert offsets.fetch("g") == {}
         assert len(offsets.fetch("g1")) == 1

@@ -1,0 +1,103 @@
+import struct
+
+import pytest
+from storage_kit import fill
+
+from logstore.storage.verify import verify
+
+
+def findings(directory):
+    return [it for report in verify(directory) for it in report.findings]
+
+
+@pytest.fixture
+def filled(store):
+    log = store.log(segment_bytes=500, index_interval_bytes=100)
+    fill(log, 20)
+    store.close()
+    return log
+
+
+def test_a_sound_store(store, filled):
+    reports = list(verify(store.writer()))
+    assert [it.findings for it in reports] == [()] * len(reports)
+    assert sum(it.records for it in reports) == 20
+    assert sum(it.bytes for it in reports) == filled.bytes()
+
+
+def test_a_flipped_bit_in_the_records(store, filled):
+    path = store.segment(filled.chain.bases[1])
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    (finding,) = findings(store.writer())
+    assert finding.path == str(path)
+    assert not finding.derived
+    assert "has CRC" in finding.message
+    assert "at position" in finding.message
+
+
+def test_a_header_that_cant_be_walked_over(store, filled):
+    path = store.segment(filled.chain.bases[1])
+    data = bytearray(path.read_bytes())
+    data[16] = 7
+    path.write_bytes(data)
+    found = [it for it in findings(store.writer()) if not it.derived]
+    assert "at position 0: " in found[0].message
+    assert "what follows can't be read" in found[0].message
+
+
+def test_a_missing_segment(store, filled):
+    second, third = filled.chain.bases[1:3]
+    store.segment(second).unlink()
+    found = findings(store.writer())
+    assert f"begins at {third}, the segment before ends at {second}" in found[0].message
+
+
+def test_every_segment_is_missing(store, filled):
+    for path in (store.path / "t-0").iterdir():
+        path.unlink()
+    messages = [it.message for it in findings(store.writer())]
+    assert any("every segment is missing" in it for it in messages)
+
+
+def test_index_entries_that_lie(store, filled):
+    path = store.segment(0, ".index")
+    offset, position = struct.unpack_from(">II", path.read_bytes())
+    path.write_bytes(struct.pack(">II", offset, position + 1) + path.read_bytes()[8:])
+    found = findings(store.writer())
+    assert found
+    assert all(it.derived for it in found)
+    assert f"the entry of offset {offset} names position {position + 1}" in found[0].message
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda path: path.unlink(), "the file is missing"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-1]), "the last entry is cut off"),
+    (lambda path: path.write_bytes(b"\xff" * 24), "the entries do not rise"),
+])  # fmt: skip
+def test_index_files_that_a_reader_does_without(store, filled, change, message):
+    change(store.segment(0, ".index"))
+    found = findings(store.writer())
+    assert [it.derived for it in found] == [True] * len(found)
+    assert message in {it.message for it in found}
+
+
+def test_directories_of_no_topic(store, filled):
+    (store.path / "t-7").mkdir()
+    (store.path / "u-0").mkdir()
+    (store.path / "claims").mkdir(exist_ok=True)
+    found = findings(store.writer())
+    assert [(it.path.rpartition("/")[2], it.message) for it in found] == [
+        ("t-7", "belongs to no topic of the catalogue"),
+        ("u-0", "belongs to no topic of the catalogue"),
+    ]
+
+
+def test_what_is_not_safe_yet_is_not_looked_at(store):
+    from storage_kit import a_batch
+
+    log = store.log()
+    fill(log, 2)
+    log.append(a_batch(b"v"))
+    assert findings(store.reader()) == []
