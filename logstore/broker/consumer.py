@@ -1,6 +1,7 @@
 """A consumer: reads partitions from where its group left off, and knows what it handed out."""
 
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,6 +136,7 @@ class Consumer:
 
     def _following(self, timeout_s: float | None) -> _Chunk | None:
         """A chunk with records left to hand out: the present one, or the next that can be read."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             self._awake.clear()  # before the look at what there is, or a wake-up could be missed
             self._check_open()
@@ -144,7 +146,7 @@ class Consumer:
                     if length_hint(self._chunk.left):
                         return self._chunk
                     self._chunk = None
-            if not self._read() and not (self._follow and self._awake.wait(timeout_s)):
+            if not self._read() and not (self._follow and self._awake.wait(_left(deadline))):
                 return None
 
     def _read(self) -> bool:
@@ -277,6 +279,11 @@ class Consumer:
 def _call_all(functions: Sequence[Callable[[], None]]) -> None:
     for function in functions:
         function()
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then; None for ever."""
+    return None if deadline is None else max(deadline - time.monotonic(), 0)
 
 
 def records_of(log: Log, place: Place, batches: Sequence[Batch], at: int) -> list[Record]:

@@ -95,7 +95,8 @@ class Producer:
         if self._partitions is not self._topic.partitions:  # there are more: keys go elsewhere now
             self._partitions = self._topic.partitions
             self._partitioner = Partitioner(len(self._partitions))
-        groups = self._topic.grouped(messages, self._partitioner, partition)
+        codec = _codec(self._topic, self._compression)
+        groups = self._topic.grouped(messages, self._partitioner, partition, codec)
         for group in groups:
             check_types(group.columns)
         self.sent += len(messages)
@@ -178,12 +179,15 @@ class _Gathered:
 
     def __init__(self) -> None:
         self._parts: list[Columns] = []
-        self.bytes = 0  # of values and keys, and something for the rest; headers are not counted
+        self.bytes = 0  # about what they take in a batch, uncompressed
 
     def add(self, columns: Columns) -> None:
         self._parts.append(columns)
         self.bytes += _bytes(columns.values) + _bytes(columns.keys)
         self.bytes += RECORD_BYTES_EXTRA * columns.messages
+        if any(columns.headers):
+            pairs = chain.from_iterable(columns.headers)
+            self.bytes += sum(len(name) + len(value or b"") for name, value in pairs)
 
     def parts(self, bytes_max: int) -> Iterator[Columns]:
         """All of them in parts of about ``bytes_max``, of one message at least."""

@@ -106,7 +106,8 @@ class Topic:
         """Append all, batch by batch; they are synced when this returns.
 
         The positions are in the order of ``messages``. A message that the topic does not take
-        raises before anything is appended. Raises as ``append``.
+        raises before anything is appended. A disk that fills up midway keeps the batches before.
+        Raises as ``append``.
         """
         listed = list(messages)
         if not listed:
@@ -128,7 +129,9 @@ class Topic:
 
     # What a record must be, and where it goes
 
-    def columns(self, messages: Sequence[Unstamped]) -> Columns:
+    def columns(
+        self, messages: Sequence[Unstamped], compression: Compression | None = None
+    ) -> Columns:
         """The messages by column, with timestamps, each one that this topic takes.
 
         Raises InvalidRecord, whose ``index`` says which message.
@@ -150,7 +153,7 @@ class Topic:
             check_headers(headers)
         largest = _longest(values) + _longest(keys) + RECORD_BYTES_EXTRA + HEADER_BYTES
         if largest > self.settings.max_message_bytes or any(headers):
-            self._check_sizes(columns)
+            self._check_sizes(columns, compression)
         return columns
 
     def _check_timestamps(self, timestamps: Sequence[int], now: int) -> None:
@@ -164,12 +167,12 @@ class Topic:
             index,
         )
 
-    def _check_sizes(self, columns: Columns) -> None:
+    def _check_sizes(self, columns: Columns, compression: Compression | None) -> None:
         bytes_max = self.settings.max_message_bytes
         for index, (value, key, headers, _) in enumerate(zip(*columns, strict=True)):
             if encoded_size_max(value, key, headers) + HEADER_BYTES > bytes_max:
                 try:
-                    self.encode(columns.part(index, index + 1))
+                    self.encode(columns.part(index, index + 1), compression)
                 except RecordTooLarge as error:
                     error.index = index
                     raise
@@ -180,7 +183,11 @@ class Topic:
         return COMPRESSION_BY_NAME[self.settings.compression_type]
 
     def grouped(
-        self, messages: Sequence[Unstamped], partitioner: Partitioner, partition: int | None
+        self,
+        messages: Sequence[Unstamped],
+        partitioner: Partitioner,
+        partition: int | None,
+        compression: Compression | None = None,
     ) -> list["Group"]:
         """The messages by partition (all in one, where it is given), each group in their order.
 
@@ -188,13 +195,14 @@ class Topic:
         """
         if partition is not None or len(self.partitions) == 1:
             self.partition(partition or 0)
-            return [Group(partition or 0, range(len(messages)), self.columns(messages))]
+            columns = self.columns(messages, compression)
+            return [Group(partition or 0, range(len(messages)), columns)]
         numbers = partitioner.partitions([message[1] for message in messages])
         groups = []
         for number in sorted(set(numbers)):
             indexes = [index for index, it in enumerate(numbers) if it == number]
             try:
-                columns = self.columns([messages[index] for index in indexes])
+                columns = self.columns([messages[index] for index in indexes], compression)
             except InvalidRecord as error:
                 error.index = indexes[error.index]
                 raise

@@ -44,7 +44,7 @@ class TopicEntry(msgspec.Struct, frozen=True):
 
     def tag(self, partition: int) -> int:
         """What marks a slot of the watermarks file as this log's; never 0."""
-        return ((uuid.UUID(self.id).int >> 66) ^ partition) | 1
+        return ((uuid.UUID(self.id).int >> 66) ^ partition) << 1 | 1
 
 
 @dataclass(frozen=True, slots=True)

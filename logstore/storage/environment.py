@@ -25,6 +25,9 @@ class _Shared:
     def __init__(self, env: lmdb.Environment) -> None:
         self.env = env
         self.users = 0
+        # LMDB forbids two threads to open tables at once, and lmdb waits for another thread's write
+        # transaction without letting go of the interpreter lock: for ever.
+        self.writing = threading.Lock()
         self._transactions = self._resizing = 0
         self._idle = threading.Condition(threading.RLock())
 
@@ -131,7 +134,8 @@ class Environment:
         listed = [(self._table(table), key, value) for table, key, value in changes]
 
         def work() -> None:
-            with self._shared.in_use(), self._shared.env.begin(write=True) as transaction:
+            shared = self._shared
+            with shared.writing, shared.in_use(), shared.env.begin(write=True) as transaction:
                 for handle, key, value in listed:
                     if value is None:
                         transaction.delete(key, db=handle)
@@ -157,7 +161,7 @@ class Environment:
         return handle
 
     def _open_table(self, name: bytes) -> "lmdb._Database":
-        with self._shared.in_use():
+        with self._shared.writing, self._shared.in_use():
             return self._shared.env.open_db(name, create=self.writable)
 
     def _attempt(self, run: Callable[[], _T]) -> _T:

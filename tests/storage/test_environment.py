@@ -56,6 +56,20 @@ def test_it_grows_while_others_read_and_write(env):
     run_all(*[lambda first=first: write(first) for first in range(0, 1600, 400)], read, read)
 
 
+def test_tables_first_used_by_several_threads(small, tmp_path):
+    """A write transaction of one thread, and another thread that opens a table: a deadlock."""
+    for round_ in range(20):
+        env = Environment(Disk(), str(tmp_path / f"{round_}.mdb"), create=True, write=True)
+
+        def write(name, env=env):
+            for n in range(3):
+                env.commit([(b"%s-%d" % (name, n), b"key", b"value")])
+
+        run_all(*[lambda name=name: write(name) for name in (b"a", b"b", b"a", b"c")])
+        assert env.get(b"a-0", b"key") == b"value"
+        env.close()
+
+
 def test_another_process_grows_it(env, tmp_path):
     env.commit(entries(10))
     script = (
