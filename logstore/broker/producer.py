@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from logstore.broker.partitioner import Partitioner
 from logstore.broker.topic import (
@@ -23,6 +23,8 @@ from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.records.encode import Columns
 from logstore.records.record import Message
+
+PARTS_AHEAD: Final = 2  # of a partition, being compressed while more messages come
 
 
 class Producer:
@@ -113,7 +115,7 @@ class Producer:
         gathered = self._gathered.pop(number, None)
         if gathered is not None:
             made.extend(map(self._make, gathered.parts(self._batch_bytes)))
-        self._append(number, ahead=1)
+        self._append(number, ahead=PARTS_AHEAD)
 
     def _make(self, part: Columns) -> Future[list[Batch]]:
         """Encode a part: in a thread where it is compressed, for that needs no interpreter."""

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
-from typing import Final, NamedTuple, cast, overload
+from itertools import chain, compress, islice
+from typing import Final, NamedTuple, overload
 
 from logstore.broker.partitioner import Partitioner
 from logstore.config import FOREVER, TopicSettings
@@ -196,17 +196,17 @@ class Topic:
         if partition is not None or len(self.partitions) == 1:
             self.partition(partition or 0)
             columns = self.columns(messages, compression)
-            return [Group(partition or 0, range(len(messages)), columns)]
+            return [Group(partition or 0, columns, None)]
         numbers = partitioner.partitions([message[1] for message in messages])
         groups = []
         for number in sorted(set(numbers)):
-            indexes = [index for index, it in enumerate(numbers) if it == number]
+            chosen = list(compress(messages, map(number.__eq__, numbers)))
             try:
-                columns = self.columns([messages[index] for index in indexes], compression)
+                groups.append(Group(number, self.columns(chosen, compression), numbers))
             except InvalidRecord as error:
-                error.index = indexes[error.index]
+                of_these = (at for at, it in enumerate(numbers) if it == number)
+                error.index = next(islice(of_these, error.index, None))
                 raise
-            groups.append(Group(number, indexes, columns))
         return groups
 
     def encode(self, columns: Columns, compression: Compression | None = None) -> list[Batch]:
@@ -235,8 +235,15 @@ class Group(NamedTuple):
     """The messages of one call that go to one partition."""
 
     partition: int
-    indexes: Sequence[int]  # of each among those of the call
     columns: Columns
+    numbers: Sequence[int] | None  # the partition of each message of the call; None: this one
+
+    @property
+    def indexes(self) -> Sequence[int]:
+        """Where its messages stand among those of the call."""
+        if self.numbers is None:
+            return range(self.columns.messages)
+        return [index for index, it in enumerate(self.numbers) if it == self.partition]
 
 
 class Positions(Sequence[Position]):
@@ -319,9 +326,9 @@ def check_types(columns: Columns) -> None:
 
 def _longest(column: Sequence[bytes | None]) -> int:
     try:
-        return max(map(len, cast("Sequence[bytes]", column)))
-    except TypeError:  # a null, or what is no bytes: encode says so
-        return max((len(it) for it in column if isinstance(it, bytes)), default=0)
+        return max(map(len, filter(None, column)), default=0)
+    except TypeError:  # one that is no bytes: encode says so
+        return 0
 
 
 def _between(settings: TopicSettings, now: int) -> tuple[int, int]:
