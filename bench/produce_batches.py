@@ -20,11 +20,12 @@ BATCHES = 100
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:
     rows = pairs(RECORDS)
+    messages = [Message(value, key) for key, value in rows]  # each side's input is ready
 
     def ours() -> float:
         def produce() -> None:
             for _ in range(BATCHES):
-                topic.append_many([Message(value, key) for key, value in rows])
+                topic.append_many(messages)
 
         with logstore.open(scratch / "data") as store:
             topic = store.create_topic("orders", partitions=1)

@@ -12,7 +12,7 @@ from logstore.errors import InvalidRecord, InvalidTimestamp, RecordTooLarge, Unk
 from logstore.log import Log
 from logstore.records.batch import HEADER_BYTES, LOG_APPEND_TIME, Batch
 from logstore.records.compression import Compression
-from logstore.records.encode import Columns, encode_columns, encoded_size_max
+from logstore.records.encode import Columns, by_column, encode_columns, encoded_size_max
 from logstore.records.record import Headers, Message
 
 HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
@@ -137,12 +137,10 @@ class Topic:
         Raises InvalidRecord, whose ``index`` says which message.
         """
         now = self._clock()
-        values, keys, headers, given = zip(*messages, strict=True)
-        timestamps = (now,) * len(given)
+        values, keys, headers, given = by_column(messages)
+        timestamps = [now] * len(given)
         if self.settings.message_timestamp_type == "CreateTime" and given.count(None) < len(given):
-            timestamps = (
-                tuple(now if it is None else it for it in given) if None in given else given
-            )
+            timestamps = [now if it is None else it for it in given] if None in given else given
             self._check_timestamps(timestamps, now)
         if "compact" in self.settings.cleanup_policy and None in keys:
             raise InvalidRecord(

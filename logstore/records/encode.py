@@ -14,8 +14,9 @@ columns are laid beside each other by slice assignment and joined once: 300 ns.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import add
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from logstore.records.batch import (
     COMPRESSION_MASK,
@@ -96,7 +97,7 @@ def encode(
     """
     if not messages:
         raise ValueError("a batch has at least one message")
-    columns = Columns(*zip(*messages, strict=True))
+    columns = Columns(*by_column(messages))
     attributes = (
         compression
         | (LOG_APPEND_TIME if log_append_time else 0)
@@ -105,6 +106,18 @@ def encode(
     )
     producer = producer_id, producer_epoch, base_sequence
     return encode_columns(columns, attributes, level, base_offset, leader_epoch, producer)
+
+
+def by_column(messages: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """Values, keys, headers and timestamps of messages, each in a list of its own.
+
+    ``zip(*messages)`` does the same, and makes an iterator for each message: twice as slow.
+    Raises ValueError for one that has not four fields.
+    """
+    if set(map(len, messages)) != {4}:
+        raise ValueError("a message has four fields: value, key, headers, timestamp")
+    flat = list(chain.from_iterable(messages))
+    return flat[0::4], flat[1::4], flat[2::4], flat[3::4]
 
 
 def encode_columns(
