@@ -50,6 +50,29 @@ class Flushable(Protocol):
     def end_sync(self, synced: Unsynced, error: OSError | None) -> None: ...
 
 
+class _Turn:
+    """Someone who waits until a log is synced up to an offset."""
+
+    __slots__ = ("come", "leads", "log", "upto")
+
+    def __init__(self, log: Flushable, upto: int) -> None:
+        self.log, self.upto = log, upto
+        self.leads = False  # does the next cycle
+        self.come = threading.Lock()
+        self.come.acquire()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the log is synced so far, or has failed."""
+        if self.log.synced >= self.upto:
+            return True
+        try:
+            self.log.check_failure()
+        except LogstoreError:
+            return True
+        return False
+
+
 class Flusher:
     """Syncs logs, grouped."""
 
@@ -62,7 +85,7 @@ class Flusher:
         self._mutex = threading.Lock()
         self._dirty: dict[Flushable, None] = {}
         self._leading = False
-        self._followers: list[threading.Lock] = []
+        self._followers: list[_Turn] = []
         self._thread: threading.Thread | None = None
         self._due: dict[Flushable, float] = {}  # for the thread: log -> monotonic time
         self._wake = threading.Condition(self._mutex)
@@ -77,41 +100,54 @@ class Flusher:
         """Return once ``log.synced >= upto``. Raises LogFailed."""
         while log.synced < upto:
             log.check_failure()
-            self._wait_for_cycle(log)
+            self._take_turn(_Turn(log, upto))
 
-    def _wait_for_cycle(self, log: Flushable) -> None:
-        """Do the next cycle, or wait until the one under way is over."""
-        turn = threading.Lock()
-        turn.acquire()
-        leading = False
+    def _take_turn(self, turn: _Turn) -> None:
+        """Do the next cycle, or wait until one has synced what the turn is for."""
         try:
             with self._mutex:
                 # Ctrl-C may have ended an append, or a cycle, before its log was or stayed here.
-                self._dirty[log] = None
-                leading, self._leading = not self._leading, True
-                if not leading:
+                self._dirty[turn.log] = None
+                if self._leading:
                     self._followers.append(turn)
-            if not leading:
-                turn.acquire()
+                else:
+                    self._leading = turn.leads = True
+            if not turn.leads:
+                turn.come.acquire()
+            if not turn.leads:
                 return
             logs = self._cycle()
         finally:
-            if leading:
-                try:
-                    self._hand_over()
-                except BaseException:  # Ctrl-C, in here: those who wait must not wait for ever
-                    self._hand_over()
-                    raise
+            try:
+                self._hand_over(turn)
+            except BaseException:  # Ctrl-C, in here: those who wait must not wait for ever
+                self._hand_over(turn)
+                raise
         self._after(logs)
 
-    def _hand_over(self) -> None:
-        """Let those who came meanwhile go on; one of them leads."""
+    def _hand_over(self, turn: _Turn) -> None:
+        """Let those go on whose turn is over, and have one of the others lead.
+
+        Each is woken once: a thread that wakes to wait again costs more than its append.
+        """
         with self._mutex:
-            self._leading = False
-            for turn in self._followers:
-                with contextlib.suppress(RuntimeError):  # released before Ctrl-C came
-                    turn.release()
-            self._followers = []
+            if not turn.leads:
+                if turn in self._followers:  # interrupted
+                    self._followers.remove(turn)
+                return
+            leader = next((it for it in self._followers if not it.is_over), None)
+            if leader is not None:
+                leader.leads = True
+            waiting = []
+            for other in self._followers:
+                if other is leader or other.is_over:
+                    with contextlib.suppress(RuntimeError):  # released before Ctrl-C came
+                        other.come.release()
+                else:
+                    waiting.append(other)
+            self._followers = waiting
+            self._leading = leader is not None
+            turn.leads = False
 
     def _cycle(self) -> Iterable[Flushable]:
         with self._mutex:
