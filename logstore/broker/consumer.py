@@ -23,7 +23,7 @@ READ_BYTES: Final = 1 << 18  # of one partition at a time; more records at once 
 class Membership(Protocol):
     """What a consumer needs of its group."""
 
-    def commit(self, offsets: Mapping[Place, int]) -> None:
+    def commit(self, offsets: Mapping[Place, int], metadata: str) -> None:
         """Durable on return."""
 
     def leave(self) -> None:
@@ -196,13 +196,17 @@ class Consumer:
 
     # Committing
 
-    def commit(self) -> None:
-        """Commit everything handed out: it is done. Nothing without a group."""
+    def commit(self, metadata: str = "") -> None:
+        """Commit everything handed out: it is done. Nothing without a group.
+
+        ``metadata`` (4096 bytes at most) is kept beside each offset, until it is committed again.
+        Raises Refused for more.
+        """
         self._check_open()
         with self._lock:
             if self._chunk is not None:
                 self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
-        self._commit(last_done=True)
+        self._commit(last_done=True, metadata=metadata)
 
     def _positions(self, *, last_done: bool) -> dict[Place, int]:
         """Where each partition is done; with ``last_done`` including what was handed out last."""
@@ -217,7 +221,7 @@ class Consumer:
                     positions[chunk.place] = max(positions[chunk.place], done)
             return positions
 
-    def _commit(self, *, last_done: bool) -> None:
+    def _commit(self, *, last_done: bool, metadata: str = "") -> None:
         if self._membership is None:
             return
         with self._committing:
@@ -225,10 +229,10 @@ class Consumer:
             moved = {
                 place: offset
                 for place, offset in positions.items()
-                if offset != self._committed.get(place)
+                if metadata or offset != self._committed.get(place)
             }
             if moved:
-                self._membership.commit(moved)
+                self._membership.commit(moved, metadata)
                 self._committed.update(moved)
 
     def _commit_regularly(self, every_s: float) -> None:

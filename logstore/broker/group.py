@@ -1,11 +1,14 @@
 """A consumer group, seen from outside: how far it is, and moving it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.places import Place, Start, offset_of
-from logstore.errors import UnknownTopic
+from logstore.errors import Refused, UnknownTopic
 from logstore.log import Log
+
+
+METADATA_BYTES_MAX: Final = 4096  # as Kafka's offset.metadata.max.bytes
 
 
 class Commit(Protocol):
@@ -23,7 +26,9 @@ class Offsets(Protocol):
     """Where groups' offsets are kept."""
 
     def fetch(self, group: str) -> Mapping[Place, Commit]: ...
-    def commit(self, group: str, offsets: Mapping[Place, int], now_ms: int) -> None:
+    def commit(
+        self, group: str, offsets: Mapping[Place, int], now_ms: int, metadata: str = ""
+    ) -> None:
         """Durable on return."""
 
     def delete_group(self, group: str) -> None:
@@ -54,11 +59,16 @@ class Membership:
         self._clock = clock
         self._holds = holds
 
-    def commit(self, offsets: Mapping[Place, int]) -> None:
+    def commit(self, offsets: Mapping[Place, int], metadata: str = "") -> None:
+        size = len(metadata.encode())
+        if size > METADATA_BYTES_MAX:
+            raise Refused(
+                f"group {self._group!r}: metadata of {size} bytes, {METADATA_BYTES_MAX} at most"
+            )
         # An offset in a deleted topic would skip records of the next topic of that name.
         there = {place: offset for place, offset in offsets.items() if self._holds(place)}
         if there:
-            self._offsets.commit(self._group, there, self._clock())
+            self._offsets.commit(self._group, there, self._clock(), metadata)
 
     def leave(self) -> None:
         self._claim.release()

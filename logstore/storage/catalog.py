@@ -173,12 +173,15 @@ class Catalog:
         candidates = (slot for slot in range(len(used) + count) if slot not in used)
         return [next(candidates) for _ in range(count)]
 
-    def remove_topic(self, name: str) -> TopicEntry:
-        """Forget the topic and doom its directories, in one commit. Raises UnknownTopic."""
+    def remove_topic(self, name: str, also: Iterable[Change] = ()) -> TopicEntry:
+        """Forget the topic and doom its directories, in one commit. Raises UnknownTopic.
+
+        ``also``: what goes with it, such as the offsets that groups have committed in it.
+        """
         entry = self.topic(name)
         if entry is None:
             raise UnknownTopic(f"no topic {name!r}")
-        changes: list[Change] = [(_TOPICS, name.encode(), None)]
+        changes: list[Change] = [(_TOPICS, name.encode(), None), *also]
         for partition in range(entry.partitions):
             changes.append((_LOGS, entry.log_key(partition), None))
             changes.append((_DOOMED, log_directory(name, partition).encode(), b""))

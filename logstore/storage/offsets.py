@@ -6,7 +6,7 @@
 Any process may commit, for LMDB serialises writers; who may commit for a group is decided above.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from struct import Struct
 from typing import NamedTuple
 
@@ -62,16 +62,22 @@ class CommittedOffsets:
             changes.append((_GROUPS, group.encode(), _TIME.pack(now_ms)))
         self._environment.commit(changes)
 
-    def forget(self, group: str, places: Iterable[Place]) -> None:
-        """Drop these offsets, for instance those of a deleted topic."""
-        self._environment.commit((_OFFSETS, _key(group, place), None) for place in places)
+    def without_topic(self, topic: str) -> list[Change]:
+        """The changes that drop what all groups have committed in a topic."""
+        return [
+            (_OFFSETS, _key(group, place), None)
+            for group in self.groups()
+            for place in self.fetch(group)
+            if place[0] == topic
+        ]
 
     def delete_group(self, group: str) -> None:
         """The group and all its offsets. Raises UnknownGroup."""
         if group not in self.groups():
             raise UnknownGroup(f"no group {group!r}")
-        self.forget(group, self.fetch(group))
-        self._environment.commit([(_GROUPS, group.encode(), None)])
+        changes: list[Change] = [(_GROUPS, group.encode(), None)]
+        changes += [(_OFFSETS, _key(group, place), None) for place in self.fetch(group)]
+        self._environment.commit(changes)
 
 
 def _key(group: str, place: Place) -> bytes:

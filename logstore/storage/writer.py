@@ -202,17 +202,13 @@ class WriterDirectory:
             self._delete_topic(name)
 
     def _delete_topic(self, name: str) -> None:
-        entry = self._catalog.remove_topic(name)
+        entry = self._catalog.remove_topic(name, self.offsets.without_topic(name))
         for partition in range(entry.partitions):
             log = self._logs.pop(log_directory(name, partition), None)
             if log is not None:
                 self._keys.pop(log, None)
                 log.discard()
             self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
-        for group in self.offsets.groups():
-            places = [place for place in self.offsets.fetch(group) if place[0] == name]
-            if places:
-                self.offsets.forget(group, places)
         self._attempt(f"delete topic {name!r}", self._bury)
 
     def _bury(self) -> None:

@@ -84,7 +84,7 @@ class Members:
         self.committed = threading.Event()
         self.failure = None
 
-    def commit(self, offsets):
+    def commit(self, offsets, metadata=""):
         if self.failure is not None:
             raise self.failure
         self.offsets.update(offsets)

@@ -489,7 +489,7 @@ def test_an_older_commit_does_not_overtake_a_newer_one():
             super().__init__()
             self.first, self.second = threading.Event(), threading.Event()
 
-        def commit(self, offsets):
+        def commit(self, offsets, metadata=""):
             if not self.first.is_set():
                 self.first.set()
                 self.second.wait(0.2)  # comes only where commits overlap

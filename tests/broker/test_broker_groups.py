@@ -65,6 +65,18 @@ def test_a_group_goes_on_where_it_stopped_also_after_the_store_was_closed(tmp_pa
         assert store.groups() == ["g", "other"]
 
 
+def test_metadata_is_kept_beside_the_offsets(store):
+    fill(store)
+    with store.consumer("t", group="g") as consumer:
+        consumer.poll(4)
+        consumer.commit("after the fourth")
+        with pytest.raises(Refused, match="metadata of 4097 bytes, 4096 at most"):
+            consumer.commit("x" * 4097)
+        consumer.commit("said again")
+    (lag,) = store.group("g").describe()
+    assert (lag.committed, lag.metadata) == (4, "said again")
+
+
 def test_a_group_consumed_by_a_reader_goes_on_in_the_writer(tmp_path):
     with logstore.open(tmp_path / "data") as store:
         fill(store)

@@ -128,8 +128,17 @@ class TestOffsets:
         with pytest.raises(UnknownGroup):
             offsets.delete_group("g")
 
-    def test_forgotten(self, offsets):
-        offsets.commit("g", {("t", 0): 5, ("t", 1): 7}, 99)
-        offsets.forget("g", [("t", 0), ("t", 8)])
-        assert list(offsets.fetch("g")) == [("t", 1)]
-        assert offsets.groups() == ["g"]
+    def test_they_go_with_their_topic_in_one_commit(self, catalog, offsets, monkeypatch):
+        catalog.add_topic("t", 2, {}, 0)
+        for group in ("g", "h"):
+            offsets.commit(group, {("t", 0): 5, ("t", 1): 7, ("u", 0): 1}, 99)
+        commits = []
+        commit = catalog.environment.commit
+        monkeypatch.setattr(
+            catalog.environment, "commit", lambda it: commits.append(1) or commit(it)
+        )
+        catalog.remove_topic("t", offsets.without_topic("t"))
+        assert list(offsets.fetch("g")) == list(offsets.fetch("h")) == [("u", 0)]
+        assert offsets.groups() == ["g", "h"]
+        offsets.delete_group("g")
+        assert len(commits) == 2
