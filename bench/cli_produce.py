@@ -2,8 +2,8 @@
 
 The JSON lines of all 336,776 flights of 2013 (`python -m segments.build --year --jsonl FILE`),
 from a file on standard input into a new topic, as a whole process: start, every batch synced
-before it counts, exit. Two ways: "by key" into three partitions with zstd, key and timestamp taken
-from each line (`--key-field tailnum --timestamp-field time_hour`); "plain" lines into one partition.
+before it counts, exit. Two ways: "by key" into three partitions with zstd, key and timestamp
+taken from each line (`--key-field tailnum --timestamp-field time_hour`); "plain" lines into one.
 Bars: 250,000 records/s; less than 120 MB of memory, and as much for twelve times the input as for
 January alone (within 10 %). Where the source of the year cannot be had, the shipped January is
 repeated to the same length.

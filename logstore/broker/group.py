@@ -7,7 +7,6 @@ from logstore.broker.places import Place, Start, offset_of
 from logstore.errors import Refused, UnknownTopic
 from logstore.log import Log
 
-
 METADATA_BYTES_MAX: Final = 4096  # as Kafka's offset.metadata.max.bytes
 
 
