@@ -9,6 +9,7 @@ from typing import Protocol
 
 from logstore.records.batch import Batch
 
+TopicPartition = tuple[str, int]  # a log by its topic's name and its number in it
 Wake = Callable[[], None]
 
 

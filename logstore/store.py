@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSet, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Literal, Self, TypeVar
 
 from logstore.broker.consumer import Consumer
 from logstore.broker.group import Group, Membership
-from logstore.broker.places import Place, Starts, check_offset, offset_of
 from logstore.broker.producer import Producer
 from logstore.broker.replay import replay
+from logstore.broker.start import Starts, check_offset, offset_of
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
 from logstore.config import (
     STORE_SETTINGS,
@@ -34,7 +34,7 @@ from logstore.errors import (
     UnknownGroup,
     UnknownPartition,
 )
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Claim, Directory, LogSize, claim_group, group_owner
@@ -73,7 +73,9 @@ class Store:
         self._directory = directory
         self._clock = clock
         self._topics: dict[str, Topic] = {}
-        self._users: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
+        # A producer that nobody has any more may still have gathered records: they are not lost.
+        self._producers: set[Producer] = set()
+        self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
         # Two threads must not open the same log twice, nor create the same topic.
         self._lock = threading.RLock()
         self._closed = False
@@ -116,12 +118,13 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            users = list(self._users)
+            closings: list[Callable[[], None]] = [it.close for it in self._producers]
+            closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
         try:
-            for user in users:
+            for close in closings:
                 try:
-                    user.close(last_done=False) if isinstance(user, Consumer) else user.close()
+                    close()
                 except LogstoreError as error:
                     failures.append(error)
         finally:
@@ -230,7 +233,9 @@ class Store:
         """Raises UnknownTopic, ReadOnly, InvalidSetting."""
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
-        return self._keep(Producer(self.topic(topic), batch_bytes, compression))
+        forget = self._producers.discard
+        producer = Producer(self.topic(topic), batch_bytes, compression, forget)
+        return self._keep(producer, self._producers)
 
     def consumer(
         self,
@@ -249,7 +254,7 @@ class Store:
         """
         if not topics:
             raise Refused("a consumer needs a topic")
-        logs: dict[Place, Log] = {}
+        logs: dict[TopicPartition, Log] = {}
         ids: dict[str, str] = {}
         for name in topics:
             topic = self.topic(name)
@@ -259,7 +264,7 @@ class Store:
         commit_s = self.config.store.consumer_commit_ms / 1000
         if group is None:
             positions = _positions(logs, {}, start)
-            return self._keep(Consumer(logs, positions, follow=follow))
+            return self._keep(Consumer(logs, positions, follow=follow), self._consumers)
         offsets, claim = self._offsets(), self._claim(group)
         try:
             committed = {place: it.offset for place, it in offsets.fetch(group).items()}
@@ -276,18 +281,18 @@ class Store:
         except BaseException:
             claim.release()
             raise
-        return self._keep(consumer)
+        return self._keep(consumer, self._consumers)
 
-    def _keep(self, user: _User) -> _User:
+    def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
         """Have it closed with the store."""
         with self._lock:
             if not self._closed:
-                self._users.add(user)
+                users.add(user)
                 return user
         user.close()
         raise Closed(f"{self.path}: the store is closed")
 
-    def _holds(self, ids: Mapping[str, str], place: Place) -> bool:
+    def _holds(self, ids: Mapping[str, str], place: TopicPartition) -> bool:
         """Whether the topic is there still: not deleted, nor made anew under the same name."""
         entry = self._directory.topics().get(place[0])
         return entry is not None and entry.id == ids[place[0]]
@@ -372,8 +377,8 @@ class Store:
 
 
 def _positions(
-    logs: Mapping[Place, Log], committed: Mapping[Place, int], start: Starts
-) -> dict[Place, int]:
+    logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int], start: Starts
+) -> dict[TopicPartition, int]:
     if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
         topic, partition = min(strangers)
         raise UnknownPartition(f"start: {topic}-{partition} is not consumed here")

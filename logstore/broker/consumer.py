@@ -10,9 +10,9 @@ from operator import length_hint
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from logstore.broker.places import Place, check_offset
+from logstore.broker.start import check_offset
 from logstore.errors import Closed, CorruptBatch, LogstoreError, UnknownPartition
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.record import Record
@@ -23,7 +23,7 @@ READ_BYTES: Final = 1 << 18  # of one partition at a time; more records at once 
 class Membership(Protocol):
     """What a consumer needs of its group."""
 
-    def commit(self, offsets: Mapping[Place, int], metadata: str) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
         """Durable on return."""
 
     def leave(self) -> None:
@@ -35,7 +35,7 @@ class _Chunk:
 
     __slots__ = ("_records", "begin", "end", "left", "place")
 
-    def __init__(self, place: Place, records: list[Record], begin: int, end: int) -> None:
+    def __init__(self, place: TopicPartition, records: list[Record], begin: int, end: int) -> None:
         self.place = place
         self.begin, self.end = begin, end  # offsets; control records may lie between
         self._records = records
@@ -67,10 +67,10 @@ class Consumer:
 
     def __init__(
         self,
-        logs: Mapping[Place, Log],
-        positions: Mapping[Place, int],
+        logs: Mapping[TopicPartition, Log],
+        positions: Mapping[TopicPartition, int],
         *,
-        committed: Mapping[Place, int] | None = None,
+        committed: Mapping[TopicPartition, int] | None = None,
         membership: Membership | None = None,
         follow: bool = False,
         commit_s: float = 5.0,
@@ -189,7 +189,7 @@ class Consumer:
                 self._chunk = None
             self._next[place] = self._done[place] = offset
 
-    def _place(self, topic: str, partition: int) -> Place:
+    def _place(self, topic: str, partition: int) -> TopicPartition:
         if (topic, partition) not in self._logs:
             raise UnknownPartition(f"{topic}-{partition} is not consumed here")
         return topic, partition
@@ -208,7 +208,7 @@ class Consumer:
                 self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
         self._commit(last_done=True, metadata=metadata)
 
-    def _positions(self, *, last_done: bool) -> dict[Place, int]:
+    def _positions(self, *, last_done: bool) -> dict[TopicPartition, int]:
         """Where each partition is done; with ``last_done`` including what was handed out last."""
         with self._lock:
             positions, chunk = dict(self._done), self._chunk
@@ -290,7 +290,7 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - time.monotonic(), 0)
 
 
-def records_of(log: Log, place: Place, batches: Sequence[Batch], at: int) -> list[Record]:
+def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: int) -> list[Record]:
     """The records from ``at`` on; control records (transaction markers) are left out."""
     topic, partition = place
     records: list[Record] = []

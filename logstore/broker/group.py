@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from logstore.broker.places import Place, Start, offset_of
+from logstore.broker.start import Start, offset_of
 from logstore.errors import Refused, UnknownTopic
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 
 METADATA_BYTES_MAX: Final = 4096  # as Kafka's offset.metadata.max.bytes
 
@@ -24,9 +24,9 @@ class Commit(Protocol):
 class Offsets(Protocol):
     """Where groups' offsets are kept."""
 
-    def fetch(self, group: str) -> Mapping[Place, Commit]: ...
+    def fetch(self, group: str) -> Mapping[TopicPartition, Commit]: ...
     def commit(
-        self, group: str, offsets: Mapping[Place, int], now_ms: int, metadata: str = ""
+        self, group: str, offsets: Mapping[TopicPartition, int], now_ms: int, metadata: str = ""
     ) -> None:
         """Durable on return."""
 
@@ -49,7 +49,7 @@ class Membership:
         offsets: Offsets,
         claim: Claim,
         clock: Callable[[], int],
-        holds: Callable[[Place], bool],
+        holds: Callable[[TopicPartition], bool],
     ) -> None:
         """``holds(place)``: whether the topic that was consumed is there still."""
         self._group = group
@@ -58,7 +58,7 @@ class Membership:
         self._clock = clock
         self._holds = holds
 
-    def commit(self, offsets: Mapping[Place, int], metadata: str = "") -> None:
+    def commit(self, offsets: Mapping[TopicPartition, int], metadata: str = "") -> None:
         size = len(metadata.encode())
         if size > METADATA_BYTES_MAX:
             raise Refused(

@@ -1,7 +1,7 @@
 """A producer: gathers records into batches, and lets the sync of one run while the next is made."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from types import TracebackType
@@ -35,9 +35,16 @@ class Producer:
     """
 
     def __init__(
-        self, topic: Topic, batch_bytes: int = BATCH_BYTES, compression: str | None = None
+        self,
+        topic: Topic,
+        batch_bytes: int = BATCH_BYTES,
+        compression: str | None = None,
+        closed: Callable[["Producer"], None] = lambda _: None,
     ) -> None:
-        """``compression``: a codec's name; the topic's own setting wins unless it is "producer"."""
+        """``compression``: a codec's name; the topic's own setting wins unless it is "producer".
+
+        ``closed(self)`` is called at the end of ``close``.
+        """
         self._topic = topic
         self._batch_bytes = batch_bytes
         self._compression = compression
@@ -50,6 +57,7 @@ class Producer:
         self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, end, records
         self._acknowledged = 0
         self._closed = False
+        self._when_closed = closed
         self.sent = 0  # records taken
 
     def __enter__(self) -> Self:
@@ -98,15 +106,15 @@ class Producer:
             self._partitions = self._topic.partitions
             self._partitioner = Partitioner(len(self._partitions))
         codec = _codec(self._topic, self._compression)
-        groups = self._topic.grouped(messages, self._partitioner, partition, codec)
-        for group in groups:
-            check_types(group.columns)
+        portions = self._topic.portions(messages, self._partitioner, partition, codec)
+        for portion in portions:
+            check_types(portion.columns)
         self.sent += len(messages)
-        for group in groups:
-            self._gathered.setdefault(group.partition, _Gathered()).add(group.columns)
-        for group in groups:
-            if self._gathered[group.partition].bytes >= self._batch_bytes:
-                self._close_batches(group.partition)
+        for portion in portions:
+            self._gathered.setdefault(portion.partition, _Gathered()).add(portion.columns)
+        for portion in portions:
+            if self._gathered[portion.partition].bytes >= self._batch_bytes:
+                self._close_batches(portion.partition)
                 self._partitioner.batch_full()
 
     def _close_batches(self, number: int) -> None:
@@ -162,6 +170,7 @@ class Producer:
             finally:
                 if self._maker is not None:
                     self._maker.shutdown()
+                self._when_closed(self)
 
 
 def _codec(topic: Topic, compression: str | None) -> Compression:

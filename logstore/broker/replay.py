@@ -7,15 +7,14 @@ from operator import attrgetter
 from typing import Final
 
 from logstore.broker.consumer import READ_BYTES, records_of
-from logstore.broker.places import Place
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 
 RECORDS_AT_ONCE: Final = 1000
 
 
 def records_between(
-    log: Log, place: Place, from_ms: int | None, to_ms: int | None
+    log: Log, place: TopicPartition, from_ms: int | None, to_ms: int | None
 ) -> Iterator[Record]:
     """A partition's records with ``from_ms <= timestamp < to_ms``, in the order of their offsets.
 
@@ -39,7 +38,7 @@ def records_between(
 
 
 def replay(
-    logs: Mapping[Place, Log],
+    logs: Mapping[TopicPartition, Log],
     from_ms: int | None,
     to_ms: int | None,
     speed: float,

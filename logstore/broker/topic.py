@@ -112,20 +112,20 @@ class Topic:
         listed = list(messages)
         if not listed:
             return []
-        groups = self.grouped(listed, self._partitioner, partition)
+        portions = self.portions(listed, self._partitioner, partition)
         self._partitioner.batch_full()
-        encoded = [(group, self.encode(group.columns)) for group in groups]
+        encoded = [(portion, self.encode(portion.columns)) for portion in portions]
         places: list[Sequence[int]] = []
-        for group, batches in encoded:
-            log = self.partitions[group.partition]
+        for portion, batches in encoded:
+            log = self.partitions[portion.partition]
             offsets: list[range] = []
             for batch in batches:
                 base_offset = log.append(batch)
                 offsets.append(range(base_offset, base_offset + batch.record_count))
             places.append(offsets[0] if len(offsets) == 1 else list(chain(*offsets)))
-        for group, taken in zip(groups, places, strict=True):
-            self.partitions[group.partition].wait(taken[-1] + 1)
-        return Positions(groups, places)
+        for portion, taken in zip(portions, places, strict=True):
+            self.partitions[portion.partition].wait(taken[-1] + 1)
+        return Positions(portions, places)
 
     # What a record must be, and where it goes
 
@@ -180,32 +180,32 @@ class Topic:
         """The codec of batches that are made here."""
         return COMPRESSION_BY_NAME[self.settings.compression_type]
 
-    def grouped(
+    def portions(
         self,
         messages: Sequence[Unstamped],
         partitioner: Partitioner,
         partition: int | None,
         compression: Compression | None = None,
-    ) -> list["Group"]:
-        """The messages by partition (all in one, where it is given), each group in their order.
+    ) -> list["Portion"]:
+        """The messages by partition (all in one, where it is given), in their order.
 
         Raises InvalidRecord, UnknownPartition.
         """
         if partition is not None or len(self.partitions) == 1:
             self.partition(partition or 0)
             columns = self.columns(messages, compression)
-            return [Group(partition or 0, columns, None)]
+            return [Portion(partition or 0, columns, None)]
         numbers = partitioner.partitions([message[1] for message in messages])
-        groups = []
+        portions = []
         for number in sorted(set(numbers)):
             chosen = list(compress(messages, map(number.__eq__, numbers)))
             try:
-                groups.append(Group(number, self.columns(chosen, compression), numbers))
+                portions.append(Portion(number, self.columns(chosen, compression), numbers))
             except InvalidRecord as error:
                 of_these = (at for at, it in enumerate(numbers) if it == number)
                 error.index = next(islice(of_these, error.index, None))
                 raise
-        return groups
+        return portions
 
     def encode(self, columns: Columns, compression: Compression | None = None) -> list[Batch]:
         """Batches of at most max.message.bytes: one, unless the messages are too many for it.
@@ -229,7 +229,7 @@ class Topic:
         return self.encode(first, codec) + self.encode(second, codec)
 
 
-class Group(NamedTuple):
+class Portion(NamedTuple):
     """The messages of one call that go to one partition."""
 
     partition: int
@@ -247,17 +247,17 @@ class Group(NamedTuple):
 class Positions(Sequence[Position]):
     """Where each message of one call was put, in the order of the call. Made as it is looked at."""
 
-    def __init__(self, groups: Sequence[Group], offsets: Sequence[Sequence[int]]) -> None:
-        self._groups = groups
+    def __init__(self, portions: Sequence[Portion], offsets: Sequence[Sequence[int]]) -> None:
+        self._portions = portions
         self._offsets = offsets
 
     @cached_property
     def _positions(self) -> list[Position]:
         placed: list[Position] = [Position(0, 0, 0)] * len(self)
-        for group, offsets in zip(self._groups, self._offsets, strict=True):
-            rows = zip(group.indexes, offsets, group.columns.timestamps, strict=True)
+        for portion, offsets in zip(self._portions, self._offsets, strict=True):
+            rows = zip(portion.indexes, offsets, portion.columns.timestamps, strict=True)
             for index, offset, timestamp_ms in rows:
-                placed[index] = Position(group.partition, offset, timestamp_ms)
+                placed[index] = Position(portion.partition, offset, timestamp_ms)
         return placed
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from logstore.errors import UnknownGroup
+from logstore.log import TopicPartition
 from logstore.storage.environment import Change, Environment
 
 _OFFSETS, _GROUPS = b"offsets", b"groups"
@@ -27,9 +28,6 @@ class Committed(NamedTuple):
     metadata: str
 
 
-Place = tuple[str, int]  # topic, partition
-
-
 class CommittedOffsets:
     """Every group's offsets."""
 
@@ -44,14 +42,14 @@ class CommittedOffsets:
         """The names of all groups, sorted."""
         return [key.decode() for key, _ in self._environment.items(_GROUPS)]
 
-    def fetch(self, group: str) -> dict[Place, Committed]:
+    def fetch(self, group: str) -> dict[TopicPartition, Committed]:
         """All that the group has committed."""
         prefix = group.encode() + b"\0"
         items = self._environment.items(_OFFSETS, prefix)
         return {_place(key[len(prefix) :]): _committed(value) for key, value in items}
 
     def commit(
-        self, group: str, offsets: Mapping[Place, int], now_ms: int, metadata: str = ""
+        self, group: str, offsets: Mapping[TopicPartition, int], now_ms: int, metadata: str = ""
     ) -> None:
         """All at once, durable on return; makes the group if there is none."""
         changes: list[Change] = [
@@ -80,11 +78,11 @@ class CommittedOffsets:
         self._environment.commit(changes)
 
 
-def _key(group: str, place: Place) -> bytes:
+def _key(group: str, place: TopicPartition) -> bytes:
     return b"%b\0%b\0%b" % (group.encode(), place[0].encode(), _PARTITION.pack(place[1]))
 
 
-def _place(key: bytes) -> Place:
+def _place(key: bytes) -> TopicPartition:
     topic, partition = key[:-5], key[-4:]
     return topic.decode(), _PARTITION.unpack(partition)[0]
 

@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import os
 import threading
 
@@ -135,6 +136,15 @@ def test_a_follower_in_another_thread_ends_when_the_store_is_closed(path):
     store.close()
     thread.join(DEADLINE_S)
     assert outcome == ["closed"]
+
+
+def test_what_a_dropped_producer_had_gathered_is_written_when_the_store_is_closed(path):
+    with logstore.open(path) as store:
+        store.create_topic("t")
+        store.producer("t").send(b"gathered")
+        gc.collect()
+    with logstore.open(path, "read") as store, store.consumer("t") as consumer:
+        assert [record.value for record in consumer] == [b"gathered"]
 
 
 def test_an_exception_in_the_block_closes_the_store(path):

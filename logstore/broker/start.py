@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart, Refused
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 
-Place = tuple[str, int]  # topic, partition
 Start = Literal["earliest", "latest"] | int | datetime
-Starts = Start | Mapping[Place, int]
+Starts = Start | Mapping[TopicPartition, int]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)

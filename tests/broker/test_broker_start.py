@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from broker_parts import memory_topic
 
-from logstore.broker.places import check_offset, offset_of
+from logstore.broker.start import check_offset, offset_of
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart, Refused
 
 DAY = datetime(2013, 1, 5, tzinfo=UTC)
