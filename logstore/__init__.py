@@ -9,7 +9,8 @@
             for record in consumer:
                 ...
 
-What is imported from here is promised to stay; anything deeper may move.
+What is imported from here, and what ``logstore.errors`` holds, is promised to stay; anything deeper
+may move.
 """
 
 from logstore.broker.consumer import Consumer

@@ -29,7 +29,7 @@
         └── LogFailed               a write or sync failed for good: the log takes no more appends
 
 A message is one line: what happened, to what (name, offset, file), what to do.
-Any other exception is a bug.
+TypeError and ValueError say that the calling code is wrong. Any other exception is a bug.
 """
 
 
