@@ -204,7 +204,7 @@ class _Gathered:
         """All of them in parts of about ``bytes_max``, of one message at least."""
         columns = self._parts[0]
         if len(self._parts) > 1:
-            columns = Columns(*(tuple(chain(*column)) for column in zip(*self._parts, strict=True)))
+            columns = Columns(*(list(chain(*column)) for column in zip(*self._parts, strict=True)))
         count = columns.messages
         step = max(count * bytes_max // max(self.bytes, 1), 1)
         if step * 3 >= count * 2:  # a last part of less than half is no part of its own

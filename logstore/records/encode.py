@@ -9,9 +9,10 @@ One record (KIP-98; every number but the attributes is a zigzag varint; -1 is a 
 
 A Python loop that frames one record after the other takes 800 ns for each. So the batch is built
 by columns: all lengths, all keys, all timestamp deltas, each by one pass that runs in C; the
-columns are laid beside each other by slice assignment and joined once: 300 ns.
+columns are laid beside each other by slice assignment and joined once: 240 ns.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
@@ -40,8 +41,9 @@ Stamped = tuple[bytes | None, bytes | None, Headers, int]  # value, key, headers
 
 _NULL = encoded(-1)
 _NONE_TYPE = type(None)
-# A record's length with its attributes, which KIP-98 reserves: one part less to join.
-_HEADS = [varint + b"\0" for varint in VARINTS]
+# A record's length with its attributes, which KIP-98 reserves: one part less to join. And one less
+# again where the record before has no headers: the count of them, 0, comes along.
+_HEADS = {tail: [tail + varint + b"\0" for varint in VARINTS] for tail in (b"", VARINTS[0])}
 # The bytes that a field of the length n takes together with the varint of its length.
 _FIELD_BYTES = [n + len(varint) for n, varint in enumerate(VARINTS)]
 # Offset deltas from the first number to the second take the third's bytes.
@@ -130,10 +132,9 @@ def encode_columns(
 ) -> Batch:
     """As ``encode``; ``attributes`` as in a batch's header, ``producer``: id, epoch, sequence."""
     count = columns.messages
-    timestamps = columns.timestamps
-    records = _one(columns) if count == 1 else _many(columns)
+    records, max_timestamp = _one(columns) if count == 1 else _many(columns)
     fields = (
-        *(base_offset, leader_epoch, attributes, count - 1, timestamps[0], max(timestamps)),
+        *(base_offset, leader_epoch, attributes, count - 1, columns.timestamps[0], max_timestamp),
         *(*producer, count),
     )
     compression = Compression(attributes & COMPRESSION_MASK)
@@ -190,8 +191,8 @@ def _batch(fields: tuple[int, ...], records: bytes) -> Batch:
     return Batch(b"".join((head, records)))
 
 
-def _one(columns: Columns) -> bytes:
-    """A batch's only record: columns of one entry would cost five times as much."""
+def _one(columns: Columns) -> tuple[bytes, int]:
+    """A batch's only record, and its timestamp: columns of one entry would cost five times more."""
     value, key, headers = columns.values[0], columns.keys[0], columns.headers[0]
     _timestamp_column(columns.timestamps)
     _check_types({type(key)}, "key")
@@ -199,12 +200,12 @@ def _one(columns: Columns) -> bytes:
     section = _header_section(headers, {}) if headers else VARINTS[0]
     # Attributes and both deltas are 0.
     body = b"".join((b"\0\0\0", _field(key), _field(value), section))
-    return _length(len(body)) + body
+    return _length(len(body)) + body, columns.timestamps[0]
 
 
-def _many(columns: Columns) -> bytes:
-    """A batch's records."""
-    deltas, delta_sizes = _timestamp_column(columns.timestamps)
+def _many(columns: Columns) -> tuple[bytes, int]:
+    """A batch's records, and the largest of their timestamps."""
+    deltas, delta_sizes, max_timestamp = _timestamp_column(columns.timestamps)
     key_lengths, key_bytes, key_sizes = _field_columns(columns.keys, "key")
     value_lengths, value_bytes, value_sizes = _field_columns(columns.values, "value")
     sections, section_sizes = _header_column(columns.headers)
@@ -212,26 +213,40 @@ def _many(columns: Columns) -> bytes:
     sizes = (delta_sizes, key_sizes, value_sizes, section_sizes)
     alike = 1 + sum(size for size, _ in sizes)
     unlike = [each for _, each in sizes if each is not None]
-    prefixes: tuple[_Bytes, ...]
-    if not unlike and isinstance(deltas, bytes) and isinstance(key_lengths, bytes):
-        prefixes = (_prefix_column(count, alike, deltas, key_lengths),)
+    tail = sections if isinstance(sections, bytes) else b""
+    parts: list[_Bytes]
+    if not isinstance(key_lengths, bytes):
+        parts = [_head_column(count, alike, unlike, tail), deltas, _deltas(count), key_lengths]
+    elif unlike or not isinstance(deltas, bytes):
+        heads = _head_column(count, alike, unlike, tail)
+        parts = [heads, deltas, _deltas_before(key_lengths, count)]
     else:
-        prefixes = (_head_column(count, alike, unlike), deltas, _deltas(count), key_lengths)
-    parts = (*prefixes, key_bytes, value_lengths, value_bytes, sections)
-    return _interleaved(parts, count)
+        parts = [_prefix_column(count, alike, deltas, key_lengths, tail)]
+    parts += [key_bytes, value_lengths, value_bytes]
+    if not tail:
+        parts.append(sections)
+    return _interleaved(parts, count, tail), max_timestamp
 
 
 @lru_cache(maxsize=64)
-def _prefix_column(count: int, alike: int, delta: bytes, key_length: bytes) -> list[bytes]:
+def _prefix_column(
+    count: int, alike: int, delta: bytes, key_length: bytes, tail: bytes
+) -> list[bytes]:
     """All that comes before the keys of records that are of one size and time.
 
     Producers of such records make batch after batch of it, so it is kept.
     """
-    heads = _head_column(count, alike, [])
+    heads = _head_column(count, alike, [], tail)
     return [
         b"".join((head, delta, offset_delta, key_length))
         for head, offset_delta in zip(heads, _deltas(count), strict=True)
     ]
+
+
+@lru_cache(maxsize=64)
+def _deltas_before(key_length: bytes, count: int) -> list[bytes]:
+    """The offset deltas, each with the length of the key after it: one part less to join."""
+    return [delta + key_length for delta in _deltas(count)]
 
 
 def _deltas(count: int) -> list[bytes]:
@@ -244,32 +259,39 @@ def _length(count: int) -> bytes:
     return VARINTS[count] if count < len(VARINTS) else encoded(count)
 
 
-def _interleaved(columns: tuple[_Bytes, ...], count: int) -> bytes:
+def _interleaved(columns: Sequence[_Bytes], count: int, tail: bytes) -> bytes:
+    """The records, from columns; the first begins with ``tail``, the end of the record before."""
     width = len(columns)
     parts = [b""] * (width * count)
     for at, column in enumerate(columns):
         parts[at::width] = [column] * count if isinstance(column, bytes) else column
+    parts[0] = parts[0][len(tail) :]
+    parts.append(tail)
     return b"".join(parts)
 
 
-def _timestamp_column(timestamps: Sequence[int]) -> tuple[_Bytes, _Sizes]:
-    """The deltas and their sizes."""
-    base, least, most = timestamps[0], min(timestamps), max(timestamps)
+def _timestamp_column(timestamps: Sequence[int]) -> tuple[_Bytes, _Sizes, int]:
+    """The deltas, their sizes, and the largest timestamp."""
+    in_order = sorted(timestamps)  # they mostly are: then it costs no more than min and max
+    base, least, most = timestamps[0], in_order[0], in_order[-1]
     if not (isinstance(base, int) and isinstance(least, int) and isinstance(most, int)):
         raise TypeError("a timestamp must be int")
     if least < INT64_MIN or most > INT64_MAX:
         raise ValueError(f"timestamps {least} to {most} ms: a batch holds 64 bits")
     if least == most:
-        return VARINTS[0], (1, None)
+        return VARINTS[0], (1, None), most
     if base == least and most - base < len(VARINTS):
         deltas = [VARINTS[timestamp - base] for timestamp in timestamps]
         if most - base < 64:
-            return deltas, (1, None)
+            return deltas, (1, None), most
+        if in_order == timestamps:
+            short = bisect_left(in_order, base + 64)
+            return deltas, (0, [1] * short + [2] * (len(deltas) - short)), most
     else:
         # Java subtracts longs, so what overflows there wraps; its reader adds and wraps back.
         distinct = {it: encoded(wrapped64(it - base)) for it in set(timestamps)}
         deltas = [distinct[timestamp] for timestamp in timestamps]
-    return deltas, (0, list(map(len, deltas)))
+    return deltas, (0, list(map(len, deltas))), most
 
 
 def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _Bytes, _Sizes]:
@@ -287,11 +309,12 @@ def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _
             varints[at] = _NULL  # as long as the length of no bytes: the sizes stand
         return varints, contents, content_sizes
     filled = cast("Sequence[bytes]", column)
-    lengths = list(map(len, filled))
-    most = max(lengths)
-    if lengths.count(most) == len(lengths):
-        varint = encoded(most)
+    distinct = set(map(len, filled))
+    most = max(distinct)
+    if len(distinct) == 1:
+        varint = _length(most)
         return varint, filled, (len(varint) + most, None)
+    lengths = list(map(len, filled))
     if most < 64:
         return [VARINTS[length] for length in lengths], filled, (1, lengths)
     if most < len(VARINTS):
@@ -339,8 +362,12 @@ def _header_section(headers: Headers, names: dict[str, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _head_column(count: int, alike: int, unlike: list[list[int]]) -> list[bytes]:
-    """The length and attributes of each record, from the sizes of all but its offset delta."""
+def _head_column(count: int, alike: int, unlike: list[list[int]], tail: bytes) -> list[bytes]:
+    """The length and attributes of each record, from the sizes of all but its offset delta.
+
+    ``tail``, the end of the record before, comes first.
+    """
+    table = _HEADS[tail]
     totals = unlike[0] if unlike else []
     for sizes in unlike[1:]:
         totals = list(map(add, totals, sizes))
@@ -350,10 +377,10 @@ def _head_column(count: int, alike: int, unlike: list[list[int]]) -> list[bytes]
             break
         more = alike + width
         if not unlike:
-            heads += [encoded(more) + b"\0"] * (min(end, count) - start)
+            heads += [tail + encoded(more) + b"\0"] * (min(end, count) - start)
             continue
         try:
-            heads += [_HEADS[total + more] for total in totals[start:end]]
+            heads += [table[total + more] for total in totals[start:end]]
         except IndexError:
-            heads += [encoded(total + more) + b"\0" for total in totals[start:end]]
+            heads += [tail + encoded(total + more) + b"\0" for total in totals[start:end]]
     return heads
