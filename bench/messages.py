@@ -7,6 +7,7 @@ take many at a time.
 import random
 
 VALUE_BYTES = 100
+KEY_BYTES = 12  # unless mixed
 KEYS = 1000  # as many different keys; a topic's keys repeat
 START_MS = 1_700_000_000_000
 

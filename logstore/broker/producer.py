@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from logstore.broker.partitioner import Partitioner
 from logstore.broker.topic import (
@@ -15,7 +15,6 @@ from logstore.broker.topic import (
     HeadersGiven,
     Topic,
     as_headers,
-    check_types,
 )
 from logstore.errors import Closed, InvalidSetting
 from logstore.log import Log
@@ -23,6 +22,8 @@ from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.records.encode import Columns
 from logstore.records.record import Message
+
+_Made = list[Batch] | Future[list[Batch]]
 
 PARTS_AHEAD: Final = 2  # of a partition, being compressed while more messages come
 
@@ -52,7 +53,7 @@ class Producer:
         self._partitions = topic.partitions
         self._partitioner = Partitioner(len(topic.partitions))
         self._gathered: dict[int, _Gathered] = {}
-        self._made: dict[int, deque[Future[list[Batch]]]] = {}  # and not appended yet
+        self._made: dict[int, deque[_Made]] = {}  # and not appended yet
         self._maker: ThreadPoolExecutor | None = None
         self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, end, records
         self._acknowledged = 0
@@ -107,8 +108,6 @@ class Producer:
             self._partitioner = Partitioner(len(self._partitions))
         codec = _codec(self._topic, self._compression)
         portions = self._topic.portions(messages, self._partitioner, partition, codec)
-        for portion in portions:
-            check_types(portion.columns)
         self.sent += len(messages)
         for portion in portions:
             self._gathered.setdefault(portion.partition, _Gathered()).add(portion.columns)
@@ -125,13 +124,11 @@ class Producer:
             made.extend(map(self._make, gathered.parts(self._batch_bytes)))
         self._append(number, ahead=PARTS_AHEAD)
 
-    def _make(self, part: Columns) -> Future[list[Batch]]:
+    def _make(self, part: Columns) -> _Made:
         """Encode a part: in a thread where it is compressed, for that needs no interpreter."""
         codec = _codec(self._topic, self._compression)
         if codec == Compression.NONE:
-            made: Future[list[Batch]] = Future()
-            made.set_result(self._topic.encode(part, codec))
-            return made
+            return self._topic.encode(part, codec)
         if self._maker is None:
             self._maker = ThreadPoolExecutor(1, "producer")
         return self._maker.submit(self._topic.encode, part, codec)
@@ -140,8 +137,14 @@ class Producer:
         """Append a partition's batches; ``ahead`` of the parts may still be in the making."""
         made, log = self._made[number], self._topic.partitions[number]
         appended = False
-        while made and (len(made) > ahead or made[0].done()):
-            batches = made[0].result()
+        while made:
+            part = made[0]
+            if isinstance(part, list):
+                batches = part
+            elif len(made) > ahead or part.done():
+                batches = part.result()
+            else:
+                break
             while batches:  # what a full disk refuses stays, and is tried again
                 end = log.append(batches[0]) + batches[0].record_count
                 self._unacknowledged.append((log, end, batches.pop(0).record_count))
@@ -214,4 +217,7 @@ class _Gathered:
 
 
 def _bytes(column: Sequence[bytes | None]) -> int:
-    return sum(map(len, filter(None, column)))
+    try:
+        return sum(map(len, cast("Sequence[bytes]", column)))
+    except TypeError:  # a null
+        return sum(map(len, filter(None, column)))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, compress, islice
-from typing import Final, NamedTuple, overload
+from typing import Final, NamedTuple, cast, overload
 
 from logstore.broker.partitioner import Partitioner
 from logstore.config import FOREVER, TopicSettings
@@ -12,7 +12,13 @@ from logstore.errors import InvalidRecord, InvalidTimestamp, RecordTooLarge, Unk
 from logstore.log import Log
 from logstore.records.batch import HEADER_BYTES, LOG_APPEND_TIME, Batch
 from logstore.records.compression import Compression
-from logstore.records.encode import Columns, by_column, encode_columns, encoded_size_max
+from logstore.records.encode import (
+    Columns,
+    by_column,
+    check_types,
+    encode_columns,
+    encoded_size_max,
+)
 from logstore.records.record import Headers, Message
 
 HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
@@ -134,21 +140,22 @@ class Topic:
     ) -> Columns:
         """The messages by column, with timestamps, each one that this topic takes.
 
-        Raises InvalidRecord, whose ``index`` says which message.
+        Raises InvalidRecord, whose ``index`` says which message; TypeError, ValueError.
         """
         now = self._clock()
         values, keys, headers, given = by_column(messages)
+        unstamped = given.count(None)
+        stamped = [it for it in given if it is not None] if unstamped else given
+        check_types(values, keys, headers, stamped)
         timestamps = [now] * len(given)
-        if self.settings.message_timestamp_type == "CreateTime" and given.count(None) < len(given):
-            timestamps = [now if it is None else it for it in given] if None in given else given
+        if stamped and self.settings.message_timestamp_type == "CreateTime":
+            timestamps = [now if it is None else it for it in given] if unstamped else given
             self._check_timestamps(timestamps, now)
         if "compact" in self.settings.cleanup_policy and None in keys:
             raise InvalidRecord(
                 f"topic {self.name!r} is compacted: a record needs a key", keys.index(None)
             )
         columns = Columns(values, keys, headers, timestamps)
-        if any(headers):
-            check_headers(headers)
         largest = _longest(values) + _longest(keys) + RECORD_BYTES_EXTRA + HEADER_BYTES
         if largest > self.settings.max_message_bytes or any(headers):
             self._check_sizes(columns, compression)
@@ -296,37 +303,11 @@ def as_headers(headers: HeadersGiven | None) -> Headers:
     return tuple(headers.items() if isinstance(headers, Mapping) else headers)
 
 
-def check_headers(column: Sequence[Headers]) -> None:
-    """Raises TypeError for headers that no record can hold."""
-    for headers in column:
-        for header in headers:
-            if not isinstance(header, tuple) or len(header) != 2:
-                raise TypeError(f"headers must be pairs of name and value, not {header!r}")
-            name, value = header
-            if not isinstance(name, str):
-                raise TypeError(f"a header's key must be str, not {type(name).__name__}")
-            if value is not None and not isinstance(value, bytes):
-                raise TypeError(
-                    f"a header's value must be bytes or None, not {type(value).__name__}"
-                )
-
-
-def check_types(columns: Columns) -> None:
-    """Raises TypeError for what ``encode`` would refuse, where that would come too late."""
-    for what, column in (("value", columns.values), ("key", columns.keys)):
-        for kind in set(map(type, column)):
-            if not issubclass(kind, bytes | None):
-                raise TypeError(f"a {what} must be bytes or None, not {kind.__name__}")
-    for kind in set(map(type, columns.timestamps)):
-        if not issubclass(kind, int):
-            raise TypeError(f"a timestamp must be int, not {kind.__name__}")
-
-
 def _longest(column: Sequence[bytes | None]) -> int:
     try:
+        return max(map(len, cast("Sequence[bytes]", column)))
+    except TypeError:  # a null
         return max(map(len, filter(None, column)), default=0)
-    except TypeError:  # one that is no bytes: encode says so
-        return 0
 
 
 def _between(settings: TopicSettings, now: int) -> tuple[int, int]:

@@ -40,7 +40,6 @@ from logstore.records.varint import INT64_MAX, INT64_MIN, VARINTS, encoded, wrap
 Stamped = tuple[bytes | None, bytes | None, Headers, int]  # value, key, headers, timestamp_ms
 
 _NULL = encoded(-1)
-_NONE_TYPE = type(None)
 # A record's length with its attributes, which KIP-98 reserves: one part less to join. And one less
 # again where the record before has no headers: the count of them, 0, comes along.
 _HEADS = {tail: [tail + varint + b"\0" for varint in VARINTS] for tail in (b"", VARINTS[0])}
@@ -100,6 +99,7 @@ def encode(
     if not messages:
         raise ValueError("a batch has at least one message")
     columns = Columns(*by_column(messages))
+    check_types(*columns)
     attributes = (
         compression
         | (LOG_APPEND_TIME if log_append_time else 0)
@@ -122,6 +122,27 @@ def by_column(messages: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     return flat[0::4], flat[1::4], flat[2::4], flat[3::4]
 
 
+def check_types(
+    values: Sequence[Any], keys: Sequence[Any], headers: Sequence[Any], timestamps: Sequence[Any]
+) -> None:
+    """Raises TypeError for what no record can hold."""
+    for what, column in (("value", values), ("key", keys)):
+        for kind in set(map(type, column)):
+            if not issubclass(kind, bytes | None):
+                raise TypeError(f"a {what} must be bytes or None, not {kind.__name__}")
+    for kind in set(map(type, timestamps)):
+        if not issubclass(kind, int):
+            raise TypeError(f"a timestamp must be int, not {kind.__name__}")
+    for header in chain.from_iterable(filter(None, headers)):
+        if not isinstance(header, tuple) or len(header) != 2:
+            raise TypeError(f"headers must be pairs of name and value, not {header!r}")
+        name, value = header
+        if not isinstance(name, str):
+            raise TypeError(f"a header's key must be str, not {type(name).__name__}")
+        if value is not None and not isinstance(value, bytes):
+            raise TypeError(f"a header's value must be bytes or None, not {type(value).__name__}")
+
+
 def encode_columns(
     columns: Columns,
     attributes: int = 0,
@@ -130,7 +151,10 @@ def encode_columns(
     leader_epoch: int = 0,
     producer: tuple[int, int, int] = (-1, -1, -1),
 ) -> Batch:
-    """As ``encode``; ``attributes`` as in a batch's header, ``producer``: id, epoch, sequence."""
+    """As ``encode``, of what ``check_types`` lets pass.
+
+    ``attributes`` as in a batch's header; ``producer``: id, epoch, base sequence.
+    """
     count = columns.messages
     records, max_timestamp = _one(columns) if count == 1 else _many(columns)
     fields = (
@@ -195,8 +219,6 @@ def _one(columns: Columns) -> tuple[bytes, int]:
     """A batch's only record, and its timestamp: columns of one entry would cost five times more."""
     value, key, headers = columns.values[0], columns.keys[0], columns.headers[0]
     _timestamp_column(columns.timestamps)
-    _check_types({type(key)}, "key")
-    _check_types({type(value)}, "value")
     section = _header_section(headers, {}) if headers else VARINTS[0]
     # Attributes and both deltas are 0.
     body = b"".join((b"\0\0\0", _field(key), _field(value), section))
@@ -206,8 +228,8 @@ def _one(columns: Columns) -> tuple[bytes, int]:
 def _many(columns: Columns) -> tuple[bytes, int]:
     """A batch's records, and the largest of their timestamps."""
     deltas, delta_sizes, max_timestamp = _timestamp_column(columns.timestamps)
-    key_lengths, key_bytes, key_sizes = _field_columns(columns.keys, "key")
-    value_lengths, value_bytes, value_sizes = _field_columns(columns.values, "value")
+    key_lengths, key_bytes, key_sizes = _field_columns(columns.keys)
+    value_lengths, value_bytes, value_sizes = _field_columns(columns.values)
     sections, section_sizes = _header_column(columns.headers)
     count = columns.messages
     sizes = (delta_sizes, key_sizes, value_sizes, section_sizes)
@@ -274,8 +296,6 @@ def _timestamp_column(timestamps: Sequence[int]) -> tuple[_Bytes, _Sizes, int]:
     """The deltas, their sizes, and the largest timestamp."""
     in_order = sorted(timestamps)  # they mostly are: then it costs no more than min and max
     base, least, most = timestamps[0], in_order[0], in_order[-1]
-    if not (isinstance(base, int) and isinstance(least, int) and isinstance(most, int)):
-        raise TypeError("a timestamp must be int")
     if least < INT64_MIN or most > INT64_MAX:
         raise ValueError(f"timestamps {least} to {most} ms: a batch holds 64 bits")
     if least == most:
@@ -294,22 +314,13 @@ def _timestamp_column(timestamps: Sequence[int]) -> tuple[_Bytes, _Sizes, int]:
     return deltas, (0, list(map(len, deltas))), most
 
 
-def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _Bytes, _Sizes]:
+def _field_columns(column: Sequence[bytes | None]) -> tuple[_Bytes, _Bytes, _Sizes]:
     """For all keys, or all values: the lengths as varints, the bytes, and the sizes of both."""
-    kinds = set(map(type, column))
-    if kinds == {_NONE_TYPE}:
-        return _NULL, b"", (len(_NULL), None)
-    _check_types(kinds, what)
-    if _NONE_TYPE in kinds:
-        found, contents, content_sizes = _field_columns([it or b"" for it in column], what)
-        varints = [found] * len(column) if isinstance(found, bytes) else list(found)
-        at = -1
-        for _ in range(column.count(None)):
-            at = column.index(None, at + 1)
-            varints[at] = _NULL  # as long as the length of no bytes: the sizes stand
-        return varints, contents, content_sizes
     filled = cast("Sequence[bytes]", column)
-    distinct = set(map(len, filled))
+    try:
+        distinct = set(map(len, filled))
+    except TypeError:
+        return _fields_with_nulls(column)
     most = max(distinct)
     if len(distinct) == 1:
         varint = _length(most)
@@ -325,10 +336,17 @@ def _field_columns(column: Sequence[bytes | None], what: str) -> tuple[_Bytes, _
     return varints, filled, (0, list(map(add, lengths, map(len, varints))))
 
 
-def _check_types(kinds: set[type], what: str) -> None:
-    for kind in kinds:
-        if kind is not _NONE_TYPE and not issubclass(kind, bytes):
-            raise TypeError(f"a {what} must be bytes or None, not {kind.__name__}")
+def _fields_with_nulls(column: Sequence[bytes | None]) -> tuple[_Bytes, _Bytes, _Sizes]:
+    nulls = column.count(None)
+    if nulls == len(column):
+        return _NULL, b"", (len(_NULL), None)
+    found, contents, content_sizes = _field_columns([it or b"" for it in column])
+    varints = [found] * len(column) if isinstance(found, bytes) else list(found)
+    at = -1
+    for _ in range(nulls):
+        at = column.index(None, at + 1)
+        varints[at] = _NULL  # as long as the length of no bytes: the sizes stand
+    return varints, contents, content_sizes
 
 
 def _field(data: bytes | None) -> bytes:
@@ -349,16 +367,9 @@ def _header_section(headers: Headers, names: dict[str, bytes]) -> bytes:
     for name, value in headers:
         framed = names.get(name)
         if framed is None:
-            if not isinstance(name, str):
-                raise TypeError(f"a header's key must be str, not {type(name).__name__}")
             # surrogateescape: a key that came from a peer as other than UTF-8 goes back as it was
             framed = names[name] = _field(name.encode("utf-8", "surrogateescape"))
-        if value is None:
-            parts += (framed, _NULL)
-        elif isinstance(value, bytes):
-            parts += (framed, _length(len(value)), value)
-        else:
-            raise TypeError(f"a header's value must be bytes or None, not {type(value).__name__}")
+        parts += (framed, _NULL) if value is None else (framed, _length(len(value)), value)
     return b"".join(parts)
 
 
