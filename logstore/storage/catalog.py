@@ -11,7 +11,7 @@ Databases (LMDB), keys and values::
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final
@@ -138,29 +138,30 @@ class Catalog:
             ) from None
 
     def add_topic(
-        self, name: str, partitions: int, settings: Mapping[str, str], now_ms: int
+        self, name: str, slots: Sequence[int], settings: Mapping[str, str], now_ms: int
     ) -> TopicEntry:
-        """Raises TopicExists."""
+        """A partition for each slot: its place in the watermarks. Raises TopicExists."""
         if self.topic(name) is not None:
             raise TopicExists(f"topic {name!r} is there already")
-        slots = self._free_slots(partitions)
-        entry = TopicEntry(str(uuid.uuid4()), partitions, dict(settings), now_ms, slots)
+        entry = TopicEntry(str(uuid.uuid4()), len(slots), dict(settings), now_ms, list(slots))
         self.environment.commit([(_TOPICS, name.encode(), _encode(entry))])
         return entry
 
     def change_topic(
-        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        added_slots: Sequence[int] = (),
+        settings: Mapping[str, str] | None = None,
     ) -> TopicEntry:
-        """More partitions, or other settings of its own. Raises UnknownTopic."""
+        """A partition more for each slot, or other settings of its own. Raises UnknownTopic."""
         entry = self.topic(name)
         if entry is None:
             raise UnknownTopic(f"no topic {name!r}")
-        slots = entry.slots
-        if partitions is not None:
-            slots = [*slots, *self._free_slots(partitions - entry.partitions)]
+        slots = [*entry.slots, *added_slots]
         changed = TopicEntry(
             entry.id,
-            entry.partitions if partitions is None else partitions,
+            len(slots),
             entry.settings if settings is None else dict(settings),
             entry.created_ms,
             slots,
@@ -168,7 +169,8 @@ class Catalog:
         self.environment.commit([(_TOPICS, name.encode(), _encode(changed))])
         return changed
 
-    def _free_slots(self, count: int) -> list[int]:
+    def free_slots(self, count: int) -> list[int]:
+        """Numbers that no log has in the watermarks file."""
         used = {slot for entry in self.topics().values() for slot in entry.slots}
         candidates = (slot for slot in range(len(used) + count) if slot not in used)
         return [next(candidates) for _ in range(count)]

@@ -52,7 +52,7 @@ class Chain:
         segment = self.segment(base_offset)
         try:
             segment.create()
-        except OSError:
+        except BaseException:  # Ctrl-C, too
             self._segments.pop(base_offset, None)
             segment.remove()  # half a segment would end the chain at the wrong offset
             raise

@@ -20,6 +20,8 @@ Buffer = bytes | bytearray | memoryview
 
 _WHOLE_FILE = Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
 
+_CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not at all
+
 # os.pwritev takes at most IOV_MAX (1024) buffers.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -45,6 +47,11 @@ class Disk:
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)
+
+    def drop_cached(self, fd: int, position: int) -> None:
+        """Let go of clean cached pages from ``position`` on: the next read is from the device."""
+        begin = position // _CACHED_AT_ONCE * _CACHED_AT_ONCE
+        os.posix_fadvise(fd, begin, 0, os.POSIX_FADV_DONTNEED)
 
     def sync_all(self, fd: int) -> None:
         """Sync all that is dirty on the file system of ``fd``."""

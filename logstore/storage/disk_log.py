@@ -32,7 +32,7 @@ from logstore.storage.disk import refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.names import INDEX, TIMEINDEX, segment_stem
+from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import Segment
 from logstore.storage.watermarks import Slot
 
@@ -89,12 +89,10 @@ class DiskLog:
         self._ahead = position  # zeros are written up to here
         self._small_appends = 0
         self._first_timestamp = self._first_of(self._active)
-        self._sealed: list[Segment] = []  # written to since the last sync, and rolled since
-        self._sealed_syncing = 0  # how many of them the sync under way covers
+        self._sealed: list[Segment] = []  # rolled over since the last sync; not the active one
         self._unsynced_records = self._unsynced_bytes = 0
         self._since_recovery_point = 0  # bytes
-        # The end, active segment and position that the last sync covered; the one under way covers.
-        self._synced_at = self._syncing = (end, self._active.base_offset, position)
+        self._synced_at = (end, self._active.base_offset, position)  # what the last sync covered
         if damage is None:  # else what was acknowledged stays known, or the next start would cut it
             slot.publish(self.start, self.safe)
 
@@ -158,6 +156,9 @@ class DiskLog:
         except OSError as error:
             self._undo_write(path)
             raise refusal(error, f"append to {self.name} at offset {base_offset}", path) from None
+        except BaseException:  # Ctrl-C: how much was written is not known
+            self._undo_write(path)
+            raise
         self._write_ahead(len(batch.data))
 
     def _undo_write(self, path: str) -> None:
@@ -214,10 +215,10 @@ class DiskLog:
             self._flusher.soon(self)
 
     def _finish(self, segment: Segment) -> None:
-        """Cut off zeros written ahead, and complete the indexes."""
-        if self._ahead > self._position:
+        """Cut off zeros written ahead (or what Ctrl-C left), and complete the indexes."""
+        if self._files.disk.size(segment.path) > self._position:
             self._files.truncate(segment.path, self._position)
-            self._ahead = self._position
+        self._ahead = self._position
         segment.index.note_largest()
         segment.save_index()
 
@@ -225,19 +226,22 @@ class DiskLog:
 
     def begin_sync(self) -> Unsynced:
         with self._lock:
-            paths = []
-            for segment in self._sealed:
-                paths += [segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX]
+            paths = self._paths_of_sealed()
             if self._position:
                 paths.append(self._active.path)
             # A new segment was begun behind each sealed one: its name must be durable, too.
             directory = self.chain.directory if self._sealed else None
-            job = Unsynced(tuple(paths), directory, self.end, self._unsynced_bytes)
-            self._sealed_syncing = len(self._sealed)  # kept until then: a sync may be interrupted
-            self._syncing = (self.end, self._active.base_offset, self._position)
+            job = Unsynced(
+                tuple(paths), directory, self._unsynced_bytes,
+                self.end, self._active.base_offset, self._position, len(self._sealed),
+            )  # fmt: skip
             self._since_recovery_point += self._unsynced_bytes
             self._unsynced_bytes = self._unsynced_records = 0
             return job
+
+    def _paths_of_sealed(self) -> list[str]:
+        endings = (LOG, INDEX, TIMEINDEX)
+        return [segment.stem + ending for segment in self._sealed for ending in endings]
 
     def end_sync(self, job: Unsynced, error: OSError | None) -> None:
         if error is not None:
@@ -248,23 +252,25 @@ class DiskLog:
             )
         with self._lock:
             if error is None and self._deleted is None:  # else the slot is another log's by now
-                self._show_synced(job.upto)
+                self._show_synced(job)
         self._wake()
 
-    def _show_synced(self, upto: int) -> None:
-        del self._sealed[: self._sealed_syncing]
-        if upto > self.synced:
-            self.synced, self._synced_at = upto, self._syncing
-            self._slot.publish_synced(upto)
-            if upto > self.safe:
-                self.safe = upto
-                self._slot.publish_safe(upto)
+    def _show_synced(self, job: Unsynced) -> None:
+        del self._sealed[: job.sealed]  # not before: a sync may be interrupted
+        if job.upto >= self.synced:
+            self._synced_at = job.upto, job.base_offset, job.position
+        if job.upto > self.synced:
+            self.synced = job.upto
+            self._slot.publish_synced(job.upto)
+            if job.upto > self.safe:
+                self.safe = job.upto
+                self._slot.publish_safe(job.upto)
 
-    def has(self, path: str) -> bool:
-        """Whether the file is part of this log: not trimmed away, nor deleted with the topic."""
-        bases, directory = self.chain.bases, self.chain.directory
-        stem = path.rpartition(".")[0]
-        return self._deleted is None and any(segment_stem(directory, it) == stem for it in bases)
+    def needs(self, path: str) -> bool:
+        """Whether the file must be there: no index, not trimmed away, nor deleted with the topic."""
+        if self._deleted is not None or not path.endswith(LOG):
+            return False
+        return any(self.chain.segment(base).path == path for base in self.chain.bases)
 
     def check_failure(self) -> None:
         """Raises LogFailed (or the damage that recovery found)."""
@@ -427,11 +433,23 @@ class DiskLog:
             with self._lock:
                 self._finish(self._active)
                 self._files.sync(self._active.path)
+                if self._sealed:  # rolled, and nothing appended since
+                    self._sync_sealed()
+                    self._files.disk.sync_directory(self.chain.directory)
+                    self._sealed.clear()
         state = self.recovery_point()
         with self._lock:
             if self._failure is None:  # from now on another process may be the writer
                 self._failure = Closed(f"{self.name}: the store is closed")
         return state
+
+    def _sync_sealed(self) -> None:
+        for path in self._paths_of_sealed():
+            try:
+                self._files.sync(path)
+            except FileNotFoundError:
+                if self.needs(path):
+                    raise
 
     def discard(self) -> None:
         """The topic is deleted: take no more appends, wake those who wait."""

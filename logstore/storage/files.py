@@ -14,10 +14,12 @@ from logstore.storage.disk import Buffer, Disk
 class _OpenFile:
     """One descriptor, and how many calls are using it now."""
 
-    __slots__ = ("_files", "doomed", "fd", "uses")
+    __slots__ = ("_files", "dirty", "doomed", "fd", "path", "uses")
 
-    def __init__(self, files: "OpenFiles", fd: int) -> None:
-        self._files, self.fd, self.uses, self.doomed = files, fd, 0, False
+    def __init__(self, files: "OpenFiles", path: str, fd: int) -> None:
+        self._files, self.path, self.fd, self.uses = files, path, fd, 0
+        self.doomed = False  # closed when nobody uses it any more
+        self.dirty = False  # written to since the last sync
 
     def __enter__(self) -> int:
         return self.fd
@@ -30,13 +32,18 @@ class _OpenFile:
 
 
 class OpenFiles:
-    """Files used by path. A dirty file may be closed: a sync through any descriptor syncs it."""
+    """Files used by path.
+
+    A dirty file is synced before it is closed for want of room: the kernel may forget a failed
+    write-back with the last descriptor. If that fails, the next ``sync`` of the path says so.
+    """
 
     def __init__(self, disk: Disk, open_max: int, *, write: bool) -> None:
         self.disk = disk
         self._open_max = open_max
         self._write = write
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._failed: dict[str, OSError] = {}  # by path
         self._lock = threading.Lock()
         self._closed = False
 
@@ -51,7 +58,7 @@ class OpenFiles:
             file = self._open.get(path)
             if file is None:
                 fd = self.disk.open(path, write=self._write, create=create)
-                file = self._open[path] = _OpenFile(self, fd)
+                file = self._open[path] = _OpenFile(self, path, fd)
                 self._close_surplus()
             else:
                 self._open.move_to_end(path)
@@ -62,37 +69,51 @@ class OpenFiles:
         with self._lock:
             file.uses -= 1
             if file.doomed and not file.uses:
-                self.disk.close(file.fd)
+                self._close(file)
 
     def _close_surplus(self) -> None:
         while len(self._open) > self._open_max:
-            _, oldest = self._open.popitem(last=False)
-            self._retire(oldest)
+            self._retire(self._open.popitem(last=False)[1])
 
     def _retire(self, file: _OpenFile) -> None:
         file.doomed = True
         if not file.uses:
-            self.disk.close(file.fd)
+            self._close(file)
+
+    def _close(self, file: _OpenFile) -> None:
+        if file.dirty:
+            try:
+                self.disk.sync(file.fd)
+            except OSError as error:
+                self._failed[file.path] = error
+        self.disk.close(file.fd)
 
     def forget(self, path: str) -> None:
         """The file was or will be removed, or replaced: close it."""
         with self._lock:
-            file = self._open.pop(path, None)
-            if file is not None:
-                self._retire(file)
+            self._forget(path)
 
     def forget_below(self, directory: str) -> None:
         """As ``forget``, for all files of a directory."""
         prefix = directory + "/"
         with self._lock:
-            for path in [path for path in self._open if path.startswith(prefix)]:
-                self._retire(self._open.pop(path))
+            for path in [*self._open, *self._failed]:
+                if path.startswith(prefix):
+                    self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        self._failed.pop(path, None)
+        file = self._open.pop(path, None)
+        if file is not None:
+            file.dirty = False
+            self._retire(file)
 
     def close(self) -> None:
+        """Close all; what is still dirty nobody has been told was synced."""
         with self._lock:
             self._closed = True
             while self._open:
-                self._retire(self._open.popitem()[1])
+                self._forget(next(iter(self._open)))
 
     def read(self, path: str, size: int, position: int) -> bytes:
         with self.use(path) as fd:
@@ -101,7 +122,9 @@ class OpenFiles:
     def write(self, path: str, buffers: Sequence[Buffer], position: int) -> None:
         """All the buffers, in one call unless the disk fills up. Raises OSError."""
         size = sum(map(len, buffers))
-        with self.use(path, create=True) as fd:
+        file = self.use(path, create=True)
+        with file as fd:
+            file.dirty = True
             written = self.disk.write(fd, buffers, position)
             while written < size:  # the call after a short one tells why
                 rest = b"".join(buffers)[written:]
@@ -110,10 +133,27 @@ class OpenFiles:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                 written += more
 
-    def truncate(self, path: str, size: int) -> None:
+    def forget_cached(self, path: str, position: int) -> None:
+        """Have what is read from ``position`` on come from the disk. Raises OSError."""
         with self.use(path) as fd:
+            self.disk.sync(fd)  # only what is clean can be dropped
+            self.disk.drop_cached(fd, position)
+
+    def truncate(self, path: str, size: int) -> None:
+        file = self.use(path)
+        with file as fd:
+            file.dirty = True
             self.disk.truncate(fd, size)
 
     def sync(self, path: str) -> None:
-        with self.use(path) as fd:
+        """Raises OSError: also one of a sync before, when the file was closed."""
+        file = self.use(path)
+        with file as fd:
+            self.check(path)
+            file.dirty = False  # before: who writes meanwhile makes it dirty again
             self.disk.sync(fd)
+
+    def check(self, path: str) -> None:
+        """Raises OSError for a file whose sync failed when it was closed."""
+        if path in self._failed:
+            raise self._failed[path]

@@ -27,8 +27,11 @@ class Unsynced:
 
     paths: tuple[str, ...]
     directory: str | None  # when files were added to it
-    upto: int  # safe may move here
     bytes: int
+    upto: int  # the log's end; safe may move here
+    base_offset: int  # of the segment that this end lies in
+    position: int  # of this end in that segment
+    sealed: int  # how many of the segments have been rolled over
 
 
 class Flushable(Protocol):
@@ -40,8 +43,8 @@ class Flushable(Protocol):
 
     @property
     def end(self) -> int: ...
-    def has(self, path: str) -> bool:
-        """Whether the file is still part of the log."""
+    def needs(self, path: str) -> bool:
+        """Whether the file must be there."""
 
     def check_failure(self) -> None:
         """Raises LogFailed if a sync has failed."""
@@ -169,13 +172,19 @@ class Flusher:
         A sync of the whole file system takes the directories along.
         """
         missing = None
+        try:
+            for _, job in jobs:
+                for path in job.paths:
+                    self._files.check(path)
+        except OSError as error:
+            return error
         for log, path in [(log, path) for log, job in jobs for path in job.paths]:
             try:
                 with self._files.use(path) as fd:
                     self._files.disk.sync_all(fd)
                 return None
             except FileNotFoundError as error:
-                missing = error if log.has(path) else missing
+                missing = error if log.needs(path) else missing
             except OSError as error:
                 return error
         return missing
@@ -190,7 +199,7 @@ class Flusher:
             try:
                 self._files.sync(path)
             except FileNotFoundError as error:
-                if log.has(path):  # else trimmed or deleted meanwhile
+                if log.needs(path):  # else trimmed or deleted meanwhile, or derived
                     return error
             except OSError as error:
                 return error

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,12 @@ class LockFile:
         return True
 
     def release(self) -> None:
+        """Let go. Who held it is cut off where that can be done; it means nothing any more."""
         if self._fd is not None:
-            self._disk.truncate(self._fd, 0)
-            self._disk.close(self._fd)
-            self._fd = None
+            fd, self._fd = self._fd, None
+            with suppress(OSError):
+                self._disk.truncate(fd, 0)
+            self._disk.close(fd)
 
 
 def owner_of(disk: Disk, path: str) -> Owner | None:

@@ -2,8 +2,11 @@
 
 Below the recovery point everything was synced: it is not read again, and what a reader finds wrong
 there is damage. Above it, batches are checked one by one (header, offset, CRC). The first that is
-not whole ends the log: what follows was never acknowledged, unless ``safe`` as last published says
-that it was; then it is damage, the file stays as it is, and the log takes no appends.
+not whole ends the log: what follows was never acknowledged, unless ``synced`` as last published
+says that it was; then it is damage, the file stays as it is, and the log takes no appends.
+
+After a crash the page cache is not believed either: what a failed sync could not write may stand
+there as if it were on disk. So it is dropped first, and what is read comes from the disk.
 """
 
 from contextlib import suppress
@@ -24,15 +27,16 @@ class Recovered:
 
     end: int  # offset after the last whole batch
     position: int  # of that end in the last segment
-    bytes_read: int  # checked above the recovery point
-    bytes_cut: int  # of a torn tail
     damage: Damaged | None = None
 
 
-def recover(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
+def recover(
+    chain: Chain, files: OpenFiles, state: LogState, known_safe: int, *, crashed: bool
+) -> Recovered:
     """Make the chain end with its last whole batch, all of it synced. Raises OSError.
 
-    ``known_safe``: what was last published as synced; 0 where that is unknown.
+    ``known_safe``: what was last published as synced; 0 where that is unknown. ``crashed``: the
+    last writer did not close the store.
     """
     known_safe = max(known_safe, state.recovery_offset, state.start)
     if not chain.bases:
@@ -42,6 +46,9 @@ def recover(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) ->
         lost = chain.segment(state.recovery_base).path
         before = chain.segment(chain.bases[chain.holding(state.recovery_base)])
         return _damaged(f"{lost}: the file is missing", _whole_until(before), 0, known_safe)
+    if crashed:
+        for base in chain.bases[place:]:
+            files.forget_cached(chain.segment(base).path, position if base == place else 0)
     check = _Check(chain, files, end, position)
     sentence = check.run(place)
     segment = chain.segment(chain.bases[check.place])
@@ -51,8 +58,9 @@ def recover(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) ->
     cut = _cut_after(chain, files, check.place, check.position)
     if cut or check.bytes_read:
         _settle(files, segment)
+    if cut or crashed:  # a crash may have come between a file's creation and its name's sync
         files.disk.sync_directory(chain.directory)
-    return Recovered(check.end, check.position, check.bytes_read, cut if sentence else 0)
+    return Recovered(check.end, check.position)
 
 
 def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
@@ -62,7 +70,7 @@ def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> 
         return _damaged(sentence, state.start, 0, known_safe)
     chain.add(state.start)
     files.disk.sync_directory(chain.directory)
-    return Recovered(state.start, 0, 0, 0)
+    return Recovered(state.start, 0)
 
 
 def _starting_point(chain: Chain, state: LogState) -> tuple[int, int, int]:
@@ -186,16 +194,15 @@ def _whole_until(segment: Segment) -> int:
     return end
 
 
-def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> int:
-    """End the chain here; the bytes that went."""
+def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> bool:
+    """End the chain here; whether anything went."""
     segment, later = chain.segment(chain.bases[place]), chain.bases[place + 1 :]
-    cut = files.disk.size(segment.path) - position
-    if cut:
+    torn = files.disk.size(segment.path) > position
+    if torn:
         files.truncate(segment.path, position)
-    cut += sum(files.disk.size(chain.segment(base).path) for base in later)
     if later:
         chain.drop(later)
-    return cut
+    return torn or bool(later)
 
 
 def _settle(files: OpenFiles, segment: Segment) -> None:
@@ -210,4 +217,4 @@ def _damaged(sentence: str, end: int, position: int, known_safe: int) -> Recover
         f"{sentence}; offsets {end} to {known_safe - 1} were acknowledged: the log takes no "
         f"appends until they are restored or salvaged"
     )
-    return Recovered(end, position, 0, 0, damage)
+    return Recovered(end, position, damage)

@@ -1,8 +1,9 @@
 """Reading everything to see whether it is what was written. Changes nothing.
 
-Of every segment: each batch's header, offset and CRC, and each index entry against the batch that
-it names. Of the directory: the catalogue against the partition directories. What is above ``safe``
-is not looked at: it is being written.
+Of every segment: each batch's header, offset and CRC, offsets without a gap (in a store: what comes
+out of Kafka may be compacted), and each index entry against the batch that it names. Of the
+directory: the catalogue against the partition directories. What is above ``safe`` is not looked at:
+it is being written.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from logstore.errors import CorruptBatch, CorruptStore
+from logstore.errors import CorruptBatch, CorruptStore, Failed
 from logstore.records.batch import Batch
 from logstore.storage.directory import Directory
 from logstore.storage.disk import Disk
@@ -61,13 +62,14 @@ def verify(directory: Directory, only: str | None = None) -> Iterator[Report]:
             path = os.path.join(directory.path, log_directory(name, partition))
             try:
                 log = directory.log(name, entry, partition)
-            except CorruptStore as error:
+            except (CorruptStore, Failed) as error:
                 yield Report(path, findings=(Finding(path, str(error)),))
                 continue
             size = directory.size(name, entry, partition)
             if size.damage is not None:
                 yield Report(path, findings=(Finding(path, str(size.damage)),))
-            yield from _verify_log(directory.disk, path, size.start, log.safe)
+            dense = directory.schema is not None
+            yield from _verify_log(directory.disk, path, size.start, log.safe, dense=dense)
     if only is None:
         yield from _strangers(directory, set(entries))
 
@@ -84,7 +86,7 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
             yield Report(path, findings=(Finding(path, "belongs to no topic of the catalogue"),))
 
 
-def _verify_log(disk: Disk, path: str, start: int, safe: int) -> Iterator[Report]:
+def _verify_log(disk: Disk, path: str, start: int, safe: int, *, dense: bool) -> Iterator[Report]:
     files = OpenFiles(disk, 16, write=False)
     try:
         names = disk.list(path)
@@ -95,12 +97,12 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int) -> Iterator[Report
         for base, following in pairwise([*bases, EVERYTHING]):
             if base >= safe and safe > bases[0]:
                 return
-            report, end = verify_segment(files, path, base, min(safe, following))
+            report, end = verify_segment(files, path, base, min(safe, following), dense=dense)
             findings = list(report.findings)
-            if expected is not None and base != expected:
+            if expected is not None and (base != expected if dense else base < expected):
                 sentence = f"begins at {base}, the segment before ends at {expected}"
                 findings.insert(0, Finding(report.path, sentence))
-            if following == EVERYTHING and end < safe and not report.findings:
+            if following == EVERYTHING and end is not None and end < safe:
                 findings.append(Finding(report.path, f"ends at offset {end}, expected {safe}"))
             yield Report(report.path, report.batches, report.records, report.bytes, tuple(findings))
             expected = end
@@ -109,16 +111,22 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int) -> Iterator[Report
 
 
 def verify_segment(
-    files: OpenFiles, directory: str, base_offset: int, below: int
-) -> tuple[Report, int]:
-    """One segment up to ``below``, and the offset after its last whole batch."""
+    files: OpenFiles, directory: str, base_offset: int, below: int, *, dense: bool
+) -> tuple[Report, int | None]:
+    """One segment up to ``below``, and the offset that follows; None where reading broke off.
+
+    ``dense``: offsets have no gaps.
+    """
     stem = segment_stem(directory, base_offset)
     segment = Segment(directory, base_offset, files, Indexes(), 0)
     seen = _Seen()
     findings: list[Finding] = []
-    end = base_offset
+    end, is_whole = base_offset, False
     try:
         for position, batch in segment.walk(0, below):
+            if dense and batch.base_offset != end:
+                sentence = f"at position {position}: offsets {end} to {batch.base_offset - 1}"
+                findings.append(Finding(stem + LOG, f"{sentence} are missing"))
             try:
                 batch.check()
             except CorruptBatch as error:
@@ -126,12 +134,21 @@ def verify_segment(
                 findings.append(Finding(stem + LOG, sentence))
             seen.add(position, batch)
             end = batch.next_offset
+        is_whole = True
     except CorruptBatch as error:
         sentence = str(error).removeprefix(f"{stem}{LOG} ")
         findings.append(Finding(stem + LOG, f"{sentence}; what follows can't be read"))
-    findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
-    findings += _unusable(files, stem)
-    return Report(stem + LOG, len(seen.positions), seen.records, seen.bytes, tuple(findings)), end
+    except OSError as error:
+        sentence = f"after offset {end - 1}: can't be read: {error.strerror}"
+        findings.append(Finding(stem + LOG, sentence))
+    try:
+        findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
+        findings += _unusable(files, stem)
+    except OSError as error:
+        sentence = f"can't be read: {error.strerror}"
+        findings.append(Finding(stem + INDEX, sentence, derived=True))
+    report = Report(stem + LOG, len(seen.positions), seen.records, seen.bytes, tuple(findings))
+    return report, end if is_whole else None
 
 
 def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:

@@ -129,6 +129,10 @@ class Watermarks:
             self._map = self._disk.map(self._fd, size, write=self._write)
             self._words = memoryview(self._map).cast("q")
 
+    def reserve(self, number: int) -> None:
+        """Make sure of the slot of this number, and all below it. Raises OSError: a full disk."""
+        self.words(_SLOT_WORDS * (number + 2))
+
     def slot(self, number: int, tag: int) -> Slot:
         return Slot(self, number, tag)
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from logstore.config import Config, TopicSettings
 from logstore.errors import (
     CorruptStore,
+    Failed,
     LogstoreError,
     StoreLocked,
     TopicExists,
@@ -90,29 +91,35 @@ class WriterDirectory:
             self._flusher = Flusher(self._files, self._after_sync)
             self._logs: dict[str, DiskLog] = {}
             self._keys: dict[DiskLog, bytes] = {}
+            self._unrecovered: set[str] = set()  # directories of logs that the disk would not give
             self._bury()
-            crashed = not self._catalog.clean
+            self._crashed = not self._catalog.clean
             self._catalog.opened()
-            self._recover_all(crashed)
+            self._recover_all()
         except BaseException:
             self._catalog.close()
             raise
 
-    def _recover_all(self, crashed: bool) -> None:
+    def _recover_all(self) -> None:
         """After a crash every log is recovered now; after a clean close, when it is first used."""
         states = self._catalog.log_states()
         for name, entry in self._catalog.topics().items():
             for partition in range(entry.partitions):
-                if crashed:
-                    with suppress(CorruptStore):  # whoever opens that partition is told
+                if self._crashed:
+                    with suppress(CorruptStore, Failed):  # whoever opens that partition is told
                         self.log(name, entry, partition)
                     continue
                 slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
                 state = states.get(entry.log_key(partition), LogState())
                 _, safe = slot.read() or (0, 0)
                 slot.publish(state.start, max(safe, state.recovery_offset))
-        if crashed:
+        if self._crashed:
             self._save_states(self._logs.values())
+
+    @property
+    def recovered(self) -> bool:
+        """Whether every log is as a clean close leaves it, or was recovered."""
+        return not self._unrecovered
 
     @property
     def schema(self) -> int:
@@ -147,9 +154,16 @@ class WriterDirectory:
             self._attempt(
                 f"create topic {name!r}", lambda: self._make_directories(name, range(partitions))
             )
-            entry = self._catalog.add_topic(name, partitions, settings, self._clock())
-            self._attempt(f"create topic {name!r}", lambda: self._publish_new(entry, 0))
+            slots = self._reserve_slots(name, partitions)
+            entry = self._catalog.add_topic(name, slots, settings, self._clock())
+            self._publish_new(entry, 0)
             return entry
+
+    def _reserve_slots(self, name: str, count: int) -> list[int]:
+        """Room in the watermarks, before the catalogue says that the logs are there."""
+        slots = self._catalog.free_slots(count)
+        self._attempt(f"make room for {name!r}", lambda: self._marks.reserve(max(slots, default=0)))
+        return slots
 
     def _publish_new(self, entry: TopicEntry, first: int) -> None:
         for partition in range(first, entry.partitions):
@@ -186,10 +200,9 @@ class WriterDirectory:
             self._attempt(
                 f"add partitions to {name!r}", lambda: self._make_directories(name, added)
             )
-        changed = self._catalog.change_topic(name, partitions=partitions, settings=settings)
-        self._attempt(
-            f"add partitions to {name!r}", lambda: self._publish_new(changed, entry.partitions)
-        )
+        slots = self._reserve_slots(name, (partitions or entry.partitions) - entry.partitions)
+        changed = self._catalog.change_topic(name, added_slots=slots, settings=settings)
+        self._publish_new(changed, entry.partitions)
         for partition in range(entry.partitions):
             log = self._logs.get(log_directory(name, partition))
             if log is not None:
@@ -244,9 +257,14 @@ class WriterDirectory:
         if self.topic(name).id != entry.id:
             raise UnknownPartition(f"{name}-{partition}: its topic was deleted")
         directory = log_directory(name, partition)
-        log = self._attempt(
-            f"open {directory}", lambda: self._open_log(directory, entry, partition)
-        )
+        try:
+            log = self._attempt(
+                f"open {directory}", lambda: self._open_log(directory, entry, partition)
+            )
+        except Failed:
+            self._unrecovered.add(directory)
+            raise
+        self._unrecovered.discard(directory)
         self._logs[directory] = log
         self._keys[log] = entry.log_key(partition)
         return log
@@ -258,7 +276,7 @@ class WriterDirectory:
         chain = Chain(path, self._files, self._indexes, settings.index_interval_bytes, dense=True)
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(entry.log_key(partition))
-        found = recover(chain, self._files, state, slot.synced())
+        found = recover(chain, self._files, state, slot.synced(), crashed=self._crashed)
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
             found.position, save=self._save_state, damage=found.damage,
@@ -283,6 +301,7 @@ class WriterDirectory:
         due = [log for log in logs if isinstance(log, DiskLog) and log.recovery_point_due(limit)]
         if due:
             # Only the next start takes longer: who waited for the sync must not be told it failed.
+            # It is tried again with the next sync, and whoever closes the store is told.
             with suppress(LogstoreError, OSError):
                 self._save_states(due)
 
@@ -297,7 +316,9 @@ class WriterDirectory:
         self._flusher.close()
         try:
             states = {self._keys[log]: log.state for log in self._logs.values()}
-            self._catalog.save_log_states(states, clean=not failures)
+            # A log that could not be read must be recovered when it can be.
+            clean = not failures and self.recovered
+            self._catalog.save_log_states(states, clean=clean)
         except LogstoreError as error:
             failures.append(error)
         self._files.close()

@@ -16,16 +16,29 @@ from logstore.storage.disk import Disk
 
 class Inode:
     def __init__(self, safe=b""):
-        self.data = bytearray(safe)
-        self.safe = bytes(safe)
-        self.pending = []  # (position, bytes), or (size, None) for a truncation
+        self.data = bytearray(safe)  # what is read: the cache
+        self.safe = bytes(safe)  # the platter
+        self.pending = []  # dirty in the cache: (position, bytes), or (size, None) for a truncation
 
     def change(self, position, data):
         _apply(self.data, position, data)
         self.pending.append((position, data))
 
     def sync(self):
-        self.safe, self.pending = bytes(self.data), []
+        self.safe, self.pending = bytes(self.synced()), []
+
+    def synced(self):
+        content = bytearray(self.safe)
+        for position, data in self.pending:
+            _apply(content, position, data)
+        return content
+
+    def fail_to_sync(self):
+        """The kernel calls what it could not write clean, and goes on showing it."""
+        self.pending = []
+
+    def drop_clean(self):
+        self.data = self.synced()
 
 
 def _apply(content, position, data):
@@ -79,6 +92,26 @@ class Frozen:
         disk.safe_names = dict(disk.names)
         return disk
 
+    def killed(self):
+        """What the next process sees when only this one died: everything, still not synced."""
+        disk = LossyDisk()
+        inodes = []
+        for safe, pending in self.inodes:
+            inode = Inode(safe)
+            for position, data in pending:
+                inode.change(position, data)
+            inodes.append(inode)
+        disk.safe_names = {path: inodes[number] for path, number in self.names}
+        disk.names = dict(disk.safe_names)
+        for path, number in self.name_changes:
+            inode = None if number is None else inodes[number]
+            disk.name_changes.append((path, inode))
+            if inode is None:
+                disk.names.pop(path, None)
+            else:
+                disk.names[path] = inode
+        return disk
+
     def survivors(self, random, most):
         """All subsets where they are few, else ``most`` of them; and each write torn in half."""
         changes = self.changes()
@@ -104,6 +137,8 @@ class LossyDisk(Disk):
         self.opened = {}
         self.next_fd = 1000
         self.changed = lambda: None  # called after every change, for a picture
+        self.syncs_left = None  # before one that fails; None: none does
+        self.has_failed = False
 
     def freeze(self):
         known = {}
@@ -149,11 +184,30 @@ class LossyDisk(Disk):
             self.opened[fd].change(size, None)
             self.changed()
 
+    def fail_at(self, count):
+        """The sync of files after ``count`` others fails, and only that one."""
+        self.syncs_left = count
+
+    def _fail(self, inodes):
+        if self.syncs_left is None:
+            return
+        self.syncs_left -= 1
+        if self.syncs_left < 0:
+            self.syncs_left, self.has_failed = None, True
+            for inode in inodes:
+                inode.fail_to_sync()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     def sync(self, fd):
+        self._fail([self.opened[fd]])
         self.opened[fd].sync()
         self.changed()
 
+    def drop_cached(self, fd, position):
+        self.opened[fd].drop_clean()
+
     def sync_all(self, fd):
+        self._fail(self.names.values())
         for inode in self.names.values():
             inode.sync()
         self.safe_names, self.name_changes = dict(self.names), []

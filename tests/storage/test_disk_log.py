@@ -191,6 +191,56 @@ class TestTrim:
         assert log.recovery_point() == LogState(3, 3, 3, 0)
 
 
+class TestCtrlC:
+    def test_in_a_write_leaves_nothing_behind(self, store):
+        """What was written of it is not in the way of what comes after, shorter or not."""
+
+        class Interrupted(NamedDisk):
+            interrupts = 0
+
+            def write(self, fd, buffers, position):
+                written = super().write(fd, buffers, position)
+                if self.interrupts:
+                    self.interrupts -= 1
+                    raise KeyboardInterrupt
+                return written
+
+        disk = Interrupted()
+        log = store.log(disk, segment_bytes=400)
+        fill(log, 1)
+        for n in range(1, 12):
+            disk.interrupts = 1
+            with pytest.raises(KeyboardInterrupt):
+                log.append(a_batch(numbered(1000, 120)))
+            fill(log, 1, first=n)
+        assert len(log.chain.bases) > 2
+        assert numbers(log) == list(range(12))
+        store.close()
+        assert numbers(store.log()) == list(range(12))
+
+    def test_as_a_segment_is_begun(self, store):
+        class Interrupted(NamedDisk):
+            interrupts = 0
+
+            def open(self, path, *, write=False, create=False):
+                fd = super().open(path, write=write, create=create)
+                if create and self.interrupts and path.endswith(".index"):
+                    self.interrupts -= 1
+                    raise KeyboardInterrupt
+                return fd
+
+        disk = Interrupted()
+        log = store.log(disk, segment_bytes=100)
+        fill(log, 1)
+        disk.interrupts = 1
+        with pytest.raises(KeyboardInterrupt):
+            log.append(a_batch(numbered(1)))
+        assert store.files() == [f"{0:020d}.{it}" for it in ("index", "log", "timeindex")]
+        fill(log, 3, first=1)
+        store.crash()
+        assert numbers(store.log()) == list(range(4))
+
+
 class TestFullDisk:
     @pytest.mark.parametrize("short", [False, True])
     @pytest.mark.parametrize("settings", [{}, {"segment_bytes": 200}, {"preallocate": "true"}])
@@ -435,3 +485,19 @@ class TestThreads:
         run_all(*[lambda log=log: produce(log) for log in logs for _ in range(2)])
         for log in logs:
             assert sorted(numbers(log)) == sorted([*range(40), *range(40)])
+
+
+def test_indexes_that_go_missing_fail_no_sync(store):
+    log = store.log(segment_bytes=200)
+    fill(log, 8)
+    for name in store.files():
+        if not name.endswith(".log"):
+            (store.path / "t-0" / name).unlink()
+    log.roll()
+    fill(log, 1, first=8)
+    for name in store.files():
+        if not name.endswith(".log"):
+            (store.path / "t-0" / name).unlink()
+    log.roll()
+    store.close()
+    assert numbers(store.log()) == list(range(9))

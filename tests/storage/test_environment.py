@@ -127,7 +127,8 @@ def test_two_stores_of_one_directory_in_one_process(store):
 def test_thousands_of_partitions_and_offsets(store):
     directory = store.writer()
     for n in range(15):
-        directory._catalog.add_topic(f"topic-with-{'x' * 200}-{n:05d}", 1000, {}, NOW_MS)
+        slots = range(1000 * n, 1000 * (n + 1))
+        directory._catalog.add_topic(f"topic-with-{'x' * 200}-{n:05d}", slots, {}, NOW_MS)
     places = {(f"topic-{n:05d}", partition): n for n in range(3000) for partition in range(10)}
     for group in range(4):
         directory.offsets.commit(f"group-{group}" * 10, places, NOW_MS, "metadata " * 20)

@@ -90,3 +90,47 @@ def test_a_directorys_files_are_forgotten_together(tmp_path):
     files.forget_below(str(tmp_path / "t-1"))
     assert list(files._open) == [str(tmp_path / "t-10" / "0.log")]
     files.close()
+
+
+class FailingDisk(NamedDisk):
+    fail = False
+
+    def __init__(self):
+        super().__init__()
+        self.synced = []
+
+    def sync(self, fd):
+        if self.fail:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(fd)
+        self.synced.append(self.paths[fd])
+
+
+def test_a_dirty_file_is_synced_before_it_is_closed_for_want_of_room(tmp_path):
+    disk = FailingDisk()
+    files = OpenFiles(disk, 2, write=True)
+    paths = [str(tmp_path / name) for name in "abc"]
+    files.write(paths[0], [b"x"], 0)
+    files.sync(paths[0])
+    files.write(paths[1], [b"x"], 0)
+    files.write(paths[2], [b"x"], 0)  # a goes, and is clean
+    assert disk.synced == [paths[0]]
+    files.read(paths[0], 1, 0)  # b goes
+    assert disk.synced == paths[:2]
+    files.close()
+
+
+def test_a_sync_that_failed_as_the_file_was_closed_is_told_to_the_next(tmp_path):
+    disk = FailingDisk()
+    files = OpenFiles(disk, 1, write=True)
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    files.write(a, [b"x"], 0)
+    disk.fail = True
+    files.write(b, [b"x"], 0)
+    disk.fail = False
+    with pytest.raises(OSError, match="Input/output"):
+        files.sync(a)
+    with pytest.raises(OSError, match="Input/output"):
+        files.check(a)
+    files.sync(b)
+    files.close()

@@ -106,3 +106,21 @@ def test_a_full_disk_does_not_keep_the_lock_taken(path):
     lock = LockFile(disk, path)
     assert lock.take()
     lock.release()
+
+
+def test_a_lock_file_that_cant_be_emptied_is_let_go_of_all_the_same(path):
+    class Fails(NamedDisk):
+        fail = False
+
+        def truncate(self, fd, size):
+            if self.fail:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().truncate(fd, size)
+
+    disk = Fails()
+    lock = LockFile(disk, path)
+    assert lock.take()
+    disk.fail = True
+    lock.release()
+    assert owner_of(Disk(), path) is None
+    assert LockFile(Disk(), path).take()

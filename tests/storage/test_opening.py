@@ -221,7 +221,9 @@ class TestFullFileSystem:
         with pytest.raises(StorageFull):  # noqa: PT012  at some point
             for n in range(1000):
                 directory.create_topic(f"t{n}", 1, {})
+                made = n
         before = directory.topics()
+        assert set(before) == {f"t{n}" for n in range(made + 1)}
         (small / "eaten").unlink()
         directory.create_topic("new", 1, {})
         assert set(directory.topics()) - set(before) == {"new"}

@@ -1,7 +1,10 @@
-import pytest
-from storage_kit import a_batch, add, fill, numbered, numbers
+import errno
+import os
 
-from logstore.errors import CorruptBatch, CorruptStore, OffsetBelowStart
+import pytest
+from storage_kit import NamedDisk, a_batch, add, fill, numbered, numbers
+
+from logstore.errors import CorruptBatch, CorruptStore, Failed, OffsetBelowStart
 from logstore.records.batch import HEADER_BYTES
 
 # A byte of each header field that the framing depends on; the others are for the reader's CRC.
@@ -317,6 +320,17 @@ class TestDamageBelowTheRecoveryPoint:
         assert [batch.base_offset for batch in log.read(first, 1 << 20)] == list(range(second))
         assert log.read(third, 1)
 
+    def test_the_first_segment_is_missing(self, store):
+        log = store.log(segment_bytes=200)
+        fill(log, 8)
+        first, second = log.chain.bases[:2]
+        store.close()
+        store.segment(first).unlink()
+        log = store.log()
+        with pytest.raises(CorruptBatch, match=f"offsets {first} to {second - 1} are missing"):
+            log.read(first, 1)
+        assert log.read(second, 1)
+
     def test_a_sealed_segment_goes_missing_while_it_is_open(self, store):
         log = store.log(segment_bytes=200)
         fill(log, 8)
@@ -353,6 +367,33 @@ class TestDamageBelowTheRecoveryPoint:
         assert numbers(store.log_of(directory, "u")) == [0]
         with pytest.raises(CorruptStore, match=r"t-0: the catalogue knows this partition"):
             store.log_of(directory, "t")
+
+
+def test_a_log_that_the_disk_does_not_give_leaves_the_others_alone(store):
+    class Broken(NamedDisk):
+        broken = True
+
+        def read(self, fd, size, position):
+            if self.broken and "/t-0/" in self.paths[fd]:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(fd, size, position)
+
+    directory = store.writer()
+    fill(store.log_of(directory, "t"), 3)
+    fill(store.log_of(directory, "u"), 3)
+    store.crash()
+    disk = Broken()
+    directory = store.writer(disk)
+    assert numbers(store.log_of(directory, "u")) == [0, 1, 2]
+    with pytest.raises(Failed, match="open t-0: Input/output error"):
+        store.log_of(directory, "t")
+    store.close()
+    directory = store.writer(disk)
+    assert not directory.recovered, "a log that could not be recovered still has to be"
+    disk.broken = False
+    assert numbers(store.log_of(directory, "t")) == [0, 1, 2]
+    store.close()
+    assert store.writer().recovered
 
 
 class TestStart:

@@ -1,7 +1,9 @@
+import errno
+import os
 import struct
 
 import pytest
-from storage_kit import fill
+from storage_kit import NamedDisk, fill
 
 from logstore.storage.verify import verify
 
@@ -52,6 +54,30 @@ def test_a_missing_segment(store, filled):
     store.segment(second).unlink()
     found = findings(store.writer())
     assert f"begins at {third}, the segment before ends at {second}" in found[0].message
+
+
+def test_a_gap_within_a_segment(store, filled):
+    path = store.segment(filled.chain.bases[1])
+    data = path.read_bytes()
+    base = filled.chain.bases[1]
+    second = int.from_bytes(data[8:12], "big") + 12
+    third = second + int.from_bytes(data[second + 8 : second + 12], "big") + 12
+    path.write_bytes(data[:second] + data[third:])
+    messages = [it.message for it in findings(store.writer()) if not it.derived]
+    assert f"at position {second}: offsets {base + 1} to {base + 1} are missing" in messages
+
+
+def test_a_disk_that_does_not_give_a_segment(store, filled):
+    class Broken(NamedDisk):
+        def read(self, fd, size, position):
+            if self.paths[fd] == path:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(fd, size, position)
+
+    path = str(store.segment(filled.chain.bases[1]))
+    found = findings(store.writer(Broken()))
+    assert [(it.path, it.derived) for it in found] == [(path, False)]
+    assert "can't be read: Input/output error" in found[0].message
 
 
 def test_every_segment_is_missing(store, filled):
