@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Read below the context, which nested commands share.
 _DATA = "logstore.data"
 _CONFIG_FILE = "logstore.config_file"
-CONFIG_NAME = "logstore.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,9 @@ class DataDir:
     def config(self) -> "Config":
         """Raises UnknownSetting, InvalidSetting."""
         from logstore.config import Config
+        from logstore.storage.names import CONFIG
 
-        return Config.load(self.config_file or self.path / CONFIG_NAME, os.environ)
+        return Config.load(self.config_file or self.path / CONFIG, os.environ)
 
     @contextmanager
     def open(self, mode: Literal["read", "write"], *, create: bool = False) -> Iterator["Store"]:

@@ -40,7 +40,7 @@ from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Claim, Directory, LogSize, claim_group, group_owner
 from logstore.storage.disk import Disk
 from logstore.storage.lock import Owner
-from logstore.storage.names import check_topic
+from logstore.storage.names import CONFIG, check_topic
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
@@ -422,6 +422,6 @@ def open_store(
         raise Refused(f"mode {mode!r}: takes write or read")
     name = os.path.abspath(path)
     if config is None:
-        config = Config.load(Path(name) / "logstore.toml", os.environ)
+        config = Config.load(Path(name) / CONFIG, os.environ)
     directory = open_directory(name, mode, config, disk or Disk(), create=create, clock=clock)
     return Store(directory, mode, clock)

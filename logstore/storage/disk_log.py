@@ -267,7 +267,7 @@ class DiskLog:
                 self._slot.publish_safe(job.upto)
 
     def needs(self, path: str) -> bool:
-        """Whether the file must be there: no index, not trimmed away, nor deleted with the topic."""
+        """Whether the file must be there: not an index, nor trimmed away or deleted."""
         if self._deleted is not None or not path.endswith(LOG):
             return False
         return any(self.chain.segment(base).path == path for base in self.chain.bases)

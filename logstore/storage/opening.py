@@ -8,7 +8,7 @@ from logstore.errors import NotAStore, ReadOnly, StorageFull, StoreLocked
 from logstore.storage.bare import BareDirectory, found_topics
 from logstore.storage.directory import Directory
 from logstore.storage.disk import Disk, refusal
-from logstore.storage.names import CATALOG
+from logstore.storage.names import CATALOG, CONFIG, LOCK, WATERMARKS
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
@@ -57,7 +57,7 @@ def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", 
     if found_topics(disk, path):
         return "bare"
     # What a first start leaves when it is killed, and what a user may put there before it.
-    return "empty" if names <= {"lock", "logstore.toml", "watermarks", "lost+found"} else "foreign"
+    return "empty" if names <= {LOCK, CONFIG, WATERMARKS, "lost+found"} else "foreign"
 
 
 def _reader(path: str, config: Config, disk: Disk, clock: Callable[[], int]) -> ReaderDirectory:

@@ -15,7 +15,7 @@ from logstore.storage.index import NO_TIMESTAMP, Index
 from logstore.storage.names import INDEX, LOG, TIMEINDEX, segment_stem
 
 EVERYTHING: Final = 2**63 - 1  # as `below`: no offset is out of bounds
-CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing (SPEED: reading)
+CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing
 READ_BYTES_MIN: Final = 16 << 10  # a read has batches to step over before the one asked for
 
 _PREFIX = Struct(">qi")  # base offset, length
