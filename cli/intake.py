@@ -215,9 +215,9 @@ class Intake:
         while data := self._source.read():
             self._bytes += len(data)
             self._take(self._lines.receive(data))
-            self._progress.update(self._bytes, self._sink.acknowledged)
             if not self._source.ready():
                 self._flush()
+            self._progress.update(self._bytes, self._sink.acknowledged)
         self._take(self._lines.end())
 
     def _take(self, parsed: Parsed) -> None:

@@ -5,8 +5,8 @@
 Each round starts a process that appends numbered records to the same store and says on its
 standard output what it is about to send (``s N``) and what was acknowledged (``a N``); it is killed
 after a random number of those lines and a random fraction of a moment more. Every fourth round is
-the real command, ``logstore produce``, fed through a pipe; it says what was acknowledged once a
-second. Then the store is opened (by turns for writing and for reading) and read:
+the real command, ``logstore produce``, fed through a pipe; it shows its progress at every chunk.
+Then the store is opened (by turns for writing and for reading) and read:
 
     every acknowledged record is there, in order, once; nothing is there that was never sent.
 
@@ -34,6 +34,18 @@ TOPIC = "numbers"
 SETTINGS = {"segment.bytes": "700", "index.interval.bytes": "100"}
 LINES_MOST = 60  # heard of a worker before it is killed
 EXTRA_S = 0.004  # and then at most so long
+AHEAD_MOST = 100  # records that the command is fed before it has acknowledged others
+DEADLINE_S = 60  # generous: it only ends a run that would hang
+SAID = re.compile(
+    rb"s (?P<sent>\d+)\n|a (?P<done>\d+)\n|(?P<acknowledged>[\d,]+) records? acknowledged, .*\n"
+)
+# The command as it is, but for how often it tells.
+TALKATIVE = """
+from logstore_cli import progress
+from logstore_cli.main import main
+progress.Lines.every_s = 0.0
+main()
+"""
 STYLES = ("append", "append_many", "producer", "command")
 
 
@@ -116,6 +128,9 @@ class Round:
         self._path = path
         self._lines = choose.randrange(LINES_MOST)
         self._extra_s = choose.uniform(0, EXTRA_S)
+        self._choose = random.Random(choose.random())  # the feeder's own: it is another thread
+        self._told = threading.Condition()
+        self._killed = False
 
     def run(self):
         if self.style == "command":
@@ -127,57 +142,62 @@ class Round:
         command = [sys.executable, os.path.abspath(__file__)]
         command += ["--worker", self._path, str(self.number), self.style]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=_environment()) as process:
-            for heard, line in enumerate(process.stdout):
-                self._hear(line)
-                if heard >= self._lines:
-                    time.sleep(self._extra_s)  # the random moment itself: nothing waits for it
-                    process.kill()
-                    break
-            for line in process.stdout:
-                self._hear(line)
-            if process.wait() != -signal.SIGKILL:
-                raise AssertionError(f"the worker of round {self.number} ended by itself")
-
-    def _hear(self, line):
-        if not line.endswith(b"\n"):
-            return  # cut off by the kill
-        kind, count = line.split()
-        if kind == b"s":
-            self.sent = int(count)
-        else:
-            self.acknowledged = int(count)
+            self._hear_and_kill(process, process.stdout)
 
     def _run_command(self):
         """The command in one partition: the lines are this round's numbers."""
-        command = [sys.executable, "-m", "logstore_cli.main", "produce", TOPIC]
+        command = [sys.executable, "-c", TALKATIVE, "produce", TOPIC, "--data", self._path]
         command += ["--format", "raw", "--partition", "0", "--batch-bytes", "300", "--progress"]
-        command += ["--data", self._path]
         pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(command, env=_environment(), **pipes) as process:
             feeder = threading.Thread(target=self._feed, args=(process.stdin,), daemon=True)
             feeder.start()
-            time.sleep(0.25 + self._lines * 0.005)  # a random moment after the start
-            process.kill()
-            said = process.stderr.read().decode()
-            process.wait()
+            self._hear_and_kill(process, process.stderr)
+            with self._told:
+                self._killed = True
+                self._told.notify()
             feeder.join()
-        if "Error" in said or "Traceback" in said:
-            raise AssertionError(said)
-        counts = re.findall(r"([\d,]+) records? acknowledged", said)
-        self.acknowledged = int(counts[-1].replace(",", "")) if counts else 0
+
+    def _hear_and_kill(self, process, lines):
+        for heard, line in enumerate(lines):
+            self._hear(line)
+            if heard >= self._lines:
+                time.sleep(self._extra_s)  # the random moment itself: nothing waits for it
+                process.kill()
+                break
+        for line in lines:
+            self._hear(line)
+        if process.wait() != -signal.SIGKILL:
+            raise AssertionError(f"the process of round {self.number} ended by itself")
+
+    def _hear(self, line):
+        if not line.endswith(b"\n"):
+            return  # cut off by the kill
+        said = SAID.fullmatch(line)
+        if said is None:
+            raise AssertionError(f"round {self.number}: {line.decode()}")
+        count = int((said["sent"] or said["done"] or said["acknowledged"]).replace(b",", b""))
+        if said["sent"]:
+            self.sent = count
+            return
+        with self._told:
+            self.acknowledged = count
+            self._told.notify()
 
     def _feed(self, pipe):
-        try:
-            while self.sent < 100_000:
-                lines = [value(self.number, n) + b"\n" for n in range(self.sent, self.sent + 20)]
-                self.sent += 20
-                pipe.write(b"".join(lines))
+        """Lines, a random number at a time; never far ahead of what was acknowledged."""
+        with suppress(BrokenPipeError), pipe:
+            while not self._killed:
+                count = self._choose.randrange(1, AHEAD_MOST)
+                lines = [value(self.number, n) for n in range(self.sent, self.sent + count)]
+                self.sent += count
+                pipe.write(b"\n".join(lines) + b"\n")
                 pipe.flush()
-        except BrokenPipeError:
-            pass
-        finally:
-            with suppress(BrokenPipeError):
-                pipe.close()
+                with self._told:
+                    self._told.wait_for(self._may_feed, DEADLINE_S)
+
+    def _may_feed(self):
+        return self._killed or self.sent - self.acknowledged < AHEAD_MOST
 
     def expected(self, partition, count):
         """The records of the first ``count`` sent that belong into the partition."""
@@ -228,7 +248,7 @@ def check(rounds, found):
     return totals
 
 
-def run(rounds, seed, path, styles=STYLES, tell=print):
+def run(rounds, seed, path, styles=STYLES, tell=print, each=lambda one: None):
     """All the rounds. Raises AssertionError when the law is broken; the seed tells which."""
     choose = random.Random(seed)
     with logstore.open(path) as store:
@@ -238,6 +258,7 @@ def run(rounds, seed, path, styles=STYLES, tell=print):
         style = styles[number % len(styles)]
         one = Round(path, number, style, choose)
         one.run()
+        each(one)
         done.append(one)
         mode = choose.choice(["write", "read"])
         try:
