@@ -35,6 +35,8 @@ def put(text: str) -> None:
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as error:
+        raise CommandFailed(f"standard output: {error.strerror}") from None
 
 
 def say(text: str) -> None:

@@ -62,11 +62,17 @@ def _is_escaped(character: str) -> bool:
 
 
 def _flushed(code: int) -> int:
+    from .ends import say
+
     # Left to the interpreter's own end, a reader that has gone away would make noise.
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
-        except OSError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if not isinstance(error, BrokenPipeError):
+                code = code or 1
+                if stream is sys.stdout:
+                    say(f"logstore: standard output: {error.strerror}")
     return code

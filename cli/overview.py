@@ -6,7 +6,7 @@ import typer
 
 from .ends import put
 from .options import HERE, Data, Json
-from .show import as_json, facts, size, table
+from .show import as_json, counted, facts, size, table
 from .times import iso
 
 config_app = typer.Typer(no_args_is_help=True)
@@ -46,7 +46,7 @@ def config_show(
 
 
 def status(json_: Json = False, data: Data = HERE) -> None:
-    """What the store holds, who writes it, and whether anything is damaged."""
+    """What the store holds, who writes it, and whether the ends of its logs are whole."""
     with data.open("read") as store:
         found = store.status()
     writer = found.writer
@@ -71,7 +71,14 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("records", f"{found.records:,}"),
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
-                ("damaged", "; ".join(found.damaged) or "nothing that was noticed"),
+                ("damaged", _damage(found.damaged)),
             )
         )
     )
+
+
+def _damage(found: tuple[str, ...]) -> str:
+    if not found:
+        return "nothing at either end of a log (verify reads all)"
+    more = f"; and {counted(len(found) - 1, 'other log')}" if len(found) > 1 else ""
+    return found[0] + more

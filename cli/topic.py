@@ -46,19 +46,29 @@ def create(
 
 @app.command("list")
 def list_(json_: Json = False, data: Data = HERE) -> None:
-    """Every topic, its size and how far it goes."""
+    """Every topic, its size and how far it goes; one that is damaged does not hide others."""
+    from logstore.errors import Damaged, Failed
+
+    failure: Damaged | Failed | None = None
+    rows: list[tuple[str, int | None, int | None, int | None]] = []
     with data.open("read") as store:
-        rows = []
         for name in store.topics():
-            sizes = store.sizes(name)
+            try:
+                sizes = store.sizes(name)
+            except (Damaged, Failed) as error:
+                failure = error
+                rows.append((name, None, None, None))
+                continue
             records = sum(part.safe - part.start for part in sizes)
             rows.append((name, len(sizes), records, sum(part.bytes for part in sizes)))
+    names = ("topic", "partitions", "records", "bytes")
     if json_:
-        names = ("topic", "partitions", "records", "bytes")
         put(as_json([dict(zip(names, row, strict=True)) for row in rows]))
     else:
-        shown = [(name, count, records, size(bytes_)) for name, count, records, bytes_ in rows]
-        put(table(("topic", "partitions", "records", "size"), shown))
+        shown = [(*row[:3], None if row[3] is None else size(row[3])) for row in rows]
+        put(table((*names[:3], "size"), shown))
+    if failure is not None:
+        raise failure
 
 
 @app.command()
@@ -100,13 +110,16 @@ def delete(
     data: Data = HERE,
 ) -> None:
     """Delete a topic and all its records, for good."""
+    from logstore.errors import Damaged
+
     with data.open("read") as store:
-        sizes = store.sizes(name)
-    what = (
-        f"topic {name} and its {counted(sum(part.safe - part.start for part in sizes), 'record')}"
-    )
+        try:
+            records = sum(part.safe - part.start for part in store.sizes(name))
+            what = f"topic {name} and its {counted(records, 'record')}"
+        except Damaged:
+            what = f"topic {name}, which is damaged"
     if not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise typer.BadParameter(f"say --yes to delete {what}: there is nobody to ask")
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     with data.open("write") as store:

@@ -27,7 +27,11 @@ from logstore.config import (
 )
 from logstore.errors import (
     Closed,
+    CorruptBatch,
+    Damaged,
+    Failed,
     LogstoreError,
+    OffsetBelowStart,
     OffsetOutOfRange,
     ReadOnly,
     Refused,
@@ -358,9 +362,18 @@ class Store:
         return verify(self._open(), topic)
 
     def status(self) -> Status:
+        """With a look at both ends of each log for damage; ``verify`` reads all."""
         directory = self._open()
         entries = directory.topics()
-        sizes = [size for name in entries for size in self.sizes(name)]
+        sizes: list[LogSize] = []
+        damaged: list[str] = []
+        for name, entry in entries.items():
+            for number in range(entry.partitions):
+                try:
+                    sizes.append(directory.size(name, entry, number))
+                    self._look_at_both_ends(sizes[-1], directory.log(name, entry, number))
+                except (Damaged, Failed) as error:
+                    damaged.append(str(error))
         return Status(
             self.path,
             self.mode,
@@ -368,12 +381,28 @@ class Store:
             directory.store_id,
             directory.writer(),
             len(entries),
-            len(sizes),
+            sum(entry.partitions for entry in entries.values()),
             sum(size.safe - size.start for size in sizes),
             sum(size.bytes for size in sizes),
             len(self.groups()),
-            tuple(str(size.damage) for size in sizes if size.damage is not None),
+            tuple(damaged),
         )
+
+    @staticmethod
+    def _look_at_both_ends(size: LogSize, log: Log) -> None:
+        """Raises Damaged, Failed."""
+        if size.damage is not None:
+            raise size.damage
+        try:
+            for at in (size.start, size.safe - 1) if size.safe > size.start else ():
+                for batch in log.read(at, 1):
+                    batch.check()
+        except OffsetBelowStart:
+            return  # trimmed since
+        except CorruptBatch as error:
+            if log.name in str(error):
+                raise
+            raise CorruptBatch(f"{log.name}: {error}; run `logstore verify`") from None
 
 
 def _positions(

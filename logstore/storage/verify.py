@@ -102,12 +102,24 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int, *, dense: bool) ->
             if expected is not None and (base != expected if dense else base < expected):
                 sentence = f"begins at {base}, the segment before ends at {expected}"
                 findings.insert(0, Finding(report.path, sentence))
+            if following <= safe and (foreign := _left_over(disk, report)) and end is not None:
+                findings.append(foreign)
+                end = None
             if following == EVERYTHING and end is not None and end < safe:
                 findings.append(Finding(report.path, f"ends at offset {end}, expected {safe}"))
             yield Report(report.path, report.batches, report.records, report.bytes, tuple(findings))
             expected = end
     finally:
         files.close()
+
+
+def _left_over(disk: Disk, report: Report) -> Finding | None:
+    """What follows the batches of a sealed segment: nothing should."""
+    left = disk.size(report.path) - report.bytes
+    if not left:
+        return None
+    sentence = f"at position {report.bytes}: {left} bytes that are no batch of this log"
+    return Finding(report.path, sentence)
 
 
 def verify_segment(

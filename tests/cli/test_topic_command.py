@@ -1,8 +1,10 @@
 import json
 import os
 import pty
+import subprocess
 
 import pytest
+from cli_process import COMMAND
 
 
 @pytest.fixture
@@ -140,6 +142,16 @@ def test_delete(logstore, flights, data):
 def test_delete_does_not_guess_what_nobody_could_answer(logstore, flights):
     result = logstore("topic", "delete", "flights", code=2)
     assert "say --yes to delete topic flights and its 0 records" in result.err
+    assert len(logstore("topic", "list").lines) == 2
+
+
+def test_delete_with_standard_input_closed(logstore, flights):
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND} topic delete flights <&-"], capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert b"say --yes to delete topic flights" in done.stderr
+    assert b"Traceback" not in done.stderr
     assert len(logstore("topic", "list").lines) == 2
 
 

@@ -1,0 +1,163 @@
+"""What the command says of files that are not as they were written, and what it leaves of them."""
+
+import json
+import shutil
+
+import lmdb
+import pytest
+
+COUNT = 300
+VALUES = [f"value {n}" for n in range(COUNT)]
+
+
+@pytest.fixture
+def log(logstore, data):
+    """A log of three segments, closed."""
+    settings = ("--config", "segment.bytes=2500", "--config", "index.interval.bytes=500")
+    logstore("topic", "create", "t", *settings)
+    logstore("produce", "t", "--batch-bytes", 600, stdin="".join(f"{v}\n" for v in VALUES).encode())
+    paths = sorted((data / "t-0").glob("*.log"))
+    assert len(paths) >= 3
+    assert logstore("consume", "t").lines == VALUES
+    return paths
+
+
+def flip(path, at):
+    damaged = bytearray(path.read_bytes())
+    damaged[at] ^= 1
+    path.write_bytes(damaged)
+
+
+def contents(data):
+    return {path: path.read_bytes() for path in sorted((data / "t-0").iterdir())}
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def cut_in_a_header(path):
+    path.write_bytes(path.read_bytes()[:30])
+
+
+def foreign(path):
+    path.write_bytes(b"%PDF-1.7\n" * (path.stat().st_size // 9))
+
+
+def flip_a_value(path):
+    flip(path, -1)
+
+
+def flip_a_length(path):
+    flip(path, 9)
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_short, cut_in_a_header, foreign, flip_a_value, flip_a_length]
+)
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_a_damaged_log_is_named_and_nothing_of_it_goes(logstore, data, log, damage, place):
+    damage(log[place])
+    before = contents(data)
+    result = logstore("consume", "t", "--group", "g", code=1)
+    assert result.lines == VALUES[: len(result.lines)]
+    assert "t-0" in result.err
+    assert len(result.err.splitlines()) == 1
+    verified = logstore("verify", code=1)
+    assert f"DAMAGED  {log[place]}: " in verified.out
+    assert logstore("consume", "t", "--group", "g", code=1).lines == []  # what was printed counts
+    assert {path: before[path] for path in log} == {path: path.read_bytes() for path in log}
+
+
+def test_what_comes_after_a_damaged_segment_can_be_read(logstore, log):
+    flip_a_value(log[0])
+    second = int(log[1].stem)
+    assert logstore("consume", "t", "--from", second).lines == VALUES[second:]
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_a_log_that_is_missing_is_named(logstore, log, place):
+    log[place].unlink()
+    result = logstore("consume", "t", code=1)
+    assert result.lines == VALUES[: int(log[place].stem)]
+    assert "t-0" in result.err
+    assert "missing" in logstore("verify", code=1).out
+
+
+def missing(path):
+    path.unlink()
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def short(path):
+    path.write_bytes(path.read_bytes()[:11])
+
+
+def garbage(path):
+    path.write_bytes(bytes(range(256)) * 3)
+
+
+def lying(path):
+    data = path.read_bytes()
+    size = 8 if path.suffix == ".index" else 12
+    entries = [data[at : at + size] for at in range(0, len(data), size)]
+    path.write_bytes(b"".join(entry[:-1] + bytes([entry[-1] ^ 1]) for entry in entries))
+
+
+def anothers(path):
+    other = max(path.parent.glob(f"*{path.suffix}"))
+    shutil.copy(other, path) if other != path else path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("ending", [".index", ".timeindex"])
+@pytest.mark.parametrize("damage", [missing, empty, short, garbage, lying, anothers])
+def test_an_index_that_is_wrong_changes_no_answer(logstore, log, ending, damage):
+    for path in log:
+        damage(path.with_suffix(ending))
+    assert logstore("consume", "t").lines == VALUES
+    for at in (1, 99, 150, COUNT - 1):
+        assert logstore("consume", "t", "--from", at).lines == VALUES[at:]
+    assert logstore("consume", "t", "--from", "2001-01-01").lines == VALUES
+    assert logstore("produce", "t", stdin=b"more\n").code == 0
+    assert logstore("consume", "t").lines == [*VALUES, "more"]
+    logstore("verify")  # an index is no damage
+
+
+def test_a_store_of_a_newer_schema_is_not_touched(logstore, data, log):
+    environment = lmdb.open(str(data / "catalog.mdb"), subdir=False, max_dbs=8)
+    with environment.begin(write=True) as transaction:
+        transaction.put(b"schema", b"99", db=environment.open_db(b"meta", transaction))
+    environment.close()
+    before = contents(data)
+    for words in (("consume", "t"), ("produce", "t"), ("topic", "create", "u"), ("verify",)):
+        result = logstore(*words, stdin=b"x\n", code=1)
+        assert (
+            "schema version 99, this logstore knows up to 1: use the newer logstore" in result.err
+        )
+    assert contents(data) == before
+
+
+class TestStatus:
+    def test_of_both_ends(self, logstore, log):
+        flip_a_value(log[-1])
+        assert "CRC" in logstore("status").lines[-1]
+        flip_a_value(log[-1])
+        flip(log[0], 70)
+        [said] = json.loads(logstore("status", "--json").out)["damaged"]
+        assert said.startswith("t-0: ")
+        flip(log[0], 70)
+        assert json.loads(logstore("status", "--json").out)["damaged"] == []
+
+    def test_of_a_missing_directory(self, logstore, data, log):
+        logstore("topic", "create", "u")
+        shutil.rmtree(data / "t-0")
+        assert "t-0: the catalogue knows this partition" in logstore("status").lines[-1]
+        listed = logstore("topic", "list", code=1)
+        assert [line.split()[0] for line in listed.lines] == ["TOPIC", "t", "u"]
+        assert "t-0: the catalogue knows this partition" in listed.err
+        said = logstore("topic", "delete", "t", "--yes").out
+        assert said == "deleted topic t, which is damaged\n"
+        assert [line.split()[0] for line in logstore("topic", "list").lines] == ["TOPIC", "u"]
