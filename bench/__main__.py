@@ -20,6 +20,7 @@ QUESTIONS = [
     "produce_batches",
     "produce_single",
     "consume",
+    "visibility",
     "cli_produce",
     "cli_help",
     "reopen",
