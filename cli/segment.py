@@ -15,9 +15,7 @@ from logstore.errors import CorruptBatch
 from logstore.records.batch import LENGTH_END, Batch, batch_size
 from logstore.records.decode import decode
 from logstore.records.record import Record
-
-INDEX_ENTRY = Struct(">II")  # offset - base offset, file position
-TIME_ENTRY = Struct(">qI")  # timestamp in ms, offset - base offset
+from logstore.storage.index import OFFSET_ENTRY, TIME_ENTRY
 
 _NAME = re.compile(r"(\d{20})\..+", re.ASCII)
 _HEAD_BYTES = LENGTH_END
@@ -116,7 +114,7 @@ def records(found: Whole) -> "list[Record] | list[Damage]":
 
 def index_entries(file: BinaryIO, base: int) -> Iterator[Entry | Damage | Zeros]:
     """The entries of an ``.index``, in which offsets and positions rise."""
-    return _entries(file, INDEX_ENTRY, lambda pair: Entry(base + pair[0], "position", pair[1]))
+    return _entries(file, OFFSET_ENTRY, lambda pair: Entry(base + pair[0], "position", pair[1]))
 
 
 def time_entries(file: BinaryIO, base: int) -> Iterator[Entry | Damage | Zeros]:

@@ -129,6 +129,13 @@ class Catalog:
         value = self.environment.get(_TOPICS, name.encode())
         return None if value is None else self._entry(name.encode(), value)
 
+    def known_topic(self, name: str) -> TopicEntry:
+        """Raises UnknownTopic."""
+        entry = self.topic(name)
+        if entry is None:
+            raise UnknownTopic(f"no topic {name!r}: create it first")
+        return entry
+
     def _entry(self, key: bytes, value: bytes) -> TopicEntry:
         try:
             return _decode(value)
@@ -155,9 +162,7 @@ class Catalog:
         settings: Mapping[str, str] | None = None,
     ) -> TopicEntry:
         """A partition more for each slot, or other settings of its own. Raises UnknownTopic."""
-        entry = self.topic(name)
-        if entry is None:
-            raise UnknownTopic(f"no topic {name!r}")
+        entry = self.known_topic(name)
         slots = [*entry.slots, *added_slots]
         changed = TopicEntry(
             entry.id,
@@ -180,9 +185,7 @@ class Catalog:
 
         ``also``: what goes with it, such as the offsets that groups have committed in it.
         """
-        entry = self.topic(name)
-        if entry is None:
-            raise UnknownTopic(f"no topic {name!r}")
+        entry = self.known_topic(name)
         changes: list[Change] = [(_TOPICS, name.encode(), None), *also]
         for partition in range(entry.partitions):
             changes.append((_LOGS, entry.log_key(partition), None))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from logstore.config import Config, TopicSettings
-from logstore.errors import CorruptStore, ReadOnly, UnknownPartition, UnknownTopic
+from logstore.errors import CorruptStore, ReadOnly, UnknownPartition
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
@@ -66,10 +66,7 @@ class ReaderDirectory:
         return self._catalog.topics()
 
     def topic(self, name: str) -> TopicEntry:
-        entry = self._catalog.topic(name)
-        if entry is None:
-            raise UnknownTopic(f"no topic {name!r}: create it first")
-        return entry
+        return self._catalog.known_topic(name)
 
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)

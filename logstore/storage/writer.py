@@ -14,7 +14,6 @@ from logstore.errors import (
     StoreLocked,
     TopicExists,
     UnknownPartition,
-    UnknownTopic,
 )
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain
@@ -138,10 +137,7 @@ class WriterDirectory:
         return self._catalog.topics()
 
     def topic(self, name: str) -> TopicEntry:
-        entry = self._catalog.topic(name)
-        if entry is None:
-            raise UnknownTopic(f"no topic {name!r}: create it first")
-        return entry
+        return self._catalog.known_topic(name)
 
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
