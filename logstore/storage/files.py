@@ -147,13 +147,17 @@ class OpenFiles:
 
     def sync(self, path: str) -> None:
         """Raises OSError: also one of a sync before, when the file was closed."""
-        file = self.use(path)
-        with file as fd:
-            self.check(path)
-            file.dirty = False  # before: who writes meanwhile makes it dirty again
+        with self.use(path) as fd:
+            self.syncing(path)
             self.disk.sync(fd)
 
-    def check(self, path: str) -> None:
-        """Raises OSError for a file whose sync failed when it was closed."""
+    def syncing(self, path: str) -> None:
+        """The file is about to be synced; who writes meanwhile makes it dirty again.
+
+        Raises OSError where a sync before has failed, as the file was closed.
+        """
         if path in self._failed:
             raise self._failed[path]
+        file = self._open.get(path)
+        if file is not None:
+            file.dirty = False

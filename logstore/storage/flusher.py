@@ -175,7 +175,7 @@ class Flusher:
         try:
             for _, job in jobs:
                 for path in job.paths:
-                    self._files.check(path)
+                    self._files.syncing(path)
         except OSError as error:
             return error
         for log, path in [(log, path) for log, job in jobs for path in job.paths]:

@@ -131,6 +131,6 @@ def test_a_sync_that_failed_as_the_file_was_closed_is_told_to_the_next(tmp_path)
     with pytest.raises(OSError, match="Input/output"):
         files.sync(a)
     with pytest.raises(OSError, match="Input/output"):
-        files.check(a)
+        files.syncing(a)
     files.sync(b)
     files.close()
