@@ -386,12 +386,14 @@ def _head_column(count: int, alike: int, unlike: list[list[int]], tail: bytes) -
     for start, end, width in _OFFSET_DELTA_BYTES:
         if start >= count:
             break
-        more = alike + width
+        more, part = alike + width, totals[start:end]
         if not unlike:
             heads += [tail + encoded(more) + b"\0"] * (min(end, count) - start)
-            continue
-        try:
-            heads += [table[total + more] for total in totals[start:end]]
-        except IndexError:
-            heads += [tail + encoded(total + more) + b"\0" for total in totals[start:end]]
+        elif part[0] == part[-1] and part.count(part[0]) == len(part):
+            heads += [tail + encoded(part[0] + more) + b"\0"] * len(part)
+        else:
+            try:
+                heads += [table[total + more] for total in part]
+            except IndexError:
+                heads += [tail + encoded(total + more) + b"\0" for total in part]
     return heads
