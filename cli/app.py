@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import group, overview, topic
+from . import group, overview, retention, topic
 from .consume import consume
 from .dump import dump
 from .options import HERE, ConfigFile, Data
@@ -50,6 +50,7 @@ app.command()(produce)
 app.command()(consume)
 app.command()(replay)
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
+app.add_typer(retention.app, name="retention", help="Drop what is past its time or size.")
 app.command()(dump)
 app.command()(verify)
 app.add_typer(overview.config_app, name="config", help="Settings and where they come from.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .ends import put
-from .options import HERE, Data, Json, Settings, pairs
+from .options import HERE, Data, Json, Settings, pairs, place_option
 from .show import as_json, counted, facts, size, table
 from .times import iso
 
@@ -101,6 +101,29 @@ def alter(
             name, settings=settings, reset=tuple(delete_config or ()), partitions=partitions
         )
     put(f"altered topic {name}\n")
+
+
+@app.command()
+def trim(
+    name: Name,
+    before: Annotated[
+        str, typer.Option("--before", metavar="PLACE", help="latest, an offset or a time.")
+    ],
+    partition: Annotated[
+        list[int] | None,
+        typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    data: Data = HERE,
+) -> None:
+    """Delete the records before an offset or a time, for good. Offsets stay what they are."""
+    place = place_option(before, "--before")
+    with data.open("read" if dry_run else "write") as store:
+        trims = store.trim(name, place, partition, dry_run=dry_run)
+    rows = [(*trim, trim.start_after - trim.start_before) for trim in trims]
+    put(table(("partition", "start before", "start after", "records"), rows))
+    if dry_run:
+        put("dry run: nothing was deleted\n")
 
 
 @app.command()

@@ -36,8 +36,11 @@ def _setting(
     low: float | None = None,
     high: float | None = None,
     words: tuple[str, ...] = (),
+    names: bool = False,  # a list of any names
 ) -> Any:  # noqa: ANN401
-    facts = {"reason": reason, "unit": unit, "low": low, "high": high, "words": words}
+    facts = {
+        "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=facts)
 
 
@@ -61,8 +64,8 @@ class TopicSettings:
     )
     file_delete_delay_ms: int = _setting(
         60_000,
-        "wait before upkeep removes a dropped segment's files; readers with an open file go on "
-        "in any case",
+        "taken, and not needed: a dropped segment's files go at once, and readers that have them "
+        "open read on",
         unit="ms",
         low=0,
         high=FOREVER,
@@ -124,8 +127,25 @@ class TopicSettings:
         -1, "drop the oldest segments over this size; -1 keeps all", unit="bytes", low=-1,
         high=FOREVER,
     )  # fmt: skip
+    retention_groups: tuple[str, ...] = _setting(
+        (),
+        "consumer groups that must have read a segment before retention drops it",
+        names=True,
+    )
+    retention_groups_max_ms: int = _setting(
+        30 * DAY_MS,
+        "wait for the groups of retention.groups at most so long; -1: for ever",
+        unit="ms",
+        low=-1,
+        high=FOREVER,
+    )
     retention_ms: int = _setting(
-        7 * DAY_MS, "drop segments older than this; -1 keeps all", unit="ms", low=-1, high=FOREVER
+        7 * DAY_MS,
+        "drop segments older than this, by their largest timestamp or their last write, whichever "
+        "is later; -1 keeps all",
+        unit="ms",
+        low=-1,
+        high=FOREVER,
     )
     segment_bytes: int = _setting(
         1 << 30, "roll to a new segment over this size", unit="bytes", low=14, high=INT32_MAX
@@ -200,7 +220,9 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
             words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
-            if not words or not set(words) <= set(facts["words"]):
+            if facts["names"] and not text:
+                return ()
+            if not all(words) if facts["names"] else not set(words) <= set(facts["words"]):
                 raise ValueError
             return words
         if isinstance(default, str):
@@ -220,6 +242,8 @@ def takes(field: "dataclasses.Field[Any]") -> str:
     facts, default = field.metadata, field.default
     if isinstance(default, bool):
         return "true or false"
+    if facts["names"]:
+        return "a comma-separated list of names"
     if isinstance(default, tuple):
         return "a comma-separated list of " + ", ".join(facts["words"])
     if isinstance(default, str):

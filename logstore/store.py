@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, NamedTuple, Self, TypeVar
 
 from logstore.broker.consumer import Consumer
 from logstore.broker.group import Group, Membership
 from logstore.broker.producer import Producer
 from logstore.broker.replay import replay
-from logstore.broker.start import Starts, check_offset, offset_of
+from logstore.broker.start import Start, Starts, check_offset, offset_of
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
 from logstore.config import (
     STORE_SETTINGS,
@@ -48,6 +48,7 @@ from logstore.storage.names import CONFIG, check_topic
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
+from logstore.upkeep.retention import Retained, drop, judge
 
 Mode = Literal["write", "read"]
 _User = TypeVar("_User", Producer, Consumer)
@@ -68,6 +69,14 @@ class Status:
     bytes: int
     groups: int
     damaged: tuple[str, ...]
+
+
+class Trim(NamedTuple):
+    """A partition whose records below ``start_after`` were deleted."""
+
+    partition: int
+    start_before: int
+    start_after: int
 
 
 class Store:
@@ -354,6 +363,62 @@ class Store:
 
     def _claim(self, group: str) -> Claim:
         return claim_group(self._open().disk, self.path, group)
+
+    # Upkeep
+
+    def trim(
+        self,
+        topic: str,
+        before: Start,
+        partitions: Sequence[int] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> list[Trim]:
+        """Delete the records before an offset or a time, of all partitions or these.
+
+        Durable on return. Whole segments go, the rest is hidden. Nothing goes if one of them can't
+        be trimmed to there. Raises UnknownTopic, UnknownPartition, ReadOnly, OffsetAboveEnd;
+        OffsetBelowStart where those records are gone already.
+        """
+        found = self.topic(topic)
+        numbers = range(len(found.partitions)) if partitions is None else partitions
+        logs = {number: found.partition(number) for number in numbers}
+        trims = [Trim(it, log.start, offset_of(log, before)) for it, log in logs.items()]
+        if not dry_run:
+            for number, _, start in trims:
+                logs[number].trim(start)
+        return trims
+
+    def retention(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Retained]:
+        """Drop the segments that retention lets go, of all topics or one; what became of each.
+
+        With ``dry_run`` only say what would. A log that is damaged keeps everything. Raises
+        UnknownTopic, ReadOnly.
+        """
+        directory = self._open()
+        entries = directory.topics() if topic is None else {topic: self._entry(topic)}
+        for name, entry in entries.items():
+            settings = directory.settings(entry)
+            committed = self._committed(settings.retention_groups)
+            for number in range(entry.partitions):
+                readers = {group: at.get((name, number)) for group, at in committed.items()}
+                try:
+                    log = directory.log(name, entry, number)
+                    verdicts = judge(log.segments(), self._clock(), settings, readers)
+                    if not dry_run:
+                        drop(log, verdicts)
+                except (Damaged, Failed, UnknownPartition) as error:
+                    yield Retained(name, number, (), error)
+                else:
+                    yield Retained(name, number, tuple(verdicts))
+
+    def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
+        offsets = self._open().offsets if groups else None
+        return {
+            group: {} if offsets is None else
+            {place: it.offset for place, it in offsets.fetch(group).items()}
+            for group in groups
+        }  # fmt: skip
 
     # The whole
 

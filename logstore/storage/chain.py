@@ -7,7 +7,7 @@ from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
 from logstore.storage.files import OpenFiles
 from logstore.storage.names import parse_segment
-from logstore.storage.segment import EVERYTHING, Indexes, Segment
+from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
 
 
 class Chain:
@@ -124,6 +124,20 @@ class Chain:
                 if found is not None:
                     return found
         return None
+
+    def facts(self, end: int) -> list[SegmentFacts]:
+        """Of every segment, the last one as far as ``end``. Raises CorruptBatch, OSError."""
+        disk, found = self._files.disk, []
+        for base, following in pairwise([*self.bases, EVERYTHING]):
+            segment, upto = self.segment(base), min(following, end)
+            found.append(
+                SegmentFacts(
+                    segment.path, base, upto, disk.size(segment.path),
+                    segment.max_timestamp(upto), disk.modified_ms(segment.path),
+                    active=following == EVERYTHING,
+                )
+            )  # fmt: skip
+        return found
 
     def bytes(self) -> int:
         """Size of the .log files together."""

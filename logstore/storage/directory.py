@@ -18,6 +18,7 @@ from logstore.storage.disk import Disk, refusal
 from logstore.storage.lock import LockFile, Owner, owner_of
 from logstore.storage.names import CLAIMS, check_group, claim_file
 from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.segment import SegmentFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,19 @@ class LogSize:
     segments: int
     bytes: int
     damage: Damaged | None = None
+
+
+class SegmentedLog(Log, Protocol):
+    """A log on disk."""
+
+    def segments(self) -> list[SegmentFacts]:
+        """What upkeep decides by, in order. Raises Damaged, Failed."""
+
+    def roll(self) -> None:
+        """Seal the active segment and begin a new one; nothing when it is empty.
+
+        Raises StorageFull, LogFailed, ReadOnly.
+        """
 
 
 class Directory(Protocol):
@@ -57,7 +71,7 @@ class Directory(Protocol):
         """Raises UnknownTopic."""
 
     def settings(self, entry: TopicEntry) -> TopicSettings: ...
-    def log(self, name: str, entry: TopicEntry, partition: int) -> Log: ...
+    def log(self, name: str, entry: TopicEntry, partition: int) -> "SegmentedLog": ...
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize: ...
     def writer(self) -> Owner | None:
         """The process that writes the directory now."""

@@ -72,6 +72,10 @@ class Disk:
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 
+    def modified_ms(self, path: str) -> int:
+        """When the file was last written, in ms since 1970."""
+        return os.stat(path).st_mtime_ns // 1_000_000
+
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 

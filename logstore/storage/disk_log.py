@@ -33,7 +33,7 @@ from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX
-from logstore.storage.segment import Segment
+from logstore.storage.segment import Segment, SegmentFacts
 from logstore.storage.watermarks import Slot
 
 # Zeros written ahead make a sync of a small append a quarter faster, since it changes no file
@@ -395,6 +395,17 @@ class DiskLog:
         bases = self.chain.bases[:-1]
         sizes = (self._files.disk.size(self.chain.segment(base).path) for base in bases)
         return sum(sizes) + self._position
+
+    def segments(self) -> list[SegmentFacts]:
+        """What upkeep decides by. Raises Damaged, Failed."""
+        if self.damage is not None:
+            raise self.damage
+        try:
+            facts = self.chain.facts(self.end)
+        except OSError as error:
+            raise refusal(error, "look at the segments", self.chain.directory) from None
+        facts[-1] = replace(facts[-1], bytes=self._position)  # without zeros written ahead
+        return facts
 
     # Trimming, settings, end
 

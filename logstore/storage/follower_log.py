@@ -13,6 +13,7 @@ from logstore.log import Wake
 from logstore.records.batch import Batch
 from logstore.storage.chain import Chain
 from logstore.storage.disk import refusal
+from logstore.storage.segment import SegmentFacts
 
 Mark = Callable[[], tuple[int, int] | None]  # (start, safe) as published now; None: log is gone
 Watch = Callable[[Callable[[], int], Wake], Wake]
@@ -128,6 +129,21 @@ class FollowerLog:
             return -1 if mark is None else mark[1]
 
         return self._watch(safe, wake)
+
+    def roll(self) -> None:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def segments(self) -> list[SegmentFacts]:
+        """What upkeep would decide by. Raises Damaged, Failed."""
+        try:
+            self.chain.refresh()
+            return self.chain.facts(self.safe)
+        except FileNotFoundError:
+            if self._changed(self.chain.bases):  # dropped meanwhile
+                return self.segments()
+            raise CorruptBatch(f"{self.name}: a segment's file is missing") from None
+        except OSError as error:
+            raise refusal(error, "look at the segments", self.chain.directory) from None
 
     def bytes(self) -> int:
         """Size of the .log files together; the last may end with zeros written ahead."""

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
@@ -19,6 +20,19 @@ CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing
 READ_BYTES_MIN: Final = 16 << 10  # a read has batches to step over before the one asked for
 
 _PREFIX = Struct(">qi")  # base offset, length
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """What upkeep decides by."""
+
+    path: str
+    base_offset: int
+    end_offset: int  # the next segment's base offset, or the log's end
+    bytes: int
+    max_timestamp_ms: int  # NO_TIMESTAMP without batches
+    written_ms: int  # when the file was last written
+    active: bool  # still appended to
 
 
 class Indexes:

@@ -32,6 +32,7 @@ KAFKAS = [
     "min.insync.replicas",
     "preallocate",
 ]
+OURS = ["retention.groups", "retention.groups.max.ms"]
 SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
 NUMBERS = {
     name: field
@@ -40,15 +41,21 @@ NUMBERS = {
 }
 WORDS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, str)}
 FLAGS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, bool)}
-LISTS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, tuple)}
+LISTS = {
+    name: field
+    for name, field in SETTINGS.items()
+    if isinstance(field.default, tuple) and not field.metadata["names"]
+}
+NAMES = {name: field for name, field in SETTINGS.items() if field.metadata["names"]}
 
 
 def test_every_setting_that_people_use_with_kafka_is_there():
-    assert sorted(TOPIC_SETTINGS) == sorted(KAFKAS)
+    assert sorted(set(TOPIC_SETTINGS) - set(OURS)) == sorted(KAFKAS)
+    assert set(OURS) < set(TOPIC_SETTINGS)
 
 
 def test_every_setting_is_of_a_kind_that_is_tested_here():
-    assert len(SETTINGS) == len(NUMBERS) + len(WORDS) + len(FLAGS) + len(LISTS)
+    assert len(SETTINGS) == len(NUMBERS) + len(WORDS) + len(FLAGS) + len(LISTS) + len(NAMES)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -71,6 +78,16 @@ def test_numbers_are_taken_up_to_their_bounds_and_refused_beyond(name):
         assert f"{name}={text}: takes " in str(caught.value)
         assert f" from {low} to {high}" in str(caught.value)
         assert field.metadata["reason"] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_any_and_may_be_none(name):
+    field = NAMES[name]
+    assert parse(name, field, "audit, billing,audit") == ("audit", "billing")
+    assert parse(name, field, " ") == ()
+    for text in ("a,,b", ",", "a,"):
+        with pytest.raises(InvalidSetting, match="takes a comma-separated list of names"):
+            parse(name, field, text)
 
 
 @pytest.mark.parametrize("name", [*WORDS, *FLAGS, *LISTS])

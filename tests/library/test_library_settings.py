@@ -21,6 +21,8 @@ OF_UPKEEP = {
     "min.cleanable.dirty.ratio": "0.25",
     "min.compaction.lag.ms": "1000",
     "retention.bytes": "1000",
+    "retention.groups": "audit,billing",
+    "retention.groups.max.ms": "1000",
     "retention.ms": "1000",
 }
 TESTED = {}

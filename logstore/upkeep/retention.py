@@ -1,0 +1,131 @@
+"""Retention: which segments of a log may go, and why. ``judge`` is pure, ``drop`` does as it says.
+
+The oldest go first, and none after one that stays. A segment's age counts from the later of its
+largest timestamp and its last write: records of a past year that were loaded yesterday are not gone
+today. A time in the future, which only a wrong clock can have made, does not count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from logstore.config import TopicSettings
+from logstore.errors import LogstoreError
+from logstore.storage.directory import SegmentedLog
+from logstore.storage.index import NO_TIMESTAMP
+from logstore.storage.segment import SegmentFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to become of one segment."""
+
+    segment: SegmentFacts
+    goes: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What retention made of one log."""
+
+    topic: str
+    partition: int
+    verdicts: tuple[Verdict, ...]
+    error: LogstoreError | None = None  # nothing was decided
+
+    @property
+    def dropped(self) -> list[Verdict]:
+        return [it for it in self.verdicts if it.goes]
+
+
+def drop(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:
+    """Drop what goes. What was appended meanwhile stays. Raises Failed, ReadOnly."""
+    going = [it.segment for it in verdicts if it.goes]
+    if not going:
+        return
+    if going[-1].active:
+        log.wait(going[-1].end_offset)
+        log.roll()
+    log.trim(going[-1].end_offset)
+
+
+def judge(
+    segments: Sequence[SegmentFacts],
+    now_ms: int,
+    settings: TopicSettings,
+    readers: Mapping[str, int | None],
+) -> list[Verdict]:
+    """A verdict for each segment, oldest first.
+
+    ``readers``: where the groups of ``retention.groups`` will read on; None: nothing read yet. The
+    active segment goes only by its age (it is rolled first), never for the log's size.
+    """
+    if "delete" not in settings.cleanup_policy:
+        policy = ",".join(settings.cleanup_policy)
+        return [Verdict(it, False, f"cleanup.policy={policy}: nothing expires") for it in segments]
+    left = sum(it.bytes for it in segments)
+    verdicts: list[Verdict] = []
+    for segment in segments:
+        if verdicts and not verdicts[-1].goes:
+            verdicts.append(Verdict(segment, False, "follows one that stays"))
+            continue
+        age_ms, assumed = _age(segment, now_ms)
+        goes, why = _by_age_and_size(segment, age_ms, left, settings)
+        if goes:
+            goes, why = _unless_unread(segment, age_ms, why, settings, readers)
+        if goes and segment.active:
+            why += "; it is the active one: rolled first"
+        verdicts.append(Verdict(segment, goes, why + assumed))
+        left -= segment.bytes
+    return verdicts
+
+
+def _age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
+    """Milliseconds, and what was assumed."""
+    stamped, written = segment.max_timestamp_ms, segment.written_ms
+    past = [it for it in (stamped, written) if it <= now_ms]
+    if not past:
+        return 0, " (stamped and written in the future: taken as new)"
+    if stamped > now_ms:
+        return now_ms - written, f" (stamped {stamped} ms, in the future: its last write counts)"
+    if written > now_ms:
+        return now_ms - stamped, f" (written {written} ms, in the future: its timestamps count)"
+    return now_ms - max(past), ""
+
+
+def _by_age_and_size(
+    segment: SegmentFacts, age_ms: int, left: int, settings: TopicSettings
+) -> tuple[bool, str]:
+    if segment.max_timestamp_ms == NO_TIMESTAMP:
+        return (False, "empty, and appended to") if segment.active else (True, "empty")
+    if 0 <= settings.retention_ms < age_ms:
+        return True, f"{duration(age_ms)} old, over retention.ms={settings.retention_ms}"
+    over = left - settings.retention_bytes
+    if settings.retention_bytes >= 0 and over >= segment.bytes and not segment.active:
+        return True, f"the log is {over} bytes over retention.bytes={settings.retention_bytes}"
+    return False, f"{duration(age_ms)} old"
+
+
+def _unless_unread(
+    segment: SegmentFacts,
+    age_ms: int,
+    why: str,
+    settings: TopicSettings,
+    readers: Mapping[str, int | None],
+) -> tuple[bool, str]:
+    unread = [name for name, at in readers.items() if at is None or at < segment.end_offset]
+    if not unread:
+        return True, why
+    names, wait_ms = ", ".join(unread), settings.retention_groups_max_ms
+    if 0 <= wait_ms < age_ms:
+        limit = f"retention.groups.max.ms={wait_ms}"
+        return True, f"{why}; group {names} has not read it, but it is over {limit}"
+    return False, f"{why}; but group {names} has not read it"
+
+
+def duration(ms: int) -> str:
+    """A length of time for people: ``3.5 d``."""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
+        if ms >= size:
+            return f"{ms / size:.1f} {unit}"
+    return f"{ms} ms"
