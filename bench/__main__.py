@@ -26,6 +26,7 @@ QUESTIONS = [
     "reopen",
     "growth",
     "partitions",
+    "retention",
 ]
 
 
