@@ -16,14 +16,20 @@ def verify(
     topic: Annotated[
         str | None, typer.Argument(metavar="TOPIC", show_default=False, help="Else all.")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make wrong indexes anew; nothing else is changed.")
+    ] = False,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Check every batch and every index entry; changes nothing. Damage ends in exit code 1."""
+    """Check every batch and every index entry. Damage ends in exit code 1."""
     findings: list[Finding] = []
     segments = batches = records = bytes_ = 0
-    with data.open("read") as store:
-        for report in store.verify(topic):
+    repaired: set[str] = set()
+    with data.open("write" if repair else "read") as store:
+        for report in store.verify(topic, repair=repair):
+            if report.repaired:
+                repaired.add(report.path)
             segments += 1
             batches += report.batches
             records += report.records
@@ -31,13 +37,13 @@ def verify(
             findings += report.findings
             if not json_:
                 for finding in report.findings:
-                    put(_as_text(finding) + "\n")
+                    put(_as_text(finding, repaired=report.repaired) + "\n")
     if json_:
         found = [
             {"path": one.path, "message": one.message, "derived": one.derived} for one in findings
         ]
         counts = {"segments": segments, "batches": batches, "records": records, "bytes": bytes_}
-        put(as_json({**counts, "findings": found}))
+        put(as_json({**counts, "findings": found, "repaired": sorted(repaired)}))
     damaged = [finding for finding in findings if not finding.derived]
     what = (
         f"{counted(segments, 'segment')}, {counted(batches, 'batch', 'batches')},"
@@ -50,9 +56,10 @@ def verify(
         put(f"{what}: nothing is damaged\n")
 
 
-def _as_text(finding: "Finding") -> str:
+def _as_text(finding: "Finding", *, repaired: bool) -> str:
     kind = "index" if finding.derived else "DAMAGED"
-    note = " (rebuilt as it is used)" if finding.derived else ""
+    note = " (made anew)" if repaired else " (rebuilt as it is used; or use --repair)"
+    note = note if finding.derived else ""
     return f"{kind}  {_where(finding)}{note}"
 
 

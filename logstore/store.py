@@ -422,9 +422,13 @@ class Store:
 
     # The whole
 
-    def verify(self, topic: str | None = None) -> Iterator[Report]:
-        """Read everything (or one topic) and say what is not as it was written."""
-        return verify(self._open(), topic)
+    def verify(self, topic: str | None = None, *, repair: bool = False) -> Iterator[Report]:
+        """Read everything (or one topic) and say what is not as it was written.
+
+        With ``repair`` indexes are made anew where they are wrong; nothing else is changed. Raises
+        UnknownTopic; with ``repair`` ReadOnly, StorageFull.
+        """
+        return verify(self._open(), topic, repair=repair)
 
     def status(self) -> Status:
         """With a look at both ends of each log for damage; ``verify`` reads all."""

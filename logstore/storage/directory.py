@@ -40,6 +40,9 @@ class SegmentedLog(Log, Protocol):
     def segments(self) -> list[SegmentFacts]:
         """What upkeep decides by, in order. Raises Damaged, Failed."""
 
+    def rebuild_index(self, base_offset: int) -> None:
+        """Make a segment's index files anew. Raises StorageFull, Failed, ReadOnly."""
+
     def roll(self) -> None:
         """Seal the active segment and begin a new one; nothing when it is empty.
 

@@ -33,7 +33,7 @@ from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX
-from logstore.storage.segment import Segment, SegmentFacts
+from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Slot
 
 # Zeros written ahead make a sync of a small append a quarter faster, since it changes no file
@@ -406,6 +406,24 @@ class DiskLog:
             raise refusal(error, "look at the segments", self.chain.directory) from None
         facts[-1] = replace(facts[-1], bytes=self._position)  # without zeros written ahead
         return facts
+
+    def rebuild_index(self, base_offset: int) -> None:
+        """Make a segment's index files anew. Appends wait where it is the active one.
+
+        Raises StorageFull, Failed; ValueError for a segment that is not there.
+        """
+        if base_offset not in self.chain.bases:
+            raise ValueError(f"{self.name}: no segment begins at offset {base_offset}")
+        segment = self.chain.segment(base_offset)
+        try:
+            with self._lock:
+                sealed = base_offset != self._active.base_offset
+                if not sealed:
+                    segment.rebuild_index(self.end, sealed=False)
+            if sealed:
+                segment.rebuild_index(EVERYTHING, sealed=True)
+        except OSError as error:
+            raise refusal(error, "rebuild the index", segment.stem + INDEX) from None
 
     # Trimming, settings, end
 

@@ -133,6 +133,9 @@ class FollowerLog:
     def roll(self) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
+    def rebuild_index(self, base_offset: int) -> None:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
     def segments(self) -> list[SegmentFacts]:
         """What upkeep would decide by. Raises Damaged, Failed."""
         try:

@@ -110,6 +110,23 @@ class Segment:
         self._index = Index(self.base_offset, self._interval_bytes)
         return self._index
 
+    def rebuild_index(self, below: int, *, sealed: bool) -> None:
+        """Make both index files anew from the batches below ``below``, and sync them.
+
+        Of a damaged segment as far as it can be walked. Raises OSError.
+        """
+        index = Index(self.base_offset, self._interval_bytes)
+        with suppress(CorruptBatch):  # whoever reads it is told, or asked for this knowing it
+            for position, batch in self.walk(0, below):
+                index.note(position, batch.size, batch.last_offset, batch.max_timestamp_ms)
+        if sealed:
+            index.note_largest()
+        with self._learning:
+            self._index = index
+            index.replace(self._files, self.stem)
+        for ending in (INDEX, TIMEINDEX):
+            self._files.sync(self.stem + ending)
+
     def note(self, position: int, batch: Batch, last_offset: int) -> None:
         """The batch stands at ``position`` now; a reader may be noting what is before it."""
         with self._learning:

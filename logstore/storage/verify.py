@@ -1,4 +1,4 @@
-"""Reading everything to see whether it is what was written. Changes nothing.
+"""Reading everything to see whether it is what was written. Repairs what is derived, if asked to.
 
 Of every segment: each batch's header, offset and CRC, offsets without a gap (in a store: what comes
 out of Kafka may be compacted), and each index entry against the batch that it names. Of the
@@ -10,7 +10,7 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from logstore.errors import CorruptBatch, CorruptStore, Failed
@@ -49,12 +49,16 @@ class Report:
     records: int = 0
     bytes: int = 0
     findings: tuple[Finding, ...] = ()
+    repaired: bool = False  # those of the index: it was made anew
 
 
-def verify(directory: Directory, only: str | None = None) -> Iterator[Report]:
+def verify(
+    directory: Directory, only: str | None = None, *, repair: bool = False
+) -> Iterator[Report]:
     """A report for each segment, in order, and one for each directory that is amiss.
 
-    ``only``: this topic. Raises UnknownTopic.
+    ``only``: this topic. ``repair``: make indexes anew that are not as they should be; nothing
+    else is changed. Raises UnknownTopic; with ``repair`` ReadOnly, StorageFull.
     """
     entries = directory.topics() if only is None else {only: directory.topic(only)}
     for name, entry in entries.items():
@@ -69,7 +73,13 @@ def verify(directory: Directory, only: str | None = None) -> Iterator[Report]:
             if size.damage is not None:
                 yield Report(path, findings=(Finding(path, str(size.damage)),))
             dense = directory.schema is not None
-            yield from _verify_log(directory.disk, path, size.start, log.safe, dense=dense)
+            for report in _verify_log(directory.disk, path, size.start, log.safe, dense=dense):
+                base = parse_segment(os.path.basename(report.path))
+                if repair and base is not None and any(it.derived for it in report.findings):
+                    log.rebuild_index(base)
+                    yield replace(report, repaired=True)
+                else:
+                    yield report
     if only is None:
         yield from _strangers(directory, set(entries))
 
@@ -165,13 +175,19 @@ def verify_segment(
 
 def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:
     """Index files that a reader does without."""
+    shapes_are_good = True
     for path, entry in ((stem + INDEX, OFFSET_ENTRY), (stem + TIMEINDEX, TIME_ENTRY)):
+        sentence = ""
         if not files.disk.exists(path):
-            yield Finding(path, "the file is missing", derived=True)
+            sentence = "the file is missing"
         elif files.disk.size(path) % entry.size:
-            yield Finding(path, "the last entry is cut off", derived=True)
-        elif files.disk.size(path) and not Index.load(files, stem, 0, 0).times:
-            yield Finding(path, "the entries do not rise", derived=True)
+            sentence = "the last entry is cut off"
+        if sentence:
+            shapes_are_good = False
+            yield Finding(path, sentence, derived=True)
+    has_times = shapes_are_good and files.disk.size(stem + TIMEINDEX)
+    if has_times and not Index.load(files, stem, 0, 0).times:  # one in doubt: both left alone
+        yield Finding(stem + INDEX, "the entries do not rise, here or by time", derived=True)
 
 
 class _Seen:

@@ -161,3 +161,16 @@ class TestStatus:
         said = logstore("topic", "delete", "t", "--yes").out
         assert said == "deleted topic t, which is damaged\n"
         assert [line.split()[0] for line in logstore("topic", "list").lines] == ["TOPIC", "u"]
+
+
+def test_repair_makes_indexes_anew(logstore, log):
+    for path in log:
+        garbage(path.with_suffix(".index"))
+        missing(path.with_suffix(".timeindex"))
+    before = logstore("verify").lines
+    assert before[0].startswith("index  ")
+    assert before[0].endswith("(rebuilt as it is used; or use --repair)")
+    repaired = logstore("verify", "--repair").lines
+    assert [line.endswith("(made anew)") for line in repaired[:-1]] == [True] * (len(repaired) - 1)
+    assert len(logstore("verify").lines) == 1
+    assert logstore("consume", "t").lines == VALUES

@@ -63,7 +63,7 @@ def test_verify_does_not_fail_for_an_index(logstore, topic, data):
     for path in data.glob("flights-*/*.index"):
         path.write_bytes(b"garbage")
     result = logstore("verify")
-    assert "(rebuilt as it is used)" in result.out
+    assert "(rebuilt as it is used; or use --repair)" in result.out
     assert result.lines[-1].endswith(": nothing is damaged")
 
 

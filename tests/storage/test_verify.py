@@ -3,8 +3,9 @@ import os
 import struct
 
 import pytest
-from storage_kit import NamedDisk, fill
+from storage_kit import NamedDisk, fill, numbers
 
+from logstore.errors import ReadOnly
 from logstore.storage.verify import verify
 
 
@@ -100,7 +101,7 @@ def test_index_entries_that_lie(store, filled):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda path: path.unlink(), "the file is missing"),
     (lambda path: path.write_bytes(path.read_bytes()[:-1]), "the last entry is cut off"),
-    (lambda path: path.write_bytes(b"\xff" * 24), "the entries do not rise"),
+    (lambda path: path.write_bytes(b"\xff" * 24), "the entries do not rise, here or by time"),
 ])  # fmt: skip
 def test_index_files_that_a_reader_does_without(store, filled, change, message):
     change(store.segment(0, ".index"))
@@ -127,3 +128,56 @@ def test_what_is_not_safe_yet_is_not_looked_at(store):
     fill(log, 2)
     log.append(a_batch(b"v"))
     assert findings(store.reader()) == []
+
+
+class TestRepair:
+    @pytest.mark.parametrize("place", [0, -1])
+    @pytest.mark.parametrize("damage", ["missing", "garbage", "short"])
+    def test_indexes_are_made_anew_and_nothing_else(self, store, filled, place, damage):
+        base = filled.chain.bases[place]
+        good = {}
+        for ending in (".index", ".timeindex"):
+            path = store.segment(base, ending)
+            good[path] = path.read_bytes()
+            if damage == "missing":
+                path.unlink()
+            else:
+                path.write_bytes(b"garbage" * 9 if damage == "garbage" else b"abc")
+        log = store.segment(base).read_bytes()
+        directory = store.writer()
+        assert all(it.derived for it in findings(directory))
+        reports = [it for it in verify(directory, repair=True) if it.repaired]
+        assert [it.path for it in reports] == [str(store.segment(base))]
+        assert {path: path.read_bytes() for path in good} == good
+        assert findings(directory) == []
+        assert store.segment(base).read_bytes() == log
+
+    def test_damage_stays_what_it_is(self, store, filled):
+        path = store.segment(filled.chain.bases[1])
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        store.segment(filled.chain.bases[1], ".index").unlink()
+        directory = store.writer()
+        [report] = [it for it in verify(directory, repair=True) if it.findings]
+        assert report.repaired
+        assert [it.derived for it in report.findings] == [False, True]
+        assert path.read_bytes() == bytes(data)
+        assert [it.derived for it in findings(directory)] == [False]
+
+    def test_a_reader_repairs_nothing(self, store, filled):
+        path = store.segment(filled.chain.bases[0], ".index")
+        path.unlink()
+        with pytest.raises(ReadOnly):
+            list(verify(store.reader(), repair=True))
+        assert not path.exists()
+
+    def test_appends_go_on_after_it(self, store, filled):
+        directory = store.writer()
+        log = directory.log("t", directory.topic("t"), 0)
+        store.segment(log.chain.bases[-1], ".timeindex").write_bytes(b"garbage")
+        list(verify(directory, repair=True))
+        fill(log, 20, first=20)
+        assert numbers(log) == list(range(40))
+        store.close()
+        assert findings(store.writer()) == []
