@@ -14,6 +14,7 @@ from .dump import dump
 from .options import HERE, ConfigFile, Data
 from .produce import produce
 from .replay import replay
+from .salvage import salvage
 from .verify import verify
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ app.add_typer(group.app, name="group", help="Consumer groups, their offsets and 
 app.add_typer(retention.app, name="retention", help="Drop what is past its time or size.")
 app.command()(dump)
 app.command()(verify)
+app.command()(salvage)
 app.add_typer(overview.config_app, name="config", help="Settings and where they come from.")
 app.command()(overview.status)
 

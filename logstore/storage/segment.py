@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
@@ -11,12 +11,14 @@ from typing import Final
 from logstore.errors import CorruptBatch
 from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, Batch
 from logstore.records.decode import decode
+from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import NO_TIMESTAMP, Index
 from logstore.storage.names import INDEX, LOG, TIMEINDEX, segment_stem
 
 EVERYTHING: Final = 2**63 - 1  # as `below`: no offset is out of bounds
 CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing
+INDEX_INTERVAL_BYTES: Final = 4096  # Kafka's default
 READ_BYTES_MIN: Final = 16 << 10  # a read has batches to step over before the one asked for
 
 _PREFIX = Struct(">qi")  # base offset, length
@@ -314,6 +316,26 @@ class Segment:
             with suppress(FileNotFoundError):
                 self._files.disk.remove(path)
             self._files.forget(path)  # after: a reader may have opened it until then
+
+
+def copy_batches(directory: str, base_offset: int, batches: Sequence[Batch]) -> None:
+    """A new segment of these batches, with its indexes, in a directory that is there; synced.
+
+    Raises OSError.
+    """
+    files = OpenFiles(Disk(), 8, write=True)
+    try:
+        segment = Segment(directory, base_offset, files, Indexes(), INDEX_INTERVAL_BYTES)
+        segment.create()
+        position = 0
+        for batch in batches:
+            files.write(segment.path, [batch.data], position)
+            position += batch.size
+        segment.rebuild_index(EVERYTHING, sealed=True)
+        files.sync(segment.path)
+        files.disk.sync_directory(directory)
+    finally:
+        files.close()
 
 
 def _first_bytes(batches: list[Batch], bytes_max: int) -> list[Batch]:

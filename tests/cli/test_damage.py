@@ -174,3 +174,39 @@ def test_repair_makes_indexes_anew(logstore, log):
     assert [line.endswith("(made anew)") for line in repaired[:-1]] == [True] * (len(repaired) - 1)
     assert len(logstore("verify").lines) == 1
     assert logstore("consume", "t").lines == VALUES
+
+
+class TestSalvage:
+    def test_what_is_intact_can_be_read_and_produced_again(self, logstore, data, log, tmp_path):
+        flip(log[0], 200)
+        result = logstore("salvage", log[0], "--into", "rescued/t-0")
+        assert result.lines[0].startswith("copied ")
+        assert result.lines[1].startswith("lost offset")
+        rescued = logstore("consume", "t", "--data", "rescued").lines
+        assert 0 < len(rescued) < int(log[1].stem)
+        assert set(rescued) < set(VALUES)
+        assert logstore("verify", "--data", "rescued").lines[-1].endswith("nothing is damaged")
+        found = json.loads(logstore("salvage", log[0], "--into", "again/t-0", "--json").out)
+        lost = sum(it["last"] - it["first"] + 1 for it in found["lost"])
+        assert found["records"] + lost == int(log[1].stem)
+        assert found["records"] == len(rescued)
+        again = ("replay", "t", "--data", "rescued", "--into", "t2", "--into-data", data)
+        logstore(*again)
+        assert sorted(logstore("consume", "t2").lines) == sorted(rescued)
+
+    def test_the_file_is_left_alone_and_nothing_is_overwritten(self, logstore, log):
+        flip_a_value(log[0])
+        before = log[0].read_bytes()
+        logstore("salvage", log[0], "--into", "rescued/t-0")
+        assert log[0].read_bytes() == before
+        result = logstore("salvage", log[0], "--into", "rescued/t-0", code=1)
+        assert "is there already: name another directory" in result.err
+
+    def test_nothing_to_salvage(self, logstore, log, tmp_path):
+        foreign(log[0])
+        result = logstore("salvage", log[0], "--into", "rescued/t-0", code=1)
+        assert "no batch in it is intact; nothing was written" in result.err
+        assert not (tmp_path / "rescued").exists()
+        assert "'SEGMENT'" in logstore("salvage", "x.log", "--into", "r", code=2).err
+        missing = logstore("salvage", f"{0:020d}.log", "--into", "r", code=1)
+        assert "No such file" in missing.err

@@ -1,0 +1,90 @@
+"""``logstore salvage``: what is still whole of a damaged segment, into a partition of its own."""
+
+import mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .ends import CommandFailed, put
+from .options import HERE, Data, Json
+from .segment import base_offset
+from .show import as_json, counted, size
+
+if TYPE_CHECKING:
+    from logstore.upkeep.salvage import Lost, Salvaged
+
+LOST_SHOWN = 20
+
+
+def salvage(
+    segment: Annotated[Path, typer.Argument(metavar="SEGMENT", show_default=False)],
+    into: Annotated[
+        Path,
+        typer.Option(
+            "--into", metavar="DIR", help="A partition to make, such as rescued/flights-0."
+        ),
+    ],
+    json_: Json = False,
+    data: Data = HERE,
+) -> None:
+    """Copy every intact batch out of a damaged .log file, and name the offsets that are lost.
+
+    The file stays as it is. What is copied can be read with --data (the directory around DIR).
+    """
+    from logstore.storage.segment import copy_batches
+    from logstore.upkeep import salvage as upkeep
+
+    base = base_offset(segment)
+    if base is None or segment.suffix != ".log":
+        raise typer.BadParameter(
+            f"{segment.name!r} is not a segment's name: 20 digits and .log", param_hint="'SEGMENT'"
+        )
+    target = into / segment.name
+    if target.exists():
+        raise CommandFailed(f"{target} is there already: name another directory")
+    with segment.open("rb") as file:
+        if file.seek(0, 2) == 0:
+            found = upkeep.salvage(b"", base)
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                found = upkeep.salvage(mapped, base)
+    if not found.intact:
+        raise CommandFailed(f"{segment}: no batch in it is intact; nothing was written")
+    into.mkdir(parents=True, exist_ok=True)
+    copy_batches(str(into), base, [it.batch for it in found.intact])
+    if json_:
+        put(as_json(_as_object(found, target)))
+    else:
+        put(_as_text(found, target))
+
+
+def _as_text(found: "Salvaged", target: Path) -> str:
+    records = sum(it.batch.record_count for it in found.intact)
+    batches = counted(len(found.intact), "batch", "batches")
+    lines = [f"copied {batches}, {counted(records, 'record')} into {target}"]
+    lines += [f"lost {_range(it)}" for it in found.lost[:LOST_SHOWN]]
+    if len(found.lost) > LOST_SHOWN:
+        lines.append(f"lost {counted(len(found.lost) - LOST_SHOWN, 'range')} more (see --json)")
+    if found.bytes_lost:
+        lines.append(f"{size(found.bytes_lost)} of the file are no part of an intact batch")
+    if not found.lost:
+        lines.append("nothing is lost")
+    return "".join(line + "\n" for line in lines)
+
+
+def _range(lost: "Lost") -> str:
+    if lost.last is None:
+        return f"whatever came from offset {lost.first} on"
+    one = f"offset {lost.first}"
+    return one if lost.first == lost.last else f"offsets {lost.first} to {lost.last}"
+
+
+def _as_object(found: "Salvaged", target: Path) -> dict[str, object]:
+    return {
+        "path": str(target),
+        "batches": len(found.intact),
+        "records": sum(it.batch.record_count for it in found.intact),
+        "bytes_lost": found.bytes_lost,
+        "lost": [{"first": it.first, "last": it.last} for it in found.lost],
+    }
