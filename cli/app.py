@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import group, overview, retention, topic
+from .backup import backup, restore
 from .consume import consume
 from .dump import dump
 from .options import HERE, ConfigFile, Data
@@ -55,6 +56,8 @@ app.add_typer(retention.app, name="retention", help="Drop what is past its time 
 app.command()(dump)
 app.command()(verify)
 app.command()(salvage)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(overview.config_app, name="config", help="Settings and where they come from.")
 app.command()(overview.status)
 

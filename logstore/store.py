@@ -48,6 +48,7 @@ from logstore.storage.names import CONFIG, check_topic
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
+from logstore.upkeep.backup import Copied, backup
 from logstore.upkeep.retention import Retained, drop, judge
 
 Mode = Literal["write", "read"]
@@ -419,6 +420,13 @@ class Store:
             {place: it.offset for place, it in offsets.fetch(group).items()}
             for group in groups
         }  # fmt: skip
+
+    def backup(self, target: str | os.PathLike[str]) -> Iterator[Copied]:
+        """A consistent copy of everything into a new directory; each file as it is done.
+
+        Producers and consumers may go on. Raises Refused, ReadOnly, StorageFull, CorruptBatch.
+        """
+        return backup(self._open(), os.path.abspath(target), self._clock())
 
     # The whole
 

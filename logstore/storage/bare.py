@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from logstore.config import Config, TopicSettings
-from logstore.errors import CorruptBatch, ReadOnly, UnknownPartition, UnknownTopic
+from logstore.errors import CorruptBatch, ReadOnly, Refused, UnknownPartition, UnknownTopic
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
@@ -75,6 +75,9 @@ class BareDirectory:
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), log.bytes())
+
+    def copy_catalog(self, path: str) -> None:
+        raise Refused(f"{self.path}: partitions without a catalogue: copy their directories")
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
         raise self._read_only()

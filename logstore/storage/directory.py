@@ -14,6 +14,7 @@ from logstore.config import Config, TopicSettings
 from logstore.errors import Damaged, GroupBusy, ReadOnly
 from logstore.log import Log
 from logstore.storage.catalog import TopicEntry
+from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk, refusal
 from logstore.storage.lock import LockFile, Owner, owner_of
 from logstore.storage.names import CLAIMS, check_group, claim_file
@@ -36,6 +37,11 @@ class LogSize:
 
 class SegmentedLog(Log, Protocol):
     """A log on disk."""
+
+    chain: Chain
+
+    def bases(self) -> list[int]:
+        """The base offsets of its segments now. Raises OSError."""
 
     def segments(self) -> list[SegmentFacts]:
         """What upkeep decides by, in order. Raises Damaged, Failed."""
@@ -78,6 +84,12 @@ class Directory(Protocol):
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize: ...
     def writer(self) -> Owner | None:
         """The process that writes the directory now."""
+
+    def copy_catalog(self, path: str) -> None:
+        """Topics, states and offsets as they are at one moment, into a new file; synced.
+
+        Raises Refused where there is no catalogue, StorageFull, OSError.
+        """
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
         """Durable on return. Raises InvalidName, TopicExists, CorruptStore, ReadOnly."""

@@ -93,6 +93,14 @@ class Disk:
     def make_directory(self, path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
+    def link(self, path: str, other: str) -> None:
+        """The same file under another name, too."""
+        os.link(path, other)
+
+    def rename(self, path: str, other: str) -> None:
+        """In one step; what had the other name is gone."""
+        os.rename(path, other)
+
     def remove(self, path: str) -> None:
         os.unlink(path)
 

@@ -396,6 +396,10 @@ class DiskLog:
         sizes = (self._files.disk.size(self.chain.segment(base).path) for base in bases)
         return sum(sizes) + self._position
 
+    def bases(self) -> list[int]:
+        """The base offsets of its segments now."""
+        return self.chain.bases
+
     def segments(self) -> list[SegmentFacts]:
         """What upkeep decides by. Raises Damaged, Failed."""
         if self.damage is not None:

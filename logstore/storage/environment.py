@@ -149,6 +149,19 @@ class Environment:
             except _Full:
                 self._shared.grow(size)
 
+    def copy(self, disk: Disk, path: str) -> None:
+        """As it is at one moment, into a new file; synced. Writers go on. Raises OSError."""
+        fd = disk.open(path, write=True, create=True)
+        try:
+            self._attempt(lambda: self._copy_to(fd))
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+
+    def _copy_to(self, fd: int) -> None:
+        with self._shared.in_use():
+            self._shared.env.copyfd(fd, compact=True)
+
     def _table(self, name: bytes) -> "lmdb._Database | None":
         """The handle of a table; None while it is not there and can't be made."""
         handle = self._tables.get(name)

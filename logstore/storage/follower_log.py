@@ -136,6 +136,11 @@ class FollowerLog:
     def rebuild_index(self, base_offset: int) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
+    def bases(self) -> list[int]:
+        """The base offsets of its segments now. Raises OSError."""
+        self.chain.refresh()
+        return self.chain.bases
+
     def segments(self) -> list[SegmentFacts]:
         """What upkeep would decide by. Raises Damaged, Failed."""
         try:

@@ -128,6 +128,9 @@ class ReaderDirectory:
             raise refusal(error, "measure", error.filename or log.name) from None
         return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
 
+    def copy_catalog(self, path: str) -> None:
+        self._catalog.environment.copy(self.disk, path)
+
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
         raise self._read_only()
 

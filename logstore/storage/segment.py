@@ -183,6 +183,13 @@ class Segment:
             expected = walked[-1][1].next_offset
             yield from walked
 
+    def end_position(self, below: int) -> int:
+        """Where the last batch that begins below ``below`` ends. Raises CorruptBatch, OSError."""
+        end = 0
+        for position, batch in self.walk(self.position_of(below - 1), below):
+            end = position + batch.size
+        return end
+
     def position_of(self, at: int) -> int:
         """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
         entry = self.index.floor(at)
@@ -331,9 +338,19 @@ def copy_batches(directory: str, base_offset: int, batches: Sequence[Batch]) -> 
         for batch in batches:
             files.write(segment.path, [batch.data], position)
             position += batch.size
-        segment.rebuild_index(EVERYTHING, sealed=True)
         files.sync(segment.path)
-        files.disk.sync_directory(directory)
+    finally:
+        files.close()
+    make_indexes(files.disk, directory, base_offset, sealed=True)
+    files.disk.sync_directory(directory)
+
+
+def make_indexes(disk: Disk, directory: str, base_offset: int, *, sealed: bool) -> None:
+    """Both indexes of a segment that nobody has open, anew; synced. Raises OSError."""
+    files = OpenFiles(disk, 8, write=True)
+    try:
+        segment = Segment(directory, base_offset, files, Indexes(), INDEX_INTERVAL_BYTES)
+        segment.rebuild_index(EVERYTHING, sealed=sealed)
     finally:
         files.close()
 

@@ -142,6 +142,9 @@ class WriterDirectory:
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
 
+    def copy_catalog(self, path: str) -> None:
+        self._catalog.environment.copy(self.disk, path)
+
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
         check_topic(name)
         with self._changing:

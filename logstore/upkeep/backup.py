@@ -1,0 +1,296 @@
+"""Backup and restore: a consistent copy of a store, made while it is written.
+
+The catalogue is copied first, in one LMDB transaction, then each log as far as it is safe by then:
+so no group has committed an offset that its log does not reach. The .log of a sealed segment never
+changes, and is hard-linked where the file system allows; all else is copied. A backup is a store
+itself, closed cleanly, and beside it ``backup.json`` lists every file with its size and CRC-32C.
+That is written last: what has none is no finished backup.
+"""
+
+import json
+import os
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from logstore.errors import CorruptStore, NotAStore, Refused, UnknownPartition
+from logstore.records.crc import crc32c
+from logstore.storage.catalog import Catalog, LogState, TopicEntry
+from logstore.storage.directory import Directory, SegmentedLog
+from logstore.storage.disk import Disk, refusal
+from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX, log_directory
+from logstore.storage.segment import make_indexes
+
+MANIFEST: Final = "backup.json"
+FORMAT: Final = 1
+_COPY_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One file of a backup, or restored from one."""
+
+    path: str  # below the store's directory
+    bytes: int
+    linked: bool = False
+
+
+def backup(directory: Directory, target: str, now_ms: int) -> Iterator[Copied]:
+    """Copy the store into a directory that is not there or empty; each file as it is done.
+
+    Raises Refused, ReadOnly, StorageFull, CorruptBatch, CorruptStore.
+    """
+    disk = directory.disk
+    try:
+        _make_empty(disk, target)
+        yield from _Backup(directory, target, now_ms).run()
+    except OSError as error:
+        raise refusal(error, "back up", error.filename or target) from None
+
+
+def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
+    """Copy a backup into a directory that is not there, each file checked; all of it or nothing.
+
+    Raises NotAStore, Refused, CorruptStore, ReadOnly, StorageFull.
+    """
+    try:
+        if disk.exists(target) and disk.list(target):
+            raise Refused(f"{target}: is there already, and not empty: name a new directory")
+        manifest = _manifest(disk, source)
+        part = f"{target}.restoring"
+        _make_empty(disk, part)
+        try:
+            yield from _restored(disk, manifest, source, part)
+        except BaseException:
+            with suppress(OSError):
+                disk.remove_tree(part)
+            raise
+        disk.rename(part, target)
+        disk.sync_directory(os.path.dirname(target) or ".")
+    except OSError as error:
+        raise refusal(error, "restore", error.filename or target) from None
+
+
+def _make_empty(disk: Disk, path: str) -> None:
+    if disk.exists(path) and disk.list(path):
+        raise Refused(f"{path}: is there already, and not empty: name a new directory")
+    disk.make_directory(path)
+
+
+class _Backup:
+    """One run."""
+
+    def __init__(self, directory: Directory, target: str, now_ms: int) -> None:
+        self._directory = directory
+        self._disk = directory.disk
+        self._target = target
+        self._now_ms = now_ms
+        self._folders: list[str] = []
+        self._files: dict[str, dict[str, int]] = {}
+
+    def run(self) -> Iterator[Copied]:
+        path = os.path.join(self._target, CATALOG)
+        self._directory.copy_catalog(path)
+        catalog = Catalog(self._disk, path, create=False, write=True)
+        try:
+            states: dict[bytes, LogState] = {}
+            for name, entry in catalog.topics().items():
+                for partition in range(entry.partitions):
+                    try:
+                        found = yield from self._copy_log(name, entry, partition)
+                    except UnknownPartition:  # deleted since
+                        catalog.remove_topic(name)
+                        break
+                    states[entry.log_key(partition)] = found
+            catalog.buried(catalog.doomed())
+            catalog.save_log_states(states, clean=True)
+        finally:
+            catalog.close()
+        self._disk.remove(path + "-lock")
+        yield self._noted(CATALOG)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._disk.sync_directory(self._target)
+        manifest = {
+            "format": FORMAT,
+            "created_ms": self._now_ms,
+            "directories": self._folders,
+            "files": self._files,
+        }
+        path = os.path.join(self._target, MANIFEST)
+        _write(self._disk, path, json.dumps(manifest, indent=1).encode())
+        self._disk.sync_directory(self._target)
+
+    def _copy_log(
+        self, name: str, entry: TopicEntry, partition: int
+    ) -> Generator[Copied, None, LogState]:
+        """Returns the state that the copy is in."""
+        folder = log_directory(name, partition)
+        self._directory.log(name, entry, partition)
+        self._disk.make_directory(os.path.join(self._target, folder))
+        self._folders.append(folder)
+        while True:
+            log = self._directory.log(name, entry, partition)
+            start, safe, copied = log.start, log.safe, []
+            try:
+                state = LogState(start, safe, start, 0)
+                for stem, base, upto in _parts(log, start, safe):
+                    part = list(self._copy_part(stem, folder, base, upto))
+                    copied += part
+                    state = LogState(start, safe, base, part[0].bytes)
+            except FileNotFoundError:
+                if log.start == start:
+                    raise
+                for one in copied:  # trimmed meanwhile: once more
+                    self._disk.remove(os.path.join(self._target, one.path))
+                    del self._files[one.path]
+                continue
+            self._disk.sync_directory(os.path.join(self._target, folder))
+            yield from copied
+            return state
+
+    def _copy_part(self, stem: str, folder: str, base: int, upto: int | None) -> Iterator[Copied]:
+        """One segment: its log linked, or its first ``upto`` bytes copied; and its indexes."""
+        path = f"{folder}/{base:020d}"
+        if upto is None and self._linked(stem + LOG, os.path.join(self._target, path + LOG)):
+            yield self._noted(path + LOG, linked=True)
+        else:
+            yield self._copied(stem + LOG, path + LOG, upto)
+        # Those of the active segment may be ahead of what was copied; any may be missing.
+        if upto is None and all(self._disk.exists(stem + ending) for ending in (INDEX, TIMEINDEX)):
+            with suppress(FileNotFoundError):  # trimmed just now: its log is linked already
+                for ending in (INDEX, TIMEINDEX):
+                    yield self._copied(stem + ending, path + ending, None)
+                return
+        where = os.path.join(self._target, folder)
+        make_indexes(self._disk, where, base, sealed=upto is None)
+        for ending in (INDEX, TIMEINDEX):
+            yield self._noted(path + ending)
+
+    def _linked(self, source: str, target: str) -> bool:
+        try:
+            self._disk.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, or one without links
+            return False
+        return True
+
+    def _copied(self, source: str, path: str, upto: int | None) -> Copied:
+        size, checksum = copy_file(self._disk, source, os.path.join(self._target, path), upto)
+        self._files[path] = {"bytes": size, "crc32c": checksum}
+        return Copied(path, size)
+
+    def _noted(self, path: str, *, linked: bool = False) -> Copied:
+        """A file that stands in the backup already."""
+        size, checksum = copy_file(self._disk, os.path.join(self._target, path), None, None)
+        self._files[path] = {"bytes": size, "crc32c": checksum}
+        return Copied(path, size, linked)
+
+
+def _parts(log: SegmentedLog, start: int, safe: int) -> Iterator[tuple[str, int, int | None]]:
+    """(stem, base offset, bytes to copy; None: the file as it is) of what holds these offsets."""
+    bases = log.bases()
+    for place, base in enumerate(bases):
+        following = bases[place + 1] if place + 1 < len(bases) else None
+        if (following is not None and following <= start) or base >= safe:
+            continue
+        segment = log.chain.segment(base)
+        if following is not None and following <= safe:
+            yield segment.stem, base, None
+        else:
+            yield segment.stem, base, segment.end_position(safe)
+
+
+def copy_file(disk: Disk, source: str, target: str | None, upto: int | None) -> tuple[int, int]:
+    """(bytes, CRC-32C) of a file copied and synced; ``target`` None: only read. Raises OSError."""
+    reading = disk.open(source)
+    writing = None if target is None else disk.open(target, write=True, create=True)
+    at, checksum = 0, 0
+    try:
+        while upto is None or at < upto:
+            size = _COPY_BYTES if upto is None else min(_COPY_BYTES, upto - at)
+            data = disk.read(reading, size, at)
+            if not data:
+                break
+            if writing is not None:
+                _write_all(disk, writing, data, at)
+            checksum = crc32c(data, checksum)
+            at += len(data)
+        if writing is not None:
+            disk.sync(writing)
+    finally:
+        disk.close(reading)
+        if writing is not None:
+            disk.close(writing)
+    return at, checksum
+
+
+def _write_all(disk: Disk, fd: int, data: bytes, at: int) -> None:
+    while data:
+        written = disk.write(fd, [data], at)
+        data, at = data[written:], at + written
+
+
+def _write(disk: Disk, path: str, data: bytes) -> None:
+    """A whole small file or none: synced under another name first."""
+    part = path + ".part"
+    fd = disk.open(part, write=True, create=True)
+    try:
+        _write_all(disk, fd, data, 0)
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+    disk.rename(part, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    directories: list[str]
+    files: dict[str, tuple[int, int]]  # bytes, CRC-32C
+
+
+def _manifest(disk: Disk, source: str) -> _Manifest:
+    """Raises NotAStore, CorruptStore, Refused."""
+    path = os.path.join(source, MANIFEST)
+    if not disk.exists(path):
+        raise NotAStore(f"{source}: not a finished backup: it has no {MANIFEST}")
+    fd = disk.open(path)
+    try:
+        data = disk.read(fd, disk.size(path), 0)
+    finally:
+        disk.close(fd)
+    try:
+        found = json.loads(data)
+        if found["format"] != FORMAT:
+            raise Refused(f"{path}: format {found['format']}, this logstore knows {FORMAT}")
+        files = {name: (it["bytes"], it["crc32c"]) for name, it in found["files"].items()}
+        directories = [name for name in found["directories"] if isinstance(name, str)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptStore(f"{path}: not as a backup left it: {error!r}") from None
+    for name in [*files, *directories]:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise CorruptStore(f"{path}: names a file outside of the backup: {name!r}")
+    return _Manifest(directories, files)
+
+
+def _restored(disk: Disk, manifest: _Manifest, source: str, target: str) -> Iterator[Copied]:
+    for folder in manifest.directories:
+        disk.make_directory(os.path.join(target, folder))
+    for name, (size, checksum) in manifest.files.items():
+        path = os.path.join(source, name)
+        try:
+            found = copy_file(disk, path, os.path.join(target, name), None)
+        except FileNotFoundError:
+            raise CorruptStore(f"{path}: the file is missing; nothing was restored") from None
+        if found != (size, checksum):
+            raise CorruptStore(
+                f"{path}: {found[0]} bytes with CRC {found[1]:#010x}, the backup had {size} with "
+                f"{checksum:#010x}; nothing was restored"
+            )
+        yield Copied(name, size)
+    for folder in manifest.directories:
+        disk.sync_directory(os.path.join(target, folder))
+    disk.sync_directory(target)
