@@ -1,5 +1,6 @@
 """``logstore retention``: drop what is past its time or size, or say what would go."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +48,8 @@ def run(
 def _line(verdict: "Verdict") -> str:
     segment = verdict.segment
     offsets = f"offsets {segment.base_offset} to {segment.end_offset - 1}"
-    return f"{segment.path} ({offsets}, {size(segment.bytes)}): {verdict.why}"
+    path = Path(segment.path)
+    return f"{path.parent.name}/{path.name} ({offsets}, {size(segment.bytes)}): {verdict.why}"
 
 
 def _summary(found: "list[Retained]", *, dry_run: bool) -> str:

@@ -8,7 +8,6 @@ import typer
 
 from .ends import CommandFailed, put
 from .options import HERE, Data, Json
-from .segment import base_offset
 from .show import as_json, counted, size
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def salvage(
     """
     from logstore.storage.segment import copy_batches
     from logstore.upkeep import salvage as upkeep
+
+    from .segment import base_offset
 
     base = base_offset(segment)
     if base is None or segment.suffix != ".log":

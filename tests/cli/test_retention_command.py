@@ -29,7 +29,7 @@ def test_a_dry_run_says_what_a_run_does_and_why(logstore, data, topic):
     assert sorted(path.name for path in (data / "t-0").iterdir()) == before
     run = logstore("retention", "run", "--topic", "t").lines
     assert [line.replace("would drop", "dropped") for line in dry] == run
-    assert run[0].startswith(f"dropped {topic[0]} (offsets 0 to ")
+    assert run[0].startswith(f"dropped t-0/{topic[0].name} (offsets 0 to ")
     assert "over retention.bytes=1200" in run[0]
     assert not topic[0].exists()
     assert len(logstore("consume", "t").lines) < 40
