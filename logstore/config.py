@@ -186,6 +186,13 @@ class StoreSettings:
     consumer_commit_ms: int = _setting(
         5000, "how often a consumer in a group commits its offsets", unit="ms", low=10, high=DAY_MS
     )
+    upkeep_interval_ms: int = _setting(
+        300_000,
+        "how often a process that writes the store does its upkeep: retention; -1: never",
+        unit="ms",
+        low=-1,
+        high=DAY_MS,
+    )
     reader_poll_ms: int = _setting(
         10,
         "how often a reader looks for what another process has synced",

@@ -50,6 +50,7 @@ from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
 from logstore.upkeep.retention import Retained, drop, judge
+from logstore.upkeep.rhythm import Rhythm
 
 Mode = Literal["write", "read"]
 _User = TypeVar("_User", Producer, Consumer)
@@ -94,6 +95,12 @@ class Store:
         self._lock = threading.RLock()
         self._closed = False
         self.mode = mode
+        interval_ms = directory.config.store.upkeep_interval_ms
+        self._rhythm = (
+            Rhythm(self._do_upkeep, interval_ms / 1000)
+            if mode == "write" and interval_ms >= 0
+            else None
+        )
 
     def __repr__(self) -> str:
         return f"<Store {self.path} {self.mode}>"
@@ -135,6 +142,8 @@ class Store:
             closings: list[Callable[[], None]] = [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
+        if self._rhythm is not None:
+            self._rhythm.close()
         try:
             for close in closings:
                 try:
@@ -366,6 +375,15 @@ class Store:
         return claim_group(self._open().disk, self.path, group)
 
     # Upkeep
+
+    def _do_upkeep(self) -> None:
+        """What a process that writes does by itself. Raises the first failure, after all."""
+        try:
+            failed = [it.error for it in self.retention() if it.error is not None]
+        except Closed:  # the store, while this was under way
+            return
+        if failed:
+            raise failed[0]
 
     def trim(
         self,

@@ -225,7 +225,21 @@ def test_a_segment_begun_just_before_the_close_is_there_after_a_power_cut():
     check_after_power_cut(again)
 
 
-WORKLOADS = [append_roll_trim, many_rolls_in_one_sync, explicit_rolls, closed]
+def retained(machine):
+    """What retention does: it drops the oldest, and at last all, the active segment rolled first."""
+    for _ in range(4):
+        machine.append()
+    machine.wait()
+    machine.trim(machine.log.bases()[1])
+    machine.append()
+    machine.wait()
+    machine.log.roll()
+    machine.trim(machine.log.end)
+    machine.append()
+    machine.wait()
+
+
+WORKLOADS = [append_roll_trim, many_rolls_in_one_sync, explicit_rolls, closed, retained]
 
 
 @pytest.fixture(params=["one by one", "all at once"])
