@@ -72,6 +72,9 @@ class Disk:
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 
+    def size_of(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
     def modified_ms(self, path: str) -> int:
         """When the file was last written, in ms since 1970."""
         return os.stat(path).st_mtime_ns // 1_000_000

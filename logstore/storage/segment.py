@@ -62,7 +62,11 @@ class Indexes:
 
 
 class Segment:
-    """The batches from ``base_offset`` on, in the order of their offsets."""
+    """The batches from ``base_offset`` on, in the order of their offsets.
+
+    Each operation reads through one open file from its beginning to its end, so it sees one file,
+    even if another is renamed over it meanwhile.
+    """
 
     __slots__ = (
         "_files",
@@ -156,16 +160,17 @@ class Segment:
 
         At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch.
         """
-        position, expected = self.position_of(at), self.base_offset
-        while True:
-            size = max(bytes_max, READ_BYTES_MIN)
-            walked, position = self._chunk(position, size, below, expected)
-            if not walked:
-                return []
-            expected = walked[-1][1].next_offset
-            self._learn(walked)
-            if walked[-1][1].last_offset >= at:
-                return _first_bytes([b for _, b in walked if b.last_offset >= at], bytes_max)
+        expected, size = self.base_offset, max(bytes_max, READ_BYTES_MIN)
+        with self._files.use(self.path) as fd:
+            position = self._position_of(fd, at)
+            while True:
+                walked, position = self._chunk(fd, position, size, below, expected)
+                if not walked:
+                    return []
+                expected = walked[-1][1].next_offset
+                self._learn(walked)
+                if walked[-1][1].last_offset >= at:
+                    return _first_bytes([b for _, b in walked if b.last_offset >= at], bytes_max)
 
     def walk(
         self, position: int = 0, below: int = EVERYTHING, *, chunk_bytes: int = CHUNK_BYTES
@@ -175,9 +180,15 @@ class Segment:
         Ends where the file does, or at zeros that were written ahead. Raises CorruptBatch for
         anything else.
         """
+        with self._files.use(self.path) as fd:
+            yield from self._walk(fd, position, below, chunk_bytes)
+
+    def _walk(
+        self, fd: int, position: int, below: int, chunk_bytes: int = CHUNK_BYTES
+    ) -> Iterator[tuple[int, Batch]]:
         expected = self.base_offset
         while True:
-            walked, position = self._chunk(position, chunk_bytes, below, expected)
+            walked, position = self._chunk(fd, position, chunk_bytes, below, expected)
             if not walked:
                 return
             expected = walked[-1][1].next_offset
@@ -186,23 +197,28 @@ class Segment:
     def end_position(self, below: int) -> int:
         """Where the last batch that begins below ``below`` ends. Raises CorruptBatch, OSError."""
         end = 0
-        for position, batch in self.walk(self.position_of(below - 1), below):
-            end = position + batch.size
+        with self._files.use(self.path) as fd:
+            for position, batch in self._walk(fd, self._position_of(fd, below - 1), below):
+                end = position + batch.size
         return end
 
     def position_of(self, at: int) -> int:
         """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
+        with self._files.use(self.path) as fd:
+            return self._position_of(fd, at)
+
+    def _position_of(self, fd: int, at: int) -> int:
         entry = self.index.floor(at)
         if entry is None:
             return 0
         last_offset, position = entry
-        if self._leads_to(position, last_offset):
+        if self._leads_to(fd, position, last_offset):
             return position
         self.restart_index()
         return 0
 
-    def _leads_to(self, position: int, last_offset: int) -> bool:
-        head = self._files.read(self.path, HEADER_BYTES, position)
+    def _leads_to(self, fd: int, position: int, last_offset: int) -> bool:
+        head = self._files.disk.read(fd, HEADER_BYTES, position)
         if len(head) < HEADER_BYTES:
             return False
         base, _ = _PREFIX.unpack_from(head)
@@ -210,13 +226,13 @@ class Segment:
         return head[16] == 2 and base + delta == last_offset
 
     def _chunk(
-        self, position: int, size: int, below: int, expected: int
+        self, fd: int, position: int, size: int, below: int, expected: int
     ) -> tuple[list[tuple[int, Batch]], int]:
         """The whole batches of one read from ``position`` on, and the position after them.
 
         What is wrong is raised when nothing whole is before it: what is before it is read first.
         """
-        data = self._files.read(self.path, size, position)
+        data = self._files.disk.read(fd, size, position)
         walked: list[tuple[int, Batch]] = []
         view, count, at = memoryview(data), len(data), 0
         while count - at >= LENGTH_END:
@@ -227,7 +243,7 @@ class Segment:
             if end > count:
                 if walked:
                     break
-                data = self._one(position, length)
+                data = self._one(fd, position, length)
                 view, count, end = memoryview(data), len(data), len(data)
             try:
                 batch = Batch(view[at:end])
@@ -248,13 +264,13 @@ class Segment:
                 raise self._corrupt(position, f"{count - at} bytes are left: too few for a batch")
         return walked, position + at
 
-    def _one(self, position: int, length: int) -> bytes:
+    def _one(self, fd: int, position: int, length: int) -> bytes:
         """The bytes of one batch that is larger than the read that met it."""
-        left = self._files.disk.size(self.path) - position
+        left = self._files.disk.size_of(fd) - position
         if not LENGTH_MIN <= length <= left - LENGTH_END:
             sentence = f"batch has length {length}, but {left} bytes are left in the file"
             raise self._corrupt(position, sentence)
-        return self._files.read(self.path, LENGTH_END + length, position)
+        return self._files.disk.read(fd, LENGTH_END + length, position)
 
     def _corrupt(self, position: int, sentence: str) -> CorruptBatch:
         return CorruptBatch(f"{self.path} at position {position}: {sentence}")
@@ -291,22 +307,22 @@ class Segment:
         self, offset: int, max_timestamp_ms: int, below: int
     ) -> Iterator[tuple[int, Batch]]:
         """Walk on from the batch that a time entry names; from the start if it names no such."""
-        position = self.position_of(offset)
-        if max_timestamp_ms != NO_TIMESTAMP:
-            named = next(
-                (b for _, b in self.walk(position, below) if b.last_offset >= offset), None
-            )
-            if named is None or named.max_timestamp_ms != max_timestamp_ms:
-                self.restart_index()
-                position = 0
-        expected = self.base_offset
-        while True:
-            walked, position = self._chunk(position, CHUNK_BYTES, below, expected)
-            if not walked:
-                return
-            expected = walked[-1][1].next_offset
-            self._learn(walked)
-            yield from walked
+        with self._files.use(self.path) as fd:
+            position = self._position_of(fd, offset)
+            if max_timestamp_ms != NO_TIMESTAMP:
+                walk = self._walk(fd, position, below)
+                named = next((b for _, b in walk if b.last_offset >= offset), None)
+                if named is None or named.max_timestamp_ms != max_timestamp_ms:
+                    self.restart_index()
+                    position = 0
+            expected = self.base_offset
+            while True:
+                walked, position = self._chunk(fd, position, CHUNK_BYTES, below, expected)
+                if not walked:
+                    return
+                expected = walked[-1][1].next_offset
+                self._learn(walked)
+                yield from walked
 
     # Files
 

@@ -222,6 +222,9 @@ class LossyDisk(Disk):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return len(self.names[path].data)
 
+    def size_of(self, fd):
+        return len(self.opened[fd].data)
+
     def exists(self, path):
         return path in self.names
 

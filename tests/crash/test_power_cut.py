@@ -226,7 +226,7 @@ def test_a_segment_begun_just_before_the_close_is_there_after_a_power_cut():
 
 
 def retained(machine):
-    """What retention does: it drops the oldest, and at last all, the active segment rolled first."""
+    """What retention does: the oldest go, and at last all, the active segment rolled first."""
     for _ in range(4):
         machine.append()
     machine.wait()
