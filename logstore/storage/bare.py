@@ -65,7 +65,7 @@ class BareDirectory:
             # Compacted partitions have gaps, and nothing here says which are.
             chain = Chain(
                 os.path.join(self.path, directory), self._files, self._indexes, interval,
-                dense=False,
+                gaps_below=lambda: EVERYTHING,
             )  # fmt: skip
             mark = _whole(chain)
             log = FollowerLog(directory, chain, lambda: mark, self._poller.watch)

@@ -12,7 +12,7 @@ Databases (LMDB), keys and values::
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from struct import Struct
 from typing import Final
 
@@ -27,7 +27,7 @@ SCHEMA: Final = 1
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _PARTITION = Struct(">I")
-_STATE = Struct(">4q")
+_STATE = Struct(">8q")
 
 
 class TopicEntry(msgspec.Struct, frozen=True):
@@ -55,6 +55,14 @@ class LogState:
     recovery_offset: int = 0
     recovery_base: int = 0  # base offset of the segment that the recovery point lies in
     recovery_position: int = 0  # in that segment's .log file
+    gaps_below: int = 0  # compaction may have taken records below here
+    clean_below: int = 0  # compaction has gone over everything below here
+    tombstones_below: int = 0  # a whole compaction has gone over these, and
+    tombstones_until_ms: int = 0  # from this time on they may go
+
+
+def _state(value: bytes) -> LogState:
+    return LogState(*_STATE.unpack(value.ljust(_STATE.size, b"\0")))  # fields were added at the end
 
 
 _encode = msgspec.json.Encoder().encode
@@ -205,12 +213,10 @@ class Catalog:
 
     def log_state(self, key: bytes) -> LogState:
         value = self.environment.get(_LOGS, key)
-        return LogState() if value is None else LogState(*_STATE.unpack(value))
+        return LogState() if value is None else _state(value)
 
     def log_states(self) -> dict[bytes, LogState]:
-        return {
-            key: LogState(*_STATE.unpack(value)) for key, value in self.environment.items(_LOGS)
-        }
+        return {key: _state(value) for key, value in self.environment.items(_LOGS)}
 
     def save_log_states(self, states: Mapping[bytes, LogState], *, clean: bool = False) -> None:
         """All in one commit; with ``clean``, the mark of a clean close too."""
@@ -218,9 +224,7 @@ class Catalog:
             (
                 _LOGS,
                 key,
-                _STATE.pack(
-                    state.start, state.recovery_offset, state.recovery_base, state.recovery_position
-                ),
+                _STATE.pack(*astuple(state)),
             )
             for key, state in states.items()
         ]

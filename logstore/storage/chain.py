@@ -1,6 +1,7 @@
 """The segments of one log, in order: finds and reads across them. Knows nothing of syncing."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from itertools import pairwise
 
 from logstore.errors import CorruptBatch
@@ -11,13 +12,20 @@ from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
 
 
 class Chain:
-    """Segments by base offset. ``dense``: offsets have no gaps, so one is damage."""
+    """Segments by base offset."""
 
     def __init__(
-        self, directory: str, files: OpenFiles, indexes: Indexes, interval: int, *, dense: bool
+        self,
+        directory: str,
+        files: OpenFiles,
+        indexes: Indexes,
+        interval: int,
+        *,
+        gaps_below: Callable[[], int],
     ) -> None:
+        """``gaps_below()``: compaction may have taken offsets below; a gap above it is damage."""
         self.directory = directory
-        self.dense = dense
+        self.gaps_below = gaps_below
         self._files = files
         self._indexes = indexes
         self.interval = interval  # bytes between two index entries of segments opened from now on
@@ -78,30 +86,25 @@ class Chain:
             following = bases[place + 1] if place + 1 < len(bases) else EVERYTHING
             batches = self.segment(bases[place]).read(at, bytes_max, min(below, following))
             if batches:
-                self._check_dense(batches, at)
+                self._check_gaps(batches, at)
                 return batches
             if following >= below:
                 break
-            if self.dense and at < following:
-                raise self._lost(bases[place], at, following)
+            if at < following:
+                self.check_gap(at, following)
         return []
 
-    def _check_dense(self, batches: list[Batch], at: int) -> None:
-        if not self.dense:
-            return
-        if batches[0].base_offset > at:
-            raise self._lost(self.bases[self.holding(at)], at, batches[0].base_offset)
-        expected = batches[0].base_offset
+    def _check_gaps(self, batches: list[Batch], at: int) -> None:
+        expected = at
         for batch in batches:
-            if batch.base_offset != expected:
-                raise self._lost(self.bases[self.holding(expected)], expected, batch.base_offset)
+            if batch.base_offset > expected:
+                self.check_gap(expected, batch.base_offset)
             expected = batch.next_offset
 
-    def _lost(self, base_offset: int, first: int, following: int) -> CorruptBatch:
-        return CorruptBatch(
-            f"{self.segment(base_offset).path}: offsets {first} to {following - 1} are missing; "
-            f"run `logstore verify`"
-        )
+    def check_gap(self, first: int, following: int) -> None:
+        """Raises CorruptBatch if these offsets should be there."""
+        if following > self.gaps_below():
+            raise self.lost(first, following)
 
     def lost(self, at: int, below: int) -> CorruptBatch:
         """The error for acknowledged offsets that no file holds."""
@@ -109,7 +112,10 @@ class Chain:
             return CorruptBatch(
                 f"{self.directory}: offsets {at} to {below - 1} are missing: no segment is there"
             )
-        return self._lost(self.bases[self.holding(at)], at, below)
+        path = self.segment(self.bases[self.holding(at)]).path
+        return CorruptBatch(
+            f"{path}: offsets {at} to {below - 1} are missing; run `logstore verify`"
+        )
 
     def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
         """The offset of the first record from ``start`` on that is of this time or later."""

@@ -357,7 +357,7 @@ class DiskLog:
         except OSError as error:
             raise refusal(error, f"read at offset {at}", self.chain.directory) from None
         if not batches and at >= self.start:
-            raise self.chain.lost(at, safe)
+            self.chain.check_gap(at, safe)
         return batches
 
     def find(self, timestamp_ms: int) -> int:

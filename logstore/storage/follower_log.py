@@ -80,8 +80,8 @@ class FollowerLog:
         # A deleted topic's files may be another's by now: _now raises.
         if at < self._now()[0]:
             return self.read(at, bytes_max)
-        if not batches and self.chain.dense:
-            raise self.chain.lost(at, safe)
+        if not batches:
+            self.chain.check_gap(at, safe)
         return batches
 
     def _changed(self, bases: list[int]) -> bool:

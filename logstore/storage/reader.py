@@ -87,7 +87,10 @@ class ReaderDirectory:
         self._files.forget_below(self._file(directory))  # a deleted topic of that name had others
         interval = self.settings(entry).index_interval_bytes
         try:
-            chain = Chain(self._file(directory), self._files, self._indexes, interval, dense=True)
+            chain = Chain(
+                self._file(directory), self._files, self._indexes, interval,
+                gaps_below=lambda: self._catalog.log_state(entry.log_key(partition)).gaps_below,
+            )  # fmt: skip
         except FileNotFoundError:
             raise CorruptStore(
                 f"{self._file(directory)}: the catalogue knows this partition, but it is missing"

@@ -72,8 +72,8 @@ def verify(
             size = directory.size(name, entry, partition)
             if size.damage is not None:
                 yield Report(path, findings=(Finding(path, str(size.damage)),))
-            dense = directory.schema is not None
-            for report in _verify_log(directory.disk, path, size.start, log.safe, dense=dense):
+            gaps_below = log.chain.gaps_below()
+            for report in _verify_log(directory.disk, path, size.start, log.safe, gaps_below):
                 base = parse_segment(os.path.basename(report.path))
                 if repair and base is not None and any(it.derived for it in report.findings):
                     log.rebuild_index(base)
@@ -96,20 +96,20 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
             yield Report(path, findings=(Finding(path, "belongs to no topic of the catalogue"),))
 
 
-def _verify_log(disk: Disk, path: str, start: int, safe: int, *, dense: bool) -> Iterator[Report]:
+def _verify_log(disk: Disk, path: str, start: int, safe: int, gaps_below: int) -> Iterator[Report]:
     files = OpenFiles(disk, 16, write=False)
     try:
         names = disk.list(path)
         bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
-        if safe > start and (not bases or bases[0] > start):
+        if safe > start and (not bases or bases[0] > max(start, gaps_below)):
             yield Report(path, findings=(Finding(path, f"offsets from {start} on are missing"),))
         expected: int | None = None
         for base, following in pairwise([*bases, EVERYTHING]):
             if base >= safe and safe > bases[0]:
                 return
-            report, end = verify_segment(files, path, base, min(safe, following), dense=dense)
+            report, end = verify_segment(files, path, base, min(safe, following), gaps_below)
             findings = list(report.findings)
-            if expected is not None and (base != expected if dense else base < expected):
+            if expected is not None and not expected <= base <= max(expected, gaps_below):
                 sentence = f"begins at {base}, the segment before ends at {expected}"
                 findings.insert(0, Finding(report.path, sentence))
             if following <= safe and (foreign := _left_over(disk, report)) and end is not None:
@@ -133,11 +133,11 @@ def _left_over(disk: Disk, report: Report) -> Finding | None:
 
 
 def verify_segment(
-    files: OpenFiles, directory: str, base_offset: int, below: int, *, dense: bool
+    files: OpenFiles, directory: str, base_offset: int, below: int, gaps_below: int
 ) -> tuple[Report, int | None]:
     """One segment up to ``below``, and the offset that follows; None where reading broke off.
 
-    ``dense``: offsets have no gaps.
+    ``gaps_below``: compaction may have taken offsets below.
     """
     stem = segment_stem(directory, base_offset)
     segment = Segment(directory, base_offset, files, Indexes(), 0)
@@ -146,7 +146,7 @@ def verify_segment(
     end, is_whole = base_offset, False
     try:
         for position, batch in segment.walk(0, below):
-            if dense and batch.base_offset != end:
+            if batch.base_offset > max(end, gaps_below):
                 sentence = f"at position {position}: offsets {end} to {batch.base_offset - 1}"
                 findings.append(Finding(stem + LOG, f"{sentence} are missing"))
             try:

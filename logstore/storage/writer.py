@@ -272,9 +272,13 @@ class WriterDirectory:
         path, settings = self._file(name), self.settings(entry)
         if not self.disk.exists(path):
             raise CorruptStore(f"{path}: the catalogue knows this partition, but it is missing")
-        chain = Chain(path, self._files, self._indexes, settings.index_interval_bytes, dense=True)
+        key = entry.log_key(partition)
+        chain = Chain(
+            path, self._files, self._indexes, settings.index_interval_bytes,
+            gaps_below=lambda: self._catalog.log_state(key).gaps_below,
+        )  # fmt: skip
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
-        state = self._catalog.log_state(entry.log_key(partition))
+        state = self._catalog.log_state(key)
         found = recover(chain, self._files, state, slot.synced(), crashed=self._crashed)
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,

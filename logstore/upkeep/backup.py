@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from logstore.errors import CorruptStore, NotAStore, Refused, UnknownPartition
@@ -98,7 +98,8 @@ class _Backup:
             for name, entry in catalog.topics().items():
                 for partition in range(entry.partitions):
                     try:
-                        found = yield from self._copy_log(name, entry, partition)
+                        known = catalog.log_state(entry.log_key(partition))
+                        found = yield from self._copy_log(name, entry, partition, known)
                     except UnknownPartition:  # deleted since
                         catalog.remove_topic(name)
                         break
@@ -124,7 +125,7 @@ class _Backup:
         self._disk.sync_directory(self._target)
 
     def _copy_log(
-        self, name: str, entry: TopicEntry, partition: int
+        self, name: str, entry: TopicEntry, partition: int, known: LogState
     ) -> Generator[Copied, None, LogState]:
         """Returns the state that the copy is in."""
         folder = log_directory(name, partition)
@@ -135,11 +136,17 @@ class _Backup:
             log = self._directory.log(name, entry, partition)
             start, safe, copied = log.start, log.safe, []
             try:
-                state = LogState(start, safe, start, 0)
+                state = replace(
+                    known,
+                    start=start,
+                    recovery_offset=safe,
+                    recovery_base=start,
+                    recovery_position=0,
+                )
                 for stem, base, upto in _parts(log, start, safe):
                     part = list(self._copy_part(stem, folder, base, upto))
                     copied += part
-                    state = LogState(start, safe, base, part[0].bytes)
+                    state = replace(state, recovery_base=base, recovery_position=part[0].bytes)
             except FileNotFoundError:
                 if log.start == start:
                     raise

@@ -85,7 +85,13 @@ class Machine:
         disk.changed = self._picture
         files = OpenFiles(disk, 16, write=True)
         self.flusher = Flusher(files, self._after_sync)
-        chain = Chain("t-0", files, Indexes(), settings.index_interval_bytes, dense=True)
+        chain = Chain(
+            "t-0",
+            files,
+            Indexes(),
+            settings.index_interval_bytes,
+            gaps_below=lambda: self.state.gaps_below,
+        )
         found = recover(chain, files, self.state, self.slot.synced(), crashed=crashed)
         self.damage = found.damage
         self.log = DiskLog(

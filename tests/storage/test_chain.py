@@ -16,7 +16,7 @@ def made(tmp_path):
         for base in bases:
             data = b"".join(b"".join(a_batch(b"v").stamped(base + n)) for n in range(records))
             (tmp_path / f"{base:020d}.log").write_bytes(data)
-        return Chain(str(tmp_path), files, Indexes(), 50, dense=dense)
+        return Chain(str(tmp_path), files, Indexes(), 50, gaps_below=lambda: 0 if dense else 2**62)
 
     yield make
     files.close()
