@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import group, overview, retention, topic
+from . import compact, group, overview, retention, topic
 from .backup import backup, restore
 from .consume import consume
 from .dump import dump
@@ -53,6 +53,7 @@ app.command()(consume)
 app.command()(replay)
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
 app.add_typer(retention.app, name="retention", help="Drop what is past its time or size.")
+app.add_typer(compact.app, name="compact", help="Keep the latest record of each key.")
 app.command()(dump)
 app.command()(verify)
 app.command()(salvage)

@@ -186,9 +186,16 @@ class StoreSettings:
     consumer_commit_ms: int = _setting(
         5000, "how often a consumer in a group commits its offsets", unit="ms", low=10, high=DAY_MS
     )
+    compaction_memory_bytes: int = _setting(
+        64 << 20,
+        "memory for the keys of one compaction pass; more keys take more passes",
+        unit="bytes",
+        low=1 << 10,
+        high=1 << 40,
+    )
     upkeep_interval_ms: int = _setting(
         300_000,
-        "how often a process that writes the store does its upkeep: retention; -1: never",
+        "how often a process that writes the store does its retention and compaction; -1: never",
         unit="ms",
         low=-1,
         high=DAY_MS,

@@ -49,6 +49,7 @@ from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
+from logstore.upkeep.compaction import Compaction, compact
 from logstore.upkeep.retention import Retained, drop, judge
 from logstore.upkeep.rhythm import Rhythm
 
@@ -380,6 +381,7 @@ class Store:
         """What a process that writes does by itself. Raises the first failure, after all."""
         try:
             failed = [it.error for it in self.retention() if it.error is not None]
+            failed += [it.error for it in self.compaction() if it.error is not None]
         except Closed:  # the store, while this was under way
             return
         if failed:
@@ -430,6 +432,29 @@ class Store:
                     yield Retained(name, number, (), error)
                 else:
                     yield Retained(name, number, tuple(verdicts))
+
+    def compaction(
+        self, topic: str | None = None, *, dry_run: bool = False
+    ) -> Iterator[Compaction]:
+        """Compact the logs for which it is time, of all compacted topics or one; what was done.
+
+        With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
+        """
+        directory = self._open()
+        entries = directory.topics() if topic is None else {topic: self._entry(topic)}
+        for name, entry in entries.items():
+            settings = directory.settings(entry)
+            if "compact" not in settings.cleanup_policy:
+                continue
+            memory_bytes = self.config.store.compaction_memory_bytes
+            for number in range(entry.partitions):
+                try:
+                    log = directory.log(name, entry, number)
+                    done = compact(log, settings, self._clock(), memory_bytes, dry_run=dry_run)
+                except (Damaged, Failed, UnknownPartition) as error:
+                    yield Compaction(name, number, None, error)
+                else:
+                    yield Compaction(name, number, done)
 
     def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
         offsets = self._open().offsets if groups else None

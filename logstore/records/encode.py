@@ -188,6 +188,22 @@ def recode(batch: Batch, compression: Compression, level: int | None = None) -> 
     return _batch(fields, compress(compression, records, level))
 
 
+def rebatched(batch: Batch, count: int, records: bytes) -> Batch:
+    """A batch of ``count`` of another's records, given uncompressed, as they stood there.
+
+    Every header field but length, count and CRC is kept: also the last offset delta, by which a
+    producer's sequence numbers go on, and the largest timestamp, though its record may be gone.
+    An empty batch is not compressed (Kafka: DefaultRecordBatch.writeEmptyHeader).
+    """
+    attributes = batch.attributes if records else batch.attributes & ~COMPRESSION_MASK
+    fields = (
+        batch.base_offset, batch.leader_epoch, attributes, batch.last_offset_delta,
+        batch.base_timestamp_ms, batch.max_timestamp_ms,
+        batch.producer_id, batch.producer_epoch, batch.base_sequence, count,
+    )  # fmt: skip
+    return _batch(fields, compress(batch.compression, records) if records else b"")
+
+
 def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Headers = ()) -> int:
     """The most bytes that one message takes, uncompressed, in any batch; 61 for the batch's header.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from logstore.config import Config, TopicSettings
 from logstore.errors import CorruptBatch, ReadOnly, Refused, UnknownPartition, UnknownTopic
-from logstore.storage.catalog import TopicEntry
+from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
 from logstore.storage.disk import Disk
@@ -68,7 +68,7 @@ class BareDirectory:
                 gaps_below=lambda: EVERYTHING,
             )  # fmt: skip
             mark = _whole(chain)
-            log = FollowerLog(directory, chain, lambda: mark, self._poller.watch)
+            log = FollowerLog(directory, chain, lambda: mark, self._poller.watch, LogState)
             self._logs[name, partition] = log
         return log
 

@@ -54,6 +54,13 @@ class Chain:
             )
         return segment
 
+    def renew(self, base_offset: int) -> Segment:
+        """The segment's file is another one now: forget what was known of the old."""
+        old = self._segments.pop(base_offset, None)
+        if old is not None:
+            self._indexes.forget(old)
+        return self.segment(base_offset)
+
     def add(self, base_offset: int) -> Segment:
         """A new last segment, its files made empty."""
         assert not self.bases or base_offset > self.bases[-1]

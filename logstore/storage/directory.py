@@ -6,20 +6,21 @@ catalogue describes.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.config import Config, TopicSettings
 from logstore.errors import Damaged, GroupBusy, ReadOnly
 from logstore.log import Log
-from logstore.storage.catalog import TopicEntry
+from logstore.records.batch import Batch
+from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk, refusal
 from logstore.storage.lock import LockFile, Owner, owner_of
 from logstore.storage.names import CLAIMS, check_group, claim_file
 from logstore.storage.offsets import CommittedOffsets
-from logstore.storage.segment import SegmentFacts
+from logstore.storage.segment import Segment, SegmentFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,31 @@ class SegmentedLog(Log, Protocol):
 
     def segments(self) -> list[SegmentFacts]:
         """What upkeep decides by, in order. Raises Damaged, Failed."""
+
+    @property
+    def state(self) -> LogState:
+        """Where it stood when that was saved last."""
+
+    def segment(self, base_offset: int) -> Segment:
+        """One of its segments."""
+
+    def secure(self) -> int:
+        """Sync all and move the recovery point up; no recovery reads below the offset returned.
+
+        Raises LogFailed, Damaged, Failed, ReadOnly.
+        """
+
+    def compacting(self, below: int) -> None:
+        """There may be gaps below this offset from now on. Durable on return."""
+
+    def compacted(self, state: LogState) -> None:
+        """Remember how far compaction has come. Durable on return."""
+
+    def rewrite(self, base_offset: int, batches: Iterator[Batch]) -> None:
+        """Put these batches in the place of a sealed segment's own, by one rename.
+
+        Raises StorageFull, Failed; the old file stays then.
+        """
 
     def rebuild_index(self, base_offset: int) -> None:
         """Make a segment's index files anew. Raises StorageFull, Failed, ReadOnly."""

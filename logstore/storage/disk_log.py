@@ -6,8 +6,10 @@ watchers are woken. ``start <= synced <= end``, and ``safe`` is ``synced`` unles
 ``flush.messages`` is over 1: then it is ``end``, openly.
 """
 
+import errno
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -28,11 +30,11 @@ from logstore.log import Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
-from logstore.storage.disk import refusal
+from logstore.storage.disk import Buffer, refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.names import INDEX, LOG, TIMEINDEX
+from logstore.storage.names import CLEANED, INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Slot
 
@@ -429,6 +431,99 @@ class DiskLog:
         except OSError as error:
             raise refusal(error, "rebuild the index", segment.stem + INDEX) from None
 
+    # Compaction
+
+    def segment(self, base_offset: int) -> Segment:
+        """One of its segments."""
+        return self.chain.segment(base_offset)
+
+    def secure(self) -> int:
+        """Sync all and move the recovery point up; no recovery reads below the offset returned.
+
+        Raises LogFailed, Damaged, Failed.
+        """
+        self.check_failure()
+        self.sync()
+        try:
+            with self._lock:
+                if self.synced == self.end:
+                    self._sync_roll()
+            self._save(self, self.recovery_point())
+        except OSError as error:
+            raise refusal(error, "save the recovery point", self.chain.directory) from None
+        return self.state.recovery_base
+
+    def compacting(self, below: int) -> None:
+        """There may be gaps below this offset from now on. Durable on return."""
+        self.compacted(replace(self.state, gaps_below=max(below, self.state.gaps_below)))
+
+    def compacted(self, state: LogState) -> None:
+        """Remember how far compaction has come. Durable on return."""
+        with self._lock:
+            if self._deleted is not None:
+                raise self._deleted
+            now = replace(
+                self.state, gaps_below=state.gaps_below, clean_below=state.clean_below,
+                tombstones_below=state.tombstones_below,
+                tombstones_until_ms=state.tombstones_until_ms,
+            )  # fmt: skip
+            self._save(self, now)
+            self.state = now
+
+    def rewrite(self, base_offset: int, batches: Iterator[Batch]) -> None:
+        """Put these batches in the place of a sealed segment's own, by one rename.
+
+        Whoever reads the segment meanwhile reads on in the old file. The file's age is kept.
+        Raises StorageFull, Failed; the old file stays then.
+        """
+        cleaned = self.chain.segment(base_offset).stem + CLEANED
+        try:
+            self._write_anew(cleaned, batches)
+            self._put_in_place(cleaned, base_offset)
+        except OSError as error:
+            self._drop_cleaned(cleaned)
+            if base_offset in self.chain.bases:  # else trimmed meanwhile: nothing is left to do
+                raise refusal(error, "compact", self.chain.directory) from None
+        except BaseException:
+            self._drop_cleaned(cleaned)
+            raise
+
+    def _put_in_place(self, cleaned: str, base_offset: int) -> None:
+        disk, path = self._files.disk, self.chain.segment(base_offset).path
+        disk.set_modified(cleaned, disk.modified_ms(path))
+        with self._lock:
+            if self._deleted is not None:
+                raise self._deleted
+            assert base_offset < self.state.recovery_base  # what recovery reads stays as it is
+            if base_offset not in self.chain.bases:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            disk.rename(cleaned, path)
+            self._files.forget(path)  # after: until then a reader may have opened the old one
+            segment = self.chain.renew(base_offset)
+        disk.sync_directory(self.chain.directory)
+        segment.rebuild_index(EVERYTHING, sealed=True)
+
+    def _drop_cleaned(self, cleaned: str) -> None:
+        with suppress(OSError):  # it means nothing: the next recovery removes it
+            self._files.disk.remove(cleaned)
+
+    def _write_anew(self, path: str, batches: Iterator[Batch]) -> None:
+        disk = self._files.disk
+        fd = disk.open(path, write=True, create=True)
+        try:
+            disk.truncate(fd, 0)
+            position = 0
+            for batch in batches:
+                left: Buffer = batch.data
+                while left:
+                    written = disk.write(fd, [left], position)
+                    if not written:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                    left, position = left[written:], position + written
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+
     # Trimming, settings, end
 
     def trim(self, before: int) -> None:
@@ -466,23 +561,26 @@ class DiskLog:
             with self._lock:
                 self._finish(self._active)
                 self._files.sync(self._active.path)
-                if self._sealed:  # rolled, and nothing appended since
-                    self._sync_sealed()
-                    self._files.disk.sync_directory(self.chain.directory)
-                    self._sealed.clear()
+                self._sync_roll()
         state = self.recovery_point()
         with self._lock:
             if self._failure is None:  # from now on another process may be the writer
                 self._failure = Closed(f"{self.name}: the store is closed")
         return state
 
-    def _sync_sealed(self) -> None:
+    def _sync_roll(self) -> None:
+        """All is synced, but for a segment that was begun since and has nothing in it yet."""
+        if not self._sealed:
+            return
         for path in self._paths_of_sealed():
             try:
                 self._files.sync(path)
             except FileNotFoundError:
                 if self.needs(path):
                     raise
+        self._files.disk.sync_directory(self.chain.directory)
+        self._sealed.clear()
+        self._synced_at = self.end, self._active.base_offset, self._position
 
     def discard(self) -> None:
         """The topic is deleted: take no more appends, wake those who wait."""

@@ -1,6 +1,6 @@
 """A log that another process writes, or none: reads what is published as safe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from logstore.errors import (
     CorruptBatch,
@@ -11,9 +11,10 @@ from logstore.errors import (
 )
 from logstore.log import Wake
 from logstore.records.batch import Batch
+from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk import refusal
-from logstore.storage.segment import SegmentFacts
+from logstore.storage.segment import Segment, SegmentFacts
 
 Mark = Callable[[], tuple[int, int] | None]  # (start, safe) as published now; None: log is gone
 Watch = Callable[[Callable[[], int], Wake], Wake]
@@ -22,8 +23,12 @@ Watch = Callable[[Callable[[], int], Wake], Wake]
 class FollowerLog:
     """Log, read only. ``end`` is ``safe``: nothing above is known here."""
 
-    def __init__(self, name: str, chain: Chain, mark: Mark, watch: Watch) -> None:
+    def __init__(
+        self, name: str, chain: Chain, mark: Mark, watch: Watch, state: Callable[[], LogState]
+    ) -> None:
+        """``state()``: as the catalogue has it now."""
         self.name = name
+        self._state = state
         self.chain = chain
         self._mark = mark
         self._watch = watch
@@ -131,6 +136,26 @@ class FollowerLog:
         return self._watch(safe, wake)
 
     def roll(self) -> None:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    @property
+    def state(self) -> LogState:
+        return self._state()
+
+    def segment(self, base_offset: int) -> Segment:
+        """One of its segments."""
+        return self.chain.segment(base_offset)
+
+    def secure(self) -> int:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def compacting(self, below: int) -> None:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def rewrite(self, base_offset: int, batches: Iterator[Batch]) -> None:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
+    def compacted(self, state: LogState) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
     def rebuild_index(self, base_offset: int) -> None:

@@ -16,6 +16,7 @@ GROUP_BYTES_MAX: Final = 255  # a key in LMDB holds group, topic and partition i
 LOG: Final = ".log"
 INDEX: Final = ".index"
 TIMEINDEX: Final = ".timeindex"
+CLEANED: Final = ".log.cleaned"  # a segment being written anew; of no meaning after a crash
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _DIRECTORY = re.compile(r"([a-zA-Z0-9._-]{1,249})-(0|[1-9][0-9]{0,9})")

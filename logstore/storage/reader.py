@@ -86,17 +86,22 @@ class ReaderDirectory:
         directory = log_directory(name, partition)
         self._files.forget_below(self._file(directory))  # a deleted topic of that name had others
         interval = self.settings(entry).index_interval_bytes
+        key = entry.log_key(partition)
+
+        def state() -> LogState:
+            return self._catalog.log_state(key)
+
         try:
             chain = Chain(
                 self._file(directory), self._files, self._indexes, interval,
-                gaps_below=lambda: self._catalog.log_state(entry.log_key(partition)).gaps_below,
+                gaps_below=lambda: state().gaps_below,
             )  # fmt: skip
         except FileNotFoundError:
             raise CorruptStore(
                 f"{self._file(directory)}: the catalogue knows this partition, but it is missing"
             ) from None
         mark = self._mark(name, entry, partition)
-        return FollowerLog(directory, chain, mark, self._poller.watch)
+        return FollowerLog(directory, chain, mark, self._poller.watch, state)
 
     def _mark(
         self, name: str, entry: TopicEntry, partition: int

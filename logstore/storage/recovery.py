@@ -17,7 +17,7 @@ from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import INDEX, TIMEINDEX
+from logstore.storage.names import CLEANED, INDEX, TIMEINDEX
 from logstore.storage.segment import Segment
 
 
@@ -39,6 +39,9 @@ def recover(
     last writer did not close the store.
     """
     known_safe = max(known_safe, state.recovery_offset, state.start)
+    for name in files.disk.list(chain.directory) if crashed else ():
+        if name.endswith(CLEANED):  # a compaction that came to nothing
+            files.disk.remove(f"{chain.directory}/{name}")
     if not chain.bases:
         return _begin(chain, files, state, known_safe)
     place, end, position = _starting_point(chain, state)

@@ -1,6 +1,7 @@
 """One segment: a .log file and its indexes. Knows nothing of other segments."""
 
 import threading
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -193,6 +194,16 @@ class Segment:
                 return
             expected = walked[-1][1].next_offset
             yield from walked
+
+    def backwards(self) -> Iterator[tuple[int, Batch]]:
+        """Each batch with its position, the last one first. Raises CorruptBatch, OSError."""
+        with self._files.use(self.path) as fd:
+            positions, sizes = array("q"), array("q")
+            for position, batch in self._walk(fd, 0, EVERYTHING):
+                positions.append(position)
+                sizes.append(batch.size)
+            for position, size in zip(reversed(positions), reversed(sizes), strict=True):
+                yield position, Batch(self._files.disk.read(fd, size, position))
 
     def end_position(self, below: int) -> int:
         """Where the last batch that begins below ``below`` ends. Raises CorruptBatch, OSError."""

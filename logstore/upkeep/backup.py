@@ -156,7 +156,8 @@ class _Backup:
                 continue
             self._disk.sync_directory(os.path.join(self._target, folder))
             yield from copied
-            return state
+            # What was compacted since the catalogue was copied has gaps that it does not know.
+            return replace(state, gaps_below=max(known.gaps_below, log.chain.gaps_below()))
 
     def _copy_part(self, stem: str, folder: str, base: int, upto: int | None) -> Iterator[Copied]:
         """One segment: its log linked, or its first ``upto`` bytes copied; and its indexes."""

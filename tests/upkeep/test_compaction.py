@@ -1,0 +1,432 @@
+"""Compaction: the plan alone, runs over a real store, and a model of random histories."""
+
+import contextlib
+import os
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import logstore
+from logstore import Message
+from logstore.config import Config
+from logstore.errors import CorruptBatch, ReadOnly
+from logstore.records.compression import Compression
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+from logstore.upkeep.compaction import compact, with_records
+
+NOW_MS = 1_700_000_000_000
+DAY_MS = 86_400_000
+SETTINGS = {
+    "cleanup.policy": "compact", "segment.bytes": 400, "index.interval.bytes": 100,
+    "min.cleanable.dirty.ratio": 0,
+}  # fmt: skip
+
+
+class Clock:
+    ms = NOW_MS
+
+    def __call__(self):
+        return self.ms
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(path, clock):
+    config = Config({"upkeep.interval.ms": ("-1", "test")})
+    with logstore.open(path, clock=clock, config=config) as store:
+        yield store
+
+
+def put(topic, *pairs, batch=1):
+    """(key, value) texts, so many a batch."""
+    messages = [
+        Message(None if value is None else value.encode(), key.encode()) for key, value in pairs
+    ]
+    for at in range(0, len(messages), batch):
+        topic.append_many(messages[at : at + batch], partition=0)
+
+
+def rows(store, name="t", **options):
+    with store.consumer(name, **options) as consumer:
+        return [
+            (it.offset, it.key and it.key.decode(), it.value and it.value.decode().rstrip("."))
+            for it in consumer
+        ]
+
+
+def run(store, topic="t"):
+    [done] = store.compaction(topic)
+    assert done.error is None, done.error
+    return done.done
+
+
+def sealed(store, name="t"):
+    """Make the active segment one that can be compacted."""
+    store.topic(name).partition(0).roll()
+
+
+def latest(written):
+    """What must be left of (offset, key, value) rows that were all compacted."""
+    last = {key: offset for offset, key, _ in written}
+    return [row for row in written if last[row[1]] == row[0]]
+
+
+def pad(n):
+    return f"{n}".ljust(40, ".")
+
+
+@pytest.mark.parametrize("codec", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_latest_of_each_key_stays_at_its_offset(store, codec, batch):
+    topic = store.create_topic("t", settings=SETTINGS | {"compression.type": codec})
+    put(topic, *((f"k{n % 11}", pad(n)) for n in range(200)), batch=batch)
+    sealed(store)
+    before = rows(store)
+    done = run(store)
+    assert rows(store) == latest(before)
+    assert done.records_removed == 189
+    assert done.bytes_after < done.bytes_before
+    assert run(store).why == "everything is compacted"
+    assert not [it for report in store.verify() for it in report.findings]
+
+
+def test_what_is_active_is_not_touched(store):
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, *((f"k{n % 3}", pad(n)) for n in range(40)))
+    before, active = rows(store), topic.partition(0).bases()[-1]
+    run(store)
+    after = rows(store)
+    assert [row for row in after if row[0] >= active] == [row for row in before if row[0] >= active]
+    assert latest([row for row in before if row[0] < active]) == [
+        row for row in after if row[0] < active
+    ]
+    put(topic, ("k0", "more"))
+    assert rows(store)[-1] == (40, "k0", "more")
+
+
+def test_it_survives_a_reopening_and_another_run(store, path, clock):
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, *((f"k{n % 5}", pad(n)) for n in range(60)))
+    sealed(store)
+    run(store)
+    wanted = rows(store)
+    store.close()
+    with logstore.open(path, "read") as reader:
+        assert rows(reader) == wanted
+        assert not [it for report in reader.verify() for it in report.findings]
+    with logstore.open(path, clock=clock) as again:
+        assert rows(again) == wanted
+        put(again.topic("t"), *((f"k{n % 5}", pad(n)) for n in range(60, 90)))
+        sealed(again)
+        before = rows(again)
+        run(again)
+        assert rows(again) == latest(before)
+
+
+def test_reading_from_any_offset_gives_what_is_there_from_it_on(store):
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, *((f"k{n * n % 23}", pad(n)) for n in range(120)))
+    sealed(store)
+    run(store)
+    left = rows(store)
+    for at in range(121):
+        assert rows(store, start=at) == [row for row in left if row[0] >= at]
+
+
+def test_records_without_a_key_stay(store):
+    topic = store.create_topic("t", settings=SETTINGS | {"cleanup.policy": "delete"})
+    for n in range(30):
+        topic.append(pad(n).encode(), key=None if n % 3 else b"k")
+    store.alter_topic("t", {"cleanup.policy": "compact"})
+    sealed(store)
+    run(store)
+    assert [row[0] for row in rows(store)] == [n for n in range(30) if n % 3 or n == 27]
+
+
+class TestTombstones:
+    def test_they_go_a_while_after_a_whole_compaction(self, store, clock):
+        topic = store.create_topic("t", settings=SETTINGS | {"delete.retention.ms": DAY_MS})
+        put(topic, *((f"k{n}", pad(n)) for n in range(20)), ("k3", None), ("k5", pad("new")))
+        sealed(store)
+        run(store)
+        assert (20, "k3", None) in rows(store)
+        assert "k3" not in {row[1] for row in rows(store) if row[0] < 20}
+        clock.ms += DAY_MS - 1
+        assert run(store).why == "everything is compacted"
+        clock.ms += 1
+        assert run(store).why == "tombstones are due"
+        assert {row[1] for row in rows(store)} == {f"k{n}" for n in range(20)} - {"k3"}
+
+    def test_one_that_came_later_waits_its_own_time(self, store, clock):
+        topic = store.create_topic("t", settings=SETTINGS | {"delete.retention.ms": DAY_MS})
+        put(topic, ("a", pad(0)), ("b", pad(1)), ("a", None))
+        sealed(store)
+        run(store)
+        clock.ms += DAY_MS
+        put(topic, ("b", None), ("c", pad(4)))
+        sealed(store)
+        run(store)
+        assert rows(store) == [(3, "b", None), (4, "c", "4")]
+        clock.ms += DAY_MS
+        run(store)
+        assert rows(store) == [(4, "c", "4")]
+
+    def test_none_goes_while_an_older_record_of_its_key_is_left(self, store, clock):
+        """A pass that breaks off has removed no tombstone of which it had not seen the rest."""
+        topic = store.create_topic("t", settings=SETTINGS | {"delete.retention.ms": 0})
+        put(topic, ("a", pad(0)), *((f"k{n}", pad(n)) for n in range(20)), ("a", None))
+        put(topic, ("z", pad("the end of the log")))
+        sealed(store)
+        first = topic.partition(0).segment(topic.partition(0).bases()[0]).path
+        with open(first, "r+b") as file:
+            file.seek(70)
+            byte = file.read(1)
+            file.seek(70)
+            file.write(bytes([byte[0] ^ 1]))
+        [failed] = store.compaction("t")
+        assert isinstance(failed.error, CorruptBatch)
+        with open(first, "r+b") as file:
+            file.seek(70)
+            file.write(byte)
+        assert (21, "a", None) in rows(store)
+        run(store)
+        assert (21, "a", None) in rows(store)
+        clock.ms += 1
+        run(store)
+        assert "a" not in {row[1] for row in rows(store)}
+
+
+def test_the_end_of_a_log_can_be_read_up_to(store):
+    """Also when the last record is an older one of a key, and nothing follows it yet."""
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, ("a", pad(0)), ("b", pad(1)), ("a", pad(2)), batch=3)
+    sealed(store)
+    run(store)
+    assert rows(store)[-1][0] == 2
+    with store.consumer("t", group="g") as consumer:
+        list(consumer)
+    assert [lag.lag for lag in store.group("g").describe()] == [0]
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 500, 3000])
+def test_more_keys_than_memory_take_more_passes(store, clock, memory_bytes):
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, *((f"k{n * 7 % 60}", pad(n)) for n in range(300)), batch=3)
+    sealed(store)
+    before = rows(store)
+    done = compact(topic.partition(0), topic.settings, clock(), memory_bytes)
+    assert done.passes > 1
+    assert rows(store) == latest(before)
+
+
+class TestPlan:
+    def why(self, store, **given):
+        store.alter_topic("t", {name.replace("_", "."): value for name, value in given.items()})
+        [found] = store.compaction("t", dry_run=True)
+        return found.done.due, found.done.why
+
+    def test_each_reason(self, store, clock):
+        topic = store.create_topic("t", settings=SETTINGS)
+        assert self.why(store) == (False, "everything is compacted")
+        put(topic, *((f"k{n % 5}", pad(n)) for n in range(60)))
+        sealed(store)
+        assert self.why(store) == (True, "100% of it is not compacted")
+        assert self.why(store, min_compaction_lag_ms=1000) == (False, "everything is compacted")
+        clock.ms += 1000
+        assert self.why(store)[0]
+        run(store)
+        put(topic, ("k0", pad("x")))
+        sealed(store)
+        clock.ms += 1000
+        due, why = self.why(store, min_cleanable_dirty_ratio=0.9)
+        assert (due, why.endswith("is not compacted: min.cleanable.dirty.ratio")) == (False, True)
+        assert self.why(store, max_compaction_lag_ms=999)[0]
+        assert list(store.compaction("t", dry_run=True)) == list(
+            store.compaction("t", dry_run=True)
+        )
+
+    def test_topics_of_other_policies_are_not_looked_at(self, store):
+        store.create_topic("u")
+        assert list(store.compaction()) == []
+
+
+def test_a_reader_compacts_nothing(store, path):
+    put(store.create_topic("t", settings=SETTINGS), ("a", pad(0)), ("a", pad(1)))
+    sealed(store)
+    with logstore.open(path, "read") as reader:
+        [dry] = reader.compaction(dry_run=True)
+        assert dry.done.due
+        with pytest.raises(ReadOnly):
+            list(reader.compaction())
+
+
+def test_the_age_of_a_segment_is_kept(store):
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, *((f"k{n % 5}", pad(n)) for n in range(60)))
+    sealed(store)
+    log = topic.partition(0)
+    path = log.segment(log.bases()[0]).path
+    os.utime(path, (1_000_000, 1_000_000))
+    run(store)
+    assert os.stat(path).st_mtime == 1_000_000
+
+
+def test_of_each_producer_the_last_batch_stays_if_only_an_empty_one(store):
+    log = store.create_topic("t", settings=SETTINGS).partition(0)
+    for n in range(12):
+        batch = encode(
+            [(pad(n).encode(), b"k", (), NOW_MS)], producer_id=n % 2, producer_epoch=1,
+            base_sequence=n,
+        )  # fmt: skip
+        log.wait(log.append(batch) + 1)
+    log.append(encode([(b"v", b"other", (), NOW_MS)]))
+    log.sync()
+    log.roll()
+    run(store)
+    left, at = [], 0
+    while batches := log.read(at, 1 << 20):
+        left += batches
+        at = batches[-1].next_offset
+    assert [(it.base_offset, it.record_count, it.producer_id, it.base_sequence) for it in left] == [
+        (10, 0, 0, 10), (11, 1, 1, 11), (12, 1, -1, -1),
+    ]  # fmt: skip
+    assert [row[0] for row in rows(store)] == [11, 12]
+
+
+def test_control_batches_stay(store):
+    log = store.create_topic("t", settings=SETTINGS).partition(0)
+    for n in range(8):
+        log.append(encode([(pad(n).encode(), b"k", (), NOW_MS)]))
+        log.append(encode([(b"\0" * 6, b"\0" * 4, (), NOW_MS)], control=True, transactional=True))
+    log.sync()
+    log.roll()
+    run(store)
+    left, at = [], 0
+    while batches := log.read(at, 1 << 20):
+        left += batches
+        at = batches[-1].next_offset
+    assert [it.base_offset for it in left if it.is_control] == list(range(1, 16, 2))
+    assert [it.base_offset for it in left if not it.is_control] == [14]
+
+
+@pytest.mark.parametrize("codec", Compression)
+def test_a_batch_of_some_of_its_records(codec):
+    messages = [
+        (b"v%d" % n * 40, b"k%d" % n, (("h", b"%d" % n),), NOW_MS + 70 * n) for n in range(90)
+    ]
+    batch = encode(messages, compression=codec, base_offset=500, producer_id=4, base_sequence=9)
+    places = [0, 7, 63, 64, 88]
+    less = with_records(batch, places)
+    less.check()
+    assert decode(less) == [decode(batch)[place] for place in places]
+    kept = ("base_offset", "last_offset", "attributes", "producer_id", "base_sequence",
+            "base_timestamp_ms", "max_timestamp_ms", "next_offset")  # fmt: skip
+    assert [getattr(less, it) for it in kept] == [getattr(batch, it) for it in kept]
+    empty = with_records(batch, [])
+    empty.check()
+    assert decode(empty) == []
+    assert empty.next_offset == batch.next_offset
+
+
+def test_readers_and_the_appender_go_on_meanwhile(store, path):
+    """Whoever reads from the start sees rising offsets, and each key with one of its values."""
+    topic = store.create_topic("t", settings=SETTINGS)
+    put(topic, *((f"k{n % 9}", pad(n)) for n in range(60)))
+    over, failures = threading.Event(), []
+
+    def reading(mode):
+        try:
+            with contextlib.ExitStack() as stack:
+                other = (
+                    stack.enter_context(logstore.open(path, "read")) if mode == "other" else store
+                )
+                while not over.is_set():
+                    acknowledged = topic.partition(0).safe
+                    found = rows(other)
+                    offsets = [row[0] for row in found]
+                    assert offsets == sorted(set(offsets))
+                    assert offsets[-1] + 1 >= acknowledged
+                    state = {key: value for _, key, value in found}
+                    assert set(state) == {f"k{n}" for n in range(9)}
+                    assert all(f"k{int(value) % 9}" == key for key, value in state.items())
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=reading, args=(mode,)) for mode in ("other", "same")]
+    for thread in threads:
+        thread.start()
+    try:
+        for n in range(60, 700, 20):
+            put(topic, *((f"k{m % 9}", pad(m)) for m in range(n, n + 20)), batch=3)
+            run(store)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    sealed(store)
+    run(store)
+    assert len(rows(store)) == 9
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "put", "put", "delete", "roll", "compact", "later", "reopen"]),
+        st.integers(0, 5), st.integers(1, 4),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(actions, st.sampled_from([1, 1 << 20]))
+def test_whatever_happens_the_latest_values_are_those_of_a_dict(tmp_path_factory, doing, memory):
+    """Offsets rise, no key is lost or comes back, and nothing appears that was never put."""
+    path, clock = tmp_path_factory.mktemp("model"), Clock()
+    config = Config({"upkeep.interval.ms": ("-1", "test")})
+    given_settings = SETTINGS | {"delete.retention.ms": 1000}
+    store = logstore.open(path, clock=clock, config=config)
+    try:
+        store.create_topic("t", settings=given_settings)
+        written, state = [], {}
+        for what, key, count in doing:
+            topic = store.topic("t")
+            if what in ("put", "delete"):
+                pairs = [
+                    (f"k{(key + n) % 6}", None if what == "delete" else pad(len(written) + n))
+                    for n in range(count)
+                ]
+                put(topic, *pairs, batch=2)
+                for name, value in pairs:
+                    written.append((len(written), name, value and value.rstrip(".")))
+                    state[name] = value and value.rstrip(".")
+            elif what == "roll":
+                sealed(store)
+            elif what == "compact":
+                compact(topic.partition(0), topic.settings, clock(), memory)
+            elif what == "later":
+                clock.ms += 1000
+            else:
+                store.close()
+                store = logstore.open(path, clock=clock, config=config)
+            found = rows(store)
+            assert set(found) <= set(written)
+            assert [row[0] for row in found] == sorted({row[0] for row in found})
+            now = {name: value for _, name, value in found}
+            assert {k: v for k, v in now.items() if v} == {k: v for k, v in state.items() if v}
+            assert not [it for report in store.verify() for it in report.findings if not it.derived]
+    finally:
+        store.close()
