@@ -56,7 +56,7 @@ class Frozen:
 
     inodes: tuple  # (safe, pending)
     names: tuple  # (path, number of the inode)
-    name_changes: tuple  # (path, number or None)
+    name_changes: tuple  # of each change: (path, number or None) pairs, all of them or none
 
     def changes(self):
         """What a power cut may keep or lose, each by (kind, where)."""
@@ -81,13 +81,12 @@ class Frozen:
                     _apply(content, position, data)
             inodes.append(Inode(content))
         names = dict(self.names)
-        for at, (path, number) in enumerate(self.name_changes):
-            if ("name", at, None) not in kept:
-                continue
-            if number is None:
-                names.pop(path, None)
-            else:
-                names[path] = number
+        for at, change in enumerate(self.name_changes):
+            for path, number in change if ("name", at, None) in kept else ():
+                if number is None:
+                    names.pop(path, None)
+                else:
+                    names[path] = number
         disk.names = {path: inodes[number] for path, number in names.items()}
         disk.safe_names = dict(disk.names)
         return disk
@@ -103,13 +102,10 @@ class Frozen:
             inodes.append(inode)
         disk.safe_names = {path: inodes[number] for path, number in self.names}
         disk.names = dict(disk.safe_names)
-        for path, number in self.name_changes:
-            inode = None if number is None else inodes[number]
-            disk.name_changes.append((path, inode))
-            if inode is None:
-                disk.names.pop(path, None)
-            else:
-                disk.names[path] = inode
+        for change in self.name_changes:
+            disk.change_names(
+                *((path, None if number is None else inodes[number]) for path, number in change)
+            )
         return disk
 
     def survivors(self, random, most):
@@ -144,24 +140,32 @@ class LossyDisk(Disk):
         known = {}
         for inode in [*self.safe_names.values(), *self.names.values()]:
             known.setdefault(id(inode), (len(known), inode))
-        for _, inode in self.name_changes:
+        for _, inode in itertools.chain.from_iterable(self.name_changes):
             if inode is not None:
                 known.setdefault(id(inode), (len(known), inode))
         return Frozen(
             tuple((inode.safe, tuple(inode.pending)) for _, inode in known.values()),
             tuple((path, known[id(inode)][0]) for path, inode in self.safe_names.items()),
             tuple(
-                (path, None if inode is None else known[id(inode)][0])
-                for path, inode in self.name_changes
+                tuple((path, None if it is None else known[id(it)][0]) for path, it in change)
+                for change in self.name_changes
             ),
         )
+
+    def change_names(self, *pairs):
+        """In one step, as a journal does it."""
+        for path, inode in pairs:
+            if inode is None:
+                self.names.pop(path, None)
+            else:
+                self.names[path] = inode
+        self.name_changes.append(pairs)
 
     def open(self, path, *, write=False, create=False):
         if path not in self.names:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            self.names[path] = inode = Inode()
-            self.name_changes.append((path, inode))
+            self.change_names((path, Inode()))
             self.changed()
         self.next_fd += 1
         self.opened[self.next_fd] = self.names[path]
@@ -237,6 +241,15 @@ class LossyDisk(Disk):
     def remove(self, path):
         if path not in self.names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        del self.names[path]
-        self.name_changes.append((path, None))
+        self.change_names((path, None))
         self.changed()
+
+    def rename(self, path, other):
+        self.change_names((path, None), (other, self.names[path]))
+        self.changed()
+
+    def modified_ms(self, path):
+        return 0
+
+    def set_modified(self, path, ms):
+        pass
