@@ -28,12 +28,14 @@ lint: $(READY)        ## style, types, import contracts
 bench: $(READY)       ## every speed question, writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
-crash: $(READY)       ## the long crash run: 200 rounds of kill -9 during produce
-	$(BIN)/python -m tests.crash.kill --rounds 200
+crash: $(READY)       ## the long crash runs: power cuts at every moment, then 500 rounds of kill -9
+	CRASH_SURVIVORS=2000 $(BIN)/python -m pytest -n 2 -rP tests/crash/test_power_cut.py tests/crash/test_compaction_cut.py | tee .crash.txt | grep -E "states|passed|failed"
+	@awk '/states$$/ {count += $$(NF-1)} END {print count " states tried"}' .crash.txt
+	$(BIN)/python -m tests.crash.kill --rounds 500
 
 lock: $(READY)       ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .crash.txt

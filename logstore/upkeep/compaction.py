@@ -18,6 +18,7 @@ meanwhile learns that the key is gone.
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from logstore.config import TopicSettings
 from logstore.errors import LogstoreError
@@ -25,11 +26,14 @@ from logstore.records.batch import HEADER_BYTES, Batch
 from logstore.records.compression import decompress
 from logstore.records.decode import decode
 from logstore.records.encode import rebatched
+from logstore.records.record import Record
 from logstore.records.varint import decoded
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import Segment, SegmentFacts
+
+_KEY = attrgetter("key")
 
 KEY_BYTES = 110  # what a key takes in the set beside its own bytes: the object, and its slot
 
@@ -214,13 +218,17 @@ class _Run:
             return None
         batch.check()  # what is damaged must not get a good checksum
         records = decode(batch, check=False)
-        places = [place for place, record in enumerate(records) if record.key is None]
-        last = {it.key: place for place, it in enumerate(records) if it.key is not None}
+        column = list(map(_KEY, records))
+        last = dict(zip(column, range(len(column)), strict=True))
+        places: list[int] = []
+        if last.pop(None, None) is not None:
+            places = [place for place, key in enumerate(column) if key is None]
         fresh = last.keys() - keys.seen
-        for key in fresh:
-            record = records[last[key]]
-            if record.value is not None or record.offset >= self._tombstones_below:
-                places.append(last[key])
+        found = map(last.__getitem__, fresh)
+        if batch.base_offset < self._tombstones_below:
+            places += [place for place in found if not self._is_due(records[place])]
+        else:
+            places += found
         if not keys.full:
             keys.add(fresh)
         if keeps_last and len(records) - 1 not in places:
@@ -228,6 +236,10 @@ class _Run:
         if len(places) == len(records):
             return None
         return sorted(places)
+
+    def _is_due(self, record: Record) -> bool:
+        """Whether it is a tombstone whose time has come."""
+        return record.value is None and record.offset < self._tombstones_below
 
 
 def _filtered(
@@ -244,11 +256,16 @@ def _filtered(
 def with_records(batch: Batch, places: Sequence[int]) -> Batch:
     """The batch with these of its records alone; offsets and timestamps are what they were."""
     data = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
-    found, at = [], 0
-    for _ in range(batch.record_count):
-        zigzag, body = decoded(data, at)
-        end = body + (zigzag >> 1)
-        found.append(data[at:end])
-        at = end
-    kept = b"".join([found[place] for place in places])
+    starts, at = [0], 0
+    for _ in range(batch.record_count):  # lengths of one and two bytes without a call
+        low = data[at]
+        if low < 0x80:
+            at += 1 + (low >> 1)
+        elif data[at + 1] < 0x80:
+            at += 2 + ((low & 0x7F | data[at + 1] << 7) >> 1)
+        else:
+            zigzag, body = decoded(data, at)
+            at = body + (zigzag >> 1)
+        starts.append(at)
+    kept = b"".join([data[starts[place] : starts[place + 1]] for place in places])
     return rebatched(batch, len(places), kept)

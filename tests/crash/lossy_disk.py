@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from logstore.storage.disk import Disk
 
+# Of each moment; all of them where there are fewer. The long run (`make crash`) asks for more.
+SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "64"))
+
 
 class Inode:
     def __init__(self, safe=b""):

@@ -7,14 +7,13 @@ order, once; and nothing else appears.
 import random
 
 import pytest
-from lossy_disk import LossyDisk
+from lossy_disk import SURVIVORS_MOST, LossyDisk
 from test_power_cut import NOW_MS, SEED, Machine
 
 from logstore.errors import LogstoreError
 from logstore.records.encode import encode
 from logstore.upkeep.compaction import compact
 
-SURVIVORS_MOST = 40  # of each moment
 KEYS = 3
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from lossy_disk import LossyDisk
+from lossy_disk import SURVIVORS_MOST, LossyDisk
 
 from logstore.config import TopicSettings
 from logstore.errors import LogstoreError
@@ -28,7 +28,6 @@ from logstore.storage.segment import Indexes
 
 NOW_MS = 1_700_000_000_000
 SEED = 20130101
-SURVIVORS_MOST = 64  # of each moment; all of them where there are fewer
 
 
 class MemorySlot:
