@@ -25,10 +25,11 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import logstore
 
+ROUNDS_OF_A_STORE = 25  # all of it is read after every round
 PARTITIONS = 3
 TOPIC = "numbers"
 SETTINGS = {"segment.bytes": "700", "index.interval.bytes": "100"}
@@ -55,6 +56,9 @@ class Totals:
     acknowledged: int = 0
     unknown: int = 0  # sent, not acknowledged, and there all the same: allowed
     lost: int = 0  # sent, not acknowledged, not there: allowed
+
+    def __add__(self, other):
+        return Totals(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self):
         return (
@@ -248,7 +252,7 @@ def check(rounds, found):
     return totals
 
 
-def run(rounds, seed, path, styles=STYLES, tell=print, each=lambda one: None):
+def run(rounds, seed, path, styles=STYLES, each=lambda one: None):
     """All the rounds. Raises AssertionError when the law is broken; the seed tells which."""
     choose = random.Random(seed)
     with logstore.open(path) as store:
@@ -265,8 +269,6 @@ def run(rounds, seed, path, styles=STYLES, tell=print, each=lambda one: None):
             totals = check(done, read_all(path, mode))
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, after round {number}: {error}") from None
-        if rounds >= 50 and (number + 1) % 50 == 0:
-            tell(f"{totals}")
     return totals
 
 
@@ -274,7 +276,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--keep", help="a directory for the store, which is left there")
+    parser.add_argument("--keep", help="a directory for the stores, which are left there")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
@@ -283,8 +285,12 @@ def main():
         return
     seed = random.randrange(2**32) if given.seed is None else given.seed
     print(f"seed {seed}, {given.rounds} rounds", flush=True)
+    whole = Totals()
     with tempfile.TemporaryDirectory() as scratch:
-        print(run(given.rounds, seed, given.keep or os.path.join(scratch, "store")))
+        for begin in range(0, given.rounds, ROUNDS_OF_A_STORE):
+            path = os.path.join(given.keep or scratch, f"store-{begin}")
+            whole += run(min(ROUNDS_OF_A_STORE, given.rounds - begin), seed + begin, path)
+            print(whole, flush=True)
 
 
 if __name__ == "__main__":
