@@ -21,6 +21,7 @@
     │   ├── SchemaTooNew            written by a newer logstore
     │   ├── ReadOnly                opened for reading, or the file system is
     │   └── Closed                  used after close()
+    ├── BrokenProtocol          the peer sent what its protocol does not allow
     ├── Damaged                 what is on disk is not what was written
     │   ├── CorruptBatch            a record batch fails its own checks
     │   └── CorruptStore            the catalogue or a directory is not as it should be
@@ -127,6 +128,10 @@ class ReadOnly(Refused):
 
 class Closed(Refused):
     """The store, producer or consumer was closed before."""
+
+
+class BrokenProtocol(LogstoreError):
+    """The peer sent what its protocol does not allow; its connection ends."""
 
 
 class Damaged(LogstoreError):

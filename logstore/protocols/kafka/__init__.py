@@ -1,0 +1,1 @@
+"""The Kafka door: its bytes, its sessions, and what each request does."""

@@ -1,0 +1,1 @@
+"""One module per message: what a request and its response hold, in every version."""

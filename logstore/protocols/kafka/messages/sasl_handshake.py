@@ -1,0 +1,19 @@
+"""SaslHandshake (key 17), versions 0 to 1."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logstore.protocols.kafka.schema import array, int16, string
+
+FLEXIBLE = 32768
+
+
+@dataclass(slots=True)
+class Request:
+    mechanism: str = string()
+
+
+@dataclass(slots=True)
+class Response:
+    error_code: int = int16()
+    mechanisms: Sequence[str] = array(string)
