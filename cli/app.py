@@ -16,6 +16,7 @@ from .options import HERE, ConfigFile, Data
 from .produce import produce
 from .replay import replay
 from .salvage import salvage
+from .serve import serve
 from .verify import verify
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.add_typer(topic.app, name="topic", help="Create, list, describe, alter and d
 app.command()(produce)
 app.command()(consume)
 app.command()(replay)
+app.command()(serve)
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
 app.add_typer(retention.app, name="retention", help="Drop what is past its time or size.")
 app.add_typer(compact.app, name="compact", help="Keep the latest record of each key.")

@@ -14,6 +14,8 @@
     │   ├── InvalidRecord           a record that its topic does not take
     │   │   ├── RecordTooLarge          over max.message.bytes
     │   │   └── InvalidTimestamp        outside message.timestamp.before/after.max.ms
+    │   ├── OutOfSequence           an idempotent producer's batch is not its next one
+    │   ├── FencedProducer          a newer epoch of the producer has written
     │   ├── UnknownSetting          no setting has that name
     │   ├── InvalidSetting          a value that the setting does not take
     │   ├── NotAStore               the directory holds no store
@@ -100,6 +102,14 @@ class RecordTooLarge(InvalidRecord):
 
 class InvalidTimestamp(InvalidRecord):
     """A timestamp outside message.timestamp.before.max.ms / message.timestamp.after.max.ms."""
+
+
+class OutOfSequence(Refused):
+    """An idempotent producer's batch is not the one that comes next."""
+
+
+class FencedProducer(Refused):
+    """A newer epoch of the same producer has written."""
 
 
 class UnknownSetting(Refused):

@@ -13,6 +13,23 @@ TopicPartition = tuple[str, int]  # a log by its topic's name and its number in 
 Wake = Callable[[], None]
 
 
+class Notes(Protocol):
+    """What a model keeps beside a log, made of its batches alone; to the log it is bytes.
+
+    The log saves it with its recovery point, so that both say the same, and at opening tells it of
+    the batches above. All calls come one at a time.
+    """
+
+    def load(self, note: bytes) -> None:
+        """Begin with what ``freeze`` gave. Raises Damaged."""
+
+    def appended(self, batch: Batch, base_offset: int) -> None:
+        """The batch stands in the log; perhaps it is known already."""
+
+    def freeze(self) -> Callable[[], bytes]:
+        """What is known now; the bytes of it are made when they are asked for."""
+
+
 class Log(Protocol):
     """Records in the order appended, each at its own offset."""
 
@@ -31,6 +48,10 @@ class Log(Protocol):
     @property
     def end(self) -> int:
         """The offset that the next record takes."""
+
+    @property
+    def notes(self) -> Notes | None:
+        """What is kept beside it, if anything."""
 
     def append(self, batch: Batch) -> int:
         """Take the whole batch, stamp its base offset, and return that offset.
@@ -51,6 +72,9 @@ class Log(Protocol):
     def find(self, timestamp_ms: int) -> int:
         """The offset of the first record whose timestamp is at least this; ``safe`` if none is."""
 
+    def latest_timestamp(self) -> int:
+        """The largest timestamp of its records (ms); -1 without any. Raises CorruptBatch."""
+
     def trim(self, before: int) -> None:
         """Let go of records below ``before``; durable when it returns.
 
@@ -62,6 +86,9 @@ class Log(Protocol):
 
         Raises LogFailed when a sync has failed: what is above ``safe`` is not acknowledged.
         """
+
+    def check_failure(self) -> None:
+        """Raises LogFailed, Damaged or Refused where what is above ``safe`` never will be safe."""
 
     def sync_soon(self) -> None:
         """Have what is written synced without waiting for it; ``watch`` tells when it is."""

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Self, TypeVar
 
 from logstore.broker.consumer import Consumer
 from logstore.broker.group import Group, Membership
+from logstore.broker.ledger import Ledger
 from logstore.broker.producer import Producer
 from logstore.broker.replay import replay
 from logstore.broker.start import Start, Starts, check_offset, offset_of
@@ -124,6 +125,11 @@ class Store:
     @property
     def config(self) -> Config:
         return self._directory.config
+
+    @property
+    def directory(self) -> Directory:
+        """What is below, for who wires a node. Raises Closed."""
+        return self._open()
 
     def _open(self) -> Directory:
         if self._closed:
@@ -572,5 +578,9 @@ def open_store(
     name = os.path.abspath(path)
     if config is None:
         config = Config.load(Path(name) / CONFIG, os.environ)
-    directory = open_directory(name, mode, config, disk or Disk(), create=create, clock=clock)
+    expiration_ms = config.store.producer_id_expiration_ms
+    directory = open_directory(
+        name, mode, config, disk or Disk(), create=create, clock=clock,
+        notes=lambda: Ledger(clock, expiration_ms),
+    )  # fmt: skip
     return Store(directory, mode, clock)

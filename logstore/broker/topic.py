@@ -57,6 +57,7 @@ class Topic:
     ) -> None:
         self.name = name
         self.id = topic_id
+        self.uuid = bytes.fromhex(topic_id.replace("-", ""))  # the same, as 16 bytes
         self.partitions = partitions
         self.settings = settings
         self.created_ms = created_ms
@@ -162,7 +163,7 @@ class Topic:
         return columns
 
     def _check_timestamps(self, timestamps: Sequence[int], now: int) -> None:
-        low, high = _between(self.settings, now)
+        low, high = between(self.settings, now)
         if low <= min(timestamps) and max(timestamps) <= high:
             return
         index = next(at for at, it in enumerate(timestamps) if not low <= it <= high)
@@ -310,7 +311,7 @@ def _longest(column: Sequence[bytes | None]) -> int:
         return max(map(len, filter(None, column)), default=0)
 
 
-def _between(settings: TopicSettings, now: int) -> tuple[int, int]:
+def between(settings: TopicSettings, now: int) -> tuple[int, int]:
     before, after = (
         settings.message_timestamp_before_max_ms,
         settings.message_timestamp_after_max_ms,

@@ -4,9 +4,11 @@ Databases (LMDB), keys and values::
 
     meta     "schema"              "1"
              "id"                  the store's UUID
+             "producers"           the id that the next idempotent producer may get
              "clean"               "1" after a clean close, "0" while written or after a crash
     topics   name                  JSON: id, partitions, settings (those given), created_ms, slots
     logs     topic id, partition   start, recovery offset, recovery base, recovery position
+    notes    topic id, partition   what a model keeps beside the log, as of its recovery offset
     doomed   directory name        "" : its topic is deleted, the files still have to go
 """
 
@@ -26,6 +28,7 @@ from logstore.storage.names import log_directory
 SCHEMA: Final = 1
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
+_NOTES = b"notes"
 _PARTITION = Struct(">I")
 _STATE = Struct(">8q")
 
@@ -107,6 +110,12 @@ class Catalog:
 
     def _set_meta(self, values: Mapping[bytes, bytes]) -> None:
         self.environment.commit((_META, key, value) for key, value in values.items())
+
+    def new_producer_ids(self, count: int) -> int:
+        """The first of so many ids that nobody was given before, also not before a crash."""
+        first = int(self._meta(b"producers") or 0)
+        self._set_meta({b"producers": str(first + count).encode()})
+        return first
 
     @property
     def schema(self) -> int:
@@ -197,6 +206,7 @@ class Catalog:
         changes: list[Change] = [(_TOPICS, name.encode(), None), *also]
         for partition in range(entry.partitions):
             changes.append((_LOGS, entry.log_key(partition), None))
+            changes.append((_NOTES, entry.log_key(partition), None))
             changes.append((_DOOMED, log_directory(name, partition).encode(), b""))
         self.environment.commit(changes)
         return entry
@@ -218,7 +228,17 @@ class Catalog:
     def log_states(self) -> dict[bytes, LogState]:
         return {key: _state(value) for key, value in self.environment.items(_LOGS)}
 
-    def save_log_states(self, states: Mapping[bytes, LogState], *, clean: bool = False) -> None:
+    def note(self, key: bytes) -> bytes:
+        """What a model keeps beside the log; empty where there is nothing."""
+        return self.environment.get(_NOTES, key) or b""
+
+    def save_log_states(
+        self,
+        states: Mapping[bytes, LogState],
+        notes: Mapping[bytes, bytes] | None = None,
+        *,
+        clean: bool = False,
+    ) -> None:
         """All in one commit; with ``clean``, the mark of a clean close too."""
         changes: list[Change] = [
             (
@@ -228,6 +248,7 @@ class Catalog:
             )
             for key, state in states.items()
         ]
+        changes += [(_NOTES, key, note or None) for key, note in (notes or {}).items()]
         if clean:
             changes.append((_META, b"clean", b"1"))
         self.environment.commit(changes)

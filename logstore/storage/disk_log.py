@@ -26,7 +26,7 @@ from logstore.errors import (
     OffsetBelowStart,
     UnknownPartition,
 )  # fmt: skip
-from logstore.log import Wake
+from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
@@ -48,6 +48,10 @@ _ZEROS = bytes(AHEAD_BYTES)
 SEGMENT_OFFSETS_MAX: Final = 2**31 - 1  # the indexes hold relative offsets as Kafka's signed int32
 
 
+def _nothing() -> bytes:
+    return b""
+
+
 class DiskLog:
     """Log over a chain of segments. Made by ``Directory``, after recovery."""
 
@@ -65,10 +69,12 @@ class DiskLog:
         *,
         save: Callable[["DiskLog", LogState], None],
         damage: Damaged | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
 
-        ``save(log, state)`` makes a state durable before it returns.
+        ``save(log, state)`` makes a state durable before it returns, and ``log.note`` with it.
+        ``notes`` know all batches that are there.
         """
         self.name = name
         self.chain = chain
@@ -77,6 +83,8 @@ class DiskLog:
         self.start = state.start
         self.safe = self.synced = self.end = max(end, state.start)  # damage may be below the start
         self.damage = damage
+        self.notes = notes
+        self.note = b""  # of what is below the recovery point
         self._files = files
         self._flusher = flusher
         self._slot = slot
@@ -95,6 +103,7 @@ class DiskLog:
         self._unsynced_records = self._unsynced_bytes = 0
         self._since_recovery_point = 0  # bytes
         self._synced_at = (end, self._active.base_offset, position)  # what the last sync covered
+        self._begun = self._noted = notes.freeze() if notes else _nothing  # when it began; of it
         if damage is None:  # else what was acknowledged stays known, or the next start would cut it
             slot.publish(self.start, self.safe)
 
@@ -129,6 +138,8 @@ class DiskLog:
             self._note(batch, base_offset)
             self._position += size
             self.end = base_offset + batch.last_offset_delta + 1
+            if batch.producer_id >= 0 and self.notes is not None:
+                self.notes.appended(batch, base_offset)
             self._unsynced_bytes += size
             self._unsynced_records += batch.last_offset_delta + 1
             self._flusher.written(self)
@@ -238,12 +249,16 @@ class DiskLog:
                 self.end, self._active.base_offset, self._position, len(self._sealed),
             )  # fmt: skip
             self._since_recovery_point += self._unsynced_bytes
+            self._begun = self._freeze()
             self._unsynced_bytes = self._unsynced_records = 0
             return job
 
     def _paths_of_sealed(self) -> list[str]:
         endings = (LOG, INDEX, TIMEINDEX)
         return [segment.stem + ending for segment in self._sealed for ending in endings]
+
+    def _freeze(self) -> Callable[[], bytes]:
+        return self.notes.freeze() if self.notes is not None else _nothing
 
     def end_sync(self, job: Unsynced, error: OSError | None) -> None:
         if error is not None:
@@ -261,6 +276,7 @@ class DiskLog:
         del self._sealed[: job.sealed]  # not before: a sync may be interrupted
         if job.upto >= self.synced:
             self._synced_at = job.upto, job.base_offset, job.position
+            self._noted = self._begun
         if job.upto > self.synced:
             self.synced = job.upto
             self._slot.publish_synced(job.upto)
@@ -323,10 +339,12 @@ class DiskLog:
             segment = self.chain.segment(base_offset)
             segment.save_index()
             self._since_recovery_point = 0
+            noted = self._noted
         for ending in (INDEX, TIMEINDEX):
             with suppress(FileNotFoundError):  # trimmed just now, or done without
                 self._files.sync(segment.stem + ending)
         with self._lock:
+            self.note = noted()
             self.state = replace(
                 self.state, recovery_offset=offset, recovery_base=base_offset,
                 recovery_position=position,
@@ -376,6 +394,10 @@ class DiskLog:
         except OSError as error:
             raise refusal(error, f"find {timestamp_ms} ms", self.chain.directory) from None
         return safe if found is None else found
+
+    def latest_timestamp(self) -> int:
+        """As Log.latest_timestamp."""
+        return max((segment.max_timestamp_ms for segment in self.segments()), default=-1)
 
     def watch(self, wake: Wake) -> Wake:
         """As Log.watch."""
@@ -581,6 +603,7 @@ class DiskLog:
         self._files.disk.sync_directory(self.chain.directory)
         self._sealed.clear()
         self._synced_at = self.end, self._active.base_offset, self._position
+        self._noted = self._freeze()
 
     def discard(self) -> None:
         """The topic is deleted: take no more appends, wake those who wait."""

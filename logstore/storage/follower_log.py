@@ -9,7 +9,7 @@ from logstore.errors import (
     ReadOnly,
     UnknownPartition,
 )
-from logstore.log import Wake
+from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
@@ -28,6 +28,7 @@ class FollowerLog:
     ) -> None:
         """``state()``: as the catalogue has it now."""
         self.name = name
+        self.notes: Notes | None = None
         self._state = state
         self.chain = chain
         self._mark = mark
@@ -67,6 +68,14 @@ class FollowerLog:
 
     def sync_soon(self) -> None:
         """Nothing is ever written here, so there is nothing to sync."""
+
+    def check_failure(self) -> None:
+        """As Log.check_failure: only what is safe is known here."""
+        self._now()
+
+    def latest_timestamp(self) -> int:
+        """As Log.latest_timestamp."""
+        return max((segment.max_timestamp_ms for segment in self.segments()), default=-1)
 
     def read(self, at: int, bytes_max: int) -> list[Batch]:
         """As Log.read."""

@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_right
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart, RecordTooLarge
-from logstore.log import Wake
+from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 
@@ -15,6 +15,7 @@ class MemoryLog:
     def __init__(self, name: str, bytes_max: int) -> None:
         """``bytes_max`` bounds the batches kept."""
         self.name = name
+        self.notes: Notes | None = None
         self.start = self.end = 0
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -95,6 +96,14 @@ class MemoryLog:
     def wait(self, upto: int) -> None:
         """Nothing to wait for: what is appended is safe."""
         assert upto <= self.end
+
+    def check_failure(self) -> None:
+        """Nothing can fail."""
+
+    def latest_timestamp(self) -> int:
+        """As Log.latest_timestamp."""
+        with self._lock:
+            return max((batch.max_timestamp_ms for batch in self._batches), default=-1)
 
     def sync_soon(self) -> None:
         """Nothing to sync."""

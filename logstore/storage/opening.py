@@ -5,6 +5,7 @@ from typing import Literal
 
 from logstore.config import Config
 from logstore.errors import NotAStore, ReadOnly, StorageFull, StoreLocked
+from logstore.log import Notes
 from logstore.storage.bare import BareDirectory, found_topics
 from logstore.storage.directory import Directory
 from logstore.storage.disk import Disk, refusal
@@ -21,6 +22,7 @@ def open_directory(
     *,
     create: bool,
     clock: Callable[[], int],
+    notes: Callable[[], Notes] | None = None,
 ) -> Directory:
     """Raises NotAStore, and what the directory's kind raises."""
     try:
@@ -29,8 +31,8 @@ def open_directory(
         raise refusal(error, "open the store", path) from None
     if kind == "store":
         if mode == "write":
-            return WriterDirectory(path, config, disk, clock=clock)
-        return _reader(path, config, disk, clock)
+            return WriterDirectory(path, config, disk, clock=clock, notes=notes)
+        return _reader(path, config, disk, clock, notes)
     if kind == "bare":
         if mode == "write":
             raise NotAStore(
@@ -42,7 +44,7 @@ def open_directory(
     if mode == "read" or not create:
         what = "is empty" if kind == "empty" else "no such directory"
         raise NotAStore(f"{path}: not a store: {what}; `logstore topic create` makes one")
-    return WriterDirectory(path, config, disk, clock=clock)
+    return WriterDirectory(path, config, disk, clock=clock, notes=notes)
 
 
 def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", "foreign"]:
@@ -60,13 +62,19 @@ def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", 
     return "empty" if names <= {LOCK, CONFIG, WATERMARKS, "lost+found"} else "foreign"
 
 
-def _reader(path: str, config: Config, disk: Disk, clock: Callable[[], int]) -> ReaderDirectory:
+def _reader(
+    path: str,
+    config: Config,
+    disk: Disk,
+    clock: Callable[[], int],
+    notes: Callable[[], Notes] | None,
+) -> ReaderDirectory:
     """After a crash, what is safe is known only after recovery: whoever comes first does it."""
     reader = ReaderDirectory(path, config, disk)
     if reader.clean or reader.writer() is not None:
         return reader
     try:
-        WriterDirectory(path, config, disk, clock=clock).close()
+        WriterDirectory(path, config, disk, clock=clock, notes=notes).close()
     except (StoreLocked, ReadOnly, StorageFull):
         # A writer came first, or nobody can write here now: what was published last is safe still.
         return reader

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from logstore.errors import CorruptBatch, Damaged
+from logstore.log import Notes
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
@@ -31,12 +32,19 @@ class Recovered:
 
 
 def recover(
-    chain: Chain, files: OpenFiles, state: LogState, known_safe: int, *, crashed: bool
+    chain: Chain,
+    files: OpenFiles,
+    state: LogState,
+    known_safe: int,
+    *,
+    crashed: bool,
+    notes: Notes | None = None,
 ) -> Recovered:
     """Make the chain end with its last whole batch, all of it synced. Raises OSError.
 
     ``known_safe``: what was last published as synced; 0 where that is unknown. ``crashed``: the
-    last writer did not close the store.
+    last writer did not close the store. ``notes`` know of all below the recovery point, and are
+    told of what stands above.
     """
     known_safe = max(known_safe, state.recovery_offset, state.start)
     for name in files.disk.list(chain.directory) if crashed else ():
@@ -52,7 +60,7 @@ def recover(
     if crashed:
         for base in chain.bases[place:]:
             files.forget_cached(chain.segment(base).path, position if base == place else 0)
-    check = _Check(chain, files, end, position)
+    check = _Check(chain, files, end, position, notes)
     sentence = check.run(place)
     segment = chain.segment(chain.bases[check.place])
     if check.end < known_safe:
@@ -90,7 +98,10 @@ def _starting_point(chain: Chain, state: LogState) -> tuple[int, int, int]:
 class _Check:
     """A walk over the batches above the recovery point: how far they are whole."""
 
-    def __init__(self, chain: Chain, files: OpenFiles, end: int, position: int) -> None:
+    def __init__(
+        self, chain: Chain, files: OpenFiles, end: int, position: int, notes: Notes | None
+    ) -> None:
+        self._notes = notes
         self._chain = chain
         self._files = files
         self.place = 0
@@ -136,6 +147,8 @@ class _Check:
                 )
             _check(segment, position, batch)
             segment.note(position, batch, batch.last_offset)
+            if batch.producer_id >= 0 and self._notes is not None:
+                self._notes.appended(batch, batch.base_offset)
             self.end, self.position = batch.next_offset, position + batch.size
 
     def _known(self, segment: Segment) -> None:

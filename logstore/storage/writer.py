@@ -15,6 +15,7 @@ from logstore.errors import (
     TopicExists,
     UnknownPartition,
 )
+from logstore.log import Notes
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
@@ -42,13 +43,22 @@ _T = TypeVar("_T")
 class WriterDirectory:
     """Holds the lock from construction to ``close``; recovers what a crash left."""
 
-    def __init__(self, path: str, config: Config, disk: Disk, *, clock: Callable[[], int]) -> None:
-        """Makes the directory if there is none.
+    def __init__(
+        self,
+        path: str,
+        config: Config,
+        disk: Disk,
+        *,
+        clock: Callable[[], int],
+        notes: Callable[[], Notes] | None = None,
+    ) -> None:
+        """Makes the directory if there is none. ``notes``: makes those of one log.
 
         Raises StoreLocked, SchemaTooNew, CorruptStore, ReadOnly, StorageFull.
         """
         self.path, self.config, self.disk = path, config, disk
         self._clock = clock
+        self._notes = notes
         self._changing = threading.RLock()  # which topics there are, and which logs are open
         self._lock = LockFile(disk, self._file(LOCK))
         self._attempt("open the store for writing", self._take_lock)
@@ -209,6 +219,10 @@ class WriterDirectory:
                 log.chain.interval = log.settings.index_interval_bytes
         return changed
 
+    def new_producer_ids(self, count: int) -> int:
+        with self._changing:
+            return self._catalog.new_producer_ids(count)
+
     def delete_topic(self, name: str) -> None:
         with self._changing:
             self._delete_topic(name)
@@ -279,10 +293,15 @@ class WriterDirectory:
         )  # fmt: skip
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(key)
-        found = recover(chain, self._files, state, slot.synced(), crashed=self._crashed)
+        notes = self._notes() if self._notes is not None else None
+        if notes is not None:
+            notes.load(self._catalog.note(key))
+        found = recover(
+            chain, self._files, state, slot.synced(), crashed=self._crashed, notes=notes
+        )
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
-            found.position, save=self._save_state, damage=found.damage,
+            found.position, save=self._save_state, damage=found.damage, notes=notes,
         )  # fmt: skip
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
@@ -291,12 +310,19 @@ class WriterDirectory:
         return LogSize(partition, log.start, log.safe, log.end, segments, size, log.damage)
 
     def _save_state(self, log: DiskLog, state: LogState) -> None:
-        self._catalog.save_log_states({self._keys[log]: state})
+        key = self._keys[log]
+        self._catalog.save_log_states({key: state}, self._notes_of([log]))
 
     def _save_states(self, logs: Iterable[DiskLog], *, clean: bool = False) -> None:
         keys = {log: key for log in logs if (key := self._keys.get(log)) is not None}
         states = {key: log.recovery_point() for log, key in keys.items()}
-        self._catalog.save_log_states(states, clean=clean)
+        self._catalog.save_log_states(states, self._notes_of(keys), clean=clean)
+
+    def _notes_of(self, logs: Iterable[DiskLog]) -> dict[bytes, bytes]:
+        """As of their recovery points. Nothing of a damaged log: what is saved stays."""
+        return {
+            self._keys[log]: log.note for log in logs if log.notes is not None and not log.damage
+        }
 
     def _after_sync(self, logs: Iterable[Flushable]) -> None:
         """Move the recovery points of logs that have synced enough since the last time."""
@@ -321,7 +347,7 @@ class WriterDirectory:
             states = {self._keys[log]: log.state for log in self._logs.values()}
             # A log that could not be read must be recovered when it can be.
             clean = not failures and self.recovered
-            self._catalog.save_log_states(states, clean=clean)
+            self._catalog.save_log_states(states, self._notes_of(self._logs.values()), clean=clean)
         except LogstoreError as error:
             failures.append(error)
         self._files.close()

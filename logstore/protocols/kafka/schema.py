@@ -116,8 +116,8 @@ def codec(message: type, version: int, flexible: bool) -> Codec:
         if facts.tag is None:
             plain.append((field.name, read, write))
         elif flexible:
-            missing = field.default_factory is dataclasses.MISSING
-            default = field.default if missing else field.default_factory()  # type: ignore[misc]
+            make = field.default_factory
+            default = field.default if make is dataclasses.MISSING else make()
             tagged.append((facts.tag, field.name, read, write, default))
     return Codec(
         _reader(message, plain, tagged, flexible),
@@ -204,9 +204,7 @@ def _writer(
     tags = [(tag, attrgetter(name), write, default) for tag, name, _, write, default in tagged]
 
     def write_tags(out: bytearray, value: Any) -> None:  # noqa: ANN401
-        given = [
-            it for it in tags if (found := it[1](value)) != it[3] and (found or it[3] != ())
-        ]
+        given = [it for it in tags if (found := it[1](value)) != it[3] and (found or it[3] != ())]
         wire.write_uvarint(out, len(given))
         for tag, get, write_field, _ in given:
             body = bytearray()

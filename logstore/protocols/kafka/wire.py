@@ -6,7 +6,8 @@ of flexible versions.
 """
 
 from collections.abc import Callable
-from struct import Struct, error as StructError  # noqa: N812
+from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import Any, Final
 
 from logstore.errors import BrokenProtocol
@@ -167,6 +168,21 @@ def read_count(data: Buffer, at: int, compact: bool) -> tuple[int, int]:
     if not -1 <= count <= len(data) - at:
         raise BrokenProtocol(f"an array has {count} elements, {len(data) - at} bytes are left")
     return count, at
+
+
+def write_count(out: bytearray, count: int, compact: bool) -> None:
+    if compact:
+        write_uvarint(out, count + 1)
+    else:
+        out += _INT32.pack(count)
+
+
+def read_size(data: Buffer, at: int, compact: bool) -> tuple[int, int]:
+    """How many bytes of records follow, all of which are there; -1: null."""
+    size, at = _size_compact(data, at) if compact else _bytes_size(data, at)
+    if not -1 <= size <= len(data) - at:
+        raise BrokenProtocol(f"records of {size} bytes, {len(data) - at} bytes are left")
+    return size, at
 
 
 def array(read_one: Read, write_one: Write, compact: bool, nullable: bool) -> tuple[Read, Write]:

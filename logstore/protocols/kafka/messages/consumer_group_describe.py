@@ -3,27 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, boolean, int16, int32, int8, string, struct, uuid
-
-FLEXIBLE = 0
+from logstore.protocols.kafka.schema import array, boolean, int8, int16, int32, string, struct, uuid
 
 
 @dataclass(slots=True)
 class Request:
     group_ids: Sequence[str] = array(string)
     include_authorized_operations: bool = boolean()
-
-
-@dataclass(slots=True)
-class TopicPartitions:
-    topic_id: bytes = uuid()
-    topic_name: str = string()
-    partitions: Sequence[int] = array(int32)
-
-
-@dataclass(slots=True)
-class Assignment:
-    topic_partitions: Sequence[TopicPartitions] = array(TopicPartitions)
 
 
 @dataclass(slots=True)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, int16, int32, string, struct, uuid
 
-FLEXIBLE = 0
-
 
 @dataclass(slots=True)
 class TopicPartitions:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, boolean, int16, int32, int8, string, uuid
-
-FLEXIBLE = 5
+from logstore.protocols.kafka.schema import array, boolean, int8, int16, int32, string, uuid
 
 
 @dataclass(slots=True)
@@ -50,7 +48,7 @@ class CreatableTopicResult:
     name: str = string()
     topic_id: bytes = uuid(since=7)
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     topic_config_error_code: int = int16(since=5, tag=0)
     num_partitions: int = int32(since=5, default=-1)
     replication_factor: int = int16(since=5, default=-1)

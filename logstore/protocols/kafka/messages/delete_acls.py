@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, int16, int32, int8, string
-
-FLEXIBLE = 2
+from logstore.protocols.kafka.schema import array, int8, int16, int32, string
 
 
 @dataclass(slots=True)
@@ -27,7 +25,7 @@ class Request:
 @dataclass(slots=True)
 class MatchingAcl:
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     resource_type: int = int8()
     resource_name: str = string()
     pattern_type: int = int8(default=3)
@@ -40,7 +38,7 @@ class MatchingAcl:
 @dataclass(slots=True)
 class FilterResult:
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     matching_acls: Sequence[MatchingAcl] = array(MatchingAcl)
 
 

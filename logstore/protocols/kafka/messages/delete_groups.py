@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, int16, int32, string
 
-FLEXIBLE = 2
-
 
 @dataclass(slots=True)
 class Request:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, int16, int32, int8, string
-
-FLEXIBLE = 2
+from logstore.protocols.kafka.schema import array, int8, int16, int32, string
 
 
 @dataclass(slots=True)
@@ -39,5 +37,5 @@ class Resource:
 class Response:
     throttle_time_ms: int = int32()
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     resources: Sequence[Resource] = array(Resource)

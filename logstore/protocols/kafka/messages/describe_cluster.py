@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, boolean, int16, int32, int8, string
-
-FLEXIBLE = 0
+from logstore.protocols.kafka.schema import array, boolean, int8, int16, int32, string
 
 
 @dataclass(slots=True)

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, boolean, int16, int32, int8, string
-
-FLEXIBLE = 4
+from logstore.protocols.kafka.schema import array, boolean, int8, int16, int32, string
 
 
 @dataclass(slots=True)
@@ -44,7 +42,7 @@ class ResourceResult:
 @dataclass(slots=True)
 class Result:
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     resource_type: int = int8()
     resource_name: str = string()
     configs: Sequence[ResourceResult] = array(ResourceResult)

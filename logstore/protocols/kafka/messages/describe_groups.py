@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, blob, boolean, int16, int32, string
 
-FLEXIBLE = 5
-
 
 @dataclass(slots=True)
 class Request:

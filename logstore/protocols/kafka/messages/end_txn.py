@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import boolean, int16, int32, int64, string
 
-FLEXIBLE = 3
-
 
 @dataclass(slots=True)
 class Request:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, int16, int32, int8, string
-
-FLEXIBLE = 3
+from logstore.protocols.kafka.schema import array, int8, int16, int32, string
 
 
 @dataclass(slots=True)
@@ -22,7 +20,7 @@ class Coordinator:
     host: str = string()
     port: int = int32()
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
 
 
 @dataclass(slots=True)
@@ -30,7 +28,7 @@ class Response:
     throttle_time_ms: int = int32(since=1)
     coordinators: Sequence[Coordinator] = array(Coordinator, since=4)
     error_code: int = int16(until=3)
-    error_message: str | None = string(since=1, until=3, nullable=True)
+    error_message: str | None = string(since=1, until=3, nullable=True, default=None)
     node_id: int = int32(until=3)
     host: str = string(until=3)
     port: int = int32(until=3)

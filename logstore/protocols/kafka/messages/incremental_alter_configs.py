@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, boolean, int16, int32, int8, string
-
-FLEXIBLE = 1
+from logstore.protocols.kafka.schema import array, boolean, int8, int16, int32, string
 
 
 @dataclass(slots=True)
@@ -31,7 +29,7 @@ class Request:
 @dataclass(slots=True)
 class AlterConfigsResourceResponse:
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     resource_type: int = int8()
     resource_name: str = string()
 

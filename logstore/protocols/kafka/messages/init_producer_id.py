@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import int16, int32, int64, string
 
-FLEXIBLE = 2
-
 
 @dataclass(slots=True)
 class Request:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logstore.protocols.kafka.schema import array, int16, int32, int64, int8, string
-
-FLEXIBLE = 6
+from logstore.protocols.kafka.schema import array, int8, int16, int32, int64, string
 
 
 @dataclass(slots=True)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, boolean, int16, int32, string, uuid
 
-FLEXIBLE = 9
-
 
 @dataclass(slots=True)
 class Topic:

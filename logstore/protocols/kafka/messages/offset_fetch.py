@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, boolean, int16, int32, int64, string, uuid
 
-FLEXIBLE = 6
-
 
 @dataclass(slots=True)
 class Topics:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, int16, int32, int64, string
 
-FLEXIBLE = 4
-
 
 @dataclass(slots=True)
 class OffsetForLeaderPartition:

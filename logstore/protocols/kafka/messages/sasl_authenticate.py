@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import blob, int16, int64, string
 
-FLEXIBLE = 2
-
 
 @dataclass(slots=True)
 class Request:
@@ -15,6 +13,6 @@ class Request:
 @dataclass(slots=True)
 class Response:
     error_code: int = int16()
-    error_message: str | None = string(nullable=True)
+    error_message: str | None = string(nullable=True, default=None)
     auth_bytes: bytes = blob()
     session_lifetime_ms: int = int64(since=1)

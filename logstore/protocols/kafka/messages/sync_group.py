@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from logstore.protocols.kafka.schema import array, blob, int16, int32, string
 
-FLEXIBLE = 4
-
 
 @dataclass(slots=True)
 class Assignment:

@@ -1,0 +1,69 @@
+"""``logstore serve``: the node, until a signal ends it."""
+
+from typing import Annotated
+
+import typer
+
+from .ends import CommandFailed, put, say
+from .options import HERE, Data
+
+Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="Listen here; else listen.host, 127.0.0.1."),
+]
+KafkaPort = Annotated[
+    int | None,
+    typer.Option(
+        "--kafka-port", min=0, max=65535, metavar="PORT",
+        help="For Kafka clients; else kafka.port, 9092. 0: any free port.",
+    ),
+]  # fmt: skip
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure", help="Listen beyond this machine though nobody has to say who they are."
+    ),
+]
+
+
+def serve(
+    host: Host = None, kafka_port: KafkaPort = None, insecure: Insecure = False, data: Data = HERE
+) -> None:
+    """Serve the store to Kafka clients, until Ctrl-C or SIGTERM."""
+    import logging
+
+    from logstore.node import Listen, Node
+
+    config = data.config()
+    listen = Listen(
+        config.store.listen_host if host is None else host,
+        config.store.kafka_port if kafka_port is None else kafka_port,
+    )
+    _check_exposure(listen.host, insecure)
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING
+    )
+    with data.open("write", create=True) as store:
+        Node(store, listen).run(lambda address: put(_ready(str(data), address)))
+
+
+def _ready(data: str, address: tuple[str, int]) -> str:
+    return f"serving {data}: Kafka clients at {address[0]}:{address[1]}\n"
+
+
+def _check_exposure(host: str, insecure: bool) -> None:
+    """Raises CommandFailed where strangers could come in without having asked for it."""
+    from ipaddress import ip_address
+
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if loopback:
+        return
+    if not insecure:
+        raise CommandFailed(
+            f"{host} can be reached from other machines, and nobody has to say who they are: "
+            f"listen on 127.0.0.1, or say --insecure"
+        )
+    say(f"logstore: warning: whoever reaches {host} may read and write everything")

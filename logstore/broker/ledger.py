@@ -1,0 +1,161 @@
+"""What a partition remembers of its idempotent producers (KIP-98, KIP-360), so that a batch that is
+sent twice stands there once.
+
+A producer numbers its records per partition: a batch must begin where the one before ended. Of each
+producer the last five batches are known (a client has at most five under way), and one of them
+that comes again is answered with the offset that it has. A higher epoch begins anew at 0 and locks
+out the lower ones.
+
+The ledger is made of the log's batches alone. The log saves it with its recovery point and tells it
+at opening of the batches above, so it survives whatever the batches survive.
+"""
+
+from collections.abc import Callable, Iterator
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import Final, NamedTuple
+
+from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
+from logstore.records.batch import Batch
+
+BATCHES_KEPT: Final = 5  # as many requests as an idempotent client may have under way
+PRODUCERS_MAX: Final = 16_384  # of one partition; the one not heard of for longest is forgotten
+SEQUENCE_MAX: Final = 2**31 - 1
+
+_PRODUCER = Struct(">qhqB")  # id, epoch, last seen (ms), batches
+_BATCH = Struct(">iiq")
+
+
+class Sent(NamedTuple):
+    """One batch that a producer has sent."""
+
+    first_sequence: int
+    last_sequence: int
+    base_offset: int
+
+
+class Known(NamedTuple):
+    """A producer."""
+
+    epoch: int
+    seen_ms: int
+    sent: tuple[Sent, ...]  # of this epoch, the newest last
+    max_timestamp_ms: int = -1  # of its last batch; not kept over a restart
+
+
+class Ledger:
+    """The idempotent producers of one log. Not locked: its log calls it one call at a time."""
+
+    def __init__(self, clock: Callable[[], int], expiration_ms: int) -> None:
+        self._clock = clock
+        self._expiration_ms = expiration_ms
+        self._producers: dict[int, Known] = {}  # the last heard of is last
+        self._frozen: Callable[[], bytes] | None = None
+
+    def check(self, batch: Batch) -> int | None:
+        """None if the batch is the next of its producer; its offset if it is here already.
+
+        Raises OutOfSequence, FencedProducer.
+        """
+        known = self._known(batch.producer_id)
+        if known is None or not known.sent:
+            return None  # whatever came before is forgotten
+        first, last = batch.base_sequence, last_sequence(batch)
+        if batch.producer_epoch < known.epoch:
+            raise FencedProducer(
+                f"producer {batch.producer_id} has epoch {batch.producer_epoch}, "
+                f"a newer one has {known.epoch}"
+            )
+        if batch.producer_epoch > known.epoch:
+            if first != 0:
+                raise OutOfSequence(
+                    f"producer {batch.producer_id}: epoch {batch.producer_epoch} is new and begins "
+                    f"with sequence {first}, expected 0"
+                )
+            return None
+        for sent in known.sent:
+            if sent.first_sequence == first and sent.last_sequence == last:
+                return sent.base_offset
+        expected = _after(known.sent[-1].last_sequence)
+        if first != expected:
+            raise OutOfSequence(
+                f"producer {batch.producer_id}: sequence {first} came, expected {expected}"
+            )
+        return None
+
+    def _known(self, producer_id: int) -> Known | None:
+        known = self._producers.get(producer_id)
+        if known is None or self._clock() - known.seen_ms >= self._expiration_ms:
+            return None
+        return known
+
+    def producers(self) -> Iterator[tuple[int, Known]]:
+        """Every producer that is not expired."""
+        for producer_id in list(self._producers):
+            known = self._known(producer_id)
+            if known is not None:
+                yield producer_id, known
+
+    # What the log calls
+
+    def appended(self, batch: Batch, base_offset: int) -> None:
+        """As Notes.appended."""
+        known = self._producers.pop(batch.producer_id, None)
+        sent: tuple[Sent, ...] = ()
+        if known is not None and known.epoch == batch.producer_epoch:
+            sent = known.sent
+            if sent and sent[-1].base_offset >= base_offset:  # told of before
+                self._producers[batch.producer_id] = known
+                return
+        sent = (
+            *sent[1 - BATCHES_KEPT :],
+            Sent(batch.base_sequence, last_sequence(batch), base_offset),
+        )
+        self._producers[batch.producer_id] = Known(
+            batch.producer_epoch, self._clock(), sent, batch.max_timestamp_ms
+        )
+        self._frozen = None
+        if len(self._producers) > PRODUCERS_MAX:
+            del self._producers[next(iter(self._producers))]
+
+    def freeze(self) -> Callable[[], bytes]:
+        """As Notes.freeze. Producers are values, so a shallow copy is enough."""
+        if self._frozen is None:
+            producers = self._producers.copy()
+            self._frozen = lambda: self._dump(producers)
+        return self._frozen
+
+    def _dump(self, producers: dict[int, Known]) -> bytes:
+        oldest = self._clock() - self._expiration_ms
+        parts: list[bytes] = []
+        for producer_id, known in producers.items():
+            if known.seen_ms > oldest:
+                parts.append(
+                    _PRODUCER.pack(producer_id, known.epoch, known.seen_ms, len(known.sent))
+                )
+                parts += [_BATCH.pack(*sent) for sent in known.sent]
+        return b"".join(parts)
+
+    def load(self, note: bytes) -> None:
+        """As Notes.load."""
+        at = 0
+        try:
+            while at < len(note):
+                producer_id, epoch, seen_ms, count = _PRODUCER.unpack_from(note, at)
+                at += _PRODUCER.size
+                sent = []
+                for _ in range(count):
+                    sent.append(Sent(*_BATCH.unpack_from(note, at)))
+                    at += _BATCH.size
+                self._producers[producer_id] = Known(epoch, seen_ms, tuple(sent))
+        except StructError:
+            raise CorruptStore("the note of a log's idempotent producers is cut off") from None
+
+
+def last_sequence(batch: Batch) -> int:
+    """Sequences go on at 0 after 2**31 - 1."""
+    return (batch.base_sequence + batch.last_offset_delta) & SEQUENCE_MAX
+
+
+def _after(sequence: int) -> int:
+    return (sequence + 1) & SEQUENCE_MAX

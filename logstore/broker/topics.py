@@ -1,0 +1,60 @@
+"""The topics of a store as its doors see them: looked up by name or id, made, changed, deleted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from logstore.broker.topic import Topic
+from logstore.config import Chosen
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSize:
+    """How much a partition holds on disk."""
+
+    topic: str
+    partition: int
+    bytes: int
+
+
+class Topics(Protocol):
+    """Looking up never waits; what changes something does, and is durable when it returns."""
+
+    def get(self, name: str) -> Topic | None:
+        """The topic of that name, if there is one."""
+
+    def by_uuid(self, uuid: bytes) -> Topic | None:
+        """The topic of that id, if there is one."""
+
+    def names(self) -> Sequence[str]:
+        """Sorted."""
+
+    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
+        """Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, Failed."""
+
+    def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
+        """How many partitions it would get. Raises what ``create`` does of the same."""
+
+    def grow(self, name: str, partitions: int) -> Topic:
+        """Raises UnknownTopic, Refused."""
+
+    def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
+        """Raises UnknownTopic, UnknownSetting, InvalidSetting."""
+
+    def delete(self, name: str) -> None:
+        """Raises UnknownTopic."""
+
+    def describe(self, name: str) -> list[Chosen]:
+        """Every setting of a topic, with its source. Raises UnknownTopic."""
+
+    def describe_store(self) -> list[Chosen]:
+        """Every setting of the store, with its source."""
+
+    def given(self, name: str) -> Mapping[str, str]:
+        """The settings that the topic has of its own. Raises UnknownTopic."""
+
+    def sizes(self, name: str) -> Iterable[PartitionSize]:
+        """Raises UnknownTopic."""
+
+    def new_producer_ids(self, count: int) -> int:
+        """The first of so many ids that nobody was ever given."""

@@ -1,0 +1,146 @@
+"""The topics of a store that is written, as its doors use them.
+
+A door asks for a topic with every request, so looking one up is a dictionary's work: no lock, no
+catalogue. Logs are opened when they are first used. What changes topics goes to the store, which
+makes it durable, and is then shown here.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import overload
+
+from logstore.broker.topic import Topic
+from logstore.broker.topics import PartitionSize
+from logstore.config import STORE_SETTINGS, Chosen, check_topic_settings, parse
+from logstore.errors import TopicExists, UnknownTopic
+from logstore.log import Log
+from logstore.storage.catalog import TopicEntry
+from logstore.storage.directory import Directory
+from logstore.storage.names import check_topic
+from logstore.store import Store
+
+
+class Partitions(Sequence[Log]):
+    """The logs of a topic, each opened at its first use."""
+
+    def __init__(self, directory: Directory, name: str, entry: TopicEntry) -> None:
+        self._directory = directory
+        self._name = name
+        self._entry = entry
+        self._logs: list[Log | None] = [None] * entry.partitions
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    @overload
+    def __getitem__(self, at: int) -> Log: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Log]: ...
+    def __getitem__(self, at: int | slice) -> Log | list[Log]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        log = self._logs[at]
+        if log is None:
+            log = self._logs[at] = self._directory.log(self._name, self._entry, at)
+        return log
+
+
+class OpenTopics:
+    """``Topics`` of one store."""
+
+    def __init__(self, store: Store, directory: Directory) -> None:
+        self._store = store
+        self._directory = directory
+        self._changing = threading.Lock()
+        self._by_name: dict[str, Topic] = {}
+        self._by_uuid: dict[bytes, Topic] = {}
+        for name, entry in directory.topics().items():
+            self._show(name, entry)
+
+    def get(self, name: str) -> Topic | None:
+        """As Topics.get."""
+        return self._by_name.get(name)
+
+    def by_uuid(self, uuid: bytes) -> Topic | None:
+        """As Topics.by_uuid."""
+        return self._by_uuid.get(uuid)
+
+    def names(self) -> Sequence[str]:
+        """As Topics.names."""
+        return sorted(self._by_name)
+
+    def _show(self, name: str, entry: TopicEntry) -> Topic:
+        topic = Topic(
+            name,
+            entry.id,
+            Partitions(self._directory, name, entry),
+            self._directory.settings(entry),
+            entry.created_ms,
+        )
+        self._by_name[name] = self._by_uuid[topic.uuid] = topic
+        return topic
+
+    def _known(self, name: str) -> Topic:
+        topic = self._by_name.get(name)
+        if topic is None:
+            raise UnknownTopic(f"no topic {name!r}")
+        return topic
+
+    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
+        """As Topics.create."""
+        with self._changing:
+            self._store.create_topic(name, partitions, settings)
+            return self._show(name, self._directory.topic(name))
+
+    def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
+        """As Topics.check_new."""
+        check_topic(name)
+        if name in self._by_name:
+            raise TopicExists(f"topic {name!r} is there already")
+        check_topic_settings(settings)
+        count = self._store.config.store.num_partitions if partitions is None else partitions
+        parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
+        return count
+
+    def grow(self, name: str, partitions: int) -> Topic:
+        """As Topics.grow."""
+        with self._changing:
+            topic = self._known(name)
+            self._store.alter_topic(name, partitions=partitions)
+            topic.grow(Partitions(self._directory, name, self._directory.topic(name)))
+            return topic
+
+    def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
+        """As Topics.alter."""
+        with self._changing:
+            topic = self._known(name)
+            topic.settings = self._store.alter_topic(name, settings, reset).settings
+            return topic
+
+    def delete(self, name: str) -> None:
+        """As Topics.delete. Whoever reads or writes it meanwhile is told by its logs."""
+        with self._changing:
+            topic = self._known(name)
+            self._by_name.pop(name, None)
+            self._by_uuid.pop(topic.uuid, None)
+            self._store.delete_topic(name)
+
+    def describe(self, name: str) -> list[Chosen]:
+        """As Topics.describe."""
+        return self._store.describe_topic(name)
+
+    def describe_store(self) -> list[Chosen]:
+        """As Topics.describe_store."""
+        return self._store.config.describe()
+
+    def given(self, name: str) -> Mapping[str, str]:
+        """As Topics.given."""
+        return self._directory.topic(name).settings
+
+    def sizes(self, name: str) -> Iterable[PartitionSize]:
+        """As Topics.sizes."""
+        return [PartitionSize(name, it.partition, it.bytes) for it in self._store.sizes(name)]
+
+    def new_producer_ids(self, count: int) -> int:
+        """As Topics.new_producer_ids."""
+        return self._directory.new_producer_ids(count)

@@ -1,0 +1,200 @@
+"""What clients ask of the cluster: the one node, its topics, its versions, its disk."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.topic import Topic
+from logstore.errors import LogstoreError, TopicExists
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Later, elsewhere
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.messages import (
+    api_versions as api_versions_messages,
+)
+from logstore.protocols.kafka.messages import (
+    describe_cluster as describe_cluster_messages,
+)
+from logstore.protocols.kafka.messages import (
+    describe_log_dirs as describe_log_dirs_messages,
+)
+from logstore.protocols.kafka.messages import (
+    find_coordinator as find_coordinator_messages,
+)
+from logstore.protocols.kafka.messages import (
+    metadata as metadata_messages,
+)
+from logstore.protocols.kafka.wire import NIL_UUID
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
+GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
+
+
+def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:
+    """The table of apis, as clients are told it."""
+    from logstore.protocols.kafka.apis import APIS
+
+    served = [
+        api_versions_messages.ApiVersion(key, api.low, api.high)
+        for key, api in sorted(APIS.items())
+    ]
+    return api_versions_messages.Response(
+        error_code=error_code, api_keys=served, finalized_features_epoch=0
+    )
+
+
+def api_versions(
+    session: "KafkaSession", version: int, request: api_versions_messages.Request
+) -> api_versions_messages.Response:
+    """Key 18."""
+    return versions_served()
+
+
+# Metadata
+
+
+def metadata(
+    session: "KafkaSession", version: int, request: metadata_messages.Request
+) -> metadata_messages.Response | Later:
+    """Key 3. Makes topics that are not there, where client and settings allow it."""
+    topics, asked = session.door.topics, request.topics
+    if asked is None or (version == 0 and not asked):
+        every = [_described(found) for name in topics.names() if (found := topics.get(name))]
+        return _metadata(session, every)
+    missing = [it.name for it in asked if it.name and topics.get(it.name) is None]
+    if (
+        missing
+        and session.door.settings.auto_create_topics_enable
+        and request.allow_auto_topic_creation
+    ):
+        return elsewhere(
+            session.door,
+            lambda: _metadata(
+                session, _asked_for(session.door, asked, _made(session.door, missing))
+            ),
+        )
+    return _metadata(session, _asked_for(session.door, asked, {}))
+
+
+def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
+    """Make these topics; the error codes of those that could not be made."""
+    failed = {}
+    for name in names:
+        try:
+            door.topics.create(name, None, {})
+        except TopicExists:
+            continue  # since
+        except LogstoreError as error:
+            failed[name] = code_of(error)
+    return failed
+
+
+def _asked_for(
+    door: Door, asked: Sequence[metadata_messages.Topic], failed: dict[str, int]
+) -> list[metadata_messages.ResponseTopic]:
+    found = []
+    for it in asked:
+        topic = door.topics.get(it.name) if it.name else door.topics.by_uuid(it.topic_id)
+        if topic is not None:
+            found.append(_described(topic))
+            continue
+        unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if it.name else errors.UNKNOWN_TOPIC_ID
+        code = failed.get(it.name or "", unknown)
+        found.append(
+            metadata_messages.ResponseTopic(error_code=code, name=it.name, topic_id=it.topic_id)
+        )
+    return found
+
+
+def _described(topic: Topic) -> metadata_messages.ResponseTopic:
+    return metadata_messages.ResponseTopic(
+        name=topic.name,
+        topic_id=topic.uuid or NIL_UUID,
+        partitions=[
+            metadata_messages.Partition(
+                partition_index=number,
+                leader_id=NODE_ID,
+                leader_epoch=LEADER_EPOCH,
+                replica_nodes=(NODE_ID,),
+                isr_nodes=(NODE_ID,),
+            )
+            for number in range(len(topic.partitions))
+        ],
+    )
+
+
+def _metadata(
+    session: "KafkaSession", topics: Sequence[metadata_messages.ResponseTopic]
+) -> metadata_messages.Response:
+    host, port = session.address
+    return metadata_messages.Response(
+        brokers=(metadata_messages.Broker(NODE_ID, host, port),),
+        cluster_id=session.door.store_id,
+        controller_id=NODE_ID,
+        topics=topics,
+    )
+
+
+def describe_cluster(
+    session: "KafkaSession", version: int, request: describe_cluster_messages.Request
+) -> describe_cluster_messages.Response:
+    """Key 60."""
+    if request.endpoint_type != BROKERS:
+        return describe_cluster_messages.Response(
+            error_code=errors.INVALID_REQUEST,
+            error_message="there are no controllers of their own here",
+            endpoint_type=request.endpoint_type,
+        )
+    host, port = session.address
+    return describe_cluster_messages.Response(
+        cluster_id=session.door.store_id,
+        controller_id=NODE_ID,
+        brokers=(describe_cluster_messages.Broker(NODE_ID, host, port),),
+    )
+
+
+def find_coordinator(
+    session: "KafkaSession", version: int, request: find_coordinator_messages.Request
+) -> find_coordinator_messages.Response:
+    """Key 10: this node, for every group."""
+    host, port = session.address
+    code = errors.NONE if request.key_type == GROUP else errors.COORDINATOR_NOT_AVAILABLE
+    message = None if request.key_type == GROUP else "there are no transactions here"
+    return find_coordinator_messages.Response(
+        error_code=code,
+        error_message=message,
+        node_id=NODE_ID,
+        host=host,
+        port=port,
+        coordinators=[
+            find_coordinator_messages.Coordinator(key, NODE_ID, host, port, code, message)
+            for key in request.coordinator_keys
+        ],
+    )
+
+
+def describe_log_dirs(
+    session: "KafkaSession", version: int, request: describe_log_dirs_messages.Request
+) -> describe_log_dirs_messages.Response:
+    """Key 35: one data directory, and how much each log takes there."""
+    topics = session.door.topics
+    asked: dict[str, set[int] | None] = (
+        dict.fromkeys(topics.names())
+        if request.topics is None
+        else {it.topic: set(it.partitions) for it in request.topics}
+    )
+    found = []
+    for name, numbers in asked.items():
+        try:
+            partitions = [
+                describe_log_dirs_messages.Partition(it.partition, it.bytes)
+                for it in topics.sizes(name)
+                if numbers is None or it.partition in numbers
+            ]
+        except LogstoreError:
+            continue  # gone since, or damaged: what can't be measured is left out, as by Kafka
+        found.append(describe_log_dirs_messages.Topic(name, partitions))
+    result = describe_log_dirs_messages.Result(log_dir=session.door.path, topics=found)
+    return describe_log_dirs_messages.Response(results=(result,))

@@ -1,0 +1,70 @@
+"""What all Kafka sessions of a node share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from logstore.broker.topics import Topics
+from logstore.config import StoreSettings
+from logstore.errors import LogstoreError
+
+NODE_ID = 1  # of the one node that there is
+LEADER_EPOCH = 0  # it leads every partition, for ever
+
+# Runs the first in another thread, then the second, with what it gave, in the sessions' own.
+Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Topics, time and settings; what may take long is given to ``work``."""
+
+    topics: Topics
+    settings: StoreSettings
+    store_id: str
+    path: str  # the data directory
+    clock: Callable[[], int]  # ms since 1970
+    work: Work
+
+
+class Later:
+    """An answer that comes when something has been done; until then the connection waits."""
+
+    __slots__ = ("_answer", "_wake")
+
+    def __init__(self) -> None:
+        self._answer: Any = None
+        self._wake: Callable[[], None] | None = None
+
+    def waiting(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called when the answer is there."""
+        if self._answer is None:
+            self._wake = wake
+        else:
+            wake()
+
+    @property
+    def answer(self) -> Any:  # noqa: ANN401  a message, or the error that came instead
+        """None until it is there."""
+        return self._answer
+
+    def give(self, answer: Any) -> None:  # noqa: ANN401
+        """The answer is there. Called in the sessions' thread."""
+        assert answer is not None
+        self._answer = answer
+        if self._wake is not None:
+            self._wake()
+
+
+def elsewhere(door: Door, job: Callable[[], Any]) -> Later:
+    """What ``job`` makes in another thread; what it raises comes out of the session."""
+    later = Later()
+
+    def run() -> Any:  # noqa: ANN401
+        try:
+            return job()
+        except LogstoreError as error:
+            return error
+
+    door.work(run, later.give)
+    return later

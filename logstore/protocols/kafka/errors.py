@@ -1,0 +1,66 @@
+"""Kafka's error codes, and which of them stands for which of our errors."""
+
+from typing import Final
+
+from logstore import errors
+
+NONE: Final = 0
+UNKNOWN_SERVER_ERROR: Final = -1
+OFFSET_OUT_OF_RANGE: Final = 1
+CORRUPT_MESSAGE: Final = 2
+UNKNOWN_TOPIC_OR_PARTITION: Final = 3
+REQUEST_TIMED_OUT: Final = 7
+MESSAGE_TOO_LARGE: Final = 10
+COORDINATOR_NOT_AVAILABLE: Final = 15
+INVALID_TOPIC_EXCEPTION: Final = 17
+INVALID_REQUIRED_ACKS: Final = 21
+INVALID_TIMESTAMP: Final = 32
+UNSUPPORTED_SASL_MECHANISM: Final = 33
+ILLEGAL_SASL_STATE: Final = 34
+UNSUPPORTED_VERSION: Final = 35
+TOPIC_ALREADY_EXISTS: Final = 36
+INVALID_PARTITIONS: Final = 37
+INVALID_REPLICATION_FACTOR: Final = 38
+INVALID_REPLICA_ASSIGNMENT: Final = 39
+INVALID_CONFIG: Final = 40
+INVALID_REQUEST: Final = 42
+UNSUPPORTED_FOR_MESSAGE_FORMAT: Final = 43
+OUT_OF_ORDER_SEQUENCE_NUMBER: Final = 45
+INVALID_PRODUCER_EPOCH: Final = 47
+INVALID_TXN_STATE: Final = 48
+SECURITY_DISABLED: Final = 54
+KAFKA_STORAGE_ERROR: Final = 56
+FETCH_SESSION_ID_NOT_FOUND: Final = 70
+INVALID_FETCH_SESSION_EPOCH: Final = 71
+UNKNOWN_LEADER_EPOCH: Final = 75
+UNSUPPORTED_COMPRESSION_TYPE: Final = 76
+INVALID_RECORD: Final = 87
+UNKNOWN_TOPIC_ID: Final = 100
+
+# The first that fits counts.
+_CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
+    (errors.OffsetOutOfRange, OFFSET_OUT_OF_RANGE),
+    (errors.CorruptBatch, CORRUPT_MESSAGE),
+    (errors.UnknownTopic, UNKNOWN_TOPIC_OR_PARTITION),
+    (errors.UnknownPartition, UNKNOWN_TOPIC_OR_PARTITION),
+    (errors.RecordTooLarge, MESSAGE_TOO_LARGE),
+    (errors.InvalidTimestamp, INVALID_TIMESTAMP),
+    (errors.InvalidRecord, INVALID_RECORD),
+    (errors.InvalidName, INVALID_TOPIC_EXCEPTION),
+    (errors.TopicExists, TOPIC_ALREADY_EXISTS),
+    (errors.UnknownSetting, INVALID_CONFIG),
+    (errors.InvalidSetting, INVALID_CONFIG),
+    (errors.OutOfSequence, OUT_OF_ORDER_SEQUENCE_NUMBER),
+    (errors.FencedProducer, INVALID_PRODUCER_EPOCH),
+    # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
+    (errors.Closed, KAFKA_STORAGE_ERROR),
+    (errors.ReadOnly, KAFKA_STORAGE_ERROR),
+    (errors.Damaged, KAFKA_STORAGE_ERROR),
+    (errors.Failed, KAFKA_STORAGE_ERROR),
+    (errors.Refused, INVALID_REQUEST),
+)
+
+
+def code_of(error: errors.LogstoreError) -> int:
+    """The code that a client is given."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN_SERVER_ERROR)

@@ -1,0 +1,158 @@
+"""Fetch: batches out of logs as they stand there, waiting for news if there are none.
+
+A request keeps its place until enough is there or its time is up; the records are read only when
+they can be sent. So a client that does not read its socket costs no memory here.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.fetch_codec import (
+    NO_SESSION,
+    READ_COMMITTED,
+    Asked,
+    FetchRequest,
+    Given,
+    read_request,
+    write_response,
+)
+from logstore.protocols.kafka.fetch_session import FetchSession, begin
+from logstore.protocols.kafka.slots import Ready, Slot
+from logstore.protocols.session import Buffer
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+
+def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
+    """Key 1."""
+    request = read_request(version, frame, at)
+    fetching, code = begin(session.fetching, request)
+    if code:
+        return Ready(b"".join(write_response(version, NO_SESSION, code, (), committed=False)))
+    session.fetching = fetching
+    return Fetching(session, version, request, fetching)
+
+
+class Source:
+    """A partition asked for: its log, or why there is none to read."""
+
+    __slots__ = ("asked", "error_code", "log")
+
+    def __init__(self, door: Door, asked: Asked) -> None:
+        self.asked = asked
+        self.log: Log | None = None
+        self.error_code = errors.NONE
+        by_name = isinstance(asked.topic, str)
+        topic = door.topics.get(asked.topic) if by_name else door.topics.by_uuid(asked.topic)  # type: ignore[arg-type]
+        if topic is None:
+            self.error_code = (
+                errors.UNKNOWN_TOPIC_OR_PARTITION if by_name else errors.UNKNOWN_TOPIC_ID
+            )
+            return
+        if asked.leader_epoch > LEADER_EPOCH:
+            self.error_code = errors.UNKNOWN_LEADER_EPOCH
+            return
+        try:
+            self.log = topic.partition(asked.partition)
+        except LogstoreError as error:
+            self.error_code = code_of(error)
+
+    def available(self, bytes_max: int) -> int:
+        """How many bytes can be read, at least 1 where there are any; counted to ``bytes_max``."""
+        log, offset = self.log, self.asked.offset
+        if log is None:
+            return bytes_max
+        try:
+            if log.start <= offset and log.safe <= offset <= log.end:
+                log.check_failure()
+                return 0
+            if bytes_max <= 1:
+                return 1
+            return sum(
+                batch.size for batch in log.read(offset, min(bytes_max, self.asked.bytes_max))
+            )
+        except LogstoreError:
+            return bytes_max  # the client is to be told
+
+    def read(self, bytes_max: int, *, first: bool) -> Given:
+        """Up to so many bytes; if it is the first to give any, at least one batch."""
+        asked = self.asked
+        given = Given(asked.topic, asked.partition, self.error_code)
+        log = self.log
+        if log is None:
+            return given
+        try:
+            given.high_watermark, given.log_start = log.safe, log.start
+            bytes_max = min(bytes_max, asked.bytes_max)
+            if bytes_max > 0 or first:
+                batches = log.read(asked.offset, bytes_max)
+                if batches and (first or batches[0].size <= bytes_max):
+                    given.records = [batch.data for batch in batches]
+        except LogstoreError as error:
+            given.error_code = code_of(error)
+            if given.error_code == errors.OFFSET_OUT_OF_RANGE:
+                given.high_watermark = -1
+        return given
+
+
+class Fetching:
+    """The slot of one fetch."""
+
+    __slots__ = ("_fetching", "_request", "_session", "_sources", "_version", "deadline")
+
+    def __init__(
+        self,
+        session: "KafkaSession",
+        version: int,
+        request: FetchRequest,
+        fetching: FetchSession | None,
+    ) -> None:
+        self.deadline: float | None = session.now + max(request.max_wait_ms, 0) / 1000
+        self._session = session
+        self._version = version
+        self._request = request
+        self._fetching = fetching
+        asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
+        self._sources = [Source(session.door, it) for it in asked]
+        if request.max_wait_ms > 0:
+            for source in self._sources:
+                if source.log is not None:
+                    session.watch(source.log)
+
+    def ready(self, now: float) -> bool:
+        if self.deadline is None or now >= self.deadline or not self._sources:
+            return True
+        # Never more than will be given, or it would wait for ever.
+        wanted = min(max(self._request.min_bytes, 1), self._bytes_max)
+        for source in self._sources:
+            wanted -= source.available(wanted)
+            if wanted <= 0:
+                return True
+        return False
+
+    @property
+    def _bytes_max(self) -> int:
+        return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
+
+    def body(self) -> Sequence[Buffer]:
+        left, first, given = self._bytes_max, True, []
+        for source in self._sources:
+            it = source.read(left, first=first)
+            size = sum(map(len, it.records))
+            left -= size
+            first = first and not size
+            given.append(it)
+        session_id = NO_SESSION
+        if self._fetching is not None:
+            session_id, given = self._fetching.id, self._fetching.tell(given)
+        committed = self._request.isolation_level == READ_COMMITTED
+        return write_response(self._version, session_id, errors.NONE, given, committed)
+
+    def finish(self) -> None:
+        self.deadline = None

@@ -1,0 +1,87 @@
+"""Fetch sessions (KIP-227): a client names its partitions once, and then only what changes.
+
+A connection has one session at most; it ends with the connection, and a client that comes back is
+told that it is not known and begins anew, as with a broker that has forgotten it. The answers
+within a session leave out the partitions that have nothing new to say.
+"""
+
+import secrets
+from typing import Final
+
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.fetch_codec import (
+    FINAL_EPOCH,
+    NO_SESSION,
+    Asked,
+    FetchRequest,
+    Given,
+    Topic,
+)
+
+INITIAL_EPOCH: Final = 0
+EPOCH_MAX: Final = 2**31 - 1
+PARTITIONS_MAX: Final = 100_000  # a session is memory that a client fills; beyond this it has none
+
+
+class FetchSession:
+    """What one client reads, and what it was last told of it."""
+
+    def __init__(self, asked: list[Asked]) -> None:
+        self.id = 1 + secrets.randbelow(EPOCH_MAX)
+        self.epoch = 1  # that the next request must have
+        self._asked = {(it.topic, it.partition): it for it in asked}
+        self._told: dict[tuple[Topic, int], tuple[int, int]] = {}  # high watermark, log start
+
+    def take(self, request: FetchRequest) -> int:
+        """Apply the changes of a request; the error code if it is not the next one."""
+        if request.session_epoch != self.epoch:
+            return errors.INVALID_FETCH_SESSION_EPOCH
+        self.epoch = self.epoch + 1 if self.epoch < EPOCH_MAX else 1
+        for it in request.asked:
+            place = it.topic, it.partition
+            if place in self._asked or len(self._asked) < PARTITIONS_MAX:
+                self._asked[place] = it
+        for place in request.forgotten:
+            self._asked.pop(place, None)
+            self._told.pop(place, None)
+        return errors.NONE
+
+    @property
+    def asked(self) -> list[Asked]:
+        return list(self._asked.values())
+
+    def tell(self, given: list[Given]) -> list[Given]:
+        """Those of them that the client has to be told.
+
+        The partitions with records move to the end, so that each comes first at some time.
+        """
+        news = []
+        for it in given:
+            place = it.topic, it.partition
+            now = it.high_watermark, it.log_start
+            if it.records or it.error_code or self._told.get(place) != now:
+                news.append(it)
+                if it.error_code:
+                    self._told.pop(place, None)
+                else:
+                    self._told[place] = now
+            if it.records and place in self._asked:
+                self._asked[place] = self._asked.pop(place)
+        return news
+
+
+def begin(known: FetchSession | None, request: FetchRequest) -> tuple[FetchSession | None, int]:
+    """The session that the request belongs to, if any, and the error code if it is none.
+
+    A full request begins a session anew (epoch 0) or does without (epoch -1); either ends the one
+    that there was, if it names it.
+    """
+    if request.session_epoch == FINAL_EPOCH:
+        return None, errors.NONE
+    if request.session_epoch == INITIAL_EPOCH:
+        if len(request.asked) > PARTITIONS_MAX or not request.asked:
+            return None, errors.NONE
+        return FetchSession(list(request.asked)), errors.NONE
+    if known is None or known.id != request.session_id or request.session_id == NO_SESSION:
+        return known, errors.FETCH_SESSION_ID_NOT_FOUND
+    return known, known.take(request)

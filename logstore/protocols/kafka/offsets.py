@@ -1,0 +1,168 @@
+"""Offsets by time, by epoch, and where a log begins: ListOffsets, OffsetForLeaderEpoch,
+DeleteRecords.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from logstore.errors import LogstoreError, UnknownTopic
+from logstore.log import Log
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.messages import (
+    delete_records as delete_records_messages,
+)
+from logstore.protocols.kafka.messages import (
+    list_offsets as list_offsets_messages,
+)
+from logstore.protocols.kafka.messages import (
+    offset_for_leader_epoch as epoch_messages,
+)
+from logstore.records.decode import decode
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+# What a "timestamp" below 0 stands for.
+LATEST: Final = -1
+EARLIEST: Final = -2
+OF_LARGEST_TIMESTAMP: Final = -3  # KIP-734
+EARLIEST_LOCAL: Final = -4  # KIP-405: all is local here
+LATEST_TIERED: Final = -5  # KIP-1005: nothing is elsewhere
+EARLIEST_PENDING: Final = -6  # KIP-1023: nothing ever will be
+QUICK: Final = (LATEST, EARLIEST, EARLIEST_LOCAL, LATEST_TIERED, EARLIEST_PENDING)
+
+DELETE_ALL: Final = -1  # DeleteRecords: as far as the log is safe
+
+
+def log_of(door: Door, name: str, partition: int) -> Log:
+    """Raises UnknownTopic, UnknownPartition, Damaged, Failed."""
+    topic = door.topics.get(name)
+    if topic is None:
+        raise UnknownTopic(f"no topic {name!r}")
+    return topic.partition(partition)
+
+
+def list_offsets(
+    session: "KafkaSession", version: int, request: list_offsets_messages.Request
+) -> list_offsets_messages.Response | Later:
+    """Key 2. What is found by time is searched for in another thread."""
+    timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
+    if all(it in QUICK for it in timestamps):
+        return _listed(session.door, request)
+    return elsewhere(session.door, partial(_listed, session.door, request))
+
+
+def _listed(door: Door, request: list_offsets_messages.Request) -> list_offsets_messages.Response:
+    return list_offsets_messages.Response(
+        topics=[
+            list_offsets_messages.TopicResponse(
+                topic.name, [_found(door, topic.name, it) for it in topic.partitions]
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _found(
+    door: Door, name: str, asked: list_offsets_messages.Partition
+) -> list_offsets_messages.PartitionResponse:
+    answer = list_offsets_messages.PartitionResponse(asked.partition_index)
+    if asked.current_leader_epoch > LEADER_EPOCH:
+        answer.error_code = errors.UNKNOWN_LEADER_EPOCH
+        return answer
+    try:
+        log = log_of(door, name, asked.partition_index)
+        answer.offset, answer.timestamp = _offset(log, asked.timestamp)
+    except LogstoreError as error:
+        answer.error_code = code_of(error)
+        return answer
+    answer.leader_epoch = LEADER_EPOCH if answer.offset >= 0 else -1
+    return answer
+
+
+def _offset(log: Log, wanted: int) -> tuple[int, int]:
+    """Offset and timestamp; -1 where there is none. Raises CorruptBatch."""
+    if wanted == LATEST:
+        return log.safe, -1
+    if wanted in (EARLIEST, EARLIEST_LOCAL):
+        return log.start, -1
+    if wanted == OF_LARGEST_TIMESTAMP:
+        wanted = log.latest_timestamp()
+    if wanted < 0:
+        return -1, -1
+    offset = log.find(wanted)
+    if offset >= log.safe:
+        return -1, -1
+    return offset, _timestamp_at(log, offset)
+
+
+def _timestamp_at(log: Log, offset: int) -> int:
+    for batch in log.read(offset, 1):
+        for record in decode(batch):
+            if record.offset >= offset:
+                return record.timestamp_ms
+    return -1
+
+
+def offset_for_leader_epoch(
+    session: "KafkaSession", version: int, request: epoch_messages.Request
+) -> epoch_messages.Response:
+    """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
+    return epoch_messages.Response(
+        topics=[
+            epoch_messages.OffsetForLeaderTopicResult(
+                topic.topic,
+                [_end_of_epoch(session.door, topic.topic, it) for it in topic.partitions],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _end_of_epoch(
+    door: Door, name: str, asked: epoch_messages.OffsetForLeaderPartition
+) -> epoch_messages.EpochEndOffset:
+    answer = epoch_messages.EpochEndOffset(partition=asked.partition)
+    if asked.current_leader_epoch > LEADER_EPOCH:
+        answer.error_code = errors.UNKNOWN_LEADER_EPOCH
+        return answer
+    try:
+        log = log_of(door, name, asked.partition)
+        if asked.leader_epoch == LEADER_EPOCH:
+            answer.leader_epoch, answer.end_offset = LEADER_EPOCH, log.safe
+    except LogstoreError as error:
+        answer.error_code = code_of(error)
+    return answer
+
+
+def delete_records(
+    session: "KafkaSession", version: int, request: delete_records_messages.Request
+) -> delete_records_messages.Response:
+    """Key 21."""
+    return delete_records_messages.Response(
+        topics=[
+            delete_records_messages.TopicResult(
+                topic.name, [_deleted(session.door, topic.name, it) for it in topic.partitions]
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _deleted(
+    door: Door, name: str, asked: delete_records_messages.Partition
+) -> delete_records_messages.PartitionResult:
+    answer = delete_records_messages.PartitionResult(asked.partition_index, low_watermark=-1)
+    try:
+        log = log_of(door, name, asked.partition_index)
+        before = log.safe if asked.offset == DELETE_ALL else asked.offset
+        if before < 0:
+            answer.error_code = errors.OFFSET_OUT_OF_RANGE
+            return answer
+        log.trim(before)
+        answer.low_watermark = log.start
+    except LogstoreError as error:
+        answer.error_code = code_of(error)
+    return answer

@@ -1,0 +1,266 @@
+"""Produce: batches into logs, answered when they are as safe as the client asks for.
+
+``acks=-1`` waits until ``safe`` has passed the batch (synced, by default), ``acks=1`` for the write
+only, ``acks=0`` for nothing, not even an answer. Batches are appended as they come off the socket,
+straight from its buffer; the sync that they wait for is shared with all others that wait.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from logstore.broker.admission import admit, must_be_opened, opened
+from logstore.broker.ledger import Ledger
+from logstore.broker.topic import Topic
+from logstore.errors import CorruptBatch, LogstoreError
+from logstore.log import Log
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.produce_codec import (
+    WITH_TOPIC_IDS,
+    Part,
+    ProduceRequest,
+    read_request,
+    write_response,
+)
+from logstore.protocols.kafka.slots import Ready, Slot
+from logstore.protocols.session import Buffer
+from logstore.records.batch import Batch
+from logstore.records.compression import Compression
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
+FIRST_WITH_ZSTD = 7  # KIP-110
+
+Admitted = tuple[Part, Topic, Log, Batch]
+
+
+def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot | None:
+    """Key 0."""
+    if version < FIRST_WITH_BATCHES:
+        session.end(f"produce version {version}: the record formats before version 2 are not taken")
+        return None
+    request = read_request(version, frame, at)
+    admitted = [
+        it for topic, parts in request.topics for it in _admitted(session, version, topic, parts)
+    ]
+    if request.acks not in (-1, 0, 1) or request.transactional_id is not None:
+        code = (
+            errors.INVALID_TXN_STATE if request.transactional_id else errors.INVALID_REQUIRED_ACKS
+        )
+        for _, parts in request.topics:
+            for part in parts:
+                part.error_code = code
+        admitted = []
+    if any(must_be_opened(topic, batch) for _, topic, _, batch in admitted):
+        return _opened_elsewhere(session, version, request, admitted)
+    return _answer(session, version, request, _append(session, admitted))
+
+
+def _answer(
+    session: "KafkaSession", version: int, request: ProduceRequest, written: "Sequence[Written]"
+) -> Slot | None:
+    parts = [part for _, parts in request.topics for part in parts]
+    if request.acks == 0:
+        if any(part.error_code for part in parts):
+            # There is no answer that could say so; a client that is cut off looks anew.
+            session.end("a batch sent with acks=0 could not be taken")
+        return None
+    if request.acks == 1 or not written:
+        return Ready(write_response(version, request.topics))
+    deadline = session.now + max(request.timeout_ms, 0) / 1000
+    return WaitForSafe(session, partial(write_response, version, request.topics), written, deadline)
+
+
+# Checking
+
+
+def _admitted(
+    session: "KafkaSession", version: int, name: str | bytes, parts: Sequence[Part]
+) -> list[Admitted]:
+    topics = session.door.topics
+    topic = topics.get(name) if isinstance(name, str) else topics.by_uuid(name)
+    if topic is None:
+        unknown = (
+            errors.UNKNOWN_TOPIC_ID
+            if version >= WITH_TOPIC_IDS
+            else errors.UNKNOWN_TOPIC_OR_PARTITION
+        )
+        for part in parts:
+            part.error_code = unknown
+        return []
+    found = []
+    for part in parts:
+        try:
+            log = topic.partition(part.partition)
+            batch = admit(topic, part.records or b"", session.door.clock())
+        except CorruptBatch as error:
+            _refuse(part, errors.CORRUPT_MESSAGE, str(error))
+        except LogstoreError as error:
+            _refuse(part, code_of(error), str(error))
+        else:
+            if batch.is_transactional:
+                _refuse(part, errors.INVALID_TXN_STATE, "there are no transactions here")
+            elif batch.compression == Compression.ZSTD and version < FIRST_WITH_ZSTD:
+                code = errors.UNSUPPORTED_COMPRESSION_TYPE
+                _refuse(part, code, f"zstd needs produce version {FIRST_WITH_ZSTD}")
+            else:
+                found.append((part, topic, log, batch))
+    return found
+
+
+def _refuse(part: Part, code: int, message: str) -> None:
+    part.error_code, part.message = code, message
+
+
+def _opened_elsewhere(
+    session: "KafkaSession", version: int, request: ProduceRequest, admitted: Sequence[Admitted]
+) -> Slot:
+    """Decompressing and looking at records takes long: not in the sessions' thread.
+
+    The batches are copied, for the buffer they are in will be used again.
+    """
+    copies = [(part, topic, log, Batch(bytes(batch.data))) for part, topic, log, batch in admitted]
+    done = Later()
+    slot = OpenedElsewhere(session, version, request, done)
+    session.door.work(partial(_open_all, copies), done.give)
+    done.waiting(session.wake_me)
+    session.hold(slot)
+    return slot
+
+
+def _open_all(copies: Sequence[Admitted]) -> list[Admitted]:
+    found = []
+    for part, topic, log, batch in copies:
+        try:
+            found.append((part, topic, log, opened(topic, batch)))
+        except CorruptBatch as error:
+            _refuse(part, errors.CORRUPT_MESSAGE, str(error))
+        except LogstoreError as error:
+            _refuse(part, code_of(error), str(error))
+    return found
+
+
+class OpenedElsewhere:
+    """A slot whose batches are being looked into; they are appended when that is done."""
+
+    def __init__(
+        self, session: "KafkaSession", version: int, request: ProduceRequest, done: Later
+    ) -> None:
+        self.deadline: float | None = None
+        self._session = session
+        self._version = version
+        self._request = request
+        self._done = done
+        self._appended = False
+        self._then: Slot | None = None
+
+    def ready(self, now: float) -> bool:
+        if not self._appended:
+            if self._done.answer is None:
+                return False
+            self._appended = True
+            written = _append(self._session, self._done.answer)
+            self._session.sync_now()
+            self._then = _answer(self._session, self._version, self._request, written)
+        if self._then is None:
+            return True
+        self.deadline = self._then.deadline
+        return self._then.ready(now)
+
+    def body(self) -> Sequence[Buffer] | None:
+        return None if self._then is None else self._then.body()
+
+    def finish(self) -> None:
+        """What is under way is done soon."""
+
+
+# Appending
+
+
+class Written:
+    """A batch that stands in its log, up to an offset that is to become safe."""
+
+    __slots__ = ("log", "part", "upto")
+
+    def __init__(self, part: Part, log: Log, upto: int) -> None:
+        self.part, self.log, self.upto = part, log, upto
+
+    def settled(self) -> bool:
+        """Whether it is safe, or never will be."""
+        if self.log.safe >= self.upto:
+            return True
+        try:
+            self.log.check_failure()
+        except LogstoreError as error:
+            self.part.base_offset = -1
+            _refuse(self.part, _storage_code(error), str(error))
+            return True
+        return False
+
+
+def _append(session: "KafkaSession", admitted: Sequence[Admitted]) -> list[Written]:
+    written = []
+    for part, topic, log, batch in admitted:
+        try:
+            base_offset = _standing(log, batch)
+            if base_offset is None:
+                base_offset = log.append(batch)
+                session.sync(log)
+        except LogstoreError as error:
+            _refuse(part, _storage_code(error), str(error))
+            continue
+        part.base_offset, part.log_start = base_offset, log.start
+        if topic.settings.message_timestamp_type == "LogAppendTime":
+            part.append_time_ms = batch.max_timestamp_ms
+        written.append(Written(part, log, base_offset + batch.last_offset_delta + 1))
+    return written
+
+
+def _standing(log: Log, batch: Batch) -> int | None:
+    """The offset of an idempotent producer's batch that is there already."""
+    if batch.producer_id < 0 or not isinstance(log.notes, Ledger):
+        return None
+    return log.notes.check(batch)
+
+
+def _storage_code(error: LogstoreError) -> int:
+    # Not the client's batch is corrupt: the log is damaged, and takes none.
+    return errors.KAFKA_STORAGE_ERROR if isinstance(error, CorruptBatch) else code_of(error)
+
+
+class WaitForSafe:
+    """A slot that is ready once all its batches are safe, or have failed."""
+
+    __slots__ = ("_encode", "_waiting", "deadline")
+
+    def __init__(
+        self,
+        session: "KafkaSession",
+        encode: Callable[[], Buffer],
+        written: Sequence[Written],
+        deadline: float,
+    ) -> None:
+        self.deadline: float | None = deadline
+        self._encode = encode
+        self._waiting = written
+        for it in written:
+            session.watch(it.log)
+
+    def ready(self, now: float) -> bool:
+        self._waiting = [it for it in self._waiting if not it.settled()]
+        if self._waiting and self.deadline is not None and now >= self.deadline:
+            for it in self._waiting:
+                it.part.base_offset = -1
+                _refuse(it.part, errors.REQUEST_TIMED_OUT, f"{it.log.name}: not synced in time")
+            self._waiting = ()
+        return not self._waiting
+
+    def body(self) -> Sequence[Buffer]:
+        return (self._encode(),)
+
+    def finish(self) -> None:
+        """The sync comes soon, or fails."""

@@ -1,0 +1,200 @@
+"""One Kafka connection: frames in, frames out, answers in the order of the requests.
+
+Knows framing, headers, versions and order; what a request does stands in the table of ``apis``.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final
+
+from logstore.errors import BrokenProtocol
+from logstore.log import Log
+from logstore.protocols.kafka import wire
+from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, call, unsupported
+from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.fetch_session import FetchSession
+from logstore.protocols.kafka.slots import Promised, Ready, Slot
+from logstore.protocols.session import Buffer, Wake
+
+SIZE_BYTES: Final = 4
+# Requests under way at once; more are taken when some are answered. Clients have five.
+SLOTS_MAX: Final = 256
+CLIENT_ID_SHOWN: Final = 64
+
+_HEADER = Struct(">hhi")  # api key, api version, correlation id
+_SIZE = Struct(">i")
+_REPLY = Struct(">ii")  # size, correlation id
+
+
+class KafkaSession:
+    """A ``Session``."""
+
+    def __init__(self, door: Door, wake: Wake, address: tuple[str, int]) -> None:
+        """``address``: where this node is reached, as clients are to be told."""
+        self.door = door
+        self.address = address
+        self.client_id = ""
+        self.fetching: FetchSession | None = None
+        self.wants = 0
+        self.closed: str | None = None
+        self._wake = wake
+        self._now = 0.0
+        # Each with the correlation id and whether the header has room for tagged fields.
+        self._slots: deque[tuple[Slot, int, bool]] = deque()
+        self._held: Slot | None = None  # nothing is taken before this is answered
+        self._watched: dict[Log, Wake] = {}
+        self._to_sync: set[Log] = set()
+
+    # The session of the server
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._slots)
+
+    @property
+    def deadline(self) -> float | None:
+        return min(
+            (slot.deadline for slot, _, _ in self._slots if slot.deadline is not None), default=None
+        )
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """As Session.receive."""
+        self._now = now
+        at, end = 0, len(data)
+        frame_max = self.door.settings.socket_request_max_bytes
+        try:
+            while end - at >= SIZE_BYTES and not self._full():
+                size = _SIZE.unpack_from(data, at)[0]
+                if not _HEADER.size <= size <= frame_max:
+                    raise BrokenProtocol(
+                        f"a request of {size} bytes; socket.request.max.bytes is {frame_max}"
+                    )
+                after = at + SIZE_BYTES + size
+                if after > end:
+                    self.wants = SIZE_BYTES + size
+                    break
+                self.wants = 0
+                self._take(data[at + SIZE_BYTES : after])
+                at = after
+        except BrokenProtocol as error:
+            self.end(str(error))
+            at = end
+        self.sync_now()
+        return at
+
+    def _full(self) -> bool:
+        return self.closed is not None or self._held is not None or len(self._slots) >= SLOTS_MAX
+
+    def wake(self, now: float) -> None:
+        """As Session.wake."""
+        self._now = now
+
+    def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
+        """As Session.outgoing."""
+        slots, total = self._slots, 0
+        out: list[Buffer] = []
+        while slots and total < bytes_max:
+            slot, correlation, tagged = slots[0]
+            if not slot.ready(self._now):
+                break
+            slots.popleft()
+            if slot is self._held:
+                self._held = None
+            body = slot.body()
+            if body is None:
+                continue
+            size = sum(map(len, body)) + tagged
+            out.append(_REPLY.pack(size + 4, correlation) + (b"\0" if tagged else b""))
+            out += body
+            total += size
+        return out
+
+    def finish(self, now: float) -> None:
+        """As Session.finish."""
+        self._now = now
+        for slot, _, _ in self._slots:
+            slot.finish()
+
+    def close(self) -> None:
+        """As Session.close."""
+        for stop in self._watched.values():
+            stop()
+        self._watched.clear()
+        self._slots.clear()
+
+    # What handlers use
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    def end(self, reason: str) -> None:
+        """Take nothing more; close once what is ready is sent."""
+        if self.closed is None:
+            self.closed = reason
+
+    def watch(self, log: Log) -> None:
+        """Be woken when the log's safe offset moves, from now on."""
+        if log not in self._watched:
+            self._watched[log] = log.watch(self._wake)
+
+    def unwatch(self, log: Log) -> None:
+        stop = self._watched.pop(log, None)
+        if stop is not None:
+            stop()
+
+    def sync(self, log: Log) -> None:
+        """Have the log synced, once for all that has come in one read."""
+        self._to_sync.add(log)
+
+    def sync_now(self) -> None:
+        """Have them synced that ``sync`` was called with."""
+        for log in self._to_sync:
+            log.sync_soon()
+        self._to_sync.clear()
+
+    # Requests
+
+    def _take(self, frame: memoryview) -> None:
+        key, version, correlation = _HEADER.unpack_from(frame)
+        api = APIS.get(key)
+        if api is None:
+            raise BrokenProtocol(f"api key {key} is not served here")
+        if not api.low <= version <= api.high:
+            if key != API_VERSIONS:
+                raise BrokenProtocol(
+                    f"{api.name} version {version} is not served here: {api.low} to {api.high} are"
+                )
+            # KIP-511: answered in version 0, so that the client can choose again.
+            self._slots.append((Ready(unsupported()), correlation, False))
+            return
+        flexible = version >= api.flexible
+        client_id, at = _nullable_string(frame, _HEADER.size)
+        if client_id is not None and client_id != self.client_id:
+            self.client_id = client_id
+        if flexible:
+            at = wire.skip_tags(frame, at)
+        slot = self._handle(api, version, frame, at)
+        if slot is not None:
+            # KIP-511: a client that knows no versions yet could not read a tagged header.
+            self._slots.append((slot, correlation, flexible and key != API_VERSIONS))
+
+    def _handle(self, api: Api, version: int, frame: memoryview, at: int) -> Slot | None:
+        if api.raw is not None:
+            return api.raw(self, version, frame, at)
+        slot = call(api, self, version, frame, at)
+        if isinstance(slot, Promised):
+            self._held = slot
+        return slot
+
+    def hold(self, slot: Slot) -> None:
+        """Take nothing before this is answered: what follows may depend on it."""
+        self._held = slot
+
+    def wake_me(self) -> None:
+        """Have the server look at this session again."""
+        self._wake()
+
+
+_nullable_string, _ = wire.string(compact=False, nullable=True)

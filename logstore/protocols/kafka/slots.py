@@ -1,0 +1,67 @@
+"""The places of a connection's requests, in their order: each is ready when its answer is."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from logstore.errors import LogstoreError
+from logstore.protocols.kafka.door import Later
+from logstore.protocols.session import Buffer
+
+
+class Slot(Protocol):
+    """One request that was taken."""
+
+    deadline: float | None  # when it is ready at the latest
+
+    def ready(self, now: float) -> bool:
+        """Whether ``body`` can be asked for."""
+
+    def body(self) -> Sequence[Buffer] | None:
+        """The answer, without its header; asked for once, when it can be sent. None: there is
+        none to be sent.
+        """
+
+    def finish(self) -> None:
+        """Be ready with what there is."""
+
+
+class Ready:
+    """An answer that was there at once."""
+
+    __slots__ = ("_body", "deadline")
+
+    def __init__(self, body: Buffer) -> None:
+        self.deadline: float | None = None
+        self._body = body
+
+    def ready(self, now: float) -> bool:
+        return True
+
+    def body(self) -> Sequence[Buffer]:
+        return (self._body,)
+
+    def finish(self) -> None:
+        pass
+
+
+class Promised:
+    """The answer of a ``Later``."""
+
+    __slots__ = ("_encode", "_later", "deadline")
+
+    def __init__(self, later: Later, encode: Callable[[object], Buffer]) -> None:
+        self.deadline: float | None = None
+        self._later = later
+        self._encode = encode
+
+    def ready(self, now: float) -> bool:
+        return self._later.answer is not None
+
+    def body(self) -> Sequence[Buffer]:
+        answer = self._later.answer
+        if isinstance(answer, LogstoreError):  # the job was to translate it
+            raise answer
+        return (self._encode(answer),)
+
+    def finish(self) -> None:
+        """What does it cannot be hurried."""

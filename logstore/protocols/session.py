@@ -1,0 +1,53 @@
+"""What the server knows of a protocol: one session per connection, bytes in, bytes out.
+
+A session knows no socket, disk, thread or clock: ``now`` is seconds of a clock that only goes
+forward. It is told of what arrives (``receive``), that something may have happened or become due
+(``wake``), and it is asked for what is to be sent (``outgoing``). When something happens elsewhere
+(a log has become safe, a job is done) it calls the ``wake`` that it was made with, from any thread;
+the server then calls the session's own ``wake`` in its own time.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+Wake = Callable[[], None]
+
+
+class Session(Protocol):
+    """One connection."""
+
+    @property
+    def wants(self) -> int:
+        """Bytes of the message that has begun to arrive, as far as known; 0 between messages."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``wake`` must be called at the latest."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be answered."""
+
+    @property
+    def closed(self) -> str | None:
+        """Why the connection is to end, once what ``outgoing`` gives is sent; "" : no fault."""
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """Take whole messages from the front; how many bytes they were.
+
+        What is left is given again with what comes after it. ``data`` may be overwritten as soon
+        as this returns. Takes nothing while it waits for an answer that must come first.
+        """
+
+    def wake(self, now: float) -> None:
+        """Something may have happened, or the deadline has come."""
+
+    def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
+        """What is to be sent now, in order: about so many bytes. They are never changed after."""
+
+    def finish(self, now: float) -> None:
+        """Nothing more arrives: answer what waits as well as can be done now."""
+
+    def close(self) -> None:
+        """The connection is gone. Lets go of everything; called once."""

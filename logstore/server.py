@@ -1,0 +1,394 @@
+"""Sockets to sessions and back. With ``node`` the only module that knows the event loop.
+
+A socket is read into a buffer that all connections share; only a connection with half a message
+keeps one of its own, so an idle one costs next to nothing. What a session has to send goes out in
+one call, as many buffers as there are. A connection whose peer does not read is not read from
+either, until it does: it holds up nobody else.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from logstore.errors import LogstoreError
+from logstore.protocols.session import Buffer, Session, Wake
+
+RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
+SEND_BYTES: Final = 1 << 20  # asked of a session at once
+BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
+OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
+GROW_BYTES: Final = 4 << 20  # a message larger than this gets its room as it arrives
+BACKLOG: Final = 1024
+ACCEPTS_AT_ONCE: Final = 64
+ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
+SWEEP_S: Final = 10.0
+TURNS_MAX: Final = 16  # of one connection, before others get theirs
+
+log = logging.getLogger("logstore.server")
+
+# Makes a session, given how to wake it and the address that the peer has connected to.
+NewSession = Callable[[Wake, tuple[str, int]], Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What keeps a crowd, or a peer that forgets its connections, from using up the process."""
+
+    connections_max: int
+    idle_s: float
+
+
+class Connection:
+    """One socket and its session."""
+
+    def __init__(self, server: "Server", sock: socket.socket, peer: str) -> None:
+        self.peer = peer
+        self._server = server
+        self._loop = server.loop
+        self._sock = sock
+        self._own: bytearray | None = None  # holds what is left of a message, from _begin to _end
+        self._begin = self._end = 0
+        self._out: deque[Buffer] = deque()
+        self._reading = self._writing = False
+        self._ended = False  # the peer sends nothing more
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self.gone = False
+        self.heard_at = self._loop.time()
+        host, port = sock.getsockname()[:2]
+        self.session = server.new_session(lambda: server.woken(self), (host, port))
+        self._read()
+
+    def _read(self) -> None:
+        if not self._reading and not self._ended and not self.gone:
+            self._reading = True
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._sock.fileno())
+
+    # Receiving
+
+    def _readable(self) -> None:
+        buffer = self._own if self._own is not None else self._server.shared
+        try:
+            size = self._sock.recv_into(memoryview(buffer)[self._end :])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.close(_reason(error))
+            return
+        if not size:
+            self._ended = True
+            self._stop_reading()
+            self._attempt(lambda: self.session.finish(self._loop.time()))
+        else:
+            self.heard_at = self._loop.time()
+            self._end += size
+            self._attempt(lambda: self._feed(buffer))
+        self.flush()
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """One session's fault must not be another's."""
+        try:
+            work()
+        except LogstoreError as error:
+            self.close(str(error))
+        except Exception:
+            log.exception("%s: a bug ended this connection", self.peer)
+            self.close("")
+
+    def _feed(self, buffer: bytearray) -> None:
+        """Give the session what has arrived; keep what it leaves."""
+        with memoryview(buffer) as view, view[self._begin : self._end] as data:
+            self._begin += self.session.receive(data, self._loop.time())
+        left = self._end - self._begin
+        if not left:
+            self._begin = self._end = 0
+        elif buffer is self._server.shared or len(buffer) - self._begin < self._wanted(left):
+            self._make_room(buffer, left)
+
+    def _wanted(self, left: int) -> int:
+        """How much room what is left needs, with what follows it."""
+        wants = self.session.wants
+        if wants > GROW_BYTES:  # as much as was sent already: a claim alone costs nothing
+            wants = min(wants, max(2 * left, GROW_BYTES))
+        return max(wants, left) + OWN_ROOM_BYTES
+
+    def _make_room(self, buffer: bytearray, left: int) -> None:
+        """Have what is left stand at the front of a buffer that has room for the rest."""
+        wanted = self._wanted(left)
+        target = self._own
+        if target is None or len(target) < wanted:
+            target = bytearray(max(wanted, RECEIVE_BYTES))
+        target[:left] = buffer[self._begin : self._end]
+        self._own, self._begin, self._end = target, 0, left
+
+    # Sending
+
+    def flush(self) -> None:
+        """Send what there is; wait where the peer does not take it."""
+        if self.gone or self._writing:
+            return
+        self._attempt(self._flush)
+
+    def _flush(self) -> None:
+        for _ in range(TURNS_MAX):
+            if not self._send():
+                self._wait_writable()
+                return
+            out = self.session.outgoing(SEND_BYTES)
+            if out:
+                self._out.extend(out)
+            elif not self._feed_again():
+                self._settle()
+                return
+        self._server.woken(self)  # goes on when the others had their turn
+
+    def _feed_again(self) -> bool:
+        """Whether something was left that the session takes now, its answers being out."""
+        before = self._begin
+        if self._own is None or before == self._end or self.session.closed is not None:
+            return False
+        self._feed(self._own)
+        return self._begin != before
+
+    def _send(self) -> bool:
+        """Whether all that was to be sent is sent."""
+        out = self._out
+        while out:
+            buffers = list(out) if len(out) <= BUFFERS_MAX else [out[n] for n in range(BUFFERS_MAX)]
+            try:
+                sent = self._sock.sendmsg(buffers)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as error:
+                self.close(_reason(error))
+                return True
+            while out and sent >= len(out[0]):
+                sent -= len(out.popleft())
+            if sent:
+                out[0] = memoryview(out[0])[sent:]
+        return True
+
+    def _wait_writable(self) -> None:
+        self._stop_reading()
+        self._writing = True
+        self._loop.add_writer(self._sock.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        self._writing = False
+        self._loop.remove_writer(self._sock.fileno())
+        self._read()
+        self.flush()
+
+    def _settle(self) -> None:
+        """Nothing is to be sent now: what comes next?"""
+        if self.gone:
+            return
+        reason = self.session.closed
+        if reason is not None or (self._ended and not self.session.busy):
+            self.close(reason or "")
+            return
+        # A session that takes nothing, for it waits: its room is full once one message is there.
+        room = self._own is None or self._end < len(self._own)
+        if room:
+            self._read()
+        else:
+            self._stop_reading()
+        self._set_timer()
+
+    # Time
+
+    def _set_timer(self) -> None:
+        """Timers that are too early are left: setting and cancelling costs more than waking."""
+        deadline = self.session.deadline
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_at(deadline, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may have happened, or become due."""
+        if not self.gone:
+            self._attempt(lambda: self.session.wake(self._loop.time()))
+            self.flush()
+
+    def finish(self) -> None:
+        """Take nothing more; close when all is answered."""
+        self._ended = True
+        self._stop_reading()
+        self._attempt(lambda: self.session.finish(self._loop.time()))
+        self.flush()
+
+    def forget_room(self) -> None:
+        """Give back the buffer of a connection that has none of its bytes in it."""
+        if self._begin == self._end:
+            self._own = None
+
+    @property
+    def busy(self) -> bool:
+        return self.session.busy or bool(self._out)
+
+    def close(self, reason: str) -> None:
+        """At once. A reason, if any, is logged."""
+        if self.gone:
+            return
+        self.gone = True
+        self._stop_reading()
+        if self._writing:
+            self._loop.remove_writer(self._sock.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        self._out.clear()
+        self._own = None
+        self._sock.close()
+        self._server.forget(self)
+        self.session.close()
+        if reason:
+            log.warning("%s: connection closed: %s", self.peer, reason)
+
+
+def _reason(error: OSError) -> str:
+    """Nothing to tell when a peer just went away."""
+    if isinstance(error, ConnectionError):
+        return ""
+    return error.strerror or str(error)
+
+
+class Server:
+    """Listening sockets, and the connections that came in through them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+        self.loop = loop
+        self.shared = bytearray(RECEIVE_BYTES)
+        self._limits = limits
+        self._listening: list[socket.socket] = []
+        self._connections: set[Connection] = set()
+        self._woken: set[Connection] = set()
+        self._waking = False
+        self._mutex = threading.Lock()
+        self._refused = 0
+        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+        self._empty: asyncio.Event = asyncio.Event()
+
+    def listen(self, host: str, port: int, new_session: NewSession) -> tuple[str, int]:
+        """Take connections; the address in use. Raises OSError."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+        self.new_session = new_session
+        self._listening.append(sock)
+        self.loop.add_reader(sock.fileno(), self._accept, sock)
+        found_host, found_port = sock.getsockname()[:2]
+        return found_host, found_port
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("can't take a connection: %s", error.strerror)
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self.loop.remove_reader(listening.fileno())
+                    self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening)
+                return
+            self._take(sock, address)
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._listening:
+            self.loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        peer = f"{address[0]}:{address[1]}"
+        if len(self._connections) >= self._limits.connections_max:
+            self._refused += 1
+            if self._refused == 1:  # the others are told of together
+                log.warning(
+                    "%s: refused: max.connections is %d", peer, self._limits.connections_max
+                )
+            sock.close()
+            return
+        try:
+            sock.setblocking(False)
+            # Without it an answer in two parts waits for the peer's delayed acknowledgement.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connections.add(Connection(self, sock, peer))
+        except OSError:  # gone already
+            sock.close()
+
+    def woken(self, connection: Connection) -> None:
+        """Look at this connection in the loop's next turn. From any thread."""
+        with self._mutex:
+            self._woken.add(connection)
+            if self._waking:
+                return
+            self._waking = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
+            self.loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        with self._mutex:
+            woken, self._woken = self._woken, set()
+            self._waking = False
+        for connection in woken:
+            connection.wake()
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def _sweep(self) -> None:
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+        now = self.loop.time()
+        if self._refused > 1:
+            log.warning("%d connections refused: max.connections", self._refused)
+        self._refused = 0
+        for connection in list(self._connections):
+            silent = now - connection.heard_at
+            if silent > SWEEP_S:
+                connection.forget_room()
+            if silent > self._limits.idle_s and not connection.busy:
+                connection.close("")
+
+    async def stop(self, within_s: float) -> None:
+        """Take nothing more, answer what is under way, close all: at the latest after so long."""
+        for sock in self._listening:
+            self.loop.remove_reader(sock.fileno())
+            sock.close()
+        self._listening.clear()
+        self._empty.clear()
+        for connection in list(self._connections):
+            connection.finish()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), within_s)
+        for connection in list(self._connections):
+            connection.close("still busy when the server stopped")
+        self._sweeper.cancel()
