@@ -7,7 +7,7 @@ makes it durable, and is then shown here.
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import overload
+from typing import Final, overload
 
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
@@ -18,6 +18,8 @@ from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory
 from logstore.storage.names import check_topic
 from logstore.store import Store
+
+PRODUCER_IDS: Final = 1000  # one commit for so many producers
 
 
 class Partitions(Sequence[Log]):
@@ -52,6 +54,7 @@ class OpenTopics:
         self._store = store
         self._directory = directory
         self._changing = threading.Lock()
+        self._producer_ids = range(0)
         self._by_name: dict[str, Topic] = {}
         self._by_uuid: dict[bytes, Topic] = {}
         for name, entry in directory.topics().items():
@@ -141,6 +144,11 @@ class OpenTopics:
         """As Topics.sizes."""
         return [PartitionSize(name, it.partition, it.bytes) for it in self._store.sizes(name)]
 
-    def new_producer_ids(self, count: int) -> int:
-        """As Topics.new_producer_ids."""
-        return self._directory.new_producer_ids(count)
+    def new_producer_id(self) -> int:
+        """As Topics.new_producer_id. A block is claimed on disk at once; a crash skips its rest."""
+        with self._changing:
+            if not self._producer_ids:
+                first = self._directory.new_producer_ids(PRODUCER_IDS)
+                self._producer_ids = range(first, first + PRODUCER_IDS)
+            found, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
+            return found

@@ -56,5 +56,5 @@ class Topics(Protocol):
     def sizes(self, name: str) -> Iterable[PartitionSize]:
         """Raises UnknownTopic."""
 
-    def new_producer_ids(self, count: int) -> int:
-        """The first of so many ids that nobody was ever given."""
+    def new_producer_id(self) -> int:
+        """One that nobody was ever given, also not before a crash. Raises Failed."""

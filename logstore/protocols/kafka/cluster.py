@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
 
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
-GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
+GROUP: Final = 0  # whom a coordinator is asked for; 1: a transaction
 
 
 def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:
@@ -160,8 +160,11 @@ def find_coordinator(
 ) -> find_coordinator_messages.Response:
     """Key 10: this node, for every group."""
     host, port = session.address
-    code = errors.NONE if request.key_type == GROUP else errors.COORDINATOR_NOT_AVAILABLE
-    message = None if request.key_type == GROUP else "there are no transactions here"
+    code, message = errors.NONE, None
+    if request.key_type != GROUP:
+        # The one code that makes every client give up at once, with the message where it is shown.
+        code = errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        message = "there are no transactions here"
     return find_coordinator_messages.Response(
         error_code=code,
         error_message=message,

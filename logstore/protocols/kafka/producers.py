@@ -1,0 +1,67 @@
+"""Idempotent producers: their ids, and what the partitions know of them."""
+
+from typing import TYPE_CHECKING
+
+from logstore.broker.ledger import Ledger
+from logstore.errors import LogstoreError
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.messages import (
+    describe_producers as describe_messages,
+)
+from logstore.protocols.kafka.messages import (
+    init_producer_id as init_messages,
+)
+from logstore.protocols.kafka.offsets import log_of
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+
+def init_producer_id(
+    session: "KafkaSession", version: int, request: init_messages.Request
+) -> init_messages.Response:
+    """Key 22: an id that nobody had before."""
+    if request.transactional_id is not None:
+        return init_messages.Response(error_code=errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    try:
+        return init_messages.Response(producer_id=session.door.topics.new_producer_id())
+    except LogstoreError as error:
+        return init_messages.Response(error_code=code_of(error))
+
+
+def describe_producers(
+    session: "KafkaSession", version: int, request: describe_messages.Request
+) -> describe_messages.Response:
+    """Key 61."""
+    return describe_messages.Response(
+        topics=[
+            describe_messages.TopicResponse(
+                topic.name,
+                [_described(session.door, topic.name, it) for it in topic.partition_indexes],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def _described(door: Door, name: str, partition: int) -> describe_messages.PartitionResponse:
+    answer = describe_messages.PartitionResponse(partition)
+    try:
+        notes = log_of(door, name, partition).notes
+    except LogstoreError as error:
+        answer.error_code, answer.error_message = code_of(error), str(error)
+        return answer
+    if isinstance(notes, Ledger):
+        answer.active_producers = [
+            describe_messages.ProducerState(
+                producer_id,
+                known.epoch,
+                last_sequence=known.sent[-1].last_sequence,
+                last_timestamp=known.max_timestamp_ms,
+                coordinator_epoch=-1,
+            )
+            for producer_id, known in notes.producers()
+        ]
+    return answer

@@ -1,0 +1,174 @@
+"""What is not there: transactions, access lists, authentication.
+
+Clients need the keys to exist, and are told in each request's own way.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.messages import (
+    add_offsets_to_txn as add_offsets_messages,
+)
+from logstore.protocols.kafka.messages import (
+    add_partitions_to_txn as add_partitions_messages,
+)
+from logstore.protocols.kafka.messages import (
+    create_acls as create_acls_messages,
+)
+from logstore.protocols.kafka.messages import (
+    delete_acls as delete_acls_messages,
+)
+from logstore.protocols.kafka.messages import (
+    describe_acls as describe_acls_messages,
+)
+from logstore.protocols.kafka.messages import (
+    describe_transactions as describe_transactions_messages,
+)
+from logstore.protocols.kafka.messages import (
+    end_txn as end_messages,
+)
+from logstore.protocols.kafka.messages import (
+    list_transactions as list_transactions_messages,
+)
+from logstore.protocols.kafka.messages import (
+    sasl_authenticate as authenticate_messages,
+)
+from logstore.protocols.kafka.messages import (
+    sasl_handshake as handshake_messages,
+)
+from logstore.protocols.kafka.messages import (
+    txn_offset_commit as commit_messages,
+)
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+NO_ACLS: Final = "there are no access lists here: whoever can connect may do everything"
+NO_SASL: Final = "nobody has to authenticate here"
+
+
+def sasl_handshake(
+    session: "KafkaSession", version: int, request: handshake_messages.Request
+) -> handshake_messages.Response:
+    """Key 17."""
+    return handshake_messages.Response(errors.ILLEGAL_SASL_STATE)
+
+
+def sasl_authenticate(
+    session: "KafkaSession", version: int, request: authenticate_messages.Request
+) -> authenticate_messages.Response:
+    """Key 36."""
+    return authenticate_messages.Response(errors.ILLEGAL_SASL_STATE, NO_SASL)
+
+
+def describe_acls(
+    session: "KafkaSession", version: int, request: describe_acls_messages.Request
+) -> describe_acls_messages.Response:
+    """Key 29."""
+    return describe_acls_messages.Response(
+        error_code=errors.SECURITY_DISABLED, error_message=NO_ACLS
+    )
+
+
+def create_acls(
+    session: "KafkaSession", version: int, request: create_acls_messages.Request
+) -> create_acls_messages.Response:
+    """Key 30."""
+    refused = create_acls_messages.AclCreationResult(errors.SECURITY_DISABLED, NO_ACLS)
+    return create_acls_messages.Response(results=[refused] * len(request.creations))
+
+
+def delete_acls(
+    session: "KafkaSession", version: int, request: delete_acls_messages.Request
+) -> delete_acls_messages.Response:
+    """Key 31."""
+    refused = delete_acls_messages.FilterResult(errors.SECURITY_DISABLED, NO_ACLS)
+    return delete_acls_messages.Response(filter_results=[refused] * len(request.filters))
+
+
+def add_partitions_to_txn(
+    session: "KafkaSession", version: int, request: add_partitions_messages.Request
+) -> add_partitions_messages.Response:
+    """Key 24."""
+    code = errors.INVALID_TXN_STATE
+    return add_partitions_messages.Response(
+        results_by_transaction=[
+            add_partitions_messages.Result(
+                transaction.transactional_id,
+                [
+                    add_partitions_messages.TopicResult(
+                        topic.name,
+                        [
+                            add_partitions_messages.PartitionResult(it, code)
+                            for it in topic.partitions
+                        ],
+                    )
+                    for topic in transaction.topics
+                ],
+            )
+            for transaction in request.transactions
+        ],
+        results_by_topic_v3_and_below=[
+            add_partitions_messages.ResponseTopicResult(
+                topic.name,
+                [
+                    add_partitions_messages.ResponsePartitionResult(it, code)
+                    for it in topic.partitions
+                ],
+            )
+            for topic in request.v3_and_below_topics
+        ],
+    )
+
+
+def add_offsets_to_txn(
+    session: "KafkaSession", version: int, request: add_offsets_messages.Request
+) -> add_offsets_messages.Response:
+    """Key 25."""
+    return add_offsets_messages.Response(error_code=errors.INVALID_TXN_STATE)
+
+
+def end_txn(
+    session: "KafkaSession", version: int, request: end_messages.Request
+) -> end_messages.Response:
+    """Key 26."""
+    return end_messages.Response(error_code=errors.INVALID_TXN_STATE)
+
+
+def txn_offset_commit(
+    session: "KafkaSession", version: int, request: commit_messages.Request
+) -> commit_messages.Response:
+    """Key 28."""
+    return commit_messages.Response(
+        topics=[
+            commit_messages.ResponseTopic(
+                topic.name,
+                [
+                    commit_messages.ResponsePartition(it.partition_index, errors.INVALID_TXN_STATE)
+                    for it in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def describe_transactions(
+    session: "KafkaSession", version: int, request: describe_transactions_messages.Request
+) -> describe_transactions_messages.Response:
+    """Key 65."""
+    return describe_transactions_messages.Response(
+        transaction_states=[
+            describe_transactions_messages.TransactionState(
+                errors.TRANSACTIONAL_ID_NOT_FOUND, transactional_id
+            )
+            for transactional_id in request.transactional_ids
+        ]
+    )
+
+
+def list_transactions(
+    session: "KafkaSession", version: int, request: list_transactions_messages.Request
+) -> list_transactions_messages.Response:
+    """Key 66: none."""
+    return list_transactions_messages.Response()

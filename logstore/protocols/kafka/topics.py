@@ -1,0 +1,235 @@
+"""Making, deleting, growing and describing topics. All but describing is durable when answered."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.topic import Topic
+from logstore.config import text_of
+from logstore.errors import LogstoreError, Refused
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.configs import source_of
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.messages import (
+    create_partitions as create_partitions_messages,
+)
+from logstore.protocols.kafka.messages import (
+    create_topics as create_topics_messages,
+)
+from logstore.protocols.kafka.messages import (
+    delete_topics as delete_topics_messages,
+)
+from logstore.protocols.kafka.messages import (
+    describe_topic_partitions as describe_messages,
+)
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+DEFAULT: Final = -1  # a number of partitions or copies that the broker is to choose
+COPIES: Final = 1
+PARTITIONS_MAX: Final = 2000  # of one answer to DescribeTopicPartitions, as Kafka's
+
+
+class _Unfit(Refused):
+    """A request that has a code of its own."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _attempt(work: Callable[[], None]) -> tuple[int, str | None]:
+    """Code and message of what went wrong, if anything did."""
+    try:
+        work()
+    except _Unfit as error:
+        return error.code, str(error)
+    except LogstoreError as error:
+        return code_of(error), str(error)
+    return errors.NONE, None
+
+
+# CreateTopics
+
+
+def create(
+    session: "KafkaSession", version: int, request: create_topics_messages.Request
+) -> create_topics_messages.Response:
+    """Key 19."""
+    times = Counter(it.name for it in request.topics)
+    return create_topics_messages.Response(
+        topics=[
+            _created(session.door, it, times[it.name], request.validate_only)
+            for it in {it.name: it for it in request.topics}.values()
+        ]
+    )
+
+
+def _created(
+    door: Door, asked: create_topics_messages.CreatableTopic, times: int, validate_only: bool
+) -> create_topics_messages.CreatableTopicResult:
+    result = create_topics_messages.CreatableTopicResult(asked.name, configs=None)
+
+    def work() -> None:
+        if times > 1:
+            raise _Unfit(errors.INVALID_REQUEST, f"topic {asked.name!r} is in the request twice")
+        settings = {it.name: it.value for it in asked.configs if it.value is not None}
+        count = _count(asked)
+        number = door.topics.check_new(asked.name, count, settings)
+        if not validate_only:
+            topic = door.topics.create(asked.name, count, settings)
+            number, result.topic_id = len(topic.partitions), topic.uuid
+            result.configs = [
+                create_topics_messages.CreatableTopicConfigs(
+                    it.name, text_of(it.value), config_source=source_of(it)
+                )
+                for it in door.topics.describe(asked.name)
+            ]
+        result.num_partitions, result.replication_factor = number, COPIES
+
+    result.error_code, result.error_message = _attempt(work)
+    return result
+
+
+def _count(asked: create_topics_messages.CreatableTopic) -> int | None:
+    """How many partitions are asked for; None: as many as a topic gets by default."""
+    if asked.assignments:
+        return _assigned(asked)
+    if asked.replication_factor not in (DEFAULT, COPIES):
+        raise _Unfit(
+            errors.INVALID_REPLICATION_FACTOR,
+            f"replication factor {asked.replication_factor}: there is one node, so it is 1",
+        )
+    if asked.num_partitions == DEFAULT:
+        return None
+    if asked.num_partitions < 1:
+        raise _Unfit(errors.INVALID_PARTITIONS, f"{asked.num_partitions} partitions")
+    return asked.num_partitions
+
+
+def _assigned(asked: create_topics_messages.CreatableTopic) -> int:
+    numbers = sorted(it.partition_index for it in asked.assignments)
+    nodes = {node for it in asked.assignments for node in it.broker_ids}
+    if numbers != list(range(len(numbers))) or nodes != {NODE_ID}:
+        raise _Unfit(
+            errors.INVALID_REPLICA_ASSIGNMENT,
+            f"partitions must be numbered from 0 and assigned to node {NODE_ID}, the only one",
+        )
+    return len(numbers)
+
+
+# DeleteTopics
+
+
+def delete(
+    session: "KafkaSession", version: int, request: delete_topics_messages.Request
+) -> delete_topics_messages.Response:
+    """Key 20."""
+    asked = request.topics or [
+        delete_topics_messages.DeleteTopicState(name) for name in request.topic_names
+    ]
+    return delete_topics_messages.Response(responses=[_deleted(session.door, it) for it in asked])
+
+
+def _deleted(
+    door: Door, asked: delete_topics_messages.DeleteTopicState
+) -> delete_topics_messages.DeletableTopicResult:
+    topic = door.topics.get(asked.name) if asked.name else door.topics.by_uuid(asked.topic_id)
+    result = delete_topics_messages.DeletableTopicResult(asked.name, asked.topic_id)
+    if topic is None:
+        unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if asked.name else errors.UNKNOWN_TOPIC_ID
+        result.error_code, result.error_message = unknown, "no such topic"
+        return result
+    result.name, result.topic_id = topic.name, topic.uuid
+    result.error_code, result.error_message = _attempt(lambda: door.topics.delete(topic.name))
+    return result
+
+
+# CreatePartitions
+
+
+def create_partitions(
+    session: "KafkaSession", version: int, request: create_partitions_messages.Request
+) -> create_partitions_messages.Response:
+    """Key 37."""
+    return create_partitions_messages.Response(
+        results=[
+            create_partitions_messages.TopicResult(
+                it.name,
+                *_attempt(lambda it=it: _grow(session.door, it, request.validate_only)),  # type: ignore[misc]
+            )
+            for it in request.topics
+        ]
+    )
+
+
+def _grow(door: Door, asked: create_partitions_messages.Topic, validate_only: bool) -> None:
+    topic = door.topics.get(asked.name)
+    if topic is None:
+        raise _Unfit(errors.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {asked.name!r}")
+    added = asked.count - len(topic.partitions)
+    if added <= 0:
+        raise _Unfit(
+            errors.INVALID_PARTITIONS,
+            f"topic {asked.name!r} has {len(topic.partitions)} partitions, {asked.count} asked for",
+        )
+    assigned = asked.assignments
+    if assigned is not None and (
+        len(assigned) != added or any(list(it.broker_ids) != [NODE_ID] for it in assigned)
+    ):
+        raise _Unfit(
+            errors.INVALID_REPLICA_ASSIGNMENT,
+            f"{added} partitions must be assigned to node {NODE_ID}, the only one",
+        )
+    if not validate_only:
+        door.topics.grow(asked.name, asked.count)
+
+
+# DescribeTopicPartitions (KIP-966)
+
+
+def describe_partitions(
+    session: "KafkaSession", version: int, request: describe_messages.Request
+) -> describe_messages.Response:
+    """Key 75: topics in the order of their names, so many partitions at a time."""
+    topics = session.door.topics
+    names = sorted({it.name for it in request.topics}) or topics.names()
+    first = 0
+    if request.cursor is not None:
+        names = [name for name in names if name >= request.cursor.topic_name]
+        if names[:1] == [request.cursor.topic_name]:
+            first = max(request.cursor.partition_index, 0)
+    left = min(max(request.response_partition_limit, 1), PARTITIONS_MAX)
+    answer, described = describe_messages.Response(), []
+    for name in names:
+        if left <= 0:
+            answer.next_cursor = describe_messages.ResponseCursor(name, 0)
+            break
+        topic = topics.get(name)
+        if topic is None:
+            unknown = errors.UNKNOWN_TOPIC_OR_PARTITION
+            described.append(describe_messages.Topic(unknown, name))
+            continue
+        shown = list(_partitions(topic, first, left))
+        described.append(describe_messages.Topic(name=name, topic_id=topic.uuid, partitions=shown))
+        left -= len(shown)
+        following, first = first + len(shown), 0
+        if following < len(topic.partitions):
+            answer.next_cursor = describe_messages.ResponseCursor(name, following)
+            break
+    answer.topics = described
+    return answer
+
+
+def _partitions(topic: Topic, first: int, count: int) -> Iterator[describe_messages.Partition]:
+    node: Sequence[int] = (NODE_ID,)
+    for number in range(first, min(first + count, len(topic.partitions))):
+        yield describe_messages.Partition(
+            partition_index=number,
+            leader_id=NODE_ID,
+            leader_epoch=LEADER_EPOCH,
+            replica_nodes=node,
+            isr_nodes=node,
+        )
