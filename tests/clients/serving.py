@@ -1,0 +1,46 @@
+"""A real ``logstore serve`` in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = Path(sys.executable).with_name("logstore")
+DEADLINE_S = 30
+
+
+class Serving:
+    """A server; ``address`` is where Kafka clients connect."""
+
+    def __init__(self, data, **settings):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
+        for name, value in settings.items():
+            environment[f"LOGSTORE_{name.upper()}"] = str(value)
+        self.data = data
+        self._errors = open(f"{data}.stderr", "a+b")  # noqa: SIM115  closed by stop
+        self.process = subprocess.Popen(
+            [COMMAND, "serve", "--data", data, "--kafka-port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+        )
+        line = self.process.stdout.readline().decode()
+        assert "Kafka clients at" in line, self.errors()
+        self.address = line.split()[-1]
+        host, port = self.address.split(":")
+        self.endpoint = host, int(port)
+
+    def errors(self):
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def stop(self, number=signal.SIGTERM):
+        """(exit code, what it said on standard error)"""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(DEADLINE_S)
+        self.process.stdout.close()
+        errors = self.errors()
+        self._errors.close()
+        return code, errors
