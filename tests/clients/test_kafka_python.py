@@ -1,6 +1,7 @@
 """kafka-python 3: idempotent by default, and it guesses a broker's release from single requests."""
 
 import warnings
+from itertools import islice
 
 import pytest
 
@@ -20,7 +21,7 @@ def consume(server, topic, count, offset=0):
     )
     consumer.assign([TopicPartition(topic, 0)])
     consumer.seek(TopicPartition(topic, 0), offset)
-    found = [message for message, _ in zip(consumer, range(count), strict=False)]
+    found = list(islice(consumer, count))
     consumer.close()
     return found
 
