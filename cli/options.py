@@ -43,12 +43,18 @@ class DataDir:
         return Config.load(self.config_file or self.path / CONFIG, os.environ)
 
     @contextmanager
-    def open(self, mode: Literal["read", "write"], *, create: bool = False) -> Iterator["Store"]:
+    def open(
+        self,
+        mode: Literal["read", "write"],
+        *,
+        create: bool = False,
+        config: "Config | None" = None,
+    ) -> Iterator["Store"]:
         """The store, closed at the end of the ``with`` block."""
         from logstore.errors import LogstoreError
         from logstore.store import open_store
 
-        store = open_store(self.path, mode, create=create, config=self.config())
+        store = open_store(self.path, mode, create=create, config=config or self.config())
         try:
             yield store
         except BaseException:

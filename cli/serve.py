@@ -7,6 +7,8 @@ import typer
 from .ends import CommandFailed, put, say
 from .options import HERE, Data
 
+FILES_OPEN_MAX = "4096"
+
 Host = Annotated[
     str | None,
     typer.Option("--host", metavar="ADDRESS", help="Listen here; else listen.host, 127.0.0.1."),
@@ -34,7 +36,8 @@ def serve(
 
     from logstore.node import Listen, Node
 
-    config = data.config()
+    # A server has many logs open at once; closing a file that is not synced waits for the disk.
+    config = data.config().unless_given("files.open.max", FILES_OPEN_MAX)
     listen = Listen(
         config.store.listen_host if host is None else host,
         config.store.kafka_port if kafka_port is None else kafka_port,
@@ -43,7 +46,7 @@ def serve(
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING
     )
-    with data.open("write", create=True) as store:
+    with data.open("write", create=True, config=config) as store:
         Node(store, listen).run(lambda address: put(_ready(str(data), address)))
 
 

@@ -9,6 +9,7 @@ nearest valid one: configuration cannot be got wrong silently.
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,9 +38,11 @@ def _setting(
     high: float | None = None,
     words: tuple[str, ...] = (),
     names: bool = False,  # a list of any names
+    pattern: str = r".+",  # of a text without words of its own
 ) -> Any:  # noqa: ANN401
     facts = {
         "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
+        "pattern": pattern,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=facts)
 
@@ -183,6 +186,11 @@ class StoreSettings:
         low=1024,
         high=INT32_MAX,
     )
+    kafka_advertised_address: str = _setting(
+        "",
+        "host:port that Kafka clients are told to connect to; without it the one they came by",
+        pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
+    )
     kafka_port: int = _setting(
         9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
     )
@@ -275,7 +283,7 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
                 raise ValueError
             return words
         if isinstance(default, str):
-            if not text or (facts["words"] and text not in facts["words"]):
+            if text not in facts["words"] if facts["words"] else not _fits(text, field):
                 raise ValueError
             return text
         value = float(text) if isinstance(default, float) else int(text)
@@ -284,6 +292,10 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
         return value
     except (ValueError, KeyError):
         raise InvalidSetting(f"{name}={text}: takes {takes(field)} ({facts['reason']})") from None
+
+
+def _fits(text: str, field: "dataclasses.Field[Any]") -> bool:
+    return text == field.default or re.fullmatch(field.metadata["pattern"], text) is not None
 
 
 def takes(field: "dataclasses.Field[Any]") -> str:
@@ -359,6 +371,15 @@ class Config:
                 raise UnknownSetting(f"{source}: no setting {name!r}{nearest(name, FILE_SETTINGS)}")
             self._given[name] = parse(name, field, text), source
         self.store = StoreSettings(**self._fields(STORE_SETTINGS, ""))
+
+    def unless_given(self, name: str, text: str) -> "Config":
+        """The same, with another default for a setting of the store."""
+        if name in self._given:
+            return self
+        config = Config()
+        config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), "default")}
+        config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
+        return config
 
     @classmethod
     def load(cls, file: Path | None, environment: Mapping[str, str]) -> "Config":

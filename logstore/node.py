@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -39,6 +40,18 @@ class Listen:
     port: int
 
 
+def _address(text: str) -> tuple[str, int] | None:
+    """``host:port``; None for an empty text."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if text else None
+
+
+def _allow_many_files() -> None:
+    """A connection is a file, too; the limit that most systems start with is for shells."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class Node:
     """Serves a store that is open for writing."""
 
@@ -53,6 +66,7 @@ class Node:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.freeze()  # what is there now stays
+        _allow_many_files()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(ready))
@@ -79,6 +93,7 @@ class Node:
         )
         try:
             address = self._listen(server, door)
+            self._store.directory.announce({"kafka": f"{address[0]}:{address[1]}"})
             ready(address)
             await self._stopping.wait()
         finally:
@@ -86,8 +101,11 @@ class Node:
 
     def _listen(self, server: Server, door: Door) -> tuple[str, int]:
         host, port = self._kafka.host, self._kafka.port
+        advertised = _address(door.settings.kafka_advertised_address)
         try:
-            return server.listen(host, port, lambda wake, local: KafkaSession(door, wake, local))
+            return server.listen(
+                host, port, lambda wake, local: KafkaSession(door, wake, advertised or local)
+            )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise Failed(

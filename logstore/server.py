@@ -48,7 +48,9 @@ class Limits:
 class Connection:
     """One socket and its session."""
 
-    def __init__(self, server: "Server", sock: socket.socket, peer: str) -> None:
+    def __init__(
+        self, server: "Server", sock: socket.socket, peer: str, new_session: NewSession
+    ) -> None:
         self.peer = peer
         self._server = server
         self._loop = server.loop
@@ -63,7 +65,7 @@ class Connection:
         self.gone = False
         self.heard_at = self._loop.time()
         host, port = sock.getsockname()[:2]
-        self.session = server.new_session(lambda: server.woken(self), (host, port))
+        self.session = new_session(lambda: server.woken(self), (host, port))
         self._read()
 
     def _read(self) -> None:
@@ -80,6 +82,9 @@ class Connection:
 
     def _readable(self) -> None:
         buffer = self._own if self._own is not None else self._server.shared
+        if self._end == len(buffer):  # reading nothing would look like the end
+            self._stop_reading()
+            return
         try:
             size = self._sock.recv_into(memoryview(buffer)[self._end :])
         except (BlockingIOError, InterruptedError):
@@ -114,22 +119,29 @@ class Connection:
         left = self._end - self._begin
         if not left:
             self._begin = self._end = 0
-        elif buffer is self._server.shared or len(buffer) - self._begin < self._wanted(left):
+        elif buffer is self._server.shared or self._end == len(buffer) or self._too_small(left):
             self._make_room(buffer, left)
 
     def _wanted(self, left: int) -> int:
-        """How much room what is left needs, with what follows it."""
+        """The room for the message that has begun, and for what follows it."""
         wants = self.session.wants
-        if wants > GROW_BYTES:  # as much as was sent already: a claim alone costs nothing
+        if wants > GROW_BYTES:  # twice what was sent already: a claim alone costs nothing
             wants = min(wants, max(2 * left, GROW_BYTES))
-        return max(wants, left) + OWN_ROOM_BYTES
+        return wants + OWN_ROOM_BYTES
+
+    def _too_small(self, left: int) -> bool:
+        assert self._own is not None
+        return self.session.wants > len(self._own) - self._begin and self._end - self._begin == left
 
     def _make_room(self, buffer: bytearray, left: int) -> None:
-        """Have what is left stand at the front of a buffer that has room for the rest."""
-        wanted = self._wanted(left)
+        """Have what is left stand at the front of a buffer that has room for the rest.
+
+        A session that wants nothing and takes nothing gets no more room: it is not read from.
+        """
+        wanted = max(self._wanted(left), RECEIVE_BYTES)
         target = self._own
-        if target is None or len(target) < wanted:
-            target = bytearray(max(wanted, RECEIVE_BYTES))
+        if target is None or (len(target) < wanted and self.session.wants):
+            target = bytearray(wanted)
         target[:left] = buffer[self._begin : self._end]
         self._own, self._begin, self._end = target, 0, left
 
@@ -169,6 +181,7 @@ class Connection:
             buffers = list(out) if len(out) <= BUFFERS_MAX else [out[n] for n in range(BUFFERS_MAX)]
             try:
                 sent = self._sock.sendmsg(buffers)
+                self.heard_at = self._loop.time()
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
@@ -242,8 +255,9 @@ class Connection:
             self._own = None
 
     @property
-    def busy(self) -> bool:
-        return self.session.busy or bool(self._out)
+    def idle(self) -> bool:
+        """Whether only the peer can have anything come of this: it sends nothing, or reads not."""
+        return self._writing or not self.session.busy
 
     def close(self, reason: str) -> None:
         """At once. A reason, if any, is logged."""
@@ -299,13 +313,12 @@ class Server:
         except OSError:
             sock.close()
             raise
-        self.new_session = new_session
         self._listening.append(sock)
-        self.loop.add_reader(sock.fileno(), self._accept, sock)
+        self.loop.add_reader(sock.fileno(), self._accept, sock, new_session)
         found_host, found_port = sock.getsockname()[:2]
         return found_host, found_port
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket, new_session: NewSession) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
             try:
                 sock, address = listening.accept()
@@ -315,15 +328,15 @@ class Server:
                 log.warning("can't take a connection: %s", error.strerror)
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self.loop.remove_reader(listening.fileno())
-                    self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening)
+                    self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening, new_session)
                 return
-            self._take(sock, address)
+            self._take(sock, address, new_session)
 
-    def _accept_again(self, listening: socket.socket) -> None:
+    def _accept_again(self, listening: socket.socket, new_session: NewSession) -> None:
         if listening in self._listening:
-            self.loop.add_reader(listening.fileno(), self._accept, listening)
+            self.loop.add_reader(listening.fileno(), self._accept, listening, new_session)
 
-    def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+    def _take(self, sock: socket.socket, address: tuple[str, int], new_session: NewSession) -> None:
         peer = f"{address[0]}:{address[1]}"
         if len(self._connections) >= self._limits.connections_max:
             self._refused += 1
@@ -337,7 +350,7 @@ class Server:
             sock.setblocking(False)
             # Without it an answer in two parts waits for the peer's delayed acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(Connection(self, sock, peer))
+            self._connections.add(Connection(self, sock, peer, new_session))
         except OSError:  # gone already
             sock.close()
 
@@ -374,7 +387,7 @@ class Server:
             silent = now - connection.heard_at
             if silent > SWEEP_S:
                 connection.forget_room()
-            if silent > self._limits.idle_s and not connection.busy:
+            if silent > self._limits.idle_s and connection.idle:
                 connection.close("")
 
     async def stop(self, within_s: float) -> None:

@@ -90,6 +90,9 @@ class BareDirectory:
     def delete_topic(self, name: str) -> None:
         raise self._read_only()
 
+    def announce(self, endpoints: Mapping[str, str]) -> None:
+        raise self._read_only()
+
     def new_producer_ids(self, count: int) -> int:
         raise self._read_only()
 

@@ -128,6 +128,9 @@ class Directory(Protocol):
     def delete_topic(self, name: str) -> None:
         """The topic, its files and all groups' offsets in it. Raises UnknownTopic, ReadOnly."""
 
+    def announce(self, endpoints: Mapping[str, str]) -> None:
+        """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
+
     def new_producer_ids(self, count: int) -> int:
         """The first of so many ids that nobody was ever given; durable. Raises ReadOnly."""
 

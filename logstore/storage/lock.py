@@ -4,8 +4,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from logstore.storage.disk import Disk
@@ -20,6 +21,7 @@ class Owner:
     pid: int
     command: str
     since_ms: int
+    endpoints: Mapping[str, str] = field(default_factory=dict)  # protocol: host:port
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.command})"
@@ -40,14 +42,23 @@ class LockFile:
             if not self._disk.lock(fd):
                 self._disk.close(fd)
                 return False
-            owner = {"pid": os.getpid(), "command": _command(), "since_ms": time.time_ns() // 10**6}
-            self._disk.truncate(fd, 0)
-            self._disk.write(fd, [json.dumps(owner).encode()], 0)
+            self._owner = Owner(os.getpid(), _command(), time.time_ns() // 10**6)
+            self._write(fd)
         except OSError:
             self._disk.close(fd)  # a full disk, say: the lock must not stay with this process
             raise
         self._fd = fd
         return True
+
+    def _write(self, fd: int) -> None:
+        self._disk.truncate(fd, 0)
+        self._disk.write(fd, [json.dumps(asdict(self._owner)).encode()], 0)
+
+    def announce(self, endpoints: Mapping[str, str]) -> None:
+        """Let others know where the holder can be spoken to. Raises OSError."""
+        assert self._fd is not None
+        self._owner = replace(self._owner, endpoints=dict(endpoints))
+        self._write(self._fd)
 
     def release(self) -> None:
         """Let go. Who held it is cut off where that can be done; it means nothing any more."""

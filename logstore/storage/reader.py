@@ -150,6 +150,9 @@ class ReaderDirectory:
     def delete_topic(self, name: str) -> None:
         raise self._read_only()
 
+    def announce(self, endpoints: Mapping[str, str]) -> None:
+        raise self._read_only()
+
     def new_producer_ids(self, count: int) -> int:
         raise self._read_only()
 

@@ -219,6 +219,9 @@ class WriterDirectory:
                 log.chain.interval = log.settings.index_interval_bytes
         return changed
 
+    def announce(self, endpoints: Mapping[str, str]) -> None:
+        self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints))
+
     def new_producer_ids(self, count: int) -> int:
         with self._changing:
             return self._catalog.new_producer_ids(count)

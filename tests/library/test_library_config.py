@@ -39,7 +39,16 @@ NUMBERS = {
     for name, field in SETTINGS.items()
     if isinstance(field.default, int | float) and not isinstance(field.default, bool)
 }
-WORDS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, str)}
+TEXTS = {
+    name: field
+    for name, field in SETTINGS.items()
+    if isinstance(field.default, str) and not field.metadata["words"]
+}
+WORDS = {
+    name: field
+    for name, field in SETTINGS.items()
+    if isinstance(field.default, str) and name not in TEXTS
+}
 FLAGS = {name: field for name, field in SETTINGS.items() if isinstance(field.default, bool)}
 LISTS = {
     name: field
@@ -55,7 +64,9 @@ def test_every_setting_that_people_use_with_kafka_is_there():
 
 
 def test_every_setting_is_of_a_kind_that_is_tested_here():
-    assert len(SETTINGS) == len(NUMBERS) + len(WORDS) + len(FLAGS) + len(LISTS) + len(NAMES)
+    assert len(SETTINGS) == len(NUMBERS) + len(WORDS) + len(TEXTS) + len(FLAGS) + len(LISTS) + len(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -100,6 +111,15 @@ def test_words_are_taken_as_listed_and_all_else_refused(name):
         with pytest.raises(InvalidSetting) as caught:
             parse(name, field, text)
         assert all(word in str(caught.value) for word in good)
+
+
+def test_a_text_is_taken_if_it_looks_as_it_should():
+    field = SETTINGS["kafka.advertised.address"]
+    for good in ("kafka.example.org:9092", "10.0.0.1:1", "[::1]:9092", ""):
+        assert parse("kafka.advertised.address", field, good) == good
+    for bad in ("host", "host:", ":9092", "host:port", "a b:1"):
+        with pytest.raises(InvalidSetting, match="takes a text"):
+            parse("kafka.advertised.address", field, bad)
 
 
 def test_a_list_of_words_is_taken_in_any_order_once_each():

@@ -54,9 +54,8 @@ class KafkaSession:
 
     @property
     def deadline(self) -> float | None:
-        return min(
-            (slot.deadline for slot, _, _ in self._slots if slot.deadline is not None), default=None
-        )
+        # Those behind cannot be answered before the first one.
+        return self._slots[0][0].deadline if self._slots else None
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
