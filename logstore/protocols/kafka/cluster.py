@@ -28,6 +28,7 @@ from logstore.protocols.kafka.wire import NIL_UUID
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
 
+NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
 GROUP: Final = 0  # whom a coordinator is asked for; 1: a transaction
 
@@ -72,10 +73,10 @@ def metadata(
         return elsewhere(
             session.door,
             lambda: _metadata(
-                session, _asked_for(session.door, asked, _made(session.door, missing))
+                session, _asked_for(session.door, version, asked, _made(session.door, missing))
             ),
         )
-    return _metadata(session, _asked_for(session.door, asked, {}))
+    return _metadata(session, _asked_for(session.door, version, asked, {}))
 
 
 def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
@@ -92,7 +93,7 @@ def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
 
 
 def _asked_for(
-    door: Door, asked: Sequence[metadata_messages.Topic], failed: dict[str, int]
+    door: Door, version: int, asked: Sequence[metadata_messages.Topic], failed: dict[str, int]
 ) -> list[metadata_messages.ResponseTopic]:
     found = []
     for it in asked:
@@ -102,8 +103,9 @@ def _asked_for(
             continue
         unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if it.name else errors.UNKNOWN_TOPIC_ID
         code = failed.get(it.name or "", unknown)
+        name = it.name if version >= NAME_MAY_BE_NULL else it.name or ""
         found.append(
-            metadata_messages.ResponseTopic(error_code=code, name=it.name, topic_id=it.topic_id)
+            metadata_messages.ResponseTopic(error_code=code, name=name, topic_id=it.topic_id)
         )
     return found
 

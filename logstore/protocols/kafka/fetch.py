@@ -74,8 +74,8 @@ class Source:
                 return 0
             if bytes_max <= 1:
                 return 1
-            return sum(
-                batch.size for batch in log.read(offset, min(bytes_max, self.asked.bytes_max))
+            return (
+                1 if bytes_max <= 1 else _count(log, offset, min(bytes_max, self.asked.bytes_max))
             )
         except LogstoreError:
             return bytes_max  # the client is to be told
@@ -99,6 +99,18 @@ class Source:
             if given.error_code == errors.OFFSET_OUT_OF_RANGE:
                 given.high_watermark = -1
         return given
+
+
+def _count(log: Log, offset: int, bytes_max: int) -> int:
+    """Bytes of the whole batches from there on, counted until they are so many."""
+    total = 0
+    while total < bytes_max:
+        batches = log.read(offset, bytes_max - total)
+        if not batches:
+            break
+        total += sum(batch.size for batch in batches)
+        offset = batches[-1].next_offset
+    return total
 
 
 class Fetching:

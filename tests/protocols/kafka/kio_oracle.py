@@ -147,3 +147,14 @@ def _primitives():
 
 
 PRIMITIVES = _primitives()
+
+
+def module_of(name, version, kind):
+    return importlib.import_module(f"kio.schema.{name}.v{version}.{kind}")
+
+
+def milliseconds(count):
+    return timedelta(milliseconds=count)
+
+
+fields = dataclasses.fields

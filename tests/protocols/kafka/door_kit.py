@@ -1,0 +1,244 @@
+"""A Kafka session without sockets, disk or clock: logs in memory that are safe when a test says."""
+
+import struct
+import uuid
+
+from logstore.broker.ledger import Ledger
+from logstore.broker.topic import Topic
+from logstore.broker.topics import PartitionSize
+from logstore.config import Config, check_topic_settings
+from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
+from logstore.protocols.kafka.apis import APIS
+from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.schema import codec
+from logstore.protocols.kafka.session import KafkaSession
+from logstore.records.encode import encode
+from logstore.storage.memory_log import MemoryLog
+
+NOW_MS = 1_700_000_000_000
+
+
+class HeldLog(MemoryLog):
+    """Safe only as far as ``sync`` was called."""
+
+    def __init__(self, name, clock):
+        super().__init__(name, 1 << 30)
+        self.notes = Ledger(clock, 86_400_000)
+        self.held = False
+        self.failure = None
+        self.syncs = 0
+        self._safe = 0
+
+    @property
+    def safe(self):
+        return self._safe if self.held else self.end
+
+    def append(self, batch):
+        base_offset = super().append(batch)
+        if batch.producer_id >= 0:
+            self.notes.appended(batch, base_offset)
+        if not self.held:
+            self._safe = self.end
+        return base_offset
+
+    def read(self, at, bytes_max):
+        return [it for it in super().read(at, bytes_max) if it.base_offset < self.safe]
+
+    def hold(self):
+        self._safe, self.held = self.end, True
+
+    def sync(self):
+        self._safe = self.end
+        for wake in list(self._watchers.values()):
+            wake()
+
+    def fail(self):
+        self.failure = LogFailed(f"{self.name}: sync failed")
+        for wake in list(self._watchers.values()):
+            wake()
+
+    def check_failure(self):
+        if self.failure is not None:
+            raise self.failure
+
+    def sync_soon(self):
+        self.syncs += 1
+
+
+class MemoryTopics:
+    """``Topics`` of ``HeldLog``s."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._config = Config()
+        self._topics = {}
+        self._given = {}
+        self._next_id = 0
+
+    def get(self, name):
+        return self._topics.get(name)
+
+    def by_uuid(self, wanted):
+        return next((it for it in self._topics.values() if it.uuid == wanted), None)
+
+    def names(self):
+        return sorted(self._topics)
+
+    def create(self, name, partitions, settings):
+        count = self.check_new(name, partitions, settings)
+        logs = [HeldLog(f"{name}-{n}", self._clock) for n in range(count)]
+        self._given[name] = dict(settings)
+        self._topics[name] = Topic(
+            name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), logs,
+            self._config.topic(settings), NOW_MS, self._clock,
+        )  # fmt: skip
+        return self._topics[name]
+
+    def check_new(self, name, partitions, settings):
+        if not name or " " in name:
+            raise InvalidName(f"{name!r}")
+        if name in self._topics:
+            raise TopicExists(name)
+        check_topic_settings(settings)
+        return min(partitions or 1, 100)
+
+    def grow(self, name, partitions):
+        topic = self._topics[name]
+        more = range(len(topic.partitions), min(partitions, 100))
+        topic.grow([*topic.partitions, *(HeldLog(f"{name}-{n}", self._clock) for n in more)])
+        return topic
+
+    def alter(self, name, settings, reset):
+        given = {k: v for k, v in self._given[name].items() if k not in reset} | dict(settings)
+        self._given[name] = given
+        self._topics[name].settings = self._config.topic(given)
+        return self._topics[name]
+
+    def delete(self, name):
+        if self._topics.pop(name, None) is None:
+            raise UnknownTopic(name)
+
+    def describe(self, name):
+        return self._config.describe_topic(self.given(name))
+
+    def describe_store(self):
+        return self._config.describe()
+
+    def given(self, name):
+        if name not in self._given:
+            raise UnknownTopic(name)
+        return self._given[name]
+
+    def sizes(self, name):
+        if name not in self._topics:
+            raise UnknownTopic(name)
+        return [PartitionSize(name, n, 10) for n in range(len(self._topics[name].partitions))]
+
+    def new_producer_id(self):
+        self._next_id += 1
+        return self._next_id
+
+
+class Talk:
+    """A session, and the client's side of it."""
+
+    def __init__(self, topics=None, settings=None, work=None):
+        self.clock_ms = NOW_MS
+        self.now = 1000.0
+        self.topics = topics or MemoryTopics(lambda: self.clock_ms)
+        self.woken = 0
+        given = {name: (str(value), "test") for name, value in (settings or {}).items()}
+        door = Door(
+            self.topics, Config(given).store, "store", "/data", lambda: self.clock_ms,
+            work or (lambda job, done: done(job())),
+        )  # fmt: skip
+        self.session = KafkaSession(door, self._wake, ("127.0.0.1", 9092))
+        self._correlation = 0
+        self._left = b""
+
+    def _wake(self):
+        self.woken += 1
+
+    def frame(self, key, version, body, client_id=b"test"):
+        self._correlation += 1
+        head = struct.pack(">hhih", key, version, self._correlation, len(client_id)) + client_id
+        if version >= APIS[key].flexible:
+            head += b"\0"
+        return struct.pack(">i", len(head) + len(body)) + head + bytes(body)
+
+    def feed(self, data):
+        """As a server does: what is left is given again."""
+        self._left += data
+        taken = self.session.receive(memoryview(bytearray(self._left)), self.now)
+        self._left = self._left[taken:]
+        return taken
+
+    def send(self, key, version, body):
+        self.feed(self.frame(key, version, body))
+        return self._correlation
+
+    def out(self, bytes_max=1 << 30):
+        """What the session has to send now."""
+        parts = []
+        while buffers := self.session.outgoing(bytes_max):
+            parts += map(bytes, buffers)
+        return b"".join(parts)
+
+    def replies(self):
+        """(correlation id, the rest) of each."""
+        data, found = self.out(), []
+        while data:
+            size, correlation = struct.unpack_from(">ii", data)
+            found.append((correlation, data[8 : 4 + size]))
+            data = data[4 + size :]
+        return found
+
+    def ask(self, key, version, request, response_kind):
+        """The answer, which must come at once."""
+        flexible = version >= APIS[key].flexible
+        out = bytearray()
+        codec(type(request), version, flexible).write(out, request)
+        asked = self.send(key, version, out)
+        [(correlation, body)] = self.replies()
+        assert correlation == asked
+        return self.read(key, version, response_kind, body)
+
+    @staticmethod
+    def read(key, version, response_kind, body):
+        flexible = version >= APIS[key].flexible
+        if flexible and key != 18:
+            assert body[:1] == b"\0"
+            body = body[1:]
+        found, end = codec(response_kind, version, flexible).read(body, 0)
+        assert end == len(body)
+        return found
+
+    def pass_time(self, seconds):
+        self.now += seconds
+        self.session.wake(self.now)
+
+
+def a_batch(*values, key=None, at_ms=NOW_MS, **facts):
+    return bytes(encode([(value, key, (), at_ms) for value in values], **facts).data)
+
+
+def produce_body(topic, records, acks=-1, partition=0, timeout_ms=1000):
+    """A Produce request, version 3 to 8."""
+    name = topic.encode()
+    size = -1 if records is None else len(records)
+    return (
+        struct.pack(">hhii", -1, acks, timeout_ms, 1)
+        + struct.pack(">h", len(name)) + name
+        + struct.pack(">iii", 1, partition, size) + (records or b"")
+    )  # fmt: skip
+
+
+def produced(body, topic):
+    """(error code, base offset, append time, log start, message) of a version 8 answer."""
+    at = 4 + 2 + len(topic.encode()) + 4
+    partition, code, base, time_ms, start, errors = struct.unpack_from(">ihqqqi", body, at)
+    at += struct.calcsize(">ihqqqi")
+    size = struct.unpack_from(">h", body, at)[0]
+    message = None if size < 0 else body[at + 2 : at + 2 + size].decode()
+    assert (partition, errors) == (0, 0)
+    return code, base, time_ms, start, message

@@ -1,0 +1,103 @@
+"""Every request in every version: answered in a form that kio reads, whatever is in it."""
+
+import random
+
+import kio_oracle as kio
+import pytest
+from door_kit import Talk, a_batch
+from test_fetch import asking
+from test_produce_codec import a_produce_request
+
+from logstore.errors import BrokenProtocol
+from logstore.protocols.kafka.apis import APIS
+from logstore.protocols.kafka.schema import codec
+from logstore.records.batch import Batch
+
+SCHEMAS = [
+    (key, version)
+    for key, api in APIS.items()
+    if api.raw is None
+    for version in range(api.low, api.high + 1)
+]
+EVERY = SCHEMAS + [(0, version) for version in range(3, 14)] + [(1, v) for v in range(4, 19)]
+
+
+def a_talk():
+    talk = Talk()
+    for name, settings in (("topic", {}), ("other", {"cleanup.policy": "compact"})):
+        for log in talk.topics.create(name, 2, settings).partitions:
+            log.append(
+                Batch(a_batch(b"a", key=b"k", producer_id=1, producer_epoch=0, base_sequence=0))
+            )
+    return talk
+
+
+def a_request(key, version, rng):
+    if key == 0:
+        return kio.written_by_kio(a_produce_request(version, rng))
+    if key == 1:
+        places = [(rng.choice(["topic", "none"]), rng.randrange(3), rng.randrange(-1, 3), 999)]
+        return asking(version, places, session=(rng.randrange(2), rng.randrange(-1, 2)))
+    kind = kio.ours(APIS[key].name).Request
+    out = bytearray()
+    codec(kind, version, version >= APIS[key].flexible).write(
+        out, kio.random_message(kind, version, rng)
+    )
+    return bytes(out)
+
+
+def check_answer(key, version, body):
+    if version >= APIS[key].flexible and key != 18:
+        assert body[:1] == b"\0"
+        body = body[1:]
+    entity = kio.read_by_kio(APIS[key].name, version, "response", body)
+    assert kio.written_by_kio(entity) == body
+
+
+@pytest.mark.parametrize(("key", "version"), EVERY)
+def test_any_request_is_answered_in_its_version(key, version):
+    rng = random.Random(f"{key} {version}")
+    talk = a_talk()
+    for _ in range(10):
+        asked = talk.send(key, version, a_request(key, version, rng))
+        replies = talk.replies()
+        if key == 0 and not replies:
+            talk = a_talk() if talk.session.closed else talk  # acks=0
+            continue
+        [(correlation, body)] = replies
+        assert correlation == asked
+        check_answer(key, version, body)
+
+
+@pytest.mark.parametrize(("key", "version"), EVERY)
+def test_a_broken_request_is_answered_or_ends_the_connection_and_nothing_else(key, version):
+    seed = f"{key} {version} broken"
+    rng = random.Random(seed)
+    for _ in range(60):
+        body = bytearray(a_request(key, version, rng))
+        for _ in range(rng.randrange(1, 4)):
+            how = rng.randrange(3)
+            if how == 0 and body:
+                body[rng.randrange(len(body))] = rng.randrange(256)
+            elif how == 1:
+                del body[rng.randrange(len(body) + 1) :]
+            else:
+                at = rng.randrange(len(body) + 1)
+                body[at:at] = rng.randbytes(rng.randrange(9))
+        talk = a_talk()
+        try:
+            talk.send(key, version, body)
+            talk.pass_time(100_000_000)
+            talk.replies()
+        except BrokenProtocol as error:
+            pytest.fail(f"{seed}: {error} came out of the session")
+        if talk.session.closed is None:
+            assert not talk.session.busy, seed
+
+
+def test_random_bytes_end_the_connection_or_wait_for_more():
+    rng = random.Random("random bytes")
+    for _ in range(2000):
+        talk = Talk()
+        talk.feed(rng.randbytes(rng.randrange(1, 200)))
+        assert talk.session.closed is not None or talk.session.wants or len(talk._left) < 4

@@ -1,0 +1,300 @@
+import struct
+import uuid
+
+import kio_oracle as kio
+import pytest
+from door_kit import Talk, a_batch
+
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def talk():
+    return Talk()
+
+
+def fill(talk, name="t", batches=3, size=100, partitions=1):
+    topic = talk.topics.get(name) or talk.topics.create(name, partitions, {})
+    for log in topic.partitions:
+        for n in range(batches):
+            log.append(Batch(a_batch(b"%d|" % n + bytes(size), b"%d'|" % n)))
+    return topic
+
+
+def asking(version, places, *, wait_ms=0, min_bytes=1, max_bytes=50 * MIB, isolation=0,
+           session=(0, -1), forgotten=()):  # fmt: skip
+    """A Fetch request as kio writes it. ``places``: (topic, partition, offset, max bytes)."""
+    module = kio.module_of("fetch", version, "request")
+
+    def fitting(kind, **facts):
+        names = {field.name for field in kio.fields(kind)}
+        return kind(**{name: value for name, value in facts.items() if name in names})
+
+    def topic(kind, name, partitions):
+        place = {"topic_id": uuid.uuid5(uuid.NAMESPACE_DNS, name), "topic": name}
+        return fitting(kind, partitions=partitions, **place)
+
+    by_topic = {}
+    for name, partition, offset, size in places:
+        by_topic.setdefault(name, []).append(
+            fitting(
+                module.FetchPartition, partition=partition, fetch_offset=offset,
+                partition_max_bytes=size, log_start_offset=-1, last_fetched_epoch=-1,
+                current_leader_epoch=-1,
+            )
+        )  # fmt: skip
+    request = fitting(
+        module.FetchRequest, replica_id=-1, max_wait=kio.milliseconds(wait_ms), min_bytes=min_bytes,
+        max_bytes=max_bytes, isolation_level=isolation, session_id=session[0],
+        session_epoch=session[1], rack_id="",
+        topics=tuple(topic(module.FetchTopic, n, tuple(p)) for n, p in by_topic.items()),
+        forgotten_topics_data=tuple(
+            topic(module.ForgottenTopic, name, (partition,)) for name, partition in forgotten
+        ),
+    )  # fmt: skip
+    return kio.written_by_kio(request)
+
+
+def answer(talk, version):
+    [(_, body)] = talk.replies()
+    if version >= 12:
+        assert body[:1] == b"\0"
+        body = body[1:]
+    return kio.plain(kio.read_by_kio("fetch", version, "response", body), "")
+
+
+def fetch(talk, places, version=11, **facts):
+    talk.send(1, version, asking(version, places, **facts))
+    return answer(talk, version)
+
+
+def parts(answered):
+    return [it for topic in answered["responses"] for it in topic["partitions"]]
+
+
+def offsets(part):
+    """Of the batches in it."""
+    data, found = part["records"] or b"", []
+    while data:
+        base, length = struct.unpack_from(">qi", data)
+        batch = Batch(data[: 12 + length])
+        batch.check()
+        assert decode(batch)
+        found.append(base)
+        data = data[12 + length :]
+    return found
+
+
+@pytest.mark.parametrize("version", range(4, 19))
+def test_batches_come_as_they_are_stored(talk, version):
+    topic = fill(talk)
+    found = fetch(talk, [("t", 0, 0, MIB)], version)
+    [part] = parts(found)
+    stored = b"".join(bytes(it.data) for it in topic.partitions[0].read(0, MIB))
+    assert part["records"] == stored
+    assert (part["high_watermark"], part["last_stable_offset"]) == (6, 6)
+    assert (part["error_code"], part.get("log_start_offset", 0)) == (0, 0)
+    assert found["throttle_time_ms"] == 0
+
+
+def test_a_fetch_from_inside_a_batch_gets_the_whole_batch(talk):
+    fill(talk)
+    [part] = parts(fetch(talk, [("t", 0, 3, MIB)]))
+    assert offsets(part) == [2, 4]
+
+
+def test_the_first_batch_comes_however_small_the_limits_are(talk):
+    fill(talk, partitions=3)
+    places = [("t", n, 0, 1) for n in range(3)]
+    first, second, third = parts(fetch(talk, places, max_bytes=1))
+    assert (offsets(first), offsets(second), offsets(third)) == ([0], [], [])
+    assert second["high_watermark"] == 6
+
+
+def test_the_limits_count_whole_batches(talk):
+    topic = fill(talk, partitions=2)
+    size = topic.partitions[0].read(0, 1)[0].size
+    [part] = parts(fetch(talk, [("t", 0, 0, 2 * size + 10)]))
+    assert offsets(part) == [0, 2]
+    places = [("t", 0, 0, MIB), ("t", 1, 0, MIB)]
+    first, second = parts(fetch(talk, places, max_bytes=4 * size + 10))
+    assert (offsets(first), offsets(second)) == ([0, 2, 4], [0])
+
+
+def test_the_servers_own_limit_counts_too():
+    talk = Talk(settings={"fetch.max.bytes": 2000})
+    fill(talk, batches=20, size=400)
+    [part] = parts(fetch(talk, [("t", 0, 0, MIB)]))
+    assert 1 <= len(offsets(part)) <= 4
+
+
+@pytest.mark.parametrize(("offset", "code"), [(-1, 1), (7, 1), (6, 0), (0, 0)])
+def test_an_offset_outside_the_log_is_told(talk, offset, code):
+    fill(talk)
+    [part] = parts(fetch(talk, [("t", 0, offset, MIB)], wait_ms=0))
+    assert part["error_code"] == code
+
+
+def test_a_trimmed_offset_is_told(talk):
+    fill(talk).partitions[0].trim(2)
+    [part] = parts(fetch(talk, [("t", 0, 0, MIB)], wait_ms=1000))
+    assert part["error_code"] == 1
+
+
+@pytest.mark.parametrize(("version", "code"), [(11, 3), (13, 100)])
+def test_an_unknown_topic_is_told_at_once(talk, version, code):
+    fill(talk)
+    unknown, known = parts(fetch(talk, [("u", 0, 0, MIB), ("t", 0, 0, MIB)], version, wait_ms=9999))
+    assert (unknown["error_code"], known["error_code"]) == (code, 0)
+    [part] = parts(fetch(talk, [("t", 9, 0, MIB)], version, wait_ms=9999))
+    assert part["error_code"] == 3
+
+
+def test_nothing_above_safe_is_shown(talk):
+    log = fill(talk).partitions[0]
+    log.hold()
+    log.append(Batch(a_batch(b"not yet")))
+    [part] = parts(fetch(talk, [("t", 0, 4, MIB)]))
+    assert (offsets(part), part["high_watermark"]) == ([4], 6)
+    [part] = parts(fetch(talk, [("t", 0, 6, MIB)]))
+    assert (part["error_code"], part["records"]) == (0, b"")
+
+
+def test_a_fetch_waits_for_news(talk):
+    log = fill(talk).partitions[0]
+    talk.send(1, 11, asking(11, [("t", 0, 6, MIB)], wait_ms=500))
+    assert (talk.replies(), talk.session.deadline) == ([], talk.now + 0.5)
+    log.append(Batch(a_batch(b"news")))
+    assert talk.woken
+    talk.session.wake(talk.now)
+    [part] = parts(answer(talk, 11))
+    assert offsets(part) == [6]
+
+
+def test_a_fetch_is_answered_when_its_time_is_up(talk):
+    fill(talk)
+    talk.send(1, 11, asking(11, [("t", 0, 6, MIB)], wait_ms=500))
+    talk.pass_time(0.49)
+    assert talk.replies() == []
+    talk.pass_time(0.02)
+    [part] = parts(answer(talk, 11))
+    assert (part["error_code"], part["records"]) == (0, b"")
+
+
+def test_a_fetch_waits_until_enough_is_there(talk):
+    log = fill(talk, batches=0).partitions[0]
+    talk.send(1, 11, asking(11, [("t", 0, 0, MIB)], wait_ms=500, min_bytes=300))
+    for _ in range(2):
+        log.append(Batch(a_batch(bytes(70))))
+        talk.session.wake(talk.now)
+        assert talk.replies() == []
+    log.append(Batch(a_batch(bytes(70))))
+    talk.session.wake(talk.now)
+    assert offsets(parts(answer(talk, 11))[0]) == [0, 1, 2]
+
+
+def test_more_is_never_waited_for_than_could_be_given(talk):
+    fill(talk, batches=3)
+    found = fetch(talk, [("t", 0, 0, MIB)], wait_ms=9999, min_bytes=MIB, max_bytes=100)
+    assert offsets(parts(found)[0]) == [0]
+
+
+def test_a_deleted_topic_ends_the_waiting(talk):
+    log = fill(talk).partitions[0]
+    talk.send(1, 11, asking(11, [("t", 0, 6, MIB)], wait_ms=9999))
+    log.fail()
+    talk.session.wake(talk.now)
+    assert len(talk.replies()) == 1
+
+
+def test_records_are_read_only_when_they_can_be_sent(talk):
+    log = fill(talk).partitions[0]
+    reads = []
+    read = log.read
+    log.read = lambda *it: reads.append(it) or read(*it)
+    for _ in range(3):
+        talk.send(1, 11, asking(11, [("t", 0, 0, MIB)]))
+    assert reads == []
+    assert talk.session.outgoing(1)
+    assert len(reads) == 1
+
+
+def test_finishing_answers_what_waits(talk):
+    fill(talk)
+    talk.send(1, 11, asking(11, [("t", 0, 6, MIB)], wait_ms=60_000))
+    assert talk.replies() == []
+    talk.session.finish(talk.now)
+    assert parts(answer(talk, 11))[0]["error_code"] == 0
+    assert not talk.session.busy
+
+
+def test_read_committed_is_told_that_nothing_was_aborted(talk):
+    fill(talk)
+    [part] = parts(fetch(talk, [("t", 0, 0, MIB)], isolation=1))
+    assert part["aborted_transactions"] == []
+    assert parts(fetch(talk, [("t", 0, 0, MIB)]))[0]["aborted_transactions"] is None
+
+
+def test_a_leader_epoch_that_never_was_is_unknown(talk):
+    fill(talk)
+    body = bytearray(asking(11, [("t", 0, 0, MIB)]))
+    at = bytes(body).index(struct.pack(">iiq", 0, -1, 0))
+    body[at : at + 8] = struct.pack(">ii", 0, 4)
+    talk.send(1, 11, body)
+    assert parts(answer(talk, 11))[0]["error_code"] == 75
+
+
+# Sessions (KIP-227)
+
+
+def test_within_a_session_only_news_is_told(talk):
+    fill(talk, partitions=3)
+    places = [("t", n, 6, MIB) for n in range(3)]
+    first = fetch(talk, places, session=(0, 0))
+    assert [it["partition_index"] for it in parts(first)] == [0, 1, 2]
+    session = first["session_id"]
+    assert session > 0
+    assert parts(fetch(talk, [], session=(session, 1))) == []
+    talk.topics.get("t").partitions[1].append(Batch(a_batch(b"news")))
+    [part] = parts(fetch(talk, [], session=(session, 2)))
+    assert (part["partition_index"], offsets(part)) == (1, [6])
+    assert parts(fetch(talk, [("t", 1, 7, MIB)], session=(session, 3))) == []
+
+
+def test_what_a_session_forgets_is_not_told(talk):
+    fill(talk, partitions=2)
+    session = fetch(talk, [("t", 0, 0, MIB), ("t", 1, 0, MIB)], session=(0, 0))["session_id"]
+    found = fetch(talk, [], session=(session, 1), forgotten=[("t", 0)])
+    assert [it["partition_index"] for it in parts(found)] == [1]
+
+
+def test_a_session_that_is_not_known_is_told(talk):
+    fill(talk)
+    assert fetch(talk, [], session=(12345, 1))["error_code"] == 70
+    session = fetch(talk, [("t", 0, 0, MIB)], session=(0, 0))["session_id"]
+    assert fetch(talk, [], session=(session, 7))["error_code"] == 71
+    assert fetch(talk, [], session=(session + 1, 1))["error_code"] == 70
+    assert fetch(talk, [], session=(session, 1))["error_code"] == 0
+    assert fetch(talk, [("t", 0, 0, MIB)], session=(session, -1))["session_id"] == 0
+    assert fetch(talk, [], session=(session, 2))["error_code"] == 70
+
+
+def test_an_error_within_a_session_is_told_each_time(talk):
+    fill(talk)
+    session = fetch(talk, [("t", 0, 99, MIB)], session=(0, 0))["session_id"]
+    for epoch in (1, 2):
+        [part] = parts(fetch(talk, [], session=(session, epoch)))
+        assert part["error_code"] == 1
+
+
+def test_a_partition_that_gave_records_comes_last_the_next_time(talk):
+    topic = fill(talk, partitions=2, batches=5)
+    size = topic.partitions[0].read(0, 1)[0].size
+    places = [("t", 0, 0, MIB), ("t", 1, 0, MIB)]
+    first = fetch(talk, places, session=(0, 0), max_bytes=size)
+    assert [it["partition_index"] for it in parts(first) if it["records"]] == [0]
+    second = fetch(talk, [], session=(first["session_id"], 1), max_bytes=size)
+    assert [it["partition_index"] for it in parts(second) if it["records"]] == [1]
