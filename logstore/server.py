@@ -102,7 +102,7 @@ class Connection:
             self._attempt(lambda: self._feed(buffer))
         self.flush()
 
-    def _attempt(self, work: Callable[[], None]) -> None:
+    def _attempt(self, work: Callable[[], object]) -> None:
         """One session's fault must not be another's."""
         try:
             work()
@@ -112,15 +112,17 @@ class Connection:
             log.exception("%s: a bug ended this connection", self.peer)
             self.close("")
 
-    def _feed(self, buffer: bytearray) -> None:
-        """Give the session what has arrived; keep what it leaves."""
+    def _feed(self, buffer: bytearray) -> bool:
+        """Give the session what has arrived; keep what it leaves. Whether it took any."""
         with memoryview(buffer) as view, view[self._begin : self._end] as data:
-            self._begin += self.session.receive(data, self._loop.time())
+            taken = self.session.receive(data, self._loop.time())
+        self._begin += taken
         left = self._end - self._begin
         if not left:
             self._begin = self._end = 0
         elif buffer is self._server.shared or self._end == len(buffer) or self._too_small(left):
             self._make_room(buffer, left)
+        return taken > 0
 
     def _wanted(self, left: int) -> int:
         """The room for the message that has begun, and for what follows it."""
@@ -168,11 +170,9 @@ class Connection:
 
     def _feed_again(self) -> bool:
         """Whether something was left that the session takes now, its answers being out."""
-        before = self._begin
-        if self._own is None or before == self._end or self.session.closed is not None:
+        if self._own is None or self._begin == self._end or self.session.closed is not None:
             return False
-        self._feed(self._own)
-        return self._begin != before
+        return self._feed(self._own)
 
     def _send(self) -> bool:
         """Whether all that was to be sent is sent."""

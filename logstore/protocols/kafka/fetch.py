@@ -74,9 +74,7 @@ class Source:
                 return 0
             if bytes_max <= 1:
                 return 1
-            return (
-                1 if bytes_max <= 1 else _count(log, offset, min(bytes_max, self.asked.bytes_max))
-            )
+            return _count(log, offset, min(bytes_max, self.asked.bytes_max))
         except LogstoreError:
             return bytes_max  # the client is to be told
 

@@ -1,0 +1,317 @@
+"""The server with a protocol of five lines: what a second door needs is what the session says."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+import uvloop
+
+from logstore.errors import BrokenProtocol
+from logstore.server import Limits, Server
+
+DEADLINE_S = 20
+MIB = 1 << 20
+
+
+class Lines:
+    """Each line is answered with itself in capitals. ``hold`` lines wait for ``release``."""
+
+    line_max = 1 << 24
+    living = 0
+
+    def __init__(self, wake, address):
+        self.wake_me, self.address = wake, address
+        self.wants, self.deadline, self.closed = 0, None, None
+        self.out, self.held, self.taken = [], False, 0
+        self.finished = False
+        type(self).living += 1
+        type(self).last = self
+
+    @property
+    def busy(self):
+        return self.held
+
+    def receive(self, data, now):
+        whole = bytes(data)
+        at = 0
+        while not self.held and (end := whole.find(b"\n", at)) >= 0:
+            self._take(whole[at:end], now)
+            at = end + 1
+        self.wants = self.line_max if len(whole) - at > 1000 and not self.held else 0
+        self.taken += at
+        return at
+
+    def _take(self, line, now):
+        if line == b"bug":
+            raise ZeroDivisionError("a bug")
+        if line == b"broken":
+            raise BrokenProtocol("that is no line")
+        if line == b"end":
+            self.closed = "asked to"
+        if line == b"hold":
+            self.held = True
+        elif line == b"later":
+            self.held, self.deadline = True, now + 0.05
+        elif line.startswith(b"give "):
+            self.out += [bytes(1000)] * int(line[5:])
+        else:
+            self.out.append(line.upper() + b"\n")
+
+    def release(self):
+        self.held = False
+        self.out.append(b"RELEASED\n")
+        self.wake_me()
+
+    def wake(self, now):
+        if self.deadline is not None and now >= self.deadline:
+            self.held, self.deadline = False, None
+            self.out.append(b"LATE\n")
+
+    def outgoing(self, bytes_max):
+        out, self.out = self.out[: bytes_max // 1000 + 1], self.out[bytes_max // 1000 + 1 :]
+        return out
+
+    def finish(self, now):
+        self.finished = True
+        if self.held:
+            self.held, self.deadline = False, None
+            self.out.append(b"FINISHED\n")
+
+    def close(self):
+        type(self).living -= 1
+
+
+def serving(test):
+    """Run ``test(server, connect)``; every connection is gone after it."""
+
+    async def run(**limits):
+        given = {"connections_max": 100, "idle_s": 600.0, **limits}
+        server = Server(asyncio.get_running_loop(), Limits(**given))
+        host, port = server.listen("127.0.0.1", 0, Lines)
+
+        async def connect():
+            return await asyncio.open_connection(host, port)
+
+        try:
+            await asyncio.wait_for(test(server, connect), DEADLINE_S)
+        finally:
+            await server.stop(1.0)
+        assert Lines.living == 0
+
+    def started():
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(**getattr(test, "limits", {})))
+
+    started.__name__ = test.__name__
+    return started
+
+
+def limited(**limits):
+    def mark(test):
+        test.limits = limits
+        return test
+
+    return mark
+
+
+async def line(reader):
+    return await reader.readline()
+
+
+@serving
+async def test_lines_are_answered_in_order(server, connect):
+    reader, writer = await connect()
+    writer.write(b"one\ntwo\nthr")
+    assert [await line(reader), await line(reader)] == [b"ONE\n", b"TWO\n"]
+    writer.write(b"ee\n")
+    assert await line(reader) == b"THREE\n"
+    writer.close()
+
+
+@serving
+async def test_a_long_message_gets_its_room(server, connect):
+    reader, writer = await connect()
+    for size in (100, 300_000, 10 * MIB, 5, 300_000):
+        writer.write(b"x" * size + b"\nshort\n")
+        assert await reader.readexactly(size + 1) == b"X" * size + b"\n"
+        assert await line(reader) == b"SHORT\n"
+    writer.close()
+
+
+@serving
+async def test_an_answer_can_come_from_another_thread(server, connect):
+    reader, writer = await connect()
+    writer.write(b"hold\nbehind\n")
+    writer.write(b"x" * 100_000 + b"\n")
+    await _until(lambda: Lines.last.held)
+    thread = threading.Thread(target=Lines.last.release)
+    thread.start()
+    assert [await line(reader), await line(reader)] == [b"RELEASED\n", b"BEHIND\n"]
+    assert await reader.readexactly(100_001)
+    thread.join()
+    writer.close()
+
+
+@serving
+async def test_a_deadline_is_kept(server, connect):
+    reader, writer = await connect()
+    writer.write(b"later\nbehind\n")
+    assert [await line(reader), await line(reader)] == [b"LATE\n", b"BEHIND\n"]
+    writer.close()
+
+
+@serving
+async def test_what_a_session_does_not_take_is_not_read(server, connect):
+    reader, writer = await connect()
+    writer.write(b"hold\n")
+    await _until(lambda: Lines.living and Lines.last.held)
+    session, sent = Lines.last, 0
+    chunk = b"x" * 999 + b"\n"
+    while True:  # the sockets' buffers fill up, and then no more
+        writer.write(chunk * 1000)
+        sent += len(chunk) * 1000
+        try:
+            await asyncio.wait_for(writer.drain(), 0.3)
+        except TimeoutError:
+            break
+        assert sent < 64 * MIB
+    session.release()
+    assert await line(reader) == b"RELEASED\n"
+    await reader.readexactly(sent)
+    assert session.taken == sent + 5
+    writer.close()
+
+
+@serving
+async def test_who_does_not_read_holds_up_nobody_else(server, connect):
+    _, slow = await connect()
+    slow.write(b"give 200000\nmore\n")  # 200 MB
+    reader, writer = await connect()
+    for _ in range(50):
+        writer.write(b"hello\n")
+        assert await line(reader) == b"HELLO\n"
+    slow.transport.abort()
+    writer.close()
+
+
+@serving
+async def test_a_reader_that_is_slow_gets_all(server, connect):
+    reader, writer = await connect()
+    writer.write(b"give 20000\nend of it\n")
+    assert await reader.readexactly(20_000_000) == bytes(20_000_000)
+    assert await line(reader) == b"END OF IT\n"
+    writer.close()
+
+
+@serving
+async def test_a_peer_that_has_said_all_is_still_answered(server, connect):
+    reader, writer = await connect()
+    writer.write(b"one\nhold\n")
+    writer.write_eof()
+    assert await reader.read() == b"ONE\nFINISHED\n"
+    writer.close()
+
+
+@serving
+async def test_a_session_that_ends_says_its_last_words_first(server, connect):
+    reader, writer = await connect()
+    writer.write(b"one\nend\nnever\n")
+    assert await reader.read() == b"ONE\nEND\nNEVER\n"
+    writer.close()
+
+
+@pytest.mark.parametrize("word", [b"bug", b"broken"])
+def test_a_fault_ends_its_own_connection_with_one_line(word, caplog):
+    @serving
+    async def test(server, connect):
+        other_reader, other = await connect()
+        reader, writer = await connect()
+        writer.write(word + b"\n")
+        assert await reader.read() == b""
+        other.write(b"still here\n")
+        assert await line(other_reader) == b"STILL HERE\n"
+        other.close()
+        writer.close()
+
+    test()
+    [record] = caplog.records
+    assert ("that is no line" if word == b"broken" else "a bug ended") in record.getMessage()
+
+
+@serving
+async def test_a_peer_that_resets_is_forgotten(server, connect):
+    _, writer = await connect()
+    writer.write(b"give 100000\n")
+    await _until(lambda: Lines.living == 1 and Lines.last.taken)
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+    await _until(lambda: Lines.living == 0)
+
+
+@serving
+@limited(connections_max=2)
+async def test_connections_over_the_limit_are_closed_at_once(server, connect):
+    opened = [await connect() for _ in range(2)]
+    for reader, writer in opened:
+        writer.write(b"in\n")
+        assert await line(reader) == b"IN\n"
+    reader, writer = await connect()
+    assert await reader.read() == b""
+    writer.close()
+    opened[0][1].close()
+    await _until(lambda: Lines.living == 1)
+    reader, writer = await connect()
+    writer.write(b"in\n")
+    assert await line(reader) == b"IN\n"
+    for _, it in [*opened, (reader, writer)]:
+        it.close()
+
+
+@serving
+@limited(idle_s=0.0)
+async def test_a_silent_connection_is_closed_a_waiting_one_is_not(server, connect):
+    silent, one = await connect()
+    waiting, other = await connect()
+    other.write(b"hold\n")
+    await _until(lambda: Lines.last.held)
+    session = Lines.last
+    server._sweep()
+    assert await silent.read() == b""
+    session.release()
+    assert await line(waiting) == b"RELEASED\n"
+    one.close()
+    other.close()
+
+
+@serving
+async def test_stopping_answers_what_is_under_way(server, connect):
+    reader, writer = await connect()
+    writer.write(b"hold\n")
+    await _until(lambda: Lines.living and Lines.last.held)
+    await server.stop(DEADLINE_S)
+    assert await reader.read() == b"FINISHED\n"
+    with pytest.raises(ConnectionRefusedError):
+        await connect()
+    writer.close()
+
+
+@serving
+async def test_idle_connections_have_no_buffers(server, connect):
+    opened = [await connect() for _ in range(20)]
+    for reader, writer in opened:
+        writer.write(b"x" * 1000)
+        await writer.drain()
+        writer.write(b"\n")
+        assert len(await line(reader)) == 1001
+    for connection in list(server._connections):
+        connection.forget_room()
+    assert all(it._own is None for it in server._connections)
+    for _, writer in opened:
+        writer.close()
+
+
+async def _until(condition):
+    while not condition():  # the deadline is the whole test's
+        await asyncio.sleep(0.001)
