@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import mmap
 import socket
 import threading
 from collections import deque
@@ -24,7 +25,6 @@ RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller cost
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
 BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
 OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
-GROW_BYTES: Final = 4 << 20  # a message larger than this gets its room as it arrives
 BACKLOG: Final = 1024
 ACCEPTS_AT_ONCE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
@@ -55,7 +55,7 @@ class Connection:
         self._server = server
         self._loop = server.loop
         self._sock = sock
-        self._own: bytearray | None = None  # holds what is left of a message, from _begin to _end
+        self._own: mmap.mmap | None = None  # holds what is left of a message, from _begin to _end
         self._begin = self._end = 0
         self._out: deque[Buffer] = deque()
         self._reading = self._writing = False
@@ -86,7 +86,8 @@ class Connection:
             self._stop_reading()
             return
         try:
-            size = self._sock.recv_into(memoryview(buffer)[self._end :])
+            with memoryview(buffer) as view, view[self._end :] as room:
+                size = self._sock.recv_into(room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -112,7 +113,7 @@ class Connection:
             log.exception("%s: a bug ended this connection", self.peer)
             self.close("")
 
-    def _feed(self, buffer: bytearray) -> bool:
+    def _feed(self, buffer: bytearray | mmap.mmap) -> bool:
         """Give the session what has arrived; keep what it leaves. Whether it took any."""
         with memoryview(buffer) as view, view[self._begin : self._end] as data:
             taken = self.session.receive(data, self._loop.time())
@@ -120,30 +121,28 @@ class Connection:
         left = self._end - self._begin
         if not left:
             self._begin = self._end = 0
-        elif buffer is self._server.shared or self._end == len(buffer) or self._too_small(left):
+        elif buffer is self._server.shared or self._end == len(buffer) or self._too_small():
             self._make_room(buffer, left)
         return taken > 0
 
-    def _wanted(self, left: int) -> int:
+    def _wanted(self) -> int:
         """The room for the message that has begun, and for what follows it."""
-        wants = self.session.wants
-        if wants > GROW_BYTES:  # twice what was sent already: a claim alone costs nothing
-            wants = min(wants, max(2 * left, GROW_BYTES))
-        return wants + OWN_ROOM_BYTES
+        return max(self.session.wants + OWN_ROOM_BYTES, RECEIVE_BYTES)
 
-    def _too_small(self, left: int) -> bool:
+    def _too_small(self) -> bool:
         assert self._own is not None
-        return self.session.wants > len(self._own) - self._begin and self._end - self._begin == left
+        return self.session.wants > len(self._own) - self._begin
 
-    def _make_room(self, buffer: bytearray, left: int) -> None:
+    def _make_room(self, buffer: bytearray | mmap.mmap, left: int) -> None:
         """Have what is left stand at the front of a buffer that has room for the rest.
 
         A session that wants nothing and takes nothing gets no more room: it is not read from.
         """
-        wanted = max(self._wanted(left), RECEIVE_BYTES)
-        target = self._own
+        wanted, target = self._wanted(), self._own
         if target is None or (len(target) < wanted and self.session.wants):
-            target = bytearray(wanted)
+            # Mapped, not a bytearray: memory that nothing was read into yet is none, so that a
+            # size that is only claimed costs nothing.
+            target = mmap.mmap(-1, wanted)
         target[:left] = buffer[self._begin : self._end]
         self._own, self._begin, self._end = target, 0, left
 

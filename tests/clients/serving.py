@@ -13,14 +13,14 @@ DEADLINE_S = 30
 class Serving:
     """A server; ``address`` is where Kafka clients connect."""
 
-    def __init__(self, data, **settings):
+    def __init__(self, data, port=0, **settings):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
         self.data = data
         self._errors = open(f"{data}.stderr", "a+b")  # noqa: SIM115  closed by stop
         self.process = subprocess.Popen(
-            [COMMAND, "serve", "--data", data, "--kafka-port", "0"],
+            [COMMAND, "serve", "--data", data, "--kafka-port", str(port)],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,

@@ -101,8 +101,9 @@ def a_fetch_request(version, rng):
         parts = tuple(
             fitting(
                 module.FetchPartition, partition=it, fetch_offset=rng.randrange(10**12),
-                current_leader_epoch=rng.choice([-1, 0, 5]), partition_max_bytes=rng.randrange(10**6),
-                log_start_offset=-1, last_fetched_epoch=-1,
+                current_leader_epoch=rng.choice([-1, 0, 5]),
+                partition_max_bytes=rng.randrange(10**6), log_start_offset=-1,
+                last_fetched_epoch=-1,
             )
             for it in range(rng.randrange(3))
         )  # fmt: skip

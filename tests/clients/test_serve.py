@@ -1,0 +1,229 @@
+"""``logstore serve`` as a process: starting, limits, faults, stopping."""
+
+import re
+import resource
+import socket
+import struct
+import subprocess
+import threading
+from contextlib import ExitStack
+
+import pytest
+from confluent_kafka import Producer
+from serving import COMMAND, DEADLINE_S
+from test_confluent import consume, produce
+from wire_client import WireClient, produce_body
+
+import logstore
+from logstore.errors import StoreLocked
+from logstore.protocols.kafka.messages import api_versions, delete_topics, metadata
+from logstore.storage.disk import Disk
+from logstore.storage.lock import owner_of
+
+
+def refused(*words, data):
+    done = subprocess.run(
+        [COMMAND, "serve", "--data", data, *words], capture_output=True, timeout=DEADLINE_S
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.decode().splitlines()
+    return line
+
+
+def test_a_port_in_use_is_one_line_that_names_the_setting(start, tmp_path):
+    port = start().endpoint[1]
+    line = refused("--kafka-port", str(port), data=tmp_path / "other")
+    assert f"127.0.0.1:{port}: can't listen there: Address already in use" in line
+    assert "kafka.port" in line
+
+
+def test_listening_beyond_this_machine_must_be_asked_for(tmp_path):
+    line = refused("--host", "0.0.0.0", "--kafka-port", "0", data=tmp_path / "data")
+    assert "--insecure" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_listening_beyond_this_machine_is_warned_of(tmp_path):
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--data", tmp_path / "data", "--host", "0.0.0.0", "--insecure",
+         "--kafka-port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert b"Kafka clients at 0.0.0.0:" in process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, b"may read and write everything" in errors) == (0, True)
+
+
+def test_the_lock_file_says_where_the_server_is_spoken_to(start):
+    server = start()
+    owner = owner_of(Disk(), str(server.data / "lock"))
+    assert owner.pid == server.process.pid
+    assert owner.endpoints == {"kafka": server.address}
+    with pytest.raises(StoreLocked):
+        logstore.open(server.data)
+    server.stop()
+    assert owner_of(Disk(), str(server.data / "lock")) is None
+
+
+def test_an_advertised_address_is_what_clients_are_told(start):
+    server = start(kafka_advertised_address="kafka.example.org:1234")
+    with WireClient(server.endpoint) as client:
+        told = client.ask(3, 9, metadata.Request([]), metadata.Response)
+    assert [(it.host, it.port) for it in told.brokers] == [("kafka.example.org", 1234)]
+
+
+def test_topics_are_not_made_where_the_setting_says_so(start):
+    server = start(auto_create_topics_enable="false")
+    with WireClient(server.endpoint) as client:
+        told = client.ask(3, 9, metadata.Request([metadata.Topic(name="t")]), metadata.Response)
+    assert [it.error_code for it in told.topics] == [3]
+
+
+GARBAGE = [
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50),  # TLS
+    struct.pack(">ihhi", 10, 3, 9, 1) + b"\xff\xff",
+    struct.pack(">ihhih", 100, 3, 1, 1, -1) + b"\x7f" * 90,
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_ends_its_connection_with_one_line(start, garbage):
+    server = start()
+    with WireClient(server.endpoint) as bystander, WireClient(server.endpoint) as client:
+        client.socket.sendall(garbage)
+        assert client.ended()
+        bystander.new_producer_id()
+    code, errors = server.stop()
+    [line] = errors.splitlines()
+    assert (code, "connection closed" in line) == (0, True)
+
+
+def test_a_request_over_the_limit_is_not_taken(start):
+    server = start(socket_request_max_bytes=10_000)
+    with WireClient(server.endpoint) as client:
+        client.socket.sendall(struct.pack(">i", 10_001) + bytes(100))
+        assert client.ended()
+    assert "socket.request.max.bytes is 10000" in server.stop()[1]
+
+
+def test_a_size_that_is_claimed_costs_no_memory(start):
+    server = start()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(WireClient(server.endpoint)) for _ in range(40)]
+        before = resident_bytes(server)
+        for client in clients:
+            client.socket.sendall(struct.pack(">ihhih", 100 << 20, 0, 3, 1, -1))
+        with WireClient(server.endpoint) as other:
+            other.new_producer_id()
+        assert resident_bytes(server) - before < 40 << 20
+
+
+def test_five_thousand_idle_connections_are_cheap(start):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 5100:
+        pytest.skip(f"this process may open {most} files only")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    server = start()
+    before = resident_bytes(server)
+    idle = [socket.create_connection(server.endpoint, DEADLINE_S) for _ in range(5000)]
+    try:
+        for it in idle[::100]:
+            it.sendall(struct.pack(">ihhihi", 14, 18, 0, 7, -1, 0))
+            assert it.recv(8)[4:] == b"\0\0\0\7"
+        assert produce(server, "t", [b"x"]) == []
+        assert resident_bytes(server) - before < 5000 * 8192
+    finally:
+        for it in idle:
+            it.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+
+
+def resident_bytes(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+
+
+def test_stopping_answers_what_waits(start):
+    server = start()
+    with WireClient(server.endpoint) as client:
+        client.create("t")
+        waiting = struct.pack(">iiiibih", -1, 60_000, 1, 1 << 20, 0, 1, 1) + b"t"
+        client.send(1, 4, waiting + struct.pack(">iiqi", 1, 0, 0, 1 << 20))
+        ended = []
+        stopper = threading.Thread(target=lambda: ended.append(server.stop()))
+        stopper.start()
+        _, body = client.receive()
+        assert struct.unpack_from(">ih", body, 4 + 4 + 2 + 1 + 4)[1] == 0
+        stopper.join(DEADLINE_S)
+        assert client.ended()
+    assert ended == [(0, "")]
+
+
+def test_a_topic_is_deleted_while_it_is_read_and_written(start):
+    server = start()
+    with WireClient(server.endpoint) as reader, WireClient(server.endpoint) as writer:
+        assert writer.produce("t", [b"1"]) == (0, 0)
+        waiting = struct.pack(">iiiibih", -1, 60_000, 1, 1 << 20, 0, 1, 1) + b"t"
+        reader.send(1, 4, waiting + struct.pack(">iiqi", 1, 0, 1, 1 << 20))
+        done = writer.ask(20, 1, delete_topics.Request(topic_names=["t"]), delete_topics.Response)
+        assert [it.error_code for it in done.responses] == [0]
+        _, body = reader.receive()
+        assert struct.unpack_from(">ih", body, 4 + 4 + 2 + 1 + 4)[1] == 3
+        writer.send(0, 3, produce_body("t", 0, b"", acks=1))
+        _, body = writer.receive()
+        assert struct.unpack_from(">h", body, 4 + 2 + 1 + 4 + 4) == (3,)
+        assert writer.produce("t", [b"2"]) == (0, 0)  # made anew
+
+
+def test_a_first_request_may_come_before_anything_is_known(start):
+    server = start()
+    with WireClient(server.endpoint) as client:
+        told = client.ask(18, 3, api_versions.Request("test", "1"), api_versions.Response)
+    assert {it.api_key for it in told.api_keys} >= {0, 1, 3, 18}
+
+
+def test_the_library_reads_what_clients_produce_while_it_is_served(start):
+    server = start()
+    assert produce(server, "t", [b"a", b"b"], partition=0) == []
+    with logstore.open(server.data, "read") as store:
+        assert [it.value for it in store.consumer("t")] == [b"a", b"b"]
+
+
+def test_clients_read_what_the_library_wrote_before(start, tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("t").append_many([logstore.Message(b"%d" % n) for n in range(100)])
+    server = start()
+    assert [it.value() for it in consume(server, 100, ("t", 0, 0))] == [
+        b"%d" % n for n in range(100)
+    ]
+
+
+def test_a_producer_goes_on_when_the_server_comes_back(start):
+    server = start()
+    failed = []
+
+    def told(error, _):
+        if error is not None:
+            failed.append(error)
+
+    producer = Producer({"bootstrap.servers": server.address, "enable.idempotence": True,
+                         "reconnect.backoff.max.ms": 200, "log_level": 0})  # fmt: skip
+    for n in range(100):
+        producer.produce(
+            "t", b"%d" % n, on_delivery=lambda error, _: error and failed.append(error)
+        )
+    assert producer.flush(DEADLINE_S) == 0
+    server.stop()
+    again = start(port=server.endpoint[1])
+    for n in range(100, 200):
+        producer.produce(
+            "t", b"%d" % n, on_delivery=lambda error, _: error and failed.append(error)
+        )
+    assert producer.flush(DEADLINE_S) == 0
+    assert failed == []
+    assert [it.value() for it in consume(again, 200, ("t", 0, 0))] == [
+        b"%d" % n for n in range(200)
+    ]
