@@ -1,0 +1,138 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logstore.broker import ledger as module
+from logstore.broker.ledger import BATCHES_KEPT, Ledger
+from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
+from logstore.records.encode import encode
+
+EXPIRATION_MS = 1000
+
+
+class Clock:
+    def __init__(self):
+        self.ms = 10**12
+
+    def __call__(self):
+        return self.ms
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def ledger(clock):
+    return Ledger(clock, EXPIRATION_MS)
+
+
+def batch(sequence, count=1, producer=1, epoch=0):
+    messages = [(b"x", None, (), 5)] * count
+    return encode(messages, producer_id=producer, producer_epoch=epoch, base_sequence=sequence)
+
+
+def add(ledger, sequence, offset, **facts):
+    it = batch(sequence, **facts)
+    assert ledger.check(it) is None
+    ledger.appended(it, offset)
+
+
+def test_the_next_batch_is_taken_a_later_one_is_not(ledger):
+    add(ledger, 0, 100, count=3)
+    add(ledger, 3, 200)
+    with pytest.raises(OutOfSequence, match="sequence 6 came, expected 4"):
+        ledger.check(batch(6))
+
+
+def test_the_last_batches_are_known_by_their_offsets(ledger):
+    for n in range(8):
+        add(ledger, n, 10 * n)
+    for n in range(8 - BATCHES_KEPT, 8):
+        assert ledger.check(batch(n)) == 10 * n
+    with pytest.raises(OutOfSequence):
+        ledger.check(batch(8 - BATCHES_KEPT - 1))
+
+
+def test_a_part_of_a_known_batch_is_no_duplicate(ledger):
+    add(ledger, 0, 0, count=5)
+    with pytest.raises(OutOfSequence):
+        ledger.check(batch(0, count=4))
+
+
+def test_an_unknown_producer_may_begin_anywhere(ledger):
+    add(ledger, 77, 0)
+    with pytest.raises(OutOfSequence):
+        ledger.check(batch(0))
+
+
+def test_a_new_epoch_begins_at_0_and_fences(ledger):
+    add(ledger, 0, 0, epoch=3)
+    with pytest.raises(OutOfSequence, match="epoch 4 is new and begins with sequence 1"):
+        ledger.check(batch(1, epoch=4))
+    add(ledger, 0, 1, epoch=4)
+    with pytest.raises(FencedProducer):
+        ledger.check(batch(1, epoch=3))
+    assert ledger.check(batch(0, epoch=4)) == 1
+
+
+def test_producers_are_forgotten_after_a_while(ledger, clock):
+    add(ledger, 0, 0)
+    clock.ms += EXPIRATION_MS - 1
+    assert ledger.check(batch(0)) == 0
+    clock.ms += 1
+    assert ledger.check(batch(55)) is None
+    assert list(ledger.producers()) == []
+    assert Ledger.freeze(ledger)() == b""
+
+
+def test_the_one_not_heard_of_for_longest_is_forgotten_first(ledger, monkeypatch):
+    monkeypatch.setattr(module, "PRODUCERS_MAX", 3)
+    for n in range(3):
+        add(ledger, 0, n, producer=n)
+    add(ledger, 1, 3, producer=0)
+    add(ledger, 0, 4, producer=9)
+    assert [producer for producer, _ in ledger.producers()] == [2, 0, 9]
+
+
+def test_a_batch_that_was_told_of_before_changes_nothing(ledger):
+    it = batch(0)
+    ledger.appended(it, 10)
+    ledger.appended(it, 10)
+    assert [known.sent for _, known in ledger.producers()] == [(module.Sent(0, 0, 10),)]
+
+
+def test_what_is_frozen_is_what_was_known_then(ledger, clock):
+    add(ledger, 0, 0)
+    frozen = ledger.freeze()
+    add(ledger, 1, 1)
+    add(ledger, 0, 2, producer=2)
+    again = Ledger(clock, EXPIRATION_MS)
+    again.load(frozen())
+    assert again.check(batch(1)) is None
+    assert ledger.freeze() is ledger.freeze()
+
+
+def test_a_note_that_is_cut_off_is_told(ledger, clock):
+    add(ledger, 0, 0)
+    note = ledger.freeze()()
+    with pytest.raises(CorruptStore):
+        Ledger(clock, EXPIRATION_MS).load(note[:-1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3), st.booleans()), max_size=60))
+def test_a_note_holds_all_that_counts(steps):
+    clock = Clock()
+    ledger = Ledger(clock, EXPIRATION_MS)
+    following, epochs, offset = {}, {}, 0
+    for producer, count, new_epoch in steps:
+        if new_epoch:
+            epochs[producer], following[producer] = epochs.get(producer, 0) + 1, 0
+        first = following.get(producer, 0)
+        add(ledger, first, offset, count=count, producer=producer, epoch=epochs.get(producer, 0))
+        following[producer], offset = first + count, offset + count
+    again = Ledger(clock, EXPIRATION_MS)
+    again.load(ledger.freeze()())
+    mine = [(producer, it._replace(max_timestamp_ms=-1)) for producer, it in ledger.producers()]
+    assert list(again.producers()) == mine
