@@ -17,6 +17,8 @@ from logstore.storage.disk import Disk
 # Of each moment; all of them where there are fewer. The long run (`make crash`) asks for more.
 SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "8"))
 
+LONG = SURVIVORS_MOST >= 64
+
 SECTOR_BYTES = 512  # what a disk writes as one
 PAGE_BYTES = 4096  # what a kernel does
 BORDERS_MOST = 4  # of one kind in one write, at which it is torn
@@ -86,6 +88,14 @@ def torn(position, data):
     return parts + [[(border, data[border - position :])] for border in sorted(borders)]
 
 
+def some(moments, random, most):
+    """All the moments in the long run; else so many of them, the last one among them."""
+    if LONG or len(moments) <= most:
+        return moments
+    chosen = sorted(random.sample(range(len(moments) - 1), most - 1))
+    return [*(moments[at] for at in chosen), moments[-1]]
+
+
 @dataclass(frozen=True)
 class Frozen:
     """One moment: safe bytes and pending changes of each inode; safe and pending names."""
@@ -93,7 +103,7 @@ class Frozen:
     kind: type  # of disk
     base: str | None
     inodes: tuple  # (class, safe, pending)
-    names: tuple  # (path, number of the inode, and of the directory; None: one that is always there)
+    names: tuple  # (path, number of its inode, number of the directory or None: always there)
     name_changes: tuple  # of each change: such triples, all of them or none; no inode: removed
 
     def changes(self):
