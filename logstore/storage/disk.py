@@ -179,6 +179,21 @@ def _syncfs() -> "ctypes._NamedFuncPointer":
     return ctypes.CDLL(None, use_errno=True).syncfs
 
 
+def make_directories(disk: Disk, path: str) -> None:
+    """Make a directory, and those above it that are missing; their names are durable on return.
+
+    Raises OSError.
+    """
+    missing, above = [], path
+    while not disk.exists(above):
+        missing.append(above)
+        above = os.path.dirname(above) or "."
+    if missing:
+        disk.make_directory(path)
+    for made in missing:
+        disk.sync_directory(os.path.dirname(made) or ".")
+
+
 def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
     """What an OSError means to the caller, as one line."""
     reason = os.strerror(error.errno) if error.errno else str(error)

@@ -86,7 +86,10 @@ def verify(
 
 
 def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
-    """Directories that look like partitions, but belong to no topic."""
+    """Directories that hold files of a partition, but belong to no topic.
+
+    Empty ones are what a crash leaves of a topic that was being created: the next one takes them.
+    """
     for name in sorted(directory.disk.list(directory.path)):
         parsed = parse_log_directory(name)
         if parsed is None:
@@ -94,7 +97,16 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
         topic, partition = parsed
         if topic not in known or partition >= directory.topics()[topic].partitions:
             path = os.path.join(directory.path, name)
-            yield Report(path, findings=(Finding(path, "belongs to no topic of the catalogue"),))
+            if not _is_empty(directory.disk, path):
+                sentence = "belongs to no topic of the catalogue"
+                yield Report(path, findings=(Finding(path, sentence),))
+
+
+def _is_empty(disk: Disk, path: str) -> bool:
+    try:
+        return not disk.list(path)
+    except NotADirectoryError:
+        return False
 
 
 def _settled(disk: Disk, path: str, log: SegmentedLog) -> list[Report]:

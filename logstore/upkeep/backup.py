@@ -18,7 +18,7 @@ from logstore.errors import CorruptStore, NotAStore, Refused, UnknownPartition
 from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.directory import Directory, SegmentedLog
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import Disk, make_directories, refusal
 from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX, log_directory
 from logstore.storage.segment import make_indexes
 
@@ -75,7 +75,7 @@ def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
 def _make_empty(disk: Disk, path: str) -> None:
     if disk.exists(path) and disk.list(path):
         raise Refused(f"{path}: is there already, and not empty: name a new directory")
-    disk.make_directory(path)
+    make_directories(disk, path)
 
 
 class _Backup:

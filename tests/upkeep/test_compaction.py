@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import threading
 
 import pytest
@@ -362,6 +363,8 @@ def test_readers_and_the_appender_go_on_meanwhile(store, path):
     topic = store.create_topic("t", settings=SETTINGS)
     put(topic, *((f"k{n % 9}", pad(n)) for n in range(60)))
     over, failures = threading.Event(), []
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # or each of the many syncs waits for both readers
 
     def reading(mode):
         try:
@@ -386,11 +389,12 @@ def test_readers_and_the_appender_go_on_meanwhile(store, path):
     for thread in threads:
         thread.start()
     try:
-        for n in range(60, 700, 20):
+        for n in range(60, 340, 20):
             put(topic, *((f"k{m % 9}", pad(m)) for m in range(n, n + 20)), batch=3)
             run(store)
     finally:
         over.set()
+        sys.setswitchinterval(switch_s)
         for thread in threads:
             thread.join()
     assert failures == []
