@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import compact, group, overview, retention, topic
+from . import group, jobs, overview, topic
 from .backup import backup, restore
 from .consume import consume
 from .dump import dump
@@ -54,8 +54,9 @@ app.command()(consume)
 app.command()(replay)
 app.command()(serve)
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
-app.add_typer(retention.app, name="retention", help="Drop what is past its time or size.")
-app.add_typer(compact.app, name="compact", help="Keep the latest record of each key.")
+app.add_typer(jobs.retention_app, name="retention", help="Drop what is past its time or size.")
+app.add_typer(jobs.compact_app, name="compact", help="Keep the latest record of each key.")
+app.add_typer(jobs.recompress_app, name="recompress", help="Compress sealed segments anew.")
 app.command()(dump)
 app.command()(verify)
 app.command()(salvage)

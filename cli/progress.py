@@ -24,14 +24,17 @@ class Progress:
     def __init__(self) -> None:
         self._next = time.monotonic() + self.every_s
 
-    def update(self, bytes_read: int, records: int) -> None:
+    def update(self, bytes_done: int, count: int) -> None:
         """Cheap enough to be called for every chunk."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self.every_s
-            self.show(bytes_read, records)
+            self.show(bytes_done, count)
 
-    def show(self, bytes_read: int, records: int) -> None:
+    def expect(self, bytes_total: int) -> None:
+        """There is this much to do."""
+
+    def show(self, bytes_done: int, count: int) -> None:
         """Tell people, now."""
 
     def close(self) -> None:
@@ -43,8 +46,12 @@ class Lines(Progress):
 
     every_s = LINE_EVERY_S
 
-    def show(self, bytes_read: int, records: int) -> None:
-        say(f"{counted(records, 'record')} acknowledged, {size(bytes_read)} read")
+    def __init__(self, noun: str = "record", did: str = "acknowledged") -> None:
+        super().__init__()
+        self._noun, self._did = noun, did
+
+    def show(self, bytes_done: int, count: int) -> None:
+        say(f"{counted(count, self._noun)} {self._did}, {size(bytes_done)} read")
 
 
 class Bar(Progress):
@@ -52,17 +59,24 @@ class Bar(Progress):
 
     every_s = EVERY_S
 
-    def __init__(self, bytes_total: int | None) -> None:
+    def __init__(
+        self, bytes_total: int | None, noun: str = "record", did: str = "acknowledged"
+    ) -> None:
         super().__init__()
         self._total = bytes_total
+        self._noun, self._did = noun, did
         self._bar: RichProgress | None = None
         self._task: TaskID
 
-    def show(self, bytes_read: int, records: int) -> None:
+    def expect(self, bytes_total: int) -> None:
+        self._total = bytes_total
+
+    def show(self, bytes_done: int, count: int) -> None:
         if self._bar is None:  # a short run needs no bar, and does not wait for rich either
             self._begin()
         assert self._bar is not None
-        self._bar.update(self._task, completed=bytes_read, records=records)
+        said = f"{counted(count, self._noun)} {self._did}"
+        self._bar.update(self._task, completed=bytes_done, total=self._total, said=said)
         self._bar.refresh()
 
     def _begin(self) -> None:
@@ -80,13 +94,13 @@ class Bar(Progress):
             BarColumn(),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
-            TextColumn("{task.fields[records]:,} records acknowledged"),
+            TextColumn("{task.fields[said]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             auto_refresh=False,  # no thread: it would fight for the interpreter
             transient=True,
         )
-        self._task = self._bar.add_task("", total=self._total, records=0)
+        self._task = self._bar.add_task("", total=self._total, said="")
         self._bar.start()
 
     def close(self) -> None:
@@ -94,9 +108,11 @@ class Bar(Progress):
             self._bar.stop()
 
 
-def progress_for(wanted: bool | None, bytes_total: int | None) -> Progress:
-    """``wanted``: None leaves it to whether a person is watching."""
+def progress_for(
+    wanted: bool | None, bytes_total: int | None, noun: str = "record", did: str = "acknowledged"
+) -> Progress:
+    """``wanted``: None leaves it to whether a person is watching. ``noun``: what is counted."""
     watched = sys.stderr is not None and sys.stderr.isatty()
     if wanted is False or (wanted is None and not watched):
         return Progress()
-    return Bar(bytes_total) if watched else Lines()
+    return Bar(bytes_total, noun, did) if watched else Lines(noun, did)

@@ -31,7 +31,9 @@ def salvage(
 
     The file stays as it is. What is copied can be read with --data (the directory around DIR).
     """
-    from logstore.storage.segment import copy_batches
+    from logstore.storage.disk import Disk
+    from logstore.storage.segment import INDEX_INTERVAL_BYTES
+    from logstore.storage.whole_segment import write_segment
     from logstore.upkeep import salvage as upkeep
 
     from .segment import base_offset
@@ -53,7 +55,9 @@ def salvage(
     if not found.intact:
         raise CommandFailed(f"{segment}: no batch in it is intact; nothing was written")
     into.mkdir(parents=True, exist_ok=True)
-    copy_batches(str(into), base, [it.batch for it in found.intact])
+    disk, batches = Disk(), [it.batch for it in found.intact]
+    write_segment(disk, str(target.with_suffix("")), base, INDEX_INTERVAL_BYTES, batches)
+    disk.sync_directory(str(into))
     if json_:
         put(as_json(_as_object(found, target)))
     else:

@@ -57,6 +57,11 @@ class TopicSettings:
         "a compacted topic refuses records without a key",
         words=("delete", "compact"),
     )
+    compression_sealed: str = _setting(
+        "producer",
+        "codec that upkeep gives sealed segments, in larger batches; 'producer' leaves them alone",
+        words=("producer", "zstd"),
+    )
     compression_type: str = _setting(
         "producer",
         "codec of batches written here; 'producer' keeps what the producer chose",
@@ -238,10 +243,19 @@ class StoreSettings:
     )
     upkeep_interval_ms: int = _setting(
         300_000,
-        "how often a process that writes the store does its retention and compaction; -1: never",
+        "how often a process that writes the store does its upkeep by itself: retention, "
+        "compaction, recompression; -1: never",
         unit="ms",
         low=-1,
         high=DAY_MS,
+    )
+    upkeep_bytes_per_second: int = _setting(
+        32 << 20,
+        "what upkeep reads and writes at the most, so that producers and consumers hardly notice "
+        "it; -1: as much as it can",
+        unit="bytes/s",
+        low=-1,
+        high=1 << 40,
     )
     reader_poll_ms: int = _setting(
         10,

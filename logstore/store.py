@@ -1,5 +1,6 @@
 """The library face: one data directory, its topics and groups."""
 
+import logging
 import os
 import threading
 import time
@@ -50,12 +51,26 @@ from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
-from logstore.upkeep.compaction import Compaction, compact
-from logstore.upkeep.retention import Retained, drop, judge
+from logstore.upkeep.child import worker_for
+from logstore.upkeep.desk import Desk
+from logstore.upkeep.jobs import (
+    NAMES,
+    Job,
+    Jobs,
+    Outcome,
+    Retained,
+    Rewritten,
+    Tell,
+    failure,
+    untold,
+)
 from logstore.upkeep.rhythm import Rhythm
+
+_log = logging.getLogger("logstore.upkeep")
 
 Mode = Literal["write", "read"]
 _User = TypeVar("_User", Producer, Consumer)
+_Outcome = TypeVar("_Outcome", Retained, Rewritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +112,8 @@ class Store:
         self._lock = threading.RLock()
         self._closed = False
         self.mode = mode
-        interval_ms = directory.config.store.upkeep_interval_ms
-        self._rhythm = (
-            Rhythm(self._do_upkeep, interval_ms / 1000)
-            if mode == "write" and interval_ms >= 0
-            else None
-        )
+        self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
+        self._rhythm = self._begin_rhythm() if mode == "write" else None
 
     def __repr__(self) -> str:
         return f"<Store {self.path} {self.mode}>"
@@ -149,6 +160,7 @@ class Store:
             closings: list[Callable[[], None]] = [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
+        self._jobs.close()
         if self._rhythm is not None:
             self._rhythm.close()
         try:
@@ -383,15 +395,25 @@ class Store:
 
     # Upkeep
 
+    def _begin_rhythm(self) -> Rhythm | None:
+        directory, interval_ms = self._directory, self.config.store.upkeep_interval_ms
+        try:
+            desk = Desk(directory.disk, directory.path)
+        except OSError as error:
+            _log.warning("%s: takes no jobs from others: %s", directory.path, error.strerror)
+            return None
+        interval_s = None if interval_ms < 0 else interval_ms / 1000
+        return Rhythm(desk, self._do_upkeep, self._jobs.run, interval_s)
+
     def _do_upkeep(self) -> None:
         """What a process that writes does by itself. Raises the first failure, after all."""
         try:
-            failed = [it.error for it in self.retention() if it.error is not None]
-            failed += [it.error for it in self.compaction() if it.error is not None]
+            outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
         except Closed:  # the store, while this was under way
             return
-        if failed:
-            raise failed[0]
+        failed = failure(outcomes)
+        if failed is not None:
+            raise failed
 
     def trim(
         self,
@@ -417,50 +439,38 @@ class Store:
         return trims
 
     def retention(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Retained]:
-        """Drop the segments that retention lets go, of all topics or one; what became of each.
+        """Drop the segments that retention lets go, of all topics or one; what became of each log.
 
         With ``dry_run`` only say what would. A log that is damaged keeps everything. Raises
         UnknownTopic, ReadOnly.
         """
-        directory = self._open()
-        entries = directory.topics() if topic is None else {topic: self._entry(topic)}
-        for name, entry in entries.items():
-            settings = directory.settings(entry)
-            committed = self._committed(settings.retention_groups)
-            for number in range(entry.partitions):
-                readers = {group: at.get((name, number)) for group, at in committed.items()}
-                try:
-                    log = directory.log(name, entry, number)
-                    verdicts = judge(log.segments(), self._clock(), settings, readers)
-                    if not dry_run:
-                        drop(log, verdicts)
-                except (Damaged, Failed, UnknownPartition) as error:
-                    yield Retained(name, number, (), error)
-                else:
-                    yield Retained(name, number, tuple(verdicts))
+        return self._run(Job("retention", topic, dry_run), Retained)
 
-    def compaction(
-        self, topic: str | None = None, *, dry_run: bool = False
-    ) -> Iterator[Compaction]:
+    def compaction(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Rewritten]:
         """Compact the logs for which it is time, of all compacted topics or one; what was done.
 
         With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
         """
-        directory = self._open()
-        entries = directory.topics() if topic is None else {topic: self._entry(topic)}
-        for name, entry in entries.items():
-            settings = directory.settings(entry)
-            if "compact" not in settings.cleanup_policy:
-                continue
-            memory_bytes = self.config.store.compaction_memory_bytes
-            for number in range(entry.partitions):
-                try:
-                    log = directory.log(name, entry, number)
-                    done = compact(log, settings, self._clock(), memory_bytes, dry_run=dry_run)
-                except (Damaged, Failed, UnknownPartition) as error:
-                    yield Compaction(name, number, None, error)
-                else:
-                    yield Compaction(name, number, done)
+        return self._run(Job("compact", topic, dry_run), Rewritten)
+
+    def recompression(
+        self, topic: str | None = None, *, dry_run: bool = False
+    ) -> Iterator[Rewritten]:
+        """Compress sealed segments anew where compression.sealed asks for it; what was done.
+
+        With ``dry_run`` only say where. Raises UnknownTopic, ReadOnly.
+        """
+        return self._run(Job("recompress", topic, dry_run), Rewritten)
+
+    def _run(self, job: Job, kind: type[_Outcome]) -> Iterator[_Outcome]:
+        for outcome in self.run(job):
+            assert isinstance(outcome, kind)
+            yield outcome
+
+    def run(self, job: Job, tell: Tell = untold) -> Iterator[Outcome]:
+        """Do a job, as fast as it goes; ``tell`` is told how far it is."""
+        self._open()
+        return self._jobs.run(job, tell, bytes_per_second=-1)
 
     def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
         offsets = self._open().offsets if groups else None

@@ -161,8 +161,7 @@ def encode_columns(
         *(base_offset, leader_epoch, attributes, count - 1, columns.timestamps[0], max_timestamp),
         *(*producer, count),
     )
-    compression = Compression(attributes & COMPRESSION_MASK)
-    return _batch(fields, compress(compression, records, level))
+    return assembled(fields, records, level)
 
 
 def recode(batch: Batch, compression: Compression, level: int | None = None) -> Batch:
@@ -185,7 +184,7 @@ def recode(batch: Batch, compression: Compression, level: int | None = None) -> 
         batch.base_sequence,
         batch.record_count,
     )
-    return _batch(fields, compress(compression, records, level))
+    return assembled(fields, records, level)
 
 
 def rebatched(batch: Batch, count: int, records: bytes) -> Batch:
@@ -201,7 +200,7 @@ def rebatched(batch: Batch, count: int, records: bytes) -> Batch:
         batch.base_timestamp_ms, batch.max_timestamp_ms,
         batch.producer_id, batch.producer_epoch, batch.base_sequence, count,
     )  # fmt: skip
-    return _batch(fields, compress(batch.compression, records) if records else b"")
+    return assembled(fields, records)
 
 
 def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Headers = ()) -> int:
@@ -222,8 +221,14 @@ def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Hea
     return size
 
 
-def _batch(fields: tuple[int, ...], records: bytes) -> Batch:
+def assembled(fields: tuple[int, ...], records: bytes, level: int | None = None) -> Batch:
+    """A batch of these records, given uncompressed.
+
+    ``fields``: all of its header's in their order, but length, magic and CRC; the attributes say
+    how it is compressed.
+    """
     base_offset, leader_epoch, *covered = fields
+    records = compress(Compression(covered[0] & COMPRESSION_MASK), records, level)
     length = HEADER_BYTES - LENGTH_END + len(records)
     head = bytearray(HEADER.pack(base_offset, length, leader_epoch, MAGIC, 0, *covered))
     crc = crc32c(records, crc32c(head[CRC_COVERS_FROM:]))

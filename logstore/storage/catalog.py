@@ -30,7 +30,7 @@ SCHEMA: Final = 1
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _NOTES = b"notes"
 _PARTITION = Struct(">I")
-_STATE = Struct(">8q")
+_STATE = Struct(">11q")
 
 
 class TopicEntry(msgspec.Struct, frozen=True):
@@ -62,6 +62,9 @@ class LogState:
     clean_below: int = 0  # compaction has gone over everything below here
     tombstones_below: int = 0  # a whole compaction has gone over these, and
     tombstones_until_ms: int = 0  # from this time on they may go
+    recompressed_below: int = 0  # recompression has gone over everything below here
+    merged_base: int = 0  # the segment of this base offset may have taken up all that
+    merged_below: int = 0  # begin behind it and below here, which may be there still
 
 
 def _state(value: bytes) -> LogState:

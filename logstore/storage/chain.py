@@ -7,7 +7,7 @@ from itertools import pairwise
 from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import parse_segment
+from logstore.storage.names import INDEX, LOG, TIMEINDEX, parse_segment, segment_stem
 from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
 
 
@@ -37,12 +37,16 @@ class Chain:
         """List the directory again; whether anything changed."""
         names = self._files.disk.list(self.directory)
         bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
-        if bases == self.bases:
+        before = self.bases
+        if bases == before:
             return False
         for base in set(self._segments) - set(bases):
             segment = self._segments.pop(base, None)
             if segment is not None:  # else another thread has looked, too
                 self._indexes.forget(segment)
+        gone = set(before) - set(bases)
+        for base in {bases[bisect_right(bases, base) - 1] for base in gone if base > bases[0]}:
+            self.renew(base)  # what is gone from behind it was merged into it
         self.bases = bases
         return True
 
@@ -54,12 +58,14 @@ class Chain:
             )
         return segment
 
-    def renew(self, base_offset: int) -> Segment:
-        """The segment's file is another one now: forget what was known of the old."""
+    def renew(self, base_offset: int) -> None:
+        """The segment's files are others now: forget what was known of the old."""
         old = self._segments.pop(base_offset, None)
         if old is not None:
             self._indexes.forget(old)
-        return self.segment(base_offset)
+        stem = segment_stem(self.directory, base_offset)
+        for ending in (LOG, INDEX, TIMEINDEX):
+            self._files.forget(stem + ending)  # until then a reader may have opened the old one
 
     def add(self, base_offset: int) -> Segment:
         """A new last segment, its files made empty."""

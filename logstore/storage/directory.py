@@ -6,14 +6,13 @@ catalogue describes.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.config import Config, TopicSettings
 from logstore.errors import Damaged, GroupBusy, ReadOnly
 from logstore.log import Log
-from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk, refusal
@@ -60,16 +59,17 @@ class SegmentedLog(Log, Protocol):
         Raises LogFailed, Damaged, Failed, ReadOnly.
         """
 
-    def compacting(self, below: int) -> None:
-        """There may be gaps below this offset from now on. Durable on return."""
+    def mark(self, **marks: int) -> None:
+        """Remember these fields of the state. Durable on return. Raises Failed, ReadOnly."""
 
-    def compacted(self, state: LogState) -> None:
-        """Remember how far compaction has come. Durable on return."""
+    def sweep(self) -> None:
+        """Remove what is left of segments that were being written anew."""
 
-    def rewrite(self, base_offset: int, batches: Iterator[Batch]) -> None:
-        """Put these batches in the place of a sealed segment's own, by one rename.
+    def swap(self, bases: Sequence[int], stem: str) -> bool:
+        """Put a segment written anew, ``stem``, in the place of these adjacent sealed ones.
 
-        Raises StorageFull, Failed; the old file stays then.
+        One rename does it. False where one of them was trimmed since: nothing is changed then.
+        Raises StorageFull, Failed, ReadOnly, UnknownPartition.
         """
 
     def rebuild_index(self, base_offset: int) -> None:

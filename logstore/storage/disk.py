@@ -10,7 +10,9 @@ import fcntl
 import mmap
 import os
 import shutil
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from struct import Struct
 
@@ -118,6 +120,31 @@ class Disk:
         access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
         return mmap.mmap(fd, size, access=access)
 
+    def listen(self, path: str) -> socket.socket:
+        """A socket that other processes find by this path; for the user of this process alone."""
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # a killed process leaves its own
+        listening = socket.socket(socket.AF_UNIX)
+        try:
+            with _short(path) as short:
+                listening.bind(short)
+            os.chmod(path, 0o600)
+            listening.listen()
+        except BaseException:
+            listening.close()
+            raise
+        return listening
+
+    def connect(self, path: str) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            with _short(path) as short:
+                connection.connect(short)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def lock(self, fd: int) -> bool:
         """Take the whole-file lock for this open file; False where another has it."""
         wanted = _WHOLE_FILE.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
@@ -135,10 +162,36 @@ class Disk:
         return kind != fcntl.F_UNLCK
 
 
+@contextmanager
+def _short(path: str) -> Iterator[str]:
+    """The same file by a path that fits into the 107 bytes of a socket's address."""
+    directory, name = os.path.split(path)
+    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
+
+
 @cache
 def _syncfs() -> "ctypes._NamedFuncPointer":
     # CDLL, not PyDLL: the call must release the interpreter lock.
     return ctypes.CDLL(None, use_errno=True).syncfs
+
+
+def make_directories(disk: Disk, path: str) -> None:
+    """Make a directory, and those above it that are missing; their names are durable on return.
+
+    Raises OSError.
+    """
+    missing, above = [], path
+    while not disk.exists(above):
+        missing.append(above)
+        above = os.path.dirname(above) or "."
+    if missing:
+        disk.make_directory(path)
+    for made in missing:
+        disk.sync_directory(os.path.dirname(made) or ".")
 
 
 def refusal(error: OSError, doing: str, path: str) -> LogstoreError:

@@ -6,10 +6,8 @@ watchers are woken. ``start <= synced <= end``, and ``safe`` is ``synced`` unles
 ``flush.messages`` is over 1: then it is ``end``, openly.
 """
 
-import errno
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -30,13 +28,14 @@ from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
-from logstore.storage.disk import Buffer, refusal
+from logstore.storage.disk import refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.names import CLEANED, INDEX, LOG, TIMEINDEX
+from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Slot
+from logstore.storage.whole_segment import remove_segment, sweep
 
 # Zeros written ahead make a sync of a small append a quarter faster, since it changes no file
 # size; they also double the bytes written, so only a run of small synced appends gets them.
@@ -368,10 +367,11 @@ class DiskLog:
             raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {self.end}")
         if at >= safe:
             return []
+        bases = self.chain.bases
         try:
             batches = self.chain.read(at, bytes_max, safe)
         except FileNotFoundError as error:
-            if at < self.start or self._deleted is not None:  # since
+            if self._deleted is not None or self.chain.bases != bases:  # trimmed or merged since
                 return self.read(at, bytes_max)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
@@ -384,11 +384,11 @@ class DiskLog:
         """As Log.find."""
         if self._deleted is not None:
             raise self._deleted
-        start, safe = self.start, self.safe
+        start, safe, bases = self.start, self.safe, self.chain.bases
         try:
             found = self.chain.find(timestamp_ms, start, safe)
         except FileNotFoundError as error:
-            if start < self.start or self._deleted is not None:  # since
+            if self._deleted is not None or self.chain.bases != bases:  # trimmed or merged since
                 return self.find(timestamp_ms)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
@@ -428,9 +428,12 @@ class DiskLog:
         """What upkeep decides by. Raises Damaged, Failed."""
         if self.damage is not None:
             raise self.damage
+        bases = self.chain.bases
         try:
             facts = self.chain.facts(self.end)
         except OSError as error:
+            if self.chain.bases != bases:  # trimmed or merged since
+                return self.segments()
             raise refusal(error, "look at the segments", self.chain.directory) from None
         facts[-1] = replace(facts[-1], bytes=self._position)  # without zeros written ahead
         return facts
@@ -453,7 +456,7 @@ class DiskLog:
         except OSError as error:
             raise refusal(error, "rebuild the index", segment.stem + INDEX) from None
 
-    # Compaction
+    # Upkeep
 
     def segment(self, base_offset: int) -> Segment:
         """One of its segments."""
@@ -475,76 +478,70 @@ class DiskLog:
             raise refusal(error, "save the recovery point", self.chain.directory) from None
         return self.state.recovery_base
 
-    def compacting(self, below: int) -> None:
-        """There may be gaps below this offset from now on. Durable on return."""
-        self.compacted(replace(self.state, gaps_below=max(below, self.state.gaps_below)))
+    def mark(self, **marks: int) -> None:
+        """Remember these fields of the state, by which upkeep knows how far it is.
 
-    def compacted(self, state: LogState) -> None:
-        """Remember how far compaction has come. Durable on return."""
+        Durable on return. Raises Failed, UnknownPartition.
+        """
         with self._lock:
             if self._deleted is not None:
                 raise self._deleted
-            now = replace(
-                self.state, gaps_below=state.gaps_below, clean_below=state.clean_below,
-                tombstones_below=state.tombstones_below,
-                tombstones_until_ms=state.tombstones_until_ms,
-            )  # fmt: skip
+            now = replace(self.state, **marks)
             self._save(self, now)
             self.state = now
 
-    def rewrite(self, base_offset: int, batches: Iterator[Batch]) -> None:
-        """Put these batches in the place of a sealed segment's own, by one rename.
+    def sweep(self) -> None:
+        """Remove what is left of segments that were being written anew."""
+        with suppress(OSError):  # it means nothing: the next recovery removes it
+            sweep(self._files.disk, self.chain.directory)
 
-        Whoever reads the segment meanwhile reads on in the old file. The file's age is kept.
-        Raises StorageFull, Failed; the old file stays then.
+    def swap(self, bases: Sequence[int], stem: str) -> bool:
+        """Put a segment that was written anew in the place of these adjacent sealed ones.
+
+        One rename does it. Whoever reads them meanwhile reads on in the old files. The age of the
+        youngest is kept. False, and nothing is changed, where one of them was trimmed since.
+        Raises Failed, StorageFull, UnknownPartition.
         """
-        cleaned = self.chain.segment(base_offset).stem + CLEANED
         try:
-            self._write_anew(cleaned, batches)
-            self._put_in_place(cleaned, base_offset)
+            swapped = self._rename(bases, stem)
+            if swapped:
+                self._drop_merged(bases[1:])
         except OSError as error:
-            self._drop_cleaned(cleaned)
-            if base_offset in self.chain.bases:  # else trimmed meanwhile: nothing is left to do
-                raise refusal(error, "compact", self.chain.directory) from None
-        except BaseException:
-            self._drop_cleaned(cleaned)
-            raise
+            raise refusal(error, "swap a segment", self.chain.directory) from None
+        finally:
+            remove_segment(self._files.disk, stem)  # what was renamed is not there any more
+        return swapped
 
-    def _put_in_place(self, cleaned: str, base_offset: int) -> None:
-        disk, path = self._files.disk, self.chain.segment(base_offset).path
-        disk.set_modified(cleaned, disk.modified_ms(path))
+    def _rename(self, bases: Sequence[int], stem: str) -> bool:
+        disk = self._files.disk
         with self._lock:
             if self._deleted is not None:
                 raise self._deleted
-            assert base_offset < self.state.recovery_base  # what recovery reads stays as it is
-            if base_offset not in self.chain.bases:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            disk.rename(cleaned, path)
-            self._files.forget(path)  # after: until then a reader may have opened the old one
-            segment = self.chain.renew(base_offset)
-        disk.sync_directory(self.chain.directory)
-        segment.rebuild_index(EVERYTHING, sealed=True)
+            known = self.chain.bases
+            if not set(bases) <= set(known):
+                return False
+            place = known.index(bases[0])
+            assert known[place : place + len(bases)] == list(bases)
+            assert known[place + len(bases)] <= self.state.recovery_base  # what recovery reads
+            if len(bases) > 1:
+                self.mark(merged_base=bases[0], merged_below=known[place + len(bases)])
+            paths = [self.chain.segment(base).path for base in bases]
+            disk.set_modified(stem + LOG, max(map(disk.modified_ms, paths)))
+            try:
+                for ending in (LOG, INDEX, TIMEINDEX):  # an index of the old file is found out
+                    disk.rename(stem + ending, self.chain.segment(bases[0]).stem + ending)
+            finally:
+                self.chain.renew(bases[0])
+            return True
 
-    def _drop_cleaned(self, cleaned: str) -> None:
-        with suppress(OSError):  # it means nothing: the next recovery removes it
-            self._files.disk.remove(cleaned)
-
-    def _write_anew(self, path: str, batches: Iterator[Batch]) -> None:
+    def _drop_merged(self, bases: Sequence[int]) -> None:
+        """Remove segments whose batches stand in the one before, by now."""
         disk = self._files.disk
-        fd = disk.open(path, write=True, create=True)
-        try:
-            disk.truncate(fd, 0)
-            position = 0
-            for batch in batches:
-                left: Buffer = batch.data
-                while left:
-                    written = disk.write(fd, [left], position)
-                    if not written:
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-                    left, position = left[written:], position + written
-            disk.sync(fd)
-        finally:
-            disk.close(fd)
+        disk.sync_directory(self.chain.directory)
+        if bases:
+            with self._lock:
+                self.chain.drop(list(bases))
+            disk.sync_directory(self.chain.directory)
 
     # Trimming, settings, end
 

@@ -1,6 +1,6 @@
 """A log that another process writes, or none: reads what is published as safe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 from logstore.errors import (
     CorruptBatch,
@@ -158,13 +158,13 @@ class FollowerLog:
     def secure(self) -> int:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
-    def compacting(self, below: int) -> None:
+    def mark(self, **marks: int) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
-    def rewrite(self, base_offset: int, batches: Iterator[Batch]) -> None:
+    def sweep(self) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
-    def compacted(self, state: LogState) -> None:
+    def swap(self, bases: Sequence[int], stem: str) -> bool:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
     def rebuild_index(self, base_offset: int) -> None:

@@ -9,6 +9,7 @@ LOCK: Final = "lock"  # held by the writing process; says who
 CATALOG: Final = "catalog.mdb"  # LMDB: topics, log states, committed offsets
 WATERMARKS: Final = "watermarks"  # mmap: each log's start and safe, for reading processes
 CONFIG: Final = "logstore.toml"
+DESK: Final = "upkeep.sock"  # where the writing process takes jobs
 CLAIMS: Final = "claims"  # one lock file for each consumer group in use
 
 GROUP_BYTES_MAX: Final = 255  # a key in LMDB holds group, topic and partition in 511
@@ -16,7 +17,7 @@ GROUP_BYTES_MAX: Final = 255  # a key in LMDB holds group, topic and partition i
 LOG: Final = ".log"
 INDEX: Final = ".index"
 TIMEINDEX: Final = ".timeindex"
-CLEANED: Final = ".log.cleaned"  # a segment being written anew; of no meaning after a crash
+_CLEANED: Final = ".cleaned"
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _DIRECTORY = re.compile(r"([a-zA-Z0-9._-]{1,249})-(0|[1-9][0-9]{0,9})")
@@ -58,6 +59,16 @@ def parse_log_directory(name: str) -> tuple[str, int] | None:
 def segment_stem(directory: str, base_offset: int) -> str:
     """A segment's path without its ending: 20 digits, so that names sort as offsets do."""
     return f"{directory}/{base_offset:020d}"
+
+
+def cleaned_stem(directory: str, base_offset: int, pid: int) -> str:
+    """As ``segment_stem``, of a segment that this process writes anew; nothing after a crash."""
+    return f"{segment_stem(directory, base_offset)}.{pid}{_CLEANED}"
+
+
+def is_cleaned(name: str) -> bool:
+    """Whether it is a file of a segment that is being written anew, or was as a process died."""
+    return name.removesuffix(LOG).removesuffix(TIMEINDEX).removesuffix(INDEX).endswith(_CLEANED)
 
 
 def parse_segment(name: str) -> int | None:

@@ -15,7 +15,7 @@ from logstore.storage.lock import Owner, owner_of
 from logstore.storage.names import CATALOG, LOCK, WATERMARKS, log_directory
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.segment import Indexes
-from logstore.storage.watermarks import Poller, Slot, Watermarks
+from logstore.storage.watermarks import Poller, Slot, Watermarks, is_made
 
 
 class ReaderDirectory:
@@ -43,8 +43,8 @@ class ReaderDirectory:
 
     def _open_marks(self) -> None:
         path = self._file(WATERMARKS)
-        if self.disk.exists(path) and self.disk.size(path):  # else a writer is just making it
-            self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=False)
+        if is_made(self.disk, path):  # else a writer is just doing that, or will
+            self._marks = Watermarks(self.disk, path, write=False)
 
     @property
     def schema(self) -> int:

@@ -18,8 +18,9 @@ from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import CLEANED, INDEX, TIMEINDEX
+from logstore.storage.names import INDEX, TIMEINDEX
 from logstore.storage.segment import Segment
+from logstore.storage.whole_segment import sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,8 @@ def recover(
     told of what stands above.
     """
     known_safe = max(known_safe, state.recovery_offset, state.start)
-    for name in files.disk.list(chain.directory) if crashed else ():
-        if name.endswith(CLEANED):  # a compaction that came to nothing
-            files.disk.remove(f"{chain.directory}/{name}")
+    if crashed:
+        _finish_upkeep(chain, files, state)
     if not chain.bases:
         return _begin(chain, files, state, known_safe)
     place, end, position = _starting_point(chain, state)
@@ -72,6 +72,21 @@ def recover(
     if cut or crashed:  # a crash may have come between a file's creation and its name's sync
         files.disk.sync_directory(chain.directory)
     return Recovered(check.end, check.position)
+
+
+def _finish_upkeep(chain: Chain, files: OpenFiles, state: LogState) -> None:
+    """Remove what upkeep was writing, and segments whose batches it has merged into one before."""
+    sweep(files.disk, chain.directory)
+    behind = [base for base in chain.bases if state.merged_base < base < state.merged_below]
+    if not behind or state.merged_base not in chain.bases:
+        return
+    files.disk.sync_directory(chain.directory)  # the rename, before what it replaces goes
+    try:
+        upto = chain.segment(state.merged_base).last_offset()
+        covered = [base for base in behind if chain.segment(base).last_offset() <= upto]
+    except CorruptBatch:
+        return  # whoever reads it is told; both copies stay
+    chain.drop(covered)
 
 
 def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:

@@ -3,7 +3,7 @@
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
@@ -195,15 +195,26 @@ class Segment:
             expected = walked[-1][1].next_offset
             yield from walked
 
-    def backwards(self) -> Iterator[tuple[int, Batch]]:
-        """Each batch with its position, the last one first. Raises CorruptBatch, OSError."""
+    def backwards(self, below: int) -> Iterator[tuple[int, Batch]]:
+        """Each batch with its position, the last one below ``below`` first.
+
+        Raises CorruptBatch, OSError.
+        """
         with self._files.use(self.path) as fd:
             positions, sizes = array("q"), array("q")
-            for position, batch in self._walk(fd, 0, EVERYTHING):
+            for position, batch in self._walk(fd, 0, below):
                 positions.append(position)
                 sizes.append(batch.size)
             for position, size in zip(reversed(positions), reversed(sizes), strict=True):
                 yield position, Batch(self._files.disk.read(fd, size, position))
+
+    def last_offset(self) -> int:
+        """Of the last batch; below the base offset without any. Raises CorruptBatch, OSError."""
+        last = self.base_offset - 1
+        with self._files.use(self.path) as fd:
+            for _, batch in self._walk(fd, self._position_of(fd, EVERYTHING - 1), EVERYTHING):
+                last = batch.last_offset
+        return last
 
     def end_position(self, below: int) -> int:
         """Where the last batch that begins below ``below`` ends. Raises CorruptBatch, OSError."""
@@ -350,26 +361,6 @@ class Segment:
             with suppress(FileNotFoundError):
                 self._files.disk.remove(path)
             self._files.forget(path)  # after: a reader may have opened it until then
-
-
-def copy_batches(directory: str, base_offset: int, batches: Sequence[Batch]) -> None:
-    """A new segment of these batches, with its indexes, in a directory that is there; synced.
-
-    Raises OSError.
-    """
-    files = OpenFiles(Disk(), 8, write=True)
-    try:
-        segment = Segment(directory, base_offset, files, Indexes(), INDEX_INTERVAL_BYTES)
-        segment.create()
-        position = 0
-        for batch in batches:
-            files.write(segment.path, [batch.data], position)
-            position += batch.size
-        files.sync(segment.path)
-    finally:
-        files.close()
-    make_indexes(files.disk, directory, base_offset, sealed=True)
-    files.disk.sync_directory(directory)
 
 
 def make_indexes(disk: Disk, directory: str, base_offset: int, *, sealed: bool) -> None:

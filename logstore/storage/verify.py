@@ -10,12 +10,14 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from logstore.errors import CorruptBatch, CorruptStore, Failed
 from logstore.records.batch import Batch
-from logstore.storage.directory import Directory
+from logstore.storage.catalog import LogState
+from logstore.storage.directory import Directory, SegmentedLog
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import OFFSET_ENTRY, TIME_ENTRY, Index
@@ -72,8 +74,7 @@ def verify(
             size = directory.size(name, entry, partition)
             if size.damage is not None:
                 yield Report(path, findings=(Finding(path, str(size.damage)),))
-            gaps_below = log.chain.gaps_below()
-            for report in _verify_log(directory.disk, path, size.start, log.safe, gaps_below):
+            for report in _settled(directory.disk, path, log):
                 base = parse_segment(os.path.basename(report.path))
                 if repair and base is not None and any(it.derived for it in report.findings):
                     log.rebuild_index(base)
@@ -85,7 +86,10 @@ def verify(
 
 
 def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
-    """Directories that look like partitions, but belong to no topic."""
+    """Directories that hold files of a partition, but belong to no topic.
+
+    Empty ones are what a crash leaves of a topic that was being created: the next one takes them.
+    """
     for name in sorted(directory.disk.list(directory.path)):
         parsed = parse_log_directory(name)
         if parsed is None:
@@ -93,10 +97,38 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
         topic, partition = parsed
         if topic not in known or partition >= directory.topics()[topic].partitions:
             path = os.path.join(directory.path, name)
-            yield Report(path, findings=(Finding(path, "belongs to no topic of the catalogue"),))
+            if not _is_empty(directory.disk, path):
+                sentence = "belongs to no topic of the catalogue"
+                yield Report(path, findings=(Finding(path, sentence),))
 
 
-def _verify_log(disk: Disk, path: str, start: int, safe: int, gaps_below: int) -> Iterator[Report]:
+def _is_empty(disk: Disk, path: str) -> bool:
+    try:
+        return not disk.list(path)
+    except NotADirectoryError:
+        return False
+
+
+def _settled(disk: Disk, path: str, log: SegmentedLog) -> list[Report]:
+    """The reports of one log; once more where upkeep has exchanged its files meanwhile."""
+    while True:
+        before = _identities(disk, path)
+        state = replace(log.state, gaps_below=log.chain.gaps_below())
+        reports = list(_verify_log(disk, path, log.start, log.safe, state))
+        if not any(report.findings for report in reports) or _identities(disk, path) == before:
+            return reports
+
+
+def _identities(disk: Disk, path: str) -> dict[str, tuple[int, int]]:
+    found = {}
+    for name in disk.list(path):
+        with suppress(FileNotFoundError):
+            found[name] = disk.identity(os.path.join(path, name))
+    return found
+
+
+def _verify_log(disk: Disk, path: str, start: int, safe: int, state: LogState) -> Iterator[Report]:
+    gaps_below = state.gaps_below
     files = OpenFiles(disk, 16, write=False)
     try:
         names = disk.list(path)
@@ -112,7 +144,9 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int, gaps_below: int) -
             if expected is not None and not expected <= base <= max(expected, gaps_below):
                 sentence = f"begins at {base}, the segment before ends at {expected}"
                 findings.insert(0, Finding(report.path, sentence))
-            if following <= safe and (foreign := _left_over(disk, report)) and end is not None:
+            merging = base == state.merged_base and following < state.merged_below
+            foreign = None if merging else _left_over(disk, report)
+            if following <= safe and foreign and end is not None:
                 findings.append(foreign)
                 end = None
             if following == EVERYTHING and end is not None and end < safe:

@@ -88,9 +88,10 @@ class Watermarks:
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("q")
         try:
-            if write and disk.size(path) == 0:
+            magic = disk.read(self._fd, len(_MAGIC), 0)
+            if write and not any(magic):  # new, or a power cut has left the size but not the bytes
                 disk.write(self._fd, [_MAGIC.ljust(_SLOT_WORDS * _WORD, b"\0")], 0)
-            if disk.read(self._fd, len(_MAGIC), 0) != _MAGIC:
+            elif magic != _MAGIC:
                 raise CorruptStore(
                     f"{path}: not a watermarks file: remove it, the next writer makes it anew"
                 )
@@ -142,6 +143,17 @@ class Watermarks:
             self._words = memoryview(b"").cast("q")
             self._map = None
             self._disk.close(self._fd)
+
+
+def is_made(disk: Disk, path: str) -> bool:
+    """Whether a writer has made the file. Raises OSError."""
+    if not disk.exists(path):
+        return False
+    fd = disk.open(path)
+    try:
+        return any(disk.read(fd, len(_MAGIC), 0))
+    finally:
+        disk.close(fd)
 
 
 class Poller:

@@ -19,7 +19,7 @@ from logstore.log import Notes
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import Disk, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
@@ -78,9 +78,7 @@ class WriterDirectory:
             raise refusal(error, doing, error.filename or self.path) from None
 
     def _take_lock(self) -> None:
-        if not self.disk.exists(self.path):
-            self.disk.make_directory(self.path)
-            self.disk.sync_directory(os.path.dirname(self.path) or ".")
+        make_directories(self.disk, self.path)
         if not self._lock.take():
             raise StoreLocked(
                 f"{self.path}: written by {owner_of(self.disk, self._lock.path)}: "

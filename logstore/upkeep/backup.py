@@ -9,7 +9,7 @@ That is written last: what has none is no finished backup.
 
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +18,7 @@ from logstore.errors import CorruptStore, NotAStore, Refused, UnknownPartition
 from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.directory import Directory, SegmentedLog
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import Disk, make_directories, refusal
 from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX, log_directory
 from logstore.storage.segment import make_indexes
 
@@ -75,7 +75,7 @@ def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
 def _make_empty(disk: Disk, path: str) -> None:
     if disk.exists(path) and disk.list(path):
         raise Refused(f"{path}: is there already, and not empty: name a new directory")
-    disk.make_directory(path)
+    make_directories(disk, path)
 
 
 class _Backup:
@@ -134,7 +134,7 @@ class _Backup:
         self._folders.append(folder)
         while True:
             log = self._directory.log(name, entry, partition)
-            start, safe, copied = log.start, log.safe, []
+            start, safe, bases, copied = log.start, log.safe, log.bases(), []
             try:
                 state = replace(
                     known,
@@ -143,14 +143,14 @@ class _Backup:
                     recovery_base=start,
                     recovery_position=0,
                 )
-                for stem, base, upto in _parts(log, start, safe):
+                for stem, base, upto in _parts(log, bases, start, safe):
                     part = list(self._copy_part(stem, folder, base, upto))
                     copied += part
                     state = replace(state, recovery_base=base, recovery_position=part[0].bytes)
             except FileNotFoundError:
-                if log.start == start:
+                if log.bases() == bases:
                     raise
-                for one in copied:  # trimmed meanwhile: once more
+                for one in copied:  # trimmed or merged meanwhile: once more
                     self._disk.remove(os.path.join(self._target, one.path))
                     del self._files[one.path]
                 continue
@@ -198,9 +198,10 @@ class _Backup:
         return Copied(path, size, linked)
 
 
-def _parts(log: SegmentedLog, start: int, safe: int) -> Iterator[tuple[str, int, int | None]]:
+def _parts(
+    log: SegmentedLog, bases: Sequence[int], start: int, safe: int
+) -> Iterator[tuple[str, int, int | None]]:
     """(stem, base offset, bytes to copy; None: the file as it is) of what holds these offsets."""
-    bases = log.bases()
     for place, base in enumerate(bases):
         following = bases[place + 1] if place + 1 < len(bases) else None
         if (following is not None and following <= start) or base >= safe:

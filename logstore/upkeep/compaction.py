@@ -16,64 +16,21 @@ older record of its key is left, and ``delete.retention.ms`` after that: who rea
 meanwhile learns that the key is gone.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from array import array
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence, Set
+from itertools import count
+from typing import cast
 
 from logstore.config import TopicSettings
-from logstore.errors import LogstoreError
-from logstore.records.batch import HEADER_BYTES, Batch
-from logstore.records.compression import decompress
-from logstore.records.decode import decode
-from logstore.records.encode import rebatched
-from logstore.records.record import Record
-from logstore.records.varint import decoded
+from logstore.records.batch import Batch
+from logstore.records.keyed import keyed, thinned
 from logstore.storage.catalog import LogState
-from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.segment import Segment, SegmentFacts
-
-_KEY = attrgetter("key")
+from logstore.storage.segment import SegmentFacts
+from logstore.upkeep.sealed import Sealed
+from logstore.upkeep.work import Cleaned, Compacting, Part, Passed, Step, Went
 
 KEY_BYTES = 110  # what a key takes in the set beside its own bytes: the object, and its slot
-
-
-@dataclass(frozen=True, slots=True)
-class Compacted:
-    """What one run has done to a log."""
-
-    bytes_before: int
-    bytes_after: int
-    records_removed: int = 0
-    passes: int = 0
-    why: str = ""
-    due: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Compaction:
-    """What became of one partition."""
-
-    topic: str
-    partition: int
-    done: Compacted | None
-    error: LogstoreError | None = None
-
-
-class _Keys:
-    """Keys met, up to a bound."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self.seen: set[bytes] = set()
-        self._bytes_left = bytes_max
-
-    @property
-    def full(self) -> bool:
-        return self._bytes_left <= 0
-
-    def add(self, fresh: set[bytes]) -> None:
-        self.seen |= fresh
-        self._bytes_left -= sum(map(len, fresh)) + KEY_BYTES * len(fresh)
 
 
 def plan(
@@ -82,10 +39,12 @@ def plan(
     secure: int,
     now_ms: int,
     settings: TopicSettings,
+    oldest_ms: int | None = None,
 ) -> tuple[list[SegmentFacts], str]:
     """The segments to go over (none: not now), and why. Pure.
 
     Those that are sealed and secured, and whose records are all older than min.compaction.lag.ms.
+    ``oldest_ms``: of what is sealed and not compacted; needed for max.compaction.lag.ms.
     """
     if "compact" not in settings.cleanup_policy:
         return [], "cleanup.policy is not compact"
@@ -106,96 +65,79 @@ def plan(
     ratio = unclean / total if total else 0.0
     if ratio >= settings.min_cleanable_dirty_ratio:
         return chosen, f"{ratio:.0%} of it is not compacted"
-    oldest = min(it.max_timestamp_ms for it in dirty)
-    if now_ms - oldest > settings.max_compaction_lag_ms:
-        return (
-            chosen,
-            f"records are older than max.compaction.lag.ms={settings.max_compaction_lag_ms}",
-        )
+    if oldest_ms is not None and is_overdue(oldest_ms, now_ms, settings):
+        limit = f"max.compaction.lag.ms={settings.max_compaction_lag_ms}"
+        return chosen, f"records are older than {limit}"
     return [], f"only {ratio:.0%} of it is not compacted: min.cleanable.dirty.ratio"
 
 
-def compact(
-    log: SegmentedLog,
-    settings: TopicSettings,
-    now_ms: int,
-    memory_bytes: int,
-    *,
-    dry_run: bool = False,
-) -> Compacted:
-    """Compact a log, if it is time; with ``dry_run`` only say whether.
+def is_overdue(oldest_ms: int, now_ms: int, settings: TopicSettings) -> bool:
+    """Whether a record of this time must not stay uncompacted (KIP-354)."""
+    return oldest_ms != NO_TIMESTAMP and now_ms - oldest_ms > settings.max_compaction_lag_ms
 
-    Raises Damaged, Failed, ReadOnly; what was done by then stays done.
+
+class _Keys:
+    """Keys met, up to a bound."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.seen: set[bytes] = set()
+        self._bytes_left = bytes_max
+
+    @property
+    def full(self) -> bool:
+        return self._bytes_left <= 0
+
+    def add(self, fresh: Set[bytes]) -> None:
+        self.seen |= fresh
+        self._bytes_left -= sum(map(len, fresh)) + KEY_BYTES * len(fresh)
+
+
+def compacted(work: Compacting, sealed: Sealed) -> Iterator[Step]:
+    """Write the segments that lose records anew, in as many passes as the memory for keys asks for.
+
+    Raises CorruptBatch, OSError.
     """
-    secure = None if dry_run else log.secure()
-    segments, state = log.segments(), log.state
-    if secure is None:
-        secure = segments[-1].base_offset
-    chosen, why = plan(segments, state, secure, now_ms, settings)
-    before = sum(it.bytes for it in segments)
-    if not chosen or dry_run:
-        return Compacted(before, before, why=why, due=bool(chosen))
-    upto, due = chosen[-1].end_offset, state.tombstones_until_ms <= now_ms
-    log.compacting(upto)
-    # Readers go on to the log's end: a record must be left that leads there.
-    keeps_end = segments[-1].max_timestamp_ms == NO_TIMESTAMP
-    run = _Run(log, chosen, state.tombstones_below if due else 0, keeps_end=keeps_end)
-    passes = run.all_passes(memory_bytes)
-    marks = {"clean_below": upto}
-    if due:
-        marks |= {
-            "tombstones_below": upto,
-            "tombstones_until_ms": now_ms + settings.delete_retention_ms,
-        }
-    log.compacted(replace(log.state, **marks))
-    after = sum(it.bytes for it in log.segments())
-    return Compacted(before, after, run.removed, passes, why)
+    run = _Run(work, sealed)
+    below: int | None = work.parts[-1].end_offset
+    while below is not None:
+        below = yield from run.one_pass(below)
+        yield Passed()
 
 
 class _Run:
     """One run over the segments of a log."""
 
-    def __init__(
-        self,
-        log: SegmentedLog,
-        segments: Sequence[SegmentFacts],
-        tombstones_below: int,
-        *,
-        keeps_end: bool,
-    ) -> None:
-        self._log = log
-        self._segments = segments
-        self._tombstones_below = tombstones_below
-        self._keeps_end = keeps_end
+    def __init__(self, work: Compacting, sealed: Sealed) -> None:
+        self._work = work
+        self._sealed = sealed
         self._producers: set[int] = set()
-        self.removed = 0
+        self._removed = 0  # from the segment at hand
 
-    def all_passes(self, memory_bytes: int) -> int:
-        """How many there were."""
-        below: int | None = self._segments[-1].end_offset
-        passes = 0
-        while below is not None:
-            below = self._pass(below, memory_bytes)
-            passes += 1
-        return passes
-
-    def _pass(self, below: int, memory_bytes: int) -> int | None:
+    def one_pass(self, below: int) -> Generator[Step, None, int | None]:
         """From this offset down. Where the keys were as many as fit; None when they all did."""
-        keys, full_at = _Keys(memory_bytes), None
-        for facts in reversed(self._segments):
-            if facts.base_offset >= below:
+        keys, full_at = _Keys(self._work.memory_bytes), None
+        for part in reversed(self._work.parts):
+            if part.base_offset >= below:
                 continue
-            full_at = self._segment(facts, below, keys, full_at)
+            kept, empty, full_at = self._look(part, below, keys, full_at)
+            yield Went(part.bytes)
+            if kept:
+                batches = _filtered(self._sealed.walk(part), kept, empty)
+                stem = self._sealed.write(part.base_offset, batches)
+                yield Cleaned((part.base_offset,), stem, self._removed)
         return full_at
 
-    def _segment(
-        self, facts: SegmentFacts, below: int, keys: _Keys, full_at: int | None
-    ) -> int | None:
-        segment = self._log.segment(facts.base_offset)
-        kept: dict[int, list[int]] = {}  # of batches that lose some, by position: which stay
-        empty: set[int] = set()  # positions of batches that stay even without records
-        keeps_last = self._keeps_end and facts is self._segments[-1]
-        for position, batch in segment.backwards():
+    def _look(
+        self, part: Part, below: int, keys: _Keys, full_at: int | None
+    ) -> tuple[dict[int, "array[int]"], set[int], int | None]:
+        """Of batches that lose records, by position, which stay; positions of those that stay even
+        without any; and where the keys were as many as fit.
+        """
+        kept: dict[int, array[int]] = {}
+        empty: set[int] = set()
+        keeps_last = self._work.keeps_end and part is self._work.parts[-1]
+        self._removed = 0
+        for position, batch in self._sealed.backwards(part):
             if batch.producer_id >= 0 and batch.producer_id not in self._producers:
                 self._producers.add(batch.producer_id)
                 empty.add(position)
@@ -207,65 +149,44 @@ class _Run:
                 full_at = batch.base_offset
             if stays is not None:
                 kept[position] = stays
-                self.removed += batch.record_count - len(stays)
-        if kept:
-            self._log.rewrite(facts.base_offset, _filtered(segment, kept, empty))
-        return full_at
+                self._removed += batch.record_count - len(stays)
+        return kept, empty, full_at
 
-    def _stays(self, batch: Batch, keys: _Keys, *, keeps_last: bool) -> list[int] | None:
+    def _stays(self, batch: Batch, keys: _Keys, *, keeps_last: bool) -> "array[int] | None":
         """Which of its records stay, by place; None: all."""
         if batch.is_control or not batch.record_count:
             return None
-        batch.check()  # what is damaged must not get a good checksum
-        records = decode(batch, check=False)
-        column = list(map(_KEY, records))
-        last = dict(zip(column, range(len(column)), strict=True))
+        records = keyed(batch)
+        # Of each key the last place in the batch.
+        last = dict(zip(records.keys, count(), strict=False))
         places: list[int] = []
-        if last.pop(None, None) is not None:
-            places = [place for place, key in enumerate(column) if key is None]
+        if None in last:
+            del last[None]
+            places = [place for place, key in enumerate(records.keys) if key is None]
         fresh = last.keys() - keys.seen
         found = map(last.__getitem__, fresh)
-        if batch.base_offset < self._tombstones_below:
-            places += [place for place in found if not self._is_due(records[place])]
+        if batch.base_offset < self._work.tombstones_below:  # a segment's border, never in a batch
+            due = set(records.tombstones)
+            places += [place for place in found if place not in due]
         else:
             places += found
         if not keys.full:
-            keys.add(fresh)
-        if keeps_last and len(records) - 1 not in places:
-            places.append(len(records) - 1)
-        if len(places) == len(records):
+            keys.add(cast("Set[bytes]", fresh))
+        if keeps_last and batch.record_count - 1 not in places:
+            places.append(batch.record_count - 1)
+        if len(places) == batch.record_count:
             return None
-        return sorted(places)
-
-    def _is_due(self, record: Record) -> bool:
-        """Whether it is a tombstone whose time has come."""
-        return record.value is None and record.offset < self._tombstones_below
+        return array("I", sorted(places))
 
 
 def _filtered(
-    segment: Segment, kept: Mapping[int, Sequence[int]], empty: Container[int]
+    walk: Iterator[tuple[int, Batch]],
+    kept: "Mapping[int, array[int]]",
+    empty: Container[int],
 ) -> Iterator[Batch]:
-    for position, batch in segment.walk():
+    for position, batch in walk:
         stays = kept.get(position)
         if stays is None:
             yield batch
         elif stays or position in empty:
-            yield with_records(batch, stays)
-
-
-def with_records(batch: Batch, places: Sequence[int]) -> Batch:
-    """The batch with these of its records alone; offsets and timestamps are what they were."""
-    data = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
-    starts, at = [0], 0
-    for _ in range(batch.record_count):  # lengths of one and two bytes without a call
-        low = data[at]
-        if low < 0x80:
-            at += 1 + (low >> 1)
-        elif data[at + 1] < 0x80:
-            at += 2 + ((low & 0x7F | data[at + 1] << 7) >> 1)
-        else:
-            zigzag, body = decoded(data, at)
-            at = body + (zigzag >> 1)
-        starts.append(at)
-    kept = b"".join([data[starts[place] : starts[place + 1]] for place in places])
-    return rebatched(batch, len(places), kept)
+            yield thinned(batch, stays)

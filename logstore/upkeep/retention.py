@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from logstore.config import TopicSettings
-from logstore.errors import LogstoreError
 from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
@@ -22,20 +21,6 @@ class Verdict:
     segment: SegmentFacts
     goes: bool
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retained:
-    """What retention made of one log."""
-
-    topic: str
-    partition: int
-    verdicts: tuple[Verdict, ...]
-    error: LogstoreError | None = None  # nothing was decided
-
-    @property
-    def dropped(self) -> list[Verdict]:
-        return [it for it in self.verdicts if it.goes]
 
 
 def drop(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:

@@ -1,10 +1,15 @@
-"""The rhythm of upkeep: a thread that does it every so often, while a store is open for writing."""
+"""The rhythm of upkeep: a thread of a process that writes. It does upkeep every so often, and jobs
+that other processes bring to the desk, one thing at a time.
+"""
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 from logstore.errors import LogstoreError
+from logstore.upkeep.desk import Desk
+from logstore.upkeep.jobs import Job, Outcome, Tell
 
 _log = logging.getLogger("logstore.upkeep")
 
@@ -16,21 +21,44 @@ class Rhythm:
     it, and the next time may go better.
     """
 
-    def __init__(self, work: Callable[[], None], interval_s: float) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        work: Callable[[], None],
+        run: Callable[[Job, Tell], Iterator[Outcome]],
+        interval_s: float | None,
+    ) -> None:
+        """``run(job, tell)`` does a job for another process. ``interval_s`` None: no ``work``."""
+        self._desk = desk
         self._work = work
+        self._run_job = run
         self._interval_s = interval_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._over.wait(self._interval_s):
-            try:
-                self._work()
-            except LogstoreError as error:
-                _log.warning("%s", error)
+        due_s = self._next()
+        while not self._over.is_set():
+            left_s = None if due_s is None else max(due_s - time.monotonic(), 0)
+            request = self._desk.wait(left_s)
+            if self._over.is_set():
+                return
+            if request is not None:
+                request.serve(self._run_job)
+            elif due_s is not None:
+                try:
+                    self._work()
+                except LogstoreError as error:
+                    _log.warning("%s", error)
+                due_s = self._next()
+
+    def _next(self) -> float | None:
+        return None if self._interval_s is None else time.monotonic() + self._interval_s
 
     def close(self) -> None:
         """Do no more; what is under way is waited for."""
         self._over.set()
+        self._desk.close()
         self._thread.join()
+        self._desk.remove()

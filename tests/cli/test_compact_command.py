@@ -27,7 +27,7 @@ def test_nothing_to_do(logstore):
 
 def test_a_dry_run_and_a_run(logstore, topic):
     dry = logstore("compact", "run", "--dry-run").lines
-    assert dry == ["t-0: would be compacted: 100% of it is not compacted"]
+    assert dry == ["t-0: would be rewritten: 100% of it is not compacted"]
     assert len(numbers(logstore)) == 60
     said = logstore("compact", "run", "--topic", "t").lines[0]
     assert said.startswith("t-0: ")

@@ -3,7 +3,8 @@
 Each file has bytes that are safe and a list of changes since its last sync; each directory has
 names that are safe and changes since its last sync. ``freeze`` takes a picture of all that, and
 ``survivors`` gives the disks that a power cut at that moment may leave: for each pending change,
-it may have reached the platter or not, whatever came before or after it.
+it may have reached the platter or not, whatever came before or after it; and of a write, any part
+that begins or ends at a border of sectors or pages.
 """
 
 import errno
@@ -14,10 +15,20 @@ from dataclasses import dataclass
 from logstore.storage.disk import Disk
 
 # Of each moment; all of them where there are fewer. The long run (`make crash`) asks for more.
-SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "64"))
+SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "8"))
+
+LONG = SURVIVORS_MOST >= 64
+
+SECTOR_BYTES = 512  # what a disk writes as one
+PAGE_BYTES = 4096  # what a kernel does
+BORDERS_MOST = 4  # of one kind in one write, at which it is torn
 
 
 class Inode:
+    """A file."""
+
+    tears = True  # whether a power cut may leave a part of one of its writes
+
     def __init__(self, safe=b""):
         self.data = bytearray(safe)  # what is read: the cache
         self.safe = bytes(safe)  # the platter
@@ -43,6 +54,13 @@ class Inode:
     def drop_clean(self):
         self.data = self.synced()
 
+    def frozen(self):
+        return type(self), self.safe, tuple(self.pending)
+
+
+class Folder(Inode):
+    """A directory; its names are the disk's."""
+
 
 def _apply(content, position, data):
     if data is None:
@@ -53,126 +71,225 @@ def _apply(content, position, data):
     content[position : position + len(data)] = data
 
 
+def torn(position, data):
+    """What may be left of a write: each as a list of (position, bytes).
+
+    Its beginning up to a border, or its end from there on; of a write within a sector, its half.
+    """
+    end = position + len(data)
+    borders = set()
+    for unit in (SECTOR_BYTES, PAGE_BYTES):
+        inside = range(position // unit * unit + unit, end, unit)
+        step = max(1, len(inside) // BORDERS_MOST)
+        borders |= {*inside[::step], *inside[-1:]}
+    if not borders:
+        return [[(position, data[: len(data) // 2])]]
+    parts = [[(position, data[: border - position])] for border in sorted(borders)]
+    return parts + [[(border, data[border - position :])] for border in sorted(borders)]
+
+
+def some(moments, random, most):
+    """All the moments in the long run; else so many of them, the last one among them."""
+    if LONG or len(moments) <= most:
+        return moments
+    chosen = sorted(random.sample(range(len(moments) - 1), most - 1))
+    return [*(moments[at] for at in chosen), moments[-1]]
+
+
 @dataclass(frozen=True)
 class Frozen:
     """One moment: safe bytes and pending changes of each inode; safe and pending names."""
 
-    inodes: tuple  # (safe, pending)
-    names: tuple  # (path, number of the inode)
-    name_changes: tuple  # of each change: (path, number or None) pairs, all of them or none
+    kind: type  # of disk
+    base: str | None
+    inodes: tuple  # (class, safe, pending)
+    names: tuple  # (path, number of its inode, number of the directory or None: always there)
+    name_changes: tuple  # of each change: such triples, all of them or none; no inode: removed
 
     def changes(self):
         """What a power cut may keep or lose, each by (kind, where)."""
         of_files = [
             ("write", number, at)
-            for number, (_, pending) in enumerate(self.inodes)
+            for number, (_, _, pending) in enumerate(self.inodes)
             for at in range(len(pending))
         ]
         return of_files + [("name", at, None) for at in range(len(self.name_changes))]
 
-    def disk(self, kept, torn=None):
-        """What is left when these changes were kept; of ``torn``, the first half."""
-        disk = LossyDisk()
+    def disk(self, kept, torn=()):
+        """What is left when these changes were kept; ``torn``: parts of writes, by change."""
+        torn = dict(torn)
         inodes = []
-        for number, (safe, pending) in enumerate(self.inodes):
+        for number, (kind, safe, pending) in enumerate(self.inodes):
             content = bytearray(safe)
             for at, (position, data) in enumerate(pending):
                 change = "write", number, at
-                if change == torn and data:
-                    _apply(content, position, data[: len(data) // 2])
+                if change in torn:
+                    for where, part in torn[change]:
+                        _apply(content, where, part)
                 elif change in kept:
                     _apply(content, position, data)
-            inodes.append(Inode(content))
-        names = dict(self.names)
+            inodes.append(kind(content))
+        entries = {path: (number, folder) for path, number, folder in self.names}
         for at, change in enumerate(self.name_changes):
-            for path, number in change if ("name", at, None) in kept else ():
+            for path, number, folder in change if ("name", at, None) in kept else ():
                 if number is None:
-                    names.pop(path, None)
+                    entries.pop(path, None)
                 else:
-                    names[path] = number
-        disk.names = {path: inodes[number] for path, number in names.items()}
-        disk.safe_names = dict(disk.names)
+                    entries[path] = number, folder
+        disk = self.kind(self.base)
+        disk.names = {
+            path: inodes[number]
+            for path, (number, _) in entries.items()
+            if _is_reached(path, entries)
+        }
+        disk.all_safe()
         return disk
 
     def killed(self):
         """What the next process sees when only this one died: everything, still not synced."""
-        disk = LossyDisk()
+        disk = self.kind(self.base)
         inodes = []
-        for safe, pending in self.inodes:
-            inode = Inode(safe)
+        for kind, safe, pending in self.inodes:
+            inode = kind(safe)
             for position, data in pending:
                 inode.change(position, data)
             inodes.append(inode)
-        disk.safe_names = {path: inodes[number] for path, number in self.names}
-        disk.names = dict(disk.safe_names)
+
+        def inode(number):
+            return None if number is None else inodes[number]
+
+        disk.safe_names = {
+            path: (inode(number), inode(folder)) for path, number, folder in self.names
+        }
+        disk.names = {path: found for path, (found, _) in disk.safe_names.items()}
         for change in self.name_changes:
-            disk.change_names(
-                *((path, None if number is None else inodes[number]) for path, number in change)
+            disk.apply_names(
+                tuple((path, inode(number), inode(folder)) for path, number, folder in change)
             )
         return disk
 
     def survivors(self, random, most):
-        """All subsets where they are few, else ``most`` of them; and each write torn in half."""
+        """All subsets where they are few, else ``most`` of them; and each write torn."""
         changes = self.changes()
+        tears = {change: parts for change in changes if (parts := self._torn(change))}
         if 2 ** len(changes) <= most:
             subsets = itertools.chain.from_iterable(
                 itertools.combinations(changes, count) for count in range(len(changes) + 1)
             )
+            for subset in subsets:
+                yield self.disk(frozenset(subset))
         else:
-            some = [[it for it in changes if random.random() < 0.5] for _ in range(most - 2)]
-            subsets = [[], changes, *some]
-        for subset in subsets:
-            yield self.disk(frozenset(subset))
-        for change in changes:
-            if change[0] == "write":
-                yield self.disk(frozenset(changes), torn=change)
+            yield self.disk(frozenset())
+            yield self.disk(frozenset(changes))
+            for _ in range(most - 2):
+                some = [it for it in changes if random.random() < 0.5]
+                lost = [it for it in tears if it not in some and random.random() < 0.2]
+                yield self.disk(frozenset(some), {it: random.choice(tears[it]) for it in lost})
+        for change, parts in tears.items():
+            others = frozenset(changes)
+            for part in parts:
+                yield self.disk(others, {change: part})
+
+    def _torn(self, change):
+        what, number, at = change
+        if what != "write" or not self.inodes[number][0].tears:
+            return None
+        position, data = self.inodes[number][2][at]
+        return torn(position, data) if data else None
+
+
+def _is_reached(path, entries):
+    """Whether the directory that the name was put into is the one that stands there."""
+    folder = entries[path][1]
+    if folder is None:
+        return True
+    above = path.rpartition("/")[0]
+    return above in entries and entries[above][0] == folder and _is_reached(above, entries)
 
 
 class LossyDisk(Disk):
-    def __init__(self):
+    """``base``: the directory that is there at first; None: whatever directory is named is."""
+
+    def __init__(self, base=None):
+        self.base = base
         self.names = {}  # path -> Inode
-        self.safe_names = {}
+        self.safe_names = {}  # path -> (Inode, the directory's or None)
         self.name_changes = []
         self.opened = {}
-        self.next_fd = 1000
+        self.next_fd = 1_000_000  # no real one
         self.changed = lambda: None  # called after every change, for a picture
         self.syncs_left = None  # before one that fails; None: none does
         self.has_failed = False
 
+    # Pictures
+
     def freeze(self):
         known = {}
-        for inode in [*self.safe_names.values(), *self.names.values()]:
-            known.setdefault(id(inode), (len(known), inode))
-        for _, inode in itertools.chain.from_iterable(self.name_changes):
-            if inode is not None:
-                known.setdefault(id(inode), (len(known), inode))
-        return Frozen(
-            tuple((inode.safe, tuple(inode.pending)) for _, inode in known.values()),
-            tuple((path, known[id(inode)][0]) for path, inode in self.safe_names.items()),
-            tuple(
-                tuple((path, None if it is None else known[id(it)][0]) for path, it in change)
-                for change in self.name_changes
-            ),
+
+        def number(inode):
+            return None if inode is None else known.setdefault(id(inode), (len(known), inode))[0]
+
+        names = tuple(
+            (path, number(inode), number(folder))
+            for path, (inode, folder) in self.safe_names.items()
         )
+        changes = tuple(
+            tuple((path, number(inode), number(folder)) for path, inode, folder in change)
+            for change in self.name_changes
+        )
+        for inode in self.names.values():
+            number(inode)
+        inodes = tuple(inode.frozen() for _, inode in known.values())
+        return Frozen(type(self), self.base, inodes, names, changes)
+
+    # Names
 
     def change_names(self, *pairs):
         """In one step, as a journal does it."""
-        for path, inode in pairs:
+        self.apply_names(tuple((path, inode, self._folder(path)) for path, inode in pairs))
+
+    def apply_names(self, change):
+        for path, inode, _ in change:
             if inode is None:
                 self.names.pop(path, None)
             else:
                 self.names[path] = inode
-        self.name_changes.append(pairs)
+        self.name_changes.append(change)
+
+    def _folder(self, path):
+        """The directory that the name goes into; None for one that is always there."""
+        above = path.rpartition("/")[0]
+        folder = self.names.get(above)
+        if folder is None and not self._is_given(above):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return folder
+
+    def _is_given(self, path):
+        return self.base is None or f"{self.base}/".startswith(f"{path}/")
+
+    def all_safe(self):
+        self.safe_names = {path: (it, self._folder(path)) for path, it in self.names.items()}
+        self.name_changes = []
+
+    def _inode(self, path):
+        if path not in self.names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return self.names[path]
+
+    # As Disk
 
     def open(self, path, *, write=False, create=False):
         if path not in self.names:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            self.change_names((path, Inode()))
+            self.change_names((path, self.new_inode(path)))
             self.changed()
         self.next_fd += 1
         self.opened[self.next_fd] = self.names[path]
         return self.next_fd
+
+    def new_inode(self, path):
+        return Inode()
 
     def close(self, fd):
         del self.opened[fd]
@@ -217,38 +334,66 @@ class LossyDisk(Disk):
         self._fail(self.names.values())
         for inode in self.names.values():
             inode.sync()
-        self.safe_names, self.name_changes = dict(self.names), []
+        self.all_safe()
         self.changed()
 
     def sync_directory(self, path):
-        self.safe_names, self.name_changes = dict(self.names), []
+        """The names in it; its own is its parent's."""
+        left = []
+        for change in self.name_changes:
+            if change[0][0].rpartition("/")[0] != path:
+                left.append(change)
+                continue
+            for name, inode, folder in change:
+                if inode is None:
+                    self.safe_names.pop(name, None)
+                else:
+                    self.safe_names[name] = inode, folder
+        self.name_changes = left
         self.changed()
 
     def size(self, path):
-        if path not in self.names:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return len(self.names[path].data)
+        return len(self._inode(path).data)
 
     def size_of(self, fd):
         return len(self.opened[fd].data)
 
     def exists(self, path):
-        return path in self.names
+        return path in self.names or (self.base is not None and self._is_given(path))
 
     def list(self, path):
-        return [name.rpartition("/")[2] for name in self.names if name.startswith(path + "/")]
+        if self.base is not None and not self.exists(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        split = (name.rpartition("/") for name in self.names)
+        return [name for above, _, name in split if above == path]
 
     def make_directory(self, path):
-        pass
+        if self.exists(path):
+            return
+        self.make_directory(path.rpartition("/")[0])
+        self.change_names((path, Folder()))
+        self.changed()
 
     def remove(self, path):
-        if path not in self.names:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        self._inode(path)
         self.change_names((path, None))
         self.changed()
 
+    def remove_tree(self, path):
+        for name in self.list(path):
+            below = f"{path}/{name}"
+            if isinstance(self.names[below], Folder):
+                self.remove_tree(below)
+            else:
+                self.remove(below)
+        self.remove(path)
+
     def rename(self, path, other):
-        self.change_names((path, None), (other, self.names[path]))
+        self.change_names((path, None), (other, self._inode(path)))
+        self.changed()
+
+    def link(self, path, other):
+        self.change_names((other, self._inode(path)))
         self.changed()
 
     def modified_ms(self, path):

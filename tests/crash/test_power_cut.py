@@ -72,15 +72,15 @@ class Machine:
 
     def __init__(
         self, disk, state=None, slot=(0, 0, 0), *, appended=0, flush_messages=1,
-        crashed=True, **given,
+        crashed=True, value_bytes=0, **given,
     ):  # fmt: skip
         self.disk, self.state, self.slot = disk, state or LogState(), MemorySlot(slot)
         self.moments = []
         self.appended = self.acknowledged = appended
         self.start = self.state.start
-        settings = TopicSettings(
-            segment_bytes=230, index_interval_bytes=60, flush_messages=flush_messages, **given
-        )
+        self.value_bytes = value_bytes
+        small = {"segment_bytes": 230, "index_interval_bytes": 60}
+        settings = TopicSettings(flush_messages=flush_messages, **(small | given))
         disk.changed = self._picture
         files = OpenFiles(disk, 16, write=True)
         self.flusher = Flusher(files, self._after_sync)
@@ -115,9 +115,13 @@ class Machine:
 
     def append(self, count=1):
         first = self.appended
-        messages = [(b"%d" % n, None, (), NOW_MS + n) for n in range(first, first + count)]
+        numbers = range(first, first + count)
+        messages = [(self.value(n), None, (), NOW_MS + n) for n in numbers]
         self.appended += count
         assert self.log.append(encode(messages)) == first
+
+    def value(self, n):
+        return (b"%d" % n).ljust(self.value_bytes, b".")
 
     def wait(self):
         self.log.wait(self.appended)
@@ -136,7 +140,7 @@ class Machine:
                 batch.check()
                 records = [record for record in decode(batch) if record.offset >= at]
                 for record in records:
-                    assert record.value == b"%d" % record.offset
+                    assert record.value == self.value(record.offset)
                     assert record.timestamp_ms == NOW_MS + record.offset
                 found += [record.offset for record in records]
             at = batches[-1].next_offset

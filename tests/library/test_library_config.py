@@ -32,7 +32,7 @@ KAFKAS = [
     "min.insync.replicas",
     "preallocate",
 ]
-OURS = ["retention.groups", "retention.groups.max.ms"]
+OURS = ["compression.sealed", "retention.groups", "retention.groups.max.ms"]
 SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
 NUMBERS = {
     name: field

@@ -15,6 +15,7 @@ from logstore.errors import InvalidRecord, InvalidSetting, InvalidTimestamp, Rec
 from logstore.records.compression import Compression
 
 OF_UPKEEP = {
+    "compression.sealed": "zstd",
     "delete.retention.ms": "1000",
     "file.delete.delay.ms": "1000",
     "max.compaction.lag.ms": "1000",

@@ -128,6 +128,15 @@ class TestRefused:
         directory = opened(store.path, mode)
         assert numbers(directory.log("t", directory.topic("t"), 0)) == [0, 1, 2]
 
+    @pytest.mark.parametrize("mode", ["write", "read"])
+    def test_watermarks_of_zeros_as_a_power_cut_may_leave_them(self, store, opened, mode):
+        """The size of the file was on the disk, its bytes were not."""
+        fill(store.log(), 3)
+        store.crash()
+        (store.path / "watermarks").write_bytes(bytes(4096))
+        directory = opened(store.path, mode)
+        assert numbers(directory.log("t", directory.topic("t"), 0)) == [0, 1, 2]
+
 
 class ReadOnlyDisk(NamedDisk):
     """As a file system that is mounted read-only."""

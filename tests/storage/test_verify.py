@@ -111,14 +111,20 @@ def test_index_files_that_a_reader_does_without(store, filled, change, message):
 
 
 def test_directories_of_no_topic(store, filled):
-    (store.path / "t-7").mkdir()
-    (store.path / "u-0").mkdir()
+    for name in ("t-7", "u-0"):
+        (store.path / name).mkdir()
+        (store.path / name / f"{0:020d}.log").write_bytes(b"")
     (store.path / "claims").mkdir(exist_ok=True)
     found = findings(store.writer())
     assert [(it.path.rpartition("/")[2], it.message) for it in found] == [
         ("t-7", "belongs to no topic of the catalogue"),
         ("u-0", "belongs to no topic of the catalogue"),
     ]
+
+
+def test_the_empty_directory_that_an_interrupted_create_leaves_is_no_damage(store, filled):
+    (store.path / "u-0").mkdir()
+    assert findings(store.writer()) == []
 
 
 def test_what_is_not_safe_yet_is_not_looked_at(store):

@@ -242,7 +242,7 @@ def test_a_damaged_log_keeps_everything(store, clock):
         file.truncate(30)
     log.chain.segment(bases[1]).restart_index()
     by_topic = {it.topic: it for it in store.retention()}
-    assert isinstance(by_topic["t"].error, Damaged)
+    assert isinstance(by_topic["t"].broke.error(), Damaged)
     assert log.chain.bases == bases
     assert by_topic["u"].dropped
 

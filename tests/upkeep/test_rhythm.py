@@ -2,16 +2,29 @@ import logging
 import threading
 import time
 
+import pytest
+
 import logstore
 from logstore.config import Config
 from logstore.errors import Failed
+from logstore.storage.disk import Disk
+from logstore.upkeep.desk import Desk
 from logstore.upkeep.rhythm import Rhythm
 
 DEADLINE_S = 30
 NOW_MS = 1_700_000_000_000
 
 
-def test_it_comes_again_and_a_failure_is_told(caplog):
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(Disk(), str(tmp_path))
+
+
+def no_job(job, tell):
+    raise AssertionError("nobody asks")
+
+
+def test_it_comes_again_and_a_failure_is_told(caplog, desk):
     calls, enough = [], threading.Event()
 
     def work():
@@ -21,7 +34,7 @@ def test_it_comes_again_and_a_failure_is_told(caplog):
         raise Failed(f"call {len(calls)}")
 
     with caplog.at_level(logging.WARNING, "logstore.upkeep"):
-        rhythm = Rhythm(work, 0.001)
+        rhythm = Rhythm(desk, work, no_job, 0.001)
         assert enough.wait(DEADLINE_S)
         rhythm.close()
     count = len(calls)
@@ -30,11 +43,13 @@ def test_it_comes_again_and_a_failure_is_told(caplog):
     ]
 
 
-def test_it_does_nothing_before_its_time():
-    rhythm = Rhythm(lambda: calls.append(1), 3600)
+@pytest.mark.parametrize("interval_s", [3600, None])
+def test_it_does_nothing_before_its_time(desk, interval_s, tmp_path):
+    rhythm = Rhythm(desk, lambda: calls.append(1), no_job, interval_s)
     calls = []
     rhythm.close()
     assert calls == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def a_config(interval_ms):
@@ -58,10 +73,28 @@ def test_a_writer_drops_what_is_old_by_itself(tmp_path):
         assert topic.append(b"more").offset == 10
 
 
-def test_with_upkeep_off_nothing_goes_by_itself(tmp_path):
+def test_a_writer_compacts_by_itself_and_closes_in_the_middle_of_it(tmp_path):
+    settings = {
+        "segment.bytes": 2000, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": 0,
+    }  # fmt: skip
+    with logstore.open(tmp_path, config=a_config(1)) as store:
+        topic = store.create_topic("t", settings=settings)
+        log, n = topic.partition(0), 0
+        deadline = time.monotonic() + DEADLINE_S
+        while len(log.read(0, 1 << 20)) > 0.5 * n or n < 50:
+            topic.append(b"%d" % n, key=b"%d" % (n % 5))
+            n += 1
+            assert time.monotonic() < deadline
+    with logstore.open(tmp_path, "read") as reader, reader.consumer("t") as consumer:
+        assert {it.key: int(it.value) for it in consumer} == {
+            b"%d" % (m % 5): m for m in range(n - 5, n)
+        }
+        assert not [it for report in reader.verify() for it in report.findings]
+    assert not [path for path in (tmp_path / "t-0").iterdir() if "cleaned" in path.name]
+
+
+def test_without_upkeep_by_itself_one_thread_waits_for_jobs(tmp_path):
     before = threading.active_count()
-    with logstore.open(tmp_path, config=a_config(-1)):
-        assert threading.active_count() == before
-    with logstore.open(tmp_path), logstore.open(tmp_path, "read"):
+    with logstore.open(tmp_path, config=a_config(-1)), logstore.open(tmp_path, "read"):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before

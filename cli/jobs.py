@@ -1,0 +1,237 @@
+"""``retention``, ``compact``, ``recompress``: done here, or by who has the store open."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .ends import put, say
+from .options import HERE, Data, DataDir, Json
+from .progress import progress_for
+from .show import as_json, counted, size
+
+if TYPE_CHECKING:
+    from logstore.upkeep.jobs import Job, Name, Outcome, Progress, Rewritten, Tell
+    from logstore.upkeep.retention import Verdict
+
+Topic = Annotated[str | None, typer.Option("--topic", metavar="TOPIC", help="Else all.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+ShowProgress = Annotated[
+    bool | None,
+    typer.Option("--progress/--no-progress", help="Else: when standard error is a terminal."),
+]
+
+retention_app = typer.Typer(no_args_is_help=True)
+compact_app = typer.Typer(no_args_is_help=True)
+recompress_app = typer.Typer(no_args_is_help=True)
+
+
+@retention_app.callback()
+def retention(data: Data = HERE) -> None:
+    """Drop what is past its time or size."""
+
+
+@compact_app.callback()
+def compact(data: Data = HERE) -> None:
+    """Keep the latest record of each key."""
+
+
+@recompress_app.callback()
+def recompress(data: Data = HERE) -> None:
+    """Compress sealed segments anew."""
+
+
+@retention_app.command("run")
+def run_retention(
+    topic: Topic = None,
+    dry_run: DryRun = False,
+    json_: Json = False,
+    progress: ShowProgress = None,
+    data: Data = HERE,
+) -> None:
+    """Drop whole segments by retention.ms, retention.bytes and retention.groups."""
+    _run("retention", topic, data, dry_run=dry_run, json_=json_, progress=progress)
+
+
+@compact_app.command("run")
+def run_compact(
+    topic: Topic = None,
+    dry_run: DryRun = False,
+    json_: Json = False,
+    progress: ShowProgress = None,
+    data: Data = HERE,
+) -> None:
+    """Compact the topics whose cleanup.policy says so, where it is time; merge small segments."""
+    _run("compact", topic, data, dry_run=dry_run, json_=json_, progress=progress)
+
+
+@recompress_app.command("run")
+def run_recompress(
+    topic: Topic = None,
+    dry_run: DryRun = False,
+    json_: Json = False,
+    progress: ShowProgress = None,
+    data: Data = HERE,
+) -> None:
+    """Recompress sealed segments, in larger batches, where compression.sealed says so."""
+    _run("recompress", topic, data, dry_run=dry_run, json_=json_, progress=progress)
+
+
+def _run(
+    name: "Name",
+    topic: str | None,
+    data: DataDir,
+    *,
+    dry_run: bool,
+    json_: bool,
+    progress: bool | None,
+) -> None:
+    from logstore.upkeep.jobs import Job, failure
+
+    job = Job(name, topic, dry_run)
+    outcomes: list[Outcome] = []
+    bar = _Bar(progress)
+    with closing(bar):
+        for outcome in _outcomes(job, data, bar.tell):
+            outcomes.append(outcome)
+            bar.done(outcome)
+            if not json_:
+                for line in _lines(outcome, dry_run=dry_run):
+                    put(line + "\n")
+    put(as_json([_as_object(it) for it in outcomes]) if json_ else _summary(job, outcomes))
+    failed = failure(outcomes)
+    if failed is not None:
+        raise failed
+
+
+def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
+    """Of the job, done here; or handed to the process that writes the store."""
+    from logstore.errors import StoreLocked
+    from logstore.storage.disk import Disk
+    from logstore.upkeep.desk import ask
+
+    try:
+        with data.open("read" if job.dry_run else "write") as store:
+            yield from store.run(job, tell)
+    except StoreLocked as locked:
+        owner = str(locked).partition("written by ")[2].partition(": wait")[0]
+        say(f"handed to {owner}, which has the store open")
+        yield from ask(Disk(), str(data.path), job, tell)
+
+
+class _Bar:
+    """How far a job is, over all logs."""
+
+    def __init__(self, wanted: bool | None) -> None:
+        self._progress = progress_for(wanted, None, "log", "done")
+        self._logs = self._bytes = 0
+
+    def tell(self, progress: "Progress") -> None:
+        self._progress.expect(self._bytes + progress.bytes_total)
+        self._progress.update(self._bytes + progress.bytes_done, self._logs)
+
+    def done(self, outcome: "Outcome") -> None:
+        self._logs += 1
+        self._bytes += _before_after(outcome)[0]
+
+    def close(self) -> None:
+        self._progress.close()
+
+
+def _before_after(outcome: "Outcome") -> tuple[int, int]:
+    from logstore.upkeep.jobs import Rewritten
+
+    if isinstance(outcome, Rewritten):
+        return outcome.bytes_before, outcome.bytes_after
+    sizes = [(it.segment.bytes, it.goes) for it in outcome.verdicts]
+    return sum(it for it, _ in sizes), sum(it for it, goes in sizes if not goes)
+
+
+def _lines(outcome: "Outcome", *, dry_run: bool) -> Iterator[str]:
+    from logstore.upkeep.jobs import Rewritten
+
+    if outcome.broke is not None:
+        return  # told at the end
+    if isinstance(outcome, Rewritten):
+        yield f"{outcome.topic}-{outcome.partition}: {_rewritten(outcome, dry_run=dry_run)}"
+        return
+    for verdict in outcome.dropped:
+        yield f"{'would drop' if dry_run else 'dropped'} {_verdict(verdict)}"
+
+
+def _verdict(verdict: "Verdict") -> str:
+    segment = verdict.segment
+    offsets = f"offsets {segment.base_offset} to {segment.end_offset - 1}"
+    path = Path(segment.path)
+    return f"{path.parent.name}/{path.name} ({offsets}, {size(segment.bytes)}): {verdict.why}"
+
+
+def _rewritten(outcome: "Rewritten", *, dry_run: bool) -> str:
+    if dry_run and outcome.due:
+        return f"would be rewritten: {outcome.why}"
+    merged = outcome.segments_after < outcome.segments_before and not dry_run
+    if not outcome.due and not merged:
+        return f"left as it is: {outcome.why}"
+    removed = counted(outcome.records_removed, "record")
+    passes = counted(outcome.passes, "pass", "passes")
+    parts = [f"{removed} removed in {passes}"] if outcome.passes else []
+    parts += [f"{size(outcome.bytes_before)} before, {size(outcome.bytes_after)} after"]
+    if merged:
+        before = counted(outcome.segments_before, "segment")
+        parts.append(f"{before} before, {outcome.segments_after} after")
+    return f"{', '.join(parts)}: {outcome.why}"
+
+
+def _summary(job: "Job", outcomes: "list[Outcome]") -> str:
+    from logstore.upkeep.jobs import Retained
+
+    sizes = [_before_after(it) for it in outcomes]
+    change = f"{size(sum(it for it, _ in sizes))} before, {size(sum(it for _, it in sizes))} after"
+    if job.name == "retention":
+        dropped = sum(len(it.dropped) for it in outcomes if isinstance(it, Retained))
+        did = "would drop" if job.dry_run else "dropped"
+        return f"{did} {counted(dropped, 'segment')}: {change}\n"
+    if not outcomes:
+        setting = (
+            "cleanup.policy is compact" if job.name == "compact" else "compression.sealed is set"
+        )
+        return f"nothing to do: no topic's {setting}\n"
+    return "" if job.dry_run or len(outcomes) == 1 else f"in all {change}\n"
+
+
+def _as_object(outcome: "Outcome") -> dict[str, object]:
+    from logstore.upkeep.jobs import Rewritten
+
+    before, after = _before_after(outcome)
+    facts: dict[str, object] = {
+        "topic": outcome.topic,
+        "partition": outcome.partition,
+        "error": None if outcome.broke is None else outcome.broke.text,
+        "bytes_before": before,
+        "bytes_after": after,
+    }
+    if isinstance(outcome, Rewritten):
+        return facts | {
+            "due": outcome.due,
+            "why": outcome.why,
+            "segments_before": outcome.segments_before,
+            "segments_after": outcome.segments_after,
+            "records_removed": outcome.records_removed,
+            "passes": outcome.passes,
+        }
+    return facts | {"segments": [_verdict_as_object(it) for it in outcome.verdicts]}
+
+
+def _verdict_as_object(verdict: "Verdict") -> dict[str, object]:
+    segment = verdict.segment
+    return {
+        "path": segment.path,
+        "base_offset": segment.base_offset,
+        "end_offset": segment.end_offset,
+        "bytes": segment.bytes,
+        "active": segment.active,
+        "drop": verdict.goes,
+        "why": verdict.why,
+    }

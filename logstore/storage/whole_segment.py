@@ -1,0 +1,92 @@
+"""A whole segment, written at once: a copy, or one that is to take the place of others.
+
+Sealed segments do not change, so anyone may write what is to take their place, under a name that
+means nothing (``names.cleaned_stem``), until the owner of the log renames it (``DiskLog.swap``).
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final
+
+from logstore.records.batch import Batch
+from logstore.storage.disk import Buffer, Disk
+from logstore.storage.files import OpenFiles
+from logstore.storage.index import Index
+from logstore.storage.names import INDEX, LOG, TIMEINDEX, is_cleaned
+
+ENDINGS: Final = (LOG, INDEX, TIMEINDEX)
+_WRITE_BYTES: Final = 1 << 20
+_WRITE_BUFFERS_MAX: Final = 1000  # of IOV_MAX, 1024
+# Synced in slices: one sync of a whole segment would hold up those of the logs in use.
+_SYNC_BYTES: Final = 8 << 20
+
+
+def write_segment(
+    disk: Disk,
+    stem: str,
+    base_offset: int,
+    interval_bytes: int,
+    batches: Iterable[Batch],
+    spend: Callable[[int], None] = lambda size: None,
+) -> None:
+    """Write the three files of a segment of these batches, synced; none are left if it fails.
+
+    ``spend(bytes)`` is told of what is written, and may take its time. Raises OSError, and
+    whatever ``batches`` raises.
+    """
+    files = OpenFiles(disk, 8, write=True)
+    try:
+        index = Index(base_offset, interval_bytes)
+        _write_log(files, stem + LOG, index, batches, spend)
+        index.note_largest()
+        index.replace(files, stem)
+        for ending in ENDINGS:
+            files.sync(stem + ending)
+    except BaseException:
+        remove_segment(disk, stem)
+        raise
+    finally:
+        files.close()
+
+
+def remove_segment(disk: Disk, stem: str) -> None:
+    """Remove what there is of it. What can't be removed means nothing."""
+    for ending in ENDINGS:
+        with suppress(OSError):
+            disk.remove(stem + ending)
+
+
+def sweep(disk: Disk, directory: str) -> None:
+    """Remove what is left of segments that were being written anew. Raises OSError."""
+    for name in disk.list(directory):
+        if is_cleaned(name):
+            disk.remove(f"{directory}/{name}")
+
+
+def _write_log(
+    files: OpenFiles,
+    path: str,
+    index: Index,
+    batches: Iterable[Batch],
+    spend: Callable[[int], None],
+) -> None:
+    with files.use(path, create=True) as fd:  # there even when no batch is left
+        files.disk.truncate(fd, 0)
+        position = unsynced = size = 0
+        buffers: list[Buffer] = []
+        for batch in batches:
+            index.note(position + size, batch.size, batch.last_offset, batch.max_timestamp_ms)
+            buffers.append(batch.data)
+            size += batch.size
+            if size < _WRITE_BYTES and len(buffers) < _WRITE_BUFFERS_MAX:
+                continue
+            files.write(path, buffers, position)
+            spend(size)
+            position, unsynced = position + size, unsynced + size
+            buffers, size = [], 0
+            if unsynced >= _SYNC_BYTES:
+                files.sync(path)
+                unsynced = 0
+        if buffers:
+            files.write(path, buffers, position)
+            spend(size)

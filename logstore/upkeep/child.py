@@ -1,0 +1,200 @@
+"""The process that does upkeep's heavy part, and the one that has it done.
+
+A thread would fight the owner's threads for the interpreter lock, so the work is done in a child
+process of low priority. Both sides speak lines of JSON: the child is told a ``Work`` and tells each
+``Step``; after one that is ``Cleaned`` it waits for an empty line. When the owner dies, the child's
+input ends, and so does it; what it was writing means nothing and is removed by the next recovery.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from logstore.errors import Closed, Failed, LogstoreError
+from logstore.storage.disk import Disk, refusal
+from logstore.upkeep.compaction import compacted
+from logstore.upkeep.pace import Pace
+from logstore.upkeep.recompression import merged_runs, recompressed
+from logstore.upkeep.sealed import Sealed
+from logstore.upkeep.work import (
+    Broke,
+    Cleaned,
+    Compacting,
+    Ended,
+    Merging,
+    Passed,
+    Recompressing,
+    Step,
+    Went,
+    Work,
+    Worker,
+)
+
+_NICENESS: Final = 19  # the lowest priority: it gets what others leave
+
+_encode = msgspec.json.Encoder().encode
+_decode_work = msgspec.json.Decoder(Compacting | Recompressing | Merging).decode
+_decode_step = msgspec.json.Decoder(Cleaned | Went | Passed | Broke | Ended).decode
+
+
+def steps(work: Work, disk: Disk, pace: Pace) -> Iterator[Step]:
+    """Do the work in this process. Raises Damaged, Failed."""
+    sealed = Sealed(work.place, disk, pace)
+    try:
+        match work:
+            case Compacting():
+                yield from compacted(work, sealed)
+            case Recompressing():
+                yield from recompressed(work, sealed)
+            case Merging():
+                yield from merged_runs(work, sealed)
+    except OSError as error:
+        raise refusal(error, "rewrite a segment", error.filename or sealed.directory) from None
+
+
+class Here:
+    """A worker that works in the process that asks: for a disk that only that one has."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def steps(self, work: Work) -> Iterator[Step]:
+        """As Worker.steps."""
+        return steps(work, self._disk, Pace(work.place.bytes_per_second))
+
+    def stop(self) -> None:
+        """As Worker.stop: it comes to its end first."""
+
+    def close(self) -> None:
+        """As Worker.close."""
+
+
+def worker_for(disk: Disk) -> Worker:
+    """A child process for the real disk; a test's own disk is in this process alone."""
+    return Child() if type(disk) is Disk else Here(disk)
+
+
+class Child:
+    """A worker that has the work done by a child process, begun at its first use."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def steps(self, work: Work) -> Iterator[Step]:
+        """As Worker.steps. Raises Closed when ``stop`` was called meanwhile."""
+        process = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            _put(process.stdin, _encode(work))
+            while True:
+                line = process.stdout.readline()
+                if not line:
+                    raise self._death(process)
+                step = _decode_step(line)
+                if isinstance(step, Ended):
+                    return
+                if isinstance(step, Broke):
+                    raise step.error()
+                yield step
+                if isinstance(step, Cleaned):
+                    _put(process.stdin, b"")
+        except BrokenPipeError:
+            raise self._death(process) from None
+        except GeneratorExit:  # whoever asked has given up: what is under way is of no use
+            self._end()
+            raise
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        with self._lock:
+            if self._closed:
+                raise Closed("upkeep: the store is closed")
+            if self._process is None:
+                self._process = _start()
+            return self._process
+
+    def _death(self, process: "subprocess.Popen[bytes]") -> LogstoreError:
+        code = process.wait()
+        self._end()
+        if self._closed:
+            return Closed("upkeep: the store is closed")
+        return Failed(
+            f"the upkeep process (pid {process.pid}) ended with {code}; what it was writing is of "
+            f"no meaning, nothing is lost: run it again"
+        )
+
+    def _end(self) -> None:
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def stop(self) -> None:
+        """As Worker.stop."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """As Worker.close."""
+        self._end()
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    """Raises Failed."""
+    package = str(Path(__file__).parents[2])
+    known = os.environ.get("PYTHONPATH")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([package, known] if known else [package])
+    }
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from logstore.upkeep.child import main; main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the owner, who ends it in order
+        )
+    except OSError as error:
+        raise Failed(
+            f"{sys.executable}: can't start the upkeep process: {error.strerror}"
+        ) from None
+
+
+def _put(pipe: IO[bytes], line: bytes) -> None:
+    pipe.write(line + b"\n")
+    pipe.flush()
+
+
+def main() -> None:
+    """The child: one work after the other, until its input ends."""
+    os.nice(_NICENESS)
+    disk, tell, told = Disk(), sys.stdout.buffer, sys.stdin.buffer
+    owner = os.getppid()
+    for line in iter(told.readline, b""):
+        work = _decode_work(line)
+        pace = Pace(work.place.bytes_per_second)
+        try:
+            for step in steps(work, disk, pace):
+                _put(tell, _encode(step))
+                if isinstance(step, Cleaned) and not told.readline():
+                    return
+                if os.getppid() != owner:
+                    return
+        except LogstoreError as error:
+            _put(tell, _encode(Broke.by(error)))
+        else:
+            _put(tell, _encode(Ended()))

@@ -1,0 +1,350 @@
+"""The jobs: retention, compaction, recompression, of one topic or all; one at a time.
+
+Each decides purely (``retention.judge``, ``compaction.plan``, ``recompression.plan`` and ``runs``),
+has a worker write anew what has to be, and lets the log swap it in. What became of each log is a
+plain fact that can be sent to whoever asked, in another process too.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from logstore.config import FOREVER, Config, TopicSettings
+from logstore.errors import Damaged, Failed, LogstoreError, UnknownPartition
+from logstore.log import TopicPartition
+from logstore.storage.catalog import LogState, TopicEntry
+from logstore.storage.directory import Directory, SegmentedLog
+from logstore.storage.index import NO_TIMESTAMP
+from logstore.storage.segment import SegmentFacts
+from logstore.upkeep import compaction, recompression
+from logstore.upkeep.retention import Verdict, drop, judge
+from logstore.upkeep.work import (
+    Broke,
+    Cleaned,
+    Compacting,
+    Merging,
+    Part,
+    Passed,
+    Place,
+    Recompressing,
+    Went,
+    Work,
+    Worker,
+)
+
+Name = Literal["retention", "compact", "recompress"]
+NAMES: Final[tuple[Name, ...]] = ("retention", "compact", "recompress")
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is asked for."""
+
+    name: Name
+    topic: str | None = None  # None: all
+    dry_run: bool = False  # only say what would be done
+
+
+class Retained(msgspec.Struct, frozen=True, tag=True):
+    """What retention made of one log."""
+
+    topic: str
+    partition: int
+    verdicts: tuple[Verdict, ...] = ()
+    broke: Broke | None = None  # nothing was decided
+
+    @property
+    def dropped(self) -> list[Verdict]:
+        return [it for it in self.verdicts if it.goes]
+
+
+class Rewritten(msgspec.Struct, frozen=True, tag=True):
+    """What compaction or recompression made of one log."""
+
+    topic: str
+    partition: int
+    due: bool = False  # there was something to do
+    why: str = ""
+    bytes_before: int = 0
+    bytes_after: int = 0
+    segments_before: int = 0
+    segments_after: int = 0
+    records_removed: int = 0
+    passes: int = 0
+    broke: Broke | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """How far a job is with one log."""
+
+    topic: str
+    partition: int
+    bytes_done: int
+    bytes_total: int
+
+
+Outcome = Retained | Rewritten
+Tell = Callable[[Progress], None]
+
+
+class Committed(Protocol):
+    """Where groups have committed: by group, then by log."""
+
+    def __call__(self, groups: Sequence[str]) -> Mapping[str, Mapping[TopicPartition, int]]: ...
+
+
+def untold(progress: Progress) -> None:
+    """For who does not want to know."""
+
+
+class Jobs:
+    """Does jobs in the process that writes the store; dry runs in any."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        clock: Callable[[], int],
+        committed: Committed,
+        worker: Callable[[], Worker],
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._committed = committed
+        self._make_worker = worker
+        self._one = threading.RLock()  # one log at a time, whoever asks
+        self._workers: set[Worker] = set()
+        self._closed = False
+
+    @property
+    def _config(self) -> Config:
+        return self._directory.config
+
+    def close(self) -> None:
+        """Give up what is under way; nothing of it is half done. From any thread."""
+        self._closed = True
+        for worker in list(self._workers):
+            worker.stop()
+
+    def run(
+        self, job: Job, tell: Tell = untold, *, bytes_per_second: int | None = None
+    ) -> Iterator[Outcome]:
+        """What became of each log that the job is about.
+
+        ``bytes_per_second``: else what upkeep.bytes.per.second says. A log that is damaged is left
+        as it is, and its outcome says so. Raises UnknownTopic, ReadOnly, Closed.
+        """
+        directory = self._directory
+        if job.topic is None:
+            entries = directory.topics()
+        else:
+            entries = {job.topic: directory.topic(job.topic)}
+        pace = bytes_per_second
+        run = _Run(
+            directory, self._clock, self._committed, self._make_worker(), tell, job,
+            self._config.store.upkeep_bytes_per_second if pace is None else pace,
+        )  # fmt: skip
+        self._workers.add(run.worker)
+        try:
+            for name, entry in entries.items():
+                for number in range(entry.partitions) if run.concerns(entry) else ():
+                    if self._closed:
+                        return
+                    with self._one:
+                        outcome = run.one(name, entry, number)
+                    yield outcome
+        finally:
+            self._workers.discard(run.worker)
+            run.worker.close()
+
+
+class _Run:
+    """One run of a job."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        clock: Callable[[], int],
+        committed: Committed,
+        worker: Worker,
+        tell: Tell,
+        job: Job,
+        bytes_per_second: int,
+    ) -> None:
+        self.worker = worker
+        self._directory = directory
+        self._clock = clock
+        self._committed = committed
+        self._tell = tell
+        self._job = job
+        self._bytes_per_second = bytes_per_second
+
+    def concerns(self, entry: TopicEntry) -> bool:
+        settings = self._directory.settings(entry)
+        return {
+            "retention": True,
+            "compact": "compact" in settings.cleanup_policy,
+            "recompress": settings.compression_sealed != "producer",
+        }[self._job.name]
+
+    def one(self, topic: str, entry: TopicEntry, partition: int) -> Outcome:
+        """One log. Raises ReadOnly, Closed."""
+        is_retention = self._job.name == "retention"
+        try:
+            log = self._directory.log(topic, entry, partition)
+            settings = self._directory.settings(entry)
+            if is_retention:
+                return self._retain(log, topic, partition, settings)
+            return Rewrite(
+                log, topic, partition, settings,
+                self._directory.config.store.compaction_memory_bytes, self.worker, self._tell,
+                self._bytes_per_second, self._clock(),
+            ).run(self._job)  # fmt: skip
+        except (Damaged, Failed, UnknownPartition) as error:
+            broke = Broke.by(error)
+            if is_retention:
+                return Retained(topic, partition, broke=broke)
+            return Rewritten(topic, partition, broke=broke)
+
+    def _retain(
+        self, log: SegmentedLog, topic: str, partition: int, settings: TopicSettings
+    ) -> Retained:
+        committed = self._committed(settings.retention_groups)
+        readers = {group: at.get((topic, partition)) for group, at in committed.items()}
+        verdicts = judge(log.segments(), self._clock(), settings, readers)
+        if not self._job.dry_run:
+            drop(log, verdicts)
+        return Retained(topic, partition, tuple(verdicts))
+
+
+class Rewrite:
+    """Compaction or recompression of one log, and then the merging of what became small."""
+
+    def __init__(
+        self,
+        log: SegmentedLog,
+        topic: str,
+        partition: int,
+        settings: TopicSettings,
+        memory_bytes: int,
+        worker: Worker,
+        tell: Tell,
+        bytes_per_second: int,
+        now_ms: int,
+    ) -> None:
+        self._log, self._topic, self._partition = log, topic, partition
+        self._settings, self._worker, self._tell = settings, worker, tell
+        self._memory_bytes = memory_bytes
+        self._bytes_per_second = bytes_per_second
+        self._now_ms = now_ms
+        self._records_removed = self._passes = 0
+        self._bytes_done = self._bytes_total = 0
+
+    def run(self, job: Job) -> Rewritten:
+        """Raises Damaged, Failed, UnknownPartition, ReadOnly, Closed; what was done stays done."""
+        log = self._log
+        if job.name == "compact" and not job.dry_run:
+            self._roll_what_is_overdue()
+        secure = None if job.dry_run else log.secure()
+        before, state = log.segments(), log.state
+        if secure is None:
+            secure = before[-1].base_offset
+        if job.name == "compact":
+            oldest_ms = self._oldest_ms(before[:-1], state.clean_below)
+            chosen, why = compaction.plan(
+                before, state, secure, self._now_ms, self._settings, oldest_ms
+            )
+        else:
+            chosen, why = recompression.plan(before, state, secure, self._settings)
+        if not job.dry_run:
+            self._bytes_total = sum(it.bytes for it in chosen)
+            try:
+                if chosen:
+                    rewrite = self._compact if job.name == "compact" else self._recompress
+                    rewrite(chosen, before, state)
+                self._merge(secure)
+            except BaseException:
+                log.sweep()
+                raise
+        after = before if job.dry_run else log.segments()
+        return Rewritten(
+            self._topic, self._partition, bool(chosen), why,
+            sum(it.bytes for it in before), sum(it.bytes for it in after), len(before), len(after),
+            self._records_removed, self._passes,
+        )  # fmt: skip
+
+    def _roll_what_is_overdue(self) -> None:
+        if compaction.is_overdue(
+            self._oldest_ms(self._log.segments()[-1:], 0), self._now_ms, self._settings
+        ):
+            self._log.roll()
+
+    def _oldest_ms(self, segments: Sequence[SegmentFacts], clean_below: int) -> int:
+        """Of their first batches above ``clean_below``, by Kafka's rule; only where it counts."""
+        if self._settings.max_compaction_lag_ms == FOREVER:
+            return NO_TIMESTAMP
+        dirty = [it for it in segments if it.end_offset > clean_below]
+        firsts = [self._log.segment(it.base_offset).walk(0, it.end_offset) for it in dirty]
+        times = [batch.max_timestamp_ms for walk in firsts for _, batch in islice(walk, 1)]
+        return min(times, default=NO_TIMESTAMP)
+
+    def _compact(
+        self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
+    ) -> None:
+        upto, due = chosen[-1].end_offset, state.tombstones_until_ms <= self._now_ms
+        self._log.mark(gaps_below=max(upto, state.gaps_below))
+        self._do(
+            Compacting(
+                self._place, _parts(chosen), self._memory_bytes,
+                state.tombstones_below if due else 0,
+                keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
+            )
+        )  # fmt: skip
+        self._log.mark(clean_below=upto)
+        if due:
+            until_ms = self._now_ms + self._settings.delete_retention_ms
+            self._log.mark(tombstones_below=upto, tombstones_until_ms=until_ms)
+
+    def _recompress(
+        self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
+    ) -> None:
+        self._do(Recompressing(self._place, _parts(chosen), recompression.BATCH_BYTES))
+        self._log.mark(recompressed_below=chosen[-1].end_offset)
+
+    def _merge(self, secure: int) -> None:
+        runs = recompression.runs(self._log.segments(), secure, self._settings)
+        if runs:
+            self._bytes_total += sum(it.bytes for run in runs for it in run)
+            self._do(Merging(self._place, tuple(map(_parts, runs))))
+
+    @property
+    def _place(self) -> Place:
+        chain = self._log.chain
+        return Place(chain.directory, chain.interval, self._bytes_per_second)
+
+    def _do(self, work: Work) -> None:
+        for step in self._worker.steps(work):
+            match step:
+                case Cleaned():
+                    if self._log.swap(step.bases, step.stem):
+                        self._records_removed += step.records_removed
+                case Went():
+                    self._bytes_done += step.bytes
+                case Passed():
+                    self._passes += 1
+            self._tell(
+                Progress(
+                    self._topic, self._partition, min(self._bytes_done, self._bytes_total),
+                    self._bytes_total,
+                )
+            )  # fmt: skip
+
+
+def _parts(segments: Sequence[SegmentFacts]) -> tuple[Part, ...]:
+    return tuple(Part(it.base_offset, it.end_offset, it.bytes) for it in segments)
+
+
+def failure(outcomes: Sequence[Outcome]) -> LogstoreError | None:
+    """The first thing that went wrong."""
+    return next((it.broke.error() for it in outcomes if it.broke is not None), None)

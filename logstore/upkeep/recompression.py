@@ -1,0 +1,131 @@
+"""Recompression: sealed segments with another codec, in larger batches. And merging: small adjacent
+segments made one.
+
+Neither changes a record: key, value, headers, offset and timestamp stay what they are. What a
+producer sent in batches of a few records, each compressed by itself if at all, takes a fraction
+of the bytes once a thousand of them are compressed together.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from logstore.config import TopicSettings
+from logstore.records.batch import Batch
+from logstore.records.compression import Compression
+from logstore.records.merge import Merge
+from logstore.storage.catalog import LogState
+from logstore.storage.index import NO_TIMESTAMP
+from logstore.storage.segment import SegmentFacts
+from logstore.upkeep.sealed import Sealed
+from logstore.upkeep.work import Cleaned, Merging, Part, Recompressing, Step, Went
+
+# Twice as large ones save 1 % more, and whoever reads one record decompresses a whole batch.
+BATCH_BYTES: Final = 1 << 20
+LEVEL: Final = 9  # of zstd: above it a percent costs as much time as all before
+# Of segment.bytes: what is larger is not small. So no byte is merged more than a few times.
+SMALL_PART: Final = 2
+
+
+def plan(
+    segments: Sequence[SegmentFacts], state: LogState, secure: int, settings: TopicSettings
+) -> tuple[list[SegmentFacts], str]:
+    """The segments to compress anew (none: not now), and why. Pure."""
+    if settings.compression_sealed == "producer":
+        return [], "compression.sealed is not set"
+    chosen = [
+        it
+        for it in segments
+        if it.end_offset <= secure
+        and it.end_offset > state.recompressed_below
+        and not it.active
+        and it.max_timestamp_ms != NO_TIMESTAMP
+    ]
+    if not chosen:
+        return [], "everything sealed is recompressed"
+    return chosen, f"compression.sealed={settings.compression_sealed}"
+
+
+def runs(
+    segments: Sequence[SegmentFacts], secure: int, settings: TopicSettings
+) -> list[list[SegmentFacts]]:
+    """Runs of small adjacent segments that fit into one. Pure.
+
+    Only of logs whose segments become small. Where retention goes by age, none spans more than
+    segment.ms, or records would stay for longer.
+    """
+    if "compact" not in settings.cleanup_policy and settings.compression_sealed == "producer":
+        return []
+    found: list[list[SegmentFacts]] = []
+    run: list[SegmentFacts] = []
+    for segment in segments:
+        if segment.active or segment.end_offset > secure:
+            break
+        if run and not _fits(run, segment, settings):
+            found.append(run)
+            run = []
+        if segment.bytes * SMALL_PART <= settings.segment_bytes:
+            run.append(segment)
+    return [it for it in [*found, run] if len(it) > 1]
+
+
+def _fits(run: Sequence[SegmentFacts], segment: SegmentFacts, settings: TopicSettings) -> bool:
+    if run[-1].end_offset != segment.base_offset:
+        return False
+    if sum(it.bytes for it in run) + segment.bytes > settings.segment_bytes:
+        return False
+    if segment.end_offset - run[0].base_offset > 2**31 - 1:  # an index holds 31 bits
+        return False
+    if "delete" not in settings.cleanup_policy or settings.retention_ms < 0:
+        return True
+    times = [it.max_timestamp_ms for it in [*run, segment] if it.max_timestamp_ms != NO_TIMESTAMP]
+    return not times or max(times) - min(times) <= settings.segment_ms
+
+
+def recompressed(work: Recompressing, sealed: Sealed) -> Iterator[Step]:
+    """Write each segment anew. Raises CorruptBatch, OSError."""
+    for part in work.parts:
+        batches = in_larger_batches((it for _, it in sealed.walk(part)), work.batch_bytes)
+        stem = sealed.write(part.base_offset, batches)
+        yield Went(part.bytes)
+        yield Cleaned((part.base_offset,), stem)
+
+
+def in_larger_batches(batches: Iterable[Batch], batch_bytes: int) -> Iterator[Batch]:
+    """The same records under zstd, at least so many bytes of them in a batch (uncompressed).
+
+    What can't be put together stays apart; what is empty, or a marker, stays as it is. Raises
+    CorruptBatch.
+    """
+    merge: Merge | None = None
+    for batch in batches:
+        if merge is not None and merge.bytes < batch_bytes and merge.takes(batch):
+            merge.add(batch)
+            continue
+        if merge is not None:
+            yield from _smaller(merge)
+        merge = Merge(batch)
+    if merge is not None:
+        yield from _smaller(merge)
+
+
+def _smaller(merge: Merge) -> Sequence[Batch]:
+    """The batches as one, if that is smaller."""
+    if not merge.batches[0].record_count or merge.batches[0].is_control:
+        return merge.batches
+    one = merge.result(Compression.ZSTD, LEVEL)
+    return [one] if one.size < sum(it.size for it in merge.batches) else merge.batches
+
+
+def merged_runs(work: Merging, sealed: Sealed) -> Iterator[Step]:
+    """Write one segment of each run. Raises CorruptBatch, OSError."""
+    for run in work.runs:
+        stem = sealed.write(run[0].base_offset, _checked(sealed, run))
+        yield Went(sum(part.bytes for part in run))
+        yield Cleaned(tuple(part.base_offset for part in run), stem)
+
+
+def _checked(sealed: Sealed, run: Sequence[Part]) -> Iterator[Batch]:
+    for part in run:
+        for _, batch in sealed.walk(part):
+            batch.check()
+            yield batch

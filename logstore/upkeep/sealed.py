@@ -1,0 +1,56 @@
+"""Sealed segments as the files that they are: read by their path, written anew beside it."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+
+from logstore.records.batch import Batch
+from logstore.storage.disk import Disk
+from logstore.storage.files import OpenFiles
+from logstore.storage.names import cleaned_stem
+from logstore.storage.segment import Indexes, Segment
+from logstore.storage.whole_segment import write_segment
+from logstore.upkeep.pace import Pace
+from logstore.upkeep.work import Part, Place
+
+
+class Sealed:
+    """The sealed segments of one log. What was trimmed meanwhile reads as empty."""
+
+    def __init__(self, place: Place, disk: Disk, pace: Pace) -> None:
+        self._place = place
+        self._disk = disk
+        self._pace = pace
+
+    @property
+    def directory(self) -> str:
+        return self._place.directory
+
+    def backwards(self, part: Part) -> Iterator[tuple[int, Batch]]:
+        """Each batch with its position, the last one first. Raises CorruptBatch, OSError."""
+        yield from self._each(part, backwards=True)
+
+    def walk(self, part: Part) -> Iterator[tuple[int, Batch]]:
+        """Each batch with its position. Raises CorruptBatch, OSError."""
+        yield from self._each(part, backwards=False)
+
+    def _each(self, part: Part, *, backwards: bool) -> Iterator[tuple[int, Batch]]:
+        files = OpenFiles(self._disk, 4, write=False)  # of its own: by now the file may be another
+        directory, interval = self._place.directory, self._place.interval_bytes
+        segment = Segment(directory, part.base_offset, files, Indexes(), interval)
+        end = part.end_offset
+        walk = segment.backwards(end) if backwards else segment.walk(0, end)
+        with closing(files), suppress(FileNotFoundError):  # trimmed; if not, the owner finds out
+            for position, batch in walk:
+                self._pace.spend(batch.size)
+                yield position, batch
+
+    def write(self, base_offset: int, batches: Iterable[Batch]) -> str:
+        """Write a segment of these, synced, under a name that means nothing; its stem.
+
+        Raises CorruptBatch, OSError.
+        """
+        stem = cleaned_stem(self._place.directory, base_offset, os.getpid())
+        interval = self._place.interval_bytes
+        write_segment(self._disk, stem, base_offset, interval, batches, self._pace.spend)
+        return stem

@@ -1,0 +1,116 @@
+"""The heavy part of upkeep as plain facts: what is to be rewritten, and the steps on the way.
+
+Sealed segments are immutable, so whoever does the work needs nothing but their files: a child
+process does it (``upkeep.child``), and a test does it in its own. Each ``Cleaned`` step says that a
+segment written anew waits to be swapped in; the work goes on when that was done. All of it is
+encoded as JSON, one object a line.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+
+from logstore import errors
+from logstore.errors import Failed, LogstoreError
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A sealed segment."""
+
+    base_offset: int
+    end_offset: int  # the next one's base offset; what stands in the file beyond is that one's
+    bytes: int
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a log's segments are, and how to treat them."""
+
+    directory: str
+    interval_bytes: int  # between two index entries
+    bytes_per_second: int  # to read and write at the most; -1: any
+
+
+class Compacting(msgspec.Struct, frozen=True, tag=True):
+    """Leave of each key the latest record. ``parts``: oldest first."""
+
+    place: Place
+    parts: tuple[Part, ...]
+    memory_bytes: int  # for keys
+    tombstones_below: int  # tombstones below this offset go
+    keeps_end: bool  # the last record stays: readers need one to get to the log's end
+
+
+class Recompressing(msgspec.Struct, frozen=True, tag=True):
+    """Compress each of these anew, in larger batches."""
+
+    place: Place
+    parts: tuple[Part, ...]
+    batch_bytes: int  # of records, before compression
+
+
+class Merging(msgspec.Struct, frozen=True, tag=True):
+    """Make one segment of each of these runs of adjacent ones."""
+
+    place: Place
+    runs: tuple[tuple[Part, ...], ...]
+
+
+Work = Compacting | Recompressing | Merging
+
+
+class Cleaned(msgspec.Struct, frozen=True, tag=True):
+    """A segment was written that is to take the place of these; the work waits for it."""
+
+    bases: tuple[int, ...]
+    stem: str  # its path without endings
+    records_removed: int = 0
+
+
+class Went(msgspec.Struct, frozen=True, tag=True):
+    """So many bytes of segments were gone over since the last step."""
+
+    bytes: int
+
+
+class Passed(msgspec.Struct, frozen=True, tag=True):
+    """A pass over the keys has ended."""
+
+
+class Broke(msgspec.Struct, frozen=True, tag=True):
+    """The work ended early, or the job: an error, to be raised elsewhere."""
+
+    kind: str
+    text: str
+
+    @classmethod
+    def by(cls, error: LogstoreError) -> "Broke":
+        return cls(type(error).__name__, str(error))
+
+    def error(self) -> LogstoreError:
+        kind = getattr(errors, self.kind, Failed)
+        known = isinstance(kind, type) and issubclass(kind, LogstoreError)
+        return kind(self.text) if known else Failed(self.text)
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """All was done."""
+
+
+Step = Cleaned | Went | Passed
+
+
+class Worker(Protocol):
+    """Who does the work."""
+
+    def steps(self, work: Work) -> Iterator[Step]:
+        """Each ``Cleaned`` has to be swapped in, or let be, before the next step is asked for.
+
+        Raises Damaged, Failed.
+        """
+
+    def stop(self) -> None:
+        """Have ``steps`` give up what is under way, from another thread."""
+
+    def close(self) -> None:
+        """No more is asked."""

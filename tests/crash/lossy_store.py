@@ -1,0 +1,369 @@
+"""A whole store on a lossy disk, and what it has promised at each moment.
+
+The catalogue is LMDB's own, in a real file: its bytes are kept as they are when a commit returns,
+which is when LMDB has made it durable; a power cut leaves the commit before, or this one. The
+watermarks are mapped and never synced: a power cut leaves them as they were at any moment before.
+All else is in memory, and lost by halves.
+"""
+
+import os
+import shutil
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import lossy_disk
+from lossy_disk import Inode, LossyDisk
+
+import logstore
+from logstore import Message
+from logstore.broker.consumer import records_of
+from logstore.config import Config
+from logstore.storage.environment import Environment
+
+NOW_MS = 1_700_000_000_000
+CATALOG = "catalog.mdb"
+CONFIG = Config({"upkeep.interval.ms": ("-1", "test")})
+GENERATION = "retention.groups.max.ms"  # a setting that tells topics of one name apart
+
+
+class CatalogFile(Inode):
+    """A real file. What LMDB writes itself is durable when its commit returns."""
+
+    tears = False  # LMDB's business: two meta pages, data before them
+
+
+class Mapped(Inode):
+    """A file that is stored to through a map: each content that it has had may be what is left."""
+
+    tears = False
+    CONTENTS_MOST = 4
+
+    def __init__(self, safe=b""):
+        super().__init__(safe)
+        self._last = self.safe
+
+    def frozen(self):
+        now = bytes(self.data)
+        if now != self._last:
+            if len(now) > len(self._last):
+                self.pending.append((0, bytes(len(now))))  # the size is there, the bytes are not
+            self._last = now
+            self.pending.append((0, now))
+            del self.pending[2 : -(self.CONTENTS_MOST - 2)]  # the first, and the latest
+        return super().frozen()
+
+    def change(self, position, data):
+        """In place: there may be a map of it, which goes on with the old bytes where it grows."""
+        if position + len(data) <= len(self.data):
+            self.data[position : position + len(data)] = data
+        else:
+            self.data = self.data[:position].ljust(position, b"\0") + data
+
+    def drop_clean(self):
+        """It is not synced, so it stays."""
+
+
+class StoreDisk(LossyDisk):
+    """``base``: a real directory, for the catalogues; one such disk at a time is mounted on it."""
+
+    mounted = None
+
+    def mount(self):
+        """Put the catalogues where LMDB finds them."""
+        StoreDisk.mounted = self
+        shutil.rmtree(self.base)
+        os.makedirs(self.base)
+        for path, inode in self.names.items():
+            if isinstance(inode, CatalogFile):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb") as file:
+                    file.write(inode.safe)
+        return self
+
+    def export(self, path, target):
+        """What stands below ``path``, as real files."""
+        for name, inode in self.names.items():
+            if name.startswith(path + "/"):
+                there = target + name[len(path) :]
+                if isinstance(inode, lossy_disk.Folder):
+                    os.makedirs(there, exist_ok=True)
+                    continue
+                os.makedirs(os.path.dirname(there), exist_ok=True)
+                with open(there, "wb") as file:
+                    file.write(inode.data)
+
+    def committed(self, path):
+        """LMDB has committed to this catalogue."""
+        if path in self.names:
+            with open(path, "rb") as file:
+                self.names[path].data = bytearray(file.read())
+            self.names[path].sync()
+            self.names[path].safe = bytes(self.names[path].data)
+            self.changed()
+
+    def new_inode(self, path):
+        name = os.path.basename(path)
+        return CatalogFile() if name == CATALOG else Mapped() if name == "watermarks" else Inode()
+
+    @staticmethod
+    def _is_real(path):
+        return os.path.basename(path).startswith(CATALOG)
+
+    def open(self, path, *, write=False, create=False):
+        fd = super().open(path, write=write, create=create)
+        if not self._is_real(path):
+            return fd
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        real = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self.opened[real] = self.opened.pop(fd)
+        return real
+
+    def close(self, fd):
+        super().close(fd)
+        if fd < 1_000_000:
+            os.close(fd)
+
+    def sync(self, fd):
+        inode = self.opened[fd]
+        if isinstance(inode, CatalogFile):
+            whole = os.pread(fd, 1 << 30, 0)
+            inode.change(0, whole)
+            self.changed()
+        super().sync(fd)
+
+    def read(self, fd, size, position):
+        if fd < 1_000_000:
+            return os.pread(fd, size, position)
+        return super().read(fd, size, position)
+
+    def size(self, path):
+        return os.path.getsize(path) if self._is_real(path) else super().size(path)
+
+    def remove(self, path):
+        if self._is_real(path):
+            os.unlink(path)
+            if path not in self.names:
+                return  # LMDB's own lock file
+        super().remove(path)
+
+    def identity(self, path):
+        facts = os.stat(path)
+        return facts.st_dev, facts.st_ino
+
+    def map(self, fd, size, *, write):
+        return memoryview(self.opened[fd].data)[:size]
+
+    def lock(self, fd):
+        return True
+
+    def locked(self, fd):
+        return False
+
+    def writable(self, path):
+        return True
+
+
+def tell_of_commits(monkeypatch):
+    """Have the mounted disk told when a transaction is durable."""
+    commit = Environment.commit
+
+    def commit_and_tell(self, changes):
+        commit(self, changes)
+        StoreDisk.mounted.committed(self.path)
+
+    monkeypatch.setattr(Environment, "commit", commit_and_tell)
+
+
+@dataclass
+class Part:
+    """One partition: records 0 to ``count`` were sent, those below ``start`` may be gone."""
+
+    count: int = 0
+    start: int = 0
+
+
+@dataclass
+class Known:
+    """What somebody who used the store knows of it."""
+
+    topics: dict = field(default_factory=dict)  # name -> (generation, [Part])
+    groups: dict = field(default_factory=dict)  # (group, topic, partition) -> offset
+
+    def of(self, name, generation):
+        """The partitions of the topic, if it is the one of this generation."""
+        found = self.topics.get(name)
+        return found[1] if found is not None and found[0] == generation else None
+
+
+@dataclass(frozen=True)
+class Moment:
+    disk: object  # Frozen
+    before: Known  # what was promised
+    after: Known  # what may be true already
+
+
+def value(name, generation, partition, n):
+    return f"{name}.{generation}.{partition}.{n}".encode()
+
+
+class Machine:
+    """A store in use; takes a picture of every moment."""
+
+    SETTINGS = {"segment.bytes": "260", "index.interval.bytes": "60", "retention.ms": "-1"}  # noqa: RUF012
+
+    def __init__(self, disk, known=None, after=None):
+        self.disk = disk.mount()
+        self.moments = []
+        self.before = known or Known()
+        self.after = after or self.before
+        self.generations = 0
+        self.path = f"{disk.base}/new/data"
+        disk.changed = self.picture
+        self.open()
+
+    def open(self):
+        self.store = logstore.open(self.path, disk=self.disk, config=CONFIG, clock=lambda: NOW_MS)
+
+    def picture(self):
+        self.moments.append(Moment(self.disk.freeze(), self.before, self.after))
+
+    @contextmanager
+    def step(self):
+        """What is done inside may be true at once, and is when it ends."""
+        self.after = deepcopy(self.before)
+        yield self.after
+        self.before = self.after
+        self.picture()
+
+    def crash(self):
+        """The process is gone, and nobody takes pictures any more."""
+        self.disk.changed = lambda: None
+        directory = self.store._directory
+        directory._flusher.close()
+        directory._files.close()
+        directory._marks.close()
+        directory._catalog.close()
+
+    def close(self):
+        self.store.close()
+        self.picture()
+
+    # Steps
+
+    def create(self, name, partitions=1):
+        self.generations += 1
+        generation = self.generations
+        with self.step() as after:
+            after.topics[name] = generation, [Part() for _ in range(partitions)]
+            settings = self.SETTINGS | {GENERATION: str(generation)}
+            self.store.create_topic(name, partitions, settings)
+
+    def grow(self, name, partitions):
+        with self.step() as after:
+            parts = after.topics[name][1]
+            parts += [Part() for _ in range(partitions - len(parts))]
+            self.store.alter_topic(name, partitions=partitions)
+
+    def alter(self, name):
+        with self.step():
+            self.store.alter_topic(name, {"segment.bytes": "300"})
+
+    def delete(self, name):
+        with self.step() as after:
+            del after.topics[name]
+            after.groups = {place: it for place, it in after.groups.items() if place[1] != name}
+            self.store.delete_topic(name)
+
+    def append(self, name, partition=0, count=1):
+        with self.step() as after:
+            generation, parts = after.topics[name]
+            part = parts[partition]
+            messages = [
+                Message(value(name, generation, partition, n), timestamp_ms=NOW_MS + n)
+                for n in range(part.count, part.count + count)
+            ]
+            part.count += count
+            self.store.topic(name).append_many(messages, partition=partition)
+
+    def trim(self, name, before, partition=0):
+        with self.step() as after:
+            after.topics[name][1][partition].start = before
+            self.store.trim(name, before, [partition])
+
+    def consume(self, name, group, upto, partition=0):
+        with self.step() as after:
+            after.groups[group, name, partition] = upto
+            with self.store.consumer(name, group=group, partitions=[partition]) as consumer:
+                while (left := upto - consumer.position(name, partition)) > 0:
+                    consumer.poll(left)
+
+
+def known_of(store):
+    """What somebody who looks at the store now knows of it."""
+    known = Known()
+    for name in store.topics():
+        generation = next(it.value for it in store.describe_topic(name) if it.name == GENERATION)
+        logs = store.topic(name).partitions
+        known.topics[name] = generation, [Part(log.end, log.start) for log in logs]
+    known.groups = committed(store)
+    return known
+
+
+def committed(store):
+    return {
+        (group, lag.topic, lag.partition): lag.committed
+        for group in store.groups()
+        for lag in store.group(group).describe()
+        if lag.committed is not None
+    }
+
+
+def check(store, before, after):
+    """The law: what was promised is there, and nothing that nobody did."""
+    there = store.topics()
+    assert set(there) <= set(before.topics) | set(after.topics)
+    for name in set(before.topics) | set(after.topics):
+        if name not in there:
+            assert name not in before.topics or name not in after.topics
+            continue
+        settings = {it.name: it.value for it in store.describe_topic(name)}
+        generation = settings[GENERATION]
+        promised, possible = before.of(name, generation), after.of(name, generation)
+        assert promised is not None or possible is not None, f"{name}: a topic of another time"
+        check_topic(store.topic(name), generation, promised, possible)
+    check_groups(store, before, after)
+    findings = [it for report in store.verify() for it in report.findings if not it.derived]
+    assert not findings, findings
+
+
+def check_topic(topic, generation, promised, possible):
+    counts = {len(parts) for parts in (promised, possible) if parts is not None}
+    assert len(topic.partitions) in counts
+    for number, log in enumerate(topic.partitions):
+        sent = possible[number] if possible is not None else promised[number]
+        kept = promised[number] if promised is not None and number < len(promised) else Part()
+        assert kept.start <= log.start <= sent.start
+        assert kept.count <= log.end <= sent.count
+        assert values_of(log) == [
+            (n, value(topic.name, generation, number, n)) for n in range(log.start, log.end)
+        ]
+
+
+def values_of(log):
+    """(offset, value) of every record."""
+    found, at = [], log.start
+    while batches := log.read(at, 1 << 16):
+        for batch in batches:
+            batch.check()
+        records = records_of(log, (log.name, 0), batches, at)
+        found += [(record.offset, record.value) for record in records]
+        at = batches[-1].next_offset
+    return found
+
+
+def check_groups(store, before, after):
+    there = committed(store)
+    for place, offset in there.items():
+        assert offset in (before.groups.get(place), after.groups.get(place)), place
+    assert before.groups.keys() & after.groups.keys() <= there.keys()

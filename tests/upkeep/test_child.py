@@ -1,0 +1,115 @@
+"""The process that does the heavy part: what it tells, and how it ends."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+import logstore
+from logstore.config import Config
+from logstore.errors import Closed, CorruptBatch, Failed, StorageFull
+from logstore.upkeep.child import Child
+from logstore.upkeep.work import Broke, Cleaned, Compacting, Part, Place
+
+OFF = Config({"upkeep.interval.ms": ("-1", "test")})
+COMPACTED = {
+    "cleanup.policy": "compact", "segment.bytes": 500, "min.cleanable.dirty.ratio": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    with logstore.open(tmp_path / "data", config=OFF) as store:
+        topic = store.create_topic("t", settings=COMPACTED)
+        for n in range(60):
+            topic.append(b"%d" % n, key=b"k%d" % (n % 4))
+        yield store
+
+
+def work_on(store):
+    log = store.topic("t").partition(0)
+    parts = tuple(Part(it.base_offset, it.end_offset, it.bytes) for it in log.segments()[:-1])
+    place = Place(log.chain.directory, log.chain.interval, -1)
+    return Compacting(place, parts, 1 << 20, 0, False)
+
+
+def files(store):
+    return sorted(os.listdir(os.path.join(store.path, "t-0")))
+
+
+def values(store):
+    with store.consumer("t") as consumer:
+        return [(it.offset, it.value) for it in consumer]
+
+
+def test_it_waits_with_each_segment_until_it_is_swapped_in(store):
+    child, before = Child(), files(store)
+    steps = child.steps(work_on(store))
+    cleaned = next(it for it in steps if isinstance(it, Cleaned))
+    assert os.path.exists(cleaned.stem + ".log")
+    assert files(store) != before
+    log = store.topic("t").partition(0)
+    log.secure()
+    log.mark(gaps_below=log.end)
+    assert log.swap(cleaned.bases, cleaned.stem)
+    assert not os.path.exists(cleaned.stem + ".log")
+    steps.close()
+    child.close()
+    log.sweep()
+    assert files(store) == before
+    assert not [it for report in store.verify() for it in report.findings]
+
+
+def test_one_that_is_killed_is_told_and_the_next_run_does_it(store):
+    child, before = Child(), values(store)
+    steps = child.steps(work_on(store))
+    next(it for it in steps if isinstance(it, Cleaned))
+    os.kill(child._process.pid, signal.SIGKILL)
+    with pytest.raises(Failed, match="the upkeep process"):
+        list(steps)
+    child.close()
+    store.topic("t").partition(0).sweep()
+    assert values(store) == before
+    [done] = store.compaction()
+    assert done.records_removed
+    assert not [name for name in files(store) if "cleaned" in name]
+
+
+def test_what_is_damaged_is_raised_here(store):
+    work = work_on(store)
+    path = os.path.join(store.path, "t-0", f"{0:020d}.log")
+    with open(path, "r+b") as file:
+        file.seek(70)
+        file.write(b"\xff")
+    child = Child()
+    with pytest.raises(CorruptBatch):
+        list(child.steps(work))
+    assert list(child.steps(work_on_nothing(work)))  # it is there still
+    child.close()
+
+
+def work_on_nothing(work):
+    """Of a segment that was trimmed meanwhile."""
+    return Compacting(work.place, (Part(10**6, 10**6 + 1, 10),), 1, 0, False)
+
+
+def test_stopped_from_another_thread_it_gives_up(store):
+    child = Child()
+    steps = child.steps(work_on(store))
+    next(it for it in steps if isinstance(it, Cleaned))
+    stopper = threading.Thread(target=child.stop)
+    stopper.start()
+    stopper.join()
+    with pytest.raises(Closed):
+        list(steps)
+    child.close()
+    with pytest.raises(Closed):
+        next(child.steps(work_on(store)))
+
+
+def test_an_error_keeps_its_kind_on_its_way():
+    error = Broke.by(StorageFull("f: no room")).error()
+    assert (type(error), str(error)) == (StorageFull, "f: no room")
+    assert type(Broke("os", "x").error()) is Failed
+    assert type(Broke("Nonsense", "x").error()) is Failed

@@ -1,0 +1,113 @@
+"""Jobs that one process has another do."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+import logstore
+from logstore.config import Config
+from logstore.errors import Failed, UnknownTopic
+from logstore.storage.disk import Disk
+from logstore.storage.names import DESK
+from logstore.upkeep.desk import Desk, ask
+from logstore.upkeep.jobs import Job, untold
+
+OFF = Config({"upkeep.interval.ms": ("-1", "test")})
+COMPACTED = {
+    "cleanup.policy": "compact", "segment.bytes": 500, "min.cleanable.dirty.ratio": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    with logstore.open(tmp_path / "data", config=OFF) as store:
+        topic = store.create_topic("t", settings=COMPACTED)
+        for n in range(60):
+            topic.append(b"%d" % n, key=b"k%d" % (n % 4))
+        yield store
+
+
+def test_a_job_is_done_by_the_process_that_writes(store):
+    told = []
+    [done] = ask(Disk(), store.path, Job("compact"), told.append)
+    assert done.due
+    assert done.records_removed > 40
+    assert told[-1].bytes_done == told[-1].bytes_total > 0
+    assert list(ask(Disk(), store.path, Job("compact", dry_run=True), untold)) == list(
+        store.compaction(dry_run=True)
+    )
+    [kept] = ask(Disk(), store.path, Job("retention"), untold)
+    assert kept == next(store.retention())
+
+
+def test_what_goes_wrong_there_is_raised_here(store):
+    with pytest.raises(UnknownTopic, match="no topic 'nope'"):
+        list(ask(Disk(), store.path, Job("compact", "nope"), untold))
+
+
+def test_a_damaged_log_is_told(store):
+    log = store.topic("t").partition(0)
+    with open(log.segment(log.bases()[0]).path, "r+b") as file:
+        file.seek(70)
+        byte = file.read(1)
+        file.seek(70)
+        file.write(bytes([byte[0] ^ 1]))
+    [outcome] = ask(Disk(), store.path, Job("compact"), untold)
+    assert "CRC" in str(outcome.broke.error())
+
+
+def test_nobody_takes_jobs_of_a_store_that_nobody_writes(tmp_path):
+    with pytest.raises(Failed, match="hand over compact"):
+        list(ask(Disk(), str(tmp_path), Job("compact"), untold))
+
+
+@pytest.mark.parametrize("sent", [b"", b"garbage\n", b"{}\n", b"x" * 10_000, b'{"name":"no"}\n'])
+def test_garbage_is_answered_and_holds_up_nobody(store, sent):
+    answer = b""
+    connection = Disk().connect(os.path.join(store.path, DESK))
+    with connection, suppress(ConnectionError):  # far too much is cut off
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").readline()
+    assert answer == b"" or json.loads(answer)["type"] == "Broke"
+    assert len(list(ask(Disk(), store.path, Job("compact"), untold))) == 1
+
+
+def test_one_who_goes_away_does_not_stop_the_job(store):
+    with Disk().connect(os.path.join(store.path, DESK)) as connection:
+        connection.sendall(b'{"name":"compact"}\n')
+    [again] = ask(Disk(), store.path, Job("compact"), untold)  # after the first
+    assert again.why == "everything is compacted"
+
+
+def test_what_a_killed_process_left_is_no_hindrance(tmp_path):
+    Desk(Disk(), str(tmp_path))._listening.close()
+    assert (tmp_path / DESK).exists()
+    desk = Desk(Disk(), str(tmp_path))
+    desk.close()
+    assert desk.wait(None) is None
+    desk.remove()
+    assert not (tmp_path / DESK).exists()
+
+
+def test_a_path_longer_than_a_sockets_address(tmp_path):
+    path = tmp_path / ("d" * 200)
+    with logstore.open(path, config=OFF) as store:
+        store.create_topic("t")
+        assert len(list(ask(Disk(), str(path), Job("retention"), untold))) == 1
+
+
+def test_the_command_hands_its_job_to_who_has_the_store(store):
+    command = [sys.executable, "-m", "logstore_cli", "--data", store.path, "compact", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"handed to pid {os.getpid()}" in done.stderr
+    assert done.stdout.startswith("t-0: ")
+    assert " records removed in 1 pass" in done.stdout
+    done = subprocess.run([*command, "--topic", "x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("logstore: no topic 'x'")
