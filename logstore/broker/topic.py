@@ -57,7 +57,6 @@ class Topic:
     ) -> None:
         self.name = name
         self.id = topic_id
-        self.uuid = bytes.fromhex(topic_id.replace("-", ""))  # the same, as 16 bytes
         self.partitions = partitions
         self.settings = settings
         self.created_ms = created_ms
@@ -66,6 +65,11 @@ class Topic:
 
     def __repr__(self) -> str:
         return f"<Topic {self.name} {len(self.partitions)} partitions>"
+
+    @cached_property
+    def uuid(self) -> bytes:
+        """The id as 16 bytes; none of a topic without one."""
+        return bytes.fromhex(self.id.replace("-", ""))
 
     def partition(self, number: int) -> Log:
         """Raises UnknownPartition."""
