@@ -177,39 +177,6 @@ class StoreSettings:
     num_partitions: int = _setting(
         1, "partitions of a topic created without a number", low=1, high=100_000
     )
-    auto_create_topics_enable: bool = _setting(
-        True, "make a topic when a client asks for one that is not there"
-    )
-    connections_max_idle_ms: int = _setting(
-        600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
-        high=FOREVER,
-    )  # fmt: skip
-    fetch_max_bytes: int = _setting(
-        16 << 20,
-        "records in one answer (Kafka: 55 MiB): an answer is read as a whole while others wait",
-        unit="bytes",
-        low=1024,
-        high=INT32_MAX,
-    )
-    kafka_advertised_address: str = _setting(
-        "",
-        "host:port that Kafka clients are told to connect to; without it the one they came by",
-        pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
-    )
-    kafka_port: int = _setting(
-        9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
-    )
-    listen_host: str = _setting("127.0.0.1", "the address that the doors listen on")
-    max_connections: int = _setting(
-        10_000, "connections at once; more are closed as they come", low=1, high=1_000_000
-    )
-    socket_request_max_bytes: int = _setting(
-        100 << 20,
-        "the largest request; more ends the connection",
-        unit="bytes",
-        low=1 << 10,
-        high=INT32_MAX,
-    )
     files_open_max: int = _setting(
         256,
         "segment files kept open; more are closed, least recently used first",
@@ -226,13 +193,6 @@ class StoreSettings:
     )
     consumer_commit_ms: int = _setting(
         5000, "how often a consumer in a group commits its offsets", unit="ms", low=10, high=DAY_MS
-    )
-    producer_id_expiration_ms: int = _setting(
-        DAY_MS,
-        "how long a partition remembers an idempotent producer that has sent nothing",
-        unit="ms",
-        low=1,
-        high=INT32_MAX,
     )
     compaction_memory_bytes: int = _setting(
         64 << 20,
@@ -263,6 +223,46 @@ class StoreSettings:
         unit="ms",
         low=1,
         high=1000,
+    )
+    producer_id_expiration_ms: int = _setting(
+        DAY_MS,
+        "how long a partition remembers an idempotent producer that has sent nothing",
+        unit="ms",
+        low=1,
+        high=INT32_MAX,
+    )
+    listen_host: str = _setting("127.0.0.1", "the address that the doors listen on")
+    kafka_port: int = _setting(
+        9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
+    )
+    kafka_advertised_address: str = _setting(
+        "",
+        "host:port that Kafka clients are told to connect to; without it the one they came by",
+        pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
+    )
+    auto_create_topics_enable: bool = _setting(
+        True, "make a topic when a client asks for one that is not there"
+    )
+    max_connections: int = _setting(
+        10_000, "connections at once; more are closed as they come", low=1, high=1_000_000
+    )
+    connections_max_idle_ms: int = _setting(
+        600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
+        high=FOREVER,
+    )  # fmt: skip
+    socket_request_max_bytes: int = _setting(
+        100 << 20,
+        "the largest request; more ends the connection",
+        unit="bytes",
+        low=1 << 10,
+        high=INT32_MAX,
+    )
+    fetch_max_bytes: int = _setting(
+        16 << 20,
+        "records in one answer (Kafka: 55 MiB): an answer is read as a whole while others wait",
+        unit="bytes",
+        low=1024,
+        high=INT32_MAX,
     )
 
 
