@@ -1,10 +1,6 @@
 import itertools
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from serving import Serving
 
 
