@@ -27,6 +27,10 @@ QUESTIONS = [
     "growth",
     "partitions",
     "retention",
+    "compaction",
+    "upkeep",
+    "verify",
+    "recompression",
 ]
 
 

@@ -140,7 +140,7 @@ class Child:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    with suppress(BrokenPipeError):  # what the dead child has not read
+                    with suppress(BrokenPipeError):  # what was meant for it is of no use any more
                         pipe.close()
 
     def stop(self) -> None:
