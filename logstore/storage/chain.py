@@ -2,11 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
 from logstore.storage.files import OpenFiles
+from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX, parse_segment, segment_stem
 from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
 
@@ -144,19 +146,25 @@ class Chain:
                     return found
         return None
 
-    def facts(self, end: int) -> list[SegmentFacts]:
-        """Of every segment, the last one as far as ``end``. Raises CorruptBatch, OSError."""
+    def facts(self, end: int, *, timed: bool) -> list[SegmentFacts]:
+        """Of every segment, the last one as far as ``end``; with ``timed``, their timestamps, too.
+
+        Raises CorruptBatch, OSError.
+        """
         disk, found = self._files.disk, []
         for base, following in pairwise([*self.bases, EVERYTHING]):
-            segment, upto = self.segment(base), min(following, end)
-            found.append(
-                SegmentFacts(
-                    segment.path, base, upto, disk.size(segment.path),
-                    segment.max_timestamp(upto), disk.modified_ms(segment.path),
-                    active=following == EVERYTHING,
-                )
+            path = self.segment(base).path
+            facts = SegmentFacts(
+                path, base, min(following, end), disk.size(path), NO_TIMESTAMP,
+                disk.modified_ms(path), active=following == EVERYTHING,
             )  # fmt: skip
+            found.append(self.timed(facts) if timed else facts)
         return found
+
+    def timed(self, facts: SegmentFacts) -> SegmentFacts:
+        """With the largest timestamp, which takes a look into the files."""
+        largest = self.segment(facts.base_offset).max_timestamp(facts.end_offset)
+        return replace(facts, max_timestamp_ms=largest)
 
     def bytes(self) -> int:
         """Size of the .log files together."""

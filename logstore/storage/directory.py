@@ -43,8 +43,15 @@ class SegmentedLog(Log, Protocol):
     def bases(self) -> list[int]:
         """The base offsets of its segments now. Raises OSError."""
 
-    def segments(self) -> list[SegmentFacts]:
-        """What upkeep decides by, in order. Raises Damaged, Failed."""
+    def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
+        """What upkeep decides by, in order. Raises Damaged, Failed.
+
+        With ``timed`` False without timestamps, which take a look into each file: ``timed(facts)``
+        gives the same facts with them.
+        """
+
+    def timed(self, facts: SegmentFacts) -> SegmentFacts:
+        """The facts with the largest timestamp. Raises Damaged, Failed."""
 
     @property
     def state(self) -> LogState:

@@ -424,19 +424,26 @@ class DiskLog:
         """The base offsets of its segments now."""
         return self.chain.bases
 
-    def segments(self) -> list[SegmentFacts]:
+    def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
         """What upkeep decides by. Raises Damaged, Failed."""
         if self.damage is not None:
             raise self.damage
         bases = self.chain.bases
         try:
-            facts = self.chain.facts(self.end)
+            facts = self.chain.facts(self.end, timed=timed)
         except OSError as error:
             if self.chain.bases != bases:  # trimmed or merged since
-                return self.segments()
+                return self.segments(timed=timed)
             raise refusal(error, "look at the segments", self.chain.directory) from None
         facts[-1] = replace(facts[-1], bytes=self._position)  # without zeros written ahead
         return facts
+
+    def timed(self, facts: SegmentFacts) -> SegmentFacts:
+        """With the largest timestamp. Raises Damaged, Failed."""
+        try:
+            return self.chain.timed(facts)
+        except OSError as error:
+            raise refusal(error, "look at a segment", facts.path) from None
 
     def rebuild_index(self, base_offset: int) -> None:
         """Make a segment's index files anew. Appends wait where it is the active one.

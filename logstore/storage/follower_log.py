@@ -175,17 +175,24 @@ class FollowerLog:
         self.chain.refresh()
         return self.chain.bases
 
-    def segments(self) -> list[SegmentFacts]:
+    def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
         """What upkeep would decide by. Raises Damaged, Failed."""
         try:
             self.chain.refresh()
-            return self.chain.facts(self.safe)
+            return self.chain.facts(self.safe, timed=timed)
         except FileNotFoundError:
             if self._changed(self.chain.bases):  # dropped meanwhile
-                return self.segments()
+                return self.segments(timed=timed)
             raise CorruptBatch(f"{self.name}: a segment's file is missing") from None
         except OSError as error:
             raise refusal(error, "look at the segments", self.chain.directory) from None
+
+    def timed(self, facts: SegmentFacts) -> SegmentFacts:
+        """With the largest timestamp. Raises Damaged, Failed."""
+        try:
+            return self.chain.timed(facts)
+        except OSError as error:
+            raise refusal(error, "look at a segment", facts.path) from None
 
     def bytes(self) -> int:
         """Size of the .log files together; the last may end with zeros written ahead."""

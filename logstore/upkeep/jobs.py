@@ -212,7 +212,8 @@ class _Run:
     ) -> Retained:
         committed = self._committed(settings.retention_groups)
         readers = {group: at.get((topic, partition)) for group, at in committed.items()}
-        verdicts = judge(log.segments(), self._clock(), settings, readers)
+        segments = log.segments(timed=False)
+        verdicts = judge(segments, self._clock(), settings, readers, log.timed)
         if not self._job.dry_run:
             drop(log, verdicts)
         return Retained(topic, partition, tuple(verdicts))

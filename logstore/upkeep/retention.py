@@ -5,7 +5,7 @@ largest timestamp and its last write: records of a past year that were loaded ye
 today. A time in the future, which only a wrong clock can have made, does not count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from logstore.config import TopicSettings
@@ -39,11 +39,13 @@ def judge(
     now_ms: int,
     settings: TopicSettings,
     readers: Mapping[str, int | None],
+    timed: Callable[[SegmentFacts], SegmentFacts] = lambda facts: facts,
 ) -> list[Verdict]:
     """A verdict for each segment, oldest first.
 
     ``readers``: where the groups of ``retention.groups`` will read on; None: nothing read yet. The
     active segment goes only by its age (it is rolled first), never for the log's size.
+    ``timed(facts)`` has the timestamp of facts that lack it: asked up to the first that stays.
     """
     if "delete" not in settings.cleanup_policy:
         policy = ",".join(settings.cleanup_policy)
@@ -54,6 +56,7 @@ def judge(
         if verdicts and not verdicts[-1].goes:
             verdicts.append(Verdict(segment, False, "follows one that stays"))
             continue
+        segment = timed(segment)
         age_ms, assumed = _age(segment, now_ms)
         goes, why = _by_age_and_size(segment, age_ms, left, settings)
         if goes:
