@@ -130,8 +130,8 @@ class _Run:
     def _look(
         self, part: Part, below: int, keys: _Keys, full_at: int | None
     ) -> tuple[dict[int, "array[int]"], set[int], int | None]:
-        """Of batches that lose records, by position, which stay; positions of those that stay even
-        without any; and where the keys were as many as fit.
+        """Of batches that lose records, by position, where those that stay stand; positions of
+        batches that stay even without any; and where the keys were as many as fit.
         """
         kept: dict[int, array[int]] = {}
         empty: set[int] = set()
@@ -149,11 +149,11 @@ class _Run:
                 full_at = batch.base_offset
             if stays is not None:
                 kept[position] = stays
-                self._removed += batch.record_count - len(stays)
+                self._removed += batch.record_count - len(stays) // 2
         return kept, empty, full_at
 
     def _stays(self, batch: Batch, keys: _Keys, *, keeps_last: bool) -> "array[int] | None":
-        """Which of its records stay, by place; None: all."""
+        """Where those of its records stand that stay (``keyed.thinned``); None: all stay."""
         if batch.is_control or not batch.record_count:
             return None
         records = keyed(batch)
@@ -163,7 +163,7 @@ class _Run:
         if None in last:
             del last[None]
             places = [place for place, key in enumerate(records.keys) if key is None]
-        fresh = last.keys() - keys.seen
+        fresh = set(last).difference(keys.seen)  # `last.keys() - keys.seen` goes over all seen
         found = map(last.__getitem__, fresh)
         if batch.base_offset < self._work.tombstones_below:  # a segment's border, never in a batch
             due = set(records.tombstones)
@@ -176,7 +176,7 @@ class _Run:
             places.append(batch.record_count - 1)
         if len(places) == batch.record_count:
             return None
-        return array("I", sorted(places))
+        return records.spans(sorted(places))
 
 
 def _filtered(
