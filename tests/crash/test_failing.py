@@ -15,7 +15,7 @@ from lossy_store import FaultyStoreDisk, Machine, check, values_of
 from logstore.errors import LogFailed, LogstoreError, StorageFull
 
 SEED = 20130101
-NUMBERS = 14  # of each kind, in the default run
+NUMBERS = 5  # of each kind, in the default run
 LARGE = 900  # records of one batch that moves the recovery point
 
 
