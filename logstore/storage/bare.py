@@ -47,6 +47,9 @@ class BareDirectory:
             raise UnknownTopic(f"no topic {name!r} in {self.path}: it has no directory {name}-0")
         return entry
 
+    def doomed(self) -> list[str]:
+        return []
+
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
 

@@ -112,6 +112,9 @@ class Directory(Protocol):
     def topic(self, name: str) -> TopicEntry:
         """Raises UnknownTopic."""
 
+    def doomed(self) -> list[str]:
+        """Names of directories whose topic is deleted, but whose files still have to go."""
+
     def settings(self, entry: TopicEntry) -> TopicSettings: ...
     def log(self, name: str, entry: TopicEntry, partition: int) -> "SegmentedLog": ...
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize: ...

@@ -26,6 +26,7 @@ _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not 
 
 # os.pwritev takes at most IOV_MAX (1024) buffers.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a directory
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -182,16 +183,18 @@ def _syncfs() -> "ctypes._NamedFuncPointer":
 def make_directories(disk: Disk, path: str) -> None:
     """Make a directory, and those above it that are missing; their names are durable on return.
 
-    Raises OSError.
+    Those that are there are synced, too: who made them may have been killed before. Raises OSError.
     """
-    missing, above = [], path
-    while not disk.exists(above):
-        missing.append(above)
-        above = os.path.dirname(above) or "."
-    if missing:
-        disk.make_directory(path)
-    for made in missing:
-        disk.sync_directory(os.path.dirname(made) or ".")
+    disk.make_directory(path)
+    above, below = os.path.dirname(path), path
+    while above != below:
+        try:
+            disk.sync_directory(above or ".")
+        except OSError as error:
+            if error.errno not in _NOT_SYNCABLE:
+                raise
+            return  # nobody like us has made what is in there
+        above, below = os.path.dirname(above), above
 
 
 def refusal(error: OSError, doing: str, path: str) -> LogstoreError:

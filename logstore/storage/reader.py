@@ -68,6 +68,9 @@ class ReaderDirectory:
     def topic(self, name: str) -> TopicEntry:
         return self._catalog.known_topic(name)
 
+    def doomed(self) -> list[str]:
+        return self._catalog.doomed()
+
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
 

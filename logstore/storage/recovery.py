@@ -69,7 +69,9 @@ def recover(
     cut = _cut_after(chain, files, check.place, check.position)
     if cut or check.bytes_read:
         _settle(files, segment)
-    if cut or crashed:  # a crash may have come between a file's creation and its name's sync
+    # A crash, or a failure, may have come between a file's creation and its name's sync: then
+    # nothing is in it yet.
+    if cut or crashed or not check.position:
         files.disk.sync_directory(chain.directory)
     return Recovered(check.end, check.position)
 

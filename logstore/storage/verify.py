@@ -90,9 +90,10 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
 
     Empty ones are what a crash leaves of a topic that was being created: the next one takes them.
     """
+    doomed = set(directory.doomed())  # the next start, or the next topic, removes them
     for name in sorted(directory.disk.list(directory.path)):
         parsed = parse_log_directory(name)
-        if parsed is None:
+        if parsed is None or name in doomed:
             continue
         topic, partition = parsed
         if topic not in known or partition >= directory.topics()[topic].partitions:

@@ -78,7 +78,8 @@ class WriterDirectory:
             raise refusal(error, doing, error.filename or self.path) from None
 
     def _take_lock(self) -> None:
-        make_directories(self.disk, self.path)
+        if not self.disk.exists(self._file(CATALOG)):
+            make_directories(self.disk, self.path)
         if not self._lock.take():
             raise StoreLocked(
                 f"{self.path}: written by {owner_of(self.disk, self._lock.path)}: "
@@ -146,6 +147,9 @@ class WriterDirectory:
 
     def topic(self, name: str) -> TopicEntry:
         return self._catalog.known_topic(name)
+
+    def doomed(self) -> list[str]:
+        return self._catalog.doomed()
 
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
@@ -231,23 +235,29 @@ class WriterDirectory:
     def _delete_topic(self, name: str) -> None:
         entry = self._catalog.remove_topic(name, self.offsets.without_topic(name))
         for partition in range(entry.partitions):
-            log = self._logs.pop(log_directory(name, partition), None)
-            if log is not None:
-                self._keys.pop(log, None)
-                log.discard()
+            self._discard(log_directory(name, partition))
             self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
         self._attempt(f"delete topic {name!r}", self._bury)
+
+    def _discard(self, directory: str) -> None:
+        log = self._logs.pop(directory, None)
+        if log is not None:
+            self._keys.pop(log, None)
+            log.discard()
 
     def _bury(self) -> None:
         """Remove the directories of deleted topics: those that a crash left, too."""
         doomed = self._catalog.doomed()
         for directory in doomed:
             path = self._file(directory)
+            self._discard(directory)  # LMDB may have told of a failure, and committed all the same
             if self.disk.exists(path):
-                files = self.disk.list(path)
-                self.disk.remove_tree(path)
-                for file in files:  # after: a reader may have opened it until then
-                    self._files.forget(os.path.join(path, file))
+                try:
+                    self.disk.remove_tree(path)
+                finally:
+                    # After: a reader may have opened one until then. And where not all could be
+                    # removed: the next topic of that name must not write into a file that is gone.
+                    self._files.forget_below(path)
         if doomed:
             self.disk.sync_directory(self.path)
             self._catalog.buried(doomed)

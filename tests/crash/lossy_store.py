@@ -8,22 +8,22 @@ All else is in memory, and lost by halves.
 
 import os
 import shutil
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 
 import lossy_disk
+from faults import Faulty, fail_commits
 from lossy_disk import Inode, LossyDisk
 
 import logstore
 from logstore import Message
 from logstore.broker.consumer import records_of
 from logstore.config import Config
-from logstore.storage.environment import Environment
+from logstore.errors import LogstoreError, Refused
 
 NOW_MS = 1_700_000_000_000
 CATALOG = "catalog.mdb"
-CONFIG = Config({"upkeep.interval.ms": ("-1", "test")})
+CONFIG = Config({"upkeep.interval.ms": ("-1", "test"), "recovery.bytes": ("65536", "test")})
 GENERATION = "retention.groups.max.ms"  # a setting that tells topics of one name apart
 
 
@@ -164,15 +164,21 @@ class StoreDisk(LossyDisk):
         return True
 
 
+class FaultyStoreDisk(Faulty, StoreDisk):
+    """One that fails at the Nth call."""
+
+    def lose(self, fd):
+        for inode in self.names.values() if fd is None else [self.opened[fd]]:
+            inode.fail_to_sync()
+
+
 def tell_of_commits(monkeypatch):
-    """Have the mounted disk told when a transaction is durable."""
-    commit = Environment.commit
-
-    def commit_and_tell(self, changes):
-        commit(self, changes)
-        StoreDisk.mounted.committed(self.path)
-
-    monkeypatch.setattr(Environment, "commit", commit_and_tell)
+    """Have the mounted disk told when a transaction is durable, and asked whether it fails."""
+    fail_commits(
+        monkeypatch,
+        lambda: getattr(StoreDisk.mounted, "faults", None),
+        then=lambda environment: StoreDisk.mounted.committed(environment.path),
+    )
 
 
 @dataclass
@@ -189,6 +195,9 @@ class Known:
 
     topics: dict = field(default_factory=dict)  # name -> (generation, [Part])
     groups: dict = field(default_factory=dict)  # (group, topic, partition) -> offset
+
+    def parts(self, name):
+        return self.topics.get(name, (0, []))[1]
 
     def of(self, name, generation):
         """The partitions of the topic, if it is the one of this generation."""
@@ -212,15 +221,18 @@ class Machine:
 
     SETTINGS = {"segment.bytes": "260", "index.interval.bytes": "60", "retention.ms": "-1"}  # noqa: RUF012
 
-    def __init__(self, disk, known=None, after=None):
+    def __init__(self, disk):
         self.disk = disk.mount()
-        self.moments = []
-        self.before = known or Known()
-        self.after = after or self.before
-        self.generations = 0
-        self.path = f"{disk.base}/new/data"
+        self.start()
         disk.changed = self.picture
         self.open()
+
+    def start(self):
+        self.moments = []
+        self.before = self.after = Known()
+        self.errors = None  # a list: steps may fail
+        self.generations = 0
+        self.path = f"{self.disk.base}/new/data"
 
     def open(self):
         self.store = logstore.open(self.path, disk=self.disk, config=CONFIG, clock=lambda: NOW_MS)
@@ -228,13 +240,39 @@ class Machine:
     def picture(self):
         self.moments.append(Moment(self.disk.freeze(), self.before, self.after))
 
-    @contextmanager
-    def step(self):
-        """What is done inside may be true at once, and is when it ends."""
-        self.after = deepcopy(self.before)
-        yield self.after
-        self.before = self.after
+    def do(self, change, work, *, only_may=False):
+        """``change(known)`` may be true at once, and is when ``work()`` returns (or still may be).
+
+        Where errors are allowed (``errors`` is a list) one that is raised leaves that open.
+        """
+        before, self.after = self.after, deepcopy(self.after)
+        change(self.after)
+        try:
+            work()
+        except LogstoreError as error:
+            if self.errors is None:
+                raise
+            self.errors.append(error)
+            if isinstance(error, Refused):  # then nothing was changed
+                self.after = before
+            elif self.store is not None:
+                self._look_again()
+        else:
+            if not only_may:
+                self.before = deepcopy(self.before)
+                change(self.before)
         self.picture()
+
+    def _look_again(self):
+        """Which topics there are after an error: what is done with them from now on counts."""
+        there = generations_of(self.store)
+        self.before, self.after = deepcopy(self.before), deepcopy(self.after)
+        for name in {*self.before.topics, *self.after.topics}:
+            then, now = self.before.topics.get(name), self.after.topics.get(name)
+            if then is not None and there.get(name) == then[0] and now is None:
+                self.after.topics[name] = deepcopy(then)
+            elif now is not None and there.get(name) == now[0] and (then or [None])[0] != now[0]:
+                self.before.topics[name] = now[0], [Part() for _ in now[1]]
 
     def crash(self):
         """The process is gone, and nobody takes pictures any more."""
@@ -254,56 +292,91 @@ class Machine:
     def create(self, name, partitions=1):
         self.generations += 1
         generation = self.generations
-        with self.step() as after:
-            after.topics[name] = generation, [Part() for _ in range(partitions)]
-            settings = self.SETTINGS | {GENERATION: str(generation)}
-            self.store.create_topic(name, partitions, settings)
+        settings = self.SETTINGS | {GENERATION: str(generation)}
+
+        def change(known):
+            known.topics[name] = generation, [Part() for _ in range(partitions)]
+
+        self.do(change, lambda: self.store.create_topic(name, partitions, settings))
 
     def grow(self, name, partitions):
-        with self.step() as after:
-            parts = after.topics[name][1]
+        def change(known):
+            parts = known.parts(name)
             parts += [Part() for _ in range(partitions - len(parts))]
-            self.store.alter_topic(name, partitions=partitions)
+
+        self.do(change, lambda: self.store.alter_topic(name, partitions=partitions))
 
     def alter(self, name):
-        with self.step():
-            self.store.alter_topic(name, {"segment.bytes": "300"})
+        changed = {"segment.bytes": "300"}
+        self.do(lambda known: None, lambda: self.store.alter_topic(name, changed))
 
     def delete(self, name):
-        with self.step() as after:
-            del after.topics[name]
-            after.groups = {place: it for place, it in after.groups.items() if place[1] != name}
-            self.store.delete_topic(name)
+        def change(known):
+            known.topics.pop(name, None)
+            known.groups = {place: it for place, it in known.groups.items() if place[1] != name}
+
+        self.do(change, lambda: self.store.delete_topic(name))
 
     def append(self, name, partition=0, count=1):
-        with self.step() as after:
-            generation, parts = after.topics[name]
-            part = parts[partition]
-            messages = [
-                Message(value(name, generation, partition, n), timestamp_ms=NOW_MS + n)
-                for n in range(part.count, part.count + count)
-            ]
-            part.count += count
-            self.store.topic(name).append_many(messages, partition=partition)
+        generation = self.after.topics.get(name, (0,))[0]
+        first = self.end_of(name, partition)
+        messages = [
+            Message(value(name, generation, partition, n), timestamp_ms=NOW_MS + n)
+            for n in range(first, first + count)
+        ]
+
+        def change(known):
+            for part in known.parts(name)[partition : partition + 1]:
+                part.count = max(part.count, first + count)
+
+        self.do(change, lambda: self.store.topic(name).append_many(messages, partition=partition))
+
+    def end_of(self, name, partition):
+        return self._of(name, partition, "end")
+
+    def safe_of(self, name, partition):
+        return self._of(name, partition, "safe")
+
+    def _of(self, name, partition, what):
+        try:
+            return getattr(self.store.topic(name).partition(partition), what)
+        except LogstoreError:
+            if self.errors is None:
+                raise
+            return 0  # what is appended is refused just so
 
     def trim(self, name, before, partition=0):
-        with self.step() as after:
-            after.topics[name][1][partition].start = before
-            self.store.trim(name, before, [partition])
+        def change(known):
+            for part in known.parts(name)[partition : partition + 1]:
+                part.start = before
+
+        self.do(change, lambda: self.store.trim(name, before, [partition]))
 
     def consume(self, name, group, upto, partition=0):
-        with self.step() as after:
-            after.groups[group, name, partition] = upto
+        upto = min(upto, self.safe_of(name, partition))
+
+        def change(known):
+            known.groups[group, name, partition] = upto
+
+        def work():
             with self.store.consumer(name, group=group, partitions=[partition]) as consumer:
                 while (left := upto - consumer.position(name, partition)) > 0:
-                    consumer.poll(left)
+                    assert consumer.poll(left)
+
+        self.do(change, work)
+
+
+def generations_of(store):
+    return {
+        name: next(it.value for it in store.describe_topic(name) if it.name == GENERATION)
+        for name in store.topics()
+    }
 
 
 def known_of(store):
     """What somebody who looks at the store now knows of it."""
     known = Known()
-    for name in store.topics():
-        generation = next(it.value for it in store.describe_topic(name) if it.name == GENERATION)
+    for name, generation in generations_of(store).items():
         logs = store.topic(name).partitions
         known.topics[name] = generation, [Part(log.end, log.start) for log in logs]
     known.groups = committed(store)
@@ -321,14 +394,14 @@ def committed(store):
 
 def check(store, before, after):
     """The law: what was promised is there, and nothing that nobody did."""
-    there = store.topics()
+    there = generations_of(store)
     assert set(there) <= set(before.topics) | set(after.topics)
     for name in set(before.topics) | set(after.topics):
         if name not in there:
-            assert name not in before.topics or name not in after.topics
+            then, now = before.topics.get(name), after.topics.get(name)
+            assert then is None or now is None or then[0] != now[0], f"{name} is missing"
             continue
-        settings = {it.name: it.value for it in store.describe_topic(name)}
-        generation = settings[GENERATION]
+        generation = there[name]
         promised, possible = before.of(name, generation), after.of(name, generation)
         assert promised is not None or possible is not None, f"{name}: a topic of another time"
         check_topic(store.topic(name), generation, promised, possible)
@@ -344,9 +417,9 @@ def check_topic(topic, generation, promised, possible):
         sent = possible[number] if possible is not None else promised[number]
         kept = promised[number] if promised is not None and number < len(promised) else Part()
         assert kept.start <= log.start <= sent.start
-        assert kept.count <= log.end <= sent.count
+        assert kept.count <= log.safe <= log.end <= sent.count
         assert values_of(log) == [
-            (n, value(topic.name, generation, number, n)) for n in range(log.start, log.end)
+            (n, value(topic.name, generation, number, n)) for n in range(log.start, log.safe)
         ]
 
 
