@@ -72,8 +72,8 @@ class Failing(Machine):
         def work():
             self.store.alter_topic(name, {"retention.bytes": "0"})
             for retained in self.store.retention(name):
-                if retained.error is not None:
-                    raise retained.error
+                if retained.broke is not None:
+                    raise retained.broke.error()
 
         self.do(change, work, only_may=True)
 

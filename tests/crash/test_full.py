@@ -40,6 +40,11 @@ def scratch(tmp_path):
     shutil.rmtree(path, ignore_errors=True)
 
 
+def check_line(error):
+    assert "\n" not in str(error)
+    assert "free some space" in str(error)
+
+
 class Work:
     """What a busy store does, one thing after the other; errors are noted."""
 
@@ -58,8 +63,7 @@ class Work:
             return work()
         except StorageFull as error:
             self.errors.append(error)
-            assert "\n" not in str(error)
-            assert "free some space" in str(error)
+            check_line(error)
             return None
 
     def round(self, number):
@@ -100,8 +104,8 @@ class Work:
 
     def upkeep(self, done):
         for one in done:
-            if one.error is not None:
-                self.attempt(lambda one=one: _raise(one.error))
+            if one.broke is not None:
+                self.attempt(lambda one=one: _raise(one.broke.error()))
 
     def check(self, store):
         """Everything that was acknowledged and not dropped, and nothing else."""
@@ -206,7 +210,7 @@ def test_an_open_on_a_full_disk_says_so_and_the_next_one_works(scratch, monkeypa
             with logstore.open(path, disk=disk, config=CONFIG) as store:
                 store.create_topic("first")
         except StorageFull as error:
-            assert "\n" not in str(error)
+            check_line(error)
         failed = disk.faults.failed > 0
         live.pop()
         if failed:
