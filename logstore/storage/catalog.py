@@ -20,12 +20,14 @@ from typing import Final
 
 import msgspec
 
-from logstore.errors import CorruptStore, SchemaTooNew, TopicExists, UnknownTopic
+from logstore.config import check_topic_settings
+from logstore.errors import CorruptStore, Refused, SchemaTooNew, TopicExists, UnknownTopic
 from logstore.storage.disk import Disk
 from logstore.storage.environment import Change, Environment
-from logstore.storage.names import log_directory
+from logstore.storage.names import check_topic, log_directory
 
 SCHEMA: Final = 1
+SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _NOTES = b"notes"
@@ -68,7 +70,24 @@ class LogState:
 
 
 def _state(value: bytes) -> LogState:
-    return LogState(*_STATE.unpack(value.ljust(_STATE.size, b"\0")))  # fields were added at the end
+    # Fields were added at the end.
+    return LogState(*_STATE.unpack(value.ljust(_STATE.size, b"\0")))
+
+
+def _text(value: bytes) -> str:
+    """Damage must not be a UnicodeDecodeError: what can't be read stands for itself."""
+    return value.decode(errors="backslashreplace")
+
+
+def _check_entry(name: bytes, entry: TopicEntry) -> None:
+    """Raises ValueError, Refused."""
+    check_topic(_text(name))
+    uuid.UUID(entry.id)
+    check_topic_settings(entry.settings)
+    if not 0 < entry.partitions == len(entry.slots):
+        raise ValueError(f"{entry.partitions} partitions with {len(entry.slots)} slots")
+    if min(entry.slots) < 0 or max(entry.slots) > SLOT_MAX:
+        raise ValueError(f"slots {min(entry.slots)} to {max(entry.slots)}")
 
 
 _encode = msgspec.json.Encoder().encode
@@ -126,7 +145,7 @@ class Catalog:
 
     @property
     def store_id(self) -> str:
-        return (self._meta(b"id") or b"").decode()
+        return _text(self._meta(b"id") or b"")
 
     @property
     def clean(self) -> bool:
@@ -142,7 +161,7 @@ class Catalog:
     def topics(self) -> dict[str, TopicEntry]:
         """Every topic, by name, sorted."""
         return {
-            key.decode(): self._entry(key, value) for key, value in self.environment.items(_TOPICS)
+            _text(key): self._entry(key, value) for key, value in self.environment.items(_TOPICS)
         }
 
     def topic(self, name: str) -> TopicEntry | None:
@@ -158,11 +177,13 @@ class Catalog:
 
     def _entry(self, key: bytes, value: bytes) -> TopicEntry:
         try:
-            return _decode(value)
-        except msgspec.DecodeError as error:
+            entry = _decode(value)
+            _check_entry(key, entry)
+        except (msgspec.DecodeError, ValueError, Refused) as error:
             raise CorruptStore(
-                f"{self.environment.path}: the entry of topic {key.decode()!r} is damaged: {error}"
+                f"{self.environment.path}: the entry of topic {_text(key)!r} is damaged: {error}"
             ) from None
+        return entry
 
     def add_topic(
         self, name: str, slots: Sequence[int], settings: Mapping[str, str], now_ms: int
@@ -216,7 +237,7 @@ class Catalog:
 
     def doomed(self) -> list[str]:
         """Directories whose topic is deleted but whose files are still to be removed."""
-        return [key.decode() for key, _ in self.environment.items(_DOOMED)]
+        return [_text(key) for key, _ in self.environment.items(_DOOMED)]
 
     def buried(self, directories: Iterable[str]) -> None:
         """These directories are gone."""
@@ -226,10 +247,16 @@ class Catalog:
 
     def log_state(self, key: bytes) -> LogState:
         value = self.environment.get(_LOGS, key)
-        return LogState() if value is None else _state(value)
+        return LogState() if value is None else self._state(value)
 
     def log_states(self) -> dict[bytes, LogState]:
-        return {key: _state(value) for key, value in self.environment.items(_LOGS)}
+        return {key: self._state(value) for key, value in self.environment.items(_LOGS)}
+
+    def _state(self, value: bytes) -> LogState:
+        state = _state(value) if len(value) <= _STATE.size else LogState(-1)
+        if min(astuple(state)) < 0 or state.recovery_offset < state.recovery_base:
+            raise CorruptStore(f"{self.environment.path}: where a log stands is damaged: {state}")
+        return state
 
     def note(self, key: bytes) -> bytes:
         """What a model keeps beside the log; empty where there is nothing."""

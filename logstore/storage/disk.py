@@ -72,6 +72,10 @@ class Disk:
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 
+    def allocate(self, fd: int, size: int) -> None:
+        """Make the file at least so long, with zeros; what is in it stays."""
+        os.posix_fallocate(fd, 0, size)
+
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
+from operator import itemgetter
+from struct import Struct
 from typing import Final, TypeVar
 
 import lmdb
@@ -17,6 +19,13 @@ Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes th
 TABLES_MAX: Final = 16
 MAP_BYTES: Final = 16 << 20  # at first; doubled whenever it is full
 READERS_MAX: Final = 1024
+
+# Of a meta page, as mdb.c has it on 64 bits: magic, size of a page, last page, transaction.
+_META: Final = Struct("=16xI20xI92xQQ")
+META_BYTES: Final = _META.size
+_META_MAGIC: Final = 0xBEEFC0DE
+PAGE_SIZES: Final = {1 << power for power in range(9, 17)}
+LAST_PAGE_MAX: Final = 1 << 30  # a damaged number must not make a file of exabytes
 
 
 class _Shared:
@@ -87,6 +96,7 @@ class Environment:
             self._key = disk.identity(path)
             shared = _open.get(self._key)
             if shared is None:
+                _make_whole(disk, path, write=write)
                 shared = _open[self._key] = _Shared(self._attempt(lambda: _open_lmdb(path, write)))
             shared.users += 1
             self._shared = shared
@@ -194,6 +204,42 @@ class Environment:
                 raise CorruptStore(f"{self.path}: another version of LMDB: {error}") from None
             except lmdb.Error as error:
                 raise _failure(self.path, error) from None
+
+
+def _make_whole(disk: Disk, path: str, *, write: bool) -> None:
+    """See that the file holds all pages that its meta pages count.
+
+    LMDB maps the file, and one that was cut short would end the process with SIGBUS. It may lack
+    its last pages with good reason (freed in the transaction that took them): so it is made longer
+    with zeros, which are no page of a table, and LMDB says of them that they are damaged. Raises
+    CorruptStore where that can't be done, OSError.
+    """
+    size = disk.size(path)
+    fd = disk.open(path, write=write)
+    try:
+        wanted = _pages_bytes(disk.read(fd, META_BYTES, 0), lambda at: disk.read(fd, META_BYTES, at))
+        if size >= wanted:
+            return
+        if not write:
+            raise CorruptStore(f"{path}: {size} bytes long, its pages take {wanted}: cut short")
+        disk.allocate(fd, wanted)  # not truncated: another process may be making it longer still
+    finally:
+        disk.close(fd)
+
+
+def _pages_bytes(first: bytes, read: Callable[[int], bytes]) -> int:
+    """How many bytes the pages of the newest meta page take; 0 where there is none to go by."""
+    metas = [_META.unpack(first)] if len(first) == META_BYTES else []
+    if not metas or metas[0][0] != _META_MAGIC or metas[0][1] not in PAGE_SIZES:
+        return 0  # LMDB refuses it
+    page_bytes = metas[0][1]
+    second = read(page_bytes)
+    if len(second) == META_BYTES and _META.unpack(second)[0] == _META_MAGIC:
+        metas.append(_META.unpack(second))
+    last_page = max(metas, key=itemgetter(3))[2]
+    if last_page >= LAST_PAGE_MAX:
+        return 0
+    return max(2, last_page + 1) * page_bytes
 
 
 class _Full(Exception):

@@ -6,13 +6,16 @@
 Any process may commit, for LMDB serialises writers; who may commit for a group is decided above.
 """
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from logstore.errors import UnknownGroup
+from logstore.errors import CorruptStore, UnknownGroup
 from logstore.log import TopicPartition
 from logstore.storage.environment import Change, Environment
+
+_T = TypeVar("_T")
 
 _OFFSETS, _GROUPS = b"offsets", b"groups"
 _PARTITION = Struct(">I")
@@ -40,13 +43,24 @@ class CommittedOffsets:
 
     def groups(self) -> list[str]:
         """The names of all groups, sorted."""
-        return [key.decode() for key, _ in self._environment.items(_GROUPS)]
+        keys = (key for key, _ in self._environment.items(_GROUPS))
+        return [self._intact(key, bytes.decode) for key in keys]
 
     def fetch(self, group: str) -> dict[TopicPartition, Committed]:
         """All that the group has committed."""
         prefix = group.encode() + b"\0"
         items = self._environment.items(_OFFSETS, prefix)
-        return {_place(key[len(prefix) :]): _committed(value) for key, value in items}
+        return {
+            self._intact(key[len(prefix) :], _place): self._intact(value, _committed)
+            for key, value in items
+        }
+
+    def _intact(self, data: bytes, parse: Callable[[bytes], _T]) -> _T:
+        try:
+            return parse(data)
+        except (UnicodeDecodeError, struct.error):
+            path = self._environment.path
+            raise CorruptStore(f"{path}: what a group has committed is damaged: {data!r}") from None
 
     def commit(
         self, group: str, offsets: Mapping[TopicPartition, int], now_ms: int, metadata: str = ""

@@ -16,6 +16,7 @@ from logstore.errors import (
     UnknownPartition,
 )
 from logstore.log import Notes
+from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
@@ -30,6 +31,7 @@ from logstore.storage.names import (
     WATERMARKS,
     check_topic,
     log_directory,
+    parse_log_directory,
     parse_segment,
 )  # fmt: skip
 from logstore.storage.offsets import CommittedOffsets
@@ -87,7 +89,12 @@ class WriterDirectory:
             )
 
     def _open(self) -> None:
-        new = not self.disk.exists(self._file(CATALOG))
+        new = not self.disk.exists(self._file(CATALOG)) or not self.disk.size(self._file(CATALOG))
+        if new and (found := found_topics(self.disk, self.path)):
+            raise CorruptStore(
+                f"{self._file(CATALOG)}: is empty, but topics such as {min(found)!r} have records: "
+                f"restore it from a backup"
+            )
         self._catalog = Catalog(self.disk, self._file(CATALOG), create=True, write=True)
         try:
             if new:
@@ -248,6 +255,7 @@ class WriterDirectory:
     def _bury(self) -> None:
         """Remove the directories of deleted topics: those that a crash left, too."""
         doomed = self._catalog.doomed()
+        self._check_doomed(doomed)
         for directory in doomed:
             path = self._file(directory)
             self._discard(directory)  # LMDB may have told of a failure, and committed all the same
@@ -261,6 +269,17 @@ class WriterDirectory:
         if doomed:
             self.disk.sync_directory(self.path)
             self._catalog.buried(doomed)
+
+    def _check_doomed(self, doomed: Iterable[str]) -> None:
+        """Damage must not remove what a topic has. Raises CorruptStore."""
+        for directory in doomed:
+            topic, partition = parse_log_directory(directory) or (None, 0)
+            entry = None if topic is None else self._catalog.topic(topic)
+            if topic is None or (entry is not None and partition < entry.partitions):
+                raise CorruptStore(
+                    f"{self._file(CATALOG)}: names {directory!r} as a deleted topic's, which it is "
+                    f"not; nothing was removed: the catalogue is damaged, restore it from a backup"
+                )
 
     # Logs
 
