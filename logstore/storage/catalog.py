@@ -254,7 +254,7 @@ class Catalog:
 
     def _state(self, value: bytes) -> LogState:
         state = _state(value) if len(value) <= _STATE.size else LogState(-1)
-        if min(astuple(state)) < 0 or state.recovery_offset < state.recovery_base:
+        if min(astuple(state)) < 0:
             raise CorruptStore(f"{self.environment.path}: where a log stands is damaged: {state}")
         return state
 

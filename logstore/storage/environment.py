@@ -217,7 +217,9 @@ def _make_whole(disk: Disk, path: str, *, write: bool) -> None:
     size = disk.size(path)
     fd = disk.open(path, write=write)
     try:
-        wanted = _pages_bytes(disk.read(fd, META_BYTES, 0), lambda at: disk.read(fd, META_BYTES, at))
+        wanted = _pages_bytes(
+            disk.read(fd, META_BYTES, 0), lambda at: disk.read(fd, META_BYTES, at)
+        )
         if size >= wanted:
             return
         if not write:
@@ -236,10 +238,10 @@ def _pages_bytes(first: bytes, read: Callable[[int], bytes]) -> int:
     second = read(page_bytes)
     if len(second) == META_BYTES and _META.unpack(second)[0] == _META_MAGIC:
         metas.append(_META.unpack(second))
-    last_page = max(metas, key=itemgetter(3))[2]
+    last_page: int = max(metas, key=itemgetter(3))[2]
     if last_page >= LAST_PAGE_MAX:
         return 0
-    return max(2, last_page + 1) * page_bytes
+    return max(2, last_page + 1) * int(page_bytes)
 
 
 class _Full(Exception):

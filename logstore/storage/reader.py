@@ -111,16 +111,25 @@ class ReaderDirectory:
     ) -> Callable[[], tuple[int, int] | None]:
         """The published (start, safe); what the catalogue saved where none is published."""
         slot: Slot | None = None
+        # Neither goes back: what was saved before is a floor under what a damaged slot may say.
+        start, safe = self._saved_mark(name, entry, partition) or (0, 0)
+        stray: int | None = None  # a start that is published, but was never saved
 
         def mark() -> tuple[int, int] | None:
-            nonlocal slot
+            nonlocal slot, stray
             if slot is None:
                 if self._marks is None:
                     self._open_marks()  # the next writer makes it
                 if self._marks is not None:
                     slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
+                    first, _ = slot.read() or (0, 0)
+                    saved, _ = self._saved_mark(name, entry, partition) or (0, 0)
+                    stray = first if first > saved else None  # it is saved before it is published
             published = slot.read() if slot is not None else None
-            return published or self._saved_mark(name, entry, partition)
+            if published is None:
+                return self._saved_mark(name, entry, partition)
+            first = start if published[0] == stray else max(published[0], start)
+            return first, max(published[1], safe)
 
         return mark
 

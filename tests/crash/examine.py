@@ -82,11 +82,15 @@ class Examination:
             batches = []
             with self.hearing():
                 batches = log.read(at, 1 << 16)
+            following = at + 1  # where nothing can be read
             for batch in batches:
                 with self.hearing():
-                    for record in records_of(log, (log.name, 0), [batch], at):
-                        yield record.offset, record.value.decode("latin-1")
-            at = batches[-1].next_offset if batches else at + 1
+                    records = records_of(log, (log.name, 0), [batch], at)
+                    yield from ((it.offset, it.value.decode("latin-1")) for it in records)
+                    following = batch.next_offset
+                    continue
+                break
+            at = following
 
     def whole(self, path, most):
         with self.hearing(), logstore.open(path, "read") as store:

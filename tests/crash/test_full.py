@@ -7,7 +7,6 @@ is space again the same open store works on.
 import errno
 import random
 import shutil
-import tempfile
 
 import pytest
 from faults import FULL, FaultyDisk, fail_commits
@@ -27,17 +26,6 @@ CONFIG = Config({"upkeep.interval.ms": ("-1", "test")})
 SMALL = {"segment.bytes": "300", "index.interval.bytes": "60"}
 KEYED = SMALL | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"}
 PLAIN = SMALL | {"retention.bytes": "900"}
-
-
-@pytest.fixture
-def scratch(tmp_path):
-    """In memory where there is a place: there is a great deal to sync."""
-    try:
-        path = tempfile.mkdtemp(dir="/dev/shm")
-    except OSError:
-        path = str(tmp_path)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 class Work:
