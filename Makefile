@@ -28,10 +28,11 @@ lint: $(READY)        ## style, types, import contracts
 bench: $(READY)       ## every speed question, writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
-crash: $(READY)       ## the long crash runs: power cuts at every moment, then 500 rounds of kill -9
-	CRASH_SURVIVORS=2000 $(BIN)/python -m pytest -n 2 -rP tests/crash/test_power_cut.py tests/crash/test_compaction_cut.py | tee .crash.txt | grep -E "states|passed|failed"
+crash: $(READY)       ## the long crash runs: power cuts, failures and flips everywhere, 500 rounds of kill -9
+	CRASH_SURVIVORS=2000 $(BIN)/python -m pytest -n 2 -rP tests/crash | tee .crash.txt | grep -E "states|passed|failed"
 	@awk '/states$$/ {count += $$(NF-1)} END {print count " states tried"}' .crash.txt
-	$(BIN)/python -m tests.crash.kill --rounds 500
+	$(BIN)/python -m tests.crash.kill --rounds 350
+	$(BIN)/python -m tests.crash.kill_upkeep --rounds 150
 
 lock: $(READY)       ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools

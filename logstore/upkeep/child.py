@@ -182,21 +182,24 @@ def _put(pipe: IO[bytes], line: bytes) -> None:
 
 
 def main() -> None:
-    """The child: one work after the other, until its input ends."""
+    """The child: one work after the other, until its input ends, or its owner has gone."""
     os.nice(_NICENESS)
-    disk, tell, told = Disk(), sys.stdout.buffer, sys.stdin.buffer
+    # Not buffered: what can't be said any more must not be tried again at the end.
+    with suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as tell:
+        for line in iter(sys.stdin.buffer.readline, b""):
+            _serve(_decode_work(line), tell)
+
+
+def _serve(work: Work, tell: IO[bytes]) -> None:
+    """Raises BrokenPipeError when the owner has gone."""
     owner = os.getppid()
-    for line in iter(told.readline, b""):
-        work = _decode_work(line)
-        pace = Pace(work.place.bytes_per_second)
-        try:
-            for step in steps(work, disk, pace):
-                _put(tell, _encode(step))
-                if isinstance(step, Cleaned) and not told.readline():
-                    return
-                if os.getppid() != owner:
-                    return
-        except LogstoreError as error:
-            _put(tell, _encode(Broke.by(error)))
-        else:
-            _put(tell, _encode(Ended()))
+    try:
+        for step in steps(work, Disk(), Pace(work.place.bytes_per_second)):
+            _put(tell, _encode(step))
+            swapped = not isinstance(step, Cleaned) or sys.stdin.buffer.readline()
+            if not swapped or os.getppid() != owner:
+                raise BrokenPipeError
+    except LogstoreError as error:
+        _put(tell, _encode(Broke.by(error)))
+    else:
+        _put(tell, _encode(Ended()))

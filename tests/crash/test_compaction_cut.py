@@ -133,7 +133,7 @@ def test_the_law_holds_whatever_a_power_cut_leaves_of_a_compaction(workload):
     workload(machine)
     choose, states = random.Random(SEED), 0
     for moment in machine.moments:
-        for disk in moment.disk.survivors(choose, SURVIVORS_MOST // 4):
+        for disk in moment.disk.survivors(choose, SURVIVORS_MOST):
             check_law(moment, disk, moment.slot)
             states += 1
     print(f"seed {SEED}: {len(machine.moments)} moments, {states} states")
