@@ -1,4 +1,4 @@
-"""Clocks that jump, and records from another century: upkeep stays sane, and says what it assumed."""
+"""Clocks that jump, and records of another century: upkeep stays sane, says what it assumed."""
 
 import os
 
