@@ -6,6 +6,7 @@ watermarks are mapped and never synced: a power cut leaves them as they were at 
 All else is in memory, and lost by halves.
 """
 
+import errno
 import os
 import shutil
 from copy import deepcopy
@@ -80,6 +81,10 @@ class StoreDisk(LossyDisk):
                 with open(path, "wb") as file:
                     file.write(inode.safe)
         return self
+
+    def listen(self, path):
+        """No socket stands in memory; and no thread is left waiting by a process that is gone."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
 
     def export(self, path, target):
         """What stands below ``path``, as real files."""
