@@ -23,60 +23,42 @@ ShowProgress = Annotated[
     typer.Option("--progress/--no-progress", help="Else: when standard error is a terminal."),
 ]
 
-retention_app = typer.Typer(no_args_is_help=True)
-compact_app = typer.Typer(no_args_is_help=True)
-recompress_app = typer.Typer(no_args_is_help=True)
+
+def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
+    """``logstore NAME run``."""
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.callback(help=does)
+    def group(data: Data = HERE) -> None: ...
+
+    @app.command("run", help=run_does)
+    def run(
+        topic: Topic = None,
+        dry_run: DryRun = False,
+        json_: Json = False,
+        progress: ShowProgress = None,
+        data: Data = HERE,
+    ) -> None:
+        _run(name, topic, data, dry_run=dry_run, json_=json_, progress=progress)
+
+    return app
 
 
-@retention_app.callback()
-def retention(data: Data = HERE) -> None:
-    """Drop what is past its time or size."""
-
-
-@compact_app.callback()
-def compact(data: Data = HERE) -> None:
-    """Keep the latest record of each key."""
-
-
-@recompress_app.callback()
-def recompress(data: Data = HERE) -> None:
-    """Compress sealed segments anew."""
-
-
-@retention_app.command("run")
-def run_retention(
-    topic: Topic = None,
-    dry_run: DryRun = False,
-    json_: Json = False,
-    progress: ShowProgress = None,
-    data: Data = HERE,
-) -> None:
-    """Drop whole segments by retention.ms, retention.bytes and retention.groups."""
-    _run("retention", topic, data, dry_run=dry_run, json_=json_, progress=progress)
-
-
-@compact_app.command("run")
-def run_compact(
-    topic: Topic = None,
-    dry_run: DryRun = False,
-    json_: Json = False,
-    progress: ShowProgress = None,
-    data: Data = HERE,
-) -> None:
-    """Compact the topics whose cleanup.policy says so, where it is time; merge small segments."""
-    _run("compact", topic, data, dry_run=dry_run, json_=json_, progress=progress)
-
-
-@recompress_app.command("run")
-def run_recompress(
-    topic: Topic = None,
-    dry_run: DryRun = False,
-    json_: Json = False,
-    progress: ShowProgress = None,
-    data: Data = HERE,
-) -> None:
-    """Recompress sealed segments, in larger batches, where compression.sealed says so."""
-    _run("recompress", topic, data, dry_run=dry_run, json_=json_, progress=progress)
+retention = _group(
+    "retention",
+    "Drop what is past its time or size.",
+    "Drop whole segments by retention.ms, retention.bytes and retention.groups.",
+)
+compact = _group(
+    "compact",
+    "Keep the latest record of each key.",
+    "Compact the topics whose cleanup.policy says so, where it is time; merge small segments.",
+)
+recompress = _group(
+    "recompress",
+    "Compress sealed segments anew.",
+    "Recompress sealed segments, in larger batches, where compression.sealed says so.",
+)
 
 
 def _run(
