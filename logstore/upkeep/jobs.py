@@ -17,6 +17,7 @@ from logstore.errors import Damaged, Failed, LogstoreError, UnknownPartition
 from logstore.log import TopicPartition
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.directory import Directory, SegmentedLog
+from logstore.storage.disk import refusal
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep import compaction, recompression
@@ -282,12 +283,18 @@ class Rewrite:
             self._log.roll()
 
     def _oldest_ms(self, segments: Sequence[SegmentFacts], clean_below: int) -> int:
-        """Of their first batches above ``clean_below``, by Kafka's rule; only where it counts."""
+        """Of their first batches above ``clean_below``, by Kafka's rule; only where it counts.
+
+        Raises Damaged, Failed.
+        """
         if self._settings.max_compaction_lag_ms == FOREVER:
             return NO_TIMESTAMP
         dirty = [it for it in segments if it.end_offset > clean_below]
         firsts = [self._log.segment(it.base_offset).walk(0, it.end_offset) for it in dirty]
-        times = [batch.max_timestamp_ms for walk in firsts for _, batch in islice(walk, 1)]
+        try:
+            times = [batch.max_timestamp_ms for walk in firsts for _, batch in islice(walk, 1)]
+        except OSError as error:
+            raise refusal(error, "look at a segment", error.filename or self._log.name) from None
         return min(times, default=NO_TIMESTAMP)
 
     def _compact(

@@ -451,3 +451,14 @@ def test_whatever_happens_the_latest_values_are_those_of_a_dict(tmp_path_factory
             assert not [it for report in store.verify() for it in report.findings if not it.derived]
     finally:
         store.close()
+
+
+def test_an_active_segment_with_a_record_that_is_overdue_is_rolled_and_compacted(store, clock):
+    """Kafka's max.compaction.lag.ms holds for what nobody appends to any more, too."""
+    topic = store.create_topic("t", settings=SETTINGS | {"max.compaction.lag.ms": 1000})
+    put(topic, ("a", "1"), ("a", "2"))
+    clock.ms += 1000
+    assert not run(store).due
+    clock.ms += 1
+    assert run(store).records_removed == 1
+    assert rows(store) == [(1, "a", "2")]
