@@ -2,16 +2,20 @@
 
 Databases (LMDB), keys and values::
 
-    meta     "schema"              "1"
+    meta     "schema"              "2"
              "id"                  the store's UUID
              "clean"               "1" after a clean close, "0" while written or after a crash
     topics   name                  JSON: id, partitions, settings (those given), created_ms, slots
     logs     topic id, partition   start, recovery offset, recovery base, recovery position
     doomed   directory name        "" : its topic is deleted, the files still have to go
+
+and those of ``groups.py`` and ``offsets.py``. Schema 2 has other rows of groups and offsets than
+1, and reads those; so a process that can write raises the number of a store of schema 1, and an
+older logstore refuses what it would misread.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from struct import Struct
 from typing import Final
@@ -21,9 +25,11 @@ import msgspec
 from logstore.errors import CorruptStore, SchemaTooNew, TopicExists, UnknownTopic
 from logstore.storage.disk import Disk
 from logstore.storage.environment import Change, Environment
+from logstore.storage.groups import GroupTable
 from logstore.storage.names import log_directory
+from logstore.storage.offsets import CommittedOffsets
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _PARTITION = Struct(">I")
@@ -101,6 +107,8 @@ class Catalog:
                 f"{self.environment.path}: schema version {int(found)}, this logstore knows up to "
                 f"{SCHEMA}: use the newer logstore that wrote it"
             )
+        elif int(found) < SCHEMA and self.environment.writable:
+            self._set_meta({b"schema": str(SCHEMA).encode()})
 
     def _meta(self, key: bytes) -> bytes | None:
         return self.environment.get(_META, key)
@@ -124,6 +132,11 @@ class Catalog:
     def opened(self) -> None:
         """A writer begins: from here on a crash leaves something to recover."""
         self._set_meta({b"clean": b"0"})
+
+    def groups(self, disk: Disk, path: str, clock: Callable[[], int]) -> GroupTable:
+        """The groups beside it; ``path``: of the data directory."""
+        offsets = CommittedOffsets(self.environment, lambda value: _decode(value).id)
+        return GroupTable(self.environment, offsets, disk, path, clock)
 
     # topics
 

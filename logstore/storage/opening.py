@@ -62,7 +62,7 @@ def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", 
 
 def _reader(path: str, config: Config, disk: Disk, clock: Callable[[], int]) -> ReaderDirectory:
     """After a crash, what is safe is known only after recovery: whoever comes first does it."""
-    reader = ReaderDirectory(path, config, disk)
+    reader = ReaderDirectory(path, config, disk, clock=clock)
     if reader.clean or reader.writer() is not None:
         return reader
     try:
@@ -71,4 +71,4 @@ def _reader(path: str, config: Config, disk: Disk, clock: Callable[[], int]) -> 
         # A writer came first, or nobody can write here now: what was published last is safe still.
         return reader
     reader.close()
-    return ReaderDirectory(path, config, disk)
+    return ReaderDirectory(path, config, disk, clock=clock)
