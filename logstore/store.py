@@ -353,11 +353,11 @@ class Store:
         return Opened(logs, _positions(logs, offsets, start), offsets, found)
 
     def _facts(self, topic: str) -> TopicFacts | None:
-        entry = self._open().topics().get(topic)
+        entry = self._directory.topics().get(topic)
         return None if entry is None else TopicFacts(entry.id, entry.partitions)
 
     def _topic_names(self) -> dict[str, str]:
-        return {entry.id: name for name, entry in self._open().topics().items()}
+        return {entry.id: name for name, entry in self._directory.topics().items()}
 
     def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
         """Have it closed with the store."""

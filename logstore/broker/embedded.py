@@ -12,7 +12,7 @@ lock that the kernel lets go of, and a member without is dead whatever its lease
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -193,7 +193,7 @@ class EmbeddedMember:
             return share, answer.epoch
 
         renewed_ms = self._clock()
-        share, self._epoch = self._act(step)
+        share, self._epoch = self._act(step, self._topics)
         self._renewed_ms = renewed_ms
         return share
 
@@ -244,10 +244,14 @@ class EmbeddedMember:
     def _act(
         self,
         step: Callable[[ConsumerGroup, int, Mapping[TopicPartition, Commit]], _T],
+        topics: Iterable[str] = (),
     ) -> _T:
-        """One step on the group's table, after the dead were taken out of it."""
+        """One step on the group's table, after the dead were taken out of it.
+
+        ``topics`` are looked at anew, the others are as members saw them last.
+        """
         # Before the transaction: what it reads must not be read within it.
-        facts = {name: self._facts(name) for name in self._topics}
+        facts = {name: self._facts(name) for name in topics}
 
         def work(
             entry: Entry | None, offsets: Mapping[TopicPartition, Commit]
