@@ -353,8 +353,11 @@ class Store:
         return Opened(logs, _positions(logs, offsets, start), offsets, found)
 
     def _facts(self, topic: str) -> TopicFacts | None:
-        entry = self._directory.topics().get(topic)
-        return None if entry is None else TopicFacts(entry.id, entry.partitions)
+        try:
+            entry = self._directory.topic(topic)
+        except UnknownTopic:
+            return None
+        return TopicFacts(entry.id, entry.partitions)
 
     def _topic_names(self) -> dict[str, str]:
         return {entry.id: name for name, entry in self._directory.topics().items()}

@@ -112,8 +112,10 @@ class ConsumerGroup:
     # A heartbeat
 
     def heartbeat(self, beat: Beat, now_ms: int) -> Beaten:
-        """Join, go on, or leave. Raises Refusal; who is refused has changed nothing."""
-        self._check(beat)
+        """Join, go on, or leave; ``check_beat`` has found nothing wrong with it.
+
+        Raises Refusal; who is refused has changed nothing.
+        """
         if beat.epoch in (LEAVE, LEAVE_STATIC):
             return self._leave(beat)
         joins = beat.epoch == 0
@@ -134,43 +136,6 @@ class ConsumerGroup:
             self.limits.heartbeat_interval_ms,
             frozenset(member.assigned) if tell else None,
         )
-
-    def _check(self, beat: Beat) -> None:
-        """Whether it can be meant at all."""
-        words = [beat.client.id, *(beat.topics or ())]
-        instance = beat.client.instance_id
-        wrong = (
-            "a member id of 1 to 255 bytes is needed"
-            if not 0 < len(beat.member_id.encode()) <= MEMBER_BYTES_MAX
-            else f"epoch {beat.epoch} is none"
-            if beat.epoch < LEAVE_STATIC
-            else "only a static member can leave for a while"
-            if beat.epoch == LEAVE_STATIC and not instance
-            else f"an instance id has 1 to {INSTANCE_CHARACTERS_MAX} characters"
-            if instance is not None and not 0 < len(instance) <= INSTANCE_CHARACTERS_MAX
-            else "what the member says of itself is too long"
-            if sum(map(len, words)) > self.limits.metadata_bytes_max
-            else "who joins names a rebalance timeout"
-            if beat.epoch == 0 and (beat.rebalance_timeout_ms or 0) <= 0
-            else "who joins owns no partitions yet"
-            if beat.epoch == 0 and beat.owned != frozenset()
-            else "who joins names topics"
-            if beat.epoch == 0 and beat.topics is None and not beat.regex
-            else None
-        )
-        if wrong is not None:
-            raise Refusal(GroupError.INVALID_REQUEST, wrong)
-        if beat.regex:
-            raise Refusal(
-                GroupError.INVALID_REGULAR_EXPRESSION,
-                f"subscription {beat.regex!r}: patterns are matched by the client here: "
-                f"subscribe to names of topics",
-            )
-        if beat.assignor is not None and beat.assignor not in self.limits.assignors:
-            raise Refusal(
-                GroupError.UNSUPPORTED_ASSIGNOR,
-                f"no assignor {beat.assignor!r}: there are {', '.join(self.limits.assignors)}",
-            )
 
     def _joining(self, beat: Beat) -> ConsumerMember:
         """The member as it begins; it owns nothing, whatever it had."""
@@ -312,7 +277,8 @@ class ConsumerGroup:
     # The target, and the way to it
 
     def _bump(self) -> None:
-        self.head.epoch += 1
+        """The target has to be made anew: once for all that changes until then."""
+        self.head.epoch = self.head.target_epoch + 1
         self.head_changed = True
 
     def _look_at_topics(self, now_ms: int) -> None:
@@ -448,6 +414,44 @@ class ConsumerGroup:
         self.members.clear()
         self.changed.clear()
         self.head_changed = False
+
+
+def check_beat(beat: Beat, limits: Limits) -> None:
+    """Whether it can be meant at all. Raises Refusal."""
+    words = [beat.client.id, *(beat.topics or ())]
+    instance = beat.client.instance_id
+    wrong = (
+        "a member id of 1 to 255 bytes is needed"
+        if not 0 < len(beat.member_id.encode()) <= MEMBER_BYTES_MAX
+        else f"epoch {beat.epoch} is none"
+        if beat.epoch < LEAVE_STATIC
+        else "only a static member can leave for a while"
+        if beat.epoch == LEAVE_STATIC and not instance
+        else f"an instance id has 1 to {INSTANCE_CHARACTERS_MAX} characters"
+        if instance is not None and not 0 < len(instance) <= INSTANCE_CHARACTERS_MAX
+        else "what the member says of itself is too long"
+        if sum(map(len, words)) > limits.metadata_bytes_max
+        else "who joins names a rebalance timeout"
+        if beat.epoch == 0 and (beat.rebalance_timeout_ms or 0) <= 0
+        else "who joins owns no partitions yet"
+        if beat.epoch == 0 and beat.owned != frozenset()
+        else "who joins names topics"
+        if beat.epoch == 0 and beat.topics is None and not beat.regex
+        else None
+    )
+    if wrong is not None:
+        raise Refusal(GroupError.INVALID_REQUEST, wrong)
+    if beat.regex:
+        raise Refusal(
+            GroupError.INVALID_REGULAR_EXPRESSION,
+            f"subscription {beat.regex!r}: patterns are matched by the client here: "
+            f"subscribe to names of topics",
+        )
+    if beat.assignor is not None and beat.assignor not in limits.assignors:
+        raise Refusal(
+            GroupError.UNSUPPORTED_ASSIGNOR,
+            f"no assignor {beat.assignor!r}: there are {', '.join(limits.assignors)}",
+        )
 
 
 def _ends_ms(member: ConsumerMember) -> int:

@@ -154,6 +154,7 @@ class Coordinator:
         if not beat.member_id and beat.epoch == 0:
             beat = replace(beat, member_id=self._new_id(beat.client.id))
         try:
+            consumer.check_beat(beat, self._consumer_limits)
             group = self._consumer(beat.group, now_ms, joins=beat.epoch == 0)
             answer = group.heartbeat(beat, now_ms)
         except Refusal as it:
