@@ -1,6 +1,7 @@
 """``logstore consume``: records to standard output, as far as somebody reads them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,7 +88,8 @@ def print_records(
         count = POLL_RECORDS_MAX if left is None else min(left, POLL_RECORDS_MAX)
         records = consumer.poll(count, timeout_s=POLL_S)
         if not records:
-            if not follow or output.abandoned():
+            # A group's partitions may still be on their way here from another consumer.
+            if (not follow and consumer.ended) or output.abandoned():
                 return
             continue
         printed = output.write(render(records))
@@ -100,8 +102,12 @@ def print_records(
 
 def give_back(consumer: "Consumer", records: "Sequence[Record]") -> None:
     """As if these had never been handed out."""
+    from logstore.errors import UnknownPartition
+
     first: dict[tuple[str, int], int] = {}
     for record in records:
         first.setdefault((record.topic, record.partition), record.offset)
     for (topic, partition), offset in first.items():
-        consumer.seek(topic, partition, offset)
+        # A partition that went to another consumer of the group is read from there by that one.
+        with suppress(UnknownPartition):
+            consumer.seek(topic, partition, offset)

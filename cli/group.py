@@ -1,6 +1,6 @@
 """``logstore group``: list, describe, reset-offsets, delete."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from .ends import put, say
 from .options import HERE, Data, Json, place_option
 from .show import as_json, facts, table
 from .times import iso
+
+if TYPE_CHECKING:
+    from logstore.broker.group import GroupMember
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -29,12 +32,16 @@ def list_(json_: Json = False, data: Data = HERE) -> None:
 
 @app.command()
 def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
-    """How far a group is in each partition, and how much is left."""
+    """How far a group is in each partition, how much is left, and who reads which."""
     with data.open("read") as store:
         group = store.group(name)
-        lags, owner = group.describe(), group.owner
+        lags, members = group.describe(), group.members()
     if json_:
-        found = {"group": name, "owner": owner, "partitions": [lag._asdict() for lag in lags]}
+        found = {
+            "group": name,
+            "members": [member._asdict() for member in members],
+            "partitions": [lag._asdict() for lag in lags],
+        }
         put(as_json(found))
         return
     heads = ("topic", "partition", "committed", "end", "lag", "commit time")
@@ -42,8 +49,19 @@ def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
         (lag.topic, lag.partition, lag.committed, lag.end, lag.lag, _time(lag.commit_ms))
         for lag in lags
     ]
-    about = facts((("group", name), ("consumed by", owner or "nobody now")))
+    count = f"{len(members)} member{'s' if len(members) > 1 else ''}" if members else "nobody now"
+    about = facts((("group", name), ("consumed by", count)))
     put(f"{about}\n{table(heads, rows)}")
+    if members:
+        put(f"\n{table(('member', 'partitions'), [(it.owner, _reads(it)) for it in members])}")
+
+
+def _reads(member: "GroupMember") -> str:
+    """The partitions of a member: each topic once."""
+    topics: dict[str, list[str]] = {}
+    for topic, partition in member.partitions:
+        topics.setdefault(topic, []).append(str(partition))
+    return ", ".join(f"{topic} {','.join(numbers)}" for topic, numbers in topics.items()) or "none"
 
 
 def _time(moment_ms: int | None) -> str | None:

@@ -14,7 +14,7 @@ may move.
 """
 
 from logstore.broker.consumer import Consumer
-from logstore.broker.group import Group, Lag, Move
+from logstore.broker.group import Group, GroupMember, Lag, Move
 from logstore.broker.producer import Producer
 from logstore.broker.topic import Position, Topic
 from logstore.config import Config
@@ -29,6 +29,7 @@ __all__ = [
     "Config",
     "Consumer",
     "Group",
+    "GroupMember",
     "Lag",
     "LogstoreError",
     "Message",

@@ -194,6 +194,84 @@ class StoreSettings:
     consumer_commit_ms: int = _setting(
         5000, "how often a consumer in a group commits its offsets", unit="ms", low=10, high=DAY_MS
     )
+    consumer_session_timeout_ms: int = _setting(
+        10_000,
+        "how long a consumer that hangs keeps its partitions from the others of its group in this "
+        "directory; one whose process has died loses them at once",
+        unit="ms",
+        low=100,
+        high=DAY_MS,
+    )
+    consumer_rebalance_timeout_ms: int = _setting(
+        300_000,
+        "how long a consumer in this directory may work on a record of a partition that it has to "
+        "give up; after that it is out of its group",
+        unit="ms",
+        low=100,
+        high=DAY_MS,
+    )
+    group_min_session_timeout_ms: int = _setting(
+        6000, "shortest session timeout that a client may ask for", unit="ms", low=1, high=DAY_MS
+    )
+    group_max_session_timeout_ms: int = _setting(
+        1_800_000, "longest session timeout that a client may ask for", unit="ms", low=1,
+        high=DAY_MS,
+    )  # fmt: skip
+    group_initial_rebalance_delay_ms: int = _setting(
+        0,
+        "how long the first rebalance of an empty group waits for more members; Kafka's default is "
+        "3000, its shipped configuration says 0, too",
+        unit="ms",
+        low=0,
+        high=HOUR_MS,
+    )
+    group_max_size: int = _setting(
+        10_000, "members of one group", unit="members", low=1, high=1_000_000
+    )
+    group_max_count: int = _setting(
+        100_000,
+        "groups with members in a server at one time",
+        unit="groups",
+        low=1,
+        high=10_000_000,
+    )
+    group_metadata_max_bytes: int = _setting(
+        1 << 20,
+        "what one member may say of itself: protocols, metadata, assignment, names of topics",
+        unit="bytes",
+        low=1 << 10,
+        high=1 << 30,
+    )
+    group_consumer_session_timeout_ms: int = _setting(
+        45_000,
+        "how long a member of the new protocol (KIP-848) may be silent",
+        unit="ms",
+        low=1,
+        high=DAY_MS,
+    )
+    group_consumer_heartbeat_interval_ms: int = _setting(
+        5000,
+        "how often a member of the new protocol is told to send a heartbeat",
+        unit="ms",
+        low=1,
+        high=DAY_MS,
+    )
+    group_consumer_assignors: tuple[str, ...] = _setting(
+        ("uniform", "range"),
+        "assignors of the new protocol; the first is for members that ask for none",
+        words=("uniform", "range"),
+    )
+    offset_metadata_max_bytes: int = _setting(
+        4096, "metadata beside a committed offset", unit="bytes", low=0, high=1 << 20
+    )
+    offsets_retention_minutes: int = _setting(
+        7 * 24 * 60,
+        "how long offsets are kept after their group has become empty; of a group that never had "
+        "members, after each commit; -1: for ever",
+        unit="minutes",
+        low=-1,
+        high=INT32_MAX,
+    )
     compaction_memory_bytes: int = _setting(
         64 << 20,
         "memory for the keys of one compaction pass; more keys take more passes",

@@ -7,7 +7,8 @@
     │   ├── TopicExists             a topic of that name is there already
     │   ├── UnknownPartition        the topic has fewer partitions
     │   ├── UnknownGroup            no such consumer group
-    │   ├── GroupBusy               another consumer process owns the group
+    │   ├── GroupBusy               the group has members, so that can't be done
+    │   ├── Fenced                  a consumer that was away too long: others have its partitions
     │   ├── OffsetOutOfRange
     │   │   ├── OffsetBelowStart    those records were trimmed away
     │   │   └── OffsetAboveEnd      no record has that offset yet
@@ -73,7 +74,14 @@ class UnknownGroup(Refused):
 
 
 class GroupBusy(Refused):
-    """Another consumer process owns the group."""
+    """The group has members, or members of another kind; the message says who they are."""
+
+
+class Fenced(Refused):
+    """A consumer was away longer than its session, and its partitions went to others.
+
+    What it had not committed comes again, to whoever has them.
+    """
 
 
 class OffsetOutOfRange(Refused):

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, MutableSet, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableSet, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,14 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeVar
 
 from logstore.broker.consumer import Consumer
-from logstore.broker.group import Group, Membership
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.embedded import Commit, EmbeddedMember
+from logstore.broker.group import Group
 from logstore.broker.ledger import Ledger
 from logstore.broker.producer import Producer
 from logstore.broker.replay import replay
+from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import Start, Starts, check_offset, offset_of
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
 from logstore.config import (
@@ -32,6 +36,7 @@ from logstore.errors import (
     CorruptBatch,
     Damaged,
     Failed,
+    InvalidName,
     LogstoreError,
     OffsetBelowStart,
     OffsetOutOfRange,
@@ -39,15 +44,16 @@ from logstore.errors import (
     Refused,
     UnknownGroup,
     UnknownPartition,
+    UnknownTopic,
 )
 from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 from logstore.storage.catalog import TopicEntry
-from logstore.storage.directory import Claim, Directory, LogSize, claim_group, group_owner
+from logstore.storage.directory import Directory, LogSize
 from logstore.storage.disk import Disk
+from logstore.storage.groups import GroupTable
 from logstore.storage.lock import Owner
-from logstore.storage.names import CONFIG, check_topic
-from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.names import CONFIG, check_group, check_topic
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
@@ -289,41 +295,90 @@ class Store:
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
+        Consumers of one group, in this process or others, share the partitions.
+
         ``start``: one for all, or an offset for each (topic, partition); those not named there
         begin at their start. With a group: from where it committed; ``start`` counts where it has
         not. Without ``follow`` it ends at the end of what is there. Raises UnknownTopic,
-        UnknownPartition, GroupBusy, InvalidName, OffsetBelowStart, OffsetAboveEnd.
+        UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd; GroupBusy where clients of
+        a server consume as the group.
         """
         if not topics:
             raise Refused("a consumer needs a topic")
         logs: dict[TopicPartition, Log] = {}
-        ids: dict[str, str] = {}
         for name in topics:
             topic = self.topic(name)
-            ids[name] = topic.id
             for number in range(len(topic.partitions)) if partitions is None else partitions:
                 logs[name, number] = topic.partition(number)
-        commit_s = self.config.store.consumer_commit_ms / 1000
+        if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
+            raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
         if group is None:
             positions = _positions(logs, {}, start)
             return self._keep(Consumer(logs, positions, follow=follow), self._consumers)
-        offsets, claim = self._offsets(), self._claim(group)
+        return self._member(group, frozenset(topics), partitions, start, follow=follow)
+
+    def _member(
+        self,
+        group: str,
+        topics: frozenset[str],
+        partitions: Sequence[int] | None,
+        start: Starts,
+        *,
+        follow: bool,
+    ) -> Consumer:
+        """A consumer that shares the partitions with the others of its group."""
+        settings = self.config.store
+        member = EmbeddedMember(
+            check_group(group),
+            self._table(),
+            self._facts,
+            topics,
+            None if partitions is None else frozenset(partitions),
+            session_timeout_ms=settings.consumer_session_timeout_ms,
+            rebalance_timeout_ms=settings.consumer_rebalance_timeout_ms,
+            members_max=settings.group_max_size,
+        )
+        sharing = Sharing(member, partial(self._opened, start), settings.offset_metadata_max_bytes)
+        commit_s = settings.consumer_commit_ms / 1000
+        consumer = Consumer({}, {}, membership=sharing, follow=follow, commit_s=commit_s)
         try:
-            committed = {place: it.offset for place, it in offsets.fetch(group).items()}
-            consumer = Consumer(
-                logs,
-                _positions(logs, committed, start),
-                committed=committed,
-                membership=Membership(
-                    group, offsets, claim, self._clock, partial(self._holds, ids)
-                ),
-                follow=follow,
-                commit_s=commit_s,
-            )
+            sharing.start(consumer)
         except BaseException:
-            claim.release()
+            consumer.close()
             raise
         return self._keep(consumer, self._consumers)
+
+    def _opened(
+        self,
+        start: Starts,
+        places: Collection[Place],
+        committed: Mapping[TopicPartition, Commit],
+    ) -> Opened:
+        """The logs of these partitions, and where a member of a group begins in them."""
+        names = self._topic_names()
+        found: dict[TopicPartition, Place] = {}
+        logs: dict[TopicPartition, Log] = {}
+        for topic_id, number in sorted(places):
+            try:
+                topic = self.topic(names.get(topic_id, ""))
+                log = topic.partition(number)
+            except (UnknownTopic, UnknownPartition, InvalidName):
+                continue  # deleted since: the group will hear of it
+            if topic.id == topic_id:
+                logs[topic.name, number] = log
+                found[topic.name, number] = topic_id, number
+        offsets = {it: committed[it].offset for it in logs if it in committed}
+        return Opened(logs, _positions(logs, offsets, start), offsets, found)
+
+    def _facts(self, topic: str) -> TopicFacts | None:
+        try:
+            entry = self._directory.topic(topic)
+        except UnknownTopic:
+            return None
+        return TopicFacts(entry.id, entry.partitions)
+
+    def _topic_names(self) -> dict[str, str]:
+        return {entry.id: name for name, entry in self._directory.topics().items()}
 
     def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
         """Have it closed with the store."""
@@ -333,11 +388,6 @@ class Store:
                 return user
         user.close()
         raise Closed(f"{self.path}: the store is closed")
-
-    def _holds(self, ids: Mapping[str, str], place: TopicPartition) -> bool:
-        """Whether the topic is there still: not deleted, nor made anew under the same name."""
-        entry = self._directory.topics().get(place[0])
-        return entry is not None and entry.id == ids[place[0]]
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record of this time or later; the end if there is none."""
@@ -367,31 +417,32 @@ class Store:
 
     def groups(self) -> list[str]:
         """The names of all groups, sorted."""
-        offsets = self._open().offsets
-        return offsets.groups() if offsets is not None else []
+        table = self._open().groups
+        return table.names() if table is not None else []
 
     def group(self, name: str) -> Group:
         """Raises UnknownGroup."""
         if name not in self.groups():
             raise UnknownGroup(f"no group {name!r}: it has committed nothing")
-        disk, path = self._directory.disk, self.path
         return Group(
             name,
-            self._offsets,
+            self._table,
             lambda topic: dict(enumerate(self.topic(topic).partitions)),
-            lambda: group_owner(disk, path, name),
-            lambda: self._claim(name),
-            self._clock,
+            self._topic_names,
         )
 
-    def _offsets(self) -> CommittedOffsets:
-        offsets = self._open().offsets
-        if offsets is None:
+    def _table(self) -> GroupTable:
+        table = self._open().groups
+        if table is None:
             raise ReadOnly(f"{self.path}: without a catalogue there are no groups")
-        return offsets
+        return table
 
-    def _claim(self, group: str) -> Claim:
-        return claim_group(self._open().disk, self.path, group)
+    def expire_offsets(self) -> list[str]:
+        """Drop what is past ``offsets.retention.minutes``; the groups of which nothing is left.
+
+        Raises ReadOnly.
+        """
+        return self._table().expire(self.config.store.offsets_retention_minutes)
 
     # Upkeep
 
@@ -409,6 +460,7 @@ class Store:
         """What a process that writes does by itself. Raises the first failure, after all."""
         try:
             outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
+            self.expire_offsets()
         except Closed:  # the store, while this was under way
             return
         failed = failure(outcomes)
@@ -473,10 +525,10 @@ class Store:
         return self._jobs.run(job, tell, bytes_per_second=-1)
 
     def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
-        offsets = self._open().offsets if groups else None
+        table = self._open().groups if groups else None
         return {
-            group: {} if offsets is None else
-            {place: it.offset for place, it in offsets.fetch(group).items()}
+            group: {} if table is None else
+            {place: it.offset for place, it in table.offsets.fetch(group).items()}
             for group in groups
         }  # fmt: skip
 
@@ -544,9 +596,6 @@ class Store:
 def _positions(
     logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int], start: Starts
 ) -> dict[TopicPartition, int]:
-    if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
-        topic, partition = min(strangers)
-        raise UnknownPartition(f"start: {topic}-{partition} is not consumed here")
     positions = {}
     for place, log in logs.items():
         if place in committed:

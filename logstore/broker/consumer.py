@@ -3,20 +3,20 @@
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import length_hint
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from logstore.broker.start import check_offset
-from logstore.errors import Closed, CorruptBatch, LogstoreError, UnknownPartition
+from logstore.errors import Closed, CorruptBatch, Fenced, LogstoreError, UnknownPartition
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.record import Record
 
+UNSETTLED_S: Final = 0.05  # how often a consumer looks whether others have given up for it
 READ_BYTES: Final = 1 << 18  # of one partition at a time; more records at once leave the CPU cache
 
 
@@ -24,26 +24,36 @@ class Membership(Protocol):
     """What a consumer needs of its group."""
 
     def commit(self, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
-        """Durable on return."""
+        """Durable on return. Raises Fenced where others have the partitions by now."""
+
+    def check(self) -> None:
+        """Before records are handed out: whether the partitions are its own still."""
+
+    def settled(self) -> bool:
+        """Whether no more partitions are on their way to this consumer."""
+
+    def poke(self) -> None:
+        """Records of a partition that is to be given up are done."""
 
     def leave(self) -> None:
-        """Let others have the group."""
+        """Let others have the partitions."""
 
 
 class _Chunk:
     """Records read from one partition, being handed out."""
 
-    __slots__ = ("_records", "begin", "end", "left", "place")
+    __slots__ = ("_records", "_unread", "begin", "end", "left", "place")
 
     def __init__(self, place: TopicPartition, records: list[Record], begin: int, end: int) -> None:
         self.place = place
         self.begin, self.end = begin, end  # offsets; control records may lie between
         self._records = records
         self.left = iter(records)  # what was not handed out yet
+        self._unread = 0  # what never will be
 
     @property
     def handed(self) -> int:
-        return len(self._records) - length_hint(self.left)
+        return len(self._records) - length_hint(self.left) - self._unread
 
     def after(self, count: int) -> int:
         """The offset to go on from when ``count`` records are done."""
@@ -53,7 +63,8 @@ class _Chunk:
 
     def drop(self) -> None:
         """Hand out no more: also whoever iterates over ``left`` already gets nothing from it."""
-        deque(self.left, maxlen=0)
+        # One call in C: no other thread takes a record between the look and the counting.
+        self._unread += len(list(self.left))
 
 
 class Consumer:
@@ -89,9 +100,11 @@ class Consumer:
         self._lock = threading.Lock()
         self._committing = threading.Lock()  # an older commit must not overtake a newer one
         self._awake = threading.Event()
-        watches = [log.watch(self._awake.set) for log in logs.values() if follow]
+        self._watches: dict[TopicPartition, Callable[[], None]] = {}
         # At the latest when nobody has the consumer any more: the logs live longer.
-        self._stop_watching = weakref.finalize(self, _call_all, watches)
+        self._stop_watching = weakref.finalize(self, _call_all, self._watches)
+        self._watch(logs)
+        self._leaving: set[TopicPartition] = set()  # to be given up when what was read is done
         self._closed = False
         self._closing = threading.Event()
         self._failure: LogstoreError | None = None
@@ -140,36 +153,71 @@ class Consumer:
         while True:
             self._awake.clear()  # before the look at what there is, or a wake-up could be missed
             self._check_open()
-            with self._lock:
-                if self._chunk is not None:
-                    self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
-                    if length_hint(self._chunk.left):
-                        return self._chunk
-                    self._chunk = None
-            if not self._read() and not (self._follow and self._awake.wait(_left(deadline))):
+            if self._membership is not None:
+                self._membership.check()
+            if (chunk := self._present()) is not None:
+                return chunk
+            if not self._read() and not self._wait(deadline):
                 return None
+
+    def _present(self) -> _Chunk | None:
+        """The chunk that is being handed out; what was handed out of it is done."""
+        with self._lock:
+            chunk = self._chunk
+            if chunk is None:
+                return None
+            if chunk.place in self._done:
+                self._done[chunk.place] = chunk.after(chunk.handed)
+            if length_hint(chunk.left):
+                return chunk
+            self._chunk = None
+        if self._leaving and self._membership is not None:
+            self._membership.poke()
+        return None
+
+    def _wait(self, deadline: float | None) -> bool:
+        """Whether to look again; False at the end of what is there, or of the time."""
+        if self._follow:
+            return self._awake.wait(_left(deadline))
+        if self._membership is None or self._membership.settled():
+            return False
+        left = _left(deadline)
+        self._awake.wait(UNSETTLED_S if left is None else min(left, UNSETTLED_S))
+        return left is None or left > 0
 
     def _read(self) -> bool:
         """Read on in the first partition that has something; False when none has."""
-        for place in list(self._next):
-            log, at = self._logs[place], self._next[place]
+        with self._lock:
+            places = [it for it in self._next if it not in self._leaving]
+        for place in places:
+            log, at = self._logs.get(place), self._next.get(place)
+            if log is None or at is None:  # given up since
+                continue
             batches = log.read(at, READ_BYTES)
             if batches:
                 end = batches[-1].next_offset
                 records = records_of(log, place, batches, at)
                 with self._lock:
+                    if place not in self._next or place in self._leaving:
+                        continue
                     self._chunk = _Chunk(place, records, at, end)
-                # The partition read last becomes the last in turn.
-                del self._next[place]
-                self._next[place] = end
+                    # The partition read last becomes the last in turn.
+                    del self._next[place]
+                    self._next[place] = end
                 return True
         return False
 
     @property
     def ended(self) -> bool:
-        """Whether all that is there now was handed out."""
-        handed_out = self._chunk is None or not length_hint(self._chunk.left)
-        return handed_out and all(self._next[at] >= log.safe for at, log in self._logs.items())
+        """Whether all that is there now was handed out, and no partitions are on their way here."""
+        with self._lock:
+            chunk, nexts, logs = self._chunk, dict(self._next), dict(self._logs)
+        handed_out = chunk is None or not length_hint(chunk.left)
+        return (
+            handed_out
+            and all(nexts[at] >= log.safe for at, log in logs.items())
+            and (self._membership is None or self._membership.settled())
+        )
 
     def position(self, topic: str, partition: int) -> int:
         """The offset after the last record handed out of this partition."""
@@ -194,6 +242,75 @@ class Consumer:
             raise UnknownPartition(f"{topic}-{partition} is not consumed here")
         return topic, partition
 
+    # Partitions that come and go, as the membership says
+
+    @property
+    def places(self) -> set[TopicPartition]:
+        """What is consumed here, with what is to be given up."""
+        with self._lock:
+            return set(self._logs)
+
+    def take(
+        self,
+        logs: Mapping[TopicPartition, Log],
+        positions: Mapping[TopicPartition, int],
+        committed: Mapping[TopicPartition, int],
+    ) -> None:
+        """Consume these, too."""
+        with self._lock:
+            self._logs |= logs
+            self._next |= positions
+            self._done |= positions
+            self._committed |= committed
+        self._watch(logs)
+        self._awake.set()
+
+    def give_up(self, places: Iterable[TopicPartition]) -> None:
+        """Hand out no more of these; what was handed out is done when the next is asked for."""
+        with self._lock:
+            self._leaving.update(self._logs.keys() & set(places))
+            if self._chunk is not None and self._chunk.place in self._leaving:
+                self._chunk.drop()
+        self._awake.set()
+
+    def release(self) -> bool:
+        """Commit and let go of what is to be given up and is done; whether there was any."""
+        with self._lock:
+            chunk = self._chunk
+            working = chunk.place if chunk is not None and chunk.handed else None
+            ready = {place for place in self._leaving if place != working}
+        if ready:
+            try:
+                self._commit(last_done=False)
+            finally:
+                self.lose(ready)
+        return bool(ready)
+
+    def lose(self, places: Iterable[TopicPartition] | None = None) -> None:
+        """These (or all) are consumed here no more; nothing is committed."""
+        with self._lock:
+            gone = set(self._logs if places is None else places)
+            if self._chunk is not None and self._chunk.place in gone:
+                self._chunk.drop()
+                self._chunk = None
+            for place in gone:
+                for facts in (self._logs, self._next, self._done, self._committed):
+                    facts.pop(place, None)
+            self._leaving -= gone
+            watches = [self._watches.pop(place) for place in gone if place in self._watches]
+        for stop in watches:
+            stop()
+        self._awake.set()
+
+    def fail(self, error: LogstoreError) -> None:
+        """Raise this to whoever asks for the next chunk."""
+        self._failure = error
+        self._awake.set()
+
+    def _watch(self, logs: Mapping[TopicPartition, Log]) -> None:
+        if self._follow:
+            self._watches |= {place: log.watch(self._awake.set) for place, log in logs.items()}
+
     # Committing
 
     def commit(self, metadata: str = "") -> None:
@@ -204,7 +321,7 @@ class Consumer:
         """
         self._check_open()
         with self._lock:
-            if self._chunk is not None:
+            if self._chunk is not None and self._chunk.place in self._done:
                 self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
         self._commit(last_done=True, metadata=metadata)
 
@@ -212,7 +329,7 @@ class Consumer:
         """Where each partition is done; with ``last_done`` including what was handed out last."""
         with self._lock:
             positions, chunk = dict(self._done), self._chunk
-            if chunk is not None:
+            if chunk is not None and chunk.place in positions:
                 handed = chunk.handed
                 if last_done:
                     positions[chunk.place] = chunk.after(handed)
@@ -233,15 +350,18 @@ class Consumer:
             }
             if moved:
                 self._membership.commit(moved, metadata)
-                self._committed.update(moved)
+                with self._lock:
+                    kept = moved.keys() & self._logs.keys()
+                    self._committed.update({place: moved[place] for place in kept})
 
     def _commit_regularly(self, every_s: float) -> None:
         while not self._closing.wait(every_s):
             try:
                 self._commit(last_done=False)
+            except Fenced:
+                continue  # the membership notices, too, and joins anew
             except LogstoreError as error:
-                self._failure = error  # raised to the caller at the next chunk asked for
-                self._awake.set()
+                self.fail(error)
                 return
 
     # The end
@@ -276,12 +396,12 @@ class Consumer:
         with self._lock:
             chunk, self._chunk = self._chunk, None
             if chunk is not None:
-                self._next[chunk.place] = self._done[chunk.place] = chunk.after(chunk.handed)
                 chunk.drop()
+                self._next[chunk.place] = self._done[chunk.place] = chunk.after(chunk.handed)
 
 
-def _call_all(functions: Sequence[Callable[[], None]]) -> None:
-    for function in functions:
+def _call_all(functions: Mapping[TopicPartition, Callable[[], None]]) -> None:
+    for function in list(functions.values()):
         function()
 
 

@@ -1,13 +1,13 @@
-"""A consumer group, seen from outside: how far it is, and moving it."""
+"""A consumer group, seen from outside: how far it is, who is in it, and moving it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from logstore.broker.coordinator.calls import OffsetToCommit
+from logstore.broker.coordinator.consumer import decode_member
 from logstore.broker.start import Start, offset_of
-from logstore.errors import Refused, UnknownTopic
+from logstore.errors import UnknownTopic
 from logstore.log import Log, TopicPartition
-
-METADATA_BYTES_MAX: Final = 4096  # as Kafka's offset.metadata.max.bytes
 
 
 class Commit(Protocol):
@@ -25,52 +25,33 @@ class Offsets(Protocol):
     """Where groups' offsets are kept."""
 
     def fetch(self, group: str) -> Mapping[TopicPartition, Commit]: ...
-    def commit(
-        self, group: str, offsets: Mapping[TopicPartition, int], now_ms: int, metadata: str = ""
-    ) -> None:
-        """Durable on return."""
-
-    def delete_group(self, group: str) -> None:
-        """Raises UnknownGroup."""
 
 
-class Claim(Protocol):
-    """The right to consume as the group."""
+class Entry(Protocol):
+    """A group, as it is kept."""
 
-    def release(self) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def members(self) -> Mapping[str, bytes]: ...
 
 
-class Membership:
-    """The one consumer that has claimed a group."""
+class Table(Protocol):
+    """Where groups are kept."""
 
-    def __init__(
-        self,
-        group: str,
-        offsets: Offsets,
-        claim: Claim,
-        clock: Callable[[], int],
-        holds: Callable[[TopicPartition], bool],
-    ) -> None:
-        """``holds(place)``: whether the topic that was consumed is there still."""
-        self._group = group
-        self._offsets = offsets
-        self._claim = claim
-        self._clock = clock
-        self._holds = holds
+    @property
+    def offsets(self) -> Offsets: ...
+    def load(self, group: str) -> Entry | None: ...
+    def owners(self, group: str) -> Mapping[str, object]:
+        """The processes of the members that live in this directory, by member."""
 
-    def commit(self, offsets: Mapping[TopicPartition, int], metadata: str = "") -> None:
-        size = len(metadata.encode())
-        if size > METADATA_BYTES_MAX:
-            raise Refused(
-                f"group {self._group!r}: metadata of {size} bytes, {METADATA_BYTES_MAX} at most"
-            )
-        # An offset in a deleted topic would skip records of the next topic of that name.
-        there = {place: offset for place, offset in offsets.items() if self._holds(place)}
-        if there:
-            self._offsets.commit(self._group, there, self._clock(), metadata)
+    def server(self) -> object | None:
+        """The process that has groups in its memory."""
 
-    def leave(self) -> None:
-        self._claim.release()
+    def change_idle(
+        self, group: str, commit: Mapping[TopicPartition, OffsetToCommit] | None
+    ) -> set[TopicPartition]:
+        """Commit these (None: delete the group). Raises GroupBusy, UnknownGroup."""
 
 
 class Lag(NamedTuple):
@@ -83,6 +64,14 @@ class Lag(NamedTuple):
     lag: int
     metadata: str
     commit_ms: int | None
+
+
+class GroupMember(NamedTuple):
+    """One consumer of a group, and what it reads."""
+
+    id: str
+    owner: str  # the process, or the client of a server
+    partitions: tuple[TopicPartition, ...]
 
 
 class Move(NamedTuple):
@@ -100,36 +89,55 @@ class Group:
     def __init__(
         self,
         name: str,
-        offsets: Callable[[], Offsets],
+        table: Callable[[], Table],
         logs_of: Callable[[str], Mapping[int, Log]],
-        owner: Callable[[], object | None],
-        claim: Callable[[], Claim],
-        clock: Callable[[], int],
+        topic_names: Callable[[], Mapping[str, str]],
     ) -> None:
         """``logs_of(topic)`` gives a topic's logs by partition, or raises UnknownTopic.
 
-        ``offsets()`` raises Closed when they can't be used any more.
+        ``topic_names()``: of all topics, by id. ``table()`` raises Closed when it can't be used any
+        more.
         """
         self.name = name
-        self._offsets = offsets
+        self._table = table
         self._logs_of = logs_of
-        self._owner = owner
-        self._claim = claim
-        self._clock = clock
+        self._topic_names = topic_names
 
-    @property
-    def owner(self) -> str | None:
-        """The process that consumes as this group now: pid and command."""
-        owner = self._owner()
-        return None if owner is None else str(owner)
+    def members(self) -> list[GroupMember]:
+        """Who consumes as this group now, in order of their ids.
+
+        Of a server's clients of the classic protocol only the server knows what they read.
+        """
+        entry = self._table().load(self.name)
+        if entry is None or entry.kind == "simple":
+            return []
+        names = self._topic_names()
+        if entry.kind == "embedded":
+            owners = self._table().owners(self.name)
+            return [
+                GroupMember(member, str(owner), _partitions(entry.members[member], names))
+                for member, owner in sorted(owners.items())
+                if member in entry.members
+            ]
+        server = self._table().server()
+        if server is None:
+            return []
+        return [
+            GroupMember(
+                member,
+                f"a client of {server}",
+                _partitions(row, names) if entry.kind == "consumer" else (),
+            )
+            for member, row in sorted(entry.members.items())
+        ]
 
     def topics(self) -> list[str]:
         """The topics in which the group has committed."""
-        return sorted({topic for topic, _ in self._offsets().fetch(self.name)})
+        return sorted({topic for topic, _ in self._table().offsets.fetch(self.name)})
 
     def describe(self) -> list[Lag]:
         """Every partition of those topics."""
-        committed = self._offsets().fetch(self.name)
+        committed = self._table().offsets.fetch(self.name)
         lags = []
         for topic in self.topics():
             for partition, log in self._logs(topic).items():
@@ -162,27 +170,24 @@ class Group:
         All of it or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is
         consumed, UnknownTopic, OffsetBelowStart, OffsetAboveEnd.
         """
-        claim = None if dry_run else self._claim()
-        try:
-            committed = self._offsets().fetch(self.name)
-            moves = []
-            for topic in self.topics() if topics is None else topics:
-                for partition, log in self._logs_of(topic).items():
-                    before = committed.get((topic, partition))
-                    after = offset_of(log, to)
-                    moves.append(Move(topic, partition, before.offset if before else None, after))
-            if moves and not dry_run:
-                offsets = {(move.topic, move.partition): move.after for move in moves}
-                self._offsets().commit(self.name, offsets, self._clock())
-            return moves
-        finally:
-            if claim is not None:
-                claim.release()
+        committed = self._table().offsets.fetch(self.name)
+        moves = []
+        for topic in self.topics() if topics is None else topics:
+            for partition, log in self._logs_of(topic).items():
+                before = committed.get((topic, partition))
+                after = offset_of(log, to)
+                moves.append(Move(topic, partition, before.offset if before else None, after))
+        if not dry_run:
+            offsets = {(it.topic, it.partition): OffsetToCommit(it.after) for it in moves}
+            self._table().change_idle(self.name, offsets)
+        return moves
 
     def delete(self) -> None:
         """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
-        claim = self._claim()
-        try:
-            self._offsets().delete_group(self.name)
-        finally:
-            claim.release()
+        self._table().change_idle(self.name, None)
+
+
+def _partitions(row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
+    """What a member holds, in topics that are there still."""
+    held = decode_member(row).held
+    return tuple(sorted((names[topic], number) for topic, number in held if topic in names))

@@ -16,9 +16,9 @@ from logstore.storage.directory import LogSize
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
+from logstore.storage.groups import GroupTable
 from logstore.storage.lock import Owner
 from logstore.storage.names import log_directory, parse_log_directory, parse_segment
-from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.segment import EVERYTHING, Indexes
 from logstore.storage.watermarks import Poller
 
@@ -28,7 +28,7 @@ class BareDirectory:
 
     schema: int | None = None
     store_id = ""
-    offsets: CommittedOffsets | None = None
+    groups: GroupTable | None = None
 
     def __init__(self, path: str, config: Config, disk: Disk) -> None:
         self.path, self.config, self.disk = path, config, disk

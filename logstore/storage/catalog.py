@@ -2,7 +2,7 @@
 
 Databases (LMDB), keys and values::
 
-    meta     "schema"              "1"
+    meta     "schema"              "2"
              "id"                  the store's UUID
              "producers"           the id that the next idempotent producer may get
              "clean"               "1" after a clean close, "0" while written or after a crash
@@ -10,10 +10,14 @@ Databases (LMDB), keys and values::
     logs     topic id, partition   start, recovery offset, recovery base, recovery position
     notes    topic id, partition   what a model keeps beside the log, as of its recovery offset
     doomed   directory name        "" : its topic is deleted, the files still have to go
+
+and those of ``groups.py`` and ``offsets.py``. Schema 2 has other rows of groups and offsets than
+1, and reads those; so a process that can write raises the number of a store of schema 1, and an
+older logstore refuses what it would misread.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from struct import Struct
 from typing import Final
@@ -24,9 +28,11 @@ from logstore.config import check_topic_settings
 from logstore.errors import CorruptStore, Refused, SchemaTooNew, TopicExists, UnknownTopic
 from logstore.storage.disk import Disk
 from logstore.storage.environment import Change, Environment
+from logstore.storage.groups import GroupTable
 from logstore.storage.names import check_topic, log_directory
+from logstore.storage.offsets import CommittedOffsets
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
@@ -126,6 +132,8 @@ class Catalog:
                 f"{self.environment.path}: schema version {int(found)}, this logstore knows up to "
                 f"{SCHEMA}: use the newer logstore that wrote it"
             )
+        elif int(found) < SCHEMA and self.environment.writable:
+            self._set_meta({b"schema": str(SCHEMA).encode()})
 
     def _meta(self, key: bytes) -> bytes | None:
         return self.environment.get(_META, key)
@@ -155,6 +163,11 @@ class Catalog:
     def opened(self) -> None:
         """A writer begins: from here on a crash leaves something to recover."""
         self._set_meta({b"clean": b"0"})
+
+    def groups(self, disk: Disk, path: str, clock: Callable[[], int]) -> GroupTable:
+        """The groups beside it; ``path``: of the data directory."""
+        offsets = CommittedOffsets(self.environment, lambda value: _decode(value).id)
+        return GroupTable(self.environment, offsets, disk, path, clock)
 
     # topics
 

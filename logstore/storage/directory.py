@@ -5,20 +5,18 @@ process, or without one; ``BareDirectory`` reads Kafka-format partition director
 catalogue describes.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.config import Config, TopicSettings
-from logstore.errors import Damaged, GroupBusy, ReadOnly
+from logstore.errors import Damaged
 from logstore.log import Log
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
-from logstore.storage.disk import Disk, refusal
-from logstore.storage.lock import LockFile, Owner, owner_of
-from logstore.storage.names import CLAIMS, check_group, claim_file
-from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.disk import Disk
+from logstore.storage.groups import GroupTable
+from logstore.storage.lock import Owner
 from logstore.storage.segment import Segment, SegmentFacts
 
 
@@ -105,8 +103,8 @@ class Directory(Protocol):
     @property
     def store_id(self) -> str: ...
     @property
-    def offsets(self) -> CommittedOffsets | None:
-        """Where groups commit; None without a catalogue."""
+    def groups(self) -> GroupTable | None:
+        """Groups and their offsets; None without a catalogue."""
 
     def topics(self) -> dict[str, TopicEntry]: ...
     def topic(self, name: str) -> TopicEntry:
@@ -145,39 +143,3 @@ class Directory(Protocol):
         """The first of so many ids that nobody was ever given; durable. Raises ReadOnly."""
 
     def close(self) -> None: ...
-
-
-class Claim:
-    """The right to consume as a group: one process at a time has it."""
-
-    def __init__(self, lock: LockFile) -> None:
-        self._lock = lock
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-def claim_group(disk: Disk, path: str, group: str) -> Claim:
-    """Raises GroupBusy, which says who has it; ReadOnly where no lock file can be written."""
-    check_group(group)
-    directory = os.path.join(path, CLAIMS)
-    lock = LockFile(disk, os.path.join(directory, claim_file(group)))
-    try:
-        disk.make_directory(directory)
-        taken = lock.take()
-    except OSError as error:
-        refused = refusal(error, f"claim group {group!r}", directory)
-        if isinstance(refused, ReadOnly):
-            raise ReadOnly(f"{refused}: a group needs a directory that can be written") from None
-        raise refused from None
-    if not taken:
-        raise GroupBusy(
-            f"group {group!r} is consumed by {group_owner(disk, path, group)}: "
-            f"wait for it, or use another group"
-        )
-    return Claim(lock)
-
-
-def group_owner(disk: Disk, path: str, group: str) -> Owner | None:
-    """The process that consumes as this group now."""
-    return owner_of(disk, os.path.join(path, CLAIMS, claim_file(group)))

@@ -1,12 +1,12 @@
 """The LMDB environment of a data directory: opened once per process, grows by itself."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
 from operator import itemgetter
 from struct import Struct
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import lmdb
 
@@ -79,6 +79,44 @@ class _Shared:
                 self.resize(2 * full)
 
 
+class Transaction:
+    """What one writer sees and changes."""
+
+    def __init__(
+        self,
+        transaction: Any,  # noqa: ANN401  lmdb's types say that values may be memoryviews
+        handles: "Mapping[bytes, lmdb._Database | None]",
+    ) -> None:
+        self._transaction = transaction
+        self._handles = handles
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        value: bytes | None = self._transaction.get(key, db=self._handles[table])
+        return value
+
+    def items(self, table: bytes, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix``, in order, with their values."""
+        return _items(self._transaction, self._handles[table], prefix)
+
+    def change(self, table: bytes, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._transaction.delete(key, db=self._handles[table])
+        else:
+            self._transaction.put(key, value, db=self._handles[table])
+
+
+def _items(
+    transaction: Any,  # noqa: ANN401
+    handle: "lmdb._Database | None",
+    prefix: bytes,
+) -> list[tuple[bytes, bytes]]:
+    cursor = transaction.cursor(db=handle)
+    if not cursor.set_range(prefix):
+        return []
+    items: Iterator[tuple[bytes, bytes]] = iter(cursor)
+    return list(takewhile(lambda item: item[0].startswith(prefix), items))
+
+
 _open: dict[tuple[int, int], _Shared] = {}
 _opening = threading.Lock()
 
@@ -129,33 +167,40 @@ class Environment:
 
         def work() -> list[tuple[bytes, bytes]]:
             with self._shared.in_use(), self._shared.env.begin() as transaction:
-                cursor = transaction.cursor(db=handle)
-                if not cursor.set_range(prefix):
-                    return []
-                items = iter(cursor)
-                return list(takewhile(lambda item: item[0].startswith(prefix), items))
+                return _items(transaction, handle, prefix)
 
         return self._attempt(work)
 
     def commit(self, changes: Iterable[Change]) -> None:
         """All the changes or none, in one transaction; durable on return. Raises ReadOnly."""
+        listed = list(changes)
+        tables = {table for table, _, _ in listed}
+
+        def work(transaction: Transaction) -> None:
+            for change in listed:
+                transaction.change(*change)
+
+        self.transact(tables, work)
+
+    def transact(self, tables: Iterable[bytes], work: "Callable[[Transaction], _T]") -> _T:
+        """Read and change these tables with no other writer between; durable on return.
+
+        What ``work`` raises undoes all. It is called again when the map was full, so it must change
+        nothing but the transaction. Raises ReadOnly, StorageFull, Failed.
+        """
         if not self.writable:
             raise ReadOnly(f"{self.path}: the store can't be written here")
-        listed = [(self._table(table), key, value) for table, key, value in changes]
+        handles = {table: self._table(table) for table in tables}
 
-        def work() -> None:
+        def attempt() -> _T:
             shared = self._shared
             with shared.writing, shared.in_use(), shared.env.begin(write=True) as transaction:
-                for handle, key, value in listed:
-                    if value is None:
-                        transaction.delete(key, db=handle)
-                    else:
-                        transaction.put(key, value, db=handle)
+                return work(Transaction(transaction, handles))
 
         while True:
             size = self._shared.map_bytes()
             try:
-                return self._attempt(work)
+                return self._attempt(attempt)
             except _Full:
                 self._shared.grow(size)
 

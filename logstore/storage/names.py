@@ -10,7 +10,8 @@ CATALOG: Final = "catalog.mdb"  # LMDB: topics, log states, committed offsets
 WATERMARKS: Final = "watermarks"  # mmap: each log's start and safe, for reading processes
 CONFIG: Final = "logstore.toml"
 DESK: Final = "upkeep.sock"  # where the writing process takes jobs
-CLAIMS: Final = "claims"  # one lock file for each consumer group in use
+CLAIMS: Final = "claims"  # one lock file for each consumer in a group, and for a server's groups
+COORDINATOR: Final = "coordinator.lock"
 
 GROUP_BYTES_MAX: Final = 255  # a key in LMDB holds group, topic and partition in 511
 
@@ -77,11 +78,6 @@ def parse_segment(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def claim_file(group: str) -> str:
-    """A file name for any group name: hex keeps it unambiguous, and 255 bytes would be too long."""
-    encoded = group.encode()
-    if len(encoded) <= 120:
-        return f"group-{encoded.hex()}.lock"
-    import hashlib  # only for names that nobody uses
-
-    return f"group-{hashlib.sha256(encoded).hexdigest()}.sha256.lock"
+def member_file(member: str) -> str:
+    """The lock file of an embedded member; its id is one that logstore has made."""
+    return f"{member}.lock"

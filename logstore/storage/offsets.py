@@ -1,26 +1,35 @@
 """Committed offsets of consumer groups, in LMDB beside the catalogue.
 
-    offsets   group NUL topic NUL partition (4 bytes)   offset, commit time (ms), metadata (UTF-8)
-    groups    group                                     time of creation (ms)
+    offsets   group NUL topic NUL partition (4 bytes)   tag, leader epoch, offset, commit time (ms),
+                                                        topic id (16 bytes), metadata (UTF-8)
 
-Any process may commit, for LMDB serialises writers; who may commit for a group is decided above.
+Any process may commit, for LMDB serialises writers; who may commit for a group is decided above
+(``groups.py``). An offset counts for the topic whose id stands in it: a topic made anew under the
+same name begins without. Schema 1 wrote offset, commit time and metadata alone; such rows are read
+still, and are of the topic that has the name, since a topic took its rows along when it went.
 """
 
 import struct
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-from logstore.errors import CorruptStore, UnknownGroup
+from logstore.errors import CorruptStore
 from logstore.log import TopicPartition
-from logstore.storage.environment import Change, Environment
+from logstore.storage.environment import Change, Environment, Transaction
+from logstore.storage.names import CATALOG
 
 _T = TypeVar("_T")
 
-_OFFSETS, _GROUPS = b"offsets", b"groups"
+OFFSETS: Final = b"offsets"
+TOPICS: Final = b"topics"
 _PARTITION = Struct(">I")
-_VALUE = Struct(">qq")
-_TIME = Struct(">q")
+_OLD_VALUE = Struct(">qq")
+_VALUE = Struct(">Biqq16s")
+_TAG: Final = 0x82  # the first byte of an offset, as schema 1 wrote it, is below 0x80
+
+TopicId = Callable[[bytes], str]  # of a topic's value in the catalogue
 
 
 class Committed(NamedTuple):
@@ -29,78 +38,144 @@ class Committed(NamedTuple):
     offset: int
     commit_ms: int
     metadata: str
+    leader_epoch: int = -1
+    topic_id: str | None = None  # None: in a row of schema 1
+
+
+class Wanted(Protocol):
+    """What is to be committed for one partition."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def metadata(self) -> str: ...
+    @property
+    def leader_epoch(self) -> int: ...
+    @property
+    def topic_id(self) -> str | None: ...
 
 
 class CommittedOffsets:
     """Every group's offsets."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, topic_id: TopicId) -> None:
         self._environment = environment
-
-    @property
-    def writable(self) -> bool:
-        return self._environment.writable
-
-    def groups(self) -> list[str]:
-        """The names of all groups, sorted."""
-        keys = (key for key, _ in self._environment.items(_GROUPS))
-        return [self._intact(key, bytes.decode) for key in keys]
+        self._topic_id = topic_id
 
     def fetch(self, group: str) -> dict[TopicPartition, Committed]:
-        """All that the group has committed."""
-        prefix = group.encode() + b"\0"
-        items = self._environment.items(_OFFSETS, prefix)
-        return {
-            self._intact(key[len(prefix) :], _place): self._intact(value, _committed)
-            for key, value in items
-        }
+        """All that the group has committed in topics that are there still."""
+        prefix = _prefix(group)
+        rows = self._environment.items(OFFSETS, prefix)
+        ids = self._ids(
+            {_place(key[len(prefix) :])[0] for key, _ in rows},
+            lambda topic: self._environment.get(TOPICS, topic),
+        )
+        return _counting(prefix, rows, ids)
 
-    def _intact(self, data: bytes, parse: Callable[[bytes], _T]) -> _T:
-        try:
-            return parse(data)
-        except (UnicodeDecodeError, struct.error):
-            path = self._environment.path
-            raise CorruptStore(f"{path}: what a group has committed is damaged: {data!r}") from None
+    def fetch_within(self, transaction: Transaction, group: str) -> dict[TopicPartition, Committed]:
+        """The same, as the transaction sees it."""
+        prefix = _prefix(group)
+        rows = transaction.items(OFFSETS, prefix)
+        ids = self._ids(
+            {_place(key[len(prefix) :])[0] for key, _ in rows},
+            lambda topic: transaction.get(TOPICS, topic),
+        )
+        return _counting(prefix, rows, ids)
 
-    def commit(
-        self, group: str, offsets: Mapping[TopicPartition, int], now_ms: int, metadata: str = ""
+    def commit_within(
+        self,
+        transaction: Transaction,
+        group: str,
+        offsets: Mapping[TopicPartition, Wanted],
+        now_ms: int,
+    ) -> set[TopicPartition]:
+        """Write them; those whose topic is gone, or is another now, are left out and returned."""
+        ids = self._ids(
+            {topic for topic, _ in offsets}, lambda topic: transaction.get(TOPICS, topic)
+        )
+        refused = set()
+        for place, it in offsets.items():
+            topic_id = ids.get(place[0])
+            if topic_id is None or it.topic_id not in (None, topic_id):
+                refused.add(place)
+                continue
+            value = _VALUE.pack(_TAG, it.leader_epoch, it.offset, now_ms, uuid.UUID(topic_id).bytes)
+            transaction.change(OFFSETS, _key(group, place), value + it.metadata.encode())
+        return refused
+
+    def delete_within(
+        self, transaction: Transaction, group: str, places: Iterable[TopicPartition] | None = None
     ) -> None:
-        """All at once, durable on return; makes the group if there is none."""
-        changes: list[Change] = [
-            (_OFFSETS, _key(group, place), _VALUE.pack(offset, now_ms) + metadata.encode())
-            for place, offset in offsets.items()
-        ]
-        if self._environment.get(_GROUPS, group.encode()) is None:
-            changes.append((_GROUPS, group.encode(), _TIME.pack(now_ms)))
-        self._environment.commit(changes)
+        """These, or all of the group."""
+        keys = (
+            [key for key, _ in transaction.items(OFFSETS, _prefix(group))]
+            if places is None
+            else [_key(group, place) for place in places]
+        )
+        for key in keys:
+            transaction.change(OFFSETS, key, None)
 
     def without_topic(self, topic: str) -> list[Change]:
         """The changes that drop what all groups have committed in a topic."""
+        infix = b"\0%b\0" % topic.encode()
         return [
-            (_OFFSETS, _key(group, place), None)
-            for group in self.groups()
-            for place in self.fetch(group)
-            if place[0] == topic
+            (OFFSETS, key, None)
+            for key, _ in self._environment.items(OFFSETS)
+            if key[: -_PARTITION.size].endswith(infix)
         ]
 
-    def delete_group(self, group: str) -> None:
-        """The group and all its offsets. Raises UnknownGroup."""
-        if group not in self.groups():
-            raise UnknownGroup(f"no group {group!r}")
-        changes: list[Change] = [(_GROUPS, group.encode(), None)]
-        changes += [(_OFFSETS, _key(group, place), None) for place in self.fetch(group)]
-        self._environment.commit(changes)
+    def _ids(
+        self, topics: Iterable[str], value_of: Callable[[bytes], bytes | None]
+    ) -> dict[str, str]:
+        values = ((topic, value_of(topic.encode())) for topic in topics)
+        return {topic: self._topic_id(value) for topic, value in values if value is not None}
+
+
+def _counting(
+    prefix: bytes, rows: Iterable[tuple[bytes, bytes]], ids: Mapping[str, str]
+) -> dict[TopicPartition, Committed]:
+    found = {}
+    for key, value in rows:
+        place, committed = _place(key[len(prefix) :]), parse_committed(value)
+        if place[0] in ids and committed.topic_id in (None, ids[place[0]]):
+            found[place] = committed
+    return found
+
+
+def _prefix(group: str) -> bytes:
+    return group.encode() + b"\0"
 
 
 def _key(group: str, place: TopicPartition) -> bytes:
-    return b"%b\0%b\0%b" % (group.encode(), place[0].encode(), _PARTITION.pack(place[1]))
+    return b"%b%b\0%b" % (_prefix(group), place[0].encode(), _PARTITION.pack(place[1]))
+
+
+def intact(what: str, parse: Callable[[bytes], _T], data: bytes) -> _T:
+    """What the data stand for. Raises CorruptStore where they stand for nothing."""
+    try:
+        return parse(data)
+    except (ValueError, IndexError, struct.error):
+        raise CorruptStore(f"{CATALOG}: {what} is damaged: {data[:80]!r}") from None
 
 
 def _place(key: bytes) -> TopicPartition:
+    return intact("a group's committed partition", _parse_place, key)
+
+
+def _parse_place(key: bytes) -> TopicPartition:
     topic, partition = key[:-5], key[-4:]
     return topic.decode(), _PARTITION.unpack(partition)[0]
 
 
-def _committed(value: bytes) -> Committed:
-    offset, commit_ms = _VALUE.unpack_from(value)
-    return Committed(offset, commit_ms, value[_VALUE.size :].decode())
+def parse_committed(value: bytes) -> Committed:
+    """A row's value, of either schema. Raises CorruptStore."""
+    return intact("a group's committed offset", _parse_committed, value)
+
+
+def _parse_committed(value: bytes) -> Committed:
+    if value[0] != _TAG:
+        offset, commit_ms = _OLD_VALUE.unpack_from(value)
+        return Committed(offset, commit_ms, value[_OLD_VALUE.size :].decode())
+    _, leader_epoch, offset, commit_ms, topic_id = _VALUE.unpack_from(value)
+    metadata = value[_VALUE.size :].decode()
+    return Committed(offset, commit_ms, metadata, leader_epoch, str(uuid.UUID(bytes=topic_id)))

@@ -70,7 +70,7 @@ def _reader(
     notes: Callable[[], Notes] | None,
 ) -> ReaderDirectory:
     """After a crash, what is safe is known only after recovery: whoever comes first does it."""
-    reader = ReaderDirectory(path, config, disk)
+    reader = ReaderDirectory(path, config, disk, clock=clock)
     if reader.clean or reader.writer() is not None:
         return reader
     try:
@@ -79,4 +79,4 @@ def _reader(
         # A writer came first, or nobody can write here now: what was published last is safe still.
         return reader
     reader.close()
-    return ReaderDirectory(path, config, disk)
+    return ReaderDirectory(path, config, disk, clock=clock)

@@ -13,7 +13,6 @@ from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
 from logstore.storage.lock import Owner, owner_of
 from logstore.storage.names import CATALOG, LOCK, WATERMARKS, log_directory
-from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Poller, Slot, Watermarks, is_made
 
@@ -21,7 +20,7 @@ from logstore.storage.watermarks import Poller, Slot, Watermarks, is_made
 class ReaderDirectory:
     """Follows the catalogue and the watermarks; commits offsets where the directory is writable."""
 
-    def __init__(self, path: str, config: Config, disk: Disk) -> None:
+    def __init__(self, path: str, config: Config, disk: Disk, *, clock: Callable[[], int]) -> None:
         """Raises SchemaTooNew, CorruptStore, Failed."""
         self.path, self.config, self.disk = path, config, disk
         catalog = self._file(CATALOG)
@@ -32,7 +31,7 @@ class ReaderDirectory:
             self._open_marks()
         except OSError as error:
             raise refusal(error, "open the store for reading", error.filename or path) from None
-        self.offsets = CommittedOffsets(self._catalog.environment)
+        self.groups = self._catalog.groups(disk, path, clock)
         self._files = OpenFiles(disk, config.store.files_open_max, write=False)
         self._indexes = Indexes()
         self._poller = Poller(config.store.reader_poll_ms / 1000)

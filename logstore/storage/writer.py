@@ -34,7 +34,6 @@ from logstore.storage.names import (
     parse_log_directory,
     parse_segment,
 )  # fmt: skip
-from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Watermarks
@@ -99,7 +98,7 @@ class WriterDirectory:
         try:
             if new:
                 self.disk.sync_directory(self.path)
-            self.offsets = CommittedOffsets(self._catalog.environment)
+            self.groups = self._catalog.groups(self.disk, self.path, self._clock)
             self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=True)
             self._files = OpenFiles(self.disk, self.config.store.files_open_max, write=True)
             self._indexes = Indexes()
@@ -240,7 +239,7 @@ class WriterDirectory:
             self._delete_topic(name)
 
     def _delete_topic(self, name: str) -> None:
-        entry = self._catalog.remove_topic(name, self.offsets.without_topic(name))
+        entry = self._catalog.remove_topic(name, self.groups.offsets.without_topic(name))
         for partition in range(entry.partitions):
             self._discard(log_directory(name, partition))
             self._marks.slot(entry.slots[partition], entry.tag(partition)).release()

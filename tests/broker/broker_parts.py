@@ -91,6 +91,15 @@ class Members:
         self.commits.append(dict(offsets))
         self.committed.set()
 
+    def check(self):
+        pass
+
+    def settled(self):
+        return True
+
+    def poke(self):
+        pass
+
     def leave(self):
         self.left += 1
 

@@ -11,6 +11,7 @@ from broker_parts import DEADLINE_S
 
 import logstore
 from logstore import Lag, Message, Move
+from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.errors import (
     Closed,
     GroupBusy,
@@ -147,7 +148,8 @@ def test_records_trimmed_below_the_committed_offset_are_told_with_advice(store):
 def test_a_committed_offset_above_the_end_is_told_with_advice(store):
     fill(store)
     consume(store)
-    store._directory.offsets.commit("g", {("t", 0): 12}, NOW_MS)  # the log lost records since
+    # The log has lost records since.
+    store._directory.groups.change_idle("g", {("t", 0): OffsetToCommit(12)})
     with pytest.raises(OffsetAboveEnd, match=r"offset 12 .* end, 10.*group reset-offsets"):
         store.consumer("t", group="g")
     store.group("g").reset("latest")
@@ -173,20 +175,7 @@ def test_deleting_a_topic_takes_the_groups_offsets_in_it_along(store):
     assert consume(store) == list(range(10))
 
 
-# One consumer for each group
-
-
-def test_a_second_consumer_of_the_group_is_told_who_has_it(store):
-    fill(store)
-    with store.consumer("t", group="g"):
-        with pytest.raises(GroupBusy, match=rf"'g' is consumed by pid {os.getpid()} \(.+\): wait"):
-            store.consumer("t", group="g")
-        with logstore.open(store.path, "read") as reader, pytest.raises(GroupBusy):
-            reader.consumer("t", group="g")
-        assert f"pid {os.getpid()}" in store.group("g").owner if store.groups() else True
-        assert consume(store, 1, group="other") == [0]
-        assert list(store.consumer("t"))
-    assert consume(store, 1) == [0]
+# Consumers of one group in several processes: test_embedded_groups.py
 
 
 CONSUMER = """
@@ -219,9 +208,10 @@ def other_consumer(store):
 
 
 def test_a_consumer_in_another_process_is_named_by_pid_and_command(store, other_consumer):
-    with pytest.raises(GroupBusy, match=rf"pid {other_consumer.pid} \(.*--some-words.*\)"):
-        store.consumer("t", group="g")
-    assert consume(store, 1, group="other") == [0]
+    [member] = store.group("g").members()
+    assert member.owner.startswith(f"pid {other_consumer.pid} (")
+    assert "--some-words" in member.owner
+    assert member.partitions == (("t", 0),)
 
 
 def test_kill_9_lets_go_of_the_group_and_what_was_not_committed_comes_again(store, other_consumer):
@@ -260,14 +250,15 @@ def test_describe_says_how_far_the_group_is_in_each_partition(store):
     assert store.group("g").describe()[1].lag == 4
 
 
-def test_the_owner_is_known_while_the_group_is_consumed(store):
+def test_members_are_known_while_the_group_is_consumed(store):
     fill(store)
     consume(store, 1)
     group = store.group("g")
-    assert group.owner is None
+    assert group.members() == []
     with store.consumer("t", group="g"):
-        assert group.owner.startswith(f"pid {os.getpid()} (")
-    assert group.owner is None
+        [member] = group.members()
+        assert member.owner.startswith(f"pid {os.getpid()} (")
+    assert group.members() == []
 
 
 def test_an_unknown_group_is_told(store):

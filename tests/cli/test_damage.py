@@ -135,7 +135,7 @@ def test_a_store_of_a_newer_schema_is_not_touched(logstore, data, log):
     for words in (("consume", "t"), ("produce", "t"), ("topic", "create", "u"), ("verify",)):
         result = logstore(*words, stdin=b"x\n", code=1)
         assert (
-            "schema version 99, this logstore knows up to 1: use the newer logstore" in result.err
+            "schema version 99, this logstore knows up to 2: use the newer logstore" in result.err
         )
     assert contents(data) == before
 

@@ -90,10 +90,13 @@ def test_a_group_in_use_is_left_alone(logstore, billing, spawn):
     consumer = spawn("consume", "flights", "--group", "billing", "--follow")
     assert consumer.line() == b'{"t": 3000}\n'
     pid = f"pid {consumer.popen.pid} (logstore consume flights --group billing --follow)"
-    assert f"consumed by  {pid}" in logstore("group", "describe", "billing").out
+    described = logstore("group", "describe", "billing").out
+    assert "consumed by  1 member\n" in described
+    assert f"{pid}  flights 0,1\n" in described
+    [member] = json.loads(logstore("group", "describe", "billing", "--json").out)["members"]
+    assert (member["owner"], member["partitions"]) == (pid, [["flights", 0], ["flights", 1]])
     for words in (
         ("group", "reset-offsets", "billing", "--to", "earliest"),
         ("group", "delete", "billing"),
-        ("consume", "flights", "--group", "billing"),
     ):
         assert f"group 'billing' is consumed by {pid}" in logstore(*words, code=1).err

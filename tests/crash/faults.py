@@ -161,17 +161,18 @@ def failing_commit(environment, faults):
 
 def fail_commits(monkeypatch, faults_of, *, then=lambda environment: None):
     """Have commits fail as ``faults_of()`` says; ``then`` is called after each that may be done."""
-    commit = Environment.commit
+    transact = Environment.transact
 
-    def commit_or_fail(self, changes):
+    def transact_or_fail(self, tables, work):
         faults = faults_of()
         if faults is not None and faults.met(COMMIT):
             with failing_commit(self, faults):
                 try:
-                    commit(self, changes)
+                    transact(self, tables, work)
                 finally:
                     then(self)
-        commit(self, changes)
+        done = transact(self, tables, work)
         then(self)
+        return done
 
-    monkeypatch.setattr(Environment, "commit", commit_or_fail)
+    monkeypatch.setattr(Environment, "transact", transact_or_fail)

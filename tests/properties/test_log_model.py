@@ -204,7 +204,7 @@ class DiskModel(LogModel):
     @rule(part=st.floats(0, 1), back_ms=st.integers(-5_000, 60_000))
     def follow(self, part, back_ms):
         if self.follower is None:
-            self.follower = ReaderDirectory(self.path, Config(), Disk())
+            self.follower = ReaderDirectory(self.path, Config(), Disk(), clock=lambda: NOW_MS)
         log = self.follower.log("t", self.follower.topic("t"), 0)
         assert (log.start, log.safe) == (self.log.start, self.log.safe)
         at = self.start + round(part * (log.safe - self.start))

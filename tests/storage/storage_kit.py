@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from typing import NamedTuple
 
 from logstore.config import Config
 from logstore.errors import LogstoreError
@@ -75,6 +76,21 @@ def values(log, at=None, bytes_max=1 << 20):
     return found
 
 
+class At(NamedTuple):
+    """An offset to be committed."""
+
+    offset: int
+    metadata: str = ""
+    leader_epoch: int = -1
+    topic_id: str | None = None
+
+
+def commit(directory, group, offsets, metadata=""):
+    """As somebody does who is no member; the partitions refused."""
+    wanted = {place: At(offset, metadata) for place, offset in offsets.items()}
+    return directory.groups.change_idle(group, wanted)
+
+
 class Opened:
     """One data directory; ``crash`` leaves a writer's files as kill -9 would."""
 
@@ -93,7 +109,9 @@ class Opened:
         return directory
 
     def reader(self, disk=None):
-        directory = ReaderDirectory(str(self.path), Config(), disk or Disk())
+        directory = ReaderDirectory(
+            str(self.path), Config(), disk or Disk(), clock=lambda: NOW_MS
+        )  # fmt: skip
         self._open.append(directory)
         return directory
 

@@ -1,10 +1,9 @@
 import pytest
 from storage_kit import NOW_MS
 
-from logstore.errors import CorruptStore, SchemaTooNew, TopicExists, UnknownGroup, UnknownTopic
+from logstore.errors import CorruptStore, SchemaTooNew, TopicExists, UnknownTopic
 from logstore.storage.catalog import Catalog, LogState
 from logstore.storage.disk import Disk
-from logstore.storage.offsets import Committed, CommittedOffsets
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ class TestSchema:
     @pytest.mark.parametrize(
         ("stored", "error", "message"),
         [
-            (b"2", SchemaTooNew, "schema version 2, this logstore knows up to 1"),
+            (b"3", SchemaTooNew, "schema version 3, this logstore knows up to 2"),
             (b"0", CorruptStore, "is none"),
             (b"one", CorruptStore, "is none"),
             (None, CorruptStore, "without a schema version"),
@@ -98,47 +97,3 @@ class TestSchema:
         with pytest.raises(CorruptStore, match=r"other\.mdb: not a catalogue, or damaged"):
             Catalog(Disk(), str(path), create=write, write=write)
         assert path.read_bytes().startswith(b"this is no")
-
-
-class TestOffsets:
-    @pytest.fixture
-    def offsets(self, catalog):
-        return CommittedOffsets(catalog.environment)
-
-    def test_committed_together(self, offsets):
-        offsets.commit("g", {("t", 0): 5, ("t", 1): 7, ("a.b-c", 9): 0}, 99, "why")
-        assert offsets.fetch("g") == {
-            ("t", 0): Committed(5, 99, "why"),
-            ("t", 1): Committed(7, 99, "why"),
-            ("a.b-c", 9): Committed(0, 99, "why"),
-        }
-        assert offsets.groups() == ["g"]
-
-    def test_groups_whose_names_begin_alike(self, offsets):
-        for group in ("g", "g1", "g-", "é", "x" * 255):
-            offsets.commit(group, {("t" * 249, 2**31): len(group)}, 1)
-        assert {
-            group: it.popitem()[1].offset
-            for group in offsets.groups()
-            if (it := offsets.fetch(group))
-        } == {"g": 1, "g-": 2, "g1": 2, "x" * 255: 255, "é": 1}
-        offsets.delete_group("g")
-        assert offsets.fetch("g") == {}
-        assert len(offsets.fetch("g1")) == 1
-        with pytest.raises(UnknownGroup):
-            offsets.delete_group("g")
-
-    def test_they_go_with_their_topic_in_one_commit(self, catalog, offsets, monkeypatch):
-        catalog.add_topic("t", catalog.free_slots(2), {}, 0)
-        for group in ("g", "h"):
-            offsets.commit(group, {("t", 0): 5, ("t", 1): 7, ("u", 0): 1}, 99)
-        commits = []
-        commit = catalog.environment.commit
-        monkeypatch.setattr(
-            catalog.environment, "commit", lambda it: commits.append(1) or commit(it)
-        )
-        catalog.remove_topic("t", offsets.without_topic("t"))
-        assert list(offsets.fetch("g")) == list(offsets.fetch("h")) == [("u", 0)]
-        assert offsets.groups() == ["g", "h"]
-        offsets.delete_group("g")
-        assert len(commits) == 2

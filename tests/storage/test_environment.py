@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from storage_kit import NOW_MS, Opened, fill, run_all
+from storage_kit import NOW_MS, Opened, commit, fill, run_all
 
 from logstore.errors import ReadOnly
 from logstore.storage import environment
@@ -118,7 +118,7 @@ def test_two_stores_of_one_directory_in_one_process(store):
     reader = Opened(store.path).reader()
     fill(log, 2)
     assert reader.log("t", reader.topic("t"), 0).safe == 2
-    reader.offsets.commit("g", {("t", 0): 1}, NOW_MS)
+    commit(reader, "g", {("t", 0): 1})
     reader.close()
     fill(log, 1, first=2)
     assert log.safe == 3
@@ -129,8 +129,9 @@ def test_thousands_of_partitions_and_offsets(store):
     for n in range(15):
         slots = range(1000 * n, 1000 * (n + 1))
         directory._catalog.add_topic(f"topic-with-{'x' * 200}-{n:05d}", slots, {}, NOW_MS)
-    places = {(f"topic-{n:05d}", partition): n for n in range(3000) for partition in range(10)}
+    names = list(directory.topics())[:3]
+    places = {(name, partition): 7 for name in names for partition in range(10_000)}
     for group in range(4):
-        directory.offsets.commit(f"group-{group}" * 10, places, NOW_MS, "metadata " * 20)
-    assert len(directory.offsets.fetch("group-3" * 10)) == 30_000
+        commit(directory, f"group-{group}" * 10, places, "metadata " * 20)
+    assert len(directory.groups.offsets.fetch("group-3" * 10)) == 30_000
     assert len(directory.topics()) == 15

@@ -3,7 +3,7 @@ import os
 import subprocess
 
 import pytest
-from storage_kit import NOW_MS, NamedDisk, fill, numbers
+from storage_kit import NOW_MS, NamedDisk, commit, fill, numbers
 
 from logstore.config import Config
 from logstore.errors import (
@@ -83,7 +83,7 @@ class TestKinds:
         store.close()
         directory = opened(store.path, "read")
         assert isinstance(directory, ReaderDirectory)
-        assert directory.schema == 1
+        assert directory.schema == 2
         assert directory.store_id
         assert directory.writer() is None
 
@@ -162,7 +162,7 @@ class TestReadOnlyFileSystem:
         directory = opened(store.path, "read", ReadOnlyDisk())
         assert numbers(directory.log("t", directory.topic("t"), 0)) == [0, 1, 2]
         with pytest.raises(ReadOnly):
-            directory.offsets.commit("g", {("t", 0): 1}, NOW_MS)
+            commit(directory, "g", {("t", 0): 1})
         with pytest.raises(ReadOnly, match="open the store for writing: Read-only file system"):
             opened(store.path, "write", ReadOnlyDisk())
 

@@ -1,5 +1,5 @@
 import pytest
-from storage_kit import NOW_MS, fill, numbers
+from storage_kit import commit, fill, numbers
 
 from logstore.errors import CorruptStore, ReadOnly, UnknownPartition, UnknownTopic
 
@@ -34,9 +34,10 @@ def test_refused(store):
 
 def test_offsets_are_committed_beside_the_writer(store):
     writer = store.writer()
+    writer.create_topic("t", 1, {})
     reader = store.reader()
-    reader.offsets.commit("g", {("t", 0): 5}, NOW_MS)
-    assert writer.offsets.fetch("g")["t", 0].offset == 5
+    commit(reader, "g", {("t", 0): 5})
+    assert writer.groups.offsets.fetch("g")["t", 0].offset == 5
 
 
 def test_a_missing_directory_is_named(store):

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from storage_kit import DEADLINE_S, NOW_MS, NamedDisk, a_batch, add, fill, numbers, run_all
+from storage_kit import DEADLINE_S, NOW_MS, NamedDisk, a_batch, add, commit, fill, numbers, run_all
 
 from logstore.errors import (
     CorruptStore,
@@ -32,11 +32,12 @@ class TestTopics:
         assert directory.log("t", changed, 2).end == 0
         with pytest.raises(UnknownPartition, match="has no partition 3, only 0 to 2"):
             directory.log("t", changed, 3)
-        directory.offsets.commit("g", {("t", 0): 1, ("other", 0): 2}, NOW_MS)
+        directory.create_topic("other", 1, {})
+        commit(directory, "g", {("t", 0): 1, ("other", 0): 2})
         directory.delete_topic("t")
-        assert directory.topics() == {}
+        assert list(directory.topics()) == ["other"]
         assert not [name for name in os.listdir(store.path) if name.startswith("t-")]
-        assert list(directory.offsets.fetch("g")) == [("other", 0)]
+        assert list(directory.groups.offsets.fetch("g")) == [("other", 0)]
 
     def test_refused(self, store):
         directory = store.writer()

@@ -1,0 +1,165 @@
+"""Who of a group reads which partition: pure functions, the same answer for the same question.
+
+A partition is (topic id, number). ``Wants`` says what a member may be given. Both assignors give
+each partition that anyone wants to exactly one member that wants it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+Place = tuple[str, int]  # topic id, partition
+Assignment = dict[str, set[Place]]  # by member
+
+
+class Wants(NamedTuple):
+    """What a member may be given: partitions of these topics, by id."""
+
+    topics: frozenset[str]
+    only: frozenset[int] | None = None  # of each topic, these; None: all
+
+    def takes(self, place: Place) -> bool:
+        return place[0] in self.topics and (self.only is None or place[1] in self.only)
+
+
+Assignor = Callable[
+    [Mapping[str, Wants], Mapping[str, int], Mapping[str, "set[Place]"]], Assignment
+]
+
+
+def by_range(
+    members: Mapping[str, Wants],
+    partitions: Mapping[str, int],
+    before: Mapping[str, set[Place]],
+) -> Assignment:
+    """Of each topic a run of partitions to each member, in the order of ``members``.
+
+    The first members get one more where it does not come out even. Partitions of the same number
+    of topics that are alike go to the same member, so that a join of two topics is local.
+    """
+    assignment: Assignment = {member: set() for member in members}
+    for topic, count in sorted(partitions.items()):
+        for takers, numbers in _alike(members, topic, count):
+            size, rest = divmod(len(numbers), len(takers))
+            at = 0
+            for turn, member in enumerate(takers):
+                upto = at + size + (turn < rest)
+                assignment[member].update((topic, number) for number in numbers[at:upto])
+                at = upto
+    return assignment
+
+
+def _alike(
+    members: Mapping[str, Wants], topic: str, count: int
+) -> list[tuple[list[str], list[int]]]:
+    """The topic's partitions, gathered by who wants them."""
+    wanting = {name: wants for name, wants in members.items() if topic in wants.topics}
+    if all(wants.only is None for wants in wanting.values()):
+        return [(list(wanting), list(range(count)))] if wanting else []
+    found: dict[tuple[str, ...], list[int]] = {}
+    for number in range(count):
+        takers = tuple(name for name, wants in wanting.items() if wants.takes((topic, number)))
+        if takers:
+            found.setdefault(takers, []).append(number)
+    return [(list(takers), numbers) for takers, numbers in found.items()]
+
+
+def uniform(
+    members: Mapping[str, Wants],
+    partitions: Mapping[str, int],
+    before: Mapping[str, set[Place]],
+) -> Assignment:
+    """As many partitions to each member as can be, and as few moved from ``before`` as can be."""
+    if not members:
+        return {}
+    if len(set(members.values())) == 1:
+        return _uniform_alike(members, partitions, before)
+    return _uniform_general(members, partitions, before)
+
+
+def _uniform_alike(
+    members: Mapping[str, Wants],
+    partitions: Mapping[str, int],
+    before: Mapping[str, set[Place]],
+) -> Assignment:
+    """All want the same: each keeps up to its quota of what it had, the rest fills up."""
+    wants = next(iter(members.values()))
+    free = dict.fromkeys(_all(wants, partitions))
+    quota, rest = divmod(len(free), len(members))
+    assignment: Assignment = {}
+    # Who had most may have one more than the quota: that moves least.
+    for member in sorted(members, key=lambda name: -len(before.get(name, ()))):
+        kept = sorted(place for place in before.get(member, ()) if place in free)
+        limit = quota + (rest > 0 and len(kept) > quota)
+        rest -= limit > quota
+        assignment[member] = set(kept[:limit])
+        for place in kept[:limit]:
+            del free[place]
+    left = iter(free)
+    for member in members:
+        missing = quota - len(assignment[member])
+        assignment[member].update(next(left) for _ in range(missing))
+    for member in members:
+        if rest and len(assignment[member]) == quota:
+            assignment[member].add(next(left))
+            rest -= 1
+    return {member: assignment[member] for member in members}
+
+
+def _all(wants: Wants, partitions: Mapping[str, int]) -> list[Place]:
+    return [
+        (topic, number)
+        for topic, count in sorted(partitions.items())
+        if topic in wants.topics
+        for number in range(count)
+        if wants.only is None or number in wants.only
+    ]
+
+
+def _uniform_general(
+    members: Mapping[str, Wants],
+    partitions: Mapping[str, int],
+    before: Mapping[str, set[Place]],
+) -> Assignment:
+    """Members want different things: keep, give each free partition to who has least, even out."""
+    places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
+    takers = {
+        place: names
+        for place in sorted(places)
+        if (names := [name for name, wants in members.items() if wants.takes(place)])
+    }
+    assignment: Assignment = {member: set() for member in members}
+    owner: dict[Place, str] = {}
+    for member in members:
+        for place in sorted(before.get(member, ())):
+            if place not in owner and place in takers and members[member].takes(place):
+                owner[place] = member
+                assignment[member].add(place)
+    # Those that few can take first: the others can still make up for it.
+    for place in sorted(takers.keys() - owner.keys(), key=lambda it: (len(takers[it]), it)):
+        owner[place] = min(takers[place], key=lambda name: len(assignment[name]))
+        assignment[owner[place]].add(place)
+    _even_out(assignment, takers, owner)
+    return assignment
+
+
+def _even_out(
+    assignment: Assignment, takers: Mapping[Place, Sequence[str]], owner: dict[Place, str]
+) -> None:
+    """Move a partition to who has two fewer, while there is one such.
+
+    It ends: each move makes the sum of the squares of all sizes smaller.
+    """
+    moved = True
+    while moved:
+        moved = False
+        for place, names in takers.items():
+            giver = owner[place]
+            taker = min(names, key=lambda name: len(assignment[name]))
+            if len(assignment[giver]) >= len(assignment[taker]) + 2:
+                assignment[giver].remove(place)
+                assignment[taker].add(place)
+                owner[place] = taker
+                moved = True
+
+
+ASSIGNORS: dict[str, Assignor] = {"uniform": uniform, "range": by_range}

@@ -1,0 +1,209 @@
+"""What a group is asked, and what it answers. Plain facts; times in ms, partitions by topic id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.refusal import GroupError
+from logstore.log import TopicPartition
+
+SIMPLE: Final = -1  # the generation of who commits without being a member
+LEAVE, LEAVE_STATIC = -1, -2  # epochs that say good-bye (KIP-848); a static member comes back
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who a member says it is."""
+
+    id: str = ""
+    host: str = ""
+    instance_id: str | None = None  # of a static member (KIP-345)
+    rack_id: str | None = None
+
+
+# The classic protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """JoinGroup. ``member_id``: "" from who has none yet."""
+
+    group: str
+    member_id: str
+    client: Client
+    protocol_type: str
+    protocols: Sequence[tuple[str, bytes]]  # name, metadata; the one liked best comes first
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    id_required: bool = False  # KIP-394: the client knows MEMBER_ID_REQUIRED (v4 on)
+    may_skip_assignment: bool = False  # KIP-814 (v9 on)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberMetadata:
+    """What the leader is told of a member."""
+
+    id: str
+    instance_id: str | None
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The answer to Join. ``members`` are for the leader alone."""
+
+    error: GroupError | None
+    member_id: str = ""
+    generation: int = -1
+    protocol_type: str | None = None
+    protocol: str | None = None
+    leader: str = ""
+    skip_assignment: bool = False
+    members: tuple[MemberMetadata, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """SyncGroup. ``assignments``: the leader's, by member id."""
+
+    group: str
+    generation: int
+    member_id: str
+    instance_id: str | None = None
+    protocol_type: str | None = None
+    protocol: str | None = None
+    assignments: Mapping[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The answer to Sync."""
+
+    error: GroupError | None
+    protocol_type: str | None = None
+    protocol: str | None = None
+    assignment: bytes = b""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer to whatever has nothing else to say. ``error`` None: it is done."""
+
+    error: GroupError | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """One member of a LeaveGroup; a static one may be named by its instance alone."""
+
+    member_id: str
+    instance_id: str | None = None
+
+
+# The protocol of KIP-848
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """ConsumerGroupHeartbeat. None: as the last time."""
+
+    group: str
+    member_id: str
+    epoch: int  # 0 joins, LEAVE and LEAVE_STATIC leave
+    client: Client = Client()
+    rebalance_timeout_ms: int | None = None
+    topics: frozenset[str] | None = None  # names
+    regex: str | None = None
+    assignor: str | None = None
+    owned: frozenset[Place] | None = None
+    only: frozenset[int] | None = None  # of each topic these partitions; embedded members alone
+
+    @property
+    def whole(self) -> bool:
+        """Whether it says everything, as one after an error does: it wants to know everything."""
+        told = (self.rebalance_timeout_ms, self.topics, self.owned)
+        return all(it is not None for it in told)
+
+
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """The answer to Beat. ``assignment`` None: as the last time."""
+
+    error: GroupError | None
+    member_id: str = ""
+    epoch: int = 0
+    heartbeat_interval_ms: int = 0
+    assignment: frozenset[Place] | None = None
+    message: str = ""
+
+
+# Offsets
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetToCommit:
+    """One partition's offset. ``topic_id`` None: whatever topic has the name now."""
+
+    offset: int
+    metadata: str = ""
+    leader_epoch: int = -1
+    topic_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """OffsetCommit: ``generation`` is the member epoch in a group of the new protocol."""
+
+    group: str
+    offsets: Mapping[TopicPartition, OffsetToCommit]
+    generation: int = SIMPLE
+    member_id: str = ""
+    instance_id: str | None = None
+
+
+# Looked at from outside
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDescription:
+    """One member. Of the classic protocol: metadata and assignment as the clients wrote them.
+
+    Of the new protocol (KIP-848): the rest.
+    """
+
+    id: str
+    client: Client
+    metadata: bytes = b""
+    assignment: bytes = b""
+    epoch: int = -1
+    topics: frozenset[str] = frozenset()
+    assigned: frozenset[Place] = frozenset()
+    target: frozenset[Place] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDescription:
+    """One group. ``kind``: simple, classic, consumer or embedded."""
+
+    group: str
+    kind: str
+    state: str  # Kafka's words: Empty, PreparingRebalance, Stable, Assigning, ...
+    epoch: int
+    protocol_type: str = ""
+    protocol: str = ""  # the assignor, of the new protocol
+    target_epoch: int = -1
+    members: tuple[MemberDescription, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupListing:
+    """One line of ListGroups."""
+
+    group: str
+    kind: str
+    state: str
+    protocol_type: str

@@ -1,0 +1,94 @@
+"""A member of a classic group, what of a group is kept, and its bounds."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+from logstore.broker.coordinator.calls import Client, Joined, Synced
+from logstore.broker.coordinator.refusal import GroupError
+
+
+class State(Enum):
+    """Kafka's words."""
+
+    EMPTY = "Empty"
+    PREPARING = "PreparingRebalance"
+    COMPLETING = "CompletingRebalance"
+    STABLE = "Stable"
+
+
+class Limits(NamedTuple):
+    """The bounds of one group."""
+
+    session_timeout_min_ms: int
+    session_timeout_max_ms: int
+    initial_delay_ms: int
+    members_max: int
+    metadata_bytes_max: int
+
+
+class KeptMember(msgspec.Struct):
+    """One member, as it is kept."""
+
+    id: str
+    instance_id: str | None
+    client_id: str
+    client_host: str
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    protocols: list[tuple[str, bytes]]
+    assignment: bytes
+
+
+class KeptHead(msgspec.Struct):
+    """A group, as it is kept."""
+
+    generation: int
+    protocol_type: str
+    protocol: str | None = None
+    leader: str | None = None
+    synced: bool = False  # the members kept are those of this generation
+
+
+class Kept(NamedTuple):
+    """What must be durable before members are told. ``members`` None: those kept stay."""
+
+    head: KeptHead
+    members: list[KeptMember] | None
+    empty: bool
+
+
+# save(what, done): ``done`` is called once, with the error if it could not be made durable.
+Save = Callable[[Kept, Callable[[GroupError | None], None]], None]
+
+
+@dataclass(slots=True)
+class Member:
+    id: str
+    client: Client
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    protocols: Sequence[tuple[str, bytes]]
+    session_ends_ms: int
+    assignment: bytes = b""
+    join: Callable[[Joined], None] | None = None  # waits for the rebalance
+    sync: Callable[[Synced], None] | None = None  # waits for the leader
+    new_until_ms: int | None = None  # until it has been in a generation
+
+    def metadata(self, protocol: str | None) -> bytes:
+        return next((data for name, data in self.protocols if name == protocol), b"")
+
+    @property
+    def ends_ms(self) -> int | None:
+        """When it has been silent too long; who waits for an answer can't send a heartbeat."""
+        if self.join is not None:
+            return self.new_until_ms
+        return None if self.sync is not None else self.session_ends_ms
+
+
+def common(members: Iterable[Member]) -> set[str]:
+    """The protocols that all of them know."""
+    return set.intersection(*({name for name, _ in it.protocols} for it in members))

@@ -1,0 +1,475 @@
+"""A group of the new protocol (KIP-848): the group makes the assignment, members follow it.
+
+Each member goes from its epoch to the target's in its own time::
+
+    stable ── something to give up ──► unrevoked ── given up ──► unreleased ── free ──► stable
+       └───────────── nothing to give up, others hold what it is to get ─────┘
+
+``unrevoked``: it holds partitions that it must give up, and stays at its epoch until it says that
+it has. ``unreleased``: it is at the target's epoch, and waits for partitions that others hold. A
+partition is held by who is assigned it or has not given it up yet: one member at a time.
+
+The same table runs in the server's memory, and inside a transaction for the members of a group
+in one directory (``embedded.py``). Times are the caller's; nothing here asks a clock.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from logstore.broker.coordinator.assignor import ASSIGNORS, Place, Wants
+from logstore.broker.coordinator.calls import (
+    LEAVE,
+    LEAVE_STATIC,
+    Beat,
+    Beaten,
+    Client,
+    GroupDescription,
+    MemberDescription,
+)
+from logstore.broker.coordinator.ledger import decoder_of
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+
+MEMBER_BYTES_MAX: Final = 255  # a member's id is part of a key beside its group's name
+INSTANCE_CHARACTERS_MAX: Final = 249  # as Kafka
+
+
+class TopicFacts(NamedTuple):
+    """What a group must know of a topic."""
+
+    id: str
+    partitions: int
+
+
+TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
+
+
+class Limits(NamedTuple):
+    """The bounds of one group."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    members_max: int
+    metadata_bytes_max: int
+    assignors: tuple[str, ...]
+
+
+class ConsumerMember(msgspec.Struct, kw_only=True):
+    """One member, as it is kept."""
+
+    id: str
+    instance_id: str | None = None
+    rack_id: str | None = None
+    client_id: str = ""
+    client_host: str = ""
+    topics: frozenset[str] = frozenset()  # names
+    only: frozenset[int] | None = None
+    assignor: str | None = None
+    rebalance_timeout_ms: int = 0
+    epoch: int = 0  # LEAVE_STATIC: away for a while
+    previous_epoch: int = 0  # the answer that raised the epoch may have been lost
+    state: Literal["stable", "unrevoked", "unreleased"] = "stable"
+    assigned: set[Place] = msgspec.field(default_factory=set)
+    revoking: set[Place] = msgspec.field(default_factory=set)  # held until it says otherwise
+    target: set[Place] = msgspec.field(default_factory=set)
+    session_ends_ms: int = 0
+    revoke_ends_ms: int | None = None
+
+    @property
+    def held(self) -> set[Place]:
+        return self.assigned | self.revoking
+
+
+class ConsumerHead(msgspec.Struct):
+    """What a group has beside its members, as it is kept."""
+
+    epoch: int = 0
+    target_epoch: int = 0
+    facts: dict[str, TopicFacts] = msgspec.field(default_factory=dict)  # as the target saw them
+
+
+class ConsumerGroup:
+    """One group; ``changed`` and ``head_changed`` say what must be kept before anyone is told."""
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        topics: TopicLookup,
+        head: ConsumerHead | None = None,
+        members: Iterable[ConsumerMember] = (),
+    ) -> None:
+        self.name = name
+        self.limits = limits
+        self._topics = topics
+        self.head = head or ConsumerHead()
+        self.members = {member.id: member for member in members}
+        self.head_changed = False
+        self.changed: set[str] = set()  # members that are other than they were, or gone
+        self._facts_due_ms: int | None = None  # when topics are looked at again
+
+    # A heartbeat
+
+    def heartbeat(self, beat: Beat, now_ms: int) -> Beaten:
+        """Join, go on, or leave; ``check_beat`` has found nothing wrong with it.
+
+        Raises Refusal; who is refused has changed nothing.
+        """
+        if beat.epoch in (LEAVE, LEAVE_STATIC):
+            return self._leave(beat)
+        joins = beat.epoch == 0
+        member = self._joining(beat) if joins else self._known(beat)
+        member.session_ends_ms = now_ms + self.limits.session_timeout_ms
+        repeated = beat.epoch != member.epoch
+        before = set(member.assigned)
+        if self._take_over(member, beat):
+            self._bump()
+        self._look_at_topics(now_ms)
+        self._make_target()
+        self._reconcile(member, beat.owned, now_ms)
+        tell = joins or repeated or beat.whole or member.assigned != before
+        return Beaten(
+            None,
+            member.id,
+            member.epoch,
+            self.limits.heartbeat_interval_ms,
+            frozenset(member.assigned) if tell else None,
+        )
+
+    def _joining(self, beat: Beat) -> ConsumerMember:
+        """The member as it begins; it owns nothing, whatever it had."""
+        holder = self._static(beat.client.instance_id)
+        if holder is not None and holder.id != beat.member_id:
+            if holder.epoch != LEAVE_STATIC:
+                raise Refusal(
+                    GroupError.UNRELEASED_INSTANCE_ID,
+                    f"instance {holder.instance_id!r} is a member still",
+                )
+            return self._replace(holder, beat)
+        known = self.members.get(beat.member_id)
+        if known is not None:
+            if known.instance_id != beat.client.instance_id:
+                raise Refusal(GroupError.FENCED_INSTANCE_ID, "the member has another instance id")
+            # Its first join, answered and not heard, or a start from nothing: it owns nothing.
+            known.epoch = known.previous_epoch = 0
+            known.assigned, known.revoking = set(), set()
+            self._become(known, "stable")
+            self.changed.add(known.id)
+            return known
+        if len(self.members) >= self.limits.members_max:
+            raise Refusal(
+                GroupError.GROUP_MAX_SIZE_REACHED, f"the group has {len(self.members)} members"
+            )
+        member = ConsumerMember(id=beat.member_id, instance_id=beat.client.instance_id)
+        self.members[member.id] = member
+        self.changed.add(member.id)
+        self._bump()
+        return member
+
+    def _replace(self, holder: ConsumerMember, beat: Beat) -> ConsumerMember:
+        """A static member is back, under a new id: what was kept for it is its again."""
+        del self.members[holder.id]
+        self.changed.add(holder.id)
+        member = msgspec.structs.replace(
+            holder, id=beat.member_id, epoch=0, previous_epoch=0, revoking=set()
+        )
+        self._become(member, "stable")
+        self.members[member.id] = member
+        self.changed.add(member.id)
+        return member
+
+    def _known(self, beat: Beat) -> ConsumerMember:
+        """The member that sends this. Raises Refusal where it is none, or not at this epoch."""
+        member = self._member(beat.member_id, beat.client.instance_id)
+        if beat.epoch == member.epoch:
+            return member
+        if beat.epoch == member.previous_epoch and (
+            beat.owned is not None and beat.owned <= member.held
+        ):
+            return member  # the answer that raised its epoch was lost
+        raise Refusal(
+            GroupError.FENCED_MEMBER_EPOCH,
+            f"member {member.id!r} is at epoch {member.epoch}, not {beat.epoch}: join again",
+        )
+
+    def _member(self, member_id: str, instance_id: str | None) -> ConsumerMember:
+        if instance_id is not None:
+            holder = self._static(instance_id)
+            if holder is None:
+                raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no instance {instance_id!r}")
+            if holder.id != member_id:
+                raise Refusal(
+                    GroupError.FENCED_INSTANCE_ID, f"instance {instance_id!r} is another member now"
+                )
+        member = self.members.get(member_id)
+        if member is None:
+            raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no member {member_id!r}")
+        return member
+
+    def _static(self, instance_id: str | None) -> ConsumerMember | None:
+        if instance_id is None:
+            return None
+        return next((it for it in self.members.values() if it.instance_id == instance_id), None)
+
+    def _take_over(self, member: ConsumerMember, beat: Beat) -> bool:
+        """What the member says of itself; whether the target depends on what has changed."""
+        told = {
+            "topics": beat.topics,
+            "assignor": beat.assignor,
+            "rebalance_timeout_ms": beat.rebalance_timeout_ms,
+            "rack_id": beat.client.rack_id,
+            "client_id": beat.client.id or None,
+            "client_host": beat.client.host or None,
+            "only": beat.only,
+        }
+        new = {
+            name: value
+            for name, value in told.items()
+            if value is not None and value != getattr(member, name)
+        }
+        for name, value in new.items():
+            setattr(member, name, value)
+        if new:
+            self.changed.add(member.id)
+        return not new.keys().isdisjoint({"topics", "assignor", "only"})
+
+    # Leaving
+
+    def _leave(self, beat: Beat) -> Beaten:
+        member = self._member(beat.member_id, beat.client.instance_id)
+        if beat.epoch == LEAVE_STATIC:
+            member.epoch = LEAVE_STATIC  # its partitions wait for it until its session ends
+            member.revoking = set()
+            self._become(member, "stable")
+            self.changed.add(member.id)
+        else:
+            self._remove(member)
+        return Beaten(None, member.id, beat.epoch)
+
+    def leave(self, member_id: str, instance_id: str | None = None) -> None:
+        """Out at once; a static member may be named by its instance alone. Raises Refusal."""
+        if not member_id and (holder := self._static(instance_id)) is not None:
+            member_id = holder.id
+        self._remove(self._member(member_id, instance_id))
+
+    def _remove(self, member: ConsumerMember) -> None:
+        del self.members[member.id]
+        self.changed.add(member.id)
+        self._bump()
+
+    def tick(self, now_ms: int) -> None:
+        """Remove who was silent for its session, or did not give up in time."""
+        for member in list(self.members.values()):
+            if _ends_ms(member) <= now_ms:
+                self._remove(member)
+
+    def deadline(self) -> int | None:
+        return min(map(_ends_ms, self.members.values()), default=None)
+
+    def resume(self, now_ms: int) -> None:
+        """The process begins anew, and its clock: everyone has its time once more."""
+        for member in self.members.values():
+            member.session_ends_ms = now_ms + self.limits.session_timeout_ms
+            if member.revoke_ends_ms is not None:
+                member.revoke_ends_ms = now_ms + member.rebalance_timeout_ms
+
+    # The target, and the way to it
+
+    def _bump(self) -> None:
+        """The target has to be made anew: once for all that changes until then."""
+        self.head.epoch = self.head.target_epoch + 1
+        self.head_changed = True
+
+    def _look_at_topics(self, now_ms: int) -> None:
+        """A topic made, deleted or grown changes the target."""
+        named = self._named()
+        if (
+            self._facts_due_ms is not None
+            and now_ms < self._facts_due_ms
+            and self.head.epoch == self.head.target_epoch
+        ):
+            return
+        self._facts_due_ms = now_ms + self.limits.heartbeat_interval_ms
+        facts = {name: it for name in named if (it := self._topics(name)) is not None}
+        if facts != self.head.facts:
+            self.head.facts = facts
+            self._bump()
+
+    def topics_changed(self) -> None:
+        """Look at them with the next heartbeat."""
+        self._facts_due_ms = None
+
+    def _named(self) -> set[str]:
+        return set().union(*(member.topics for member in self.members.values()))
+
+    def _make_target(self) -> None:
+        if self.head.target_epoch == self.head.epoch:
+            return
+        facts = self.head.facts
+        members = {
+            member.id: Wants(
+                frozenset(facts[name].id for name in member.topics if name in facts), member.only
+            )
+            for member in sorted(self.members.values(), key=lambda it: it.instance_id or it.id)
+        }
+        before = {member.id: member.target for member in self.members.values()}
+        target = ASSIGNORS[self.assignor](members, dict(facts.values()), before)
+        for member in self.members.values():
+            if member.target != target[member.id]:
+                member.target = target[member.id]
+                self.changed.add(member.id)
+        self.head.target_epoch = self.head.epoch
+        self.head_changed = True
+
+    @property
+    def assignor(self) -> str:
+        """The one that most members ask for."""
+        votes = Counter(it.assignor for it in self.members.values() if it.assignor)
+        known = [name for name, _ in votes.most_common() if name in self.limits.assignors]
+        return known[0] if known else self.limits.assignors[0]
+
+    def _reconcile(
+        self, member: ConsumerMember, owned: frozenset[Place] | None, now_ms: int
+    ) -> None:
+        if member.state == "stable" and member.epoch == self.head.target_epoch:
+            return
+        if member.state == "unrevoked" and (owned is None or owned & member.revoking):
+            return  # it has not given up yet what it was told to
+        kept = member.assigned & member.target
+        giving_up = member.assigned - member.target
+        if giving_up and (owned is None or owned & giving_up):
+            member.assigned, member.revoking = kept, giving_up
+            self._become(member, "unrevoked", now_ms + member.rebalance_timeout_ms)
+            return
+        wanted = member.target - kept
+        busy = wanted & self._held_by_others(member) if wanted else set()
+        if member.epoch != self.head.target_epoch:
+            member.previous_epoch, member.epoch = member.epoch, self.head.target_epoch
+            self.changed.add(member.id)
+        if (assigned := kept | (wanted - busy)) != member.assigned or member.revoking:
+            member.assigned, member.revoking = assigned, set()
+            self.changed.add(member.id)
+        self._become(member, "unreleased" if busy else "stable")
+
+    def _held_by_others(self, member: ConsumerMember) -> set[Place]:
+        return set().union(*(it.held for it in self.members.values() if it is not member))
+
+    def _become(
+        self,
+        member: ConsumerMember,
+        state: Literal["stable", "unrevoked", "unreleased"],
+        revoke_ends_ms: int | None = None,
+    ) -> None:
+        if (member.state, member.revoke_ends_ms) != (state, revoke_ends_ms):
+            member.state, member.revoke_ends_ms = state, revoke_ends_ms
+            self.changed.add(member.id)
+
+    # Offsets
+
+    def check_epoch(self, member_id: str, epoch: int, instance_id: str | None = None) -> None:
+        """Whether this member may commit and fetch. Raises Refusal."""
+        if self._member(member_id, instance_id).epoch != epoch:
+            raise Refusal(
+                GroupError.STALE_MEMBER_EPOCH,
+                f"member {member_id!r} is at epoch {self.members[member_id].epoch}, not {epoch}",
+            )
+
+    # Looked at
+
+    @property
+    def state(self) -> str:
+        if not self.members:
+            return "Empty"
+        if self.head.epoch > self.head.target_epoch:
+            return "Assigning"
+        settled = all(
+            member.state == "stable" and member.epoch in (self.head.target_epoch, LEAVE_STATIC)
+            for member in self.members.values()
+        )
+        return "Stable" if settled else "Reconciling"
+
+    def describe(self, kind: str) -> GroupDescription:
+        members = tuple(_description(member) for member in self.members.values())
+        return GroupDescription(
+            self.name, kind, self.state, self.head.epoch, "consumer", self.assignor,
+            self.head.target_epoch, members,
+        )  # fmt: skip
+
+    def subscribes(self, topic: str) -> bool:
+        return any(topic in member.topics for member in self.members.values())
+
+    def kept(self) -> dict[str, bytes | None]:
+        """Each changed member as it must be written (None: gone); then nothing has changed."""
+        members = {
+            name: msgspec.json.encode(self.members[name]) if name in self.members else None
+            for name in self.changed
+        }
+        self.head_changed = False
+        self.changed = set()
+        return members
+
+    def forget_members(self) -> None:
+        """The group belongs to others: nobody here is a member."""
+        self.members.clear()
+        self.changed.clear()
+        self.head_changed = False
+
+
+def check_beat(beat: Beat, limits: Limits) -> None:
+    """Whether it can be meant at all. Raises Refusal."""
+    words = [beat.client.id, *(beat.topics or ())]
+    instance = beat.client.instance_id
+    wrong = (
+        "a member id of 1 to 255 bytes is needed"
+        if not 0 < len(beat.member_id.encode()) <= MEMBER_BYTES_MAX
+        else f"epoch {beat.epoch} is none"
+        if beat.epoch < LEAVE_STATIC
+        else "only a static member can leave for a while"
+        if beat.epoch == LEAVE_STATIC and not instance
+        else f"an instance id has 1 to {INSTANCE_CHARACTERS_MAX} characters"
+        if instance is not None and not 0 < len(instance) <= INSTANCE_CHARACTERS_MAX
+        else "what the member says of itself is too long"
+        if sum(map(len, words)) > limits.metadata_bytes_max
+        else "who joins names a rebalance timeout"
+        if beat.epoch == 0 and (beat.rebalance_timeout_ms or 0) <= 0
+        else "who joins owns no partitions yet"
+        if beat.epoch == 0 and beat.owned != frozenset()
+        else "who joins names topics"
+        if beat.epoch == 0 and beat.topics is None and not beat.regex
+        else None
+    )
+    if wrong is not None:
+        raise Refusal(GroupError.INVALID_REQUEST, wrong)
+    if beat.regex:
+        raise Refusal(
+            GroupError.INVALID_REGULAR_EXPRESSION,
+            f"subscription {beat.regex!r}: patterns are matched by the client here: "
+            f"subscribe to names of topics",
+        )
+    if beat.assignor is not None and beat.assignor not in limits.assignors:
+        raise Refusal(
+            GroupError.UNSUPPORTED_ASSIGNOR,
+            f"no assignor {beat.assignor!r}: there are {', '.join(limits.assignors)}",
+        )
+
+
+def _ends_ms(member: ConsumerMember) -> int:
+    ends = member.session_ends_ms, member.revoke_ends_ms
+    return min(it for it in ends if it is not None)
+
+
+def _description(member: ConsumerMember) -> MemberDescription:
+    return MemberDescription(
+        member.id,
+        Client(member.client_id, member.client_host, member.instance_id, member.rack_id),
+        epoch=member.epoch,
+        topics=member.topics,
+        assigned=frozenset(member.held),
+        target=frozenset(member.target),
+    )
+
+
+decode_head = decoder_of(ConsumerHead)
+decode_member = decoder_of(ConsumerMember)

@@ -1,0 +1,536 @@
+"""Every group of a server: finds the one that is asked, keeps what has changed, then answers.
+
+In memory are groups that have members; of the others what is kept is enough. One thread calls all
+of this; ``reply`` must not call back into it.
+"""
+
+import heapq
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from logstore.broker.coordinator import classic_member, consumer
+from logstore.broker.coordinator.calls import (
+    SIMPLE,
+    Beat,
+    Beaten,
+    Commit,
+    Done,
+    GroupDescription,
+    GroupListing,
+    Join,
+    Joined,
+    Leaver,
+    OffsetToCommit,
+    Sync,
+    Synced,
+)
+from logstore.broker.coordinator.classic import ClassicGroup
+from logstore.broker.coordinator.consumer import ConsumerGroup, TopicLookup
+from logstore.broker.coordinator.ledger import (
+    GroupChange,
+    KeptGroup,
+    KeptOffset,
+    Ledger,
+    decoder_of,
+)
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.config import StoreSettings
+from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
+from logstore.log import TopicPartition
+
+GROUP_BYTES_MAX: Final = 255  # as storage: the name is part of a key
+PREFIX_CHARACTERS_MAX: Final = 40  # of a client's own name in the member id that it is given
+
+Results = Mapping[TopicPartition, GroupError | None]
+# The topics that a classic member's metadata names; None where that can't be told.
+TopicsOf = Callable[[bytes], Collection[str] | None]
+
+
+def new_member_id(prefix: str) -> str:
+    """Nobody had it before; it says something to who reads it."""
+    return f"{prefix[:PREFIX_CHARACTERS_MAX]}-{uuid.uuid4()}"
+
+
+class Coordinator:
+    """All groups."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        ledger: Ledger,
+        topics: TopicLookup,
+        *,
+        topics_of: TopicsOf = lambda _: None,
+        new_id: Callable[[str], str] = new_member_id,
+    ) -> None:
+        """``topics(name)``: what a topic is now; it is asked often."""
+        self._settings = settings
+        self._ledger = ledger
+        self._topics = topics
+        self._topics_of = topics_of
+        self._new_id = new_id
+        self._groups: dict[str, ClassicGroup | ConsumerGroup] = {}
+        self._saving: Counter[str] = Counter()  # saves of a group that are under way
+        self._unsaved: set[str] = set()  # groups of which a save has failed
+        self._due: list[tuple[int, str]] = []  # a heap; a time may be too early, never too late
+        self._due_ms: dict[str, int] = {}  # what counts of it
+        self._classic_limits = classic_member.Limits(
+            settings.group_min_session_timeout_ms,
+            settings.group_max_session_timeout_ms,
+            settings.group_initial_rebalance_delay_ms,
+            settings.group_max_size,
+            settings.group_metadata_max_bytes,
+        )
+        self._consumer_limits = consumer.Limits(
+            settings.group_consumer_session_timeout_ms,
+            settings.group_consumer_heartbeat_interval_ms,
+            settings.group_max_size,
+            settings.group_metadata_max_bytes,
+            settings.group_consumer_assignors,
+        )
+
+    def start(self, now_ms: int) -> None:
+        """Members that were there when the process ended may go on; each has its session anew."""
+        for name, kind in self._ledger.groups().items():
+            if kind in ("classic", "consumer"):
+                self._find(name, now_ms)
+                self._settle(name)
+
+    # The classic protocol
+
+    def join(self, call: Join, now_ms: int, reply: Callable[[Joined], None]) -> None:
+        try:
+            group = self._classic(call.group, now_ms, joins=True)
+        except Refusal as it:
+            reply(Joined(it.error, call.member_id, message=it.message))
+            return
+        group.join(call, now_ms, reply)
+        self._settle(call.group)
+
+    def sync(self, call: Sync, now_ms: int, reply: Callable[[Synced], None]) -> None:
+        try:
+            group = self._classic(call.group, now_ms)
+        except Refusal as it:
+            reply(Synced(it.error, message=it.message))
+            return
+        group.sync(call, now_ms, reply)
+        self._settle(call.group)
+
+    def heartbeat(
+        self,
+        group: str,
+        generation: int,
+        member_id: str,
+        instance_id: str | None,
+        now_ms: int,
+    ) -> Done:
+        try:
+            found = self._classic(group, now_ms)
+        except Refusal as it:
+            return Done(it.error, it.message)
+        done = found.heartbeat(member_id, generation, instance_id, now_ms)
+        if found.empty:
+            self._settle(group)  # nothing becomes due earlier by a heartbeat: no other need
+        return done
+
+    def leave(self, group: str, leavers: Sequence[Leaver], now_ms: int) -> list[Done]:
+        """An answer for each, in order. Members of either protocol can be removed so."""
+        try:
+            found = self._find(group, now_ms)
+        except Refusal as it:
+            return [Done(it.error, it.message)] * len(leavers)
+        if isinstance(found, ClassicGroup):
+            answers = [found.leave(leaver, now_ms) for leaver in leavers]
+        else:
+            answers = [_remove(found, leaver) for leaver in leavers]
+            self._keep(found, lambda _: None)
+        self._settle(group)
+        return answers
+
+    # The protocol of KIP-848
+
+    def consumer_heartbeat(self, beat: Beat, now_ms: int, reply: Callable[[Beaten], None]) -> None:
+        """``beat.member_id`` "": one is made (v0 of the call)."""
+        if not beat.member_id and beat.epoch == 0:
+            beat = replace(beat, member_id=self._new_id(beat.client.id))
+        try:
+            consumer.check_beat(beat, self._consumer_limits)
+            group = self._consumer(beat.group, now_ms, joins=beat.epoch == 0)
+            answer = group.heartbeat(beat, now_ms)
+        except Refusal as it:
+            reply(Beaten(it.error, beat.member_id, message=it.message))
+            self._settle(beat.group)
+            return
+        quiet = not group.changed and not group.head_changed and beat.group in self._due_ms
+        self._keep(
+            group, lambda error: reply(answer if error is None else Beaten(error, beat.member_id))
+        )
+        if not quiet:
+            self._settle(beat.group)
+
+    def topics_changed(self) -> None:
+        """A topic was made, altered or deleted: members hear of it with their next heartbeat."""
+        for group in self._groups.values():
+            if isinstance(group, ConsumerGroup):
+                group.topics_changed()
+
+    # Offsets
+
+    def commit(self, call: Commit, now_ms: int, reply: Callable[[Results], None]) -> None:
+        """An error, or None, for each partition; those without one are durable."""
+        try:
+            self._check_commit(call, now_ms)
+        except Refusal as it:
+            reply(dict.fromkeys(call.offsets, it.error))
+            return
+        finally:
+            self._settle(call.group)
+        bytes_max = self._settings.offset_metadata_max_bytes
+        results: dict[TopicPartition, GroupError | None] = {}
+        taken: dict[TopicPartition, OffsetToCommit] = {}
+        for place, offset in call.offsets.items():
+            if len(offset.metadata.encode()) > bytes_max:
+                results[place] = GroupError.OFFSET_METADATA_TOO_LARGE
+            else:
+                taken[place] = offset
+        if not taken:
+            reply(results)
+            return
+
+        def finished(error: LogstoreError | None, refused: Collection[TopicPartition]) -> None:
+            told = None if error is None else _error(error, GroupError.UNKNOWN_MEMBER_ID)
+            for place in taken:
+                gone = told is None and place in refused
+                results[place] = GroupError.UNKNOWN_TOPIC_OR_PARTITION if gone else told
+            reply(results)
+
+        self._ledger.commit(call.group, taken, finished)
+
+    def _check_commit(self, call: Commit, now_ms: int) -> None:
+        group = self._find(call.group, now_ms)
+        if isinstance(group, ClassicGroup):
+            group.check_commit(call, now_ms)
+        elif group.members or call.generation > SIMPLE:
+            group.check_epoch(call.member_id, call.generation, call.instance_id)
+
+    def fetch(
+        self,
+        group: str,
+        now_ms: int,
+        places: Collection[TopicPartition] | None = None,
+        member_id: str | None = None,
+        epoch: int = SIMPLE,
+    ) -> dict[TopicPartition, KeptOffset]:
+        """What is committed, of these partitions or of all; others are left out. Raises Refusal.
+
+        ``member_id`` and ``epoch`` (v9 on) are checked where the group is of the new protocol.
+        """
+        _check_name(group)
+        held = self._groups.get(group)
+        if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
+            held.check_epoch(member_id or "", epoch)
+        kept = self._ledger.fetch(group)
+        return dict(kept) if places is None else {it: kept[it] for it in places if it in kept}
+
+    def delete_offsets(
+        self,
+        group: str,
+        places: Collection[TopicPartition],
+        now_ms: int,
+        reply: Callable[[Results], None],
+    ) -> None:
+        """An error, or None, for each partition: what a live group subscribes to stays."""
+        try:
+            found = self._find(group, now_ms)
+            if self._ledger.load(group) is None and self._idle(found):
+                raise Refusal(GroupError.GROUP_ID_NOT_FOUND)
+        except Refusal as it:
+            reply(dict.fromkeys(places, it.error))
+            return
+        finally:
+            self._settle(group)
+        results: dict[TopicPartition, GroupError | None] = {
+            place: GroupError.GROUP_SUBSCRIBED_TO_TOPIC
+            for place in places
+            if self._subscribes(found, place[0])
+        }
+        free = [place for place in places if place not in results]
+        if not free:
+            reply(results)
+            return
+
+        def finished(error: LogstoreError | None) -> None:
+            told = None if error is None else _error(error, GroupError.NON_EMPTY_GROUP)
+            reply(results | dict.fromkeys(free, told))
+
+        self._ledger.delete_offsets(group, free, finished)
+
+    def _subscribes(self, group: ClassicGroup | ConsumerGroup, topic: str) -> bool:
+        if isinstance(group, ConsumerGroup):
+            return group.subscribes(topic)
+        told = [self._topics_of(metadata) for metadata in group.metadata()]
+        return any(topics is None or topic in topics for topics in told)
+
+    # Groups from outside
+
+    def list(self) -> list[GroupListing]:
+        """Every group, with members or without."""
+        kinds = dict(self._ledger.groups())
+        listed = []
+        for name in sorted(kinds.keys() | self._groups.keys()):
+            group = self._groups.get(name)
+            if group is not None:
+                it = _describe(group)
+                listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
+            elif (kept := self._ledger.load(name)) is not None:
+                it = _describe_kept(name, kept, self._consumer_limits)
+                listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
+        return listed
+
+    def describe(self, group: str) -> GroupDescription | None:
+        """None: no such group."""
+        held = self._groups.get(group)
+        if held is not None:
+            return _describe(held)
+        kept = self._ledger.load(group)
+        return None if kept is None else _describe_kept(group, kept, self._consumer_limits)
+
+    def delete(self, group: str, now_ms: int, reply: Callable[[Done], None]) -> None:
+        """Forget a group without members, and its offsets."""
+        try:
+            if not self._idle(self._find(group, now_ms)):
+                raise Refusal(GroupError.NON_EMPTY_GROUP, f"group {group!r} has members")
+        except Refusal as it:
+            reply(Done(it.error, it.message))
+            return
+        finally:
+            self._settle(group)
+
+        def finished(error: LogstoreError | None) -> None:
+            told = None if error is None else _error(error, GroupError.NON_EMPTY_GROUP)
+            reply(Done(told, "" if error is None else str(error)))
+
+        self._ledger.delete_group(group, finished)
+
+    # Time
+
+    def deadline(self) -> int | None:
+        """When ``tick`` has something to do; None: nothing for now."""
+        while self._due and self._due_ms.get(self._due[0][1]) != self._due[0][0]:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def tick(self, now_ms: int) -> None:
+        while (due_ms := self.deadline()) is not None and due_ms <= now_ms:
+            name = heapq.heappop(self._due)[1]
+            del self._due_ms[name]
+            group = self._groups[name]
+            group.tick(now_ms)
+            if isinstance(group, ConsumerGroup):
+                self._keep(group, lambda _: None)
+            self._settle(name)
+
+    # Which group
+
+    def _find(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
+        """The group as it is, or as it was kept; an empty one where there is none."""
+        _check_name(name)
+        found = self._groups.get(name)
+        if found is None:
+            if len(self._groups) >= self._settings.group_max_count:
+                raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups")
+            found = self._groups[name] = self._resumed(name, self._ledger.load(name), now_ms)
+        return found
+
+    def _resumed(
+        self, name: str, kept: KeptGroup | None, now_ms: int
+    ) -> ClassicGroup | ConsumerGroup:
+        if kept is not None and kept.kind == "consumer" and not kept.empty:
+            group = _consumer_group(name, kept, self._consumer_limits, self._topics)
+            group.resume(now_ms)
+            return group
+        save = partial(self._save_classic, name)
+        if kept is not None and kept.kind == "classic" and not kept.empty:
+            head = _decode_classic_head(kept.state)
+            members = [_decode_classic_member(value) for value in kept.members.values()]
+            return ClassicGroup.resumed(
+                name, self._classic_limits, save, self._new_id, head, members, now_ms
+            )
+        empty = ClassicGroup(name, self._classic_limits, save, self._new_id)
+        empty.generation = kept.epoch if kept is not None else 0
+        return empty
+
+    def _classic(self, name: str, now_ms: int, *, joins: bool = False) -> ClassicGroup:
+        """An empty group becomes a classic one by a join. Raises Refusal for any other."""
+        found = self._find(name, now_ms)
+        if isinstance(found, ConsumerGroup):
+            if found.members or not joins:
+                raise _other_kind(joins, f"group {name!r} has members of the new protocol")
+            epoch = found.head.epoch
+            found = ClassicGroup(
+                name, self._classic_limits, partial(self._save_classic, name), self._new_id
+            )
+            found.generation = epoch
+            self._groups[name] = found
+        if joins and found.empty and self._ledger.embedded(name):
+            self._settle(name)
+            raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
+        return found
+
+    def _consumer(self, name: str, now_ms: int, *, joins: bool) -> ConsumerGroup:
+        found = self._find(name, now_ms)
+        if isinstance(found, ConsumerGroup):
+            return found
+        if not found.empty or not joins:
+            self._settle(name)
+            error = GroupError.GROUP_ID_NOT_FOUND if joins else GroupError.UNKNOWN_MEMBER_ID
+            raise Refusal(error, f"group {name!r} is not of the new protocol")
+        if self._ledger.embedded(name):
+            self._settle(name)
+            raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
+        head = consumer.ConsumerHead(found.generation, found.generation)
+        group = ConsumerGroup(name, self._consumer_limits, self._topics, head)
+        self._groups[name] = group
+        self._unsaved.add(name)  # what was kept of another kind has to go
+        return group
+
+    @staticmethod
+    def _idle(group: ClassicGroup | ConsumerGroup) -> bool:
+        return group.empty if isinstance(group, ClassicGroup) else not group.members
+
+    def _settle(self, name: str) -> None:
+        """After a call: when it is due next; out of memory where nothing of it is needed there."""
+        group = self._groups.get(name)
+        if group is None:
+            return
+        if self._idle(group) and not self._saving[name]:
+            del self._groups[name]
+            del self._saving[name]
+            self._unsaved.discard(name)
+            self._due_ms.pop(name, None)
+            return
+        due_ms = group.deadline()
+        if due_ms is None:
+            self._due_ms.pop(name, None)
+        elif self._due_ms.get(name) != due_ms:
+            self._due_ms[name] = due_ms
+            heapq.heappush(self._due, (due_ms, name))
+
+    # Keeping
+
+    def _save_classic(
+        self,
+        name: str,
+        kept: classic_member.Kept,
+        done: Callable[[GroupError | None], None],
+    ) -> None:
+        members = {it.id: msgspec.json.encode(it) for it in kept.members or ()}
+        change = GroupChange(
+            "classic", kept.head.generation, kept.empty, msgspec.json.encode(kept.head),
+            members, replace=kept.members is not None,
+        )  # fmt: skip
+        self._save(name, change, done)
+
+    def _keep(self, group: ConsumerGroup, done: Callable[[GroupError | None], None]) -> None:
+        """Save what has changed; ``done`` when that, and all before it, is durable."""
+        name = group.name
+        whole = name in self._unsaved
+        if whole:
+            self._unsaved.discard(name)
+            group.changed.update(group.members)
+            group.head_changed = True
+        if not group.changed and not group.head_changed and not self._saving[name]:
+            done(None)
+            return
+        members = group.kept()
+        change = GroupChange(
+            "consumer", group.head.epoch, not group.members, msgspec.json.encode(group.head),
+            members, replace=whole,
+        )  # fmt: skip
+
+        def finished(error: GroupError | None) -> None:
+            if error is GroupError.INCONSISTENT_GROUP_PROTOCOL:
+                group.forget_members()
+            elif error is not None:
+                self._unsaved.add(name)
+            elif name in self._unsaved:
+                # One before this has failed, and this one may build on it.
+                error = GroupError.COORDINATOR_NOT_AVAILABLE
+            done(error)
+
+        self._save(name, change, finished)
+
+    def _save(
+        self, name: str, change: GroupChange, done: Callable[[GroupError | None], None]
+    ) -> None:
+        self._saving[name] += 1
+
+        def finished(error: LogstoreError | None) -> None:
+            self._saving[name] -= 1
+            told = None if error is None else _error(error, GroupError.INCONSISTENT_GROUP_PROTOCOL)
+            done(told)
+            self._settle(name)
+
+        self._ledger.save(name, change, finished)
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name.encode("utf-8", "replace")) <= GROUP_BYTES_MAX or "\0" in name:
+        raise Refusal(
+            GroupError.INVALID_GROUP_ID,
+            f"group {name[:50]!r}: a name has 1 to {GROUP_BYTES_MAX} bytes and no NUL",
+        )
+
+
+def _error(error: LogstoreError, busy: GroupError) -> GroupError:
+    """What a failure of the ledger means to the client."""
+    if isinstance(error, GroupBusy):
+        return busy
+    if isinstance(error, UnknownGroup):
+        return GroupError.GROUP_ID_NOT_FOUND
+    return GroupError.COORDINATOR_NOT_AVAILABLE
+
+
+def _other_kind(joins: bool, message: str) -> Refusal:
+    error = GroupError.INCONSISTENT_GROUP_PROTOCOL if joins else GroupError.UNKNOWN_MEMBER_ID
+    return Refusal(error, message)
+
+
+def _remove(group: ConsumerGroup, leaver: Leaver) -> Done:
+    try:
+        group.leave(leaver.member_id, leaver.instance_id)
+    except Refusal as it:
+        return Done(it.error, it.message)
+    return Done()
+
+
+def _consumer_group(
+    name: str, kept: KeptGroup, limits: consumer.Limits, topics: TopicLookup
+) -> ConsumerGroup:
+    members = [consumer.decode_member(value) for value in kept.members.values()]
+    head = consumer.decode_head(kept.state)
+    return ConsumerGroup(name, limits, topics, head, members)
+
+
+_decode_classic_head = decoder_of(classic_member.KeptHead)
+_decode_classic_member = decoder_of(classic_member.KeptMember)
+
+
+def _describe(group: ClassicGroup | ConsumerGroup) -> GroupDescription:
+    return group.describe() if isinstance(group, ClassicGroup) else group.describe("consumer")
+
+
+def _describe_kept(name: str, kept: KeptGroup, limits: consumer.Limits) -> GroupDescription:
+    """A group that is not in memory: without members, or of another process."""
+    if kept.kind == "embedded":
+        return _consumer_group(name, kept, limits, lambda _: None).describe("embedded")
+    types = {"consumer": "consumer"}
+    if kept.kind == "classic":
+        types["classic"] = _decode_classic_head(kept.state).protocol_type
+    return GroupDescription(name, kept.kind, "Empty", kept.epoch, types.get(kept.kind, ""))

@@ -1,0 +1,317 @@
+"""One member of a group whose coordinator is the directory itself: the members are it.
+
+The group's table (``coordinator/consumer.py``) is kept in the directory. Whoever acts (joins, gives
+up, renews its lease, finds another dead) loads it in a transaction that keeps all others out, does
+its step, and writes it back. So every process sees one sequence of steps, as if a server did them,
+and the same rules hold: a partition has one owner, and only its owner commits in it.
+
+Leases are counted by a clock that all processes of the machine share and that stands still while it
+sleeps (CLOCK_MONOTONIC). It begins anew with a reboot, but no member outlives that: each holds a
+lock that the kernel lets go of, and a member without is dead whatever its lease says.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.calls import LEAVE, Beat, OffsetToCommit
+from logstore.broker.coordinator.consumer import (
+    ConsumerGroup,
+    ConsumerHead,
+    Limits,
+    TopicFacts,
+    decode_head,
+    decode_member,
+)
+from logstore.broker.coordinator.ledger import GroupChange
+from logstore.broker.coordinator.refusal import Refusal
+from logstore.errors import Fenced, Refused
+from logstore.log import TopicPartition
+
+_T = TypeVar("_T")
+
+LEASE_PARTS = 3  # a lease is renewed so many times a session
+
+
+class Entry(Protocol):
+    """A group, as it is kept."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def state(self) -> bytes: ...
+    @property
+    def members(self) -> Mapping[str, bytes]: ...
+
+
+class Commit(Protocol):
+    """One committed offset."""
+
+    @property
+    def offset(self) -> int: ...
+
+
+class Claim(Protocol):
+    """What says that a member lives."""
+
+    def release(self) -> None: ...
+
+
+class Step(NamedTuple):
+    """What is to be written of a group, all or nothing."""
+
+    change: GroupChange | None = None
+    commit: Mapping[TopicPartition, OffsetToCommit] = {}
+    lease: bool = False  # only a session goes on
+
+
+class Table(Protocol):
+    """Where groups are kept."""
+
+    def act(
+        self,
+        group: str,
+        work: Callable[[Entry | None, Mapping[TopicPartition, Commit]], tuple[Step, _T]],
+    ) -> tuple[_T, set[TopicPartition]]:
+        """Do ``work`` on the group with no other process between; durable on return."""
+
+    def version(self, group: str) -> int: ...
+    def alive(self, member: str) -> bool: ...
+    def claim_member(self, member: str) -> Claim: ...
+    def bury(self, member: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a member may read now. ``settled``: and nothing more is on its way to it."""
+
+    places: frozenset[Place]
+    settled: bool
+    committed: Mapping[TopicPartition, Commit]
+
+
+def monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Result(Generic[_T]):
+    value: _T
+    version: int
+    others: frozenset[str]
+    dead: tuple[str, ...]
+
+
+class EmbeddedMember:
+    """One consumer's place in its group. One thread at a time, except ``commit``."""
+
+    def __init__(
+        self,
+        group: str,
+        table: Table,
+        facts: Callable[[str], TopicFacts | None],
+        topics: frozenset[str],
+        only: frozenset[int] | None,
+        *,
+        session_timeout_ms: int,
+        rebalance_timeout_ms: int,
+        members_max: int,
+        clock: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        """``facts(name)``: what a topic is now. ``only``: of each topic these partitions."""
+        self.group = group
+        self._table = table
+        self._facts = facts
+        self._topics = topics
+        self._only = only
+        self._session_ms = session_timeout_ms
+        self._rebalance_ms = rebalance_timeout_ms
+        self._limits = Limits(
+            session_timeout_ms, session_timeout_ms // LEASE_PARTS, members_max, 1 << 20,
+            ("uniform",),
+        )  # fmt: skip
+        self._clock = clock
+        self._id = ""
+        self._claim: Claim | None = None
+        self._epoch = 0
+        self._version = 0
+        self._others: frozenset[str] = frozenset()
+        self._renewed_ms = 0
+
+    @property
+    def late(self) -> bool:
+        """Whether its lease is over: others may have taken its partitions."""
+        return self._clock() - self._renewed_ms >= self._session_ms
+
+    def join(self) -> Share:
+        """As a new member, whatever it was before. Raises GroupBusy, ReadOnly, Refused."""
+        self._let_go()
+        self._id = uuid.uuid4().hex
+        self._claim = self._table.claim_member(self._id)
+        self._epoch = 0
+        try:
+            return self._beat(frozenset())
+        except BaseException:
+            self._let_go()
+            raise
+
+    def news(self) -> bool:
+        """Whether it is time to beat: the group has changed, a member died, a lease is due."""
+        due_ms = self._renewed_ms + self._session_ms // LEASE_PARTS
+        return (
+            self._clock() >= due_ms
+            or self._table.version(self.group) != self._version
+            or not all(map(self._table.alive, self._others))
+        )
+
+    def beat(self, owned: frozenset[Place]) -> Share:
+        """Say what it reads, hear what it may read. Raises Fenced where it is a member no more."""
+        return self._beat(owned)
+
+    def _beat(self, owned: frozenset[Place]) -> Share:
+        beat = Beat(
+            self.group, self._id, self._epoch, rebalance_timeout_ms=self._rebalance_ms,
+            topics=self._topics, owned=owned, only=self._only,
+        )  # fmt: skip
+
+        def step(
+            group: ConsumerGroup, now_ms: int, offsets: Mapping[TopicPartition, Commit]
+        ) -> tuple[Share, int]:
+            answer = group.heartbeat(beat, now_ms)
+            assert answer.assignment is not None, "who tells everything is told everything"
+            settled = group.members[self._id].state == "stable"
+            share = Share(answer.assignment, settled, offsets if answer.assignment else {})
+            return share, answer.epoch
+
+        renewed_ms = self._clock()
+        share, self._epoch = self._act(step, self._topics)
+        self._renewed_ms = renewed_ms
+        return share
+
+    def commit(self, offsets: Mapping[TopicPartition, OffsetToCommit]) -> set[TopicPartition]:
+        """Durable on return; those in partitions that it does not own are left out, and returned.
+
+        Raises Fenced where it is a member no more.
+        """
+        member_id = self._id
+
+        def work(
+            entry: Entry | None, _: Mapping[TopicPartition, Commit]
+        ) -> tuple[Step, set[TopicPartition]]:
+            row = entry.members.get(member_id) if entry is not None else None
+            if entry is None or entry.kind != "embedded" or row is None:
+                raise self._fenced()
+            held = decode_member(row).held
+            mine = {
+                place: it
+                for place, it in offsets.items()
+                if it.topic_id is not None and (it.topic_id, place[1]) in held
+            }
+            return Step(commit=mine), offsets.keys() - mine.keys()
+
+        strange, gone = self._table.act(self.group, work)
+        return strange | gone
+
+    def leave(self) -> None:
+        """Its partitions are others' at once."""
+        if self._claim is None:
+            return
+
+        def step(group: ConsumerGroup, now_ms: int, _: Mapping[TopicPartition, Commit]) -> None:
+            group.heartbeat(Beat(self.group, self._id, LEAVE), now_ms)
+
+        try:
+            self._act(step)
+        except Fenced:
+            pass  # it has left already
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
+
+    def _act(
+        self,
+        step: Callable[[ConsumerGroup, int, Mapping[TopicPartition, Commit]], _T],
+        topics: Iterable[str] = (),
+    ) -> _T:
+        """One step on the group's table, after the dead were taken out of it.
+
+        ``topics`` are looked at anew, the others are as members saw them last.
+        """
+        # Before the transaction: what it reads must not be read within it.
+        facts = {name: self._facts(name) for name in topics}
+
+        def work(
+            entry: Entry | None, offsets: Mapping[TopicPartition, Commit]
+        ) -> tuple[Step, _Result[_T]]:
+            group = self._group(entry, facts)
+            now_ms = self._clock()
+            dead = self._remove_dead(group, now_ms)
+            try:
+                value = step(group, now_ms, offsets)
+            except Refusal as it:
+                if self._epoch == 0 or self._id in group.members:
+                    raise Refused(f"group {self.group!r}: {it.message}") from None
+                raise self._fenced() from None
+            lease = not group.changed and not group.head_changed
+            if self._id in group.members:
+                group.changed.add(self._id)
+            change = GroupChange(
+                "embedded", group.head.epoch, not group.members, msgspec.json.encode(group.head),
+                group.kept(),
+            )  # fmt: skip
+            version = (0 if entry is None else entry.version) + (not lease)
+            others = frozenset(group.members.keys() - {self._id})
+            return Step(change, lease=lease), _Result(value, version, others, dead)
+
+        result, _ = self._table.act(self.group, work)
+        self._version, self._others = result.version, result.others
+        for member in result.dead:
+            self._table.bury(member)
+        return result.value
+
+    def _group(self, entry: Entry | None, facts: Mapping[str, TopicFacts | None]) -> ConsumerGroup:
+        if entry is None or entry.kind != "embedded":
+            epoch = 0 if entry is None else entry.epoch
+            head = ConsumerHead(epoch, epoch)
+            members = []
+        else:
+            head = decode_head(entry.state)
+            members = [decode_member(row) for row in entry.members.values()]
+        known = dict(head.facts)  # of topics that others read, as they saw them last
+        return ConsumerGroup(
+            self.group,
+            self._limits,
+            lambda name: facts[name] if name in facts else known.get(name),
+            head,
+            members,
+        )
+
+    def _remove_dead(self, group: ConsumerGroup, now_ms: int) -> tuple[str, ...]:
+        """Whoever has died, or hung for its session; who acts is not late, for it is here."""
+        dead = tuple(it for it in group.members if it != self._id and not self._table.alive(it))
+        for member in dead:
+            group.leave(member)
+        if self._id in group.members:
+            group.members[self._id].session_ends_ms = now_ms + self._session_ms
+        group.tick(now_ms)
+        return dead
+
+    def _fenced(self) -> Fenced:
+        return Fenced(
+            f"group {self.group!r}: this consumer was away for longer than its session "
+            f"({self._session_ms} ms) or held on to a partition for too long: others have its "
+            f"partitions, and what it had not committed comes again"
+        )

@@ -1,0 +1,167 @@
+"""A consumer's part in its group: follows what the group gives it, and commits for it.
+
+A thread looks for news every few milliseconds. A partition that goes to another member is given up
+when what was handed out of it is done and committed; until then the other one waits.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.calls import OffsetToCommit
+from logstore.broker.embedded import Commit, EmbeddedMember, Share
+from logstore.errors import Fenced, LogstoreError, Refused
+from logstore.log import Log, TopicPartition
+
+LOOK_S: Final = 0.05  # how long news of the group may stay unheard; a look costs some 50 us
+
+
+class Opened(NamedTuple):
+    """Partitions that a consumer can read from now on."""
+
+    logs: Mapping[TopicPartition, Log]
+    positions: Mapping[TopicPartition, int]
+    committed: Mapping[TopicPartition, int]
+    places: Mapping[TopicPartition, Place]
+
+
+class Consumer(Protocol):
+    """Whose part it is."""
+
+    def take(
+        self,
+        logs: Mapping[TopicPartition, Log],
+        positions: Mapping[TopicPartition, int],
+        committed: Mapping[TopicPartition, int],
+    ) -> None: ...
+    def give_up(self, places: Collection[TopicPartition]) -> None: ...
+    def release(self) -> bool: ...
+    def lose(self) -> None: ...
+    def fail(self, error: LogstoreError) -> None: ...
+    @property
+    def places(self) -> set[TopicPartition]: ...
+
+
+class Sharing:
+    """From ``start`` to ``leave``."""
+
+    def __init__(
+        self,
+        member: EmbeddedMember,
+        opened: Callable[[Collection[Place], Mapping[TopicPartition, Commit]], Opened],
+        metadata_bytes_max: int,
+    ) -> None:
+        """``opened(places, committed)``: those of them that are there, ready to be read."""
+        self._member = member
+        self._opened = opened
+        self._metadata_bytes_max = metadata_bytes_max
+        self._consumer: Consumer | None = None
+        self._places: dict[TopicPartition, Place] = {}
+        self._settled = False
+        self._lock = threading.Lock()  # one look at a time
+        self._poked = threading.Event()
+        self._leaving = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, consumer: Consumer) -> None:
+        """Join, and let the consumer have its share. Raises GroupBusy, and what opening raises."""
+        self._consumer = consumer
+        share = self._member.join()
+        try:
+            self._follow(consumer, share)
+        except BaseException:
+            self._member.leave()
+            raise
+        self._thread = threading.Thread(
+            target=self._run, args=(consumer,), name="group member", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, consumer: Consumer) -> None:
+        while not self._leaving:
+            self._poked.wait(LOOK_S)
+            self._poked.clear()
+            try:
+                self._look(consumer)
+            except LogstoreError as error:
+                consumer.fail(error)
+                return
+
+    def _look(self, consumer: Consumer) -> None:
+        with self._lock:
+            if self._leaving:
+                return
+            released = self._released(consumer)
+            while released or self._member.news():
+                self._beat(consumer)
+                released = self._released(consumer)
+
+    def _released(self, consumer: Consumer) -> bool:
+        try:
+            return consumer.release()
+        except Fenced:
+            return True  # the beat that follows hears it, too
+
+    def _beat(self, consumer: Consumer) -> None:
+        try:
+            share = self._member.beat(frozenset(self._owned(consumer).values()))
+        except Fenced:
+            consumer.lose()
+            share = self._member.join()
+        self._follow(consumer, share)
+
+    def _owned(self, consumer: Consumer) -> dict[TopicPartition, Place]:
+        there = consumer.places
+        self._places = {place: it for place, it in self._places.items() if place in there}
+        return self._places
+
+    def _follow(self, consumer: Consumer, share: Share) -> None:
+        owned = self._owned(consumer)
+        gone = [place for place, it in owned.items() if it not in share.places]
+        if gone:
+            consumer.give_up(gone)
+        new = share.places - set(owned.values())
+        if new:
+            opened = self._opened(new, share.committed)
+            self._places |= opened.places
+            consumer.take(opened.logs, opened.positions, opened.committed)
+        self._settled = share.settled and not gone
+
+    # What the consumer asks for, in its own threads
+
+    def commit(self, offsets: Mapping[TopicPartition, int], metadata: str = "") -> None:
+        """Durable on return. Raises Fenced where all of it is others' by now, Refused."""
+        size = len(metadata.encode())
+        if size > self._metadata_bytes_max:
+            raise Refused(
+                f"group {self._member.group!r}: metadata of {size} bytes, "
+                f"{self._metadata_bytes_max} at most"
+            )
+        places = self._places
+        self._member.commit({
+            place: OffsetToCommit(offset, metadata, topic_id=places[place][0])
+            for place, offset in offsets.items()
+            if place in places
+        })  # fmt: skip
+
+    def check(self) -> None:
+        """After a long sleep others may have the partitions: hear it before going on."""
+        if self._member.late and self._consumer is not None:
+            self._look(self._consumer)
+
+    def settled(self) -> bool:
+        if self._consumer is not None and not self._leaving:
+            self._look(self._consumer)
+        return self._settled
+
+    def poke(self) -> None:
+        self._poked.set()
+
+    def leave(self) -> None:
+        """Let others have the partitions at once."""
+        self._leaving = True
+        self._poked.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._member.leave()

@@ -1,0 +1,453 @@
+"""Consumer groups, in LMDB beside the catalogue: of which kind, at which epoch, with which members.
+
+    groups    group                    time of creation (ms), kind, empty since (ms; -1: it is not),
+                                       epoch, version; then the state, as the broker wrote it
+    members   group NUL member id      the member, as the broker wrote it
+
+A group of schema 1 has a time of creation alone: it is simple. The version rises with every change
+that other members must hear of.
+
+Members of an *embedded* group are consumers in any process that has the directory open. Each holds
+a lock file of its own (``claims/``): the kernel lets go of it at any death, so a member whose file
+nobody holds is dead, at once and also after a reboot. A *server*'s groups live in its memory; what
+stands here is what it needs to go on. It holds a lock, too: while it does, its members are alive.
+Members of one kind keep those of the other out.
+"""
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from struct import Struct
+from typing import Final, Protocol, TypeVar
+
+from logstore.errors import GroupBusy, ReadOnly, UnknownGroup
+from logstore.log import TopicPartition
+from logstore.storage.disk import Disk, refusal
+from logstore.storage.environment import Environment, Transaction
+from logstore.storage.lock import LockFile, Owner, owner_of
+from logstore.storage.names import CLAIMS, COORDINATOR, check_group, member_file
+from logstore.storage.offsets import (
+    OFFSETS,
+    TOPICS,
+    Committed,
+    CommittedOffsets,
+    Wanted,
+    intact,
+)
+
+_T = TypeVar("_T")
+
+GROUPS: Final = b"groups"
+MEMBERS: Final = b"members"
+TABLES: Final = (GROUPS, MEMBERS, OFFSETS, TOPICS)
+KINDS: Final = ("simple", "classic", "consumer", "embedded")  # numbered so on disk
+
+_CREATED = Struct(">q")
+_HEAD = Struct(">qBqqq")
+_NOT_EMPTY: Final = -1
+MINUTE_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEntry:
+    """One group, as it stands here."""
+
+    created_ms: int
+    kind: str = "simple"
+    empty_since_ms: int | None = None  # None: it has members, or is simple and never had
+    epoch: int = 0
+    version: int = 0
+    state: bytes = b""
+    members: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return self.kind == "simple" or self.empty_since_ms is not None
+
+
+class GroupSaved(Protocol):
+    """What changes of a group, in one step."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def empty(self) -> bool: ...
+    @property
+    def state(self) -> bytes: ...
+    @property
+    def members(self) -> Mapping[str, bytes | None]: ...
+    @property
+    def replace(self) -> bool: ...
+
+
+class Outcome(Protocol):
+    """What a piece of work on one group comes to: all of it or nothing."""
+
+    @property
+    def change(self) -> GroupSaved | None: ...
+    @property
+    def commit(self) -> Mapping[TopicPartition, Wanted]: ...
+    @property
+    def lease(self) -> bool:
+        """Only a session goes on: no other member must hear of it."""
+
+
+class GroupTable:
+    """Every group."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        offsets: CommittedOffsets,
+        disk: Disk,
+        path: str,
+        clock: Callable[[], int],
+    ) -> None:
+        """``path``: of the data directory; ``clock``: the time, in ms since 1970."""
+        self._environment = environment
+        self.offsets = offsets
+        self._disk = disk
+        self._path = path
+        self._clock = clock
+
+    # Looking
+
+    def names(self) -> list[str]:
+        """All groups, sorted."""
+        return [_name(key) for key, _ in self._environment.items(GROUPS)]
+
+    def kinds(self) -> dict[str, str]:
+        return {_name(key): parse_head(row).kind for key, row in self._environment.items(GROUPS)}
+
+    def version(self, group: str) -> int:
+        """Other than before when other members have changed something. Cheap; 0: no such group."""
+        value = self._environment.get(GROUPS, group.encode())
+        return 0 if value is None else parse_head(value).version
+
+    def load(self, group: str) -> GroupEntry | None:
+        """As it is, with its members; of a group that just changes, members may be newer."""
+        value = self._environment.get(GROUPS, group.encode())
+        if value is None:
+            return None
+        return _with_members(parse_head(value), self._environment.items(MEMBERS, _prefix(group)))
+
+    def owners(self, group: str) -> dict[str, Owner]:
+        """The processes of its embedded members that live, by member."""
+        entry = self.load(group)
+        if entry is None or entry.kind != "embedded":
+            return {}
+        owners = {member: self._owner(member) for member in entry.members}
+        return {member: owner for member, owner in owners.items() if owner is not None}
+
+    def embedded(self, group: str) -> bool:
+        """Whether it has embedded members that live."""
+        return bool(self.owners(group))
+
+    def server(self) -> Owner | None:
+        """The process that has groups in its memory."""
+        return self._owned(COORDINATOR)
+
+    def alive(self, member: str) -> bool:
+        """Whether a process lives as this embedded member."""
+        return self._owner(member) is not None
+
+    def _owner(self, member: str) -> Owner | None:
+        return self._owned(member_file(member))
+
+    def _owned(self, file: str) -> Owner | None:
+        path = self._claim(file)
+        try:
+            return owner_of(self._disk, path)
+        except OSError as error:
+            raise refusal(error, "see who consumes", path) from None
+
+    def _claim(self, file: str) -> str:
+        return os.path.join(self._path, CLAIMS, file)
+
+    # Being here
+
+    def claim_member(self, member: str) -> "Claim":
+        """Live as this member. Raises ReadOnly where no lock file can be written."""
+        claim = self._take(member_file(member), once=True)
+        assert claim is not None, f"member id {member} was given out twice"
+        return claim
+
+    def claim_server(self) -> "Claim | None":
+        """Have groups in this process's memory; None: another process does."""
+        return self._take(COORDINATOR, once=False)
+
+    def _take(self, file: str, *, once: bool) -> "Claim | None":
+        directory = os.path.join(self._path, CLAIMS)
+        lock = LockFile(self._disk, os.path.join(directory, file))
+        try:
+            self._disk.make_directory(directory)
+            return Claim(self._disk, lock, once=once) if lock.take() else None
+        except OSError as error:
+            refused = refusal(error, "become a member", lock.path)
+            if isinstance(refused, ReadOnly):
+                raise ReadOnly(
+                    f"{refused}: a group needs a directory that can be written"
+                ) from None
+            raise refused from None
+
+    def bury(self, member: str) -> None:
+        """A dead member's lock file goes; its id is never used again."""
+        with suppress(FileNotFoundError):
+            self._disk.remove(self._claim(member_file(member)))
+
+    # Changing: by embedded members
+
+    def act(
+        self,
+        group: str,
+        work: Callable[[GroupEntry | None, Mapping[TopicPartition, Committed]], tuple[Outcome, _T]],
+    ) -> tuple[_T, set[TopicPartition]]:
+        """Do ``work`` on an embedded group with no other process between; durable on return.
+
+        It is given the group and its offsets; its result is returned, with the partitions whose
+        commit was refused since their topic is gone. Raises GroupBusy while a server has members of
+        the group, ReadOnly, StorageFull.
+        """
+        check_group(group)
+
+        def attempt(transaction: Transaction) -> tuple[_T, set[TopicPartition]]:
+            entry = self._entry(transaction, group)
+            self._check_no_server(group, entry)
+            outcome, result = work(entry, self.offsets.fetch_within(transaction, group))
+            if outcome.change is not None:
+                self._write(transaction, group, entry, outcome.change, lease=outcome.lease)
+            refused = self._commit(transaction, group, outcome.commit)
+            return result, refused
+
+        return self._environment.transact(TABLES, attempt)
+
+    def change_idle(
+        self, group: str, commit: Mapping[TopicPartition, Wanted] | None
+    ) -> set[TopicPartition]:
+        """Commit these (None: delete the group) while nobody is a member; durable on return.
+
+        Raises GroupBusy, which says who is; UnknownGroup where there is none to delete.
+        """
+
+        def attempt(transaction: Transaction) -> set[TopicPartition]:
+            entry = self._entry(transaction, group)
+            self._check_idle(group, entry)
+            if commit is None:
+                self._delete(transaction, group, entry)
+                return set()
+            return self._commit(transaction, group, commit)
+
+        return self._environment.transact(TABLES, attempt)
+
+    # Changing: by a server, in its committer's thread
+
+    def save(self, transaction: Transaction, group: str, change: GroupSaved) -> None:
+        """Raises GroupBusy while embedded members live."""
+        entry = self._entry(transaction, group)
+        self._check_no_embedded(group, entry)
+        self._write(transaction, group, entry, change)
+
+    def commit(
+        self, transaction: Transaction, group: str, offsets: Mapping[TopicPartition, Wanted]
+    ) -> set[TopicPartition]:
+        """Raises GroupBusy while embedded members live; gives the partitions refused."""
+        self._check_no_embedded(group, self._entry(transaction, group))
+        return self._commit(transaction, group, offsets)
+
+    def delete(self, transaction: Transaction, group: str) -> None:
+        """Raises GroupBusy while embedded members live, UnknownGroup."""
+        entry = self._entry(transaction, group)
+        self._check_no_embedded(group, entry)
+        self._delete(transaction, group, entry)
+
+    def delete_offsets(
+        self, transaction: Transaction, group: str, places: Collection[TopicPartition]
+    ) -> None:
+        """Raises GroupBusy while embedded members live."""
+        self._check_no_embedded(group, self._entry(transaction, group))
+        self.offsets.delete_within(transaction, group, places)
+
+    # Expiry
+
+    def expire(self, retention_minutes: int) -> list[str]:
+        """Drop the offsets whose time is over, and groups that have none left; their names.
+
+        Counted from when the group became empty; of a group that never had members, from each
+        commit. A group with members keeps all. Durable on return.
+        """
+        if retention_minutes < 0:
+            return []
+        before_ms = self._clock() - retention_minutes * MINUTE_MS
+        gone = []
+        for group in self.names():
+            entry = self.load(group)
+            # Most groups have nothing to expire: they should cost no transaction.
+            if entry is None or not self._expires(entry, self.offsets.fetch(group), before_ms):
+                continue
+            expire = partial(self._expire, group=group, before_ms=before_ms)
+            if self._environment.transact(TABLES, expire):
+                gone.append(group)
+        return gone
+
+    def _expires(
+        self, entry: GroupEntry, offsets: Mapping[TopicPartition, Committed], before_ms: int
+    ) -> bool:
+        """Whether anything of the group has to be changed now."""
+        if self._busy(entry) is not None:
+            return False
+        if not entry.empty:
+            return True  # its members died with their process: it is empty from now on
+        if entry.empty_since_ms is not None and entry.empty_since_ms > before_ms:
+            return False
+        return not offsets or any(it.commit_ms <= before_ms for it in offsets.values())
+
+    def _expire(self, transaction: Transaction, group: str, before_ms: int) -> bool:
+        """Whether the whole group has gone."""
+        entry = self._entry(transaction, group)
+        offsets = self.offsets.fetch_within(transaction, group)
+        if entry is None or not self._expires(entry, offsets, before_ms):
+            return False
+        if not entry.empty:
+            self._put_head(transaction, group, replace(entry, empty_since_ms=self._clock()))
+            for member in entry.members:
+                transaction.change(MEMBERS, _prefix(group) + member.encode(), None)
+            return False
+        expired = [place for place, it in offsets.items() if it.commit_ms <= before_ms]
+        if len(expired) == len(offsets):
+            self._delete(transaction, group, entry)
+            return True
+        self.offsets.delete_within(transaction, group, expired)
+        return False
+
+    # Rows
+
+    def _entry(self, transaction: Transaction, group: str) -> GroupEntry | None:
+        value = transaction.get(GROUPS, group.encode())
+        if value is None:
+            return None
+        return _with_members(parse_head(value), transaction.items(MEMBERS, _prefix(group)))
+
+    def _write(
+        self,
+        transaction: Transaction,
+        group: str,
+        entry: GroupEntry | None,
+        change: GroupSaved,
+        *,
+        lease: bool = False,
+    ) -> None:
+        """The change; members of another kind have to go."""
+        now_ms = self._clock()
+        before = entry or GroupEntry(now_ms)
+        since_ms = before.empty_since_ms if change.empty else None
+        head = GroupEntry(
+            before.created_ms,
+            change.kind,
+            now_ms if change.empty and since_ms is None else since_ms,
+            change.epoch,
+            before.version + (not lease),
+            change.state,
+        )
+        self._put_head(transaction, group, head)
+        replaced = change.replace or change.kind != before.kind
+        for member in before.members.keys() - change.members.keys() if replaced else ():
+            transaction.change(MEMBERS, _prefix(group) + member.encode(), None)
+        for member, value in change.members.items():
+            transaction.change(MEMBERS, _prefix(group) + member.encode(), value)
+
+    @staticmethod
+    def _put_head(transaction: Transaction, group: str, head: GroupEntry) -> None:
+        since_ms = _NOT_EMPTY if head.empty_since_ms is None else head.empty_since_ms
+        row = _HEAD.pack(
+            head.created_ms, KINDS.index(head.kind), since_ms, head.epoch, head.version
+        )
+        transaction.change(GROUPS, group.encode(), row + head.state)
+
+    def _commit(
+        self, transaction: Transaction, group: str, offsets: Mapping[TopicPartition, Wanted]
+    ) -> set[TopicPartition]:
+        now_ms = self._clock()
+        refused = self.offsets.commit_within(transaction, group, offsets, now_ms)
+        if len(refused) < len(offsets) and transaction.get(GROUPS, group.encode()) is None:
+            transaction.change(GROUPS, group.encode(), _CREATED.pack(now_ms))
+        return refused
+
+    def _delete(self, transaction: Transaction, group: str, entry: GroupEntry | None) -> None:
+        if entry is None:
+            raise UnknownGroup(f"no group {group!r}")
+        for member in entry.members:
+            transaction.change(MEMBERS, _prefix(group) + member.encode(), None)
+        transaction.change(GROUPS, group.encode(), None)
+        self.offsets.delete_within(transaction, group)
+
+    # Who keeps whom out
+
+    def _busy(self, entry: GroupEntry) -> str | None:
+        """Who is a member now, in words."""
+        if entry.kind == "embedded":
+            living = [str(it) for member in entry.members if (it := self._owner(member))]
+            more = f" and {len(living) - 1} more" if len(living) > 1 else ""
+            return f"{living[0]}{more}" if living else None
+        if not entry.empty and (server := self.server()) is not None:
+            return f"clients of {server}"
+        return None
+
+    def _check_idle(self, group: str, entry: GroupEntry | None) -> None:
+        if entry is not None and (busy := self._busy(entry)) is not None:
+            raise GroupBusy(
+                f"group {group!r} is consumed by {busy}: wait for it, or use another group"
+            )
+
+    def _check_no_server(self, group: str, entry: GroupEntry | None) -> None:
+        if entry is not None and entry.kind != "embedded":
+            self._check_idle(group, entry)
+
+    def _check_no_embedded(self, group: str, entry: GroupEntry | None) -> None:
+        if entry is not None and entry.kind == "embedded":
+            self._check_idle(group, entry)
+
+
+class Claim:
+    """A lock file that says that somebody is here."""
+
+    def __init__(self, disk: Disk, lock: LockFile, *, once: bool) -> None:
+        """``once``: nobody will ever take this one again."""
+        self._disk = disk
+        self._lock = lock
+        self._once = once
+
+    def release(self) -> None:
+        if self._once:  # any other file may be open already in the process that takes it next
+            with suppress(FileNotFoundError):
+                self._disk.remove(self._lock.path)
+        self._lock.release()
+
+
+def parse_head(value: bytes) -> GroupEntry:
+    """A row of ``groups``, of either schema; without its members. Raises CorruptStore."""
+    return intact("a group's row", _parse_head, value)
+
+
+def _parse_head(value: bytes) -> GroupEntry:
+    if len(value) == _CREATED.size:
+        return GroupEntry(*_CREATED.unpack(value))
+    created_ms, kind, since_ms, epoch, version = _HEAD.unpack_from(value)
+    empty_since_ms = None if since_ms == _NOT_EMPTY else since_ms
+    return GroupEntry(created_ms, KINDS[kind], empty_since_ms, epoch, version, value[_HEAD.size :])
+
+
+def _with_members(head: GroupEntry, rows: Collection[tuple[bytes, bytes]]) -> GroupEntry:
+    members = {_name(key.split(b"\0", 1)[1]): value for key, value in rows}
+    return replace(head, members=members)
+
+
+def _name(key: bytes) -> str:
+    return intact("a name in the groups table", bytes.decode, key)
+
+
+def _prefix(group: str) -> bytes:
+    return group.encode() + b"\0"

@@ -1,0 +1,224 @@
+"""A coordinator over a ledger in memory, and a clock that a test moves."""
+
+import itertools
+from dataclasses import dataclass, field
+
+from logstore.broker.coordinator.calls import (
+    Beat,
+    Client,
+    Commit,
+    Join,
+    Leaver,
+    OffsetToCommit,
+    Sync,
+)
+from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.config import Config
+from logstore.errors import GroupBusy, UnknownGroup
+
+SESSION_MS = 10_000
+REBALANCE_MS = 30_000
+T = TopicFacts("id-t", 4)
+
+
+@dataclass
+class Kept:
+    kind: str
+    epoch: int = 0
+    empty: bool = True
+    state: bytes = b""
+    members: dict = field(default_factory=dict)
+
+
+@dataclass
+class KeptOffset:
+    offset: int
+    metadata: str
+    leader_epoch: int
+    commit_ms: int = 0
+
+
+class MemoryLedger:
+    """Durable at once, or when ``settle`` is called; ``error`` fails what is settled then."""
+
+    def __init__(self, *, held=False):
+        self.kept, self.offsets = {}, {}
+        self.living = set()  # groups with embedded members
+        self.gone = set()  # topics that are no more
+        self.held, self.error = held, None
+        self.waiting = []
+
+    def load(self, group):
+        return self.kept.get(group)
+
+    def groups(self):
+        return {name: it.kind for name, it in self.kept.items()}
+
+    def embedded(self, group):
+        return group in self.living
+
+    def fetch(self, group):
+        return dict(self.offsets.get(group, {}))
+
+    def save(self, group, change, finished):
+        def work():
+            kept = self.kept.setdefault(group, Kept(change.kind))
+            if change.replace or kept.kind != change.kind:
+                kept.members.clear()
+            kept.kind, kept.epoch, kept.empty = change.kind, change.epoch, change.empty
+            kept.state = change.state
+            for member, row in change.members.items():
+                kept.members[member] = row
+                if row is None:
+                    del kept.members[member]
+
+        self._do(group, work, finished)
+
+    def commit(self, group, offsets, finished):
+        refused = {place for place in offsets if place[0] in self.gone}
+
+        def work():
+            self.kept.setdefault(group, Kept("simple"))
+            rows = self.offsets.setdefault(group, {})
+            for place, it in offsets.items():
+                if place not in refused:
+                    rows[place] = KeptOffset(it.offset, it.metadata, it.leader_epoch)
+
+        self._do(group, work, lambda error: finished(error, refused))
+
+    def delete_group(self, group, finished):
+        def work():
+            if group not in self.kept:
+                raise UnknownGroup(group)
+            del self.kept[group]
+            self.offsets.pop(group, None)
+
+        self._do(group, work, finished)
+
+    def delete_offsets(self, group, places, finished):
+        self._do(
+            group, lambda: [self.offsets.get(group, {}).pop(it, None) for it in places], finished
+        )
+
+    def _do(self, group, work, finished):
+        self.waiting.append((group, work, finished))
+        if not self.held:
+            self.settle()
+
+    def settle(self, count=None):
+        batch, self.waiting = self.waiting[:count], self.waiting[count:] if count else []
+        for group, work, finished in batch:
+            error = self.error
+            if group in self.living:
+                error = GroupBusy("embedded")
+            if error is None:
+                try:
+                    work()
+                except UnknownGroup as unknown:
+                    error = unknown
+            finished(error)
+
+
+class Bench:
+    """A coordinator, its clock, and answers by name."""
+
+    def __init__(self, *, held=False, ledger=None, topics=None, **settings):
+        given = {name.replace("_", "."): (str(value), "test") for name, value in settings.items()}
+        self.settings = Config(given).store
+        self.topics = {"t": T} if topics is None else topics
+        self.ledger = ledger or MemoryLedger(held=held)
+        self.ids = itertools.count(1)
+        self.now = 1_000_000
+        self.told = lambda joined: None  # of every answer to a join, as it is given
+        self.start()
+
+    def start(self):
+        """A new process over what was kept."""
+        self.coordinator = Coordinator(
+            self.settings, self.ledger, self.topics.get, topics_of=lambda it: it.decode().split(),
+            new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
+        )  # fmt: skip
+        self.coordinator.start(self.now)
+
+    def pass_ms(self, ms):
+        """Time goes by, and everything due happens when it is."""
+        until = self.now + ms
+        while (due := self.coordinator.deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.coordinator.tick(self.now)
+        self.now = until
+
+    # The classic protocol
+
+    def join(self, member="", client="c", instance=None, protocols=(("range", b"t"),), **fields):
+        answers = []
+        fields = {
+            "protocol_type": "consumer", "session_timeout_ms": SESSION_MS,
+            "rebalance_timeout_ms": REBALANCE_MS,
+        } | fields  # fmt: skip
+        call = Join("g", member, Client(client, "/h", instance), protocols=protocols, **fields)
+
+        def reply(answer):
+            answers.append(answer)
+            self.told(answer)
+
+        self.coordinator.join(call, self.now, reply)
+        return answers
+
+    def sync(self, joined, assignments=None, instance=None, **fields):
+        answers = []
+        call = Sync(
+            "g", joined.generation, joined.member_id, instance, assignments=assignments, **fields
+        )
+        self.coordinator.sync(call, self.now, answers.append)
+        return answers
+
+    def heartbeat(self, joined, instance=None):
+        return self.coordinator.heartbeat(
+            "g", joined.generation, joined.member_id, instance, self.now
+        ).error
+
+    def leave(self, member_id, instance=None):
+        return self.coordinator.leave("g", [Leaver(member_id, instance)], self.now)[0].error
+
+    def members(self, count, **fields):
+        """So many members in a stable generation; the leader's answer comes first."""
+        known = []
+        for turn in range(count):
+            answers = [self.join(client=f"c{turn}", **fields)]
+            answers += [self.join(it.member_id, **fields) for it in known]
+            known = [answer for (answer,) in answers]
+            assert all(it.error is None for it in known)
+        known.sort(key=lambda it: it.member_id != it.leader)
+        parts = {it.member_id: it.member_id.encode() for it in known}
+        waiting = [self.sync(it) for it in known[1:]]
+        [first] = self.sync(known[0], parts)
+        assert [it.error for it in [first, *(answer for (answer,) in waiting)]] == [None] * count
+        return known
+
+    # The new protocol
+
+    def beat(self, member, epoch, owned=None, topics=None, instance=None, **fields):
+        answers = []
+        if epoch == 0:
+            owned, topics = owned or (), topics or ("t",)
+            fields.setdefault("rebalance_timeout_ms", REBALANCE_MS)
+        call = Beat(
+            "g", member, epoch, Client("c", "/h", instance),
+            topics=None if topics is None else frozenset(topics),
+            owned=None if owned is None else frozenset(owned), **fields,
+        )  # fmt: skip
+        self.coordinator.consumer_heartbeat(call, self.now, answers.append)
+        return answers[0] if answers else answers
+
+    # Offsets
+
+    def commit(self, offset, generation=-1, member="", place=("t", 0), metadata="", instance=None):
+        answers = []
+        call = Commit("g", {place: OffsetToCommit(offset, metadata)}, generation, member, instance)
+        self.coordinator.commit(call, self.now, answers.append)
+        return answers[0][place] if answers else answers
+
+    def committed(self):
+        return {place: it.offset for place, it in self.coordinator.fetch("g", self.now).items()}
