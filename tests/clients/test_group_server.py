@@ -208,6 +208,7 @@ def test_clients_and_consumers_in_the_directory_keep_each_other_out(start):
         with pytest.raises(GroupBusy, match="clients of"):
             store.consumer("t", group="g")
         assert member.leave() == 0
+        until(lambda: store.group("g").members() == [])  # who leaves is told before it is durable
         consumer = store.consumer("t", group="g")
         assert [it.value for it in consumer] == [b"1"]
         member.id = ""
