@@ -1,9 +1,10 @@
 """KIP-848, and what is seen of groups from outside."""
 
 import pytest
+from coordinator_parts import Kept
 from door_kit import Talk
 from test_commits import a_commit, committed, fetched
-from test_membership import checked, settled
+from test_membership import checked, joined, settled
 
 from logstore.protocols.kafka.messages import (
     consumer_group_describe,
@@ -201,3 +202,28 @@ def test_the_coordinator_of_every_group_is_this_node(talk, version):
         (1, "127.0.0.1", 9092, 0)
     }
     assert len(told) == (2 if version >= 4 else 1)
+
+
+@pytest.mark.parametrize(("key_type", "code"), [(1, 53), (2, 42), (-1, 42)])
+def test_there_are_no_coordinators_but_of_consumer_groups(talk, key_type, code):
+    request = find_coordinator.Request("x", key_type, ["x"])
+    found = checked(talk, 10, 6, request, find_coordinator.Response)
+    assert [it.error_code for it in found.coordinators] == [code]
+
+
+@pytest.mark.parametrize("kind", ["classic", "consumer"])
+def test_a_group_whose_row_is_damaged_is_refused_by_itself(talk, kind):
+    settled(talk)
+    talk.ledger.kept["bad"] = Kept(kind, 1, False, b"{ broken", {"m": b"{"})
+    assert listed(talk, 5)["bad"] == ("", "Unknown", kind)
+    assert listed(talk, 5)["g"] == ("consumer", "Stable", "classic")
+    request = describe_groups.Request(["bad"])
+    [group] = checked(talk, CLASSIC, 6, request, describe_groups.Response).groups
+    assert (group.error_code, group.group_state) == (15, "Unknown")
+    assert "damaged" in group.error_message
+    [group] = described(talk, "bad")
+    assert group.error_code == 15
+    assert joined(talk, 3, group="bad").error_code == 15
+    assert beat(talk, group="bad").error_code == 15
+    assert committed(talk, [("t", 0, 1, "")], group="bad") == [15]
+    assert list(talk.coordinator.start(0)) == ["bad"]
