@@ -69,11 +69,12 @@ class DiskLog:
         save: Callable[["DiskLog", LogState], None],
         damage: Damaged | None = None,
         notes: Notes | None = None,
+        note: bytes = b"",
     ) -> None:
         """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
 
         ``save(log, state)`` makes a state durable before it returns, and ``log.note`` with it.
-        ``notes`` know all batches that are there.
+        ``notes`` know all batches that are there; ``note``: what was saved with ``state``.
         """
         self.name = name
         self.chain = chain
@@ -83,7 +84,7 @@ class DiskLog:
         self.safe = self.synced = self.end = max(end, state.start)  # damage may be below the start
         self.damage = damage
         self.notes = notes
-        self.note = b""  # of what is below the recovery point
+        self.note = note  # of what is below the recovery point
         self._files = files
         self._flusher = flusher
         self._slot = slot
