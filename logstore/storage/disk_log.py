@@ -343,12 +343,17 @@ class DiskLog:
         for ending in (INDEX, TIMEINDEX):
             with suppress(FileNotFoundError):  # trimmed just now, or done without
                 self._files.sync(segment.stem + ending)
+        note = noted()
         with self._lock:
-            self.note = noted()
-            self.state = replace(
-                self.state, recovery_offset=offset, recovery_base=base_offset,
-                recovery_position=position,
-            )  # fmt: skip
+            # Another thread may have moved it further meanwhile. A note must not be older than the
+            # state beside it: recovery tells only of the batches above, and producers between the
+            # two would be forgotten.
+            if offset >= self.state.recovery_offset:
+                self.note = note
+                self.state = replace(
+                    self.state, recovery_offset=offset, recovery_base=base_offset,
+                    recovery_position=position,
+                )  # fmt: skip
             return self.state
 
     # Reading
