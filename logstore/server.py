@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
 from logstore.errors import LogstoreError
@@ -30,6 +31,7 @@ ACCEPTS_AT_ONCE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
 SWEEP_S: Final = 10.0
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
+TURNS_S: Final = 0.01  # that they take, if so many are long
 
 log = logging.getLogger("logstore.server")
 
@@ -160,7 +162,10 @@ class Connection:
         self._attempt(self._flush)
 
     def _flush(self) -> None:
-        for _ in range(TURNS_MAX):
+        until = monotonic() + TURNS_S
+        for turn in range(TURNS_MAX):
+            if turn and monotonic() > until:
+                break
             if not self._send():
                 self._wait_writable()
                 return

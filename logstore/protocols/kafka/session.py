@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
-from logstore.errors import BrokenProtocol
+from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.log import Log
 from logstore.protocols.kafka import wire
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, call, unsupported
@@ -20,6 +20,10 @@ from logstore.protocols.session import Buffer, Wake
 SIZE_BYTES: Final = 4
 # Requests under way at once; more are taken when some are answered. Clients have five.
 SLOTS_MAX: Final = 256
+# Answers are as long as their work: so much is owed at most, and taken in one go, before others
+# have their turn.
+OWED_BYTES_MAX: Final = 64 << 10
+TAKEN_AT_ONCE: Final = 32
 CLIENT_ID_SHOWN: Final = 64
 
 _HEADER = Struct(">hhi")  # api key, api version, correlation id
@@ -45,6 +49,7 @@ class KafkaSession:
         self._now = 0.0
         # Each with the correlation id and whether the header has room for tagged fields.
         self._slots: deque[tuple[Slot, int, bool]] = deque()
+        self._owed = 0  # bytes of answers that are made and not sent
         self._held: Slot | None = None  # nothing is taken before this is answered
         self._watched: dict[Log, Wake] = {}
         self._to_sync: set[Log] = set()
@@ -63,10 +68,10 @@ class KafkaSession:
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
         self._now = now
-        at, end = 0, len(data)
+        at, end, taken = 0, len(data), 0
         frame_max = self.door.settings.socket_request_max_bytes
         try:
-            while end - at >= SIZE_BYTES and not self._full():
+            while end - at >= SIZE_BYTES and taken < TAKEN_AT_ONCE and not self._full():
                 size = _SIZE.unpack_from(data, at)[0]
                 if not _HEADER.size <= size <= frame_max:
                     raise BrokenProtocol(
@@ -79,6 +84,7 @@ class KafkaSession:
                 self.wants = 0
                 self._take(data[at + SIZE_BYTES : after])
                 at = after
+                taken += 1
         except BrokenProtocol as error:
             self.end(str(error))
             at = end
@@ -86,7 +92,12 @@ class KafkaSession:
         return at
 
     def _full(self) -> bool:
-        return self.closed is not None or self._held is not None or len(self._slots) >= SLOTS_MAX
+        return (
+            self.closed is not None
+            or self._held is not None
+            or self._owed >= OWED_BYTES_MAX
+            or len(self._slots) >= SLOTS_MAX
+        )
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
@@ -103,7 +114,13 @@ class KafkaSession:
             slots.popleft()
             if slot is self._held:
                 self._held = None
-            body = slot.body()
+            if isinstance(slot, Ready):
+                self._owed -= slot.size
+            try:
+                body = slot.body()
+            except LogstoreError as error:  # what was answered before it is sent
+                self.end(str(error))
+                break
             if body is None:
                 continue
             size = sum(map(len, body)) + tagged
@@ -174,7 +191,9 @@ class KafkaSession:
                     f"{api.name} version {version} is not served here: {api.low} to {api.high} are"
                 )
             # KIP-511: answered in version 0, so that the client can choose again.
-            self._slots.append((Ready(unsupported()), correlation, False))
+            refusal = Ready(unsupported())
+            self._owed += refusal.size
+            self._slots.append((refusal, correlation, False))
             return
         flexible = version >= api.flexible
         client_id, at = _nullable_string(frame, _HEADER.size)
@@ -184,6 +203,8 @@ class KafkaSession:
             at = wire.skip_tags(frame, at)
         slot = self._handle(api, version, frame, at)
         if slot is not None:
+            if isinstance(slot, Ready):
+                self._owed += slot.size
             # KIP-511: a client that knows no versions yet could not read a tagged header.
             self._slots.append((slot, correlation, flexible and key != API_VERSIONS))
 

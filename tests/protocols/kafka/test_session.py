@@ -6,10 +6,11 @@ from door_kit import Talk, a_batch, produce_body, produced
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.errors import LogFailed
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.messages import api_versions, metadata
-from logstore.protocols.kafka.session import SLOTS_MAX
+from logstore.protocols.kafka.session import OWED_BYTES_MAX, SLOTS_MAX, TAKEN_AT_ONCE
 
 VERSIONS = [(key, version) for key, api in APIS.items() for version in range(api.low, api.high + 1)]
 
@@ -166,6 +167,8 @@ def test_requests_under_way_are_bounded():
         talk.frame(0, 8, produce_body("t", a_batch(b"x"))) for _ in range(SLOTS_MAX + 10)
     )
     taken = talk.feed(frames)
+    while more := talk.feed(b""):
+        taken += more
     assert 0 < taken < len(frames)
     talk.topics.get("t").partitions[0].sync()
     assert len(talk.replies()) == SLOTS_MAX
@@ -202,3 +205,36 @@ def test_a_produce_that_is_stuck_is_answered_at_its_deadline():
     talk.pass_time(0.2)
     [(_, body)] = talk.replies()
     assert produced(body, "t")[:2] == (7, -1)
+
+
+def test_answers_that_nobody_reads_are_bounded_before_they_are_made():
+    talk = Talk()
+    talk.topics.create("t", 100, {})
+    talk.send(3, 1, struct.pack(">i", -1))
+    [(_, answer)] = talk.replies()
+    asked = OWED_BYTES_MAX // len(answer) + 1
+    assert asked < TAKEN_AT_ONCE
+    frames = b"".join(talk.frame(3, 1, struct.pack(">i", -1)) for _ in range(200))
+    assert talk.feed(frames) == asked * len(frames) // 200
+    assert len(talk.replies()) == asked
+    talk.feed(b"")
+    assert len(talk.replies()) == asked  # those behind are taken when there is room
+
+
+def test_a_burst_is_taken_a_part_at_a_time():
+    talk = Talk()
+    frames = b"".join(talk.frame(18, 0, b"") for _ in range(TAKEN_AT_ONCE + 1))
+    assert talk.feed(frames) == len(frames) * TAKEN_AT_ONCE // (TAKEN_AT_ONCE + 1)
+    talk.feed(b"")
+    assert len(talk.replies()) == TAKEN_AT_ONCE + 1
+
+
+def test_what_was_answered_before_a_request_that_ends_the_connection_is_sent():
+    jobs = []
+    talk = Talk(work=lambda job, done: jobs.append((job, done)))
+    first = talk.send(18, 0, b"")
+    talk.send(22, 0, struct.pack(">hi", -1, 1000))
+    [(_, done)] = jobs
+    done(LogFailed("gone"))
+    assert [it for it, _ in talk.replies()] == [first]
+    assert talk.session.closed == "gone"
