@@ -11,7 +11,7 @@ from typing import Final
 from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.log import Log
 from logstore.protocols.kafka import wire
-from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, call, unsupported
+from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE, Api, call, unsupported
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.fetch_session import FetchSession
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
@@ -24,9 +24,13 @@ SLOTS_MAX: Final = 256
 # have their turn.
 OWED_BYTES_MAX: Final = 64 << 10
 TAKEN_AT_ONCE: Final = 32
+# Of a request without records: 100,000 partitions with their offsets and metadata. Each of its
+# bytes may be an object here, so it has to be bounded well below the records.
+OTHER_BYTES_MAX: Final = 8 << 20
 CLIENT_ID_SHOWN: Final = 64
 
 _HEADER = Struct(">hhi")  # api key, api version, correlation id
+_KEY = Struct(">h")
 _SIZE = Struct(">i")
 _REPLY = Struct(">ii")  # size, correlation id
 
@@ -78,6 +82,8 @@ class KafkaSession:
                         f"a request of {size} bytes; socket.request.max.bytes is {frame_max}"
                     )
                 after = at + SIZE_BYTES + size
+                if size > OTHER_BYTES_MAX and end - at >= SIZE_BYTES + _KEY.size:
+                    self._check_large(_KEY.unpack_from(data, at + SIZE_BYTES)[0], size)
                 if after > end:
                     self.wants = SIZE_BYTES + size
                     break
@@ -90,6 +96,14 @@ class KafkaSession:
             at = end
         self.sync_now()
         return at
+
+    @staticmethod
+    def _check_large(key: int, size: int) -> None:
+        if key != PRODUCE:
+            raise BrokenProtocol(
+                f"a request of {size} bytes with api key {key}: without records it has "
+                f"{OTHER_BYTES_MAX} at most"
+            )
 
     def _full(self) -> bool:
         return (
