@@ -53,6 +53,7 @@ class KafkaSession:
         self._now = 0.0
         # Each with the correlation id and whether the header has room for tagged fields.
         self._slots: deque[tuple[Slot, int, bool]] = deque()
+        self._finishing = False
         self._owed = 0  # bytes of answers that are made and not sent
         self._held: Slot | None = None  # nothing is taken before this is answered
         self._watched: dict[Log, Wake] = {}
@@ -146,6 +147,7 @@ class KafkaSession:
     def finish(self, now: float) -> None:
         """As Session.finish."""
         self._now = now
+        self._finishing = True  # also what is behind, and taken later
         for slot, _, _ in self._slots:
             slot.finish()
 
@@ -221,6 +223,8 @@ class KafkaSession:
                 self._owed += slot.size
             # KIP-511: a client that knows no versions yet could not read a tagged header.
             self._slots.append((slot, correlation, flexible and key != API_VERSIONS))
+            if self._finishing:
+                slot.finish()
 
     def _handle(self, api: Api, version: int, frame: memoryview, at: int) -> Slot | None:
         if api.raw is not None:

@@ -319,3 +319,18 @@ def test_a_request_of_very_many_elements_ends_the_connection(frame):
     talk = Talk()
     talk.send(*frame)
     assert str(ELEMENTS_MAX) in talk.session.closed
+
+
+def test_a_fetch_taken_after_the_peer_has_ended_its_side_does_not_wait():
+    jobs, talk = waiting_jobs()
+    talk.topics.create("t", 1, {})
+    first = talk.send(22, 0, struct.pack(">hi", -1, 1000))
+    second = talk.send(1, 4, struct.pack(">iiiibih", -1, 2**31 - 1, 1, 1 << 20, 0, 1, 1) + b"t"
+                       + struct.pack(">iiqi", 1, 0, 0, 1 << 20))  # fmt: skip
+    talk.session.finish(talk.now)
+    [(job, done)] = jobs
+    done(job())
+    assert [it for it, _ in talk.replies()] == [first]
+    talk.feed(b"")  # as the server does, when an answer is out
+    assert [it for it, _ in talk.replies()] == [second]
+    assert not talk.session.busy
