@@ -13,7 +13,7 @@ from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
 from logstore.config import STORE_SETTINGS, Chosen, check_topic_settings, parse
-from logstore.errors import TopicExists, UnknownTopic
+from logstore.errors import LogstoreError, TopicExists, UnknownTopic
 from logstore.log import Log
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory
@@ -141,7 +141,18 @@ class OpenTopics:
             self._by_name.pop(name, None)
             self._by_uuid.pop(topic.uuid, None)
             self._changed()
-            self._store.delete_topic(name)
+            try:
+                self._store.delete_topic(name)
+            except LogstoreError:
+                self._show_again(topic)
+                raise
+
+    def _show_again(self, topic: Topic) -> None:
+        """Deleting has failed: before or after the moment at which the topic is gone?"""
+        entry = self._directory.topics().get(topic.name)
+        if entry is not None and entry.id == topic.id:
+            self._by_name[topic.name] = self._by_uuid[topic.uuid] = topic
+            self._changed()
 
     def describe(self, name: str) -> list[Chosen]:
         """As Topics.describe."""

@@ -1,0 +1,48 @@
+"""The topics of a store as its doors see them, when changing them fails."""
+
+import pytest
+
+import logstore
+from logstore.errors import StorageFull, TopicExists
+from logstore.open_topics import OpenTopics
+
+
+@pytest.fixture
+def store(tmp_path):
+    with logstore.open(tmp_path / "data") as found:
+        yield found
+
+
+@pytest.fixture
+def topics(store):
+    return OpenTopics(store, store.directory)
+
+
+def full(*_):
+    raise StorageFull("no space left")
+
+
+def test_a_topic_that_could_not_be_deleted_is_still_there(store, topics, monkeypatch):
+    topic = topics.create("t", 1, {})
+    changes = []
+    topics.tell(lambda: changes.append(topics.names()))
+    with monkeypatch.context() as patched:
+        patched.setattr(store.directory._catalog, "remove_topic", full)
+        with pytest.raises(StorageFull):
+            topics.delete("t")
+    assert topics.get("t") is topics.by_uuid(topic.uuid) is topic
+    assert changes[-1] == ["t"]
+    with pytest.raises(TopicExists):
+        topics.create("t", 1, {})
+    topics.delete("t")
+    assert topics.names() == []
+
+
+def test_a_topic_whose_files_could_not_be_removed_is_gone(store, topics, monkeypatch):
+    topic = topics.create("t", 1, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(store.directory._catalog, "buried", full)
+        with pytest.raises(StorageFull):
+            topics.delete("t")
+    assert (topics.get("t"), topics.by_uuid(topic.uuid), store.topics()) == (None, None, [])
+    assert topics.create("t", 2, {}).id != topic.id
