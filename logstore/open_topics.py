@@ -103,10 +103,17 @@ class OpenTopics:
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """As Topics.create."""
         with self._changing:
-            self._store.create_topic(name, partitions, settings)
-            topic = self._show(name, self._directory.topic(name))
+            try:
+                self._store.create_topic(name, partitions, settings)
+            finally:  # an error, and made all the same: nobody could see, delete or make it
+                self._show_new(name)
+            return self._by_name[name]
+
+    def _show_new(self, name: str) -> None:
+        entry = self._directory.topics().get(name)
+        if entry is not None and name not in self._by_name:
+            self._show(name, entry)
             self._changed()
-            return topic
 
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
         """As Topics.check_new."""

@@ -46,3 +46,12 @@ def test_a_topic_whose_files_could_not_be_removed_is_gone(store, topics, monkeyp
             topics.delete("t")
     assert (topics.get("t"), topics.by_uuid(topic.uuid), store.topics()) == (None, None, [])
     assert topics.create("t", 2, {}).id != topic.id
+
+
+def test_a_topic_that_was_made_and_could_not_be_opened_is_there(store, topics, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "topic", full)
+        with pytest.raises(StorageFull):
+            topics.create("t", 3, {})
+    assert store.topics() == topics.names() == ["t"]
+    assert len(topics.get("t").partitions) == 3
