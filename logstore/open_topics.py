@@ -5,6 +5,7 @@ catalogue. Logs are opened when they are first used. What changes topics goes to
 makes it durable, and is then shown here.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, overload
@@ -110,9 +111,10 @@ class OpenTopics:
             return self._by_name[name]
 
     def _show_new(self, name: str) -> None:
-        entry = self._directory.topics().get(name)
-        if entry is not None and name not in self._by_name:
-            self._show(name, entry)
+        if name in self._by_name:
+            return
+        with contextlib.suppress(UnknownTopic):
+            self._show(name, self._directory.topic(name))
             self._changed()
 
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
