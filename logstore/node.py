@@ -146,7 +146,7 @@ class Node:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(ready))
         finally:
-            self._workers.shutdown()
+            self._workers.shutdown(cancel_futures=True)
             sys.setswitchinterval(interval)
 
     async def _serve(self, ready: Callable[[tuple[str, int]], None]) -> None:
@@ -176,8 +176,11 @@ class Node:
             ready(address)
             await self._stopping.wait()
         finally:
-            await server.stop(STOP_WITHIN_S)
-            groups.close()
+            try:
+                await server.stop(STOP_WITHIN_S)
+            finally:
+                topics.stop()  # what workers are at still, nobody waits for any more
+                groups.close()
 
     def _listen(self, server: Server, door: Door) -> tuple[str, int]:
         host, port = self._kafka.host, self._kafka.port

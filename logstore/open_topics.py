@@ -14,7 +14,7 @@ from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
 from logstore.config import STORE_SETTINGS, Chosen, check_topic_settings, parse
-from logstore.errors import LogstoreError, TopicExists, UnknownTopic
+from logstore.errors import Closed, LogstoreError, TopicExists, UnknownTopic
 from logstore.log import Log
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory
@@ -57,11 +57,20 @@ class OpenTopics:
         self._directory = directory
         self._changed: Callable[[], object] = lambda: None
         self._changing = threading.Lock()
+        self._stopped = False
         self._producer_ids = range(0)
         self._by_name: dict[str, Topic] = {}
         self._by_uuid: dict[bytes, Topic] = {}
         for name, entry in directory.topics().items():
             self._show(name, entry)
+
+    def stop(self) -> None:
+        """Change nothing any more: whoever has many changes to make is through soon."""
+        self._stopped = True
+
+    def _check_running(self) -> None:
+        if self._stopped:
+            raise Closed("the server stops")
 
     def tell(self, changed: Callable[[], object]) -> None:
         """Have it called when there are other topics or partitions, in the thread that did it."""
@@ -104,6 +113,7 @@ class OpenTopics:
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """As Topics.create."""
         with self._changing:
+            self._check_running()
             try:
                 self._store.create_topic(name, partitions, settings)
             finally:  # an error, and made all the same: nobody could see, delete or make it
@@ -130,6 +140,7 @@ class OpenTopics:
     def grow(self, name: str, partitions: int) -> Topic:
         """As Topics.grow."""
         with self._changing:
+            self._check_running()
             topic = self._known(name)
             self._store.alter_topic(name, partitions=partitions)
             topic.grow(Partitions(self._directory, name, self._directory.topic(name)))
@@ -139,6 +150,7 @@ class OpenTopics:
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
         """As Topics.alter."""
         with self._changing:
+            self._check_running()
             topic = self._known(name)
             topic.settings = self._store.alter_topic(name, settings, reset).settings
             return topic
@@ -146,6 +158,7 @@ class OpenTopics:
     def delete(self, name: str) -> None:
         """As Topics.delete. Whoever reads or writes it meanwhile is told by its logs."""
         with self._changing:
+            self._check_running()
             topic = self._known(name)
             self._by_name.pop(name, None)
             self._by_uuid.pop(topic.uuid, None)

@@ -146,7 +146,7 @@ class GroupCommitter:
             if not self._failing:  # clients try again and again: said once is enough
                 _log.warning("consumer groups and offsets can't be kept: %s", error)
             self._failing = True
-        except Exception as error:  # without this thread no group could change any more
+        except Exception as error:  # noqa: BLE001  else no group could change any more
             _log.exception("a bug in keeping consumer groups; %d changes are undone", len(batch))
             outcomes = [(Failed(f"internal error: {error!r}"), ())] * len(batch)
 

@@ -3,7 +3,7 @@
 import pytest
 
 import logstore
-from logstore.errors import StorageFull, TopicExists
+from logstore.errors import Closed, StorageFull, TopicExists
 from logstore.open_topics import OpenTopics
 
 
@@ -55,3 +55,17 @@ def test_a_topic_that_was_made_and_could_not_be_opened_is_there(store, topics, m
             topics.create("t", 3, {})
     assert store.topics() == topics.names() == ["t"]
     assert len(topics.get("t").partitions) == 3
+
+
+def test_what_many_changes_are_left_when_the_server_stops_is_refused(topics):
+    topics.create("t", 1, {})
+    topics.stop()
+    for change in (
+        lambda: topics.create("u", 1, {}),
+        lambda: topics.grow("t", 2),
+        lambda: topics.alter("t", {"retention.ms": "1000"}, ()),
+        lambda: topics.delete("t"),
+    ):
+        with pytest.raises(Closed):
+            change()
+    assert (topics.names(), len(topics.get("t").partitions)) == (["t"], 1)
