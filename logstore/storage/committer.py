@@ -61,8 +61,10 @@ class GroupCommitter:
     def embedded(self, group: str) -> bool:
         return self._table.embedded(group)
 
-    def fetch(self, group: str) -> dict[TopicPartition, Committed]:
-        return self._table.offsets.fetch(group)
+    def fetch(
+        self, group: str, places: Collection[TopicPartition] | None = None
+    ) -> dict[TopicPartition, Committed]:
+        return self._table.offsets.fetch(group, places)
 
     # What is to be kept
 

@@ -58,8 +58,9 @@ class MemoryLedger:
     def embedded(self, group):
         return group in self.living
 
-    def fetch(self, group):
-        return dict(self.offsets.get(group, {}))
+    def fetch(self, group, places=None):
+        found = self.offsets.get(group, {})
+        return dict(found) if places is None else {it: found[it] for it in places if it in found}
 
     def save(self, group, change, finished):
         def work():

@@ -124,3 +124,25 @@ def test_a_bug_in_a_change_is_told_and_ends_no_thread(kept, monkeypatch, caplog)
     first, second = heard(kept, 2, told)
     assert (type(first), second) == (Failed, None)
     assert "a bug" in caplog.text
+
+
+def test_offsets_of_some_places_are_looked_up_whatever_their_names(kept, store):
+    told = []
+    store.create_topic("u", 3)
+    wanted = {("t", 0): OffsetToCommit(1), ("u", 2): OffsetToCommit(2), ("u", 1): OffsetToCommit(3)}
+    kept.commit("g", wanted, lambda error, _: told.append(error))
+    assert heard(kept, 1, told) == [None]
+    no_places = [
+        ("t", -1),
+        ("t", 1),
+        ("t", 2**31),
+        ("none", 0),
+        ("x" * 600, 0),
+        ("", 0),
+        ("t\0", 0),
+    ]
+    found = kept.fetch("g", [("u", 2), ("t", 0), ("u", 0), *no_places])
+    assert {place: it.offset for place, it in found.items()} == {("u", 2): 2, ("t", 0): 1}
+    store.delete_topic("u")
+    store.create_topic("u", 3)
+    assert kept.fetch("g", [("u", 2)]) == {}

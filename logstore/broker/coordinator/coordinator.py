@@ -245,14 +245,14 @@ class Coordinator:
     ) -> dict[TopicPartition, KeptOffset]:
         """What is committed, of these partitions or of all; others are left out. Raises Refusal.
 
+        Looks only, so it may be called from any thread, for it takes long where there is much.
         ``member_id`` and ``epoch`` (v9 on) are checked where the group is of the new protocol.
         """
         _check_name(group)
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
-        kept = _readable(self._ledger.fetch, group)
-        return dict(kept) if places is None else {it: kept[it] for it in places if it in kept}
+        return dict(_readable(lambda it: self._ledger.fetch(it, places), group))
 
     def delete_offsets(
         self,
