@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
 PARTITIONS_AT_ONCE: Final = 100  # described while others wait
+MADE_AT_ONCE: Final = 100  # topics, by one Metadata request
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
 GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 
@@ -94,9 +95,12 @@ def _of_all(session: "KafkaSession") -> metadata_messages.Response:
 
 
 def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
-    """Make these topics; the error codes of those that could not be made."""
-    failed = {}
-    for name in names:
+    """Make these topics; the error codes of those that could not be made.
+
+    Clients ask again for those that are left, so that nobody else waits for very many.
+    """
+    failed = dict.fromkeys(names[MADE_AT_ONCE:], errors.LEADER_NOT_AVAILABLE)
+    for name in names[:MADE_AT_ONCE]:
         try:
             door.topics.create(name, None, {})
         except TopicExists:

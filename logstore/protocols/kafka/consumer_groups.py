@@ -84,7 +84,7 @@ def describe(
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
     allowed = operations(request.include_authorized_operations)
     described = []
-    for name in request.group_ids:
+    for name in dict.fromkeys(request.group_ids):  # once, however often it is named
         try:
             found = session.door.coordinator.describe(name)
         except Refusal as it:

@@ -10,6 +10,7 @@ from test_produce_codec import a_produce_request
 
 from logstore.errors import BrokenProtocol
 from logstore.protocols.kafka.apis import APIS
+from logstore.protocols.kafka.messages import consumer_group_describe, describe_groups, metadata
 from logstore.protocols.kafka.schema import codec
 from logstore.records.batch import Batch
 
@@ -101,3 +102,25 @@ def test_random_bytes_end_the_connection_or_wait_for_more():
         talk = Talk()
         talk.feed(rng.randbytes(rng.randrange(1, 200)))
         assert talk.session.closed is not None or talk.session.wants or len(talk._left) < 4
+
+
+def test_topics_that_clients_ask_for_are_made_a_hundred_at_a_time():
+    talk = Talk()
+    names = [f"t{n}" for n in range(150)]
+    request = metadata.Request([metadata.Topic(name=name) for name in names])
+    codes = [
+        [it.error_code for it in talk.ask(3, 4, request, metadata.Response).topics]
+        for _ in range(2)
+    ]
+    assert codes == [[0] * 100 + [5] * 50, [0] * 150]
+    assert talk.topics.names() == sorted(names)
+
+
+def test_a_group_that_is_named_often_is_described_once():
+    talk = Talk()
+    request = describe_groups.Request(["g", "h", "g"] * 100)
+    answer = talk.ask(15, 5, request, describe_groups.Response)
+    assert [it.group_id for it in answer.groups] == ["g", "h"]
+    request = consumer_group_describe.Request(["g", "h", "g"] * 100)
+    answer = talk.ask(69, 0, request, consumer_group_describe.Response)
+    assert [it.group_id for it in answer.groups] == ["g", "h"]
