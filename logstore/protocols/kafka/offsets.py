@@ -155,6 +155,10 @@ def _deleted(
     door: Door, name: str, asked: delete_records_messages.Partition
 ) -> delete_records_messages.PartitionResult:
     answer = delete_records_messages.PartitionResult(asked.partition_index, low_watermark=-1)
+    topic = door.topics.get(name)
+    if topic is not None and topic.settings.cleanup_policy == ("compact",):
+        answer.error_code = errors.POLICY_VIOLATION  # the last value of a key is to be kept
+        return answer
     try:
         log = log_of(door, name, asked.partition_index)
         before = log.safe if asked.offset == DELETE_ALL else asked.offset

@@ -10,7 +10,12 @@ from test_produce_codec import a_produce_request
 
 from logstore.errors import BrokenProtocol
 from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.messages import consumer_group_describe, describe_groups, metadata
+from logstore.protocols.kafka.messages import (
+    consumer_group_describe,
+    delete_records,
+    describe_groups,
+    metadata,
+)
 from logstore.protocols.kafka.schema import codec
 from logstore.records.batch import Batch
 
@@ -124,3 +129,16 @@ def test_a_group_that_is_named_often_is_described_once():
     request = consumer_group_describe.Request(["g", "h", "g"] * 100)
     answer = talk.ask(69, 0, request, consumer_group_describe.Response)
     assert [it.group_id for it in answer.groups] == ["g", "h"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "low_watermark"),
+    [("compact", 44, -1), ("delete", 0, 0), ("compact,delete", 0, 0)],
+)
+def test_records_of_a_topic_that_is_only_compacted_are_not_deleted(policy, code, low_watermark):
+    talk = Talk()
+    talk.topics.create("t", 1, {"cleanup.policy": policy})
+    request = delete_records.Request([delete_records.Topic("t", [delete_records.Partition(0, -1)])])
+    answer = talk.ask(21, 2, request, delete_records.Response)
+    [partition] = answer.topics[0].partitions
+    assert (partition.error_code, partition.low_watermark) == (code, low_watermark)
