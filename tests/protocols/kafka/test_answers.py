@@ -11,9 +11,13 @@ from test_produce_codec import a_produce_request
 from logstore.errors import BrokenProtocol
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.messages import (
+    alter_configs,
     consumer_group_describe,
+    create_partitions,
+    create_topics,
     delete_records,
     describe_groups,
+    incremental_alter_configs,
     metadata,
 )
 from logstore.protocols.kafka.schema import codec
@@ -142,3 +146,46 @@ def test_records_of_a_topic_that_is_only_compacted_are_not_deleted(policy, code,
     answer = talk.ask(21, 2, request, delete_records.Response)
     [partition] = answer.topics[0].partitions
     assert (partition.error_code, partition.low_watermark) == (code, low_watermark)
+
+
+def test_a_setting_without_a_value_or_twice_is_refused():
+    talk = Talk()
+    talk.topics.create("t", 1, {"retention.ms": "5"})
+    ms = "retention.ms"
+
+    def made(*configs):
+        topic = create_topics.CreatableTopic(
+            "u", 1, 1, configs=[create_topics.CreatableTopicConfig(*it) for it in configs]
+        )
+        request = create_topics.Request([topic], 1000, True)
+        return talk.ask(19, 5, request, create_topics.Response).topics[0].error_code
+
+    def altered(*configs):
+        resource = alter_configs.Resource(
+            2, "t", [alter_configs.AlterableConfig(*it) for it in configs]
+        )
+        request = alter_configs.Request([resource])
+        return talk.ask(33, 1, request, alter_configs.Response).responses[0].error_code
+
+    def changed(*configs):
+        changes = [incremental_alter_configs.AlterableConfig(*it) for it in configs]
+        resource = incremental_alter_configs.AlterConfigsResource(2, "t", changes)
+        request = incremental_alter_configs.Request([resource])
+        answer = talk.ask(44, 1, request, incremental_alter_configs.Response)
+        return answer.responses[0].error_code
+
+    assert [made((ms, None)), made((ms, "1"), (ms, "2")), made((ms, "1"))] == [42, 42, 0]
+    assert [altered((ms, None)), altered((ms, "1"), (ms, "2"))] == [42, 42]
+    assert changed((ms, 0, "1"), (ms, 1, None)) == 42
+    assert talk.topics.given("t") == {ms: "5"}
+    assert (altered((ms, "6")), changed(("flush.ms", 0, "7"))) == (0, 0)
+    assert talk.topics.given("t") == {ms: "6", "flush.ms": "7"}
+
+
+def test_too_many_partitions_are_told_as_such():
+    talk = Talk()
+    talk.topics.create("t", 1, {})
+    request = create_topics.Request([create_topics.CreatableTopic("u", 2**31 - 1, 1)], 1000, True)
+    assert talk.ask(19, 5, request, create_topics.Response).topics[0].error_code == 37
+    request = create_partitions.Request([create_partitions.Topic("t", 2**31 - 1, None)], 1000, True)
+    assert talk.ask(37, 2, request, create_partitions.Response).results[0].error_code == 37
