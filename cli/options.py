@@ -274,6 +274,14 @@ Format = Annotated[
 ]
 
 
+def place_of(text: str) -> DataDir | ClusterAt:
+    """``HOST:PORT``, unless there is a file of that name; else a data directory."""
+    host, colon, port = text.rpartition(":")
+    if host and colon and port.isascii() and port.isdigit() and not Path(text).exists():
+        return ClusterAt(text)
+    return DataDir(Path(text))
+
+
 def pairs(texts: Sequence[str] | None, option: str) -> Mapping[str, str]:
     """``["a=1", "b=2"]`` as a mapping. A text without ``=`` or a name twice is a usage error."""
     found: dict[str, str] = {}

@@ -61,6 +61,12 @@ class Admin:
         [future] = futures.values()
         return answer(future, self.address, doing)
 
+    def cluster_id(self) -> str:
+        """Whatever address it was reached by."""
+        doing = "ask for the cluster's id"
+        found = answer(self._client.describe_cluster(request_timeout=ANSWER_S), self.address, doing)
+        return str(found.cluster_id)
+
     # Topics
 
     def topics(self) -> list[str]:

@@ -14,23 +14,11 @@ from logstore.log import TopicPartition
 from logstore.records.record import Record
 
 from .address import Address
+from .reader import FETCH_WAIT_MS, NO_GROUP, TRANSIENT, place_of, record_of
 from .refusal import ANSWER_S, error_in, refused
 
 COMMIT_S: Final = 5.0  # as consumer.commit.ms of a store
 SESSION_MS: Final = 10_000  # as consumer.session.timeout.ms of a store
-FETCH_WAIT_MS: Final = 50  # how long the end of a partition takes to be noticed
-NO_GROUP: Final = "logstore"  # librdkafka wants a name; nothing is committed, nobody joins
-OFFSET_INVALID: Final = -1001
-TRANSIENT: Final = {
-    KafkaError._TRANSPORT,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TIMED_OUT,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.NOT_COORDINATOR,
-}
 
 
 class PartitionsOf(Protocol):
@@ -216,11 +204,11 @@ class ClusterConsumer:
         """The record that it is; None where it only tells something. Raises LogstoreError."""
         error = message.error()
         if error is None:
-            place = _place(message)
+            place = place_of(message)
             self._at_end.discard(place)
             return record_of(message)
         if error.code() == KafkaError._PARTITION_EOF:
-            self._at_end.add(_place(message))
+            self._at_end.add(place_of(message))
         elif error.code() not in TRANSIENT or error.fatal():
             raise refused(error, self._address, f"consume {message.topic() or 'the topics'}")
         return None
@@ -287,22 +275,3 @@ class ClusterConsumer:
         finally:
             self._done.clear()  # leaving gives the partitions up: nothing more is committed
             self._consumer.close()
-
-
-def _place(message: Message) -> TopicPartition:
-    topic, partition = message.topic(), message.partition()
-    return topic or "", -1 if partition is None else partition
-
-
-def record_of(message: Message) -> Record:
-    """What confluent-kafka has read, as logstore has it."""
-    topic, partition = _place(message)
-    return Record(
-        topic,
-        partition,
-        -1 if (offset := message.offset()) is None else offset,
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        tuple(message.headers() or ()),  # type: ignore[arg-type]  # names as texts, always
-    )

@@ -74,13 +74,14 @@ class ClusterGroup:
         )
         wanted = moves(committed, found, to)
         if not dry_run and wanted:
-            self.commit({(it.topic, it.partition): it.after for it in wanted})
+            self.commit({(it.topic, it.partition): (it.after, "") for it in wanted})
         return wanted
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """While nobody is a member. Raises GroupBusy."""
+    def commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
+        """Offsets with metadata, while nobody is a member. Raises GroupBusy."""
+        places = [Place(*place, at, metadata) for place, (at, metadata) in offsets.items()]
         try:
-            self._admin.commit(self.name, [Place(*place, at) for place, at in offsets.items()])
+            self._admin.commit(self.name, places)
         except (GroupBusy, Fenced) as error:
             raise self._busy(error) from None
 
