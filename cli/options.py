@@ -79,8 +79,8 @@ class DataDir:
 
         A group of which consumers without a server live still is left to them.
         """
-        server = None if group is None else self.server()
         with self.open("read") as store:
+            server = None if group is None else self.server()
             table = store.directory.groups
             if server is None or table is None or table.embedded(group or ""):
                 yield store

@@ -73,6 +73,8 @@ class ClusterGroup:
             else {topic: self._partitions_of(topic) for topic in topics}
         )
         wanted = moves(committed, found, to)
+        if not dry_run and not wanted and self.members():
+            raise self._busy(GroupBusy(f"group {self.name!r} has members"))
         if not dry_run and wanted:
             self.commit({(it.topic, it.partition): (it.after, "") for it in wanted})
         return wanted

@@ -5,7 +5,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from logstore.errors import LogstoreError
+from logstore.errors import InvalidTimestamp, LogstoreError
 from logstore.records.record import Message as Wanted
 
 from .address import Address
@@ -63,6 +63,12 @@ class ClusterProducer:
         if not messages:
             return
         values, keys, headers, timestamps = self._topic.rules.columns(messages)
+        if 0 in timestamps:
+            raise InvalidTimestamp(
+                f"topic {self._topic.name!r}: a timestamp of 0 can't be sent: the client takes it "
+                f"for none",
+                timestamps.index(0),
+            )
         if partition is None:
             partition = -1
         for row in zip(values, keys, headers, timestamps, strict=True):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 from cli_process import Process
 from logstore_cli.main import main
+from serving import Serving
 
 import logstore as library
 
@@ -104,3 +105,17 @@ def spawn(data):
         for stream in (popen.stdin, popen.stdout, popen.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture
+def start_serving():
+    """start_serving(data) -> Serving; each ends with the test."""
+    running = []
+
+    def start(data, **settings):
+        running.append(Serving(data, **settings))
+        return running[-1]
+
+    yield start
+    for it in running:
+        it.stop()
