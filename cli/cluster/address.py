@@ -1,5 +1,6 @@
 """Where a cluster is, and what every client of it is told."""
 
+import logging
 import socket
 from dataclasses import dataclass
 from typing import Any, Final
@@ -51,10 +52,16 @@ class Address:
         settings: dict[str, Any] = {
             "bootstrap.servers": self.text,
             "client.id": "logstore",
-            "log_level": 0,  # what goes wrong is an error that somebody is told
+            "logger": _LOGGER,
             "error_cb": _told_elsewhere,
         }
         return settings | {name.replace("_", "."): value for name, value in more.items()}
+
+
+# What goes wrong is an error that somebody is told; librdkafka's own lines would come between.
+_LOGGER: Final = logging.getLogger("logstore.cluster")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
 
 
 def _told_elsewhere(error: object) -> None:

@@ -131,7 +131,7 @@ def _target(stack: ExitStack, place: DataDir | ClusterAt, compression: str) -> "
     from .cluster import ClusterTarget
 
     assert isinstance(site, Cluster)
-    return ClusterTarget(site, compression)
+    return ClusterTarget(site, compression, say)
 
 
 def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:

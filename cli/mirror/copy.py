@@ -175,7 +175,7 @@ class Copy:
     def translate(self, place: TopicPartition, offset: int) -> int | None:
         """Where a group that is at ``offset`` of the source goes on in the copy.
 
-        What is not copied yet it has not read there. None where nothing of the partition is copied.
+        What is not copied yet it has not read there. None of a partition that is not copied here.
         """
         if place not in self.next:
             return None

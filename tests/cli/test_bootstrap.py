@@ -10,6 +10,7 @@ import threading
 from itertools import count
 
 import pytest
+from confluent_kafka import Producer
 from logstore_cli.cluster import producer as cluster_producer
 from serving import Serving
 
@@ -40,6 +41,12 @@ def through(logstore, way):
 
 
 @pytest.fixture
+def by_port(logstore, server):
+    """Where what leads to the server makes no difference."""
+    return lambda *words, **more: logstore(*words, "--bootstrap", server.address, **more)
+
+
+@pytest.fixture
 def direct(logstore, server):
     """The served directory, read beside the server."""
     return lambda *words, **more: logstore(*words, "--data", server.data, **more)
@@ -59,10 +66,16 @@ FIELDS = ("--value-field", "n", "--timestamp-field", "t", "--key-field", "n")
 
 
 @pytest.fixture
-def numbers(through, name):
+def numbers(logstore, server, name):
     """Five records in one partition, an hour apart: their values are their offsets."""
-    through("topic", "create", name)
-    through("produce", name, *FIELDS, "--header", "a=b", stdin=lines(5))
+    logstore("topic", "create", name, "--bootstrap", server.address)
+    producer = Producer({"bootstrap.servers": server.address})
+    for n in range(5):
+        text = b"%d" % n
+        at = n * HOUR_MS + 1
+        producer.produce(name, text, text, timestamp=at, headers={"a": b"b"})
+    assert producer.flush(30) == 0
+    producer.close()
     return name
 
 
@@ -99,92 +112,99 @@ class TestTopics:
 
 
 class TestProduce:
-    def test_keys_go_where_a_store_sends_them(self, through, logstore, name):
-        keyed = b"".join(b'{"n": "%d"}\n' % n for n in range(100))
-        shown = ("--format", "{partition} {key} {value}")
-        for run in (through, logstore):
-            run("topic", "create", name, "--partitions", 5)
-            run("produce", name, "--key-field", "n", stdin=keyed)
-        assert sorted(through("consume", name, *shown).lines) == sorted(
-            logstore("consume", name, *shown).lines
-        )
+    def test_by_itself_through_the_server_that_holds_the_directory(self, direct, numbers):
+        told = direct("produce", numbers, "--key", "k", stdin=b"5\n6\n").err
+        assert f"produced 2 records to {numbers}" in told
+        assert direct("consume", numbers).lines == [str(n) for n in range(7)]
 
-    def test_everything_that_a_record_has(self, through, direct, numbers):
-        shown = ("consume", numbers, "--format", "json")
-        assert through(*shown).bytes == direct(*shown).bytes
-        [first, *_] = map(json.loads, through(*shown).lines)
+    def test_what_is_produced_is_what_is_read(self, by_port, direct, name):
+        by_port("topic", "create", name)
+        by_port("produce", name, *FIELDS, "--header", "a=b", stdin=lines(5))
+        shown = ("consume", name, "--format", "json")
+        assert by_port(*shown).bytes == direct(*shown).bytes
+        [first, *_] = map(json.loads, by_port(*shown).lines)
         assert first["headers"] == [{"name": "a", "value": "b"}]
         assert (first["key"], first["value"], first["timestamp_ms"]) == ("0", "0", 1)
 
-    def test_every_codec(self, through, numbers):
+    def test_keys_go_where_a_store_sends_them(self, by_port, logstore, name):
+        keyed = b"".join(b'{"n": "%d"}\n' % n for n in range(100))
+        shown = ("--format", "{partition} {key} {value}")
+        for run in (by_port, logstore):
+            run("topic", "create", name, "--partitions", 5)
+            run("produce", name, "--key-field", "n", stdin=keyed)
+        assert sorted(by_port("consume", name, *shown).lines) == sorted(
+            logstore("consume", name, *shown).lines
+        )
+
+    def test_every_codec(self, by_port, numbers):
         codecs = ("none", "gzip", "snappy", "lz4", "zstd")
         for codec in codecs:
-            through("produce", numbers, "--compression", codec, stdin=codec.encode() * 20)
-        assert through("consume", numbers, "--from", 5).lines == [it * 20 for it in codecs]
+            by_port("produce", numbers, "--compression", codec, stdin=codec.encode() * 20)
+        assert by_port("consume", numbers, "--from", 5).lines == [it * 20 for it in codecs]
 
-    def test_a_moment_that_the_client_can_not_tell(self, through, numbers):
-        told = through("produce", numbers, *FIELDS, stdin=b'{"n":"1","t":0}\n', code=1).err
+    def test_a_moment_that_the_client_can_not_tell(self, by_port, numbers):
+        told = by_port("produce", numbers, *FIELDS, stdin=b'{"n":"1","t":0}\n', code=1).err
         assert "a timestamp of 0 can't be sent" in told
 
-    def test_a_record_that_the_topic_does_not_take(self, through, name):
-        through("topic", "create", name, "--config", "max.message.bytes=1000")
+    def test_a_record_that_the_topic_does_not_take(self, by_port, name):
+        by_port("topic", "create", name, "--config", "max.message.bytes=1000")
         given = b"one\n" + os.urandom(800).hex().encode() + b"\ntwo\n"
-        result = through("produce", name, stdin=given, code=1)
+        result = by_port("produce", name, stdin=given, code=1)
         assert "standard input, line 2" in result.err
         assert f"produced 1 record to {name}" in result.err
-        result = through("produce", name, "--on-error", "skip", stdin=given)
+        result = by_port("produce", name, "--on-error", "skip", stdin=given)
         assert f"produced 2 records to {name}" in result.err
         assert "skipped 1 line" in result.err
-        assert through("consume", name).lines == ["one", "one", "two"]
+        assert by_port("consume", name).lines == ["one", "one", "two"]
 
-    def test_a_compacted_topic_wants_keys(self, through, name):
-        through("topic", "create", name, "--config", "cleanup.policy=compact")
-        assert "a record needs a key" in through("produce", name, stdin=b"1\n", code=1).err
+    def test_a_compacted_topic_wants_keys(self, by_port, name):
+        by_port("topic", "create", name, "--config", "cleanup.policy=compact")
+        assert "a record needs a key" in by_port("produce", name, stdin=b"1\n", code=1).err
 
-    def test_dead_letters(self, through, name):
+    def test_dead_letters(self, by_port, name):
         for topic in (name, f"{name}-dead"):
-            through("topic", "create", topic)
+            by_port("topic", "create", topic)
         words = ("--format", "json", "--dead-letter", f"{name}-dead")
-        through("produce", name, *words, stdin=b'{"a":1}\nno json\n')
-        assert through("consume", f"{name}-dead").lines == ["no json"]
+        by_port("produce", name, *words, stdin=b'{"a":1}\nno json\n')
+        assert by_port("consume", f"{name}-dead").lines == ["no json"]
 
 
 @pytest.mark.usefixtures("numbers")
 class TestConsume:
-    def test_from(self, through, numbers):
+    def test_from(self, by_port, numbers):
         places = {"earliest": 0, "latest": 5, "3": 3, "@7200000": 2, "-1h": 5}
         for place, first in places.items():
-            result = through("consume", numbers, "--from", place)
+            result = by_port("consume", numbers, "--from", place)
             assert result.lines == [str(n) for n in range(first, 5)]
 
-    def test_max(self, through, numbers):
-        assert through("consume", numbers, "--max", 2).lines == ["0", "1"]
+    def test_max(self, by_port, numbers):
+        assert by_port("consume", numbers, "--max", 2).lines == ["0", "1"]
 
-    def test_follow(self, spawn, through, way, numbers):
-        consumer = spawn("consume", numbers, "--follow", *way)
+    def test_follow(self, spawn, by_port, server, numbers):
+        consumer = spawn("consume", numbers, "--follow", "--bootstrap", server.address)
         for n in range(5):
             assert consumer.line() == b"%d\n" % n
-        through("produce", numbers, stdin=b"more\n")
+        by_port("produce", numbers, stdin=b"more\n")
         assert consumer.line() == b"more\n"
         consumer.send(signal.SIGTERM)
         assert consumer.end() == (143, b"", "")
 
-    def test_replay(self, through, numbers):
+    def test_replay(self, by_port, numbers):
         words = ("replay", numbers, "--from", "1970-01-01T01:00Z", "--to", "1970-01-01T04:00Z")
-        assert through(*words).lines == ["1", "2", "3"]
-        told = through(*words, "--into", f"{numbers}-again").err
+        assert by_port(*words).lines == ["1", "2", "3"]
+        told = by_port(*words, "--into", f"{numbers}-again").err
         assert f"replayed 3 records of {numbers} into {numbers}-again" in told
-        assert through("consume", f"{numbers}-again").lines == ["1", "2", "3"]
+        assert by_port("consume", f"{numbers}-again").lines == ["1", "2", "3"]
 
-    def test_replay_in_the_order_of_time_over_all_partitions(self, through, name):
+    def test_replay_in_the_order_of_time_over_all_partitions(self, by_port, name):
         topic = f"{name}-parts"
-        through("topic", "create", topic, "--partitions", 3)
-        through("produce", topic, *FIELDS, stdin=lines(50))
-        assert through("replay", topic).lines == [str(n) for n in range(50)]
+        by_port("topic", "create", topic, "--partitions", 3)
+        by_port("produce", topic, *FIELDS, stdin=lines(50))
+        assert by_port("replay", topic).lines == [str(n) for n in range(50)]
 
-    def test_replay_into_another_directory(self, through, logstore, numbers, tmp_path):
+    def test_replay_into_another_directory(self, by_port, logstore, numbers, tmp_path):
         words = ("--into", "copy", "--into-data", tmp_path / "other")
-        through("replay", numbers, *words)
+        by_port("replay", numbers, *words)
         found = logstore("consume", "copy", "--data", tmp_path / "other").lines
         assert found == [str(n) for n in range(5)]
 
