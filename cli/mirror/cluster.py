@@ -17,7 +17,7 @@ from ..cluster.reader import Reader, place_of
 from ..cluster.refusal import ANSWER_S, error_in, refused
 from ..cluster.topic import ClusterTopic
 from .piece import Piece, runs_of
-from .sides import Ready
+from .sides import Ready, Spoiled
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
@@ -189,10 +189,11 @@ class ClusterTarget:
         if error is not None:
             self._failure = self._refused(error, place, source)
         elif offset is not None and offset > UNKNOWN_OFFSET and offset != target:
-            self._failure = Failed(
+            self._failure = Spoiled(
                 f"{self.site.address}: {place[0]}-{place[1]}: the record at offset {source} of "
                 f"the source was to stand at {target} and stands at {offset}: somebody else "
-                f"writes to the copy; delete it to begin anew"
+                f"writes to the copy; delete it to begin anew",
+                place[0],
             )
 
     def _refused(self, error: KafkaError, place: TopicPartition, source: int) -> LogstoreError:

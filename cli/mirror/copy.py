@@ -9,7 +9,7 @@ from logstore.log import TopicPartition
 
 from .journal import Journal
 from .piece import Piece
-from .sides import Ready, Source, Target
+from .sides import Ready, Source, Spoiled, Target
 from .track import Run
 
 POLL_S: Final = 0.1  # how long a signal may go unheard
@@ -65,6 +65,11 @@ class Copy:
             raise Refused(
                 f"topic {name!r} was made anew in the source since it was copied: "
                 f"delete the copy to begin anew"
+            )
+        elif self._journal.is_spoiled(name):
+            raise Refused(
+                f"topic {name!r}: somebody else wrote to the copy while it was made: "
+                f"delete it to begin anew"
             )
         self.records.setdefault(name, 0)
         ends = self._settled_ends(name, numbers)
@@ -152,13 +157,20 @@ class Copy:
         wanted = [it for it in ready if it.spans]
         if wanted:
             self._journal.note({it.place: self._runs(it) for it in wanted})
-            self._target.write([(it, self._ends[it.place]) for it in wanted])
+            self._write([(it, self._ends[it.place]) for it in wanted])
             for it in wanted:
                 self._ends[it.place] += it.span
         for piece in pieces:
             self.next[piece.place] = piece.next_offset
             self.records[piece.place[0]] += _records(piece)
         return bool(pieces)
+
+    def _write(self, pieces: Sequence[tuple[Ready, int]]) -> None:
+        try:
+            self._target.write(pieces)
+        except Spoiled as error:
+            self._journal.spoil(error.topic)  # or the next one would take it for a good copy
+            raise
 
     def _runs(self, ready: Ready) -> list[Run]:
         runs, at = [], self._ends[ready.place]

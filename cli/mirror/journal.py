@@ -6,6 +6,7 @@ how much of it is true. Lines of the same partition follow each other in the ord
 
     ["begin", topic, source's topic id, target's topic id]   a copy of the one into the other
     ["run", topic, partition, source, target, count]         so many records, from where to where
+    ["spoiled", topic]                                       others wrote to that copy
 """
 
 import os
@@ -42,6 +43,7 @@ class Journal:
             raise Refused(f"{directory}: used by {owner_of(Disk(), lock)}: wait for it, or stop it")
         self.tracks: dict[TopicPartition, Track] = {}
         self._begun: dict[str, tuple[str, str]] = {}
+        self._spoiled: set[str] = set()
         self._lines = 0
         self._fd = -1
         try:
@@ -93,6 +95,8 @@ class Journal:
             case ["run", str(topic), int(partition), int(source), int(target), int(count)]:
                 track = self.tracks.setdefault((topic, partition), Track())
                 track.add(Run(source, target, count))
+            case ["spoiled", str(topic)]:
+                self._spoiled.add(topic)
             case _:
                 raise ValueError
 
@@ -100,7 +104,11 @@ class Journal:
         """The ids of source and target of the copy that there is of a topic."""
         return self._begun.get(topic)
 
+    def is_spoiled(self, topic: str) -> bool:
+        return topic in self._spoiled
+
     def _begin(self, topic: str, source_id: str, target_id: str) -> None:
+        self._spoiled.discard(topic)
         self._begun[topic] = source_id, target_id
         for place in [it for it in self.tracks if it[0] == topic]:
             del self.tracks[place]
@@ -111,6 +119,11 @@ class Journal:
         """A copy begins; whatever was noted of another one counts no more. Durable."""
         self._begin(topic, source_id, target_id)
         self._append([("begin", topic, source_id, target_id)])
+
+    def spoil(self, topic: str) -> None:
+        """The copy is none any more. Durable."""
+        self._spoiled.add(topic)
+        self._append([("spoiled", topic)])
 
     def note(self, runs: Mapping[TopicPartition, Iterable[Run]]) -> None:
         """What is about to be written. Durable."""
@@ -133,6 +146,7 @@ class Journal:
     def _write_anew(self) -> None:
         """As few lines as say the same. The rename is the moment."""
         lines: list[object] = [("begin", topic, *ids) for topic, ids in self._begun.items()]
+        lines += [("spoiled", topic) for topic in self._spoiled]
         lines += [("run", *place, *run) for place, track in self.tracks.items() for run in track]
         new = self._path.with_suffix(".new")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)

@@ -3,12 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from logstore.errors import Failed
 from logstore.log import TopicPartition
 
 from .piece import Piece
 
 if TYPE_CHECKING:
     from ..site import Site
+
+
+class Spoiled(Failed):
+    """The target has records that are no copy, among those that are."""
+
+    def __init__(self, message: str, topic: str) -> None:
+        super().__init__(message)
+        self.topic = topic
 
 
 class Source(Protocol):
@@ -65,7 +74,10 @@ class Target(Protocol):
         """Raises InvalidRecord, Damaged, which name the record by its offset in the source."""
 
     def write(self, pieces: Sequence[tuple[Ready, int]]) -> None:
-        """Each at the offset given, the end of its partition; acknowledged when this returns."""
+        """Each at the offset given, the end of its partition; acknowledged when this returns.
+
+        Raises Spoiled where one came to stand elsewhere.
+        """
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         """Offsets with metadata, while nobody is a member. Raises GroupBusy."""

@@ -1,5 +1,7 @@
 """A store as a side of a mirror: its batches keep their bytes."""
 
+import hashlib
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +32,7 @@ class StoreSource:
 
     def __init__(self, store: "Store") -> None:
         self.site = store
-        self.id = store.directory.store_id
+        self.id = store.directory.store_id or _bare_id(store.path)
         self._logs: dict[TopicPartition, Log] = {}
         self._next: dict[TopicPartition, int] = {}
         self._awake = threading.Event()
@@ -174,6 +176,11 @@ class StoreTarget:
         table = self.site.directory.groups
         assert table is not None, "a store that is written has a catalogue"
         table.change_idle(group, {it: OffsetToCommit(*what) for it, what in offsets.items()})
+
+
+def _bare_id(path: str) -> str:
+    """Of partitions without a catalogue, which have no other name than their place."""
+    return f"files-{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}"
 
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:

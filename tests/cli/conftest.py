@@ -129,4 +129,5 @@ def start_serving():
 
     yield start
     for it in running:
-        it.stop()
+        if it.process.poll() is None:
+            it.stop()

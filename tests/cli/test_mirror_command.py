@@ -8,7 +8,8 @@ from itertools import count
 
 import pytest
 from cli_process import DEADLINE_S
-from logstore_cli.mirror.journal import FILE
+from confluent_kafka import Producer
+from logstore_cli.mirror.journal import FILE, Journal
 from serving import Serving
 
 import logstore as library
@@ -298,6 +299,29 @@ def test_a_store_that_a_server_holds(logstore, store_side, start_serving, tmp_pa
     assert f"{name}: 1 record" in logstore(*words, served.text).lines
     assert served.records(name) == source.records(name)
     assert "nothing is damaged" in served("verify").out
+
+
+def test_others_write_to_a_cluster_s_copy_at_the_same_time(
+    logstore, store_side, cluster_side, name, monkeypatch
+):
+    source, target = store_side(), cluster_side()
+    source("topic", "create", name)
+    source("produce", name, stdin=b"1\n2\n")
+    note = Journal.note
+
+    def written_meanwhile(journal, runs):
+        note(journal, runs)
+        producer = Producer({"bootstrap.servers": target.text})
+        producer.produce(name, b"theirs")
+        assert producer.flush(DEADLINE_S) == 0
+        producer.close()
+
+    words = ("mirror", "--from", source.text, "--to", target.text)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note", written_meanwhile)
+        told = logstore(*words, code=1).err
+    assert f"{name}-0: the record at offset 0 of the source was to stand at 0" in told
+    assert "somebody else wrote to the copy" in logstore(*words, code=1).err
 
 
 class TestTimestamps:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from logstore_cli.mirror.copy import Copy
 from logstore_cli.mirror.journal import FILE, Journal
 from logstore_cli.mirror.piece import Piece, runs_of
-from logstore_cli.mirror.sides import Ready
+from logstore_cli.mirror.sides import Ready, Spoiled
 from logstore_cli.mirror.track import Run, Track
 
 from logstore.errors import CorruptStore, Failed, Refused
@@ -163,6 +163,22 @@ def test_others_write_to_the_copy(tmp_path):
 def test_a_target_with_records_of_its_own(tmp_path):
     with pytest.raises(Refused, match="has records in the target already"):
         run(ListSource(numbered(range(4))), ListTarget([b"mine"]), tmp_path)
+
+
+def test_others_write_to_the_copy_while_it_is_made(tmp_path, monkeypatch):
+    target = ListTarget()
+
+    def spoiled(pieces):
+        target.values += [b"theirs", *pieces[0][0].payload[:1]]
+        raise Spoiled("stands at 1", "t")
+
+    monkeypatch.setattr(target, "write", spoiled)
+    with pytest.raises(Spoiled):
+        run(ListSource(numbered(range(9)), most=9), target, tmp_path)
+    monkeypatch.undo()
+    for _ in range(2):  # though less is there than was to be
+        with pytest.raises(Refused, match="somebody else wrote to the copy"):
+            run(ListSource(numbered(range(9))), target, tmp_path)
 
 
 def test_made_anew(tmp_path):
