@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from logstore.broker.replay import in_order
 from logstore.broker.start import Start, offset_of
@@ -20,8 +20,11 @@ from .admin import Admin, Setting, TopicFacts
 from .consumer import ClusterConsumer
 from .group import ClusterGroup
 from .producer import ClusterProducer
+from .refusal import ANSWER_S
 from .streams import Streams
 from .topic import ClusterTopic, check_partition
+
+HEARD_S: Final = 0.05  # how long the news of a topic takes from broker to broker
 
 
 class PartitionSize(NamedTuple):
@@ -116,7 +119,14 @@ class Cluster:
     ) -> ClusterTopic:
         """Raises TopicExists, InvalidName, InvalidSetting."""
         self.admin.create(check_topic(name), partitions, settings or {})
-        return self.topic(name)
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return self.topic(name)
+            except UnknownTopic:  # a broker that has not heard of it yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(HEARD_S)
 
     def alter_topic(
         self,

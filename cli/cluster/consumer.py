@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -9,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from logstore.broker.start import Held, Start, check_offset, offset_of
-from logstore.errors import Failed, LogstoreError, OffsetOutOfRange, UnknownPartition
+from logstore.errors import Failed, Fenced, LogstoreError, OffsetOutOfRange, UnknownPartition
 from logstore.log import TopicPartition
 from logstore.records.record import Record
 
@@ -178,7 +179,8 @@ class ClusterConsumer:
         self._settle()
         if time.monotonic() >= self._commit_at:
             self._commit_at = time.monotonic() + COMMIT_S
-            self._commit()
+            with suppress(Fenced):  # the client notices, too, and joins anew
+                self._commit()
         while True:
             before = self._assignments
             first = self._consumer.poll(-1 if timeout_s is None else timeout_s)
@@ -188,9 +190,10 @@ class ClusterConsumer:
             if self._failure is not None:
                 raise self._failure
             if self._assignments != before:
-                # Some may be of partitions that others have by now: these begin anew.
-                self._consumer.assign([Place(*place, at) for place, at in self._done.items()])
-                self._at_end.clear()
+                if messages and self._done:
+                    # Some may be of partitions that others have by now: what is here begins anew.
+                    self._consumer.assign([Place(*place, at) for place, at in self._done.items()])
+                    self._at_end.clear()
                 return []
             records = [it for message in messages if (it := self._taken(message)) is not None]
             if records or timeout_s is not None:

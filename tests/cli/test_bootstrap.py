@@ -7,9 +7,11 @@ import os
 import re
 import signal
 import threading
+import time
 from itertools import count
 
 import pytest
+from cli_process import DEADLINE_S
 from confluent_kafka import Producer
 from logstore_cli.cluster import producer as cluster_producer
 from serving import Serving
@@ -56,6 +58,12 @@ def direct(logstore, server):
 def name():
     """Of a topic or group that no other test uses."""
     return f"name-{next(NUMBERS)}"
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
 
 
 def lines(number):
@@ -234,6 +242,34 @@ class TestGroups:
         assert consumer.end()[0] == 143
         [row] = json.loads(through("group", "describe", numbers, "--json").out)["partitions"]
         assert (row["committed"], row["end"], row["lag"]) == (5, 5, 0)
+
+    def test_members_share_and_hand_over(self, spawn, by_port, server, name):
+        """Every record once, whoever prints it: what was printed is committed before it goes on."""
+        topic = f"{name}-shared"
+        by_port("topic", "create", topic, "--partitions", 2)
+        words = ("consume", topic, "--group", topic, "--follow", "--bootstrap", server.address)
+
+        def produce(value):
+            for partition in (0, 1):
+                by_port("produce", topic, "--partition", partition, stdin=value)
+
+        def members():
+            described = json.loads(by_port("group", "describe", topic, "--json").out)
+            return sorted(len(it["partitions"]) for it in described["members"])
+
+        first = spawn(*words)
+        produce(b"a\n")
+        assert [first.line(), first.line()] == [b"a\n"] * 2
+        second = spawn(*words)
+        until(lambda: members() == [1, 1])
+        produce(b"b\n")
+        assert (first.line(), second.line()) == (b"b\n", b"b\n")
+        first.send(signal.SIGTERM)
+        assert first.end() == (143, b"", "")
+        produce(b"c\n")
+        assert [second.line(), second.line()] == [b"c\n"] * 2
+        second.send(signal.SIGTERM)
+        assert second.end() == (143, b"", "")
 
     def test_some_partitions(self, through, name):
         topic = f"{name}-two"
