@@ -8,6 +8,7 @@ from typing import Any, Final
 from logstore.errors import Failed, Refused
 
 CONNECT_S: Final = 5.0
+RECONNECT_MS: Final = 1000  # a server that is started anew is found again so soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Address:
         settings: dict[str, Any] = {
             "bootstrap.servers": self.text,
             "client.id": "logstore",
+            "reconnect.backoff.max.ms": RECONNECT_MS,
             "logger": _LOGGER,
             "error_cb": _told_elsewhere,
         }

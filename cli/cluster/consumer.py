@@ -20,6 +20,7 @@ from .refusal import ANSWER_S, error_in, refused
 
 COMMIT_S: Final = 5.0  # as consumer.commit.ms of a store
 SESSION_MS: Final = 10_000  # as consumer.session.timeout.ms of a store
+HEARTBEAT_MS: Final = 1000  # how soon a member hears that others have come
 
 
 class PartitionsOf(Protocol):
@@ -71,7 +72,7 @@ class ClusterConsumer:
                 enable_partition_eof=True,
                 fetch_wait_max_ms=FETCH_WAIT_MS,
                 session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=SESSION_MS // 3,
+                heartbeat_interval_ms=HEARTBEAT_MS,
             )
         )
         try:
@@ -179,7 +180,8 @@ class ClusterConsumer:
         self._settle()
         if time.monotonic() >= self._commit_at:
             self._commit_at = time.monotonic() + COMMIT_S
-            with suppress(Fenced):  # the client notices, too, and joins anew
+            # Fenced: the client notices, too, and joins anew. Failed: the next time, or at the end.
+            with suppress(Fenced, Failed):
                 self._commit()
         while True:
             before = self._assignments

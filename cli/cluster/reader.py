@@ -24,6 +24,7 @@ TRANSIENT: Final = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
+    KafkaError._MAX_POLL_EXCEEDED,  # whoever reads our output is slow; the client joins anew
 }
 
 

@@ -57,6 +57,7 @@ ERROR_OF: Final[dict[int, type[LogstoreError]]] = {
     KafkaError.UNKNOWN_MEMBER_ID: Fenced,
     KafkaError.ILLEGAL_GENERATION: Fenced,
     KafkaError.FENCED_INSTANCE_ID: Fenced,
+    KafkaError.REBALANCE_IN_PROGRESS: Fenced,
     KafkaError.KAFKA_STORAGE_ERROR: StorageFull,
     KafkaError.UNSUPPORTED_VERSION: BrokenProtocol,
     KafkaError._STATE: Closed,

@@ -225,22 +225,24 @@ class TestGroups:
         assert through(*words).lines == ["2", "3", "4"]
         assert through(*words).lines == []
 
-    def test_from_counts_until_something_is_committed(self, through, numbers):
+    def test_from_counts_until_something_is_committed(self, by_port, numbers):
         words = ("consume", numbers, "--group", numbers, "--from", "3")
-        assert through(*words, "--max", 1).lines == ["3"]
-        assert through(*words).lines == ["4"]
+        assert by_port(*words, "--max", 1).lines == ["3"]
+        assert by_port(*words).lines == ["4"]
 
-    def test_what_has_left_the_process_is_committed(self, spawn, through, way, numbers):
-        consumer = spawn("consume", numbers, "--group", numbers, "--follow", *way)
+    def test_what_has_left_the_process_is_committed(self, spawn, by_port, server, numbers):
+        consumer = spawn(
+            "consume", numbers, "--group", numbers, "--follow", "--bootstrap", server.address
+        )
         for n in range(5):
             assert consumer.line() == b"%d\n" % n
-        busy = through("group", "reset-offsets", numbers, "--to", "earliest", code=1).err
+        busy = by_port("group", "reset-offsets", numbers, "--to", "earliest", code=1).err
         assert f"group '{numbers}' is consumed by client logstore" in busy
-        assert "is consumed by" in through("group", "delete", numbers, code=1).err
-        assert "consumed by  1 member" in through("group", "describe", numbers).out
+        assert "is consumed by" in by_port("group", "delete", numbers, code=1).err
+        assert "consumed by  1 member" in by_port("group", "describe", numbers).out
         consumer.send(signal.SIGTERM)
         assert consumer.end()[0] == 143
-        [row] = json.loads(through("group", "describe", numbers, "--json").out)["partitions"]
+        [row] = json.loads(by_port("group", "describe", numbers, "--json").out)["partitions"]
         assert (row["committed"], row["end"], row["lag"]) == (5, 5, 0)
 
     def test_members_share_and_hand_over(self, spawn, by_port, server, name):
@@ -271,14 +273,14 @@ class TestGroups:
         second.send(signal.SIGTERM)
         assert second.end() == (143, b"", "")
 
-    def test_some_partitions(self, through, name):
+    def test_some_partitions(self, by_port, name):
         topic = f"{name}-two"
-        through("topic", "create", topic, "--partitions", 2)
+        by_port("topic", "create", topic, "--partitions", 2)
         for number in range(2):
-            through("produce", topic, "--partition", number, stdin=b"%d\n" % number)
+            by_port("produce", topic, "--partition", number, stdin=b"%d\n" % number)
         words = ("consume", topic, "--group", topic, "--partition", 1)
-        assert through(*words).lines == ["1"]
-        assert through(*words).lines == []
+        assert by_port(*words).lines == ["1"]
+        assert by_port(*words).lines == []
 
     def test_list_describe_reset_delete(self, through, direct, numbers):
         through("consume", numbers, "--group", numbers, "--max", 3)
@@ -291,10 +293,10 @@ class TestGroups:
         assert through("group", "delete", numbers).out == f"deleted group {numbers}\n"
         assert numbers not in through("group", "list").lines
 
-    def test_a_committed_offset_that_is_gone(self, through, numbers):
-        through("consume", numbers, "--group", numbers, "--max", 1)
-        through("topic", "trim", numbers, "--before", 3)
-        result = through("consume", numbers, "--group", numbers, code=1)
+    def test_a_committed_offset_that_is_gone(self, by_port, numbers):
+        by_port("consume", numbers, "--group", numbers, "--max", 1)
+        by_port("topic", "trim", numbers, "--before", 3)
+        result = by_port("consume", numbers, "--group", numbers, code=1)
         assert "offset 1 is below the start, 3" in result.err
         assert "`logstore group reset-offsets` moves the group" in result.err
 
@@ -322,12 +324,12 @@ REFUSED = [
 ]
 
 
-def test_what_can_not_be_is_told_as_of_a_directory(through, logstore, numbers):
+def test_what_can_not_be_is_told_as_of_a_directory(by_port, logstore, numbers):
     logstore("topic", "create", numbers)
     logstore("produce", numbers, stdin=b"x\n" * 5)
     for words, message in REFUSED:
         given = [numbers if word == "NAME" else word for word in words]
-        told = through(*given, code=1).err
+        told = by_port(*given, code=1).err
         assert message in told
         assert told == logstore(*given, code=1).err
 
@@ -377,6 +379,23 @@ class TestNoServer:
         assert "no answer" in told
         assert f"produced 10 records to {name}" in told
         assert len(told.splitlines()) == 1
+
+
+def test_who_follows_outlives_the_server(spawn, logstore, data, start_serving):
+    first = start_serving(data)
+    words = ("--bootstrap", first.address)
+    logstore("topic", "create", "x", *words)
+    logstore("produce", "x", *words, stdin=b"1\n")
+    consumer = spawn("consume", "x", "--group", "g", "--follow", *words)
+    assert consumer.line() == b"1\n"
+    first.stop()
+    second = start_serving(data, port=first.endpoint[1])
+    logstore("produce", "x", *words, stdin=b"2\n")
+    assert consumer.line() == b"2\n"
+    consumer.send(signal.SIGTERM)
+    assert consumer.end() == (143, b"", "")
+    second.stop()
+    assert logstore("consume", "x", "--group", "g").lines == []
 
 
 class TestHeldByOthers:

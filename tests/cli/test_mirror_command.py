@@ -77,17 +77,15 @@ def second_server(tmp_path, start_serving):
 
 
 def fill(side, topic):
-    """Everything that a record may have, in two of three partitions."""
+    """Everything that a record may have, in three partitions."""
     side("topic", "create", topic, "--partitions", 3, "--config", "retention.ms=-1")
     lines = [
         {"k": f"key-{n}", "t": 1_000_000 + n, "h": "x" * n, "v": f"value-{n}" * n}
-        for n in range(40)
+        for n in range(80)
     ]
     fields = "--key-field k --timestamp-field t --header-field h --value-field v".split()  # noqa: SIM905
     data = b"".join(json.dumps(it).encode() + b"\n" for it in lines)
-    for partition in (0, 2):
-        words = ("--partition", partition, "--header", "same=", *fields)
-        side("produce", topic, *words, stdin=data)
+    side("produce", topic, "--header", "same=", *fields, stdin=data)
     side("consume", topic, "--group", topic, "--max", 7)
 
 
@@ -111,7 +109,7 @@ def test_each_direction(
     assert told.lines[1].startswith(f"group {name}: ")
     assert told.err == ""
     assert target.records(name) == source.records(name)
-    assert {len(it) for it in target.records(name).values()} == {40}
+    assert len(target.records(name)) == 3
     settings = json.loads(target("topic", "describe", name, "--json").out)["settings"]
     assert settings["retention.ms"] == {"value": -1, "source": "topic"}
     go_on = ("consume", name, "--group", name, "--format", "{partition} {value}")
@@ -210,12 +208,12 @@ def kill_at(goal, mirror, notes):
 def test_killed_and_continued(logstore, spawn, store_side, cluster_side, name, tmp_path, to):
     source, target = store_side(), store_side() if to == "store" else cluster_side()
     source("topic", "create", name)
-    records = 6000
+    records = 4000
     with library.open(source.text, "write") as store, store.producer(name) as producer:
         producer.send_many([Message(b"%d " % n + b"x" * 1000) for n in range(records)])
     notes = tmp_path / "notes"
     words = ("mirror", "--from", source.text, "--to", target.text, "--state", notes)
-    kills = sum(kill_at(goal, spawn(*words), notes) for goal in (1, 3000))
+    kills = sum(kill_at(goal, spawn(*words), notes) for goal in (1, 2000))
     assert kills  # or nothing was tried
     logstore(*words)
     values = [line.split()[0] for line in target("consume", name).lines]

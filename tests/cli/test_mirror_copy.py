@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from logstore_cli.mirror.copy import Copy
 from logstore_cli.mirror.journal import FILE, Journal
@@ -112,6 +112,7 @@ def numbered(offsets):
     return {it: b"%d" % it for it in offsets}
 
 
+@settings(max_examples=60, deadline=None)  # each a few files; a sync may take its time
 @given(
     offsets=st.sets(st.integers(0, 60), max_size=30),
     deaths=st.lists(st.integers(0, 8), max_size=6),
