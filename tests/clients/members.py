@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
-SESSION_MS, HEARTBEAT_MS = 2000, 300
+SESSION_MS, HEARTBEAT_MS = 3000, 300
 # What a server must be told for members that are to be found dead soon.
 SETTINGS = {
     "group_min_session_timeout_ms": 100,
@@ -41,6 +41,7 @@ class Confluent:
         if instance is not None:
             conf["group.instance.id"] = instance
         self._consumer = Consumer(conf)
+        self.errors = []
         self.rebalances = 0
         self._consumer.subscribe([topic], on_assign=self._on_assign)
 
@@ -50,6 +51,7 @@ class Confluent:
     def poll(self):
         """(partition, value) of each record that has come."""
         found = self._consumer.consume(100, 0.05)
+        self.errors += [it.error().name() for it in found if it.error() is not None]
         return [(it.partition(), it.value()) for it in found if it.error() is None]
 
     def assigned(self):
