@@ -96,7 +96,10 @@ class DataDir:
 
         owner = owner_of(Disk(), str(self.path / LOCK))
         address = None if owner is None else owner.endpoints.get("kafka")
-        return None if address is None else ClusterAt(address)
+        if address is None:
+            return None
+        host, _, port = address.rpartition(":")
+        return ClusterAt(f"[{host}]:{port}" if ":" in host else address)  # IPv6
 
     def beside(self, path: Path) -> "DataDir":
         """As Place.beside."""
