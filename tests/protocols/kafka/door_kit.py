@@ -3,6 +3,10 @@
 import struct
 import uuid
 
+from coordinator_parts import MemoryLedger
+
+from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
@@ -12,6 +16,7 @@ from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.schema import codec
 from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.subscription import topics_of
 from logstore.records.encode import encode
 from logstore.storage.memory_log import MemoryLog
 
@@ -140,21 +145,34 @@ class MemoryTopics:
 
 
 class Talk:
-    """A session, and the client's side of it."""
+    """A session, and the client's side of it. With ``beside``: another one of the same node."""
 
-    def __init__(self, topics=None, settings=None, work=None):
-        self.clock_ms = NOW_MS
-        self.now = 1000.0
-        self.topics = topics or MemoryTopics(lambda: self.clock_ms)
+    def __init__(self, topics=None, settings=None, work=None, ledger=None, beside=None):
         self.woken = 0
-        given = {name: (str(value), "test") for name, value in (settings or {}).items()}
-        door = Door(
-            self.topics, Config(given).store, "store", "/data", lambda: self.clock_ms,
-            work or (lambda job, done: done(job())),
-        )  # fmt: skip
-        self.session = KafkaSession(door, self._wake, ("127.0.0.1", 9092))
+        if beside is not None:
+            self.__dict__ |= {name: beside.__dict__[name] for name in self.SHARED}
+        else:
+            self.clock_ms = NOW_MS
+            self.now = 1000.0
+            self.topics = topics or MemoryTopics(lambda: self.clock_ms)
+            self.ledger = ledger or MemoryLedger()
+            given = {name: (str(value), "test") for name, value in (settings or {}).items()}
+            settings = Config(given).store
+            self.coordinator = Coordinator(settings, self.ledger, self._facts, topics_of=topics_of)
+            self.door = Door(
+                self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
+                work or (lambda job, done: done(job())),
+            )  # fmt: skip
+        address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
+        self.session = KafkaSession(self.door, self._wake, address, peer)
         self._correlation = 0
         self._left = b""
+
+    SHARED = ("clock_ms", "now", "topics", "ledger", "coordinator", "door")
+
+    def _facts(self, name):
+        topic = self.topics.get(name)
+        return topic and TopicFacts(topic.id, len(topic.partitions))
 
     def _wake(self):
         self.woken += 1
@@ -193,12 +211,15 @@ class Talk:
             data = data[4 + size :]
         return found
 
+    def say(self, key, version, request):
+        """Send a request; its correlation id."""
+        out = bytearray()
+        codec(type(request), version, version >= APIS[key].flexible).write(out, request)
+        return self.send(key, version, out)
+
     def ask(self, key, version, request, response_kind):
         """The answer, which must come at once."""
-        flexible = version >= APIS[key].flexible
-        out = bytearray()
-        codec(type(request), version, flexible).write(out, request)
-        asked = self.send(key, version, out)
+        asked = self.say(key, version, request)
         [(correlation, body)] = self.replies()
         assert correlation == asked
         return self.read(key, version, response_kind, body)
@@ -215,6 +236,7 @@ class Talk:
 
     def pass_time(self, seconds):
         self.now += seconds
+        self.coordinator.tick(int(self.now * 1000))
         self.session.wake(self.now)
 
 
