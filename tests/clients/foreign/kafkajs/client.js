@@ -213,6 +213,14 @@ const deeds = {
   },
 }
 
+// Under the names of several wrappers stands what the server said.
+function innermost(error) {
+  const inner =
+    error.errors?.[0] ?? error.groups?.[0] ?? error.partitions?.find((it) => it.error)?.error ??
+    error.cause ?? error.originalError
+  return inner ? innermost(inner) : `${error.type ?? error.name}: ${error.message}`
+}
+
 async function listen() {
   await zstd.init()
   await admin.connect()
@@ -221,8 +229,7 @@ async function listen() {
     try {
       say(await deeds[told.do](told))
     } catch (error) {
-      const inner = error.errors?.[0] ?? error.groups?.[0] ?? error
-      say({ error: `${inner.type ?? inner.name}: ${inner.message ?? error.message}` })
+      say({ error: innermost(error) })
     }
   }
   await admin.disconnect()

@@ -90,7 +90,9 @@ final class Records {
       long end = System.nanoTime() + Duration.ofSeconds(30).toNanos();
       while (found.size() < count && System.nanoTime() < end) {
         for (ConsumerRecord<String, String> it : consumer.poll(Duration.ofMillis(200))) {
-          found.add(shown(it));
+          if (found.size() < count) {
+            found.add(shown(it));
+          }
         }
       }
     }
