@@ -6,6 +6,7 @@ import pytest
 pytest.register_assert_rewrite("matrix_records", "matrix_admin", "matrix_groups", "speaking")
 
 import workshop  # noqa: E402  after what it imports is to be rewritten
+from serving import Serving  # noqa: E402
 from speaking import Client, Member  # noqa: E402
 
 
@@ -13,6 +14,20 @@ def pytest_collection_modifyitems(items):
     for it in items:
         if "foreign" in it.path.parts:
             it.add_marker("foreign")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """As the other client tests have it, but members of the new protocol are missed sooner."""
+    running = Serving(
+        tmp_path_factory.mktemp("served") / "data",
+        group_consumer_session_timeout_ms=6000,
+        group_consumer_heartbeat_interval_ms=500,
+    )
+    yield running
+    code, errors = running.stop()
+    assert code == 0, errors
+    assert "Traceback" not in errors, errors
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,7 @@ def positions(*members):
 
 
 class Groups:
-    settings = {}  # of the members: which group protocol they speak
-    other_settings = settings
+    settings = {}  # of the members: protocol, assignor
 
     def test_a_member_commits_and_another_goes_on_from_there(self, client, join, topic):
         group = f"group-of-{topic}"

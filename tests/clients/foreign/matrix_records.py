@@ -77,7 +77,11 @@ class Records:
         found = client("consume", topic=topic, count=1000)
         assert values(found) == [it["value"] for it in records(1000)]
 
-    def test_it_consumes_by_assignment_from_an_offset(self, client, topic):
+    def test_it_consumes_by_assignment(self, client, topic):
+        client("produce", topic=topic, records=records(10))
+        assert len(client("consume", topic=topic, count=10)["records"]) == 10
+
+    def test_it_consumes_from_an_offset(self, client, topic):
         client("produce", topic=topic, records=records(100))
         found = client("consume", topic=topic, offset=90, count=10)["records"]
         assert [it["offset"] for it in found] == list(range(90, 100))
@@ -115,3 +119,9 @@ class Records:
         with pytest.raises(Failed, match=r"(?i)invalid_?record"):
             client("produce", topic=topic, records=[{"partition": 0, "value": "x"}])
         assert client("produce", topic=topic, records=records(1))["offsets"] == [0]
+
+    @pytest.mark.xfail(strict=True, raises=Failed, reason="the server knows no transactions yet")
+    def test_a_transaction_commits(self, client, topic):
+        client("create", topic=topic)
+        told = client("produce", topic=topic, records=records(1), transactional="t", idempotent=True)
+        assert told["offsets"] == [0]

@@ -7,3 +7,17 @@ from matrix_records import Records
 
 class TestFranz(Records, Admin, Groups):
     client_name = "franz-go"
+
+
+class TestNewProtocol(Groups):
+    """KIP-848: the server assigns."""
+
+    client_name = "franz-go"
+    settings = {"protocol": "consumer"}
+
+
+class TestRange(Groups):
+    """Everything is given up before a new share is taken."""
+
+    client_name = "franz-go"
+    settings = {"assignor": "range"}

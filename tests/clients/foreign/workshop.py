@@ -10,7 +10,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CACHE = Path(__file__).parents[3] / ".clients"
 BUILD_S = 900  # a first build downloads
-JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m"]
+JVM = [
+    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+]  # fmt: skip
 JAVA_VERSIONS = {"java": "4.3.1", "java-3.9": "3.9.1"}  # of Apache Kafka
 
 

@@ -23,25 +23,26 @@ type deed func(ctx context.Context, told told) (answer, error)
 
 // told is everything that a deed or a member may be told.
 type told struct {
-	Do          string             `json:"do"`
-	Topic       string             `json:"topic"`
-	Partition   int32              `json:"partition"`
-	Partitions  int32              `json:"partitions"`
-	Offset      int64              `json:"offset"`
-	Before      int64              `json:"before"`
-	Timestamp   int64              `json:"timestamp"`
-	Count       int                `json:"count"`
-	Records     []record           `json:"records"`
-	Compression string             `json:"compression"`
-	Acks        string             `json:"acks"`
-	Idempotent  bool               `json:"idempotent"`
-	BatchSize   int32              `json:"batch_size"`
-	Isolation   string             `json:"isolation"`
-	Config      map[string]*string `json:"config"`
-	Group       string             `json:"group"`
-	Protocol    string             `json:"protocol"`
-	Assignor    string             `json:"assignor"`
-	Instance    string             `json:"instance"`
+	Do            string             `json:"do"`
+	Topic         string             `json:"topic"`
+	Partition     int32              `json:"partition"`
+	Partitions    int32              `json:"partitions"`
+	Offset        int64              `json:"offset"`
+	Before        int64              `json:"before"`
+	Timestamp     int64              `json:"timestamp"`
+	Count         int                `json:"count"`
+	Records       []record           `json:"records"`
+	Compression   string             `json:"compression"`
+	Acks          string             `json:"acks"`
+	Idempotent    bool               `json:"idempotent"`
+	BatchSize     int32              `json:"batch_size"`
+	Transactional string             `json:"transactional"`
+	Isolation     string             `json:"isolation"`
+	Config        map[string]*string `json:"config"`
+	Group         string             `json:"group"`
+	Protocol      string             `json:"protocol"`
+	Assignor      string             `json:"assignor"`
+	Instance      string             `json:"instance"`
 }
 
 func main() {

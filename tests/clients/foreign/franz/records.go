@@ -50,17 +50,30 @@ func producing(address string) deed {
 		if told.BatchSize > 0 {
 			options = append(options, kgo.ProducerBatchMaxBytes(told.BatchSize))
 		}
+		if told.Transactional != "" {
+			options = append(options, kgo.TransactionalID(told.Transactional))
+		}
 		client, err := kgo.NewClient(options...)
 		if err != nil {
 			return nil, err
 		}
 		defer client.Close()
+		if told.Transactional != "" {
+			if err := client.BeginTransaction(); err != nil {
+				return nil, err
+			}
+		}
 		sent := make([]*kgo.Record, len(told.Records))
 		for n, it := range told.Records {
 			sent[n] = made(told.Topic, it)
 		}
 		if err := client.ProduceSync(ctx, sent...).FirstErr(); err != nil {
 			return nil, err
+		}
+		if told.Transactional != "" {
+			if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+				return nil, err
+			}
 		}
 		offsets := make([]int64, len(sent))
 		for n, it := range sent {

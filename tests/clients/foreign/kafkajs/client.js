@@ -50,10 +50,11 @@ function shown(message) {
   }
 }
 
-async function produce({ topic, records, compression = 'none', acks = 'all', idempotent = false }) {
-  const producer = kafka.producer({ idempotent, allowAutoTopicCreation: true })
-  await producer.connect()
+async function produce({ topic, records, compression = 'none', acks = 'all', idempotent = false, transactional }) {
+  const client = kafka.producer({ idempotent, allowAutoTopicCreation: true, transactionalId: transactional })
+  await client.connect()
   try {
+    const producer = transactional ? await client.transaction() : client
     const offsets = []
     for (const part of chunks(records)) {
       const results = await producer.send({
@@ -70,9 +71,10 @@ async function produce({ topic, records, compression = 'none', acks = 'all', ide
         offsets.push(offset)
       }
     }
+    if (transactional) await producer.commit()
     return { offsets }
   } finally {
-    await producer.disconnect()
+    await client.disconnect()
   }
 }
 

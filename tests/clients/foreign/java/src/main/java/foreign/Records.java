@@ -42,11 +42,21 @@ final class Records {
     config.put("enable.idempotence", told.path("idempotent").asBoolean(false));
     config.put("batch.size", told.path("batch_size").asInt(16384));
     config.put("linger.ms", 20);
+    if (told.has("transactional")) {
+      config.put("transactional.id", told.get("transactional").asText());
+    }
     List<Future<RecordMetadata>> sent = new ArrayList<>();
     try (KafkaProducer<String, String> producer =
         new KafkaProducer<>(config, new StringSerializer(), new StringSerializer())) {
+      if (told.has("transactional")) {
+        producer.initTransactions();
+        producer.beginTransaction();
+      }
       for (JsonNode it : told.get("records")) {
         sent.add(producer.send(record(told.get("topic").asText(), it)));
+      }
+      if (told.has("transactional")) {
+        producer.commitTransaction();
       }
     }
     List<Long> offsets = new ArrayList<>();
