@@ -50,6 +50,17 @@ class Program:
         assert line is not None, f"it ended by itself:\n{self.complaints()}"
         return json.loads(line)
 
+    def take(self, deadline_s=0.05):
+        """Take in the next line, if one comes."""
+        try:
+            told = self.next(deadline_s)
+        except queue.Empty:
+            return
+        self.note(told)
+
+    def note(self, told):
+        """What a line of its own accord means."""
+
     def complaints(self):
         return "".join(self._complaints[-40:])
 
@@ -97,16 +108,23 @@ class Member(Program):
         self.records = []  # (partition, offset, value)
         self.committed = {}
 
-    def take(self, deadline_s=0.05):
-        """Take in the next line, if one comes."""
-        try:
-            told = self.next(deadline_s)
-        except queue.Empty:
-            return
+    def __repr__(self):
+        return f"Member({self.partitions}, {self.records[-5:]}, {self.committed})"
+
+    def note(self, told):
         self.partitions |= set(told.get("assigned", ()))
         self.partitions -= set(told.get("revoked", ()))
         self.records += [tuple(it) for it in told.get("records", ())]
         self.committed |= {int(p): offset for p, offset in told.get("committed", {}).items()}
+
+
+class Streams(Program):
+    """A Kafka Streams application, and its state by its own words."""
+
+    state = "CREATED"
+
+    def note(self, told):
+        self.state = told["state"]
 
 
 def until(met, *members):
@@ -116,5 +134,5 @@ def until(met, *members):
         for it in members:
             it.take()
         assert time.monotonic() < end, "\n".join(
-            f"{it.partitions} {it.records[-5:]} {it.committed}\n{it.complaints()}" for it in members
+            f"{it}\n{it.complaints()}" for it in members
         )
