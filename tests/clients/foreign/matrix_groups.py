@@ -1,5 +1,7 @@
 """What every client is asked to do in consumer groups."""
 
+from typing import ClassVar
+
 from matrix_records import records
 from speaking import until
 
@@ -31,7 +33,7 @@ def positions(*members):
 
 
 class Groups:
-    settings = {}  # of the members: protocol, assignor
+    settings: ClassVar = {}  # of the members: protocol, assignor
 
     def test_a_member_commits_and_another_goes_on_from_there(self, client, join, topic):
         group = f"group-of-{topic}"
@@ -77,6 +79,50 @@ class Groups:
         client("produce", topic=topic, records=spread(0, 8))
         until(lambda: len(two.records) >= 8, two)
         assert numbers(two) == list(range(8))
+
+    def test_a_member_that_hung_is_fenced_and_comes_back(self, client, join, topic):
+        group = f"group-of-{topic}"
+        client("create", topic=topic, partitions=PARTITIONS)
+        one = join(topic, group, **self.settings)
+        two = join(topic, group, **self.settings)
+        until(lambda: shared(one, two), one, two)
+        two.hang()
+        until(lambda: shared(one), one)
+        client("produce", topic=topic, records=spread(0, 40))
+        everything = dict.fromkeys(range(PARTITIONS), 10)
+        until(lambda: positions(one) == everything, one)
+        two.go_on()
+        until(lambda: shared(one, two), one, two)
+        told = client("committed", group=group)["committed"]
+        assert told == {str(p): 10 for p in range(PARTITIONS)}
+        client("produce", topic=topic, records=spread(40, 40))
+        twice = dict.fromkeys(range(PARTITIONS), 20)
+        until(lambda: positions(one, two) == twice, one, two)
+        # What had been fetched for the one that hung it may see again, but not commit.
+        assert set(numbers(one, two)) == set(range(80))
+        assert [n for n in numbers(one, two) if n >= 40] == list(range(40, 80))
+        told = client("committed", group=group)["committed"]
+        assert told == {str(p): 20 for p in range(PARTITIONS)}
+
+    def test_partitions_that_are_added_are_taken_in(self, client, join, topic):
+        group = f"group-of-{topic}"
+        client("create", topic=topic, partitions=2)
+        only = join(topic, group, **self.settings)
+        until(lambda: only.partitions == {0, 1}, only)
+        client("grow", topic=topic, partitions=PARTITIONS)
+        until(lambda: shared(only), only)
+        client("produce", topic=topic, records=spread(0, 8))
+        until(lambda: len(only.records) >= 8, only)
+        assert numbers(only) == list(range(8))
+
+    def test_topics_are_subscribed_to_by_a_pattern(self, client, join, topic):
+        client("create", topic=f"{topic}-a")
+        only = join(topic, f"group-of-{topic}", pattern=f"^{topic}-.*", **self.settings)
+        client("produce", topic=f"{topic}-a", records=[{"partition": 0, "value": "1"}])
+        until(lambda: numbers(only) == [1], only)
+        client("create", topic=f"{topic}-b")
+        client("produce", topic=f"{topic}-b", records=[{"partition": 0, "value": "2"}])
+        until(lambda: numbers(only) == [1, 2], only)
 
     def test_groups_are_listed_described_reset_and_deleted(self, client, join, topic):
         group = f"group-of-{topic}"

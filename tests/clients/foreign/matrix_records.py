@@ -123,5 +123,7 @@ class Records:
     @pytest.mark.xfail(strict=True, raises=Failed, reason="the server knows no transactions yet")
     def test_a_transaction_commits(self, client, topic):
         client("create", topic=topic)
-        told = client("produce", topic=topic, records=records(1), transactional="t", idempotent=True)
+        told = client(
+            "produce", topic=topic, records=records(1), transactional="t", idempotent=True
+        )
         assert told["offsets"] == [0]

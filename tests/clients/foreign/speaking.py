@@ -70,6 +70,12 @@ class Program:
             self.process.stdin.close()
         self._gone()
 
+    def hang(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self._gone()
@@ -133,6 +139,4 @@ def until(met, *members):
     while not met():
         for it in members:
             it.take()
-        assert time.monotonic() < end, "\n".join(
-            f"{it}\n{it.complaints()}" for it in members
-        )
+        assert time.monotonic() < end, "\n".join(f"{it}\n{it.complaints()}" for it in members)

@@ -22,7 +22,9 @@ def dump(start, built):
         files = sorted((server.data / "t-0").glob(f"*.{end}"))
         assert files
         said = tools.run("kafka-dump-log", "--files", ",".join(map(str, files)), *words)
-        assert not re.search("(?i)mismatch|corrupt|invalid|non-consecutive|error", said), said[-999:]
+        assert not re.search("(?i)mismatch|corrupt|invalid|non-consecutive|error", said), said[
+            -999:
+        ]
         return said
 
     return run
@@ -82,7 +84,10 @@ def test_indexes_are_sane(start, dump):
 
 @pytest.mark.parametrize("job", ["compact", "recompress"])
 def test_rewritten_segments_are_whole(start, dump, job):
-    config = {"compact": {"cleanup_policy": "compact"}, "recompress": {"compression_sealed": "zstd"}}
+    config = {
+        "compact": {"cleanup_policy": "compact"},
+        "recompress": {"compression_sealed": "zstd"},
+    }
     server = filled(start, **config[job])
     before = shown(dump, server)
     subprocess.run([COMMAND, job, "run", "--data", server.data], check=True, timeout=DEADLINE_S)

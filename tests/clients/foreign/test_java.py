@@ -1,5 +1,7 @@
 """Apache Kafka's own client, in Java: that of today, and the last one from before 4.0."""
 
+from typing import ClassVar
+
 import pytest
 from matrix_admin import Admin
 from matrix_groups import PARTITIONS, Groups, numbers, positions, shared, spread
@@ -30,7 +32,7 @@ class TestNewProtocol(Groups):
     """KIP-848: the server assigns."""
 
     client_name = "java"
-    settings = {"protocol": "consumer"}
+    settings: ClassVar = {"protocol": "consumer"}
 
     def test_the_servers_range_assignor_may_be_asked_for(self, client, join, topic):
         group = f"group-of-{topic}"
@@ -71,12 +73,12 @@ class TestCooperative(Groups):
     """Only what moves is given up (KIP-429)."""
 
     client_name = "java"
-    settings = {"assignor": ASSIGNORS + "CooperativeStickyAssignor"}
+    settings: ClassVar = {"assignor": ASSIGNORS + "CooperativeStickyAssignor"}
 
 
 class TestSticky(Groups):
     client_name = "java"
-    settings = {"assignor": ASSIGNORS + "StickyAssignor"}
+    settings: ClassVar = {"assignor": ASSIGNORS + "StickyAssignor"}
 
 
 class TestJava39(Records, Admin, Groups):

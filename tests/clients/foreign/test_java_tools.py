@@ -2,13 +2,11 @@
 
 import json
 import re
-import subprocess
 from datetime import UTC, datetime
 
 import pytest
 import test_confluent as librdkafka
 import tools
-import workshop
 from speaking import until
 
 from logstore.protocols.kafka.apis import APIS
@@ -47,7 +45,9 @@ def test_kafka_topics(tool, topic):
          "--config", "retention.ms=5000")  # fmt: skip
     assert topic in tool("kafka-topics", "--list").split()
     [first, *rest] = tool("kafka-topics", "--describe", "--topic", topic).splitlines()
-    assert re.search(r"PartitionCount: 3\s+ReplicationFactor: 1\s+Configs: retention.ms=5000", first)
+    assert re.search(
+        r"PartitionCount: 3\s+ReplicationFactor: 1\s+Configs: retention.ms=5000", first
+    )
     assert len(rest) == 3
     assert all(re.search(r"Leader: 1\s+Replicas: 1\s+Isr: 1", it) for it in rest)
     tool("kafka-topics", "--alter", "--topic", topic, "--partitions", 5)
@@ -70,9 +70,9 @@ def test_kafka_configs(tool, server, topic):
     assert "segment.bytes=1073741824" in tool("kafka-configs", *of, "--describe", "--all")
     tool("kafka-configs", *of, "--alter", "--delete-config", "retention.ms")
     assert "retention.ms" not in tool("kafka-configs", *of, "--describe")
-    assert "Unknown" in tool("kafka-configs", *of, "--alter", "--add-config", "x.y=1", fails=True) or (
-        "x.y" in tool("kafka-configs", *of, "--alter", "--add-config", "x.y=1", fails=True)
-    )
+    said = tool("kafka-configs", *of, "--alter", "--add-config", "retention.sm=1", fails=True)
+    assert "InvalidConfigurationException" in said
+    assert "retention.ms" in said
     node = ["--entity-type", "brokers", "--entity-name", "1"]
     assert "num.partitions=1" in tool("kafka-configs", *node, "--describe", "--all")
 
@@ -120,12 +120,13 @@ def test_kafka_consumer_groups(tool, server, join, topic):
     [row] = table(tool("kafka-consumer-groups", *of, "--describe", "--members", "--verbose"))
     assert row["#PARTITIONS"] == "1"
     assert " Stable " in tool("kafka-consumer-groups", *of, "--describe", "--state")
-    told = tool("kafka-consumer-groups", *of, "--delete", fails=True)
-    assert "GroupNotEmptyException" in told
+    assert "GroupNotEmptyException" in tool("kafka-consumer-groups", *of, "--delete")
     member.close()
     assert " Empty " in tool("kafka-consumer-groups", *of, "--describe", "--state")
     reset = ["kafka-consumer-groups", *of, "--reset-offsets", "--topic", topic, "--execute"]
-    moment = datetime.fromtimestamp(START_MS / 1000 + 5, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+00:00")
+    moment = datetime.fromtimestamp(START_MS / 1000 + 5, UTC).strftime(
+        "%Y-%m-%dT%H:%M:%S.000+00:00"
+    )
     for words, place in [(["--to-earliest"], "0"), (["--shift-by", 7], "7"),
                          (["--to-datetime", moment], "5"), (["--to-latest"], "20")]:  # fmt: skip
         tool(*reset, *words)
@@ -138,7 +139,9 @@ def test_kafka_consumer_groups(tool, server, join, topic):
 
 
 def test_kafka_groups(tool, server, join, topic):
-    old, new = (join(topic, f"{it}-of-{topic}", "java", protocol=it) for it in ("classic", "consumer"))
+    old, new = (
+        join(topic, f"{it}-of-{topic}", "java", protocol=it) for it in ("classic", "consumer")
+    )
     assert librdkafka.produce(server, topic, numbered(1)) == []
     until(lambda: old.records and new.records, old, new)
     kinds = {row["GROUP"]: row["TYPE"] for row in table(tool("kafka-groups", "--list"))}
@@ -211,8 +214,9 @@ def test_kafka_broker_api_versions(tool):
     assert shown.keys() == APIS.keys()
 
 
-def test_kafka_cluster(tool):
-    assert re.fullmatch(r"Cluster ID: \S+", tool("kafka-cluster", "cluster-id").strip())
+def test_kafka_cluster(tool, server):
+    at = ["--bootstrap-server", server.address]
+    assert re.fullmatch(r"Cluster ID: \S+", tools.run("kafka-cluster", "cluster-id", *at).strip())
 
 
 def test_kafka_acls_are_told_that_there_are_none(tool):
@@ -227,4 +231,5 @@ def test_kafka_transactions_are_none(tool):
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the server has no share groups")
 def test_the_console_share_consumer(tool, server, topic):
     assert librdkafka.produce(server, topic, numbered(1)) == []
-    tool("kafka-console-share-consumer", "--topic", topic, "--max-messages", 1, "--timeout-ms", 5000)
+    words = ["--topic", topic, "--max-messages", 1, "--timeout-ms", 5000]
+    assert tool("kafka-console-share-consumer", *words).split() == ["0"]

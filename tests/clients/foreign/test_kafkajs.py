@@ -16,3 +16,12 @@ class TestKafkajs(Records, Admin, Groups):
     def test_it_consumes_by_assignment(self, client, topic):
         client("create", topic=topic)
         client("assign", topic=topic)
+
+    @pytest.mark.xfail(
+        strict=True,
+        raises=AssertionError,
+        reason="kafkajs looks once which topics match a pattern, when it subscribes",
+    )
+    def test_topics_are_subscribed_to_by_a_pattern(self, client, join, topic, monkeypatch):
+        monkeypatch.setattr("speaking.DEADLINE_S", 10)
+        super().test_topics_are_subscribed_to_by_a_pattern(client, join, topic)

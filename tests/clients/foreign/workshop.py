@@ -1,5 +1,6 @@
 """Builds the programs of other languages, each once, into ``.clients/``, with all they download."""
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -39,11 +40,14 @@ def _once(name, sources, build):
     folder, digest = CACHE / name, hashlib.sha256()
     for source in sorted(sources):
         digest.update(source.read_bytes())
-    built = folder / "built"
-    if not built.exists() or built.read_text() != digest.hexdigest():
-        folder.mkdir(parents=True, exist_ok=True)
-        build(folder)
-        built.write_text(digest.hexdigest())
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "built", "a+") as built:
+        fcntl.flock(built, fcntl.LOCK_EX)  # tests run in several processes
+        built.seek(0)
+        if built.read() != digest.hexdigest():
+            built.truncate(0)
+            build(folder)
+            built.write(digest.hexdigest())
     return folder
 
 

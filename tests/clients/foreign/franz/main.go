@@ -42,6 +42,7 @@ type told struct {
 	Group         string             `json:"group"`
 	Protocol      string             `json:"protocol"`
 	Assignor      string             `json:"assignor"`
+	Pattern       string             `json:"pattern"`
 	Instance      string             `json:"instance"`
 }
 

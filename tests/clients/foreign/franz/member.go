@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -26,7 +27,11 @@ func member(address string, told told) {
 			break
 		}
 		for _, it := range fetches.Errors() {
-			must(it.Err)
+			var session *kgo.ErrGroupSession // the client joins again by itself
+			if !errors.As(it.Err, &session) {
+				panic(it.Err)
+			}
+			fmt.Fprintln(os.Stderr, it.Err)
 		}
 		if !fetches.Empty() {
 			take(ctx, client, fetches.Records())
@@ -44,7 +49,7 @@ func take(ctx context.Context, client *kgo.Client, records []*kgo.Record) {
 	}
 	say(answer{"records": found})
 	if err := client.CommitRecords(ctx, records...); err != nil {
-		os.Stderr.WriteString("not committed: " + err.Error() + "\n")
+		fmt.Fprintln(os.Stderr, "not committed:", err)
 		return
 	}
 	say(answer{"committed": committed})
@@ -59,14 +64,19 @@ func options(address string, told told) []kgo.Opt {
 	found := []kgo.Opt{
 		kgo.SeedBrokers(address),
 		kgo.ConsumerGroup(told.Group),
-		kgo.ConsumeTopics(told.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
+		kgo.MetadataMinAge(500 * time.Millisecond), kgo.MetadataMaxAge(time.Second), // how soon more partitions are seen
 		kgo.SessionTimeout(6 * time.Second),
 		kgo.HeartbeatInterval(500 * time.Millisecond),
 		kgo.OnPartitionsAssigned(tell("assigned")),
 		kgo.OnPartitionsRevoked(tell("revoked")),
 		kgo.OnPartitionsLost(tell("revoked")),
+	}
+	if told.Pattern != "" { // by KIP-848 the server finds out which topics match
+		found = append(found, kgo.ConsumeRegex(), kgo.ConsumeTopics(told.Pattern))
+	} else {
+		found = append(found, kgo.ConsumeTopics(told.Topic))
 	}
 	switch told.Assignor {
 	case "range":

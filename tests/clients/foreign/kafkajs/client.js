@@ -237,9 +237,9 @@ async function listen() {
   await admin.disconnect()
 }
 
-async function member({ topic, group, assignor }) {
+async function member({ topic, group, pattern }) {
   await zstd.init()
-  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 500 })
+  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 6000, heartbeatInterval: 500, metadataMaxAge: 1000 })
   let held = []
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     say({ revoked: held })
@@ -247,14 +247,18 @@ async function member({ topic, group, assignor }) {
     say({ assigned: held })
   })
   await consumer.connect()
-  await consumer.subscribe({ topic, fromBeginning: true })
+  await consumer.subscribe({ topics: [pattern ? new RegExp(pattern) : topic], fromBeginning: true })
   await consumer.run({
     autoCommit: false,
-    eachBatch: async ({ batch: { partition, messages } }) => {
+    eachBatch: async ({ batch: { topic, partition, messages } }) => {
       say({ records: messages.map((it) => [partition, Number(it.offset), text(it.value)]) })
       const offset = String(Number(messages.at(-1).offset) + 1)
-      await consumer.commitOffsets([{ topic, partition, offset }])
-      say({ committed: { [partition]: Number(offset) } })
+      try {
+        await consumer.commitOffsets([{ topic, partition, offset }])
+        say({ committed: { [partition]: Number(offset) } })
+      } catch (error) {
+        process.stderr.write(`not committed: ${innermost(error)}\n`) // the next heartbeat finds out why
+      }
     },
   })
   for await (const _ of process.stdin) continue

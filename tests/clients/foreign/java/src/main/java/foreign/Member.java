@@ -9,6 +9,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
@@ -31,13 +33,14 @@ final class Member {
     Thread ending = new Thread(member::endWithInput);
     ending.setDaemon(true);
     ending.start();
-    member.consume(told.get("topic").asText());
+    member.consume(told);
   }
 
   private static Properties config(String address, JsonNode told) {
     Properties config = Told.at(address);
     config.put("group.id", told.get("group").asText());
     config.put("auto.offset.reset", "earliest");
+    config.put("metadata.max.age.ms", "1000"); // how soon more partitions are seen
     config.put("enable.auto.commit", "false");
     String protocol = told.path("protocol").asText("classic");
     config.put("group.protocol", protocol);
@@ -66,9 +69,17 @@ final class Member {
     }
   }
 
-  private void consume(String topic) throws Exception {
+  private void subscribe(JsonNode told) {
+    if (told.has("pattern")) {
+      consumer.subscribe(Pattern.compile(told.get("pattern").asText()), new Telling());
+    } else {
+      consumer.subscribe(List.of(told.get("topic").asText()), new Telling());
+    }
+  }
+
+  private void consume(JsonNode told) throws Exception {
     try (consumer) {
-      consumer.subscribe(List.of(topic), new Telling());
+      subscribe(told);
       while (true) {
         ConsumerRecords<String, String> records = consumer.poll(Duration.ofSeconds(1));
         if (!records.isEmpty()) {
@@ -96,7 +107,8 @@ final class Member {
     }
     try {
       consumer.commitSync();
-    } catch (RebalanceInProgressException later) { // the same positions are committed next time
+    } catch (RebalanceInProgressException | CommitFailedException error) {
+      System.err.println("not committed: " + error); // poll finds out what to go on with
       return;
     }
     Told.say(Map.of("committed", positions));
