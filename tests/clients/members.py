@@ -1,9 +1,11 @@
 """One member of a consumer group, whichever client it is made with; also as a process of its own.
 
-``python members.py CLIENT ADDRESS TOPIC GROUP`` tells what it is assigned, a line of JSON each time.
+``python members.py CLIENT ADDRESS TOPIC GROUP`` tells what it is assigned, each time in a line of
+JSON.
 """
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -26,7 +28,7 @@ DEADLINE_S = 30
 class Confluent:
     """librdkafka."""
 
-    conf = {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": HEARTBEAT_MS}
+    conf = (("session.timeout.ms", SESSION_MS), ("heartbeat.interval.ms", HEARTBEAT_MS))
 
     def __init__(self, address, topic, group, instance=None):
         from confluent_kafka import Consumer
@@ -34,11 +36,12 @@ class Confluent:
         conf = {
             "bootstrap.servers": address, "group.id": group, "auto.offset.reset": "earliest",
             "enable.auto.commit": False, "log_level": 0, "reconnect.backoff.max.ms": 200,
-            "fetch.wait.max.ms": 100, **self.conf,
+            "fetch.wait.max.ms": 100, **dict(self.conf),
         }  # fmt: skip
         if instance is not None:
             conf["group.instance.id"] = instance
         self._consumer = Consumer(conf)
+        self.errors = []
         self.rebalances = 0
         self._consumer.subscribe([topic], on_assign=self._on_assign)
 
@@ -48,6 +51,7 @@ class Confluent:
     def poll(self):
         """(partition, value) of each record that has come."""
         found = self._consumer.consume(100, 0.05)
+        self.errors += [it.error().name() for it in found if it.error() is not None]
         return [(it.partition(), it.value()) for it in found if it.error() is None]
 
     def assigned(self):
@@ -62,13 +66,13 @@ class Confluent:
 
 
 class ConfluentCooperative(Confluent):
-    conf = Confluent.conf | {"partition.assignment.strategy": "cooperative-sticky"}
+    conf = (*Confluent.conf, ("partition.assignment.strategy", "cooperative-sticky"))
 
 
 class ConfluentConsumer(Confluent):
     """KIP-848."""
 
-    conf = {"group.protocol": "consumer"}
+    conf = (("group.protocol", "consumer"),)
 
 
 class KafkaPython:
@@ -104,8 +108,14 @@ class KafkaPython:
         self._thread.start()
 
     def _run(self):
+        from kafka.errors import KafkaConnectionError
+
         while True:
-            for place, them in self._consumer.poll(self.POLL_MS).items():
+            try:
+                found = self._consumer.poll(self.POLL_MS)
+            except KafkaConnectionError:  # the server is away; a poll that raises had no records
+                continue
+            for place, them in found.items():
                 self._found.put([(place.partition, it.value) for it in them])
             self._assigned = {it.partition for it in self._consumer.assignment()}
             try:
@@ -228,10 +238,8 @@ class Elsewhere:
             self._told.put(set(json.loads(line)))
 
     def poll(self):
-        try:
+        with contextlib.suppress(Empty):
             self._assigned = self._told.get(timeout=0.01)
-        except Empty:
-            pass
         return []
 
     def assigned(self):
@@ -245,16 +253,14 @@ class Elsewhere:
         self._process.stdout.close()
 
 
-def polled(members, until):
-    """Poll all of them in turns until ``until()``; the records that came, by member."""
-    found = [[] for _ in members]
+def polled(members, until, take=lambda records: None):
+    """Poll all of them in turns until ``until()``; ``take`` gets the records that come."""
     deadline = time.monotonic() + DEADLINE_S
     while not until():
         states = [sorted(it.assigned()) for it in members]
         assert time.monotonic() < deadline, f"in vain; assigned: {states}"
-        for n, member in enumerate(members):
-            found[n] += member.poll()
-    return found
+        for member in members:
+            take(member.poll())
 
 
 def shared(members, count):

@@ -45,6 +45,7 @@ from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
 from logstore.log import TopicPartition
 
 GROUP_BYTES_MAX: Final = 255  # as storage: the name is part of a key
+UNREADABLE: Final = "Unknown"  # the state of a group whose row is damaged, in Kafka's words
 PREFIX_CHARACTERS_MAX: Final = 40  # of a client's own name in the member id that it is given
 
 _T = TypeVar("_T")
@@ -295,24 +296,25 @@ class Coordinator:
     # Groups from outside
 
     def list(self) -> list[GroupListing]:
-        """Every group, with members or without."""
+        """Every group, with members or without; of one that can't be read, that it is there."""
         kinds = dict(self._ledger.groups())
         listed = []
         for name in sorted(kinds.keys() | self._groups.keys()):
-            group = self._groups.get(name)
-            if group is not None:
-                it = _describe(group)
-                listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
-            elif (kept := self._ledger.load(name)) is not None:
-                it = _describe_kept(name, kept, self._consumer_limits)
+            try:
+                it = self.describe(name)
+            except Refusal:
+                listed.append(GroupListing(name, kinds[name], UNREADABLE, ""))
+                continue
+            if it is not None:
                 listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
         return listed
 
     def describe(self, group: str) -> GroupDescription | None:
-        """None: no such group."""
+        """None: no such group. Raises Refusal where it can't be read."""
         held = self._groups.get(group)
-        if held is not None:
-            return _describe(held)
+        return _describe(held) if held is not None else _readable(self._describe_kept, group)
+
+    def _describe_kept(self, group: str) -> GroupDescription | None:
         kept = self._ledger.load(group)
         return None if kept is None else _describe_kept(group, kept, self._consumer_limits)
 
@@ -555,8 +557,8 @@ def _describe(group: ClassicGroup | ConsumerGroup) -> GroupDescription:
 
 def _describe_kept(name: str, kept: KeptGroup, limits: consumer.Limits) -> GroupDescription:
     """A group that is not in memory: without members, or of another process."""
-    if kept.kind == "embedded":
-        return _consumer_group(name, kept, limits, lambda _: None).describe("embedded")
+    if kept.kind == "embedded" or (kept.kind == "consumer" and not kept.empty):
+        return _consumer_group(name, kept, limits, lambda _: None).describe(kept.kind)
     types = {"consumer": "consumer"}
     if kept.kind == "classic":
         types["classic"] = _decode_classic_head(kept.state).protocol_type

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import Beat, Beaten, GroupDescription, MemberDescription
+from logstore.broker.coordinator.coordinator import UNREADABLE
+from logstore.broker.coordinator.refusal import Refusal
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Door, Later
 from logstore.protocols.kafka.errors import group_code
@@ -83,7 +85,13 @@ def describe(
     allowed = operations(request.include_authorized_operations)
     described = []
     for name in request.group_ids:
-        found = session.door.coordinator.describe(name)
+        try:
+            found = session.door.coordinator.describe(name)
+        except Refusal as it:
+            described.append(
+                describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
+            )
+            continue
         if found is None or TYPES[found.kind] != "consumer":
             why = f"no group {name!r}" if found is None else f"group {name!r} is a classic one"
             code = errors.GROUP_ID_NOT_FOUND

@@ -4,6 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.coordinator.calls import Done, GroupDescription
+from logstore.broker.coordinator.coordinator import UNREADABLE
+from logstore.broker.coordinator.refusal import Refusal
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
@@ -43,7 +45,13 @@ def describe_groups(
     allowed = operations(request.include_authorized_operations)
     described = []
     for name in request.groups:
-        found = session.door.coordinator.describe(name)
+        try:
+            found = session.door.coordinator.describe(name)
+        except Refusal as it:
+            described.append(
+                describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
+            )
+            continue
         if found is None or TYPES[found.kind] != "classic":
             described.append(_no_classic(version, name, found))
         else:

@@ -2,6 +2,7 @@
 
 import struct
 import uuid
+from types import SimpleNamespace
 
 from coordinator_parts import MemoryLedger
 
@@ -153,7 +154,7 @@ class Talk:
             self.__dict__ |= {name: beside.__dict__[name] for name in self.SHARED}
         else:
             self.clock_ms = NOW_MS
-            self.now = 1000.0
+            self._time = SimpleNamespace(now=1000.0)
             self.topics = topics or MemoryTopics(lambda: self.clock_ms)
             self.ledger = ledger or MemoryLedger()
             given = {name: (str(value), "test") for name, value in (settings or {}).items()}
@@ -168,7 +169,11 @@ class Talk:
         self._correlation = 0
         self._left = b""
 
-    SHARED = ("clock_ms", "now", "topics", "ledger", "coordinator", "door")
+    SHARED = ("clock_ms", "_time", "topics", "ledger", "coordinator", "door")
+
+    @property
+    def now(self):
+        return self._time.now
 
     def _facts(self, name):
         topic = self.topics.get(name)
@@ -235,7 +240,7 @@ class Talk:
         return found
 
     def pass_time(self, seconds):
-        self.now += seconds
+        self._time.now += seconds
         self.coordinator.tick(int(self.now * 1000))
         self.session.wake(self.now)
 
