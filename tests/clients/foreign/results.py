@@ -105,8 +105,9 @@ def report(path):
     found = read(path)
     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     yield "# Clients that no one here wrote\n"
-    yield f"By `make test-clients`, {made:%Y-%m-%d %H:%M} UTC. The number counts codecs, acks and the like;"
-    yield "`can't` is a strict expected failure, with its sentence at the end.\n"
+    yield f"By `make test-clients`, {made:%Y-%m-%d %H:%M} UTC. A number counts codecs, acks and the"
+    yield "like; an empty field has no such case; `can't` is a strict expected failure, with its"
+    yield "sentence at the end.\n"
     yield from matrix(found)
     yield from others(found)
     yield from sentences(found)
