@@ -17,6 +17,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
+import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
@@ -81,7 +82,7 @@ final class Member {
     try (consumer) {
       subscribe(told);
       while (true) {
-        ConsumerRecords<String, String> records = consumer.poll(Duration.ofSeconds(1));
+        ConsumerRecords<String, String> records = poll();
         if (!records.isEmpty()) {
           tell(records);
           commit();
@@ -89,6 +90,15 @@ final class Member {
       }
     } catch (WakeupException ending) {
       Told.say(Map.of("ended", true));
+    }
+  }
+
+  private ConsumerRecords<String, String> poll() {
+    try {
+      return consumer.poll(Duration.ofSeconds(1));
+    } catch (UnknownMemberIdException error) { // after it hung; it has joined anew
+      System.err.println("poll: " + error);
+      return ConsumerRecords.empty();
     }
   }
 
