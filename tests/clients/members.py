@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
-SESSION_MS, HEARTBEAT_MS = 2000, 300
+SESSION_MS, HEARTBEAT_MS = 3000, 300
 # What a server must be told for members that are to be found dead soon.
 SETTINGS = {
     "group_min_session_timeout_ms": 100,

@@ -231,7 +231,7 @@ def test_a_topic_that_grows_is_shared_anew(start):
 
 
 def test_three_hundred_members_come_and_go(start):
-    server = start(group_initial_rebalance_delay_ms=300)
+    server = start(group_initial_rebalance_delay_ms=1500)
     with ExitStack() as stack:
         members = [stack.enter_context(Member(server.endpoint)) for _ in range(300)]
         joined = at_once(Member.join, members)

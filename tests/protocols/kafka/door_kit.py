@@ -154,12 +154,14 @@ class Talk:
             self.__dict__ |= {name: beside.__dict__[name] for name in self.SHARED}
         else:
             self.clock_ms = NOW_MS
-            self._time = SimpleNamespace(now=1000.0)
+            self._time = SimpleNamespace(now=1000.0, due_ms=None)
             self.topics = topics or MemoryTopics(lambda: self.clock_ms)
             self.ledger = ledger or MemoryLedger()
             given = {name: (str(value), "test") for name, value in (settings or {}).items()}
             settings = Config(given).store
-            self.coordinator = Coordinator(settings, self.ledger, self._facts, topics_of=topics_of)
+            self.coordinator = Coordinator(
+                settings, self.ledger, self._facts, topics_of=topics_of, due=self._set_timer
+            )
             self.door = Door(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),
@@ -241,8 +243,18 @@ class Talk:
 
     def pass_time(self, seconds):
         self._time.now += seconds
-        self.coordinator.tick(int(self.now * 1000))
+        now_ms = int(self.now * 1000)
+        if self._time.due_ms is not None and self._time.due_ms <= now_ms:
+            self._time.due_ms = None
+            self.coordinator.tick(now_ms)
+            if (due_ms := self.coordinator.deadline()) is not None:
+                self._set_timer(due_ms)
         self.session.wake(self.now)
+
+    def _set_timer(self, due_ms):
+        """As a node does: one timer, set earlier when it is told so, and anew when it was due."""
+        if self._time.due_ms is None or due_ms < self._time.due_ms:
+            self._time.due_ms = due_ms
 
 
 def a_batch(*values, key=None, at_ms=NOW_MS, **facts):
