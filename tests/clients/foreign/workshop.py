@@ -4,6 +4,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,10 @@ JVM = [
 JAVA_VERSIONS = {"java": "4.3.1", "java-3.9": "3.9.1"}  # of Apache Kafka
 
 
+# How each tool tells its version, and the oldest that will do.
+LEAST = {"java": ("-version", (17,)), "node": ("--version", (18,)), "go": ("version", (1, 26))}
+
+
 class NoTool(Exception):
     """This machine can't build it; the sentence says what is lacking."""
 
@@ -26,6 +31,12 @@ def _need(*tools):
     for tool in tools:
         if shutil.which(tool) is None:
             raise NoTool(f"{tool} is not installed")
+        if tool in LEAST:
+            word, least = LEAST[tool]
+            done = subprocess.run([tool, word], capture_output=True, text=True, check=True)
+            found = re.search(r"\d+(\.\d+)*", done.stdout + done.stderr)[0]
+            if tuple(map(int, found.split("."))) < least:
+                raise NoTool(f"{tool} is {found}, {'.'.join(map(str, least))} is needed")
 
 
 def _run(words, **more):
