@@ -104,6 +104,7 @@ class Groups:
             store.config.store,
             self._committer,
             topics.facts,
+            names=topics.names,
             topics_of=topics_of,
             due=self._alarm.set,
         )
