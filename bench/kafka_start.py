@@ -1,9 +1,9 @@
 """How soon does a server take its first record, and what memory does it hold, beside Kafka?
 
 A data directory with one topic, whose server was stopped: from the start of the process to the
-first record that it has acknowledged, synced, to a client that looks for it every ms (bar 0.2). Then
-what it holds in memory (VmRSS) after two seconds of doing nothing, and the most that it has held
-(VmHWM) after a first load of 300 MB in records of 1 KiB (bars 0.2). Kafka's heap is 1 GB.
+first record that it has acknowledged, synced, to a client that looks for it every ms (bar 0.2).
+Then what it holds in memory (VmRSS) after two seconds of doing nothing, and the most that it has
+held (VmHWM) after a first load of 300 MB in records of 1 KiB (bars 0.2). Kafka's heap is 1 GB.
 """
 
 import time

@@ -5,7 +5,7 @@ they can be sent. So a client that does not read its socket costs no memory here
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.errors import LogstoreError
 from logstore.log import Log
@@ -27,6 +27,10 @@ from logstore.protocols.session import Buffer
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
+
+# However much a client takes at once: it asks again, and what it has not read yet is memory here.
+# Its first batch is given whole all the same.
+RESPONSE_BYTES: Final = 4 << 20
 
 
 def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
@@ -151,12 +155,13 @@ class Fetching:
         return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
-        left, first, given = self._bytes_max, True, []
+        left, largest, given = min(self._bytes_max, RESPONSE_BYTES), 0, []
         for source in self._sources:
-            it = source.read(left, first=first)
-            size = sum(map(len, it.records))
-            left -= size
-            first = first and not size
+            # A batch that does not fit would be read for nothing; it is as large as the others.
+            it = source.read(left if left >= largest else 0, first=not largest)
+            for records in it.records:
+                left -= len(records)
+                largest = max(largest, len(records))
             given.append(it)
         session_id = NO_SESSION
         if self._fetching is not None:
