@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # However much a client takes at once: it asks again, and what it has not read yet is memory here.
 # Its first batch is given whole all the same.
-RESPONSE_BYTES: Final = 4 << 20
+RESPONSE_BYTES: Final = 2 << 20
 
 
 def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
