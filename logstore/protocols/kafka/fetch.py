@@ -28,9 +28,10 @@ from logstore.protocols.session import Buffer
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
 
-# However much a client takes at once: it asks again, and what it has not read yet is memory here.
-# Its first batch is given whole all the same.
+# However much a client takes at once: smaller answers are read and received into memory that was
+# used before, and a client asks again. What it takes first is given whole all the same.
 RESPONSE_BYTES: Final = 2 << 20
+PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
 
 
 def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
@@ -155,7 +156,8 @@ class Fetching:
         return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
-        left, largest, given = min(self._bytes_max, RESPONSE_BYTES), 0, []
+        enough = max(RESPONSE_BYTES, PARTITION_BYTES * len(self._sources))
+        left, largest, given = min(self._bytes_max, enough), 0, []
         for source in self._sources:
             # A batch that does not fit would be read for nothing; it is as large as the others.
             it = source.read(left if left >= largest else 0, first=not largest)
