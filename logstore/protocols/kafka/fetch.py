@@ -156,7 +156,8 @@ class Fetching:
         return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
-        enough = max(RESPONSE_BYTES, PARTITION_BYTES * len(self._sources))
+        asked = PARTITION_BYTES * len(self._sources), self._request.min_bytes
+        enough = max(RESPONSE_BYTES, *asked)
         left, largest, given = min(self._bytes_max, enough), 0, []
         for source in self._sources:
             # A batch that does not fit would be read for nothing; it is as large as the others.
