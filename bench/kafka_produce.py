@@ -4,8 +4,8 @@ One producer (librdkafka), one partition, acks=all, linger 5 ms, batches of up t
 100 bytes and of 1 KiB: MB of values acknowledged a second (bars 1). "synced": each request is
 synced before it is acknowledged, on both sides (`flush.messages=1`; Kafka's default is never).
 "unsynced": on neither (`flush.messages` large). Both brokers run on this machine and disk with
-their defaults (Kafka: one KRaft node, heap 1 GB) and take turns; what they use of the processor is
-shown in seconds a GB.
+their defaults (Kafka: 4.3.1, one KRaft node, heap 1 GB) and take turns; what they use of the
+processor is shown in seconds a GB.
 """
 
 from functools import partial
