@@ -1,6 +1,7 @@
 """One process that serves a data directory: opens it, wires the doors, stops in reverse order."""
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import logging
@@ -16,12 +17,15 @@ from typing import Any, Final
 
 import uvloop
 
+from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topic import now_ms
 from logstore.errors import Failed
 from logstore.open_topics import OpenTopics
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.subscription import topics_of
 from logstore.server import Limits, Server
+from logstore.storage.committer import GroupCommitter
 from logstore.store import Store
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
@@ -69,6 +73,77 @@ def _reuse_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2 * REUSED_BYTES_MAX)
 
 
+class Groups:
+    """The groups of a node: their table in memory, what keeps it, and its one timer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, topics: OpenTopics) -> None:
+        """Raises Failed where another process has them."""
+        table = store.directory.groups
+        assert table is not None, "a store that is written has a catalogue"
+        claim = table.claim_server()
+        if claim is None:
+            raise Failed(
+                f"{store.path}: {table.server()} has the groups in its memory: stop it first"
+            )
+        self._claim = claim
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+        self._committer = GroupCommitter(table.environment, table, self._deliver)
+        self.coordinator = Coordinator(
+            store.config.store,
+            self._committer,
+            topics.facts,
+            topics_of=topics_of,
+            due=self._set_timer,
+        )
+        topics.tell(self._topics_changed)
+
+    def start(self) -> None:
+        """Go on with the members that were there when the last process ended."""
+        for group, why in self.coordinator.start(self._now_ms()).items():
+            log.warning("group %r is not served: %s", group, why)
+
+    def _now_ms(self) -> int:
+        return int(self._loop.time() * 1000)  # as sessions have it
+
+    def _deliver(self, call: Callable[[], None]) -> None:
+        """From the committer's thread to the loop's."""
+        self._loop.call_soon_threadsafe(self._told, call)
+
+    def _told(self, call: Callable[[], None]) -> None:
+        if not self._over:  # or nobody is there any more to hear of it
+            call()
+
+    def _topics_changed(self) -> None:
+        """From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no members any more
+            self._loop.call_soon_threadsafe(self.coordinator.topics_changed)
+
+    def _set_timer(self, due_ms: int) -> None:
+        at = due_ms / 1000
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.coordinator.tick(self._now_ms())
+        due_ms = self.coordinator.deadline()
+        if due_ms is not None:
+            self._set_timer(due_ms)
+
+    def close(self) -> None:
+        """All that was to be kept is; who opens the directory next goes on with it."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._committer.close()
+        self._claim.release()
+
+
 class Node:
     """Serves a store that is open for writing."""
 
@@ -101,8 +176,11 @@ class Node:
         server = Server(
             loop, Limits(settings.max_connections, settings.connections_max_idle_ms / 1000)
         )
+        topics = OpenTopics(self._store, self._store.directory)
+        groups = Groups(loop, self._store, topics)
         door = Door(
-            OpenTopics(self._store, self._store.directory),
+            topics,
+            groups.coordinator,
             settings,
             self._store.directory.store_id,
             self._store.path,
@@ -110,19 +188,23 @@ class Node:
             partial(self._work, loop),
         )
         try:
+            groups.start()
             address = self._listen(server, door)
             self._store.directory.announce({"kafka": f"{address[0]}:{address[1]}"})
             ready(address)
             await self._stopping.wait()
         finally:
             await server.stop(STOP_WITHIN_S)
+            groups.close()
 
     def _listen(self, server: Server, door: Door) -> tuple[str, int]:
         host, port = self._kafka.host, self._kafka.port
         advertised = _address(door.settings.kafka_advertised_address)
         try:
             return server.listen(
-                host, port, lambda wake, local: KafkaSession(door, wake, advertised or local)
+                host,
+                port,
+                lambda wake, local, peer: KafkaSession(door, wake, advertised or local, peer),
             )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)

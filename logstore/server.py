@@ -33,8 +33,8 @@ TURNS_MAX: Final = 16  # of one connection, before others get theirs
 
 log = logging.getLogger("logstore.server")
 
-# Makes a session, given how to wake it and the address that the peer has connected to.
-NewSession = Callable[[Wake, tuple[str, int]], Session]
+# Makes a session, given how to wake it, the address that the peer has connected to, and the peer's.
+NewSession = Callable[[Wake, tuple[str, int], tuple[str, int]], Session]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,14 @@ class Connection:
     """One socket and its session."""
 
     def __init__(
-        self, server: "Server", sock: socket.socket, peer: str, new_session: NewSession
+        self,
+        server: "Server",
+        sock: socket.socket,
+        address: tuple[str, int],
+        new_session: NewSession,
     ) -> None:
-        self.peer = peer
+        """``address``: the peer's."""
+        self.peer = f"{address[0]}:{address[1]}"
         self._server = server
         self._loop = server.loop
         self._sock = sock
@@ -65,7 +70,7 @@ class Connection:
         self.gone = False
         self.heard_at = self._loop.time()
         host, port = sock.getsockname()[:2]
-        self.session = new_session(lambda: server.woken(self), (host, port))
+        self.session = new_session(lambda: server.woken(self), (host, port), address[:2])
         self._read()
 
     def _read(self) -> None:
@@ -350,7 +355,7 @@ class Server:
             sock.setblocking(False)
             # Without it an answer in two parts waits for the peer's delayed acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(Connection(self, sock, peer, new_session))
+            self._connections.add(Connection(self, sock, address, new_session))
         except OSError:  # gone already
             sock.close()
 

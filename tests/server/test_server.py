@@ -20,8 +20,8 @@ class Lines:
     line_max = 1 << 24
     living = 0
 
-    def __init__(self, wake, address):
-        self.wake_me, self.address = wake, address
+    def __init__(self, wake, address, peer):
+        self.wake_me, self.address, self.peer = wake, address, peer
         self.wants, self.deadline, self.closed = 0, None, None
         self.out, self.held, self.taken = [], False, 0
         self.finished = False
