@@ -18,12 +18,14 @@ from bench.kafka.load import SYNCED, UNSYNCED, Load
 PARTITIONS = 1000
 BYTES = 1024
 OFFERED = PARTITIONS * (64 << 10)  # bytes a second
-SECONDS = 3
+PACED, ALL = 3 * OFFERED // BYTES, 100_000  # messages
 LOADS = {
-    "at 64 KiB/s each, synced": {"flush_messages": SYNCED, "bytes_per_s": OFFERED},
-    "as fast as it goes, synced": {"flush_messages": SYNCED},
-    "as fast as it goes, unsynced": {"flush_messages": UNSYNCED},
-}
+    "at 64 KiB/s each, synced": {
+        "flush_messages": SYNCED, "count": PACED, "bytes_per_s": OFFERED,
+    },
+    "as fast as it goes, synced": {"flush_messages": SYNCED, "count": ALL},
+    "as fast as it goes, unsynced": {"flush_messages": UNSYNCED, "count": ALL},
+}  # fmt: skip
 
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:
@@ -32,8 +34,8 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
         load = Load(scratch)
         for what, numbers in LOADS.items():
             run = partial(
-                load.on_new_topic, "produce", partitions=PARTITIONS, bytes=BYTES,
-                count=SECONDS * OFFERED // BYTES, linger_ms=5, **numbers,
+                load.on_new_topic, "produce", partitions=PARTITIONS, bytes=BYTES, linger_ms=5,
+                **numbers,
             )  # fmt: skip
             figures += speed(what, take_turns(brokers, rounds, run))
     return figures
