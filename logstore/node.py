@@ -73,6 +73,33 @@ def _reuse_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2 * REUSED_BYTES_MAX)
 
 
+class Alarm:
+    """Rings once, at the earliest of the times that it is set to."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop = loop
+        self._ring = ring
+        self._handle: asyncio.Handle | None = None
+        self._at_ms = 0  # uvloop's handle for a time that has come knows no time
+
+    def set(self, at_ms: int) -> None:
+        """By the loop's clock; at once where that time has come."""
+        if self._handle is not None:
+            if self._at_ms <= at_ms:
+                return
+            self._handle.cancel()
+        self._at_ms = at_ms
+        self._handle = self._loop.call_at(at_ms / 1000, self._due)
+
+    def _due(self) -> None:
+        self._handle = None
+        self._ring()
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+
 class Groups:
     """The groups of a node: their table in memory, what keeps it, and its one timer."""
 
@@ -87,7 +114,7 @@ class Groups:
             )
         self._claim = claim
         self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(loop, self._tick)
         self._over = False
         self._committer = GroupCommitter(table.environment, table, self._deliver)
         self.coordinator = Coordinator(
@@ -95,7 +122,7 @@ class Groups:
             self._committer,
             topics.facts,
             topics_of=topics_of,
-            due=self._set_timer,
+            due=self._alarm.set,
         )
         topics.tell(self._topics_changed)
 
@@ -120,26 +147,16 @@ class Groups:
         with contextlib.suppress(RuntimeError):  # the loop is closed: there are no members any more
             self._loop.call_soon_threadsafe(self.coordinator.topics_changed)
 
-    def _set_timer(self, due_ms: int) -> None:
-        at = due_ms / 1000
-        if self._timer is not None:
-            if self._timer.when() <= at:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._tick)
-
     def _tick(self) -> None:
-        self._timer = None
         self.coordinator.tick(self._now_ms())
         due_ms = self.coordinator.deadline()
         if due_ms is not None:
-            self._set_timer(due_ms)
+            self._alarm.set(due_ms)
 
     def close(self) -> None:
         """All that was to be kept is; who opens the directory next goes on with it."""
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
         self._committer.close()
         self._claim.release()
 
