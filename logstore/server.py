@@ -306,6 +306,7 @@ class Server:
         self._woken: set[Connection] = set()
         self._waking = False
         self._mutex = threading.Lock()
+        self._thread = threading.get_ident()  # the loop's
         self._refused = 0
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
@@ -370,8 +371,10 @@ class Server:
             if self._waking:
                 return
             self._waking = True
+        ours = threading.get_ident() == self._thread  # then nobody has to be woken from a wait
+        look_soon = self.loop.call_soon if ours else self.loop.call_soon_threadsafe
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            self.loop.call_soon_threadsafe(self._wake)
+            look_soon(self._wake)
 
     def _wake(self) -> None:
         with self._mutex:

@@ -137,7 +137,8 @@ class Bench:
     def start(self):
         """A new process over what was kept."""
         self.coordinator = Coordinator(
-            self.settings, self.ledger, self.topics.get, topics_of=lambda it: it.decode().split(),
+            self.settings, self.ledger, self.topics.get,
+            names=lambda: list(self.topics), topics_of=lambda it: it.decode().split(),
             new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
         )  # fmt: skip
         self.coordinator.start(self.now)
@@ -203,7 +204,9 @@ class Bench:
     def beat(self, member, epoch, owned=None, topics=None, instance=None, **fields):
         answers = []
         if epoch == 0:
-            owned, topics = owned or (), topics or ("t",)
+            owned = owned or ()
+            if topics is None and "regex" not in fields:
+                topics = ("t",)
             fields.setdefault("rebalance_timeout_ms", REBALANCE_MS)
         call = Beat(
             "g", member, epoch, Client("c", "/h", instance),
@@ -220,6 +223,11 @@ class Bench:
         call = Commit("g", {place: OffsetToCommit(offset, metadata)}, generation, member, instance)
         self.coordinator.commit(call, self.now, answers.append)
         return answers[0][place] if answers else answers
+
+    def delete_offsets(self, places):
+        answers = []
+        self.coordinator.delete_offsets("g", places, self.now, answers.append)
+        return answers[0] if answers else answers
 
     def committed(self):
         return {place: it.offset for place, it in self.coordinator.fetch("g", self.now).items()}

@@ -122,6 +122,7 @@ def _member(door: Door, it: MemberDescription) -> describe_messages.Member:
         client_id=it.client.id,
         client_host=it.client.host,
         subscribed_topic_names=sorted(it.topics),
+        subscribed_topic_regex=it.regex or None,
         assignment=_assignment(door, it.assigned),
         target_assignment=_assignment(door, it.target),
         member_type=CONSUMER_MEMBER,

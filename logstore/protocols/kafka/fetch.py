@@ -5,7 +5,7 @@ they can be sent. So a client that does not read its socket costs no memory here
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.errors import LogstoreError
 from logstore.log import Log
@@ -27,6 +27,11 @@ from logstore.protocols.session import Buffer
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
+
+# However much a client takes at once: smaller answers are read and received into memory that was
+# used before, and a client asks again. What it takes first is given whole all the same.
+RESPONSE_BYTES: Final = 2 << 20
+PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
 
 
 def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
@@ -151,12 +156,15 @@ class Fetching:
         return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
-        left, first, given = self._bytes_max, True, []
+        asked = PARTITION_BYTES * len(self._sources), self._request.min_bytes
+        enough = max(RESPONSE_BYTES, *asked)
+        left, largest, given = min(self._bytes_max, enough), 0, []
         for source in self._sources:
-            it = source.read(left, first=first)
-            size = sum(map(len, it.records))
-            left -= size
-            first = first and not size
+            # A batch that does not fit would be read for nothing; it is as large as the others.
+            it = source.read(left if left >= largest else 0, first=not largest)
+            for records in it.records:
+                left -= len(records)
+                largest = max(largest, len(records))
             given.append(it)
         session_id = NO_SESSION
         if self._fetching is not None:

@@ -131,6 +131,44 @@ def test_the_servers_own_limit_counts_too():
     assert 1 <= len(offsets(part)) <= 4
 
 
+def read_on(talk, partition_bytes=50 * MIB, **facts):
+    """The sizes of the answers that read partition 0 of "t" from its start to its end."""
+    sizes, offset = [], 0
+    while True:
+        [part] = parts(fetch(talk, [("t", 0, offset, partition_bytes)], **facts))
+        if offset == part["high_watermark"]:
+            return sizes
+        assert offsets(part)[0] == offset
+        sizes.append(len(part["records"]))
+        offset = offsets(part)[-1] + 2
+
+
+def test_an_answer_is_small_however_much_a_client_takes_and_all_comes(talk):
+    fill(talk, batches=7, size=900_000)
+    sizes = read_on(talk)
+    assert len(sizes) == 4
+    assert max(sizes) <= 2 * MIB
+
+
+def test_who_wants_no_less_than_more_gets_it_at_once(talk):
+    fill(talk, batches=7, size=900_000)
+    first, *_ = read_on(talk, min_bytes=5 * MIB)
+    assert 4 * MIB < first <= 5 * MIB
+
+
+def test_a_partition_whose_batches_do_not_fit_any_more_is_not_read(talk):
+    topic = fill(talk, batches=3, size=600_000, partitions=3)
+    read = [[] for _ in topic.partitions]
+    for log, calls in zip(topic.partitions, read, strict=True):
+        plain = log.read
+        log.read = lambda at, size, plain=plain, calls=calls: calls.append(at) or plain(at, size)
+    places = [("t", n, 0, 50 * MIB) for n in range(3)]
+    found = parts(fetch(talk, places))
+    assert [offsets(part) for part in found] == [[0, 2, 4], [], []]
+    assert read == [[0], [], []]
+    assert [part["high_watermark"] for part in found] == [6, 6, 6]
+
+
 @pytest.mark.parametrize(("offset", "code"), [(-1, 1), (7, 1), (6, 0), (0, 0)])
 def test_an_offset_outside_the_log_is_told(talk, offset, code):
     fill(talk)
@@ -280,6 +318,17 @@ def test_a_session_that_is_not_known_is_told(talk):
     assert fetch(talk, [], session=(session, 1))["error_code"] == 0
     assert fetch(talk, [("t", 0, 0, MIB)], session=(session, -1))["session_id"] == 0
     assert fetch(talk, [], session=(session, 2))["error_code"] == 70
+
+
+@pytest.mark.parametrize(("first", "second"), [(12, 18), (18, 12)])
+def test_java_could_not_read_an_answer_that_named_topics_and_gave_their_ids(talk, first, second):
+    fill(talk)
+    places = [("t", 0, 0, MIB)]
+    session = fetch(talk, places, version=first, session=(0, 0))["session_id"]
+    refused = fetch(talk, places, version=second, session=(session, 1))
+    assert (refused["error_code"], list(refused["responses"])) == (106, [])
+    assert fetch(talk, [], version=first, session=(session, 1))["error_code"] == 0
+    assert fetch(talk, places, version=second, session=(0, 0))["session_id"] not in (0, session)
 
 
 def test_an_error_within_a_session_is_told_each_time(talk):
