@@ -47,10 +47,11 @@ def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> S
 class Source:
     """A partition asked for: its log, or why there is none to read."""
 
-    __slots__ = ("asked", "error_code", "log")
+    __slots__ = ("_bytes", "_upto", "asked", "error_code", "log")
 
     def __init__(self, door: Door, asked: Asked) -> None:
         self.asked = asked
+        self._bytes, self._upto = 0, asked.offset  # counted so far
         self.log: Log | None = None
         self.error_code = errors.NONE
         by_name = isinstance(asked.topic, str)
@@ -79,9 +80,25 @@ class Source:
                 return 0
             if bytes_max <= 1:
                 return 1
-            return _count(log, offset, min(bytes_max, self.asked.bytes_max))
+            if offset < log.start:
+                return bytes_max
+            return self._count(log, min(bytes_max, self.asked.bytes_max))
         except LogstoreError:
             return bytes_max  # the client is to be told
+
+    def _count(self, log: Log, bytes_max: int) -> int:
+        """Bytes of the whole batches that are there, counted until they are so many.
+
+        Counting reads them, and goes on where it was when it is asked again: each piece of news
+        would cost all that is there, for each client that waits for much.
+        """
+        while self._bytes < bytes_max:
+            batches = log.read(self._upto, bytes_max - self._bytes)
+            if not batches:
+                break
+            self._bytes += sum(batch.size for batch in batches)
+            self._upto = batches[-1].next_offset
+        return self._bytes
 
     def read(self, bytes_max: int, *, first: bool) -> Given:
         """Up to so many bytes; if it is the first to give any, at least one batch."""
@@ -102,18 +119,6 @@ class Source:
             if given.error_code == errors.OFFSET_OUT_OF_RANGE:
                 given.high_watermark = -1
         return given
-
-
-def _count(log: Log, offset: int, bytes_max: int) -> int:
-    """Bytes of the whole batches from there on, counted until they are so many."""
-    total = 0
-    while total < bytes_max:
-        batches = log.read(offset, bytes_max - total)
-        if not batches:
-            break
-        total += sum(batch.size for batch in batches)
-        offset = batches[-1].next_offset
-    return total
 
 
 class Fetching:

@@ -347,3 +347,24 @@ def test_a_partition_that_gave_records_comes_last_the_next_time(talk):
     assert [it["partition_index"] for it in parts(first) if it["records"]] == [0]
     second = fetch(talk, [], session=(first["session_id"], 1), max_bytes=size)
     assert [it["partition_index"] for it in parts(second) if it["records"]] == [1]
+
+
+def test_waiting_for_much_reads_each_batch_once_however_often_there_is_news(talk, monkeypatch):
+    [log] = fill(talk, batches=50).partitions
+    read, places = log.read, []
+
+    def watched(at, bytes_max):
+        batches = read(at, bytes_max)
+        places.extend(it.base_offset for it in batches)
+        return batches
+
+    monkeypatch.setattr(log, "read", watched)
+    talk.send(1, 11, asking(11, [("t", 0, 0, MIB)], wait_ms=9999, min_bytes=MIB))
+    for n in range(20):
+        assert talk.replies() == []
+        log.append(Batch(a_batch(b"news %d" % n)))
+    assert talk.replies() == []
+    assert places == sorted(set(places))
+    assert len(places) == 70
+    log.trim(10)  # where the client wants to read: it is told
+    assert len(talk.replies()) == 1
