@@ -141,9 +141,8 @@ class Fetching:
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
         self._sources = [Source(session.door, it) for it in asked]
         if request.max_wait_ms > 0:
-            for source in self._sources:
-                if source.log is not None:
-                    session.watch(source.log)
+            logs = (source.log for source in self._sources)
+            session.watch_these([log for log in logs if log is not None])
 
     def ready(self, now: float) -> bool:
         if self.deadline is None or now >= self.deadline or not self._sources:

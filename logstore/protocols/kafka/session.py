@@ -4,7 +4,7 @@ Knows framing, headers, versions and order; what a request does stands in the ta
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from struct import Struct
 from typing import Final
 
@@ -24,6 +24,7 @@ SLOTS_MAX: Final = 256
 # have their turn.
 OWED_BYTES_MAX: Final = 64 << 10
 TAKEN_AT_ONCE: Final = 32
+WATCHED_SPARE: Final = 16  # logs that may wake a session for nothing
 # Of a request without records: 100,000 partitions with their offsets and metadata. Each of its
 # bytes may be an object here, so it has to be bounded well below the records.
 OTHER_BYTES_MAX: Final = 8 << 20
@@ -179,10 +180,13 @@ class KafkaSession:
         if log not in self._watched:
             self._watched[log] = log.watch(self._wake)
 
-    def unwatch(self, log: Log) -> None:
-        stop = self._watched.pop(log, None)
-        if stop is not None:
-            stop()
+    def watch_these(self, logs: Collection[Log]) -> None:
+        """Be woken for these, and no more for most of those that nothing here waits for."""
+        for log in logs:
+            self.watch(log)
+        if len(self._watched) > 2 * len(logs) + WATCHED_SPARE and not self._slots:
+            for log in self._watched.keys() - set(logs):
+                self._watched.pop(log)()
 
     def sync(self, log: Log) -> None:
         """Have the log synced, once for all that has come in one read."""

@@ -368,3 +368,16 @@ def test_waiting_for_much_reads_each_batch_once_however_often_there_is_news(talk
     assert len(places) == 70
     log.trim(10)  # where the client wants to read: it is told
     assert len(talk.replies()) == 1
+
+
+def test_a_consumer_that_has_gone_on_to_other_partitions_is_not_woken_for_the_old_ones(talk):
+    topic = fill(talk, batches=1, partitions=100)
+    waiting = {"wait_ms": 500, "min_bytes": MIB}
+    talk.send(1, 11, asking(11, [("t", n, 0, MIB) for n in range(100)], **waiting))
+    talk.pass_time(1)
+    assert len(talk.replies()) == 1
+    talk.send(1, 11, asking(11, [("t", 7, 0, MIB)], **waiting))
+    talk.woken = 0
+    for n, log in enumerate(topic.partitions):
+        log.append(Batch(a_batch(b"news")))
+        assert talk.woken == (n >= 7)
