@@ -118,6 +118,8 @@ class KafkaSession:
     def wake(self, now: float) -> None:
         """As Session.wake."""
         self._now = now
+        if not self._slots:  # for nothing, and a crowd would be: whoever waits again, watches again
+            self._unwatch()
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing."""
@@ -154,10 +156,13 @@ class KafkaSession:
 
     def close(self) -> None:
         """As Session.close."""
+        self._unwatch()
+        self._slots.clear()
+
+    def _unwatch(self) -> None:
         for stop in self._watched.values():
             stop()
         self._watched.clear()
-        self._slots.clear()
 
     # What handlers use
 

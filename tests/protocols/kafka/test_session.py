@@ -334,3 +334,21 @@ def test_a_fetch_taken_after_the_peer_has_ended_its_side_does_not_wait():
     talk.feed(b"")  # as the server does, when an answer is out
     assert [it for it, _ in talk.replies()] == [second]
     assert not talk.session.busy
+
+
+def test_a_producer_that_is_idle_is_woken_once_by_the_others_and_then_no_more():
+    talk = Talk()
+    log = talk.topics.create("t", 1, {}).partitions[0]
+    log.hold()
+    for woken in ([0, 1, 1, 1], [0, 1, 1, 1]):
+        talk.send(0, 8, produce_body("t", a_batch(b"x")))
+        log.sync()
+        talk.session.wake(talk.now)
+        assert len(talk.replies()) == 1
+        talk.woken, found = 0, []
+        for _ in range(4):
+            found.append(talk.woken)
+            log.sync()  # another's
+            if talk.woken > found[-1]:
+                talk.session.wake(talk.now)
+        assert found == woken
