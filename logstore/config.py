@@ -313,6 +313,26 @@ class StoreSettings:
     kafka_port: int = _setting(
         9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
     )
+    resp_port: int = _setting(
+        6379, "where Redis clients connect; 0: any free port, -1: no Redis door", low=-1,
+        high=65_535,
+    )  # fmt: skip
+    resp_maxclients: int = _setting(
+        10_000, "Redis clients at once; one more is told so", low=1, high=1_000_000
+    )
+    resp_proto_max_bulk_len: int = _setting(
+        512 << 20,
+        "the largest message or other argument; more ends the connection",
+        unit="bytes",
+        low=1 << 20,
+        high=1 << 30,
+    )
+    resp_client_output_buffer_limit: str = _setting(
+        "32mb 8mb 60",
+        "bytes that a subscriber may leave unread before it is cut off: at once, or for so many "
+        "seconds; 0: no limit",
+        pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
+    )
     kafka_advertised_address: str = _setting(
         "",
         "host:port that Kafka clients are told to connect to; without it the one they came by",

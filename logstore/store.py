@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeVar
 
+from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.consumer import TopicFacts
@@ -117,6 +118,7 @@ class Store:
         # Two threads must not open the same log twice, nor create the same topic.
         self._lock = threading.RLock()
         self._closed = False
+        self.channels = Channels()
         self.mode = mode
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         self._rhythm = self._begin_rhythm() if mode == "write" else None

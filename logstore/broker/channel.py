@@ -1,0 +1,348 @@
+"""Channels: who listens now gets what is published now, and nothing is kept.
+
+What is published is gathered for a turn and then handed out: each subscriber gets one chunk, and those
+who are to get the same share it. So the cost goes by turns and by distinct chunks, not by messages
+times subscribers. Before anyone comes or goes the turn is ended: nobody gets what was published before
+they came, or misses what was published before they left.
+
+Knows no wire: what a chunk is, a subscriber's ``Form`` says.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Protocol
+
+from logstore.broker.patterns import Pattern, PatternIndex
+
+TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
+ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
+
+Opening = Any  # what a form makes of a source, once
+Chunk = Any  # what a form makes of messages
+
+
+class Source(NamedTuple):
+    """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
+
+    channel: bytes
+    pattern: bytes | None = None
+    sharded: bool = False
+
+
+class Form(Protocol):
+    """How messages are written for some subscribers. One object per form."""
+
+    def opening(self, source: Source) -> Opening:
+        """What all messages of this source have in common."""
+
+    def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
+        """Each payload in turn, once for each opening."""
+
+    def join(self, chunks: Sequence[Chunk]) -> Chunk:
+        """One chunk of several."""
+
+
+class Subscriber(Protocol):
+    """Whoever listens."""
+
+    @property
+    def form(self) -> Form:
+        """How its messages are written; another one only after ``Channels.reform``."""
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Take these, in order, and return at once; raises nothing. Called with the lock held."""
+
+
+class Roster:
+    """Who listens to which names, of one kind: channels, patterns, sharded channels."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[bytes, dict[Subscriber, None]] = {}
+        self._by_subscriber: dict[Subscriber, dict[bytes, None]] = {}
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The names that someone listens to."""
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._by_name
+
+    def subscribers(self, name: bytes) -> Iterable[Subscriber]:
+        return self._by_name.get(name, ())
+
+    def count(self, name: bytes) -> int:
+        """How many listen to this name."""
+        return len(self._by_name.get(name, ()))
+
+    def names(self, subscriber: Subscriber) -> list[bytes]:
+        """What it listens to, in the order in which it began to."""
+        return list(self._by_subscriber.get(subscriber, ()))
+
+    def names_count(self, subscriber: Subscriber) -> int:
+        return len(self._by_subscriber.get(subscriber, ()))
+
+    def has(self, subscriber: Subscriber, name: bytes) -> bool:
+        return name in self._by_subscriber.get(subscriber, ())
+
+    def add(self, subscriber: Subscriber, name: bytes) -> None:
+        self._by_name.setdefault(name, {})[subscriber] = None
+        self._by_subscriber.setdefault(subscriber, {})[name] = None
+
+    def remove(self, subscriber: Subscriber, name: bytes) -> None:
+        for table, key, item in (
+            (self._by_name, name, subscriber),
+            (self._by_subscriber, subscriber, name),
+        ):
+            entries: dict[Any, None] = table[key]  # type: ignore[index]
+            del entries[item]
+            if not entries:
+                del table[key]  # type: ignore[arg-type]
+
+
+@dataclass(eq=False, slots=True)
+class View:
+    """Those who get the messages of a route in the same form and for the same reasons."""
+
+    route: "Route"
+    form: Form
+    openings: list[Opening]
+    members: tuple[Subscriber, ...]
+
+    def chunk(self, payloads: Sequence[bytes]) -> Chunk:
+        return self.form.chunk(self.openings, payloads)
+
+
+@dataclass(eq=False, slots=True)
+class Route:
+    """Who gets what is published to one channel, worked out; stands until someone comes or goes."""
+
+    receivers: int = 0  # one who listens by name and by pattern counts twice
+    views: list[View] = field(default_factory=list)
+
+
+NOBODY: Final = Route()
+
+
+class Channels:
+    """All channels of a process.
+
+    Calls come one at a time: whoever may be one of several threads holds ``lock``.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.names = Roster()
+        self.patterns = Roster()
+        self.shards = Roster()
+        # Called when a turn has begun; sees to it that ``flush`` is called soon. None: at once.
+        self.soon: Callable[[], None] | None = None
+        self._index = PatternIndex()
+        self._compiled: dict[bytes, Pattern] = {}
+        self._routes: dict[bytes, Route] = {}
+        self._shard_routes: dict[bytes, Route] = {}
+        self._turn: list[Route] = []
+        self._payloads: list[bytes] = []
+        self._turn_bytes = 0
+
+    # Who listens
+
+    def subscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        """Nothing happens where it listens already; so with the others of these."""
+        if not self.names.has(subscriber, name):
+            self.flush()
+            self.names.add(subscriber, name)
+            self._routes.pop(name, None)
+
+    def unsubscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        if self.names.has(subscriber, name):
+            self.flush()
+            self.names.remove(subscriber, name)
+            self._routes.pop(name, None)
+
+    def psubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
+        """Raises InvalidName for a pattern that is too long."""
+        if self.patterns.has(subscriber, pattern):
+            return
+        if pattern not in self._compiled:
+            compiled = Pattern(pattern)
+            self._compiled[pattern] = compiled
+            self._index.add(compiled)
+        self.flush()
+        self.patterns.add(subscriber, pattern)
+        self._routes.clear()
+
+    def punsubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
+        if not self.patterns.has(subscriber, pattern):
+            return
+        self.flush()
+        self.patterns.remove(subscriber, pattern)
+        self._routes.clear()
+        if pattern not in self.patterns:
+            self._index.remove(self._compiled.pop(pattern))
+
+    def ssubscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        if not self.shards.has(subscriber, name):
+            self.flush()
+            self.shards.add(subscriber, name)
+            self._shard_routes.pop(name, None)
+
+    def sunsubscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        if self.shards.has(subscriber, name):
+            self.flush()
+            self.shards.remove(subscriber, name)
+            self._shard_routes.pop(name, None)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """It listens to nothing any more."""
+        for name in self.names.names(subscriber):
+            self.unsubscribe(subscriber, name)
+        for pattern in self.patterns.names(subscriber):
+            self.punsubscribe(subscriber, pattern)
+        for name in self.shards.names(subscriber):
+            self.sunsubscribe(subscriber, name)
+
+    def reform(self, subscriber: Subscriber) -> None:
+        """To be called before the subscriber changes its form."""
+        self.flush()
+        for name in self.names.names(subscriber):
+            self._routes.pop(name, None)
+        for name in self.shards.names(subscriber):
+            self._shard_routes.pop(name, None)
+        if self.patterns.names_count(subscriber):
+            self._routes.clear()
+
+    def listens(self, subscriber: Subscriber) -> bool:
+        rosters = (self.names, self.patterns, self.shards)
+        return any(roster.names_count(subscriber) for roster in rosters)
+
+    # Publishing
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        """How many get it."""
+        route = self._routes.get(channel) or self._find(channel)
+        if route.receivers:
+            self._turn.append(route)
+            self._payloads.append(payload)
+            if len(self._turn) == 1:
+                self._begin()
+        return route.receivers
+
+    def spublish(self, channel: bytes, payload: bytes) -> int:
+        """How many get it, of those that listen to the sharded channel."""
+        route = self._shard_routes.get(channel)
+        if route is None:
+            if channel not in self.shards:
+                return 0
+            source = Source(channel, sharded=True)
+            sources: dict[Subscriber, tuple[Source, ...]] = {
+                it: (source,) for it in self.shards.subscribers(channel)
+            }
+            route = _remember(self._shard_routes, channel, _route(sources))
+        self._turn.append(route)
+        self._payloads.append(payload)
+        if len(self._turn) == 1:
+            self._begin()
+        return route.receivers
+
+    def _begin(self) -> None:
+        if self.soon is None:
+            self.flush()
+        else:
+            self.soon()
+
+    def _find(self, channel: bytes) -> Route:
+        patterns = list(self._index.matching(channel)) if self._compiled else []
+        if not patterns and channel not in self.names:
+            # Not remembered where no pattern had to be looked at: finding it again costs less.
+            return _remember(self._routes, channel, NOBODY) if self._compiled else NOBODY
+        sources: dict[Subscriber, tuple[Source, ...]] = {}
+        by_name = (Source(channel),)
+        for subscriber in self.names.subscribers(channel):
+            sources[subscriber] = by_name
+        for pattern in patterns:
+            source = (Source(channel, pattern),)
+            for subscriber in self.patterns.subscribers(pattern):
+                sources[subscriber] = sources.get(subscriber, ()) + source
+        return _remember(self._routes, channel, _route(sources))
+
+    def weigh(self, size: int) -> None:
+        """So many bytes have come, and part of them was published."""
+        self._turn_bytes += size
+        if self._turn_bytes > TURN_BYTES_MAX:
+            self.flush()
+
+    # Handing out
+
+    def flush(self) -> None:
+        """End the turn: everyone gets what was published in it."""
+        turn, payloads = self._turn, self._payloads
+        self._turn_bytes = 0
+        if not turn:
+            return
+        self._turn, self._payloads = [], []
+        first = turn[0]
+        if turn.count(first) == len(turn):
+            for view in first.views:
+                chunk = view.chunk(payloads)
+                for member in view.members:
+                    member.deliver(chunk)
+        else:
+            self._flush_many(turn, payloads)
+
+    def _flush_many(self, turn: Sequence[Route], payloads: Sequence[bytes]) -> None:
+        """Those who hear the same channels of this turn share a chunk."""
+        places: dict[Route, list[int]] = {}
+        for place, route in enumerate(turn):
+            places.setdefault(route, []).append(place)
+        heard: dict[Subscriber, list[View]] = {}
+        for route in places:
+            for view in route.views:
+                for member in view.members:
+                    heard.setdefault(member, []).append(view)
+        groups: dict[tuple[View, ...], list[Subscriber]] = {}
+        for member, views in heard.items():
+            groups.setdefault(tuple(views), []).append(member)
+        for together, members in groups.items():
+            chunk = _merged(together, places, payloads)
+            for member in members:
+                member.deliver(chunk)
+
+
+def _merged(
+    views: Sequence[View], places: dict[Route, list[int]], payloads: Sequence[bytes]
+) -> Chunk:
+    """The messages of several routes in the order in which they were published."""
+    if len(views) == 1:
+        return views[0].chunk([payloads[place] for place in places[views[0].route]])
+    in_order = sorted(
+        ((place, number) for number, view in enumerate(views) for place in places[view.route])
+    )
+    chunks = [
+        views[number].chunk([payloads[place] for place, _ in run])
+        for number, run in groupby(in_order, itemgetter(1))
+    ]
+    return views[0].form.join(chunks)
+
+
+def _route(sources: dict[Subscriber, tuple[Source, ...]]) -> Route:
+    alike: dict[tuple[Form, tuple[Source, ...]], list[Subscriber]] = {}
+    for subscriber, why in sources.items():
+        alike.setdefault((subscriber.form, why), []).append(subscriber)
+    route = Route(sum(len(why) * len(members) for (_, why), members in alike.items()))
+    for (form, why), members in alike.items():
+        openings = [form.opening(source) for source in why]
+        route.views.append(View(route, form, openings, tuple(members)))
+    return route
+
+
+def _remember(routes: dict[bytes, Route], channel: bytes, route: Route) -> Route:
+    if len(routes) >= ROUTES_MAX:
+        routes.clear()
+    routes[channel] = route
+    return route
