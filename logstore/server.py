@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from logstore.errors import LogstoreError
@@ -110,20 +111,20 @@ class Connection:
         except OSError as error:
             self.close(_reason(error))
             return
+        self.heard_at = self._loop.time()
         if not size:
             self._ended = True
             self._stop_reading()
-            self._attempt(lambda: self.session.finish(self._loop.time()))
+            self._attempt(self.session.finish, self.heard_at)
         else:
-            self.heard_at = self._loop.time()
             self._end += size
-            self._attempt(lambda: self._feed(buffer))
+            self._attempt(self._feed, buffer)
         self.flush()
 
-    def _attempt(self, work: Callable[[], object]) -> None:
+    def _attempt(self, work: Callable[..., object], *given: object) -> None:
         """One session's fault must not be another's."""
         try:
-            work()
+            work(*given)
         except LogstoreError as error:
             self.close(str(error))
         except Exception:
@@ -197,9 +198,13 @@ class Connection:
         """Whether all that was to be sent is sent."""
         out = self._out
         while out:
-            buffers = list(out) if len(out) <= BUFFERS_MAX else [out[n] for n in range(BUFFERS_MAX)]
             try:
-                sent = self._sock.sendmsg(buffers)
+                if len(out) == 1:  # half a microsecond less
+                    sent = self._sock.send(out[0])
+                else:
+                    sent = self._sock.sendmsg(
+                        out if len(out) <= BUFFERS_MAX else list(islice(out, BUFFERS_MAX))
+                    )
                 self.heard_at = self._loop.time()
             except (BlockingIOError, InterruptedError):
                 return False
@@ -289,7 +294,7 @@ class Connection:
     def look(self) -> None:
         """Something may have happened, or become due."""
         if not self.gone:
-            self._attempt(lambda: self.session.wake(self._loop.time()))
+            self._attempt(self.session.wake, self._loop.time())
             self.flush()
             if self._writing:
                 self._set_timer()
@@ -298,7 +303,7 @@ class Connection:
         """Take nothing more; close when all is answered."""
         self._ended = True
         self._stop_reading()
-        self._attempt(lambda: self.session.finish(self._loop.time()))
+        self._attempt(self.session.finish, self._loop.time())
         self.flush()
 
     def forget_room(self) -> None:

@@ -227,9 +227,21 @@ class Channels:
         """How many get it."""
         route = self._routes.get(channel) or self._find(channel)
         if route.receivers:
+            begins = not self._turn
             self._turn.append(route)
             self._payloads.append(payload)
-            if len(self._turn) == 1:
+            if begins:
+                self._begin()
+        return route.receivers
+
+    def publish_many(self, channel: bytes, payloads: Sequence[bytes]) -> int:
+        """How many get them."""
+        route = self._routes.get(channel) or self._find(channel)
+        if route.receivers:
+            begins = not self._turn
+            self._turn += [route] * len(payloads)
+            self._payloads += payloads
+            if begins:
                 self._begin()
         return route.receivers
 

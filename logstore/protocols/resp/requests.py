@@ -31,6 +31,7 @@ class Begun:
     at: int = 0
     left: int = -1  # arguments that are still to come; -1: not known
     wants: int = 0  # bytes of it that must be there before reading on gets anywhere
+    room: int = 0  # that it is likely to need
     arguments: list[tuple[int, int]] = field(default_factory=list)  # where they begin and end
 
 
@@ -73,8 +74,9 @@ def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes]
 def _wait(data: memoryview, begun: Begun, wants: int) -> None:
     if wants > REQUEST_BYTES_MAX:
         raise BrokenProtocol(f"a request of more than {REQUEST_BYTES_MAX} bytes")
-    # The room for it doubles, so that a request of many small parts is not read again for each.
-    begun.wants = max(wants, min(2 * len(data), REQUEST_BYTES_MAX)) if begun.arguments else wants
+    begun.wants = wants
+    # Doubled, so that a request of many small parts does not move to a larger room for each.
+    begun.room = max(wants, min(2 * len(data), REQUEST_BYTES_MAX)) if begun.arguments else wants
 
 
 def _number(
