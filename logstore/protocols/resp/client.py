@@ -45,6 +45,7 @@ class Client:
         self.queue: list[Queued] | None = None  # between MULTI and EXEC
         self.queue_bytes = 0
         self.queue_failed = False
+        self.in_transaction = False  # between EXEC and its last reply
         self.soft_over = False  # more is unsent than the soft limit allows
         self.soft_until: float | None = None  # when that has lasted too long
 

@@ -144,6 +144,7 @@ def _exec(client: Client, _: Sequence[bytes]) -> None:
         client.say(replies.error(b"EXECABORT Transaction discarded because of previous errors."))
         return
     client.say(b"*%d\r\n" % len(queue))
+    client.in_transaction = True
     for number, (command, arguments) in enumerate(queue):
         assert command.run is not None
         command.run(client, arguments)
@@ -151,6 +152,7 @@ def _exec(client: Client, _: Sequence[bytes]) -> None:
             client.cut(f"a transaction whose replies are over {OUT_BYTES_MAX} bytes")
         if client.cut_off:
             return
+    client.in_transaction = False
 
 
 _FAST: Final = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")

@@ -60,6 +60,9 @@ def _confirm(client: Client, word: bytes, name: bytes | None, kind: Kind) -> Non
 def _subscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
     def run(client: Client, arguments: Sequence[bytes]) -> None:
         word = arguments[0].lower()
+        if kind is SHARDS and client.in_transaction:  # Redis 7 lets only the others be there
+            client.fail("SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+            return
         for name in arguments[1:]:
             try:
                 kind.begin(client.door.channels, client, name)

@@ -264,9 +264,9 @@ class RespSession:
         if command is not None and command.subcommands and len(arguments) > 1:
             parent, command = command, command.subcommands.get(arguments[1].lower())
             if command is None:
-                shown = arguments[1][:SHOWN_BYTES]
+                name = parent.name.upper().encode()
                 self._reject(
-                    b"unknown subcommand '%b'. Try %b HELP." % (shown, parent.name.upper().encode())
+                    b"unknown subcommand '%b'. Try %b HELP." % (_shown(arguments[1]), name)
                 )
         elif command is None:
             self._reject(_unknown(arguments))
@@ -321,9 +321,13 @@ def _unknown(arguments: Sequence[bytes]) -> bytes:
     for argument in arguments[1:]:
         if len(shown) >= SHOWN_BYTES:
             break
-        shown += b"'%b' " % argument[: SHOWN_BYTES - len(shown)]
-    name = arguments[0][:SHOWN_BYTES]
-    return b"unknown command '%b', with args beginning with: %b" % (name, shown)
+        shown += b"'%b' " % _shown(argument)[: SHOWN_BYTES - len(shown)]
+    return b"unknown command '%b', with args beginning with: %b" % (_shown(arguments[0]), shown)
+
+
+def _shown(argument: bytes) -> bytes:
+    """As it stands in an error: in Redis a NUL ends a text."""
+    return argument.partition(b"\0")[0][:SHOWN_BYTES]
 
 
 def _written(requests: Sequence[Sequence[bytes]]) -> int:
