@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableSet, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSet, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.embedded import Commit, EmbeddedMember
 from logstore.broker.group import Group
 from logstore.broker.ledger import Ledger
+from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer
 from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
@@ -76,7 +77,7 @@ from logstore.upkeep.rhythm import Rhythm
 _log = logging.getLogger("logstore.upkeep")
 
 Mode = Literal["write", "read"]
-_User = TypeVar("_User", Producer, Consumer)
+_User = TypeVar("_User", Producer, Consumer, Listener)
 _Outcome = TypeVar("_Outcome", Retained, Rewritten)
 
 
@@ -119,6 +120,7 @@ class Store:
         self._lock = threading.RLock()
         self._closed = False
         self.channels = Channels()
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         self._rhythm = self._begin_rhythm() if mode == "write" else None
@@ -165,7 +167,9 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            closings: list[Callable[[], None]] = [it.close for it in self._producers]
+            self.channels.closed = True
+            closings: list[Callable[[], None]] = [it.close for it in self._listeners]
+            closings += [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
         self._jobs.close()
@@ -381,6 +385,25 @@ class Store:
 
     def _topic_names(self) -> dict[str, str]:
         return {entry.id: name for name, entry in self._directory.topics().items()}
+
+    # Channels
+
+    def channel(self, name: str | bytes) -> Channel:
+        """A channel: nothing is made by this, and nothing kept."""
+        return Channel(_as_bytes(name), self.channels, self._listen)
+
+    def _listen(self, name: bytes) -> Listener:
+        return self.listen(name)
+
+    def listen(self, *names: str | bytes, patterns: Iterable[str | bytes] = ()) -> Listener:
+        """What is published from now on to these channels, or to any whose name matches a pattern.
+
+        Patterns are Redis's: ``news.*``, ``h?llo``, ``h[a-c]llo``. Raises Closed, InvalidName.
+        """
+        self._open()
+        named, matched = map(_as_bytes, names), map(_as_bytes, patterns)
+        listener = Listener(self.channels, named, matched, self._listeners.discard)
+        return self._keep(listener, self._listeners)
 
     def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
         """Have it closed with the store."""
@@ -615,6 +638,10 @@ def _committed(log: Log, offset: int) -> int:
     except OffsetOutOfRange as error:
         sentence = f"{error}; `logstore group reset-offsets` moves the group"
         raise type(error)(sentence) from None
+
+
+def _as_bytes(name: str | bytes) -> bytes:
+    return name.encode() if isinstance(name, str) else name
 
 
 def open_store(

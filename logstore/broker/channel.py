@@ -140,6 +140,7 @@ class Channels:
         self.names = Roster()
         self.patterns = Roster()
         self.shards = Roster()
+        self.closed = False
         # Called when a turn has begun; sees to it that ``flush`` is called soon. None: at once.
         self.soon: Callable[[], None] | None = None
         self._index = PatternIndex()
