@@ -91,8 +91,9 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         settings = self._store.config.store
         server = Server(loop)
+        topics = OpenTopics(self._store, self._store.directory)
         door = Door(
-            OpenTopics(self._store, self._store.directory),
+            topics,
             settings,
             self._store.directory.store_id,
             self._store.path,
@@ -102,7 +103,7 @@ class Node:
         try:
             addresses = {"kafka": self._open_kafka(server, door)}
             if self._ports.resp_port >= 0:
-                addresses["resp"] = self._open_resp(server, loop)
+                addresses["resp"] = self._open_resp(server, loop, topics)
             self._store.directory.announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
@@ -111,6 +112,7 @@ class Node:
         finally:
             await server.stop(STOP_WITHIN_S)
             self._store.channels.soon = None
+            self._store.keep_histories(None)
 
     def _open_kafka(self, server: Server, door: Door) -> tuple[str, int]:
         settings = door.settings
@@ -123,7 +125,9 @@ class Node:
             Limits(settings.max_connections, settings.connections_max_idle_ms / 1000),
         )
 
-    def _open_resp(self, server: Server, loop: asyncio.AbstractEventLoop) -> tuple[str, int]:
+    def _open_resp(
+        self, server: Server, loop: asyncio.AbstractEventLoop, topics: OpenTopics
+    ) -> tuple[str, int]:
         settings, channels = self._store.config.store, self._store.channels
         # A subscriber may be silent for ever.
         crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
@@ -154,6 +158,7 @@ class Node:
             call(flush)
 
         channels.soon = soon
+        self._store.keep_histories(topics)
         return address
 
     def _listen(

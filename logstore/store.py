@@ -18,6 +18,7 @@ from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.embedded import Commit, EmbeddedMember
 from logstore.broker.group import Group
+from logstore.broker.history import Histories, HistoryTopics
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer
@@ -123,6 +124,8 @@ class Store:
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
+        if mode == "write":
+            self.keep_histories(None)
         self._rhythm = self._begin_rhythm() if mode == "write" else None
 
     def __repr__(self) -> str:
@@ -172,6 +175,8 @@ class Store:
             closings += [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
+        if self.channels.histories is not None:
+            self.channels.histories.close()
         self._jobs.close()
         if self._rhythm is not None:
             self._rhythm.close()
@@ -391,6 +396,19 @@ class Store:
     def channel(self, name: str | bytes) -> Channel:
         """A channel: nothing is made by this, and nothing kept."""
         return Channel(_as_bytes(name), self.channels, self._listen)
+
+    def keep_histories(self, topics: HistoryTopics | None) -> None:
+        """Have the channels that are to keep a history keep it in these topics; None: in its own.
+
+        For who wires a node, whose doors have their own view of the topics.
+        """
+        with self.channels.lock:
+            if self.channels.histories is not None:
+                self.channels.histories.close()
+            self.channels.histories = None
+            if self.config.channels:
+                kept = Histories(self.config.channels, topics or _Topics(self), self.channels)
+                self.channels.keep(kept)
 
     def _listen(self, name: bytes) -> Listener:
         return self.listen(name)
@@ -638,6 +656,25 @@ def _committed(log: Log, offset: int) -> int:
     except OffsetOutOfRange as error:
         sentence = f"{error}; `logstore group reset-offsets` moves the group"
         raise type(error)(sentence) from None
+
+
+class _Topics:
+    """``HistoryTopics`` of a store that no node serves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, name: str) -> Topic | None:
+        try:
+            return self._store.topic(name)
+        except (UnknownTopic, InvalidName):
+            return None
+
+    def names(self) -> Sequence[str]:
+        return self._store.topics()
+
+    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
+        return self._store.create_topic(name, partitions, settings)
 
 
 def _as_bytes(name: str | bytes) -> bytes:

@@ -8,6 +8,7 @@ they came, or misses what was published before they left.
 Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,15 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
+from logstore.broker.history import Histories, History, Kept
 from logstore.broker.patterns import Pattern, PatternIndex
+from logstore.errors import LogstoreError
+from logstore.log import Log
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
+
+_log = logging.getLogger("logstore.channels")
 
 Opening = Any  # what a form makes of a source, once
 Chunk = Any  # what a form makes of messages
@@ -54,6 +60,9 @@ class Subscriber(Protocol):
 
     def deliver(self, chunk: Chunk) -> None:
         """Take these, in order, and return at once; raises nothing. Called with the lock held."""
+
+    def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
+        """The same; it may leave them, and read them from the history later."""
 
 
 class Roster:
@@ -124,6 +133,7 @@ class Route:
 
     receivers: int = 0  # one who listens by name and by pattern counts twice
     views: list[View] = field(default_factory=list)
+    history: History | None = None
 
 
 NOBODY: Final = Route()
@@ -141,6 +151,10 @@ class Channels:
         self.patterns = Roster()
         self.shards = Roster()
         self.closed = False
+        self.histories: Histories | None = None
+        # What was appended to histories and is not safe yet: up to which offset. Whoever publishes
+        # takes it away, and waits for it.
+        self.unsafe: dict[Log, int] = {}
         # Called when a turn has begun; sees to it that ``flush`` is called soon. None: at once.
         self.soon: Callable[[], None] | None = None
         self._index = PatternIndex()
@@ -150,12 +164,25 @@ class Channels:
         self._turn: list[Route] = []
         self._payloads: list[bytes] = []
         self._turn_bytes = 0
+        self._woken: set[History] = set()
+
+    def keep(self, histories: Histories) -> None:
+        """From now on, those channels keep a history."""
+        self.flush()
+        self._routes.clear()
+        self.histories = histories
+        histories.look()
 
     # Who listens
 
     def subscribe(self, subscriber: Subscriber, name: bytes) -> None:
-        """Nothing happens where it listens already; so with the others of these."""
+        """Nothing happens where it listens already; so with the others of these.
+
+        Raises InvalidName, Failed of a channel that is to keep a history.
+        """
         if not self.names.has(subscriber, name):
+            if self.histories is not None:
+                self.histories.make(name)
             self.flush()
             self.names.add(subscriber, name)
             self._routes.pop(name, None)
@@ -174,6 +201,8 @@ class Channels:
             compiled = Pattern(pattern)
             self._compiled[pattern] = compiled
             self._index.add(compiled)
+        if self.histories is not None:
+            self.histories.look()
         self.flush()
         self.patterns.add(subscriber, pattern)
         self._routes.clear()
@@ -225,9 +254,11 @@ class Channels:
     # Publishing
 
     def publish(self, channel: bytes, payload: bytes) -> int:
-        """How many get it."""
+        """How many get it. Raises InvalidRecord, InvalidName, Failed of one with a history."""
         route = self._routes.get(channel) or self._find(channel)
-        if route.receivers:
+        if route.history is not None:
+            route.history.append([payload])
+        elif route.receivers:
             begins = not self._turn
             self._turn.append(route)
             self._payloads.append(payload)
@@ -236,9 +267,11 @@ class Channels:
         return route.receivers
 
     def publish_many(self, channel: bytes, payloads: Sequence[bytes]) -> int:
-        """How many get them."""
+        """How many get each of them. Raises as ``publish``, and then none was published."""
         route = self._routes.get(channel) or self._find(channel)
-        if route.receivers:
+        if route.history is not None:
+            route.history.append(payloads)
+        elif route.receivers:
             begins = not self._turn
             self._turn += [route] * len(payloads)
             self._payloads += payloads
@@ -271,7 +304,8 @@ class Channels:
 
     def _find(self, channel: bytes) -> Route:
         patterns = list(self._index.matching(channel)) if self._compiled else []
-        if not patterns and channel not in self.names:
+        history = None if self.histories is None else self.histories.make(channel)
+        if not patterns and channel not in self.names and history is None:
             # Not remembered where no pattern had to be looked at: finding it again costs less.
             return _remember(self._routes, channel, NOBODY) if self._compiled else NOBODY
         sources: dict[Subscriber, tuple[Source, ...]] = {}
@@ -282,7 +316,9 @@ class Channels:
             source = (Source(channel, pattern),)
             for subscriber in self.patterns.subscribers(pattern):
                 sources[subscriber] = sources.get(subscriber, ()) + source
-        return _remember(self._routes, channel, _route(sources))
+        route = _route(sources)
+        route.history = history
+        return _remember(self._routes, channel, route)
 
     def weigh(self, size: int) -> None:
         """So many bytes have come, and part of them was published."""
@@ -292,8 +328,60 @@ class Channels:
 
     # Handing out
 
+    def wake(self, history: History) -> None:
+        """There is more of it that is safe. From any thread."""
+        self._woken.add(history)
+        if self.soon is not None:
+            self.soon()
+        else:
+            with self.lock:
+                self.flush()
+
     def flush(self) -> None:
-        """End the turn: everyone gets what was published in it."""
+        """End the turn: everyone gets what was published in it, and what has become safe."""
+        self._flush_turn()
+        while self._woken:
+            woken, self._woken = self._woken, set()
+            for history in woken:
+                self._hand_on(history)
+            if self.soon is not None:
+                if self._woken:
+                    self.soon()  # the others have their turn first
+                return
+
+    def _hand_on(self, history: History) -> None:
+        for follower in list(history.followers):
+            follower()
+        route = self._routes.get(history.name) or self._find(history.name)
+        if not route.receivers:
+            history.skip()
+            return
+        try:
+            records = history.pull()
+        except LogstoreError as error:  # damaged: whoever reads it by itself is told, too
+            _log.warning("channel %s: its subscribers get no more: %s", history.name, error)
+            return
+        if not records:
+            return
+        payloads = [record.value or b"" for record in records]
+        kept = Kept(history, records[0].offset)
+        for view in route.views:
+            chunk = view.chunk(payloads)
+            for member in view.members:
+                member.deliver_kept(chunk, kept)
+        if history.next < history.log.safe:
+            self._woken.add(history)
+
+    def forget_route(self, channel: bytes) -> None:
+        """Something about it has changed: it is worked out anew."""
+        self._routes.pop(channel, None)
+
+    def view(self, subscriber: Subscriber, history: History) -> View | None:
+        """How the subscriber gets the messages of this channel, if it does."""
+        route = self._routes.get(history.name) or self._find(history.name)
+        return next((view for view in route.views if subscriber in view.members), None)
+
+    def _flush_turn(self) -> None:
         turn, payloads = self._turn, self._payloads
         self._turn_bytes = 0
         if not turn:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from logstore.broker.channel import Channels, Form, Source
+from logstore.broker.history import Kept
 from logstore.errors import Closed, FellBehind
 
 UNREAD_BYTES_MAX: Final = 32 << 20  # as the hard limit of Redis's client-output-buffer-limit
@@ -96,6 +97,10 @@ class Listener:
         if self._fell_behind:
             self._channels.leave(self)
 
+    def deliver_kept(self, chunk: list[Published], kept: Kept) -> None:
+        """As Subscriber.deliver_kept."""
+        self.deliver(chunk)
+
     def get(self, timeout_s: float | None = None) -> Published | None:
         """The next message; None once it is closed, or if none comes in time. Raises FellBehind."""
         with self._arrived:
@@ -140,13 +145,20 @@ class Channel:
         return f"<Channel {self.name!r}>"
 
     def publish(self, payload: bytes) -> int:
-        """How many get it: now, or never. Raises Closed."""
+        """How many get it: now, or never; where a history is kept it is synced when this returns.
+
+        Raises Closed; InvalidRecord, InvalidName, Failed of a channel with a history.
+        """
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
         with self._channels.lock:
             if self._channels.closed:
                 raise Closed("the store of this channel is closed")
-            return self._channels.publish(self.name, payload)
+            receivers = self._channels.publish(self.name, payload)
+            unsafe, self._channels.unsafe = self._channels.unsafe, {}
+        for log, upto in unsafe.items():
+            log.wait(upto)
+        return receivers
 
     def subscribe(self) -> Listener:
         """What is published from now on. Raises Closed."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.channel import Form, Roster
+from logstore.broker.history import History, Kept
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from logstore.protocols.resp.command import Command
     from logstore.protocols.resp.door import Door
 
+# A subscriber that has left so much unread is given what is in a history when it asks for more.
+BEHIND_BYTES: Final = 1 << 20
+READ_ON_BYTES: Final = 256 << 10  # of a history at once
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
@@ -46,6 +50,8 @@ class Client:
         self.queue_bytes = 0
         self.queue_failed = False
         self.in_transaction = False  # between EXEC and its last reply
+        self.behind: dict[History, int] = {}  # from which offset it reads the history itself
+        self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
         self.soft_over = False  # more is unsent than the soft limit allows
         self.soft_until: float | None = None  # when that has lasted too long
 
@@ -77,6 +83,41 @@ class Client:
         unsent = self.link.push(chunk)
         if unsent or self.soft_over:
             self.check_unsent(unsent)
+
+    def deliver_kept(self, chunk: bytes, kept: Kept) -> None:
+        """As Subscriber.deliver_kept."""
+        if kept.history in self.behind:
+            return
+        if self.link.unsent > BEHIND_BYTES:
+            self.behind[kept.history] = kept.first
+        else:
+            self.deliver(chunk)
+
+    def read_on(self) -> None:
+        """Now that all is sent: the next part of the histories that it reads by itself."""
+        channels = self.door.channels
+        for history, at in list(self.behind.items()):
+            view = channels.view(self, history)
+            records = [] if view is None else history.read(at, READ_ON_BYTES)
+            records = [record for record in records if record.offset < history.next]
+            if view is None or not records:
+                del self.behind[history]  # it has caught up, or does not listen any more
+                continue
+            self.behind[history] = records[-1].offset + 1
+            self.out.append(view.chunk([record.value or b"" for record in records]))
+        for history, at in list(self.following.items()):
+            records = history.read(at, READ_ON_BYTES)
+            for record in records:
+                self.push([replies.bulk(b"channel.read"), replies.bulk(history.name),
+                           *replies.entry(record)])  # fmt: skip
+            if records:
+                self.following[history] = records[-1].offset + 1
+
+    def follow(self, history: History, at: int) -> None:
+        """Be told of what is in the history from there on."""
+        self.following[history] = at
+        history.followers.add(self.link.wake)
+        self.link.wake()
 
     # Bounds
 
@@ -129,6 +170,10 @@ class Client:
         """Listen to nothing any more."""
         self.door.channels.leave(self)
         self.subscribed = False
+        self.behind.clear()
+        for history in self.following:
+            history.followers.discard(self.link.wake)
+        self.following.clear()
 
     def forget_queue(self) -> None:
         self.queue, self.queue_bytes, self.queue_failed = None, 0, False

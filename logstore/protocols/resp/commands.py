@@ -5,7 +5,14 @@ from typing import Final
 
 from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName
-from logstore.protocols.resp import clients, configuration, connection, information, pubsub
+from logstore.protocols.resp import (
+    channel_read,
+    clients,
+    configuration,
+    connection,
+    information,
+    pubsub,
+)
 from logstore.protocols.resp.client import Client
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.replies import (
@@ -164,5 +171,6 @@ COMMANDS: Final = table(
     *clients.COMMANDS,
     *configuration.COMMANDS,
     *information.COMMANDS,
+    *channel_read.COMMANDS,
     _COMMAND,
 )

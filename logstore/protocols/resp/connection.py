@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.client import Client
 from logstore.protocols.resp.command import Command
@@ -147,7 +148,10 @@ def _exec(client: Client, _: Sequence[bytes]) -> None:
     client.in_transaction = True
     for number, (command, arguments) in enumerate(queue):
         assert command.run is not None
-        command.run(client, arguments)
+        try:
+            command.run(client, arguments)
+        except LogstoreError as error:
+            client.fail(str(error))
         if number % REPLIES_AT_ONCE == 0 and sum(map(len, client.out)) > OUT_BYTES_MAX:
             client.cut(f"a transaction whose replies are over {OUT_BYTES_MAX} bytes")
         if client.cut_off:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from logstore.broker.channel import Channels, Roster
 from logstore.broker.patterns import Pattern
-from logstore.errors import InvalidName
+from logstore.errors import InvalidName, LogstoreError
 from logstore.protocols.resp.client import Client
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.replies import array, bulk, integer
@@ -66,7 +66,7 @@ def _subscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
         for name in arguments[1:]:
             try:
                 kind.begin(client.door.channels, client, name)
-            except InvalidName as error:
+            except LogstoreError as error:
                 client.fail(str(error))
                 continue
             client.subscribed = True

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from logstore.broker.channel import Source
+from logstore.records.record import Record
 
 Version = Literal[2, 3]
 
@@ -55,6 +56,11 @@ def mapping(pairs: Mapping[bytes, bytes], version: Version) -> bytes:
 def push(items: Sequence[bytes], version: Version) -> bytes:
     """What was not asked for; in RESP2 an array as any other."""
     return b"%b%d\r\n%b" % (b">" if version == 3 else b"*", len(items), b"".join(items))
+
+
+def entry(record: Record) -> list[bytes]:
+    """A record of a history: its offset, its timestamp in ms, what was published."""
+    return [integer(record.offset), integer(record.timestamp_ms), bulk(record.value or b"")]
 
 
 def verbatim(text: bytes, version: Version) -> bytes:

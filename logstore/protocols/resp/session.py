@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import hiredis
 
-from logstore.errors import BrokenProtocol
+from logstore.errors import BrokenProtocol, LogstoreError
+from logstore.log import Log
 from logstore.protocols.resp.client import (
     QUEUED_BYTES_MAX,
     REPLY_ON,
@@ -24,7 +25,7 @@ from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.door import NOT_YET, Door, new_reader
 from logstore.protocols.resp.replies import QUEUED, error, integer
 from logstore.protocols.resp.requests import Begun, read
-from logstore.protocols.session import Buffer, Link
+from logstore.protocols.session import Buffer, Link, Wake
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 MANY: Final = 4  # requests that are worth looking at together
@@ -56,6 +57,8 @@ class RespSession:
         self._begun: Begun | None = None
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
+        self._unsafe: dict[Log, int] = {}  # what was published and is to be safe before a reply
+        self._watched: dict[Log, Wake] = {}
         self._heard = False
         door.clients[self._client.number] = self._client
         door.counts.connections += 1
@@ -72,7 +75,7 @@ class RespSession:
 
     @property
     def busy(self) -> bool:
-        return self._held
+        return self._held or bool(self._unsafe)
 
     @property
     def closed(self) -> str | None:
@@ -90,6 +93,9 @@ class RespSession:
         with channels.lock:
             taken = self._take(data)
             channels.weigh(taken)
+            if channels.unsafe:
+                self._await(channels.unsafe)
+                channels.unsafe = {}
         self._door.counts.bytes_in += taken
         return taken
 
@@ -101,7 +107,13 @@ class RespSession:
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
-        out = self._client.out
+        client = self._client
+        if self._unsafe and not self._all_safe():
+            return ()
+        out = client.out
+        if not out and (client.behind or client.following):
+            with self._door.channels.lock:
+                client.read_on()
         if not out:
             return ()
         joined = out[0] if len(out) == 1 else b"".join(out)
@@ -119,13 +131,40 @@ class RespSession:
             self._client.cut_off = True
             self._client.leave()
             self._client.out.clear()
+            for stop in self._watched.values():
+                stop()
             del self._door.clients[self._client.number]
+
+    # Histories
+
+    def _await(self, logs: dict[Log, int]) -> None:
+        """No reply leaves before what was published is safe."""
+        for log, upto in logs.items():
+            if log not in self._unsafe:
+                self._watched[log] = log.watch(self._client.link.wake)
+            self._unsafe[log] = upto
+            log.sync_soon()
+
+    def _all_safe(self) -> bool:
+        """Raises LogFailed where it never will be."""
+        for log, upto in list(self._unsafe.items()):
+            if log.safe >= upto:
+                del self._unsafe[log]
+                self._watched.pop(log)()
+            else:
+                log.check_failure()
+        return not self._unsafe
 
     # Taking requests
 
     def _full(self) -> bool:
         """Whether nothing more is taken for now."""
-        return self.closed is not None or self._held or self._out_bytes > OUT_BYTES_MAX
+        return (
+            self._client.closed is not None
+            or self._held
+            or bool(self._unsafe)
+            or self._out_bytes > OUT_BYTES_MAX
+        )
 
     def _take(self, data: memoryview) -> int:
         at, end = 0, len(data)
@@ -177,7 +216,10 @@ class RespSession:
                 and request[0] in _PUBLISH
                 and type(request[1]) is type(request[2]) is bytes
             ):
-                out.append(integer(publish(request[1], request[2])))
+                try:
+                    out.append(integer(publish(request[1], request[2])))
+                except LogstoreError as error:  # only a channel with a history
+                    client.fail(str(error))
                 continue
             if any(type(argument) is not bytes for argument in request) or self._hold(request):
                 return number
@@ -196,12 +238,20 @@ class RespSession:
             _PUBLISH
         ).issuperset(verbs):
             return False
-        out = self._client.out
+        client, door = self._client, self._door
         if channels.count(channels[0]) == len(channels):
-            receivers = self._door.channels.publish_many(channels[0], payloads)
-            out.append(integer(receivers) * len(payloads))
-        else:
-            out.extend(map(integer, map(self._door.channels.publish, channels, payloads)))
+            try:
+                receivers = door.channels.publish_many(channels[0], payloads)
+                client.out.append(integer(receivers) * len(payloads))
+            except LogstoreError as error:
+                for _ in payloads:
+                    client.fail(str(error))
+            return True
+        for channel, payload in zip(channels, payloads, strict=True):
+            try:
+                client.out.append(integer(door.channels.publish(channel, payload)))
+            except LogstoreError as error:
+                client.fail(str(error))
         return True
 
     def _quick(self) -> bool:
@@ -271,7 +321,10 @@ class RespSession:
         elif command is None:
             self._reject(_unknown(arguments))
         if command is not None:
-            self._command(command, arguments)
+            try:
+                self._command(command, arguments)
+            except LogstoreError as refusal:  # of a channel with a history
+                client.fail(str(refusal))
         if client.replying == REPLY_SKIP_NEXT:
             client.replying = REPLY_SKIP
         elif client.replying == REPLY_SKIP:
