@@ -344,6 +344,12 @@ class StoreSettings:
         "seconds; 0: no limit",
         pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
     )
+    notify: tuple[str, ...] = _setting(
+        ("none",),
+        "what a server tells on channels named __logstore__:...: topics made and deleted, groups "
+        "rebalanced, segments begun",
+        words=("none", "topics", "groups", "segments"),
+    )
     kafka_advertised_address: str = _setting(
         "",
         "host:port that Kafka clients are told to connect to; without it the one they came by",

@@ -25,6 +25,7 @@ from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.resp import door as resp
 from logstore.protocols.resp.session import RespSession
 from logstore.server import Limits, NewSession, Server
+from logstore.storage.writer import WriterDirectory
 from logstore.store import Store
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
@@ -159,6 +160,12 @@ class Node:
 
         channels.soon = soon
         self._store.keep_histories(topics)
+        channels.notify = frozenset(settings.notify)
+        directory = self._store.directory
+        if isinstance(directory, WriterDirectory):
+            directory.rolled = lambda log, base_offset: channels.tell(
+                "segments", "segment-rolled", f"{log} {base_offset}"
+            )
         return address
 
     def _listen(

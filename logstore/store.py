@@ -236,6 +236,7 @@ class Store:
         parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
         with self._lock:
             self._open().create_topic(name, count, check_topic_settings(settings or {}))
+            self.channels.tell("topics", "topic-created", name)
             return self.topic(name)
 
     def alter_topic(
@@ -273,6 +274,7 @@ class Store:
         with self._lock:
             self._open().delete_topic(check_topic(name))
             self._topics.pop(name, None)
+            self.channels.tell("topics", "topic-deleted", name)
 
     def describe_topic(self, name: str) -> list[Chosen]:
         """Every setting of the topic, with its source."""

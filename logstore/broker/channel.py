@@ -10,6 +10,7 @@ Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -22,6 +23,7 @@ from logstore.errors import LogstoreError
 from logstore.log import Log
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
+EVENTS: Final = "__logstore__"  # begins the names of channels on which events are told
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
 
 _log = logging.getLogger("logstore.channels")
@@ -165,6 +167,8 @@ class Channels:
         self._payloads: list[bytes] = []
         self._turn_bytes = 0
         self._woken: set[History] = set()
+        self.notify: frozenset[str] = frozenset()  # kinds of events that are told
+        self._told: deque[tuple[bytes, bytes]] = deque()
 
     def keep(self, histories: Histories) -> None:
         """From now on, those channels keep a history."""
@@ -326,6 +330,15 @@ class Channels:
         if self._turn_bytes > TURN_BYTES_MAX:
             self.flush()
 
+    def tell(self, kind: str, event: str, what: str) -> None:
+        """Publish an event of the store itself, if events of this kind are asked for.
+
+        From any thread, whatever locks it holds: it is published by whoever ends the next turn.
+        """
+        if kind in self.notify and self.soon is not None:
+            self._told.append((f"{EVENTS}:{event}".encode(), what.encode()))
+            self.soon()
+
     # Handing out
 
     def wake(self, history: History) -> None:
@@ -339,6 +352,8 @@ class Channels:
 
     def flush(self) -> None:
         """End the turn: everyone gets what was published in it, and what has become safe."""
+        while self._told:
+            self.publish(*self._told.popleft())
         self._flush_turn()
         while self._woken:
             woken, self._woken = self._woken, set()

@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import confluent_kafka
+import confluent_kafka.admin
 import pytest
 from redis_parts import Raw, request
 from serving import COMMAND, DEADLINE_S, Serving
@@ -130,9 +131,7 @@ def test_it_is_a_topic_for_kafka_clients_both_ways(serve):
     producer.produce("orders.eu", b"by kafka")
     producer.flush(DEADLINE_S)
     listener.until(b"by kafka\r\n")
-    consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": server.address, "group.id": "g"}
-    )
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": server.address, "group.id": "g"})
     consumer.assign([confluent_kafka.TopicPartition("orders.eu", 0, 0)])
     got = []
     until = time.monotonic() + DEADLINE_S
@@ -203,3 +202,29 @@ def test_rules_that_are_wrong_stop_the_start(tmp_path, text, error, says):
         timeout=DEADLINE_S,
     )  # fmt: skip
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_events_are_told_where_they_are_asked_for(serve):
+    server = serve(notify="topics,segments", topic_segment_bytes="1000")
+    listener, publisher = serve.connect(), serve.connect()
+    listener.send(request("PSUBSCRIBE", "__logstore__:*"))
+    listener.until(b":1\r\n")
+    for _ in range(3):
+        ask(publisher, "PUBLISH", "orders.eu", "x" * 600)
+    assert b"__logstore__:topic-created\r\n$9\r\norders.eu\r\n" in listener.until(b"orders.eu-0 2")
+    assert b"__logstore__:segment-rolled\r\n$13\r\norders.eu-0 1\r\n" in listener.got
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": server.address})
+    admin.delete_topics(["orders.eu"])["orders.eu"].result(DEADLINE_S)
+    listener.until(b"topic-deleted\r\n$9\r\norders.eu\r\n")
+    assert ask(publisher, "PUBLISH", "orders.eu", "again").startswith((b":0", b"-ERR"))
+    assert ask(publisher, "PUBLISH", "orders.eu", "anew") == b":0\r\n"
+
+
+def test_events_are_off_unless_asked_for(serve):
+    serve()
+    listener, publisher = serve.connect(), serve.connect()
+    listener.send(request("PSUBSCRIBE", "*"))
+    listener.until(b":1\r\n")
+    ask(publisher, "PUBLISH", "orders.eu", "x")
+    ask(publisher, "PUBLISH", "end", "x")
+    assert b"__logstore__" not in listener.until(b"$3\r\nend\r\n")
