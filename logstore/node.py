@@ -149,14 +149,14 @@ class Node:
         )
         here = threading.get_ident()
 
-        def flush() -> None:
+        def end_turn() -> None:
             with channels.lock:
-                channels.flush()
+                channels.end_turn()
 
         def soon() -> None:
             """At the end of the loop's turn, so that what many publish in it goes out at once."""
             call = loop.call_soon if threading.get_ident() == here else loop.call_soon_threadsafe
-            call(flush)
+            call(end_turn)
 
         channels.soon = soon
         self._store.keep_histories(topics)

@@ -23,6 +23,8 @@ from logstore.errors import LogstoreError
 from logstore.log import Log
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
+FEW: Final = 8  # receivers: they are served faster than the loop turns
+ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
 EVENTS: Final = "__logstore__"  # begins the names of channels on which events are told
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
 
@@ -157,7 +159,8 @@ class Channels:
         # What was appended to histories and is not safe yet: up to which offset. Whoever publishes
         # takes it away, and waits for it.
         self.unsafe: dict[Log, int] = {}
-        # Called when a turn has begun; sees to it that ``flush`` is called soon. None: at once.
+        # Called when a turn has begun; sees to it that ``end_turn`` is called soon, in the thread
+        # of the subscribers. None: a turn ends at once.
         self.soon: Callable[[], None] | None = None
         self._index = PatternIndex()
         self._compiled: dict[bytes, Pattern] = {}
@@ -166,6 +169,8 @@ class Channels:
         self._turn: list[Route] = []
         self._payloads: list[bytes] = []
         self._turn_bytes = 0
+        self._publishers = 0  # that have published in this turn
+        self._alone = 0  # turns for which one publisher is taken to be the only one
         self._woken: set[History] = set()
         self.notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
@@ -263,11 +268,8 @@ class Channels:
         if route.history is not None:
             route.history.append([payload])
         elif route.receivers:
-            begins = not self._turn
             self._turn.append(route)
             self._payloads.append(payload)
-            if begins:
-                self._begin()
         return route.receivers
 
     def publish_many(self, channel: bytes, payloads: Sequence[bytes]) -> int:
@@ -276,11 +278,8 @@ class Channels:
         if route.history is not None:
             route.history.append(payloads)
         elif route.receivers:
-            begins = not self._turn
             self._turn += [route] * len(payloads)
             self._payloads += payloads
-            if begins:
-                self._begin()
         return route.receivers
 
     def spublish(self, channel: bytes, payload: bytes) -> int:
@@ -296,15 +295,30 @@ class Channels:
             route = _remember(self._shard_routes, channel, _route(sources))
         self._turn.append(route)
         self._payloads.append(payload)
-        if len(self._turn) == 1:
-            self._begin()
         return route.receivers
 
-    def _begin(self) -> None:
-        if self.soon is None:
+    def settle(self, size: int = 0) -> None:
+        """To be called after publishing: who listens gets it soon. ``size``: bytes it came in.
+
+        It waits for what others publish in the same turn of the loop, so that a subscriber gets
+        all of it at once; but one who publishes alone, and to few, has it handed out right now.
+        """
+        if not self._turn:
+            return
+        self._turn_bytes += size
+        self._publishers += 1
+        if self.soon is None or self._turn_bytes > TURN_BYTES_MAX:
             self.flush()
-        else:
+        elif self._alone and self._turn[0].receivers <= FEW:
+            self._alone -= 1
+            self.flush()
+        elif self._publishers == 1:
             self.soon()
+
+    def end_turn(self) -> None:
+        """What ``soon`` has called: see how many have published, and hand it out."""
+        self._alone = ALONE_TURNS if self._publishers <= 1 else 0
+        self.flush()
 
     def _find(self, channel: bytes) -> Route:
         patterns = list(self._index.matching(channel)) if self._compiled else []
@@ -323,12 +337,6 @@ class Channels:
         route = _route(sources)
         route.history = history
         return _remember(self._routes, channel, route)
-
-    def weigh(self, size: int) -> None:
-        """So many bytes have come, and part of them was published."""
-        self._turn_bytes += size
-        if self._turn_bytes > TURN_BYTES_MAX:
-            self.flush()
 
     def tell(self, kind: str, event: str, what: str) -> None:
         """Publish an event of the store itself, if events of this kind are asked for.
@@ -398,7 +406,7 @@ class Channels:
 
     def _flush_turn(self) -> None:
         turn, payloads = self._turn, self._payloads
-        self._turn_bytes = 0
+        self._turn_bytes = self._publishers = 0
         if not turn:
             return
         self._turn, self._payloads = [], []

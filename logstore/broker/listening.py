@@ -155,6 +155,10 @@ class Channel:
             if self._channels.closed:
                 raise Closed("the store of this channel is closed")
             receivers = self._channels.publish(self.name, payload)
+            if self._channels.soon is None:
+                self._channels.flush()
+            else:  # subscribers with sockets are served by their own thread
+                self._channels.soon()
             unsafe, self._channels.unsafe = self._channels.unsafe, {}
         for log, upto in unsafe.items():
             log.wait(upto)

@@ -103,6 +103,7 @@ def test_without_anyone_to_end_turns_each_message_is_one():
     channels, one = Channels(), Listener()
     channels.subscribe(one, b"a")
     channels.publish(b"a", b"1")
+    channels.settle()
     assert one.got == [(b"a", None, b"1")]
 
 
@@ -110,10 +111,36 @@ def test_a_heavy_turn_ends_by_itself(channels):
     one = Listener()
     channels.subscribe(one, b"a")
     channels.publish(b"a", b"1")
-    channels.weigh(channel.TURN_BYTES_MAX)
+    channels.settle(channel.TURN_BYTES_MAX)
     assert one.got == []
-    channels.weigh(1)
+    channels.settle(1)
     assert len(one.got) == 1
+
+
+def test_who_publishes_alone_and_to_few_does_not_wait_for_the_turn():
+    channels, turns, listeners = Channels(), [], [Listener() for _ in range(channel.FEW + 1)]
+    channels.soon = lambda: turns.append(None)
+    channels.subscribe(listeners[0], b"few")
+    for it in listeners:
+        channels.subscribe(it, b"many")
+
+    def publish(name):
+        channels.publish(name, b"x")
+        channels.settle()
+        return len(listeners[0].got)
+
+    assert (publish(b"few"), len(turns)) == (0, 1)
+    channels.end_turn()
+    assert [publish(b"few") for _ in range(channel.ALONE_TURNS)] == [
+        *range(2, 2 + channel.ALONE_TURNS)
+    ]
+    before = publish(b"few")  # it is looked whether others publish, too
+    assert (before, len(turns)) == (1 + channel.ALONE_TURNS, 2)
+    publish(b"few")
+    channels.end_turn()  # two did
+    assert (publish(b"few"), len(turns)) == (before + 2, 3)
+    channels.end_turn()
+    assert (publish(b"many"), len(turns)) == (before + 3, 4)
 
 
 def test_names_without_number_are_not_remembered(channels, monkeypatch):

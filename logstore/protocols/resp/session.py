@@ -92,7 +92,7 @@ class RespSession:
         channels = self._door.channels
         with channels.lock:
             taken = self._take(data)
-            channels.weigh(taken)
+            channels.settle(taken)
             if channels.unsafe:
                 self._await(channels.unsafe)
                 channels.unsafe = {}
