@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import harness, results
 
-# In the order of the page: records, one log, whole programs, size.
+# In the order of the page: records, one log, whole programs, size; the doors.
 QUESTIONS = [
     "encode",
     "decode",
@@ -31,6 +31,7 @@ QUESTIONS = [
     "upkeep",
     "verify",
     "recompression",
+    "channels",
 ]
 
 

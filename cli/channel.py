@@ -88,9 +88,8 @@ def publish(
             sent, received = 1, line.ask("PUBLISH", name, message)
         else:
             sent, received = _publish_lines(line, name, stop)
-    put(
-        f"published {counted(sent, 'message')} to {name}: {counted(received, 'delivery', 'deliveries')}\n"
-    )
+    deliveries = counted(received, "delivery", "deliveries")
+    put(f"published {counted(sent, 'message')} to {name}: {deliveries}\n")
 
 
 def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:

@@ -583,7 +583,7 @@ class Config:
 
 
 def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa: ANN401  TOML
-    """``[[channel]] pattern = "orders.*" history = "1h"``. Raises InvalidSetting, UnknownSetting."""
+    """``pattern = "orders.*"``, ``history = "1h"``. Raises InvalidSetting, UnknownSetting."""
     if not isinstance(tables, list) or not all(isinstance(it, dict) for it in tables):
         raise InvalidSetting(f"file {file}: channel: is a list of tables: [[{CHANNEL_TABLE}]]")
     rules = []

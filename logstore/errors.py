@@ -86,7 +86,7 @@ class Fenced(Refused):
 
 
 class FellBehind(Refused):
-    """A listener of channels left too much unread, and was cut off: what came after is lost to it."""
+    """A listener of channels left too much unread, and was cut off; the rest is lost to it."""
 
 
 class OffsetOutOfRange(Refused):

@@ -1,9 +1,9 @@
 """Channels: who listens now gets what is published now, and nothing is kept.
 
-What is published is gathered for a turn and then handed out: each subscriber gets one chunk, and those
-who are to get the same share it. So the cost goes by turns and by distinct chunks, not by messages
-times subscribers. Before anyone comes or goes the turn is ended: nobody gets what was published before
-they came, or misses what was published before they left.
+What is published is gathered for a turn and then handed out: each subscriber gets one chunk, and
+those who are to get the same share it. So the cost goes by turns and by distinct chunks, not by
+messages times subscribers. Before anyone comes or goes the turn is ended: nobody gets what was
+published before they came, or misses what was published before they left.
 
 Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 """
@@ -289,9 +289,9 @@ class Channels:
             if channel not in self.shards:
                 return 0
             source = Source(channel, sharded=True)
-            sources: dict[Subscriber, tuple[Source, ...]] = {
-                it: (source,) for it in self.shards.subscribers(channel)
-            }
+            sources: dict[Subscriber, tuple[Source, ...]] = dict.fromkeys(
+                self.shards.subscribers(channel), (source,)
+            )
             route = _remember(self._shard_routes, channel, _route(sources))
         self._turn.append(route)
         self._payloads.append(payload)

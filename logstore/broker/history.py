@@ -1,7 +1,7 @@
 """Channels that keep a history: each is a topic of one partition, and ends where its topic does.
 
-What is published is appended, and reaches subscribers once it is safe, by way of the log: so what a
-Kafka client produces to the topic reaches them, too, and one that fell behind can read on from there.
+What is published is appended, and reaches subscribers once it is safe, by way of the log: so what
+a Kafka client produces to the topic reaches them, too, and one that fell behind can read on there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -131,7 +131,7 @@ class Histories:
         return None if topic is None else self._add(name, topic)
 
     def make(self, name: bytes) -> History | None:
-        """The same; its topic is made if there is none yet. Raises InvalidName, Failed, ReadOnly."""
+        """The same; its topic is made if there is none. Raises InvalidName, Failed, ReadOnly."""
         found = self.find(name)
         rule = self._rule(name) if found is None else None
         if rule is None:

@@ -1,8 +1,9 @@
-"""Redis's glob patterns: ``news.*``, ``h?llo``, ``h[ae]llo``, ``h[^e]llo``, ``h[a-c]llo``, ``\\*``.
+"""Redis's glob patterns: ``news.*``, ``h?llo``, ``h[ae]llo``, ``h[^e]llo``, ``h[a-c]llo``.
 
-The rules are those of Redis to the letter, its oddities included, since programs rely on them without
-knowing: a class that is never closed ends with the pattern; ``[a-]`` is a range up to ``]``; bytes in
-a range count as signed; nothing but the empty pattern matches the empty name.
+The rules are those of Redis to the letter, its oddities included, since programs rely on them
+without knowing: a class that is never closed ends with the pattern; ``[a-]`` is a range up to
+``]``; bytes in a range count as signed; nothing but the empty pattern matches the empty name. A
+backslash takes its meaning from the next byte.
 """
 
 import re

@@ -3,9 +3,9 @@
 A session knows no socket, disk, thread or clock: ``now`` is seconds of a clock that only goes
 forward. It is told of what arrives (``receive``), that something may have happened or become due
 (``wake``), and it is asked for what is to be sent (``outgoing``). When something happens elsewhere
-(a log has become safe, a job is done) it calls its link's ``wake``, from any thread; the server then
-calls the session's own ``wake`` in its own time. What one session has for a thousand others, each of
-them pushes down its own link: that costs a system call each, and nothing else.
+(a log has become safe, a job is done) it calls its link's ``wake``, from any thread; the server
+then calls the session's own ``wake`` in its own time. What one session has for a thousand others,
+each of them pushes down its own link: that costs a system call each, and nothing else.
 """
 
 from collections.abc import Callable, Sequence

@@ -332,7 +332,8 @@ class WriterDirectory:
         )
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
-            found.position, save=self._save_state, damage=found.damage, notes=notes, rolled=self._tell_rolled,
+            found.position, save=self._save_state, damage=found.damage, notes=notes,
+            rolled=self._tell_rolled,
         )  # fmt: skip
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:

@@ -35,7 +35,8 @@ class RealRedis:
                 socket.create_connection(self.redis).close()
                 return
             except ConnectionRefusedError:
-                assert time.monotonic() < until and self.process.poll() is None
+                assert time.monotonic() < until
+                assert self.process.poll() is None
 
     def stop(self):
         self.process.terminate()

@@ -1,4 +1,4 @@
-"""Channels that keep a history: through the Redis door, the Kafka door, the library, and restarts."""
+"""Channels that keep a history: through both doors, the library, and restarts."""
 
 import subprocess
 import time

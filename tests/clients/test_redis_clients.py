@@ -1,13 +1,14 @@
-"""The Redis door with the clients that people use: redis-cli, redis-benchmark, redis-py; ioredis and
-node-redis where Node is there and they are asked for (LOGSTORE_NODE_CLIENTS=1: npm fetches them)."""
+"""The Redis door with the clients that people use: redis-cli, redis-benchmark, redis-py; and with
+ioredis and node-redis where Node is there and LOGSTORE_NODE_CLIENTS=1 lets npm fetch them.
+"""
 
 import asyncio
 import fcntl
 import json
 import os
 import pty
-import shutil
 import select
+import shutil
 import socket
 import struct
 import subprocess
@@ -94,20 +95,20 @@ def test_redis_py_asyncio(server, topic):
     host, port = server.redis
 
     async def run():
-        async with redis.asyncio.Redis(host=host, port=port, protocol=3) as client:
-            async with client.pubsub() as listener:
-                await listener.subscribe(topic)
-                await client.publish(topic, "before")
-                receivers = await asyncio.gather(
-                    *(client.publish(topic, str(number)) for number in range(50))
-                )
-                assert receivers == [1] * 50
-                got = []
-                async for message in listener.listen():
-                    if message["type"] == "message":
-                        got.append(message["data"])
-                    if len(got) == 51:
-                        break
+        client = redis.asyncio.Redis(host=host, port=port, protocol=3)
+        async with client, client.pubsub() as listener:
+            await listener.subscribe(topic)
+            await client.publish(topic, "before")
+            receivers = await asyncio.gather(
+                *(client.publish(topic, str(number)) for number in range(50))
+            )
+            assert receivers == [1] * 50
+            got = []
+            async for message in listener.listen():
+                if message["type"] == "message":
+                    got.append(message["data"])
+                if len(got) == 51:
+                    break
         assert got[0] == b"before"
         assert sorted(got[1:]) == sorted(str(number).encode() for number in range(50))
 

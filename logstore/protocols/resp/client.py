@@ -1,4 +1,4 @@
-"""One connection as commands see it: what it has said of itself, what it listens to, what it is told.
+"""One connection as commands see it: what it says of itself, what it listens to, what it is told.
 
 Knows nothing of how requests are read; ``session.py`` does that.
 """

@@ -127,7 +127,7 @@ def _filters(client: Client, words: Sequence[bytes]) -> list[Callable[[Client], 
             if value.lower() not in TYPES:
                 client.fail(b"Unknown client type '%b'" % value)
                 return None
-            tests[name] = lambda it, wanted=value.lower(): kind(it) == wanted  # type: ignore[misc]
+            tests[name] = lambda it, wanted=value: kind(it) == wanted.lower()  # type: ignore[misc]
         elif name == b"ADDR":
             tests[name] = lambda it, value=value: it.link.peer.encode() == value  # type: ignore[misc]
         elif name == b"LADDR":

@@ -1,4 +1,4 @@
-"""CONFIG: the settings that Redis clients ask for, a few of which may be changed while it serves."""
+"""CONFIG: the settings that Redis clients ask for; a few may be changed while it serves."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple

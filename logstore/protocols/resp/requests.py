@@ -1,8 +1,8 @@
-"""Requests as Redis reads them, one at a time: arrays of bulk strings, or a line as telnet sends it.
+"""Requests as Redis reads them, one at a time: arrays of bulk strings, or a line as by telnet.
 
 This is the reading that counts. Whole arrays of bulk strings, which is what programs send, are read
-by hiredis, thirty times as fast; what it does not take comes here: the rest of a read that ends within a
-request, lines, and all that is to be refused, in Redis's words.
+by hiredis, many times as fast; what it does not take comes here: the rest of a read that ends
+within a request, lines, and all that is to be refused, in Redis's words.
 """
 
 from collections.abc import Sequence
@@ -149,7 +149,7 @@ def split(line: bytes) -> list[bytes] | None:
 
 
 def _quoted(line: bytes, at: int, word: bytearray) -> int | None:
-    """Add what stands in quotes to the word; where it goes on after them, None if they stay open."""
+    """Add what stands in quotes to the word; where it goes on after them, None: they stay open."""
     quote, end = line[at], len(line)
     at += 1
     while at < end:

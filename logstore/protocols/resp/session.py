@@ -1,7 +1,8 @@
 """One Redis connection: requests in, replies out in their order.
 
 Most that arrives is whole requests, many at once, and most of those publish; ``_take_many`` is for
-them. It lets hiredis read all of them at once, and leaves to ``requests.read`` what is not so simple.
+them. It lets hiredis read all of them at once, and leaves to ``requests.read`` what is not that
+simple.
 """
 
 import re
@@ -33,8 +34,8 @@ SHOWN_BYTES: Final = 128  # of what was sent, in an error
 # What begins the requests of a browser, sent here by a page that somebody looks at.
 OF_BROWSERS: Final = frozenset({b"post", b"host:"})
 
-# hiredis makes room for as many elements as are only claimed, of arrays and all that is like them: a
-# hundred thousand harm nobody, more are counted one by one. (Two steps: a byte is found faster.)
+# hiredis makes room for as many elements as are only claimed, of arrays and all that is like them:
+# 99,999 harm nobody, more are read one by one. (Two steps: a byte alone is found faster.)
 _CROWDS: Final = [
     (sign, re.compile(re.escape(sign) + rb"\d{6}")) for sign in (b"*", b">", b"~", b"%", b"|")
 ]

