@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench crash clean lock
+.PHONY: demo test test-clients lint bench crash clean lock
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv --clear $(VENV)
@@ -18,6 +18,11 @@ demo: $(READY)        ## the main job on the shipped real events
 
 test: $(READY)        ## the default tests
 	$(BIN)/python -m pytest -n 2
+
+test-clients: $(READY)  ## clients in other languages; downloads them: what lacks java, mvn, node, npm or go is skipped
+	mkdir -p .clients
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml
+	$(BIN)/python -m tests.clients.foreign.results .clients/results.xml > tests/clients/foreign/RESULTS.md
 
 lint: $(READY)        ## style, types, import contracts
 	$(BIN)/ruff check .
@@ -39,4 +44,4 @@ lock: $(READY)       ## pin the development dependencies anew
 	$(BIN)/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .crash.txt
+	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .crash.txt .clients

@@ -12,6 +12,7 @@ from . import channel, group, jobs, overview, topic
 from .backup import backup, restore
 from .consume import consume
 from .dump import dump
+from .mirror.command import mirror
 from .options import HERE, ConfigFile, Data
 from .produce import produce
 from .replay import replay
@@ -52,6 +53,7 @@ app.add_typer(topic.app, name="topic", help="Create, list, describe, alter and d
 app.command()(produce)
 app.command()(consume)
 app.command()(replay)
+app.command()(mirror)
 app.command()(serve)
 app.add_typer(channel.app, name="channel", help="Publish to who listens now, and listen.")
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")

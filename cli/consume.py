@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import HERE, Data, Format, format_option, place_option
+from .options import HERE, At, Bootstrap, Format, format_option, place_option
 
 if TYPE_CHECKING:
-    from logstore.broker.consumer import Consumer
     from logstore.records.record import Record
 
     from .formats import Renderer
     from .output import Output
+    from .site import Source
     from .stop import Stop
 
 POLL_RECORDS_MAX = 5000  # some MB of output, and soon enough printed that a signal is heard
@@ -48,7 +48,8 @@ def consume(
         list[int] | None,
         typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
     ] = None,
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Print the records of topics, from --from to the end of what is there."""
     render = format_option(format_)
@@ -59,7 +60,7 @@ def consume(
     from .output import Output
     from .stop import Stop
 
-    with Stop() as stop, data.open("read") as store:
+    with Stop() as stop, data.reach_group(group) as store:
         output = Output(stop)
         with store.consumer(
             *topics, group=group, start=start, follow=follow, partitions=partition or None
@@ -70,7 +71,7 @@ def consume(
 
 
 def print_records(
-    consumer: "Consumer",
+    consumer: "Source",
     render: "Renderer",
     output: "Output",
     stop: "Stop",
@@ -100,7 +101,7 @@ def print_records(
             left -= printed
 
 
-def give_back(consumer: "Consumer", records: "Sequence[Record]") -> None:
+def give_back(consumer: "Source", records: "Sequence[Record]") -> None:
     """As if these had never been handed out."""
     from logstore.errors import UnknownPartition
 

@@ -12,24 +12,23 @@ from .ends import CommandFailed, Stopped, say
 from .show import counted
 
 if TYPE_CHECKING:
-    from logstore.broker.producer import Producer
-    from logstore.broker.topic import Topic
     from logstore.records.record import Record
-    from logstore.store import Store
+
+    from .site import Sink, Site, Topic
 
 
 class Copy:
     """To the partition of the same number; by key where the topics have more or fewer."""
 
     def __init__(
-        self, store: "Store", target: "Store", source_name: str, name: str, *, restamp: bool
+        self, store: "Site", target: "Site", source_name: str, name: str, *, restamp: bool
     ) -> None:
         partitions = len(store.topic(source_name).partitions)
         topic = _topic_like(store, source_name, target, name)
         self._what = f"of {source_name} into {name}"
         self._same_partitions = len(topic.partitions) == partitions
         self._restamp = restamp
-        self._producer: Producer = target.producer(name)
+        self._producer: Sink = target.producer(name)
 
     def run(self, past: "Iterator[list[Record]]", *, paced: bool) -> None:
         """``paced``: what comes is to be seen at once. Raises CommandFailed, Stopped."""
@@ -69,7 +68,7 @@ class Copy:
         return f"replayed {counted(self._producer.acknowledged, 'record')} {self._what}"
 
 
-def _topic_like(store: "Store", source_name: str, target: "Store", name: str) -> "Topic":
+def _topic_like(store: "Site", source_name: str, target: "Site", name: str) -> "Topic":
     """The topic; made with the source's partitions and settings if there is none."""
     if name in target.topics():
         return target.topic(name)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .ends import put, say
-from .options import HERE, Data, Json, place_option
+from .options import HERE, At, Bootstrap, Json, place_option
 from .show import as_json, facts, table
 from .times import iso
 
@@ -18,22 +18,22 @@ Name = Annotated[str, typer.Argument(metavar="GROUP", show_default=False)]
 
 
 @app.callback()
-def group(data: Data = HERE) -> None:
+def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Consumer groups, their offsets and their lag."""
 
 
 @app.command("list")
-def list_(json_: Json = False, data: Data = HERE) -> None:
+def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Every group that has committed offsets."""
-    with data.open("read") as store:
+    with data.reach("read") as store:
         groups = store.groups()
     put(as_json(groups) if json_ else "".join(f"{name}\n" for name in groups))
 
 
 @app.command()
-def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
+def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """How far a group is in each partition, how much is left, and who reads which."""
-    with data.open("read") as store:
+    with data.reach_group(name) as store:
         group = store.group(name)
         lags, members = group.describe(), group.members()
     if json_:
@@ -80,11 +80,12 @@ def reset_offsets(
         typer.Option("--topic", metavar="TOPIC", help="Only this one; may be repeated."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, do not do it.")] = False,
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Move a group to another place in its topics, or into a topic that it has not read yet."""
     start = place_option(to, "--to")
-    with data.open("read") as store:
+    with data.reach_group(name) as store:
         moves = store.group(name).reset(start, topic or None, dry_run=dry_run)
     rows = [(move.topic, move.partition, move.before, move.after) for move in moves]
     put(table(("topic", "partition", "before", "after"), rows))
@@ -93,8 +94,8 @@ def reset_offsets(
 
 
 @app.command()
-def delete(name: Name, data: Data = HERE) -> None:
+def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Forget a group's offsets."""
-    with data.open("read") as store:
+    with data.reach_group(name) as store:
         store.group(name).delete()
     put(f"deleted group {name}\n")

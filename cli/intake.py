@@ -11,10 +11,9 @@ import stat
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 from logstore.errors import InvalidRecord, LogstoreError
 from logstore.records.record import Message
@@ -23,21 +22,13 @@ from .ends import CommandFailed, Stopped, say
 from .lines import BadLine, LineInput, Parsed
 from .progress import Progress
 from .show import counted, size
+from .site import Sink
 from .stop import Stop
 
 READ_BYTES = 1 << 20  # large enough that what is done once a chunk does not show
 # When whoever writes our input rests for so long, what came before is produced without waiting for
 # a batch to be full.
 PAUSE_S = 0.2
-
-
-class Sink(Protocol):
-    """What is needed of a producer."""
-
-    @property
-    def acknowledged(self) -> int: ...
-    def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None: ...
-    def flush(self) -> None: ...
 
 
 class Source:

@@ -1,28 +1,51 @@
-"""What several commands take: the data directory, its configuration, and a few words.
+"""What several commands take: where the topics are, the configuration, and a few words.
 
-``--data`` may stand before or after the command's name and its group's; the last one counts.
+``--data`` and ``--bootstrap`` may stand before or after the command's name and its group's; the
+last one counts.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from logstore.config import Config
     from logstore.store import Store
 
     from .formats import Renderer
     from .place import Start
+    from .site import Site
 
 # Read below the context, which nested commands share.
 _DATA = "logstore.data"
 _CONFIG_FILE = "logstore.config_file"
+_BOOTSTRAP = "logstore.bootstrap"
+
+
+class Place(Protocol):
+    """Where topics are."""
+
+    def reach(
+        self, mode: Literal["read", "write"], *, create: bool = False
+    ) -> "AbstractContextManager[Site]":
+        """What is there, closed at the end of the ``with`` block."""
+
+    def reach_group(self, group: str | None) -> "AbstractContextManager[Site]":
+        """The same, for who looks at a group or commits as one."""
+
+    def check_new(self, name: str, settings: Mapping[str, str]) -> None:
+        """Raises LogstoreError if there can be no such topic, as far as it shows from here."""
+
+    def beside(self, path: Path) -> "DataDir":
+        """Another data directory, configured alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +57,61 @@ class DataDir:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @contextmanager
+    def reach(self, mode: Literal["read", "write"], *, create: bool = False) -> "Iterator[Site]":
+        """The store; by its server's port where it is to be written and a server has it."""
+        from logstore.errors import StoreLocked
+
+        with ExitStack() as stack:
+            try:
+                yield stack.enter_context(self.open(mode, create=create))
+                return
+            except StoreLocked:
+                server = self.server()
+                if server is None:
+                    raise
+            yield stack.enter_context(server.reach(mode))
+
+    @contextmanager
+    def reach_group(self, group: str | None) -> "Iterator[Site]":
+        """For who commits as a group: it has one coordinator, that of a server if there is one.
+
+        A group of which consumers without a server live still is left to them.
+        """
+        with self.open("read") as store:
+            server = None if group is None else self.server()
+            table = store.directory.groups
+            if server is None or table is None or table.embedded(group or ""):
+                yield store
+                return
+        with server.reach("write") as cluster:
+            yield cluster
+
+    def server(self) -> "ClusterAt | None":
+        """The server that has the directory, if one has."""
+        from logstore.storage.disk import Disk
+        from logstore.storage.lock import owner_of
+        from logstore.storage.names import LOCK
+
+        owner = owner_of(Disk(), str(self.path / LOCK))
+        address = None if owner is None else owner.endpoints.get("kafka")
+        if address is None:
+            return None
+        host, _, port = address.rpartition(":")
+        return ClusterAt(f"[{host}]:{port}" if ":" in host else address)  # IPv6
+
+    def beside(self, path: Path) -> "DataDir":
+        """As Place.beside."""
+        return replace(self, path=path)
+
+    def check_new(self, name: str, settings: Mapping[str, str]) -> None:
+        """Whether there can be such a topic. Raises InvalidName, UnknownSetting, InvalidSetting."""
+        from logstore.config import check_topic_settings
+        from logstore.storage.names import check_topic
+
+        check_topic(name)
+        check_topic_settings(settings)
 
     def config(self) -> "Config":
         """Raises UnknownSetting, InvalidSetting."""
@@ -64,6 +142,36 @@ class DataDir:
         store.close()
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterAt:
+    """Where a Kafka cluster is, or a server of ours: in the place of a data directory."""
+
+    bootstrap: str
+
+    def __str__(self) -> str:
+        return self.bootstrap
+
+    @contextmanager
+    def reach(self, mode: Literal["read", "write"], *, create: bool = False) -> "Iterator[Site]":
+        """The cluster. Raises Failed where there is none."""
+        from .cluster.address import Address
+        from .cluster.cluster import Cluster
+
+        with Cluster(Address(self.bootstrap)) as cluster:
+            yield cluster
+
+    def reach_group(self, group: str | None) -> "AbstractContextManager[Site]":
+        """A group's coordinator is there."""
+        return self.reach("write")
+
+    def beside(self, path: Path) -> DataDir:
+        """As Place.beside."""
+        return DataDir(path)
+
+    def check_new(self, name: str, settings: Mapping[str, str]) -> None:
+        """It checks what it is asked for by itself, and may know other settings than a store."""
+
+
 HERE = DataDir(Path("logstore-data"))
 
 
@@ -77,6 +185,30 @@ def _nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> 
         ctx.meta[_DATA] = value
     found: DataDir = ctx.meta.get(_DATA, value)
     return replace(found, config_file=ctx.meta.get(_CONFIG_FILE))
+
+
+def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> Place:
+    directory = _nearest(ctx, param, value)
+    bootstrap = ctx.meta.get(_BOOTSTRAP)
+    if bootstrap is None:
+        return directory
+    if _DATA in ctx.meta:
+        raise typer.BadParameter("--data and --bootstrap cannot both say where the topics are")
+    return ClusterAt(bootstrap)
+
+
+def _remember_bootstrap(ctx: typer.Context, value: str | None) -> str | None:
+    if value is not None:
+        from logstore.errors import Refused
+
+        from .cluster.address import Address
+
+        try:
+            Address(value).pairs()
+        except Refused as error:
+            raise typer.BadParameter(str(error)) from None
+        ctx.meta[_BOOTSTRAP] = value
+    return value
 
 
 def _remember_config_file(ctx: typer.Context, value: Path | None) -> Path | None:
@@ -93,6 +225,27 @@ Data = Annotated[
         parser=_parse_data,
         callback=_nearest,
         help="The data directory.",
+    ),
+]
+At = Annotated[
+    Place,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="LOGSTORE_DATA",
+        parser=_parse_data,
+        callback=_cluster_or_nearest,
+        help="The data directory.",
+    ),
+]
+Bootstrap = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap",
+        metavar="HOST:PORT",
+        is_eager=True,  # --data's callback looks for it
+        callback=_remember_bootstrap,
+        help="A Kafka cluster, or a logstore serve, in the place of a data directory.",
     ),
 ]
 ConfigFile = Annotated[
@@ -122,6 +275,14 @@ Format = Annotated[
         " {value}'; fields: topic partition offset timestamp timestamp_ms key value headers.",
     ),
 ]
+
+
+def place_of(text: str) -> DataDir | ClusterAt:
+    """``HOST:PORT``, unless there is a file of that name; else a data directory."""
+    host, colon, port = text.rpartition(":")
+    if host and colon and port.isascii() and port.isdigit() and not Path(text).exists():
+        return ClusterAt(text)
+    return DataDir(Path(text))
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> Mapping[str, str]:

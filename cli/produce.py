@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import HERE, Data
+from .options import HERE, At, Bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,8 @@ def produce(
         bool | None,
         typer.Option("--progress/--no-progress", help="Else: when standard error is a terminal."),
     ] = None,
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Append lines to a topic: each becomes a record, synced before this command ends well."""
     wanted = _wanted(key_field, timestamp_field, value_field, header, header_field, key)
@@ -133,7 +134,7 @@ def produce(
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         source = stack.enter_context(Source(file, stop))
-        store = stack.enter_context(data.open("write"))
+        store = stack.enter_context(data.reach("write"))
         bad_lines = None if policy == "stop" else Skipped()
         if dead_letter is not None:
             bad_lines = DeadLetters(store.producer(dead_letter), dead_letter, topic)

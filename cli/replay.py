@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import HERE, Data, DataDir, Format, format_option, moment_option
+from .options import HERE, At, Bootstrap, Format, format_option, moment_option
 
 if TYPE_CHECKING:
     from logstore.records.record import Record
-    from logstore.store import Store
 
+    from .site import Site
     from .stop import Stop
 
 
@@ -59,7 +59,8 @@ def replay(
         Timestamps, typer.Option("--timestamps", help="In the other topic: as they were, or now.")
     ] = Timestamps.KEEP,
     format_: Format = "raw",
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Send a topic's past once more, in the order of time over all partitions."""
     from_ms, to_ms = moment_option(from_, "--from"), moment_option(to, "--to")
@@ -80,7 +81,7 @@ def replay(
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         same_store = into is not None and into_data is None
-        store = stack.enter_context(data.open("write" if same_store else "read"))
+        store = stack.enter_context(data.reach("write" if same_store else "read"))
         past = _past(store, topic, from_ms, to_ms, speed, stop)
         if into is None:
             output = Output(stop)
@@ -92,14 +93,13 @@ def replay(
             return
         target = store
         if into_data is not None:
-            target_dir = DataDir(into_data, data.config_file)
-            target = stack.enter_context(target_dir.open("write", create=True))
+            target = stack.enter_context(data.beside(into_data).reach("write", create=True))
         copy = Copy(store, target, topic, into, restamp=timestamps is Timestamps.RESTAMP)
         copy.run(past, paced=speed > 0)
 
 
 def _past(
-    store: "Store",
+    store: "Site",
     topic: str,
     from_ms: int | None,
     to_ms: int | None,

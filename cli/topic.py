@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .ends import put
-from .options import HERE, Data, Json, Settings, pairs, place_option
+from .options import HERE, At, Bootstrap, Json, Settings, pairs, place_option
 from .show import as_json, counted, facts, size, table
 from .times import iso
 
 if TYPE_CHECKING:
-    from logstore.broker.topic import Topic
-    from logstore.store import Store
+    from .site import Site, Topic
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,34 +23,35 @@ Partitions = Annotated[
 
 
 @app.callback()
-def group(data: Data = HERE) -> None:
+def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Create, list, describe, alter and delete topics."""
 
 
 @app.command()
 def create(
-    name: Name, partitions: Partitions = None, config: Settings = None, data: Data = HERE
+    name: Name,
+    partitions: Partitions = None,
+    config: Settings = None,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Create a topic, and the store when there is none yet."""
-    from logstore.config import check_topic_settings
-    from logstore.storage.names import check_topic
-
+    settings = pairs(config, "--config")
     # Before the store is made: a mistake should leave nothing behind.
-    check_topic(name)
-    settings = check_topic_settings(pairs(config, "--config"))
-    with data.open("write", create=True) as store:
+    data.check_new(name, settings)
+    with data.reach("write", create=True) as store:
         topic = store.create_topic(name, partitions=partitions, settings=settings)
         put(f"created topic {name} with {counted(len(topic.partitions), 'partition')}\n")
 
 
 @app.command("list")
-def list_(json_: Json = False, data: Data = HERE) -> None:
+def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Every topic, its size and how far it goes; one that is damaged does not hide others."""
     from logstore.errors import Damaged, Failed
 
     failure: Damaged | Failed | None = None
     rows: list[tuple[str, int | None, int | None, int | None]] = []
-    with data.open("read") as store:
+    with data.reach("read") as store:
         for name in store.topics():
             try:
                 sizes = store.sizes(name)
@@ -60,21 +60,21 @@ def list_(json_: Json = False, data: Data = HERE) -> None:
                 rows.append((name, None, None, None))
                 continue
             records = sum(part.safe - part.start for part in sizes)
-            rows.append((name, len(sizes), records, sum(part.bytes for part in sizes)))
+            rows.append((name, len(sizes), records, _total([part.bytes for part in sizes])))
     names = ("topic", "partitions", "records", "bytes")
     if json_:
         put(as_json([dict(zip(names, row, strict=True)) for row in rows]))
     else:
-        shown = [(*row[:3], None if row[3] is None else size(row[3])) for row in rows]
+        shown = [(*row[:3], _size(row[3])) for row in rows]
         put(table((*names[:3], "size"), shown))
     if failure is not None:
         raise failure
 
 
 @app.command()
-def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
+def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """A topic's partitions, and its settings with where each comes from."""
-    with data.open("read") as store:
+    with data.reach("read") as store:
         if json_:
             put(as_json(_as_object(store, name)))
         else:
@@ -90,13 +90,14 @@ def alter(
         typer.Option("--delete-config", metavar="NAME", help="Back to the default; repeatable."),
     ] = None,
     partitions: Partitions = None,
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Change a topic's settings or give it more partitions."""
     settings = pairs(config, "--config")
     if not settings and not delete_config and partitions is None:
         raise typer.BadParameter("say what to change: --config, --delete-config or --partitions")
-    with data.open("write") as store:
+    with data.reach("write") as store:
         store.alter_topic(
             name, settings=settings, reset=tuple(delete_config or ()), partitions=partitions
         )
@@ -114,13 +115,17 @@ def trim(
         typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Delete the records before an offset or a time, for good. Offsets stay what they are."""
     place = place_option(before, "--before")
-    with data.open("read" if dry_run else "write") as store:
+    with data.reach("read" if dry_run else "write") as store:
         trims = store.trim(name, place, partition, dry_run=dry_run)
-    rows = [(*trim, trim.start_after - trim.start_before) for trim in trims]
+    rows = [
+        (it.partition, it.start_before, it.start_after, it.start_after - it.start_before)
+        for it in trims
+    ]
     put(table(("partition", "start before", "start after", "records"), rows))
     if dry_run:
         put("dry run: nothing was deleted\n")
@@ -130,12 +135,13 @@ def trim(
 def delete(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    data: Data = HERE,
+    bootstrap: Bootstrap = None,
+    data: At = HERE,
 ) -> None:
     """Delete a topic and all its records, for good."""
     from logstore.errors import Damaged
 
-    with data.open("read") as store:
+    with data.reach("read") as store:
         try:
             records = sum(part.safe - part.start for part in store.sizes(name))
             what = f"topic {name} and its {counted(records, 'record')}"
@@ -145,12 +151,21 @@ def delete(
         if sys.stdin is None or not sys.stdin.isatty():
             raise typer.BadParameter(f"say --yes to delete {what}: there is nobody to ask")
         typer.confirm(f"Delete {what}?", abort=True, err=True)
-    with data.open("write") as store:
+    with data.reach("write") as store:
         store.delete_topic(name)
     put(f"deleted {what}\n")
 
 
-def _as_object(store: "Store", name: str) -> dict[str, object]:
+def _total(counts: "list[int | None]") -> int | None:
+    known = [it for it in counts if it is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _size(count: int | None) -> str | None:
+    return None if count is None else size(count)
+
+
+def _as_object(store: "Site", name: str) -> dict[str, object]:
     topic = store.topic(name)
     return {
         "topic": topic.name,
@@ -179,7 +194,7 @@ def _created(topic: "Topic") -> str | None:
     return iso(topic.created_ms) if topic.created_ms else None
 
 
-def _as_text(store: "Store", name: str) -> str:
+def _as_text(store: "Site", name: str) -> str:
     from logstore.config import text_of
 
     topic = store.topic(name)
@@ -187,8 +202,8 @@ def _as_text(store: "Store", name: str) -> str:
     partitions = table(
         ("partition", "start", "high watermark", "end", "segments", "size"),
         [
-            (part.partition, part.start, part.safe, part.end, part.segments, size(part.bytes))
-            for part in store.sizes(name)
+            (it.partition, it.start, it.safe, it.end, it.segments, _size(it.bytes))
+            for it in store.sizes(name)
         ],
     )
     settings = table(

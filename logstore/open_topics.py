@@ -6,9 +6,10 @@ makes it durable, and is then shown here.
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, overload
 
+from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
 from logstore.config import STORE_SETTINGS, Chosen, check_topic_settings, parse
@@ -53,12 +54,17 @@ class OpenTopics:
     def __init__(self, store: Store, directory: Directory) -> None:
         self._store = store
         self._directory = directory
+        self._changed: Callable[[], object] = lambda: None
         self._changing = threading.Lock()
         self._producer_ids = range(0)
         self._by_name: dict[str, Topic] = {}
         self._by_uuid: dict[bytes, Topic] = {}
         for name, entry in directory.topics().items():
             self._show(name, entry)
+
+    def tell(self, changed: Callable[[], object]) -> None:
+        """Have it called when there are other topics or partitions, in the thread that did it."""
+        self._changed = changed
 
     def get(self, name: str) -> Topic | None:
         """As Topics.get."""
@@ -67,6 +73,11 @@ class OpenTopics:
     def by_uuid(self, uuid: bytes) -> Topic | None:
         """As Topics.by_uuid."""
         return self._by_uuid.get(uuid)
+
+    def facts(self, name: str) -> TopicFacts | None:
+        """What a group must know of a topic; None: there is none."""
+        topic = self._by_name.get(name)
+        return None if topic is None else TopicFacts(topic.id, len(topic.partitions))
 
     def names(self) -> Sequence[str]:
         """As Topics.names."""
@@ -93,7 +104,9 @@ class OpenTopics:
         """As Topics.create."""
         with self._changing:
             self._store.create_topic(name, partitions, settings)
-            return self._show(name, self._directory.topic(name))
+            topic = self._show(name, self._directory.topic(name))
+            self._changed()
+            return topic
 
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
         """As Topics.check_new."""
@@ -111,6 +124,7 @@ class OpenTopics:
             topic = self._known(name)
             self._store.alter_topic(name, partitions=partitions)
             topic.grow(Partitions(self._directory, name, self._directory.topic(name)))
+            self._changed()
             return topic
 
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
@@ -126,6 +140,7 @@ class OpenTopics:
             topic = self._known(name)
             self._by_name.pop(name, None)
             self._by_uuid.pop(topic.uuid, None)
+            self._changed()
             self._store.delete_topic(name)
 
     def describe(self, name: str) -> list[Chosen]:

@@ -65,9 +65,14 @@ class Connection:
     """One socket and its session; to the session it is a ``Link``."""
 
     def __init__(
-        self, server: "Server", sock: socket.socket, peer: str, listening: Listening
+        self,
+        server: "Server",
+        sock: socket.socket,
+        peer_address: tuple[str, int],
+        listening: Listening,
     ) -> None:
-        self.peer = peer
+        self.peer = f"{peer_address[0]}:{peer_address[1]}"
+        self.peer_address = peer_address
         self.listening = listening
         self.unsent = 0  # bytes that the peer has not taken, of those in _out
         self._server = server
@@ -407,7 +412,7 @@ class Server:
             sock.setblocking(False)
             # Without it an answer in two parts waits for the peer's delayed acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(self, sock, peer, listening)
+            connection = Connection(self, sock, address[:2], listening)
         except OSError:  # gone already
             sock.close()
         else:

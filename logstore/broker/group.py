@@ -5,9 +5,9 @@ from typing import NamedTuple, Protocol
 
 from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.broker.coordinator.consumer import decode_member
-from logstore.broker.start import Start, offset_of
+from logstore.broker.start import Held, Start, offset_of
 from logstore.errors import UnknownTopic
-from logstore.log import Log, TopicPartition
+from logstore.log import TopicPartition
 
 
 class Commit(Protocol):
@@ -16,7 +16,7 @@ class Commit(Protocol):
     @property
     def offset(self) -> int: ...
     @property
-    def commit_ms(self) -> int: ...
+    def commit_ms(self) -> int | None: ...
     @property
     def metadata(self) -> str: ...
 
@@ -90,7 +90,7 @@ class Group:
         self,
         name: str,
         table: Callable[[], Table],
-        logs_of: Callable[[str], Mapping[int, Log]],
+        logs_of: Callable[[str], Mapping[int, Held]],
         topic_names: Callable[[], Mapping[str, str]],
     ) -> None:
         """``logs_of(topic)`` gives a topic's logs by partition, or raises UnknownTopic.
@@ -138,25 +138,9 @@ class Group:
     def describe(self) -> list[Lag]:
         """Every partition of those topics."""
         committed = self._table().offsets.fetch(self.name)
-        lags = []
-        for topic in self.topics():
-            for partition, log in self._logs(topic).items():
-                commit = committed.get((topic, partition))
-                at = commit.offset if commit else None
-                lags.append(
-                    Lag(
-                        topic,
-                        partition,
-                        at,
-                        log.safe,
-                        max(log.safe - max(at or 0, log.start), 0),
-                        commit.metadata if commit else "",
-                        commit.commit_ms if commit else None,
-                    )
-                )
-        return lags
+        return lags(committed, {topic: self._logs(topic) for topic in self.topics()})
 
-    def _logs(self, topic: str) -> Mapping[int, Log]:
+    def _logs(self, topic: str) -> Mapping[int, Held]:
         try:
             return self._logs_of(topic)
         except UnknownTopic:
@@ -171,20 +155,54 @@ class Group:
         consumed, UnknownTopic, OffsetBelowStart, OffsetAboveEnd.
         """
         committed = self._table().offsets.fetch(self.name)
-        moves = []
-        for topic in self.topics() if topics is None else topics:
-            for partition, log in self._logs_of(topic).items():
-                before = committed.get((topic, partition))
-                after = offset_of(log, to)
-                moves.append(Move(topic, partition, before.offset if before else None, after))
+        wanted = self.topics() if topics is None else topics
+        found = moves(committed, {topic: self._logs_of(topic) for topic in wanted}, to)
         if not dry_run:
-            offsets = {(it.topic, it.partition): OffsetToCommit(it.after) for it in moves}
+            offsets = {(it.topic, it.partition): OffsetToCommit(it.after) for it in found}
             self._table().change_idle(self.name, offsets)
-        return moves
+        return found
 
     def delete(self) -> None:
         """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
         self._table().change_idle(self.name, None)
+
+
+def lags(
+    committed: Mapping[TopicPartition, Commit], logs: Mapping[str, Mapping[int, Held]]
+) -> list[Lag]:
+    """How far a group that has committed this is in every partition of these topics."""
+    found = []
+    for topic, partitions in logs.items():
+        for partition, log in partitions.items():
+            commit = committed.get((topic, partition))
+            at = commit.offset if commit else None
+            found.append(
+                Lag(
+                    topic,
+                    partition,
+                    at,
+                    log.safe,
+                    max(log.safe - max(at or 0, log.start), 0),
+                    commit.metadata if commit else "",
+                    commit.commit_ms if commit else None,
+                )
+            )
+    return found
+
+
+def moves(
+    committed: Mapping[TopicPartition, Commit],
+    logs: Mapping[str, Mapping[int, Held]],
+    to: Start,
+) -> list[Move]:
+    """What moves the group in every partition of these topics. Raises OffsetOutOfRange."""
+    found = []
+    for topic, partitions in logs.items():
+        for partition, log in partitions.items():
+            before = committed.get((topic, partition))
+            after = offset_of(log, to)
+            found.append(Move(topic, partition, before.offset if before else None, after))
+    return found
 
 
 def _partitions(row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, ...]:

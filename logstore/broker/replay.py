@@ -2,7 +2,7 @@
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -45,12 +45,22 @@ def replay(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[list[Record]]:
-    """Lists of records, in timestamp order across partitions; offset order within each.
+    """Lists of a topic's records, in timestamp order across partitions; as ``in_order``."""
+    streams = [records_between(log, place, from_ms, to_ms) for place, log in logs.items()]
+    return in_order(streams, speed, clock, sleep)
+
+
+def in_order(
+    streams: Sequence[Iterator[Record]],
+    speed: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Iterator[list[Record]]:
+    """Lists of records, in timestamp order across streams; in a stream's own order within each.
 
     ``speed``: seconds of the past per second of now; 0: without waiting. A list ends where the
     next record has to be waited for.
     """
-    streams = [records_between(log, place, from_ms, to_ms) for place, log in logs.items()]
     records = heapq.merge(*streams, key=attrgetter("timestamp_ms"))
     began = clock()
     first_ms: int | None = None

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart, Refused
-from logstore.log import Log, TopicPartition
+from logstore.log import TopicPartition
 
 Start = Literal["earliest", "latest"] | int | datetime
 Starts = Start | Mapping[TopicPartition, int]
@@ -14,7 +14,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
 
-def offset_of(log: Log, start: Start) -> int:
+class Held(Protocol):
+    """What is to be known of a log to find a place in it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def safe(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    def find(self, timestamp_ms: int) -> int: ...
+
+
+def offset_of(log: Held, start: Start) -> int:
     """The offset to begin at. A datetime without zone is UTC; an int is an offset.
 
     Raises OffsetBelowStart, OffsetAboveEnd; Refused for any other word.
@@ -31,7 +45,7 @@ def offset_of(log: Log, start: Start) -> int:
     return check_offset(log, start)
 
 
-def check_offset(log: Log, offset: int) -> int:
+def check_offset(log: Held, offset: int) -> int:
     """The same offset, if reading can begin there. Raises OffsetBelowStart, OffsetAboveEnd."""
     if offset < log.start:
         raise OffsetBelowStart(

@@ -20,7 +20,11 @@ class Link(Protocol):
 
     @property
     def peer(self) -> str:
-        """``host:port`` of the other end."""
+        """``host:port`` of the other end, for people."""
+
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """Host and port of the other end."""
 
     @property
     def address(self) -> tuple[str, int]:

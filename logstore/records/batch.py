@@ -38,6 +38,8 @@ LENGTH_END = 12
 CRC_AT = 17
 CRC_COVERS_FROM = 21  # attributes
 MAX_TIMESTAMP_AT = 35
+PRODUCER_AT = 43
+NO_PRODUCER = (-1, -1, -1)  # id, epoch, base sequence
 MAGIC = 2
 LENGTH_MIN = HEADER_BYTES - LENGTH_END  # 49: a batch whose records were all compacted away
 OFFSET_MAX = 2**63 - 1
@@ -53,6 +55,7 @@ _LENGTH = Struct(">i")
 _CRC_AND_ATTRIBUTES = Struct(">Ih")
 _ATTRIBUTES = Struct(">h")
 _TIMESTAMP = Struct(">q")
+_PRODUCER = Struct(">qhi")
 _COMPRESSIONS = tuple(Compression)
 _LAST_COMPRESSION = max(Compression)
 
@@ -227,4 +230,17 @@ def restamp(batch: Batch, timestamp_ms: int) -> Batch:
     _TIMESTAMP.pack_into(data, MAX_TIMESTAMP_AT, timestamp_ms)
     crc = crc32c(memoryview(data)[CRC_COVERS_FROM:])
     _CRC_AND_ATTRIBUTES.pack_into(data, CRC_AT, crc, batch.attributes | LOG_APPEND_TIME)
+    return Batch(data)
+
+
+def anonymous(batch: Batch) -> Batch:
+    """A copy without its producer, for a log to which that number would mean another one.
+
+    Nor is it of a transaction any more. The header and the CRC change; the records do not.
+    """
+    data, attributes = bytearray(batch.data), batch.attributes & ~TRANSACTIONAL
+    _ATTRIBUTES.pack_into(data, CRC_COVERS_FROM, attributes)
+    _PRODUCER.pack_into(data, PRODUCER_AT, *NO_PRODUCER)
+    crc = crc32c(memoryview(data)[CRC_COVERS_FROM:])
+    _CRC_AND_ATTRIBUTES.pack_into(data, CRC_AT, crc, attributes)
     return Batch(data)

@@ -4,6 +4,7 @@ While one batch is synced, the next gathers. What is refused (``GroupBusy`` and 
 by itself; what the machine can't do (a full disk) is told to all of the batch.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from logstore.log import TopicPartition
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupEntry, GroupSaved, GroupTable
 from logstore.storage.offsets import Committed, Wanted
+
+_log = logging.getLogger("logstore.groups")
 
 # So many changes go into one transaction: a longer one keeps other processes out for too long.
 BATCH_MAX = 4096
@@ -43,7 +46,7 @@ class GroupCommitter:
         self._deliver = deliver
         self._queue: list[_Item] = []
         self._news = threading.Condition()
-        self._closed = False
+        self._closed = self._failing = False
         self._thread = threading.Thread(target=self._run, name="group committer", daemon=True)
         self._thread.start()
 
@@ -137,8 +140,12 @@ class GroupCommitter:
 
         try:
             outcomes = self._environment.transact(TABLES, work)
+            self._failing = False
         except LogstoreError as error:
             outcomes = [(error, ())] * len(batch)
+            if not self._failing:  # clients try again and again: said once is enough
+                _log.warning("consumer groups and offsets can't be kept: %s", error)
+            self._failing = True
 
         def tell() -> None:
             for item, (error, refused) in zip(batch, outcomes, strict=True):

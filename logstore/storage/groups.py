@@ -108,7 +108,7 @@ class GroupTable:
         clock: Callable[[], int],
     ) -> None:
         """``path``: of the data directory; ``clock``: the time, in ms since 1970."""
-        self._environment = environment
+        self.environment = environment
         self.offsets = offsets
         self._disk = disk
         self._path = path
@@ -118,22 +118,22 @@ class GroupTable:
 
     def names(self) -> list[str]:
         """All groups, sorted."""
-        return [_name(key) for key, _ in self._environment.items(GROUPS)]
+        return [_name(key) for key, _ in self.environment.items(GROUPS)]
 
     def kinds(self) -> dict[str, str]:
-        return {_name(key): parse_head(row).kind for key, row in self._environment.items(GROUPS)}
+        return {_name(key): parse_head(row).kind for key, row in self.environment.items(GROUPS)}
 
     def version(self, group: str) -> int:
         """Other than before when other members have changed something. Cheap; 0: no such group."""
-        value = self._environment.get(GROUPS, group.encode())
+        value = self.environment.get(GROUPS, group.encode())
         return 0 if value is None else parse_head(value).version
 
     def load(self, group: str) -> GroupEntry | None:
         """As it is, with its members; of a group that just changes, members may be newer."""
-        value = self._environment.get(GROUPS, group.encode())
+        value = self.environment.get(GROUPS, group.encode())
         if value is None:
             return None
-        return _with_members(parse_head(value), self._environment.items(MEMBERS, _prefix(group)))
+        return _with_members(parse_head(value), self.environment.items(MEMBERS, _prefix(group)))
 
     def owners(self, group: str) -> dict[str, Owner]:
         """The processes of its embedded members that live, by member."""
@@ -223,7 +223,7 @@ class GroupTable:
             refused = self._commit(transaction, group, outcome.commit)
             return result, refused
 
-        return self._environment.transact(TABLES, attempt)
+        return self.environment.transact(TABLES, attempt)
 
     def change_idle(
         self, group: str, commit: Mapping[TopicPartition, Wanted] | None
@@ -241,7 +241,7 @@ class GroupTable:
                 return set()
             return self._commit(transaction, group, commit)
 
-        return self._environment.transact(TABLES, attempt)
+        return self.environment.transact(TABLES, attempt)
 
     # Changing: by a server, in its committer's thread
 
@@ -289,7 +289,7 @@ class GroupTable:
             if entry is None or not self._expires(entry, self.offsets.fetch(group), before_ms):
                 continue
             expire = partial(self._expire, group=group, before_ms=before_ms)
-            if self._environment.transact(TABLES, expire):
+            if self.environment.transact(TABLES, expire):
                 gone.append(group)
         return gone
 

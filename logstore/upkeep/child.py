@@ -3,7 +3,8 @@
 A thread would fight the owner's threads for the interpreter lock, so the work is done in a child
 process of low priority. Both sides speak lines of JSON: the child is told a ``Work`` and tells each
 ``Step``; after one that is ``Cleaned`` it waits for an empty line. When the owner dies, the child's
-input ends, and so does it; what it was writing means nothing and is removed by the next recovery.
+input ends, and so does it; what it was writing means nothing: it removes that itself, and what it
+does not come to is removed by the next recovery.
 """
 
 import os
@@ -19,6 +20,7 @@ import msgspec
 
 from logstore.errors import Closed, Failed, LogstoreError
 from logstore.storage.disk import Disk, refusal
+from logstore.storage.whole_segment import remove_segment
 from logstore.upkeep.compaction import compacted
 from logstore.upkeep.pace import Pace
 from logstore.upkeep.recompression import merged_runs, recompressed
@@ -164,7 +166,7 @@ def _start() -> "subprocess.Popen[bytes]":
     }
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", "from logstore.upkeep.child import main; main()"],
+            [sys.executable, "-c", f"from logstore.upkeep.child import main; main({os.getpid()})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -181,25 +183,43 @@ def _put(pipe: IO[bytes], line: bytes) -> None:
     pipe.flush()
 
 
-def main() -> None:
+def main(owner: int) -> None:
     """The child: one work after the other, until its input ends, or its owner has gone."""
     os.nice(_NICENESS)
     # Not buffered: what can't be said any more must not be tried again at the end.
     with suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as tell:
         for line in iter(sys.stdin.buffer.readline, b""):
-            _serve(_decode_work(line), tell)
+            # What it was told may have lain in the pipe since before the owner died: by now the
+            # directory may have another one, whose recovery is over.
+            _check(owner)
+            _serve(_decode_work(line), tell, owner)
 
 
-def _serve(work: Work, tell: IO[bytes]) -> None:
+def _check(owner: int) -> None:
+    if os.getppid() != owner:
+        raise BrokenPipeError
+
+
+def _serve(work: Work, tell: IO[bytes], owner: int) -> None:
     """Raises BrokenPipeError when the owner has gone."""
-    owner = os.getppid()
     try:
         for step in steps(work, Disk(), Pace(work.place.bytes_per_second)):
-            _put(tell, _encode(step))
-            swapped = not isinstance(step, Cleaned) or sys.stdin.buffer.readline()
-            if not swapped or os.getppid() != owner:
-                raise BrokenPipeError
+            _say(step, tell, owner)
+            if isinstance(step, Cleaned) and not sys.stdin.buffer.readline():
+                raise BrokenPipeError  # nothing is removed: recovery may be about to swap it in
+            _check(owner)
     except LogstoreError as error:
         _put(tell, _encode(Broke.by(error)))
     else:
         _put(tell, _encode(Ended()))
+
+
+def _say(step: Step, tell: IO[bytes], owner: int) -> None:
+    """Raises BrokenPipeError when the owner can't hear of it any more; then it never was."""
+    try:
+        _check(owner)
+        _put(tell, _encode(step))
+    except BrokenPipeError:
+        if isinstance(step, Cleaned):
+            remove_segment(Disk(), step.stem)
+        raise

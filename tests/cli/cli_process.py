@@ -12,7 +12,7 @@ class Process:
     """A running ``logstore``; every wait has a deadline."""
 
     def __init__(self, words, **streams):
-        self.popen = subprocess.Popen([COMMAND, *map(str, words)], **streams)
+        self.popen = subprocess.Popen([*map(str, words)], **streams)
 
     def line(self, stream="stdout"):
         return getattr(self.popen, stream).readline()

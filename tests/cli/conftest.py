@@ -11,8 +11,9 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from cli_process import Process
+from cli_process import COMMAND, Process
 from logstore_cli.main import main
+from serving import Serving
 
 import logstore as library
 
@@ -85,10 +86,21 @@ def store(data):
 
 
 @pytest.fixture
-def spawn(data):
+def spawn(start_process):
+    return lambda *words, **streams: start_process([COMMAND, *words], **streams)
+
+
+@pytest.fixture
+def spawn_python(start_process):
+    """spawn_python(code, *words): for the command with something changed in it."""
+    return lambda code, *words: start_process([sys.executable, "-c", code, *words])
+
+
+@pytest.fixture
+def start_process(data):
     running = []
 
-    def start(*words, **streams):
+    def start(words, **streams):
         streams = {
             "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
         } | streams  # fmt: skip
@@ -104,3 +116,18 @@ def spawn(data):
         for stream in (popen.stdin, popen.stdout, popen.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture
+def start_serving():
+    """start_serving(data) -> Serving; each ends with the test."""
+    running = []
+
+    def start(data, **settings):
+        running.append(Serving(data, **settings))
+        return running[-1]
+
+    yield start
+    for it in running:
+        if it.process.poll() is None:
+            it.stop()

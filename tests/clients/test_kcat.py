@@ -30,3 +30,11 @@ def test_it_lists_the_one_broker(server, topic):
     listed = kcat(server, "-L").decode()
     assert f"broker 1 at {server.address}" in listed
     assert f'topic "{topic}" with 1 partitions' in listed
+
+
+def test_a_group_goes_on_where_it_has_committed(server, topic):
+    lines = [b"line %d\n" % n for n in range(100)]
+    kcat(server, "-P", "-t", topic, "-p", "0", stdin=b"".join(lines))
+    group = ["-G", f"group-{topic}", "-q", "-X", "auto.offset.reset=earliest", "-c"]
+    assert kcat(server, *group, "60", topic) == b"".join(lines[:60])
+    assert kcat(server, *group, "40", topic) == b"".join(lines[60:])

@@ -3,7 +3,7 @@ import struct
 import pytest
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import HEADER, Batch, batch_size, restamp, split
+from logstore.records.batch import HEADER, Batch, anonymous, batch_size, restamp, split
 from logstore.records.compression import Compression
 from logstore.records.decode import decode
 from logstore.records.encode import encode
@@ -170,3 +170,23 @@ def test_restamp_sets_every_timestamp_and_leaves_the_records(batch, codec):
     assert [it.value for it in decode(stamped)] == [b"one", b"two", None]
     assert bytes(batch.data) == before
     assert [it.timestamp_ms for it in decode(restamp(stamped, 5))] == [5] * 3
+
+
+def test_anonymous_takes_the_producer_away_and_leaves_the_records():
+    batch = encode(
+        MESSAGES,
+        compression=Compression.LZ4,
+        producer_id=77,
+        producer_epoch=2,
+        base_sequence=9,
+        transactional=True,
+    )
+    before = bytes(batch.data)
+    plain = anonymous(batch)
+    plain.check()
+    assert (plain.producer_id, plain.producer_epoch, plain.base_sequence) == (-1, -1, -1)
+    assert not plain.is_transactional
+    assert plain.compression is Compression.LZ4
+    assert bytes(plain.data[61:]) == before[61:]
+    assert list(decode(plain)) == list(decode(batch))
+    assert bytes(batch.data) == before

@@ -21,7 +21,8 @@ class Lines:
     living = 0
 
     def __init__(self, link):
-        self.link, self.wake_me, self.address = link, link.wake, link.address
+        self.link, self.wake_me = link, link.wake
+        self.address, self.peer = link.address, link.peer_address
         self.wants, self.deadline, self.closed = 0, None, None
         self.out, self.held, self.taken = [], False, 0
         self.finished = False

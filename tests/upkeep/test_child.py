@@ -1,15 +1,21 @@
 """The process that does the heavy part: what it tells, and how it ends."""
 
+import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 
+import msgspec
 import pytest
 
 import logstore
 from logstore.config import Config
 from logstore.errors import Closed, CorruptBatch, Failed, StorageFull
-from logstore.upkeep.child import Child
+from logstore.storage.disk import Disk
+from logstore.upkeep.child import Child, _say, steps
+from logstore.upkeep.pace import Pace
 from logstore.upkeep.work import Broke, Cleaned, Compacting, Part, Place
 
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
@@ -74,6 +80,31 @@ def test_one_that_is_killed_is_told_and_the_next_run_does_it(store):
     [done] = store.compaction()
     assert done.records_removed
     assert not [name for name in files(store) if "cleaned" in name]
+
+
+def test_work_that_lay_in_the_pipe_when_the_owner_died_is_not_begun(store):
+    before = files(store)
+    someone_else = os.getpid() + 1  # who started it is not who is its parent now
+    ended = subprocess.run(
+        [sys.executable, "-c", f"from logstore.upkeep.child import main; main({someone_else})"],
+        input=msgspec.json.encode(work_on(store)) + b"\n",
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert files(store) == before
+
+
+def test_what_was_written_for_an_owner_that_cannot_hear_of_it_is_removed(store):
+    before = files(store)
+    [told] = [it for it in steps(work_on(store), Disk(), Pace(-1)) if isinstance(it, Cleaned)][:1]
+    assert os.path.exists(told.stem + ".log")
+    with pytest.raises(BrokenPipeError):
+        _say(told, io.BytesIO(), owner=os.getppid() + 1)
+    left = [name for name in files(store) if os.path.basename(told.stem) in name]
+    assert not left
+    store.topic("t").partition(0).sweep()
+    assert files(store) == before
 
 
 def test_what_is_damaged_is_raised_here(store):

@@ -232,7 +232,7 @@ class ClassicGroup:
     @staticmethod
     def _update(member: Member, call: Join, now_ms: int) -> None:
         member.client = call.client
-        member.protocols = list(call.protocols)
+        member.says(call.protocols)
         member.session_timeout_ms = call.session_timeout_ms
         member.rebalance_timeout_ms = call.rebalance_timeout_ms
         member.session_ends_ms = now_ms + call.session_timeout_ms
@@ -517,13 +517,16 @@ class ClassicGroup:
             self._time_is_up(now_ms)
 
     def deadline(self) -> int | None:
-        return min(self._deadlines(), default=None)
+        # Asked after every call, so that a large group must not make each call long: no property
+        # is asked here, and no generator goes through the members.
+        members = self._members.values()
+        ends = [it.session_ends_ms for it in members if it.join is None and it.sync is None]
+        ends += [it.new_until_ms for it in members if it.join and it.new_until_ms is not None]
+        return min((*ends, *self._deadlines()), default=None)
 
     def _deadlines(self) -> Iterator[int]:
+        """Of the group itself."""
         yield from self._pending.values()
-        for member in self._members.values():
-            if (ends_ms := member.ends_ms) is not None:
-                yield ends_ms
         if self.state is State.PREPARING:
             first_ms = self._rebalance.first_ms
             yield self._rebalance.ends_ms if first_ms is None else first_ms

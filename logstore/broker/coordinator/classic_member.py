@@ -77,6 +77,14 @@ class Member:
     join: Callable[[Joined], None] | None = None  # waits for the rebalance
     sync: Callable[[Synced], None] | None = None  # waits for the leader
     new_until_ms: int | None = None  # until it has been in a generation
+    names: frozenset[str] = frozenset()  # of its protocols
+
+    def __post_init__(self) -> None:
+        self.says(self.protocols)
+
+    def says(self, protocols: Sequence[tuple[str, bytes]]) -> None:
+        self.protocols = list(protocols)
+        self.names = frozenset(name for name, _ in protocols)
 
     def metadata(self, protocol: str | None) -> bytes:
         return next((data for name, data in self.protocols if name == protocol), b"")
@@ -89,6 +97,7 @@ class Member:
         return None if self.sync is not None else self.session_ends_ms
 
 
-def common(members: Iterable[Member]) -> set[str]:
+def common(members: Iterable[Member]) -> frozenset[str]:
     """The protocols that all of them know."""
-    return set.intersection(*({name for name, _ in it.protocols} for it in members))
+    # Most know the same, and there may be thousands: each kind is looked at once.
+    return frozenset.intersection(*{it.names for it in members})

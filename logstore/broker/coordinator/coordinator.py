@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -45,7 +45,10 @@ from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
 from logstore.log import TopicPartition
 
 GROUP_BYTES_MAX: Final = 255  # as storage: the name is part of a key
+UNREADABLE: Final = "Unknown"  # the state of a group whose row is damaged, in Kafka's words
 PREFIX_CHARACTERS_MAX: Final = 40  # of a client's own name in the member id that it is given
+
+_T = TypeVar("_T")
 
 Results = Mapping[TopicPartition, GroupError | None]
 # The topics that a classic member's metadata names; None where that can't be told.
@@ -68,13 +71,18 @@ class Coordinator:
         *,
         topics_of: TopicsOf = lambda _: None,
         new_id: Callable[[str], str] = new_member_id,
+        due: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """``topics(name)``: what a topic is now; it is asked often."""
+        """``topics(name)``: what a topic is now; it is asked often.
+
+        ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far.
+        """
         self._settings = settings
         self._ledger = ledger
         self._topics = topics
         self._topics_of = topics_of
         self._new_id = new_id
+        self._told_due = due
         self._groups: dict[str, ClassicGroup | ConsumerGroup] = {}
         self._saving: Counter[str] = Counter()  # saves of a group that are under way
         self._unsaved: set[str] = set()  # groups of which a save has failed
@@ -95,12 +103,20 @@ class Coordinator:
             settings.group_consumer_assignors,
         )
 
-    def start(self, now_ms: int) -> None:
-        """Members that were there when the process ended may go on; each has its session anew."""
+    def start(self, now_ms: int) -> dict[str, str]:
+        """Members that were there when the process ended may go on; each has its session anew.
+
+        Gives the groups that can't be gone on with, and why: they are refused to who asks for them.
+        """
+        refused = {}
         for name, kind in self._ledger.groups().items():
             if kind in ("classic", "consumer"):
-                self._find(name, now_ms)
+                try:
+                    self._find(name, now_ms)
+                except Refusal as it:
+                    refused[name] = it.message
                 self._settle(name)
+        return refused
 
     # The classic protocol
 
@@ -235,7 +251,7 @@ class Coordinator:
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
-        kept = self._ledger.fetch(group)
+        kept = _readable(self._ledger.fetch, group)
         return dict(kept) if places is None else {it: kept[it] for it in places if it in kept}
 
     def delete_offsets(
@@ -280,24 +296,25 @@ class Coordinator:
     # Groups from outside
 
     def list(self) -> list[GroupListing]:
-        """Every group, with members or without."""
+        """Every group, with members or without; of one that can't be read, that it is there."""
         kinds = dict(self._ledger.groups())
         listed = []
         for name in sorted(kinds.keys() | self._groups.keys()):
-            group = self._groups.get(name)
-            if group is not None:
-                it = _describe(group)
-                listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
-            elif (kept := self._ledger.load(name)) is not None:
-                it = _describe_kept(name, kept, self._consumer_limits)
+            try:
+                it = self.describe(name)
+            except Refusal:
+                listed.append(GroupListing(name, kinds[name], UNREADABLE, ""))
+                continue
+            if it is not None:
                 listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
         return listed
 
     def describe(self, group: str) -> GroupDescription | None:
-        """None: no such group."""
+        """None: no such group. Raises Refusal where it can't be read."""
         held = self._groups.get(group)
-        if held is not None:
-            return _describe(held)
+        return _describe(held) if held is not None else _readable(self._describe_kept, group)
+
+    def _describe_kept(self, group: str) -> GroupDescription | None:
         kept = self._ledger.load(group)
         return None if kept is None else _describe_kept(group, kept, self._consumer_limits)
 
@@ -345,7 +362,9 @@ class Coordinator:
         if found is None:
             if len(self._groups) >= self._settings.group_max_count:
                 raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups")
-            found = self._groups[name] = self._resumed(name, self._ledger.load(name), now_ms)
+            found = self._groups[name] = _readable(
+                lambda it: self._resumed(it, self._ledger.load(it), now_ms), name
+            )
         return found
 
     def _resumed(
@@ -421,6 +440,8 @@ class Coordinator:
         elif self._due_ms.get(name) != due_ms:
             self._due_ms[name] = due_ms
             heapq.heappush(self._due, (due_ms, name))
+            if self._due[0] == (due_ms, name):
+                self._told_due(due_ms)
 
     # Keeping
 
@@ -488,6 +509,14 @@ def _check_name(name: str) -> None:
         )
 
 
+def _readable(read: Callable[[str], _T], group: str) -> _T:
+    """What is kept of the group. Raises Refusal where it can't be read."""
+    try:
+        return read(group)
+    except LogstoreError as error:
+        raise Refusal(GroupError.COORDINATOR_NOT_AVAILABLE, str(error)) from None
+
+
 def _error(error: LogstoreError, busy: GroupError) -> GroupError:
     """What a failure of the ledger means to the client."""
     if isinstance(error, GroupBusy):
@@ -528,8 +557,8 @@ def _describe(group: ClassicGroup | ConsumerGroup) -> GroupDescription:
 
 def _describe_kept(name: str, kept: KeptGroup, limits: consumer.Limits) -> GroupDescription:
     """A group that is not in memory: without members, or of another process."""
-    if kept.kind == "embedded":
-        return _consumer_group(name, kept, limits, lambda _: None).describe("embedded")
+    if kept.kind == "embedded" or (kept.kind == "consumer" and not kept.empty):
+        return _consumer_group(name, kept, limits, lambda _: None).describe(kept.kind)
     types = {"consumer": "consumer"}
     if kept.kind == "classic":
         types["classic"] = _decode_classic_head(kept.state).protocol_type

@@ -48,7 +48,15 @@ APIS: Final[dict[int, Api]] = {
     1: Api("fetch", 4, 18, 12, raw=fetch.take),
     2: Api("list_offsets", 1, 11, 6, "offsets.list_offsets"),
     3: Api("metadata", 0, 13, 9, "cluster.metadata"),
+    8: Api("offset_commit", 2, 10, 8, "commits.offset_commit"),
+    9: Api("offset_fetch", 1, 10, 6, "commits.offset_fetch"),
     10: Api("find_coordinator", 0, 6, 3, "cluster.find_coordinator"),
+    11: Api("join_group", 0, 9, 6, "membership.join_group"),
+    12: Api("heartbeat", 0, 4, 4, "membership.heartbeat"),
+    13: Api("leave_group", 0, 5, 4, "membership.leave_group"),
+    14: Api("sync_group", 0, 5, 4, "membership.sync_group"),
+    15: Api("describe_groups", 0, 6, 5, "group_admin.describe_groups"),
+    16: Api("list_groups", 0, 5, 3, "group_admin.list_groups"),
     17: Api("sasl_handshake", 0, 1, NEVER, "refusals.sasl_handshake"),
     18: Api("api_versions", 0, 4, 3, "cluster.api_versions"),
     19: Api("create_topics", 2, 7, 5, "topics.create", slow=True),
@@ -68,11 +76,15 @@ APIS: Final[dict[int, Api]] = {
     35: Api("describe_log_dirs", 1, 4, 2, "cluster.describe_log_dirs", slow=True),
     36: Api("sasl_authenticate", 0, 2, 2, "refusals.sasl_authenticate"),
     37: Api("create_partitions", 0, 3, 2, "topics.create_partitions", slow=True),
+    42: Api("delete_groups", 0, 2, 2, "group_admin.delete_groups"),
     44: Api("incremental_alter_configs", 0, 1, 1, "configs.alter_incrementally", slow=True),
+    47: Api("offset_delete", 0, 0, NEVER, "commits.offset_delete"),
     60: Api("describe_cluster", 0, 2, 0, "cluster.describe_cluster"),
     61: Api("describe_producers", 0, 0, 0, "producers.describe_producers"),
     65: Api("describe_transactions", 0, 0, 0, "refusals.describe_transactions"),
     66: Api("list_transactions", 0, 1, 0, "refusals.list_transactions"),
+    68: Api("consumer_group_heartbeat", 0, 1, 0, "consumer_groups.heartbeat"),
+    69: Api("consumer_group_describe", 0, 1, 0, "consumer_groups.describe"),
     75: Api("describe_topic_partitions", 0, 0, 0, "topics.describe_partitions"),
 }
 
@@ -96,9 +108,9 @@ def call(api: Api, session: "KafkaSession", version: int, frame: memoryview, at:
     handle = partial(_made(api.name, api.handler)[1], session, version, request)
     done = elsewhere(session.door, handle) if api.slow else handle()
     if isinstance(done, Later):
-        slot = Promised(done, partial(encode, api, version))
-        done.waiting(session.wake_me)
-        return slot
+        if done.answer is None:
+            done.waiting(session.wake_me)
+        return Promised(done, partial(encode, api, version))
     return Ready(encode(api, version, done))
 
 

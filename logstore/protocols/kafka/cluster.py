@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
-GROUP: Final = 0  # whom a coordinator is asked for; 1: a transaction
+GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 
 
 def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:
@@ -163,7 +163,9 @@ def find_coordinator(
     """Key 10: this node, for every group."""
     host, port = session.address
     code, message = errors.NONE, None
-    if request.key_type != GROUP:
+    if request.key_type not in (GROUP, TRANSACTION):
+        code, message = errors.INVALID_REQUEST, "there are groups of consumers here, and no others"
+    elif request.key_type == TRANSACTION:
         # The one code that makes every client give up at once, with the message where it is shown.
         code = errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         message = "there are no transactions here"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.config import StoreSettings
 from logstore.errors import LogstoreError
@@ -17,9 +18,10 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Topics, time and settings; what may take long is given to ``work``."""
+    """Topics, groups, time and settings; what may take long is given to ``work``."""
 
     topics: Topics
+    coordinator: Coordinator  # its time is the sessions', in ms
     settings: StoreSettings
     store_id: str
     path: str  # the data directory
@@ -30,10 +32,12 @@ class Door:
 class Later:
     """An answer that comes when something has been done; until then the connection waits."""
 
-    __slots__ = ("_answer", "_wake")
+    __slots__ = ("_answer", "_otherwise", "_wake")
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Any = None) -> None:  # noqa: ANN401
+        """``otherwise``: what to answer if the connection can't wait for it any longer."""
         self._answer: Any = None
+        self._otherwise = otherwise
         self._wake: Callable[[], None] | None = None
 
     def waiting(self, wake: Callable[[], None]) -> None:
@@ -49,11 +53,17 @@ class Later:
         return self._answer
 
     def give(self, answer: Any) -> None:  # noqa: ANN401
-        """The answer is there. Called in the sessions' thread."""
+        """The answer is there. Called in the sessions' thread. After ``give_up`` it is too late."""
         assert answer is not None
-        self._answer = answer
-        if self._wake is not None:
-            self._wake()
+        if self._answer is None:
+            self._answer = answer
+            if self._wake is not None:
+                self._wake()
+
+    def give_up(self) -> None:
+        """Answer now, where it can be done: others decide how long this would take."""
+        if self._otherwise is not None:
+            self.give(self._otherwise)
 
 
 def elsewhere(door: Door, job: Callable[[], Any]) -> Later:

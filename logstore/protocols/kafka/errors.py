@@ -3,6 +3,7 @@
 from typing import Final
 
 from logstore import errors
+from logstore.broker.coordinator.refusal import GroupError
 
 NONE: Final = 0
 UNKNOWN_SERVER_ERROR: Final = -1
@@ -11,9 +12,11 @@ CORRUPT_MESSAGE: Final = 2
 UNKNOWN_TOPIC_OR_PARTITION: Final = 3
 REQUEST_TIMED_OUT: Final = 7
 MESSAGE_TOO_LARGE: Final = 10
-COORDINATOR_NOT_AVAILABLE: Final = 15
+NOT_COORDINATOR: Final = 16
 INVALID_TOPIC_EXCEPTION: Final = 17
 INVALID_REQUIRED_ACKS: Final = 21
+INCONSISTENT_GROUP_PROTOCOL: Final = 23
+INVALID_GROUP_ID: Final = 24
 INVALID_TIMESTAMP: Final = 32
 UNSUPPORTED_SASL_MECHANISM: Final = 33
 ILLEGAL_SASL_STATE: Final = 34
@@ -31,6 +34,7 @@ INVALID_TXN_STATE: Final = 48
 TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Final = 53
 SECURITY_DISABLED: Final = 54
 KAFKA_STORAGE_ERROR: Final = 56
+GROUP_ID_NOT_FOUND: Final = 69
 FETCH_SESSION_ID_NOT_FOUND: Final = 70
 INVALID_FETCH_SESSION_EPOCH: Final = 71
 UNKNOWN_LEADER_EPOCH: Final = 75
@@ -38,6 +42,32 @@ UNSUPPORTED_COMPRESSION_TYPE: Final = 76
 INVALID_RECORD: Final = 87
 UNKNOWN_TOPIC_ID: Final = 100
 TRANSACTIONAL_ID_NOT_FOUND: Final = 105
+FETCH_SESSION_TOPIC_ID_ERROR: Final = 106
+
+# What a group answers.
+GROUP_CODES: Final = {
+    GroupError.COORDINATOR_NOT_AVAILABLE: 15,
+    GroupError.FENCED_INSTANCE_ID: 82,
+    GroupError.FENCED_MEMBER_EPOCH: 110,
+    GroupError.GROUP_ID_NOT_FOUND: GROUP_ID_NOT_FOUND,
+    GroupError.GROUP_MAX_SIZE_REACHED: 81,
+    GroupError.GROUP_SUBSCRIBED_TO_TOPIC: 86,
+    GroupError.ILLEGAL_GENERATION: 22,
+    GroupError.INCONSISTENT_GROUP_PROTOCOL: INCONSISTENT_GROUP_PROTOCOL,
+    GroupError.INVALID_GROUP_ID: INVALID_GROUP_ID,
+    GroupError.INVALID_REGULAR_EXPRESSION: 128,
+    GroupError.INVALID_REQUEST: INVALID_REQUEST,
+    GroupError.INVALID_SESSION_TIMEOUT: 26,
+    GroupError.MEMBER_ID_REQUIRED: 79,
+    GroupError.NON_EMPTY_GROUP: 68,
+    GroupError.OFFSET_METADATA_TOO_LARGE: 12,
+    GroupError.REBALANCE_IN_PROGRESS: 27,
+    GroupError.STALE_MEMBER_EPOCH: 113,
+    GroupError.UNKNOWN_MEMBER_ID: 25,
+    GroupError.UNKNOWN_TOPIC_OR_PARTITION: UNKNOWN_TOPIC_OR_PARTITION,
+    GroupError.UNRELEASED_INSTANCE_ID: 111,
+    GroupError.UNSUPPORTED_ASSIGNOR: 112,
+}
 
 # The first that fits counts.
 _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
@@ -66,3 +96,8 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
 def code_of(error: errors.LogstoreError) -> int:
     """The code that a client is given."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN_SERVER_ERROR)
+
+
+def group_code(error: GroupError | None) -> int:
+    """The code that a client is given; None: nothing went wrong."""
+    return NONE if error is None else GROUP_CODES[error]

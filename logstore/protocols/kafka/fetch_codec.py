@@ -52,6 +52,7 @@ class FetchRequest:
     session_epoch: int
     asked: Sequence[Asked]
     forgotten: Sequence[tuple[Topic, int]]
+    by_id: bool  # topics are named by their ids
 
 
 @dataclass(slots=True)
@@ -98,8 +99,9 @@ def read_request(version: int, data: memoryview, at: int) -> FetchRequest:
     except StructError:
         raise wire.cut_off() from None
     return FetchRequest(
-        wait_ms, min_bytes, max_bytes, isolation, session_id, session_epoch, asked, forgotten
-    )
+        wait_ms, min_bytes, max_bytes, isolation, session_id, session_epoch, asked, forgotten,
+        version >= WITH_TOPIC_IDS,
+    )  # fmt: skip
 
 
 def _read_topics(

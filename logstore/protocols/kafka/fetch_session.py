@@ -26,7 +26,8 @@ PARTITIONS_MAX: Final = 100_000  # a session is memory that a client fills; beyo
 class FetchSession:
     """What one client reads, and what it was last told of it."""
 
-    def __init__(self, asked: list[Asked]) -> None:
+    def __init__(self, asked: list[Asked], *, by_id: bool) -> None:
+        self.by_id = by_id
         self.id = 1 + secrets.randbelow(EPOCH_MAX)
         self.epoch = 1  # that the next request must have
         self._asked = {(it.topic, it.partition): it for it in asked}
@@ -34,6 +35,10 @@ class FetchSession:
 
     def take(self, request: FetchRequest) -> int:
         """Apply the changes of a request; the error code if it is not the next one."""
+        if request.by_id != self.by_id:
+            # KIP-516. Java does it after a reconnection: its first request is older than its
+            # metadata. One answer can't name some topics and give the ids of others.
+            return errors.FETCH_SESSION_TOPIC_ID_ERROR
         if request.session_epoch != self.epoch:
             return errors.INVALID_FETCH_SESSION_EPOCH
         self.epoch = self.epoch + 1 if self.epoch < EPOCH_MAX else 1
@@ -81,7 +86,7 @@ def begin(known: FetchSession | None, request: FetchRequest) -> tuple[FetchSessi
     if request.session_epoch == INITIAL_EPOCH:
         if len(request.asked) > PARTITIONS_MAX or not request.asked:
             return None, errors.NONE
-        return FetchSession(list(request.asked)), errors.NONE
+        return FetchSession(list(request.asked), by_id=request.by_id), errors.NONE
     if known is None or known.id != request.session_id or request.session_id == NO_SESSION:
         return known, errors.FETCH_SESSION_ID_NOT_FOUND
     return known, known.take(request)

@@ -30,10 +30,13 @@ _REPLY = Struct(">ii")  # size, correlation id
 class KafkaSession:
     """A ``Session``."""
 
-    def __init__(self, door: Door, wake: Wake, address: tuple[str, int]) -> None:
+    def __init__(
+        self, door: Door, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
+    ) -> None:
         """``address``: where this node is reached, as clients are to be told."""
         self.door = door
         self.address = address
+        self.peer = peer
         self.client_id = ""
         self.fetching: FetchSession | None = None
         self.wants = 0
@@ -128,6 +131,11 @@ class KafkaSession:
     def now(self) -> float:
         return self._now
 
+    @property
+    def now_ms(self) -> int:
+        """The time of groups."""
+        return int(self._now * 1000)
+
     def end(self, reason: str) -> None:
         """Take nothing more; close once what is ready is sent."""
         if self.closed is None:
@@ -183,7 +191,7 @@ class KafkaSession:
         if api.raw is not None:
             return api.raw(self, version, frame, at)
         slot = call(api, self, version, frame, at)
-        if isinstance(slot, Promised):
+        if isinstance(slot, Promised) and not slot.ready(self._now):
             self._held = slot
         return slot
 

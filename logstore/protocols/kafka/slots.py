@@ -64,4 +64,5 @@ class Promised:
         return (self._encode(answer),)
 
     def finish(self) -> None:
-        """What does it cannot be hurried."""
+        """What is done elsewhere cannot be hurried; what waits for others can be given up."""
+        self._later.give_up()

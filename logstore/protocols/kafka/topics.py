@@ -232,4 +232,7 @@ def _partitions(topic: Topic, first: int, count: int) -> Iterator[describe_messa
             leader_epoch=LEADER_EPOCH,
             replica_nodes=node,
             isr_nodes=node,
+            # Empty, not null: Kafka's Java client fails on null, as no broker sends it.
+            eligible_leader_replicas=(),
+            last_known_elr=(),
         )

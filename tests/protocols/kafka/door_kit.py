@@ -2,7 +2,12 @@
 
 import struct
 import uuid
+from types import SimpleNamespace
 
+from coordinator_parts import MemoryLedger
+
+from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
@@ -12,6 +17,7 @@ from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.schema import codec
 from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.subscription import topics_of
 from logstore.records.encode import encode
 from logstore.storage.memory_log import MemoryLog
 
@@ -140,21 +146,40 @@ class MemoryTopics:
 
 
 class Talk:
-    """A session, and the client's side of it."""
+    """A session, and the client's side of it. With ``beside``: another one of the same node."""
 
-    def __init__(self, topics=None, settings=None, work=None):
-        self.clock_ms = NOW_MS
-        self.now = 1000.0
-        self.topics = topics or MemoryTopics(lambda: self.clock_ms)
+    def __init__(self, topics=None, settings=None, work=None, ledger=None, beside=None):
         self.woken = 0
-        given = {name: (str(value), "test") for name, value in (settings or {}).items()}
-        door = Door(
-            self.topics, Config(given).store, "store", "/data", lambda: self.clock_ms,
-            work or (lambda job, done: done(job())),
-        )  # fmt: skip
-        self.session = KafkaSession(door, self._wake, ("127.0.0.1", 9092))
+        if beside is not None:
+            self.__dict__ |= {name: beside.__dict__[name] for name in self.SHARED}
+        else:
+            self.clock_ms = NOW_MS
+            self._time = SimpleNamespace(now=1000.0, due_ms=None)
+            self.topics = topics or MemoryTopics(lambda: self.clock_ms)
+            self.ledger = ledger or MemoryLedger()
+            given = {name: (str(value), "test") for name, value in (settings or {}).items()}
+            settings = Config(given).store
+            self.coordinator = Coordinator(
+                settings, self.ledger, self._facts, topics_of=topics_of, due=self._set_timer
+            )
+            self.door = Door(
+                self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
+                work or (lambda job, done: done(job())),
+            )  # fmt: skip
+        address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
+        self.session = KafkaSession(self.door, self._wake, address, peer)
         self._correlation = 0
         self._left = b""
+
+    SHARED = ("clock_ms", "_time", "topics", "ledger", "coordinator", "door")
+
+    @property
+    def now(self):
+        return self._time.now
+
+    def _facts(self, name):
+        topic = self.topics.get(name)
+        return topic and TopicFacts(topic.id, len(topic.partitions))
 
     def _wake(self):
         self.woken += 1
@@ -193,12 +218,15 @@ class Talk:
             data = data[4 + size :]
         return found
 
+    def say(self, key, version, request):
+        """Send a request; its correlation id."""
+        out = bytearray()
+        codec(type(request), version, version >= APIS[key].flexible).write(out, request)
+        return self.send(key, version, out)
+
     def ask(self, key, version, request, response_kind):
         """The answer, which must come at once."""
-        flexible = version >= APIS[key].flexible
-        out = bytearray()
-        codec(type(request), version, flexible).write(out, request)
-        asked = self.send(key, version, out)
+        asked = self.say(key, version, request)
         [(correlation, body)] = self.replies()
         assert correlation == asked
         return self.read(key, version, response_kind, body)
@@ -214,8 +242,19 @@ class Talk:
         return found
 
     def pass_time(self, seconds):
-        self.now += seconds
+        self._time.now += seconds
+        now_ms = int(self.now * 1000)
+        if self._time.due_ms is not None and self._time.due_ms <= now_ms:
+            self._time.due_ms = None
+            self.coordinator.tick(now_ms)
+            if (due_ms := self.coordinator.deadline()) is not None:
+                self._set_timer(due_ms)
         self.session.wake(self.now)
+
+    def _set_timer(self, due_ms):
+        """As a node does: one timer, set earlier when it is told so, and anew when it was due."""
+        if self._time.due_ms is None or due_ms < self._time.due_ms:
+            self._time.due_ms = due_ms
 
 
 def a_batch(*values, key=None, at_ms=NOW_MS, **facts):

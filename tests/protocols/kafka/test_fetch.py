@@ -282,6 +282,17 @@ def test_a_session_that_is_not_known_is_told(talk):
     assert fetch(talk, [], session=(session, 2))["error_code"] == 70
 
 
+@pytest.mark.parametrize(("first", "second"), [(12, 18), (18, 12)])
+def test_java_could_not_read_an_answer_that_named_topics_and_gave_their_ids(talk, first, second):
+    fill(talk)
+    places = [("t", 0, 0, MIB)]
+    session = fetch(talk, places, version=first, session=(0, 0))["session_id"]
+    refused = fetch(talk, places, version=second, session=(session, 1))
+    assert (refused["error_code"], list(refused["responses"])) == (106, [])
+    assert fetch(talk, [], version=first, session=(session, 1))["error_code"] == 0
+    assert fetch(talk, places, version=second, session=(0, 0))["session_id"] not in (0, session)
+
+
 def test_an_error_within_a_session_is_told_each_time(talk):
     fill(talk)
     session = fetch(talk, [("t", 0, 99, MIB)], session=(0, 0))["session_id"]

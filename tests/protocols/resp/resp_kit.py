@@ -12,6 +12,7 @@ class FakeLink:
 
     def __init__(self, number):
         self.peer, self.address = f"127.0.0.1:{number}", ("127.0.0.1", 6379)
+        self.peer_address = "127.0.0.1", number
         self.sent = b""
         self.unsent = 0
         self.blocked = False

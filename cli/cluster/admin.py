@@ -1,0 +1,265 @@
+"""A cluster's topics, partitions, settings and offsets, asked for by name and answered as facts."""
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from logstore.config import TOPIC_SETTINGS, parse
+from logstore.errors import InvalidSetting
+
+from .address import Address
+from .refusal import ANSWER_S, answer, error_in, refused
+
+SOURCES: Final = {
+    ConfigSource.DYNAMIC_TOPIC_CONFIG.value: "topic",
+    ConfigSource.DYNAMIC_BROKER_CONFIG.value: "broker",
+    ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG.value: "brokers",
+    ConfigSource.STATIC_BROKER_CONFIG.value: "broker's file",
+    ConfigSource.DEFAULT_CONFIG.value: "default",
+}
+_NO_UUID: Final = 0
+
+
+class TopicFacts(NamedTuple):
+    """A topic as the cluster describes it."""
+
+    id: str  # "" where the cluster has no topic ids
+    partitions: int
+
+
+class Setting(NamedTuple):
+    """One setting of a topic and where it comes from."""
+
+    name: str
+    value: object
+    source: str
+
+
+class Admin:
+    """Requests, one at a time."""
+
+    def __init__(self, address: Address) -> None:
+        """Raises Failed where nobody listens there."""
+        address.reach()
+        self.address = address
+        self._client = AdminClient(address.settings())
+
+    def _one(self, futures: Mapping[Any, Any], doing: str) -> Any:  # noqa: ANN401
+        [future] = futures.values()
+        return answer(future, self.address, doing)
+
+    def cluster_id(self) -> str:
+        """Whatever address it was reached by."""
+        doing = "ask for the cluster's id"
+        found = answer(self._client.describe_cluster(request_timeout=ANSWER_S), self.address, doing)
+        return str(found.cluster_id)
+
+    # Topics
+
+    def topics(self) -> list[str]:
+        """Sorted."""
+        try:
+            return sorted(self._client.list_topics(timeout=ANSWER_S).topics)
+        except KafkaException as error:
+            raise refused(error_in(error), self.address, "list the topics") from None
+
+    def topic(self, name: str) -> TopicFacts:
+        """Raises UnknownTopic."""
+        found = self._one(
+            self._client.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S),
+            f"find topic {name!r}",
+        )
+        high, low = (
+            found.topic_id.get_most_significant_bits(),
+            found.topic_id.get_least_significant_bits(),
+        )
+        bits = (high % 2**64) << 64 | low % 2**64
+        return TopicFacts(
+            "" if bits == _NO_UUID else str(uuid.UUID(int=bits)), len(found.partitions)
+        )
+
+    def create(
+        self,
+        name: str,
+        partitions: int | None,
+        settings: Mapping[str, str],
+        *,
+        only_check: bool = False,
+    ) -> None:
+        """Without a number of partitions: the cluster's own. Raises TopicExists, InvalidSetting."""
+        topic = NewTopic(name, -1 if partitions is None else partitions, config=dict(settings))
+        self._one(
+            self._client.create_topics([topic], validate_only=only_check, request_timeout=ANSWER_S),
+            f"create topic {name!r}",
+        )
+
+    def grow(self, name: str, partitions: int, *, only_check: bool = False) -> None:
+        """Raises UnknownTopic, Refused."""
+        self._one(
+            self._client.create_partitions(
+                [NewPartitions(name, partitions)],
+                validate_only=only_check,
+                request_timeout=ANSWER_S,
+            ),
+            f"give topic {name!r} {partitions} partitions",
+        )
+
+    def delete(self, name: str) -> None:
+        """Raises UnknownTopic."""
+        self._one(
+            self._client.delete_topics([name], request_timeout=ANSWER_S), f"delete topic {name!r}"
+        )
+
+    # Settings
+
+    def settings(self, name: str) -> list[Setting]:
+        """Sorted by name. Raises UnknownTopic."""
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        found = self._one(
+            self._client.describe_configs([resource], request_timeout=ANSWER_S),
+            f"describe topic {name!r}",
+        )
+        entries = sorted(found.values(), key=lambda entry: entry.name)
+        return [
+            Setting(it.name, _typed(it.name, it.value), SOURCES.get(_number(it.source), "unknown"))
+            for it in entries
+        ]
+
+    def alter(
+        self,
+        name: str,
+        settings: Mapping[str, str],
+        reset: Iterable[str],
+        *,
+        only_check: bool = False,
+    ) -> None:
+        """All of it or nothing. Raises UnknownTopic, InvalidSetting."""
+        changes = [
+            ConfigEntry(key, text, incremental_operation=AlterConfigOpType.SET)
+            for key, text in settings.items()
+        ]
+        changes += [
+            ConfigEntry(key, None, incremental_operation=AlterConfigOpType.DELETE) for key in reset
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=changes)
+        self._one(
+            self._client.incremental_alter_configs(
+                [resource], validate_only=only_check, request_timeout=ANSWER_S
+            ),
+            f"alter topic {name!r}",
+        )
+
+    # Offsets
+
+    def starts(self, topic: str, numbers: Collection[int]) -> dict[int, int]:
+        """The first offset of each partition. Raises UnknownTopic."""
+        return self._offsets(topic, numbers, OffsetSpec.earliest())
+
+    def ends(self, topic: str, numbers: Collection[int]) -> dict[int, int]:
+        """The offset after the last that readers are shown, of each partition."""
+        return self._offsets(topic, numbers, OffsetSpec.latest())
+
+    def find(self, topic: str, number: int, timestamp_ms: int) -> int | None:
+        """The offset of the first record of this time or later; None where there is none."""
+        if timestamp_ms < 0:  # which the protocol has other uses for
+            return self.starts(topic, [number])[number]
+        spec = OffsetSpec.for_timestamp(timestamp_ms)
+        offset = self._offsets(topic, [number], spec)[number]
+        return None if offset < 0 else offset
+
+    def _offsets(self, topic: str, numbers: Collection[int], spec: OffsetSpec) -> dict[int, int]:
+        wanted = {TopicPartition(topic, number): spec for number in numbers}
+        if not wanted:
+            return {}
+        futures = self._client.list_offsets(wanted, request_timeout=ANSWER_S)
+        return {
+            place.partition: answer(
+                future, self.address, f"find offsets of {topic}-{place.partition}"
+            ).offset
+            for place, future in futures.items()
+        }
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """Those below the offset of each partition."""
+        wanted = [TopicPartition(topic, number, offset) for number, offset in before.items()]
+        futures = self._client.delete_records(wanted, request_timeout=ANSWER_S)
+        for place, future in futures.items():
+            answer(future, self.address, f"delete records of {topic}-{place.partition}")
+
+    # Groups
+
+    def groups(self) -> list[str]:
+        """Sorted."""
+        future = self._client.list_consumer_groups(request_timeout=ANSWER_S)
+        found = answer(future, self.address, "list the groups")
+        for error in found.errors:
+            raise refused(error_in(error), self.address, "list the groups")
+        return sorted(it.group_id for it in found.valid)
+
+    def members(self, group: str) -> Sequence[Any]:
+        """Who is in the group, as confluent-kafka's MemberDescription."""
+        futures = self._client.describe_consumer_groups([group], request_timeout=ANSWER_S)
+        members: Sequence[Any] = self._one(futures, f"describe group {group!r}").members
+        return members
+
+    def committed(self, group: str) -> list[TopicPartition]:
+        """All that the group has committed, with metadata."""
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        found = self._one(
+            self._client.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_S
+            ),
+            f"see what group {group!r} has committed",
+        )
+        return [it for it in found.topic_partitions if it.error is None and it.offset >= 0]
+
+    def commit(self, group: str, offsets: Sequence[TopicPartition]) -> None:
+        """For a group without members. Raises GroupBusy, Fenced while it has some."""
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        doing = f"move group {group!r}"
+        found = self._one(
+            self._client.alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, list(offsets))], request_timeout=ANSWER_S
+            ),
+            doing,
+        )
+        for place in found.topic_partitions:
+            if place.error is not None:
+                raise refused(place.error, self.address, doing)
+
+    def forget(self, group: str) -> None:
+        """Delete the group. Raises GroupBusy, UnknownGroup."""
+        self._one(
+            self._client.delete_consumer_groups([group], request_timeout=ANSWER_S),
+            f"delete group {group!r}",
+        )
+
+
+def _number(source: object) -> int:
+    """confluent-kafka gives a member of the enumeration, or its number."""
+    return source.value if isinstance(source, ConfigSource) else int(str(source))
+
+
+def _typed(name: str, text: str | None) -> object:
+    """The value of a setting that logstore knows, as it is in a store; the text of another."""
+    if text is None or name not in TOPIC_SETTINGS:
+        return text or ""
+    try:
+        return parse(name, TOPIC_SETTINGS[name], text)
+    except InvalidSetting:  # a value that only other servers take
+        return text

@@ -1,0 +1,286 @@
+"""A cluster: topics and groups behind a port, with the methods of a store."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from logstore.broker.replay import in_order
+from logstore.broker.start import Start, offset_of
+from logstore.broker.topic import BATCH_BYTES
+from logstore.errors import LogstoreError, Refused, UnknownGroup, UnknownTopic
+from logstore.log import TopicPartition
+from logstore.records.record import Record
+from logstore.storage.names import check_topic
+
+from .address import Address
+from .admin import Admin, Setting, TopicFacts
+from .consumer import ClusterConsumer
+from .group import ClusterGroup
+from .producer import ClusterProducer
+from .refusal import ANSWER_S
+from .streams import Streams
+from .topic import ClusterTopic, check_partition
+
+HEARD_S: Final = 0.05  # how long the news of a topic takes from broker to broker
+
+
+class PartitionSize(NamedTuple):
+    """How far a partition goes; a cluster does not tell how much it holds on disk."""
+
+    partition: int
+    start: int
+    safe: int
+    end: int
+    segments: int | None = None
+    bytes: int | None = None
+
+
+class Trim(NamedTuple):
+    """A partition whose records below ``start_after`` were deleted."""
+
+    partition: int
+    start_before: int
+    start_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition's offsets, as they were when it was looked at."""
+
+    name: str
+    start: int
+    safe: int
+    _find: Callable[[int], int | None]
+
+    @property
+    def end(self) -> int:
+        return self.safe
+
+    def find(self, timestamp_ms: int) -> int:
+        """As Log.find."""
+        found = self._find(timestamp_ms)
+        return self.safe if found is None else found
+
+
+class Cluster:
+    """As ``logstore.store.Store``, as far as commands need it."""
+
+    def __init__(self, address: Address) -> None:
+        """Raises Failed where nobody listens there."""
+        self.address = address
+        self.admin = Admin(address)
+        self._producers: list[ClusterProducer] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        with suppress(LogstoreError):  # what went wrong first says more
+            self.close()
+
+    def close(self) -> None:
+        """What was sent is acknowledged. Raises LogstoreError where it can't be."""
+        for producer in self._producers:
+            producer.flush()
+
+    # Topics
+
+    def topics(self) -> list[str]:
+        """The names of all topics, sorted."""
+        return self.admin.topics()
+
+    def _facts(self, name: str) -> TopicFacts:
+        try:
+            return self.admin.topic(check_topic(name))
+        except UnknownTopic:
+            raise UnknownTopic(f"no topic {name!r}: create it first") from None
+
+    def topic(self, name: str) -> ClusterTopic:
+        """Raises UnknownTopic, InvalidName."""
+        facts = self._facts(name)
+        return ClusterTopic(name, facts.id, range(facts.partitions), self.describe_topic(name))
+
+    def create_topic(
+        self,
+        name: str,
+        partitions: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> ClusterTopic:
+        """Raises TopicExists, InvalidName, InvalidSetting."""
+        self.admin.create(check_topic(name), partitions, settings or {})
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return self.topic(name)
+            except UnknownTopic:  # a broker that has not heard of it yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(HEARD_S)
+
+    def alter_topic(
+        self,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        reset: Sequence[str] = (),
+        partitions: int | None = None,
+    ) -> None:
+        """All is checked before any of it is changed. Raises UnknownTopic, InvalidSetting, Refused.
+
+        Two requests: a server that stops between them has done the first, the settings.
+        """
+        count = self._facts(name).partitions
+        changed = bool(settings or reset)
+        if partitions is not None:
+            if partitions <= count:
+                raise Refused(f"topic {name!r} has {count} partitions: they can only become more")
+            self.admin.grow(name, partitions, only_check=True)
+        if changed:
+            self.admin.alter(name, settings or {}, reset, only_check=True)
+            self.admin.alter(name, settings or {}, reset)
+        if partitions is not None:
+            self.admin.grow(name, partitions)
+
+    def delete_topic(self, name: str) -> None:
+        """Raises UnknownTopic."""
+        self._facts(name)
+        self.admin.delete(name)
+
+    def describe_topic(self, name: str) -> list[Setting]:
+        """Every setting of the topic, with its source."""
+        return self.admin.settings(name)
+
+    def sizes(self, name: str) -> list[PartitionSize]:
+        """How far each partition goes."""
+        return [
+            PartitionSize(number, it.start, it.safe, it.end)
+            for number, it in self.partitions(name).items()
+        ]
+
+    def partitions(self, name: str) -> dict[int, Partition]:
+        """Each partition's offsets. Raises UnknownTopic."""
+        numbers = range(self._facts(name).partitions)
+        starts, ends = self.admin.starts(name, numbers), self.admin.ends(name, numbers)
+        return {
+            number: Partition(
+                f"{name}-{number}",
+                starts[number],
+                ends[number],
+                lambda ms, number=number: self.admin.find(name, number, ms),  # type: ignore[misc]
+            )
+            for number in numbers
+        }
+
+    def trim(
+        self,
+        topic: str,
+        before: Start,
+        partitions: Sequence[int] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> list[Trim]:
+        """As Store.trim."""
+        found = self.partitions(topic)
+        for number in partitions or ():
+            check_partition(topic, found, number)
+        numbers = found if partitions is None else partitions
+        trims = [
+            Trim(number, found[number].start, offset_of(found[number], before))
+            for number in numbers
+        ]
+        if not dry_run:
+            self.admin.delete_records(topic, {it.partition: it.start_after for it in trims})
+        return trims
+
+    # Records
+
+    def producer(
+        self, topic: str, *, batch_bytes: int = BATCH_BYTES, compression: str | None = None
+    ) -> ClusterProducer:
+        """Raises UnknownTopic."""
+        producer = ClusterProducer(self.address, self.topic(topic), batch_bytes, compression)
+        self._producers.append(producer)
+        return producer
+
+    def consumer(
+        self,
+        *topics: str,
+        group: str | None = None,
+        start: Start = "earliest",
+        follow: bool = False,
+        partitions: Sequence[int] | None = None,
+    ) -> ClusterConsumer:
+        """As Store.consumer.
+
+        With a group and ``partitions`` these are read without being a member: the group's members
+        must not be there meanwhile.
+        """
+        places: list[TopicPartition] = []
+        for name in topics:
+            topic = self.topic(name)
+            numbers = range(len(topic.partitions)) if partitions is None else partitions
+            for number in numbers:
+                topic.partition(number)
+                places.append((name, number))
+        return ClusterConsumer(
+            self.address,
+            self.partitions,
+            places,
+            group=group,
+            member=partitions is None,
+            start=start,
+            follow=follow,
+        )
+
+    def replay(
+        self,
+        topic: str,
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        speed: float = 0.0,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> Iterator[list[Record]]:
+        """As Store.replay."""
+        found = self.partitions(topic)
+        starts = {
+            (topic, number): it.start if from_ms is None else it.find(from_ms)
+            for number, it in found.items()
+        }
+        ends = {(topic, number): it.safe for number, it in found.items()}
+        streams = Streams(self.address, starts, ends)
+        between = [
+            (
+                record
+                for record in streams.of(place)
+                if (from_ms is None or record.timestamp_ms >= from_ms)
+                and (to_ms is None or record.timestamp_ms < to_ms)
+            )
+            for place in starts
+        ]
+        try:
+            yield from in_order(between, speed, sleep=sleep)
+        finally:
+            streams.close()
+
+    # Groups
+
+    def groups(self) -> list[str]:
+        """The names of all groups, sorted."""
+        return self.admin.groups()
+
+    def group(self, name: str) -> ClusterGroup:
+        """Raises UnknownGroup."""
+        if name not in self.groups():
+            raise UnknownGroup(f"no group {name!r}: it has committed nothing")
+        return ClusterGroup(name, self.admin, self.partitions)

@@ -1,0 +1,106 @@
+"""A consumer group of a cluster, seen from outside."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from confluent_kafka import TopicPartition as Place
+
+from logstore.broker.group import GroupMember, Lag, Move, lags, moves
+from logstore.broker.start import Held, Start
+from logstore.errors import Fenced, GroupBusy, UnknownTopic
+from logstore.log import TopicPartition
+
+from .admin import Admin
+
+
+class Committed(NamedTuple):
+    """One committed offset; when it was, the protocol does not tell."""
+
+    offset: int
+    metadata: str
+    commit_ms: int | None = None
+
+
+class ClusterGroup:
+    """As ``logstore.broker.group.Group``."""
+
+    def __init__(
+        self, name: str, admin: Admin, partitions_of: Callable[[str], Mapping[int, Held]]
+    ) -> None:
+        self.name = name
+        self._admin = admin
+        self._partitions_of = partitions_of
+
+    def members(self) -> list[GroupMember]:
+        """Who consumes as this group now, in order of their ids."""
+        return sorted(
+            GroupMember(
+                it.member_id,
+                f"client {it.client_id} at {it.host}",
+                tuple(sorted((at.topic, at.partition) for at in it.assignment.topic_partitions)),
+            )
+            for it in self._admin.members(self.name)
+        )
+
+    def describe(self) -> list[Lag]:
+        """As Group.describe."""
+        committed = self.committed()
+        return lags(committed, self._partitions({topic for topic, _ in committed}))
+
+    def committed(self) -> dict[TopicPartition, Committed]:
+        """By topic and partition."""
+        return {
+            (it.topic, it.partition): Committed(it.offset, it.metadata or "")
+            for it in self._admin.committed(self.name)
+        }
+
+    def _partitions(self, topics: Iterable[str]) -> dict[str, Mapping[int, Held]]:
+        found = {}
+        for topic in sorted(topics):
+            with suppress(UnknownTopic):  # deleted since; its offsets go with it
+                found[topic] = self._partitions_of(topic)
+        return found
+
+    def reset(
+        self, to: Start, topics: Sequence[str] | None = None, *, dry_run: bool = False
+    ) -> list[Move]:
+        """As Group.reset."""
+        committed = self.committed()
+        found = (
+            self._partitions({topic for topic, _ in committed})
+            if topics is None
+            else {topic: self._partitions_of(topic) for topic in topics}
+        )
+        wanted = moves(committed, found, to)
+        if not dry_run and not wanted and self.members():
+            raise self._busy(GroupBusy(f"group {self.name!r} has members"))
+        if not dry_run and wanted:
+            self.commit({(it.topic, it.partition): (it.after, "") for it in wanted})
+        return wanted
+
+    def commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
+        """Offsets with metadata, while nobody is a member. Raises GroupBusy."""
+        places = [Place(*place, at, metadata) for place, (at, metadata) in offsets.items()]
+        try:
+            self._admin.commit(self.name, places)
+        except (GroupBusy, Fenced) as error:
+            raise self._busy(error) from None
+
+    def delete(self) -> None:
+        """As Group.delete."""
+        try:
+            self._admin.forget(self.name)
+        except GroupBusy as error:
+            raise self._busy(error) from None
+
+    def _busy(self, error: Exception) -> GroupBusy:
+        """Who it is that consumes."""
+        members = self.members()
+        if not members:
+            return GroupBusy(str(error))
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        return GroupBusy(
+            f"group {self.name!r} is consumed by {members[0].owner}{more}: "
+            f"wait for it, or use another group"
+        )

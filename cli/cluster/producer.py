@@ -1,0 +1,120 @@
+"""Records into a topic of a cluster, each acknowledged by all who keep it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from logstore.errors import InvalidTimestamp, LogstoreError
+from logstore.records.record import Message as Wanted
+
+from .address import Address
+from .refusal import error_in, refused
+from .topic import ClusterTopic
+
+# A server that is started anew within this time loses nothing and repeats nothing.
+DELIVERY_S: Final = 30.0
+LINGER_MS: Final = 50  # enough to fill a batch; ``flush`` does not wait for it
+QUEUE_KIB: Final = 65_536
+POLL_S: Final = 0.1
+CODECS: Final = {"uncompressed": "none", "producer": "none"}
+
+
+class ClusterProducer:
+    """As ``logstore.broker.producer.Producer``: ``send_many`` returns before they are acknowledged.
+
+    Keys go to the partitions that a store would choose (and Kafka's own client): murmur2.
+    """
+
+    def __init__(
+        self, address: Address, topic: ClusterTopic, batch_bytes: int, compression: str | None
+    ) -> None:
+        self._address = address
+        self._topic = topic
+        self._acknowledged = 0
+        self._failure: LogstoreError | None = None
+        settings = topic.rules.settings
+        codec = settings.compression_type
+        if codec == "producer" and compression is not None:
+            codec = compression
+        self._producer = Producer(
+            address.settings(
+                acks="all",
+                enable_idempotence=True,
+                partitioner="murmur2_random",
+                compression_type=CODECS.get(codec, codec),
+                linger_ms=LINGER_MS,
+                batch_size=max(min(batch_bytes, settings.max_message_bytes), 1),
+                message_max_bytes=1_000_000_000,  # the topic's rules say what is too large
+                message_timeout_ms=round(DELIVERY_S * 1000),
+                queue_buffering_max_kbytes=QUEUE_KIB,
+            )
+        )
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of the records sent are acknowledged."""
+        self._producer.poll(0)
+        return self._acknowledged
+
+    def send_many(self, messages: Sequence[Wanted], partition: int | None = None) -> None:
+        """As Sink.send_many."""
+        self._check()
+        if not messages:
+            return
+        values, keys, headers, timestamps = self._topic.rules.columns(messages)
+        if 0 in timestamps:
+            raise InvalidTimestamp(
+                f"topic {self._topic.name!r}: a timestamp of 0 can't be sent: the client takes it "
+                f"for none",
+                timestamps.index(0),
+            )
+        if partition is None:
+            partition = -1
+        for row in zip(values, keys, headers, timestamps, strict=True):
+            self._send(partition, *row)
+        self._producer.poll(0)
+
+    def _send(
+        self,
+        partition: int,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        timestamp_ms: int,
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic.name,
+                    value,
+                    key,
+                    partition,
+                    on_delivery=self._delivered,
+                    timestamp=timestamp_ms,
+                    headers=list(headers),
+                )
+                return
+            except BufferError:  # as much is under way as may be
+                self._producer.poll(POLL_S)
+                self._check()
+            except KafkaException as error:
+                raise self._refused(error_in(error)) from None
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._acknowledged += 1
+        elif self._failure is None:
+            self._failure = self._refused(error)
+
+    def _refused(self, error: KafkaError) -> LogstoreError:
+        return refused(error, self._address, f"produce to topic {self._topic.name!r}")
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def flush(self) -> None:
+        """As Sink.flush."""
+        self._producer.flush()  # ends: a record that is not acknowledged in time has failed
+        self._check()

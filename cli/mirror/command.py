@@ -1,0 +1,168 @@
+"""``logstore mirror``: its options, the two sides, and what was done."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from ..ends import CommandFailed, Stopped, put, say
+from ..options import ClusterAt, DataDir, place_of
+from ..produce import Compression
+from ..show import counted
+
+if TYPE_CHECKING:
+    from ..stop import Stop
+    from .copy import Copy
+    from .groups import Groups
+    from .sides import Source, Target
+
+LOOK_AROUND_S: Final = 5.0  # how often new topics, partitions and offsets of groups are looked for
+STATE: Final = "mirror"  # in the data directory of one side
+
+HELP = """Copy topics and groups between stores and Kafka clusters, whichever side is which.
+
+A side is a data directory or HOST:PORT. Partitions, keys, headers, timestamps and the order of
+records are kept; between two stores the batches, too, byte for byte but for their producer's
+number. Offsets may differ: those of groups are moved to where the same records stand in the copy.
+
+It may be stopped, or killed, at any moment and started again: it goes on where the copy ends.
+Nothing is left out, and in a store nothing is there twice. Nor is it in a cluster, unless the
+cluster takes in what a killed mirror had sent only when the next one (which waits until the copy
+stands still for a second) has begun: that is noticed and said. Nobody else may write to the copy.
+"""
+
+
+def mirror(
+    from_: Annotated[str, typer.Option("--from", metavar="DIR|HOST:PORT", help="What is copied.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="DIR|HOST:PORT", help="Where the copy is, or is to be.")
+    ],
+    topic: Annotated[
+        list[str] | None,
+        typer.Option("--topic", metavar="TOPIC", help="Else all; may be repeated."),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group", metavar="GROUP", help="Carry its offsets over, too; may be repeated."
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more instead of ending.")
+    ] = False,
+    compression: Annotated[
+        Compression,
+        typer.Option(
+            "--compression", help="Of batches that are made here, where the topic does not say."
+        ),
+    ] = Compression.ZSTD,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            help="Where it is noted what is copied; else the folder mirror in the data directory of"
+            " --to, or else of --from. Two clusters need it.",
+        ),
+    ] = None,
+) -> None:
+    source_place, target_place = place_of(from_), place_of(to)
+    folders = _note_folders(state, target_place, source_place)
+
+    from ..stop import Stop
+    from .copy import Copy
+    from .groups import Groups
+    from .journal import Journal
+
+    codec = "uncompressed" if compression is Compression.NONE else compression.value
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        source = _source(stack, source_place)
+        target = _target(stack, target_place, codec)
+        if source.id == target.id:
+            raise CommandFailed(f"{from_} and {to} are the same: a copy needs another place")
+        name = f"{source.id}--{target.id}"
+        begun = [it for it in folders if (it / name).exists()]
+        journal = stack.enter_context(Journal((begun or folders)[0] / name))
+        copy = Copy(source, target, journal, topic, say=say, sleep=stop.sleep)
+        groups = Groups(source, target, copy, group or (), say)
+        _run(copy, groups, stop, follow=follow)
+
+
+mirror.__doc__ = HELP
+
+
+def _note_folders(state: Path | None, *places: DataDir | ClusterAt) -> list[Path]:
+    """Where it may be noted what was copied already, or else is to be noted: in the first."""
+    folders = [it.path / STATE for it in places if isinstance(it, DataDir)]
+    if state is not None:
+        return [state]
+    if not folders:
+        raise typer.BadParameter("two clusters need --state DIR, to note what is copied")
+    return folders
+
+
+def _source(stack: ExitStack, place: DataDir | ClusterAt) -> "Source":
+    from logstore.store import Store
+
+    site = stack.enter_context(place.reach("read"))
+    if isinstance(site, Store):
+        from .store import StoreSource
+
+        return StoreSource(site)
+    from ..cluster.cluster import Cluster
+    from .cluster import ClusterSource
+
+    assert isinstance(site, Cluster)
+    return ClusterSource(site)
+
+
+def _target(stack: ExitStack, place: DataDir | ClusterAt, compression: str) -> "Target":
+    from logstore.store import Store
+
+    site = stack.enter_context(place.reach("write", create=True))
+    if isinstance(site, Store):
+        from .store import StoreTarget
+
+        return StoreTarget(site, compression)
+    from ..cluster.cluster import Cluster
+    from .cluster import ClusterTarget
+
+    assert isinstance(site, Cluster)
+    return ClusterTarget(site, compression, say)
+
+
+def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:
+    """To the end of what is there, or until a signal; what was done is said in any case."""
+    began = time.monotonic()
+    try:
+        groups.check()
+        copy.survey()
+        look_around_at = began + LOOK_AROUND_S
+        while not stop.asked:
+            if not copy.step() and copy.ended and not follow:
+                break
+            if follow and time.monotonic() >= look_around_at:
+                look_around_at = time.monotonic() + LOOK_AROUND_S
+                copy.survey()
+                groups.carry()
+        groups.carry()
+    finally:
+        for line in _done(copy, groups, time.monotonic() - began):
+            put(line)
+    if groups.failure is not None and not stop.asked:
+        raise groups.failure
+    if stop.signal_number is not None:
+        raise Stopped(stop.signal_number)
+
+
+def _done(copy: "Copy", groups: "Groups", seconds: float) -> "list[str]":
+    total = sum(copy.records.values())
+    lines = [f"{name}: {counted(count, 'record')}\n" for name, count in copy.records.items()]
+    lines += [
+        f"group {name}: {counted(count, 'offset')}\n" for name, count in groups.carried.items()
+    ]
+    topics = counted(len(copy.records), "topic")
+    return [*lines, f"mirrored {counted(total, 'record')} of {topics} in {seconds:.2f} s\n"]

@@ -1,0 +1,170 @@
+"""What the commands need of wherever topics are: a store in this process, a cluster behind a port.
+
+``logstore.store.Store`` is one as it is; ``cluster.Cluster`` is the other.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from logstore.broker.group import GroupMember, Lag, Move
+    from logstore.broker.start import Start
+    from logstore.records.record import Message, Record
+
+
+class Topic(Protocol):
+    """What is to be known of a topic."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def created_ms(self) -> int:
+        """0: nobody knows."""
+
+    @property
+    def partitions(self) -> Sequence[object]: ...
+    def partition(self, number: int) -> object:
+        """Raises UnknownPartition."""
+
+
+class Size(Protocol):
+    """How much a partition holds; None where that is not told."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def safe(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def segments(self) -> int | None: ...
+    @property
+    def bytes(self) -> int | None: ...
+
+
+class Setting(Protocol):
+    """One setting of a topic; ``source`` is "topic" where the topic itself has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> object: ...
+    @property
+    def source(self) -> str: ...
+
+
+class Trim(Protocol):
+    """A partition whose records below ``start_after`` are gone."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def start_before(self) -> int: ...
+    @property
+    def start_after(self) -> int: ...
+
+
+class Sink(Protocol):
+    """What is needed of a producer."""
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of the records sent are as safe as acks=all makes them."""
+
+    def send_many(self, messages: "Sequence[Message]", partition: int | None = None) -> None:
+        """All or none of them. Raises InvalidRecord, whose ``index`` says which; LogstoreError."""
+
+    def flush(self) -> None:
+        """All that was sent is acknowledged when this returns. Raises LogstoreError."""
+
+
+class Source(Protocol):
+    """What is needed of a consumer."""
+
+    @property
+    def ended(self) -> bool: ...
+    def poll(self, records_max: int, timeout_s: float | None) -> "list[Record]":
+        """The next records; those of the last poll are done. Raises LogstoreError."""
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Raises UnknownPartition where it is consumed by another."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Group(Protocol):
+    """A consumer group, seen from outside."""
+
+    def members(self) -> "list[GroupMember]": ...
+    def describe(self) -> "list[Lag]": ...
+    def reset(
+        self, to: "Start", topics: Sequence[str] | None = None, *, dry_run: bool = False
+    ) -> "list[Move]":
+        """Raises GroupBusy, UnknownTopic, OffsetOutOfRange."""
+
+    def delete(self) -> None:
+        """Raises GroupBusy, UnknownGroup."""
+
+
+class Site(Protocol):
+    """Topics and groups. Every method raises LogstoreError alone."""
+
+    def topics(self) -> list[str]: ...
+    def topic(self, name: str) -> Topic: ...
+    def create_topic(
+        self,
+        name: str,
+        partitions: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Topic: ...
+    def alter_topic(
+        self,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        reset: Sequence[str] = (),
+        partitions: int | None = None,
+    ) -> object: ...
+    def delete_topic(self, name: str) -> None: ...
+    def describe_topic(self, name: str) -> Sequence[Setting]: ...
+    def sizes(self, name: str) -> Sequence[Size]: ...
+    def trim(
+        self,
+        topic: str,
+        before: "Start",
+        partitions: Sequence[int] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Sequence[Trim]: ...
+    def producer(
+        self, topic: str, *, batch_bytes: int = ..., compression: str | None = None
+    ) -> Sink: ...
+    def consumer(
+        self,
+        *topics: str,
+        group: str | None = None,
+        start: "Start" = "earliest",
+        follow: bool = False,
+        partitions: Sequence[int] | None = None,
+    ) -> Source: ...
+    def replay(
+        self,
+        topic: str,
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        speed: float = 0.0,
+        sleep: Callable[[float], object] = ...,
+    ) -> "Iterator[list[Record]]": ...
+    def groups(self) -> list[str]: ...
+    def group(self, name: str) -> Group: ...

@@ -1,0 +1,267 @@
+"""The offsets that groups have committed: OffsetCommit, OffsetFetch, OffsetDelete."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.coordinator.calls import Commit, OffsetToCommit
+from logstore.broker.coordinator.coordinator import Results
+from logstore.broker.coordinator.ledger import KeptOffset
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.topic import Topic
+from logstore.log import TopicPartition
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Door, Later
+from logstore.protocols.kafka.errors import group_code
+from logstore.protocols.kafka.messages import offset_commit as commit_messages
+from logstore.protocols.kafka.messages import offset_delete as delete_messages
+from logstore.protocols.kafka.messages import offset_fetch as fetch_messages
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+BY_ID: Final = 10  # OffsetCommit and OffsetFetch: topics have ids, not names
+KNOWS_EPOCHS: Final = 9  # OffsetCommit: what a member of the new protocol must speak (KIP-848)
+MANY_GROUPS: Final = 8  # OffsetFetch (KIP-709)
+GROUP_ERROR: Final = 2  # OffsetFetch: what is wrong with the group is said once
+NOTHING: Final = -1  # the offset where nothing is committed
+
+
+# OffsetCommit
+
+
+def offset_commit(session: "KafkaSession", version: int, request: commit_messages.Request) -> Later:
+    """Key 8. Durable when answered."""
+    door = session.door
+    topics = [_topic(door, version, it) for it in request.topics]
+    offsets = {
+        (topic.name, it.partition_index): OffsetToCommit(
+            it.committed_offset,
+            it.committed_metadata or "",
+            it.committed_leader_epoch,
+            topic.id if version >= BY_ID else None,
+        )
+        for asked, topic in zip(request.topics, topics, strict=True)
+        for it in asked.partitions
+        if topic is not None and _unfit(topic, it) is None
+    }
+    call = Commit(
+        request.group_id,
+        offsets,
+        request.generation_id_or_member_epoch,
+        request.member_id,
+        request.group_instance_id,
+    )
+    later = Later()
+    door.coordinator.commit(
+        call,
+        session.now_ms,
+        lambda results: later.give(_committed(version, request.topics, topics, results)),
+    )
+    return later
+
+
+def _topic(
+    door: Door, version: int, asked: commit_messages.Topic | fetch_messages.Topics
+) -> Topic | None:
+    return door.topics.by_uuid(asked.topic_id) if version >= BY_ID else door.topics.get(asked.name)
+
+
+def _unfit(topic: Topic, asked: commit_messages.Partition) -> int | None:
+    """The code of what can't be committed, whatever the group says."""
+    if not 0 <= asked.partition_index < len(topic.partitions):
+        return errors.UNKNOWN_TOPIC_OR_PARTITION
+    if asked.committed_offset < 0:  # readers would take it for a place in the log
+        return errors.INVALID_REQUEST
+    return None
+
+
+def _committed(
+    version: int,
+    asked: Sequence[commit_messages.Topic],
+    topics: Sequence[Topic | None],
+    results: Results,
+) -> commit_messages.Response:
+    return commit_messages.Response(
+        topics=[
+            commit_messages.ResponseTopic(
+                it.topic_id,
+                it.name,
+                [
+                    commit_messages.ResponsePartition(
+                        partition.partition_index, _outcome(version, topic, partition, results)
+                    )
+                    for partition in it.partitions
+                ],
+            )
+            for it, topic in zip(asked, topics, strict=True)
+        ]
+    )
+
+
+def _outcome(
+    version: int, topic: Topic | None, asked: commit_messages.Partition, results: Results
+) -> int:
+    unknown = errors.UNKNOWN_TOPIC_ID if version >= BY_ID else errors.UNKNOWN_TOPIC_OR_PARTITION
+    if topic is None:
+        return unknown
+    unfit = _unfit(topic, asked)
+    if unfit is not None:
+        return unfit
+    # Deleted since, perhaps, and the partition is another one's.
+    error = results.get((topic.name, asked.partition_index), GroupError.UNKNOWN_TOPIC_OR_PARTITION)
+    if error is GroupError.UNKNOWN_TOPIC_OR_PARTITION:
+        return unknown
+    if error is GroupError.STALE_MEMBER_EPOCH and version < KNOWS_EPOCHS:
+        return errors.UNSUPPORTED_VERSION
+    return group_code(error)
+
+
+# OffsetFetch
+
+
+def offset_fetch(
+    session: "KafkaSession", version: int, request: fetch_messages.Request
+) -> fetch_messages.Response:
+    """Key 9. There are no transactions, so every offset is stable."""
+    if version >= MANY_GROUPS:
+        return fetch_messages.Response(
+            groups=[_fetched(session, version, it) for it in request.groups]
+        )
+    topics = None if request.topics is None else [
+        fetch_messages.Topics(name=it.name, partition_indexes=it.partition_indexes)
+        for it in request.topics
+    ]  # fmt: skip
+    found = _fetched(session, version, fetch_messages.Group(request.group_id, topics=topics))
+    if version < GROUP_ERROR and found.error_code and topics:
+        found.topics = [_nowhere(it, found.error_code) for it in topics]
+    return fetch_messages.Response(
+        topics=[
+            fetch_messages.ResponseTopic(
+                topic.name,
+                [
+                    fetch_messages.Partition(
+                        it.partition_index, it.committed_offset, it.committed_leader_epoch,
+                        it.metadata, it.error_code,
+                    )
+                    for it in topic.partitions
+                ],
+            )
+            for topic in found.topics
+        ],
+        error_code=found.error_code,
+    )  # fmt: skip
+
+
+def _fetched(
+    session: "KafkaSession", version: int, asked: fetch_messages.Group
+) -> fetch_messages.ResponseGroup:
+    answer = fetch_messages.ResponseGroup(asked.group_id)
+    try:
+        kept = session.door.coordinator.fetch(
+            asked.group_id, session.now_ms, None, asked.member_id, asked.member_epoch
+        )
+    except Refusal as it:
+        answer.error_code = group_code(it.error)
+        return answer
+    answer.topics = (
+        list(_all(session.door, version, kept))
+        if asked.topics is None
+        else [_some(session.door, version, it, kept) for it in asked.topics]
+    )
+    return answer
+
+
+def _all(
+    door: Door, version: int, kept: Mapping[TopicPartition, KeptOffset]
+) -> Iterator[fetch_messages.ResponseTopics]:
+    by_topic: dict[str, list[fetch_messages.Partitions]] = {}
+    for (name, number), it in sorted(kept.items(), key=lambda item: item[0]):
+        by_topic.setdefault(name, []).append(_partition(number, it))
+    for name, partitions in by_topic.items():
+        topic = door.topics.get(name)
+        if topic is not None:
+            yield fetch_messages.ResponseTopics(topic.uuid, name, partitions)
+        elif version < BY_ID:  # just being deleted
+            yield fetch_messages.ResponseTopics(name=name, partitions=partitions)
+
+
+def _some(
+    door: Door,
+    version: int,
+    asked: fetch_messages.Topics,
+    kept: Mapping[TopicPartition, KeptOffset],
+) -> fetch_messages.ResponseTopics:
+    name = asked.name
+    if version >= BY_ID:
+        topic = _topic(door, version, asked)
+        if topic is None:
+            return _nowhere(asked, errors.UNKNOWN_TOPIC_ID)
+        name = topic.name
+    return fetch_messages.ResponseTopics(
+        asked.topic_id,
+        name,
+        [_partition(number, kept.get((name, number))) for number in asked.partition_indexes],
+    )
+
+
+def _nowhere(asked: fetch_messages.Topics, code: int) -> fetch_messages.ResponseTopics:
+    partitions = [_partition(number, None, code) for number in asked.partition_indexes]
+    return fetch_messages.ResponseTopics(asked.topic_id, asked.name, partitions)
+
+
+def _partition(
+    number: int, kept: KeptOffset | None, code: int = errors.NONE
+) -> fetch_messages.Partitions:
+    if kept is None:
+        return fetch_messages.Partitions(number, NOTHING, metadata="", error_code=code)
+    return fetch_messages.Partitions(number, kept.offset, kept.leader_epoch, kept.metadata)
+
+
+# OffsetDelete
+
+
+def offset_delete(session: "KafkaSession", version: int, request: delete_messages.Request) -> Later:
+    """Key 47. Durable when answered."""
+    topics = session.door.topics
+    places = {
+        (asked.name, it.partition_index)
+        for asked in request.topics
+        if (topic := topics.get(asked.name)) is not None
+        for it in asked.partitions
+        if 0 <= it.partition_index < len(topic.partitions)
+    }
+    later = Later()
+    session.door.coordinator.delete_offsets(
+        request.group_id,
+        places,
+        session.now_ms,
+        lambda results: later.give(_deleted(request, results)),
+    )
+    return later
+
+
+def _deleted(request: delete_messages.Request, results: Results) -> delete_messages.Response:
+    of_group = {it for it in results.values() if it is not None}
+    of_group -= {GroupError.GROUP_SUBSCRIBED_TO_TOPIC}
+    if of_group:
+        return delete_messages.Response(group_code(of_group.pop()))
+    return delete_messages.Response(
+        topics=[
+            delete_messages.ResponseTopic(
+                topic.name,
+                [
+                    delete_messages.ResponsePartition(
+                        it.partition_index,
+                        group_code(
+                            results.get(
+                                (topic.name, it.partition_index),
+                                GroupError.UNKNOWN_TOPIC_OR_PARTITION,
+                            )
+                        ),
+                    )
+                    for it in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )

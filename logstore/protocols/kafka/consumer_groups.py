@@ -1,0 +1,139 @@
+"""The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.calls import Beat, Beaten, GroupDescription, MemberDescription
+from logstore.broker.coordinator.coordinator import UNREADABLE
+from logstore.broker.coordinator.refusal import Refusal
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Door, Later
+from logstore.protocols.kafka.errors import group_code
+from logstore.protocols.kafka.group_admin import DEAD, TYPES, operations
+from logstore.protocols.kafka.membership import client_of
+from logstore.protocols.kafka.messages import consumer_group_describe as describe_messages
+from logstore.protocols.kafka.messages import consumer_group_heartbeat as heartbeat_messages
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
+CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
+
+
+def heartbeat(
+    session: "KafkaSession", version: int, request: heartbeat_messages.Request
+) -> heartbeat_messages.Response | Later:
+    """Key 68. What it changes is durable when it is answered."""
+    if version >= NAMES_ITSELF and not request.member_id:
+        return heartbeat_messages.Response(
+            error_code=errors.INVALID_REQUEST, error_message="a member must name itself"
+        )
+    names, owned = request.subscribed_topic_names, request.topic_partitions
+    beat = Beat(
+        request.group_id,
+        request.member_id,
+        request.member_epoch,
+        client_of(session, request.instance_id, request.rack_id),
+        None if request.rebalance_timeout_ms < 0 else request.rebalance_timeout_ms,
+        None if names is None else frozenset(names),
+        request.subscribed_topic_regex,
+        request.server_assignor,
+        None if owned is None else frozenset(
+            (str(UUID(bytes=it.topic_id)), number) for it in owned for number in it.partitions
+        ),
+    )  # fmt: skip
+    later = Later()
+    session.door.coordinator.consumer_heartbeat(
+        beat, session.now_ms, lambda beaten: later.give(_beaten(beaten))
+    )
+    return later
+
+
+def _beaten(beaten: Beaten) -> heartbeat_messages.Response:
+    assignment = None
+    if beaten.assignment is not None:
+        assignment = heartbeat_messages.Assignment(
+            [
+                heartbeat_messages.ResponseTopicPartitions(UUID(topic_id).bytes, numbers)
+                for topic_id, numbers in _by_topic(beaten.assignment).items()
+            ]
+        )
+    return heartbeat_messages.Response(
+        error_code=group_code(beaten.error),
+        error_message=beaten.message or None,
+        member_id=beaten.member_id,
+        member_epoch=beaten.epoch,
+        heartbeat_interval_ms=beaten.heartbeat_interval_ms,
+        assignment=assignment,
+    )
+
+
+def _by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for topic_id, number in sorted(places):
+        found.setdefault(topic_id, []).append(number)
+    return found
+
+
+def describe(
+    session: "KafkaSession", version: int, request: describe_messages.Request
+) -> describe_messages.Response:
+    """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
+    allowed = operations(request.include_authorized_operations)
+    described = []
+    for name in request.group_ids:
+        try:
+            found = session.door.coordinator.describe(name)
+        except Refusal as it:
+            described.append(
+                describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
+            )
+            continue
+        if found is None or TYPES[found.kind] != "consumer":
+            why = f"no group {name!r}" if found is None else f"group {name!r} is a classic one"
+            code = errors.GROUP_ID_NOT_FOUND
+            described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
+        else:
+            described.append(_described(session.door, found))
+            described[-1].authorized_operations = allowed
+    return describe_messages.Response(groups=described)
+
+
+def _described(door: Door, found: GroupDescription) -> describe_messages.DescribedGroup:
+    return describe_messages.DescribedGroup(
+        group_id=found.group,
+        group_state=found.state,
+        group_epoch=found.epoch,
+        assignment_epoch=found.target_epoch,
+        assignor_name=found.protocol,
+        members=[_member(door, it) for it in found.members],
+    )
+
+
+def _member(door: Door, it: MemberDescription) -> describe_messages.Member:
+    return describe_messages.Member(
+        member_id=it.id,
+        instance_id=it.client.instance_id,
+        rack_id=it.client.rack_id,
+        member_epoch=it.epoch,
+        client_id=it.client.id,
+        client_host=it.client.host,
+        subscribed_topic_names=sorted(it.topics),
+        assignment=_assignment(door, it.assigned),
+        target_assignment=_assignment(door, it.target),
+        member_type=CONSUMER_MEMBER,
+    )
+
+
+def _assignment(door: Door, places: Iterable[Place]) -> describe_messages.Assignment:
+    """Without topics that are gone: they have no name any more."""
+    return describe_messages.Assignment(
+        [
+            describe_messages.TopicPartitions(topic.uuid, topic.name, numbers)
+            for topic_id, numbers in _by_topic(places).items()
+            if (topic := door.topics.by_uuid(UUID(topic_id).bytes)) is not None
+        ]
+    )

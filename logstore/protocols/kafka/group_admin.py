@@ -1,0 +1,131 @@
+"""Groups seen from outside: DescribeGroups, ListGroups, DeleteGroups."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.coordinator.calls import Done, GroupDescription
+from logstore.broker.coordinator.coordinator import UNREADABLE
+from logstore.broker.coordinator.refusal import Refusal
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.errors import group_code
+from logstore.protocols.kafka.messages import delete_groups as delete_messages
+from logstore.protocols.kafka.messages import describe_groups as describe_messages
+from logstore.protocols.kafka.messages import list_groups as list_messages
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
+STABLE: Final = "Stable"
+DEAD: Final = "Dead"  # the state of a group that is not there
+
+# Read (3), delete (6), describe (8), as bits: everybody may, for nobody is asked who they are.
+ALL_OPERATIONS: Final = 1 << 3 | 1 << 6 | 1 << 8
+NOT_ASKED: Final = -(2**31)
+
+# The types of groups that Kafka knows. Members in the directory itself use the new protocol.
+TYPES: Final = {
+    "simple": "classic",
+    "classic": "classic",
+    "consumer": "consumer",
+    "embedded": "consumer",
+}
+
+
+def operations(asked: bool) -> int:
+    """What the client may do with a group."""
+    return ALL_OPERATIONS if asked else NOT_ASKED
+
+
+def describe_groups(
+    session: "KafkaSession", version: int, request: describe_messages.Request
+) -> describe_messages.Response:
+    """Key 15: those of the classic protocol."""
+    allowed = operations(request.include_authorized_operations)
+    described = []
+    for name in request.groups:
+        try:
+            found = session.door.coordinator.describe(name)
+        except Refusal as it:
+            described.append(
+                describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
+            )
+            continue
+        if found is None or TYPES[found.kind] != "classic":
+            described.append(_no_classic(version, name, found))
+        else:
+            described.append(_described(found))
+        described[-1].authorized_operations = allowed
+    return describe_messages.Response(groups=described)
+
+
+def _no_classic(
+    version: int, name: str, found: GroupDescription | None
+) -> describe_messages.DescribedGroup:
+    group = describe_messages.DescribedGroup(group_id=name, group_state=DEAD)
+    if version >= TELLS_UNKNOWN:
+        group.error_code = errors.GROUP_ID_NOT_FOUND
+        group.error_message = (
+            f"no group {name!r}"
+            if found is None
+            else f"group {name!r} is of the new protocol: ask with ConsumerGroupDescribe"
+        )
+    return group
+
+
+def _described(found: GroupDescription) -> describe_messages.DescribedGroup:
+    settled = found.state == STABLE  # before that nothing is agreed on
+    return describe_messages.DescribedGroup(
+        group_id=found.group,
+        group_state=found.state,
+        protocol_type=found.protocol_type,
+        protocol_data=found.protocol if settled else "",
+        members=[
+            describe_messages.DescribedGroupMember(
+                it.id,
+                it.client.instance_id,
+                it.client.id,
+                it.client.host,
+                it.metadata if settled else b"",
+                it.assignment if settled else b"",
+            )
+            for it in found.members
+        ],
+    )
+
+
+def list_groups(
+    session: "KafkaSession", version: int, request: list_messages.Request
+) -> list_messages.Response:
+    """Key 16. No filter lets all through; case does not count, as with Kafka."""
+    states = {it.lower() for it in request.states_filter}
+    types = {it.lower() for it in request.types_filter}
+    return list_messages.Response(
+        groups=[
+            list_messages.ListedGroup(it.group, it.protocol_type, it.state, TYPES[it.kind])
+            for it in session.door.coordinator.list()
+            if (not states or it.state.lower() in states) and (not types or TYPES[it.kind] in types)
+        ]
+    )
+
+
+def delete_groups(
+    session: "KafkaSession", version: int, request: delete_messages.Request
+) -> delete_messages.Response | Later:
+    """Key 42. Durable when answered."""
+    names = list(dict.fromkeys(request.groups_names))
+    if not names:
+        return delete_messages.Response()
+    later = Later()
+    codes: dict[str, int] = {}
+
+    def told(name: str, done: Done) -> None:
+        codes[name] = group_code(done.error)
+        if len(codes) == len(names):
+            results = [delete_messages.DeletableGroupResult(it, codes[it]) for it in names]
+            later.give(delete_messages.Response(results=results))
+
+    for name in names:
+        session.door.coordinator.delete(name, session.now_ms, partial(told, name))
+    return later

@@ -1,0 +1,146 @@
+"""Being a member by the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
+
+A join waits for the other members, a sync for the leader; the connection waits with them, as Kafka
+has it. Who goes away meanwhile stays a member until its session is over.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.coordinator.calls import Client, Join, Joined, Leaver, Sync, Synced
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.errors import group_code
+from logstore.protocols.kafka.messages import heartbeat as heartbeat_messages
+from logstore.protocols.kafka.messages import join_group as join_messages
+from logstore.protocols.kafka.messages import leave_group as leave_messages
+from logstore.protocols.kafka.messages import sync_group as sync_messages
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.session import KafkaSession
+
+# The versions of JoinGroup from which on a client ...
+HAS_REBALANCE_TIMEOUT: Final = 1
+KNOWS_ID_REQUIRED: Final = 4  # KIP-394
+NAME_MAY_BE_NULL: Final = 7  # ... can be told of no protocol
+MAY_SKIP_ASSIGNMENT: Final = 9  # KIP-814
+
+NAMES_PROTOCOL: Final = 5  # SyncGroup: the client says which protocol it has heard of (KIP-559)
+MANY_LEAVE: Final = 3  # LeaveGroup: several members at once (KIP-345)
+
+
+def client_of(
+    session: "KafkaSession", instance_id: str | None, rack_id: str | None = None
+) -> Client:
+    """Who asks; the host is written as Kafka writes it."""
+    return Client(session.client_id, f"/{session.peer[0]}", instance_id, rack_id)
+
+
+def join_group(
+    session: "KafkaSession", version: int, request: join_messages.Request
+) -> join_messages.Response | Later:
+    """Key 11."""
+    patience_ms = (
+        request.rebalance_timeout_ms
+        if version >= HAS_REBALANCE_TIMEOUT
+        else request.session_timeout_ms
+    )
+    call = Join(
+        request.group_id,
+        request.member_id,
+        client_of(session, request.group_instance_id),
+        request.protocol_type,
+        [(it.name, it.metadata) for it in request.protocols],
+        request.session_timeout_ms,
+        patience_ms,
+        id_required=version >= KNOWS_ID_REQUIRED,
+        may_skip_assignment=version >= MAY_SKIP_ASSIGNMENT,
+    )
+    stopped = _joined(version, Joined(None, request.member_id))
+    stopped.error_code = errors.NOT_COORDINATOR
+    later = Later(stopped)
+    session.door.coordinator.join(
+        call, session.now_ms, lambda joined: later.give(_joined(version, joined))
+    )
+    return later
+
+
+def _joined(version: int, joined: Joined) -> join_messages.Response:
+    name = joined.protocol if version >= NAME_MAY_BE_NULL else joined.protocol or ""
+    return join_messages.Response(
+        error_code=group_code(joined.error),
+        generation_id=joined.generation,
+        protocol_type=joined.protocol_type,
+        protocol_name=name,
+        leader=joined.leader,
+        skip_assignment=joined.skip_assignment,
+        member_id=joined.member_id,
+        members=[join_messages.Member(it.id, it.instance_id, it.metadata) for it in joined.members],
+    )
+
+
+def sync_group(
+    session: "KafkaSession", version: int, request: sync_messages.Request
+) -> sync_messages.Response | Later:
+    """Key 14."""
+    if version >= NAMES_PROTOCOL and None in (request.protocol_type, request.protocol_name):
+        return sync_messages.Response(error_code=errors.INCONSISTENT_GROUP_PROTOCOL)
+    call = Sync(
+        request.group_id,
+        request.generation_id,
+        request.member_id,
+        request.group_instance_id,
+        request.protocol_type,
+        request.protocol_name,
+        {it.member_id: it.assignment for it in request.assignments},
+    )
+    later = Later(sync_messages.Response(error_code=errors.NOT_COORDINATOR))
+    session.door.coordinator.sync(call, session.now_ms, lambda synced: later.give(_synced(synced)))
+    return later
+
+
+def _synced(synced: Synced) -> sync_messages.Response:
+    return sync_messages.Response(
+        error_code=group_code(synced.error),
+        protocol_type=synced.protocol_type,
+        protocol_name=synced.protocol,
+        assignment=synced.assignment,
+    )
+
+
+def heartbeat(
+    session: "KafkaSession", version: int, request: heartbeat_messages.Request
+) -> heartbeat_messages.Response:
+    """Key 12."""
+    done = session.door.coordinator.heartbeat(
+        request.group_id,
+        request.generation_id,
+        request.member_id,
+        request.group_instance_id,
+        session.now_ms,
+    )
+    return heartbeat_messages.Response(error_code=group_code(done.error))
+
+
+def leave_group(
+    session: "KafkaSession", version: int, request: leave_messages.Request
+) -> leave_messages.Response:
+    """Key 13."""
+    leaving = (
+        request.members
+        if version >= MANY_LEAVE
+        else [leave_messages.MemberIdentity(request.member_id)]
+    )
+    answers = session.door.coordinator.leave(
+        request.group_id,
+        [Leaver(it.member_id, it.group_instance_id) for it in leaving],
+        session.now_ms,
+    )
+    codes = [group_code(it.error) for it in answers]
+    if version < MANY_LEAVE or errors.INVALID_GROUP_ID in codes:
+        return leave_messages.Response(error_code=codes[0])
+    return leave_messages.Response(
+        members=[
+            leave_messages.MemberResponse(it.member_id, it.group_instance_id, code)
+            for it, code in zip(leaving, codes, strict=True)
+        ]
+    )

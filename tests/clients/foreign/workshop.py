@@ -1,0 +1,127 @@
+"""Builds the programs of other languages, each once, into ``.clients/``, with all they download."""
+
+import fcntl
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = Path(__file__).parents[3] / ".clients"
+BUILD_S = 900  # a first build downloads
+JVM = [
+    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+]  # fmt: skip
+JAVA_VERSIONS = {"java": "4.3.1", "java-3.9": "3.9.1"}  # of Apache Kafka
+
+
+# How each tool tells its version, and the oldest that will do.
+LEAST = {"java": ("-version", (17,)), "node": ("--version", (18,)), "go": ("version", (1, 26))}
+
+
+class NoTool(Exception):
+    """This machine can't build it; the sentence says what is lacking."""
+
+
+def _need(*tools):
+    for tool in tools:
+        if shutil.which(tool) is None:
+            raise NoTool(f"{tool} is not installed")
+        if tool in LEAST:
+            word, least = LEAST[tool]
+            done = subprocess.run([tool, word], capture_output=True, text=True, check=True)
+            found = re.search(r"\d+(\.\d+)*", done.stdout + done.stderr)[0]
+            if tuple(map(int, found.split("."))) < least:
+                raise NoTool(f"{tool} is {found}, {'.'.join(map(str, least))} is needed")
+
+
+def _run(words, **more):
+    done = subprocess.run(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BUILD_S, text=True, **more
+    )
+    assert done.returncode == 0, f"{words}:\n{done.stdout[-4000:]}"
+
+
+def _once(name, sources, build):
+    """The folder that ``build(folder)`` has filled from these sources."""
+    folder, digest = CACHE / name, hashlib.sha256()
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "built", "a+") as built:
+        fcntl.flock(built, fcntl.LOCK_EX)  # tests run in several processes
+        built.seek(0)
+        if built.read() != digest.hexdigest():
+            built.truncate(0)
+            build(folder)
+            built.write(digest.hexdigest())
+    return folder
+
+
+@functools.cache
+def java(client="java"):
+    """The classpath of the Java programs, with that version of Kafka's jars."""
+    _need("java", "mvn")
+    source = HERE / "java"
+
+    def build(folder):
+        _run([
+            "mvn", "-q", "-B", "-f", source / "pom.xml", f"-Dmaven.repo.local={CACHE / 'maven'}",
+            f"-Dbuilt.in={folder}", f"-Dkafka.version={JAVA_VERSIONS[client]}",
+            f"-Dmdep.outputFile={folder / 'classpath'}",
+            "compile", "dependency:build-classpath",
+        ])  # fmt: skip
+
+    folder = _once(client, [source / "pom.xml", *source.rglob("*.java")], build)
+    return f"{folder / 'classes'}:{(folder / 'classpath').read_text().strip()}"
+
+
+def java_client(client="java"):
+    """The command that runs the Java program."""
+    return ["java", *JVM, "-cp", java(client), "foreign.Told"]
+
+
+@functools.cache
+def kafkajs():
+    """The command that runs the JavaScript program."""
+    _need("node", "npm")
+    source = HERE / "kafkajs"
+    files = [source / it for it in ("package.json", "package-lock.json", "client.js")]
+
+    def build(folder):
+        for it in files:
+            shutil.copy(it, folder)
+        _run(["npm", "ci", "--no-audit", "--no-fund", "--cache", CACHE / "npm"], cwd=folder)
+
+    return ["node", str(_once("kafkajs", files, build) / "client.js")]
+
+
+@functools.cache
+def franz():
+    """The command that runs the Go program."""
+    _need("go")
+    source = HERE / "franz"
+    environment = os.environ | {
+        "GOMODCACHE": str(CACHE / "go" / "modules"),
+        "GOCACHE": str(CACHE / "go" / "build"),
+        "GOFLAGS": "-modcacherw -buildvcs=false",  # or `make clean` could not remove it
+        "GOTOOLCHAIN": "local",
+    }
+
+    def build(folder):
+        _run(["go", "build", "-o", folder / "client", "."], cwd=source, env=environment)
+
+    files = [*source.glob("go.*"), *source.glob("*.go")]
+    return [str(_once("franz", files, build) / "client")]
+
+
+CLIENTS = {
+    "java": java_client,
+    "java-3.9": functools.partial(java_client, "java-3.9"),
+    "kafkajs": kafkajs,
+    "franz-go": franz,
+}
