@@ -20,7 +20,7 @@ import uvloop
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topic import now_ms
-from logstore.errors import Failed
+from logstore.errors import Failed, LogstoreError
 from logstore.open_topics import OpenTopics
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
@@ -29,6 +29,8 @@ from logstore.protocols.resp import door as resp
 from logstore.protocols.resp.session import RespSession
 from logstore.server import Limits, NewSession, Server
 from logstore.storage.committer import GroupCommitter
+from logstore.storage.environment import Environment
+from logstore.storage.groups import GroupSaved, GroupTable
 from logstore.storage.writer import WriterDirectory
 from logstore.store import Store
 
@@ -93,6 +95,35 @@ class Alarm:
             self._handle.cancel()
 
 
+class TellingCommitter(GroupCommitter):
+    """Tells of each new generation or epoch of a group, too."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        table: GroupTable,
+        deliver: Callable[[Callable[[], None]], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        super().__init__(environment, table, deliver)
+        self._tell = tell
+        self._epochs: dict[str, int] = {}
+
+    def save(
+        self, group: str, change: GroupSaved, finished: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """As Ledger.save."""
+        if change.epoch > self._epochs.get(group, 0):
+            self._epochs[group] = change.epoch
+            self._tell(group)
+        super().save(group, change, finished)
+
+    def delete_group(self, group: str, finished: Callable[[LogstoreError | None], None]) -> None:
+        """As Ledger.delete_group."""
+        self._epochs.pop(group, None)
+        super().delete_group(group, finished)
+
+
 class Groups:
     """The groups of a node: their table in memory, what keeps it, and its one timer."""
 
@@ -109,7 +140,13 @@ class Groups:
         self._loop = loop
         self._alarm = Alarm(loop, self._tick)
         self._over = False
-        self._committer = GroupCommitter(table.environment, table, self._deliver)
+        channels = store.channels
+        self._committer = TellingCommitter(
+            table.environment,
+            table,
+            self._deliver,
+            lambda group: channels.tell("groups", "group-rebalanced", group),
+        )
         self.coordinator = Coordinator(
             store.config.store,
             self._committer,

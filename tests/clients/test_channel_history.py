@@ -220,6 +220,25 @@ def test_events_are_told_where_they_are_asked_for(serve):
     assert ask(publisher, "PUBLISH", "orders.eu", "anew") == b":0\r\n"
 
 
+def test_a_group_that_is_rebalanced_is_told_of(serve):
+    server = serve(notify="groups")
+    listener, publisher = serve.connect(), serve.connect()
+    listener.send(request("SUBSCRIBE", "__logstore__:group-rebalanced"))
+    listener.until(b":1\r\n")
+    ask(publisher, "PUBLISH", "orders.eu", "x")
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": server.address,
+            "group.id": "billing",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe(["orders.eu"])
+    assert consumer.poll(DEADLINE_S).value() == b"x"
+    consumer.close()
+    listener.until(b"$7\r\nbilling\r\n")
+
+
 def test_events_are_off_unless_asked_for(serve):
     serve()
     listener, publisher = serve.connect(), serve.connect()
