@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -46,14 +47,14 @@ class RealRedis:
 class Raw:
     """A connection as bytes."""
 
-    opened = ()  # where they are closed if a test fails
+    opened: ClassVar = []  # where they are closed if a test fails
 
     def __init__(self, server):
         self.socket = socket.create_connection(server.redis)
         self.socket.settimeout(DEADLINE_S)
         self.got = b""
         self.ended = False
-        Raw.opened = [*Raw.opened, self]
+        Raw.opened.append(self)
 
     def send(self, data):
         try:

@@ -7,12 +7,14 @@ import fcntl
 import json
 import os
 import pty
+import resource
 import select
 import shutil
 import socket
 import struct
 import subprocess
 import termios
+from pathlib import Path
 
 import pytest
 import redis
@@ -238,13 +240,17 @@ def test_node_clients(server, topic, tmp_path):
     assert json.loads(done.stdout) == [[["1", "2", "3"], [1, 1, 1]]] * 2
 
 
+def resident_bytes(server):
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
 # What a crowd and a slow reader may do
 
 
 def test_a_slow_reader_is_cut_off_and_nobody_else_notices(start):
     server = start(resp_client_output_buffer_limit="1mb 0 0")
     slow, quick, publisher = Raw(server), Raw(server), Raw(server)
-    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     for it in (slow, quick):
         it.send(request("SUBSCRIBE", "a"))
         it.until(b":1\r\n")
@@ -301,3 +307,25 @@ def test_a_port_in_use_names_its_setting(tmp_path):
 def test_without_a_redis_door(tmp_path):
     server = Serving(tmp_path / "data", resp_port=-1)
     assert server.stop()[0] == 0
+
+
+def test_five_thousand_subscribers_are_cheap(start):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 5100:
+        pytest.skip(f"this process may open {most} files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    server = start()
+    before = resident_bytes(server)
+    listeners = [Raw(server) for _ in range(5000)]
+    for number, it in enumerate(listeners):
+        it.send(request("SUBSCRIBE", f"own {number}", "all"))
+    for it in listeners:
+        it.until(b":2\r\n")
+    publisher = Raw(server)
+    publisher.send(request("PUBLISH", "own 7", "x") + request("PUBLISH", "all", "the end"))
+    assert publisher.until(b"\r\n:5000\r\n") == b":1\r\n:5000\r\n"
+    for it in listeners:
+        it.until(b"the end\r\n")
+    assert resident_bytes(server) - before < 5000 * 8192
+    for it in (*listeners, publisher):
+        it.close()

@@ -35,9 +35,8 @@ def both(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _none_stays_open():
     yield
-    for connection in Raw.opened:
-        connection.close()
-    Raw.opened = ()
+    while Raw.opened:
+        Raw.opened.pop().close()
 
 
 class Pair:
