@@ -30,9 +30,9 @@ FANS = [
     ("no subscriber, pipeline 64", ["0", "640000", "64", "name", "1", "0"], 1.0),
     ("100 subscribers, pipeline 16", ["100", "32000", "16", "name", "1", "0"], 0.7),
     ("10,000 patterns, all match", ["10000", "256", "64", "pattern", "1", "0"], 1.0),
-    ("10,000 patterns, one matches", ["10000", "32000", "64", "one", "1", "0"], 1.0),
-    ("100 channels x 100 subscribers", ["10000", "12800", "64", "name", "100", "0"], None),
-    ("the same beside one that never reads", ["10000", "12800", "64", "name", "100", "1"], None),
+    ("10,000 patterns, one matches", ["10000", "12800", "64", "one", "1", "0"], 1.0),
+    ("100 channels x 100 subscribers", ["10000", "3200", "64", "name", "100", "0"], None),
+    ("the same beside one that never reads", ["10000", "3200", "64", "name", "100", "1"], None),
 ]
 
 
