@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import harness, results
 
-# In the order of the page: records, one log, whole programs, size; the doors.
+# In the order of the page: records, one log, whole programs, size, Kafka and Redis beside.
 QUESTIONS = [
     "encode",
     "decode",
@@ -31,6 +31,11 @@ QUESTIONS = [
     "upkeep",
     "verify",
     "recompression",
+    "kafka_produce",
+    "kafka_consume",
+    "kafka_latency",
+    "kafka_partitions",
+    "kafka_start",
     "channels",
 ]
 
@@ -46,11 +51,12 @@ def main() -> int:
     measured, failed = {}, []
     for name in [name for name in QUESTIONS if name in arguments.only]:
         print(f"\n## {name}", flush=True)
-        figures = ask(name, arguments.rounds, arguments.dir)
-        if figures is None:
+        try:
+            measured[name] = ask(name, arguments.rounds, arguments.dir)
+        except harness.NotHere:  # it has said why
+            continue
+        except subprocess.CalledProcessError:
             failed.append(name)
-        else:
-            measured[name] = figures
     results.keep(measured, arguments.rounds, arguments.dir)
     results.write_page({name: docstring(name) for name in QUESTIONS})
     missed = [name for name, found in measured.items() if any(f.met is False for f in found)]
@@ -61,13 +67,14 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def ask(name: str, rounds: int, scratch: Path) -> list[harness.Figure] | None:
-    """One question's figures; None when its script failed (it has said why)."""
+def ask(name: str, rounds: int, scratch: Path) -> list[harness.Figure]:
+    """One question's figures. Raises CalledProcessError, NotHere; its script has said why."""
     with tempfile.NamedTemporaryFile(dir=scratch, suffix=".json") as facts:
         command = [sys.executable, "-m", f"bench.{name}", "--rounds", str(rounds)]
         done = subprocess.run([*command, "--dir", scratch, "--json", facts.name], check=False)
-        if done.returncode:
-            return None
+        if done.returncode == harness.NOT_HERE:
+            raise harness.NotHere(name)
+        done.check_returncode()
         return [harness.figure_from(figure) for figure in json.loads(facts.read())]
 
 

@@ -15,11 +15,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 ROUNDS = 5  # fewer make a median that one disturbed round can move
 SCRATCH = Path(".bench")  # beside the data, not in /tmp: that may be memory
 
-Round = Callable[[], float]  # does the work once; returns what it measured
+T = TypeVar("T")
+NOT_HERE = 77  # the exit code of a question that this machine has not the means for
+
+
+class NotHere(Exception):
+    """What a question needs is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,15 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
-def alternate(sides: Mapping[str, Round], rounds: int, warm: int = 0) -> dict[str, list[float]]:
-    """What each side measured, round by round.
+def alternate(
+    sides: Mapping[str, Callable[[], T]], rounds: int, warm: int = 0
+) -> dict[str, list[T]]:
+    """What each side measured, round by round; a side does its work once and returns that.
 
     The order turns each round (AB BA AB ...), so neither side always runs in the other's wake.
     ``warm`` rounds come first and are not counted.
     """
-    taken: dict[str, list[float]] = {name: [] for name in sides}
+    taken: dict[str, list[T]] = {name: [] for name in sides}
     for count in range(warm + rounds):
         order = list(sides) if count % 2 == 0 else list(reversed(sides))
         for name in order:
@@ -213,6 +221,9 @@ def script(doc: str | None, measure: Callable[[Path, int], list[Figure]]) -> Non
     scratch.mkdir(parents=True)
     try:
         figures = measure(scratch, arguments.rounds)
+    except NotHere as error:
+        print(f"not asked: {error}", file=sys.stderr)
+        sys.exit(NOT_HERE)
     finally:
         settle(scratch)
     print(table(figures), flush=True)

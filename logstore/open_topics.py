@@ -5,6 +5,7 @@ catalogue. Logs are opened when they are first used. What changes topics goes to
 makes it durable, and is then shown here.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, overload
@@ -13,7 +14,7 @@ from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
 from logstore.config import STORE_SETTINGS, Chosen, check_topic_settings, parse
-from logstore.errors import TopicExists, UnknownTopic
+from logstore.errors import Closed, LogstoreError, TopicExists, UnknownTopic
 from logstore.log import Log
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory
@@ -56,11 +57,20 @@ class OpenTopics:
         self._directory = directory
         self._changed: Callable[[], object] = lambda: None
         self._changing = threading.Lock()
+        self._stopped = False
         self._producer_ids = range(0)
         self._by_name: dict[str, Topic] = {}
         self._by_uuid: dict[bytes, Topic] = {}
         for name, entry in directory.topics().items():
             self._show(name, entry)
+
+    def stop(self) -> None:
+        """Change nothing any more: whoever has many changes to make is through soon."""
+        self._stopped = True
+
+    def _check_running(self) -> None:
+        if self._stopped:
+            raise Closed("the server stops")
 
     def tell(self, changed: Callable[[], object]) -> None:
         """Have it called when there are other topics or partitions, in the thread that did it."""
@@ -103,10 +113,19 @@ class OpenTopics:
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """As Topics.create."""
         with self._changing:
-            self._store.create_topic(name, partitions, settings)
-            topic = self._show(name, self._directory.topic(name))
+            self._check_running()
+            try:
+                self._store.create_topic(name, partitions, settings)
+            finally:  # an error, and made all the same: nobody could see, delete or make it
+                self._show_new(name)
+            return self._by_name[name]
+
+    def _show_new(self, name: str) -> None:
+        if name in self._by_name:
+            return
+        with contextlib.suppress(UnknownTopic):
+            self._show(name, self._directory.topic(name))
             self._changed()
-            return topic
 
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
         """As Topics.check_new."""
@@ -121,6 +140,7 @@ class OpenTopics:
     def grow(self, name: str, partitions: int) -> Topic:
         """As Topics.grow."""
         with self._changing:
+            self._check_running()
             topic = self._known(name)
             self._store.alter_topic(name, partitions=partitions)
             topic.grow(Partitions(self._directory, name, self._directory.topic(name)))
@@ -130,6 +150,7 @@ class OpenTopics:
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
         """As Topics.alter."""
         with self._changing:
+            self._check_running()
             topic = self._known(name)
             topic.settings = self._store.alter_topic(name, settings, reset).settings
             return topic
@@ -137,11 +158,23 @@ class OpenTopics:
     def delete(self, name: str) -> None:
         """As Topics.delete. Whoever reads or writes it meanwhile is told by its logs."""
         with self._changing:
+            self._check_running()
             topic = self._known(name)
             self._by_name.pop(name, None)
             self._by_uuid.pop(topic.uuid, None)
             self._changed()
-            self._store.delete_topic(name)
+            try:
+                self._store.delete_topic(name)
+            except LogstoreError:
+                self._show_again(topic)
+                raise
+
+    def _show_again(self, topic: Topic) -> None:
+        """Deleting has failed: before or after the moment at which the topic is gone?"""
+        entry = self._directory.topics().get(topic.name)
+        if entry is not None and entry.id == topic.id:
+            self._by_name[topic.name] = self._by_uuid[topic.uuid] = topic
+            self._changed()
 
     def describe(self, name: str) -> list[Chosen]:
         """As Topics.describe."""

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 from typing import Final
 
 from logstore.errors import LogstoreError
@@ -31,6 +32,7 @@ ACCEPTS_AT_ONCE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
 SWEEP_S: Final = 10.0
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
+TURNS_S: Final = 0.01  # that they take, if so many are long
 
 log = logging.getLogger("logstore.server")
 
@@ -180,7 +182,10 @@ class Connection:
         self._attempt(self._flush)
 
     def _flush(self) -> None:
-        for _ in range(TURNS_MAX):
+        until = monotonic() + TURNS_S
+        for turn in range(TURNS_MAX):
+            if turn and monotonic() > until:
+                break
             if not self._send():
                 self._wait_writable()
                 return
@@ -362,6 +367,7 @@ class Server:
         self._woken: set[Connection] = set()
         self._waking = False
         self._mutex = threading.Lock()
+        self._thread = threading.get_ident()  # the loop's
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
 
@@ -436,8 +442,10 @@ class Server:
             if self._waking:
                 return
             self._waking = True
+        ours = threading.get_ident() == self._thread  # then nobody has to be woken from a wait
+        look_soon = self.loop.call_soon if ours else self.loop.call_soon_threadsafe
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            self.loop.call_soon_threadsafe(self._wake)
+            look_soon(self._wake)
 
     def _wake(self) -> None:
         with self._mutex:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from logstore.errors import Closed, LogstoreError, Refused
+from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused
 from logstore.log import TopicPartition
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupEntry, GroupSaved, GroupTable
@@ -61,8 +61,10 @@ class GroupCommitter:
     def embedded(self, group: str) -> bool:
         return self._table.embedded(group)
 
-    def fetch(self, group: str) -> dict[TopicPartition, Committed]:
-        return self._table.offsets.fetch(group)
+    def fetch(
+        self, group: str, places: Collection[TopicPartition] | None = None
+    ) -> dict[TopicPartition, Committed]:
+        return self._table.offsets.fetch(group, places)
 
     # What is to be kept
 
@@ -146,6 +148,9 @@ class GroupCommitter:
             if not self._failing:  # clients try again and again: said once is enough
                 _log.warning("consumer groups and offsets can't be kept: %s", error)
             self._failing = True
+        except Exception as error:  # noqa: BLE001  else no group could change any more
+            _log.exception("a bug in keeping consumer groups; %d changes are undone", len(batch))
+            outcomes = [(Failed(f"internal error: {error!r}"), ())] * len(batch)
 
         def tell() -> None:
             for item, (error, refused) in zip(batch, outcomes, strict=True):
@@ -158,5 +163,5 @@ def _outcome(item: _Item, transaction: Transaction) -> tuple[LogstoreError | Non
     """A refusal comes before anything is changed: it undoes nothing of the others."""
     try:
         return None, item.work(transaction)
-    except Refused as error:
+    except (Refused, CorruptStore) as error:  # a damaged group is refused by itself
         return error, ()

@@ -70,12 +70,13 @@ class DiskLog:
         damage: Damaged | None = None,
         notes: Notes | None = None,
         rolled: Callable[["DiskLog", int], None] | None = None,
+        note: bytes = b"",
     ) -> None:
         """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
 
         ``save(log, state)`` makes a state durable before it returns, and ``log.note`` with it.
-        ``notes`` know all batches that are there. ``rolled(log, base_offset)`` is told of each new
-        segment, with the log's lock held.
+        ``notes`` know all batches that are there; ``note``: what was saved with ``state``.
+        ``rolled(log, base_offset)`` is told of each new segment, with the log's lock held.
         """
         self.name = name
         self.chain = chain
@@ -85,7 +86,7 @@ class DiskLog:
         self.safe = self.synced = self.end = max(end, state.start)  # damage may be below the start
         self.damage = damage
         self.notes = notes
-        self.note = b""  # of what is below the recovery point
+        self.note = note  # of what is below the recovery point
         self._files = files
         self._flusher = flusher
         self._slot = slot
@@ -347,12 +348,17 @@ class DiskLog:
         for ending in (INDEX, TIMEINDEX):
             with suppress(FileNotFoundError):  # trimmed just now, or done without
                 self._files.sync(segment.stem + ending)
+        note = noted()
         with self._lock:
-            self.note = noted()
-            self.state = replace(
-                self.state, recovery_offset=offset, recovery_base=base_offset,
-                recovery_position=position,
-            )  # fmt: skip
+            # Another thread may have moved it further meanwhile. A note must not be older than the
+            # state beside it: recovery tells only of the batches above, and producers between the
+            # two would be forgotten.
+            if offset >= self.state.recovery_offset:
+                self.note = note
+                self.state = replace(
+                    self.state, recovery_offset=offset, recovery_base=base_offset,
+                    recovery_position=position,
+                )  # fmt: skip
             return self.state
 
     # Reading

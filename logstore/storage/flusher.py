@@ -219,21 +219,27 @@ class Flusher:
                 self._thread.start()
 
     def _run(self) -> None:
-        while (log := self._next_due()) is not None:
-            with contextlib.suppress(LogstoreError):  # the log keeps it, for who waits or appends
-                self.wait(log, log.end)
+        while (logs := self._take_due()) is not None:
+            # As they stand now: what is appended from here on is asked for anew, and all that is
+            # asked for together takes one cycle.
+            for log, upto in [(log, log.end) for log in logs]:
+                with contextlib.suppress(
+                    LogstoreError
+                ):  # the log keeps it, for who waits or appends
+                    self.wait(log, upto)
 
-    def _next_due(self) -> Flushable | None:
+    def _take_due(self) -> list[Flushable] | None:
+        """The logs that are due, at least one; None when there will be none any more."""
         with self._wake:
             while not self._closed:
-                log = min(self._due, key=self._due.__getitem__, default=None)
-                if log is None:
-                    self._wake.wait()
-                elif (left := self._due[log] - time.monotonic()) > 0:
-                    self._wake.wait(left)
-                else:
-                    del self._due[log]
-                    return log
+                now = time.monotonic()
+                logs = [log for log, at in self._due.items() if at <= now]
+                if logs:
+                    for log in logs:
+                        del self._due[log]
+                    return logs
+                first = min(self._due.values(), default=None)
+                self._wake.wait(None if first is None else first - now)
             return None
 
     def close(self) -> None:

@@ -11,19 +11,20 @@ still, and are of the topic that has the name, since a topic took its rows along
 
 import struct
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from logstore.errors import CorruptStore
+from logstore.errors import CorruptStore, InvalidName
 from logstore.log import TopicPartition
 from logstore.storage.environment import Change, Environment, Transaction
-from logstore.storage.names import CATALOG
+from logstore.storage.names import CATALOG, check_topic
 
 _T = TypeVar("_T")
 
 OFFSETS: Final = b"offsets"
 TOPICS: Final = b"topics"
+PARTITION_MAX: Final = 2**31 - 1
 _PARTITION = Struct(">I")
 _OLD_VALUE = Struct(">qq")
 _VALUE = Struct(">Biqq16s")
@@ -62,15 +63,29 @@ class CommittedOffsets:
         self._environment = environment
         self._topic_id = topic_id
 
-    def fetch(self, group: str) -> dict[TopicPartition, Committed]:
-        """All that the group has committed in topics that are there still."""
+    def fetch(
+        self, group: str, places: Iterable[TopicPartition] | None = None
+    ) -> dict[TopicPartition, Committed]:
+        """What the group has committed in topics that are there still: all, or of these places."""
         prefix = _prefix(group)
-        rows = self._environment.items(OFFSETS, prefix)
+        rows = (
+            self._environment.items(OFFSETS, prefix)
+            if places is None
+            else list(self._rows(group, places))
+        )
         ids = self._ids(
             {_place(key[len(prefix) :])[0] for key, _ in rows},
             lambda topic: self._environment.get(TOPICS, topic),
         )
         return _counting(prefix, rows, ids)
+
+    def _rows(self, group: str, places: Iterable[TopicPartition]) -> Iterator[tuple[bytes, bytes]]:
+        for topic, number in places:
+            if 0 <= number <= PARTITION_MAX and _may_be_a_topic(topic):
+                key = _key(group, (topic, number))
+                value = self._environment.get(OFFSETS, key)
+                if value is not None:
+                    yield key, value
 
     def fetch_within(self, transaction: Transaction, group: str) -> dict[TopicPartition, Committed]:
         """The same, as the transaction sees it."""
@@ -140,6 +155,15 @@ def _counting(
         if place[0] in ids and committed.topic_id in (None, ids[place[0]]):
             found[place] = committed
     return found
+
+
+def _may_be_a_topic(name: str) -> bool:
+    """What somebody asks for may be no name at all, and longer than a key."""
+    try:
+        check_topic(name)
+    except InvalidName:
+        return False
+    return True
 
 
 def _prefix(group: str) -> bytes:

@@ -325,15 +325,16 @@ class WriterDirectory:
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(key)
         notes = self._notes() if self._notes is not None else None
+        note = self._catalog.note(key)
         if notes is not None:
-            notes.load(self._catalog.note(key))
+            notes.load(note)
         found = recover(
             chain, self._files, state, slot.synced(), crashed=self._crashed, notes=notes
         )
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
             found.position, save=self._save_state, damage=found.damage, notes=notes,
-            rolled=self._tell_rolled,
+            rolled=self._tell_rolled, note=note,
         )  # fmt: skip
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:

@@ -58,8 +58,9 @@ class MemoryLedger:
     def embedded(self, group):
         return group in self.living
 
-    def fetch(self, group):
-        return dict(self.offsets.get(group, {}))
+    def fetch(self, group, places=None):
+        found = self.offsets.get(group, {})
+        return dict(found) if places is None else {it: found[it] for it in places if it in found}
 
     def save(self, group, change, finished):
         def work():
@@ -136,7 +137,8 @@ class Bench:
     def start(self):
         """A new process over what was kept."""
         self.coordinator = Coordinator(
-            self.settings, self.ledger, self.topics.get, topics_of=lambda it: it.decode().split(),
+            self.settings, self.ledger, self.topics.get,
+            names=lambda: list(self.topics), topics_of=lambda it: it.decode().split(),
             new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
         )  # fmt: skip
         self.coordinator.start(self.now)
@@ -202,7 +204,9 @@ class Bench:
     def beat(self, member, epoch, owned=None, topics=None, instance=None, **fields):
         answers = []
         if epoch == 0:
-            owned, topics = owned or (), topics or ("t",)
+            owned = owned or ()
+            if topics is None and "regex" not in fields:
+                topics = ("t",)
             fields.setdefault("rebalance_timeout_ms", REBALANCE_MS)
         call = Beat(
             "g", member, epoch, Client("c", "/h", instance),
@@ -219,6 +223,11 @@ class Bench:
         call = Commit("g", {place: OffsetToCommit(offset, metadata)}, generation, member, instance)
         self.coordinator.commit(call, self.now, answers.append)
         return answers[0][place] if answers else answers
+
+    def delete_offsets(self, places):
+        answers = []
+        self.coordinator.delete_offsets("g", places, self.now, answers.append)
+        return answers[0] if answers else answers
 
     def committed(self):
         return {place: it.offset for place, it in self.coordinator.fetch("g", self.now).items()}

@@ -114,6 +114,42 @@ def test_a_topic_made_anew_under_the_same_name_is_another(bench):
     assert bench.beat("a", answer.epoch, ()).assignment == {("id-new", 0)}
 
 
+# Topics by a pattern
+
+
+def test_a_pattern_gives_the_topics_that_match_it_as_a_whole(bench):
+    bench.topics |= {"tea": TopicFacts("id-tea", 1), "at": TopicFacts("id-at", 1)}
+    answer = bench.beat("a", 0, regex="t.a")
+    assert answer.assignment == {("id-tea", 0)}
+    bench.topics["toa"] = TopicFacts("id-toa", 1)
+    bench.coordinator.topics_changed()
+    assert bench.beat("a", answer.epoch, answer.assignment).assignment == {
+        ("id-tea", 0), ("id-toa", 0),
+    }  # fmt: skip
+    [member] = describe(bench).members
+    assert (member.regex, member.topics) == ("t.a", frozenset())
+    assert bench.delete_offsets([("tea", 0), ("at", 0)]) == {
+        ("tea", 0): E.GROUP_SUBSCRIBED_TO_TOPIC, ("at", 0): None,
+    }  # fmt: skip
+
+
+def test_a_pattern_adds_to_names_and_ends_with_an_empty_one(bench):
+    bench.topics["tea"] = TopicFacts("id-tea", 1)
+    answer = bench.beat("a", 0, topics=["t"], regex="te.")
+    assert answer.assignment == ALL | {("id-tea", 0)}
+    told = bench.beat("a", answer.epoch, answer.assignment, regex="")
+    assert told.assignment == ALL
+
+
+def test_a_pattern_outlives_a_restart(bench):
+    answer = bench.beat("a", 0, regex="t")
+    bench.start()
+    [member] = describe(bench).members
+    assert member.regex == "t"
+    bench.topics["t"] = TopicFacts("id-t", 5)
+    assert len(bench.beat("a", answer.epoch, ALL).assignment) == 5
+
+
 def test_the_assignor_that_most_ask_for_is_taken(bench):
     bench.beat("a", 0, assignor="range")
     assert describe(bench).protocol == "range"
@@ -240,7 +276,9 @@ def test_members_can_be_removed_by_an_administrator(bench):
         ("a", 0, {"rebalance_timeout_ms": 0}, E.INVALID_REQUEST),
         ("a", 0, {"instance": "x" * 250}, E.INVALID_REQUEST),
         ("a", 0, {"topics": ["x" * 2000]}, E.INVALID_REQUEST),
-        ("a", 0, {"regex": "t.*"}, E.INVALID_REGULAR_EXPRESSION),
+        ("a", 0, {"regex": "t("}, E.INVALID_REGULAR_EXPRESSION),
+        ("a", 0, {"regex": "(?=t)"}, E.INVALID_REGULAR_EXPRESSION),
+        ("a", 0, {"regex": "x" * 2000}, E.INVALID_REQUEST),
         ("a", 0, {"assignor": "sticky"}, E.UNSUPPORTED_ASSIGNOR),
     ],
 )

@@ -134,3 +134,27 @@ def test_a_clean_close_keeps_all():
     state = machine.log.close()
     again = Machine(machine.disk.freeze().killed(), state, machine.log.note, machine.slot.words)
     assert known(again.ledger) == known(machine.ledger)
+
+
+def test_a_recovery_point_that_was_overtaken_leaves_no_older_note_beside_the_newer_state():
+    machine = Machine(LossyDisk(), every_sync=False)
+    log, newer = machine.log, []
+    machine.append(1, 0)
+    log.sync()
+    sync = log._files.sync
+
+    def overtaken(path):
+        """Another thread syncs more, and has its recovery point before this one is through."""
+        log._files.sync = sync
+        machine.append(1, 1)
+        log.sync()
+        newer.append(log.recovery_point())
+        sync(path)
+
+    log._files.sync = overtaken
+    log.recovery_point()
+    [state] = newer
+    assert state.recovery_offset == 2
+    ledger = a_ledger()
+    ledger.load(log.note)  # what is saved with the state, now
+    assert known(ledger) == machine.told_by_the_log()

@@ -205,6 +205,26 @@ async def test_a_reader_that_is_slow_gets_all(server, connect):
     writer.close()
 
 
+def test_a_connection_whose_turns_are_long_gives_way_and_goes_on(monkeypatch):
+    clock = iter(range(10**9))
+    monkeypatch.setattr("logstore.server.monotonic", lambda: next(clock))  # each is over the time
+
+    @serving
+    async def test(server, connect):
+        reader, writer = await connect()
+        writer.write(b"give 20000\nend of it\n")
+        await _until(lambda: server._connections and Lines.last.taken)
+        other_reader, other = await connect()
+        other.write(b"hello\n")
+        assert await line(other_reader) == b"HELLO\n"
+        assert await reader.readexactly(20_000_000) == bytes(20_000_000)
+        assert await line(reader) == b"END OF IT\n"
+        for it in (writer, other):
+            it.close()
+
+    test()
+
+
 @serving
 async def test_a_peer_that_has_said_all_is_still_answered(server, connect):
     reader, writer = await connect()

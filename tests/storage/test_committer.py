@@ -6,7 +6,7 @@ import pytest
 import logstore
 from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.broker.coordinator.ledger import GroupChange
-from logstore.errors import Closed, StorageFull, UnknownGroup
+from logstore.errors import Closed, CorruptStore, Failed, StorageFull, UnknownGroup
 from logstore.storage.committer import GroupCommitter
 
 DEADLINE_S = 20
@@ -95,3 +95,54 @@ def test_closing_writes_what_was_given_and_takes_nothing_more(kept):
     assert heard(kept, 20, told) == [None] * 20
     with pytest.raises(Closed):
         kept.delete_group("g", told.append)
+
+
+def test_a_damaged_group_is_refused_by_itself(kept, store):
+    told = []
+    kept.commit("bad", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+    heard(kept, 1, told)
+    store.directory.groups.environment.commit([(b"groups", b"bad", b"?")])
+    with kept._news:  # both in one batch
+        kept.commit("bad", {("t", 0): OffsetToCommit(2)}, lambda error, _: told.append(error))
+        kept.commit("good", {("t", 0): OffsetToCommit(3)}, lambda error, _: told.append(error))
+    _, bad, good = heard(kept, 3, told)
+    assert (type(bad), good) == (CorruptStore, None)
+    assert kept.fetch("good")["t", 0].offset == 3
+
+
+def test_a_bug_in_a_change_is_told_and_ends_no_thread(kept, monkeypatch, caplog):
+    told = []
+
+    def broken(*_):
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.table, "commit", broken)
+        kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+        heard(kept, 1, told)
+    kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+    first, second = heard(kept, 2, told)
+    assert (type(first), second) == (Failed, None)
+    assert "a bug" in caplog.text
+
+
+def test_offsets_of_some_places_are_looked_up_whatever_their_names(kept, store):
+    told = []
+    store.create_topic("u", 3)
+    wanted = {("t", 0): OffsetToCommit(1), ("u", 2): OffsetToCommit(2), ("u", 1): OffsetToCommit(3)}
+    kept.commit("g", wanted, lambda error, _: told.append(error))
+    assert heard(kept, 1, told) == [None]
+    no_places = [
+        ("t", -1),
+        ("t", 1),
+        ("t", 2**31),
+        ("none", 0),
+        ("x" * 600, 0),
+        ("", 0),
+        ("t\0", 0),
+    ]
+    found = kept.fetch("g", [("u", 2), ("t", 0), ("u", 0), *no_places])
+    assert {place: it.offset for place, it in found.items()} == {("u", 2): 2, ("t", 0): 1}
+    store.delete_topic("u")
+    store.create_topic("u", 3)
+    assert kept.fetch("g", [("u", 2)]) == {}

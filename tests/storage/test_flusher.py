@@ -105,6 +105,25 @@ class TestWatch:
         add(log, b"w")
         assert seen[-1] == 1
 
+    def test_what_is_appended_while_its_log_is_synced_is_synced_next(self, store):
+        disk = BlockingDisk()
+        directory = store.writer(disk)
+        logs = [store.log_of(directory, "t", partition, 2) for partition in range(2)]
+        disk.go.clear()
+        disk.entered.clear()
+        for log in logs:
+            log.append(a_batch(b"v"))
+            log.sync_soon()
+        assert disk.entered.wait(DEADLINE_S)
+        safe = threading.Semaphore(0)
+        for log in logs:
+            log.watch(safe.release)
+            log.append(a_batch(b"w"))
+            log.sync_soon()
+        disk.go.set()
+        while [log.safe for log in logs] != [2, 2]:  # nobody waits for them but the thread
+            assert safe.acquire(timeout=DEADLINE_S)
+
     def test_a_failed_sync_wakes_the_watcher(self, store):
         disk = SyncFailsDisk("/t-0/")
         log = store.log(disk)

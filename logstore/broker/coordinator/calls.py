@@ -117,7 +117,7 @@ class Beat:
     client: Client = Client()
     rebalance_timeout_ms: int | None = None
     topics: frozenset[str] | None = None  # names
-    regex: str | None = None
+    regex: str | None = None  # and the topics that match it; empty: none
     assignor: str | None = None
     owned: frozenset[Place] | None = None
     only: frozenset[int] | None = None  # of each topic these partitions; embedded members alone
@@ -181,6 +181,7 @@ class MemberDescription:
     assignment: bytes = b""
     epoch: int = -1
     topics: frozenset[str] = frozenset()
+    regex: str = ""
     assigned: frozenset[Place] = frozenset()
     target: frozenset[Place] = frozenset()
 

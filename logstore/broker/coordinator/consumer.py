@@ -30,6 +30,7 @@ from logstore.broker.coordinator.calls import (
     MemberDescription,
 )
 from logstore.broker.coordinator.ledger import decoder_of
+from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 
 MEMBER_BYTES_MAX: Final = 255  # a member's id is part of a key beside its group's name
@@ -44,6 +45,7 @@ class TopicFacts(NamedTuple):
 
 
 TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
+Matching = Callable[[str], frozenset[str]]  # the names of the topics that match a pattern
 
 
 class Limits(NamedTuple):
@@ -65,6 +67,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
     client_id: str = ""
     client_host: str = ""
     topics: frozenset[str] = frozenset()  # names
+    regex: str = ""  # and the topics that match it
     only: frozenset[int] | None = None
     assignor: str | None = None
     rebalance_timeout_ms: int = 0
@@ -100,10 +103,12 @@ class ConsumerGroup:
         topics: TopicLookup,
         head: ConsumerHead | None = None,
         members: Iterable[ConsumerMember] = (),
+        matching: Matching = lambda _: frozenset(),
     ) -> None:
         self.name = name
         self.limits = limits
         self._topics = topics
+        self._matching = matching
         self.head = head or ConsumerHead()
         self.members = {member.id: member for member in members}
         self.head_changed = False
@@ -217,6 +222,7 @@ class ConsumerGroup:
         """What the member says of itself; whether the target depends on what has changed."""
         told = {
             "topics": beat.topics,
+            "regex": beat.regex,
             "assignor": beat.assignor,
             "rebalance_timeout_ms": beat.rebalance_timeout_ms,
             "rack_id": beat.client.rack_id,
@@ -233,7 +239,7 @@ class ConsumerGroup:
             setattr(member, name, value)
         if new:
             self.changed.add(member.id)
-        return not new.keys().isdisjoint({"topics", "assignor", "only"})
+        return not new.keys().isdisjoint({"topics", "regex", "assignor", "only"})
 
     # Leaving
 
@@ -302,7 +308,10 @@ class ConsumerGroup:
         self._facts_due_ms = None
 
     def _named(self) -> set[str]:
-        return set().union(*(member.topics for member in self.members.values()))
+        return set().union(*map(self._subscribed, self.members.values()))
+
+    def _subscribed(self, member: ConsumerMember) -> frozenset[str]:
+        return member.topics | self._matching(member.regex) if member.regex else member.topics
 
     def _make_target(self) -> None:
         if self.head.target_epoch == self.head.epoch:
@@ -310,7 +319,8 @@ class ConsumerGroup:
         facts = self.head.facts
         members = {
             member.id: Wants(
-                frozenset(facts[name].id for name in member.topics if name in facts), member.only
+                frozenset(facts[name].id for name in self._subscribed(member) if name in facts),
+                member.only,
             )
             for member in sorted(self.members.values(), key=lambda it: it.instance_id or it.id)
         }
@@ -398,7 +408,7 @@ class ConsumerGroup:
         )  # fmt: skip
 
     def subscribes(self, topic: str) -> bool:
-        return any(topic in member.topics for member in self.members.values())
+        return any(topic in self._subscribed(member) for member in self.members.values())
 
     def kept(self) -> dict[str, bytes | None]:
         """Each changed member as it must be written (None: gone); then nothing has changed."""
@@ -419,7 +429,7 @@ class ConsumerGroup:
 
 def check_beat(beat: Beat, limits: Limits) -> None:
     """Whether it can be meant at all. Raises Refusal."""
-    words = [beat.client.id, *(beat.topics or ())]
+    words = [beat.client.id, beat.regex or "", *(beat.topics or ())]
     instance = beat.client.instance_id
     wrong = (
         "a member id of 1 to 255 bytes is needed"
@@ -443,11 +453,7 @@ def check_beat(beat: Beat, limits: Limits) -> None:
     if wrong is not None:
         raise Refusal(GroupError.INVALID_REQUEST, wrong)
     if beat.regex:
-        raise Refusal(
-            GroupError.INVALID_REGULAR_EXPRESSION,
-            f"subscription {beat.regex!r}: patterns are matched by the client here: "
-            f"subscribe to names of topics",
-        )
+        compiled(beat.regex)
     if beat.assignor is not None and beat.assignor not in limits.assignors:
         raise Refusal(
             GroupError.UNSUPPORTED_ASSIGNOR,
@@ -466,6 +472,7 @@ def _description(member: ConsumerMember) -> MemberDescription:
         Client(member.client_id, member.client_host, member.instance_id, member.rack_id),
         epoch=member.epoch,
         topics=member.topics,
+        regex=member.regex,
         assigned=frozenset(member.held),
         target=frozenset(member.target),
     )

@@ -31,7 +31,7 @@ from logstore.broker.coordinator.calls import (
     Synced,
 )
 from logstore.broker.coordinator.classic import ClassicGroup
-from logstore.broker.coordinator.consumer import ConsumerGroup, TopicLookup
+from logstore.broker.coordinator.consumer import ConsumerGroup, Matching, TopicLookup
 from logstore.broker.coordinator.ledger import (
     GroupChange,
     KeptGroup,
@@ -39,6 +39,7 @@ from logstore.broker.coordinator.ledger import (
     Ledger,
     decoder_of,
 )
+from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.config import StoreSettings
 from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
@@ -69,17 +70,19 @@ class Coordinator:
         ledger: Ledger,
         topics: TopicLookup,
         *,
+        names: Callable[[], Collection[str]] = tuple,
         topics_of: TopicsOf = lambda _: None,
         new_id: Callable[[str], str] = new_member_id,
         due: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """``topics(name)``: what a topic is now; it is asked often.
+        """``topics(name)``: what a topic is now; it is asked often. ``names()``: of all topics.
 
         ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far.
         """
         self._settings = settings
         self._ledger = ledger
         self._topics = topics
+        self._patterns = Patterns(names)
         self._topics_of = topics_of
         self._new_id = new_id
         self._told_due = due
@@ -192,6 +195,7 @@ class Coordinator:
 
     def topics_changed(self) -> None:
         """A topic was made, altered or deleted: members hear of it with their next heartbeat."""
+        self._patterns.topics_changed()
         for group in self._groups.values():
             if isinstance(group, ConsumerGroup):
                 group.topics_changed()
@@ -245,14 +249,14 @@ class Coordinator:
     ) -> dict[TopicPartition, KeptOffset]:
         """What is committed, of these partitions or of all; others are left out. Raises Refusal.
 
+        Looks only, so it may be called from any thread, for it takes long where there is much.
         ``member_id`` and ``epoch`` (v9 on) are checked where the group is of the new protocol.
         """
         _check_name(group)
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
-        kept = _readable(self._ledger.fetch, group)
-        return dict(kept) if places is None else {it: kept[it] for it in places if it in kept}
+        return dict(_readable(lambda it: self._ledger.fetch(it, places), group))
 
     def delete_offsets(
         self,
@@ -371,7 +375,8 @@ class Coordinator:
         self, name: str, kept: KeptGroup | None, now_ms: int
     ) -> ClassicGroup | ConsumerGroup:
         if kept is not None and kept.kind == "consumer" and not kept.empty:
-            group = _consumer_group(name, kept, self._consumer_limits, self._topics)
+            matching = self._patterns.topics
+            group = _consumer_group(name, kept, self._consumer_limits, self._topics, matching)
             group.resume(now_ms)
             return group
         save = partial(self._save_classic, name)
@@ -414,7 +419,8 @@ class Coordinator:
             self._settle(name)
             raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
         head = consumer.ConsumerHead(found.generation, found.generation)
-        group = ConsumerGroup(name, self._consumer_limits, self._topics, head)
+        matching = self._patterns.topics
+        group = ConsumerGroup(name, self._consumer_limits, self._topics, head, matching=matching)
         self._groups[name] = group
         self._unsaved.add(name)  # what was kept of another kind has to go
         return group
@@ -540,11 +546,15 @@ def _remove(group: ConsumerGroup, leaver: Leaver) -> Done:
 
 
 def _consumer_group(
-    name: str, kept: KeptGroup, limits: consumer.Limits, topics: TopicLookup
+    name: str,
+    kept: KeptGroup,
+    limits: consumer.Limits,
+    topics: TopicLookup,
+    matching: Matching = lambda _: frozenset(),
 ) -> ConsumerGroup:
     members = [consumer.decode_member(value) for value in kept.members.values()]
     head = consumer.decode_head(kept.state)
-    return ConsumerGroup(name, limits, topics, head, members)
+    return ConsumerGroup(name, limits, topics, head, members, matching)
 
 
 _decode_classic_head = decoder_of(classic_member.KeptHead)

@@ -94,7 +94,10 @@ class Ledger(Protocol):
     def save(self, group: str, change: GroupChange, finished: Finished) -> None:
         """GroupBusy where embedded members live: nothing is saved."""
 
-    def fetch(self, group: str) -> Mapping[TopicPartition, KeptOffset]: ...
+    def fetch(
+        self, group: str, places: Collection[TopicPartition] | None = None
+    ) -> Mapping[TopicPartition, KeptOffset]:
+        """All, or those of these places that there are. May be called from any thread."""
 
     def commit(
         self,

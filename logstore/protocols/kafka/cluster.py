@@ -1,12 +1,13 @@
 """What clients ask of the cluster: the one node, its topics, its versions, its disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError, TopicExists
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Later, elsewhere
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Job
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.messages import (
     api_versions as api_versions_messages,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
 
 NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
+PARTITIONS_AT_ONCE: Final = 100  # described while others wait
+MADE_AT_ONCE: Final = 100  # topics, by one Metadata request
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
 GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 
@@ -58,31 +61,46 @@ def api_versions(
 
 def metadata(
     session: "KafkaSession", version: int, request: metadata_messages.Request
-) -> metadata_messages.Response | Later:
+) -> metadata_messages.Response | Job:
     """Key 3. Makes topics that are not there, where client and settings allow it."""
-    topics, asked = session.door.topics, request.topics
+    door, asked = session.door, request.topics
     if asked is None or (version == 0 and not asked):
-        every = [_described(found) for name in topics.names() if (found := topics.get(name))]
-        return _metadata(session, every)
-    missing = [it.name for it in asked if it.name and topics.get(it.name) is None]
-    if (
-        missing
-        and session.door.settings.auto_create_topics_enable
-        and request.allow_auto_topic_creation
-    ):
-        return elsewhere(
-            session.door,
-            lambda: _metadata(
-                session, _asked_for(session.door, version, asked, _made(session.door, missing))
-            ),
-        )
-    return _metadata(session, _asked_for(session.door, version, asked, {}))
+        return _unless_many(partial(_of_all, session), map(door.topics.get, door.topics.names()))
+    missing = [it.name for it in asked if it.name and door.topics.get(it.name) is None]
+    if missing and door.settings.auto_create_topics_enable and request.allow_auto_topic_creation:
+
+        def made() -> metadata_messages.Response:
+            failed = _made(door, missing)
+            return _metadata(session, _asked_for(door, version, asked, failed))
+
+        return Job(made)
+    return _unless_many(
+        lambda: _metadata(session, _asked_for(door, version, asked, {})),
+        (door.topics.get(it.name) for it in asked if it.name),
+    )
+
+
+def _unless_many(
+    answer: Callable[[], metadata_messages.Response], topics: Iterable[Topic | None]
+) -> metadata_messages.Response | Job:
+    """At once; but thousands of partitions are for another thread."""
+    partitions = sum(len(topic.partitions) for topic in topics if topic is not None)
+    return Job(answer) if partitions > PARTITIONS_AT_ONCE else answer()
+
+
+def _of_all(session: "KafkaSession") -> metadata_messages.Response:
+    topics = session.door.topics
+    every = (topics.get(name) for name in topics.names())
+    return _metadata(session, [_described(topic) for topic in every if topic is not None])
 
 
 def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
-    """Make these topics; the error codes of those that could not be made."""
-    failed = {}
-    for name in names:
+    """Make these topics; the error codes of those that could not be made.
+
+    Clients ask again for those that are left, so that nobody else waits for very many.
+    """
+    failed = dict.fromkeys(names[MADE_AT_ONCE:], errors.LEADER_NOT_AVAILABLE)
+    for name in names[:MADE_AT_ONCE]:
         try:
             door.topics.create(name, None, {})
         except TopicExists:

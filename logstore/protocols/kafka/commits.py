@@ -1,6 +1,7 @@
 """The offsets that groups have committed: OffsetCommit, OffsetFetch, OffsetDelete."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.coordinator.calls import Commit, OffsetToCommit
@@ -10,7 +11,7 @@ from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.topic import Topic
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.door import Door, Later
+from logstore.protocols.kafka.door import Door, Job, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.messages import offset_commit as commit_messages
 from logstore.protocols.kafka.messages import offset_delete as delete_messages
@@ -23,6 +24,7 @@ BY_ID: Final = 10  # OffsetCommit and OffsetFetch: topics have ids, not names
 KNOWS_EPOCHS: Final = 9  # OffsetCommit: what a member of the new protocol must speak (KIP-848)
 MANY_GROUPS: Final = 8  # OffsetFetch (KIP-709)
 GROUP_ERROR: Final = 2  # OffsetFetch: what is wrong with the group is said once
+AT_ONCE: Final = 100  # OffsetFetch: partitions that are looked up while others wait
 NOTHING: Final = -1  # the offset where nothing is committed
 
 
@@ -121,8 +123,20 @@ def _outcome(
 
 def offset_fetch(
     session: "KafkaSession", version: int, request: fetch_messages.Request
-) -> fetch_messages.Response:
+) -> fetch_messages.Response | Job:
     """Key 9. There are no transactions, so every offset is stable."""
+    whole = partial(_offsets_fetched, session, version, request)
+    groups = request.groups if version >= MANY_GROUPS else [request]
+    many = any(
+        it.topics is None or sum(len(topic.partition_indexes) for topic in it.topics) > AT_ONCE
+        for it in groups
+    )
+    return Job(whole) if many or len(groups) > 1 else whole()
+
+
+def _offsets_fetched(
+    session: "KafkaSession", version: int, request: fetch_messages.Request
+) -> fetch_messages.Response:
     if version >= MANY_GROUPS:
         return fetch_messages.Response(
             groups=[_fetched(session, version, it) for it in request.groups]
@@ -158,7 +172,11 @@ def _fetched(
     answer = fetch_messages.ResponseGroup(asked.group_id)
     try:
         kept = session.door.coordinator.fetch(
-            asked.group_id, session.now_ms, None, asked.member_id, asked.member_epoch
+            asked.group_id,
+            session.now_ms,
+            None if asked.topics is None else list(_places(session.door, version, asked.topics)),
+            asked.member_id,
+            asked.member_epoch,
         )
     except Refusal as it:
         answer.error_code = group_code(it.error)
@@ -169,6 +187,16 @@ def _fetched(
         else [_some(session.door, version, it, kept) for it in asked.topics]
     )
     return answer
+
+
+def _places(
+    door: Door, version: int, asked: Sequence[fetch_messages.Topics]
+) -> Iterator[TopicPartition]:
+    for it in asked:
+        topic = _topic(door, version, it) if version >= BY_ID else None
+        name = topic.name if topic is not None else it.name
+        for number in it.partition_indexes:
+            yield name, number
 
 
 def _all(

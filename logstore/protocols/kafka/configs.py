@@ -1,7 +1,8 @@
 """Settings of topics and of the node: shown with default and source, topics' also changed."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from logstore.config import (
     FILE_SETTINGS,
@@ -116,6 +117,28 @@ def _synonyms(chosen: Chosen) -> list[describe_messages.Synonym]:
 # Changing
 
 
+class Given(Protocol):
+    """A setting in a request."""
+
+    name: str
+    value: str | None
+
+
+def given_settings(asked: Sequence[Given]) -> dict[str, str]:
+    """What is to be set. Raises Refused: a setting must not be left out silently."""
+    _check_once([it.name for it in asked])
+    for it in asked:
+        if it.value is None:
+            raise Refused(f"{it.name}: has no value: leave it out to have its default")
+    return {it.name: it.value for it in asked if it.value is not None}
+
+
+def _check_once(names: Sequence[str]) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise Refused(f"{twice[0]}: is in the request twice")
+
+
 def _attempt(kind: int, work: Callable[[], None]) -> tuple[int, str | None]:
     try:
         if kind != TOPIC:
@@ -144,7 +167,7 @@ def alter(
     """Key 33: what is not named goes back to its default."""
 
     def replace(it: alter_messages.Resource) -> None:
-        settings = {one.name: one.value for one in it.configs if one.value is not None}
+        settings = given_settings(it.configs)
         reset = [one for one in session.door.topics.given(it.resource_name) if one not in settings]
         _change(session.door, it.resource_name, settings, reset, request.validate_only)
 
@@ -185,6 +208,7 @@ def _incremental(
     door: Door, name: str, asked: Sequence[incremental_messages.AlterableConfig]
 ) -> tuple[dict[str, str], list[str]]:
     """What is set, and what goes back to its default."""
+    _check_once([it.name for it in asked])
     now = {it.name: it.value for it in door.topics.describe(name)}
     settings: dict[str, str] = {}
     reset: list[str] = []

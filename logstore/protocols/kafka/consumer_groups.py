@@ -84,7 +84,7 @@ def describe(
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
     allowed = operations(request.include_authorized_operations)
     described = []
-    for name in request.group_ids:
+    for name in dict.fromkeys(request.group_ids):  # once, however often it is named
         try:
             found = session.door.coordinator.describe(name)
         except Refusal as it:
@@ -122,6 +122,7 @@ def _member(door: Door, it: MemberDescription) -> describe_messages.Member:
         client_id=it.client.id,
         client_host=it.client.host,
         subscribed_topic_names=sorted(it.topics),
+        subscribed_topic_regex=it.regex or None,
         assignment=_assignment(door, it.assigned),
         target_assignment=_assignment(door, it.target),
         member_type=CONSUMER_MEMBER,

@@ -29,6 +29,13 @@ class Door:
     work: Work
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What makes the answer and takes long: for another thread."""
+
+    work: Callable[[], object]
+
+
 class Later:
     """An answer that comes when something has been done; until then the connection waits."""
 

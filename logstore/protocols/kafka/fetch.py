@@ -5,7 +5,7 @@ they can be sent. So a client that does not read its socket costs no memory here
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.errors import LogstoreError
 from logstore.log import Log
@@ -28,6 +28,11 @@ from logstore.protocols.session import Buffer
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession
 
+# However much a client takes at once: smaller answers are read and received into memory that was
+# used before, and a client asks again. What it takes first is given whole all the same.
+RESPONSE_BYTES: Final = 2 << 20
+PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
+
 
 def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
     """Key 1."""
@@ -42,10 +47,11 @@ def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> S
 class Source:
     """A partition asked for: its log, or why there is none to read."""
 
-    __slots__ = ("asked", "error_code", "log")
+    __slots__ = ("_bytes", "_upto", "asked", "error_code", "log")
 
     def __init__(self, door: Door, asked: Asked) -> None:
         self.asked = asked
+        self._bytes, self._upto = 0, asked.offset  # counted so far
         self.log: Log | None = None
         self.error_code = errors.NONE
         by_name = isinstance(asked.topic, str)
@@ -74,9 +80,25 @@ class Source:
                 return 0
             if bytes_max <= 1:
                 return 1
-            return _count(log, offset, min(bytes_max, self.asked.bytes_max))
+            if offset < log.start:
+                return bytes_max
+            return self._count(log, min(bytes_max, self.asked.bytes_max))
         except LogstoreError:
             return bytes_max  # the client is to be told
+
+    def _count(self, log: Log, bytes_max: int) -> int:
+        """Bytes of the whole batches that are there, counted until they are so many.
+
+        Counting reads them, and goes on where it was when it is asked again: each piece of news
+        would cost all that is there, for each client that waits for much.
+        """
+        while self._bytes < bytes_max:
+            batches = log.read(self._upto, bytes_max - self._bytes)
+            if not batches:
+                break
+            self._bytes += sum(batch.size for batch in batches)
+            self._upto = batches[-1].next_offset
+        return self._bytes
 
     def read(self, bytes_max: int, *, first: bool) -> Given:
         """Up to so many bytes; if it is the first to give any, at least one batch."""
@@ -99,18 +121,6 @@ class Source:
         return given
 
 
-def _count(log: Log, offset: int, bytes_max: int) -> int:
-    """Bytes of the whole batches from there on, counted until they are so many."""
-    total = 0
-    while total < bytes_max:
-        batches = log.read(offset, bytes_max - total)
-        if not batches:
-            break
-        total += sum(batch.size for batch in batches)
-        offset = batches[-1].next_offset
-    return total
-
-
 class Fetching:
     """The slot of one fetch."""
 
@@ -131,9 +141,8 @@ class Fetching:
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
         self._sources = [Source(session.door, it) for it in asked]
         if request.max_wait_ms > 0:
-            for source in self._sources:
-                if source.log is not None:
-                    session.watch(source.log)
+            logs = (source.log for source in self._sources)
+            session.watch_these([log for log in logs if log is not None])
 
     def ready(self, now: float) -> bool:
         if self.deadline is None or now >= self.deadline or not self._sources:
@@ -151,12 +160,15 @@ class Fetching:
         return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
-        left, first, given = self._bytes_max, True, []
+        asked = PARTITION_BYTES * len(self._sources), self._request.min_bytes
+        enough = max(RESPONSE_BYTES, *asked)
+        left, largest, given = min(self._bytes_max, enough), 0, []
         for source in self._sources:
-            it = source.read(left, first=first)
-            size = sum(map(len, it.records))
-            left -= size
-            first = first and not size
+            # A batch that does not fit would be read for nothing; it is as large as the others.
+            it = source.read(left if left >= largest else 0, first=not largest)
+            for records in it.records:
+                left -= len(records)
+                largest = max(largest, len(records))
             given.append(it)
         session_id = NO_SESSION
         if self._fetching is not None:

@@ -44,7 +44,7 @@ def describe_groups(
     """Key 15: those of the classic protocol."""
     allowed = operations(request.include_authorized_operations)
     described = []
-    for name in request.groups:
+    for name in dict.fromkeys(request.groups):  # once, however often it is named
         try:
             found = session.door.coordinator.describe(name)
         except Refusal as it:

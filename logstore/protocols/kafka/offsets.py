@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from logstore.errors import LogstoreError, UnknownTopic
 from logstore.log import Log
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Job
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.messages import (
     delete_records as delete_records_messages,
@@ -46,12 +46,12 @@ def log_of(door: Door, name: str, partition: int) -> Log:
 
 def list_offsets(
     session: "KafkaSession", version: int, request: list_offsets_messages.Request
-) -> list_offsets_messages.Response | Later:
+) -> list_offsets_messages.Response | Job:
     """Key 2. What is found by time is searched for in another thread."""
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
     if all(it in QUICK for it in timestamps):
         return _listed(session.door, request)
-    return elsewhere(session.door, partial(_listed, session.door, request))
+    return Job(partial(_listed, session.door, request))
 
 
 def _listed(door: Door, request: list_offsets_messages.Request) -> list_offsets_messages.Response:
@@ -155,6 +155,10 @@ def _deleted(
     door: Door, name: str, asked: delete_records_messages.Partition
 ) -> delete_records_messages.PartitionResult:
     answer = delete_records_messages.PartitionResult(asked.partition_index, low_watermark=-1)
+    topic = door.topics.get(name)
+    if topic is not None and topic.settings.cleanup_policy == ("compact",):
+        answer.error_code = errors.POLICY_VIOLATION  # the last value of a key is to be kept
+        return answer
     try:
         log = log_of(door, name, asked.partition_index)
         before = log.safe if asked.offset == DELETE_ALL else asked.offset

@@ -10,6 +10,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Final
 
+from logstore.errors import BrokenProtocol
 from logstore.protocols.kafka import wire
 
 FLEXIBLE: Final = 9
@@ -60,6 +61,7 @@ def read_request(version: int, data: memoryview, at: int) -> ProduceRequest:
         raise wire.cut_off() from None
     count, at = wire.read_count(data, at + _ACKS.size, flexible)
     topics: list[tuple[str | bytes, Sequence[Part]]] = []
+    total = 0
     for _ in range(count):
         topic: str | bytes
         if version >= WITH_TOPIC_IDS:
@@ -68,6 +70,9 @@ def read_request(version: int, data: memoryview, at: int) -> ProduceRequest:
             topic, at = _names[flexible](data, at)
         parts, at = _read_parts(data, at, flexible)
         topics.append((topic, parts))
+        total += 1 + len(parts)
+        if total > wire.ELEMENTS_MAX:
+            raise BrokenProtocol(f"records for more than {wire.ELEMENTS_MAX} partitions at once")
     return ProduceRequest(transactional_id, acks, timeout_ms, topics)
 
 

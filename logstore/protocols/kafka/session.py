@@ -4,14 +4,14 @@ Knows framing, headers, versions and order; what a request does stands in the ta
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from struct import Struct
 from typing import Final
 
-from logstore.errors import BrokenProtocol
+from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.log import Log
 from logstore.protocols.kafka import wire
-from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, call, unsupported
+from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE, Api, call, unsupported
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.fetch_session import FetchSession
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
@@ -20,9 +20,18 @@ from logstore.protocols.session import Buffer, Wake
 SIZE_BYTES: Final = 4
 # Requests under way at once; more are taken when some are answered. Clients have five.
 SLOTS_MAX: Final = 256
+# Answers are as long as their work: so much is owed at most, and taken in one go, before others
+# have their turn.
+OWED_BYTES_MAX: Final = 64 << 10
+TAKEN_AT_ONCE: Final = 32
+WATCHED_SPARE: Final = 16  # logs that may wake a session for nothing
+# Of a request without records: 100,000 partitions with their offsets and metadata. Each of its
+# bytes may be an object here, so it has to be bounded well below the records.
+OTHER_BYTES_MAX: Final = 8 << 20
 CLIENT_ID_SHOWN: Final = 64
 
 _HEADER = Struct(">hhi")  # api key, api version, correlation id
+_KEY = Struct(">h")
 _SIZE = Struct(">i")
 _REPLY = Struct(">ii")  # size, correlation id
 
@@ -45,6 +54,8 @@ class KafkaSession:
         self._now = 0.0
         # Each with the correlation id and whether the header has room for tagged fields.
         self._slots: deque[tuple[Slot, int, bool]] = deque()
+        self._finishing = False
+        self._owed = 0  # bytes of answers that are made and not sent
         self._held: Slot | None = None  # nothing is taken before this is answered
         self._watched: dict[Log, Wake] = {}
         self._to_sync: set[Log] = set()
@@ -63,30 +74,46 @@ class KafkaSession:
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
         self._now = now
-        at, end = 0, len(data)
+        at, end, taken = 0, len(data), 0
         frame_max = self.door.settings.socket_request_max_bytes
         try:
-            while end - at >= SIZE_BYTES and not self._full():
+            while end - at >= SIZE_BYTES and taken < TAKEN_AT_ONCE and not self._full():
                 size = _SIZE.unpack_from(data, at)[0]
                 if not _HEADER.size <= size <= frame_max:
                     raise BrokenProtocol(
                         f"a request of {size} bytes; socket.request.max.bytes is {frame_max}"
                     )
                 after = at + SIZE_BYTES + size
+                if size > OTHER_BYTES_MAX and end - at >= SIZE_BYTES + _KEY.size:
+                    self._check_large(_KEY.unpack_from(data, at + SIZE_BYTES)[0], size)
                 if after > end:
                     self.wants = SIZE_BYTES + size
                     break
                 self.wants = 0
                 self._take(data[at + SIZE_BYTES : after])
                 at = after
+                taken += 1
         except BrokenProtocol as error:
             self.end(str(error))
             at = end
         self.sync_now()
         return at
 
+    @staticmethod
+    def _check_large(key: int, size: int) -> None:
+        if key != PRODUCE:
+            raise BrokenProtocol(
+                f"a request of {size} bytes with api key {key}: without records it has "
+                f"{OTHER_BYTES_MAX} at most"
+            )
+
     def _full(self) -> bool:
-        return self.closed is not None or self._held is not None or len(self._slots) >= SLOTS_MAX
+        return (
+            self.closed is not None
+            or self._held is not None
+            or self._owed >= OWED_BYTES_MAX
+            or len(self._slots) >= SLOTS_MAX
+        )
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
@@ -103,7 +130,13 @@ class KafkaSession:
             slots.popleft()
             if slot is self._held:
                 self._held = None
-            body = slot.body()
+            if isinstance(slot, Ready):
+                self._owed -= slot.size
+            try:
+                body = slot.body()
+            except LogstoreError as error:  # what was answered before it is sent
+                self.end(str(error))
+                break
             if body is None:
                 continue
             size = sum(map(len, body)) + tagged
@@ -115,6 +148,7 @@ class KafkaSession:
     def finish(self, now: float) -> None:
         """As Session.finish."""
         self._now = now
+        self._finishing = True  # also what is behind, and taken later
         for slot, _, _ in self._slots:
             slot.finish()
 
@@ -146,10 +180,13 @@ class KafkaSession:
         if log not in self._watched:
             self._watched[log] = log.watch(self._wake)
 
-    def unwatch(self, log: Log) -> None:
-        stop = self._watched.pop(log, None)
-        if stop is not None:
-            stop()
+    def watch_these(self, logs: Collection[Log]) -> None:
+        """Be woken for these, and no more for most of those that nothing here waits for."""
+        for log in logs:
+            self.watch(log)
+        if len(self._watched) > 2 * len(logs) + WATCHED_SPARE and not self._slots:
+            for log in self._watched.keys() - set(logs):
+                self._watched.pop(log)()
 
     def sync(self, log: Log) -> None:
         """Have the log synced, once for all that has come in one read."""
@@ -174,7 +211,9 @@ class KafkaSession:
                     f"{api.name} version {version} is not served here: {api.low} to {api.high} are"
                 )
             # KIP-511: answered in version 0, so that the client can choose again.
-            self._slots.append((Ready(unsupported()), correlation, False))
+            refusal = Ready(unsupported())
+            self._owed += refusal.size
+            self._slots.append((refusal, correlation, False))
             return
         flexible = version >= api.flexible
         client_id, at = _nullable_string(frame, _HEADER.size)
@@ -184,8 +223,12 @@ class KafkaSession:
             at = wire.skip_tags(frame, at)
         slot = self._handle(api, version, frame, at)
         if slot is not None:
+            if isinstance(slot, Ready):
+                self._owed += slot.size
             # KIP-511: a client that knows no versions yet could not read a tagged header.
             self._slots.append((slot, correlation, flexible and key != API_VERSIONS))
+            if self._finishing:
+                slot.finish()
 
     def _handle(self, api: Api, version: int, frame: memoryview, at: int) -> Slot | None:
         if api.raw is not None:

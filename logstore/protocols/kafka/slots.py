@@ -28,10 +28,11 @@ class Slot(Protocol):
 class Ready:
     """An answer that was there at once."""
 
-    __slots__ = ("_body", "deadline")
+    __slots__ = ("_body", "deadline", "size")
 
     def __init__(self, body: Buffer) -> None:
         self.deadline: float | None = None
+        self.size = len(body)
         self._body = body
 
     def ready(self, now: float) -> bool:

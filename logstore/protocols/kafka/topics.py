@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.topic import Topic
-from logstore.config import text_of
+from logstore.config import STORE_SETTINGS, text_of
 from logstore.errors import LogstoreError, Refused
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.configs import source_of
+from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.messages import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = -1  # a number of partitions or copies that the broker is to choose
 COPIES: Final = 1
+PARTITIONS_OF_TOPIC_MAX: Final[int] = STORE_SETTINGS["num.partitions"].metadata["high"]
 PARTITIONS_MAX: Final = 2000  # of one answer to DescribeTopicPartitions, as Kafka's
 
 
@@ -75,8 +76,9 @@ def _created(
     def work() -> None:
         if times > 1:
             raise _Unfit(errors.INVALID_REQUEST, f"topic {asked.name!r} is in the request twice")
-        settings = {it.name: it.value for it in asked.configs if it.value is not None}
+        settings = given_settings(asked.configs)
         count = _count(asked)
+        _check_count(count)
         number = door.topics.check_new(asked.name, count, settings)
         if not validate_only:
             topic = door.topics.create(asked.name, count, settings)
@@ -107,6 +109,14 @@ def _count(asked: create_topics_messages.CreatableTopic) -> int | None:
     if asked.num_partitions < 1:
         raise _Unfit(errors.INVALID_PARTITIONS, f"{asked.num_partitions} partitions")
     return asked.num_partitions
+
+
+def _check_count(partitions: int | None) -> None:
+    if partitions is not None and partitions > PARTITIONS_OF_TOPIC_MAX:
+        raise _Unfit(
+            errors.INVALID_PARTITIONS,
+            f"{partitions} partitions: a topic has {PARTITIONS_OF_TOPIC_MAX} at most",
+        )
 
 
 def _assigned(asked: create_topics_messages.CreatableTopic) -> int:
@@ -175,6 +185,7 @@ def _grow(door: Door, asked: create_partitions_messages.Topic, validate_only: bo
             errors.INVALID_PARTITIONS,
             f"topic {asked.name!r} has {len(topic.partitions)} partitions, {asked.count} asked for",
         )
+    _check_count(asked.count)
     assigned = asked.assignments
     if assigned is not None and (
         len(assigned) != added or any(list(it.broker_ids) != [NODE_ID] for it in assigned)

@@ -17,6 +17,7 @@ Read = Callable[[Buffer, int], tuple[Any, int]]
 Write = Callable[[bytearray, Any], None]
 
 UVARINT_BYTES_MAX: Final = 5  # 32 bits
+ELEMENTS_MAX: Final = 200_000  # of one array: each is an object or several
 NIL_UUID: Final = bytes(16)
 
 _INT16, _INT32 = Struct(">h"), Struct(">i")
@@ -167,6 +168,8 @@ def read_count(data: Buffer, at: int, compact: bool) -> tuple[int, int]:
     # An element has a byte at least: a larger count is a lie, and would cost its memory.
     if not -1 <= count <= len(data) - at:
         raise BrokenProtocol(f"an array has {count} elements, {len(data) - at} bytes are left")
+    if count > ELEMENTS_MAX:
+        raise BrokenProtocol(f"an array has {count} elements, {ELEMENTS_MAX} at most are taken")
     return count, at
 
 

@@ -10,6 +10,16 @@ from test_produce_codec import a_produce_request
 
 from logstore.errors import BrokenProtocol
 from logstore.protocols.kafka.apis import APIS
+from logstore.protocols.kafka.messages import (
+    alter_configs,
+    consumer_group_describe,
+    create_partitions,
+    create_topics,
+    delete_records,
+    describe_groups,
+    incremental_alter_configs,
+    metadata,
+)
 from logstore.protocols.kafka.schema import codec
 from logstore.records.batch import Batch
 
@@ -101,3 +111,81 @@ def test_random_bytes_end_the_connection_or_wait_for_more():
         talk = Talk()
         talk.feed(rng.randbytes(rng.randrange(1, 200)))
         assert talk.session.closed is not None or talk.session.wants or len(talk._left) < 4
+
+
+def test_topics_that_clients_ask_for_are_made_a_hundred_at_a_time():
+    talk = Talk()
+    names = [f"t{n}" for n in range(150)]
+    request = metadata.Request([metadata.Topic(name=name) for name in names])
+    codes = [
+        [it.error_code for it in talk.ask(3, 4, request, metadata.Response).topics]
+        for _ in range(2)
+    ]
+    assert codes == [[0] * 100 + [5] * 50, [0] * 150]
+    assert talk.topics.names() == sorted(names)
+
+
+def test_a_group_that_is_named_often_is_described_once():
+    talk = Talk()
+    request = describe_groups.Request(["g", "h", "g"] * 100)
+    answer = talk.ask(15, 5, request, describe_groups.Response)
+    assert [it.group_id for it in answer.groups] == ["g", "h"]
+    request = consumer_group_describe.Request(["g", "h", "g"] * 100)
+    answer = talk.ask(69, 0, request, consumer_group_describe.Response)
+    assert [it.group_id for it in answer.groups] == ["g", "h"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "low_watermark"),
+    [("compact", 44, -1), ("delete", 0, 0), ("compact,delete", 0, 0)],
+)
+def test_records_of_a_topic_that_is_only_compacted_are_not_deleted(policy, code, low_watermark):
+    talk = Talk()
+    talk.topics.create("t", 1, {"cleanup.policy": policy})
+    request = delete_records.Request([delete_records.Topic("t", [delete_records.Partition(0, -1)])])
+    answer = talk.ask(21, 2, request, delete_records.Response)
+    [partition] = answer.topics[0].partitions
+    assert (partition.error_code, partition.low_watermark) == (code, low_watermark)
+
+
+def test_a_setting_without_a_value_or_twice_is_refused():
+    talk = Talk()
+    talk.topics.create("t", 1, {"retention.ms": "5"})
+    ms = "retention.ms"
+
+    def made(*configs):
+        topic = create_topics.CreatableTopic(
+            "u", 1, 1, configs=[create_topics.CreatableTopicConfig(*it) for it in configs]
+        )
+        request = create_topics.Request([topic], 1000, True)
+        return talk.ask(19, 5, request, create_topics.Response).topics[0].error_code
+
+    def altered(*configs):
+        resource = alter_configs.Resource(
+            2, "t", [alter_configs.AlterableConfig(*it) for it in configs]
+        )
+        request = alter_configs.Request([resource])
+        return talk.ask(33, 1, request, alter_configs.Response).responses[0].error_code
+
+    def changed(*configs):
+        changes = [incremental_alter_configs.AlterableConfig(*it) for it in configs]
+        resource = incremental_alter_configs.AlterConfigsResource(2, "t", changes)
+        request = incremental_alter_configs.Request([resource])
+        answer = talk.ask(44, 1, request, incremental_alter_configs.Response)
+        return answer.responses[0].error_code
+
+    assert [made((ms, None)), made((ms, "1"), (ms, "2")), made((ms, "1"))] == [42, 42, 0]
+    assert [altered((ms, None)), altered((ms, "1"), (ms, "2"))] == [42, 42]
+    assert changed((ms, 0, "1"), (ms, 1, None)) == 42
+    assert talk.topics.given("t") == {ms: "5"}
+    assert (altered((ms, "6")), changed(("flush.ms", 0, "7"))) == (0, 0)
+    assert talk.topics.given("t") == {ms: "6", "flush.ms": "7"}
+
+
+def test_too_many_partitions_are_told_as_such():
+    talk = Talk()
+    talk.topics.create("t", 1, {})
+    request = create_topics.Request([create_topics.CreatableTopic("u", 2**31 - 1, 1)], 1000, True)
+    assert talk.ask(19, 5, request, create_topics.Response).topics[0].error_code == 37
+    request = create_partitions.Request([create_partitions.Topic("t", 2**31 - 1, None)], 1000, True)
+    assert talk.ask(37, 2, request, create_partitions.Response).results[0].error_code == 37

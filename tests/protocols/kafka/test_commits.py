@@ -206,3 +206,25 @@ def test_of_a_member_that_cant_be_understood_nothing_is_deleted(talk):
     committed(talk, [("u", 0, 1, "")])
     joined(talk, 3, metadata=b"\0")
     assert deleted(talk, ("u", 0)) == (0, [86])
+
+
+def of_topic(numbers):
+    return offset_fetch.Group(
+        "g", topics=[offset_fetch.Topics(name="t", partition_indexes=numbers)]
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [[offset_fetch.Group("g", topics=None)], [of_topic([0])] * 2, [of_topic(range(101))]],
+)
+def test_a_fetch_of_many_offsets_is_done_in_another_thread(asked):
+    jobs = []
+    talk = Talk(work=lambda job, done: jobs.append((job, done)))
+    talk.say(9, 8, offset_fetch.Request(groups=asked))
+    assert talk.replies() == []
+    [(job, done)] = jobs
+    done(job())
+    [(_, body)] = talk.replies()
+    answer = talk.read(9, 8, offset_fetch.Response, body)
+    assert [(it.group_id, it.error_code) for it in answer.groups] == [("g", 0)] * len(asked)

@@ -76,7 +76,7 @@ def test_partitions_go_over_when_they_are_given_up(talk):
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        ({"subscribed_topic_regex": "t.*"}, 128),
+        ({"subscribed_topic_regex": "t("}, 128),
         ({"server_assignor": "sticky"}, 112),
         ({"group": ""}, 24),
         ({"group": "x" * 256}, 24),

@@ -131,6 +131,44 @@ def test_the_servers_own_limit_counts_too():
     assert 1 <= len(offsets(part)) <= 4
 
 
+def read_on(talk, partition_bytes=50 * MIB, **facts):
+    """The sizes of the answers that read partition 0 of "t" from its start to its end."""
+    sizes, offset = [], 0
+    while True:
+        [part] = parts(fetch(talk, [("t", 0, offset, partition_bytes)], **facts))
+        if offset == part["high_watermark"]:
+            return sizes
+        assert offsets(part)[0] == offset
+        sizes.append(len(part["records"]))
+        offset = offsets(part)[-1] + 2
+
+
+def test_an_answer_is_small_however_much_a_client_takes_and_all_comes(talk):
+    fill(talk, batches=7, size=900_000)
+    sizes = read_on(talk)
+    assert len(sizes) == 4
+    assert max(sizes) <= 2 * MIB
+
+
+def test_who_wants_no_less_than_more_gets_it_at_once(talk):
+    fill(talk, batches=7, size=900_000)
+    first, *_ = read_on(talk, min_bytes=5 * MIB)
+    assert 4 * MIB < first <= 5 * MIB
+
+
+def test_a_partition_whose_batches_do_not_fit_any_more_is_not_read(talk):
+    topic = fill(talk, batches=3, size=600_000, partitions=3)
+    read = [[] for _ in topic.partitions]
+    for log, calls in zip(topic.partitions, read, strict=True):
+        plain = log.read
+        log.read = lambda at, size, plain=plain, calls=calls: calls.append(at) or plain(at, size)
+    places = [("t", n, 0, 50 * MIB) for n in range(3)]
+    found = parts(fetch(talk, places))
+    assert [offsets(part) for part in found] == [[0, 2, 4], [], []]
+    assert read == [[0], [], []]
+    assert [part["high_watermark"] for part in found] == [6, 6, 6]
+
+
 @pytest.mark.parametrize(("offset", "code"), [(-1, 1), (7, 1), (6, 0), (0, 0)])
 def test_an_offset_outside_the_log_is_told(talk, offset, code):
     fill(talk)
@@ -309,3 +347,37 @@ def test_a_partition_that_gave_records_comes_last_the_next_time(talk):
     assert [it["partition_index"] for it in parts(first) if it["records"]] == [0]
     second = fetch(talk, [], session=(first["session_id"], 1), max_bytes=size)
     assert [it["partition_index"] for it in parts(second) if it["records"]] == [1]
+
+
+def test_waiting_for_much_reads_each_batch_once_however_often_there_is_news(talk, monkeypatch):
+    [log] = fill(talk, batches=50).partitions
+    read, places = log.read, []
+
+    def watched(at, bytes_max):
+        batches = read(at, bytes_max)
+        places.extend(it.base_offset for it in batches)
+        return batches
+
+    monkeypatch.setattr(log, "read", watched)
+    talk.send(1, 11, asking(11, [("t", 0, 0, MIB)], wait_ms=9999, min_bytes=MIB))
+    for n in range(20):
+        assert talk.replies() == []
+        log.append(Batch(a_batch(b"news %d" % n)))
+    assert talk.replies() == []
+    assert places == sorted(set(places))
+    assert len(places) == 70
+    log.trim(10)  # where the client wants to read: it is told
+    assert len(talk.replies()) == 1
+
+
+def test_a_consumer_that_has_gone_on_to_other_partitions_is_not_woken_for_the_old_ones(talk):
+    topic = fill(talk, batches=1, partitions=100)
+    waiting = {"wait_ms": 500, "min_bytes": MIB}
+    talk.send(1, 11, asking(11, [("t", n, 0, MIB) for n in range(100)], **waiting))
+    talk.pass_time(1)
+    assert len(talk.replies()) == 1
+    talk.send(1, 11, asking(11, [("t", 7, 0, MIB)], **waiting))
+    talk.woken = 0
+    for n, log in enumerate(topic.partitions):
+        log.append(Batch(a_batch(b"news")))
+        assert talk.woken == (n >= 7)

@@ -24,6 +24,7 @@ class Client:
         self.asked = []  # (correlation id, key, version), in order
         self.members = {}  # of the new protocol, and not: member id, generation or epoch
         self.instance = rng.choice([None, None, None, "one", "two"])
+        self.ended = False  # its side of the connection: it says nothing more
         self.served = served  # by key, requests that were not refused
 
     def ask(self):
@@ -100,10 +101,10 @@ def test_whatever_clients_do_all_are_answered_in_order_and_groups_settle(round_)
     node.ledger.held = True
     served = Counter()
     clients = [Client(node, rng, served) for _ in range(4)]
-    for _ in range(3000):
+    for _ in range(4500):
         it = rng.choice(clients)
         what = rng.random()
-        if what < 0.6 and len(it.asked) < 5:
+        if what < 0.6 and len(it.asked) < 5 and not it.ended:
             it.ask()
         elif what < 0.9:
             node.ledger.settle(rng.choice([1, 2, None]))
@@ -114,9 +115,11 @@ def test_whatever_clients_do_all_are_answered_in_order_and_groups_settle(round_)
             clients[clients.index(it)] = Client(node, rng, served)
         elif what < 0.99:
             it.talk.session.finish(node.now)
+            it.ended = True
         for client in clients:
             client.hear()
-            if client.talk.session.closed is not None:  # nonsense that was no request
+            nonsense = client.talk.session.closed is not None  # it was no request
+            if nonsense or (client.ended and not client.asked):
                 clients[clients.index(client)] = Client(node, rng, served)
     for _ in range(20):  # nobody says anything more: every session ends, everybody is answered
         node.pass_time(60)

@@ -6,10 +6,22 @@ from door_kit import Talk, a_batch, produce_body, produced
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.errors import LogFailed
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import Later
-from logstore.protocols.kafka.messages import api_versions, metadata
-from logstore.protocols.kafka.session import SLOTS_MAX
+from logstore.protocols.kafka.messages import (
+    api_versions,
+    describe_configs,
+    list_offsets,
+    metadata,
+)
+from logstore.protocols.kafka.session import (
+    OTHER_BYTES_MAX,
+    OWED_BYTES_MAX,
+    SLOTS_MAX,
+    TAKEN_AT_ONCE,
+)
+from logstore.protocols.kafka.wire import ELEMENTS_MAX
 
 VERSIONS = [(key, version) for key, api in APIS.items() for version in range(api.low, api.high + 1)]
 
@@ -166,6 +178,8 @@ def test_requests_under_way_are_bounded():
         talk.frame(0, 8, produce_body("t", a_batch(b"x"))) for _ in range(SLOTS_MAX + 10)
     )
     taken = talk.feed(frames)
+    while more := talk.feed(b""):
+        taken += more
     assert 0 < taken < len(frames)
     talk.topics.get("t").partitions[0].sync()
     assert len(talk.replies()) == SLOTS_MAX
@@ -202,3 +216,121 @@ def test_a_produce_that_is_stuck_is_answered_at_its_deadline():
     talk.pass_time(0.2)
     [(_, body)] = talk.replies()
     assert produced(body, "t")[:2] == (7, -1)
+
+
+def test_answers_that_nobody_reads_are_bounded_before_they_are_made():
+    talk = Talk()
+    talk.topics.create("t", 100, {})
+    talk.send(3, 1, struct.pack(">i", -1))
+    [(_, answer)] = talk.replies()
+    asked = OWED_BYTES_MAX // len(answer) + 1
+    assert asked < TAKEN_AT_ONCE
+    frames = b"".join(talk.frame(3, 1, struct.pack(">i", -1)) for _ in range(200))
+    assert talk.feed(frames) == asked * len(frames) // 200
+    assert len(talk.replies()) == asked
+    talk.feed(b"")
+    assert len(talk.replies()) == asked  # those behind are taken when there is room
+
+
+def test_a_burst_is_taken_a_part_at_a_time():
+    talk = Talk()
+    frames = b"".join(talk.frame(18, 0, b"") for _ in range(TAKEN_AT_ONCE + 1))
+    assert talk.feed(frames) == len(frames) * TAKEN_AT_ONCE // (TAKEN_AT_ONCE + 1)
+    talk.feed(b"")
+    assert len(talk.replies()) == TAKEN_AT_ONCE + 1
+
+
+def test_what_was_answered_before_a_request_that_ends_the_connection_is_sent():
+    jobs = []
+    talk = Talk(work=lambda job, done: jobs.append((job, done)))
+    first = talk.send(18, 0, b"")
+    talk.send(22, 0, struct.pack(">hi", -1, 1000))
+    [(_, done)] = jobs
+    done(LogFailed("gone"))
+    assert [it for it, _ in talk.replies()] == [first]
+    assert talk.session.closed == "gone"
+
+
+def waiting_jobs():
+    jobs = []
+    return jobs, Talk(work=lambda job, done: jobs.append((job, done)))
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "request_", "response_kind"),
+    [
+        (3, 9, metadata.Request(None), metadata.Response),
+        (3, 9, metadata.Request([metadata.Topic(name="t")] * 2000), metadata.Response),
+        (
+            2, 6, list_offsets.Request(-1, 0, [
+                list_offsets.Topic("t", [list_offsets.Partition(n, -1, -1) for n in range(500)])
+            ]), list_offsets.Response,
+        ),
+        (32, 4, describe_configs.Request([describe_configs.Resource(2, "t")]),
+         describe_configs.Response),
+    ],
+)  # fmt: skip
+def test_a_request_that_makes_much_work_is_done_in_another_thread(
+    key, version, request_, response_kind
+):
+    jobs, talk = waiting_jobs()
+    at_once = Talk(topics=talk.topics)
+    for name in "tu":
+        talk.topics.create(name, 100, {})
+    asked = talk.say(key, version, request_)
+    assert talk.replies() == []
+    [(job, done)] = jobs
+    done(job())
+    [(correlation, body)] = talk.replies()
+    assert correlation == asked
+    assert talk.read(key, version, response_kind, body) == at_once.ask(
+        key, version, request_, response_kind
+    )
+
+
+def test_what_is_no_request_ends_the_connection_also_where_it_is_read_elsewhere():
+    jobs, talk = waiting_jobs()
+    talk.send(2, 6, bytes(4) + b"\0" + b"\xff" * 5000)
+    [(job, done)] = jobs
+    done(job())
+    assert talk.replies() == []
+    assert "variable-length" in talk.session.closed
+
+
+def test_a_large_request_without_records_is_refused_before_it_is_there():
+    talk = Talk()
+    talk.feed(struct.pack(">i", OTHER_BYTES_MAX + 1))
+    talk.feed(struct.pack(">h", 0))
+    assert (talk.session.closed, talk.session.wants) == (None, OTHER_BYTES_MAX + 5)
+    talk = Talk()
+    talk.feed(struct.pack(">ih", OTHER_BYTES_MAX + 1, 3))
+    assert f"a request of {OTHER_BYTES_MAX + 1} bytes with api key 3" in talk.session.closed
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        (8, 2, struct.pack(">hihqi", 0, -1, 0, -1, ELEMENTS_MAX + 1) + bytes(ELEMENTS_MAX * 8)),
+        (0, 3, struct.pack(">hhiih", -1, 1, 1, 1, 0) + struct.pack(">i", ELEMENTS_MAX)
+         + struct.pack(">ii", 0, -1) * ELEMENTS_MAX),
+    ],
+)  # fmt: skip
+def test_a_request_of_very_many_elements_ends_the_connection(frame):
+    talk = Talk()
+    talk.send(*frame)
+    assert str(ELEMENTS_MAX) in talk.session.closed
+
+
+def test_a_fetch_taken_after_the_peer_has_ended_its_side_does_not_wait():
+    jobs, talk = waiting_jobs()
+    talk.topics.create("t", 1, {})
+    first = talk.send(22, 0, struct.pack(">hi", -1, 1000))
+    second = talk.send(1, 4, struct.pack(">iiiibih", -1, 2**31 - 1, 1, 1 << 20, 0, 1, 1) + b"t"
+                       + struct.pack(">iiqi", 1, 0, 0, 1 << 20))  # fmt: skip
+    talk.session.finish(talk.now)
+    [(job, done)] = jobs
+    done(job())
+    assert [it for it, _ in talk.replies()] == [first]
+    talk.feed(b"")  # as the server does, when an answer is out
+    assert [it for it, _ in talk.replies()] == [second]
+    assert not talk.session.busy

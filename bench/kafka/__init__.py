@@ -1,0 +1,1 @@
+"""Apache Kafka beside ``logstore serve``: one broker of each, the same load on both."""

@@ -1,0 +1,32 @@
+"""Rounds of the same load on both brokers, and the figures that come of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from bench.harness import Figure, alternate, ratio
+from bench.kafka.brokers import Broker
+
+Found = dict[str, float]  # what one load measured
+SIDES = {"ours": "logstore", "theirs": "Kafka"}
+
+
+def take_turns(
+    brokers: Sequence[Broker], rounds: int, run: Callable[[Broker], Found]
+) -> dict[str, list[Found]]:
+    """What each broker's runs found; one more comes first, for a JVM is slow until it is warm."""
+    return alternate({it.name: partial(run, it) for it in brokers}, rounds, warm=1)
+
+
+def each(taken: Mapping[str, Sequence[Found]], value: Callable[[Found], float]) -> dict:
+    """One number out of every run."""
+    return {name: [value(found) for found in runs] for name, runs in taken.items()}
+
+
+def speed(what: str, taken: Mapping[str, Sequence[Found]], bar: float = 1.0) -> list[Figure]:
+    """MB/s with its bar, and the processor time that a GB costs the server."""
+    fast = each(taken, lambda it: it["bytes"] / 1e6 / it["seconds"])
+    cost = each(taken, lambda it: it["server_cpu"] / (it["bytes"] / 1e9))
+    return [
+        ratio(what, "MB/s", fast, **SIDES, bar=bar),
+        ratio(f"{what}: processor", "s/GB", cost, **SIDES, bar=None, at_least=False),
+    ]

@@ -1,0 +1,32 @@
+"""Kafka's jars, brought by Maven once and kept in ``.bench``, as ``pom.xml`` says which."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from bench.harness import SCRATCH, NotHere
+
+POM = Path(__file__).with_name("pom.xml")
+
+
+def version() -> str:
+    """Kafka's, as the pom says it."""
+    found = re.findall(r"<version>([\d.]{3,})</version>", POM.read_text())
+    assert len(found) == 1, f"{POM}: more than one version that could be Kafka's: {found}"
+    return found[0]
+
+
+def jars() -> Path:
+    """The directory that holds them. Raises NotHere without Java or Maven."""
+    for needed in ("java", "mvn"):
+        if shutil.which(needed) is None:
+            raise NotHere(f"Kafka needs `{needed}`, which is not on this machine")
+    kept = (SCRATCH / f"kafka-{version()}").resolve()
+    if not kept.exists():
+        fetched = kept.with_suffix(".fetching")
+        shutil.rmtree(fetched, ignore_errors=True)
+        command = ["mvn", "-q", "-B", "-f", POM, "dependency:copy-dependencies"]
+        subprocess.run([*command, f"-DoutputDirectory={fetched}"], check=True)
+        fetched.rename(kept)  # whole, or not there
+    return kept

@@ -1,0 +1,211 @@
+"""``load.c`` by confluent-kafka, for machines without a C compiler: the same words, the same lines.
+
+Slower than what it loads in most questions; both brokers get the same, so ratios say less.
+"""
+
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+PATIENCE_S = 120
+TAKEN_AT_ONCE = 10_000
+POLL_EVERY = 1024
+DUE = struct.Struct("d")
+OPTIONS = {
+    "partitions": 1, "bytes": 100, "count": 1000, "linger_ms": 0, "batch_bytes": 1_000_000,
+    "bytes_per_s": 0, "flush_messages": 1, "messages_per_s": 1000, "warm": 0, "acks": -1,
+}  # fmt: skip
+
+
+class Sender:
+    """A producer, and how much of what it was given is acknowledged."""
+
+    def __init__(self, address: str, topic: str, given: dict[str, int]) -> None:
+        self.topic = topic
+        self.partitions = given["partitions"]
+        self.delivered = 0
+        self._producer = Producer(
+            {
+                "bootstrap.servers": address, "socket.nagle.disable": True, "acks": given["acks"],
+                "linger.ms": given["linger_ms"], "batch.size": given["batch_bytes"],
+                "batch.num.messages": 1_000_000, "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.kbytes": 1_048_576,
+                "topic.metadata.refresh.fast.interval.ms": 10,
+            }
+        )  # fmt: skip
+
+    def _on_delivery(self, error: object, message: object) -> None:
+        if error is not None:
+            raise SystemExit(f"load: produce: {error}")
+        self.delivered += 1
+
+    def send(self, number: int, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    self.topic, value, partition=number % self.partitions,
+                    on_delivery=self._on_delivery,
+                )  # fmt: skip
+            except BufferError:  # its queue is full
+                self._producer.poll(0.01)
+            else:
+                return
+
+    def poll(self) -> None:
+        self._producer.poll(0)
+
+    def wait(self, count: int) -> None:
+        patience = time.monotonic() + PATIENCE_S
+        while self.delivered < count:
+            self._producer.poll(0.1)
+            if time.monotonic() > patience:
+                raise SystemExit("load: produce: not everything was acknowledged")
+
+
+def consumer(address: str, topic: str, given: dict[str, int]) -> Consumer:
+    made = Consumer(
+        {
+            "bootstrap.servers": address, "socket.nagle.disable": True, "group.id": "load",
+            "enable.auto.commit": False, "queued.min.messages": 1_000_000,
+            "fetch.message.max.bytes": 10_000_000,
+        }
+    )  # fmt: skip
+    made.assign([TopicPartition(topic, number, 0) for number in range(given["partitions"])])
+    return made
+
+
+def create(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    config = {"flush.messages": str(given["flush_messages"])}
+    wanted = NewTopic(topic, given["partitions"], 1, config=config)
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([wanted], operation_timeout=60)[topic].result()
+    return {}
+
+
+def delete(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.delete_topics([topic], operation_timeout=60)[topic].result()
+    return {}
+
+
+def produce(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    sender, value, count = Sender(address, topic, given), bytes(given["bytes"]), given["count"]
+    for number in range(given["partitions"]):  # connected, and every partition known
+        sender.send(number, value)
+    sender.wait(given["partitions"])
+    sender.delivered = 0
+    every = given["bytes"] / given["bytes_per_s"] if given["bytes_per_s"] else 0
+    cpu, begun = time.process_time(), time.monotonic()
+    for number in range(count):
+        early = begun + number * every - time.monotonic()
+        if every and early > 0:
+            sender.poll()
+            time.sleep(early)
+        sender.send(number, value)
+        if number % POLL_EVERY == 0:
+            sender.poll()
+    sender.wait(count)
+    return {
+        "seconds": time.monotonic() - begun,
+        "bytes": count * given["bytes"],
+        "client_cpu": time.process_time() - cpu,
+    }
+
+
+def consume(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    reader, asked, cpu = consumer(address, topic, given), time.monotonic(), time.process_time()
+    first, got, total = 0.0, 0, 0
+    while got < given["count"]:
+        taken = reader.consume(TAKEN_AT_ONCE, 0.1)
+        for message in taken:
+            if message.error() is None:
+                got += 1
+                total += len(message.value())
+        if taken and not first:
+            first = time.monotonic()
+        if time.monotonic() - asked > PATIENCE_S:
+            raise SystemExit("load: consume: not everything came")
+    return {
+        "seconds": time.monotonic() - first, "bytes": total, "first_s": first - asked,
+        "client_cpu": time.process_time() - cpu,
+    }  # fmt: skip
+
+
+def latency(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    count, warm, delays = given["count"], given["warm"], []
+
+    def read() -> None:
+        reader, patience = consumer(address, topic, given), time.monotonic() + PATIENCE_S
+        while len(delays) < warm + count and time.monotonic() < patience:
+            message = reader.poll(0.1)
+            if message is not None and message.error() is None:
+                delays.append(time.monotonic() - DUE.unpack_from(message.value())[0])
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    sender, begun = Sender(address, topic, given), time.monotonic() + 0.5
+    for number in range(warm + count):
+        due = begun + number / given["messages_per_s"]
+        time.sleep(max(due - time.monotonic(), 0))
+        sender.send(number, DUE.pack(due).ljust(given["bytes"]))
+        sender.poll()
+    sender.wait(warm + count)
+    thread.join()
+    late = sorted(delays[warm:])
+    if len(late) < count:
+        raise SystemExit("load: latency: not everything came")
+    found = {"p50_ms": late[count // 2], "p99_ms": late[count * 99 // 100], "max_ms": late[-1]}
+    return {name: delay * 1000 for name, delay in found.items()}
+
+
+def first(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    sender = Sender(address, topic, given)
+    sender.send(0, bytes(given["bytes"]))
+    sender.wait(1)
+    return {"at": time.monotonic()}
+
+
+def wait_for_broker(address: str) -> None:
+    """Until it listens: librdkafka itself would look once a second."""
+    host, port = address.split(":")
+    patience = time.monotonic() + PATIENCE_S
+    while time.monotonic() < patience:
+        try:
+            socket.create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            time.sleep(0.001)
+        else:
+            return
+    raise SystemExit(f"load: {address}: nobody listens there")
+
+
+LOADS: dict[str, Callable[[str, str, dict[str, int]], dict[str, float]]] = {
+    "create": create, "delete": delete, "produce": produce, "consume": consume,
+    "latency": latency, "first": first,
+}  # fmt: skip
+
+
+def main() -> None:
+    what, address, topic, *options = sys.argv[1:]
+    given = dict(OPTIONS)
+    for option in options:
+        name, _, number = option.partition("=")
+        if name not in given:
+            raise SystemExit(f"load: {option}: no such option")
+        given[name] = int(number)
+    wait_for_broker(address)
+    try:
+        print(json.dumps(LOADS[what](address, topic, given)))
+    except KafkaException as error:
+        raise SystemExit(f"load: {what}: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
