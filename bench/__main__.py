@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import harness, results
 
-# In the order of the page: records, one log, whole programs, size, and Kafka beside.
+# In the order of the page: records, one log, whole programs, size, Kafka and Redis beside.
 QUESTIONS = [
     "encode",
     "decode",
@@ -36,6 +36,7 @@ QUESTIONS = [
     "kafka_latency",
     "kafka_partitions",
     "kafka_start",
+    "channels",
 ]
 
 

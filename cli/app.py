@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import group, jobs, overview, topic
+from . import channel, group, jobs, overview, topic
 from .backup import backup, restore
 from .consume import consume
 from .dump import dump
@@ -55,6 +55,7 @@ app.command()(consume)
 app.command()(replay)
 app.command()(mirror)
 app.command()(serve)
+app.add_typer(channel.app, name="channel", help="Publish to who listens now, and listen.")
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
 app.add_typer(jobs.retention, name="retention")
 app.add_typer(jobs.compact, name="compact")

@@ -1,12 +1,16 @@
 """``logstore serve``: the node, until a signal ends it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .ends import CommandFailed, put, say
 from .options import HERE, Data
 
+if TYPE_CHECKING:
+    from logstore.node import Addresses
+
+CLIENTS = {"kafka": "Kafka", "resp": "Redis"}
 FILES_OPEN_MAX = "4096"
 
 Host = Annotated[
@@ -20,6 +24,13 @@ KafkaPort = Annotated[
         help="For Kafka clients; else kafka.port, 9092. 0: any free port.",
     ),
 ]  # fmt: skip
+RespPort = Annotated[
+    int | None,
+    typer.Option(
+        "--resp-port", min=-1, max=65535, metavar="PORT",
+        help="For Redis clients; else resp.port, 6379. 0: any free port, -1: none.",
+    ),
+]  # fmt: skip
 Insecure = Annotated[
     bool,
     typer.Option(
@@ -29,9 +40,13 @@ Insecure = Annotated[
 
 
 def serve(
-    host: Host = None, kafka_port: KafkaPort = None, insecure: Insecure = False, data: Data = HERE
+    host: Host = None,
+    kafka_port: KafkaPort = None,
+    resp_port: RespPort = None,
+    insecure: Insecure = False,
+    data: Data = HERE,
 ) -> None:
-    """Serve the store to Kafka clients, until Ctrl-C or SIGTERM."""
+    """Serve the store to Kafka and Redis clients, until Ctrl-C or SIGTERM."""
     import logging
 
     from logstore.node import Listen, Node
@@ -41,17 +56,21 @@ def serve(
     listen = Listen(
         config.store.listen_host if host is None else host,
         config.store.kafka_port if kafka_port is None else kafka_port,
+        config.store.resp_port if resp_port is None else resp_port,
     )
     _check_exposure(listen.host, insecure)
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING
     )
     with data.open("write", create=True, config=config) as store:
-        Node(store, listen).run(lambda address: put(_ready(str(data), address)))
+        Node(store, listen).run(lambda addresses: put(_ready(str(data), addresses)))
 
 
-def _ready(data: str, address: tuple[str, int]) -> str:
-    return f"serving {data}: Kafka clients at {address[0]}:{address[1]}\n"
+def _ready(data: str, addresses: "Addresses") -> str:
+    return "".join(
+        f"serving {data}: {CLIENTS[name]} clients at {host}:{port}\n"
+        for name, (host, port) in addresses.items()
+    )
 
 
 def _check_exposure(host: str, insecure: bool) -> None:

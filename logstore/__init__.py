@@ -15,6 +15,7 @@ may move.
 
 from logstore.broker.consumer import Consumer
 from logstore.broker.group import Group, GroupMember, Lag, Move
+from logstore.broker.listening import Channel, Listener, Published
 from logstore.broker.producer import Producer
 from logstore.broker.topic import Position, Topic
 from logstore.config import Config
@@ -26,16 +27,19 @@ from logstore.store import open_store as open
 __version__ = "0.1.0"
 
 __all__ = [
+    "Channel",
     "Config",
     "Consumer",
     "Group",
     "GroupMember",
     "Lag",
+    "Listener",
     "LogstoreError",
     "Message",
     "Move",
     "Position",
     "Producer",
+    "Published",
     "Record",
     "Status",
     "Store",

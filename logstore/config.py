@@ -23,6 +23,9 @@ INT32_MAX = 2**31 - 1
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+CHANNEL_TABLE = "channel"
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
+
 ENVIRONMENT_PREFIX = "LOGSTORE_"
 # Read before any configuration is, to find it; not settings themselves.
 ENVIRONMENT_RESERVED = frozenset({"LOGSTORE_DATA", "LOGSTORE_CONFIG"})
@@ -171,6 +174,14 @@ class TopicSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelRule:
+    """Channels whose names match keep a history of so long: ``[[channel]]`` in the file."""
+
+    pattern: str
+    history_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """What the process can be told."""
 
@@ -313,6 +324,32 @@ class StoreSettings:
     kafka_port: int = _setting(
         9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
     )
+    resp_port: int = _setting(
+        6379, "where Redis clients connect; 0: any free port, -1: no Redis door", low=-1,
+        high=65_535,
+    )  # fmt: skip
+    resp_maxclients: int = _setting(
+        10_000, "Redis clients at once; one more is told so", low=1, high=1_000_000
+    )
+    resp_proto_max_bulk_len: int = _setting(
+        512 << 20,
+        "the largest message or other argument; more ends the connection",
+        unit="bytes",
+        low=1 << 20,
+        high=1 << 30,
+    )
+    resp_client_output_buffer_limit: str = _setting(
+        "32mb 8mb 60",
+        "bytes that a subscriber may leave unread before it is cut off: at once, or for so many "
+        "seconds; 0: no limit",
+        pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
+    )
+    notify: tuple[str, ...] = _setting(
+        ("none",),
+        "what a server tells on channels named __logstore__:...: topics made and deleted, groups "
+        "rebalanced, segments begun",
+        words=("none", "topics", "groups", "segments"),
+    )
     kafka_advertised_address: str = _setting(
         "",
         "host:port that Kafka clients are told to connect to; without it the one they came by",
@@ -454,8 +491,13 @@ class Chosen:
 class Config:
     """What the file and the environment say, checked; the defaults where they say nothing."""
 
-    def __init__(self, given: Mapping[str, tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, tuple[str, str]] | None = None,
+        channels: tuple[ChannelRule, ...] = (),
+    ) -> None:
         """``given``: name -> (text, source); topic defaults under ``topic.<name>``."""
+        self.channels = channels
         self._given: dict[str, tuple[Any, str]] = {}
         for name, (text, source) in (given or {}).items():
             field = FILE_SETTINGS.get(name)
@@ -468,7 +510,7 @@ class Config:
         """The same, with another default for a setting of the store."""
         if name in self._given:
             return self
-        config = Config()
+        config = Config(channels=self.channels)
         config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), "default")}
         config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
         return config
@@ -477,6 +519,7 @@ class Config:
     def load(cls, file: Path | None, environment: Mapping[str, str]) -> "Config":
         """From a TOML file (None or absent: no file) and the environment, which wins."""
         given: dict[str, tuple[str, str]] = {}
+        channels: tuple[ChannelRule, ...] = ()
         if file is not None and file.exists():
             try:
                 tables = tomllib.loads(file.read_text("utf-8"))
@@ -484,6 +527,7 @@ class Config:
                 raise Failed(f"{file}: can't be read: {error.strerror}") from None
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise InvalidSetting(f"{file}: not TOML: {error}") from None
+            channels = _channel_rules(file, tables.pop(CHANNEL_TABLE, []))
             given |= {name: (text, f"file {file}") for name, text in _flatten(tables)}
         by_variable = {
             ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): name for name in FILE_SETTINGS
@@ -497,7 +541,7 @@ class Config:
                     f"{nearest(variable, [*by_variable, *ENVIRONMENT_RESERVED])}"
                 )
             given[by_variable[variable]] = text, f"environment {variable}"
-        return cls(given)
+        return cls(given, channels)
 
     def topic(self, overrides: Mapping[str, str]) -> TopicSettings:
         """A topic's settings: its own, else what file or environment say, else the defaults."""
@@ -536,6 +580,27 @@ class Config:
             for name, field in settings.items()
             if prefix + name in self._given
         }
+
+
+def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa: ANN401  TOML
+    """``pattern = "orders.*"``, ``history = "1h"``. Raises InvalidSetting, UnknownSetting."""
+    if not isinstance(tables, list) or not all(isinstance(it, dict) for it in tables):
+        raise InvalidSetting(f"file {file}: channel: is a list of tables: [[{CHANNEL_TABLE}]]")
+    rules = []
+    for table in tables:
+        for name in table:
+            if name not in ("pattern", "history"):
+                near = nearest(name, ("pattern", "history"))
+                raise UnknownSetting(f"file {file}: [[{CHANNEL_TABLE}]]: no setting {name!r}{near}")
+        pattern, history = table.get("pattern"), table.get("history")
+        found = re.fullmatch(r"(\d{1,12})(ms|s|m|h|d)", str(history))
+        if not isinstance(pattern, str) or not 1 <= len(pattern.encode()) <= 4096 or found is None:
+            raise InvalidSetting(
+                f"file {file}: [[{CHANNEL_TABLE}]]: takes pattern, a text such as 'orders.*', and "
+                f"history, a time such as '30m', '1h' or '7d'"
+            )
+        rules.append(ChannelRule(pattern, int(found[1]) * UNITS_MS[found[2]]))
+    return tuple(rules)
 
 
 def _flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

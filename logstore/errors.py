@@ -9,6 +9,7 @@
     │   ├── UnknownGroup            no such consumer group
     │   ├── GroupBusy               the group has members, so that can't be done
     │   ├── Fenced                  a consumer that was away too long: others have its partitions
+    │   ├── FellBehind              a listener that left too much unread, and was cut off
     │   ├── OffsetOutOfRange
     │   │   ├── OffsetBelowStart    those records were trimmed away
     │   │   └── OffsetAboveEnd      no record has that offset yet
@@ -82,6 +83,10 @@ class Fenced(Refused):
 
     What it had not committed comes again, to whoever has them.
     """
+
+
+class FellBehind(Refused):
+    """A listener of channels left too much unread, and was cut off; the rest is lost to it."""
 
 
 class OffsetOutOfRange(Refused):

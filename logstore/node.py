@@ -5,11 +5,13 @@ import contextlib
 import ctypes
 import gc
 import logging
+import math
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +21,18 @@ import uvloop
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topic import now_ms
-from logstore.errors import Failed
+from logstore.errors import Failed, LogstoreError
 from logstore.open_topics import OpenTopics
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.kafka.subscription import topics_of
-from logstore.server import Limits, Server
+from logstore.protocols.resp import door as resp
+from logstore.protocols.resp.session import RespSession
+from logstore.server import Limits, NewSession, Server
 from logstore.storage.committer import GroupCommitter
+from logstore.storage.environment import Environment
+from logstore.storage.groups import GroupSaved, GroupTable
+from logstore.storage.writer import WriterDirectory
 from logstore.store import Store
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
@@ -43,10 +50,15 @@ log = logging.getLogger("logstore.node")
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the Kafka door is. Port 0: any free one."""
+    """Where the doors are. Port 0: any free one; -1: no such door."""
 
     host: str
-    port: int
+    kafka_port: int
+    resp_port: int = -1
+
+
+# Where the doors are, by what they speak: ``kafka``, ``resp``.
+Addresses = Mapping[str, tuple[str, int]]
 
 
 def _address(text: str) -> tuple[str, int] | None:
@@ -100,6 +112,35 @@ class Alarm:
             self._handle.cancel()
 
 
+class TellingCommitter(GroupCommitter):
+    """Tells of each new generation or epoch of a group, too."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        table: GroupTable,
+        deliver: Callable[[Callable[[], None]], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        super().__init__(environment, table, deliver)
+        self._tell = tell
+        self._epochs: dict[str, int] = {}
+
+    def save(
+        self, group: str, change: GroupSaved, finished: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """As Ledger.save."""
+        if change.epoch > self._epochs.get(group, 0):
+            self._epochs[group] = change.epoch
+            self._tell(group)
+        super().save(group, change, finished)
+
+    def delete_group(self, group: str, finished: Callable[[LogstoreError | None], None]) -> None:
+        """As Ledger.delete_group."""
+        self._epochs.pop(group, None)
+        super().delete_group(group, finished)
+
+
 class Groups:
     """The groups of a node: their table in memory, what keeps it, and its one timer."""
 
@@ -116,7 +157,13 @@ class Groups:
         self._loop = loop
         self._alarm = Alarm(loop, self._tick)
         self._over = False
-        self._committer = GroupCommitter(table.environment, table, self._deliver)
+        channels = store.channels
+        self._committer = TellingCommitter(
+            table.environment,
+            table,
+            self._deliver,
+            lambda group: channels.tell("groups", "group-rebalanced", group),
+        )
         self.coordinator = Coordinator(
             store.config.store,
             self._committer,
@@ -165,14 +212,15 @@ class Groups:
 class Node:
     """Serves a store that is open for writing."""
 
-    def __init__(self, store: Store, kafka: Listen) -> None:
+    def __init__(self, store: Store, listen: Listen) -> None:
         self._store = store
-        self._kafka = kafka
+        self._host = listen.host
+        self._ports = listen
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._stopping: asyncio.Event
 
-    def run(self, ready: Callable[[tuple[str, int]], None]) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP. ``ready(address)`` is called from within."""
+    def run(self, ready: Callable[[Addresses], None]) -> None:
+        """Serve until SIGTERM, SIGINT or SIGHUP. ``ready(addresses)`` is called from within."""
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.freeze()  # what is there now stays
@@ -185,15 +233,13 @@ class Node:
             self._workers.shutdown(cancel_futures=True)
             sys.setswitchinterval(interval)
 
-    async def _serve(self, ready: Callable[[tuple[str, int]], None]) -> None:
+    async def _serve(self, ready: Callable[[Addresses], None]) -> None:
         loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
         settings = self._store.config.store
-        server = Server(
-            loop, Limits(settings.max_connections, settings.connections_max_idle_ms / 1000)
-        )
+        server = Server(loop)
         topics = OpenTopics(self._store, self._store.directory)
         groups = Groups(loop, self._store, topics)
         door = Door(
@@ -207,9 +253,13 @@ class Node:
         )
         try:
             groups.start()
-            address = self._listen(server, door)
-            self._store.directory.announce({"kafka": f"{address[0]}:{address[1]}"})
-            ready(address)
+            addresses = {"kafka": self._open_kafka(server, door)}
+            if self._ports.resp_port >= 0:
+                addresses["resp"] = self._open_resp(server, loop, topics)
+            self._store.directory.announce(
+                {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
+            )
+            ready(addresses)
             await self._stopping.wait()
         finally:
             try:
@@ -217,21 +267,74 @@ class Node:
             finally:
                 topics.stop()  # what workers are at still, nobody waits for any more
                 groups.close()
+                self._store.channels.soon = None
+                self._store.keep_histories(None)
 
-    def _listen(self, server: Server, door: Door) -> tuple[str, int]:
-        host, port = self._kafka.host, self._kafka.port
-        advertised = _address(door.settings.kafka_advertised_address)
-        try:
-            return server.listen(
-                host,
-                port,
-                lambda wake, local, peer: KafkaSession(door, wake, advertised or local, peer),
+    def _open_kafka(self, server: Server, door: Door) -> tuple[str, int]:
+        settings = door.settings
+        advertised = _address(settings.kafka_advertised_address)
+        return self._listen(
+            server,
+            self._ports.kafka_port,
+            "--kafka-port (kafka.port)",
+            lambda link: KafkaSession(
+                door, link.wake, advertised or link.address, link.peer_address
+            ),
+            Limits(settings.max_connections, settings.connections_max_idle_ms / 1000),
+        )
+
+    def _open_resp(
+        self, server: Server, loop: asyncio.AbstractEventLoop, topics: OpenTopics
+    ) -> tuple[str, int]:
+        settings, channels = self._store.config.store, self._store.channels
+        # A subscriber may be silent for ever.
+        crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
+        unread = resp.Unread.parse(settings.resp_client_output_buffer_limit)
+        assert unread is not None, "the setting's pattern lets nothing else through"
+        door = resp.Door(
+            channels,
+            resp.Limits(crowd, settings.resp_proto_max_bulk_len, unread),
+            resp.Facts(os.getpid(), self._store.directory.store_id, self._store.path),
+            now_ms,
+        )
+        address = self._listen(
+            server,
+            self._ports.resp_port,
+            "--resp-port (resp.port; -1: no Redis door)",
+            lambda link: RespSession(door, link),
+            crowd,
+        )
+        here = threading.get_ident()
+
+        def end_turn() -> None:
+            with channels.lock:
+                channels.end_turn()
+
+        def soon() -> None:
+            """At the end of the loop's turn, so that what many publish in it goes out at once."""
+            call = loop.call_soon if threading.get_ident() == here else loop.call_soon_threadsafe
+            call(end_turn)
+
+        channels.soon = soon
+        self._store.keep_histories(topics)
+        channels.notify = frozenset(settings.notify)
+        directory = self._store.directory
+        if isinstance(directory, WriterDirectory):
+            directory.rolled = lambda log, base_offset: channels.tell(
+                "segments", "segment-rolled", f"{log} {base_offset}"
             )
+        return address
+
+    def _listen(
+        self, server: Server, port: int, chosen_by: str, new_session: NewSession, limits: Limits
+    ) -> tuple[str, int]:
+        try:
+            return server.listen(self._host, port, new_session, limits)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise Failed(
-                f"{host}:{port}: can't listen there: {reason}; choose with --host and --kafka-port "
-                f"(listen.host, kafka.port)"
+                f"{self._host}:{port}: can't listen there: {reason}; choose with --host "
+                f"(listen.host) and {chosen_by}"
             ) from None
 
     def _work(

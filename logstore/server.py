@@ -2,8 +2,8 @@
 
 A socket is read into a buffer that all connections share; only a connection with half a message
 keeps one of its own, so an idle one costs next to nothing. What a session has to send goes out in
-one call, as many buffers as there are. A connection whose peer does not read is not read from
-either, until it does: it holds up nobody else.
+one call, as many buffers as there are; what one session has for many others it pushes to each. A
+connection whose peer does not read is not read from either, until it does: it holds up nobody else.
 """
 
 import asyncio
@@ -16,11 +16,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Final
 
 from logstore.errors import LogstoreError
-from logstore.protocols.session import Buffer, Session, Wake
+from logstore.protocols.session import Buffer, Link, Session
 
 RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
@@ -35,30 +36,47 @@ TURNS_S: Final = 0.01  # that they take, if so many are long
 
 log = logging.getLogger("logstore.server")
 
-# Makes a session, given how to wake it, the address that the peer has connected to, and the peer's.
-NewSession = Callable[[Wake, tuple[str, int], tuple[str, int]], Session]
+NewSession = Callable[[Link], Session]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Limits:
-    """What keeps a crowd, or a peer that forgets its connections, from using up the process."""
+    """What keeps a crowd, or a peer that forgets its connections, from using up the process.
+
+    Of one door; may be changed while it serves.
+    """
 
     connections_max: int
-    idle_s: float
+    idle_s: float  # math.inf: for ever
+    setting: str = "max.connections"  # what connections_max is called
+    refusal: bytes = b""  # what a peer is told that is one too many
+
+
+@dataclass(eq=False, slots=True)
+class Listening:
+    """One door's socket, and how many have come in through it."""
+
+    sock: socket.socket
+    new_session: NewSession
+    limits: Limits
+    connections: int = 0
+    refused: int = 0  # since the last sweep
 
 
 class Connection:
-    """One socket and its session."""
+    """One socket and its session; to the session it is a ``Link``."""
 
     def __init__(
         self,
         server: "Server",
         sock: socket.socket,
-        address: tuple[str, int],
-        new_session: NewSession,
+        peer_address: tuple[str, int],
+        listening: Listening,
     ) -> None:
-        """``address``: the peer's."""
-        self.peer = f"{address[0]}:{address[1]}"
+        self.peer = f"{peer_address[0]}:{peer_address[1]}"
+        self.peer_address = peer_address
+        self.listening = listening
+        self.unsent = 0  # bytes that the peer has not taken, of those in _out
         self._server = server
         self._loop = server.loop
         self._sock = sock
@@ -71,8 +89,8 @@ class Connection:
         self._timer_at = 0.0
         self.gone = False
         self.heard_at = self._loop.time()
-        host, port = sock.getsockname()[:2]
-        self.session = new_session(lambda: server.woken(self), (host, port), address[:2])
+        self.address: tuple[str, int] = sock.getsockname()[:2]
+        self.session = listening.new_session(self)
         self._read()
 
     def _read(self) -> None:
@@ -100,20 +118,20 @@ class Connection:
         except OSError as error:
             self.close(_reason(error))
             return
+        self.heard_at = self._loop.time()
         if not size:
             self._ended = True
             self._stop_reading()
-            self._attempt(lambda: self.session.finish(self._loop.time()))
+            self._attempt(self.session.finish, self.heard_at)
         else:
-            self.heard_at = self._loop.time()
             self._end += size
-            self._attempt(lambda: self._feed(buffer))
+            self._attempt(self._feed, buffer)
         self.flush()
 
-    def _attempt(self, work: Callable[[], object]) -> None:
+    def _attempt(self, work: Callable[..., object], *given: object) -> None:
         """One session's fault must not be another's."""
         try:
-            work()
+            work(*given)
         except LogstoreError as error:
             self.close(str(error))
         except Exception:
@@ -124,6 +142,8 @@ class Connection:
         """Give the session what has arrived; keep what it leaves. Whether it took any."""
         with memoryview(buffer) as view, view[self._begin : self._end] as data:
             taken = self.session.receive(data, self._loop.time())
+        if self.gone:  # cut by its own session
+            return False
         self._begin += taken
         left = self._end - self._begin
         if not left:
@@ -172,6 +192,7 @@ class Connection:
             out = self.session.outgoing(SEND_BYTES)
             if out:
                 self._out.extend(out)
+                self.unsent += sum(map(len, out))
             elif not self._feed_again():
                 self._settle()
                 return
@@ -187,15 +208,20 @@ class Connection:
         """Whether all that was to be sent is sent."""
         out = self._out
         while out:
-            buffers = list(out) if len(out) <= BUFFERS_MAX else [out[n] for n in range(BUFFERS_MAX)]
             try:
-                sent = self._sock.sendmsg(buffers)
+                if len(out) == 1:  # half a microsecond less
+                    sent = self._sock.send(out[0])
+                else:
+                    sent = self._sock.sendmsg(
+                        out if len(out) <= BUFFERS_MAX else list(islice(out, BUFFERS_MAX))
+                    )
                 self.heard_at = self._loop.time()
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
                 self.close(_reason(error))
                 return True
+            self.unsent -= sent
             while out and sent >= len(out[0]):
                 sent -= len(out.popleft())
             if sent:
@@ -203,9 +229,12 @@ class Connection:
         return True
 
     def _wait_writable(self) -> None:
+        if self.gone:
+            return
         self._stop_reading()
         self._writing = True
         self._loop.add_writer(self._sock.fileno(), self._writable)
+        self._set_timer()  # a session may lose patience
 
     def _writable(self) -> None:
         self._writing = False
@@ -229,6 +258,33 @@ class Connection:
             self._stop_reading()
         self._set_timer()
 
+    # What the session asks of its link
+
+    def wake(self) -> None:
+        """As Link.wake."""
+        self._server.woken(self)
+
+    def push(self, data: bytes) -> int:
+        """As Link.push."""
+        if self.gone:
+            return 0
+        sent = 0
+        if not self._out:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as error:
+                self.close(_reason(error))
+                return 0
+            if sent == len(data):
+                return 0
+        self._out.append(memoryview(data)[sent:] if sent else data)
+        self.unsent += len(data) - sent
+        if not self._writing:
+            self._wait_writable()
+        return self.unsent
+
     # Time
 
     def _set_timer(self) -> None:
@@ -243,19 +299,21 @@ class Connection:
 
     def _due(self) -> None:
         self._timer = None
-        self.wake()
+        self.look()
 
-    def wake(self) -> None:
+    def look(self) -> None:
         """Something may have happened, or become due."""
         if not self.gone:
-            self._attempt(lambda: self.session.wake(self._loop.time()))
+            self._attempt(self.session.wake, self._loop.time())
             self.flush()
+            if self._writing:
+                self._set_timer()
 
     def finish(self) -> None:
         """Take nothing more; close when all is answered."""
         self._ended = True
         self._stop_reading()
-        self._attempt(lambda: self.session.finish(self._loop.time()))
+        self._attempt(self.session.finish, self._loop.time())
         self.flush()
 
     def forget_room(self) -> None:
@@ -267,6 +325,10 @@ class Connection:
     def idle(self) -> bool:
         """Whether only the peer can have anything come of this: it sends nothing, or reads not."""
         return self._writing or not self.session.busy
+
+    def cut(self, reason: str) -> None:
+        """As Link.cut."""
+        self.close(reason)
 
     def close(self, reason: str) -> None:
         """At once. A reason, if any, is logged."""
@@ -297,21 +359,21 @@ def _reason(error: OSError) -> str:
 class Server:
     """Listening sockets, and the connections that came in through them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.shared = bytearray(RECEIVE_BYTES)
-        self._limits = limits
-        self._listening: list[socket.socket] = []
+        self._listening: list[Listening] = []
         self._connections: set[Connection] = set()
         self._woken: set[Connection] = set()
         self._waking = False
         self._mutex = threading.Lock()
         self._thread = threading.get_ident()  # the loop's
-        self._refused = 0
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
 
-    def listen(self, host: str, port: int, new_session: NewSession) -> tuple[str, int]:
+    def listen(
+        self, host: str, port: int, new_session: NewSession, limits: Limits
+    ) -> tuple[str, int]:
         """Take connections; the address in use. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -323,46 +385,55 @@ class Server:
         except OSError:
             sock.close()
             raise
-        self._listening.append(sock)
-        self.loop.add_reader(sock.fileno(), self._accept, sock, new_session)
+        listening = Listening(sock, new_session, limits)
+        self._listening.append(listening)
+        self.loop.add_reader(sock.fileno(), self._accept, listening)
         found_host, found_port = sock.getsockname()[:2]
         return found_host, found_port
 
-    def _accept(self, listening: socket.socket, new_session: NewSession) -> None:
+    def _accept(self, listening: Listening) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
             try:
-                sock, address = listening.accept()
+                sock, address = listening.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 log.warning("can't take a connection: %s", error.strerror)
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self.loop.remove_reader(listening.fileno())
-                    self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening, new_session)
+                    self.loop.remove_reader(listening.sock.fileno())
+                    self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening)
                 return
-            self._take(sock, address, new_session)
+            self._take(sock, address, listening)
 
-    def _accept_again(self, listening: socket.socket, new_session: NewSession) -> None:
+    def _accept_again(self, listening: Listening) -> None:
         if listening in self._listening:
-            self.loop.add_reader(listening.fileno(), self._accept, listening, new_session)
+            self.loop.add_reader(listening.sock.fileno(), self._accept, listening)
 
-    def _take(self, sock: socket.socket, address: tuple[str, int], new_session: NewSession) -> None:
+    def _take(self, sock: socket.socket, address: tuple[str, int], listening: Listening) -> None:
         peer = f"{address[0]}:{address[1]}"
-        if len(self._connections) >= self._limits.connections_max:
-            self._refused += 1
-            if self._refused == 1:  # the others are told of together
-                log.warning(
-                    "%s: refused: max.connections is %d", peer, self._limits.connections_max
-                )
-            sock.close()
+        if listening.connections >= listening.limits.connections_max:
+            self._refuse(sock, peer, listening)
             return
         try:
             sock.setblocking(False)
             # Without it an answer in two parts waits for the peer's delayed acknowledgement.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(Connection(self, sock, address, new_session))
+            connection = Connection(self, sock, address[:2], listening)
         except OSError:  # gone already
             sock.close()
+        else:
+            self._connections.add(connection)
+            listening.connections += 1
+
+    def _refuse(self, sock: socket.socket, peer: str, listening: Listening) -> None:
+        limits = listening.limits
+        listening.refused += 1
+        if listening.refused == 1:  # the others are told of together
+            log.warning("%s: refused: %s is %d", peer, limits.setting, limits.connections_max)
+        with contextlib.suppress(OSError):  # it is one that nobody waits for
+            sock.setblocking(False)
+            sock.send(limits.refusal)
+        sock.close()
 
     def woken(self, connection: Connection) -> None:
         """Look at this connection in the loop's next turn. From any thread."""
@@ -381,32 +452,36 @@ class Server:
             woken, self._woken = self._woken, set()
             self._waking = False
         for connection in woken:
-            connection.wake()
+            connection.look()
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
         self._connections.discard(connection)
+        connection.listening.connections -= 1
         if not self._connections:
             self._empty.set()
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         now = self.loop.time()
-        if self._refused > 1:
-            log.warning("%d connections refused: max.connections", self._refused)
-        self._refused = 0
+        for listening in self._listening:
+            if listening.refused > 1:
+                log.warning(
+                    "%d connections refused: %s", listening.refused, listening.limits.setting
+                )
+            listening.refused = 0
         for connection in list(self._connections):
             silent = now - connection.heard_at
             if silent > SWEEP_S:
                 connection.forget_room()
-            if silent > self._limits.idle_s and connection.idle:
+            if silent > connection.listening.limits.idle_s and connection.idle:
                 connection.close("")
 
     async def stop(self, within_s: float) -> None:
         """Take nothing more, answer what is under way, close all: at the latest after so long."""
-        for sock in self._listening:
-            self.loop.remove_reader(sock.fileno())
-            sock.close()
+        for listening in self._listening:
+            self.loop.remove_reader(listening.sock.fileno())
+            listening.sock.close()
         self._listening.clear()
         self._empty.clear()
         for connection in list(self._connections):

@@ -5,19 +5,22 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableSet, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSet, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeVar
 
+from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.embedded import Commit, EmbeddedMember
 from logstore.broker.group import Group
+from logstore.broker.history import Histories, HistoryTopics
 from logstore.broker.ledger import Ledger
+from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer
 from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
@@ -75,7 +78,7 @@ from logstore.upkeep.rhythm import Rhythm
 _log = logging.getLogger("logstore.upkeep")
 
 Mode = Literal["write", "read"]
-_User = TypeVar("_User", Producer, Consumer)
+_User = TypeVar("_User", Producer, Consumer, Listener)
 _Outcome = TypeVar("_Outcome", Retained, Rewritten)
 
 
@@ -117,8 +120,12 @@ class Store:
         # Two threads must not open the same log twice, nor create the same topic.
         self._lock = threading.RLock()
         self._closed = False
+        self.channels = Channels()
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
+        if mode == "write":
+            self.keep_histories(None)
         self._rhythm = self._begin_rhythm() if mode == "write" else None
 
     def __repr__(self) -> str:
@@ -163,9 +170,13 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            closings: list[Callable[[], None]] = [it.close for it in self._producers]
+            self.channels.closed = True
+            closings: list[Callable[[], None]] = [it.close for it in self._listeners]
+            closings += [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
+        if self.channels.histories is not None:
+            self.channels.histories.close()
         self._jobs.close()
         if self._rhythm is not None:
             self._rhythm.close()
@@ -225,6 +236,7 @@ class Store:
         parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
         with self._lock:
             self._open().create_topic(name, count, check_topic_settings(settings or {}))
+            self.channels.tell("topics", "topic-created", name)
             return self.topic(name)
 
     def alter_topic(
@@ -262,6 +274,7 @@ class Store:
         with self._lock:
             self._open().delete_topic(check_topic(name))
             self._topics.pop(name, None)
+            self.channels.tell("topics", "topic-deleted", name)
 
     def describe_topic(self, name: str) -> list[Chosen]:
         """Every setting of the topic, with its source."""
@@ -379,6 +392,38 @@ class Store:
 
     def _topic_names(self) -> dict[str, str]:
         return {entry.id: name for name, entry in self._directory.topics().items()}
+
+    # Channels
+
+    def channel(self, name: str | bytes) -> Channel:
+        """A channel: nothing is made by this, and nothing kept."""
+        return Channel(_as_bytes(name), self.channels, self._listen)
+
+    def keep_histories(self, topics: HistoryTopics | None) -> None:
+        """Have the channels that are to keep a history keep it in these topics; None: in its own.
+
+        For who wires a node, whose doors have their own view of the topics.
+        """
+        with self.channels.lock:
+            if self.channels.histories is not None:
+                self.channels.histories.close()
+            self.channels.histories = None
+            if self.config.channels:
+                kept = Histories(self.config.channels, topics or _Topics(self), self.channels)
+                self.channels.keep(kept)
+
+    def _listen(self, name: bytes) -> Listener:
+        return self.listen(name)
+
+    def listen(self, *names: str | bytes, patterns: Iterable[str | bytes] = ()) -> Listener:
+        """What is published from now on to these channels, or to any whose name matches a pattern.
+
+        Patterns are Redis's: ``news.*``, ``h?llo``, ``h[a-c]llo``. Raises Closed, InvalidName.
+        """
+        self._open()
+        named, matched = map(_as_bytes, names), map(_as_bytes, patterns)
+        listener = Listener(self.channels, named, matched, self._listeners.discard)
+        return self._keep(listener, self._listeners)
 
     def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
         """Have it closed with the store."""
@@ -613,6 +658,29 @@ def _committed(log: Log, offset: int) -> int:
     except OffsetOutOfRange as error:
         sentence = f"{error}; `logstore group reset-offsets` moves the group"
         raise type(error)(sentence) from None
+
+
+class _Topics:
+    """``HistoryTopics`` of a store that no node serves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, name: str) -> Topic | None:
+        try:
+            return self._store.topic(name)
+        except (UnknownTopic, InvalidName):
+            return None
+
+    def names(self) -> Sequence[str]:
+        return self._store.topics()
+
+    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
+        return self._store.create_topic(name, partitions, settings)
+
+
+def _as_bytes(name: str | bytes) -> bytes:
+    return name.encode() if isinstance(name, str) else name
 
 
 def open_store(

@@ -3,8 +3,9 @@
 A session knows no socket, disk, thread or clock: ``now`` is seconds of a clock that only goes
 forward. It is told of what arrives (``receive``), that something may have happened or become due
 (``wake``), and it is asked for what is to be sent (``outgoing``). When something happens elsewhere
-(a log has become safe, a job is done) it calls the ``wake`` that it was made with, from any thread;
-the server then calls the session's own ``wake`` in its own time.
+(a log has become safe, a job is done) it calls its link's ``wake``, from any thread; the server
+then calls the session's own ``wake`` in its own time. What one session has for a thousand others,
+each of them pushes down its own link: that costs a system call each, and nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,38 @@ from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 Wake = Callable[[], None]
+
+
+class Link(Protocol):
+    """What a session may ask of its connection."""
+
+    @property
+    def peer(self) -> str:
+        """``host:port`` of the other end, for people."""
+
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """Host and port of the other end."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of this end: what the peer has connected to."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were given to be sent, and that the peer has not taken."""
+
+    def wake(self) -> None:
+        """Have the session's own ``wake`` called soon. From any thread."""
+
+    def push(self, data: bytes) -> int:
+        """Send this, behind what ``outgoing`` has given so far; how much is unsent then.
+
+        Not where the session holds back what must come first. Only in the sessions' own thread.
+        """
+
+    def cut(self, reason: str) -> None:
+        """End the connection at once: the session's ``close`` is called. A reason is logged."""
 
 
 class Session(Protocol):

@@ -69,12 +69,14 @@ class DiskLog:
         save: Callable[["DiskLog", LogState], None],
         damage: Damaged | None = None,
         notes: Notes | None = None,
+        rolled: Callable[["DiskLog", int], None] | None = None,
         note: bytes = b"",
     ) -> None:
         """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
 
         ``save(log, state)`` makes a state durable before it returns, and ``log.note`` with it.
         ``notes`` know all batches that are there; ``note``: what was saved with ``state``.
+        ``rolled(log, base_offset)`` is told of each new segment, with the log's lock held.
         """
         self.name = name
         self.chain = chain
@@ -89,6 +91,7 @@ class DiskLog:
         self._flusher = flusher
         self._slot = slot
         self._save = save
+        self._rolled = rolled
         self._failure: LogstoreError | None = damage
         self._deleted: UnknownPartition | None = None
         self._lock = threading.RLock()
@@ -224,6 +227,8 @@ class DiskLog:
         sealed.pinned = False
         self._active, self._position, self._ahead = self._activate(segment.base_offset), 0, 0
         self._first_timestamp = NO_TIMESTAMP
+        if self._rolled is not None:
+            self._rolled(self, segment.base_offset)
         if self.settings.flush_messages > 1:
             self._flusher.soon(self)
 

@@ -60,6 +60,8 @@ class WriterDirectory:
         self.path, self.config, self.disk = path, config, disk
         self._clock = clock
         self._notes = notes
+        # Told of each segment that a log begins, by the log's name and the segment's base offset.
+        self.rolled: Callable[[str, int], None] | None = None
         self._changing = threading.RLock()  # which topics there are, and which logs are open
         self._lock = LockFile(disk, self._file(LOCK))
         self._attempt("open the store for writing", self._take_lock)
@@ -332,13 +334,17 @@ class WriterDirectory:
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
             found.position, save=self._save_state, damage=found.damage, notes=notes,
-            note=note,
+            rolled=self._tell_rolled, note=note,
         )  # fmt: skip
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         segments, size = len(log.chain.bases), self._attempt("measure", log.bytes)
         return LogSize(partition, log.start, log.safe, log.end, segments, size, log.damage)
+
+    def _tell_rolled(self, log: DiskLog, base_offset: int) -> None:
+        if self.rolled is not None:
+            self.rolled(log.name, base_offset)
 
     def _save_state(self, log: DiskLog, state: LogState) -> None:
         key = self._keys[log]

@@ -11,16 +11,25 @@ DEADLINE_S = 30
 
 
 class Serving:
-    """A server; ``address`` is where Kafka clients connect."""
+    """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
-    def __init__(self, data, port=0, **settings):
+    def __init__(self, data, port=0, resp_port=0, **settings):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
         self.data = data
         self._errors = open(f"{data}.stderr", "a+b")  # noqa: SIM115  closed by stop
         self.process = subprocess.Popen(
-            [COMMAND, "serve", "--data", data, "--kafka-port", str(port)],
+            [
+                COMMAND,
+                "serve",
+                "--data",
+                data,
+                "--kafka-port",
+                str(port),
+                "--resp-port",
+                str(resp_port),
+            ],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
@@ -30,6 +39,11 @@ class Serving:
         self.address = line.split()[-1]
         host, port = self.address.split(":")
         self.endpoint = host, int(port)
+        if resp_port >= 0:
+            line = self.process.stdout.readline().decode()
+            assert "Redis clients at" in line, self.errors()
+            host, port = line.split()[-1].split(":")
+            self.redis = host, int(port)
 
     def errors(self):
         self._errors.seek(0)

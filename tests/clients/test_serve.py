@@ -46,7 +46,7 @@ def test_listening_beyond_this_machine_must_be_asked_for(tmp_path):
 def test_listening_beyond_this_machine_is_warned_of(tmp_path):
     process = subprocess.Popen(
         [COMMAND, "serve", "--data", tmp_path / "data", "--host", "0.0.0.0", "--insecure",
-         "--kafka-port", "0"],
+         "--kafka-port", "0", "--resp-port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert b"Kafka clients at 0.0.0.0:" in process.stdout.readline()
@@ -59,7 +59,7 @@ def test_the_lock_file_says_where_the_server_is_spoken_to(start):
     server = start()
     owner = owner_of(Disk(), str(server.data / "lock"))
     assert owner.pid == server.process.pid
-    assert owner.endpoints == {"kafka": server.address}
+    assert owner.endpoints == {"kafka": server.address, "resp": "{}:{}".format(*server.redis)}
     with pytest.raises(StoreLocked):
         logstore.open(server.data)
     server.stop()

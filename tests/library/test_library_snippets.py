@@ -47,8 +47,9 @@ def test_producer_follow_and_replay(tmp_path):
 
 def test_the_promised_names_are_there_and_nothing_else():
     assert sorted(logstore.__all__) == [
-        "Config", "Consumer", "Group", "GroupMember", "Lag", "LogstoreError", "Message", "Move",
-        "Position", "Producer", "Record", "Status", "Store", "Topic", "open",
+        "Channel", "Config", "Consumer", "Group", "GroupMember", "Lag", "Listener", "LogstoreError",
+        "Message", "Move", "Position", "Producer", "Published", "Record", "Status", "Store",
+        "Topic", "open",
     ]  # fmt: skip
     assert all(hasattr(logstore, name) for name in logstore.__all__)
 

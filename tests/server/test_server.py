@@ -20,8 +20,9 @@ class Lines:
     line_max = 1 << 24
     living = 0
 
-    def __init__(self, wake, address, peer):
-        self.wake_me, self.address, self.peer = wake, address, peer
+    def __init__(self, link):
+        self.link, self.wake_me = link, link.wake
+        self.address, self.peer = link.address, link.peer_address
         self.wants, self.deadline, self.closed = 0, None, None
         self.out, self.held, self.taken = [], False, 0
         self.finished = False
@@ -87,8 +88,8 @@ def serving(test):
 
     async def run(**limits):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
-        server = Server(asyncio.get_running_loop(), Limits(**given))
-        host, port = server.listen("127.0.0.1", 0, Lines)
+        server = Server(asyncio.get_running_loop())
+        host, port = server.listen("127.0.0.1", 0, Lines, Limits(**given))
 
         async def connect():
             return await asyncio.open_connection(host, port)

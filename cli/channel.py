@@ -1,0 +1,204 @@
+"""``logstore channel``: publish and listen through the Redis door of a running server."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .ends import CommandFailed, put, say
+from .options import HERE, Data, DataDir, Json
+from .show import as_json, as_line, counted, table
+
+if TYPE_CHECKING:
+    from .output import Output
+    from .redis_wire import Line
+    from .stop import Stop
+
+READ_BYTES = 1 << 16
+POLL_S = 0.1  # how soon it is seen that nobody reads our output any more
+
+app = typer.Typer(no_args_is_help=True)
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="HOST:PORT", help="Else the server that has this data directory."
+    ),
+]
+Max = Annotated[
+    int | None, typer.Option("--max", min=1, metavar="N", help="End after so many messages.")
+]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]
+Patterns = Annotated[list[str], typer.Argument(metavar="PATTERN...", show_default=False)]
+
+
+@app.callback()
+def channel(data: Data = HERE) -> None:
+    """Messages for whoever listens now, through a running server."""
+
+
+@contextmanager
+def _line(data: DataDir, server: str | None, stop: "Stop") -> Iterator["Line"]:
+    from .redis_wire import Line
+
+    if server is not None and not server.rpartition(":")[2].isdigit():
+        raise typer.BadParameter(f"{server!r} is not HOST:PORT", param_hint="'--server'")
+    line = Line(server or _server_of(data), stop)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
+def _server_of(data: DataDir) -> str:
+    from logstore.storage.disk import Disk
+    from logstore.storage.lock import owner_of
+    from logstore.storage.names import LOCK
+
+    owner = owner_of(Disk(), str(data.path / LOCK))
+    address = owner.endpoints.get("resp") if owner is not None else None
+    if address is None:
+        raise CommandFailed(
+            f"{data}: no server has it open for Redis clients: run `logstore serve`, or name one "
+            f"with --server HOST:PORT"
+        )
+    return address
+
+
+@app.command()
+def publish(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    message: Annotated[str | None, typer.Argument(metavar="MESSAGE", show_default=False)] = None,
+    from_stdin: Annotated[
+        bool, typer.Option("--from-stdin", help="Each line of standard input is a message.")
+    ] = False,
+    server: Server = None,
+    data: Data = HERE,
+) -> None:
+    """Send a message, or many, to whoever listens to the channel now."""
+    from .stop import Stop
+
+    if (message is None) != from_stdin:
+        raise typer.BadParameter("say either MESSAGE or --from-stdin")
+    with Stop() as stop, _line(data, server, stop) as line:
+        if message is not None:
+            sent, received = 1, line.ask("PUBLISH", name, message)
+        else:
+            sent, received = _publish_lines(line, name, stop)
+    deliveries = counted(received, "delivery", "deliveries")
+    put(f"published {counted(sent, 'message')} to {name}: {deliveries}\n")
+
+
+def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
+    """How many lines there were, and how many times one was received.
+
+    Those that come together go out together; one that comes alone does not wait for others.
+    """
+    sent = received = 0
+    if sys.stdin is None:  # closed from the start
+        return 0, 0
+    fd, rest, ended = sys.stdin.fileno(), b"", False
+    while not ended:
+        stop.wait_readable(fd)
+        data = os.read(fd, READ_BYTES)
+        ended = not data
+        *lines, rest = (rest + data).split(b"\n")
+        if ended and rest:
+            lines.append(rest)
+        line.send([("PUBLISH", name, text.removesuffix(b"\r")) for text in lines])
+        received += sum(line.next() for _ in lines)
+        sent += len(lines)
+    return sent, received
+
+
+@app.command()
+def subscribe(
+    names: Names, max_: Max = None, json_: Json = False, server: Server = None, data: Data = HERE
+) -> None:
+    """Print what is published to these channels from now on, a line each."""
+    _listen("SUBSCRIBE", names, max_, json_, server, data)
+
+
+@app.command()
+def psubscribe(
+    patterns: Patterns,
+    max_: Max = None,
+    json_: Json = False,
+    server: Server = None,
+    data: Data = HERE,
+) -> None:
+    """The same for channels whose names match: news.*, h?llo, h[a-c]llo."""
+    _listen("PSUBSCRIBE", patterns, max_, json_, server, data)
+
+
+def _listen(
+    command: str,
+    names: list[str],
+    max_: int | None,
+    json_: bool,
+    server: str | None,
+    data: DataDir,
+) -> None:
+    from .output import Output
+    from .stop import Stop
+
+    with Stop() as stop, _line(data, server, stop) as line:
+        output = Output(stop)
+        line.send([(command, *names)])
+        for _ in names:
+            line.next()
+        say(f"listening to {', '.join(names)}")
+        _print(line, output, stop, max_, json_=json_)
+        output.check()
+        stop.check()
+
+
+def _print(line: "Line", output: "Output", stop: "Stop", left: int | None, *, json_: bool) -> None:
+    while left != 0 and not stop.asked:
+        message = line.next(POLL_S)
+        if message is ...:
+            if output.abandoned():
+                return
+            continue
+        if not output.write([_shown(message, json_)]):
+            return
+        if left is not None:
+            left -= 1
+
+
+def _shown(message: list[Any], json_: bool) -> bytes:
+    """A message as a line; as JSON with its channel."""
+    payload, name = message[-1], message[-2]
+    if not json_:
+        return bytes(payload) + b"\n"
+    facts = {"channel": _text(name), "payload": _text(payload)}
+    if len(message) == 4:
+        facts["pattern"] = _text(message[1])
+    return as_line(facts).encode() + b"\n"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", show_default=False)] = "*",
+    json_: Json = False,
+    server: Server = None,
+    data: Data = HERE,
+) -> None:
+    """The channels that someone listens to by name, and how many do."""
+    from .stop import Stop
+
+    with Stop() as stop, _line(data, server, stop) as line:
+        names = sorted(line.ask("PUBSUB", "CHANNELS", pattern))
+        counts = line.ask("PUBSUB", "NUMSUB", *names)[1::2]
+    rows = [(_text(name), count) for name, count in zip(names, counts, strict=True)]
+    if json_:
+        put(as_json([{"channel": name, "subscribers": count} for name, count in rows]))
+    else:
+        put(table(("channel", "subscribers"), rows))

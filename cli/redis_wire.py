@@ -1,0 +1,64 @@
+"""A connection to a Redis door: requests out, replies in. Just enough for ``logstore channel``."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+
+from .ends import CommandFailed
+from .stop import Stop
+
+READ_BYTES = 1 << 16
+
+
+class Line:
+    """One connection; every wait can be ended by a signal."""
+
+    def __init__(self, address: str, stop: Stop) -> None:
+        """``address`` is ``host:port``. Raises CommandFailed."""
+        host, _, port = address.rpartition(":")
+        self._address = address
+        self._stop = stop
+        self._reader = hiredis.Reader(notEnoughData=...)
+        try:
+            self._socket = socket.create_connection((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise CommandFailed(
+                f"{address}: no server answers there: {error.strerror or error}"
+            ) from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, requests: Sequence[tuple[bytes | str, ...]]) -> None:
+        """Raises CommandFailed."""
+        data = b"".join(hiredis.pack_command(request) for request in requests)  # type: ignore[arg-type]
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def next(self, seconds: float | None = None) -> Any:  # noqa: ANN401  any reply
+        """The next reply or message; ``...``: none came in time. Raises CommandFailed, Stopped."""
+        while (reply := self._reader.gets()) is ...:
+            if not self._stop.wait_readable(self._socket.fileno(), seconds):
+                return ...
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except OSError as error:
+                raise self._lost(error) from None
+            if not data:
+                raise CommandFailed(f"{self._address}: the server has ended the connection")
+            self._reader.feed(data)
+        if isinstance(reply, hiredis.ReplyError):
+            raise CommandFailed(f"{self._address}: {reply}")
+        return reply
+
+    def ask(self, *words: bytes | str) -> Any:  # noqa: ANN401
+        """The reply to one request."""
+        self.send([words])
+        return self.next()
+
+    def _lost(self, error: OSError) -> CommandFailed:
+        return CommandFailed(f"{self._address}: the connection was lost: {error.strerror}")

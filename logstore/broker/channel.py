@@ -1,0 +1,472 @@
+"""Channels: who listens now gets what is published now, and nothing is kept.
+
+What is published is gathered for a turn and then handed out: each subscriber gets one chunk, and
+those who are to get the same share it. So the cost goes by turns and by distinct chunks, not by
+messages times subscribers. Before anyone comes or goes the turn is ended: nobody gets what was
+published before they came, or misses what was published before they left.
+
+Knows no wire: what a chunk is, a subscriber's ``Form`` says.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Protocol
+
+from logstore.broker.history import Histories, History, Kept
+from logstore.broker.patterns import Pattern, PatternIndex
+from logstore.errors import LogstoreError
+from logstore.log import Log
+
+TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
+FEW: Final = 8  # receivers: they are served faster than the loop turns
+ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
+EVENTS: Final = "__logstore__"  # begins the names of channels on which events are told
+ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
+
+_log = logging.getLogger("logstore.channels")
+
+Opening = Any  # what a form makes of a source, once
+Chunk = Any  # what a form makes of messages
+
+
+class Source(NamedTuple):
+    """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
+
+    channel: bytes
+    pattern: bytes | None = None
+    sharded: bool = False
+
+
+class Form(Protocol):
+    """How messages are written for some subscribers. One object per form."""
+
+    def opening(self, source: Source) -> Opening:
+        """What all messages of this source have in common."""
+
+    def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
+        """Each payload in turn, once for each opening."""
+
+    def join(self, chunks: Sequence[Chunk]) -> Chunk:
+        """One chunk of several."""
+
+
+class Subscriber(Protocol):
+    """Whoever listens."""
+
+    @property
+    def form(self) -> Form:
+        """How its messages are written; another one only after ``Channels.reform``."""
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Take these, in order, and return at once; raises nothing. Called with the lock held."""
+
+    def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
+        """The same; it may leave them, and read them from the history later."""
+
+
+class Roster:
+    """Who listens to which names, of one kind: channels, patterns, sharded channels."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[bytes, dict[Subscriber, None]] = {}
+        self._by_subscriber: dict[Subscriber, dict[bytes, None]] = {}
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The names that someone listens to."""
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._by_name
+
+    def subscribers(self, name: bytes) -> Iterable[Subscriber]:
+        return self._by_name.get(name, ())
+
+    def count(self, name: bytes) -> int:
+        """How many listen to this name."""
+        return len(self._by_name.get(name, ()))
+
+    def names(self, subscriber: Subscriber) -> list[bytes]:
+        """What it listens to, in the order in which it began to."""
+        return list(self._by_subscriber.get(subscriber, ()))
+
+    def names_count(self, subscriber: Subscriber) -> int:
+        return len(self._by_subscriber.get(subscriber, ()))
+
+    def has(self, subscriber: Subscriber, name: bytes) -> bool:
+        return name in self._by_subscriber.get(subscriber, ())
+
+    def add(self, subscriber: Subscriber, name: bytes) -> None:
+        self._by_name.setdefault(name, {})[subscriber] = None
+        self._by_subscriber.setdefault(subscriber, {})[name] = None
+
+    def remove(self, subscriber: Subscriber, name: bytes) -> None:
+        for table, key, item in (
+            (self._by_name, name, subscriber),
+            (self._by_subscriber, subscriber, name),
+        ):
+            entries: dict[Any, None] = table[key]  # type: ignore[index]
+            del entries[item]
+            if not entries:
+                del table[key]  # type: ignore[arg-type]
+
+
+@dataclass(eq=False, slots=True)
+class View:
+    """Those who get the messages of a route in the same form and for the same reasons."""
+
+    route: "Route"
+    form: Form
+    openings: list[Opening]
+    members: tuple[Subscriber, ...]
+
+    def chunk(self, payloads: Sequence[bytes]) -> Chunk:
+        return self.form.chunk(self.openings, payloads)
+
+
+@dataclass(eq=False, slots=True)
+class Route:
+    """Who gets what is published to one channel, worked out; stands until someone comes or goes."""
+
+    receivers: int = 0  # one who listens by name and by pattern counts twice
+    views: list[View] = field(default_factory=list)
+    history: History | None = None
+
+
+NOBODY: Final = Route()
+
+
+class Channels:
+    """All channels of a process.
+
+    Calls come one at a time: whoever may be one of several threads holds ``lock``.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.names = Roster()
+        self.patterns = Roster()
+        self.shards = Roster()
+        self.closed = False
+        self.histories: Histories | None = None
+        # What was appended to histories and is not safe yet: up to which offset. Whoever publishes
+        # takes it away, and waits for it.
+        self.unsafe: dict[Log, int] = {}
+        # Called when a turn has begun; sees to it that ``end_turn`` is called soon, in the thread
+        # of the subscribers. None: a turn ends at once.
+        self.soon: Callable[[], None] | None = None
+        self._index = PatternIndex()
+        self._compiled: dict[bytes, Pattern] = {}
+        self._routes: dict[bytes, Route] = {}
+        self._shard_routes: dict[bytes, Route] = {}
+        self._turn: list[Route] = []
+        self._payloads: list[bytes] = []
+        self._turn_bytes = 0
+        self._publishers = 0  # that have published in this turn
+        self._alone = 0  # turns for which one publisher is taken to be the only one
+        self._woken: set[History] = set()
+        self.notify: frozenset[str] = frozenset()  # kinds of events that are told
+        self._told: deque[tuple[bytes, bytes]] = deque()
+
+    def keep(self, histories: Histories) -> None:
+        """From now on, those channels keep a history."""
+        self.flush()
+        self._routes.clear()
+        self.histories = histories
+        histories.look()
+
+    # Who listens
+
+    def subscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        """Nothing happens where it listens already; so with the others of these.
+
+        Raises InvalidName, Failed of a channel that is to keep a history.
+        """
+        if not self.names.has(subscriber, name):
+            if self.histories is not None:
+                self.histories.make(name)
+            self.flush()
+            self.names.add(subscriber, name)
+            self._routes.pop(name, None)
+
+    def unsubscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        if self.names.has(subscriber, name):
+            self.flush()
+            self.names.remove(subscriber, name)
+            self._routes.pop(name, None)
+
+    def psubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
+        """Raises InvalidName for a pattern that is too long."""
+        if self.patterns.has(subscriber, pattern):
+            return
+        if pattern not in self._compiled:
+            compiled = Pattern(pattern)
+            self._compiled[pattern] = compiled
+            self._index.add(compiled)
+        if self.histories is not None:
+            self.histories.look()
+        self.flush()
+        self.patterns.add(subscriber, pattern)
+        self._routes.clear()
+
+    def punsubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
+        if not self.patterns.has(subscriber, pattern):
+            return
+        self.flush()
+        self.patterns.remove(subscriber, pattern)
+        self._routes.clear()
+        if pattern not in self.patterns:
+            self._index.remove(self._compiled.pop(pattern))
+
+    def ssubscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        if not self.shards.has(subscriber, name):
+            self.flush()
+            self.shards.add(subscriber, name)
+            self._shard_routes.pop(name, None)
+
+    def sunsubscribe(self, subscriber: Subscriber, name: bytes) -> None:
+        if self.shards.has(subscriber, name):
+            self.flush()
+            self.shards.remove(subscriber, name)
+            self._shard_routes.pop(name, None)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """It listens to nothing any more."""
+        for name in self.names.names(subscriber):
+            self.unsubscribe(subscriber, name)
+        for pattern in self.patterns.names(subscriber):
+            self.punsubscribe(subscriber, pattern)
+        for name in self.shards.names(subscriber):
+            self.sunsubscribe(subscriber, name)
+
+    def reform(self, subscriber: Subscriber) -> None:
+        """To be called before the subscriber changes its form."""
+        self.flush()
+        for name in self.names.names(subscriber):
+            self._routes.pop(name, None)
+        for name in self.shards.names(subscriber):
+            self._shard_routes.pop(name, None)
+        if self.patterns.names_count(subscriber):
+            self._routes.clear()
+
+    def listens(self, subscriber: Subscriber) -> bool:
+        rosters = (self.names, self.patterns, self.shards)
+        return any(roster.names_count(subscriber) for roster in rosters)
+
+    # Publishing
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        """How many get it. Raises InvalidRecord, InvalidName, Failed of one with a history."""
+        route = self._routes.get(channel) or self._find(channel)
+        if route.history is not None:
+            route.history.append([payload])
+        elif route.receivers:
+            self._turn.append(route)
+            self._payloads.append(payload)
+        return route.receivers
+
+    def publish_many(self, channel: bytes, payloads: Sequence[bytes]) -> int:
+        """How many get each of them. Raises as ``publish``, and then none was published."""
+        route = self._routes.get(channel) or self._find(channel)
+        if route.history is not None:
+            route.history.append(payloads)
+        elif route.receivers:
+            self._turn += [route] * len(payloads)
+            self._payloads += payloads
+        return route.receivers
+
+    def spublish(self, channel: bytes, payload: bytes) -> int:
+        """How many get it, of those that listen to the sharded channel."""
+        route = self._shard_routes.get(channel)
+        if route is None:
+            if channel not in self.shards:
+                return 0
+            source = Source(channel, sharded=True)
+            sources: dict[Subscriber, tuple[Source, ...]] = dict.fromkeys(
+                self.shards.subscribers(channel), (source,)
+            )
+            route = _remember(self._shard_routes, channel, _route(sources))
+        self._turn.append(route)
+        self._payloads.append(payload)
+        return route.receivers
+
+    def settle(self, size: int = 0) -> None:
+        """To be called after publishing: who listens gets it soon. ``size``: bytes it came in.
+
+        It waits for what others publish in the same turn of the loop, so that a subscriber gets
+        all of it at once; but one who publishes alone, and to few, has it handed out right now.
+        """
+        if not self._turn:
+            return
+        self._turn_bytes += size
+        self._publishers += 1
+        if self.soon is None or self._turn_bytes > TURN_BYTES_MAX:
+            self.flush()
+        elif self._alone and self._turn[0].receivers <= FEW:
+            self._alone -= 1
+            self.flush()
+        elif self._publishers == 1:
+            self.soon()
+
+    def end_turn(self) -> None:
+        """What ``soon`` has called: see how many have published, and hand it out."""
+        self._alone = ALONE_TURNS if self._publishers <= 1 else 0
+        self.flush()
+
+    def _find(self, channel: bytes) -> Route:
+        patterns = list(self._index.matching(channel)) if self._compiled else []
+        history = None if self.histories is None else self.histories.make(channel)
+        if not patterns and channel not in self.names and history is None:
+            # Not remembered where no pattern had to be looked at: finding it again costs less.
+            return _remember(self._routes, channel, NOBODY) if self._compiled else NOBODY
+        sources: dict[Subscriber, tuple[Source, ...]] = {}
+        by_name = (Source(channel),)
+        for subscriber in self.names.subscribers(channel):
+            sources[subscriber] = by_name
+        for pattern in patterns:
+            source = (Source(channel, pattern),)
+            for subscriber in self.patterns.subscribers(pattern):
+                sources[subscriber] = sources.get(subscriber, ()) + source
+        route = _route(sources)
+        route.history = history
+        return _remember(self._routes, channel, route)
+
+    def tell(self, kind: str, event: str, what: str) -> None:
+        """Publish an event of the store itself, if events of this kind are asked for.
+
+        From any thread, whatever locks it holds: it is published by whoever ends the next turn.
+        """
+        if kind in self.notify and self.soon is not None:
+            self._told.append((f"{EVENTS}:{event}".encode(), what.encode()))
+            self.soon()
+
+    # Handing out
+
+    def wake(self, history: History) -> None:
+        """There is more of it that is safe. From any thread."""
+        self._woken.add(history)
+        if self.soon is not None:
+            self.soon()
+        else:
+            with self.lock:
+                self.flush()
+
+    def flush(self) -> None:
+        """End the turn: everyone gets what was published in it, and what has become safe."""
+        while self._told:
+            self.publish(*self._told.popleft())
+        self._flush_turn()
+        while self._woken:
+            woken, self._woken = self._woken, set()
+            for history in woken:
+                self._hand_on(history)
+            if self.soon is not None:
+                if self._woken:
+                    self.soon()  # the others have their turn first
+                return
+
+    def _hand_on(self, history: History) -> None:
+        for follower in list(history.followers):
+            follower()
+        route = self._routes.get(history.name) or self._find(history.name)
+        if not route.receivers:
+            history.skip()
+            return
+        try:
+            records = history.pull()
+        except LogstoreError as error:  # damaged: whoever reads it by itself is told, too
+            _log.warning("channel %s: its subscribers get no more: %s", history.name, error)
+            return
+        if not records:
+            return
+        payloads = [record.value or b"" for record in records]
+        kept = Kept(history, records[0].offset)
+        for view in route.views:
+            chunk = view.chunk(payloads)
+            for member in view.members:
+                member.deliver_kept(chunk, kept)
+        if history.next < history.log.safe:
+            self._woken.add(history)
+
+    def forget_route(self, channel: bytes) -> None:
+        """Something about it has changed: it is worked out anew."""
+        self._routes.pop(channel, None)
+
+    def view(self, subscriber: Subscriber, history: History) -> View | None:
+        """How the subscriber gets the messages of this channel, if it does."""
+        route = self._routes.get(history.name) or self._find(history.name)
+        return next((view for view in route.views if subscriber in view.members), None)
+
+    def _flush_turn(self) -> None:
+        turn, payloads = self._turn, self._payloads
+        self._turn_bytes = self._publishers = 0
+        if not turn:
+            return
+        self._turn, self._payloads = [], []
+        first = turn[0]
+        if turn.count(first) == len(turn):
+            for view in first.views:
+                chunk = view.chunk(payloads)
+                for member in view.members:
+                    member.deliver(chunk)
+        else:
+            self._flush_many(turn, payloads)
+
+    def _flush_many(self, turn: Sequence[Route], payloads: Sequence[bytes]) -> None:
+        """Those who hear the same channels of this turn share a chunk."""
+        places: dict[Route, list[int]] = {}
+        for place, route in enumerate(turn):
+            places.setdefault(route, []).append(place)
+        heard: dict[Subscriber, list[View]] = {}
+        for route in places:
+            for view in route.views:
+                for member in view.members:
+                    heard.setdefault(member, []).append(view)
+        groups: dict[tuple[View, ...], list[Subscriber]] = {}
+        for member, views in heard.items():
+            groups.setdefault(tuple(views), []).append(member)
+        for together, members in groups.items():
+            chunk = _merged(together, places, payloads)
+            for member in members:
+                member.deliver(chunk)
+
+
+def _merged(
+    views: Sequence[View], places: dict[Route, list[int]], payloads: Sequence[bytes]
+) -> Chunk:
+    """The messages of several routes in the order in which they were published."""
+    if len(views) == 1:
+        return views[0].chunk([payloads[place] for place in places[views[0].route]])
+    in_order = sorted(
+        ((place, number) for number, view in enumerate(views) for place in places[view.route])
+    )
+    chunks = [
+        views[number].chunk([payloads[place] for place, _ in run])
+        for number, run in groupby(in_order, itemgetter(1))
+    ]
+    return views[0].form.join(chunks)
+
+
+def _route(sources: dict[Subscriber, tuple[Source, ...]]) -> Route:
+    alike: dict[tuple[Form, tuple[Source, ...]], list[Subscriber]] = {}
+    for subscriber, why in sources.items():
+        alike.setdefault((subscriber.form, why), []).append(subscriber)
+    route = Route(sum(len(why) * len(members) for (_, why), members in alike.items()))
+    for (form, why), members in alike.items():
+        openings = [form.opening(source) for source in why]
+        route.views.append(View(route, form, openings, tuple(members)))
+    return route
+
+
+def _remember(routes: dict[bytes, Route], channel: bytes, route: Route) -> Route:
+    if len(routes) >= ROUTES_MAX:
+        routes.clear()
+    routes[channel] = route
+    return route

@@ -1,0 +1,160 @@
+"""Channels that keep a history: each is a topic of one partition, and ends where its topic does.
+
+What is published is appended, and reaches subscribers once it is safe, by way of the log: so what
+a Kafka client produces to the topic reaches them, too, and one that fell behind can read on there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from logstore.broker.patterns import Pattern
+from logstore.broker.start import offset_of
+from logstore.broker.topic import Topic
+from logstore.config import ChannelRule
+from logstore.errors import InvalidName, LogstoreError, OffsetBelowStart
+from logstore.log import Log
+from logstore.records.decode import decode
+from logstore.records.record import Record
+
+if TYPE_CHECKING:
+    from logstore.broker.channel import Channels
+
+PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
+# A segment goes as a whole: four of them make an hour's history an hour and a quarter.
+SEGMENTS: Final = 4
+SEGMENT_MS_MIN: Final = 60_000
+
+
+class HistoryTopics(Protocol):
+    """The topics that histories are kept in."""
+
+    def get(self, name: str) -> Topic | None:
+        """The topic, if there is one."""
+
+    def names(self) -> Sequence[str]:
+        """Of all topics."""
+
+    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
+        """Raises InvalidName, Failed, ReadOnly."""
+
+
+class History:
+    """One channel's. Called with the channels' lock held."""
+
+    def __init__(self, name: bytes, topic: Topic, channels: "Channels") -> None:
+        self.name = name
+        self.log: Log = topic.partition(0)
+        self.next = self.log.safe  # what subscribers get next
+        self.followers: set[Callable[[], None]] = set()  # called when there is more
+        self.topic = topic
+        self._channels = channels
+        self._stop = self.log.watch(lambda: channels.wake(self))
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """In one batch, if they fit. Raises InvalidRecord, StorageFull, LogFailed."""
+        columns = self.topic.columns([(payload, None, (), None) for payload in payloads])
+        batches = self.topic.encode(columns)
+        try:
+            for batch in batches:
+                self.log.append(batch)
+        except LogstoreError:
+            self._channels.forget_route(self.name)  # its topic may have been deleted
+            raise
+        self._channels.unsafe[self.log] = self.log.end
+
+    def read(self, at: int, bytes_max: int, records_max: int | None = None) -> list[Record]:
+        """What is safe from ``at`` on; later where that is gone. Raises Damaged, OffsetAboveEnd."""
+        found: list[Record] = []
+        try:
+            batches = self.log.read(at, bytes_max)
+        except OffsetBelowStart:
+            at = self.log.start
+            batches = self.log.read(at, bytes_max)
+        for batch in batches:
+            found += [record for record in decode(batch) if record.offset >= at]
+        return found[:records_max]
+
+    def pull(self) -> list[Record]:
+        """What subscribers have not been given yet, a part of it at most."""
+        records = self.read(self.next, PULL_BYTES)
+        self.next = records[-1].offset + 1 if records else max(self.next, self.log.safe)
+        return records
+
+    def skip(self) -> None:
+        """Nobody is there to be given it."""
+        self.next = self.log.safe
+
+    def place(self, start: int | datetime) -> int:
+        """The offset that is meant: an offset, a time, or -N for the last N records."""
+        if isinstance(start, int) and start < 0:
+            return max(self.log.start, self.log.safe + start)
+        return offset_of(self.log, start)
+
+    def close(self) -> None:
+        self._stop()
+
+
+class Kept(NamedTuple):
+    """Messages of a history that are handed out: they can be read again from there."""
+
+    history: History
+    first: int  # offset
+
+
+class Histories:
+    """Which channels have one."""
+
+    def __init__(
+        self, rules: Sequence[ChannelRule], topics: HistoryTopics, channels: "Channels"
+    ) -> None:
+        self._rules = [(Pattern(rule.pattern.encode()), rule) for rule in rules]
+        self._topics = topics
+        self._channels = channels
+        self._by_name: dict[bytes, History] = {}
+
+    def _rule(self, name: bytes) -> ChannelRule | None:
+        """The first that the name matches."""
+        return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
+
+    def find(self, name: bytes) -> History | None:
+        """The history of a channel that has been published to or listened to, if it keeps one."""
+        found = self._by_name.get(name)
+        if found is None and (self._rule(name) is None or not name.isascii()):
+            return None
+        topic = self._topics.get(name.decode())
+        if found is not None:
+            if topic is found.topic:
+                return found
+            found.close()  # deleted, and perhaps made again
+            del self._by_name[name]
+        return None if topic is None else self._add(name, topic)
+
+    def make(self, name: bytes) -> History | None:
+        """The same; its topic is made if there is none. Raises InvalidName, Failed, ReadOnly."""
+        found = self.find(name)
+        rule = self._rule(name) if found is None else None
+        if rule is None:
+            return found
+        segment_ms = max(rule.history_ms // SEGMENTS, SEGMENT_MS_MIN)
+        settings = {"retention.ms": str(rule.history_ms), "segment.ms": str(segment_ms)}
+        if not name.isascii():
+            raise InvalidName(
+                f"channel {name!r} is to keep a history (pattern {rule.pattern}), and so must be "
+                f"named as a topic may be: letters, digits, '.', '_', '-'"
+            )
+        return self._add(name, self._topics.create(name.decode(), 1, settings))
+
+    def _add(self, name: bytes, topic: Topic) -> History:
+        history = self._by_name[name] = History(name, topic, self._channels)
+        return history
+
+    def look(self) -> None:
+        """Know those whose topics are there: clients of other doors may have made some."""
+        for name in self._topics.names():
+            self.find(name.encode())
+
+    def close(self) -> None:
+        for history in self._by_name.values():
+            history.close()
+        self._by_name.clear()

@@ -1,0 +1,169 @@
+"""Channels within a process: publishing, and listening by iterating. No wire, no event loop."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from logstore.broker.channel import Channels, Form, Source
+from logstore.broker.history import Kept
+from logstore.errors import Closed, FellBehind
+
+UNREAD_BYTES_MAX: Final = 32 << 20  # as the hard limit of Redis's client-output-buffer-limit
+
+
+class Published(NamedTuple):
+    """One message as a listener gets it; ``pattern``: the one that it came by, if it did."""
+
+    channel: bytes
+    payload: bytes
+    pattern: bytes | None
+
+
+class _Listed:
+    """A ``Form`` whose chunks are lists of messages."""
+
+    def opening(self, source: Source) -> Source:
+        return source
+
+    def chunk(self, openings: Sequence[Source], payloads: Sequence[bytes]) -> list[Published]:
+        return [
+            Published(source.channel, payload, source.pattern)
+            for payload in payloads
+            for source in openings
+        ]
+
+    def join(self, chunks: Sequence[list[Published]]) -> list[Published]:
+        return [message for chunk in chunks for message in chunk]
+
+
+_LISTED: Final = _Listed()
+
+
+class Listener:
+    """Messages as they are published, in order; iterating waits for the next one.
+
+    It has a bound: one that leaves more than 32 MiB unread is cut off, and gets FellBehind after
+    what it had. Any thread may use it. A ``Subscriber``.
+    """
+
+    def __init__(
+        self, channels: Channels, names: Iterable[bytes], patterns: Iterable[bytes],
+        forget: Callable[["Listener"], None],
+    ) -> None:  # fmt: skip
+        self.form: Form = _LISTED
+        self._channels = channels
+        self._forget = forget
+        self._unread: deque[Published] = deque()
+        self._unread_bytes = 0
+        self._arrived = threading.Condition()
+        self._closed = self._fell_behind = False
+        try:
+            with channels.lock:
+                for name in names:
+                    channels.subscribe(self, name)
+                for pattern in patterns:
+                    channels.psubscribe(self, pattern)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Published]:
+        """Until it is closed, from within the loop or elsewhere. Raises FellBehind."""
+        while (message := self.get()) is not None:
+            yield message
+
+    def deliver(self, chunk: list[Published]) -> None:
+        """As Subscriber.deliver."""
+        with self._arrived:
+            if self._closed or self._fell_behind:
+                return
+            self._unread += chunk
+            self._unread_bytes += sum(len(it.payload) + len(it.channel) for it in chunk)
+            self._fell_behind = self._unread_bytes > UNREAD_BYTES_MAX
+            self._arrived.notify_all()
+        if self._fell_behind:
+            self._channels.leave(self)
+
+    def deliver_kept(self, chunk: list[Published], kept: Kept) -> None:
+        """As Subscriber.deliver_kept."""
+        self.deliver(chunk)
+
+    def get(self, timeout_s: float | None = None) -> Published | None:
+        """The next message; None once it is closed, or if none comes in time. Raises FellBehind."""
+        with self._arrived:
+            self._arrived.wait_for(
+                lambda: self._unread or self._closed or self._fell_behind, timeout_s
+            )
+            if self._closed:
+                return None
+            if self._unread:
+                message = self._unread.popleft()
+                self._unread_bytes -= len(message.payload) + len(message.channel)
+                return message
+            if self._fell_behind:
+                raise FellBehind(
+                    f"a listener left more than {UNREAD_BYTES_MAX} bytes unread and was cut off; "
+                    f"read faster, or give the channel a history"
+                )
+            return None
+
+    def close(self) -> None:
+        """Listen no more; what was not read is dropped."""
+        with self._channels.lock:
+            self._channels.leave(self)
+        with self._arrived:
+            self._closed = True
+            self._unread.clear()
+            self._arrived.notify_all()
+        self._forget(self)
+
+
+class Channel:
+    """One channel by its name."""
+
+    def __init__(
+        self, name: bytes, channels: Channels, listen: Callable[[bytes], Listener]
+    ) -> None:
+        self.name = name
+        self._channels = channels
+        self._listen = listen
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.name!r}>"
+
+    def publish(self, payload: bytes) -> int:
+        """How many get it: now, or never; where a history is kept it is synced when this returns.
+
+        Raises Closed; InvalidRecord, InvalidName, Failed of a channel with a history.
+        """
+        if not isinstance(payload, bytes):
+            raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
+        with self._channels.lock:
+            if self._channels.closed:
+                raise Closed("the store of this channel is closed")
+            receivers = self._channels.publish(self.name, payload)
+            if self._channels.soon is None:
+                self._channels.flush()
+            else:  # subscribers with sockets are served by their own thread
+                self._channels.soon()
+            unsafe, self._channels.unsafe = self._channels.unsafe, {}
+        for log, upto in unsafe.items():
+            log.wait(upto)
+        return receivers
+
+    def subscribe(self) -> Listener:
+        """What is published from now on. Raises Closed."""
+        return self._listen(self.name)

@@ -1,0 +1,78 @@
+"""CHANNEL.READ: the past of a channel that keeps a history. Redis has nothing like it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from logstore.broker.history import PULL_BYTES
+from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.replies import array, entry
+from logstore.protocols.resp.requests import as_integer
+
+COUNT_DEFAULT: Final = 1000
+COUNT_MAX: Final = 100_000
+
+
+def _start(text: bytes) -> int | datetime | None:
+    """An offset, -N for the last N, or a time: ISO 8601, UTC where it does not say."""
+    number = as_integer(text)
+    if number is not None:
+        return number
+    try:
+        moment = datetime.fromisoformat(text.decode())
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _options(words: Sequence[bytes]) -> tuple[int, bool] | None:
+    """COUNT and FOLLOW; None: they are not right."""
+    count, follow, at = COUNT_DEFAULT, False, 0
+    while at < len(words):
+        word = words[at].upper()
+        if word == b"FOLLOW":
+            follow = True
+            at += 1
+        elif word == b"COUNT" and at + 1 < len(words):
+            number = as_integer(words[at + 1])
+            if number is None or not 1 <= number <= COUNT_MAX:
+                return None
+            count = number
+            at += 2
+        else:
+            return None
+    return count, follow
+
+
+def _read(client: Client, arguments: Sequence[bytes]) -> None:
+    name, word, where = arguments[1:4]
+    options = _options(arguments[4:])
+    if word.upper() != b"FROM" or options is None:
+        client.fail(
+            f"syntax error: CHANNEL.READ name FROM offset|time|-N [COUNT 1..{COUNT_MAX}] [FOLLOW]"
+        )
+        return
+    start = _start(where)
+    if start is None:
+        client.fail("FROM takes an offset, a time such as 2026-01-31T12:00:00Z, or -N")
+        return
+    histories = client.door.channels.histories
+    history = None if histories is None else histories.find(name)
+    if history is None:
+        client.fail("this channel keeps no history: see [[channel]] in logstore.toml")
+        return
+    count, follow = options
+    at = history.place(start)
+    records = history.read(at, PULL_BYTES, count)
+    client.say(array([array(entry(record)) for record in records]))
+    if follow:
+        client.follow(history, records[-1].offset + 1 if records else at)
+
+
+COMMANDS: Final = (
+    Command(
+        "channel.read", -4, _read, "The past of a channel that keeps a history.", "7.2.0", "pubsub",
+        ("pubsub", "loading", "stale"), ("@pubsub", "@slow"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,189 @@
+"""One connection as commands see it: what it says of itself, what it listens to, what it is told.
+
+Knows nothing of how requests are read; ``session.py`` does that.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.channel import Form, Roster
+from logstore.broker.history import History, Kept
+from logstore.protocols.resp import replies
+from logstore.protocols.resp.replies import FORMS, Version
+from logstore.protocols.session import Link
+
+if TYPE_CHECKING:
+    from logstore.protocols.resp.command import Command
+    from logstore.protocols.resp.door import Door
+
+# A subscriber that has left so much unread is given what is in a history when it asks for more.
+BEHIND_BYTES: Final = 1 << 20
+READ_ON_BYTES: Final = 256 << 10  # of a history at once
+QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
+REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
+
+Queued = tuple["Command", Sequence[bytes]]
+
+
+class Client:
+    """A ``Subscriber``, too."""
+
+    def __init__(self, door: "Door", link: Link, number: int, now: float) -> None:
+        self.door = door
+        self.link = link
+        self.number = number  # what CLIENT ID says
+        self.created_at = self.active_at = now
+        self.now = now
+        self.name = b""
+        self.library: dict[bytes, bytes] = {b"LIB-NAME": b"", b"LIB-VER": b""}
+        self.database = 0
+        self.version: Version = 2
+        self.form: Form = FORMS[2]
+        self.last_command = "NULL"  # as CLIENT LIST shows one that has sent none
+        self.no_evict = self.no_touch = False
+        self.out: list[bytes] = []  # replies that the server has not fetched
+        self.closed: str | None = None
+        self.cut_off = False  # it read too slowly, or was killed
+        self.subscribed = False
+        self.replying = REPLY_ON
+        self.queue: list[Queued] | None = None  # between MULTI and EXEC
+        self.queue_bytes = 0
+        self.queue_failed = False
+        self.in_transaction = False  # between EXEC and its last reply
+        self.behind: dict[History, int] = {}  # from which offset it reads the history itself
+        self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
+        self.soft_over = False  # more is unsent than the soft limit allows
+        self.soft_until: float | None = None  # when that has lasted too long
+
+    # Telling it something
+
+    def say(self, reply: bytes) -> None:
+        """The reply to the command that is being carried out."""
+        if self.replying in (REPLY_ON, REPLY_SKIP_NEXT):
+            self.out.append(reply)
+
+    def fail(self, text: str | bytes) -> None:
+        """The same, an error of the code ERR."""
+        self.say(replies.error(b"ERR " + (text.encode() if isinstance(text, str) else text)))
+
+    def push(self, items: Sequence[bytes]) -> None:
+        """What comes whether it wants replies or not."""
+        self.out.append(replies.push(items, self.version))
+
+    def null(self) -> bytes:
+        return replies.NULL[self.version]
+
+    def deliver(self, chunk: bytes) -> None:
+        """As Subscriber.deliver."""
+        if self.cut_off:
+            return
+        if self.out:
+            self.out.append(chunk)  # behind what it was told before
+            return
+        unsent = self.link.push(chunk)
+        if unsent or self.soft_over:
+            self.check_unsent(unsent)
+
+    def deliver_kept(self, chunk: bytes, kept: Kept) -> None:
+        """As Subscriber.deliver_kept."""
+        if kept.history in self.behind:
+            return
+        if self.link.unsent > BEHIND_BYTES:
+            self.behind[kept.history] = kept.first
+        else:
+            self.deliver(chunk)
+
+    def read_on(self) -> None:
+        """Now that all is sent: the next part of the histories that it reads by itself."""
+        channels = self.door.channels
+        for history, at in list(self.behind.items()):
+            view = channels.view(self, history)
+            records = [] if view is None else history.read(at, READ_ON_BYTES)
+            records = [record for record in records if record.offset < history.next]
+            if view is None or not records:
+                del self.behind[history]  # it has caught up, or does not listen any more
+                continue
+            self.behind[history] = records[-1].offset + 1
+            self.out.append(view.chunk([record.value or b"" for record in records]))
+        for history, at in list(self.following.items()):
+            records = history.read(at, READ_ON_BYTES)
+            for record in records:
+                self.push([replies.bulk(b"channel.read"), replies.bulk(history.name),
+                           *replies.entry(record)])  # fmt: skip
+            if records:
+                self.following[history] = records[-1].offset + 1
+
+    def follow(self, history: History, at: int) -> None:
+        """Be told of what is in the history from there on."""
+        self.following[history] = at
+        history.followers.add(self.link.wake)
+        self.link.wake()
+
+    # Bounds
+
+    def check_unsent(self, unsent: int) -> None:
+        """End it where it has left too much unread, or much for too long."""
+        limit = self.door.limits.pubsub
+        if limit.hard and unsent > limit.hard:
+            self.cut(f"{unsent} bytes that it has not read; client-output-buffer-limit")
+        elif limit.soft and unsent > limit.soft:
+            if not self.soft_over:
+                self.soft_over = True
+                self.link.wake()  # only then it is told what time it is
+        else:
+            self.soft_over, self.soft_until = False, None
+
+    def look_at_the_clock(self, now: float) -> None:
+        """End it where its time is over."""
+        if not self.soft_over:
+            return
+        limit, unsent = self.door.limits.pubsub, self.link.unsent
+        if unsent <= limit.soft:
+            self.soft_over, self.soft_until = False, None
+        elif self.soft_until is None:
+            self.soft_until = now + limit.soft_s
+        elif now >= self.soft_until:
+            self.cut(
+                f"{unsent} bytes that it has not read in {limit.soft_s} s; "
+                f"client-output-buffer-limit"
+            )
+
+    def cut(self, reason: str) -> None:
+        """At once, whatever it was still to be told."""
+        self.cut_off = True
+        self.door.counts.cut_off += 1
+        self.closed = reason
+        self.link.cut(reason)
+
+    # What it is
+
+    def speak(self, version: Version) -> None:
+        """From now on in this version of the protocol."""
+        if version != self.version:
+            self.door.channels.reform(self)
+            self.version, self.form = version, FORMS[version]
+
+    def subscriptions(self, *rosters: Roster) -> int:
+        return sum(roster.names_count(self) for roster in rosters)
+
+    def leave(self) -> None:
+        """Listen to nothing any more."""
+        self.door.channels.leave(self)
+        self.subscribed = False
+        self.behind.clear()
+        for history in self.following:
+            history.followers.discard(self.link.wake)
+        self.following.clear()
+
+    def forget_queue(self) -> None:
+        self.queue, self.queue_bytes, self.queue_failed = None, 0, False
+
+    def reset(self) -> None:
+        """As if it had just connected."""
+        self.forget_queue()
+        self.leave()
+        self.name = b""
+        self.database = 0
+        self.no_evict = self.no_touch = False
+        self.replying = REPLY_ON
+        self.speak(2)

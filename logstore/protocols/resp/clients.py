@@ -1,0 +1,274 @@
+"""CLIENT: who is connected, what they are called, and how they end."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Client
+from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.connection import BAD_NAME, USER, is_plain
+from logstore.protocols.resp.replies import OK, bulk, integer, verbatim
+from logstore.protocols.resp.requests import as_integer
+
+TYPES: Final = (b"normal", b"master", b"replica", b"slave", b"pubsub")
+PAUSE_MS_MAX: Final = 2**53  # about what a clock of seconds can still tell apart
+
+HELP: Final = [
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GETNAME, SETNAME <name>, ID, INFO",
+    "    What this connection is called, its number, its line of LIST.",
+    "LIST [TYPE (NORMAL|PUBSUB)] [ID <id> ...]",
+    "    A line for each connection.",
+    "KILL <ip:port>, KILL [ID <id>] [TYPE <type>] [ADDR <ip:port>] [LADDR <ip:port>]",
+    "     [USER <name>] [SKIPME (YES|NO)]",
+    "    Ends connections.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Whether commands get replies.",
+    "PAUSE <milliseconds> [WRITE|ALL], UNPAUSE",
+    "    Holds up publishers, or everyone.",
+    "SETINFO (LIB-NAME|LIB-VER) <value>, NO-EVICT (ON|OFF), NO-TOUCH (ON|OFF)",
+    "    What client libraries say of themselves.",
+]
+
+
+def kind(client: Client) -> bytes:
+    return b"pubsub" if client.subscribed else b"normal"
+
+
+def line(client: Client, now: float) -> str:
+    """As CLIENT LIST shows it; what there is none of here (query buffers, say) is left out."""
+    channels = client.door.channels
+    flags = ("P" if client.subscribed else "") + ("x" if client.queue is not None else "")
+    host, port = client.link.address
+    library = {name: text.decode() for name, text in client.library.items()}
+    return (
+        f"id={client.number} addr={client.link.peer} laddr={host}:{port} "
+        f"name={client.name.decode()} age={int(now - client.created_at)} "
+        f"idle={int(now - client.active_at)} flags={flags or 'N'} db={client.database} "
+        f"sub={channels.names.names_count(client)} psub={channels.patterns.names_count(client)} "
+        f"ssub={channels.shards.names_count(client)} "
+        f"multi={-1 if client.queue is None else len(client.queue)} omem={client.link.unsent} "
+        f"events=r cmd={client.last_command} user={USER.decode()} redir=-1 "
+        f"resp={client.version} lib-name={library[b'LIB-NAME']} lib-ver={library[b'LIB-VER']}\n"
+    )
+
+
+def _id(client: Client, _: Sequence[bytes]) -> None:
+    client.say(integer(client.number))
+
+
+def _info(client: Client, _: Sequence[bytes]) -> None:
+    client.say(verbatim(line(client, client.now).encode(), client.version))
+
+
+def _list(client: Client, arguments: Sequence[bytes]) -> None:
+    chosen = list(client.door.clients.values())
+    option = arguments[2].upper() if len(arguments) > 2 else b""
+    if option == b"TYPE" and len(arguments) == 4:
+        wanted = arguments[3].lower()
+        if wanted not in TYPES:
+            client.fail(b"Unknown client type '%b'" % arguments[3])
+            return
+        chosen = [it for it in chosen if kind(it) == wanted]
+    elif option == b"ID" and len(arguments) > 3:
+        numbers = [as_integer(text) for text in arguments[3:]]
+        if None in numbers:
+            client.fail("Invalid client ID")
+            return
+        found = [client.door.clients.get(number or 0) for number in numbers]
+        chosen = [it for it in found if it is not None]
+    elif option:
+        client.fail("syntax error")
+        return
+    lines = "".join(line(it, client.now) for it in chosen)
+    client.say(verbatim(lines.encode(), client.version))
+
+
+def _kill(client: Client, arguments: Sequence[bytes]) -> None:
+    everyone = list(client.door.clients.values())
+    if len(arguments) == 3:
+        found = [it for it in everyone if it.link.peer.encode() == arguments[2]]
+        if not found:
+            client.fail("No such client")
+            return
+        client.say(OK)
+        _end(client, found)
+        return
+    tests = _filters(client, arguments[2:])
+    if tests is not None:
+        found = [it for it in everyone if all(test(it) for test in tests)]
+        client.say(integer(len(found)))
+        _end(client, found)
+
+
+def _end(client: Client, found: Sequence[Client]) -> None:
+    for it in found:
+        if it is client:
+            client.closed = ""  # after its reply
+        else:
+            it.cut_off = True
+            it.link.cut("")
+
+
+def _filters(client: Client, words: Sequence[bytes]) -> list[Callable[[Client], bool]] | None:
+    """What those to be ended have in common; None: it was told what is wrong."""
+    tests: dict[bytes, Callable[[Client], bool]] = {b"SKIPME": lambda it: it is not client}
+    if len(words) % 2:
+        client.fail("syntax error")
+        return None
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        name = option.upper()
+        if name == b"ID":
+            number = as_integer(value)
+            if number is None or number < 1:
+                client.fail("client-id should be greater than 0")
+                return None
+            tests[name] = lambda it, number=number: it.number == number  # type: ignore[misc]
+        elif name == b"TYPE":
+            if value.lower() not in TYPES:
+                client.fail(b"Unknown client type '%b'" % value)
+                return None
+            tests[name] = lambda it, wanted=value: kind(it) == wanted.lower()  # type: ignore[misc]
+        elif name == b"ADDR":
+            tests[name] = lambda it, value=value: it.link.peer.encode() == value  # type: ignore[misc]
+        elif name == b"LADDR":
+            tests[name] = lambda it, value=value: _local(it) == value  # type: ignore[misc]
+        elif name == b"USER":
+            if value != USER:
+                client.fail(b"No such user '%b'" % value)
+                return None
+        elif name == b"SKIPME" and value.lower() == b"yes":
+            tests[name] = lambda it: it is not client
+        elif name == b"SKIPME" and value.lower() == b"no":
+            tests[name] = lambda _: True
+        else:
+            client.fail("syntax error")
+            return None
+    return list(tests.values())
+
+
+def _local(client: Client) -> bytes:
+    return b"%b:%d" % (client.link.address[0].encode(), client.link.address[1])
+
+
+def _set_name(client: Client, arguments: Sequence[bytes]) -> None:
+    if not is_plain(arguments[2]):
+        client.fail(BAD_NAME)
+        return
+    client.name = arguments[2]
+    client.say(OK)
+
+
+def _get_name(client: Client, _: Sequence[bytes]) -> None:
+    client.say(bulk(client.name) if client.name else client.null())
+
+
+def _set_info(client: Client, arguments: Sequence[bytes]) -> None:
+    option, value = arguments[2].upper(), arguments[3]
+    if option not in client.library:
+        client.fail(b"Unrecognized option '%b'" % arguments[2])
+    elif not is_plain(value):
+        what = arguments[2].decode("latin-1").lower()
+        client.fail(f"{what} cannot contain spaces, newlines or special characters.")
+    else:
+        client.library[option] = value
+        client.say(OK)
+
+
+def _switch(attribute: str) -> Callable[[Client, Sequence[bytes]], None]:
+    def run(client: Client, arguments: Sequence[bytes]) -> None:
+        word = arguments[2].lower()
+        if word not in (b"on", b"off"):
+            client.fail("syntax error")
+            return
+        setattr(client, attribute, word == b"on")
+        client.say(OK)
+
+    return run
+
+
+def _reply(client: Client, arguments: Sequence[bytes]) -> None:
+    word = arguments[2].lower()
+    if word == b"on":
+        client.replying = REPLY_ON
+        client.say(OK)
+    elif word == b"off":
+        client.replying = REPLY_OFF
+    elif word == b"skip":
+        if client.replying != REPLY_OFF:
+            client.replying = REPLY_SKIP_NEXT
+    else:
+        client.fail("syntax error")
+
+
+def _pause(client: Client, arguments: Sequence[bytes]) -> None:
+    word = arguments[3].upper() if len(arguments) == 4 else b"ALL"
+    if len(arguments) > 4:
+        client.fail("syntax error")
+        return
+    if word not in (b"ALL", b"WRITE"):
+        client.fail("CLIENT PAUSE mode must be WRITE or ALL")
+        return
+    milliseconds = as_integer(arguments[2])
+    if milliseconds is None or milliseconds > PAUSE_MS_MAX:
+        client.fail("timeout is not an integer or out of range")
+    elif milliseconds < 0:
+        client.fail("timeout is negative")
+    else:
+        client.door.pause(client.now + milliseconds / 1000, everyone=word == b"ALL")
+        client.say(OK)
+
+
+def _unpause(client: Client, _: Sequence[bytes]) -> None:
+    client.door.resume()
+    client.say(OK)
+
+
+def _unblock(client: Client, arguments: Sequence[bytes]) -> None:
+    """Nothing here ever blocks."""
+    if as_integer(arguments[2]) is None:
+        client.fail("value is not an integer or out of range")
+    elif len(arguments) == 4 and arguments[3].lower() not in (b"timeout", b"error"):
+        client.fail("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    else:
+        client.say(integer(0))
+
+
+def _redirection(client: Client, _: Sequence[bytes]) -> None:
+    client.say(integer(-1))  # no keys are tracked
+
+
+def _sub(
+    name: str, arity: int, run: Callable[[Client, Sequence[bytes]], None], summary: str,
+    since: str = "2.4.0", *, admin: bool = False,
+) -> Command:  # fmt: skip
+    flags = ("admin",) * admin + ("noscript", "loading", "stale")
+    categories = ("@admin", "@slow", "@dangerous") if admin else ("@slow",)
+    return Command(
+        f"client|{name}", arity, run, summary, since, "connection", flags,
+        (*categories, "@connection"),
+    )  # fmt: skip
+
+
+COMMANDS: Final = (
+    Command(
+        "client", -2, None, "Connections.", "2.4.0", "connection", (),
+        subcommands=table(
+            _sub("id", 2, _id, "The connection's number.", "5.0.0"),
+            _sub("info", 2, _info, "The connection's line of CLIENT LIST.", "6.2.0"),
+            _sub("list", -2, _list, "A line for each connection.", admin=True),
+            _sub("kill", -3, _kill, "Ends connections.", admin=True),
+            _sub("setname", 3, _set_name, "Names the connection.", "2.6.9"),
+            _sub("getname", 2, _get_name, "The connection's name.", "2.6.9"),
+            _sub("setinfo", 4, _set_info, "What a library says of itself.", "7.2.0"),
+            _sub("no-evict", 3, _switch("no_evict"), "Taken; nothing is evicted here.", "7.0.0",
+                 admin=True),
+            _sub("no-touch", 3, _switch("no_touch"), "Taken; there are no keys here.", "7.2.0"),
+            _sub("reply", 3, _reply, "Whether commands get replies.", "3.2.0"),
+            _sub("pause", -3, _pause, "Holds up publishers, or everyone.", "3.0.0", admin=True),
+            _sub("unpause", 2, _unpause, "Ends that.", "6.2.0", admin=True),
+            _sub("unblock", -3, _unblock, "Taken; no command blocks here.", "5.0.0", admin=True),
+            _sub("getredir", 2, _redirection, "Taken; no keys are tracked.", "6.0.0"),
+            _sub("help", 2, help_of(*HELP), "What subcommands there are.", "5.0.0"),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""What a command is: a fact in a table, with the function that carries it out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from logstore.protocols.resp.replies import array, simple
+
+if TYPE_CHECKING:
+    from logstore.protocols.resp.client import Client
+
+# Carries it out and says its one reply. The arguments begin with the command's own name.
+Run = Callable[["Client", Sequence[bytes]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``name`` is ``publish``, or ``client|id`` of a subcommand; ``arity`` counts the name.
+
+    A negative arity is a minimum. Flags, categories, tips and keys are what COMMAND says of it.
+    """
+
+    name: str
+    arity: int
+    run: Run | None  # None: only its subcommands do something
+    summary: str
+    since: str
+    group: str
+    flags: tuple[str, ...] = ("loading", "stale")
+    categories: tuple[str, ...] = ("@slow",)
+    tips: tuple[str, ...] = ()
+    keys: tuple[int, int, int] = (0, 0, 0)  # first, last, step
+    subcommands: Mapping[bytes, "Command"] = field(default_factory=dict)
+    while_subscribed: bool = False  # RESP2 takes it on a connection that listens
+    at_once: bool = False  # not queued after MULTI
+    publishes: bool = False  # held up by CLIENT PAUSE WRITE
+
+    def takes(self, count: int) -> bool:
+        """Whether so many arguments, its names included, may be given."""
+        return count == self.arity if self.arity >= 0 else count >= -self.arity
+
+
+def table(*commands: Command) -> dict[bytes, Command]:
+    """By name in small letters, or by the last part of it."""
+    return {command.name.rpartition("|")[2].encode(): command for command in commands}
+
+
+def help_of(*lines: str) -> Run:
+    """What the HELP of a command says."""
+    reply = array([simple(text.encode()) for text in (*lines, "HELP", "    Prints this help.")])
+
+    def run(client: "Client", _: Sequence[bytes]) -> None:
+        client.say(reply)
+
+    return run

@@ -1,0 +1,176 @@
+"""The table of all commands, and COMMAND, which shows it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from logstore.broker.patterns import Pattern
+from logstore.errors import InvalidName
+from logstore.protocols.resp import (
+    channel_read,
+    clients,
+    configuration,
+    connection,
+    information,
+    pubsub,
+)
+from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.replies import (
+    Version,
+    array,
+    bulk,
+    integer,
+    mapping,
+    members,
+    simple,
+)
+
+HELP: Final = [
+    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "(no subcommand), INFO [<name> ...]",
+    "    Commands, and what they take.",
+    "COUNT, LIST [FILTERBY (PATTERN <pattern>|ACLCAT <category>|MODULE <name>)]",
+    "    How many there are, and their names.",
+    "DOCS [<name> ...]",
+    "    What they do.",
+]
+
+
+def _texts(words: Iterable[str], version: Version) -> bytes:
+    return members([simple(word.encode()) for word in words], version)
+
+
+def _described(command: Command, version: Version) -> bytes:
+    first, last, step = command.keys
+    return array(
+        [
+            bulk(command.name.encode()),
+            integer(command.arity),
+            _texts(command.flags, version),
+            *map(integer, (first, last, step)),
+            _texts(command.categories, version),
+            members([bulk(tip.encode()) for tip in command.tips], version),
+            members([_key_spec(command, version)] if first else [], version),
+            members([_described(it, version) for it in command.subcommands.values()], version),
+        ]
+    )
+
+
+def _key_spec(command: Command, version: Version) -> bytes:
+    """Where a sharded channel's name stands, in the words of Redis 7."""
+    first, last, step = command.keys
+
+    def spec(kind: bytes, numbers: dict[bytes, int]) -> bytes:
+        inner = mapping({name: integer(number) for name, number in numbers.items()}, version)
+        return mapping({b"type": bulk(kind), b"spec": inner}, version)
+
+    after = last if last < 0 else last - first
+    return mapping(
+        {
+            b"flags": members([simple(b"not_key")], version),
+            b"begin_search": spec(b"index", {b"index": first}),
+            b"find_keys": spec(b"range", {b"lastkey": after, b"keystep": step, b"limit": 0}),
+        },
+        version,
+    )
+
+
+def _documented(command: Command, version: Version) -> bytes:
+    about = {
+        b"summary": bulk(command.summary.encode()),
+        b"since": bulk(command.since.encode()),
+        b"group": bulk(command.group.encode()),
+    }
+    if command.subcommands:
+        parts = {it.name.encode(): _documented(it, version) for it in command.subcommands.values()}
+        about[b"subcommands"] = mapping(parts, version)
+    return mapping(about, version)
+
+
+def find(name: bytes) -> Command | None:
+    """By its name, or by ``config|get``."""
+    first, _, second = name.lower().partition(b"|")
+    command = COMMANDS.get(first)
+    if command is None or not second:
+        return command
+    return command.subcommands.get(second)
+
+
+def _all(client: Client, _: Sequence[bytes]) -> None:
+    client.say(array([_described(it, client.version) for it in COMMANDS.values()]))
+
+
+def _info(client: Client, arguments: Sequence[bytes]) -> None:
+    if len(arguments) == 2:
+        _all(client, arguments)
+        return
+    found = [find(name) for name in arguments[2:]]
+    client.say(
+        array([client.null() if it is None else _described(it, client.version) for it in found])
+    )
+
+
+def _docs(client: Client, arguments: Sequence[bytes]) -> None:
+    found = [find(name) for name in arguments[2:]] if len(arguments) > 2 else COMMANDS.values()
+    docs = {it.name.encode(): _documented(it, client.version) for it in found if it is not None}
+    client.say(mapping(docs, client.version))
+
+
+def _count(client: Client, _: Sequence[bytes]) -> None:
+    client.say(integer(len(COMMANDS)))
+
+
+def _list(client: Client, arguments: Sequence[bytes]) -> None:
+    chosen = [it for each in COMMANDS.values() for it in (each, *each.subcommands.values())]
+    if len(arguments) == 5 and arguments[2].upper() == b"FILTERBY":
+        kind, value = arguments[3].upper(), arguments[4]
+        if kind == b"PATTERN":
+            try:
+                pattern = Pattern(value, any_case=True)
+            except InvalidName as error:
+                client.fail(str(error))
+                return
+            chosen = [it for it in chosen if pattern.matches(it.name.encode())]
+        elif kind == b"ACLCAT":
+            category = "@" + value.decode("latin-1").lower()
+            chosen = [it for it in chosen if category in it.categories]
+        elif kind == b"MODULE":
+            chosen = []
+        else:
+            client.fail("syntax error")
+            return
+    elif len(arguments) > 2:
+        client.fail("syntax error")
+        return
+    client.say(array([bulk(it.name.encode()) for it in chosen]))
+
+
+def _sub(name: str, arity: int, run: Callable[..., None], summary: str, since: str) -> Command:
+    return Command(
+        f"command|{name}", arity, run, summary, since, "server", ("loading", "stale"),
+        ("@slow", "@connection"),
+    )  # fmt: skip
+
+
+_COMMAND: Final = Command(
+    "command", -1, _all, "Commands, and what they take.", "2.8.13", "server", ("loading", "stale"),
+    ("@slow", "@connection"), ("nondeterministic_output_order",),
+    subcommands=table(
+        _sub("count", 2, _count, "How many commands there are.", "2.8.13"),
+        _sub("info", -2, _info, "What these commands take.", "2.8.13"),
+        _sub("docs", -2, _docs, "What these commands do.", "7.0.0"),
+        _sub("list", -2, _list, "The names of commands.", "7.0.0"),
+        _sub("help", 2, help_of(*HELP), "What subcommands there are.", "5.0.0"),
+    ),
+)  # fmt: skip
+
+
+COMMANDS: Final = table(
+    *pubsub.COMMANDS,
+    *connection.COMMANDS,
+    *clients.COMMANDS,
+    *configuration.COMMANDS,
+    *information.COMMANDS,
+    *channel_read.COMMANDS,
+    _COMMAND,
+)

@@ -1,0 +1,179 @@
+"""CONFIG: the settings that Redis clients ask for; a few may be changed while it serves."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.patterns import Pattern
+from logstore.errors import InvalidName
+from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.connection import DATABASES
+from logstore.protocols.resp.door import Counts, Door, Limits, Unread, memory
+from logstore.protocols.resp.replies import OK, bulk, mapping
+from logstore.protocols.resp.requests import as_integer
+
+BULK_BYTES_MIN: Final = 1 << 20
+BULK_BYTES_MOST: Final = 1 << 30  # as a request on the whole
+CLIENTS_MOST: Final = 2**32 - 1
+CLASSES: Final = ("normal", "slave", "replica", "pubsub")
+
+HELP: Final = [
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern> ...",
+    "    Settings whose names match, and their values.",
+    "SET <name> <value> [<name> <value> ...]",
+    "    Changes settings until the server stops.",
+    "RESETSTAT",
+    "    Sets the counters of INFO back.",
+]
+
+
+class Setting(NamedTuple):
+    """``change`` makes the new value stand, or says why it can't; None: it is fixed."""
+
+    value: Callable[[Door], str]
+    change: Callable[[Limits, str], str | None] | None = None
+
+
+def _set_clients(limits: Limits, text: str) -> str | None:
+    number = as_integer(text.encode())
+    if number is None:
+        return "argument couldn't be parsed into an integer"
+    if not 1 <= number <= CLIENTS_MOST:
+        return f"argument must be between 1 and {CLIENTS_MOST} inclusive"
+    limits.crowd.connections_max = number
+    return None
+
+
+def _set_bulk(limits: Limits, text: str) -> str | None:
+    size = memory(text)
+    if size is None:
+        return "argument must be a memory value"
+    if not BULK_BYTES_MIN <= size <= BULK_BYTES_MOST:
+        return f"argument must be between {BULK_BYTES_MIN} and {BULK_BYTES_MOST} inclusive"
+    limits.bulk_bytes_max = size
+    return None
+
+
+def _set_unread(limits: Limits, text: str) -> str | None:
+    words = text.split()
+    if not words or len(words) % 4:
+        return "Wrong number of arguments in buffer limit configuration."
+    found = limits.pubsub
+    for at in range(0, len(words), 4):
+        if words[at].lower() not in CLASSES:
+            return "Invalid client class specified in buffer limit configuration."
+        unread = Unread.parse(" ".join(words[at + 1 : at + 4]))
+        if unread is None:
+            return "Error in hard, soft or soft_seconds setting in buffer limit configuration."
+        if words[at].lower() == "pubsub":
+            found = unread
+    limits.pubsub = found
+    return None
+
+
+def _unread(door: Door) -> str:
+    limit = door.limits.pubsub
+    # The others are not read from while they do not read, so they need none.
+    return f"normal 0 0 0 slave 0 0 0 pubsub {limit.hard} {limit.soft} {limit.soft_s}"
+
+
+def _fixed(value: str) -> Setting:
+    return Setting(lambda _: value)
+
+
+SETTINGS: Final = {
+    "appendonly": _fixed("no"),
+    "client-output-buffer-limit": Setting(_unread, _set_unread),
+    "databases": _fixed(str(DATABASES)),
+    "maxclients": Setting(lambda door: str(door.limits.crowd.connections_max), _set_clients),
+    "maxmemory": _fixed("0"),
+    "maxmemory-policy": _fixed("noeviction"),
+    "notify-keyspace-events": _fixed(""),
+    "proto-max-bulk-len": Setting(lambda door: str(door.limits.bulk_bytes_max), _set_bulk),
+    "save": _fixed(""),
+    "tcp-keepalive": _fixed("0"),
+    "timeout": _fixed("0"),
+}
+
+
+def _get(client: Client, arguments: Sequence[bytes]) -> None:
+    found: dict[bytes, bytes] = {}
+    for asked in arguments[2:]:
+        try:
+            pattern = Pattern(asked, any_case=True)
+        except InvalidName as error:
+            client.fail(str(error))
+            return
+        # Without a pattern's signs it is a name, and given back as it was written.
+        plain = asked.decode("latin-1").lower() in SETTINGS
+        for name, setting in SETTINGS.items():
+            if pattern.matches(name.encode()):
+                shown = asked if plain else name.encode()
+                found[shown] = bulk(setting.value(client.door).encode())
+    client.say(mapping(found, client.version))
+
+
+def _set(client: Client, arguments: Sequence[bytes]) -> None:
+    if len(arguments) % 2:
+        client.fail("wrong number of arguments for 'config|set' command")
+        return
+    texts = [it.decode("latin-1") for it in arguments[2:]]
+    pairs = list(zip(texts[::2], texts[1::2], strict=True))
+    for name, _ in pairs:
+        if name.lower() not in SETTINGS:
+            client.fail(
+                f"Unknown option or number of arguments for CONFIG SET - '{name}'".encode("latin-1")
+            )
+            return
+    seen: set[str] = set()
+    limits = client.door.limits
+    before = limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub
+    for name, value in pairs:
+        reason = "duplicate parameter" if name.lower() in seen else _change(limits, name, value)
+        seen.add(name.lower())
+        if reason is not None:
+            limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub = before
+            client.fail(
+                f"CONFIG SET failed (possibly related to argument '{name}') - {reason}".encode(
+                    "latin-1"
+                )
+            )
+            return
+    client.say(OK)
+
+
+def _change(limits: Limits, name: str, value: str) -> str | None:
+    change = SETTINGS[name.lower()].change
+    return "can't set immutable config" if change is None else change(limits, value)
+
+
+def _reset_counts(client: Client, _: Sequence[bytes]) -> None:
+    client.door.counts = Counts()
+    client.say(OK)
+
+
+def _rewrite(client: Client, _: Sequence[bytes]) -> None:
+    client.fail("The server is running without a config file")
+
+
+def _sub(name: str, arity: int, run: Callable[..., None], summary: str, since: str) -> Command:
+    return Command(
+        f"config|{name}", arity, run, summary, since, "server",
+        ("admin", "noscript", "loading", "stale"), ("@admin", "@slow", "@dangerous"),
+    )  # fmt: skip
+
+
+COMMANDS: Final = (
+    Command(
+        "config", -2, None, "Settings.", "2.0.0", "server", (),
+        subcommands=table(
+            _sub("get", -3, _get, "Settings and their values.", "2.0.0"),
+            _sub("set", -4, _set, "Changes settings.", "2.0.0"),
+            _sub("resetstat", 2, _reset_counts, "Sets counters back.", "2.0.0"),
+            _sub("rewrite", 2, _rewrite, "Not done here.", "2.8.0"),
+            Command("config|help", 2, help_of(*HELP), "What subcommands there are.", "5.0.0",
+                    "server"),
+        ),
+    ),
+)  # fmt: skip

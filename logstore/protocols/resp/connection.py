@@ -1,0 +1,189 @@
+"""HELLO, AUTH, PING, ECHO, SELECT, QUIT, RESET, and MULTI with EXEC and DISCARD."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from logstore.errors import LogstoreError
+from logstore.protocols.resp import replies
+from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.door import REDIS_VERSION
+from logstore.protocols.resp.replies import OK, PONG, Version, bulk, integer
+from logstore.protocols.resp.requests import as_integer
+
+DATABASES: Final = 16  # that may be selected; nothing is in them
+USER: Final = b"default"  # the only one, and without a password
+OUT_BYTES_MAX: Final = 1 << 30  # of the replies of one transaction
+REPLIES_AT_ONCE: Final = 1024
+
+BAD_NAME: Final = "Client names cannot contain spaces, newlines or special characters."
+_VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether it holds nothing but visible ASCII, so that CLIENT LIST can show it."""
+    return all(0x21 <= byte <= 0x7E for byte in text)
+
+
+def _hello(client: Client, arguments: Sequence[bytes]) -> None:
+    version: Version = client.version
+    if len(arguments) > 1:
+        number = as_integer(arguments[1])
+        if number is None:
+            client.fail("Protocol version is not an integer or out of range")
+            return
+        if number not in _VERSIONS:
+            client.say(replies.error(b"NOPROTO unsupported protocol version"))
+            return
+        version = _VERSIONS[number]
+    at = 2
+    while at < len(arguments):
+        left = len(arguments) - at - 1
+        option = arguments[at].upper()
+        if option == b"AUTH" and left >= 2:
+            if arguments[at + 1] != USER:
+                client.say(_WRONG_PASSWORD)
+                return
+            at += 3
+        elif option == b"SETNAME" and left >= 1:
+            if not is_plain(arguments[at + 1]):
+                client.fail(BAD_NAME)
+                return
+            client.name = arguments[at + 1]
+            at += 2
+        else:
+            client.fail(b"Syntax error in HELLO option '%b'" % arguments[at])
+            return
+    client.speak(version)
+    about = {
+        b"server": bulk(b"redis"),
+        b"version": bulk(REDIS_VERSION.encode()),
+        b"proto": integer(client.version),
+        b"id": integer(client.number),
+        b"mode": bulk(b"standalone"),
+        b"role": bulk(b"master"),
+        b"modules": replies.array([]),
+    }
+    client.say(replies.mapping(about, client.version))
+
+
+_WRONG_PASSWORD: Final = replies.error(
+    b"WRONGPASS invalid username-password pair or user is disabled."
+)
+
+
+def _auth(client: Client, arguments: Sequence[bytes]) -> None:
+    if len(arguments) > 3:
+        client.fail("syntax error")
+    elif len(arguments) == 2:
+        client.fail(
+            "AUTH <password> called without any password configured for the default user. "
+            "Are you sure your configuration is correct?"
+        )
+    else:
+        client.say(OK if arguments[1] == USER else _WRONG_PASSWORD)
+
+
+def _ping(client: Client, arguments: Sequence[bytes]) -> None:
+    if len(arguments) > 2:
+        client.fail("wrong number of arguments for 'ping' command")
+    elif client.subscribed and client.version == 2:
+        text = arguments[1] if len(arguments) == 2 else b""
+        client.say(replies.array([bulk(b"pong"), bulk(text)]))
+    else:
+        client.say(PONG if len(arguments) == 1 else bulk(arguments[1]))
+
+
+def _echo(client: Client, arguments: Sequence[bytes]) -> None:
+    client.say(bulk(arguments[1]))
+
+
+def _select(client: Client, arguments: Sequence[bytes]) -> None:
+    number = as_integer(arguments[1])
+    if number is None or not -(2**31) <= number < 2**31:
+        client.fail("value is not an integer or out of range")
+    elif not 0 <= number < DATABASES:
+        client.fail("DB index is out of range")
+    else:
+        client.database = number
+        client.say(OK)
+
+
+def _quit(client: Client, _: Sequence[bytes]) -> None:
+    client.say(OK)
+    client.closed = ""
+
+
+def _reset(client: Client, _: Sequence[bytes]) -> None:
+    client.reset()
+    client.say(b"+RESET\r\n")
+
+
+def _multi(client: Client, _: Sequence[bytes]) -> None:
+    if client.queue is not None:
+        client.fail("MULTI calls can not be nested")
+        return
+    client.queue = []
+    client.say(OK)
+
+
+def _discard(client: Client, _: Sequence[bytes]) -> None:
+    if client.queue is None:
+        client.fail("DISCARD without MULTI")
+        return
+    client.forget_queue()
+    client.say(OK)
+
+
+def _exec(client: Client, _: Sequence[bytes]) -> None:
+    if client.queue is None:
+        client.fail("EXEC without MULTI")
+        return
+    queue, failed = client.queue, client.queue_failed
+    client.forget_queue()
+    if failed:
+        client.say(replies.error(b"EXECABORT Transaction discarded because of previous errors."))
+        return
+    client.say(b"*%d\r\n" % len(queue))
+    client.in_transaction = True
+    for number, (command, arguments) in enumerate(queue):
+        assert command.run is not None
+        try:
+            command.run(client, arguments)
+        except LogstoreError as error:
+            client.fail(str(error))
+        if number % REPLIES_AT_ONCE == 0 and sum(map(len, client.out)) > OUT_BYTES_MAX:
+            client.cut(f"a transaction whose replies are over {OUT_BYTES_MAX} bytes")
+        if client.cut_off:
+            return
+    client.in_transaction = False
+
+
+_FAST: Final = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
+_CONNECTION: Final = ("@fast", "@connection")
+_TRANSACTION: Final = ("@fast", "@transaction")
+_PLAIN: Final = ("loading", "stale", "fast")
+
+COMMANDS: Final = (
+    Command("hello", -1, _hello, "Chooses the version of the protocol.", "6.0.0", "connection",
+            _FAST, _CONNECTION),
+    Command("auth", -2, _auth, "Says who one is.", "1.0.0", "connection", _FAST, _CONNECTION),
+    Command("ping", -1, _ping, "Asks whether the server is there.", "1.0.0", "connection",
+            ("fast",), _CONNECTION,
+            ("request_policy:all_shards", "response_policy:all_succeeded"),
+            while_subscribed=True),
+    Command("echo", 2, _echo, "Gives the text back.", "1.0.0", "connection", _PLAIN, _CONNECTION),
+    Command("select", 2, _select, "Chooses a database; all are the same.", "1.0.0", "connection",
+            _PLAIN, _CONNECTION),
+    Command("quit", -1, _quit, "Ends the connection.", "1.0.0", "connection", _FAST, _CONNECTION,
+            while_subscribed=True, at_once=True),
+    Command("reset", 1, _reset, "Makes the connection as if it were new.", "6.2.0", "connection",
+            _FAST, _CONNECTION, while_subscribed=True, at_once=True),
+    Command("multi", 1, _multi, "Begins a transaction.", "1.2.0", "transactions",
+            ("noscript", "loading", "stale", "fast", "allow_busy"), _TRANSACTION, at_once=True),
+    Command("exec", 1, _exec, "Carries out what was queued.", "1.2.0", "transactions",
+            ("noscript", "loading", "stale", "skip_slowlog"), ("@slow", "@transaction"),
+            at_once=True),
+    Command("discard", 1, _discard, "Forgets what was queued.", "2.0.0", "transactions",
+            ("noscript", "loading", "stale", "fast", "allow_busy"), _TRANSACTION, at_once=True),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""What all Redis sessions of a node share."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import hiredis
+
+from logstore.broker.channel import Channels
+
+if TYPE_CHECKING:
+    from logstore.protocols.resp.client import Client
+
+# Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
+REDIS_VERSION: Final = "7.2.0"
+TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
+NOT_YET: Final = object()  # what the reader gives where a request is not all there
+
+_UNITS: Final = {
+    "": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3,
+    "gb": 1 << 30,
+}  # fmt: skip
+
+
+def memory(text: str) -> int | None:
+    """Bytes, as Redis's configuration writes them: ``32mb``, ``1g``, ``512``."""
+    found = re.fullmatch(r"(\d{1,18})([a-z]{0,2})", text.lower(), re.ASCII)
+    if found is None or found[2] not in _UNITS:
+        return None
+    return int(found[1]) * _UNITS[found[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """How much a subscriber may leave unread; 0: no limit."""
+
+    hard: int  # bytes; over this it is cut off at once
+    soft: int  # over this it is cut off if it stays so
+    soft_s: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Unread | None":
+        """``32mb 8mb 60``; None where it is no such thing."""
+        words = text.split()
+        if len(words) != 3 or not words[2].isdigit():
+            return None
+        hard, soft = memory(words[0]), memory(words[1])
+        return None if hard is None or soft is None else cls(hard, soft, int(words[2]))
+
+
+class Crowd(Protocol):
+    """How many may be connected; the server's ``Limits``."""
+
+    connections_max: int
+
+
+@dataclass(slots=True)
+class Limits:
+    """What CONFIG SET may change while the node serves."""
+
+    crowd: Crowd
+    bulk_bytes_max: int
+    pubsub: Unread
+
+
+@dataclass(slots=True)
+class Counts:
+    """What INFO tells; CONFIG RESETSTAT sets it back."""
+
+    connections: int = 0
+    commands: int = 0
+    bytes_in: int = 0
+    cut_off: int = 0  # subscribers that read too slowly
+
+
+@dataclass(slots=True)
+class Facts:
+    """What INFO says of the process."""
+
+    process_id: int
+    store_id: str
+    path: str
+
+
+@dataclass(slots=True)
+class Door:
+    """Channels, limits, who is connected."""
+
+    channels: Channels
+    limits: Limits
+    facts: Facts
+    clock: Callable[[], int]  # ms since 1970
+    started_ms: int = 0
+    counts: Counts = field(default_factory=Counts)
+    clients: "dict[int, Client]" = field(default_factory=dict)  # by number
+    paused_until: float = 0.0  # of the sessions' clock
+    paused_all: bool = False  # else: only those who publish
+    # No session keeps half a request in it, so one is enough for all.
+    reader: Any = field(default_factory=lambda: new_reader())
+    _next_number: int = 1
+
+    def __post_init__(self) -> None:
+        self.started_ms = self.clock()
+
+    def pause(self, until: float, *, everyone: bool) -> None:
+        """Take no commands, or none that publish, for a while; a longer pause is left to stand."""
+        self.paused_until = max(self.paused_until, until)
+        self.paused_all = self.paused_all or everyone
+
+    def resume(self) -> None:
+        """Take all commands again."""
+        self.paused_until, self.paused_all = 0.0, False
+        for client in self.clients.values():
+            client.link.wake()
+
+    def next_number(self) -> int:
+        number, self._next_number = self._next_number, self._next_number + 1
+        return number
+
+
+def new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
+    return hiredis.Reader(notEnoughData=NOT_YET)

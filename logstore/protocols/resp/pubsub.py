@@ -1,0 +1,194 @@
+"""SUBSCRIBE and its kin, PUBLISH, PUBSUB."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.channel import Channels, Roster
+from logstore.broker.patterns import Pattern
+from logstore.errors import InvalidName, LogstoreError
+from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.replies import array, bulk, integer
+
+HELP: Final = [
+    "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CHANNELS [<pattern>], SHARDCHANNELS [<pattern>]",
+    "    Channels that someone listens to by name.",
+    "NUMSUB [<channel> ...], SHARDNUMSUB [<channel> ...]",
+    "    How many listen to these by name.",
+    "NUMPAT",
+    "    How many patterns there are.",
+]
+LISTENING: Final = ("pubsub", "noscript", "loading", "stale")
+
+
+class Kind(NamedTuple):
+    """One of the three kinds of subscription."""
+
+    begin: Callable[[Channels, Client, bytes], None]
+    end: Callable[[Channels, Client, bytes], None]
+    roster: Callable[[Channels], Roster]
+    counted: Callable[[Channels], tuple[Roster, ...]]  # what a confirmation counts
+
+
+NAMES: Final = Kind(
+    Channels.subscribe,
+    Channels.unsubscribe,
+    lambda channels: channels.names,
+    lambda channels: (channels.names, channels.patterns),
+)
+PATTERNS: Final = Kind(
+    Channels.psubscribe,
+    Channels.punsubscribe,
+    lambda channels: channels.patterns,
+    lambda channels: (channels.names, channels.patterns),
+)
+SHARDS: Final = Kind(
+    Channels.ssubscribe,
+    Channels.sunsubscribe,
+    lambda channels: channels.shards,
+    lambda channels: (channels.shards,),
+)
+
+
+def _confirm(client: Client, word: bytes, name: bytes | None, kind: Kind) -> None:
+    count = client.subscriptions(*kind.counted(client.door.channels))
+    shown = client.null() if name is None else bulk(name)
+    client.push([bulk(word), shown, integer(count)])
+
+
+def _subscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
+    def run(client: Client, arguments: Sequence[bytes]) -> None:
+        word = arguments[0].lower()
+        if kind is SHARDS and client.in_transaction:  # Redis 7 lets only the others be there
+            client.fail("SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+            return
+        for name in arguments[1:]:
+            try:
+                kind.begin(client.door.channels, client, name)
+            except LogstoreError as error:
+                client.fail(str(error))
+                continue
+            client.subscribed = True
+            _confirm(client, word, name, kind)
+
+    return run
+
+
+def _unsubscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
+    def run(client: Client, arguments: Sequence[bytes]) -> None:
+        channels, word = client.door.channels, arguments[0].lower()
+        names = arguments[1:] or kind.roster(channels).names(client)
+        for name in names:
+            kind.end(channels, client, name)
+            _confirm(client, word, name, kind)
+        if not names:
+            _confirm(client, word, None, kind)
+        client.subscribed = channels.listens(client)
+
+    return run
+
+
+def _publish(client: Client, arguments: Sequence[bytes]) -> None:
+    channels = client.door.channels
+    receivers = channels.publish(arguments[1], arguments[2])
+    if client.subscribed:
+        channels.flush()  # what it gets itself comes before the reply
+    client.say(integer(receivers))
+
+
+def _spublish(client: Client, arguments: Sequence[bytes]) -> None:
+    channels = client.door.channels
+    receivers = channels.spublish(arguments[1], arguments[2])
+    if client.subscribed:
+        channels.flush()
+    client.say(integer(receivers))
+
+
+def _channels(which: Callable[[Channels], Roster]) -> Callable[[Client, Sequence[bytes]], None]:
+    def run(client: Client, arguments: Sequence[bytes]) -> None:
+        if len(arguments) > 3:
+            shown = arguments[1].decode("latin-1")
+            client.fail(
+                f"unknown subcommand or wrong number of arguments for '{shown}'. Try PUBSUB HELP."
+            )
+            return
+        found = list(which(client.door.channels))
+        if len(arguments) == 3:
+            try:
+                pattern = Pattern(arguments[2])
+            except InvalidName as error:
+                client.fail(str(error))
+                return
+            found = [name for name in found if pattern.matches(name)]
+        client.say(array([bulk(name) for name in found]))
+
+    return run
+
+
+def _counts(which: Callable[[Channels], Roster]) -> Callable[[Client, Sequence[bytes]], None]:
+    def run(client: Client, arguments: Sequence[bytes]) -> None:
+        roster = which(client.door.channels)
+        pairs = [(bulk(name), integer(roster.count(name))) for name in arguments[2:]]
+        client.say(array([reply for pair in pairs for reply in pair]))
+
+    return run
+
+
+def _pattern_count(client: Client, _: Sequence[bytes]) -> None:
+    client.say(integer(len(client.door.channels.patterns)))
+
+
+def _listening(
+    name: str, arity: int, kind: Kind, summary: str, since: str, keys: tuple[int, int, int]
+) -> Command:
+    run = (_unsubscribe if "unsubscribe" in name else _subscribe)(kind)
+    return Command(
+        name, arity, run, summary, since, "pubsub", LISTENING, ("@pubsub", "@slow"),
+        keys=keys, while_subscribed=True,
+    )  # fmt: skip
+
+
+def _asking(name: str, arity: int, run: Callable[..., None], summary: str, since: str) -> Command:
+    flags = ("pubsub", "loading", "stale")
+    return Command(
+        f"pubsub|{name}", arity, run, summary, since, "pubsub", flags, ("@pubsub", "@slow")
+    )
+
+
+_NO_KEYS: Final = (0, 0, 0)
+_ALL_KEYS: Final = (1, -1, 1)
+_PUBLISHING: Final = ("pubsub", "loading", "stale", "fast")
+
+COMMANDS: Final = (
+    _listening("subscribe", -2, NAMES, "Listens to channels.", "2.0.0", _NO_KEYS),
+    _listening("unsubscribe", -1, NAMES, "Ends listening to channels.", "2.0.0", _NO_KEYS),
+    _listening("psubscribe", -2, PATTERNS, "Listens by patterns.", "2.0.0", _NO_KEYS),
+    _listening("punsubscribe", -1, PATTERNS, "Ends listening by patterns.", "2.0.0", _NO_KEYS),
+    _listening("ssubscribe", -2, SHARDS, "Listens to sharded channels.", "7.0.0", _ALL_KEYS),
+    _listening("sunsubscribe", -1, SHARDS, "Ends that.", "7.0.0", _ALL_KEYS),
+    Command(
+        "publish", 3, _publish, "Sends a message to whoever listens to the channel.", "2.0.0",
+        "pubsub", _PUBLISHING, ("@pubsub", "@fast"), publishes=True,
+    ),
+    Command(
+        "spublish", 3, _spublish, "Sends a message to a sharded channel.", "7.0.0",
+        "pubsub", _PUBLISHING, ("@pubsub", "@fast"), keys=(1, 1, 1), publishes=True,
+    ),
+    Command(
+        "pubsub", -2, None, "Who listens to what.", "2.8.0", "pubsub", (),
+        subcommands=table(
+            _asking("channels", -2, _channels(lambda it: it.names),
+                    "Channels that someone listens to by name.", "2.8.0"),
+            _asking("numsub", -2, _counts(lambda it: it.names),
+                    "How many listen to these channels by name.", "2.8.0"),
+            _asking("numpat", 2, _pattern_count, "How many patterns there are.", "2.8.0"),
+            _asking("shardchannels", -2, _channels(lambda it: it.shards),
+                    "Sharded channels that someone listens to.", "7.0.0"),
+            _asking("shardnumsub", -2, _counts(lambda it: it.shards),
+                    "How many listen to these sharded channels.", "7.0.0"),
+            Command("pubsub|help", 2, help_of(*HELP), "What subcommands there are.", "6.2.0",
+                    "pubsub"),
+        ),
+    ),
+)  # fmt: skip

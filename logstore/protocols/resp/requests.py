@@ -1,0 +1,177 @@
+"""Requests as Redis reads them, one at a time: arrays of bulk strings, or a line as by telnet.
+
+This is the reading that counts. Whole arrays of bulk strings, which is what programs send, are read
+by hiredis, many times as fast; what it does not take comes here: the rest of a read that ends
+within a request, lines, and all that is to be refused, in Redis's words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from logstore.errors import BrokenProtocol
+
+LINE_BYTES_MAX: Final = 64 << 10  # of a line: a whole inline request, or a count
+ARGUMENTS_MAX: Final = 1 << 20  # Redis had it until 7; more take more memory than anyone needs
+REQUEST_BYTES_MAX: Final = 1 << 30  # as Redis's client-query-buffer-limit
+
+_ESCAPES: Final = {
+    ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a",
+}  # fmt: skip
+_SPACE: Final = b" \t\n\v\f\r"
+_WORD_END: Final = b" \t\n\r"  # Redis lets the other two spaces stand within a word
+_HEX: Final = b"0123456789abcdefABCDEF"
+_QUOTE, _DOUBLE, _BACKSLASH = b"'\"\\"
+
+
+@dataclass(slots=True)
+class Begun:
+    """A request of which a part is there: how far it was read, counted from its first byte."""
+
+    at: int = 0
+    left: int = -1  # arguments that are still to come; -1: not known
+    wants: int = 0  # bytes of it that must be there before reading on gets anywhere
+    room: int = 0  # that it is likely to need
+    arguments: list[tuple[int, int]] = field(default_factory=list)  # where they begin and end
+
+
+def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes] | None:
+    """The arguments of the request that ``data`` begins with; None: it is not all there.
+
+    ``begun`` is a new one at first, and then the one that knows how far this one was read; after a
+    request ``begun.at`` is its size. Without arguments: nothing was asked. Raises BrokenProtocol.
+    """
+    if begun.left < 0:
+        if data[0] != 0x2A:  # *
+            return _inline(data, begun)
+        count = _number(data, begun, 1, ARGUMENTS_MAX, "mbulk", "multibulk")
+        if count is None:
+            return None
+        begun.left = max(count, 0)
+    while begun.left:
+        if begun.at >= len(data):
+            _wait(data, begun, begun.at + 1)
+            return None
+        if data[begun.at] != 0x24:  # $
+            raise BrokenProtocol(f"Protocol error: expected '$', got '{chr(data[begun.at])}'")
+        start = begun.at
+        size = _number(data, begun, start + 1, bulk_bytes_max, "bulk", "bulk")
+        if size is None:
+            return None
+        if size < 0:
+            raise BrokenProtocol("Protocol error: invalid bulk length")
+        first = begun.at
+        if first + size + 2 > len(data):
+            begun.at = start
+            _wait(data, begun, first + size + 2)
+            return None
+        begun.arguments.append((first, first + size))
+        begun.at = first + size + 2
+        begun.left -= 1
+    return [bytes(data[first:last]) for first, last in begun.arguments]
+
+
+def _wait(data: memoryview, begun: Begun, wants: int) -> None:
+    if wants > REQUEST_BYTES_MAX:
+        raise BrokenProtocol(f"a request of more than {REQUEST_BYTES_MAX} bytes")
+    begun.wants = wants
+    # Doubled, so that a request of many small parts does not move to a larger room for each.
+    begun.room = max(wants, min(2 * len(data), REQUEST_BYTES_MAX)) if begun.arguments else wants
+
+
+def _number(
+    data: memoryview, begun: Begun, start: int, most: int, line: str, what: str
+) -> int | None:
+    """The number that a line from ``start`` on is; ``begun.at`` is after the line then."""
+    head = bytes(data[start : start + LINE_BYTES_MAX + 1])
+    end = head.find(b"\r")
+    if end < 0:
+        if len(head) > LINE_BYTES_MAX:
+            raise BrokenProtocol(f"Protocol error: too big {line} count string")
+        _wait(data, begun, len(data) + 1)
+        return None
+    if start + end + 2 > len(data):
+        _wait(data, begun, start + end + 2)
+        return None
+    number = as_integer(head[:end])
+    if number is None or number > most:
+        raise BrokenProtocol(f"Protocol error: invalid {what} length")
+    begun.at = start + end + 2
+    return number
+
+
+def as_integer(text: bytes) -> int | None:
+    """A 64-bit number as Redis writes it: no sign but ``-``, no leading zeros, no spaces."""
+    digits = text[1:] if text.startswith(b"-") else text
+    if not digits.isdigit() or len(digits) > 19 or (digits[:1] == b"0" and text != b"0"):
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None
+
+
+def _inline(data: memoryview, begun: Begun) -> Sequence[bytes] | None:
+    head = bytes(data[: LINE_BYTES_MAX + 1])
+    end = head.find(b"\n")
+    nul = head.find(b"\0")
+    if end < 0 or 0 <= nul < end:  # Redis looks no further than a NUL, and waits
+        if len(head) > LINE_BYTES_MAX:
+            raise BrokenProtocol("Protocol error: too big inline request")
+        _wait(data, begun, len(data) + 1)
+        return None
+    line = head[: end - 1] if head[end - 1 : end] == b"\r" else head[:end]
+    begun.at = end + 1
+    words = split(line)
+    if words is None:
+        raise BrokenProtocol("Protocol error: unbalanced quotes in request")
+    return words
+
+
+def split(line: bytes) -> list[bytes] | None:
+    """A line's words, with quotes and escapes as redis-cli takes them; None: a quote is open."""
+    words: list[bytes] = []
+    at, end = 0, len(line)
+    while True:
+        while at < end and line[at] in _SPACE:
+            at += 1
+        if at == end:
+            return words
+        word = bytearray()
+        while at < end and line[at] not in _WORD_END:
+            if line[at] in (_DOUBLE, _QUOTE):
+                after = _quoted(line, at, word)
+                if after is None or (after < end and line[after] not in _SPACE):
+                    return None
+                at = after
+                break
+            word.append(line[at])
+            at += 1
+        words.append(bytes(word))
+
+
+def _quoted(line: bytes, at: int, word: bytearray) -> int | None:
+    """Add what stands in quotes to the word; where it goes on after them, None: they stay open."""
+    quote, end = line[at], len(line)
+    at += 1
+    while at < end:
+        byte = line[at]
+        if byte == quote:
+            return at + 1
+        if byte == _BACKSLASH and at + 1 < end:
+            following = line[at + 1]
+            if quote == _QUOTE:
+                word += b"'" if following == _QUOTE else b"\\"
+                at += 2 if following == _QUOTE else 1
+            elif following == ord("x") and at + 3 < end and _is_hex(line[at + 2 : at + 4]):
+                word.append(int(line[at + 2 : at + 4], 16))
+                at += 4
+            else:
+                word += _ESCAPES.get(following, bytes((following,)))
+                at += 2
+        else:
+            word.append(byte)
+            at += 1
+    return None
+
+
+def _is_hex(digits: bytes) -> bool:
+    return len(digits) == 2 and all(digit in _HEX for digit in digits)

@@ -1,0 +1,395 @@
+"""One Redis connection: requests in, replies out in their order.
+
+Most that arrives is whole requests, many at once, and most of those publish; ``_take_many`` is for
+them. It lets hiredis read all of them at once, and leaves to ``requests.read`` what is not that
+simple.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+import hiredis
+
+from logstore.errors import BrokenProtocol, LogstoreError
+from logstore.log import Log
+from logstore.protocols.resp.client import (
+    QUEUED_BYTES_MAX,
+    REPLY_ON,
+    REPLY_SKIP,
+    REPLY_SKIP_NEXT,
+    Client,
+)
+from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.commands import COMMANDS
+from logstore.protocols.resp.door import NOT_YET, Door, new_reader
+from logstore.protocols.resp.replies import QUEUED, error, integer
+from logstore.protocols.resp.requests import Begun, read
+from logstore.protocols.session import Buffer, Link, Wake
+
+OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
+MANY: Final = 4  # requests that are worth looking at together
+SHOWN_BYTES: Final = 128  # of what was sent, in an error
+# What begins the requests of a browser, sent here by a page that somebody looks at.
+OF_BROWSERS: Final = frozenset({b"post", b"host:"})
+
+# hiredis makes room for as many elements as are only claimed, of arrays and all that is like them:
+# 99,999 harm nobody, more are read one by one. (Two steps: a byte alone is found faster.)
+_CROWDS: Final = [
+    (sign, re.compile(re.escape(sign) + rb"\d{6}")) for sign in (b"*", b">", b"~", b"%", b"|")
+]
+
+_ARRAY: Final = 0x2A  # *
+_PUBLISH: Final = (b"PUBLISH", b"publish")  # as programs spell it
+_LISTS: Final = {list}
+_THREES: Final = {3}
+_ALL_BYTES: Final = {bytes}
+_MARK: Final = b":7\r\n"  # a reply that no request is
+
+
+class RespSession:
+    """A ``Session``."""
+
+    def __init__(self, door: Door, link: Link) -> None:
+        self.wants = 0
+        self._door = door
+        self._client = Client(door, link, door.next_number(), 0.0)
+        self._begun: Begun | None = None
+        self._out_bytes = 0  # replies of commands that may have long ones
+        self._held = False  # CLIENT PAUSE
+        self._unsafe: dict[Log, int] = {}  # what was published and is to be safe before a reply
+        self._watched: dict[Log, Wake] = {}
+        self._heard = False
+        door.clients[self._client.number] = self._client
+        door.counts.connections += 1
+
+    # The session of the server
+
+    @property
+    def deadline(self) -> float | None:
+        held_until = self._door.paused_until if self._held else None
+        soft_until = self._client.soft_until
+        if held_until is None or soft_until is None:
+            return soft_until if held_until is None else held_until
+        return min(held_until, soft_until)
+
+    @property
+    def busy(self) -> bool:
+        return self._held or bool(self._unsafe)
+
+    @property
+    def closed(self) -> str | None:
+        return self._client.closed
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """As Session.receive."""
+        if self._begun is not None and len(data) < self._begun.wants:
+            return 0
+        client = self._client
+        client.now = client.active_at = now
+        if not self._heard:
+            self._heard, client.created_at = True, now
+        channels = self._door.channels
+        with channels.lock:
+            taken = self._take(data)
+            channels.settle(taken)
+            if channels.unsafe:
+                self._await(channels.unsafe)
+                channels.unsafe = {}
+        self._door.counts.bytes_in += taken
+        return taken
+
+    def wake(self, now: float) -> None:
+        """As Session.wake."""
+        self._client.now = now
+        self._held = False  # looked at again
+        self._client.look_at_the_clock(now)
+
+    def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
+        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        client = self._client
+        if self._unsafe and not self._all_safe():
+            return ()
+        out = client.out
+        if not out and (client.behind or client.following):
+            with self._door.channels.lock:
+                client.read_on()
+        if not out:
+            return ()
+        joined = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        return (joined,)
+
+    def finish(self, now: float) -> None:
+        """As Session.finish."""
+        self._held = False
+
+    def close(self) -> None:
+        """As Session.close."""
+        with self._door.channels.lock:
+            self._client.cut_off = True
+            self._client.leave()
+            self._client.out.clear()
+            for stop in self._watched.values():
+                stop()
+            del self._door.clients[self._client.number]
+
+    # Histories
+
+    def _await(self, logs: dict[Log, int]) -> None:
+        """No reply leaves before what was published is safe."""
+        for log, upto in logs.items():
+            if log not in self._unsafe:
+                self._watched[log] = log.watch(self._client.link.wake)
+            self._unsafe[log] = upto
+            log.sync_soon()
+
+    def _all_safe(self) -> bool:
+        """Raises LogFailed where it never will be."""
+        for log, upto in list(self._unsafe.items()):
+            if log.safe >= upto:
+                del self._unsafe[log]
+                self._watched.pop(log)()
+            else:
+                log.check_failure()
+        return not self._unsafe
+
+    # Taking requests
+
+    def _full(self) -> bool:
+        """Whether nothing more is taken for now."""
+        return (
+            self._client.closed is not None
+            or self._held
+            or bool(self._unsafe)
+            or self._out_bytes > OUT_BYTES_MAX
+        )
+
+    def _take(self, data: memoryview) -> int:
+        at, end = 0, len(data)
+        while at < end and not self._full():
+            if self._begun is None and data[at] == _ARRAY:
+                at += self._take_many(data[at:])
+                if at == end or self._full():
+                    break
+            taken = self._take_one(data[at:])
+            if not taken:
+                break
+            at += taken
+        return end if self.closed is not None else at
+
+    def _take_many(self, data: memoryview) -> int:
+        """Carry out the whole requests that ``data`` begins with; how many bytes they were."""
+        door = self._door
+        requests: list[Any] = []
+        reader, raw = door.reader, bytes(data)
+        for sign, claim in _CROWDS:
+            if sign in raw and claim.search(raw):
+                return 0
+        reader.feed(raw)
+        try:
+            requests.extend(iter(reader.gets, NOT_YET))
+            reader.feed(_MARK)  # read only where nothing stands before it
+            clean = reader.gets() == 7
+        except hiredis.ProtocolError:
+            clean = False
+        if not clean:
+            door.reader = new_reader()
+        done = self._carry_out(requests)
+        door.counts.commands += done
+        return len(data) if clean and done == len(requests) else _written(requests[:done])
+
+    def _carry_out(self, requests: Sequence[Any]) -> int:
+        """How many were carried out: up to one that is no plain request, or while it is full."""
+        if len(requests) >= MANY and self._quick() and self._publish_all(requests):
+            return len(requests)
+        client = self._client
+        out, publish = client.out, self._door.channels.publish
+        quick = self._quick()
+        for number, request in enumerate(requests):
+            if type(request) is not list or not request:
+                return number
+            if (
+                quick
+                and len(request) == 3
+                and request[0] in _PUBLISH
+                and type(request[1]) is type(request[2]) is bytes
+            ):
+                try:
+                    out.append(integer(publish(request[1], request[2])))
+                except LogstoreError as error:  # only a channel with a history
+                    client.fail(str(error))
+                continue
+            if any(type(argument) is not bytes for argument in request) or self._hold(request):
+                return number
+            self._execute(request)
+            if self._full():
+                return number + 1
+            quick = self._quick()
+        return len(requests)
+
+    def _publish_all(self, requests: Sequence[Any]) -> bool:
+        """Whether all of them publish; then it is done, column by column."""
+        if set(map(type, requests)) != _LISTS or set(map(len, requests)) != _THREES:
+            return False
+        verbs, channels, payloads = zip(*requests, strict=True)
+        if set(map(type, verbs + channels + payloads)) != _ALL_BYTES or not set(
+            _PUBLISH
+        ).issuperset(verbs):
+            return False
+        client, door = self._client, self._door
+        if channels.count(channels[0]) == len(channels):
+            try:
+                receivers = door.channels.publish_many(channels[0], payloads)
+                client.out.append(integer(receivers) * len(payloads))
+            except LogstoreError as error:
+                for _ in payloads:
+                    client.fail(str(error))
+            return True
+        for channel, payload in zip(channels, payloads, strict=True):
+            try:
+                client.out.append(integer(door.channels.publish(channel, payload)))
+            except LogstoreError as error:
+                client.fail(str(error))
+        return True
+
+    def _quick(self) -> bool:
+        """Whether a PUBLISH is nothing but that."""
+        client = self._client
+        if client.subscribed or client.queue is not None or client.replying != REPLY_ON:
+            return False
+        client.last_command = "publish"
+        return self._door.paused_until <= client.now
+
+    def _hold(self, request: Sequence[bytes]) -> bool:
+        """Whether CLIENT PAUSE has it wait; then the connection waits with it."""
+        door = self._door
+        if door.paused_until <= self._client.now:
+            door.paused_all = False
+            return False
+        if not door.paused_all:
+            command = COMMANDS.get(request[0].lower())
+            queue = self._client.queue
+            queued = queue is not None and any(it.publishes for it, _ in queue)
+            if command is None or not (command.publishes or (queued and command.name == "exec")):
+                return False
+        self._held = request[0].lower() != b"quit"
+        return self._held
+
+    def _take_one(self, data: memoryview) -> int:
+        """Carry out the request that ``data`` begins with; how many bytes it was, 0: not there."""
+        begun = self._begun or Begun()
+        self._begun, self.wants = None, 0
+        try:
+            arguments = read(data, begun, self._door.limits.bulk_bytes_max)
+        except BrokenProtocol as broken:
+            self._end(str(broken.args[0]))
+            return len(data)
+        if arguments is None:
+            self._begun, self.wants = begun, begun.room
+            return 0
+        if arguments:
+            if self._hold(arguments):
+                return 0
+            self._door.counts.commands += 1
+            self._execute(arguments)
+        return begun.at
+
+    def _end(self, reason: str) -> None:
+        if reason.startswith("Protocol error"):
+            self._client.fail(reason.encode("latin-1"))
+        self._client.closed = reason
+
+    # Carrying out
+
+    def _execute(self, arguments: Sequence[bytes]) -> None:
+        client = self._client
+        before = len(client.out)
+        name = arguments[0].lower()
+        if name in OF_BROWSERS:
+            client.closed = "it speaks HTTP: cut off, as Redis does against attacks by web pages"
+            return
+        command = COMMANDS.get(name)
+        if command is not None and command.subcommands and len(arguments) > 1:
+            parent, command = command, command.subcommands.get(arguments[1].lower())
+            if command is None:
+                name = parent.name.upper().encode()
+                self._reject(
+                    b"unknown subcommand '%b'. Try %b HELP." % (_shown(arguments[1]), name)
+                )
+        elif command is None:
+            self._reject(_unknown(arguments))
+        if command is not None:
+            try:
+                self._command(command, arguments)
+            except LogstoreError as refusal:  # of a channel with a history
+                client.fail(str(refusal))
+        if client.replying == REPLY_SKIP_NEXT:
+            client.replying = REPLY_SKIP
+        elif client.replying == REPLY_SKIP:
+            client.replying = REPLY_ON
+        self._out_bytes += sum(map(len, client.out[before:]))
+
+    def _command(self, command: Command, arguments: Sequence[bytes]) -> None:
+        client = self._client
+        client.last_command = command.name
+        if not command.takes(len(arguments)) or command.run is None:
+            text = f"wrong number of arguments for '{command.name}' command"
+            self._reject(text.encode(), command)
+        elif client.subscribed and client.version == 2 and not command.while_subscribed:
+            self._reject(
+                b"Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+                b"are allowed in this context" % command.name.encode(),
+                command,
+            )
+        elif client.queue is not None and not command.at_once:
+            self._queue(client.queue, command, arguments)
+        else:
+            command.run(client, arguments)
+
+    def _queue(self, queue: list[Any], command: Command, arguments: Sequence[bytes]) -> None:
+        client = self._client
+        client.queue_bytes += sum(map(len, arguments)) + SHOWN_BYTES
+        if client.queue_bytes > QUEUED_BYTES_MAX:
+            client.cut(f"more than {QUEUED_BYTES_MAX} bytes of commands after MULTI")
+            return
+        queue.append((command, arguments))
+        client.say(QUEUED)
+
+    def _reject(self, text: bytes, command: Command | None = None) -> None:
+        """What was asked can't be carried out; nor can the transaction that it would be part of."""
+        client = self._client
+        if client.queue is not None:
+            client.queue_failed = True
+        if command is not None and command.name == "exec":
+            client.forget_queue()
+            client.say(error(b"EXECABORT Transaction discarded because of: " + text))
+        else:
+            client.fail(text)
+
+
+def _unknown(arguments: Sequence[bytes]) -> bytes:
+    shown = b""
+    for argument in arguments[1:]:
+        if len(shown) >= SHOWN_BYTES:
+            break
+        shown += b"'%b' " % _shown(argument)[: SHOWN_BYTES - len(shown)]
+    return b"unknown command '%b', with args beginning with: %b" % (_shown(arguments[0]), shown)
+
+
+def _shown(argument: bytes) -> bytes:
+    """As it stands in an error: in Redis a NUL ends a text."""
+    return argument.partition(b"\0")[0][:SHOWN_BYTES]
+
+
+def _written(requests: Sequence[Sequence[bytes]]) -> int:
+    """How many bytes these requests were.
+
+    (Or would have been, of a client that writes simple strings where bulk strings belong: its next
+    request will not be understood, and that is the end of it.)
+    """
+    heads = sum(len(b"*%d\r\n" % len(request)) for request in requests)
+    sizes = list(map(len, chain.from_iterable(requests)))
+    return heads + sum(sizes) + sum(len(b"$%d\r\n\r\n" % size) for size in sizes)

@@ -1,0 +1,109 @@
+"""``logstore channel`` against a running server."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+from serving import COMMAND, DEADLINE_S
+
+
+def run(server, *words, code=0, **options):
+    done = subprocess.run(
+        [COMMAND, "channel", *words, "--data", server.data], capture_output=True, text=True,
+        timeout=DEADLINE_S, check=False, **options,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+@pytest.fixture
+def listen(server):
+    """listen("subscribe", NAME...) -> a process that listens already"""
+    running = []
+
+    def begin(*words):
+        process = subprocess.Popen(
+            [COMMAND, "channel", *words, "--data", server.data], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        running.append(process)
+        assert process.stderr.readline().startswith("listening to ")
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate(timeout=DEADLINE_S)
+
+
+def test_what_is_published_is_printed(server, listen, topic):
+    one, two = (
+        listen("subscribe", topic, "other", "--max", "3"),
+        listen("psubscribe", "t*", "--json"),
+    )
+    assert (
+        run(server, "publish", topic, "hello") == f"published 1 message to {topic}: 2 deliveries\n"
+    )
+    assert run(server, "publish", topic, "--from-stdin", input="a\nb b\n") == (
+        f"published 2 messages to {topic}: 4 deliveries\n"
+    )
+    assert one.communicate(timeout=DEADLINE_S)[0] == "hello\na\nb b\n"
+    assert one.returncode == 0
+    first = json.loads(two.stdout.readline())
+    assert first == {"channel": topic, "payload": "hello", "pattern": "t*"}
+    two.send_signal(signal.SIGINT)
+    two.communicate(timeout=DEADLINE_S)
+    assert two.returncode == 130
+
+
+def test_lines_are_published_as_they_come(server, listen, topic):
+    listening = listen("subscribe", topic)
+    with subprocess.Popen(
+        [COMMAND, "channel", "publish", topic, "--from-stdin", "--data", server.data], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as publishing:  # fmt: skip
+        for word in ("one", "two"):
+            publishing.stdin.write(word + "\n")
+            publishing.stdin.flush()
+            assert listening.stdout.readline() == word + "\n"
+        assert publishing.communicate(timeout=DEADLINE_S)[0].startswith("published 2 messages")
+
+
+def test_ten_thousand_lines_come_in_order(server, listen, topic):
+    listening = listen("subscribe", topic, "--max", "10000")
+    lines = "".join(f"{number}\n" for number in range(10_000))
+    publishing = subprocess.Popen(
+        [COMMAND, "channel", "publish", topic, "--from-stdin", "--data", server.data], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    publishing.stdin.write(lines)
+    publishing.stdin.close()
+    publishing.stdin = None
+    assert listening.communicate(timeout=DEADLINE_S)[0] == lines
+    assert "10,000 deliveries" in publishing.communicate(timeout=DEADLINE_S)[0]
+
+
+def test_who_listens_is_listed(server, listen, topic):
+    listen("subscribe", topic)
+    assert run(server, "list", topic).split() == ["CHANNEL", "SUBSCRIBERS", topic, "1"]
+    assert json.loads(run(server, "list", topic, "--json")) == [
+        {"channel": topic, "subscribers": 1}
+    ]
+
+
+def test_mistakes_are_one_line(server, tmp_path):
+    assert "MESSAGE or --from-stdin" in run(server, "publish", "a", code=2)
+    assert "is not HOST:PORT" in run(server, "list", "--server", "x", code=2)
+    assert "no server answers there" in run(server, "list", "--server", "127.0.0.1:1", code=1)
+    done = subprocess.run(
+        [COMMAND, "channel", "list", "--data", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"logstore: {tmp_path}: no server has it open for Redis clients: run `logstore serve`, or "
+        f"name one with --server HOST:PORT\n"
+    )

@@ -1,0 +1,131 @@
+"""Channels with a history, over a log that becomes safe when the test says so."""
+
+import pytest
+from resp_kit import FakeDoor, request
+
+from logstore.broker.history import Histories
+from logstore.broker.topic import Topic
+from logstore.config import ChannelRule, TopicSettings
+from logstore.errors import LogFailed
+from logstore.storage.memory_log import MemoryLog
+
+
+class SlowLog(MemoryLog):
+    """What is appended is safe after ``sync``."""
+
+    def __init__(self):
+        super().__init__("orders.eu-0", 1 << 24)
+        self.synced = self.asked = 0
+        self.failure = None
+
+    @property
+    def safe(self):
+        return self.synced
+
+    def read(self, at, bytes_max):
+        return [it for it in super().read(at, bytes_max) if it.next_offset <= self.synced]
+
+    def sync_soon(self):
+        self.asked += 1
+
+    def sync(self):
+        self.synced = self.end
+        for wake in list(self._watchers.values()):
+            wake()
+
+    def check_failure(self):
+        if self.failure is not None:
+            raise self.failure
+
+
+class OneTopic:
+    def __init__(self, log):
+        self.topic = Topic("orders.eu", "id", [log], TopicSettings(), 0)
+
+    def get(self, name):
+        return self.topic if name == "orders.eu" else None
+
+    def names(self):
+        return ["orders.eu"]
+
+
+@pytest.fixture
+def log():
+    return SlowLog()
+
+
+@pytest.fixture
+def door(log):
+    door = FakeDoor()
+    rules = [ChannelRule("orders.*", 1000)]
+    door.channels.keep(Histories(rules, OneTopic(log), door.channels))
+    return door
+
+
+def test_a_reply_comes_when_the_message_is_safe(door, log):
+    one, two = door.connect(), door.connect()
+    two.ask("SUBSCRIBE", "orders.eu")
+    assert one.send(request("PUBLISH", "orders.eu", "a") * 5 + request("PING")) == b""
+    assert log.asked == 1  # one sync for all that came in one read
+    assert one.session.busy
+    assert one.session.receive(memoryview(request("PING")), door.now) == 0
+    assert two.new() == b""  # what was read is never unread
+    woken = one.link.woken
+    log.sync()
+    assert one.link.woken == woken + 1
+    one.wait(0)
+    assert one.link.sent == b":1\r\n" * 5 + b"+PONG\r\n"
+    assert two.new().count(b"$1\r\na\r\n") == 5
+    assert not one.session.busy
+
+
+def test_a_failed_sync_ends_the_connection_without_a_reply(door, log):
+    one = door.connect()
+    one.send(request("PUBLISH", "orders.eu", "a"))
+    log.failure = LogFailed("orders.eu-0: sync failed")
+    with pytest.raises(LogFailed):  # the server closes the connection with this reason
+        one.session.outgoing(1000)
+    one.session.close()
+    log.sync()
+    assert one.link.sent == b""
+
+
+def test_who_fell_behind_reads_on_in_order(door, log):
+    slow, quick, publisher = door.connect(), door.connect(), door.connect()
+    for it in (slow, quick):
+        it.ask("SUBSCRIBE", "orders.eu", "other")
+    slow.link.blocked = True
+    expected = []
+    for number in range(40):
+        payload = b"%02d" % number + b"x" * 100_000
+        publisher.ask("PUBLISH", "orders.eu", payload)
+        log.sync()
+        publisher.wait(0)
+        expected.append(payload)
+    assert slow.link.unsent < 1_500_000  # bounded, far below the limit that cuts others off
+    slow.link.blocked = False
+    slow.link.sent += quick.link.sent[len(slow.link.sent) :][: slow.link.unsent]  # it reads at last
+    slow.link.unsent = 0
+    for _ in range(40):
+        slow.wait(0)
+    assert slow.link.sent == quick.link.sent
+    assert [slow.link.sent.count(it) for it in expected] == [1] * 40
+    publisher.ask("PUBLISH", "orders.eu", "live")
+    log.sync()
+    publisher.wait(0)
+    assert slow.link.sent.endswith(b"live\r\n")
+
+
+def test_who_ends_listening_while_behind_gets_no_more(door, log):
+    slow, publisher = door.connect(), door.connect()
+    slow.ask("SUBSCRIBE", "orders.eu")
+    slow.link.blocked = True
+    for _ in range(40):
+        publisher.ask("PUBLISH", "orders.eu", b"x" * 100_000)
+        log.sync()
+        publisher.wait(0)
+    slow.link.blocked, slow.link.unsent = False, 0
+    slow.ask("UNSUBSCRIBE")
+    before = len(slow.link.sent)
+    slow.wait(0)
+    assert len(slow.link.sent) == before
