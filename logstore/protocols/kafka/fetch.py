@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # However much a client takes at once: smaller answers are read and received into memory that was
 # used before, and a client asks again. What it takes first is given whole all the same.
-RESPONSE_BYTES: Final = 2 << 20
+RESPONSE_BYTES: Final = 8 << 20
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
 
 

@@ -143,6 +143,13 @@ def read_on(talk, partition_bytes=50 * MIB, **facts):
         offset = offsets(part)[-1] + 2
 
 
+@pytest.fixture
+def answers_of_2_mib(monkeypatch):
+    """In the place of 8: enough to see it by."""
+    monkeypatch.setattr("logstore.protocols.kafka.fetch.RESPONSE_BYTES", 2 * MIB)
+
+
+@pytest.mark.usefixtures("answers_of_2_mib")
 def test_an_answer_is_small_however_much_a_client_takes_and_all_comes(talk):
     fill(talk, batches=7, size=900_000)
     sizes = read_on(talk)
@@ -150,12 +157,14 @@ def test_an_answer_is_small_however_much_a_client_takes_and_all_comes(talk):
     assert max(sizes) <= 2 * MIB
 
 
+@pytest.mark.usefixtures("answers_of_2_mib")
 def test_who_wants_no_less_than_more_gets_it_at_once(talk):
     fill(talk, batches=7, size=900_000)
     first, *_ = read_on(talk, min_bytes=5 * MIB)
     assert 4 * MIB < first <= 5 * MIB
 
 
+@pytest.mark.usefixtures("answers_of_2_mib")
 def test_a_partition_whose_batches_do_not_fit_any_more_is_not_read(talk):
     topic = fill(talk, batches=3, size=600_000, partitions=3)
     read = [[] for _ in topic.partitions]
