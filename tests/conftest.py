@@ -1,0 +1,11 @@
+"""What all tests need of the process they run in."""
+
+import signal
+
+
+def pytest_configure(config):
+    """Signals as a terminal gives them: what a background job or nohup ignores, children would."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
