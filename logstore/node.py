@@ -19,19 +19,15 @@ from typing import Any, Final
 
 import uvloop
 
-from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topic import now_ms
-from logstore.errors import Failed, LogstoreError
+from logstore.errors import Failed
+from logstore.node_groups import Groups
 from logstore.open_topics import OpenTopics
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
-from logstore.protocols.kafka.subscription import topics_of
 from logstore.protocols.resp import door as resp
 from logstore.protocols.resp.session import RespSession
 from logstore.server import Limits, NewSession, Server
-from logstore.storage.committer import GroupCommitter
-from logstore.storage.environment import Environment
-from logstore.storage.groups import GroupSaved, GroupTable
 from logstore.storage.writer import WriterDirectory
 from logstore.store import Store
 
@@ -83,130 +79,6 @@ def _reuse_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, REUSED_BYTES_MAX)
         mallopt(M_TRIM_THRESHOLD, 2 * REUSED_BYTES_MAX)
-
-
-class Alarm:
-    """Rings once, at the earliest of the times that it is set to."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
-        self._loop = loop
-        self._ring = ring
-        self._handle: asyncio.Handle | None = None
-        self._at_ms = 0  # uvloop's handle for a time that has come knows no time
-
-    def set(self, at_ms: int) -> None:
-        """By the loop's clock; at once where that time has come."""
-        if self._handle is not None:
-            if self._at_ms <= at_ms:
-                return
-            self._handle.cancel()
-        self._at_ms = at_ms
-        self._handle = self._loop.call_at(at_ms / 1000, self._due)
-
-    def _due(self) -> None:
-        self._handle = None
-        self._ring()
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-
-
-class TellingCommitter(GroupCommitter):
-    """Tells of each new generation or epoch of a group, too."""
-
-    def __init__(
-        self,
-        environment: Environment,
-        table: GroupTable,
-        deliver: Callable[[Callable[[], None]], None],
-        tell: Callable[[str], None],
-    ) -> None:
-        super().__init__(environment, table, deliver)
-        self._tell = tell
-        self._epochs: dict[str, int] = {}
-
-    def save(
-        self, group: str, change: GroupSaved, finished: Callable[[LogstoreError | None], None]
-    ) -> None:
-        """As Ledger.save."""
-        if change.epoch > self._epochs.get(group, 0):
-            self._epochs[group] = change.epoch
-            self._tell(group)
-        super().save(group, change, finished)
-
-    def delete_group(self, group: str, finished: Callable[[LogstoreError | None], None]) -> None:
-        """As Ledger.delete_group."""
-        self._epochs.pop(group, None)
-        super().delete_group(group, finished)
-
-
-class Groups:
-    """The groups of a node: their table in memory, what keeps it, and its one timer."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, topics: OpenTopics) -> None:
-        """Raises Failed where another process has them."""
-        table = store.directory.groups
-        assert table is not None, "a store that is written has a catalogue"
-        claim = table.claim_server()
-        if claim is None:
-            raise Failed(
-                f"{store.path}: {table.server()} has the groups in its memory: stop it first"
-            )
-        self._claim = claim
-        self._loop = loop
-        self._alarm = Alarm(loop, self._tick)
-        self._over = False
-        channels = store.channels
-        self._committer = TellingCommitter(
-            table.environment,
-            table,
-            self._deliver,
-            lambda group: channels.tell("groups", "group-rebalanced", group),
-        )
-        self.coordinator = Coordinator(
-            store.config.store,
-            self._committer,
-            topics.facts,
-            names=topics.names,
-            topics_of=topics_of,
-            due=self._alarm.set,
-        )
-        topics.tell(self._topics_changed)
-
-    def start(self) -> None:
-        """Go on with the members that were there when the last process ended."""
-        for group, why in self.coordinator.start(self._now_ms()).items():
-            log.warning("group %r is not served: %s", group, why)
-
-    def _now_ms(self) -> int:
-        return int(self._loop.time() * 1000)  # as sessions have it
-
-    def _deliver(self, call: Callable[[], None]) -> None:
-        """From the committer's thread to the loop's."""
-        self._loop.call_soon_threadsafe(self._told, call)
-
-    def _told(self, call: Callable[[], None]) -> None:
-        if not self._over:  # or nobody is there any more to hear of it
-            call()
-
-    def _topics_changed(self) -> None:
-        """From any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no members any more
-            self._loop.call_soon_threadsafe(self.coordinator.topics_changed)
-
-    def _tick(self) -> None:
-        self.coordinator.tick(self._now_ms())
-        due_ms = self.coordinator.deadline()
-        if due_ms is not None:
-            self._alarm.set(due_ms)
-
-    def close(self) -> None:
-        """All that was to be kept is; who opens the directory next goes on with it."""
-        self._over = True
-        self._alarm.stop()
-        self._committer.close()
-        self._claim.release()
 
 
 class Node:
@@ -313,7 +185,8 @@ class Node:
         def soon() -> None:
             """At the end of the loop's turn, so that what many publish in it goes out at once."""
             call = loop.call_soon if threading.get_ident() == here else loop.call_soon_threadsafe
-            call(end_turn)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                call(end_turn)
 
         channels.soon = soon
         self._store.keep_histories(topics)

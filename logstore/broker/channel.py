@@ -17,7 +17,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
-from logstore.broker.history import Histories, History, Kept
+from logstore.broker.history import EVENTS, Histories, History, Kept
 from logstore.broker.patterns import Pattern, PatternIndex
 from logstore.errors import LogstoreError
 from logstore.log import Log
@@ -25,7 +25,6 @@ from logstore.log import Log
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
 FEW: Final = 8  # receivers: they are served faster than the loop turns
 ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
-EVENTS: Final = "__logstore__"  # begins the names of channels on which events are told
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
 
 _log = logging.getLogger("logstore.channels")
@@ -171,7 +170,7 @@ class Channels:
         self._turn_bytes = 0
         self._publishers = 0  # that have published in this turn
         self._alone = 0  # turns for which one publisher is taken to be the only one
-        self._woken: set[History] = set()
+        self._woken: deque[History] = deque()
         self.notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
 
@@ -343,17 +342,19 @@ class Channels:
 
         From any thread, whatever locks it holds: it is published by whoever ends the next turn.
         """
-        if kind in self.notify and self.soon is not None:
-            self._told.append((f"{EVENTS}:{event}".encode(), what.encode()))
-            self.soon()
+        soon = self.soon  # a node that stops takes it away meanwhile
+        if kind in self.notify and soon is not None:
+            self._told.append((EVENTS + event.encode(), what.encode()))
+            soon()
 
     # Handing out
 
     def wake(self, history: History) -> None:
         """There is more of it that is safe. From any thread."""
-        self._woken.add(history)
-        if self.soon is not None:
-            self.soon()
+        self._woken.append(history)
+        soon = self.soon
+        if soon is not None:
+            soon()
         else:
             with self.lock:
                 self.flush()
@@ -364,8 +365,8 @@ class Channels:
             self.publish(*self._told.popleft())
         self._flush_turn()
         while self._woken:
-            woken, self._woken = self._woken, set()
-            for history in woken:
+            # Others may add to it meanwhile, so it is never exchanged for an empty one.
+            for history in {self._woken.popleft(): None for _ in range(len(self._woken))}:
                 self._hand_on(history)
             if self.soon is not None:
                 if self._woken:
@@ -375,11 +376,11 @@ class Channels:
     def _hand_on(self, history: History) -> None:
         for follower in list(history.followers):
             follower()
-        route = self._routes.get(history.name) or self._find(history.name)
-        if not route.receivers:
-            history.skip()
-            return
         try:
+            route = self._routes.get(history.name) or self._find(history.name)
+            if not route.receivers:
+                history.skip()
+                return
             records = history.pull()
         except LogstoreError as error:  # damaged: whoever reads it by itself is told, too
             _log.warning("channel %s: its subscribers get no more: %s", history.name, error)
@@ -393,7 +394,7 @@ class Channels:
             for member in view.members:
                 member.deliver_kept(chunk, kept)
         if history.next < history.log.safe:
-            self._woken.add(history)
+            self._woken.append(history)
 
     def forget_route(self, channel: bytes) -> None:
         """Something about it has changed: it is worked out anew."""

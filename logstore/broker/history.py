@@ -20,6 +20,9 @@ from logstore.records.record import Record
 if TYPE_CHECKING:
     from logstore.broker.channel import Channels
 
+# Begins the names of channels on which a store tells of itself. They keep no history, whatever a
+# rule says: what made the topic for it would be the next event.
+EVENTS: Final = b"__logstore__:"
 PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
 # A segment goes as a whole: four of them make an hour's history an hour and a quarter.
 SEGMENTS: Final = 4
@@ -115,6 +118,8 @@ class Histories:
 
     def _rule(self, name: bytes) -> ChannelRule | None:
         """The first that the name matches."""
+        if name.startswith(EVENTS):
+            return None
         return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
 
     def find(self, name: bytes) -> History | None:

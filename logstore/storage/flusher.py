@@ -223,9 +223,7 @@ class Flusher:
             # As they stand now: what is appended from here on is asked for anew, and all that is
             # asked for together takes one cycle.
             for log, upto in [(log, log.end) for log in logs]:
-                with contextlib.suppress(
-                    LogstoreError
-                ):  # the log keeps it, for who waits or appends
+                with contextlib.suppress(LogstoreError):  # the log keeps it: who waits is told
                     self.wait(log, upto)
 
     def _take_due(self) -> list[Flushable] | None:

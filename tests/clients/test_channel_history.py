@@ -247,3 +247,16 @@ def test_events_are_off_unless_asked_for(serve):
     ask(publisher, "PUBLISH", "orders.eu", "x")
     ask(publisher, "PUBLISH", "end", "x")
     assert b"__logstore__" not in listener.until(b"$3\r\nend\r\n")
+
+
+def test_events_keep_no_history_though_a_rule_says_so_of_every_channel(serve, data):
+    (data / "logstore.toml").write_text(CONFIGURED.replace("orders.*", "*"))
+    serve(notify="topics")
+    listener, publisher = serve.connect(), serve.connect()
+    listener.send(request("SUBSCRIBE", "__logstore__:topic-created", "orders.eu"))
+    listener.until(b":2\r\n")
+    listener.until(b"__logstore__:topic-created\r\n$9\r\norders.eu\r\n")
+    assert ask(publisher, "PUBLISH", "orders.eu", "kept") == b":1\r\n"
+    listener.until(b"$9\r\norders.eu\r\n$4\r\nkept\r\n")
+    with logstore.open(data, "read") as store:
+        assert store.topics() == ["orders.eu"]

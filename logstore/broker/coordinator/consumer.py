@@ -290,7 +290,6 @@ class ConsumerGroup:
 
     def _look_at_topics(self, now_ms: int) -> None:
         """A topic made, deleted or grown changes the target."""
-        named = self._named()
         if (
             self._facts_due_ms is not None
             and now_ms < self._facts_due_ms
@@ -298,7 +297,7 @@ class ConsumerGroup:
         ):
             return
         self._facts_due_ms = now_ms + self.limits.heartbeat_interval_ms
-        facts = {name: it for name in named if (it := self._topics(name)) is not None}
+        facts = {name: it for name in self._named() if (it := self._topics(name)) is not None}
         if facts != self.head.facts:
             self.head.facts = facts
             self._bump()

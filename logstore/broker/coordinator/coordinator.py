@@ -74,10 +74,12 @@ class Coordinator:
         topics_of: TopicsOf = lambda _: None,
         new_id: Callable[[str], str] = new_member_id,
         due: Callable[[int], None] = lambda _: None,
+        rebalanced: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``topics(name)``: what a topic is now; it is asked often. ``names()``: of all topics.
 
-        ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far.
+        ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far;
+        ``rebalanced(group)`` when a new generation or epoch of it is kept.
         """
         self._settings = settings
         self._ledger = ledger
@@ -86,8 +88,10 @@ class Coordinator:
         self._topics_of = topics_of
         self._new_id = new_id
         self._told_due = due
+        self._told_rebalanced = rebalanced
         self._groups: dict[str, ClassicGroup | ConsumerGroup] = {}
         self._saving: Counter[str] = Counter()  # saves of a group that are under way
+        self._epochs: dict[str, int] = {}  # the last of each group in memory that was kept
         self._unsaved: set[str] = set()  # groups of which a save has failed
         self._due: list[tuple[int, str]] = []  # a heap; a time may be too early, never too late
         self._due_ms: dict[str, int] = {}  # what counts of it
@@ -437,6 +441,7 @@ class Coordinator:
         if self._idle(group) and not self._saving[name]:
             del self._groups[name]
             del self._saving[name]
+            self._epochs.pop(name, None)
             self._unsaved.discard(name)
             self._due_ms.pop(name, None)
             return
@@ -502,6 +507,9 @@ class Coordinator:
             self._saving[name] -= 1
             told = None if error is None else _error(error, GroupError.INCONSISTENT_GROUP_PROTOCOL)
             done(told)
+            if error is None and change.epoch > self._epochs.get(name, 0):
+                self._epochs[name] = change.epoch
+                self._told_rebalanced(name)
             self._settle(name)
 
         self._ledger.save(name, change, finished)
