@@ -4,121 +4,115 @@ Published and delivered messages of 100 bytes through `logstore serve` and throu
 that keeps nothing, on the same machine, by the same load (`bench/pubsub_load.c`, compiled here), in
 turns. Bars: 100 subscribers 1, 10 subscribers 0.8, one 0.9, none 1, 100 at pipeline 16 0.7, 50
 connections without pipeline 0.7, latency at most 1.2, 10,000 patterns 1. Also the processor time
-that each server took for it, which other programs on the machine hardly change.
+that each server took for it, which other programs on the machine hardly change (with the coming and
+going of the subscribers in it: of 10,000 that is most), and the most memory that it held meanwhile.
+One that never reads listens to all channels, and would get 52 MB: it is cut off at 32.
 """
 
-import os
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import harness, process
+from bench.server import Server, free_port
 
 LOAD = Path(__file__).with_name("pubsub_load.c")
-TICKS = os.sysconf("SC_CLK_TCK")
-READY_S = 30
 CLIENTS_MAX = "12000"  # of both; 10,000 subscribers are not all
+CROWD = 10_000  # subscribers: of fewer, memory says nothing
 
 # What, how the load is run, messages it counts per unit of work, the bar.
 FANS = [
-    ("100 subscribers, pipeline 64", ["100", "64000", "64", "name", "1", "0"], 1.0),
-    ("10 subscribers, pipeline 64", ["10", "320000", "64", "name", "1", "0"], 0.8),
-    ("1 subscriber, pipeline 64", ["1", "640000", "64", "name", "1", "0"], 0.9),
-    ("no subscriber, pipeline 64", ["0", "640000", "64", "name", "1", "0"], 1.0),
-    ("100 subscribers, pipeline 16", ["100", "32000", "16", "name", "1", "0"], 0.7),
-    ("10,000 patterns, all match", ["10000", "256", "64", "pattern", "1", "0"], 1.0),
-    ("10,000 patterns, one matches", ["10000", "12800", "64", "one", "1", "0"], 1.0),
-    ("100 channels x 100 subscribers", ["10000", "3200", "64", "name", "100", "0"], None),
-    ("the same beside one that never reads", ["10000", "3200", "64", "name", "100", "1"], None),
+    ("100 subscribers, pipeline 64", ["100", "64000", "64", "name", "1", "0", "100"], 1.0),
+    ("10 subscribers, pipeline 64", ["10", "320000", "64", "name", "1", "0", "100"], 0.8),
+    ("1 subscriber, pipeline 64", ["1", "640000", "64", "name", "1", "0", "100"], 0.9),
+    ("no subscriber, pipeline 64", ["0", "640000", "64", "name", "1", "0", "100"], 1.0),
+    ("100 subscribers, pipeline 16", ["100", "32000", "16", "name", "1", "0", "100"], 0.7),
+    ("10,000 patterns, all match", ["10000", "256", "64", "pattern", "1", "0", "100"], 1.0),
+    ("10,000 patterns, one matches", ["10000", "12800", "64", "one", "1", "0", "100"], 1.0),
+    ("100 channels x 100 subscribers", ["10000", "3200", "64", "name", "100", "0", "100"], None),
+    ("the same, 16 KiB", ["10000", "3200", "64", "name", "100", "0", "16384"], None),
+    ("beside one that never reads", ["10000", "3200", "64", "name", "100", "1", "16384"], None),
 ]
 
 
-class Served:
-    """A server in a process of its own."""
-
-    def __init__(self, command: list[str], port: int) -> None:
-        self.port = port
-        environment = {**os.environ, "LOGSTORE_RESP_MAXCLIENTS": CLIENTS_MAX}
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-        until = time.monotonic() + READY_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                return
-            except ConnectionRefusedError:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    raise SystemExit(f"{command[0]} did not start") from None
-
-    def cpu_s(self) -> float:
-        facts = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(facts[11]) + int(facts[12])) / TICKS
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_both(scratch: Path) -> dict[str, Served]:
+@contextmanager
+def both(scratch: Path) -> Iterator[dict[str, Server]]:
+    """Raises NotHere where one cannot be had."""
     for needed in ("redis-server", "gcc"):
         if shutil.which(needed) is None:
-            raise SystemExit(f"{needed} is not there: apt-get install {needed}")
+            raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")
     ours, theirs = free_port(), free_port()
     logstore = [process.logstore_command(), "serve", "--data", str(scratch / "data")]
+    logstore += ["--kafka-port", "0", "--resp-port", str(ours)]
     redis = ["redis-server", "--save", "", "--appendonly", "no", "--dir", str(scratch)]
-    redis += ["--maxclients", CLIENTS_MAX]
-    return {
-        "logstore": Served([*logstore, "--kafka-port", "0", "--resp-port", str(ours)], ours),
-        "redis": Served([*redis, "--port", str(theirs)], theirs),
+    redis += ["--maxclients", CLIENTS_MAX, "--port", str(theirs)]
+    limit = {"LOGSTORE_RESP_MAXCLIENTS": CLIENTS_MAX}
+    servers = {
+        "logstore": Server("logstore", scratch, ours, logstore, limit),
+        "redis": Server("redis", scratch, theirs, redis),
     }
+    with ExitStack() as stack:
+        for server in servers.values():
+            stack.callback(server.stop)
+            server.start()
+            server.wait_until_it_listens()
+        yield servers
 
 
 def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
-    load = scratch / "pubsub_load"
-    servers = start_both(scratch)
-    subprocess.run(["gcc", "-O2", "-o", load, LOAD], check=True)
+    with both(scratch) as servers:
+        load = scratch / "pubsub_load"
+        subprocess.run(["gcc", "-O2", "-o", load, LOAD], check=True)
 
-    def run(name: str, mode: str, words: list[str]) -> list[float]:
-        command = [str(load), mode, str(servers[name].port), *words]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return [float(text) for text in done.stdout.split()]
+        def run(name: str, mode: str, words: list[str]) -> list[float]:
+            command = [str(load), mode, str(servers[name].port), *words]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            return [float(text) for text in done.stdout.split()]
 
-    figures = []
-    try:
+        figures = []
         for what, words, bar in FANS:
-            spent: dict[str, list[float]] = {name: [] for name in servers}
-
-            def fan(name: str, words=words, spent=spent) -> Callable[[], float]:
-                def once() -> float:
-                    before = servers[name].cpu_s()
-                    [rate] = run(name, "fan", words)
-                    spent[name].append((servers[name].cpu_s() - before) / int(words[1]) * 1e6)
-                    return rate
-
-                return once
-
-            taken = harness.alternate({name: fan(name) for name in servers}, rounds)
-            unit = "published/s" if words[0] == "0" else "delivered/s"
-            figures.append(_ratio(what, unit, taken, bar))
-            figures.append(_ratio(f"{what}: processor", "us/published", spent, None))
-        figures += _alone(run, servers, rounds)
-    finally:
-        for server in servers.values():
-            server.stop()
-    return figures
+            figures += _fan(run, servers, rounds, what, words, bar)
+        return figures + _alone(run, servers, rounds)
 
 
-def _alone(
-    run: Callable[[str, str, list[str]], list[float]], servers: dict[str, Served], rounds: int
+Run = Callable[[str, str, list[str]], list[float]]
+
+
+def _fan(
+    run: Run,
+    servers: dict[str, Server],
+    rounds: int,
+    what: str,
+    words: list[str],
+    bar: float | None,
 ) -> list[harness.Figure]:
+    spent: dict[str, list[float]] = {name: [] for name in servers}
+    held: dict[str, list[float]] = {name: [] for name in servers}
+
+    def fan(name: str) -> Callable[[], float]:
+        def once() -> float:
+            server = servers[name]
+            server.forget_the_most()
+            before = server.cpu_s()
+            [rate] = run(name, "fan", words)
+            spent[name].append((server.cpu_s() - before) / int(words[1]) * 1e6)
+            held[name].append(server.resident_max_mb())
+            return rate
+
+        return once
+
+    taken = harness.alternate({name: fan(name) for name in servers}, rounds)
+    unit = "published/s" if words[0] == "0" else "delivered/s"
+    return [
+        _ratio(what, unit, taken, bar),
+        _ratio(f"{what}: processor", "us/published", spent, None),
+        *([_ratio(f"{what}: memory", "MB", held, None)] if int(words[0]) >= CROWD else []),
+    ]
+
+
+def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Figure]:
     """One message at a time, and many connections with one each."""
     slowest: dict[str, list[float]] = {name: [] for name in servers}
 

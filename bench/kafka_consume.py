@@ -9,9 +9,10 @@ use of the processor is shown in seconds a GB.
 from pathlib import Path
 
 from bench.harness import Figure, script
-from bench.kafka.brokers import Broker, both
+from bench.kafka.brokers import both
 from bench.kafka.compare import speed, take_turns
 from bench.kafka.load import UNSYNCED, Load
+from bench.server import Server
 
 LOADS = {"100 B": (100, 4_000_000), "1 KiB": (1024, 800_000)}  # bytes, messages
 PARTITIONS = [1, 12]
@@ -29,7 +30,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
                     fill = {"bytes": bytes_each, "count": count - partitions, "linger_ms": 5}
                     load.run("produce", broker, topic, partitions=partitions, **fill)
 
-                def run(broker: Broker, topics=topics, partitions=partitions, count=count):
+                def run(broker: Server, topics=topics, partitions=partitions, count=count):
                     return load.on_topic(
                         "consume", broker, topics[broker], partitions=partitions, count=count
                     )

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from bench.harness import Figure, ratio, script
-from bench.kafka.brokers import Broker, both
+from bench.kafka.brokers import both
 from bench.kafka.compare import SIDES, Found, each, take_turns
 from bench.kafka.load import SYNCED, Load
+from bench.server import Server
 
 IDLE_S = 2
 LOAD = {"bytes": 1024, "count": 300_000, "linger_ms": 5}
@@ -23,10 +24,10 @@ QUESTIONS = {
 }
 
 
-def start(load: Load, topic: str, broker: Broker) -> Found:
+def start(load: Load, topic: str, broker: Server) -> Found:
     """Starts the broker, and leaves it stopped."""
     waiting = load.start("first", broker, topic)
-    time.sleep(0.1)  # it is looking for it by now
+    load.wait_until_it_looks(waiting)
     begun = time.monotonic()
     broker.start()
     first = load.result(waiting)["at"] - begun

@@ -1,7 +1,8 @@
 // Load for channels: subscribers that drain, a publisher that pipelines, over raw sockets.
-//   pubsub_load fan PORT SUBSCRIBERS MESSAGES PIPELINE KIND CHANNELS SLOW
+//   pubsub_load fan PORT SUBSCRIBERS MESSAGES PIPELINE KIND CHANNELS SLOW BYTES
 //       KIND: name; pattern (each subscriber its own, all match); one (each its own, one matches)
-//       SLOW: so many more subscribers that never read.    Prints what was delivered per second
+//       SLOW: so many more subscribers, to all channels, that never read.    BYTES: of a message
+//       Prints what was delivered per second
 //       (without subscribers: what was published per second).
 //   pubsub_load latency PORT MESSAGES        Prints the median and the 99th percentile, in us.
 //   pubsub_load crowd PORT CONNECTIONS MESSAGES   One request in flight on each; requests per second.
@@ -16,9 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BODY = 100, BUFFER = 1 << 18, QUIET_MS = 30000 };
+enum { BUFFER = 1 << 18, QUIET_MS = 30000 };
 
-static int port;
+static int port, body = 100;
 static char buffer[BUFFER];
 
 static double now(void) {
@@ -68,10 +69,17 @@ static int ask(char *to, const char *command, const char *name) {
 }
 
 static int publish(char *to, const char *name) {
-    int size = sprintf(to, "*3\r\n$7\r\nPUBLISH\r\n$%zu\r\n%s\r\n$%d\r\n", strlen(name), name, BODY);
-    memset(to + size, 'x', BODY);
-    memcpy(to + size + BODY, "\r\n", 2);
-    return size + BODY + 2;
+    int size = sprintf(to, "*3\r\n$7\r\nPUBLISH\r\n$%zu\r\n%s\r\n$%d\r\n", strlen(name), name, body);
+    memset(to + size, 'x', body);
+    memcpy(to + size + body, "\r\n", 2);
+    return size + body + 2;
+}
+
+static void subscribe_to_all(void) {
+    char request[256];
+    int fd = dial();
+    put(fd, request, ask(request, "PSUBSCRIBE", "bench*"));
+    get_lines(fd, 6);
 }
 
 static int subscribe(const char *kind, int number, int channels) {
@@ -93,7 +101,7 @@ static long message_size(const char *kind) {
                    : sprintf(text, "*4\r\n$8\r\npmessage\r\n$%d\r\n$11\r\nbench000000\r\n\r\n",
                              !strcmp(kind, "pattern") ? 19 : 12) +
                          (!strcmp(kind, "pattern") ? 19 : 12);
-    return size + sprintf(text, "$%d\r\n", BODY) + BODY + 2;
+    return size + sprintf(text, "$%d\r\n", body) + body + 2;
 }
 
 // Drains until `bytes` have come; the time of the last one goes to `out`.
@@ -126,6 +134,7 @@ static void drain(int subscribers, const char *kind, int channels, long long byt
 static int fan(char **words) {
     int subscribers = atoi(words[0]), pipeline = atoi(words[2]), channels = atoi(words[4]);
     int slow = atoi(words[5]), ready[2], done[2];
+    body = atoi(words[6]);
     long messages = atol(words[1]);
     const char *kind = words[3];
     long each = strcmp(kind, "one") ? subscribers / channels : 1, deliveries = messages * each;
@@ -137,8 +146,8 @@ static int fan(char **words) {
         close(ready[1]), close(done[1]);
         if (read(ready[0], buffer, 1) != 1) fail("subscribers");
     }
-    for (int i = 0; i < slow; i++) subscribe(kind, i, channels);
-    char *batch = malloc((size_t)pipeline * 256), name[32];
+    for (int i = 0; i < slow; i++) subscribe_to_all();
+    char *batch = malloc((size_t)pipeline * (body + 156)), name[32];
     int fd = dial();
     double begun = now(), end;
     for (long sent = 0; sent < messages; sent += pipeline) {
@@ -217,7 +226,7 @@ int main(int count, char **words) {
     setrlimit(RLIMIT_NOFILE, &files);
     if (count < 4) return 2;
     port = atoi(words[2]);
-    if (!strcmp(words[1], "fan") && count == 9) return fan(words + 3);
+    if (!strcmp(words[1], "fan") && count == 10) return fan(words + 3);
     if (!strcmp(words[1], "latency") && count == 4) return latency(words + 3);
     if (!strcmp(words[1], "crowd") && count == 5) return crowd(words + 3);
     return 2;

@@ -9,10 +9,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +23,12 @@ HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
 PAGE = HERE / "RESULTS.md"
 NOTES = HERE / "notes"
-OTHERS = ["aiokafka", "kafka-python", "crc32c", "zstandard", "lmdb"]  # what figures depend on
+# What figures depend on.
+OTHERS = [
+    "aiokafka", "kafka-python", "crc32c", "zstandard", "lmdb", "uvloop", "hiredis",
+    "confluent-kafka",
+]  # fmt: skip
+PEERS = [["redis-server", "--version"], ["java", "--version"]]
 
 HEAD = """\
 # Results
@@ -56,29 +62,31 @@ def load() -> dict[str, dict]:
 def write_page(docs: Mapping[str, str]) -> None:
     """Everything measured so far, in the order of ``docs`` (question -> its docstring)."""
     facts = load()
-    parts = [HEAD, _machines(facts)]
-    parts += [_section(name, doc, facts[name]) for name, doc in docs.items() if name in facts]
+    machines = sorted({json.dumps(run["machine"]) for run in facts.values()})
+    parts = [HEAD, *(_machine(number, machines) for number in range(len(machines)))]
+    parts += [
+        _section(name, doc, facts[name], machines) for name, doc in docs.items() if name in facts
+    ]
     PAGE.write_text("\n".join(parts))
 
 
-def _machines(facts: Mapping[str, dict]) -> str:
-    """The machine once when all ran on the same, else with each question."""
-    seen = {json.dumps(run["machine"]) for run in facts.values()}
-    return "".join(
-        "\n".join(f"- {what}: {value}" for what, value in json.loads(one).items()) + "\n"
-        for one in sorted(seen)
-    )
+def _machine(number: int, machines: Sequence[str]) -> str:
+    """With a number, where there are several, that its questions name."""
+    lines = [f"- {what}: {value}" for what, value in json.loads(machines[number]).items()]
+    return "\n".join([f"Machine {number + 1}\n" if len(machines) > 1 else "", *lines]) + "\n"
 
 
-def _section(name: str, doc: str, run: dict) -> str:
+def _section(name: str, doc: str, run: dict, machines: Sequence[str]) -> str:
     title, _, rest = doc.strip().partition("\n")
     figures = [figure_from(figure) for figure in run["figures"]]
     note = NOTES / f"{name}.md"
+    number = machines.index(json.dumps(run["machine"])) + 1
+    where = f", machine {number}" if len(machines) > 1 else ""
     parts = [
         f"## {name}: {title}",
         rest.strip(),
         f"`python -m bench --only {name} --rounds {run['rounds']}`"
-        f" - {run['date']}, commit {run['commit']}",
+        f" - {run['date']}, commit {run['commit']}{where}",
         table(figures),
         note.read_text().strip() if note.exists() else "",
     ]
@@ -106,7 +114,16 @@ def machine(scratch: Path) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, {file_system(scratch)}",
         "Python": f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
         + ", ".join(versions),
+        "beside": ", ".join(version for command in PEERS if (version := _version(command))),
     }
+
+
+def _version(command: Sequence[str]) -> str:
+    """What it says of itself, in its first line; empty where it is not there."""
+    if shutil.which(command[0]) is None:
+        return ""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
 
 
 def _cpu() -> str:

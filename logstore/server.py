@@ -1,4 +1,4 @@
-"""Sockets to sessions and back. With ``node`` and its groups the only module that knows the event loop.
+"""Sockets to sessions and back. Only this, and ``node`` with its groups, knows the event loop.
 
 A socket is read into a buffer that all connections share; only a connection with half a message
 keeps one of its own, so an idle one costs next to nothing. What a session has to send goes out in

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from bench.harness import Figure, alternate, ratio
-from bench.kafka.brokers import Broker
+from bench.server import Server
 
 Found = dict[str, float]  # what one load measured
 SIDES = {"ours": "logstore", "theirs": "Kafka"}
 
 
 def take_turns(
-    brokers: Sequence[Broker], rounds: int, run: Callable[[Broker], Found]
+    brokers: Sequence[Server], rounds: int, run: Callable[[Server], Found]
 ) -> dict[str, list[Found]]:
     """What each broker's runs found; one more comes first, for a JVM is slow until it is warm."""
     return alternate({it.name: partial(run, it) for it in brokers}, rounds, warm=1)

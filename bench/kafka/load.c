@@ -332,6 +332,8 @@ static void first(const struct options *to)
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(client, to->topic, NULL);
 	char *value = value_of(to->bytes);
 	send_one(client, topic, 0, value, to->bytes);
+	printf("looking\n");
+	fflush(stdout);
 	double patience = now() + PATIENCE_S;
 	while (!delivered && !failed && now() < patience)
 		rd_kafka_poll(client, 1);

@@ -9,7 +9,8 @@ produce    ``count`` messages of ``bytes`` to all partitions in turn, until all 
 consume    ``count`` messages from the first offset on: the same, and first_s (until the first)
 latency    ``count`` messages at ``messages_per_s``, from when each was due to when a consumer has
            it; ``warm`` more before that do not count: p50_ms, p99_ms, max_ms
-first      one message, to a broker that may not be there yet: at (CLOCK_MONOTONIC)
+first      one message, to a broker that may not be there yet: says when it begins to look for it;
+           at (CLOCK_MONOTONIC)
 =========  ==============================================================================
 """
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.kafka.brokers import Broker
+from bench.server import Server
 
 SOURCE = Path(__file__).with_name("load.c")
 SYNCED = 1  # flush_messages: a sync for each request
@@ -34,9 +35,16 @@ class Load:
         self._command = compiled(scratch) or [sys.executable, "-m", "bench.kafka.load_child"]
         self._topics = 0
 
-    def run(self, what: str, broker: Broker, topic: str, **numbers: int) -> dict[str, float]:
+    def run(self, what: str, broker: Server, topic: str, **numbers: int) -> dict[str, float]:
         """Raises CalledProcessError when the load fails (it has said why)."""
         return self.result(self.start(what, broker, topic, **numbers))
+
+    @staticmethod
+    def wait_until_it_looks(child: subprocess.Popen[bytes]) -> None:
+        """Of a ``first`` that ``start`` has started."""
+        assert child.stdout is not None
+        if child.stdout.readline() != b"looking\n":
+            raise subprocess.CalledProcessError(child.wait(), child.args)
 
     @staticmethod
     def result(child: subprocess.Popen[bytes]) -> dict[str, float]:
@@ -47,19 +55,19 @@ class Load:
         return json.loads(out)
 
     def start(
-        self, what: str, broker: Broker, topic: str, **numbers: int
+        self, what: str, broker: Server, topic: str, **numbers: int
     ) -> subprocess.Popen[bytes]:
         options = [f"{name}={number}" for name, number in numbers.items()]
         command = [*self._command, what, broker.address, topic, *options]
         return subprocess.Popen(command, stdout=subprocess.PIPE)
 
-    def new_topic(self, broker: Broker, partitions: int, flush_messages: int) -> str:
+    def new_topic(self, broker: Server, partitions: int, flush_messages: int) -> str:
         self._topics += 1
         name = f"bench-{self._topics}"
         self.run("create", broker, name, partitions=partitions, flush_messages=flush_messages)
         return name
 
-    def on_topic(self, what: str, broker: Broker, topic: str, **numbers: int) -> dict[str, float]:
+    def on_topic(self, what: str, broker: Server, topic: str, **numbers: int) -> dict[str, float]:
         """Run, with ``server_cpu``: the broker's processor time."""
         os.sync()  # what others have written is not waited for by this one's syncs
         before = broker.cpu_s()
@@ -68,7 +76,7 @@ class Load:
         return found
 
     def on_new_topic(
-        self, what: str, broker: Broker, partitions: int, flush_messages: int, **numbers: int
+        self, what: str, broker: Server, partitions: int, flush_messages: int, **numbers: int
     ) -> dict[str, float]:
         """As ``on_topic``, on a topic of its own, which goes again."""
         topic = self.new_topic(broker, partitions, flush_messages)

@@ -166,6 +166,7 @@ def latency(address: str, topic: str, given: dict[str, int]) -> dict[str, float]
 
 
 def first(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    print("looking", flush=True)
     sender = Sender(address, topic, given)
     sender.send(0, bytes(given["bytes"]))
     sender.wait(1)

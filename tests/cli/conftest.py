@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 from cli_process import COMMAND, Process
@@ -16,6 +17,8 @@ from logstore_cli.main import main
 from serving import Serving
 
 import logstore as library
+
+NUMBERS = count()
 
 
 @dataclass
@@ -116,6 +119,20 @@ def start_process(data):
         for stream in (popen.stdin, popen.stdout, popen.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = Serving(tmp_path_factory.mktemp("served") / "data")
+    yield running
+    code, errors = running.stop()
+    assert (code, errors) == (0, "")
+
+
+@pytest.fixture
+def name():
+    """Of a topic or group that no other test uses."""
+    return f"name-{next(NUMBERS)}"
 
 
 @pytest.fixture

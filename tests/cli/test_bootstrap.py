@@ -7,25 +7,14 @@ import os
 import re
 import signal
 import threading
-import time
-from itertools import count
 
 import pytest
 from cli_process import DEADLINE_S
 from confluent_kafka import Producer
 from logstore_cli.cluster import producer as cluster_producer
-from serving import Serving
+from serving import Serving, until
 
-NUMBERS = count()
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = Serving(tmp_path_factory.mktemp("served") / "data")
-    yield running
-    code, errors = running.stop()
-    assert (code, errors) == (0, "")
 
 
 @pytest.fixture(params=["bootstrap", "held"])
@@ -50,18 +39,6 @@ def by_port(logstore, server):
 def direct(logstore, server):
     """The served directory, read beside the server."""
     return lambda *words, **more: logstore(*words, "--data", server.data, **more)
-
-
-@pytest.fixture
-def name():
-    """Of a topic or group that no other test uses."""
-    return f"name-{next(NUMBERS)}"
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def lines(number):

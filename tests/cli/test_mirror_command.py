@@ -3,32 +3,18 @@
 import json
 import random
 import signal
-import time
 from itertools import count
 
 import pytest
 from cli_process import DEADLINE_S
 from confluent_kafka import Producer
 from logstore_cli.mirror.journal import FILE, Journal
-from serving import Serving
+from serving import until
 
 import logstore as library
 from logstore.records.record import Message
 
 NUMBERS = count()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = Serving(tmp_path_factory.mktemp("served") / "data")
-    yield running
-    code, errors = running.stop()
-    assert (code, errors) == (0, "")
-
-
-@pytest.fixture
-def name():
-    return f"name-{next(NUMBERS)}"
 
 
 class Side:
@@ -187,12 +173,6 @@ def copied(folder):
     lines = files[0].read_bytes().split(b"\n")[:-1] if files else []
     last = json.loads(lines[-1]) if lines else [""]
     return last[3] + last[5] if last[0] == "run" else 0
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def kill_at(goal, mirror, notes):

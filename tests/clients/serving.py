@@ -1,13 +1,27 @@
 """A real ``logstore serve`` in a process of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("logstore")
 DEADLINE_S = 30
+
+
+def until(condition):
+    """Looks all the time, at what nothing tells of."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+
+
+def resident_bytes(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
 
 
 class Serving:

@@ -155,7 +155,9 @@ def test_a_slow_subscriber_loses_nothing(serve):
     ask(publisher, "PUBLISH", "orders.eu", "the end")
     got = bytearray()
     while not got.endswith(b"the end\r\n"):
-        got += slow.socket.recv(1 << 20)
+        data = slow.socket.recv(1 << 20)
+        assert data
+        got += data
     places = [got.index(b"\r\n%03dxxx" % number) for number in range(200)]
     assert places == sorted(places)
     assert got.count(b"message") == 201

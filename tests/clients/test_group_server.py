@@ -2,14 +2,13 @@
 
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import pytest
 from confluent_kafka.admin import NewPartitions
 from members import ConfluentConsumer, polled, shared
-from serving import DEADLINE_S
+from serving import DEADLINE_S, until
 from test_confluent import admin, create, outcome, produce
 from wire_client import WireClient
 
@@ -85,12 +84,6 @@ class Member(WireClient):
         request = offset_fetch.Request([offset_fetch.Group(self.group, topics=None)])
         [found] = self.ask(9, 9, request, offset_fetch.Response).groups
         return {it.name: it.partitions[0].committed_offset for it in found.topics}
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
 
 
 def test_members_go_on_in_their_generation_when_a_killed_server_is_back(start):

@@ -10,17 +10,17 @@ import pty
 import resource
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import termios
-from pathlib import Path
 
 import pytest
 import redis
 import redis.asyncio
 from redis_parts import DEADLINE_S, Raw, needs_tools, request
-from serving import COMMAND, Serving
+from serving import COMMAND, Serving, resident_bytes
 
 needs_node = pytest.mark.skipif(
     shutil.which("npm") is None or not os.environ.get("LOGSTORE_NODE_CLIENTS"),
@@ -240,11 +240,6 @@ def test_node_clients(server, topic, tmp_path):
     assert json.loads(done.stdout) == [[["1", "2", "3"], [1, 1, 1]]] * 2
 
 
-def resident_bytes(server):
-    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
 # What a crowd and a slow reader may do
 
 
@@ -260,7 +255,9 @@ def test_a_slow_reader_is_cut_off_and_nobody_else_notices(start):
         publisher.until(b"$%d\r\n%d\r\n" % (len(str(number)), number))
         left = message
         while left:
-            left -= len(quick.socket.recv(left))
+            data = quick.socket.recv(left)
+            assert data
+            left -= len(data)
     publisher.send(request("INFO", "stats") + request("ECHO", "done"))
     assert b"client_output_buffer_limit_disconnections:1\r\n" in publisher.until(b"done\r\n")
     assert publisher.got.startswith(b":2\r\n")
@@ -306,7 +303,9 @@ def test_a_port_in_use_names_its_setting(tmp_path):
 
 def test_without_a_redis_door(tmp_path):
     server = Serving(tmp_path / "data", resp_port=-1)
-    assert server.stop()[0] == 0
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.stdout.read() == b""  # it has named the Kafka door, and no other
+    assert server.stop() == (0, "")
 
 
 def test_five_thousand_subscribers_are_cheap(start):

@@ -1,6 +1,5 @@
 """``logstore serve`` as a process: starting, limits, faults, stopping."""
 
-import re
 import resource
 import socket
 import struct
@@ -10,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from confluent_kafka import Producer
-from serving import COMMAND, DEADLINE_S
+from serving import COMMAND, DEADLINE_S, resident_bytes
 from test_confluent import consume, produce
 from wire_client import WireClient, produce_body
 
@@ -139,11 +138,6 @@ def test_five_thousand_idle_connections_are_cheap(start):
         for it in idle:
             it.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
-
-
-def resident_bytes(server):
-    with open(f"/proc/{server.process.pid}/status") as status:
-        return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
 
 
 def test_stopping_answers_what_waits(start):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from logstore.storage.disk import Disk
 
 # Of each moment; all of them where there are fewer. The long run (`make crash`) asks for more.
-SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "4"))
+SURVIVORS_MOST = int(os.environ.get("CRASH_SURVIVORS", "8"))
 
 LONG = SURVIVORS_MOST >= 64
 

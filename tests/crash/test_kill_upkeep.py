@@ -6,6 +6,6 @@ import kill_upkeep
 def test_the_law_holds_when_processes_are_killed_in_their_upkeep(tmp_path):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    acknowledged = kill_upkeep.run(4, seed, str(tmp_path / "store"))
+    acknowledged = kill_upkeep.run(8, seed, str(tmp_path / "store"))
     print(f"{acknowledged} acknowledged")
     assert acknowledged > 100

@@ -116,10 +116,18 @@ class Groups:
         assert numbers(only) == list(range(8))
 
     def test_topics_are_subscribed_to_by_a_pattern(self, client, join, topic):
+        self.hears_of_another_topic(
+            client, self.subscribed_to_by_a_pattern(client, join, topic), topic
+        )
+
+    def subscribed_to_by_a_pattern(self, client, join, topic):
         client("create", topic=f"{topic}-a")
         only = join(topic, f"group-of-{topic}", pattern=f"^{topic}-.*", **self.settings)
         client("produce", topic=f"{topic}-a", records=[{"partition": 0, "value": "1"}])
         until(lambda: numbers(only) == [1], only)
+        return only
+
+    def hears_of_another_topic(self, client, only, topic):
         client("create", topic=f"{topic}-b")
         client("produce", topic=f"{topic}-b", records=[{"partition": 0, "value": "2"}])
         until(lambda: numbers(only) == [1, 2], only)

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from redis_parts import request
+
 from logstore.broker.channel import Channels
 from logstore.protocols.resp.door import Door, Facts, Limits, Unread
 from logstore.protocols.resp.session import RespSession
@@ -87,8 +89,3 @@ class Peer:
         self.door.now += seconds
         self.session.wake(self.door.now)
         self.send(b"")
-
-
-def request(*words):
-    parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(it), it) for it in parts)

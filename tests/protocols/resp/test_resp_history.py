@@ -1,7 +1,8 @@
 """Channels with a history, over a log that becomes safe when the test says so."""
 
 import pytest
-from resp_kit import FakeDoor, request
+from redis_parts import request
+from resp_kit import FakeDoor
 
 from logstore.broker.history import Histories
 from logstore.broker.topic import Topic

@@ -7,7 +7,8 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resp_kit import FakeDoor, request
+from redis_parts import request
+from resp_kit import FakeDoor
 
 from logstore.protocols.resp import client as client_module
 from logstore.protocols.resp import session as session_module

@@ -1,0 +1,99 @@
+"""A server in a process of its own, started, looked at from outside, stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+STOP_WITHIN_S = 60
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Server:
+    """``name`` is what figures call it; ``port``: where it is spoken to, on loopback."""
+
+    def __init__(
+        self,
+        name: str,
+        scratch: Path,
+        port: int,
+        command: Sequence[str],
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """``settings``: environment variables that it gets beside ours."""
+        self.name = name
+        self.port = port
+        self.address = f"127.0.0.1:{port}"
+        self._command = command
+        self._settings = settings or {}
+        self._errors = scratch / f"{name}.stderr"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns at once: who needs it waits for an answer of it."""
+        # Compiled sources are kept, as they are wherever logstore is installed.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        with self._errors.open("ab") as errors:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={**environment, **self._settings},
+            )
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_WITHIN_S)
+        finally:
+            process.kill()
+
+    def wait_until_it_listens(self) -> None:
+        """Looks all the time: nobody else tells."""
+        while True:
+            self._proc("stat")
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except ConnectionRefusedError:
+                continue
+
+    def _path(self, name: str) -> Path:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise SystemExit(f"{self.name} ended: {self._errors.read_text()[-2000:]}")
+        return Path(f"/proc/{self._process.pid}/{name}")
+
+    def _proc(self, name: str) -> str:
+        return self._path(name).read_text()
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def resident_mb(self) -> float:
+        return self._status("VmRSS")
+
+    def resident_max_mb(self) -> float:
+        """The most so far, or since ``forget_the_most``."""
+        return self._status("VmHWM")
+
+    def forget_the_most(self) -> None:
+        """What it holds now is the most, from here on (proc_pid_clear_refs(5))."""
+        self._path("clear_refs").write_text("5")
+
+    def _status(self, name: str) -> float:
+        value = self._proc("status").split(f"{name}:")[1].split()[0]
+        return int(value) * 1024 / 1e6
