@@ -14,7 +14,7 @@ from wire_client import WireClient
 
 import logstore
 from logstore.errors import GroupBusy
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     heartbeat,
     join_group,
     leave_group,
@@ -22,7 +22,7 @@ from logstore.protocols.kafka.messages import (
     offset_fetch,
     sync_group,
 )
-from logstore.protocols.kafka.schema import codec
+from logstore.kafka.schema import codec
 
 ID_REQUIRED, NOT_COORDINATOR, REBALANCING, INCONSISTENT = 79, 16, 27, 23
 

@@ -7,7 +7,7 @@ import signal
 from test_confluent import consume
 from wire_client import WireClient
 
-from logstore.protocols.kafka.messages import delete_records
+from logstore.kafka.messages import delete_records
 
 
 def one_batch(server):

@@ -15,7 +15,7 @@ from wire_client import WireClient, produce_body
 
 import logstore
 from logstore.errors import StoreLocked
-from logstore.protocols.kafka.messages import api_versions, delete_topics, metadata
+from logstore.kafka.messages import api_versions, delete_topics, metadata
 from logstore.storage.disk import Disk
 from logstore.storage.lock import owner_of
 

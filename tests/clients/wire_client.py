@@ -3,9 +3,9 @@
 import socket
 import struct
 
+from logstore.kafka.messages import init_producer_id, metadata
+from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.messages import init_producer_id, metadata
-from logstore.protocols.kafka.schema import codec
 from logstore.records.encode import encode
 
 DEADLINE_S = 30

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
+from logstore.kafka.schema import Codec, codec
 from logstore.protocols.kafka import fetch, produce
 from logstore.protocols.kafka.door import Job, Later, elsewhere
-from logstore.protocols.kafka.schema import Codec, codec
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ API_VERSIONS: Final = 18
 NEVER: Final = 1 << 15  # above every version
 LARGE_BYTES: Final = 4 << 10  # of a request: hundreds of names
 
-_MESSAGES: Final = "logstore.protocols.kafka.messages."
+_MESSAGES: Final = "logstore.kafka.messages."
 _HANDLERS: Final = "logstore.protocols.kafka."
 
 

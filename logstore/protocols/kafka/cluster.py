@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING, Final
 
 from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError, TopicExists
+from logstore.kafka.messages import (
+    api_versions as api_versions_messages,
+)
+from logstore.kafka.messages import (
+    describe_cluster as describe_cluster_messages,
+)
+from logstore.kafka.messages import (
+    describe_log_dirs as describe_log_dirs_messages,
+)
+from logstore.kafka.messages import (
+    find_coordinator as find_coordinator_messages,
+)
+from logstore.kafka.messages import (
+    metadata as metadata_messages,
+)
+from logstore.kafka.wire import NIL_UUID
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Job
 from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.messages import (
-    api_versions as api_versions_messages,
-)
-from logstore.protocols.kafka.messages import (
-    describe_cluster as describe_cluster_messages,
-)
-from logstore.protocols.kafka.messages import (
-    describe_log_dirs as describe_log_dirs_messages,
-)
-from logstore.protocols.kafka.messages import (
-    find_coordinator as find_coordinator_messages,
-)
-from logstore.protocols.kafka.messages import (
-    metadata as metadata_messages,
-)
-from logstore.protocols.kafka.wire import NIL_UUID
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

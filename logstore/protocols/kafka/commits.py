@@ -9,13 +9,13 @@ from logstore.broker.coordinator.coordinator import Results
 from logstore.broker.coordinator.ledger import KeptOffset
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.topic import Topic
+from logstore.kafka.messages import offset_commit as commit_messages
+from logstore.kafka.messages import offset_delete as delete_messages
+from logstore.kafka.messages import offset_fetch as fetch_messages
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Door, Job, Later
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.messages import offset_commit as commit_messages
-from logstore.protocols.kafka.messages import offset_delete as delete_messages
-from logstore.protocols.kafka.messages import offset_fetch as fetch_messages
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

@@ -14,18 +14,18 @@ from logstore.config import (
     topic_setting,
 )
 from logstore.errors import InvalidSetting, LogstoreError, Refused, UnknownTopic
+from logstore.kafka.messages import (
+    alter_configs as alter_messages,
+)
+from logstore.kafka.messages import (
+    describe_configs as describe_messages,
+)
+from logstore.kafka.messages import (
+    incremental_alter_configs as incremental_messages,
+)
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.messages import (
-    alter_configs as alter_messages,
-)
-from logstore.protocols.kafka.messages import (
-    describe_configs as describe_messages,
-)
-from logstore.protocols.kafka.messages import (
-    incremental_alter_configs as incremental_messages,
-)
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

@@ -8,13 +8,13 @@ from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import Beat, Beaten, GroupDescription, MemberDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.kafka.messages import consumer_group_describe as describe_messages
+from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Door, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, TYPES, operations
 from logstore.protocols.kafka.membership import client_of
-from logstore.protocols.kafka.messages import consumer_group_describe as describe_messages
-from logstore.protocols.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

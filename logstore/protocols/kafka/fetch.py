@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.errors import LogstoreError
-from logstore.log import Log
-from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door
-from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.fetch_codec import (
+from logstore.kafka.fetch_codec import (
     NO_SESSION,
     READ_COMMITTED,
     Asked,
@@ -21,6 +17,10 @@ from logstore.protocols.kafka.fetch_codec import (
     read_request,
     write_response,
 )
+from logstore.log import Log
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door
+from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer

@@ -8,8 +8,7 @@ within a session leave out the partitions that have nothing new to say.
 import secrets
 from typing import Final
 
-from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.fetch_codec import (
+from logstore.kafka.fetch_codec import (
     FINAL_EPOCH,
     NO_SESSION,
     Asked,
@@ -17,6 +16,7 @@ from logstore.protocols.kafka.fetch_codec import (
     Given,
     Topic,
 )
+from logstore.protocols.kafka import errors
 
 INITIAL_EPOCH: Final = 0
 EPOCH_MAX: Final = 2**31 - 1

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 from logstore.broker.coordinator.calls import Done, GroupDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.kafka.messages import delete_groups as delete_messages
+from logstore.kafka.messages import describe_groups as describe_messages
+from logstore.kafka.messages import list_groups as list_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.messages import delete_groups as delete_messages
-from logstore.protocols.kafka.messages import describe_groups as describe_messages
-from logstore.protocols.kafka.messages import list_groups as list_messages
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

@@ -7,13 +7,13 @@ has it. Who goes away meanwhile stays a member until its session is over.
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.coordinator.calls import Client, Join, Joined, Leaver, Sync, Synced
+from logstore.kafka.messages import heartbeat as heartbeat_messages
+from logstore.kafka.messages import join_group as join_messages
+from logstore.kafka.messages import leave_group as leave_messages
+from logstore.kafka.messages import sync_group as sync_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.messages import heartbeat as heartbeat_messages
-from logstore.protocols.kafka.messages import join_group as join_messages
-from logstore.protocols.kafka.messages import leave_group as leave_messages
-from logstore.protocols.kafka.messages import sync_group as sync_messages
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

@@ -6,19 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from logstore.errors import LogstoreError, UnknownTopic
+from logstore.kafka.messages import (
+    delete_records as delete_records_messages,
+)
+from logstore.kafka.messages import (
+    list_offsets as list_offsets_messages,
+)
+from logstore.kafka.messages import (
+    offset_for_leader_epoch as epoch_messages,
+)
 from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Job
 from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.messages import (
-    delete_records as delete_records_messages,
-)
-from logstore.protocols.kafka.messages import (
-    list_offsets as list_offsets_messages,
-)
-from logstore.protocols.kafka.messages import (
-    offset_for_leader_epoch as epoch_messages,
-)
 from logstore.records.decode import decode
 
 if TYPE_CHECKING:

@@ -13,17 +13,17 @@ from logstore.broker.admission import admit, must_be_opened, opened
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
 from logstore.errors import CorruptBatch, LogstoreError
-from logstore.log import Log
-from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.door import Later
-from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.produce_codec import (
+from logstore.kafka.produce_codec import (
     WITH_TOPIC_IDS,
     Part,
     ProduceRequest,
     read_request,
     write_response,
 )
+from logstore.log import Log
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer
 from logstore.records.batch import Batch

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 from logstore.broker.ledger import Ledger
 from logstore.errors import LogstoreError
+from logstore.kafka.messages import (
+    describe_producers as describe_messages,
+)
+from logstore.kafka.messages import (
+    init_producer_id as init_messages,
+)
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.messages import (
-    describe_producers as describe_messages,
-)
-from logstore.protocols.kafka.messages import (
-    init_producer_id as init_messages,
-)
 from logstore.protocols.kafka.offsets import log_of
 
 if TYPE_CHECKING:

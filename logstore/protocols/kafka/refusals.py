@@ -5,40 +5,40 @@ Clients need the keys to exist, and are told in each request's own way.
 
 from typing import TYPE_CHECKING, Final
 
-from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     add_offsets_to_txn as add_offsets_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     add_partitions_to_txn as add_partitions_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     create_acls as create_acls_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     delete_acls as delete_acls_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     describe_acls as describe_acls_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     describe_transactions as describe_transactions_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     end_txn as end_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     list_transactions as list_transactions_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     sasl_authenticate as authenticate_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     sasl_handshake as handshake_messages,
 )
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     txn_offset_commit as commit_messages,
 )
+from logstore.protocols.kafka import errors
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

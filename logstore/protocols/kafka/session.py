@@ -9,8 +9,8 @@ from struct import Struct
 from typing import Final
 
 from logstore.errors import BrokenProtocol, LogstoreError
+from logstore.kafka import wire
 from logstore.log import Log
-from logstore.protocols.kafka import wire
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE, Api, call, unsupported
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.fetch_session import FetchSession

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from logstore.errors import BrokenProtocol
-from logstore.protocols.kafka import wire
+from logstore.kafka import wire
 
 # Kafka's ConsumerProtocolSubscription: a version, then the topics; more follows in every version.
 _read_topics, _ = wire.array(*wire.string(compact=False, nullable=False), False, False)

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Final
 from logstore.broker.topic import Topic
 from logstore.config import STORE_SETTINGS, text_of
 from logstore.errors import LogstoreError, Refused
+from logstore.kafka.messages import (
+    create_partitions as create_partitions_messages,
+)
+from logstore.kafka.messages import (
+    create_topics as create_topics_messages,
+)
+from logstore.kafka.messages import (
+    delete_topics as delete_topics_messages,
+)
+from logstore.kafka.messages import (
+    describe_topic_partitions as describe_messages,
+)
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.messages import (
-    create_partitions as create_partitions_messages,
-)
-from logstore.protocols.kafka.messages import (
-    create_topics as create_topics_messages,
-)
-from logstore.protocols.kafka.messages import (
-    delete_topics as delete_topics_messages,
-)
-from logstore.protocols.kafka.messages import (
-    describe_topic_partitions as describe_messages,
-)
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

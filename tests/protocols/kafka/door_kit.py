@@ -13,9 +13,9 @@ from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
 from logstore.config import Config, check_topic_settings
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
+from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import Door
-from logstore.protocols.kafka.schema import codec
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.kafka.subscription import topics_of
 from logstore.records.encode import encode

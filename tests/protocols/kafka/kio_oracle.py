@@ -10,15 +10,15 @@ from uuid import UUID
 
 from kio.serial import entity_reader, entity_writer
 
-from logstore.protocols.kafka import messages
-from logstore.protocols.kafka.schema import _WIRE
+from logstore.kafka import messages
+from logstore.kafka.schema import _WIRE
 
 NAMES = sorted(it.name for it in pkgutil.iter_modules(messages.__path__))
 LARGEST = 2**31 - 1
 
 
 def ours(name):
-    return importlib.import_module(f"logstore.protocols.kafka.messages.{name}")
+    return importlib.import_module(f"logstore.kafka.messages.{name}")
 
 
 def versions(name):
@@ -129,7 +129,7 @@ def _one(field, facts, version, rng, depth):
 
 
 def _primitives():
-    from logstore.protocols.kafka import schema
+    from logstore.kafka import schema
 
     by_declaration = {
         schema.boolean: lambda rng: rng.random() < 0.5,

@@ -9,8 +9,7 @@ from test_fetch import asking
 from test_produce_codec import a_produce_request
 
 from logstore.errors import BrokenProtocol
-from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     alter_configs,
     consumer_group_describe,
     create_partitions,
@@ -20,7 +19,8 @@ from logstore.protocols.kafka.messages import (
     incremental_alter_configs,
     metadata,
 )
-from logstore.protocols.kafka.schema import codec
+from logstore.kafka.schema import codec
+from logstore.protocols.kafka.apis import APIS
 from logstore.records.batch import Batch
 
 SCHEMAS = [

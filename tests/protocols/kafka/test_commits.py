@@ -5,7 +5,7 @@ from door_kit import Talk
 from test_membership import checked, joined, settled
 
 from logstore.errors import StorageFull
-from logstore.protocols.kafka.messages import offset_commit, offset_delete, offset_fetch
+from logstore.kafka.messages import offset_commit, offset_delete, offset_fetch
 
 COMMIT, FETCH, DELETE = 8, 9, 47
 NOWHERE = uuid.uuid4().bytes

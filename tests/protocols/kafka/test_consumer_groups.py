@@ -6,7 +6,7 @@ from door_kit import Talk
 from test_commits import a_commit, committed, fetched
 from test_membership import checked, joined, settled
 
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     consumer_group_describe,
     consumer_group_heartbeat,
     delete_groups,

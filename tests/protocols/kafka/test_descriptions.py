@@ -2,7 +2,7 @@
 
 from door_kit import Talk
 
-from logstore.protocols.kafka.messages import describe_topic_partitions as messages
+from logstore.kafka.messages import describe_topic_partitions as messages
 
 
 def test_java_fails_on_a_null_where_a_description_has_a_list():

@@ -8,8 +8,8 @@ import pytest
 from door_kit import Talk
 from test_answers import a_request, check_answer
 
+from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.schema import codec
 
 KEYS = [8, 9, 11, 12, 13, 14, 15, 16, 42, 47, 68, 69]
 OFTEN = [8, 11, 12, 14, 68]

@@ -4,7 +4,7 @@ import pytest
 from door_kit import Talk
 from test_answers import check_answer
 
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     api_versions,
     describe_groups,
     heartbeat,

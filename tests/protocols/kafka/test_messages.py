@@ -4,7 +4,7 @@ import kio_oracle as kio
 import pytest
 
 from logstore.errors import BrokenProtocol
-from logstore.protocols.kafka.schema import codec
+from logstore.kafka.schema import codec
 
 EVERY = [(name, version) for name in kio.NAMES for version in kio.versions(name)]
 KINDS = (("request", "Request"), ("response", "Response"))

@@ -5,7 +5,7 @@ import kio_oracle as kio
 import pytest
 
 from logstore.errors import BrokenProtocol
-from logstore.protocols.kafka import fetch_codec, produce_codec
+from logstore.kafka import fetch_codec, produce_codec
 
 PRODUCE, FETCH = range(3, 14), range(4, 19)
 

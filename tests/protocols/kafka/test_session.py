@@ -7,21 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logstore.errors import LogFailed
-from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.door import Later
-from logstore.protocols.kafka.messages import (
+from logstore.kafka.messages import (
     api_versions,
     describe_configs,
     list_offsets,
     metadata,
 )
+from logstore.kafka.wire import ELEMENTS_MAX
+from logstore.protocols.kafka.apis import APIS
+from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.session import (
     OTHER_BYTES_MAX,
     OWED_BYTES_MAX,
     SLOTS_MAX,
     TAKEN_AT_ONCE,
 )
-from logstore.protocols.kafka.wire import ELEMENTS_MAX
 
 VERSIONS = [(key, version) for key, api in APIS.items() for version in range(api.low, api.high + 1)]
 

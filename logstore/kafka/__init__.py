@@ -1,0 +1,1 @@
+"""What travels in Kafka's protocol, as bytes: no log, no topic, no connection."""

@@ -1,0 +1,235 @@
+"""Fetch requests and responses, versions 4 to 18, by hand: their records are passed through.
+
+What the versions add: 5 log start offset; 7 sessions (KIP-227); 9 leader epoch; 11 rack and
+preferred replica; 12 flexible; 13 topic ids instead of names; 15 the replica's state is tagged;
+16 other nodes' addresses (never sent: there are none).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import Final
+
+from logstore.kafka import wire
+from logstore.kafka.wire import Buffer
+
+FLEXIBLE: Final = 12
+WITH_LOG_START: Final = 5
+WITH_SESSIONS: Final = 7
+WITH_EPOCH: Final = 9
+WITH_RACK: Final = 11
+WITH_TOPIC_IDS: Final = 13
+WITHOUT_REPLICA_ID: Final = 15
+
+READ_COMMITTED: Final = 1
+NO_SESSION: Final = 0
+FINAL_EPOCH: Final = -1  # of a session: it ends, or there is none
+
+Topic = str | bytes  # its name, or from version 13 on its id
+
+
+@dataclass(slots=True)
+class Asked:
+    """One partition that a client wants to read."""
+
+    topic: Topic
+    partition: int
+    offset: int
+    bytes_max: int
+    leader_epoch: int = -1
+
+
+@dataclass(slots=True)
+class FetchRequest:
+    """What to read, and how long to wait for how much of it."""
+
+    max_wait_ms: int
+    min_bytes: int
+    max_bytes: int
+    isolation_level: int
+    session_id: int
+    session_epoch: int
+    asked: Sequence[Asked]
+    forgotten: Sequence[tuple[Topic, int]]
+    by_id: bool  # topics are named by their ids
+
+
+@dataclass(slots=True)
+class Given:
+    """What a partition has to say."""
+
+    topic: Topic
+    partition: int
+    error_code: int = 0
+    high_watermark: int = -1
+    log_start: int = -1
+    records: Sequence[Buffer] = ()
+
+
+_HEAD = Struct(">iii b")  # max wait, min bytes, max bytes, isolation level
+_SESSION = Struct(">ii")
+# From the partition's number to its bytes; by what the version has of epochs and log start.
+_ASKED_4, _ASKED_5, _ASKED_9, _ASKED_12 = map(Struct, (">iqi", ">iqqi", ">iiqqi", ">iiqiqi"))
+
+_names = {flexible: wire.string(flexible, nullable=False)[0] for flexible in (False, True)}
+_write_names = {flexible: wire.string(flexible, nullable=False)[1] for flexible in (False, True)}
+
+
+def read_request(version: int, data: memoryview, at: int) -> FetchRequest:
+    """Raises BrokenProtocol."""
+    flexible = version >= FLEXIBLE
+    try:
+        if version < WITHOUT_REPLICA_ID:
+            _, at = wire.read_int32(data, at)
+        wait_ms, min_bytes, max_bytes, isolation = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        session_id, session_epoch = NO_SESSION, FINAL_EPOCH
+        if version >= WITH_SESSIONS:
+            session_id, session_epoch = _SESSION.unpack_from(data, at)
+            at += _SESSION.size
+        asked, at = _read_topics(version, data, at, flexible)
+        forgotten: list[tuple[Topic, int]] = []
+        if version >= WITH_SESSIONS:
+            forgotten, at = _read_forgotten(version, data, at, flexible)
+        if version >= WITH_RACK:
+            _, at = _names[flexible](data, at)
+        if flexible:
+            wire.skip_tags(data, at)
+    except StructError:
+        raise wire.cut_off() from None
+    return FetchRequest(
+        wait_ms, min_bytes, max_bytes, isolation, session_id, session_epoch, asked, forgotten,
+        version >= WITH_TOPIC_IDS,
+    )  # fmt: skip
+
+
+def _read_topics(
+    version: int, data: memoryview, at: int, flexible: bool
+) -> tuple[list[Asked], int]:
+    layout = _asked_layout(version)
+    found: list[Asked] = []
+    topics, at = wire.read_count(data, at, flexible)
+    for _ in range(topics):
+        topic, at = _read_topic(version, data, at, flexible)
+        count, at = wire.read_count(data, at, flexible)
+        for _ in range(count):
+            fields = layout.unpack_from(data, at)
+            at += layout.size
+            if flexible:
+                at = wire.skip_tags(data, at)
+            found.append(_asked(topic, fields))
+        if flexible:
+            at = wire.skip_tags(data, at)
+    return found, at
+
+
+def _asked_layout(version: int) -> Struct:
+    if version < WITH_LOG_START:
+        return _ASKED_4
+    if version < WITH_EPOCH:
+        return _ASKED_5
+    return _ASKED_9 if version < FLEXIBLE else _ASKED_12
+
+
+def _asked(topic: Topic, fields: tuple[int, ...]) -> Asked:
+    if len(fields) >= 5:
+        return Asked(topic, fields[0], fields[2], fields[-1], fields[1])
+    return Asked(topic, fields[0], fields[1], fields[-1])
+
+
+def _read_topic(version: int, data: memoryview, at: int, flexible: bool) -> tuple[Topic, int]:
+    if version >= WITH_TOPIC_IDS:
+        return wire.read_uuid(data, at)
+    name, at = _names[flexible](data, at)
+    assert name is not None
+    return name, at
+
+
+def _read_forgotten(
+    version: int, data: memoryview, at: int, flexible: bool
+) -> tuple[list[tuple[Topic, int]], int]:
+    found = []
+    topics, at = wire.read_count(data, at, flexible)
+    for _ in range(topics):
+        topic, at = _read_topic(version, data, at, flexible)
+        count, at = wire.read_count(data, at, flexible)
+        for _ in range(count):
+            partition, at = wire.read_int32(data, at)
+            found.append((topic, partition))
+        if flexible:
+            at = wire.skip_tags(data, at)
+    return found, at
+
+
+# The response
+
+_TOP_4, _TOP_7 = Struct(">i"), Struct(">ihi")  # throttle time, error code, session id
+# partition, error code, high watermark, last stable offset, log start
+_GIVEN_4, _GIVEN_5 = Struct(">ihqq"), Struct(">ihqqq")
+_INT32 = Struct(">i")
+_NO_REPLICA = _INT32.pack(-1)
+
+
+def write_response(
+    version: int, session_id: int, error_code: int, given: Sequence[Given], committed: bool
+) -> list[Buffer]:
+    """Buffers to be sent one after the other; records stay as they are.
+
+    ``committed``: the client reads committed records only, and is told that none are aborted.
+    """
+    flexible = version >= FLEXIBLE
+    out = bytearray()
+    buffers: list[Buffer] = []
+    if version >= WITH_SESSIONS:
+        out += _TOP_7.pack(0, error_code, session_id)
+    else:
+        out += _TOP_4.pack(0)
+    topics = _by_topic(given)
+    wire.write_count(out, len(topics), flexible)
+    for topic, parts in topics:
+        if isinstance(topic, bytes):
+            out += topic
+        else:
+            _write_names[flexible](out, topic)
+        wire.write_count(out, len(parts), flexible)
+        for part in parts:
+            _write_given(out, version, part, committed)
+            if part.records:
+                buffers.append(out)
+                buffers += part.records
+                out = bytearray()
+            if flexible:
+                out.append(0)
+        if flexible:
+            out.append(0)
+    if flexible:
+        out.append(0)
+    if out:
+        buffers.append(out)
+    return buffers
+
+
+def _by_topic(given: Sequence[Given]) -> list[tuple[Topic, list[Given]]]:
+    """Neighbours of one topic together, in their order."""
+    topics: list[tuple[Topic, list[Given]]] = []
+    for part in given:
+        if topics and topics[-1][0] == part.topic:
+            topics[-1][1].append(part)
+        else:
+            topics.append((part.topic, [part]))
+    return topics
+
+
+def _write_given(out: bytearray, version: int, part: Given, committed: bool) -> None:
+    """All of the partition's answer before its records, with their size."""
+    flexible = version >= FLEXIBLE
+    safe = part.high_watermark  # there are no transactions: the last stable offset is the same
+    if version >= WITH_LOG_START:
+        out += _GIVEN_5.pack(part.partition, part.error_code, safe, safe, part.log_start)
+    else:
+        out += _GIVEN_4.pack(part.partition, part.error_code, safe, safe)
+    wire.write_count(out, 0 if committed else -1, flexible)  # aborted transactions
+    if version >= WITH_RACK:
+        out += _NO_REPLICA
+    wire.write_count(out, sum(map(len, part.records)), flexible)
