@@ -26,9 +26,9 @@ from .site import Sink
 from .stop import Stop
 
 READ_BYTES = 1 << 20  # large enough that what is done once a chunk does not show
-# When whoever writes our input rests for so long, what came before is produced without waiting for
-# a batch to be full.
-PAUSE_S = 0.2
+# A line waits for so long at most for others to share its batch and sync, however steadily they
+# come. The promise is 0.1 s from "read" to "on disk": the other half of it is for the sync.
+WAIT_S = 0.05
 
 
 class Source:
@@ -47,6 +47,9 @@ class Source:
         except OSError as error:
             raise CommandFailed(f"{self.name}: {error.strerror}") from None
         self.size = facts.st_size or None  # None: a pipe, nobody knows
+        # A regular file's lines stand on a disk already, and all of them are there: a batch is
+        # better full than early.
+        self.live = not stat.S_ISREG(facts.st_mode)
         if stat.S_ISFIFO(facts.st_mode):
             # Fewer and larger reads; the system may allow less, and then it stays as it is.
             with contextlib.suppress(OSError):
@@ -64,9 +67,9 @@ class Source:
         if self._owned:
             os.close(self._fd)
 
-    def ready(self) -> bool:
-        """Whether there is more to read now, or very soon. Raises Stopped."""
-        return self._stop.wait_readable(self._fd, PAUSE_S)
+    def ready(self, seconds: float) -> bool:
+        """Whether there is more to read within ``seconds``. Raises Stopped."""
+        return self._stop.wait_readable(self._fd, max(seconds, 0))
 
     def read(self) -> bytes:
         """The next bytes, b"" at the end. Raises Stopped, CommandFailed."""
@@ -101,6 +104,9 @@ class Skipped:
         self.count += 1
         self.first = self.first or bad
 
+    def push(self) -> None:
+        """Nothing is kept."""
+
     def flush(self) -> None:
         """Nothing is kept."""
 
@@ -132,6 +138,9 @@ class DeadLetters(Skipped):
                 bad._replace(reason=f"{bad.reason}; and as a dead letter: {error}")
             ) from None
 
+    def push(self) -> None:
+        self._sink.push()
+
     def flush(self) -> None:
         self._sink.flush()
 
@@ -152,8 +161,9 @@ class Intake:
         partition: int | None = None,
         bad_lines: Skipped | None = None,
         progress: Progress,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``bad_lines``: None ends the run at the first of them."""
+        """``bad_lines``: None ends the run at the first of them. ``clock`` counts seconds."""
         self._source = source
         self._lines = lines
         self._sink = sink
@@ -162,11 +172,12 @@ class Intake:
         self._bad_lines = bad_lines
         self._on_bad: Callable[[BadLine], None] = bad_lines or stop_at
         self._progress = progress
+        self._clock = clock
         self._bytes = 0
 
     def run(self) -> None:
         """To the end of the source. Raises CommandFailed, Stopped; both say what was done."""
-        began = time.monotonic()
+        began = self._clock()
         ended: Exception | None = None
         try:
             try:
@@ -180,7 +191,7 @@ class Intake:
             raise CommandFailed(f"{error}; {self._done()}") from error
         finally:
             self._progress.close()
-        self._report(ended, time.monotonic() - began)
+        self._report(ended, self._clock() - began)
 
     def _report(self, ended: Exception | None, seconds: float) -> None:
         rate = self._sink.acknowledged / max(seconds, 1e-9)
@@ -203,11 +214,20 @@ class Intake:
             raise ended
 
     def _read_all(self) -> None:
+        live = self._source.live
+        due: float | None = None  # when the oldest of the lines that still wait has to go
         while data := self._source.read():
+            if due is None and live:
+                due = self._clock() + WAIT_S
             self._bytes += len(data)
             self._take(self._lines.receive(data))
-            if not self._source.ready():
-                self._flush()
+            if due is not None:
+                if not self._source.ready(due - self._clock()):
+                    self._flush()  # nothing else is to be done meanwhile
+                    due = None
+                elif self._clock() >= due:
+                    self._push()
+                    due = None
             self._progress.update(self._bytes, self._sink.acknowledged)
         self._take(self._lines.end())
 
@@ -235,6 +255,11 @@ class Intake:
                 at += error.index
                 self._on_bad(BadLine(parsed.numbers[at], str(error), parsed.raws[at]))
                 at += 1
+
+    def _push(self) -> None:
+        self._sink.push()
+        if self._bad_lines is not None:
+            self._bad_lines.push()
 
     def _flush(self) -> None:
         self._sink.flush()

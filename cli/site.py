@@ -79,6 +79,12 @@ class Sink(Protocol):
     def send_many(self, messages: "Sequence[Message]", partition: int | None = None) -> None:
         """All or none of them. Raises InvalidRecord, whose ``index`` says which; LogstoreError."""
 
+    def push(self) -> None:
+        """All that was sent is on its way; does not wait for the end of it.
+
+        Raises LogstoreError.
+        """
+
     def flush(self) -> None:
         """All that was sent is acknowledged when this returns. Raises LogstoreError."""
 

@@ -114,6 +114,11 @@ class ClusterProducer:
         if self._failure is not None:
             raise self._failure
 
+    def push(self) -> None:
+        """As Sink.push. The client sends by itself after LINGER_MS; what it has heard is heard."""
+        self._producer.poll(0)
+        self._check()
+
     def flush(self) -> None:
         """As Sink.flush."""
         self._producer.flush()  # ends: a record that is not acknowledged in time has failed

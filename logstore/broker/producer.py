@@ -154,12 +154,19 @@ class Producer:
             log.sync_soon()
         self._settle()
 
-    def flush(self) -> None:
-        """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""
+    def push(self) -> None:
+        """Everything sent is written, and is being synced, without waiting for a batch to be full.
+
+        Raises StorageFull, LogFailed.
+        """
         for number in sorted(self._gathered):
             self._close_batches(number)
         for number in sorted(self._made):
             self._append(number, ahead=0)
+
+    def flush(self) -> None:
+        """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""
+        self.push()
         for log, end, _ in self._unacknowledged:
             log.wait(end)
         assert self.acknowledged == self.sent
