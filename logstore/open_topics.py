@@ -13,9 +13,10 @@ from typing import Final, overload
 from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize
-from logstore.config import STORE_SETTINGS, Chosen, check_topic_settings, parse
+from logstore.config import Chosen, check_topic_settings, parse
 from logstore.errors import Closed, LogstoreError, TopicExists, UnknownTopic
 from logstore.log import Log
+from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory
 from logstore.storage.names import check_topic

@@ -26,14 +26,7 @@ from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import Start, Starts, check_offset, offset_of
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
-from logstore.config import (
-    STORE_SETTINGS,
-    Chosen,
-    Config,
-    check_topic_settings,
-    parse,
-    topic_setting,
-)
+from logstore.config import Chosen, Config, check_topic_settings, parse, topic_setting
 from logstore.errors import (
     Closed,
     CorruptBatch,
@@ -51,6 +44,7 @@ from logstore.errors import (
 )
 from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
+from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory, LogSize
 from logstore.storage.disk import Disk

@@ -17,8 +17,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from logstore.config import TOPIC_SETTINGS, parse
+from logstore.config import parse
 from logstore.errors import InvalidSetting
+from logstore.settings import TOPIC_SETTINGS
 
 from .address import Address
 from .refusal import ANSWER_S, answer, error_in, refused

@@ -4,9 +4,9 @@ from collections.abc import Sequence, Sized
 from typing import Final, cast
 
 from logstore.broker.topic import Topic
-from logstore.config import TOPIC_SETTINGS, TopicSettings
 from logstore.errors import UnknownPartition
 from logstore.log import Log
+from logstore.settings import TOPIC_SETTINGS, TopicSettings
 
 from .admin import Setting
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from logstore.broker.patterns import Pattern
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
-from logstore.config import ChannelRule
 from logstore.errors import InvalidName, LogstoreError, OffsetBelowStart
 from logstore.log import Log
 from logstore.records.decode import decode
 from logstore.records.record import Record
+from logstore.settings import ChannelRule
 
 if TYPE_CHECKING:
     from logstore.broker.channel import Channels

@@ -7,7 +7,6 @@ from itertools import chain, compress, islice
 from typing import Final, NamedTuple, cast, overload
 
 from logstore.broker.partitioner import Partitioner
-from logstore.config import FOREVER, TopicSettings
 from logstore.errors import InvalidRecord, InvalidTimestamp, RecordTooLarge, UnknownPartition
 from logstore.log import Log
 from logstore.records.batch import HEADER_BYTES, LOG_APPEND_TIME, Batch
@@ -20,6 +19,7 @@ from logstore.records.encode import (
     encoded_size_max,
 )
 from logstore.records.record import Headers, Message
+from logstore.settings import FOREVER, TopicSettings
 
 HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 

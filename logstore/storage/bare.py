@@ -8,8 +8,9 @@ that is whole, found when a log is first used.
 import os
 from collections.abc import Mapping
 
-from logstore.config import Config, TopicSettings
+from logstore.config import Config
 from logstore.errors import CorruptBatch, ReadOnly, Refused, UnknownPartition, UnknownTopic
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from logstore.config import Config, TopicSettings
+from logstore.config import Config
 from logstore.errors import Damaged
 from logstore.log import Log
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk

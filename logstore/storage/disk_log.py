@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from logstore.config import FOREVER, TopicSettings
 from logstore.errors import (
     Closed,
     CorruptBatch,
@@ -26,6 +25,7 @@ from logstore.errors import (
 )  # fmt: skip
 from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
+from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk import refusal

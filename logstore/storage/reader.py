@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Mapping
 
-from logstore.config import Config, TopicSettings
+from logstore.config import Config
 from logstore.errors import CorruptStore, ReadOnly, UnknownPartition
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize

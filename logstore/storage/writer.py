@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
-from logstore.config import Config, TopicSettings
+from logstore.config import Config
 from logstore.errors import (
     CorruptStore,
     Failed,
@@ -16,6 +16,7 @@ from logstore.errors import (
     UnknownPartition,
 )
 from logstore.log import Notes
+from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.chain import Chain

@@ -21,9 +21,9 @@ from collections.abc import Container, Generator, Iterator, Mapping, Sequence, S
 from itertools import count
 from typing import cast
 
-from logstore.config import TopicSettings
 from logstore.records.batch import Batch
 from logstore.records.keyed import keyed, thinned
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts

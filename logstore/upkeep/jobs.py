@@ -12,9 +12,10 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from logstore.config import FOREVER, Config, TopicSettings
+from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, UnknownPartition
 from logstore.log import TopicPartition
+from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.directory import Directory, SegmentedLog
 from logstore.storage.disk import refusal

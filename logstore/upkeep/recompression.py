@@ -9,10 +9,10 @@ of the bytes once a thousand of them are compressed together.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from logstore.config import TopicSettings
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.records.merge import Merge
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts

@@ -8,7 +8,7 @@ today. A time in the future, which only a wrong clock can have made, does not co
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from logstore.config import TopicSettings
+from logstore.settings import TopicSettings
 from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts

@@ -6,7 +6,8 @@ import pytest
 
 import logstore
 from logstore import Message
-from logstore.config import FOREVER, Config
+from logstore.config import Config
+from logstore.settings import FOREVER
 
 NOW_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000

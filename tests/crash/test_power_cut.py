@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import pytest
 from lossy_disk import SURVIVORS_MOST, LossyDisk
 
-from logstore.config import TopicSettings
 from logstore.errors import LogstoreError
 from logstore.records.decode import decode
 from logstore.records.encode import encode
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk_log import DiskLog

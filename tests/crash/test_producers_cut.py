@@ -12,8 +12,8 @@ from lossy_disk import LossyDisk
 from test_power_cut import NOW_MS, MemorySlot
 
 from logstore.broker.ledger import Ledger
-from logstore.config import TopicSettings
 from logstore.records.encode import encode
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk_log import DiskLog

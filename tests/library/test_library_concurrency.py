@@ -10,7 +10,7 @@ from library_parts import DEADLINE_S
 
 import logstore
 from logstore import Message
-from logstore.config import STORE_SETTINGS
+from logstore.settings import STORE_SETTINGS
 
 PRODUCERS, CONSUMERS, RECORDS, PARTITIONS = 16, 4, 120, 3
 END = b"end"

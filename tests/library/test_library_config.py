@@ -5,8 +5,9 @@ import pytest
 
 import logstore
 from logstore import config as module
-from logstore.config import STORE_SETTINGS, TOPIC_SETTINGS, Config, parse, takes, text_of
+from logstore.config import Config, parse, takes, text_of
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
+from logstore.settings import DAY_MS, STORE_SETTINGS, TOPIC_SETTINGS
 
 # The topic settings that Kafka's clients and operators use.
 KAFKAS = [
@@ -184,7 +185,7 @@ def test_the_topic_wins_over_the_environment_over_the_file_over_the_default(tmp_
         assert chosen["segment.index.bytes"] == (1200, "topic")
         assert chosen["segment.bytes"] == (2000, "environment LOGSTORE_TOPIC_SEGMENT_BYTES")
         assert chosen["cleanup.policy"] == (("compact", "delete"), f"file {file}")
-        assert chosen["segment.ms"] == (7 * module.DAY_MS, "default")
+        assert chosen["segment.ms"] == (7 * DAY_MS, "default")
         assert topic.settings.segment_bytes == 2000
         assert topic.settings.cleanup_policy == ("compact", "delete")
         assert topic.partitions[0].settings == topic.settings

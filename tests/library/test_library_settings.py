@@ -10,9 +10,10 @@ from library_parts import NOW_MS, CountingDisk
 
 import logstore
 from logstore import Message
-from logstore.config import TOPIC_SETTINGS, text_of
+from logstore.config import text_of
 from logstore.errors import InvalidRecord, InvalidSetting, InvalidTimestamp, RecordTooLarge
 from logstore.records.compression import Compression
+from logstore.settings import TOPIC_SETTINGS
 
 OF_UPKEEP = {
     "compression.sealed": "zstd",

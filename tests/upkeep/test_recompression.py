@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 import logstore
 from logstore import Message
-from logstore.config import Config, TopicSettings
+from logstore.config import Config
 from logstore.records.compression import Compression
 from logstore.records.decode import decode
 from logstore.records.encode import encode
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.disk import Disk
 from logstore.storage.index import NO_TIMESTAMP

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import logstore
-from logstore.config import TopicSettings
 from logstore.errors import Damaged, OffsetAboveEnd, OffsetBelowStart, ReadOnly
+from logstore.settings import TopicSettings
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep.retention import duration, judge

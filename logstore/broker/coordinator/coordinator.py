@@ -41,9 +41,9 @@ from logstore.broker.coordinator.ledger import (
 )
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
-from logstore.config import StoreSettings
 from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
 from logstore.log import TopicPartition
+from logstore.settings import StoreSettings
 
 GROUP_BYTES_MAX: Final = 255  # as storage: the name is part of a key
 UNREADABLE: Final = "Unknown"  # the state of a group whose row is damaged, in Kafka's words

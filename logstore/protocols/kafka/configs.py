@@ -4,15 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from logstore.config import (
-    FILE_SETTINGS,
-    INT32_MAX,
-    TOPIC_SETTINGS,
-    Chosen,
-    check_topic_settings,
-    text_of,
-    topic_setting,
-)
+from logstore.config import Chosen, check_topic_settings, text_of, topic_setting
 from logstore.errors import InvalidSetting, LogstoreError, Refused, UnknownTopic
 from logstore.kafka.messages import (
     alter_configs as alter_messages,
@@ -26,6 +18,7 @@ from logstore.kafka.messages import (
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.door import NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
+from logstore.settings import FILE_SETTINGS, INT32_MAX, TOPIC_SETTINGS
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

@@ -6,8 +6,8 @@ from typing import Any
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
-from logstore.config import StoreSettings
 from logstore.errors import LogstoreError
+from logstore.settings import StoreSettings
 
 NODE_ID = 1  # of the one node that there is
 LEADER_EPOCH = 0  # it leads every partition, for ever

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.topic import Topic
-from logstore.config import STORE_SETTINGS, text_of
+from logstore.config import text_of
 from logstore.errors import LogstoreError, Refused
 from logstore.kafka.messages import (
     create_partitions as create_partitions_messages,
@@ -23,6 +23,7 @@ from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
+from logstore.settings import STORE_SETTINGS
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.session import KafkaSession

@@ -6,8 +6,8 @@ from resp_kit import FakeDoor
 
 from logstore.broker.history import Histories
 from logstore.broker.topic import Topic
-from logstore.config import ChannelRule, TopicSettings
 from logstore.errors import LogFailed
+from logstore.settings import ChannelRule, TopicSettings
 from logstore.storage.memory_log import MemoryLog
 
 

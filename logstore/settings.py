@@ -1,0 +1,380 @@
+"""Every setting, declared once: name, type, unit, default, bounds, reason.
+
+``TopicSettings`` belong to a topic and carry Kafka's names (``segment.bytes`` is the field
+``segment_bytes``). ``StoreSettings`` belong to the process. ``config.py`` finds their values.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+FOREVER = 2**63 - 1  # Kafka's "no limit" for 64-bit settings
+INT32_MAX = 2**31 - 1
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+TOPIC_PREFIX = "topic."
+
+
+def _setting(
+    default: Any,  # noqa: ANN401  one declaration serves numbers, flags, words and word lists
+    reason: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    words: tuple[str, ...] = (),
+    names: bool = False,  # a list of any names
+    pattern: str = r".+",  # of a text without words of its own
+) -> Any:  # noqa: ANN401
+    facts = {
+        "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
+        "pattern": pattern,
+    }  # fmt: skip
+    return dataclasses.field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What a topic can be told, in Kafka's names, units and defaults unless the reason says why."""
+
+    cleanup_policy: tuple[str, ...] = _setting(
+        ("delete",),
+        "drop old segments, keep the latest record of each key, or both; "
+        "a compacted topic refuses records without a key",
+        words=("delete", "compact"),
+    )
+    compression_sealed: str = _setting(
+        "producer",
+        "codec that upkeep gives sealed segments, in larger batches; 'producer' leaves them alone",
+        words=("producer", "zstd"),
+    )
+    compression_type: str = _setting(
+        "producer",
+        "codec of batches written here; 'producer' keeps what the producer chose",
+        words=("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+    )
+    delete_retention_ms: int = _setting(
+        DAY_MS, "how long compaction keeps a tombstone", unit="ms", low=0, high=FOREVER
+    )
+    file_delete_delay_ms: int = _setting(
+        60_000,
+        "taken, and not needed: a dropped segment's files go at once, and readers that have them "
+        "open read on",
+        unit="ms",
+        low=0,
+        high=FOREVER,
+    )
+    flush_messages: int = _setting(
+        1,
+        "sync after so many records; 1 (Kafka: never) means acknowledged is synced, "
+        "more trades safety for speed",
+        unit="records",
+        low=1,
+        high=FOREVER,
+    )
+    flush_ms: int = _setting(
+        FOREVER,
+        "sync at the latest this long after a write; counts only where flush.messages is over 1",
+        unit="ms",
+        low=0,
+        high=FOREVER,
+    )
+    index_interval_bytes: int = _setting(
+        4096, "log bytes between two index entries", unit="bytes", low=0, high=INT32_MAX
+    )
+    max_compaction_lag_ms: int = _setting(
+        FOREVER, "compact a record at the latest after this", unit="ms", low=1, high=FOREVER
+    )
+    max_message_bytes: int = _setting(
+        1_048_588, "largest record batch, after compression", unit="bytes", low=0, high=INT32_MAX
+    )
+    message_timestamp_after_max_ms: int = _setting(
+        HOUR_MS,
+        "how far in the future a record's timestamp may lie",
+        unit="ms",
+        low=0,
+        high=FOREVER,
+    )
+    message_timestamp_before_max_ms: int = _setting(
+        FOREVER, "how far in the past a record's timestamp may lie", unit="ms", low=0, high=FOREVER
+    )
+    message_timestamp_type: str = _setting(
+        "CreateTime",
+        "keep the producer's timestamp, or stamp the time of the append",
+        words=("CreateTime", "LogAppendTime"),
+    )
+    min_cleanable_dirty_ratio: float = _setting(
+        0.5, "compact when this part of the log is not compacted yet", low=0, high=1
+    )
+    min_compaction_lag_ms: int = _setting(
+        0, "leave a record uncompacted at least this long", unit="ms", low=0, high=FOREVER
+    )
+    min_insync_replicas: int = _setting(
+        1, "1 only: there is one copy, and it is synced before it is acknowledged", low=1, high=1
+    )
+    preallocate: bool = _setting(
+        False,
+        "write zeros ahead of every append; without it only small synced appends get them, "
+        "since that doubles the bytes written",
+    )
+    retention_bytes: int = _setting(
+        -1, "drop the oldest segments over this size; -1 keeps all", unit="bytes", low=-1,
+        high=FOREVER,
+    )  # fmt: skip
+    retention_groups: tuple[str, ...] = _setting(
+        (),
+        "consumer groups that must have read a segment before retention drops it",
+        names=True,
+    )
+    retention_groups_max_ms: int = _setting(
+        30 * DAY_MS,
+        "wait for the groups of retention.groups at most so long; -1: for ever",
+        unit="ms",
+        low=-1,
+        high=FOREVER,
+    )
+    retention_ms: int = _setting(
+        7 * DAY_MS,
+        "drop segments older than this, by their largest timestamp or their last write, whichever "
+        "is later; -1 keeps all",
+        unit="ms",
+        low=-1,
+        high=FOREVER,
+    )
+    segment_bytes: int = _setting(
+        1 << 30, "roll to a new segment over this size", unit="bytes", low=14, high=INT32_MAX
+    )
+    segment_index_bytes: int = _setting(
+        10 << 20, "roll when an index file reaches this size", unit="bytes", low=12, high=INT32_MAX
+    )
+    segment_ms: int = _setting(
+        7 * DAY_MS,
+        "roll when a batch is this much later than the segment's first",
+        unit="ms",
+        low=1,
+        high=FOREVER,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRule:
+    """Channels whose names match keep a history of so long: ``[[channel]]`` in the file."""
+
+    pattern: str
+    history_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What the process can be told."""
+
+    num_partitions: int = _setting(
+        1, "partitions of a topic created without a number", low=1, high=100_000
+    )
+    files_open_max: int = _setting(
+        256,
+        "segment files kept open; more are closed, least recently used first",
+        unit="files",
+        low=16,
+        high=1_000_000,
+    )
+    recovery_bytes: int = _setting(
+        64 << 20,
+        "synced bytes after which a log's recovery point moves; bounds the work after a crash",
+        unit="bytes",
+        low=1 << 16,
+        high=1 << 40,
+    )
+    consumer_commit_ms: int = _setting(
+        5000, "how often a consumer in a group commits its offsets", unit="ms", low=10, high=DAY_MS
+    )
+    consumer_session_timeout_ms: int = _setting(
+        10_000,
+        "how long a consumer that hangs keeps its partitions from the others of its group in this "
+        "directory; one whose process has died loses them at once",
+        unit="ms",
+        low=100,
+        high=DAY_MS,
+    )
+    consumer_rebalance_timeout_ms: int = _setting(
+        300_000,
+        "how long a consumer in this directory may work on a record of a partition that it has to "
+        "give up; after that it is out of its group",
+        unit="ms",
+        low=100,
+        high=DAY_MS,
+    )
+    group_min_session_timeout_ms: int = _setting(
+        6000, "shortest session timeout that a client may ask for", unit="ms", low=1, high=DAY_MS
+    )
+    group_max_session_timeout_ms: int = _setting(
+        1_800_000, "longest session timeout that a client may ask for", unit="ms", low=1,
+        high=DAY_MS,
+    )  # fmt: skip
+    group_initial_rebalance_delay_ms: int = _setting(
+        0,
+        "how long the first rebalance of an empty group waits for more members; Kafka's default is "
+        "3000, its shipped configuration says 0, too",
+        unit="ms",
+        low=0,
+        high=HOUR_MS,
+    )
+    group_max_size: int = _setting(
+        10_000, "members of one group", unit="members", low=1, high=1_000_000
+    )
+    group_max_count: int = _setting(
+        100_000,
+        "groups with members in a server at one time",
+        unit="groups",
+        low=1,
+        high=10_000_000,
+    )
+    group_metadata_max_bytes: int = _setting(
+        1 << 20,
+        "what one member may say of itself: protocols, metadata, assignment, names of topics",
+        unit="bytes",
+        low=1 << 10,
+        high=1 << 30,
+    )
+    group_consumer_session_timeout_ms: int = _setting(
+        45_000,
+        "how long a member of the new protocol (KIP-848) may be silent",
+        unit="ms",
+        low=1,
+        high=DAY_MS,
+    )
+    group_consumer_heartbeat_interval_ms: int = _setting(
+        5000,
+        "how often a member of the new protocol is told to send a heartbeat",
+        unit="ms",
+        low=1,
+        high=DAY_MS,
+    )
+    group_consumer_assignors: tuple[str, ...] = _setting(
+        ("uniform", "range"),
+        "assignors of the new protocol; the first is for members that ask for none",
+        words=("uniform", "range"),
+    )
+    offset_metadata_max_bytes: int = _setting(
+        4096, "metadata beside a committed offset", unit="bytes", low=0, high=1 << 20
+    )
+    offsets_retention_minutes: int = _setting(
+        7 * 24 * 60,
+        "how long offsets are kept after their group has become empty; of a group that never had "
+        "members, after each commit; -1: for ever",
+        unit="minutes",
+        low=-1,
+        high=INT32_MAX,
+    )
+    compaction_memory_bytes: int = _setting(
+        64 << 20,
+        "memory for the keys of one compaction pass; more keys take more passes",
+        unit="bytes",
+        low=1 << 10,
+        high=1 << 40,
+    )
+    upkeep_interval_ms: int = _setting(
+        300_000,
+        "how often a process that writes the store does its upkeep by itself: retention, "
+        "compaction, recompression; -1: never",
+        unit="ms",
+        low=-1,
+        high=DAY_MS,
+    )
+    upkeep_bytes_per_second: int = _setting(
+        32 << 20,
+        "what upkeep reads and writes at the most, so that producers and consumers hardly notice "
+        "it; -1: as much as it can",
+        unit="bytes/s",
+        low=-1,
+        high=1 << 40,
+    )
+    reader_poll_ms: int = _setting(
+        10,
+        "how often a reader looks for what another process has synced",
+        unit="ms",
+        low=1,
+        high=1000,
+    )
+    producer_id_expiration_ms: int = _setting(
+        DAY_MS,
+        "how long a partition remembers an idempotent producer that has sent nothing",
+        unit="ms",
+        low=1,
+        high=INT32_MAX,
+    )
+    listen_host: str = _setting("127.0.0.1", "the address that the doors listen on")
+    kafka_port: int = _setting(
+        9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
+    )
+    resp_port: int = _setting(
+        6379, "where Redis clients connect; 0: any free port, -1: no Redis door", low=-1,
+        high=65_535,
+    )  # fmt: skip
+    resp_maxclients: int = _setting(
+        10_000, "Redis clients at once; one more is told so", low=1, high=1_000_000
+    )
+    resp_proto_max_bulk_len: int = _setting(
+        512 << 20,
+        "the largest message or other argument; more ends the connection",
+        unit="bytes",
+        low=1 << 20,
+        high=1 << 30,
+    )
+    resp_client_output_buffer_limit: str = _setting(
+        "32mb 8mb 60",
+        "bytes that a subscriber may leave unread before it is cut off: at once, or for so many "
+        "seconds; 0: no limit",
+        pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
+    )
+    notify: tuple[str, ...] = _setting(
+        ("none",),
+        "what a server tells on channels named __logstore__:...: topics made and deleted, groups "
+        "rebalanced, segments begun",
+        words=("none", "topics", "groups", "segments"),
+    )
+    kafka_advertised_address: str = _setting(
+        "",
+        "host:port that Kafka clients are told to connect to; without it the one they came by",
+        pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
+    )
+    auto_create_topics_enable: bool = _setting(
+        True, "make a topic when a client asks for one that is not there"
+    )
+    max_connections: int = _setting(
+        10_000, "connections at once; more are closed as they come", low=1, high=1_000_000
+    )
+    connections_max_idle_ms: int = _setting(
+        600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
+        high=FOREVER,
+    )  # fmt: skip
+    socket_request_max_bytes: int = _setting(
+        100 << 20,
+        "the largest request; more ends the connection",
+        unit="bytes",
+        low=1 << 10,
+        high=INT32_MAX,
+    )
+    fetch_max_bytes: int = _setting(
+        16 << 20,
+        "records in one answer (Kafka: 55 MiB): an answer is read as a whole while others wait",
+        unit="bytes",
+        low=1024,
+        high=INT32_MAX,
+    )
+
+
+def setting_name(field: str) -> str:
+    """``segment_bytes`` -> ``segment.bytes``."""
+    return field.replace("_", ".")
+
+
+def _by_name(
+    kind: type[TopicSettings] | type[StoreSettings],
+) -> dict[str, "dataclasses.Field[Any]"]:
+    return {setting_name(field.name): field for field in dataclasses.fields(kind)}
+
+
+TOPIC_SETTINGS = _by_name(TopicSettings)
+STORE_SETTINGS = _by_name(StoreSettings)
+FILE_SETTINGS = STORE_SETTINGS | {TOPIC_PREFIX + name: f for name, f in TOPIC_SETTINGS.items()}
