@@ -96,12 +96,16 @@ def stop_at(bad: BadLine) -> None:
 class Skipped:
     """The policy ``skip``: counts, and keeps the first to show what was wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rows: bool = False) -> None:
+        """``rows``: the input is CSV, whose rows may have several lines."""
         self.count = 0
         self.first: BadLine | None = None
+        self._lines = 0
+        self._rows = rows
 
     def __call__(self, bad: BadLine) -> None:
         self.count += 1
+        self._lines += bad.lines
         self.first = self.first or bad
 
     def push(self) -> None:
@@ -112,14 +116,15 @@ class Skipped:
 
     def __str__(self) -> str:
         first = f" (first: line {self.first.number}: {self.first.reason})" if self.first else ""
-        return f"skipped {counted(self.count, 'line')}{first}"
+        rows = f", {counted(self.count, 'row')}" if self._rows else ""
+        return f"skipped {counted(self._lines, 'line')}{rows}{first}"
 
 
 class DeadLetters(Skipped):
     """The policy ``dead-letter``: bad lines go into a topic of their own, as they are."""
 
-    def __init__(self, sink: Sink, topic: str, source_topic: str) -> None:
-        super().__init__()
+    def __init__(self, sink: Sink, topic: str, source_topic: str, *, rows: bool = False) -> None:
+        super().__init__(rows=rows)
         self._sink = sink
         self._topic = topic
         self._source_topic = source_topic.encode()

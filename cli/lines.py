@@ -24,6 +24,11 @@ class BadLine(NamedTuple):
     reason: str
     raw: bytes
 
+    @property
+    def lines(self) -> int:
+        """How many it was: a row of CSV may have several."""
+        return self.raw.count(b"\n") + 1
+
 
 class Parsed(NamedTuple):
     """What some lines came to."""
@@ -32,6 +37,15 @@ class Parsed(NamedTuple):
     numbers: Sequence[int]  # messages[i] came from the line numbers[i], whose bytes are raws[i]
     raws: Sequence[bytes]
     bad: list[BadLine]
+
+    def then(self, other: "Parsed") -> "Parsed":
+        """What these lines and those behind them came to."""
+        return Parsed(
+            self.messages + other.messages,
+            (*self.numbers, *other.numbers),
+            (*self.raws, *other.raws),
+            self.bad + other.bad,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +130,7 @@ class LineInput:
         parsed = self._parse(self._splitter.end())
         if self._parser is None:
             return parsed
-        rest = self._parser.end()
-        return Parsed(
-            parsed.messages + rest.messages,
-            (*parsed.numbers, *rest.numbers),
-            (*parsed.raws, *rest.raws),
-            parsed.bad + rest.bad,
-        )
+        return parsed.then(self._parser.end())
 
     def _parse(self, lines: list[bytes]) -> Parsed:
         if not lines:
@@ -133,11 +141,12 @@ class LineInput:
         if not self._splitter.cut:
             return self._parser.receive(lines, first)
         # Only the first line of a call can have begun long ago, so only that one can be too long.
+        # What is held back can't go on over it.
         self._splitter.cut = False
-        parsed = self._parser.receive(lines[1:], first + 1)
         reason = f"longer than {self._splitter.line_bytes_max} bytes"
-        parsed.bad.insert(0, BadLine(first, reason, lines[0]))
-        return parsed
+        bad = Parsed([], (), (), [BadLine(first, reason, lines[0])])
+        parsed = self._parser.end().then(bad)
+        return parsed.then(self._parser.receive(lines[1:], first + 1))
 
 
 class LineSplitter:

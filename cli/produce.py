@@ -139,9 +139,10 @@ def produce(
         stop = stack.enter_context(Stop())
         source = stack.enter_context(Source(file, stop))
         store = stack.enter_context(data.reach("write"))
-        bad_lines = None if policy == "stop" else Skipped()
+        rows = format_ is InputFormat.CSV
+        bad_lines = None if policy == "stop" else Skipped(rows=rows)
         if dead_letter is not None:
-            bad_lines = DeadLetters(store.producer(dead_letter), dead_letter, topic)
+            bad_lines = DeadLetters(store.producer(dead_letter), dead_letter, topic, rows=rows)
         if partition is not None:
             store.topic(topic).partition(partition)  # or it is known too late
         batches = {} if batch_bytes is None else {"batch_bytes": batch_bytes}

@@ -15,10 +15,16 @@ BOM = "\ufeff"  # spreadsheets write it in front of UTF-8
 # A quote that is never closed makes one field of all that follows: notice it before it has filled
 # the memory. Topics take 1 MiB by default.
 FIELD_CHARACTERS_MAX = 4 << 20
+OPEN_QUOTE = "a quote is not closed"
 
 
 class CsvRows:
-    """Rows as ``csv.reader`` understands them, strictly: quotes may hold commas and line ends."""
+    """Rows as ``csv.reader`` understands them, strictly: quotes may hold commas and line ends.
+
+    A stray quote makes one row of it and of good rows behind it. So of what is no row only the
+    first line is bad, and reading goes on at the next. A row that is whole, but holds a bad
+    timestamp, is bad with all of its lines.
+    """
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -50,19 +56,36 @@ class CsvRows:
                 if not self._columns:
                     self._name_columns(row)
                     continue
+                if len(row) != len(self._columns):
+                    self._refuse_first_line(parsed, self._columns_wrong(row))
+                    continue
                 parsed.messages.append(self._message(row))
             except csv.Error as error:
                 if feed.dry and not ended:
                     feed.take_back()  # the rest of the row is still to come
                     break
-                self._refuse(parsed, f"not CSV: {error}")
+                self._refuse_first_line(parsed, f"not CSV: {self._reason(error)}")
+            except UnicodeDecodeError:
+                self._refuse_first_line(parsed, f"not UTF-8{feed.where()}")
             except ValueError as error:
-                not_text = isinstance(error, UnicodeDecodeError)
-                self._refuse(parsed, "not UTF-8" if not_text else str(error))
+                self._refuse(parsed, str(error))
             else:
                 numbers.append(feed.number)
                 raws.append(feed.raw())
         return parsed
+
+    def _columns_wrong(self, row: list[str]) -> str:
+        count = "1 column" if len(row) == 1 else f"{len(row)} columns"
+        return f"{count}, but the first row names {len(self._columns)}{self._feed.where()}"
+
+    def _reason(self, error: csv.Error) -> str:
+        # Either the input or the room for one field has ended within quotes.
+        runaway = self._feed.dry or str(error).startswith("field larger")
+        return OPEN_QUOTE if runaway else f"{error}{self._feed.where()}"
+
+    def _refuse_first_line(self, parsed: Parsed, reason: str) -> None:
+        self._feed.take_back_all_but_first()
+        self._refuse(parsed, reason)
 
     def _refuse(self, parsed: Parsed, reason: str) -> None:
         if not self._columns:  # without the first row, no other can be understood
@@ -82,8 +105,6 @@ class CsvRows:
     def _message(self, row: list[str]) -> Message:
         """Raises ValueError with the reason."""
         wanted = self._wanted
-        if len(row) != len(self._columns):
-            raise ValueError(f"{len(row)} columns, but the first row names {len(self._columns)}")
         if wanted.value_field is None:
             value = self._encode(dict(zip(self._columns, row, strict=True)))
         else:
@@ -127,6 +148,15 @@ class _Feed:
     def take_back(self) -> None:
         self.waiting.extendleft(reversed(self._taken))
         self._next_number = self.number
+
+    def take_back_all_but_first(self) -> None:
+        self.waiting.extendleft(reversed(self._taken[1:]))
+        del self._taken[1:]
+        self._next_number = self.number + 1
+
+    def where(self) -> str:
+        """Where the row ends, unless that is in the line where it begins."""
+        return f" (at line {self._next_number - 1})" if len(self._taken) > 1 else ""
 
     def raw(self) -> bytes:
         return b"\n".join(self._taken)

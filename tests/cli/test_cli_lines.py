@@ -228,14 +228,71 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column():
 def test_bad_csv_rows_are_named_by_their_first_line():
     data = b'a,b\n1,"\n"\n\n3\n4,"q"x\n5,\xff\n6,7\n8,"open\n9,9\n'
     good, bad = parse(CsvRows, data)
-    assert [number for number, _, _ in good] == [2, 8]
+    assert [number for number, _, _ in good] == [2, 8, 10]
     assert [(number, reason) for number, reason, _ in bad] == [
-        (5, "1 columns, but the first row names 2"),
+        (5, "1 column, but the first row names 2"),
         (6, "not CSV: ',' expected after '\"'"),
         (7, "not UTF-8"),
-        (9, "not CSV: unexpected end of data"),
+        (9, "not CSV: a quote is not closed"),
     ]
-    assert [raw for _, _, raw in bad] == [b"3", b'4,"q"x', b"5,\xff", b'8,"open\n9,9']
+    assert [raw for _, _, raw in bad] == [b"3", b'4,"q"x', b"5,\xff", b'8,"open']
+
+
+ROWS = [b"%d,v%d" % (n, n) for n in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("stray", "reason"),
+    [
+        (b'x,"open', "not CSV: a quote is not closed"),
+        (b'"x,open', "not CSV: a quote is not closed"),
+        (b'x,"open,3', "not CSV: a quote is not closed"),
+        (b'"', "not CSV: a quote is not closed"),
+        (b"\xff,1", "not UTF-8"),
+        (b"1", "1 column, but the first row names 2"),
+    ],
+)
+@pytest.mark.parametrize("at", [0, 1, 100, 199])
+def test_a_stray_quote_loses_its_own_line_and_no_good_row(stray, reason, at):
+    rows = [*ROWS[:at], stray, *ROWS[at:]]
+    good, bad = parse(CsvRows, b"\n".join([b"k,v", *rows]), step=1000)
+    assert [raw for _, _, raw in good] == ROWS
+    assert bad == [(at + 2, reason, stray)]
+
+
+def test_a_stray_quote_that_a_later_quote_closes_loses_its_own_line_only():
+    later = b'7,"quoted, and\nof two lines"'
+    data = b"\n".join([b"k,v", *ROWS[:3], b'x,"open', *ROWS[3:9], later, *ROWS[9:]])
+    good, bad = parse(CsvRows, data)
+    assert [raw for _, _, raw in good] == [*ROWS[:9], later, *ROWS[9:]]
+    assert bad == [(5, "not CSV: ',' expected after '\"' (at line 12)", b'x,"open')]
+
+
+def test_a_stray_quote_that_closes_as_a_row_of_too_many_columns_loses_its_own_line_only():
+    good, bad = parse(CsvRows, b'k,v\nx,"open\n1,2\n",3\n4,5\n')
+    assert [raw for _, _, raw in good] == [b"1,2", b"4,5"]
+    assert [number for number, _, _ in bad] == [2, 4]
+
+
+def test_a_stray_quote_before_more_than_a_field_may_hold(monkeypatch):
+    monkeypatch.setattr("logstore_cli.rows.FIELD_CHARACTERS_MAX", 100)
+    good, bad = parse(CsvRows, b"\n".join([b"k,v", b'x,"open', *ROWS]))
+    assert [raw for _, _, raw in good] == ROWS
+    assert bad == [(2, "not CSV: a quote is not closed", b'x,"open')]
+
+
+def test_a_whole_row_with_a_bad_timestamp_is_bad_with_all_of_its_lines():
+    good, bad = parse(CsvRows, b't,v\nsoon,"one\ntwo"\n2013-01-05,x\n', Wanted(timestamp_field="t"))
+    assert [raw for _, _, raw in good] == [b"2013-01-05,x"]
+    [(number, _, raw)] = bad
+    assert (number, raw) == (2, b'soon,"one\ntwo"')
+
+
+def test_a_line_that_is_too_long_ends_the_row_that_it_stands_in():
+    data = b'k,v\n1,"a\n' + b"x" * 50 + b'\nb"\n2,3\n'
+    good, bad = parse(CsvRows, data, step=5, line_bytes_max=20)
+    assert [(number, raw) for number, _, raw in good] == [(5, b"2,3")]
+    assert [number for number, _, _ in bad] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,20 @@ class TestBadLines:
         )
         assert [key for key, _ in consumed(logstore)] == ["N1"]
 
+    def test_a_stray_quote_in_csv_is_skipped_and_every_good_row_is_there(self, logstore):
+        rows = [b"%d,v%d\n" % (n, n) for n in range(20_000)]
+        data = b"k,v\n" + b"".join([*rows[:2], b'x,"oops\n', *rows[2:]])
+        words = ("--format", "csv", "--key-field", "k", "--on-error", "skip")
+        result = logstore("produce", "flights", *words, stdin=data)
+        assert "produced 20,000 records" in result.err
+        assert "skipped 1 line, 1 row (first: line 4: not CSV: a quote is not closed)" in result.err
+
+    def test_skipped_rows_of_csv_are_told_in_lines_and_rows(self, logstore):
+        data = b't,v\nsoon,"one\ntwo"\n2013-01-05,x\n1\n'
+        words = ("--format", "csv", "--timestamp-field", "t", "--on-error", "skip")
+        result = logstore("produce", "flights", *words, stdin=data)
+        assert "skipped 3 lines, 2 rows (first: line 2: " in result.err
+
     def test_skip_counts(self, logstore):
         result = logstore("produce", "flights", *FIELDS, "--on-error", "skip", stdin=self.BAD)
         assert "produced 3 records to flights" in result.err
