@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from logstore.broker.coordinator.calls import (
     Beat,
-    Client,
     Commit,
+    Identity,
     Join,
     Leaver,
     OffsetToCommit,
@@ -159,7 +159,7 @@ class Bench:
             "protocol_type": "consumer", "session_timeout_ms": SESSION_MS,
             "rebalance_timeout_ms": REBALANCE_MS,
         } | fields  # fmt: skip
-        call = Join("g", member, Client(client, "/h", instance), protocols=protocols, **fields)
+        call = Join("g", member, Identity(client, "/h", instance), protocols=protocols, **fields)
 
         def reply(answer):
             answers.append(answer)
@@ -209,7 +209,7 @@ class Bench:
                 topics = ("t",)
             fields.setdefault("rebalance_timeout_ms", REBALANCE_MS)
         call = Beat(
-            "g", member, epoch, Client("c", "/h", instance),
+            "g", member, epoch, Identity("c", "/h", instance),
             topics=None if topics is None else frozenset(topics),
             owned=None if owned is None else frozenset(owned), **fields,
         )  # fmt: skip

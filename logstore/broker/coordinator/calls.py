@@ -13,7 +13,7 @@ LEAVE, LEAVE_STATIC = -1, -2  # epochs that say good-bye (KIP-848); a static mem
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class Identity:
     """Who a member says it is."""
 
     id: str = ""
@@ -31,7 +31,7 @@ class Join:
 
     group: str
     member_id: str
-    client: Client
+    client: Identity
     protocol_type: str
     protocols: Sequence[tuple[str, bytes]]  # name, metadata; the one liked best comes first
     session_timeout_ms: int
@@ -114,7 +114,7 @@ class Beat:
     group: str
     member_id: str
     epoch: int  # 0 joins, LEAVE and LEAVE_STATIC leave
-    client: Client = Client()
+    client: Identity = Identity()
     rebalance_timeout_ms: int | None = None
     topics: frozenset[str] | None = None  # names
     regex: str | None = None  # and the topics that match it; empty: none
@@ -176,7 +176,7 @@ class MemberDescription:
     """
 
     id: str
-    client: Client
+    client: Identity
     metadata: bytes = b""
     assignment: bytes = b""
     epoch: int = -1

@@ -21,10 +21,10 @@ from typing import Final, TypeVar
 
 from logstore.broker.coordinator.calls import (
     SIMPLE,
-    Client,
     Commit,
     Done,
     GroupDescription,
+    Identity,
     Join,
     Joined,
     Leaver,
@@ -103,7 +103,7 @@ class ClassicGroup:
             for it in members:
                 group._members[it.id] = Member(
                     it.id,
-                    Client(it.client_id, it.client_host, it.instance_id),
+                    Identity(it.client_id, it.client_host, it.instance_id),
                     it.session_timeout_ms,
                     it.rebalance_timeout_ms,
                     it.protocols,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from logstore.broker.coordinator.calls import Client, Joined, Synced
+from logstore.broker.coordinator.calls import Identity, Joined, Synced
 from logstore.broker.coordinator.refusal import GroupError
 
 
@@ -68,7 +68,7 @@ Save = Callable[[Kept, Callable[[GroupError | None], None]], None]
 @dataclass(slots=True)
 class Member:
     id: str
-    client: Client
+    client: Identity
     session_timeout_ms: int
     rebalance_timeout_ms: int
     protocols: Sequence[tuple[str, bytes]]

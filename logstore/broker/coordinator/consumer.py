@@ -25,8 +25,8 @@ from logstore.broker.coordinator.calls import (
     LEAVE_STATIC,
     Beat,
     Beaten,
-    Client,
     GroupDescription,
+    Identity,
     MemberDescription,
 )
 from logstore.broker.coordinator.ledger import decoder_of
@@ -468,7 +468,7 @@ def _ends_ms(member: ConsumerMember) -> int:
 def _description(member: ConsumerMember) -> MemberDescription:
     return MemberDescription(
         member.id,
-        Client(member.client_id, member.client_host, member.instance_id, member.rack_id),
+        Identity(member.client_id, member.client_host, member.instance_id, member.rack_id),
         epoch=member.epoch,
         topics=member.topics,
         regex=member.regex,

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError, TopicExists
-from logstore.kafka.messages import (
-    api_versions as api_versions_messages,
-)
 from logstore.kafka.messages import (
     describe_cluster as describe_cluster_messages,
 )
@@ -23,11 +20,10 @@ from logstore.kafka.messages import (
 )
 from logstore.kafka.wire import NIL_UUID
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Job
 from logstore.protocols.kafka.errors import code_of
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.handler import handler
 
 NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
 PARTITIONS_AT_ONCE: Final = 100  # described while others wait
@@ -36,46 +32,26 @@ BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
 GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 
 
-def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:
-    """The table of apis, as clients are told it."""
-    from logstore.protocols.kafka.apis import APIS
-
-    served = [
-        api_versions_messages.ApiVersion(key, api.low, api.high)
-        for key, api in sorted(APIS.items())
-    ]
-    return api_versions_messages.Response(
-        error_code=error_code, api_keys=served, finalized_features_epoch=0
-    )
-
-
-def api_versions(
-    session: "KafkaSession", version: int, request: api_versions_messages.Request
-) -> api_versions_messages.Response:
-    """Key 18."""
-    return versions_served()
-
-
 # Metadata
 
 
 def metadata(
-    session: "KafkaSession", version: int, request: metadata_messages.Request
+    client: Client, version: int, request: metadata_messages.Request
 ) -> metadata_messages.Response | Job:
     """Key 3. Makes topics that are not there, where client and settings allow it."""
-    door, asked = session.door, request.topics
+    door, asked = client.door, request.topics
     if asked is None or (version == 0 and not asked):
-        return _unless_many(partial(_of_all, session), map(door.topics.get, door.topics.names()))
+        return _unless_many(partial(_of_all, client), map(door.topics.get, door.topics.names()))
     missing = [it.name for it in asked if it.name and door.topics.get(it.name) is None]
     if missing and door.settings.auto_create_topics_enable and request.allow_auto_topic_creation:
 
         def made() -> metadata_messages.Response:
             failed = _made(door, missing)
-            return _metadata(session, _asked_for(door, version, asked, failed))
+            return _metadata(client, _asked_for(door, version, asked, failed))
 
         return Job(made)
     return _unless_many(
-        lambda: _metadata(session, _asked_for(door, version, asked, {})),
+        lambda: _metadata(client, _asked_for(door, version, asked, {})),
         (door.topics.get(it.name) for it in asked if it.name),
     )
 
@@ -88,10 +64,10 @@ def _unless_many(
     return Job(answer) if partitions > PARTITIONS_AT_ONCE else answer()
 
 
-def _of_all(session: "KafkaSession") -> metadata_messages.Response:
-    topics = session.door.topics
+def _of_all(client: Client) -> metadata_messages.Response:
+    topics = client.door.topics
     every = (topics.get(name) for name in topics.names())
-    return _metadata(session, [_described(topic) for topic in every if topic is not None])
+    return _metadata(client, [_described(topic) for topic in every if topic is not None])
 
 
 def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
@@ -146,19 +122,19 @@ def _described(topic: Topic) -> metadata_messages.ResponseTopic:
 
 
 def _metadata(
-    session: "KafkaSession", topics: Sequence[metadata_messages.ResponseTopic]
+    client: Client, topics: Sequence[metadata_messages.ResponseTopic]
 ) -> metadata_messages.Response:
-    host, port = session.address
+    host, port = client.address
     return metadata_messages.Response(
         brokers=(metadata_messages.Broker(NODE_ID, host, port),),
-        cluster_id=session.door.store_id,
+        cluster_id=client.door.store_id,
         controller_id=NODE_ID,
         topics=topics,
     )
 
 
 def describe_cluster(
-    session: "KafkaSession", version: int, request: describe_cluster_messages.Request
+    client: Client, version: int, request: describe_cluster_messages.Request
 ) -> describe_cluster_messages.Response:
     """Key 60."""
     if request.endpoint_type != BROKERS:
@@ -167,19 +143,19 @@ def describe_cluster(
             error_message="there are no controllers of their own here",
             endpoint_type=request.endpoint_type,
         )
-    host, port = session.address
+    host, port = client.address
     return describe_cluster_messages.Response(
-        cluster_id=session.door.store_id,
+        cluster_id=client.door.store_id,
         controller_id=NODE_ID,
         brokers=(describe_cluster_messages.Broker(NODE_ID, host, port),),
     )
 
 
 def find_coordinator(
-    session: "KafkaSession", version: int, request: find_coordinator_messages.Request
+    client: Client, version: int, request: find_coordinator_messages.Request
 ) -> find_coordinator_messages.Response:
     """Key 10: this node, for every group."""
-    host, port = session.address
+    host, port = client.address
     code, message = errors.NONE, None
     if request.key_type not in (GROUP, TRANSACTION):
         code, message = errors.INVALID_REQUEST, "there are groups of consumers here, and no others"
@@ -201,10 +177,10 @@ def find_coordinator(
 
 
 def describe_log_dirs(
-    session: "KafkaSession", version: int, request: describe_log_dirs_messages.Request
+    client: Client, version: int, request: describe_log_dirs_messages.Request
 ) -> describe_log_dirs_messages.Response:
     """Key 35: one data directory, and how much each log takes there."""
-    topics = session.door.topics
+    topics = client.door.topics
     asked: dict[str, set[int] | None] = (
         dict.fromkeys(topics.names())
         if request.topics is None
@@ -221,5 +197,19 @@ def describe_log_dirs(
         except LogstoreError:
             continue  # gone since, or damaged: what can't be measured is left out, as by Kafka
         found.append(describe_log_dirs_messages.Topic(name, partitions))
-    result = describe_log_dirs_messages.Result(log_dir=session.door.path, topics=found)
+    result = describe_log_dirs_messages.Result(log_dir=client.door.path, topics=found)
     return describe_log_dirs_messages.Response(results=(result,))
+
+
+HANDLERS: Final = {
+    3: handler(metadata_messages.Request, metadata_messages.Response, metadata),
+    10: handler(
+        find_coordinator_messages.Request, find_coordinator_messages.Response, find_coordinator
+    ),
+    35: handler(
+        describe_log_dirs_messages.Request, describe_log_dirs_messages.Response, describe_log_dirs
+    ),
+    60: handler(
+        describe_cluster_messages.Request, describe_cluster_messages.Response, describe_cluster
+    ),
+}

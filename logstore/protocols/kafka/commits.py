@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.broker.coordinator.calls import Commit, OffsetToCommit
 from logstore.broker.coordinator.coordinator import Results
@@ -14,11 +14,10 @@ from logstore.kafka.messages import offset_delete as delete_messages
 from logstore.kafka.messages import offset_fetch as fetch_messages
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Door, Job, Later
 from logstore.protocols.kafka.errors import group_code
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.handler import handler
 
 BY_ID: Final = 10  # OffsetCommit and OffsetFetch: topics have ids, not names
 KNOWS_EPOCHS: Final = 9  # OffsetCommit: what a member of the new protocol must speak (KIP-848)
@@ -31,9 +30,9 @@ NOTHING: Final = -1  # the offset where nothing is committed
 # OffsetCommit
 
 
-def offset_commit(session: "KafkaSession", version: int, request: commit_messages.Request) -> Later:
+def offset_commit(client: Client, version: int, request: commit_messages.Request) -> Later:
     """Key 8. Durable when answered."""
-    door = session.door
+    door = client.door
     topics = [_topic(door, version, it) for it in request.topics]
     offsets = {
         (topic.name, it.partition_index): OffsetToCommit(
@@ -56,7 +55,7 @@ def offset_commit(session: "KafkaSession", version: int, request: commit_message
     later = Later()
     door.coordinator.commit(
         call,
-        session.now_ms,
+        client.now_ms,
         lambda results: later.give(_committed(version, request.topics, topics, results)),
     )
     return later
@@ -122,10 +121,10 @@ def _outcome(
 
 
 def offset_fetch(
-    session: "KafkaSession", version: int, request: fetch_messages.Request
+    client: Client, version: int, request: fetch_messages.Request
 ) -> fetch_messages.Response | Job:
     """Key 9. There are no transactions, so every offset is stable."""
-    whole = partial(_offsets_fetched, session, version, request)
+    whole = partial(_offsets_fetched, client, version, request)
     groups = request.groups if version >= MANY_GROUPS else [request]
     many = any(
         it.topics is None or sum(len(topic.partition_indexes) for topic in it.topics) > AT_ONCE
@@ -135,17 +134,17 @@ def offset_fetch(
 
 
 def _offsets_fetched(
-    session: "KafkaSession", version: int, request: fetch_messages.Request
+    client: Client, version: int, request: fetch_messages.Request
 ) -> fetch_messages.Response:
     if version >= MANY_GROUPS:
         return fetch_messages.Response(
-            groups=[_fetched(session, version, it) for it in request.groups]
+            groups=[_fetched(client, version, it) for it in request.groups]
         )
     topics = None if request.topics is None else [
         fetch_messages.Topics(name=it.name, partition_indexes=it.partition_indexes)
         for it in request.topics
     ]  # fmt: skip
-    found = _fetched(session, version, fetch_messages.Group(request.group_id, topics=topics))
+    found = _fetched(client, version, fetch_messages.Group(request.group_id, topics=topics))
     if version < GROUP_ERROR and found.error_code and topics:
         found.topics = [_nowhere(it, found.error_code) for it in topics]
     return fetch_messages.Response(
@@ -167,14 +166,14 @@ def _offsets_fetched(
 
 
 def _fetched(
-    session: "KafkaSession", version: int, asked: fetch_messages.Group
+    client: Client, version: int, asked: fetch_messages.Group
 ) -> fetch_messages.ResponseGroup:
     answer = fetch_messages.ResponseGroup(asked.group_id)
     try:
-        kept = session.door.coordinator.fetch(
+        kept = client.door.coordinator.fetch(
             asked.group_id,
-            session.now_ms,
-            None if asked.topics is None else list(_places(session.door, version, asked.topics)),
+            client.now_ms,
+            None if asked.topics is None else list(_places(client.door, version, asked.topics)),
             asked.member_id,
             asked.member_epoch,
         )
@@ -182,9 +181,9 @@ def _fetched(
         answer.error_code = group_code(it.error)
         return answer
     answer.topics = (
-        list(_all(session.door, version, kept))
+        list(_all(client.door, version, kept))
         if asked.topics is None
-        else [_some(session.door, version, it, kept) for it in asked.topics]
+        else [_some(client.door, version, it, kept) for it in asked.topics]
     )
     return answer
 
@@ -248,9 +247,9 @@ def _partition(
 # OffsetDelete
 
 
-def offset_delete(session: "KafkaSession", version: int, request: delete_messages.Request) -> Later:
+def offset_delete(client: Client, version: int, request: delete_messages.Request) -> Later:
     """Key 47. Durable when answered."""
-    topics = session.door.topics
+    topics = client.door.topics
     places = {
         (asked.name, it.partition_index)
         for asked in request.topics
@@ -259,10 +258,10 @@ def offset_delete(session: "KafkaSession", version: int, request: delete_message
         if 0 <= it.partition_index < len(topic.partitions)
     }
     later = Later()
-    session.door.coordinator.delete_offsets(
+    client.door.coordinator.delete_offsets(
         request.group_id,
         places,
-        session.now_ms,
+        client.now_ms,
         lambda results: later.give(_deleted(request, results)),
     )
     return later
@@ -293,3 +292,10 @@ def _deleted(request: delete_messages.Request, results: Results) -> delete_messa
             for topic in request.topics
         ]
     )
+
+
+HANDLERS: Final = {
+    8: handler(commit_messages.Request, commit_messages.Response, offset_commit),
+    9: handler(fetch_messages.Request, fetch_messages.Response, offset_fetch),
+    47: handler(delete_messages.Request, delete_messages.Response, offset_delete),
+}

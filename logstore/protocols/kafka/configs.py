@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from logstore.config import Chosen, check_topic_settings, text_of, topic_setting
 from logstore.errors import InvalidSetting, LogstoreError, Refused, UnknownTopic
@@ -16,12 +16,11 @@ from logstore.kafka.messages import (
     incremental_alter_configs as incremental_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.handler import handler
 from logstore.settings import FILE_SETTINGS, INT32_MAX, TOPIC_SETTINGS
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
 
 TOPIC, NODE = 2, 4  # kinds of resources
 OF_TOPIC, OF_NODE, BY_DEFAULT = 1, 4, 5  # sources
@@ -55,11 +54,11 @@ def _type_of(chosen: Chosen) -> int:
 
 
 def describe(
-    session: "KafkaSession", version: int, request: describe_messages.Request
+    client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 32."""
     return describe_messages.Response(
-        results=[_described(session.door, it, request) for it in request.resources]
+        results=[_described(client.door, it, request) for it in request.resources]
     )
 
 
@@ -154,15 +153,13 @@ def _change(
         door.topics.alter(name, settings, reset)
 
 
-def alter(
-    session: "KafkaSession", version: int, request: alter_messages.Request
-) -> alter_messages.Response:
+def alter(client: Client, version: int, request: alter_messages.Request) -> alter_messages.Response:
     """Key 33: what is not named goes back to its default."""
 
     def replace(it: alter_messages.Resource) -> None:
         settings = given_settings(it.configs)
-        reset = [one for one in session.door.topics.given(it.resource_name) if one not in settings]
-        _change(session.door, it.resource_name, settings, reset, request.validate_only)
+        reset = [one for one in client.door.topics.given(it.resource_name) if one not in settings]
+        _change(client.door, it.resource_name, settings, reset, request.validate_only)
 
     return alter_messages.Response(
         responses=[
@@ -177,13 +174,13 @@ def alter(
 
 
 def alter_incrementally(
-    session: "KafkaSession", version: int, request: incremental_messages.Request
+    client: Client, version: int, request: incremental_messages.Request
 ) -> incremental_messages.Response:
     """Key 44: only what is named changes."""
 
     def change(it: incremental_messages.AlterConfigsResource) -> None:
-        settings, reset = _incremental(session.door, it.resource_name, it.configs)
-        _change(session.door, it.resource_name, settings, reset, request.validate_only)
+        settings, reset = _incremental(client.door, it.resource_name, it.configs)
+        _change(client.door, it.resource_name, settings, reset, request.validate_only)
 
     return incremental_messages.Response(
         responses=[
@@ -220,3 +217,10 @@ def _incremental(
         else:
             raise Refused(f"{it.name}: there is no operation {it.config_operation}")
     return settings, reset
+
+
+HANDLERS: Final = {
+    32: handler(describe_messages.Request, describe_messages.Response, describe),
+    33: handler(alter_messages.Request, alter_messages.Response, alter),
+    44: handler(incremental_messages.Request, incremental_messages.Response, alter_incrementally),
+}

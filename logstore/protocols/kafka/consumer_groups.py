@@ -1,7 +1,7 @@
 """The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 from logstore.broker.coordinator.assignor import Place
@@ -11,20 +11,19 @@ from logstore.broker.coordinator.refusal import Refusal
 from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Door, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, TYPES, operations
-from logstore.protocols.kafka.membership import client_of
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.handler import handler
+from logstore.protocols.kafka.membership import identity_of
 
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
 CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
 
 
 def heartbeat(
-    session: "KafkaSession", version: int, request: heartbeat_messages.Request
+    client: Client, version: int, request: heartbeat_messages.Request
 ) -> heartbeat_messages.Response | Later:
     """Key 68. What it changes is durable when it is answered."""
     if version >= NAMES_ITSELF and not request.member_id:
@@ -36,7 +35,7 @@ def heartbeat(
         request.group_id,
         request.member_id,
         request.member_epoch,
-        client_of(session, request.instance_id, request.rack_id),
+        identity_of(client, request.instance_id, request.rack_id),
         None if request.rebalance_timeout_ms < 0 else request.rebalance_timeout_ms,
         None if names is None else frozenset(names),
         request.subscribed_topic_regex,
@@ -46,8 +45,8 @@ def heartbeat(
         ),
     )  # fmt: skip
     later = Later()
-    session.door.coordinator.consumer_heartbeat(
-        beat, session.now_ms, lambda beaten: later.give(_beaten(beaten))
+    client.door.coordinator.consumer_heartbeat(
+        beat, client.now_ms, lambda beaten: later.give(_beaten(beaten))
     )
     return later
 
@@ -79,14 +78,14 @@ def _by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
 
 
 def describe(
-    session: "KafkaSession", version: int, request: describe_messages.Request
+    client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
     allowed = operations(request.include_authorized_operations)
     described = []
     for name in dict.fromkeys(request.group_ids):  # once, however often it is named
         try:
-            found = session.door.coordinator.describe(name)
+            found = client.door.coordinator.describe(name)
         except Refusal as it:
             described.append(
                 describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
@@ -97,7 +96,7 @@ def describe(
             code = errors.GROUP_ID_NOT_FOUND
             described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
         else:
-            described.append(_described(session.door, found))
+            described.append(_described(client.door, found))
             described[-1].authorized_operations = allowed
     return describe_messages.Response(groups=described)
 
@@ -138,3 +137,9 @@ def _assignment(door: Door, places: Iterable[Place]) -> describe_messages.Assign
             if (topic := door.topics.by_uuid(UUID(topic_id).bytes)) is not None
         ]
     )
+
+
+HANDLERS: Final = {
+    68: handler(heartbeat_messages.Request, heartbeat_messages.Response, heartbeat),
+    69: handler(describe_messages.Request, describe_messages.Response, describe),
+}

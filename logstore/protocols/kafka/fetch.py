@@ -5,7 +5,7 @@ they can be sent. So a client that does not read its socket costs no memory here
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import (
@@ -19,14 +19,12 @@ from logstore.kafka.fetch_codec import (
 )
 from logstore.log import Log
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
 
 # However much a client takes at once: smaller answers are read and received into memory that was
 # used before, and a client asks again. What it takes first is given whole all the same.
@@ -34,14 +32,14 @@ RESPONSE_BYTES: Final = 8 << 20
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
 
 
-def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot:
+def take(client: Client, version: int, frame: memoryview, at: int) -> Slot:
     """Key 1."""
     request = read_request(version, frame, at)
-    fetching, code = begin(session.fetching, request)
+    fetching, code = begin(client.fetching, request)
     if code:
         return Ready(b"".join(write_response(version, NO_SESSION, code, (), committed=False)))
-    session.fetching = fetching
-    return Fetching(session, version, request, fetching)
+    client.fetching = fetching
+    return Fetching(client, version, request, fetching)
 
 
 class Source:
@@ -124,25 +122,25 @@ class Source:
 class Fetching:
     """The slot of one fetch."""
 
-    __slots__ = ("_fetching", "_request", "_session", "_sources", "_version", "deadline")
+    __slots__ = ("_client", "_fetching", "_request", "_sources", "_version", "deadline")
 
     def __init__(
         self,
-        session: "KafkaSession",
+        client: Client,
         version: int,
         request: FetchRequest,
         fetching: FetchSession | None,
     ) -> None:
-        self.deadline: float | None = session.now + max(request.max_wait_ms, 0) / 1000
-        self._session = session
+        self.deadline: float | None = client.now + max(request.max_wait_ms, 0) / 1000
+        self._client = client
         self._version = version
         self._request = request
         self._fetching = fetching
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
-        self._sources = [Source(session.door, it) for it in asked]
+        self._sources = [Source(client.door, it) for it in asked]
         if request.max_wait_ms > 0:
             logs = (source.log for source in self._sources)
-            session.watch_these([log for log in logs if log is not None])
+            client.watch_these([log for log in logs if log is not None])
 
     def ready(self, now: float) -> bool:
         if self.deadline is None or now >= self.deadline or not self._sources:
@@ -157,7 +155,7 @@ class Fetching:
 
     @property
     def _bytes_max(self) -> int:
-        return min(self._request.max_bytes, self._session.door.settings.fetch_max_bytes)
+        return min(self._request.max_bytes, self._client.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
         asked = PARTITION_BYTES * len(self._sources), self._request.min_bytes

@@ -1,7 +1,7 @@
 """Groups seen from outside: DescribeGroups, ListGroups, DeleteGroups."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.broker.coordinator.calls import Done, GroupDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
@@ -10,11 +10,10 @@ from logstore.kafka.messages import delete_groups as delete_messages
 from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import list_groups as list_messages
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.handler import handler
 
 TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
 STABLE: Final = "Stable"
@@ -39,14 +38,14 @@ def operations(asked: bool) -> int:
 
 
 def describe_groups(
-    session: "KafkaSession", version: int, request: describe_messages.Request
+    client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 15: those of the classic protocol."""
     allowed = operations(request.include_authorized_operations)
     described = []
     for name in dict.fromkeys(request.groups):  # once, however often it is named
         try:
-            found = session.door.coordinator.describe(name)
+            found = client.door.coordinator.describe(name)
         except Refusal as it:
             described.append(
                 describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
@@ -96,7 +95,7 @@ def _described(found: GroupDescription) -> describe_messages.DescribedGroup:
 
 
 def list_groups(
-    session: "KafkaSession", version: int, request: list_messages.Request
+    client: Client, version: int, request: list_messages.Request
 ) -> list_messages.Response:
     """Key 16. No filter lets all through; case does not count, as with Kafka."""
     states = {it.lower() for it in request.states_filter}
@@ -104,14 +103,14 @@ def list_groups(
     return list_messages.Response(
         groups=[
             list_messages.ListedGroup(it.group, it.protocol_type, it.state, TYPES[it.kind])
-            for it in session.door.coordinator.list()
+            for it in client.door.coordinator.list()
             if (not states or it.state.lower() in states) and (not types or TYPES[it.kind] in types)
         ]
     )
 
 
 def delete_groups(
-    session: "KafkaSession", version: int, request: delete_messages.Request
+    client: Client, version: int, request: delete_messages.Request
 ) -> delete_messages.Response | Later:
     """Key 42. Durable when answered."""
     names = list(dict.fromkeys(request.groups_names))
@@ -127,5 +126,12 @@ def delete_groups(
             later.give(delete_messages.Response(results=results))
 
     for name in names:
-        session.door.coordinator.delete(name, session.now_ms, partial(told, name))
+        client.door.coordinator.delete(name, client.now_ms, partial(told, name))
     return later
+
+
+HANDLERS: Final = {
+    15: handler(describe_messages.Request, describe_messages.Response, describe_groups),
+    16: handler(list_messages.Request, list_messages.Response, list_groups),
+    42: handler(delete_messages.Request, delete_messages.Response, delete_groups),
+}

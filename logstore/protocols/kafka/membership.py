@@ -4,19 +4,18 @@ A join waits for the other members, a sync for the leader; the connection waits 
 has it. Who goes away meanwhile stays a member until its session is over.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from logstore.broker.coordinator.calls import Client, Join, Joined, Leaver, Sync, Synced
+from logstore.broker.coordinator.calls import Identity, Join, Joined, Leaver, Sync, Synced
 from logstore.kafka.messages import heartbeat as heartbeat_messages
 from logstore.kafka.messages import join_group as join_messages
 from logstore.kafka.messages import leave_group as leave_messages
 from logstore.kafka.messages import sync_group as sync_messages
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.handler import handler
 
 # The versions of JoinGroup from which on a client ...
 HAS_REBALANCE_TIMEOUT: Final = 1
@@ -28,15 +27,13 @@ NAMES_PROTOCOL: Final = 5  # SyncGroup: the client says which protocol it has he
 MANY_LEAVE: Final = 3  # LeaveGroup: several members at once (KIP-345)
 
 
-def client_of(
-    session: "KafkaSession", instance_id: str | None, rack_id: str | None = None
-) -> Client:
+def identity_of(client: Client, instance_id: str | None, rack_id: str | None = None) -> Identity:
     """Who asks; the host is written as Kafka writes it."""
-    return Client(session.client_id, f"/{session.peer[0]}", instance_id, rack_id)
+    return Identity(client.id, f"/{client.peer[0]}", instance_id, rack_id)
 
 
 def join_group(
-    session: "KafkaSession", version: int, request: join_messages.Request
+    client: Client, version: int, request: join_messages.Request
 ) -> join_messages.Response | Later:
     """Key 11."""
     patience_ms = (
@@ -47,7 +44,7 @@ def join_group(
     call = Join(
         request.group_id,
         request.member_id,
-        client_of(session, request.group_instance_id),
+        identity_of(client, request.group_instance_id),
         request.protocol_type,
         [(it.name, it.metadata) for it in request.protocols],
         request.session_timeout_ms,
@@ -58,8 +55,8 @@ def join_group(
     stopped = _joined(version, Joined(None, request.member_id))
     stopped.error_code = errors.NOT_COORDINATOR
     later = Later(stopped)
-    session.door.coordinator.join(
-        call, session.now_ms, lambda joined: later.give(_joined(version, joined))
+    client.door.coordinator.join(
+        call, client.now_ms, lambda joined: later.give(_joined(version, joined))
     )
     return later
 
@@ -79,7 +76,7 @@ def _joined(version: int, joined: Joined) -> join_messages.Response:
 
 
 def sync_group(
-    session: "KafkaSession", version: int, request: sync_messages.Request
+    client: Client, version: int, request: sync_messages.Request
 ) -> sync_messages.Response | Later:
     """Key 14."""
     if version >= NAMES_PROTOCOL and None in (request.protocol_type, request.protocol_name):
@@ -94,7 +91,7 @@ def sync_group(
         {it.member_id: it.assignment for it in request.assignments},
     )
     later = Later(sync_messages.Response(error_code=errors.NOT_COORDINATOR))
-    session.door.coordinator.sync(call, session.now_ms, lambda synced: later.give(_synced(synced)))
+    client.door.coordinator.sync(call, client.now_ms, lambda synced: later.give(_synced(synced)))
     return later
 
 
@@ -108,21 +105,21 @@ def _synced(synced: Synced) -> sync_messages.Response:
 
 
 def heartbeat(
-    session: "KafkaSession", version: int, request: heartbeat_messages.Request
+    client: Client, version: int, request: heartbeat_messages.Request
 ) -> heartbeat_messages.Response:
     """Key 12."""
-    done = session.door.coordinator.heartbeat(
+    done = client.door.coordinator.heartbeat(
         request.group_id,
         request.generation_id,
         request.member_id,
         request.group_instance_id,
-        session.now_ms,
+        client.now_ms,
     )
     return heartbeat_messages.Response(error_code=group_code(done.error))
 
 
 def leave_group(
-    session: "KafkaSession", version: int, request: leave_messages.Request
+    client: Client, version: int, request: leave_messages.Request
 ) -> leave_messages.Response:
     """Key 13."""
     leaving = (
@@ -130,10 +127,10 @@ def leave_group(
         if version >= MANY_LEAVE
         else [leave_messages.MemberIdentity(request.member_id)]
     )
-    answers = session.door.coordinator.leave(
+    answers = client.door.coordinator.leave(
         request.group_id,
         [Leaver(it.member_id, it.group_instance_id) for it in leaving],
-        session.now_ms,
+        client.now_ms,
     )
     codes = [group_code(it.error) for it in answers]
     if version < MANY_LEAVE or errors.INVALID_GROUP_ID in codes:
@@ -144,3 +141,11 @@ def leave_group(
             for it, code in zip(leaving, codes, strict=True)
         ]
     )
+
+
+HANDLERS: Final = {
+    11: handler(join_messages.Request, join_messages.Response, join_group),
+    12: handler(heartbeat_messages.Request, heartbeat_messages.Response, heartbeat),
+    13: handler(leave_messages.Request, leave_messages.Response, leave_group),
+    14: handler(sync_messages.Request, sync_messages.Response, sync_group),
+}

@@ -3,7 +3,7 @@ DeleteRecords.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.errors import LogstoreError, UnknownTopic
 from logstore.kafka.messages import (
@@ -17,12 +17,11 @@ from logstore.kafka.messages import (
 )
 from logstore.log import Log
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Job
 from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.handler import handler
 from logstore.records.decode import decode
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
 
 # What a "timestamp" below 0 stands for.
 LATEST: Final = -1
@@ -45,13 +44,13 @@ def log_of(door: Door, name: str, partition: int) -> Log:
 
 
 def list_offsets(
-    session: "KafkaSession", version: int, request: list_offsets_messages.Request
+    client: Client, version: int, request: list_offsets_messages.Request
 ) -> list_offsets_messages.Response | Job:
     """Key 2. What is found by time is searched for in another thread."""
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
     if all(it in QUICK for it in timestamps):
-        return _listed(session.door, request)
-    return Job(partial(_listed, session.door, request))
+        return _listed(client.door, request)
+    return Job(partial(_listed, client.door, request))
 
 
 def _listed(door: Door, request: list_offsets_messages.Request) -> list_offsets_messages.Response:
@@ -107,14 +106,14 @@ def _timestamp_at(log: Log, offset: int) -> int:
 
 
 def offset_for_leader_epoch(
-    session: "KafkaSession", version: int, request: epoch_messages.Request
+    client: Client, version: int, request: epoch_messages.Request
 ) -> epoch_messages.Response:
     """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
     return epoch_messages.Response(
         topics=[
             epoch_messages.OffsetForLeaderTopicResult(
                 topic.topic,
-                [_end_of_epoch(session.door, topic.topic, it) for it in topic.partitions],
+                [_end_of_epoch(client.door, topic.topic, it) for it in topic.partitions],
             )
             for topic in request.topics
         ]
@@ -138,13 +137,13 @@ def _end_of_epoch(
 
 
 def delete_records(
-    session: "KafkaSession", version: int, request: delete_records_messages.Request
+    client: Client, version: int, request: delete_records_messages.Request
 ) -> delete_records_messages.Response:
     """Key 21."""
     return delete_records_messages.Response(
         topics=[
             delete_records_messages.TopicResult(
-                topic.name, [_deleted(session.door, topic.name, it) for it in topic.partitions]
+                topic.name, [_deleted(client.door, topic.name, it) for it in topic.partitions]
             )
             for topic in request.topics
         ]
@@ -170,3 +169,10 @@ def _deleted(
     except LogstoreError as error:
         answer.error_code = code_of(error)
     return answer
+
+
+HANDLERS: Final = {
+    2: handler(list_offsets_messages.Request, list_offsets_messages.Response, list_offsets),
+    21: handler(delete_records_messages.Request, delete_records_messages.Response, delete_records),
+    23: handler(epoch_messages.Request, epoch_messages.Response, offset_for_leader_epoch),
+}

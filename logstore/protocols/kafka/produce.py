@@ -7,7 +7,6 @@ straight from its buffer; the sync that they wait for is shared with all others 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from logstore.broker.admission import admit, must_be_opened, opened
 from logstore.broker.ledger import Ledger
@@ -22,6 +21,7 @@ from logstore.kafka.produce_codec import (
 )
 from logstore.log import Log
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.slots import Ready, Slot
@@ -29,23 +29,20 @@ from logstore.protocols.session import Buffer
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
-
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 FIRST_WITH_ZSTD = 7  # KIP-110
 
 Admitted = tuple[Part, Topic, Log, Batch]
 
 
-def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> Slot | None:
+def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | None:
     """Key 0."""
     if version < FIRST_WITH_BATCHES:
-        session.end(f"produce version {version}: the record formats before version 2 are not taken")
+        client.end(f"produce version {version}: the record formats before version 2 are not taken")
         return None
     request = read_request(version, frame, at)
     admitted = [
-        it for topic, parts in request.topics for it in _admitted(session, version, topic, parts)
+        it for topic, parts in request.topics for it in _admitted(client, version, topic, parts)
     ]
     if request.acks not in (-1, 0, 1) or request.transactional_id is not None:
         code = (
@@ -56,32 +53,32 @@ def take(session: "KafkaSession", version: int, frame: memoryview, at: int) -> S
                 part.error_code = code
         admitted = []
     if any(must_be_opened(topic, batch) for _, topic, _, batch in admitted):
-        return _opened_elsewhere(session, version, request, admitted)
-    return _answer(session, version, request, _append(session, admitted))
+        return _opened_elsewhere(client, version, request, admitted)
+    return _answer(client, version, request, _append(client, admitted))
 
 
 def _answer(
-    session: "KafkaSession", version: int, request: ProduceRequest, written: "Sequence[Written]"
+    client: Client, version: int, request: ProduceRequest, written: "Sequence[Written]"
 ) -> Slot | None:
     parts = [part for _, parts in request.topics for part in parts]
     if request.acks == 0:
         if any(part.error_code for part in parts):
             # There is no answer that could say so; a client that is cut off looks anew.
-            session.end("a batch sent with acks=0 could not be taken")
+            client.end("a batch sent with acks=0 could not be taken")
         return None
     if request.acks == 1 or not written:
         return Ready(write_response(version, request.topics))
-    deadline = session.now + max(request.timeout_ms, 0) / 1000
-    return WaitForSafe(session, partial(write_response, version, request.topics), written, deadline)
+    deadline = client.now + max(request.timeout_ms, 0) / 1000
+    return WaitForSafe(client, partial(write_response, version, request.topics), written, deadline)
 
 
 # Checking
 
 
 def _admitted(
-    session: "KafkaSession", version: int, name: str | bytes, parts: Sequence[Part]
+    client: Client, version: int, name: str | bytes, parts: Sequence[Part]
 ) -> list[Admitted]:
-    topics = session.door.topics
+    topics = client.door.topics
     topic = topics.get(name) if isinstance(name, str) else topics.by_uuid(name)
     if topic is None:
         unknown = (
@@ -96,7 +93,7 @@ def _admitted(
     for part in parts:
         try:
             log = topic.partition(part.partition)
-            batch = admit(topic, part.records or b"", session.door.clock())
+            batch = admit(topic, part.records or b"", client.door.clock())
         except CorruptBatch as error:
             _refuse(part, errors.CORRUPT_MESSAGE, str(error))
         except LogstoreError as error:
@@ -117,7 +114,7 @@ def _refuse(part: Part, code: int, message: str) -> None:
 
 
 def _opened_elsewhere(
-    session: "KafkaSession", version: int, request: ProduceRequest, admitted: Sequence[Admitted]
+    client: Client, version: int, request: ProduceRequest, admitted: Sequence[Admitted]
 ) -> Slot:
     """Decompressing and looking at records takes long: not in the sessions' thread.
 
@@ -125,10 +122,10 @@ def _opened_elsewhere(
     """
     copies = [(part, topic, log, Batch(bytes(batch.data))) for part, topic, log, batch in admitted]
     done = Later()
-    slot = OpenedElsewhere(session, version, request, done)
-    session.door.work(partial(_open_all, copies), done.give)
-    done.waiting(session.wake_me)
-    session.hold(slot)
+    slot = OpenedElsewhere(client, version, request, done)
+    client.door.work(partial(_open_all, copies), done.give)
+    done.waiting(client.wake)
+    client.hold(slot)
     return slot
 
 
@@ -147,11 +144,9 @@ def _open_all(copies: Sequence[Admitted]) -> list[Admitted]:
 class OpenedElsewhere:
     """A slot whose batches are being looked into; they are appended when that is done."""
 
-    def __init__(
-        self, session: "KafkaSession", version: int, request: ProduceRequest, done: Later
-    ) -> None:
+    def __init__(self, client: Client, version: int, request: ProduceRequest, done: Later) -> None:
         self.deadline: float | None = None
-        self._session = session
+        self._client = client
         self._version = version
         self._request = request
         self._done = done
@@ -163,9 +158,9 @@ class OpenedElsewhere:
             if self._done.answer is None:
                 return False
             self._appended = True
-            written = _append(self._session, self._done.answer)
-            self._session.sync_now()
-            self._then = _answer(self._session, self._version, self._request, written)
+            written = _append(self._client, self._done.answer)
+            self._client.sync_now()
+            self._then = _answer(self._client, self._version, self._request, written)
         if self._then is None:
             return True
         self.deadline = self._then.deadline
@@ -202,14 +197,14 @@ class Written:
         return False
 
 
-def _append(session: "KafkaSession", admitted: Sequence[Admitted]) -> list[Written]:
+def _append(client: Client, admitted: Sequence[Admitted]) -> list[Written]:
     written = []
     for part, topic, log, batch in admitted:
         try:
             base_offset = _standing(log, batch)
             if base_offset is None:
                 base_offset = log.append(batch)
-                session.sync(log)
+                client.sync(log)
         except LogstoreError as error:
             _refuse(part, _storage_code(error), str(error))
             continue
@@ -239,7 +234,7 @@ class WaitForSafe:
 
     def __init__(
         self,
-        session: "KafkaSession",
+        client: Client,
         encode: Callable[[], Buffer],
         written: Sequence[Written],
         deadline: float,
@@ -248,7 +243,7 @@ class WaitForSafe:
         self._encode = encode
         self._waiting = written
         for it in written:
-            session.watch(it.log)
+            client.watch(it.log)
 
     def ready(self, now: float) -> bool:
         self._waiting = [it for it in self._waiting if not it.settled()]

@@ -1,6 +1,6 @@
 """Idempotent producers: their ids, and what the partitions know of them."""
 
-from typing import TYPE_CHECKING
+from typing import Final
 
 from logstore.broker.ledger import Ledger
 from logstore.errors import LogstoreError
@@ -11,35 +11,34 @@ from logstore.kafka.messages import (
     init_producer_id as init_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.offsets import log_of
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
 
 
 def init_producer_id(
-    session: "KafkaSession", version: int, request: init_messages.Request
+    client: Client, version: int, request: init_messages.Request
 ) -> init_messages.Response:
     """Key 22: an id that nobody had before."""
     if request.transactional_id is not None:
         return init_messages.Response(error_code=errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     try:
-        return init_messages.Response(producer_id=session.door.topics.new_producer_id())
+        return init_messages.Response(producer_id=client.door.topics.new_producer_id())
     except LogstoreError as error:
         return init_messages.Response(error_code=code_of(error))
 
 
 def describe_producers(
-    session: "KafkaSession", version: int, request: describe_messages.Request
+    client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 61."""
     return describe_messages.Response(
         topics=[
             describe_messages.TopicResponse(
                 topic.name,
-                [_described(session.door, topic.name, it) for it in topic.partition_indexes],
+                [_described(client.door, topic.name, it) for it in topic.partition_indexes],
             )
             for topic in request.topics
         ]
@@ -65,3 +64,9 @@ def _described(door: Door, name: str, partition: int) -> describe_messages.Parti
             for producer_id, known in notes.producers()
         ]
     return answer
+
+
+HANDLERS: Final = {
+    22: handler(init_messages.Request, init_messages.Response, init_producer_id),
+    61: handler(describe_messages.Request, describe_messages.Response, describe_producers),
+}

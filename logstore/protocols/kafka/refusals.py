@@ -3,7 +3,7 @@
 Clients need the keys to exist, and are told in each request's own way.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.kafka.messages import (
     add_offsets_to_txn as add_offsets_messages,
@@ -39,30 +39,29 @@ from logstore.kafka.messages import (
     txn_offset_commit as commit_messages,
 )
 from logstore.protocols.kafka import errors
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
+from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.handler import handler
 
 NO_ACLS: Final = "there are no access lists here: whoever can connect may do everything"
 NO_SASL: Final = "nobody has to authenticate here"
 
 
 def sasl_handshake(
-    session: "KafkaSession", version: int, request: handshake_messages.Request
+    client: Client, version: int, request: handshake_messages.Request
 ) -> handshake_messages.Response:
     """Key 17."""
     return handshake_messages.Response(errors.ILLEGAL_SASL_STATE)
 
 
 def sasl_authenticate(
-    session: "KafkaSession", version: int, request: authenticate_messages.Request
+    client: Client, version: int, request: authenticate_messages.Request
 ) -> authenticate_messages.Response:
     """Key 36."""
     return authenticate_messages.Response(errors.ILLEGAL_SASL_STATE, NO_SASL)
 
 
 def describe_acls(
-    session: "KafkaSession", version: int, request: describe_acls_messages.Request
+    client: Client, version: int, request: describe_acls_messages.Request
 ) -> describe_acls_messages.Response:
     """Key 29."""
     return describe_acls_messages.Response(
@@ -71,7 +70,7 @@ def describe_acls(
 
 
 def create_acls(
-    session: "KafkaSession", version: int, request: create_acls_messages.Request
+    client: Client, version: int, request: create_acls_messages.Request
 ) -> create_acls_messages.Response:
     """Key 30."""
     refused = create_acls_messages.AclCreationResult(errors.SECURITY_DISABLED, NO_ACLS)
@@ -79,7 +78,7 @@ def create_acls(
 
 
 def delete_acls(
-    session: "KafkaSession", version: int, request: delete_acls_messages.Request
+    client: Client, version: int, request: delete_acls_messages.Request
 ) -> delete_acls_messages.Response:
     """Key 31."""
     refused = delete_acls_messages.FilterResult(errors.SECURITY_DISABLED, NO_ACLS)
@@ -87,7 +86,7 @@ def delete_acls(
 
 
 def add_partitions_to_txn(
-    session: "KafkaSession", version: int, request: add_partitions_messages.Request
+    client: Client, version: int, request: add_partitions_messages.Request
 ) -> add_partitions_messages.Response:
     """Key 24."""
     code = errors.INVALID_TXN_STATE
@@ -122,21 +121,19 @@ def add_partitions_to_txn(
 
 
 def add_offsets_to_txn(
-    session: "KafkaSession", version: int, request: add_offsets_messages.Request
+    client: Client, version: int, request: add_offsets_messages.Request
 ) -> add_offsets_messages.Response:
     """Key 25."""
     return add_offsets_messages.Response(error_code=errors.INVALID_TXN_STATE)
 
 
-def end_txn(
-    session: "KafkaSession", version: int, request: end_messages.Request
-) -> end_messages.Response:
+def end_txn(client: Client, version: int, request: end_messages.Request) -> end_messages.Response:
     """Key 26."""
     return end_messages.Response(error_code=errors.INVALID_TXN_STATE)
 
 
 def txn_offset_commit(
-    session: "KafkaSession", version: int, request: commit_messages.Request
+    client: Client, version: int, request: commit_messages.Request
 ) -> commit_messages.Response:
     """Key 28."""
     return commit_messages.Response(
@@ -154,7 +151,7 @@ def txn_offset_commit(
 
 
 def describe_transactions(
-    session: "KafkaSession", version: int, request: describe_transactions_messages.Request
+    client: Client, version: int, request: describe_transactions_messages.Request
 ) -> describe_transactions_messages.Response:
     """Key 65."""
     return describe_transactions_messages.Response(
@@ -168,7 +165,30 @@ def describe_transactions(
 
 
 def list_transactions(
-    session: "KafkaSession", version: int, request: list_transactions_messages.Request
+    client: Client, version: int, request: list_transactions_messages.Request
 ) -> list_transactions_messages.Response:
     """Key 66: none."""
     return list_transactions_messages.Response()
+
+
+HANDLERS: Final = {
+    17: handler(handshake_messages.Request, handshake_messages.Response, sasl_handshake),
+    24: handler(
+        add_partitions_messages.Request, add_partitions_messages.Response, add_partitions_to_txn
+    ),
+    25: handler(add_offsets_messages.Request, add_offsets_messages.Response, add_offsets_to_txn),
+    26: handler(end_messages.Request, end_messages.Response, end_txn),
+    28: handler(commit_messages.Request, commit_messages.Response, txn_offset_commit),
+    29: handler(describe_acls_messages.Request, describe_acls_messages.Response, describe_acls),
+    30: handler(create_acls_messages.Request, create_acls_messages.Response, create_acls),
+    31: handler(delete_acls_messages.Request, delete_acls_messages.Response, delete_acls),
+    36: handler(authenticate_messages.Request, authenticate_messages.Response, sasl_authenticate),
+    65: handler(
+        describe_transactions_messages.Request,
+        describe_transactions_messages.Response,
+        describe_transactions,
+    ),
+    66: handler(
+        list_transactions_messages.Request, list_transactions_messages.Response, list_transactions
+    ),
+}

@@ -3,18 +3,17 @@
 Knows framing, headers, versions and order; what a request does stands in the table of ``apis``.
 """
 
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
 from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.kafka import wire
-from logstore.log import Log
-from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE, Api, call, unsupported
+from logstore.protocols.kafka.answers import take, unsupported
+from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Door
-from logstore.protocols.kafka.fetch_session import FetchSession
-from logstore.protocols.kafka.slots import Promised, Ready, Slot
+from logstore.protocols.kafka.slots import Ready
 from logstore.protocols.session import Buffer, Wake
 
 SIZE_BYTES: Final = 4
@@ -24,7 +23,6 @@ SLOTS_MAX: Final = 256
 # have their turn.
 OWED_BYTES_MAX: Final = 64 << 10
 TAKEN_AT_ONCE: Final = 32
-WATCHED_SPARE: Final = 16  # logs that may wake a session for nothing
 # Of a request without records: 100,000 partitions with their offsets and metadata. Each of its
 # bytes may be an object here, so it has to be bounded well below the records.
 OTHER_BYTES_MAX: Final = 8 << 20
@@ -43,22 +41,12 @@ class KafkaSession:
         self, door: Door, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
     ) -> None:
         """``address``: where this node is reached, as clients are to be told."""
-        self.door = door
-        self.address = address
-        self.peer = peer
-        self.client_id = ""
-        self.fetching: FetchSession | None = None
         self.wants = 0
-        self.closed: str | None = None
-        self._wake = wake
-        self._now = 0.0
-        # Each with the correlation id and whether the header has room for tagged fields.
-        self._slots: deque[tuple[Slot, int, bool]] = deque()
+        self._client = Client(door, wake, address, peer)
+        self._slots = self._client.slots
+        self._frame_bytes_max = door.settings.socket_request_max_bytes
         self._finishing = False
         self._owed = 0  # bytes of answers that are made and not sent
-        self._held: Slot | None = None  # nothing is taken before this is answered
-        self._watched: dict[Log, Wake] = {}
-        self._to_sync: set[Log] = set()
 
     # The session of the server
 
@@ -67,15 +55,19 @@ class KafkaSession:
         return bool(self._slots)
 
     @property
+    def closed(self) -> str | None:
+        return self._client.closed
+
+    @property
     def deadline(self) -> float | None:
         # Those behind cannot be answered before the first one.
         return self._slots[0][0].deadline if self._slots else None
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
-        self._now = now
+        self._client.now = now
         at, end, taken = 0, len(data), 0
-        frame_max = self.door.settings.socket_request_max_bytes
+        frame_max = self._frame_bytes_max
         try:
             while end - at >= SIZE_BYTES and taken < TAKEN_AT_ONCE and not self._full():
                 size = _SIZE.unpack_from(data, at)[0]
@@ -94,9 +86,9 @@ class KafkaSession:
                 at = after
                 taken += 1
         except BrokenProtocol as error:
-            self.end(str(error))
+            self._client.end(str(error))
             at = end
-        self.sync_now()
+        self._client.sync_now()
         return at
 
     @staticmethod
@@ -110,16 +102,16 @@ class KafkaSession:
     def _full(self) -> bool:
         return (
             self.closed is not None
-            or self._held is not None
+            or self._client.held is not None
             or self._owed >= OWED_BYTES_MAX
             or len(self._slots) >= SLOTS_MAX
         )
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
-        self._now = now
+        self._client.now = now
         if not self._slots:  # for nothing, and a crowd would be: whoever waits again, watches again
-            self._unwatch()
+            self._client.unwatch()
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing."""
@@ -127,17 +119,17 @@ class KafkaSession:
         out: list[Buffer] = []
         while slots and total < bytes_max:
             slot, correlation, tagged = slots[0]
-            if not slot.ready(self._now):
+            if not slot.ready(self._client.now):
                 break
             slots.popleft()
-            if slot is self._held:
-                self._held = None
+            if slot is self._client.held:
+                self._client.held = None
             if isinstance(slot, Ready):
                 self._owed -= slot.size
             try:
                 body = slot.body()
             except LogstoreError as error:  # what was answered before it is sent
-                self.end(str(error))
+                self._client.end(str(error))
                 break
             if body is None:
                 continue
@@ -149,59 +141,15 @@ class KafkaSession:
 
     def finish(self, now: float) -> None:
         """As Session.finish."""
-        self._now = now
+        self._client.now = now
         self._finishing = True  # also what is behind, and taken later
         for slot, _, _ in self._slots:
             slot.finish()
 
     def close(self) -> None:
         """As Session.close."""
-        self._unwatch()
+        self._client.unwatch()
         self._slots.clear()
-
-    def _unwatch(self) -> None:
-        for stop in self._watched.values():
-            stop()
-        self._watched.clear()
-
-    # What handlers use
-
-    @property
-    def now(self) -> float:
-        return self._now
-
-    @property
-    def now_ms(self) -> int:
-        """The time of groups."""
-        return int(self._now * 1000)
-
-    def end(self, reason: str) -> None:
-        """Take nothing more; close once what is ready is sent."""
-        if self.closed is None:
-            self.closed = reason
-
-    def watch(self, log: Log) -> None:
-        """Be woken when the log's safe offset moves, from now on."""
-        if log not in self._watched:
-            self._watched[log] = log.watch(self._wake)
-
-    def watch_these(self, logs: Collection[Log]) -> None:
-        """Be woken for these, and no more for most of those that nothing here waits for."""
-        for log in logs:
-            self.watch(log)
-        if len(self._watched) > 2 * len(logs) + WATCHED_SPARE and not self._slots:
-            for log in self._watched.keys() - set(logs):
-                self._watched.pop(log)()
-
-    def sync(self, log: Log) -> None:
-        """Have the log synced, once for all that has come in one read."""
-        self._to_sync.add(log)
-
-    def sync_now(self) -> None:
-        """Have them synced that ``sync`` was called with."""
-        for log in self._to_sync:
-            log.sync_soon()
-        self._to_sync.clear()
 
     # Requests
 
@@ -222,11 +170,11 @@ class KafkaSession:
             return
         flexible = version >= api.flexible
         client_id, at = _nullable_string(frame, _HEADER.size)
-        if client_id is not None and client_id != self.client_id:
-            self.client_id = client_id
+        if client_id is not None and client_id != self._client.id:
+            self._client.id = client_id
         if flexible:
             at = wire.skip_tags(frame, at)
-        slot = self._handle(api, version, frame, at)
+        slot = take(api, self._client, version, frame, at)
         if slot is not None:
             if isinstance(slot, Ready):
                 self._owed += slot.size
@@ -234,22 +182,6 @@ class KafkaSession:
             self._slots.append((slot, correlation, flexible and key != API_VERSIONS))
             if self._finishing:
                 slot.finish()
-
-    def _handle(self, api: Api, version: int, frame: memoryview, at: int) -> Slot | None:
-        if api.raw is not None:
-            return api.raw(self, version, frame, at)
-        slot = call(api, self, version, frame, at)
-        if isinstance(slot, Promised) and not slot.ready(self._now):
-            self._held = slot
-        return slot
-
-    def hold(self, slot: Slot) -> None:
-        """Take nothing before this is answered: what follows may depend on it."""
-        self._held = slot
-
-    def wake_me(self) -> None:
-        """Have the server look at this session again."""
-        self._wake()
 
 
 _nullable_string, _ = wire.string(compact=False, nullable=True)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.broker.topic import Topic
 from logstore.config import text_of
@@ -20,13 +20,12 @@ from logstore.kafka.messages import (
     describe_topic_partitions as describe_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.handler import handler
 from logstore.settings import STORE_SETTINGS
-
-if TYPE_CHECKING:
-    from logstore.protocols.kafka.session import KafkaSession
 
 DEFAULT: Final = -1  # a number of partitions or copies that the broker is to choose
 COPIES: Final = 1
@@ -57,13 +56,13 @@ def _attempt(work: Callable[[], None]) -> tuple[int, str | None]:
 
 
 def create(
-    session: "KafkaSession", version: int, request: create_topics_messages.Request
+    client: Client, version: int, request: create_topics_messages.Request
 ) -> create_topics_messages.Response:
     """Key 19."""
     times = Counter(it.name for it in request.topics)
     return create_topics_messages.Response(
         topics=[
-            _created(session.door, it, times[it.name], request.validate_only)
+            _created(client.door, it, times[it.name], request.validate_only)
             for it in {it.name: it for it in request.topics}.values()
         ]
     )
@@ -135,13 +134,13 @@ def _assigned(asked: create_topics_messages.CreatableTopic) -> int:
 
 
 def delete(
-    session: "KafkaSession", version: int, request: delete_topics_messages.Request
+    client: Client, version: int, request: delete_topics_messages.Request
 ) -> delete_topics_messages.Response:
     """Key 20."""
     asked = request.topics or [
         delete_topics_messages.DeleteTopicState(name) for name in request.topic_names
     ]
-    return delete_topics_messages.Response(responses=[_deleted(session.door, it) for it in asked])
+    return delete_topics_messages.Response(responses=[_deleted(client.door, it) for it in asked])
 
 
 def _deleted(
@@ -162,14 +161,14 @@ def _deleted(
 
 
 def create_partitions(
-    session: "KafkaSession", version: int, request: create_partitions_messages.Request
+    client: Client, version: int, request: create_partitions_messages.Request
 ) -> create_partitions_messages.Response:
     """Key 37."""
     return create_partitions_messages.Response(
         results=[
             create_partitions_messages.TopicResult(
                 it.name,
-                *_attempt(lambda it=it: _grow(session.door, it, request.validate_only)),  # type: ignore[misc]
+                *_attempt(lambda it=it: _grow(client.door, it, request.validate_only)),  # type: ignore[misc]
             )
             for it in request.topics
         ]
@@ -203,10 +202,10 @@ def _grow(door: Door, asked: create_partitions_messages.Topic, validate_only: bo
 
 
 def describe_partitions(
-    session: "KafkaSession", version: int, request: describe_messages.Request
+    client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 75: topics in the order of their names, so many partitions at a time."""
-    topics = session.door.topics
+    topics = client.door.topics
     names = sorted({it.name for it in request.topics}) or topics.names()
     first = 0
     if request.cursor is not None:
@@ -248,3 +247,13 @@ def _partitions(topic: Topic, first: int, count: int) -> Iterator[describe_messa
             eligible_leader_replicas=(),
             last_known_elr=(),
         )
+
+
+HANDLERS: Final = {
+    19: handler(create_topics_messages.Request, create_topics_messages.Response, create),
+    20: handler(delete_topics_messages.Request, delete_topics_messages.Response, delete),
+    37: handler(
+        create_partitions_messages.Request, create_partitions_messages.Response, create_partitions
+    ),
+    75: handler(describe_messages.Request, describe_messages.Response, describe_partitions),
+}

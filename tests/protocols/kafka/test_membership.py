@@ -290,4 +290,4 @@ def test_a_group_of_the_directorys_own_members_refuses_clients():
 def test_the_time_of_groups_is_the_servers():
     talk = Talk()
     talk.pass_time(1.5)
-    assert talk.session.now_ms == 1_001_500
+    assert talk.session._client.now_ms == 1_001_500

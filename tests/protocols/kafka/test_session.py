@@ -32,6 +32,12 @@ def test_the_table_knows_which_versions_are_flexible(key, version):
     assert flexible == (version >= APIS[key].flexible)
 
 
+@pytest.mark.parametrize("key", [key for key in APIS if key not in (0, 1)])
+def test_every_request_of_the_table_is_carried_out_between_its_own_messages(key):
+    handler, messages = APIS[key].handler(), kio.ours(APIS[key].name)
+    assert (handler.request, handler.response) == (messages.Request, messages.Response)
+
+
 @pytest.mark.parametrize("version", range(5))
 def test_the_versions_served_are_told(version):
     answer = Talk().ask(18, version, api_versions.Request("x", "1"), api_versions.Response)

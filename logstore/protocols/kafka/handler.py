@@ -1,0 +1,39 @@
+"""What carries out one kind of request."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.door import Job, Later
+from logstore.protocols.kafka.slots import Slot
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+# Reads its own bytes, for they carry records: client, version, the frame and where the body begins.
+Raw = Callable[[Client, int, memoryview, int], Slot | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """The messages, and the function between them."""
+
+    request: type
+    response: type
+    run: Callable[[Client, int, Any], Any]
+
+
+Handlers = Mapping[int, Handler]  # by the key of the request
+
+
+def handler(
+    request: type[Request],
+    response: type[Response],
+    run: Callable[[Client, int, Request], Response | Later | Job],
+) -> Handler:
+    """``run`` takes the client, the version and the request.
+
+    It gives the response; or a Later, whose answer is one; or a Job, which makes one.
+    """
+    return Handler(request, response, run)
