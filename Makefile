@@ -4,8 +4,15 @@ unexport PYTHONDONTWRITEBYTECODE  # every command starts faster with compiled so
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -n 2
+# Tests that start no process and wait for none: what to run between two edits.
+QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
-.PHONY: demo test test-clients lint bench crash clean lock
+.DEFAULT_GOAL := help
+.PHONY: help demo quick test test-all test-clients lint bench crash clean lock
+
+help:                 ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv --clear $(VENV)
@@ -13,35 +20,41 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $(READY)
 
-demo: $(READY)        ## the main job on the shipped real events
+demo: $(READY)        ## do the main job on the shipped real events
 	$(BIN)/python -m segments.demo
 
-test: $(READY)        ## the default tests
-	$(BIN)/python -m pytest -n 2
+quick: $(READY)       ## test what runs in one process: under a minute, between two edits
+	$(PYTEST) $(QUICK)
 
-test-clients: $(READY)  ## clients in other languages; downloads them: what lacks java, mvn, node, npm or go is skipped
+test: $(READY)        ## run the default tests: under two minutes, before a commit
+	$(PYTEST)
+
+test-all: $(READY)    ## run the rest of the tests that a change must pass
+	$(PYTEST) -m "long and not foreign"
+
+test-clients: $(READY)  ## test clients in other languages; skips those for which java, mvn, node, npm or go is missing
 	mkdir -p .clients
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml
+	$(PYTEST) --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml
 	$(BIN)/python -m tests.clients.foreign.results .clients/results.xml > tests/clients/foreign/RESULTS.md
 
-lint: $(READY)        ## style, types, import contracts
+lint: $(READY)        ## check style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)       ## every speed question, writes bench/RESULTS.md
+bench: $(READY)       ## answer every speed question; writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
-crash: $(READY)       ## the long crash runs: power cuts, failures and flips everywhere, 500 rounds of kill -9
-	CRASH_SURVIVORS=2000 $(BIN)/python -m pytest -n 2 -rP tests/crash | tee .crash.txt | grep -E "states|passed|failed"
+crash: $(READY)       ## run the long crash tests: power cuts, failures and flips everywhere, 500 rounds of kill -9
+	CRASH_SURVIVORS=2000 $(PYTEST) -m "not foreign" -rP tests/crash | tee .crash.txt | grep -E "states|passed|failed"
 	@awk '/states$$/ {count += $$(NF-1)} END {print count " states tried"}' .crash.txt
 	$(BIN)/python -m tests.crash.kill --rounds 350
 	$(BIN)/python -m tests.crash.kill_upkeep --rounds 150
 
-lock: $(READY)       ## pin the development dependencies anew
+lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
 
-clean:
+clean:                ## remove everything that was built
 	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .crash.txt .clients

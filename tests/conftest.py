@@ -2,6 +2,14 @@
 
 import signal
 
+import pytest
+from clock import Clock
+from hypothesis import settings
+
+# The same examples on every run and every machine; a failure prints its own reproduction.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.load_profile("same")
+
 
 def pytest_configure(config):
     """Signals as a terminal gives them: what a background job or nohup ignores, children would."""
@@ -9,3 +17,8 @@ def pytest_configure(config):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
+
+
+@pytest.fixture
+def clock():
+    return Clock()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from broker_parts import DEADLINE_S
+from clock import NOW_MS
 
 import logstore
 from logstore import Lag, Message, Move
@@ -23,8 +24,6 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-
-NOW_MS = 1_700_000_000_000
 
 
 @pytest.fixture

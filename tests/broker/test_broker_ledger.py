@@ -1,4 +1,5 @@
 import pytest
+from clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,19 +9,6 @@ from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
 from logstore.records.encode import encode
 
 EXPIRATION_MS = 1000
-
-
-class Clock:
-    def __init__(self):
-        self.ms = 10**12
-
-    def __call__(self):
-        return self.ms
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

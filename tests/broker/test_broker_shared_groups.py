@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
+import waiting
 
 import logstore
 
@@ -60,11 +60,8 @@ class Member:
 
 def until(condition, *members):
     """Hear all of them until it is so."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        for member in members:
-            member.hear()
-        assert time.monotonic() < deadline, [member.has for member in members]
+    hear = [member.hear for member in members]
+    waiting.until(condition, *hear, complain=lambda: [member.has for member in members])
 
 
 @pytest.fixture

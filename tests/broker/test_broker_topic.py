@@ -3,7 +3,6 @@ import random
 
 import pytest
 from broker_parts import (
-    NOW_MS,
     UnsyncedLog,
     batches_of,
     ends,
@@ -12,6 +11,7 @@ from broker_parts import (
     records_in,
     values_in,
 )
+from clock import NOW_MS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,7 +12,10 @@ import pytest
 from cli_process import DEADLINE_S
 from confluent_kafka import Producer
 from logstore_cli.cluster import producer as cluster_producer
-from serving import Serving, until
+from serving import Serving
+from waiting import until
+
+pytestmark = pytest.mark.long
 
 HOUR_MS = 3_600_000
 

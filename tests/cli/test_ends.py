@@ -15,7 +15,7 @@ from termios import FIONREAD
 
 import pytest
 from cli_process import COMMAND, DEADLINE_S
-from serving import until
+from waiting import until
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 LINES = [f"line {n} ".encode() + b"." * (n % 50) for n in range(20_000)]

@@ -9,10 +9,12 @@ import pytest
 from cli_process import DEADLINE_S
 from confluent_kafka import Producer
 from logstore_cli.mirror.journal import FILE, Journal
-from serving import until
+from waiting import until
 
 import logstore as library
 from logstore.records.record import Message
+
+pytestmark = pytest.mark.long
 
 NUMBERS = count()
 

@@ -8,8 +8,9 @@ from contextlib import ExitStack, suppress
 import pytest
 from confluent_kafka.admin import NewPartitions
 from members import ConfluentConsumer, polled, shared
-from serving import DEADLINE_S, until
+from serving import DEADLINE_S
 from test_confluent import admin, create, outcome, produce
+from waiting import until
 from wire_client import WireClient
 
 import logstore

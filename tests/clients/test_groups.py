@@ -11,7 +11,7 @@ from test_confluent import create, produce
 PARTITIONS = 4
 RECORDS = [(n % PARTITIONS, b"%d" % n) for n in range(40)]
 
-pytestmark = pytest.mark.filterwarnings("ignore:read_text is deprecated")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:read_text is deprecated")]
 every_client = pytest.mark.parametrize("client", CLIENTS)
 
 

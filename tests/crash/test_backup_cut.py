@@ -7,8 +7,9 @@ what was acknowledged when the backup began; the store itself keeps the law.
 import random
 
 import pytest
+from clock import NOW_MS
 from lossy_disk import SURVIVORS_MOST, some
-from lossy_store import CONFIG, NOW_MS, Machine, StoreDisk, check
+from lossy_store import CONFIG, Machine, StoreDisk, check
 
 import logstore
 from logstore.errors import LogstoreError, NotAStore

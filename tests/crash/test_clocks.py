@@ -3,13 +3,13 @@
 import os
 
 import pytest
+from clock import NOW_MS
 
 import logstore
 from logstore import Message
 from logstore.config import Config
 from logstore.settings import FOREVER
 
-NOW_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 YEAR_1970, YEAR_2100 = 1000, 4_102_444_800_000
@@ -19,18 +19,6 @@ SMALL = {
     "message.timestamp.after.max.ms": str(FOREVER),
 }  # fmt: skip
 JUMPS = [HOUR_MS, DAY_MS, -HOUR_MS, -DAY_MS, -400 * DAY_MS]
-
-
-class Clock:
-    ms = NOW_MS
-
-    def __call__(self):
-        return self.ms
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

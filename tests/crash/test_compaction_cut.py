@@ -7,13 +7,16 @@ order, once; and nothing else appears. Recompression takes no record away.
 import random
 
 import pytest
+from clock import NOW_MS
 from lossy_disk import SURVIVORS_MOST, LossyDisk
-from test_power_cut import NOW_MS, SEED, Machine
+from test_power_cut import SEED, Machine
 
 from logstore.errors import LogstoreError
 from logstore.records.encode import encode
 from logstore.upkeep.child import Here
 from logstore.upkeep.jobs import Job, Rewrite, untold
+
+pytestmark = pytest.mark.long
 
 KEYS = 3
 

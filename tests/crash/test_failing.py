@@ -14,6 +14,8 @@ from lossy_store import FaultyStoreDisk, Machine, check, values_of
 
 from logstore.errors import LogFailed, LogstoreError, StorageFull
 
+pytestmark = pytest.mark.long
+
 SEED = 20130101
 NUMBERS = 5  # of each kind, in the default run
 LARGE = 900  # records of one batch that moves the recovery point

@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from examine import contents
@@ -20,7 +21,9 @@ from logstore.records.batch import Batch
 from logstore.storage.names import CATALOG, WATERMARKS
 from logstore.upkeep.backup import MANIFEST
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+pytestmark = pytest.mark.long
+
+TESTS = Path(__file__).parents[1]
 RECORDS = 24
 SETTINGS = {"segment.bytes": "330", "index.interval.bytes": "60"}
 RANDOM = 3000 if LONG else 40
@@ -67,9 +70,9 @@ def serve(template, scratch, cases):
     """The result of each case."""
     lines = "".join(json.dumps({"most": RECORDS} | case) + "\n" for case in cases)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
-    environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(HERE))
+    environment["PYTHONPATH"] = str(TESTS.parent)
     done = subprocess.run(
-        [sys.executable, os.path.join(HERE, "examine.py"), str(template), f"{scratch}/s"],
+        [sys.executable, str(TESTS / "kit" / "examine.py"), str(template), f"{scratch}/s"],
         input=lines, capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     results = [json.loads(line) for line in done.stdout.splitlines()]

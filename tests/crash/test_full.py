@@ -9,6 +9,7 @@ import random
 import shutil
 
 import pytest
+from clock import NOW_MS
 from faults import FULL, FaultyDisk, fail_commits
 from lossy_disk import some
 
@@ -17,7 +18,6 @@ from logstore import Message
 from logstore.config import Config
 from logstore.errors import StorageFull
 
-NOW_MS = 1_700_000_000_000
 SEED = 20130101
 NUMBERS = 30  # of places, in the default run
 ROUNDS = 9

@@ -1,6 +1,9 @@
 import random
 
 import kill
+import pytest
+
+pytestmark = pytest.mark.long
 
 
 def test_nothing_acknowledged_is_lost_when_producers_are_killed(tmp_path):

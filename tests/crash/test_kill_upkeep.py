@@ -1,6 +1,9 @@
 import random
 
 import kill_upkeep
+import pytest
+
+pytestmark = pytest.mark.long
 
 
 def test_the_law_holds_when_processes_are_killed_in_their_upkeep(tmp_path):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
+from clock import NOW_MS
 from lossy_disk import SURVIVORS_MOST, LossyDisk
 
 from logstore.errors import LogstoreError
@@ -26,7 +27,6 @@ from logstore.storage.flusher import Flusher
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 
-NOW_MS = 1_700_000_000_000
 SEED = 20130101
 
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
+from clock import NOW_MS
 from lossy_disk import LossyDisk
-from test_power_cut import NOW_MS, MemorySlot
+from test_power_cut import MemorySlot
 
 from logstore.broker.ledger import Ledger
 from logstore.records.encode import encode

@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
 LINES_SHOWN = 14  # the rest of a longer output is cut off with "..."

@@ -6,7 +6,8 @@ Those of retention and compaction are kept and shown; upkeep acts on them.
 from pathlib import Path
 
 import pytest
-from library_parts import NOW_MS, CountingDisk
+from clock import NOW_MS
+from library_parts import CountingDisk
 
 import logstore
 from logstore import Message

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 REPO = Path(__file__).parents[2]
 IN_THE_TREE = ("cli", "logstore", "tests", "bench", "segments")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.egg-info", "[0-9]*.*")

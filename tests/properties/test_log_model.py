@@ -5,6 +5,7 @@ import shutil
 import tempfile
 
 import pytest
+from clock import NOW_MS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,7 +20,6 @@ from logstore.storage.memory_log import MemoryLog
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
-NOW_MS = 1_700_000_000_000
 RING_BYTES = 3_000
 SETTINGS = {
     "segment.bytes": "600", "index.interval.bytes": "80", "segment.index.bytes": "60",

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 
+from clock import NOW_MS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -13,7 +14,6 @@ from logstore import Message
 from logstore.config import Config
 from logstore.storage.disk import Disk
 
-NOW_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 SMALL = {"segment.bytes": "500", "index.interval.bytes": "90", "compression.sealed": "zstd"}

@@ -1,5 +1,5 @@
 import pytest
-from storage_kit import NOW_MS
+from clock import NOW_MS
 
 from logstore.errors import CorruptStore, SchemaTooNew, TopicExists, UnknownTopic
 from logstore.storage.catalog import Catalog, LogState

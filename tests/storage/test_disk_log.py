@@ -3,8 +3,8 @@ import os
 import threading
 
 import pytest
+from clock import NOW_MS
 from storage_kit import (
-    NOW_MS,
     FullDisk,
     NamedDisk,
     a_batch,

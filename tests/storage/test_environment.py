@@ -3,7 +3,8 @@ import subprocess
 import sys
 
 import pytest
-from storage_kit import NOW_MS, Opened, commit, fill, run_all
+from clock import NOW_MS
+from storage_kit import Opened, commit, fill, run_all
 
 from logstore.errors import ReadOnly
 from logstore.storage import environment

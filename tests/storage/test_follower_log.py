@@ -5,9 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from clock import NOW_MS
 from storage_kit import (
     DEADLINE_S,
-    NOW_MS,
     BlockingDisk,
     a_batch,
     fill,
@@ -27,7 +27,7 @@ from logstore.errors import (
 )
 from logstore.storage.disk import Disk
 
-HERE = Path(__file__).parent
+KIT = Path(__file__).parents[1] / "kit"
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def follower(store):
     started = []
 
     def start(*command):
-        paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(KIT), str(KIT.parents[1]), os.environ.get("PYTHONPATH", "")]
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "follower_process.py"), str(store.path), "t", *command],
+            [sys.executable, str(KIT / "follower_process.py"), str(store.path), "t", *command],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},

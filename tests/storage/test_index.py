@@ -1,7 +1,8 @@
 import struct
 
 import pytest
-from storage_kit import NOW_MS, a_batch, fill, numbers
+from clock import NOW_MS
+from storage_kit import a_batch, fill, numbers
 
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles

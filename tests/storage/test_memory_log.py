@@ -1,5 +1,6 @@
 import pytest
-from storage_kit import NOW_MS, a_batch, numbered, run_all, values
+from clock import NOW_MS
+from storage_kit import a_batch, numbered, run_all, values
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart, RecordTooLarge
 from logstore.storage.memory_log import MemoryLog

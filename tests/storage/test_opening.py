@@ -3,7 +3,8 @@ import os
 import subprocess
 
 import pytest
-from storage_kit import NOW_MS, NamedDisk, commit, fill, numbers
+from clock import NOW_MS
+from storage_kit import NamedDisk, commit, fill, numbers
 
 from logstore.config import Config
 from logstore.errors import (

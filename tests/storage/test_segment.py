@@ -1,5 +1,6 @@
 import pytest
-from storage_kit import NOW_MS, a_batch, add
+from clock import NOW_MS
+from storage_kit import a_batch, add
 
 from logstore.errors import CorruptBatch
 from logstore.storage.disk import Disk

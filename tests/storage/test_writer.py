@@ -7,7 +7,17 @@ import threading
 from contextlib import suppress
 
 import pytest
-from storage_kit import DEADLINE_S, NOW_MS, NamedDisk, a_batch, add, commit, fill, numbers, run_all
+from clock import NOW_MS
+from storage_kit import (
+    DEADLINE_S,
+    NamedDisk,
+    a_batch,
+    add,
+    commit,
+    fill,
+    numbers,
+    run_all,
+)
 
 from logstore.errors import (
     CorruptStore,

@@ -4,13 +4,13 @@ import shutil
 import threading
 
 import pytest
+from clock import NOW_MS
 
 import logstore
 from logstore.errors import CorruptStore, NotAStore, Refused
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import MANIFEST, restore
 
-NOW_MS = 1_700_000_000_000
 SETTINGS = {"segment.bytes": 500, "index.interval.bytes": 50, "retention.ms": -1}
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from clock import NOW_MS, Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from logstore.storage.disk import Disk
 from logstore.upkeep.child import Here
 from logstore.upkeep.jobs import Job, Rewrite, untold
 
-NOW_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
 SETTINGS = {
     "cleanup.policy": "compact", "segment.bytes": 400, "index.interval.bytes": 100,
@@ -31,18 +31,6 @@ SETTINGS = {
 
 class ThisProcess(Disk):
     """Has the heavy part done without a child process, which takes a tenth of a second to start."""
-
-
-class Clock:
-    ms = NOW_MS
-
-    def __call__(self):
-        return self.ms
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

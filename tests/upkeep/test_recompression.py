@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from clock import NOW_MS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep.recompression import in_larger_batches, plan, runs
 
-NOW_MS = 1_700_000_000_000
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 SETTINGS = {"segment.bytes": 4000, "index.interval.bytes": 200, "compression.sealed": "zstd"}
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from clock import NOW_MS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep.retention import duration, judge
 
-NOW_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
 
 
@@ -147,19 +147,6 @@ def test_lengths_of_time():
 
 
 # The store
-
-
-@pytest.fixture
-def clock():
-    """The store's clock: clock.ms may be set. Files are written by the machine's own."""
-
-    class Clock:
-        ms = NOW_MS
-
-        def __call__(self):
-            return self.ms
-
-    return Clock()
 
 
 @pytest.fixture

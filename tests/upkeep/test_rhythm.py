@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from clock import NOW_MS
 
 import logstore
 from logstore.config import Config
@@ -12,7 +13,6 @@ from logstore.upkeep.desk import Desk
 from logstore.upkeep.rhythm import Rhythm
 
 DEADLINE_S = 30
-NOW_MS = 1_700_000_000_000
 
 
 @pytest.fixture

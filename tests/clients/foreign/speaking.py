@@ -9,7 +9,8 @@ import queue
 import signal
 import subprocess
 import threading
-import time
+
+import waiting
 
 DEADLINE_S = 60
 
@@ -135,8 +136,8 @@ class Streams(Program):
 
 def until(met, *members):
     """Take in what the members say until it is as expected."""
-    end = time.monotonic() + DEADLINE_S
-    while not met():
-        for it in members:
-            it.take()
-        assert time.monotonic() < end, "\n".join(f"{it}\n{it.complaints()}" for it in members)
+    waiting.until(
+        met,
+        *(it.take for it in members),
+        complain=lambda: "\n".join(f"{it}\n{it.complaints()}" for it in members),
+    )

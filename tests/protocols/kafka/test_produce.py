@@ -1,7 +1,8 @@
 import struct
 
 import pytest
-from door_kit import NOW_MS, Talk, a_batch, produce_body, produced
+from clock import NOW_MS
+from door_kit import Talk, a_batch, produce_body, produced
 
 from logstore.records.compression import Compression
 from logstore.records.decode import decode

@@ -4,6 +4,7 @@ import struct
 import uuid
 from types import SimpleNamespace
 
+from clock import NOW_MS
 from coordinator_parts import MemoryLedger
 
 from logstore.broker.coordinator.consumer import TopicFacts
@@ -20,8 +21,6 @@ from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.kafka.subscription import topics_of
 from logstore.records.encode import encode
 from logstore.storage.memory_log import MemoryLog
-
-NOW_MS = 1_700_000_000_000
 
 
 class HeldLog(MemoryLog):

@@ -1,10 +1,9 @@
-"""What tests of the library face share: a disk that counts and can be held up, and a clock."""
+"""What tests of the library face share: a disk that counts and can be held up."""
 
 import threading
 
 from logstore.storage.disk import Disk
 
-NOW_MS = 1_700_000_000_000
 DEADLINE_S = 30  # for what must happen; nothing waits so long when the code is right
 
 

@@ -3,6 +3,8 @@
 import itertools
 import threading
 
+from clock import NOW_MS
+
 from logstore.broker.topic import Topic
 from logstore.config import Config
 from logstore.errors import LogFailed, StorageFull
@@ -10,7 +12,6 @@ from logstore.records.decode import decode
 from logstore.records.record import Message
 from logstore.storage.memory_log import MemoryLog
 
-NOW_MS = 1_700_000_000_000
 DEADLINE_S = 30  # for what must happen; nothing waits so long when the code is right
 
 

@@ -5,18 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("logstore")
 DEADLINE_S = 30
-
-
-def until(condition):
-    """Looks all the time, at what nothing tells of."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
 
 
 def resident_bytes(server):

@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from typing import NamedTuple
 
+from clock import NOW_MS
+
 from logstore.config import Config
 from logstore.errors import LogstoreError
 from logstore.records.compression import Compression
@@ -16,7 +18,6 @@ from logstore.storage.disk import Disk
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
-NOW_MS = 1_700_000_000_000
 DEADLINE_S = 30  # generous: it only ends a test that would hang
 
 

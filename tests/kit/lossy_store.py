@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 import lossy_disk
+from clock import NOW_MS
 from faults import Faulty, fail_commits
 from lossy_disk import Inode, LossyDisk
 
@@ -22,7 +23,6 @@ from logstore.broker.consumer import records_of
 from logstore.config import Config
 from logstore.errors import LogstoreError, Refused
 
-NOW_MS = 1_700_000_000_000
 CATALOG = "catalog.mdb"
 CONFIG = Config({"upkeep.interval.ms": ("-1", "test"), "recovery.bytes": ("65536", "test")})
 GENERATION = "retention.groups.max.ms"  # a setting that tells topics of one name apart
