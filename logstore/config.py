@@ -2,11 +2,13 @@
 
 In falling order: the topic itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES`` style), the
 file (``<data>/logstore.toml``), the default. An unknown name or a bad value raises and names the
-nearest valid one: configuration cannot be got wrong silently.
+nearest valid one: configuration cannot be got wrong silently. Of an unknown variable of the
+environment, which others write to as well, it is only warned.
 """
 
 import dataclasses
 import difflib
+import logging
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from logstore import variables
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
 from logstore.settings import (
     DAY_MS,
@@ -30,9 +33,9 @@ from logstore.settings import (
 CHANNEL_TABLE = "channel"
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
-ENVIRONMENT_PREFIX = "LOGSTORE_"
-# Read before any configuration is, to find it; not settings themselves.
-ENVIRONMENT_RESERVED = frozenset({"LOGSTORE_DATA", "LOGSTORE_CONFIG"})
+_log = logging.getLogger("logstore.config")
+# A process loads its configuration more than once; it is warned about a variable once.
+_warned: set[str] = set()
 
 
 def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa: ANN401
@@ -158,7 +161,7 @@ class Config:
         """From a TOML file (None or absent: no file) and the environment, which wins."""
         given: dict[str, tuple[str, str]] = {}
         channels: tuple[ChannelRule, ...] = ()
-        if file is not None and file.exists():
+        if file is not None and _exists(file):
             try:
                 tables = tomllib.loads(file.read_text("utf-8"))
             except OSError as error:
@@ -167,18 +170,10 @@ class Config:
                 raise InvalidSetting(f"{file}: not TOML: {error}") from None
             channels = _channel_rules(file, tables.pop(CHANNEL_TABLE, []))
             given |= {name: (text, f"file {file}") for name, text in _flatten(tables)}
-        by_variable = {
-            ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): name for name in FILE_SETTINGS
-        }
-        for variable, text in environment.items():
-            if not variable.startswith(ENVIRONMENT_PREFIX) or variable in ENVIRONMENT_RESERVED:
-                continue
-            if variable not in by_variable:
-                raise UnknownSetting(
-                    f"environment: no setting {variable}"
-                    f"{nearest(variable, [*by_variable, *ENVIRONMENT_RESERVED])}"
-                )
-            given[by_variable[variable]] = text, f"environment {variable}"
+        found = variables.find(environment, FILE_SETTINGS)
+        for name, variable in found.settings.items():
+            given[name] = environment[variable], f"environment {variable}"
+        _warn(found.unknown)
         return cls(given, channels)
 
     def topic(self, overrides: Mapping[str, str]) -> TopicSettings:
@@ -218,6 +213,22 @@ class Config:
             for name, field in settings.items()
             if prefix + name in self._given
         }
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:  # it is its directory that can't be looked into
+        raise Failed(f"{file.parent}: can't be read: {error.strerror}") from None
+
+
+def _warn(unknown: list[str]) -> None:
+    told = [name for name in unknown if name not in _warned]
+    if told:
+        _warned.update(told)
+        names = [*map(variables.variable, FILE_SETTINGS), *variables.RESERVED]
+        shown = ", ".join(name + nearest(name, names) for name in told)
+        _log.warning("the environment has variables that are no setting, ignored: %s", shown)
 
 
 def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa: ANN401  TOML

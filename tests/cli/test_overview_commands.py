@@ -121,10 +121,30 @@ def test_a_wrong_config_file_stops_every_command(logstore, data, topic, text, me
         assert message in logstore(*words, code=1).err
 
 
-def test_an_unknown_variable_stops_every_command(logstore, topic, monkeypatch):
+def test_an_unknown_variable_is_one_warning_and_no_failure(topic, spawn, monkeypatch):
     monkeypatch.setenv("LOGSTORE_NUM_PARTITION", "3")
-    result = logstore("topic", "list", code=1)
-    assert "no setting LOGSTORE_NUM_PARTITION (did you mean LOGSTORE_NUM_PARTITIONS?)" in result.err
+    monkeypatch.setenv("LOGSTORE_VERSION", "2.1")
+    for words in (
+        ("topic", "list"),
+        ("retention", "run"),
+        ("config", "show"),
+    ):
+        code, _, err = spawn(*words).end()
+        assert code == 0
+        [line] = err.splitlines()
+        assert "LOGSTORE_NUM_PARTITION (did you mean LOGSTORE_NUM_PARTITIONS?)" in line
+        assert "LOGSTORE_VERSION" in line
+
+
+def test_commands_work_beside_a_kubernetes_service_called_logstore(spawn, monkeypatch):
+    monkeypatch.setenv("LOGSTORE_PORT", "tcp://10.96.0.12:9092")
+    monkeypatch.setenv("LOGSTORE_PORT_9092_TCP_ADDR", "10.96.0.12")
+    monkeypatch.setenv("LOGSTORE_SERVICE_HOST", "10.96.0.12")
+    monkeypatch.setenv("LOGSTORE_KAFKA_PORT", "tcp://10.96.0.13:9092")  # a setting's name
+    for words in (("topic", "create", "t"), ("produce", "t"), ("status",), ("topic", "list")):
+        code, _, err = spawn(*words).end()
+        assert code == 0
+        assert "LOGSTORE" not in err
 
 
 # What is no store, or cannot be written -----------------------------------------------------------

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from logstore import config as module
 from logstore.config import Config, parse, takes, text_of
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
 from logstore.settings import DAY_MS, STORE_SETTINGS, TOPIC_SETTINGS
+from logstore.variables import of_a_service, variable
 
 # The topic settings that Kafka's clients and operators use.
 KAFKAS = [
@@ -218,14 +220,53 @@ def test_settings_of_the_process_have_their_variable(tmp_path, monkeypatch):
             assert chosen.value == chosen.default
 
 
-def test_an_unknown_variable_stops_the_open_and_names_the_nearest(tmp_path, monkeypatch):
-    environment = {"LOGSTORE_TOPIC_SEGMENTS_BYTES": "1"}
-    with pytest.raises(
-        UnknownSetting,
-        match=r"LOGSTORE_TOPIC_SEGMENTS_BYTES \(did you mean LOGSTORE_TOPIC_SEGMENT_BYTES\?\)",
-    ):
-        open_with(tmp_path, monkeypatch, environment=environment)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["logstore.toml"]
+@pytest.fixture
+def warnings(monkeypatch, caplog):
+    monkeypatch.setattr("logstore.config._warned", set())
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_unknown_variables_are_one_warning_that_names_the_nearest(tmp_path, monkeypatch, warnings):
+    environment = {"LOGSTORE_TOPIC_SEGMENTS_BYTES": "1", "LOGSTORE_HOME": "/srv"}
+    for _ in range(2):
+        open_with(tmp_path, monkeypatch, environment=environment).close()
+    [warning] = warnings()
+    near = "LOGSTORE_TOPIC_SEGMENTS_BYTES (did you mean LOGSTORE_TOPIC_SEGMENT_BYTES?)"
+    assert near in warning
+    assert "LOGSTORE_HOME" in warning
+
+
+SERVICE = {
+    "LOGSTORE_PORT": "tcp://10.96.0.12:9092",
+    "LOGSTORE_PORT_9092_TCP": "tcp://10.96.0.12:9092",
+    "LOGSTORE_PORT_9092_TCP_PROTO": "tcp",
+    "LOGSTORE_PORT_9092_TCP_PORT": "9092",
+    "LOGSTORE_PORT_9092_TCP_ADDR": "10.96.0.12",
+    "LOGSTORE_PORT_53_UDP": "udp://10.96.0.12:53",
+    "LOGSTORE_PORT_53_UDP_ADDR": "10.96.0.12",
+    "LOGSTORE_PORT_7_SCTP_PROTO": "sctp",
+    "LOGSTORE_SERVICE_HOST": "10.96.0.12",
+    "LOGSTORE_SERVICE_PORT": "9092",
+    "LOGSTORE_SERVICE_PORT_KAFKA": "9092",
+    "LOGSTORE_SERVICE_PORT_REDIS_DOOR": "6379",
+    "LOGSTORE_DATA_SERVICE_HOST": "10.96.0.13",
+    "LOGSTORE_WEB_PORT_80_TCP_ADDR": "10.96.0.13",
+    # of a Service called logstore-kafka, or logstore-resp: names of settings
+    "LOGSTORE_KAFKA_PORT": "tcp://10.96.0.13:9092",
+    "LOGSTORE_RESP_PORT": "udp://10.96.0.13:6379",
+    "LOGSTORE_NUM_PARTITIONS": "sctp://10.96.0.13:6379",
+}
+
+
+def test_variables_of_a_kubernetes_service_are_ignored_in_silence(tmp_path, monkeypatch, warnings):
+    with open_with(tmp_path, monkeypatch, environment=SERVICE) as store:
+        assert {it.source for it in store.config.describe()} == {"default"}
+    assert warnings() == []
+
+
+def test_the_rules_for_a_service_leave_every_setting_its_variable():
+    for name, field in SETTINGS.items():
+        assert not of_a_service(variable(name), text_of(field.default))
 
 
 def test_a_wrong_variable_stops_the_open(tmp_path, monkeypatch):
@@ -233,11 +274,12 @@ def test_a_wrong_variable_stops_the_open(tmp_path, monkeypatch):
         open_with(tmp_path, monkeypatch, environment={"LOGSTORE_NUM_PARTITIONS": "none"})
 
 
-def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypatch):
+def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypatch, warnings):
     environment = {"LOGSTORE_DATA": "/x", "LOGSTORE_CONFIG": "/y"}
     open_with(tmp_path, monkeypatch, environment=environment).close()
-    with pytest.raises(UnknownSetting, match=r"LOGSTORE_DATE \(did you mean LOGSTORE_DATA\?\)"):
-        open_with(tmp_path, monkeypatch, environment={"LOGSTORE_DATE": "/x"})
+    assert warnings() == []
+    open_with(tmp_path, monkeypatch, environment={"LOGSTORE_DATE": "/x"}).close()
+    assert "LOGSTORE_DATE (did you mean LOGSTORE_DATA?)" in warnings()[0]
 
 
 @pytest.mark.parametrize(
@@ -264,6 +306,16 @@ def test_a_wrong_file_stops_the_open(tmp_path, monkeypatch, file, error, sentenc
         open_with(tmp_path, monkeypatch, file=file)
     assert "\n" not in str(caught.value)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["logstore.toml"]
+
+
+def test_a_directory_that_can_not_be_looked_into_is_named_itself(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)  # root may look everywhere
+    with pytest.raises(Failed) as caught:
+        Config.load(tmp_path / "logstore.toml", {})
+    assert str(caught.value) == f"{tmp_path}: can't be read: Permission denied"
 
 
 def test_a_file_that_is_not_text_or_no_file_is_told(tmp_path):
