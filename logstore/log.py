@@ -24,7 +24,10 @@ class Notes(Protocol):
         """Begin with what ``freeze`` gave. Raises Damaged."""
 
     def appended(self, batch: Batch, base_offset: int) -> None:
-        """The batch stands in the log; perhaps it is known already."""
+        """The batch, any batch, stands in the log; perhaps it is known already.
+
+        Called under the log's lock at every append: return at once where nothing is to be kept.
+        """
 
     def freeze(self) -> Callable[[], bytes]:
         """What is known now; the bytes of it are made when they are asked for."""

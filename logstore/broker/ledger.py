@@ -13,9 +13,10 @@ at opening of the batches above, so it survives whatever the batches survive.
 from collections.abc import Callable, Iterator
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
+from logstore.log import Log
 from logstore.records.batch import Batch
 
 BATCHES_KEPT: Final = 5  # as many requests as an idempotent client may have under way
@@ -99,7 +100,9 @@ class Ledger:
     # What the log calls
 
     def appended(self, batch: Batch, base_offset: int) -> None:
-        """As Notes.appended."""
+        """As Notes.appended. Of a batch that no idempotent producer has made nothing is kept."""
+        if batch.producer_id < 0:
+            return
         known = self._producers.pop(batch.producer_id, None)
         sent: tuple[Sent, ...] = ()
         if known is not None and known.epoch == batch.producer_epoch:
@@ -150,6 +153,14 @@ class Ledger:
                 self._producers[producer_id] = Known(epoch, seen_ms, tuple(sent))
         except StructError:
             raise CorruptStore("the note of a log's idempotent producers is cut off") from None
+
+
+def producers_of(log: Log) -> Ledger | None:
+    """What a topic's log remembers of its producers; None in a process that only reads it.
+
+    The kind of a log says which notes it has: a topic's has these and no others (``store.py``).
+    """
+    return cast("Ledger | None", log.notes)
 
 
 def last_sequence(batch: Batch) -> int:

@@ -141,7 +141,7 @@ class DiskLog:
             self._note(batch, base_offset)
             self._position += size
             self.end = base_offset + batch.last_offset_delta + 1
-            if batch.producer_id >= 0 and self.notes is not None:
+            if self.notes is not None:
                 self.notes.appended(batch, base_offset)
             self._unsynced_bytes += size
             self._unsynced_records += batch.last_offset_delta + 1

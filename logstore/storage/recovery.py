@@ -164,7 +164,7 @@ class _Check:
                 )
             _check(segment, position, batch)
             segment.note(position, batch, batch.last_offset)
-            if batch.producer_id >= 0 and self._notes is not None:
+            if self._notes is not None:
                 self._notes.appended(batch, batch.base_offset)
             self.end, self.position = batch.next_offset, position + batch.size
 

@@ -4,13 +4,13 @@ import itertools
 import threading
 
 from clock import NOW_MS
+from memory_log import MemoryLog
 
 from logstore.broker.topic import Topic
 from logstore.config import Config
 from logstore.errors import LogFailed, StorageFull
 from logstore.records.decode import decode
 from logstore.records.record import Message
-from logstore.storage.memory_log import MemoryLog
 
 DEADLINE_S = 30  # for what must happen; nothing waits so long when the code is right
 
@@ -18,7 +18,7 @@ DEADLINE_S = 30  # for what must happen; nothing waits so long when the code is 
 def memory_topic(partitions=1, *, log=MemoryLog, **settings):
     """``settings``: names with underscores, values as text."""
     named = {name.replace("_", "."): text for name, text in settings.items()}
-    logs = [log(f"t-{number}", 1 << 30) for number in range(partitions)]
+    logs = [log(f"t-{number}") for number in range(partitions)]
     return Topic("t", "id", logs, Config().topic(named), NOW_MS, lambda: NOW_MS)
 
 
@@ -46,8 +46,8 @@ def numbered(count, **fields):
 class UnsyncedLog(MemoryLog):
     """``safe`` stays behind until somebody waits or ``sync`` is called; both may fail."""
 
-    def __init__(self, name, bytes_max):
-        super().__init__(name, bytes_max)
+    def __init__(self, name):
+        super().__init__(name)
         self.synced = 0
         self.full = self.failed = False
         self.soon = 0

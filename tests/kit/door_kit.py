@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from clock import NOW_MS
 from coordinator_parts import MemoryLedger
+from memory_log import MemoryLog
 
 from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
@@ -20,14 +21,13 @@ from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.kafka.subscription import topics_of
 from logstore.records.encode import encode
-from logstore.storage.memory_log import MemoryLog
 
 
 class HeldLog(MemoryLog):
     """Safe only as far as ``sync`` was called."""
 
     def __init__(self, name, clock):
-        super().__init__(name, 1 << 30)
+        super().__init__(name)
         self.notes = Ledger(clock, 86_400_000)
         self.held = False
         self.failure = None
@@ -40,8 +40,6 @@ class HeldLog(MemoryLog):
 
     def append(self, batch):
         base_offset = super().append(batch)
-        if batch.producer_id >= 0:
-            self.notes.appended(batch, base_offset)
         if not self.held:
             self._safe = self.end
         return base_offset

@@ -99,12 +99,12 @@ class Opened:
         self.path = path
         self._open = []
 
-    def writer(self, disk=None, **store_settings):
+    def writer(self, disk=None, notes=None, **store_settings):
         config = Config({
             name.replace("_", "."): (str(value), "test") for name, value in store_settings.items()
         })  # fmt: skip
         directory = WriterDirectory(
-            str(self.path), config, disk or Disk(), clock=lambda: NOW_MS
+            str(self.path), config, disk or Disk(), clock=lambda: NOW_MS, notes=notes
         )  # fmt: skip
         self._open.append(directory)
         return directory

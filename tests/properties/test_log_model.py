@@ -9,6 +9,7 @@ from clock import NOW_MS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from memory_log import MemoryLog
 
 from logstore.config import Config
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart
@@ -16,11 +17,9 @@ from logstore.records.compression import Compression
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.storage.disk import Disk
-from logstore.storage.memory_log import MemoryLog
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
-RING_BYTES = 3_000
 SETTINGS = {
     "segment.bytes": "600", "index.interval.bytes": "80", "segment.index.bytes": "60",
     "segment.ms": "5000",
@@ -124,12 +123,7 @@ class LogModel(RuleBasedStateMachine):
 
 class MemoryModel(LogModel):
     def open(self):
-        self.log = MemoryLog("ring", RING_BYTES)
-
-    @invariant()
-    def bounded(self):
-        if self.log is not None:
-            assert sum(batch.size for batch in self.log._batches) <= RING_BYTES
+        self.log = MemoryLog("memory")
 
 
 class DiskModel(LogModel):

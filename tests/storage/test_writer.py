@@ -31,6 +31,41 @@ from logstore.storage.catalog import LogState
 from logstore.storage.disk import Disk
 
 
+class Counted:
+    """Notes that count the batches and records of a log."""
+
+    def __init__(self):
+        self.batches = self.records = 0
+        self.upto = 0
+
+    def load(self, note):
+        if note:
+            self.batches, self.records, self.upto = json.loads(note)
+
+    def appended(self, batch, base_offset):
+        if base_offset >= self.upto:
+            self.batches += 1
+            self.records += batch.record_count
+            self.upto = base_offset + batch.last_offset_delta + 1
+
+    def freeze(self):
+        now = [self.batches, self.records, self.upto]
+        return lambda: json.dumps(now).encode()
+
+
+def test_notes_are_told_of_every_batch_and_again_after_a_crash(store):
+    log = store.log_of(store.writer(notes=Counted))
+    add(log, b"a", b"b")
+    store.close()
+    log = store.log_of(store.writer(notes=Counted))
+    assert (log.notes.batches, log.notes.records) == (1, 2)
+    fill(log, 5)
+    add(log, b"c", producer_id=7, producer_epoch=0, base_sequence=0)
+    store.crash()
+    log = store.log_of(store.writer(notes=Counted))
+    assert (log.notes.batches, log.notes.records) == (7, 8) == (7, log.end)
+
+
 class TestTopics:
     def test_made_changed_deleted(self, store):
         directory = store.writer()

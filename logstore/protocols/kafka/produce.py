@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from logstore.broker.admission import admit, must_be_opened, opened
-from logstore.broker.ledger import Ledger
+from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
 from logstore.errors import CorruptBatch, LogstoreError
 from logstore.kafka.produce_codec import (
@@ -217,9 +217,10 @@ def _append(client: Client, admitted: Sequence[Admitted]) -> list[Written]:
 
 def _standing(log: Log, batch: Batch) -> int | None:
     """The offset of an idempotent producer's batch that is there already."""
-    if batch.producer_id < 0 or not isinstance(log.notes, Ledger):
+    if batch.producer_id < 0:
         return None
-    return log.notes.check(batch)
+    known = producers_of(log)
+    return None if known is None else known.check(batch)
 
 
 def _storage_code(error: LogstoreError) -> int:

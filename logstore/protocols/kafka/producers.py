@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from logstore.broker.ledger import Ledger
+from logstore.broker.ledger import producers_of
 from logstore.errors import LogstoreError
 from logstore.kafka.messages import (
     describe_producers as describe_messages,
@@ -48,20 +48,20 @@ def describe_producers(
 def _described(door: Door, name: str, partition: int) -> describe_messages.PartitionResponse:
     answer = describe_messages.PartitionResponse(partition)
     try:
-        notes = log_of(door, name, partition).notes
+        known = producers_of(log_of(door, name, partition))
     except LogstoreError as error:
         answer.error_code, answer.error_message = code_of(error), str(error)
         return answer
-    if isinstance(notes, Ledger):
+    if known is not None:
         answer.active_producers = [
             describe_messages.ProducerState(
                 producer_id,
-                known.epoch,
-                last_sequence=known.sent[-1].last_sequence,
-                last_timestamp=known.max_timestamp_ms,
+                it.epoch,
+                last_sequence=it.sent[-1].last_sequence,
+                last_timestamp=it.max_timestamp_ms,
                 coordinator_epoch=-1,
             )
-            for producer_id, known in notes.producers()
+            for producer_id, it in known.producers()
         ]
     return answer
 

@@ -1,6 +1,7 @@
 """Channels with a history, over a log that becomes safe when the test says so."""
 
 import pytest
+from memory_log import MemoryLog
 from redis_parts import request
 from resp_kit import FakeDoor
 
@@ -8,14 +9,13 @@ from logstore.broker.history import Histories
 from logstore.broker.topic import Topic
 from logstore.errors import LogFailed
 from logstore.settings import ChannelRule, TopicSettings
-from logstore.storage.memory_log import MemoryLog
 
 
 class SlowLog(MemoryLog):
     """What is appended is safe after ``sync``."""
 
     def __init__(self):
-        super().__init__("orders.eu-0", 1 << 24)
+        super().__init__("orders.eu-0")
         self.synced = self.asked = 0
         self.failure = None
 

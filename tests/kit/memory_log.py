@@ -1,24 +1,21 @@
-"""A log in memory: a bounded ring of batches, for what need not outlive the process."""
+"""A log in memory, for tests of what stands above logs; ``test_log_model`` checks it."""
 
 import threading
 from bisect import bisect_right
 
-from logstore.errors import OffsetAboveEnd, OffsetBelowStart, RecordTooLarge
+from logstore.errors import OffsetAboveEnd, OffsetBelowStart
 from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 
 
 class MemoryLog:
-    """Log over a list. When it is full the oldest batches go; ``start`` says how far."""
+    """Log over a list."""
 
-    def __init__(self, name: str, bytes_max: int) -> None:
-        """``bytes_max`` bounds the batches kept."""
+    def __init__(self, name: str) -> None:
         self.name = name
         self.notes: Notes | None = None
         self.start = self.end = 0
-        self._bytes_max = bytes_max
-        self._bytes = 0
         self._batches: list[Batch] = []
         self._ends: list[int] = []  # offset after each batch
         self._lock = threading.Lock()
@@ -26,28 +23,19 @@ class MemoryLog:
 
     @property
     def safe(self) -> int:
-        """All of it: nothing here survives the process, so nothing waits for a sync."""
+        """All of it: nothing waits for a sync."""
         return self.end
 
     def append(self, batch: Batch) -> int:
-        """As Log.append. Raises RecordTooLarge for a batch that could never be kept."""
-        if batch.size > self._bytes_max:
-            raise RecordTooLarge(
-                f"{self.name}: a batch of {batch.size} bytes; the log keeps {self._bytes_max}"
-            )
+        """As Log.append."""
         with self._lock:
             base_offset = self.end
             stamped = batch.with_base_offset(base_offset)
             self._batches.append(stamped)
             self._ends.append(stamped.next_offset)
-            self._bytes += stamped.size
             self.end = stamped.next_offset
-            gone, surplus = 0, self._bytes - self._bytes_max
-            while surplus > 0:
-                surplus -= self._batches[gone].size
-                gone += 1
-            if gone:
-                self._let_go(self._ends[gone - 1])
+            if self.notes is not None:
+                self.notes.appended(stamped, base_offset)
         for wake in list(self._watchers.values()):
             wake()
         return base_offset
@@ -55,7 +43,6 @@ class MemoryLog:
     def _let_go(self, before: int) -> None:
         self.start = max(self.start, before)
         gone = bisect_right(self._ends, self.start)
-        self._bytes -= sum(batch.size for batch in self._batches[:gone])
         del self._batches[:gone], self._ends[:gone]
 
     def read(self, at: int, bytes_max: int) -> list[Batch]:
