@@ -84,6 +84,39 @@ def test_redis_py(client, topic, protocol):
         publisher.get("a")
 
 
+def test_a_harness_that_empties_its_database_first_can_run(client):
+    """As redis-py's own tests begin and end, and those of most who test against Redis."""
+    ours = client(db=9)
+    info = ours.info()
+    assert (info["arch_bits"], info["cluster_enabled"], info["redis_mode"]) == (64, 0, "standalone")
+    assert info["used_memory"] > 1 << 20
+    assert info["used_cpu_user"] > 0
+    assert ours.info("everything").keys() > ours.info("server", "keyspace").keys()
+    assert ours.flushdb()
+    assert ours.flushall(asynchronous=True)
+    assert ours.dbsize() == 0
+    assert ours.keys() == list(ours.scan_iter("a*")) == []
+    assert ours.exists("a", "b") == ours.delete("a", "b") == ours.unlink("a") == 0
+    assert (ours.type("a"), ours.ttl("a"), ours.pttl("a")) == (b"none", -2, -2)
+    assert ours.randomkey() is None
+    with ours.pipeline() as transaction:
+        transaction.watch("a")
+        transaction.multi()
+        transaction.publish("a", "b")
+        assert transaction.execute() == [0]
+
+
+def test_who_sets_a_value_is_told_why_it_is_refused(client):
+    ours = client()
+    for command, words in ((ours.set, ["a", "b"]), (ours.lpush, ["a", "b"]), (ours.hgetall, ["a"])):
+        with pytest.raises(redis.ResponseError, match="keeps no keys and values"):
+            command(*words)
+    with pytest.raises(redis.ResponseError, match="runs no scripts"):
+        ours.eval("return 1", 0)
+    with pytest.raises(redis.ResponseError, match=r"^unknown command 'NOPE', with args [^(]*$"):
+        ours.execute_command("NOPE", "a")
+
+
 def test_redis_py_sharded(client, topic):
     publisher = client()
     with client().pubsub() as listener:

@@ -68,6 +68,49 @@ class Pair:
         return [connection.got for connection in self.connections]
 
 
+# SCAN and RANDOMKEY have other tips in 7.0 than in 7.2; OBJECT's subcommands come in no order.
+KEY_COMMANDS = [
+    "flushdb", "flushall", "dbsize", "keys", "exists", "type", "ttl", "pttl", "expiretime",
+    "pexpiretime", "del", "unlink", "touch", "expire", "pexpire", "expireat", "pexpireat",
+    "persist", "rename", "renamenx", "move", "copy", "dump", "swapdb", "watch", "unwatch", "time",
+    "role",
+]  # fmt: skip
+ABOUT_KEYS = [
+    ["FLUSHDB"], ["FLUSHALL"], ["flushdb", "async"], ["FLUSHALL", "SYNC"], ["FLUSHDB", "x"],
+    ["FLUSHALL", "SYNC", "x"], ["DBSIZE"], ["DBSIZE", "x"], ["KEYS", "*"], ["KEYS"], ["KEYS", "["],
+    ["SCAN", "0"], ["SCAN", "x"], ["SCAN", ""], ["SCAN", "-1"], ["SCAN", " 1"], ["SCAN", "1 "],
+    ["SCAN", "9" * 20], ["SCAN", "0", "MATCH", "a*", "COUNT", "10"], ["SCAN", "0", "COUNT", "0"],
+    ["SCAN", "0", "COUNT", "x"], ["SCAN", "0", "TYPE", "string"], ["SCAN", "0", "MATCH"],
+    ["SCAN", "0", "x", "y"], ["SCAN"], ["EXISTS", "a"], ["EXISTS", "a", "b", "a"], ["EXISTS"],
+    ["TYPE", "a"], ["TYPE", "a", "b"], ["TTL", "a"], ["PTTL", b"\x00"], ["EXPIRETIME", "a"],
+    ["PEXPIRETIME", "a"], ["DEL", "a"], ["DEL", "a", "b"], ["DEL"], ["UNLINK", "a", "b"],
+    ["TOUCH", "a"], ["RANDOMKEY"], ["PERSIST", "a"], ["RENAME", "a", "b"], ["RENAMENX", "a", "a"],
+    ["EXPIRE", "a", "1"], ["EXPIRE", "a", "x"], ["EXPIRE", "a", "1", "NX"], ["EXPIRE", "a"],
+    ["EXPIRE", "a", "1", "NX", "gt"], ["EXPIRE", "a", "1", "GT", "LT"], ["EXPIRE", "a", "1", "no"],
+    ["EXPIRE", "a", str(2**63 - 1)], ["EXPIRE", "a", str(-(2**63))], ["PEXPIRE", "a", "-1"],
+    ["PEXPIRE", "a", str(2**63 - 1)], ["EXPIREAT", "a", "1"], ["PEXPIREAT", "a", str(2**63 - 1)],
+    ["PEXPIREAT", "a", str(-(2**63))], ["MOVE", "a", "1"], ["MOVE", "a", "0"], ["MOVE", "a", "16"],
+    ["MOVE", "a", "x"], ["COPY", "a", "b"], ["COPY", "a", "a"], ["COPY", "a", "a", "DB", "3"],
+    ["COPY", "a", "b", "DB", "99"], ["COPY", "a", "b", "DB", "x"], ["COPY", "a", "b", "REPLACE"],
+    ["COPY", "a", "b", "DB"], ["COPY", "a", "b", "x"], ["SWAPDB", "0", "1"], ["SWAPDB", "x", "1"],
+    ["SWAPDB", "1", "x"], ["SWAPDB", "0", "99"], ["DUMP", "a"], ["OBJECT", "ENCODING", "a"],
+    ["OBJECT", "FREQ", "a"], ["OBJECT", "idletime", "a"], ["OBJECT", "REFCOUNT", "a"],
+    ["OBJECT", "nope", "a"], ["OBJECT", "FREQ"], ["OBJECT"], ["WATCH", "a", "b"], ["WATCH"],
+    ["UNWATCH"], ["ROLE"], ["TIME", "x"],
+]  # fmt: skip
+TRACKING = [
+    ["TRACKING", "ON"], ["TRACKING", "on"], ["TRACKING", "OFF"], ["TRACKING"], ["TRACKING", "x"],
+    ["TRACKING", "ON", "BCAST"], ["TRACKING", "ON", "BCAST", "PREFIX", "a", "PREFIX", "b"],
+    ["TRACKING", "ON", "BCAST", "PREFIX", "a"], ["TRACKING", "ON", "BCAST", "PREFIX", "ab"],
+    ["TRACKING", "ON", "BCAST", "PREFIX", "a", "PREFIX", "ab"], ["TRACKING", "ON", "PREFIX", "a"],
+    ["TRACKING", "ON", "OPTIN"], ["TRACKING", "ON", "OPTOUT"], ["TRACKING", "ON", "NOLOOP"],
+    ["TRACKING", "ON", "OPTIN", "OPTOUT"], ["TRACKING", "ON", "OPTIN", "BCAST"],
+    ["TRACKING", "ON", "OPTIN", "NOLOOP"], ["TRACKING", "ON", "REDIRECT", "999999"],
+    ["TRACKING", "ON", "REDIRECT", "x"], ["TRACKING", "ON", "REDIRECT"], ["TRACKING", "ON", "x"],
+    ["CACHING", "YES"], ["CACHING", "NO"], ["CACHING", "x"], ["CACHING"], ["TRACKINGINFO"],
+    ["TRACKINGINFO", "x"], ["GETREDIR"],
+]  # fmt: skip
+
 GIVEN_UP = re.compile(
     rb"(?:[*>]3\r\n\$1[12]\r\n[ps]?unsubscribe\r\n\$\d+\r\n[^$]*?\r\n:\d+\r\n){2,}", re.DOTALL
 )
@@ -155,7 +198,10 @@ def one_of(chance):
         lambda: request("COMMAND", "INFO", chance.choice([
             "publish", "spublish", "SUBSCRIBE", "ssubscribe", "punsubscribe", "hello", "ping",
             "reset", "quit", "multi", "exec", "discard", "select", "echo", "auth", "info", "nope",
+            *KEY_COMMANDS, "client|tracking", "client|caching", "object|freq", "object|help",
         ])),
+        *[lambda: request(*chance.choice(ABOUT_KEYS))] * 6,
+        *[lambda: request("CLIENT", *chance.choice(TRACKING))] * 3,
         lambda: request("COMMAND", *chance.choice([["nope"], ["COUNT", "x"], ["LIST", "x"]])),
         lambda: request("INFO", "nope"),
         lambda: request(b"no\xffpe" + b"z" * 200, *many, b"w" * 300),
@@ -226,6 +272,29 @@ SCRIPTS = {
         request("SSUBSCRIBE", "a") + request("SPUBLISH", "a", "x") + request("UNSUBSCRIBE", "a"),
         request("HELLO", "2") + request("PUBLISH", "a", "m00000002") + request("PING"),
     ],
+    "it copies values, and the databases are flushed": [
+        request("HELLO", "3") + request("CLIENT", "TRACKING", "ON") + request("FLUSHALL"),
+        request("MULTI") + request("FLUSHDB") + request("PING") + request("EXEC")
+        + request("PING"),
+        request("CLIENT", "REPLY", "OFF") + request("FLUSHDB") + request("CLIENT", "REPLY", "ON"),
+        request("CLIENT", "TRACKING", "OFF") + request("FLUSHALL") + request("PING"),
+        request("CLIENT", "TRACKING", "ON", "BCAST") + request("FLUSHALL", "ASYNC")
+        + request("HELLO", "2") + request("FLUSHALL") + request("PING"),
+        request("RESET") + request("CLIENT", "TRACKINGINFO") + request("FLUSHALL"),
+    ],
+    "what is read next is copied": [
+        request("CLIENT", "TRACKING", "ON", "OPTIN") + request("CLIENT", "CACHING", "YES")
+        + request("CLIENT", "TRACKINGINFO") + request("CLIENT", "GETREDIR"),
+        request("CLIENT", "TRACKINGINFO") + request("TTL", "a") + request("CLIENT", "TRACKINGINFO"),
+        request("CLIENT", "CACHING", "YES") + request("PUBLISH", "a", "b")
+        + request("CLIENT", "TRACKINGINFO"),
+        request("CLIENT", "CACHING", "YES") + request("MULTI") + request("TTL", "a")
+        + request("CLIENT", "TRACKINGINFO") + request("EXEC") + request("CLIENT", "TRACKINGINFO"),
+    ],
+    "a transaction about keys": [
+        request("WATCH", "a") + request("MULTI") + request("DEL", "a") + request("TYPE", "a")
+        + request("WATCH", "b") + request("EXEC"),
+    ],
 }  # fmt: skip
 
 
@@ -236,6 +305,104 @@ def test_these_get_the_same_replies(both, name):
         pair.tell(data, f"mark {name} {number}".encode())
     for real, ours in [*pair.pasts, pair.close()]:
         check_same(ours, real)
+
+
+def answered(connection, *words):
+    """What came up to the mark that is asked for behind these words."""
+    connection.got = b""
+    connection.send(request(*words) + request("PING", "the mark"))
+    return connection.until(b"the mark\r\n")
+
+
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_another_connection_is_told_of_a_flush(both, version):
+    """The way of a RESP2 client: a second connection listens, the first redirects to it."""
+    seen = []
+    for server in both:
+        listener, reader, other = Raw(server), Raw(server), Raw(server)
+        answered(listener, "HELLO", version)
+        number = re.match(rb":(\d+)", answered(listener, "CLIENT", "ID"))[1]
+        listener.send(request("SUBSCRIBE", "__redis__:invalidate"))
+        answered(other, "HELLO", "3")
+        told = [
+            answered(listener, "SUBSCRIBE", "another"),
+            answered(reader, "CLIENT", "TRACKING", "ON", "REDIRECT", number),
+            answered(other, "CLIENT", "TRACKING", "ON", "REDIRECT", number),
+            answered(reader, "FLUSHALL"),
+            answered(listener, "PING"),
+            answered(other, "FLUSHDB"),
+            answered(listener, "PING"),
+        ]
+        listener.send(request("QUIT"))
+        listener.until(b"never")
+        with_its_number = [
+            answered(other, "FLUSHALL"),
+            answered(other, "CLIENT", "TRACKINGINFO"),
+            answered(reader, "CLIENT", "TRACKINGINFO"),
+        ]
+        told += [it.replace(b":" + number, b":N") for it in with_its_number]
+        seen.append(told)
+    assert seen[1] == seen[0]
+
+
+def facts_of(connection, *words):
+    """INFO as sections of names and values, in order."""
+    text = answered(connection, "INFO", *words).partition(b"\r\n")[2].decode()
+    sections = {}
+    for line in text.partition("\r\n$8\r\nthe mark")[0].split("\r\n"):
+        if line.startswith("#"):
+            fields = sections[line] = {}
+        elif line:
+            name, _, value = line.partition(":")
+            fields[name] = value
+    return sections
+
+
+def kind_of(value):
+    if re.fullmatch(r"-?\d+", value):
+        return "a number"
+    return "a share" if re.fullmatch(r"-?\d+\.\d+%?", value) else "a text"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["default"], ["all"], ["everything"], ["EVERYTHING", "server"], ["server", "clients"],
+        ["keyspace", "CPU"], ["modules"], ["default", "commandstats"], ["nope", "server", "nope"],
+        ["memory"], ["stats", "latencystats"], ["errorstats"], ["replication"], ["cluster"],
+        ["persistence"],
+    ],
+)  # fmt: skip
+def test_info_has_the_sections_and_fields_of_redis(both, words):
+    real, ours = [facts_of(Raw(server), *words) for server in both]
+    assert list(ours) == list(real)
+    for section, fields in real.items():
+        if section in ("# Commandstats", "# Errorstats", "# Latencystats"):
+            continue  # their fields come with use
+        missing = fields.keys() - ours[section].keys()
+        assert not missing, section
+        for name, value in fields.items():
+            if not name.endswith("_id"):  # hexadecimal
+                assert kind_of(ours[section][name]) == kind_of(value), name
+
+
+def test_info_counts_commands_and_errors_as_redis_does(both):
+    counted = []
+    for server in both:
+        connection = Raw(server)
+        answered(connection, "CONFIG", "RESETSTAT")
+        for words in [["PUBLISH", "a", "b"]] * 3 + [["TTL", "a"], ["HELLO", "9"], ["ECHO", "x"]]:
+            answered(connection, *words)
+        for _ in range(2):
+            answered(connection, "CLIENT", "TRACKING", "x")
+        facts = facts_of(connection, "commandstats", "errorstats")
+        calls = {
+            name: re.match(r"calls=\d+", value)[0]
+            for name, value in facts["# Commandstats"].items()
+            if not name.startswith("cmdstat_config")
+        }
+        counted.append((calls, facts["# Errorstats"]))
+    assert counted[1] == counted[0]
 
 
 def test_patterns_match_the_same_names(both):

@@ -4,6 +4,7 @@ Knows nothing of how requests are read; ``session.py`` does that.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.channel import Form, Roster
@@ -25,6 +26,17 @@ REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 Queued = tuple["Command", Sequence[bytes]]
 
 
+@dataclass(slots=True)
+class Tracking:
+    """What CLIENT TRACKING ON has asked for."""
+
+    modes: frozenset[bytes]  # of BCAST, OPTIN, OPTOUT, NOLOOP
+    redirect: int = 0  # the number of the client to be told instead; 0: itself
+    prefixes: tuple[bytes, ...] = ()  # sorted; with BCAST only
+    broken: bool = False  # the client to be told instead is gone
+    caching: bool = False  # CLIENT CACHING, until the next command
+
+
 class Client:
     """A ``Subscriber``, too."""
 
@@ -41,6 +53,8 @@ class Client:
         self.form: Form = FORMS[2]
         self.last_command = "NULL"  # as CLIENT LIST shows one that has sent none
         self.no_evict = self.no_touch = False
+        self.tracking: Tracking | None = None
+        self.notices: list[bytes] = []  # what it is told once the command's reply is complete
         self.out: list[bytes] = []  # replies that the server has not fetched
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
@@ -64,11 +78,31 @@ class Client:
 
     def fail(self, text: str | bytes) -> None:
         """The same, an error of the code ERR."""
-        self.say(replies.error(b"ERR " + (text.encode() if isinstance(text, str) else text)))
+        self.refuse("ERR", text)
+
+    def refuse(self, code: str, text: str | bytes) -> None:
+        """The same, an error of another code: ``EXECABORT``, ``WRONGPASS``, ..."""
+        errors = self.door.counts.errors
+        errors[code] = errors.get(code, 0) + 1
+        self.say(
+            replies.error(code.encode() + b" " + (text.encode() if isinstance(text, str) else text))
+        )
 
     def push(self, items: Sequence[bytes]) -> None:
         """What comes whether it wants replies or not."""
         self.out.append(replies.push(items, self.version))
+
+    def carried_out(self, command: "Command") -> None:
+        """A command has said its reply."""
+        if self.notices:
+            self.out += self.notices
+            self.notices.clear()
+        if (
+            self.tracking is not None
+            and self.queue is None
+            and not command.name.startswith("client|")
+        ):
+            self.tracking.caching = False  # CLIENT CACHING is for the next command
 
     def null(self) -> bytes:
         return replies.NULL[self.version]
@@ -185,5 +219,6 @@ class Client:
         self.name = b""
         self.database = 0
         self.no_evict = self.no_touch = False
+        self.tracking = None
         self.replying = REPLY_ON
         self.speak(2)

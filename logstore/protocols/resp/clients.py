@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logstore.protocols.resp import tracking
 from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Client
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import BAD_NAME, USER, is_plain
@@ -25,6 +26,9 @@ HELP: Final = [
     "    Whether commands get replies.",
     "PAUSE <milliseconds> [WRITE|ALL], UNPAUSE",
     "    Holds up publishers, or everyone.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> ...] [OPTIN] [OPTOUT] [NOLOOP]",
+    "CACHING (YES|NO), TRACKINGINFO, GETREDIR",
+    "    Whether the client is told when the databases are flushed; no value changes here.",
     "SETINFO (LIB-NAME|LIB-VER) <value>, NO-EVICT (ON|OFF), NO-TOUCH (ON|OFF)",
     "    What client libraries say of themselves.",
 ]
@@ -37,7 +41,17 @@ def kind(client: Client) -> bytes:
 def line(client: Client, now: float) -> str:
     """As CLIENT LIST shows it; what there is none of here (query buffers, say) is left out."""
     channels = client.door.channels
-    flags = ("P" if client.subscribed else "") + ("x" if client.queue is not None else "")
+    tracks = client.tracking
+    marks = {
+        "P": client.subscribed,
+        "x": client.queue is not None,
+        "t": tracks is not None,
+        "R": tracks is not None and tracks.broken,
+        "B": tracks is not None and b"BCAST" in tracks.modes,
+        "e": client.no_evict,
+        "T": client.no_touch,
+    }
+    flags = "".join(mark for mark, holds in marks.items() if holds)
     host, port = client.link.address
     library = {name: text.decode() for name, text in client.library.items()}
     return (
@@ -47,7 +61,8 @@ def line(client: Client, now: float) -> str:
         f"sub={channels.names.names_count(client)} psub={channels.patterns.names_count(client)} "
         f"ssub={channels.shards.names_count(client)} "
         f"multi={-1 if client.queue is None else len(client.queue)} omem={client.link.unsent} "
-        f"events=r cmd={client.last_command} user={USER.decode()} redir=-1 "
+        f"events=r cmd={client.last_command} user={USER.decode()} "
+        f"redir={-1 if tracks is None else tracks.redirect} "
         f"resp={client.version} lib-name={library[b'LIB-NAME']} lib-ver={library[b'LIB-VER']}\n"
     )
 
@@ -233,10 +248,6 @@ def _unblock(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(integer(0))
 
 
-def _redirection(client: Client, _: Sequence[bytes]) -> None:
-    client.say(integer(-1))  # no keys are tracked
-
-
 def _sub(
     name: str, arity: int, run: Callable[[Client, Sequence[bytes]], None], summary: str,
     since: str = "2.4.0", *, admin: bool = False,
@@ -267,7 +278,13 @@ COMMANDS: Final = (
             _sub("pause", -3, _pause, "Holds up publishers, or everyone.", "3.0.0", admin=True),
             _sub("unpause", 2, _unpause, "Ends that.", "6.2.0", admin=True),
             _sub("unblock", -3, _unblock, "Taken; no command blocks here.", "5.0.0", admin=True),
-            _sub("getredir", 2, _redirection, "Taken; no keys are tracked.", "6.0.0"),
+            _sub("tracking", -3, tracking.track, "Whether the client keeps copies of values.",
+                 "6.0.0"),
+            _sub("caching", 3, tracking.cache, "Whether what is read next is copied.", "6.0.0"),
+            _sub("trackinginfo", 2, tracking.describe, "What CLIENT TRACKING has asked for.",
+                 "6.2.0"),
+            _sub("getredir", 2, tracking.redirection, "Which client is told of changes instead.",
+                 "6.0.0"),
             _sub("help", 2, help_of(*HELP), "What subcommands there are.", "5.0.0"),
         ),
     ),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Carries it out and says its one reply. The arguments begin with the command's own name.
 Run = Callable[["Client", Sequence[bytes]], None]
+# What is done with the keys, in the words of COMMAND: once for all of them, or once for each.
+KeyFlags = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class Command:
     categories: tuple[str, ...] = ("@slow",)
     tips: tuple[str, ...] = ()
     keys: tuple[int, int, int] = (0, 0, 0)  # first, last, step
+    key_flags: KeyFlags = (("not_key",),)  # names of sharded channels stand where keys would
     subcommands: Mapping[bytes, "Command"] = field(default_factory=dict)
     while_subscribed: bool = False  # RESP2 takes it on a connection that listens
     at_once: bool = False  # not queued after MULTI
-    publishes: bool = False  # held up by CLIENT PAUSE WRITE
+    publishes: bool = False  # or writes: held up by CLIENT PAUSE WRITE
 
     def takes(self, count: int) -> bool:
         """Whether so many arguments, its names included, may be given."""

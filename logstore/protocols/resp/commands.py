@@ -11,6 +11,7 @@ from logstore.protocols.resp import (
     configuration,
     connection,
     information,
+    keyspace,
     pubsub,
 )
 from logstore.protocols.resp.client import Client
@@ -50,26 +51,37 @@ def _described(command: Command, version: Version) -> bytes:
             *map(integer, (first, last, step)),
             _texts(command.categories, version),
             members([bulk(tip.encode()) for tip in command.tips], version),
-            members([_key_spec(command, version)] if first else [], version),
+            _key_specs(command, version),
             members([_described(it, version) for it in command.subcommands.values()], version),
         ]
     )
 
 
-def _key_spec(command: Command, version: Version) -> bytes:
-    """Where a sharded channel's name stands, in the words of Redis 7."""
+def _key_specs(command: Command, version: Version) -> bytes:
+    """Where its keys stand, in the words of Redis 7."""
     first, last, step = command.keys
+    if not first:
+        return members([], version)
+    if len(command.key_flags) == 1:
+        after = last if last < 0 else last - first
+        return members([_key_spec(command.key_flags[0], first, after, step, version)], version)
+    assert last - first + 1 == len(command.key_flags)
+    return members(
+        [_key_spec(it, first + at, 0, 1, version) for at, it in enumerate(command.key_flags)],
+        version,
+    )
 
+
+def _key_spec(flags: Sequence[str], first: int, last: int, step: int, version: Version) -> bytes:
     def spec(kind: bytes, numbers: dict[bytes, int]) -> bytes:
         inner = mapping({name: integer(number) for name, number in numbers.items()}, version)
         return mapping({b"type": bulk(kind), b"spec": inner}, version)
 
-    after = last if last < 0 else last - first
     return mapping(
         {
-            b"flags": members([simple(b"not_key")], version),
+            b"flags": _texts(flags, version),
             b"begin_search": spec(b"index", {b"index": first}),
-            b"find_keys": spec(b"range", {b"lastkey": after, b"keystep": step, b"limit": 0}),
+            b"find_keys": spec(b"range", {b"lastkey": last, b"keystep": step, b"limit": 0}),
         },
         version,
     )
@@ -171,6 +183,7 @@ COMMANDS: Final = table(
     *clients.COMMANDS,
     *configuration.COMMANDS,
     *information.COMMANDS,
+    *keyspace.COMMANDS,
     *channel_read.COMMANDS,
     _COMMAND,
 )

@@ -33,7 +33,7 @@ def _hello(client: Client, arguments: Sequence[bytes]) -> None:
             client.fail("Protocol version is not an integer or out of range")
             return
         if number not in _VERSIONS:
-            client.say(replies.error(b"NOPROTO unsupported protocol version"))
+            client.refuse("NOPROTO", "unsupported protocol version")
             return
         version = _VERSIONS[number]
     at = 2
@@ -42,7 +42,7 @@ def _hello(client: Client, arguments: Sequence[bytes]) -> None:
         option = arguments[at].upper()
         if option == b"AUTH" and left >= 2:
             if arguments[at + 1] != USER:
-                client.say(_WRONG_PASSWORD)
+                client.refuse(*_WRONG_PASSWORD)
                 return
             at += 3
         elif option == b"SETNAME" and left >= 1:
@@ -67,9 +67,7 @@ def _hello(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(replies.mapping(about, client.version))
 
 
-_WRONG_PASSWORD: Final = replies.error(
-    b"WRONGPASS invalid username-password pair or user is disabled."
-)
+_WRONG_PASSWORD: Final = "WRONGPASS", "invalid username-password pair or user is disabled."
 
 
 def _auth(client: Client, arguments: Sequence[bytes]) -> None:
@@ -80,8 +78,10 @@ def _auth(client: Client, arguments: Sequence[bytes]) -> None:
             "AUTH <password> called without any password configured for the default user. "
             "Are you sure your configuration is correct?"
         )
+    elif arguments[1] == USER:
+        client.say(OK)
     else:
-        client.say(OK if arguments[1] == USER else _WRONG_PASSWORD)
+        client.refuse(*_WRONG_PASSWORD)
 
 
 def _ping(client: Client, arguments: Sequence[bytes]) -> None:
@@ -142,7 +142,7 @@ def _exec(client: Client, _: Sequence[bytes]) -> None:
     queue, failed = client.queue, client.queue_failed
     client.forget_queue()
     if failed:
-        client.say(replies.error(b"EXECABORT Transaction discarded because of previous errors."))
+        client.refuse("EXECABORT", "Transaction discarded because of previous errors.")
         return
     client.say(b"*%d\r\n" % len(queue))
     client.in_transaction = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import hiredis
 
 from logstore.broker.channel import Channels
+from logstore.usage import Usage, measure
 
 if TYPE_CHECKING:
     from logstore.protocols.resp.client import Client
@@ -72,6 +73,10 @@ class Counts:
     commands: int = 0
     bytes_in: int = 0
     cut_off: int = 0  # subscribers that read too slowly
+    published: int = 0  # commands that went the quick way, past ``calls``
+    executed: int = 0  # those that did not
+    calls: dict[str, int] = field(default_factory=dict)  # by the command's name
+    errors: dict[str, int] = field(default_factory=dict)  # replies, by their code
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class Facts:
     process_id: int
     store_id: str
     path: str
+    usage: Callable[[], Usage] = measure
 
 
 @dataclass(slots=True)

@@ -1,5 +1,11 @@
-"""INFO: the server in figures, in sections."""
+"""INFO: the server in figures, in the sections and fields of Redis 7.2.
 
+What Redis counts and there is none of here (keys, replicas, scripts) is zero; so is what is not
+counted here.
+"""
+
+import os
+import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -9,81 +15,306 @@ from logstore.protocols.resp.door import REDIS_VERSION, Door
 from logstore.protocols.resp.replies import verbatim
 
 Facts = dict[str, object]
-_ALL: Final = frozenset({b"all", b"default", b"everything"})
+NO_ID: Final = "0" * 40
+HZ: Final = 10  # Redis's own: how often it does what is not asked for
+
+
+def _zeros(names: str) -> Facts:
+    return dict.fromkeys(names.split(), 0)
+
+
+def _human(count: int) -> str:
+    """``1.50M``."""
+    if count < 1 << 10:
+        return f"{count}B"
+    for power, unit in enumerate("KMGT", 1):
+        if count < 1 << 10 * (power + 1) or unit == "T":
+            return f"{count / (1 << 10 * power):.2f}{unit}"
+    raise AssertionError("the last unit takes all")
+
+
+def _id(door: Door) -> str:
+    """40 signs, as Redis's ids have."""
+    return door.facts.store_id.replace("-", "").ljust(40, "0")
 
 
 def _server(door: Door, client: Client) -> Facts:
-    seconds = (door.clock() - door.started_ms) // 1000
+    now_ms = door.clock()
+    seconds = (now_ms - door.started_ms) // 1000
+    system = os.uname()
+    host, port = client.link.address
     return {
         "redis_version": REDIS_VERSION,
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
+        "redis_build_id": "0",
         "redis_mode": "standalone",
         "server_name": "logstore",
+        "os": f"{system.sysname} {system.release} {system.machine}",
+        "arch_bits": 8 * struct.calcsize("P"),
+        "monotonic_clock": "POSIX clock_gettime",
+        "multiplexing_api": "epoll",
+        "atomicvar_api": "none",
+        "gcc_version": "0.0.0",
         "process_id": door.facts.process_id,
-        "run_id": door.facts.store_id.replace("-", ""),
-        "tcp_port": client.link.address[1],
+        "process_supervised": "no",
+        "run_id": _id(door),
+        "tcp_port": port,
+        "server_time_usec": now_ms * 1000,
         "uptime_in_seconds": seconds,
         "uptime_in_days": seconds // 86_400,
+        "hz": HZ,
+        "configured_hz": HZ,
+        "lru_clock": now_ms // 1000 & 0xFFFFFF,
+        "executable": "",
+        "config_file": "",
+        "io_threads_active": 0,
+        "listener0": f"name=tcp,bind={host},port={port}",
     }
 
 
 def _clients(door: Door, _: Client) -> Facts:
+    clients = door.clients.values()
     return {
-        "connected_clients": len(door.clients),
+        "connected_clients": len(clients),
+        "cluster_connections": 0,
         "maxclients": door.limits.crowd.connections_max,
+        "client_recent_max_input_buffer": 0,
+        "client_recent_max_output_buffer": max(it.link.unsent for it in clients),
         "blocked_clients": 0,
-        "pubsub_clients": sum(it.subscribed for it in door.clients.values()),
+        "tracking_clients": sum(it.tracking is not None for it in clients),
+        "pubsub_clients": sum(it.subscribed for it in clients),
+        **_zeros("clients_in_timeout_table total_blocking_keys total_blocking_keys_on_nokey"),
     }
 
 
-def _persistence(_: Door, __: Client) -> Facts:
-    return {"loading": 0, "async_loading": 0}  # what clients wait for
+def _memory(door: Door, _: Client) -> Facts:
+    """What the process has of the system; what of it is in use is not known."""
+    usage = door.facts.usage()
+    used, most, unsent = (
+        usage.resident_bytes,
+        usage.resident_bytes_max,
+        sum(it.link.unsent for it in door.clients.values()),
+    )
+    return {
+        "used_memory": used,
+        "used_memory_human": _human(used),
+        "used_memory_rss": used,
+        "used_memory_rss_human": _human(used),
+        "used_memory_peak": most,
+        "used_memory_peak_human": _human(most),
+        "used_memory_peak_perc": f"{100 * used / most:.2f}%",
+        "used_memory_overhead": used,
+        "used_memory_startup": 0,
+        "used_memory_dataset": 0,
+        "used_memory_dataset_perc": "0.00%",
+        "allocator_allocated": used,
+        "allocator_active": used,
+        "allocator_resident": used,
+        "total_system_memory": usage.machine_bytes,
+        "total_system_memory_human": _human(usage.machine_bytes),
+        "used_memory_lua": 0,
+        "used_memory_vm_eval": 0,
+        "used_memory_lua_human": "0B",
+        **_zeros(
+            "used_memory_scripts_eval number_of_cached_scripts number_of_functions "
+            "number_of_libraries used_memory_vm_functions used_memory_vm_total"
+        ),
+        "used_memory_vm_total_human": "0B",
+        "used_memory_functions": 0,
+        "used_memory_scripts": 0,
+        "used_memory_scripts_human": "0B",
+        "maxmemory": 0,
+        "maxmemory_human": "0B",
+        "maxmemory_policy": "noeviction",
+        "allocator_frag_ratio": "1.00",
+        "allocator_frag_bytes": 0,
+        "allocator_rss_ratio": "1.00",
+        "allocator_rss_bytes": 0,
+        "rss_overhead_ratio": "1.00",
+        "rss_overhead_bytes": 0,
+        "mem_fragmentation_ratio": "1.00",
+        **_zeros(
+            "mem_fragmentation_bytes mem_not_counted_for_evict mem_replication_backlog "
+            "mem_total_replication_buffers mem_clients_slaves"
+        ),
+        "mem_clients_normal": unsent,
+        "mem_cluster_links": 0,
+        "mem_aof_buffer": 0,
+        "mem_allocator": "libc",
+        **_zeros("active_defrag_running lazyfree_pending_objects lazyfreed_objects"),
+    }
+
+
+def _persistence(door: Door, _: Client) -> Facts:
+    """Of keys. What a channel keeps is synced before its publisher is answered."""
+    return {
+        "loading": 0,  # what clients wait for
+        **_zeros("async_loading current_cow_peak current_cow_size current_cow_size_age"),
+        "current_fork_perc": "0.00",
+        **_zeros(
+            "current_save_keys_processed current_save_keys_total rdb_changes_since_last_save "
+            "rdb_bgsave_in_progress"
+        ),
+        "rdb_last_save_time": door.started_ms // 1000,
+        "rdb_last_bgsave_status": "ok",
+        "rdb_last_bgsave_time_sec": -1,
+        "rdb_current_bgsave_time_sec": -1,
+        **_zeros(
+            "rdb_saves rdb_last_cow_size rdb_last_load_keys_expired rdb_last_load_keys_loaded "
+            "aof_enabled aof_rewrite_in_progress aof_rewrite_scheduled"
+        ),
+        "aof_last_rewrite_time_sec": -1,
+        "aof_current_rewrite_time_sec": -1,
+        "aof_last_bgrewrite_status": "ok",
+        "aof_rewrites": 0,
+        "aof_rewrites_consecutive_failures": 0,
+        "aof_last_write_status": "ok",
+        **_zeros("aof_last_cow_size module_fork_in_progress module_fork_last_cow_size"),
+    }
 
 
 def _stats(door: Door, _: Client) -> Facts:
+    counts = door.counts
+    trackers = [it.tracking for it in door.clients.values() if it.tracking is not None]
     return {
-        "total_connections_received": door.counts.connections,
-        "total_commands_processed": door.counts.commands,
-        "total_net_input_bytes": door.counts.bytes_in,
-        "client_output_buffer_limit_disconnections": door.counts.cut_off,
+        "total_connections_received": counts.connections,
+        "total_commands_processed": counts.commands,
+        "instantaneous_ops_per_sec": 0,
+        "total_net_input_bytes": counts.bytes_in,
+        **_zeros("total_net_output_bytes total_net_repl_input_bytes total_net_repl_output_bytes"),
+        "instantaneous_input_kbps": "0.00",
+        "instantaneous_output_kbps": "0.00",
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
+        **_zeros("rejected_connections sync_full sync_partial_ok sync_partial_err expired_keys"),
+        "expired_stale_perc": "0.00",
+        **_zeros(
+            "expired_time_cap_reached_count expire_cycle_cpu_milliseconds evicted_keys "
+            "evicted_clients total_eviction_exceeded_time current_eviction_exceeded_time "
+            "keyspace_hits keyspace_misses"
+        ),
+        "client_output_buffer_limit_disconnections": counts.cut_off,
         "pubsub_channels": len(door.channels.names),
         "pubsub_patterns": len(door.channels.patterns),
         "pubsubshard_channels": len(door.channels.shards),
+        **_zeros(
+            "latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys "
+            "active_defrag_hits active_defrag_misses active_defrag_key_hits "
+            "active_defrag_key_misses total_active_defrag_time current_active_defrag_time "
+            "tracking_total_keys tracking_total_items"
+        ),
+        "tracking_total_prefixes": len({prefix for it in trackers for prefix in it.prefixes}),
+        "unexpected_error_replies": 0,
+        "total_error_replies": sum(counts.errors.values()),
+        **_zeros(
+            "dump_payload_sanitizations total_reads_processed total_writes_processed "
+            "io_threaded_reads_processed io_threaded_writes_processed reply_buffer_shrinks "
+            "reply_buffer_expands eventloop_cycles eventloop_duration_sum "
+            "eventloop_duration_cmd_sum instantaneous_eventloop_cycles_per_sec "
+            "instantaneous_eventloop_duration_usec"
+        ),
+        "acl_access_denied_auth": counts.errors.get("WRONGPASS", 0),
+        **_zeros("acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel"),
     }
 
 
-def _replication(_: Door, __: Client) -> Facts:
-    return {"role": "master", "connected_slaves": 0}
+def _replication(door: Door, _: Client) -> Facts:
+    return {
+        "role": "master",
+        "connected_slaves": 0,
+        "master_failover_state": "no-failover",
+        "master_replid": _id(door),
+        "master_replid2": NO_ID,
+        "master_repl_offset": 0,
+        "second_repl_offset": -1,
+        **_zeros(
+            "repl_backlog_active repl_backlog_size repl_backlog_first_byte_offset "
+            "repl_backlog_histlen"
+        ),
+    }
+
+
+def _cpu(door: Door, _: Client) -> Facts:
+    usage = door.facts.usage()
+    kinds = {"": usage.process, "_children": usage.children, "_main_thread": usage.thread}
+    return {
+        f"used_cpu_{name}{kind}": f"{getattr(used, which):.6f}"
+        for kind, used in kinds.items()
+        for name, which in (("sys", "system"), ("user", "user"))
+    }
+
+
+def _commands(door: Door, _: Client) -> Facts:
+    counts = door.counts
+    calls = {**counts.calls, "publish": counts.calls.get("publish", 0) + counts.published}
+    return {
+        f"cmdstat_{name}": (
+            f"calls={count},usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"
+        )
+        for name, count in sorted(calls.items())
+        if count
+    }
+
+
+def _errors(door: Door, _: Client) -> Facts:
+    return {
+        f"errorstat_{code}": f"count={count}" for code, count in sorted(door.counts.errors.items())
+    }
 
 
 def _cluster(_: Door, __: Client) -> Facts:
     return {"cluster_enabled": 0}
 
 
-def _keyspace(_: Door, __: Client) -> Facts:
+def _nothing(_: Door, __: Client) -> Facts:
     return {}
+
+
+def _debug(_: Door, __: Client) -> Facts:
+    return _zeros(
+        "eventloop_duration_aof_sum eventloop_duration_cron_sum eventloop_duration_max "
+        "eventloop_cmd_per_cycle_max"
+    )
 
 
 SECTIONS: Final[dict[bytes, Callable[[Door, Client], Facts]]] = {
     b"server": _server,
     b"clients": _clients,
+    b"memory": _memory,
     b"persistence": _persistence,
     b"stats": _stats,
     b"replication": _replication,
+    b"cpu": _cpu,
+    b"modules": _nothing,
+    b"commandstats": _commands,
+    b"errorstats": _errors,
+    b"latencystats": _nothing,
     b"cluster": _cluster,
-    b"keyspace": _keyspace,
+    b"keyspace": _nothing,
+    b"debug": _debug,
 }
+_ALL: Final = frozenset(SECTIONS) - {b"debug"}
+# What one word stands for; "module_list" is Redis's name for modules without what they say.
+_GROUPS: Final = {
+    b"default": _ALL - {b"commandstats", b"latencystats"},
+    b"all": _ALL,
+    b"everything": _ALL,
+    b"module_list": frozenset({b"modules"}),
+}
+_TITLES: Final = {b"cpu": "CPU"}
 
 
 def _info(client: Client, arguments: Sequence[bytes]) -> None:
-    asked = {word.lower() for word in arguments[1:]}
-    if not asked or asked & _ALL:
-        asked = set(SECTIONS)
+    asked: set[bytes] = set()
+    for word in [it.lower() for it in arguments[1:]] or [b"default"]:
+        asked |= _GROUPS.get(word, {word})
     parts = []
     for name, section in SECTIONS.items():
         if name in asked:
             facts = section(client.door, client)
             lines = "".join(f"{key}:{value}\r\n" for key, value in facts.items())
-            parts.append(f"# {name.decode().capitalize()}\r\n{lines}")
+            parts.append(f"# {_TITLES.get(name) or name.decode().capitalize()}\r\n{lines}")
     client.say(verbatim("\r\n".join(parts).encode(), client.version))
 
 

@@ -14,6 +14,7 @@ import hiredis
 
 from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.log import Log
+from logstore.protocols.resp import unserved
 from logstore.protocols.resp.client import (
     QUEUED_BYTES_MAX,
     REPLY_ON,
@@ -24,7 +25,7 @@ from logstore.protocols.resp.client import (
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.door import NOT_YET, Door, new_reader
-from logstore.protocols.resp.replies import QUEUED, error, integer
+from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import Begun, read
 from logstore.protocols.session import Buffer, Link, Wake
 
@@ -197,8 +198,11 @@ class RespSession:
             clean = False
         if not clean:
             door.reader = new_reader()
+        counts = door.counts
+        before = counts.executed
         done = self._carry_out(requests)
-        door.counts.commands += done
+        counts.commands += done
+        counts.published += done - (counts.executed - before)
         return len(data) if clean and done == len(requests) else _written(requests[:done])
 
     def _carry_out(self, requests: Sequence[Any]) -> int:
@@ -258,7 +262,12 @@ class RespSession:
     def _quick(self) -> bool:
         """Whether a PUBLISH is nothing but that."""
         client = self._client
-        if client.subscribed or client.queue is not None or client.replying != REPLY_ON:
+        if (
+            client.subscribed
+            or client.queue is not None
+            or client.replying != REPLY_ON
+            or client.tracking is not None
+        ):
             return False
         client.last_command = "publish"
         return self._door.paused_until <= client.now
@@ -306,6 +315,7 @@ class RespSession:
 
     def _execute(self, arguments: Sequence[bytes]) -> None:
         client = self._client
+        self._door.counts.executed += 1
         before = len(client.out)
         name = arguments[0].lower()
         if name in OF_BROWSERS:
@@ -348,6 +358,10 @@ class RespSession:
             self._queue(client.queue, command, arguments)
         else:
             command.run(client, arguments)
+            calls = self._door.counts.calls
+            calls[command.name] = calls.get(command.name, 0) + 1
+            if client.notices or client.tracking is not None:
+                client.carried_out(command)
 
     def _queue(self, queue: list[Any], command: Command, arguments: Sequence[bytes]) -> None:
         client = self._client
@@ -365,18 +379,21 @@ class RespSession:
             client.queue_failed = True
         if command is not None and command.name == "exec":
             client.forget_queue()
-            client.say(error(b"EXECABORT Transaction discarded because of: " + text))
+            client.refuse("EXECABORT", b"Transaction discarded because of: " + text)
         else:
             client.fail(text)
 
 
 def _unknown(arguments: Sequence[bytes]) -> bytes:
+    """As Redis says it; why, where it is a command of Redis's."""
     shown = b""
     for argument in arguments[1:]:
         if len(shown) >= SHOWN_BYTES:
             break
         shown += b"'%b' " % _shown(argument)[: SHOWN_BYTES - len(shown)]
-    return b"unknown command '%b', with args beginning with: %b" % (_shown(arguments[0]), shown)
+    text = b"unknown command '%b', with args beginning with: %b" % (_shown(arguments[0]), shown)
+    why = unserved.WHY.get(arguments[0].lower())
+    return text if why is None else b"%b(%b)" % (text, why)
 
 
 def _shown(argument: bytes) -> bytes:

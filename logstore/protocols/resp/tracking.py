@@ -1,0 +1,188 @@
+"""CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR: which client keeps copies of values.
+
+No value ever changes here, so the one thing that a client is told is that the databases were
+flushed: its own connection if it speaks RESP3, or the one that it has named for it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from logstore.protocols.resp.client import Client, Tracking
+from logstore.protocols.resp.replies import NULL, OK, array, bulk, integer, mapping, members, push
+from logstore.protocols.resp.requests import as_integer
+
+CHANNEL: Final = b"__redis__:invalidate"  # where a RESP2 connection hears of it
+
+OTHER_MODE: Final = (
+    "before disabling tracking for this client, and then re-enabling it with a different mode."
+)
+CACHING: Final = {b"yes": b"OPTIN", b"no": b"OPTOUT"}
+
+
+_MODES: Final = (b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP")
+
+
+def _options(client: Client, words: Sequence[bytes]) -> Tracking | None:
+    """None: the client was told what is wrong."""
+    modes: set[bytes] = set()
+    prefixes: list[bytes] = []
+    redirect, at = 0, 0
+    while at < len(words):
+        option, more = words[at].upper(), at + 1 < len(words)
+        if option in _MODES:
+            modes.add(option)
+        elif option == b"REDIRECT" and more:
+            at += 1
+            if redirect:
+                client.fail("A client can only redirect to a single other client")
+                return None
+            number = as_integer(words[at])
+            if number is None:
+                client.fail("value is not an integer or out of range")
+                return None
+            if number not in client.door.clients:
+                client.fail("The client ID you want redirect to does not exist")
+                return None
+            redirect = number
+        elif option == b"PREFIX" and more:
+            at += 1
+            prefixes.append(words[at])
+        else:
+            client.fail("syntax error")
+            return None
+        at += 1
+    return Tracking(frozenset(modes), redirect, tuple(prefixes))
+
+
+def _conflict(now: Tracking | None, asked: Tracking) -> str | None:
+    """Why the modes can't stand together, or not after those of before."""
+    before = now.modes if now is not None else frozenset()
+    if asked.prefixes and b"BCAST" not in asked.modes:
+        return "PREFIX option requires BCAST mode to be enabled"
+    if now is not None and (b"BCAST" in before) != (b"BCAST" in asked.modes):
+        return f"You can't switch BCAST mode on/off {OTHER_MODE}"
+    if b"BCAST" in asked.modes and asked.modes & {b"OPTIN", b"OPTOUT"}:
+        return "OPTIN and OPTOUT are not compatible with BCAST"
+    if {b"OPTIN", b"OPTOUT"} <= asked.modes:
+        return "You can't specify both OPTIN mode and OPTOUT mode"
+    if {b"OPTIN", b"OPTOUT"} <= asked.modes | before:
+        return f"You can't switch OPTIN/OPTOUT mode {OTHER_MODE}"
+    return None
+
+
+def _overlap(now: Tracking | None, prefixes: Sequence[bytes]) -> bytes | None:
+    """Prefixes of one client must not hold each other."""
+    text = (
+        b"Prefix '%b' overlaps with %b prefix '%b'. Prefixes for a single client must not overlap."
+    )
+    for at, prefix in enumerate(prefixes):
+        for before in now.prefixes if now is not None else ():
+            if prefix.startswith(before) or before.startswith(prefix):
+                return text % (prefix, b"an existing", before)
+        for other in prefixes[at + 1 :]:
+            if prefix.startswith(other) or other.startswith(prefix):
+                return text % (prefix, b"another provided", other)
+    return None
+
+
+def track(client: Client, arguments: Sequence[bytes]) -> None:
+    """CLIENT TRACKING."""
+    asked = _options(client, arguments[3:])
+    if asked is None:
+        return
+    switch, now = arguments[2].lower(), client.tracking
+    if switch == b"off":
+        client.tracking = None
+    elif switch == b"on":
+        wrong = _conflict(now, asked) or _overlap(now, asked.prefixes)
+        if wrong:
+            client.fail(wrong)
+            return
+        if b"BCAST" in asked.modes:
+            before = now.prefixes if now is not None else ()
+            asked.prefixes = tuple(sorted({*before, *(asked.prefixes or (b"",))}))
+        client.tracking = asked
+    else:
+        client.fail("syntax error")
+        return
+    client.say(OK)
+
+
+def cache(client: Client, arguments: Sequence[bytes]) -> None:
+    """CLIENT CACHING."""
+    if client.tracking is None:
+        client.fail(
+            "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or "
+            "OPTOUT mode enabled"
+        )
+        return
+    word = arguments[2].lower()
+    mode = CACHING.get(word)
+    if mode is None:
+        client.fail("syntax error")
+    elif mode not in client.tracking.modes:
+        client.fail(
+            f"CLIENT CACHING {word.decode().upper()} is only valid when tracking is enabled in "
+            f"{mode.decode()} mode."
+        )
+    else:
+        client.tracking.caching = True
+        client.say(OK)
+
+
+def redirection(client: Client, _: Sequence[bytes]) -> None:
+    """CLIENT GETREDIR."""
+    client.say(integer(-1 if client.tracking is None else client.tracking.redirect))
+
+
+def describe(client: Client, _: Sequence[bytes]) -> None:
+    """CLIENT TRACKINGINFO."""
+    tracking = client.tracking
+    flags = [b"off"]
+    if tracking is not None:
+        flags = [b"on"]
+        for mode in _MODES:
+            if mode in tracking.modes:
+                flags.append(mode.lower())
+                caching = next((yes for yes, it in CACHING.items() if it == mode), None)
+                if tracking.caching and caching is not None:
+                    flags.append(b"caching-" + caching)
+        flags += [b"broken_redirect"] * tracking.broken
+    about = {
+        b"flags": members([bulk(flag) for flag in flags], client.version),
+        b"redirect": integer(-1 if tracking is None else tracking.redirect),
+        b"prefixes": array([bulk(it) for it in (() if tracking is None else tracking.prefixes)]),
+    }
+    client.say(mapping(about, client.version))
+
+
+def tell_flushed(by: Client) -> None:
+    """Tell all who keep copies that the databases were flushed by this client."""
+    others = [client for client in by.door.clients.values() if client is not by]
+    for client in (*others, by):
+        told = None if client.tracking is None else _flushed(client, client.tracking)
+        if told is None:
+            continue
+        listener, notice = told
+        if listener is by:
+            by.notices.append(notice)
+        else:
+            listener.deliver(notice)
+
+
+def _flushed(client: Client, tracking: Tracking) -> tuple[Client, bytes] | None:
+    """Who is to be told that all that this client has copied is void, and how; None: no one."""
+    listener = client
+    if tracking.redirect:
+        found = client.door.clients.get(tracking.redirect)
+        if found is None:
+            tracking.broken = True
+            items = [bulk(b"tracking-redir-broken"), integer(tracking.redirect)]
+            return (client, push(items, 3)) if client.version == 3 else None
+        listener = found
+    if listener.version == 3:
+        return listener, push([bulk(b"invalidate"), NULL[client.version]], 3)
+    if listener is not client and listener.subscribed:
+        # Redis says null here as the one who tracks would read it, whoever is told.
+        return listener, array([bulk(b"message"), bulk(CHANNEL), NULL[client.version]])
+    return None

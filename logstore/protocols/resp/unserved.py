@@ -1,0 +1,45 @@
+"""Commands of Redis 7.2 that are not served here, and why: what an error says of them."""
+
+from typing import Final
+
+VALUES: Final = "logstore serves channels and keeps no keys and values"
+SCRIPTS: Final = "logstore runs no scripts and functions"
+SERVER: Final = "logstore has no such facility; see 'logstore --help' for its own"
+REPLICAS: Final = "logstore has no Redis replicas and no Redis Cluster"
+
+_OF: Final = {
+    VALUES: """
+        append decr decrby get getdel getex getrange getset incr incrby incrbyfloat lcs mget mset
+        msetnx psetex set setex setnx setrange strlen substr
+        xack xadd xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup
+        xrevrange xsetid xtrim
+        hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset
+        hsetnx hstrlen hvals
+        geoadd geodist geohash geopos georadius georadius_ro georadiusbymember georadiusbymember_ro
+        geosearch geosearchstore
+        bzmpop bzpopmax bzpopmin zadd zcard zcount zdiff zdiffstore zincrby zinter zintercard
+        zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange zrangebylex
+        zrangebyscore zrangestore zrank zrem zremrangebylex zremrangebyrank zremrangebyscore
+        zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion zunionstore
+        blmove blmpop blpop brpop brpoplpush lindex linsert llen lmove lmpop lpop lpos lpush lpushx
+        lrange lrem lset ltrim rpop rpoplpush rpush rpushx
+        sadd scard sdiff sdiffstore sinter sintercard sinterstore sismember smembers smismember
+        smove spop srandmember srem sscan sunion sunionstore
+        bitcount bitfield bitfield_ro bitop bitpos getbit setbit
+        pfadd pfcount pfdebug pfmerge pfselftest
+        migrate restore restore-asking sort sort_ro
+    """,
+    SCRIPTS: "eval eval_ro evalsha evalsha_ro fcall fcall_ro function script module",
+    SERVER: """
+        acl bgrewriteaof bgsave debug lastsave latency lolwut memory monitor save shutdown slowlog
+    """,
+    REPLICAS: """
+        asking cluster failover psync readonly readwrite replconf replicaof slaveof sync wait
+        waitaof
+    """,
+}
+
+# By the command's name in small letters.
+WHY: Final = {
+    name.encode(): reason.encode() for reason, names in _OF.items() for name in names.split()
+}
