@@ -9,10 +9,10 @@ import random
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, alternate, ratio, script, seconds, settle
+from bench.harness import Figure, alternate, ratio, script, seconds, settle, size
 from logstore.records.encode import encode
 
-BATCHES = 256
+BATCHES = size(256, 4)
 VALUE_BYTES = 10_000
 RECORDS = 104  # 104 values of 10,000 bytes: the most that max.message.bytes (1 MiB) lets in
 NO_SYNC = {"flush.messages": str(2**63 - 1)}

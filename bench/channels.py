@@ -37,22 +37,28 @@ FANS = [
 ]
 
 
+def _logstore(data: Path, port: int) -> list[str]:
+    serve = [process.logstore_command(), "serve", "--data", str(data)]
+    return [*serve, "--kafka-port", "0", "--resp-port", str(port)]
+
+
 @contextmanager
 def both(scratch: Path) -> Iterator[dict[str, Server]]:
     """Raises NotHere where one cannot be had."""
-    for needed in ("redis-server", "gcc"):
+    for needed in ("gcc",) if harness.TINY else ("redis-server", "gcc"):
         if shutil.which(needed) is None:
             raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")
     ours, theirs = free_port(), free_port()
-    logstore = [process.logstore_command(), "serve", "--data", str(scratch / "data")]
-    logstore += ["--kafka-port", "0", "--resp-port", str(ours)]
     redis = ["redis-server", "--save", "", "--appendonly", "no", "--dir", str(scratch)]
     redis += ["--maxclients", CLIENTS_MAX, "--port", str(theirs)]
     limit = {"LOGSTORE_RESP_MAXCLIENTS": CLIENTS_MAX}
     servers = {
-        "logstore": Server("logstore", scratch, ours, logstore, limit),
+        "logstore": Server("logstore", scratch, ours, _logstore(scratch / "data", ours), limit),
         "redis": Server("redis", scratch, theirs, redis),
     }
+    if harness.TINY:  # a stand-in does
+        stand_in = _logstore(scratch / "stand-in", theirs)
+        servers["redis"] = Server("redis", scratch, theirs, stand_in, limit)
     with ExitStack() as stack:
         for server in servers.values():
             stack.callback(server.stop)
@@ -73,8 +79,15 @@ def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
 
         figures = []
         for what, words, bar in FANS:
-            figures += _fan(run, servers, rounds, what, words, bar)
+            scaled = _tiny(words) if harness.TINY else words
+            figures += _fan(run, servers, rounds, what, scaled, bar)
         return figures + _alone(run, servers, rounds)
+
+
+def _tiny(words: list[str]) -> list[str]:
+    subscribers, _, pipeline, kind, channels, *others = words
+    few = str(min(int(subscribers), 10))
+    return [few, str(4 * int(pipeline)), pipeline, kind, str(min(int(channels), 5)), *others]
 
 
 Run = Callable[[str, str, list[str]], list[float]]
@@ -118,7 +131,7 @@ def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Fi
 
     def one(name: str) -> Callable[[], float]:
         def once() -> float:
-            median, late = run(name, "latency", ["20000"])
+            median, late = run(name, "latency", [harness.size("20000", "100")])
             slowest[name].append(late)
             return median
 
@@ -126,7 +139,12 @@ def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Fi
 
     medians = harness.alternate({name: one(name) for name in servers}, rounds)
     crowd = harness.alternate(
-        {name: lambda name=name: run(name, "crowd", ["50", "200000"])[0] for name in servers},
+        {
+            name: lambda name=name: run(
+                name, "crowd", [harness.size("50", "5"), harness.size("200000", "500")]
+            )[0]
+            for name in servers
+        },
         rounds,
     )
     return [

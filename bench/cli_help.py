@@ -7,10 +7,10 @@ takes, which no command can go below.
 import sys
 from pathlib import Path
 
-from bench.harness import Figure, alternate, bound, script
+from bench.harness import Figure, alternate, bound, script, size
 from bench.process import logstore_command, run
 
-RUNS = 3  # a round is the mean of these: one start is too short to be steady
+RUNS = size(3, 1)  # a round is the mean of these: one start is too short to be steady
 
 
 def measure(_: Path, rounds: int) -> list[Figure]:

@@ -15,10 +15,10 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, bound, ratio, script, settle
+from bench.harness import TINY, Figure, bound, ratio, script, settle, size
 from bench.process import logstore_command, run
 
-YEAR = 336_776  # lines
+YEAR = size(336_776, 2_000)  # lines
 TIMES = 3
 # Options of `topic create` and of `produce`.
 BY_KEY = (
@@ -31,6 +31,8 @@ SHIPPED = Path(__file__).parent.parent / "segments"
 
 def year(cache: Path) -> tuple[str, Path]:
     """All flights as JSON lines, kept for the next run; made by a process that may grow large."""
+    if TINY:
+        return "the year", repeated(cache / "flights-tiny.jsonl")
     path, part = cache / "flights-2013.jsonl", cache / "flights-2013.part"
     if not path.exists():
         command = [sys.executable, "-m", "segments.build", "--year", "--jsonl", str(part)]

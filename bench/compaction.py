@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, bound, ratio, script, seconds, settle
+from bench.harness import Figure, bound, ratio, script, seconds, settle, size
 from bench.process import run
 from logstore import Message
 
-RECORDS = 5_000_000
-KEYS = 500_000
+RECORDS = size(5_000_000, 20_000)
+KEYS = size(500_000, 2_000)
 AT_ONCE = 5_000
 SETTINGS = {
     "cleanup.policy": "compact", "segment.bytes": str(64 << 20), "flush.messages": str(2**63 - 1),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import logstore
 from bench import sqlite
-from bench.harness import Figure, alternate, ratio, script, seconds, settle
+from bench.harness import Figure, alternate, ratio, script, seconds, settle, size
 from bench.messages import pairs
 from logstore import Message
 
-RECORDS = 1_000_000
+RECORDS = size(1_000_000, 5_000)
 AT_ONCE = 1000  # records in a batch, and rows in a transaction
 NO_SYNC = {"flush.messages": str(2**63 - 1)}
 SELECT = "SELECT id, key, value FROM records ORDER BY id"

@@ -12,7 +12,7 @@ from pathlib import Path
 from aiokafka.record.default_records import DefaultRecordBatch as AiokafkaBatch
 from kafka.record.default_records import DefaultRecordBatch as KafkaPythonBatch
 
-from bench.harness import Figure, alternate, cpu_seconds, ratio, script
+from bench.harness import Figure, alternate, cpu_seconds, ratio, script, size
 from bench.messages import timed
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
@@ -20,8 +20,8 @@ from logstore.records.encode import encode
 
 OTHERS = ("aiokafka", "kafka-python")
 RECORDS = 1000
-BATCHES = 10  # in a turn
-TURNS = 5  # in a round: many short ones see the same moments of the machine
+BATCHES = size(10, 1)  # in a turn
+TURNS = size(5, 1)  # in a round: many short ones see the same moments of the machine
 
 
 def by_reader(reader: type) -> Callable[[bytes], list]:

@@ -12,13 +12,13 @@ from pathlib import Path
 from aiokafka.record.default_records import DefaultRecordBatchBuilder as AiokafkaBuilder
 from kafka.record.default_records import DefaultRecordBatchBuilder as KafkaPythonBuilder
 
-from bench.harness import Figure, alternate, cpu_seconds, ratio, script
+from bench.harness import Figure, alternate, cpu_seconds, ratio, script, size
 from bench.messages import timed
 from logstore.records.encode import encode
 
 RECORDS = 1000
-BATCHES = 20  # in a turn
-TURNS = 5  # in a round: many short ones see the same moments of the machine
+BATCHES = size(20, 1)  # in a turn
+TURNS = size(5, 1)  # in a round: many short ones see the same moments of the machine
 ROOM_BYTES = 1 << 20
 OTHERS = ("aiokafka", "kafka-python")
 CHECKED_FROM = 21  # base offset, length, epoch and CRC aside: attributes on

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, alternate, ratio, script, seconds, settle
+from bench.harness import Figure, alternate, ratio, script, seconds, settle, size
 from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.encode import encode
 
 SEGMENTS = [1, 10, 100]
-SEGMENT_BYTES = 8 << 20
+SEGMENT_BYTES = size(8 << 20, 512 << 10)
 SETTINGS = {"segment.bytes": str(SEGMENT_BYTES), "flush.messages": str(2**63 - 1)}
 RECORDS, VALUE_BYTES = 160, 90  # about 16 KiB a batch
-TURNS = 4  # in a round: many short ones see the same moments of the machine
-READS = 500  # in a turn
+TURNS = size(4, 1)  # in a round: many short ones see the same moments of the machine
+READS = size(500, 5)  # in a turn
 WITHIN = 1.10
 
 

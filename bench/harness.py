@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 ROUNDS = 5  # fewer make a median that one disturbed round can move
+# Set where each script is only tried, so that none rots: its figures mean nothing then.
+TINY = "BENCH_TINY" in os.environ
 SCRATCH = Path(".bench")  # beside the data, not in /tmp: that may be memory
 
 T = TypeVar("T")
@@ -57,6 +59,11 @@ class Figure:
         return self.measured.median >= self.bar if self.at_least else low_enough
 
 
+def size(usual: T, tiny: T) -> T:
+    """How much is measured; ``tiny`` where the script is only tried."""
+    return tiny if TINY else usual
+
+
 def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
@@ -90,7 +97,10 @@ def ratio(
     at_least: bool = True,
 ) -> Figure:
     """Ours by theirs, taken within each round, so that a slow minute slows both."""
-    by_round = [a / b for a, b in zip(taken[ours], taken[theirs], strict=True)]
+    # A tiny run may be over within one tick of the clock.
+    by_round = [
+        a / b if b or not TINY else 0.0 for a, b in zip(taken[ours], taken[theirs], strict=True)
+    ]
     sides = {name: spread(taken[name]) for name in (ours, theirs)}
     return Figure(what, sides, unit, spread(by_round), "x", bar, at_least)
 

@@ -8,13 +8,16 @@ use of the processor is shown in seconds a GB.
 
 from pathlib import Path
 
-from bench.harness import Figure, script
+from bench.harness import Figure, script, size
 from bench.kafka.brokers import both
 from bench.kafka.compare import speed, take_turns
 from bench.kafka.load import UNSYNCED, Load
 from bench.server import Server
 
-LOADS = {"100 B": (100, 4_000_000), "1 KiB": (1024, 800_000)}  # bytes, messages
+LOADS = {
+    "100 B": (100, size(4_000_000, 2_000)),
+    "1 KiB": (1024, size(800_000, 2_000)),
+}  # bytes, messages
 PARTITIONS = [1, 12]
 
 

@@ -10,7 +10,7 @@ each request is synced before it is acknowledged and shown, on both sides (`flus
 from functools import partial
 from pathlib import Path
 
-from bench.harness import Figure, ratio, script
+from bench.harness import Figure, ratio, script, size
 from bench.kafka.brokers import both
 from bench.kafka.compare import SIDES, each, take_turns
 from bench.kafka.load import SYNCED, UNSYNCED, Load
@@ -26,7 +26,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
         for policy, flush_messages in POLICIES.items():
             run = partial(
                 load.on_new_topic, "latency", partitions=1, flush_messages=flush_messages,
-                count=4000, warm=1000, messages_per_s=1000,
+                count=size(4000, 100), warm=size(1000, 10), messages_per_s=1000,
             )  # fmt: skip
             taken = take_turns(brokers, rounds, run)
             for part, name in PARTS.items():

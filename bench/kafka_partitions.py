@@ -10,15 +10,15 @@ shown in seconds a GB.
 from functools import partial
 from pathlib import Path
 
-from bench.harness import Figure, script
+from bench.harness import Figure, script, size
 from bench.kafka.brokers import both
 from bench.kafka.compare import speed, take_turns
 from bench.kafka.load import SYNCED, UNSYNCED, Load
 
-PARTITIONS = 1000
+PARTITIONS = size(1000, 10)
 BYTES = 1024
 OFFERED = PARTITIONS * (64 << 10)  # bytes a second
-PACED, ALL = 3 * OFFERED // BYTES, 100_000  # messages
+PACED, ALL = size(3, 1) * OFFERED // BYTES, size(100_000, 1_000)  # messages
 LOADS = {
     "at 64 KiB/s each, synced": {
         "flush_messages": SYNCED, "count": PACED, "bytes_per_s": OFFERED,

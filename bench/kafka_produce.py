@@ -11,12 +11,15 @@ processor is shown in seconds a GB.
 from functools import partial
 from pathlib import Path
 
-from bench.harness import Figure, script
+from bench.harness import Figure, script, size
 from bench.kafka.brokers import both
 from bench.kafka.compare import speed, take_turns
 from bench.kafka.load import SYNCED, UNSYNCED, Load
 
-LOADS = {"100 B": (100, 3_000_000), "1 KiB": (1024, 400_000)}  # bytes, messages
+LOADS = {
+    "100 B": (100, size(3_000_000, 2_000)),
+    "1 KiB": (1024, size(400_000, 2_000)),
+}  # bytes, messages
 POLICIES = {"synced": SYNCED, "unsynced": UNSYNCED}
 
 

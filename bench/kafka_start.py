@@ -9,14 +9,14 @@ held (VmHWM) after a first load of 300 MB in records of 1 KiB (bars 0.2). Kafka'
 import time
 from pathlib import Path
 
-from bench.harness import Figure, ratio, script
+from bench.harness import Figure, ratio, script, size
 from bench.kafka.brokers import both
 from bench.kafka.compare import SIDES, Found, each, take_turns
 from bench.kafka.load import SYNCED, Load
 from bench.server import Server
 
-IDLE_S = 2
-LOAD = {"bytes": 1024, "count": 300_000, "linger_ms": 5}
+IDLE_S = size(2.0, 0.0)
+LOAD = {"bytes": 1024, "count": size(300_000, 1_000), "linger_ms": 5}
 QUESTIONS = {
     "start to the first record": ("first_s", "s"),
     "memory, idle": ("idle_mb", "MB"),

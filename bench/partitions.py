@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, bound, script
+from bench.harness import Figure, bound, script, size
 from bench.process import run
 from logstore.records.encode import encode
 
-PARTITIONS = 1000
+PARTITIONS = size(1000, 10)
 SEGMENTS = 10
 SETTINGS = {"segment.bytes": "2048", "flush.messages": str(2**63 - 1)}
 VALUE = bytes(1500)  # with its batch over half a segment, so that each append rolls

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import logstore
 from bench import sqlite
-from bench.harness import Figure, alternate, ratio, script, seconds, settle, synced_writes
+from bench.harness import Figure, alternate, ratio, script, seconds, settle, size, synced_writes
 from bench.messages import KEY_BYTES, VALUE_BYTES, pairs
 from logstore import Message
 from logstore.broker.topic import RECORD_BYTES_EXTRA
 
 RECORDS = 1000
-BATCHES = 100
+BATCHES = size(100, 3)
 BATCH_BYTES = RECORDS * (KEY_BYTES + VALUE_BYTES + RECORD_BYTES_EXTRA)  # as a producer counts them
 
 

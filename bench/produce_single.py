@@ -18,12 +18,12 @@ from pathlib import Path
 
 import logstore
 from bench import sqlite
-from bench.harness import Figure, alternate, better, ratio, script, settle, synced_writes
+from bench.harness import Figure, alternate, better, ratio, script, settle, size, synced_writes
 from bench.messages import pairs
 
 PRODUCERS = 32
-SECONDS = 1.0
-PLAIN_WRITES = 1000
+SECONDS = size(1.0, 0.02)
+PLAIN_WRITES = size(1000, 10)
 ROWS = pairs(1000)
 
 Produce = Callable[[tuple[bytes, bytes]], object]

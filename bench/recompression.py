@@ -12,12 +12,13 @@ import zstandard
 
 import logstore
 from bench.cli_produce import year
-from bench.harness import Figure, ratio, script
+from bench.harness import Figure, ratio, script, size
 from bench.messages import pairs
 from logstore import Message
 
 SETTINGS = {
-    "compression.sealed": "zstd", "segment.bytes": str(64 << 20), "flush.messages": str(2**63 - 1),
+    "compression.sealed": "zstd", "segment.bytes": str(size(64 << 20, 256 << 10)),
+    "flush.messages": str(2**63 - 1),
     "retention.ms": "-1",
 }  # fmt: skip
 AT_ONCE = 500
@@ -41,7 +42,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
     raw = path.read_bytes()
     before, after = sizes(scratch / "year", [Message(line) for line in raw.splitlines()])
     whole = len(zstandard.ZstdCompressor(level=3).compress(raw))
-    random = [Message(value, key) for key, value in pairs(1_000_000)]
+    random = [Message(value, key) for key, value in pairs(size(1_000_000, 10_000))]
     random_before, random_after = sizes(scratch / "random", random)
     taken = {
         "recompressed": [after / 1e6], "raw lines": [len(raw) / 1e6], "zstd -3": [whole / 1e6],

@@ -18,21 +18,21 @@ import time
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, bound, script
+from bench.harness import Figure, bound, script, size
 from bench.process import run
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 
-SEGMENTS = 160
-SEGMENT_BYTES = 64 << 20
+SEGMENTS = size(160, 2)
+SEGMENT_BYTES = size(64 << 20, 4 << 20)
 SETTINGS = {
     "segment.bytes": str(SEGMENT_BYTES),
     "flush.messages": str(2**63 - 1),
     "retention.ms": "-1",
 }
 VALUE_BYTES = 10_065  # 104 of them make a batch of 1 MiB, nearly
-AFTER_MIB = [0, 4, 16, 64, 256]
+AFTER_MIB = size([0, 4, 16, 64, 256], [0, 1])
 
 
 def batch_of(value_bytes: int, records: int) -> Batch:

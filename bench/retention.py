@@ -8,11 +8,11 @@ page cache.
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, bound, script
+from bench.harness import Figure, bound, script, size
 from bench.process import logstore_command, run
 from logstore.records.encode import encode
 
-SEGMENTS = 10_000
+SEGMENTS = size(10_000, 60)
 KEPT = SEGMENTS * 2 // 3
 VALUE = bytes(300)  # a batch of it is over half a segment, so that each append rolls
 SETTINGS = {"segment.bytes": "600", "flush.messages": str(2**63 - 1), "retention.ms": "-1"}

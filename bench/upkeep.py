@@ -13,19 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, alternate, ratio, script, settle
+from bench.harness import Figure, alternate, ratio, script, settle, size
 from bench.messages import pairs
 from logstore import Message
 from logstore.config import Config
 from logstore.errors import Closed
 from logstore.upkeep.jobs import Job
 
-RECORDS = 8_000_000  # 1 GB: more than is gone over meanwhile
+RECORDS = size(8_000_000, 200_000)  # 1 GB: more than is gone over meanwhile
 KEYS = 500_000
-SECONDS = 6.0
+SECONDS = size(6.0, 0.05)
 OFF = Config({"upkeep.interval.ms": ("-1", "bench")})
 SETTINGS = {
-    "cleanup.policy": "compact", "segment.bytes": str(64 << 20), "flush.messages": str(2**63 - 1),
+    "cleanup.policy": "compact", "segment.bytes": str(size(64 << 20, 8 << 20)),
+    "flush.messages": str(2**63 - 1),
     "min.cleanable.dirty.ratio": "0",
 }  # fmt: skip
 

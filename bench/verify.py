@@ -8,11 +8,11 @@ second (every header, checksum, offset and index entry), against reading the sam
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, alternate, ratio, script, seconds
+from bench.harness import Figure, alternate, ratio, script, seconds, size
 from bench.messages import timed
 from logstore.records.encode import encode
 
-BYTES = 2_000_000_000
+BYTES = size(2_000_000_000, 4_000_000)
 SETTINGS = {"segment.bytes": str(256 << 20), "flush.messages": str(2**63 - 1)}
 
 

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import logstore
-from bench.harness import Figure, bound, script, settle
+from bench.harness import Figure, bound, script, settle, size
 
-APPENDS = 200
+APPENDS = size(200, 5)
 PAUSE_S = 0.007  # not a divisor of the reader's rhythm
 
 

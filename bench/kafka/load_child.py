@@ -166,7 +166,6 @@ def latency(address: str, topic: str, given: dict[str, int]) -> dict[str, float]
 
 
 def first(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
-    print("looking", flush=True)
     sender = Sender(address, topic, given)
     sender.send(0, bytes(given["bytes"]))
     sender.wait(1)
@@ -201,6 +200,8 @@ def main() -> None:
         if name not in given:
             raise SystemExit(f"load: {option}: no such option")
         given[name] = int(number)
+    if what == "first":  # whoever reads this starts the broker now
+        print("looking", flush=True)
     wait_for_broker(address)
     try:
         print(json.dumps(LOADS[what](address, topic, given)))
