@@ -57,7 +57,8 @@ def status(json_: Json = False, data: Data = HERE) -> None:
             "since_ms": writer.since_ms,
         }
         shown = {name: getattr(found, name) for name in found.__slots__}
-        put(as_json({**shown, "writer": owner, "damaged": list(found.damaged)}))
+        lists = {"damaged": list(found.damaged), "leftovers": list(found.leftovers)}
+        put(as_json({**shown, "writer": owner, **lists}))
         return
     put(
         facts(
@@ -72,6 +73,7 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
                 ("damaged", _damage(found.damaged)),
+                *(("leftover", it) for it in found.leftovers),
             )
         )
     )

@@ -139,7 +139,7 @@ def delete(
     data: At = HERE,
 ) -> None:
     """Delete a topic and all its records, for good."""
-    from logstore.errors import Damaged
+    from logstore.errors import Damaged, Failed
 
     with data.reach("read") as store:
         try:
@@ -147,6 +147,8 @@ def delete(
             what = f"topic {name} and its {counted(records, 'record')}"
         except Damaged:
             what = f"topic {name}, which is damaged"
+        except Failed:  # its files can't be read
+            what = f"topic {name}"
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise typer.BadParameter(f"say --yes to delete {what}: there is nobody to ask")

@@ -30,8 +30,6 @@ from logstore.config import Chosen, Config, check_topic_settings, parse, topic_s
 from logstore.errors import (
     Closed,
     CorruptBatch,
-    Damaged,
-    Failed,
     InvalidName,
     LogstoreError,
     OffsetBelowStart,
@@ -91,6 +89,7 @@ class Status:
     bytes: int
     groups: int
     damaged: tuple[str, ...]
+    leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
 
 
 class Trim(NamedTuple):
@@ -264,11 +263,18 @@ class Store:
             return topic
 
     def delete_topic(self, name: str) -> None:
-        """The topic, its records, and what groups have committed in it. Raises UnknownTopic."""
+        """The topic, its records, and what groups have committed in it. Raises UnknownTopic.
+
+        Files that can't be removed are nobody else's concern: ``leftovers`` names them.
+        """
         with self._lock:
             self._open().delete_topic(check_topic(name))
             self._topics.pop(name, None)
             self.channels.tell("topics", "topic-deleted", name)
+
+    def leftovers(self) -> list[str]:
+        """What could not be removed of deleted topics, by its path, and why; tried again."""
+        return list(map(str, self._open().leftovers()))
 
     def describe_topic(self, name: str) -> list[Chosen]:
         """Every setting of the topic, with its source."""
@@ -498,6 +504,7 @@ class Store:
     def _do_upkeep(self) -> None:
         """What a process that writes does by itself. Raises the first failure, after all."""
         try:
+            self._directory.tidy()
             outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
             self.expire_offsets()
         except Closed:  # the store, while this was under way
@@ -593,13 +600,15 @@ class Store:
         directory = self._open()
         entries = directory.topics()
         sizes: list[LogSize] = []
-        damaged: list[str] = []
+        damaged = [str(error) for error in directory.damaged_topics().values()]
         for name, entry in entries.items():
             for number in range(entry.partitions):
                 try:
                     sizes.append(directory.size(name, entry, number))
                     self._look_at_both_ends(sizes[-1], directory.log(name, entry, number))
-                except (Damaged, Failed) as error:
+                except UnknownPartition:
+                    continue  # deleted since
+                except LogstoreError as error:
                     damaged.append(str(error))
         return Status(
             self.path,
@@ -613,6 +622,7 @@ class Store:
             sum(size.bytes for size in sizes),
             len(self.groups()),
             tuple(damaged),
+            tuple(map(str, directory.leftovers())),
         )
 
     @staticmethod

@@ -5,13 +5,14 @@ a Kafka client produces to the topic reaches them, too, and one that fell behind
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from logstore.broker.patterns import Pattern
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
-from logstore.errors import InvalidName, LogstoreError, OffsetBelowStart
+from logstore.errors import Damaged, Failed, InvalidName, LogstoreError, OffsetBelowStart
 from logstore.log import Log
 from logstore.records.decode import decode
 from logstore.records.record import Record
@@ -157,7 +158,8 @@ class Histories:
     def look(self) -> None:
         """Know those whose topics are there: clients of other doors may have made some."""
         for name in self._topics.names():
-            self.find(name.encode())
+            with suppress(Damaged, Failed):  # whoever uses that one is told
+                self.find(name.encode())
 
     def close(self) -> None:
         for history in self._by_name.values():

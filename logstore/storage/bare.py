@@ -9,15 +9,23 @@ import os
 from collections.abc import Mapping
 
 from logstore.config import Config
-from logstore.errors import CorruptBatch, ReadOnly, Refused, UnknownPartition, UnknownTopic
+from logstore.errors import (
+    CorruptBatch,
+    CorruptStore,
+    ReadOnly,
+    Refused,
+    UnknownPartition,
+    UnknownTopic,
+)
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
-from logstore.storage.disk import Disk
+from logstore.storage.disk import Disk, failure
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
 from logstore.storage.groups import GroupTable
+from logstore.storage.leftovers import Leftover
 from logstore.storage.lock import Owner
 from logstore.storage.names import log_directory, parse_log_directory, parse_segment
 from logstore.storage.segment import EVERYTHING, Indexes
@@ -48,8 +56,21 @@ class BareDirectory:
             raise UnknownTopic(f"no topic {name!r} in {self.path}: it has no directory {name}-0")
         return entry
 
+    @property
+    def writes(self) -> bool:
+        return False
+
     def doomed(self) -> list[str]:
         return []
+
+    def damaged_topics(self) -> Mapping[str, CorruptStore]:
+        return {}
+
+    def leftovers(self) -> list[Leftover]:
+        return []
+
+    def tidy(self) -> None:
+        """Nothing is ever removed here."""
 
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
@@ -67,18 +88,25 @@ class BareDirectory:
             directory = log_directory(name, partition)
             interval = self.settings(entry).index_interval_bytes
             # Compacted partitions have gaps, and nothing here says which are.
-            chain = Chain(
-                os.path.join(self.path, directory), self._files, self._indexes, interval,
-                gaps_below=lambda: EVERYTHING,
-            )  # fmt: skip
-            mark = _whole(chain)
+            path = os.path.join(self.path, directory)
+            try:
+                chain = Chain(
+                    path, self._files, self._indexes, interval, gaps_below=lambda: EVERYTHING
+                )
+                mark = _whole(chain)
+            except OSError as error:
+                raise failure(error, f"open {directory}", error.filename or path) from None
             log = FollowerLog(directory, chain, lambda: mark, self._poller.watch, LogState)
             self._logs[name, partition] = log
         return log
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
-        return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), log.bytes())
+        try:
+            size = log.bytes()
+        except OSError as error:
+            raise failure(error, "measure", error.filename or log.name) from None
+        return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
 
     def copy_catalog(self, path: str) -> None:
         raise Refused(f"{self.path}: partitions without a catalogue: copy their directories")
@@ -127,7 +155,7 @@ def found_topics(disk: Disk, path: str) -> dict[str, TopicEntry]:
 def _has_segments(disk: Disk, path: str) -> bool:
     try:
         return any(parse_segment(name) is not None for name in disk.list(path))
-    except NotADirectoryError:
+    except OSError:  # no directory, or one that can't be looked into: it hides no other
         return False
 
 

@@ -9,7 +9,8 @@ Databases (LMDB), keys and values::
     topics   name                  JSON: id, partitions, settings (those given), created_ms, slots
     logs     topic id, partition   start, recovery offset, recovery base, recovery position
     notes    topic id, partition   what a model keeps beside the log, as of its recovery offset
-    doomed   directory name        "" : its topic is deleted, the files still have to go
+    doomed   directory name        its topic is deleted, the files still have to go: why they
+                                   could not be removed, or ""
 
 and those of ``groups.py`` and ``offsets.py``. Schema 2 has other rows of groups and offsets than
 1, and reads those; so a process that can write raises the number of a store of schema 1, and an
@@ -96,6 +97,11 @@ def _check_entry(name: bytes, entry: TopicEntry) -> None:
         raise ValueError(f"slots {min(entry.slots)} to {max(entry.slots)}")
 
 
+def named(error: CorruptStore, directory: str) -> CorruptStore:
+    """The same, of this log: a row of the catalogue does not say which one it is of."""
+    return error if directory in str(error) else CorruptStore(f"{directory}: {error}")
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TopicEntry).decode
 
@@ -172,10 +178,22 @@ class Catalog:
     # topics
 
     def topics(self) -> dict[str, TopicEntry]:
-        """Every topic, by name, sorted."""
-        return {
-            _text(key): self._entry(key, value) for key, value in self.environment.items(_TOPICS)
-        }
+        """Every topic, by name, sorted; without those of ``damaged_topics``."""
+        return self._read_topics()[0]
+
+    def damaged_topics(self) -> dict[str, CorruptStore]:
+        """The topics whose entry can't be read, by what is left of the name, and why."""
+        return self._read_topics()[1]
+
+    def _read_topics(self) -> tuple[dict[str, TopicEntry], dict[str, CorruptStore]]:
+        whole: dict[str, TopicEntry] = {}
+        damaged: dict[str, CorruptStore] = {}
+        for key, value in self.environment.items(_TOPICS):
+            try:
+                whole[_text(key)] = self._entry(key, value)
+            except CorruptStore as error:
+                damaged[_text(key)] = error
+        return whole, damaged
 
     def topic(self, name: str) -> TopicEntry | None:
         value = self.environment.get(_TOPICS, name.encode())
@@ -252,9 +270,18 @@ class Catalog:
         """Directories whose topic is deleted but whose files are still to be removed."""
         return [_text(key) for key, _ in self.environment.items(_DOOMED)]
 
-    def buried(self, directories: Iterable[str]) -> None:
-        """These directories are gone."""
-        self.environment.commit((_DOOMED, directory.encode(), None) for directory in directories)
+    def doomed_reasons(self) -> dict[str, str]:
+        """Of each doomed directory why it could not be removed; empty: that was not tried yet."""
+        return {_text(key): _text(value) for key, value in self.environment.items(_DOOMED)}
+
+    def buried(self, directories: Iterable[str], kept: Mapping[str, str] | None = None) -> None:
+        """These directories are gone; ``kept``: why those are not, by name."""
+        changes: list[Change] = [(_DOOMED, directory.encode(), None) for directory in directories]
+        changes += [
+            (_DOOMED, name.encode(), why.encode(errors="backslashreplace"))
+            for name, why in (kept or {}).items()
+        ]
+        self.environment.commit(changes)
 
     # log states
 
@@ -262,8 +289,15 @@ class Catalog:
         value = self.environment.get(_LOGS, key)
         return LogState() if value is None else self._state(value)
 
-    def log_states(self) -> dict[bytes, LogState]:
-        return {key: self._state(value) for key, value in self.environment.items(_LOGS)}
+    def log_states(self) -> dict[bytes, LogState | None]:
+        """Of all logs; None: damaged, ``log_state`` says how."""
+        found: dict[bytes, LogState | None] = {}
+        for key, value in self.environment.items(_LOGS):
+            try:
+                found[key] = self._state(value)
+            except CorruptStore:
+                found[key] = None
+        return found
 
     def _state(self, value: bytes) -> LogState:
         state = _state(value) if len(value) <= _STATE.size else LogState(-1)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.config import Config
-from logstore.errors import Damaged
+from logstore.errors import CorruptStore, Damaged
 from logstore.log import Log
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
+from logstore.storage.leftovers import Leftover
 from logstore.storage.lock import Owner
 from logstore.storage.segment import Segment, SegmentFacts
 
@@ -111,8 +112,21 @@ class Directory(Protocol):
     def topic(self, name: str) -> TopicEntry:
         """Raises UnknownTopic."""
 
+    @property
+    def writes(self) -> bool:
+        """Whether this is the process that writes."""
+
     def doomed(self) -> list[str]:
         """Names of directories whose topic is deleted, but whose files still have to go."""
+
+    def damaged_topics(self) -> Mapping[str, CorruptStore]:
+        """Topics whose entry can't be read, and why; they are not among ``topics``."""
+
+    def leftovers(self) -> list[Leftover]:
+        """Those of them that could not be removed, and why."""
+
+    def tidy(self) -> None:
+        """Try again to remove them. Nothing in a process that only reads."""
 
     def settings(self, entry: TopicEntry) -> TopicSettings: ...
     def log(self, name: str, entry: TopicEntry, partition: int) -> "SegmentedLog": ...

@@ -9,8 +9,8 @@ import errno
 import fcntl
 import mmap
 import os
-import shutil
 import socket
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -25,6 +25,8 @@ _WHOLE_FILE = Struct("hhqqi0q")  # struct flock: type, whence, start, length, pi
 _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not at all
 
 # os.pwritev takes at most IOV_MAX (1024) buffers.
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a directory
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -34,7 +36,8 @@ class Disk:
     """The real one."""
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
-        flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY)
+        # Not blocking: a pipe of that name, which somebody has put there, must hold up nobody.
+        flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
         return os.open(path, flags | (os.O_CREAT if create else 0), 0o644)
 
     def close(self, fd: int) -> None:
@@ -89,6 +92,10 @@ class Disk:
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
+    def device(self, path: str) -> int:
+        """The same for two paths on the same file system."""
+        return os.stat(path).st_dev
+
     def identity(self, path: str) -> tuple[int, int]:
         """The same for two paths that lead to the same file."""
         facts = os.stat(path)
@@ -119,7 +126,18 @@ class Disk:
         os.unlink(path)
 
     def remove_tree(self, path: str) -> None:
-        shutil.rmtree(path)
+        """A directory and all that is in it; no symbolic link is followed (ELOOP).
+
+        What can be removed is, whatever else can't. Raises OSError: the first of that, by its path.
+        """
+        above, name = os.path.split(path)
+        fd = os.open(above or ".", _DIRECTORY)
+        try:
+            failure = _remove_tree(fd, name, path)
+        finally:
+            os.close(fd)
+        if failure is not None:
+            raise failure
 
     def map(self, fd: int, size: int, *, write: bool) -> mmap.mmap:
         access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
@@ -178,6 +196,40 @@ def _short(path: str) -> Iterator[str]:
         os.close(fd)
 
 
+def _remove_tree(above: int, name: str, path: str) -> OSError | None:
+    """Remove a directory below the open one ``above``; the first thing that can't be removed."""
+    try:
+        if stat.S_ISLNK(os.lstat(name, dir_fd=above).st_mode):
+            return OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, path)
+    failure: OSError | None = None
+    try:
+        for entry in os.listdir(fd):
+            failed = _remove(fd, entry, f"{path}/{entry}")
+            failure = failure or failed
+    finally:
+        os.close(fd)
+    if failure is not None:
+        return failure
+    try:
+        os.rmdir(name, dir_fd=above)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, path)
+    return None
+
+
+def _remove(above: int, name: str, path: str) -> OSError | None:
+    try:
+        if stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode):
+            return _remove_tree(above, name, path)
+        os.unlink(name, dir_fd=above)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, path)
+    return None
+
+
 @cache
 def _syncfs() -> "ctypes._NamedFuncPointer":
     # CDLL, not PyDLL: the call must release the interpreter lock.
@@ -202,10 +254,15 @@ def make_directories(disk: Disk, path: str) -> None:
 
 
 def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
-    """What an OSError means to the caller, as one line."""
+    """What an OSError means to who asks for a store, as one line."""
+    if error.errno in _NOT_WRITABLE:
+        return ReadOnly(f"{path}: {doing}: {os.strerror(error.errno or 0)}")
+    return failure(error, doing, path)
+
+
+def failure(error: OSError, doing: str, path: str) -> Failed:
+    """What an OSError in one log's files means: they may be forbidden, the store is not."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in _NO_SPACE:
         return StorageFull(f"{path}: {doing}: {reason}; nothing of it was kept: free some space")
-    if error.errno in _NOT_WRITABLE:
-        return ReadOnly(f"{path}: {doing}: {reason}")
     return Failed(f"{path}: {doing}: {reason}")

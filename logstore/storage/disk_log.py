@@ -28,7 +28,7 @@ from logstore.records.batch import Batch
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
-from logstore.storage.disk import refusal
+from logstore.storage.disk import failure, refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import NO_TIMESTAMP
@@ -88,6 +88,7 @@ class DiskLog:
         self.notes = notes
         self.note = note  # of what is below the recovery point
         self._files = files
+        self._device = files.disk.device(chain.directory)
         self._flusher = flusher
         self._slot = slot
         self._save = save
@@ -250,7 +251,7 @@ class DiskLog:
             # A new segment was begun behind each sealed one: its name must be durable, too.
             directory = self.chain.directory if self._sealed else None
             job = Unsynced(
-                tuple(paths), directory, self._unsynced_bytes,
+                tuple(paths), directory, self._device, self._unsynced_bytes,
                 self.end, self._active.base_offset, self._position, len(self._sealed),
             )  # fmt: skip
             self._since_recovery_point += self._unsynced_bytes
@@ -386,7 +387,7 @@ class DiskLog:
                 return self.read(at, bytes_max)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
-            raise refusal(error, f"read at offset {at}", self.chain.directory) from None
+            raise failure(error, f"read at offset {at}", self.chain.directory) from None
         if not batches and at >= self.start:
             self.chain.check_gap(at, safe)
         return batches
@@ -403,7 +404,7 @@ class DiskLog:
                 return self.find(timestamp_ms)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
-            raise refusal(error, f"find {timestamp_ms} ms", self.chain.directory) from None
+            raise failure(error, f"find {timestamp_ms} ms", self.chain.directory) from None
         return safe if found is None else found
 
     def latest_timestamp(self) -> int:
@@ -445,7 +446,7 @@ class DiskLog:
         except OSError as error:
             if self.chain.bases != bases:  # trimmed or merged since
                 return self.segments(timed=timed)
-            raise refusal(error, "look at the segments", self.chain.directory) from None
+            raise failure(error, "look at the segments", self.chain.directory) from None
         facts[-1] = replace(facts[-1], bytes=self._position)  # without zeros written ahead
         return facts
 
@@ -454,7 +455,7 @@ class DiskLog:
         try:
             return self.chain.timed(facts)
         except OSError as error:
-            raise refusal(error, "look at a segment", facts.path) from None
+            raise failure(error, "look at a segment", facts.path) from None
 
     def rebuild_index(self, base_offset: int) -> None:
         """Make a segment's index files anew. Appends wait where it is the active one.

@@ -27,6 +27,7 @@ class Unsynced:
 
     paths: tuple[str, ...]
     directory: str | None  # when files were added to it
+    device: int  # the file system: a partition may be a link to another one
     bytes: int
     upto: int  # the log's end; safe may move here
     base_offset: int  # of the segment that this end lies in
@@ -158,36 +159,50 @@ class Flusher:
         jobs = [(log, log.begin_sync()) for log in logs]
         paths = [path for _, job in jobs for path in job.paths]
         if len(paths) >= SYNC_ALL_FILES_MIN and sum(j.bytes for _, j in jobs) <= SYNC_ALL_BYTES_MAX:
-            error = self._sync_all(jobs)
-            for log, job in jobs:
-                log.end_sync(job, error)
+            for device in {job.device for _, job in jobs}:
+                self._sync_all([it for it in jobs if it[1].device == device])
         else:
             for log, job in jobs:
                 log.end_sync(job, self._sync_each(log, job))
         return logs
 
-    def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> OSError | None:
-        """Through any file that is still there: some may be trimmed or deleted meanwhile.
+    def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> None:
+        """Sync a file system, directories and all, through the first file that can be opened.
 
-        A sync of the whole file system takes the directories along.
+        A log one of whose files can't be is told so, and no other.
         """
-        missing = None
-        try:
-            for _, job in jobs:
-                for path in job.paths:
-                    self._files.syncing(path)
-        except OSError as error:
-            return error
-        for log, path in [(log, path) for log, job in jobs for path in job.paths]:
-            try:
-                with self._files.use(path) as fd:
+        opened, fd = contextlib.ExitStack(), None
+        good, failed = [], []
+        with opened:
+            for log, job in jobs:
+                try:
+                    for path in job.paths:
+                        self._files.syncing(path)
+                    fd = self._first(log, job, opened) if fd is None else fd
+                except OSError as error:
+                    failed.append((log, job, error))
+                else:
+                    good.append((log, job))
+            outcome = None
+            if fd is not None:
+                try:
                     self._files.disk.sync_all(fd)
-                return None
-            except FileNotFoundError as error:
-                missing = error if log.needs(path) else missing
-            except OSError as error:
-                return error
-        return missing
+                except OSError as error:
+                    outcome = error
+        for log, job in good:
+            log.end_sync(job, outcome)
+        for log, job, its_own in failed:
+            log.end_sync(job, its_own)
+
+    def _first(self, log: Flushable, job: Unsynced, opened: contextlib.ExitStack) -> int | None:
+        """The first file of the log that is there; None where all may be trimmed or deleted."""
+        for path in job.paths:
+            try:
+                return opened.enter_context(self._files.use(path))
+            except FileNotFoundError:
+                if log.needs(path):
+                    raise
+        return None
 
     def _sync_each(self, log: Flushable, job: Unsynced) -> OSError | None:
         if job.directory is not None:

@@ -13,7 +13,7 @@ from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
-from logstore.storage.disk import refusal
+from logstore.storage.disk import failure
 from logstore.storage.segment import Segment, SegmentFacts
 
 Mark = Callable[[], tuple[int, int] | None]  # (start, safe) as published now; None: log is gone
@@ -118,7 +118,7 @@ class FollowerLog:
                 return self._read(at, bytes_max, safe)
             raise
         except OSError as error:
-            raise refusal(error, f"read at offset {at}", self.chain.directory) from None
+            raise failure(error, f"read at offset {at}", self.chain.directory) from None
 
     def find(self, timestamp_ms: int) -> int:
         """As Log.find."""
@@ -132,7 +132,7 @@ class FollowerLog:
                 return self.find(timestamp_ms)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
-            raise refusal(error, f"find {timestamp_ms} ms", self.chain.directory) from None
+            raise failure(error, f"find {timestamp_ms} ms", self.chain.directory) from None
         return safe if found is None else found
 
     def watch(self, wake: Wake) -> Wake:
@@ -185,14 +185,14 @@ class FollowerLog:
                 return self.segments(timed=timed)
             raise CorruptBatch(f"{self.name}: a segment's file is missing") from None
         except OSError as error:
-            raise refusal(error, "look at the segments", self.chain.directory) from None
+            raise failure(error, "look at the segments", self.chain.directory) from None
 
     def timed(self, facts: SegmentFacts) -> SegmentFacts:
         """With the largest timestamp. Raises Damaged, Failed."""
         try:
             return self.chain.timed(facts)
         except OSError as error:
-            raise refusal(error, "look at a segment", facts.path) from None
+            raise failure(error, "look at a segment", facts.path) from None
 
     def bytes(self) -> int:
         """Size of the .log files together; the last may end with zeros written ahead."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from logstore.config import Config
 from logstore.errors import CorruptStore, ReadOnly, UnknownPartition
 from logstore.settings import TopicSettings
-from logstore.storage.catalog import Catalog, LogState, TopicEntry
+from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import Disk, failure, refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
+from logstore.storage.leftovers import Leftover, known_leftovers
 from logstore.storage.lock import Owner, owner_of
 from logstore.storage.names import CATALOG, LOCK, WATERMARKS, log_directory
 from logstore.storage.segment import Indexes
@@ -68,8 +69,21 @@ class ReaderDirectory:
     def topic(self, name: str) -> TopicEntry:
         return self._catalog.known_topic(name)
 
+    @property
+    def writes(self) -> bool:
+        return False
+
     def doomed(self) -> list[str]:
         return self._catalog.doomed()
+
+    def damaged_topics(self) -> Mapping[str, CorruptStore]:
+        return self._catalog.damaged_topics()
+
+    def leftovers(self) -> list[Leftover]:
+        return known_leftovers(self._catalog, self.path)
+
+    def tidy(self) -> None:
+        """The process that writes does it."""
 
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
@@ -89,10 +103,9 @@ class ReaderDirectory:
         directory = log_directory(name, partition)
         self._files.forget_below(self._file(directory))  # a deleted topic of that name had others
         interval = self.settings(entry).index_interval_bytes
-        key = entry.log_key(partition)
 
         def state() -> LogState:
-            return self._catalog.log_state(key)
+            return self._state(name, entry, partition)
 
         try:
             chain = Chain(
@@ -103,6 +116,9 @@ class ReaderDirectory:
             raise CorruptStore(
                 f"{self._file(directory)}: the catalogue knows this partition, but it is missing"
             ) from None
+        except OSError as error:
+            path = error.filename or self._file(directory)
+            raise failure(error, f"open {directory}", path) from None
         mark = self._mark(name, entry, partition)
         return FollowerLog(directory, chain, mark, self._poller.watch, state)
 
@@ -137,15 +153,22 @@ class ReaderDirectory:
         known = self._catalog.topic(name)
         if known is None or known.id != entry.id:
             return None
-        state: LogState = self._catalog.log_state(entry.log_key(partition))
+        state = self._state(name, entry, partition)
         return state.start, max(state.start, state.recovery_offset)
+
+    def _state(self, name: str, entry: TopicEntry, partition: int) -> LogState:
+        """Raises CorruptStore."""
+        try:
+            return self._catalog.log_state(entry.log_key(partition))
+        except CorruptStore as error:
+            raise named(error, log_directory(name, partition)) from None
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         try:
             size = log.bytes()
         except OSError as error:
-            raise refusal(error, "measure", error.filename or log.name) from None
+            raise failure(error, "measure", error.filename or log.name) from None
         return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
 
     def copy_catalog(self, path: str) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from logstore.errors import CorruptBatch, CorruptStore, Failed
+from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import Directory, SegmentedLog
@@ -62,30 +62,64 @@ def verify(
     ``only``: this topic. ``repair``: make indexes anew that are not as they should be; nothing
     else is changed. Raises UnknownTopic; with ``repair`` ReadOnly, StorageFull.
     """
+    if repair and not directory.writes:
+        raise ReadOnly(f"{directory.path}: the store is open for reading")
     entries = directory.topics() if only is None else {only: directory.topic(only)}
     for name, entry in entries.items():
         for partition in range(entry.partitions):
             path = os.path.join(directory.path, log_directory(name, partition))
             try:
                 log = directory.log(name, entry, partition)
-            except (CorruptStore, Failed) as error:
-                yield Report(path, findings=(Finding(path, str(error)),))
+                damage = directory.size(name, entry, partition).damage
+                reports = _settled(directory.disk, path, log)
+            except UnknownPartition:
+                continue  # deleted since
+            except LogstoreError as error:
+                yield Report(path, findings=(Finding(path, _without(path, error)),))
                 continue
-            size = directory.size(name, entry, partition)
-            if size.damage is not None:
-                yield Report(path, findings=(Finding(path, str(size.damage)),))
-            for report in _settled(directory.disk, path, log):
-                base = parse_segment(os.path.basename(report.path))
-                if repair and base is not None and any(it.derived for it in report.findings):
-                    log.rebuild_index(base)
-                    yield replace(report, repaired=True)
-                else:
-                    yield report
+            except OSError as error:
+                if directory.topics().get(name) == entry:  # else deleted since
+                    yield Report(path, findings=(_unreadable(error, path),))
+                continue
+            if damage is not None:
+                yield Report(path, findings=(Finding(path, str(damage)),))
+            for report in reports:
+                yield _repaired(log, report) if repair else report
     if only is None:
-        yield from _strangers(directory, set(entries))
+        yield from _unlisted(directory, set(entries))
 
 
-def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
+def _repaired(log: SegmentedLog, report: Report) -> Report:
+    """With the segment's indexes made anew where they are amiss."""
+    base = parse_segment(os.path.basename(report.path))
+    if base is None or not any(it.derived for it in report.findings):
+        return report
+    try:
+        log.rebuild_index(base)
+    except (Failed, ReadOnly) as error:  # of this log alone
+        return replace(report, findings=(*report.findings, Finding(report.path, str(error))))
+    return replace(report, repaired=True)
+
+
+def _without(path: str, error: LogstoreError) -> str:
+    """What is wrong; the path stands before it."""
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _unreadable(error: OSError, path: str) -> Finding:
+    return Finding(error.filename or path, f"can't be read: {error.strerror}")
+
+
+def _unlisted(directory: Directory, known: set[str]) -> Iterator[Report]:
+    """What belongs to no topic that can be used: damaged entries, and strangers."""
+    damaged = directory.damaged_topics()
+    for name, error in damaged.items():
+        path = os.path.join(directory.path, log_directory(name, 0))
+        yield Report(path, findings=(Finding(path, str(error)),))
+    yield from _strangers(directory, known, set(damaged))
+
+
+def _strangers(directory: Directory, known: set[str], damaged: set[str]) -> Iterator[Report]:
     """Directories that hold files of a partition, but belong to no topic.
 
     Empty ones are what a crash leaves of a topic that was being created: the next one takes them.
@@ -93,7 +127,7 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
     doomed = set(directory.doomed())  # the next start, or the next topic, removes them
     for name in sorted(directory.disk.list(directory.path)):
         parsed = parse_log_directory(name)
-        if parsed is None or name in doomed:
+        if parsed is None or name in doomed or parsed[0] in damaged:
             continue
         topic, partition = parsed
         if topic not in known or partition >= directory.topics()[topic].partitions:
@@ -106,7 +140,7 @@ def _strangers(directory: Directory, known: set[str]) -> Iterator[Report]:
 def _is_empty(disk: Disk, path: str) -> bool:
     try:
         return not disk.list(path)
-    except NotADirectoryError:
+    except OSError:
         return False
 
 

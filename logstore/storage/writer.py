@@ -9,7 +9,6 @@ from typing import TypeVar
 from logstore.config import Config
 from logstore.errors import (
     CorruptStore,
-    Failed,
     LogstoreError,
     StoreLocked,
     TopicExists,
@@ -18,13 +17,14 @@ from logstore.errors import (
 from logstore.log import Notes
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
-from logstore.storage.catalog import Catalog, LogState, TopicEntry
+from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize
-from logstore.storage.disk import Disk, make_directories, refusal
+from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
+from logstore.storage.leftovers import Leftover, Leftovers
 from logstore.storage.lock import LockFile, Owner, owner_of
 from logstore.storage.names import (
     CATALOG,
@@ -32,7 +32,6 @@ from logstore.storage.names import (
     WATERMARKS,
     check_topic,
     log_directory,
-    parse_log_directory,
     parse_segment,
 )  # fmt: skip
 from logstore.storage.recovery import recover
@@ -109,7 +108,10 @@ class WriterDirectory:
             self._logs: dict[str, DiskLog] = {}
             self._keys: dict[DiskLog, bytes] = {}
             self._unrecovered: set[str] = set()  # directories of logs that the disk would not give
-            self._bury()
+            self._leftovers = Leftovers(
+                self.disk, self.path, self._catalog, self._files, self._discard
+            )
+            self._leftovers.bury()
             self._crashed = not self._catalog.clean
             self._catalog.opened()
             self._recover_all()
@@ -123,11 +125,13 @@ class WriterDirectory:
         for name, entry in self._catalog.topics().items():
             for partition in range(entry.partitions):
                 if self._crashed:
-                    with suppress(CorruptStore, Failed):  # whoever opens that partition is told
+                    with suppress(LogstoreError):  # whoever opens that partition is told
                         self.log(name, entry, partition)
                     continue
                 slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
                 state = states.get(entry.log_key(partition), LogState())
+                if state is None:  # damaged: whoever opens that partition is told
+                    continue
                 _, safe = slot.read() or (0, 0)
                 slot.publish(state.start, max(safe, state.recovery_offset))
         if self._crashed:
@@ -157,8 +161,22 @@ class WriterDirectory:
     def topic(self, name: str) -> TopicEntry:
         return self._catalog.known_topic(name)
 
+    @property
+    def writes(self) -> bool:
+        return True
+
     def doomed(self) -> list[str]:
         return self._catalog.doomed()
+
+    def damaged_topics(self) -> Mapping[str, CorruptStore]:
+        return self._catalog.damaged_topics()
+
+    def leftovers(self) -> list[Leftover]:
+        return self._leftovers.known()
+
+    def tidy(self) -> None:
+        with self._changing:
+            self._leftovers.bury()
 
     def settings(self, entry: TopicEntry) -> TopicSettings:
         return self.config.topic(entry.settings)
@@ -191,9 +209,9 @@ class WriterDirectory:
 
     def _make_directories(self, name: str, partitions: Iterable[int]) -> None:
         """Before the catalogue says that they are there; empty ones left by a crash are reused."""
-        self._bury()  # or the next start would remove what is made here
-        for partition in partitions:
-            directory = self._file(log_directory(name, partition))
+        names = [log_directory(name, partition) for partition in partitions]
+        self._leftovers.make_way(names)  # or the next start would remove what is made here
+        for directory in map(self._file, names):
             self.disk.make_directory(directory)
             if any(parse_segment(file) is not None for file in self.disk.list(directory)):
                 raise CorruptStore(
@@ -246,42 +264,13 @@ class WriterDirectory:
         for partition in range(entry.partitions):
             self._discard(log_directory(name, partition))
             self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
-        self._attempt(f"delete topic {name!r}", self._bury)
+        self._leftovers.bury()
 
     def _discard(self, directory: str) -> None:
         log = self._logs.pop(directory, None)
         if log is not None:
             self._keys.pop(log, None)
             log.discard()
-
-    def _bury(self) -> None:
-        """Remove the directories of deleted topics: those that a crash left, too."""
-        doomed = self._catalog.doomed()
-        self._check_doomed(doomed)
-        for directory in doomed:
-            path = self._file(directory)
-            self._discard(directory)  # LMDB may have told of a failure, and committed all the same
-            if self.disk.exists(path):
-                try:
-                    self.disk.remove_tree(path)
-                finally:
-                    # After: a reader may have opened one until then. And where not all could be
-                    # removed: the next topic of that name must not write into a file that is gone.
-                    self._files.forget_below(path)
-        if doomed:
-            self.disk.sync_directory(self.path)
-            self._catalog.buried(doomed)
-
-    def _check_doomed(self, doomed: Iterable[str]) -> None:
-        """Damage must not remove what a topic has. Raises CorruptStore."""
-        for directory in doomed:
-            topic, partition = parse_log_directory(directory) or (None, 0)
-            entry = None if topic is None else self._catalog.topic(topic)
-            if topic is None or (entry is not None and partition < entry.partitions):
-                raise CorruptStore(
-                    f"{self._file(CATALOG)}: names {directory!r} as a deleted topic's, which it is "
-                    f"not; nothing was removed: the catalogue is damaged, restore it from a backup"
-                )
 
     # Logs
 
@@ -303,10 +292,15 @@ class WriterDirectory:
             raise UnknownPartition(f"{name}-{partition}: its topic was deleted")
         directory = log_directory(name, partition)
         try:
-            log = self._attempt(
-                f"open {directory}", lambda: self._open_log(directory, entry, partition)
-            )
-        except Failed:
+            log = self._open_log(directory, entry, partition)
+        except OSError as error:
+            self._unrecovered.add(directory)
+            path = error.filename or self._file(directory)
+            raise failure(error, f"open {directory}", path) from None
+        except CorruptStore as error:
+            self._unrecovered.add(directory)
+            raise named(error, directory) from None
+        except LogstoreError:
             self._unrecovered.add(directory)
             raise
         self._unrecovered.discard(directory)
@@ -340,7 +334,11 @@ class WriterDirectory:
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
-        segments, size = len(log.chain.bases), self._attempt("measure", log.bytes)
+        try:
+            size = log.bytes()
+        except OSError as error:
+            raise failure(error, "measure", error.filename or self._file(log.name)) from None
+        segments = len(log.chain.bases)
         return LogSize(partition, log.start, log.safe, log.end, segments, size, log.damage)
 
     def _tell_rolled(self, log: DiskLog, base_offset: int) -> None:
@@ -351,10 +349,15 @@ class WriterDirectory:
         key = self._keys[log]
         self._catalog.save_log_states({key: state}, self._notes_of([log]))
 
-    def _save_states(self, logs: Iterable[DiskLog], *, clean: bool = False) -> None:
-        keys = {log: key for log in logs if (key := self._keys.get(log)) is not None}
-        states = {key: log.recovery_point() for log, key in keys.items()}
-        self._catalog.save_log_states(states, self._notes_of(keys), clean=clean)
+    def _save_states(self, logs: Iterable[DiskLog]) -> None:
+        """A log whose indexes can't be synced stays where it was, and keeps back no other."""
+        states, saved = {}, []
+        for log in logs:
+            if (key := self._keys.get(log)) is not None:
+                with suppress(LogstoreError, OSError):
+                    states[key] = log.recovery_point()
+                    saved.append(log)
+        self._catalog.save_log_states(states, self._notes_of(saved))
 
     def _notes_of(self, logs: Iterable[DiskLog]) -> dict[bytes, bytes]:
         """As of their recovery points. Nothing of a damaged log: what is saved stays."""

@@ -4,23 +4,37 @@ The catalogue is copied first, in one LMDB transaction, then each log as far as 
 so no group has committed an offset that its log does not reach. The .log of a sealed segment never
 changes, and is hard-linked where the file system allows; all else is copied. A backup is a store
 itself, closed cleanly, and beside it ``backup.json`` lists every file with its size and CRC-32C.
-That is written last: what has none is no finished backup.
+That is written last: what has none is no finished backup. A log that is damaged, or whose files
+can't be read, is left out, named there and told at the end; it keeps no other out.
 """
 
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
-from logstore.errors import CorruptStore, NotAStore, Refused, UnknownPartition
+from logstore.errors import (
+    CorruptBatch,
+    CorruptStore,
+    Damaged,
+    Failed,
+    LogstoreError,
+    NotAStore,
+    Refused,
+    StorageFull,
+    UnknownPartition,
+)
 from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
 from logstore.storage.directory import Directory, SegmentedLog
-from logstore.storage.disk import Disk, make_directories, refusal
+from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX, log_directory
 from logstore.storage.segment import make_indexes
+
+_T = TypeVar("_T")
 
 MANIFEST: Final = "backup.json"
 FORMAT: Final = 1
@@ -39,7 +53,8 @@ class Copied:
 def backup(directory: Directory, target: str, now_ms: int) -> Iterator[Copied]:
     """Copy the store into a directory that is not there or empty; each file as it is done.
 
-    Raises Refused, ReadOnly, StorageFull, CorruptBatch, CorruptStore.
+    Raises Refused, ReadOnly, StorageFull; at the end Failed, where the backup is finished but
+    lacks a log that could not be copied.
     """
     disk = directory.disk
     try:
@@ -88,6 +103,7 @@ class _Backup:
         self._now_ms = now_ms
         self._folders: list[str] = []
         self._files: dict[str, dict[str, int]] = {}
+        self._left_out: dict[str, str] = {}  # directories, and why
 
     def run(self) -> Iterator[Copied]:
         path = os.path.join(self._target, CATALOG)
@@ -103,7 +119,15 @@ class _Backup:
                     except UnknownPartition:  # deleted since
                         catalog.remove_topic(name)
                         break
+                    except StorageFull:
+                        raise
+                    except (Damaged, Failed) as error:
+                        self._leave_out(log_directory(name, partition), error)
+                        continue
                     states[entry.log_key(partition)] = found
+                    self._tell_of_damage(name, entry, partition)
+            for name, damage in catalog.damaged_topics().items():
+                self._leave_out(log_directory(name, 0), damage)
             catalog.buried(catalog.doomed())
             catalog.save_log_states(states, clean=True)
         finally:
@@ -111,6 +135,30 @@ class _Backup:
         self._disk.remove(path + "-lock")
         yield self._noted(CATALOG)
         self._finish()
+        if self._left_out:
+            folder, why = next(iter(self._left_out.items()))
+            others = len(self._left_out) - 1
+            more = f" (and {others} more, named in {MANIFEST})" if others else ""
+            raise Failed(
+                f"{self._target}: the backup is finished, but lacks all or a part of "
+                f"{folder}{more}: {why}"
+            )
+
+    def _tell_of_damage(self, name: str, entry: TopicEntry, partition: int) -> None:
+        """Of a log that the writer has found damaged only what is below has been copied."""
+        with suppress(LogstoreError):  # deleted just now, or it can't be measured
+            damage = self._directory.size(name, entry, partition).damage
+            if damage is not None:
+                self._left_out[log_directory(name, partition)] = str(damage)
+
+    def _leave_out(self, folder: str, error: LogstoreError) -> None:
+        """Nothing of it is in the backup. Raises OSError."""
+        self._left_out[folder] = str(error)
+        for path in [it for it in self._files if it.startswith(f"{folder}/")]:
+            del self._files[path]
+        if folder in self._folders:
+            self._folders.remove(folder)
+            self._disk.remove_tree(os.path.join(self._target, folder))
 
     def _finish(self) -> None:
         self._disk.sync_directory(self._target)
@@ -119,6 +167,7 @@ class _Backup:
             "created_ms": self._now_ms,
             "directories": self._folders,
             "files": self._files,
+            "left_out": self._left_out,
         }
         path = os.path.join(self._target, MANIFEST)
         _write(self._disk, path, json.dumps(manifest, indent=1).encode())
@@ -134,7 +183,7 @@ class _Backup:
         self._folders.append(folder)
         while True:
             log = self._directory.log(name, entry, partition)
-            start, safe, bases, copied = log.start, log.safe, log.bases(), []
+            start, safe, bases, copied = log.start, log.safe, _bases(log), []
             try:
                 state = replace(
                     known,
@@ -147,9 +196,9 @@ class _Backup:
                     part = list(self._copy_part(stem, folder, base, upto))
                     copied += part
                     state = replace(state, recovery_base=base, recovery_position=part[0].bytes)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
                 if log.bases() == bases:
-                    raise
+                    raise CorruptBatch(f"{error.filename}: the file is missing") from None
                 for one in copied:  # trimmed or merged meanwhile: once more
                     self._disk.remove(os.path.join(self._target, one.path))
                     del self._files[one.path]
@@ -202,6 +251,8 @@ def _parts(
     log: SegmentedLog, bases: Sequence[int], start: int, safe: int
 ) -> Iterator[tuple[str, int, int | None]]:
     """(stem, base offset, bytes to copy; None: the file as it is) of what holds these offsets."""
+    if safe > start and (not bases or bases[0] > start):
+        log.chain.check_gap(start, bases[0] if bases else safe)
     for place, base in enumerate(bases):
         following = bases[place + 1] if place + 1 < len(bases) else None
         if (following is not None and following <= start) or base >= safe:
@@ -210,18 +261,22 @@ def _parts(
         if following is not None and following <= safe:
             yield segment.stem, base, None
         else:
-            yield segment.stem, base, segment.end_position(safe)
+            end = _attempt(segment.path, partial(segment.end_position, safe))
+            yield segment.stem, base, end
 
 
 def copy_file(disk: Disk, source: str, target: str | None, upto: int | None) -> tuple[int, int]:
-    """(bytes, CRC-32C) of a file copied and synced; ``target`` None: only read. Raises OSError."""
-    reading = disk.open(source)
+    """(bytes, CRC-32C) of a file copied and synced; ``target`` None: only read.
+
+    Raises FileNotFoundError, Failed where the source can't be read; OSError of the target.
+    """
+    reading = _attempt(source, lambda: disk.open(source))
     writing = None if target is None else disk.open(target, write=True, create=True)
     at, checksum = 0, 0
     try:
         while upto is None or at < upto:
             size = _COPY_BYTES if upto is None else min(_COPY_BYTES, upto - at)
-            data = disk.read(reading, size, at)
+            data = _attempt(source, partial(disk.read, reading, size, at))
             if not data:
                 break
             if writing is not None:
@@ -235,6 +290,23 @@ def copy_file(disk: Disk, source: str, target: str | None, upto: int | None) -> 
         if writing is not None:
             disk.close(writing)
     return at, checksum
+
+
+def _attempt(source: str, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise failure(error, "read", source) from None
+
+
+def _bases(log: SegmentedLog) -> list[int]:
+    """Raises Failed."""
+    try:
+        return log.bases()
+    except OSError as error:
+        raise failure(error, "back up", error.filename or log.name) from None
 
 
 def _write_all(disk: Disk, fd: int, data: bytes, at: int) -> None:

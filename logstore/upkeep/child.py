@@ -19,7 +19,7 @@ from typing import IO, Final
 import msgspec
 
 from logstore.errors import Closed, Failed, LogstoreError
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import Disk, failure
 from logstore.storage.whole_segment import remove_segment
 from logstore.upkeep.compaction import compacted
 from logstore.upkeep.pace import Pace
@@ -58,7 +58,7 @@ def steps(work: Work, disk: Disk, pace: Pace) -> Iterator[Step]:
             case Merging():
                 yield from merged_runs(work, sealed)
     except OSError as error:
-        raise refusal(error, "rewrite a segment", error.filename or sealed.directory) from None
+        raise failure(error, "rewrite a segment", error.filename or sealed.directory) from None
 
 
 class Here:

@@ -13,12 +13,12 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from logstore.config import Config
-from logstore.errors import Damaged, Failed, LogstoreError, UnknownPartition
+from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.log import TopicPartition
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.directory import Directory, SegmentedLog
-from logstore.storage.disk import refusal
+from logstore.storage.disk import failure as why
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep import compaction, recompression
@@ -203,7 +203,9 @@ class _Run:
                 self._directory.config.store.compaction_memory_bytes, self.worker, self._tell,
                 self._bytes_per_second, self._clock(),
             ).run(self._job)  # fmt: skip
-        except (Damaged, Failed, UnknownPartition) as error:
+        except (Damaged, Failed, UnknownPartition, ReadOnly) as error:
+            if isinstance(error, ReadOnly) and not self._directory.writes:
+                raise  # not this log alone
             broke = Broke.by(error)
             if is_retention:
                 return Retained(topic, partition, broke=broke)
@@ -295,7 +297,7 @@ class Rewrite:
         try:
             times = [batch.max_timestamp_ms for walk in firsts for _, batch in islice(walk, 1)]
         except OSError as error:
-            raise refusal(error, "look at a segment", error.filename or self._log.name) from None
+            raise why(error, "look at a segment", error.filename or self._log.name) from None
         return min(times, default=NO_TIMESTAMP)
 
     def _compact(

@@ -113,9 +113,9 @@ class TestTopics:
 
         directory = store.writer(Fails())
         fill(store.log_of(directory), 2)
-        with pytest.raises(Failed, match="delete topic 't'"):
-            directory.delete_topic("t")
+        directory.delete_topic("t")
         assert directory.topics() == {}
+        assert "Input/output error" in str(directory.leftovers()[0])
         store.close()
         assert (store.path / "t-0").exists()
         store.writer()
@@ -134,8 +134,7 @@ class TestTopics:
         directory = store.writer(disk)
         fill(store.log_of(directory), 2)
         disk.fail = True
-        with pytest.raises(Failed):
-            directory.delete_topic("t")
+        directory.delete_topic("t")
         disk.fail = False
         fill(store.log_of(directory), 3)
         store.close()
