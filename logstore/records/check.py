@@ -1,0 +1,338 @@
+"""The records of one batch, looked at and not decoded: is each whole, and what do they say?
+
+A header is a claim of whoever made the batch. What its records say is found here: how many they
+are, their offset deltas, their timestamps, whether they have keys. No byte is believed, and no
+object is made for a record: neighbours of equal layout are compared by columns (``alike``), others
+go through one loop. What the loop does not take as it expects it, ``_any`` reads again; it is the
+authority on what is wrong. ``encode`` draws the layout of a record.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from logstore.errors import CorruptBatch
+from logstore.records.alike import ALIKE_MIN, alike
+from logstore.records.batch import HEADER_BYTES, Batch
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompress
+from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
+
+# So many records at most are looked at in one go: 1 to 5 ms. Whoever looks into a batch of
+# more may do something else in between.
+STEP_RECORDS = 16_384
+# Header sections repeat from record to record; walking one costs several times as much as
+# finding it. Where they never repeat, so many are kept in vain.
+_SECTIONS_KEPT_MAX = 256
+# So many records go through the loop before neighbours are compared again, twice as many after
+# each time that they were not alike.
+_SINGLES_MIN, _SINGLES_MAX = 32, 4096
+# Of a zigzag number read as if it had two bytes at most: negative, or longer than that.
+_NOT_COMMON = ~0x3FFE
+_TIME_MAX = (1 << 35) - 1  # the zigzag of a timestamp delta in five bytes: 199 days
+
+
+class Facts(NamedTuple):
+    """What the records of a batch say, whatever its header does."""
+
+    records: int
+    size: int  # bytes of them all, opened
+    least_timestamp_ms: int  # of the records themselves, also under LogAppendTime
+    max_timestamp_ms: int
+    keyless: int  # records without a key
+
+
+def look(batch: Batch, *, dense: bool, bytes_max: int = DECOMPRESSED_BYTES_MAX) -> Facts:
+    """What the batch's records say, once each of them is known to be whole.
+
+    ``dense``: offset deltas must be 0 to n - 1, as a producer makes them; else they must rise and
+    not pass the last, as compaction leaves them. The CRC is left out. A batch without records has
+    timestamps of -1. Raises CorruptBatch, which names the batch's offset and the record, for
+    anything that is not as it should be: more or fewer records than the header says, fields
+    outside their record, bytes behind the last one, records that do not decompress or take more
+    than ``bytes_max``.
+    """
+    walk = Walk(batch, dense=dense)
+    view = memoryview(batch.data)[HEADER_BYTES:]
+    try:
+        for _ in walk.feed(decompress(batch.compression, view, bytes_max)):
+            pass
+        return walk.end()
+    except CorruptBatch as error:
+        raise CorruptBatch(f"batch at offset {batch.base_offset}: {error}") from None
+
+
+class Walk:
+    """Goes through the records as their bytes come.
+
+    Raises CorruptBatch, which names the record by its place in the batch.
+    """
+
+    __slots__ = (
+        "_base_ms", "_common", "_count", "_delta", "_dense", "_held", "_held_bytes", "_index",
+        "_keyless", "_last_delta", "_least", "_most", "_sections", "_size", "_wanted",
+    )  # fmt: skip
+
+    def __init__(self, batch: Batch, *, dense: bool) -> None:
+        """``dense``: offset deltas are 0 to n - 1. Else they rise, as compaction leaves them."""
+        self._base_ms = batch.base_timestamp_ms
+        # No sum of such a base and a delta of five bytes overflows.
+        self._common = INT64_MIN // 2 <= self._base_ms <= INT64_MAX // 2
+        self._count = batch.record_count
+        self._last_delta = batch.last_offset_delta
+        self._dense = dense
+        self._index = 0  # of the next record
+        self._delta = -1  # of the record before
+        self._keyless = 0
+        self._size = 0
+        self._least, self._most = INT64_MAX, INT64_MIN  # timestamps
+        self._sections: set[bytes] = set()
+        self._held: list[bytes] = []  # of a record whose end is still to come
+        self._held_bytes = 0
+        self._wanted = 0  # bytes that it takes to go on with it
+
+    def feed(self, data: bytes) -> Iterator[None]:
+        """Look at what comes next, STEP_RECORDS at a time."""
+        self._size += len(data)
+        if self._held:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes < self._wanted:
+                return
+            data = b"".join(self._held)
+            self._held.clear()
+        at = 0
+        while self._index < self._count:
+            try:
+                at = self._step(data, at, min(self._count, self._index + STEP_RECORDS))
+            except _MoreWanted as more:
+                at = more.at
+                self._held = [data[at:] if at else data]
+                self._held_bytes, self._wanted = len(data) - at, more.wanted
+                return
+            yield
+        if at < len(data):
+            raise CorruptBatch(f"{len(data) - at} bytes follow the last record")
+
+    @property
+    def looked_at(self) -> int:
+        """Records, so far."""
+        return self._index
+
+    def end(self) -> Facts:
+        """Nothing more comes."""
+        if self._index < self._count:
+            raise CorruptBatch(
+                f"the records end in record {self._index}, the header says {self._count} records"
+            )
+        if self._delta > self._last_delta:
+            raise CorruptBatch(
+                f"a record has offset delta {self._delta}, the last is {self._last_delta}"
+            )
+        least, most = (self._least, self._most) if self._count else (-1, -1)
+        return Facts(self._count, self._size, least, most, self._keyless)
+
+    def _step(self, data: bytes, at: int, stop: int) -> int:
+        """Look at the records up to the number ``stop``; where they end."""
+        singles = _SINGLES_MIN
+        while (left := stop - self._index) > 0:
+            if left >= ALIKE_MIN and self._common:
+                found = alike(data, at, left, self._delta + 1)
+                if found is not None:
+                    at = found.end
+                    self._index += found.records
+                    self._delta += found.records
+                    self._keyless += found.records if found.keyless else 0
+                    self._note_times(found.least, found.most)
+                    singles = _SINGLES_MIN
+                    continue
+            at = self._each(data, at, self._index + min(left, singles))
+            singles = min(2 * singles, _SINGLES_MAX)
+        return at
+
+    def _note_times(self, least: int, most: int) -> None:
+        """Deltas, of which none overflows."""
+        self._least = min(self._least, self._base_ms + least)
+        self._most = max(self._most, self._base_ms + most)
+
+    def _each(self, data: bytes, at: int, stop: int) -> int:
+        """Look at the records up to the number ``stop``, one by one; where they end."""
+        while self._index < stop:
+            if self._common:
+                at = self._loop(data, at, stop - self._index)
+            if self._index < stop:
+                at = self._any(data, at)
+        return at
+
+    def _loop(self, data: bytes, at: int, count: int) -> int:
+        """Look at the next records, up to the first that is not a common one; where that begins.
+
+        A field may claim more than its record has. The position only ever grows, so it misses the
+        record's end then.
+        """
+        expected = first = 2 * (self._delta + 1)  # the zigzag of the offset delta
+        keyless = key = 0
+        size, sections = len(data), self._sections
+        last_time, least, most = -1, _TIME_MAX, -_TIME_MAX
+        start = at
+        try:
+            for expected in range(first, first + 2 * count, 2):
+                start, key = at, 0
+                length = data[at]
+                at += 1
+                if length > 127:
+                    length += (data[at] << 7) - 128
+                    at += 1
+                end = at + (length >> 1)
+                time = data[at + 1]
+                at += 2
+                if time > 127:
+                    time += (data[at] << 7) - 128
+                    at += 1
+                    if time > 16383:
+                        time, at = _longer(data, time, at)
+                delta = data[at]
+                at += 1
+                if delta > 127:
+                    delta += (data[at] << 7) - 128
+                    at += 1
+                    if delta > 16383:
+                        delta, at = _longer(data, delta, at)
+                if delta != expected or length & _NOT_COMMON or time > _TIME_MAX:
+                    break
+                key = data[at]
+                at += 1
+                if key == NULL:
+                    keyless += 1
+                else:
+                    if key > 127:
+                        key += (data[at] << 7) - 128
+                        at += 1
+                    if key & _NOT_COMMON:
+                        key = 0
+                        break
+                    at += key >> 1
+                value = data[at]
+                at += 1
+                if value > 127:
+                    value += (data[at] << 7) - 128
+                    at += 1
+                if not value & _NOT_COMMON:
+                    at += value >> 1
+                elif value != NULL:
+                    break
+                if data[at]:
+                    if end > size or data[at:end] not in sections:
+                        break
+                    at = end
+                else:
+                    at += 1
+                    if at != end:
+                        break
+                if time != last_time:
+                    last_time = time
+                    number = time >> 1 ^ -(time & 1)
+                    least = min(least, number)
+                    most = max(most, number)
+            else:
+                start, key = at, 0
+                expected += 2
+        except IndexError:
+            pass  # of the record that begins at ``start``
+        if key == NULL:  # of a record that was not gone through
+            keyless -= 1
+        read = (expected - first) >> 1
+        if read:
+            self._index += read
+            self._delta += read
+            self._keyless += keyless
+            self._note_times(least, most)
+        return start
+
+    def _any(self, data: bytes, at: int) -> int:
+        """Look at one record, however wide its fields; where it ends."""
+        start = at
+        try:
+            length, at = decoded(data, at)
+        except IndexError:
+            raise _MoreWanted(start, len(data) - start + 1) from None
+        end = at + (length >> 1)
+        if length & 1:
+            raise self._fault(f"has length {signed(length)}")
+        if end > len(data):
+            raise _MoreWanted(start, end - start)
+        try:
+            self._fields(data, at + 1, end)
+        except IndexError:
+            raise self._fault("does not fit into its own length") from None
+        self._index += 1
+        return end
+
+    def _fields(self, data: bytes, at: int, end: int) -> None:
+        time, at = decoded(data, at, 10)
+        zigzag, at = decoded(data, at)
+        delta, expected = signed(zigzag), self._delta + 1
+        if delta != expected if self._dense else not expected <= delta <= self._last_delta:
+            than = expected if self._dense else f"{expected} to {self._last_delta}"
+            raise self._fault(f"has offset delta {delta}, expected {than}")
+        key, at = decoded(data, at)
+        at = self._past(key, "key", at)
+        value, at = decoded(data, at)
+        at = self._past(value, "value", at)
+        if at >= end:
+            raise IndexError
+        section = data[at:end]
+        if section != b"\0" and section not in self._sections:
+            self._headers(section)
+        self._delta = delta
+        self._keyless += key == NULL
+        # Java subtracts and adds longs: what overflowed then overflows back now.
+        timestamp_ms = wrapped64(self._base_ms + signed(time))
+        self._least = min(self._least, timestamp_ms)
+        self._most = max(self._most, timestamp_ms)
+
+    def _headers(self, section: bytes) -> None:
+        count, at = decoded(section, 0)
+        if count & 1 or count > len(section):
+            raise self._fault(f"has {signed(count)} headers in {len(section)} bytes")
+        for _ in range(count >> 1):
+            size, at = decoded(section, at)
+            if size == NULL:
+                raise self._fault("has a header without a key")
+            at = self._past(size, "header key", at)
+            size, at = decoded(section, at)
+            at = self._past(size, "header value", at)
+        if at != len(section):
+            raise self._fault(f"has headers that end at byte {at} of {len(section)}")
+        if len(self._sections) < _SECTIONS_KEPT_MAX:
+            self._sections.add(section)
+
+    def _past(self, zigzag: int, what: str, at: int) -> int:
+        """Where a field ends; NULL takes nothing, no other length is negative."""
+        if zigzag == NULL:
+            return at
+        if zigzag & 1:
+            raise self._fault(f"has a {what} of length {signed(zigzag)}")
+        return at + (zigzag >> 1)
+
+    def _fault(self, what: str) -> CorruptBatch:
+        return CorruptBatch(f"record {self._index} {what}")
+
+
+class _MoreWanted(Exception):
+    """No error: the bytes end within the record at ``at``; it takes ``wanted`` to go on."""
+
+    def __init__(self, at: int, wanted: int) -> None:
+        super().__init__()
+        self.at, self.wanted = at, wanted
+
+
+def _longer(data: bytes, zigzag: int, at: int) -> tuple[int, int]:
+    """Go on with a number whose second byte is not its last: three to five bytes."""
+    zigzag += (data[at] << 14) - (1 << 14)
+    at += 1
+    if zigzag >> 21:
+        zigzag += (data[at] << 21) - (1 << 21)
+        at += 1
+        if zigzag >> 28:
+            zigzag += (data[at] << 28) - (1 << 28)
+            at += 1
+    return zigzag, at
