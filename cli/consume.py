@@ -34,7 +34,7 @@ def consume(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="earliest, latest, an offset or a time (2013-01-05T00:00Z, @epoch-ms, -1h); with"
+            help="earliest, latest, an offset or a time (2013-01-05T00:00Z, @1357344000, -1h); with"
             " --group, for partitions where the group has committed nothing yet.",
         ),
     ] = "earliest",

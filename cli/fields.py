@@ -5,6 +5,7 @@ takes a whole chunk of lines at once; the careful one takes any line and finds o
 with it. A chunk goes to the careful one only when the fast one has refused it.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import repeat
 from operator import attrgetter
@@ -19,6 +20,7 @@ from .times import CachedTimestamps
 
 Row = Any  # a struct with the attributes f0, f1, ... for the fields that are wanted
 QUICK = str | int | None
+_PLAIN = re.compile(rb"-?\d{1,19}\.\d{1,18}")
 
 
 class JsonLines:
@@ -52,6 +54,10 @@ class JsonLines:
 
     def end(self) -> Parsed:
         return Parsed([], (), (), [])
+
+    @property
+    def warning(self) -> str | None:
+        return self._timestamps.early
 
     # A whole chunk, column by column ------------------------------------------------------------
 
@@ -145,9 +151,9 @@ class JsonLines:
 
     def _moment(self, raw: bytes, name: str) -> int:
         value = _decoded(raw, name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if isinstance(value, float) and _PLAIN.fullmatch(raw):
+            value = raw.decode()  # all of its digits
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError(  # noqa: TRY004  the input is wrong, not the caller
                 f"the field {name!r} is {_shown(raw)}, not a timestamp"
             )

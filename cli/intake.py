@@ -178,6 +178,7 @@ class Intake:
         self._on_bad: Callable[[BadLine], None] = bad_lines or stop_at
         self._progress = progress
         self._clock = clock
+        self._warned = False
         self._bytes = 0
 
     def run(self) -> None:
@@ -238,6 +239,9 @@ class Intake:
 
     def _take(self, parsed: Parsed) -> None:
         """In the order of the lines, as far as that decides what comes before the end."""
+        if not self._warned and (warning := self._lines.warning) is not None:
+            self._warned = True
+            say(f"logstore: warning: {self._source.name}: {warning}")
         if not parsed.bad:
             self._send(parsed)
             return

@@ -75,6 +75,10 @@ class Parser(Protocol):
     def end(self) -> Parsed:
         """What was held back."""
 
+    @property
+    def warning(self) -> str | None:
+        """What people should know of the input so far, although it was taken."""
+
 
 class RawLines:
     """Each line is a value as it stands."""
@@ -93,6 +97,10 @@ class RawLines:
 
     def end(self) -> Parsed:
         return Parsed([], (), (), [])
+
+    @property
+    def warning(self) -> str | None:
+        return None
 
 
 def messages(
@@ -120,6 +128,11 @@ class LineInput:
         self._choose = choose
         self._splitter = LineSplitter(line_bytes_max)
         self._parser: Parser | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """As Parser.warning."""
+        return None if self._parser is None else self._parser.warning
 
     def receive(self, data: bytes) -> Parsed:
         """All that the lines ended by now come to."""

@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
+
+from .ends import say
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -302,20 +305,35 @@ def moment_option(text: str | None, option: str) -> int | None:
     """A time as milliseconds. Anything else is a usage error."""
     from .times import moment_ms
 
+    if text is None:
+        return None
     try:
-        return None if text is None else moment_ms(text, now_ms())
+        moment = moment_ms(text, now_ms())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from None
+    _warn_if_early(text, moment, option)
+    return moment
+
+
+def _warn_if_early(text: str, moment_ms: int, option: str) -> None:
+    from .times import early
+
+    if (warning := early(text, moment_ms)) is not None:
+        say(f"logstore: warning: {option}: {warning}")
 
 
 def place_option(text: str, option: str) -> "Start":
     """``earliest``, ``latest``, an offset or a time. Anything else is a usage error."""
     from .place import place
+    from .times import EPOCH, MILLISECOND
 
     try:
-        return place(text, now_ms())
+        found = place(text, now_ms())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from None
+    if isinstance(found, datetime):
+        _warn_if_early(text, (found - EPOCH) // MILLISECOND, option)
+    return found
 
 
 def format_option(text: str) -> "Renderer":

@@ -61,7 +61,8 @@ def produce(
         typer.Option(
             "--timestamp-field",
             metavar="FIELD",
-            help="Its timestamp: ISO 8601 or epoch milliseconds.",
+            help="The field that is the record's timestamp: ISO 8601, or a number since 1970 in"
+            " seconds, milliseconds, microseconds or nanoseconds, told apart by its size.",
         ),
     ] = None,
     value_field: Annotated[

@@ -43,6 +43,10 @@ class CsvRows:
     def end(self) -> Parsed:
         return self._parse(ended=True)
 
+    @property
+    def warning(self) -> str | None:
+        return self._timestamps.early
+
     def _parse(self, *, ended: bool) -> Parsed:
         numbers: list[int] = []
         raws: list[bytes] = []

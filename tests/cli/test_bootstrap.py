@@ -45,7 +45,7 @@ def direct(logstore, server):
 
 
 def lines(number):
-    return b"".join(b'{"n": "%d", "t": %d}\n' % (n, n * HOUR_MS + 1) for n in range(number))
+    return b"".join(b'{"n": "%d", "t": "@%dms"}\n' % (n, n * HOUR_MS + 1) for n in range(number))
 
 
 FIELDS = ("--value-field", "n", "--timestamp-field", "t", "--key-field", "n")
@@ -158,7 +158,7 @@ class TestProduce:
 @pytest.mark.usefixtures("numbers")
 class TestConsume:
     def test_from(self, by_port, numbers):
-        places = {"earliest": 0, "latest": 5, "3": 3, "@7200000": 2, "-1h": 5}
+        places = {"earliest": 0, "latest": 5, "3": 3, "@7200000ms": 2, "-1h": 5}
         for place, first in places.items():
             result = by_port("consume", numbers, "--from", place)
             assert result.lines == [str(n) for n in range(first, 5)]

@@ -105,7 +105,13 @@ def test_keys_of_every_kind(key, expected):
 
 @pytest.mark.parametrize(
     ("timestamp", "expected"),
-    [(b"5", 5), (b"-5", -5), (b"5.0", 5), (b'"1970-01-01T00:00:01+00:00"', 1000)],
+    [
+        (b"5", 5000),
+        (b"-5", -5000),
+        (b"5.25", 5250),
+        (b"1.7e9", 1_700_000_000_000),
+        (b'"1970-01-01T00:00:01+00:00"', 1000),
+    ],
 )
 def test_timestamps_of_every_kind(timestamp, expected):
     data = b'{"k": "", "t": ' + timestamp + b"}"
@@ -126,12 +132,13 @@ def test_timestamps_of_every_kind(timestamp, expected):
         (b'{"k": [1], "t": 1}', "the field 'k' is [1]: a key is a text, a number or null"),
         (b'{"k": "a", "t": null}', "the field 't' is null, not a timestamp"),
         (b'{"k": "a", "t": true}', "the field 't' is true, not a timestamp"),
-        (b'{"k": "a", "t": 1.5}', "the field 't' is 1.5, not a timestamp"),
+        (b'{"k": "a", "t": [1]}', "the field 't' is [1], not a timestamp"),
+        (b'{"k": "a", "t": 1e99}', "is not a timestamp"),
         (b'{"k": "\xff", "t": 1}', "the field 'k' is not JSON: a text is not UTF-8"),
         (
             b'{"k": "a", "t": "noon"}',
             "the field 't': 'noon' is not a timestamp: use ISO 8601 (2013-01-05T00:00:00Z)"
-            " or epoch milliseconds",
+            " or a number since 1970, in seconds, milliseconds, microseconds or nanoseconds",
         ),
         (b'{"k": ' + b"[" * 3000 + b"]" * 3000 + b', "t": 1}', "nested too deeply"),
     ],

@@ -9,7 +9,7 @@ HOUR_MS = 3_600_000
 def numbers(logstore):
     """Five records in one partition, an hour apart: their values are their offsets."""
     logstore("topic", "create", "numbers")
-    lines = b"".join(b'{"n": "%d", "t": %d}\n' % (n, n * HOUR_MS) for n in range(5))
+    lines = b"".join(b'{"n": "%d", "t": "@%dms"}\n' % (n, n * HOUR_MS) for n in range(5))
     fields = ("--value-field", "n", "--timestamp-field", "t", "--header-field", "n")
     logstore("produce", "numbers", "--key", "k", *fields, stdin=lines)
 
@@ -55,7 +55,7 @@ class TestFrom:
             ("1970-01-01T02:00Z", 2),
             ("1970-01-01T02:30Z", 3),
             ("1970-01-01", 0),
-            ("@7200000", 2),
+            ("@7200000ms", 2),
             ("-1h", 5),
         ],
     )

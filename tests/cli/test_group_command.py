@@ -7,7 +7,7 @@ import pytest
 def billing(logstore):
     """A group that has read three of the five records of one partition; nothing of the other."""
     logstore("topic", "create", "flights", "--partitions", 2)
-    lines = b"".join(b'{"t": %d}\n' % (1000 * n) for n in range(5))
+    lines = b"".join(b'{"t": "@%dms"}\n' % (1000 * n) for n in range(5))
     logstore("produce", "flights", "--partition", 0, "--timestamp-field", "t", stdin=lines)
     logstore("consume", "flights", "--group", "billing", "--partition", 0, "--max", 3)
 
@@ -34,7 +34,7 @@ def test_describe_shows_the_lag(logstore, billing):
 
 @pytest.mark.parametrize(
     ("to", "after"),
-    [("earliest", 0), ("latest", 5), ("2", 2), ("1970-01-01T00:00:01.500Z", 2), ("@4000", 4)],
+    [("earliest", 0), ("latest", 5), ("2", 2), ("1970-01-01T00:00:01.500Z", 2), ("@4000ms", 4)],
 )
 def test_reset_offsets(logstore, billing, to, after):
     words = ("group", "reset-offsets", "billing", "--to", to)
@@ -88,7 +88,7 @@ def test_a_group_that_does_not_exist(logstore, billing, words):
 
 def test_a_group_in_use_is_left_alone(logstore, billing, spawn):
     consumer = spawn("consume", "flights", "--group", "billing", "--follow")
-    assert consumer.line() == b'{"t": 3000}\n'
+    assert consumer.line() == b'{"t": "@3000ms"}\n'
     pid = f"pid {consumer.popen.pid} (logstore consume flights --group billing --follow)"
     described = logstore("group", "describe", "billing").out
     assert "consumed by  1 member\n" in described

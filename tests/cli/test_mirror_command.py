@@ -68,7 +68,7 @@ def fill(side, topic):
     """Everything that a record may have, in three partitions."""
     side("topic", "create", topic, "--partitions", 3, "--config", "retention.ms=-1")
     lines = [
-        {"k": f"key-{n}", "t": 1_000_000 + n, "h": "x" * n, "v": f"value-{n}" * n}
+        {"k": f"key-{n}", "t": f"@{1_000_000 + n}ms", "h": "x" * n, "v": f"value-{n}" * n}
         for n in range(80)
     ]
     fields = "--key-field k --timestamp-field t --header-field h --value-field v".split()  # noqa: SIM905
@@ -326,7 +326,7 @@ class TestTimestamps:
         source, target = store_side(), cluster_side()
         source("topic", "create", name)
         words = ("--timestamp-field", "t", "--value-field", "v")
-        source("produce", name, *words, stdin=b'{"t":0,"v":"a"}\n{"t":5,"v":"b"}\n')
+        source("produce", name, *words, stdin=b'{"t":0,"v":"a"}\n{"t":"@5ms","v":"b"}\n')
         told = logstore("mirror", "--from", source.text, "--to", target.text).err
         assert f"{name}-0: the record at offset 0 of the source has timestamp 0" in told
         found = target("consume", name, "--format", "{timestamp_ms} {value}").lines

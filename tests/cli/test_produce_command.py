@@ -113,6 +113,59 @@ class TestPartition:
         assert "no partition 1" in result.err
 
 
+WARNING = "standard input: the time {} is read as {} since 1970: {}"
+
+
+@pytest.mark.usefixtures("topic")
+class TestTimestamps:
+    MOMENT = "2026-09-21T14:13:20.000Z"
+    NUMBERS = ("1790000000", "1790000000000", "1790000000000000", "1790000000000000000")
+
+    @pytest.mark.parametrize("number", [*NUMBERS, "1790000000.0"])
+    @pytest.mark.parametrize("form", ["json number", "json text", "csv"])
+    def test_a_plain_number_is_told_apart_by_its_size(self, logstore, number, form):
+        text = number if form == "json number" else f'"{number}"'
+        data = f"ts\n{number}\n" if form == "csv" else f'{{"ts": {text}}}\n'
+        words = ("--format", form.split()[0], "--timestamp-field", "ts")
+        told = logstore("produce", "flights", *words, stdin=data.encode()).err
+        assert "warning" not in told
+        assert logstore("consume", "flights", "--format", "{timestamp}").lines == [self.MOMENT]
+
+    @pytest.mark.parametrize("number", NUMBERS)
+    def test_places_that_are_numbers_are_told_apart_likewise(self, logstore, number):
+        lines = b'{"t": 1789999999}\n{"t": 1790000000}\n'
+        logstore("produce", "flights", "--timestamp-field", "t", stdin=lines)
+        found = logstore("consume", "flights", "--from", f"@{number}", "--format", "{offset}")
+        assert found.lines == ["1"]
+        found = logstore("replay", "flights", "--to", f"@{number}", "--format", "{offset}")
+        assert found.lines == ["0"]
+        found = logstore("topic", "trim", "flights", "--before", f"@{number}", "--dry-run")
+        assert found.lines[1].split() == ["0", "0", "1", "1"]
+
+    @pytest.mark.parametrize("form", ["json", "csv"])
+    def test_a_number_before_2000_is_stored_and_warned_about_once(self, logstore, form):
+        data = b"ts\n86400\n5\n" if form == "csv" else b'{"ts": 86400}\n{"ts": 5}\n'
+        words = ("--format", form, "--timestamp-field", "ts")
+        told = logstore("produce", "flights", *words, stdin=data).err
+        assert told.count("warning") == 1
+        assert WARNING.format("86400", "seconds", "1970-01-02T00:00:00.000Z") in told
+        found = logstore("consume", "flights", "--format", "{timestamp_ms}")
+        assert found.lines == ["86400000", "5000"]
+
+    def test_a_place_before_2000_is_warned_about(self, logstore):
+        for words in (
+            ("consume", "flights", "--from", "@900000000"),
+            ("replay", "flights", "--to", "@900000000000"),
+            ("topic", "trim", "flights", "--dry-run", "--before", "@900000000000000"),
+        ):
+            assert "1998-07-09T16:00:00.000Z" in logstore(*words).err
+
+    def test_a_text_before_2000_is_not_warned_about(self, logstore):
+        words = ("--timestamp-field", "ts", "--key", "k")
+        told = logstore("produce", "flights", *words, stdin=b'{"ts": "1999-12-31"}\n').err
+        assert "warning" not in told
+
+
 @pytest.mark.usefixtures("topic")
 class TestBadLines:
     BAD = FLIGHTS[:60] + b'{"time_hour":"2013-01-05T05:00:00Z"}\n' + FLIGHTS[60:] + b"{\n"
