@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from logstore.broker.patterns import Pattern
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
+from logstore.broker.unsafe import Unsafe
 from logstore.errors import Damaged, Failed, InvalidName, LogstoreError, OffsetBelowStart
 from logstore.log import Log
 from logstore.records.decode import decode
@@ -55,17 +56,19 @@ class History:
         self._channels = channels
         self._stop = self.log.watch(lambda: channels.wake(self))
 
-    def append(self, payloads: Sequence[bytes]) -> None:
-        """In one batch, if they fit. Raises InvalidRecord, StorageFull, LogFailed."""
+    def append(self, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
+        """In one batch, if they fit; ``unsafe`` gets what is to become safe.
+
+        Raises InvalidRecord, StorageFull, LogFailed.
+        """
         columns = self.topic.columns([(payload, None, (), None) for payload in payloads])
         batches = self.topic.encode(columns)
         try:
             for batch in batches:
-                self.log.append(batch)
+                unsafe.add(self.log, self.log.append(batch) + batch.record_count)
         except LogstoreError:
             self._channels.forget_route(self.name)  # its topic may have been deleted
             raise
-        self._channels.unsafe[self.log] = self.log.end
 
     def read(self, at: int, bytes_max: int, records_max: int | None = None) -> list[Record]:
         """What is safe from ``at`` on; later where that is gone. Raises Damaged, OffsetAboveEnd."""
