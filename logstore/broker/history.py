@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from logstore.broker.patterns import Pattern
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
+from logstore.broker.topics import INTERNAL_TOPICS
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import Damaged, Failed, InvalidName, LogstoreError, OffsetBelowStart
 from logstore.log import Log
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Begins the names of channels on which a store tells of itself. They keep no history, whatever a
 # rule says: what made the topic for it would be the next event.
 EVENTS: Final = b"__logstore__:"
+_INTERNAL: Final = frozenset(name.encode() for name in INTERNAL_TOPICS)
 PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
 # A segment goes as a whole: four of them make an hour's history an hour and a quarter.
 SEGMENTS: Final = 4
@@ -122,7 +124,7 @@ class Histories:
 
     def _rule(self, name: bytes) -> ChannelRule | None:
         """The first that the name matches."""
-        if name.startswith(EVENTS):
+        if name.startswith(EVENTS) or name in _INTERNAL:
             return None
         return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
 
