@@ -10,6 +10,7 @@ import typer
 
 from . import channel, group, jobs, overview, topic
 from .backup import backup, restore
+from .command import Command, Group
 from .consume import consume
 from .dump import dump
 from .mirror.command import mirror
@@ -22,6 +23,7 @@ from .verify import verify
 
 app = typer.Typer(
     name="logstore",
+    cls=Group,
     help="A durable commit log: topics on disk, read as often as you like.",
     add_completion=False,
     no_args_is_help=True,
@@ -50,23 +52,23 @@ def root(
 
 
 app.add_typer(topic.app, name="topic", help="Create, list, describe, alter and delete topics.")
-app.command()(produce)
-app.command()(consume)
-app.command()(replay)
-app.command()(mirror)
-app.command()(serve)
+app.command(cls=Command)(produce)
+app.command(cls=Command)(consume)
+app.command(cls=Command)(replay)
+app.command(cls=Command)(mirror)
+app.command(cls=Command)(serve)
 app.add_typer(channel.app, name="channel", help="Publish to who listens now, and listen.")
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
 app.add_typer(jobs.retention, name="retention")
 app.add_typer(jobs.compact, name="compact")
 app.add_typer(jobs.recompress, name="recompress")
-app.command()(dump)
-app.command()(verify)
-app.command()(salvage)
-app.command()(backup)
-app.command()(restore)
+app.command(cls=Command)(dump)
+app.command(cls=Command)(verify)
+app.command(cls=Command)(salvage)
+app.command(cls=Command)(backup)
+app.command(cls=Command)(restore)
 app.add_typer(overview.config_app, name="config", help="Settings and where they come from.")
-app.command()(overview.status)
+app.command(cls=Command)(overview.status)
 
 
 def run() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .command import Command, Group
 from .ends import CommandFailed, put, say
 from .options import HERE, Data, DataDir, Json
 from .show import as_json, as_line, counted, table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 16
 POLL_S = 0.1  # how soon it is seen that nobody reads our output any more
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=Group, no_args_is_help=True)
 
 Server = Annotated[
     str | None,
@@ -68,7 +69,7 @@ def _server_of(data: DataDir) -> str:
     return address
 
 
-@app.command()
+@app.command(cls=Command)
 def publish(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
     message: Annotated[str | None, typer.Argument(metavar="MESSAGE", show_default=False)] = None,
@@ -114,7 +115,7 @@ def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
     return sent, received
 
 
-@app.command()
+@app.command(cls=Command)
 def subscribe(
     names: Names, max_: Max = None, json_: Json = False, server: Server = None, data: Data = HERE
 ) -> None:
@@ -122,7 +123,7 @@ def subscribe(
     _listen("SUBSCRIBE", names, max_, json_, server, data)
 
 
-@app.command()
+@app.command(cls=Command)
 def psubscribe(
     patterns: Patterns,
     max_: Max = None,
@@ -184,7 +185,7 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", show_default=False)] = "*",
     json_: Json = False,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command import Command, Group
 from .ends import put, say
 from .options import HERE, At, Bootstrap, Json, place_option
 from .show import as_json, facts, table
@@ -12,7 +13,7 @@ from .times import iso
 if TYPE_CHECKING:
     from logstore.broker.group import GroupMember
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=Group, no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="GROUP", show_default=False)]
 
@@ -22,7 +23,7 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Consumer groups, their offsets and their lag."""
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Every group that has committed offsets."""
     with data.reach("read") as store:
@@ -30,7 +31,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
     put(as_json(groups) if json_ else "".join(f"{name}\n" for name in groups))
 
 
-@app.command()
+@app.command(cls=Command)
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """How far a group is in each partition, how much is left, and who reads which."""
     with data.reach_group(name) as store:
@@ -68,7 +69,7 @@ def _time(moment_ms: int | None) -> str | None:
     return None if moment_ms is None else iso(moment_ms)
 
 
-@app.command("reset-offsets")
+@app.command("reset-offsets", cls=Command)
 def reset_offsets(
     name: Name,
     to: Annotated[
@@ -93,7 +94,7 @@ def reset_offsets(
         say("dry run: nothing was changed")
 
 
-@app.command()
+@app.command(cls=Command)
 def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Forget a group's offsets."""
     with data.reach_group(name) as store:

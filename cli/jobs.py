@@ -1,12 +1,13 @@
 """``retention``, ``compact``, ``recompress``: done here, or by who has the store open."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command import Command, Group
 from .ends import put, say
 from .options import HERE, Data, DataDir, Json
 from .progress import progress_for
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from logstore.upkeep.jobs import Job, Name, Outcome, Progress, Rewritten, Tell
     from logstore.upkeep.retention import Verdict
 
-Topic = Annotated[str | None, typer.Option("--topic", metavar="TOPIC", help="Else all.")]
+Topics = Annotated[
+    list[str] | None,
+    typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 ShowProgress = Annotated[
     bool | None,
@@ -26,20 +30,20 @@ ShowProgress = Annotated[
 
 def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
     """``logstore NAME run``."""
-    app = typer.Typer(no_args_is_help=True)
+    app = typer.Typer(cls=Group, no_args_is_help=True)
 
     @app.callback(help=does)
     def group(data: Data = HERE) -> None: ...
 
-    @app.command("run", help=run_does)
+    @app.command("run", cls=Command, help=run_does)
     def run(
-        topic: Topic = None,
+        topic: Topics = None,
         dry_run: DryRun = False,
         json_: Json = False,
         progress: ShowProgress = None,
         data: Data = HERE,
     ) -> None:
-        _run(name, topic, data, dry_run=dry_run, json_=json_, progress=progress)
+        _run(name, topic or (), data, dry_run=dry_run, json_=json_, progress=progress)
 
     return app
 
@@ -63,7 +67,7 @@ recompress = _group(
 
 def _run(
     name: "Name",
-    topic: str | None,
+    topics: Sequence[str],
     data: DataDir,
     *,
     dry_run: bool,
@@ -72,7 +76,7 @@ def _run(
 ) -> None:
     from logstore.upkeep.jobs import Job, failure
 
-    job = Job(name, topic, dry_run)
+    job = Job(name, tuple(dict.fromkeys(topics)), dry_run)
     outcomes: list[Outcome] = []
     bar = _Bar(progress)
     with closing(bar):

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
+from .command import Command, Group
 from .ends import put
 from .options import HERE, Data, Json
 from .show import as_json, counted, facts, size, table
 from .times import iso
 
-config_app = typer.Typer(no_args_is_help=True)
+config_app = typer.Typer(cls=Group, no_args_is_help=True)
 
 
 @config_app.callback()
@@ -17,7 +18,7 @@ def config(data: Data = HERE) -> None:
     """Settings and where they come from."""
 
 
-@config_app.command("show")
+@config_app.command("show", cls=Command)
 def config_show(
     topic: Annotated[
         str | None, typer.Option("--topic", metavar="TOPIC", help="One topic's settings.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command import Command, Group
 from .ends import put
 from .options import HERE, At, Bootstrap, Json, Settings, pairs, place_option
 from .show import as_json, counted, facts, size, table
@@ -13,7 +14,7 @@ from .times import iso
 if TYPE_CHECKING:
     from .site import Site, Topic
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=Group, no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 Partitions = Annotated[
@@ -27,7 +28,7 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Create, list, describe, alter and delete topics."""
 
 
-@app.command()
+@app.command(cls=Command)
 def create(
     name: Name,
     partitions: Partitions = None,
@@ -44,7 +45,7 @@ def create(
         put(f"created topic {name} with {counted(len(topic.partitions), 'partition')}\n")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Every topic, its size and how far it goes; one that is damaged does not hide others."""
     from logstore.errors import Damaged, Failed
@@ -71,7 +72,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
         raise failure
 
 
-@app.command()
+@app.command(cls=Command)
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """A topic's partitions, and its settings with where each comes from."""
     with data.reach("read") as store:
@@ -81,13 +82,17 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
             put(_as_text(store, name))
 
 
-@app.command()
+@app.command(cls=Command)
 def alter(
     name: Name,
     config: Settings = None,
     delete_config: Annotated[
         list[str] | None,
-        typer.Option("--delete-config", metavar="NAME", help="Back to the default; repeatable."),
+        typer.Option(
+            "--delete-config",
+            metavar="NAME",
+            help="A setting to take back to its default; may be repeated.",
+        ),
     ] = None,
     partitions: Partitions = None,
     bootstrap: Bootstrap = None,
@@ -104,7 +109,7 @@ def alter(
     put(f"altered topic {name}\n")
 
 
-@app.command()
+@app.command(cls=Command)
 def trim(
     name: Name,
     before: Annotated[
@@ -131,7 +136,7 @@ def trim(
         put("dry run: nothing was deleted\n")
 
 
-@app.command()
+@app.command(cls=Command)
 def delete(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -542,14 +542,14 @@ class Store:
         With ``dry_run`` only say what would. A log that is damaged keeps everything. Raises
         UnknownTopic, ReadOnly.
         """
-        return self._run(Job("retention", topic, dry_run), Retained)
+        return self._run(Job("retention", _named(topic), dry_run), Retained)
 
     def compaction(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Rewritten]:
         """Compact the logs for which it is time, of all compacted topics or one; what was done.
 
         With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
         """
-        return self._run(Job("compact", topic, dry_run), Rewritten)
+        return self._run(Job("compact", _named(topic), dry_run), Rewritten)
 
     def recompression(
         self, topic: str | None = None, *, dry_run: bool = False
@@ -558,7 +558,7 @@ class Store:
 
         With ``dry_run`` only say where. Raises UnknownTopic, ReadOnly.
         """
-        return self._run(Job("recompress", topic, dry_run), Rewritten)
+        return self._run(Job("recompress", _named(topic), dry_run), Rewritten)
 
     def _run(self, job: Job, kind: type[_Outcome]) -> Iterator[_Outcome]:
         for outcome in self.run(job):
@@ -681,6 +681,10 @@ class _Topics:
 
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         return self._store.create_topic(name, partitions, settings)
+
+
+def _named(topic: str | None) -> tuple[str, ...]:
+    return () if topic is None else (topic,)
 
 
 def _as_bytes(name: str | bytes) -> bytes:

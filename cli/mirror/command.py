@@ -80,6 +80,10 @@ def mirror(
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         source = _source(stack, source_place)
+        for name in topic or ():  # before the target is made: a mistake leaves nothing behind
+            source.site.topic(name)
+        for name in group or ():
+            source.site.group(name)
         target = _target(stack, target_place, codec)
         if source.id == target.id:
             raise CommandFailed(f"{from_} and {to} are the same: a copy needs another place")
@@ -138,7 +142,6 @@ def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:
     """To the end of what is there, or until a signal; what was done is said in any case."""
     began = time.monotonic()
     try:
-        groups.check()
         copy.survey()
         look_around_at = began + LOOK_AROUND_S
         while not stop.asked:

@@ -49,8 +49,8 @@ class Copy:
         names = self._wanted
         if names is None:
             names = [it for it in site.topics() if not it.startswith(INTERNAL)]
-        for name in names:
-            topic = site.topic(name)
+        topics = {name: site.topic(name) for name in names}  # all, before one is begun
+        for name, topic in topics.items():
             known = sum(it[0] == name for it in self.next)
             if known < len(topic.partitions):
                 self._take_in(name, topic.id, range(known, len(topic.partitions)))

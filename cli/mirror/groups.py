@@ -30,11 +30,6 @@ class Groups:
         self._carried: dict[str, Offsets] = {}
         self._busy: dict[str, GroupBusy] = {}
 
-    def check(self) -> None:
-        """Whether the source has them. Raises UnknownGroup."""
-        for name in self._names:
-            self._source.site.group(name)
-
     def carry(self) -> None:
         """Move each to where it is in the source, as far as that is copied. Raises LogstoreError.
 

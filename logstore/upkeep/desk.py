@@ -20,7 +20,8 @@ from logstore.storage.names import DESK
 from logstore.upkeep.jobs import Job, Outcome, Progress, Retained, Rewritten, Tell
 from logstore.upkeep.work import Broke, Ended
 
-_REQUEST_BYTES_MAX: Final = 4096
+_REQUEST_BYTES_MAX: Final = 1 << 20  # names of some thousand topics
+_READ_BYTES: Final = 4096
 # Who connects and says nothing, or reads nothing, holds up the next job no longer.
 _PATIENCE_S: Final = 5.0
 
@@ -124,7 +125,7 @@ def _line(connection: socket.socket) -> bytes | None:
     data = b""
     with suppress(OSError):
         while len(data) <= _REQUEST_BYTES_MAX:
-            more = connection.recv(_REQUEST_BYTES_MAX)
+            more = connection.recv(_READ_BYTES)
             data += more
             if b"\n" in data:
                 return data.partition(b"\n")[0]

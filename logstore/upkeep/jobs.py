@@ -45,7 +45,7 @@ class Job(msgspec.Struct, frozen=True):
     """What is asked for."""
 
     name: Name
-    topic: str | None = None  # None: all
+    topics: tuple[str, ...] = ()  # none: all
     dry_run: bool = False  # only say what would be done
 
 
@@ -138,10 +138,10 @@ class Jobs:
         as it is, and its outcome says so. Raises UnknownTopic, ReadOnly, Closed.
         """
         directory = self._directory
-        if job.topic is None:
-            entries = directory.topics()
+        if job.topics:  # each is looked for before anything is done to one
+            entries = {name: directory.topic(name) for name in job.topics}
         else:
-            entries = {job.topic: directory.topic(job.topic)}
+            entries = directory.topics()
         pace = bytes_per_second
         run = _Run(
             directory, self._clock, self._committed, self._make_worker(), tell, job,

@@ -4,6 +4,7 @@ import json
 import random
 import signal
 from itertools import count
+from pathlib import Path
 
 import pytest
 from cli_process import DEADLINE_S
@@ -344,6 +345,9 @@ class TestRefused:
         words = ("mirror", "--from", source.text, "--to", target.text)
         assert "no topic 'nope'" in logstore(*words, "--topic", "nope", code=1).err
         assert "no group 'nope'" in logstore(*words, "--group", "nope", code=1).err
+        for words in (("--topic", name, "--topic", "nope"), ("--group", name, "--group", "nope")):
+            logstore("mirror", "--from", source.text, "--to", "untouched", *words, code=1)
+            assert not Path("untouched").exists()  # refused before anything is done
         assert "not a store" in logstore("mirror", "--from", "no", "--to", "x", code=1).err
         assert (
             "can't be reached"

@@ -47,7 +47,7 @@ def test_a_job_is_done_by_the_process_that_writes(store):
 
 def test_what_goes_wrong_there_is_raised_here(store):
     with pytest.raises(UnknownTopic, match="no topic 'nope'"):
-        list(ask(Disk(), store.path, Job("compact", "nope"), untold))
+        list(ask(Disk(), store.path, Job("compact", ("nope",)), untold))
 
 
 def test_a_damaged_log_is_told(store):

@@ -11,7 +11,6 @@ from functools import partial
 from logstore.broker.admission import admit, must_be_opened, opened
 from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
-from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, LogstoreError
 from logstore.kafka.produce_codec import (
     WITH_TOPIC_IDS,
@@ -20,7 +19,7 @@ from logstore.kafka.produce_codec import (
     read_request,
     write_response,
 )
-from logstore.log import NOT_KNOWN, Log
+from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Later
@@ -178,49 +177,46 @@ class OpenedElsewhere:
 
 
 class Written:
-    """A batch that stands in its log, or will: its part of the request, and its marks."""
+    """A batch that stands in its log, up to an offset that is to become safe."""
 
-    __slots__ = ("log", "mark", "part", "upto")
+    __slots__ = ("log", "part", "upto")
 
-    def __init__(self, part: Part, log: Log, mark: int, records: int) -> None:
-        self.part, self.log, self.mark, self.upto = part, log, mark, mark + records
+    def __init__(self, part: Part, log: Log, upto: int) -> None:
+        self.part, self.log, self.upto = part, log, upto
 
-    def place(self) -> None:
-        """Tell where it stands, as far as that is known."""
-        self.part.base_offset = self.log.offset_of(self.mark)
-
-    def refuse(self, code: int, message: str) -> None:
-        """It is not safe, unless it has become so meanwhile."""
-        if self.log.done < self.upto:
-            self.part.base_offset = NOT_KNOWN
-            _refuse(self.part, code, message)
+    def settled(self) -> bool:
+        """Whether it is safe, or never will be."""
+        if self.log.safe >= self.upto:
+            return True
+        try:
+            self.log.check_failure()
+        except LogstoreError as error:
+            self.part.base_offset = -1
+            _refuse(self.part, _storage_code(error), str(error))
+            return True
+        return False
 
 
 def _append(client: Client, admitted: Sequence[Admitted]) -> list[Written]:
     written = []
     for part, topic, log, batch in admitted:
         try:
-            mark = _standing(log, batch)
-            if mark is None:
-                mark = log.append(batch)
+            base_offset = _standing(log, batch)
+            if base_offset is None:
+                base_offset = log.append(batch)
                 client.sync(log)
         except LogstoreError as error:
             _refuse(part, _storage_code(error), str(error))
             continue
-        part.log_start = log.start
+        part.base_offset, part.log_start = base_offset, log.start
         if topic.settings.message_timestamp_type == "LogAppendTime":
             part.append_time_ms = batch.max_timestamp_ms
-        it = Written(part, log, mark, batch.last_offset_delta + 1)
-        it.place()
-        written.append(it)
+        written.append(Written(part, log, base_offset + batch.last_offset_delta + 1))
     return written
 
 
 def _standing(log: Log, batch: Batch) -> int | None:
-    """The mark of an idempotent producer's batch that is there already.
-
-    It is its offset: a log with such notes is one that this process alone writes.
-    """
+    """The offset of an idempotent producer's batch that is there already."""
     if batch.producer_id < 0:
         return None
     known = producers_of(log)
@@ -235,7 +231,7 @@ def _storage_code(error: LogstoreError) -> int:
 class WaitForSafe:
     """A slot that is ready once all its batches are safe, or have failed."""
 
-    __slots__ = ("_encode", "_unsafe", "_written", "deadline")
+    __slots__ = ("_encode", "_waiting", "deadline")
 
     def __init__(
         self,
@@ -246,31 +242,20 @@ class WaitForSafe:
     ) -> None:
         self.deadline: float | None = deadline
         self._encode = encode
-        self._written = written
-        self._unsafe = Unsafe()
+        self._waiting = written
         for it in written:
-            self._unsafe.add(it.log, it.upto)
-        for log in self._unsafe:
-            client.watch(log)
+            client.watch(it.log)
 
     def ready(self, now: float) -> bool:
-        for log, error in self._unsafe.settle().items():
-            self._refuse(log, _storage_code(error), str(error))
-        if self._unsafe and self.deadline is not None and now >= self.deadline:
-            for log in self._unsafe:
-                self._refuse(log, errors.REQUEST_TIMED_OUT, f"{log.name}: not synced in time")
-            self._unsafe.close()
-        return not self._unsafe
-
-    def _refuse(self, log: Log, code: int, message: str) -> None:
-        for it in self._written:
-            if it.log is log:
-                it.refuse(code, message)
+        self._waiting = [it for it in self._waiting if not it.settled()]
+        if self._waiting and self.deadline is not None and now >= self.deadline:
+            for it in self._waiting:
+                it.part.base_offset = -1
+                _refuse(it.part, errors.REQUEST_TIMED_OUT, f"{it.log.name}: not synced in time")
+            self._waiting = ()
+        return not self._waiting
 
     def body(self) -> Sequence[Buffer]:
-        for it in self._written:
-            if it.part.error_code == errors.NONE:
-                it.place()
         return (self._encode(),)
 
     def finish(self) -> None:

@@ -1,0 +1,98 @@
+"""What a command is here: options given once, help under headings, examples as they are typed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from typer.core import TyperCommand, TyperGroup
+
+# The headings of a command's help, in this order; an option names its own (``rich_help_panel``).
+INPUT: Final = "Input"  # what is read, of what, from where to where
+OUTPUT: Final = "Output"  # what becomes of it, and how it looks
+CONNECTION: Final = "Connection"  # where the topics are
+COMMON: Final = "Common"  # how the command goes about it, and what it says meanwhile
+HEADINGS: Final = (INPUT, OUTPUT, CONNECTION, COMMON)
+EXAMPLE: Final = "$ "  # begins a line of a docstring that is an example
+
+
+class Command(TyperCommand):
+    """A command. Lines of its docstring that begin with ``$`` are shown as examples."""
+
+    def __init__(self, name: str | None, **facts: Any) -> None:  # noqa: ANN401  typer's own
+        super().__init__(name, **facts)
+        lines = (self.help or "").splitlines()
+        self.examples = [it.strip()[len(EXAMPLE) :] for it in lines if _is_example(it)]
+        self.help = "\n".join(it for it in lines if not _is_example(it)).rstrip()
+
+    def make_parser(self, ctx: Any) -> Any:  # noqa: ANN401
+        return _once(ctx, super().make_parser(ctx))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:  # never wrapped: they are to be copied
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Group(TyperGroup):
+    """A command that has commands."""
+
+    def make_parser(self, ctx: Any) -> Any:  # noqa: ANN401
+        return _once(ctx, super().make_parser(ctx))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _is_example(line: str) -> bool:
+    return line.lstrip().startswith(EXAMPLE)
+
+
+def _once(ctx: Any, parser: Any) -> Any:  # noqa: ANN401
+    """The parser; an option that takes one value and is given two is a usage error.
+
+    Left to itself, it takes the last of them: what the first one asked for would not be done, and
+    nothing would say so.
+    """
+    parse = parser.parse_args
+
+    def parse_args(args: list[str]) -> tuple[dict[str, Any], list[str], list[Any]]:
+        values, rest, order = parse(args)
+        repeated = _repeated(order)
+        if repeated is not None and not ctx.resilient_parsing:
+            ctx.fail(f"{'/'.join(repeated.opts)} is given twice, and takes one value")
+        return values, rest, order
+
+    parser.parse_args = parse_args
+    return parser
+
+
+def _repeated(order: Sequence[Any]) -> Any | None:  # noqa: ANN401
+    seen = set()
+    for parameter in order:
+        if parameter.param_type_name == "option" and not parameter.multiple:
+            if parameter.name == "help":  # says what it says
+                continue
+            if parameter.name in seen:
+                return parameter
+            seen.add(parameter.name)
+    return None
+
+
+def _write_parameters(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+    rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{it: [] for it in HEADINGS}}
+    for parameter in parameters:
+        record = parameter.get_help_record(ctx)
+        if record is None:
+            continue
+        if parameter.param_type_name == "argument":
+            rows["Arguments"].append(record)
+        else:
+            rows.setdefault(parameter.rich_help_panel or COMMON, []).append(record)
+    for heading, records in rows.items():
+        if records:
+            with formatter.section(heading):
+                formatter.write_dl(records)

@@ -1,0 +1,130 @@
+"""What holds for every command and every option, whatever they are called."""
+
+import json
+import re
+
+import pytest
+from logstore_cli.app import app, typer
+
+
+def tree(command, path=()):
+    """(path, command) of the root and all below it."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from tree(below, (*path, name))
+
+
+TREE = list(tree(typer.main.get_command(app)))
+OPTIONS = [
+    (path, option)
+    for path, command in TREE
+    for option in command.params
+    if option.param_type_name == "option" and option.name != "help"
+]
+ONCE = [(path, option) for path, option in OPTIONS if not option.multiple]
+VALUE = "1"
+
+
+def said(option):
+    """Two ways to say it, the second of them the opposite where there is one."""
+    names = [option.opts[0], (option.secondary_opts or option.opts)[0]]
+    return [[name] if option.is_flag else [name, VALUE] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("path", "option"), ONCE, ids=[" ".join((*path, it.opts[0])) for path, it in ONCE]
+)
+def test_an_option_that_takes_one_value_is_refused_when_given_twice(logstore, data, path, option):
+    first, second = said(option)
+    told = logstore(*path, *first, *second, code=2).err
+    assert f"{option.opts[0]}" in told.splitlines()[-1]
+    assert "is given twice, and takes one value" in told.splitlines()[-1]
+    assert not data.exists()
+
+
+def test_what_may_be_repeated_is_said_in_its_help():
+    for path, option in OPTIONS:
+        assert ("may be repeated" in option.help) == option.multiple, (path, option.name)
+
+
+# Options that may be repeated: all of them count, and nothing is done where one is unknown --------
+
+
+@pytest.fixture
+def topics(logstore):
+    """Three topics with something to do for every job, and a group of all of them."""
+    rules = ("cleanup.policy=compact,delete", "segment.bytes=500", "retention.bytes=1")
+    rules = (*rules, "min.cleanable.dirty.ratio=0", "compression.sealed=zstd")
+    for name in "abc":
+        logstore("topic", "create", name, *(word for it in rules for word in ("--config", it)))
+        lines = b"".join(b"line %d\n" % n for n in range(40))
+        logstore("produce", name, "--key", "k", "--batch-bytes", 1, stdin=lines)
+    logstore("consume", *"abc", "--group", "g")
+
+
+def of_topics(result):
+    return {part for line in result.lines for part in re.findall(r"\b([abc])(?=[-0 ])", line)}
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("job", ["retention", "compact", "recompress"])
+@pytest.mark.usefixtures("topics")
+def test_a_job_of_two_topics_is_done_for_both_and_no_other(logstore, job, dry):
+    result = logstore(job, "run", "--topic", "a", "--topic", "c", "--topic", "a", *dry)
+    assert of_topics(result) == {"a", "c"}
+
+
+@pytest.mark.parametrize("words", [("a", "no-such"), ("no-such", "a")])
+@pytest.mark.parametrize("job", ["retention", "compact", "recompress"])
+@pytest.mark.usefixtures("topics")
+def test_a_job_of_an_unknown_topic_is_refused_before_anything_is_done(logstore, job, words):
+    result = logstore(job, "run", *(it for name in words for it in ("--topic", name)), code=1)
+    assert result.err == "logstore: no topic 'no-such': create it first\n"
+    assert result.out == ""
+    again = logstore(job, "run", "--topic", "a", "--dry-run")
+    assert "would" in again.out  # all is still to be done
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_job_that_another_process_does_is_of_the_same_topics(logstore, data, start_serving):
+    start_serving(data, upkeep_interval_ms=-1)
+    result = logstore("compact", "run", "--topic", "a", "--topic", "b")
+    assert of_topics(result) == {"a", "b"}
+    result = logstore("compact", "run", "--topic", "c", "--topic", "no-such", code=1)
+    assert "no topic 'no-such'" in result.err
+    assert "would" in logstore("compact", "run", "--topic", "c", "--dry-run").out
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_group_is_reset_in_all_topics_named_or_in_none(logstore):
+    words = ("group", "reset-offsets", "g", "--to", "earliest", "--topic", "a")
+    logstore(*words, "--topic", "no-such", code=1)
+    result = logstore(*words, "--topic", "c", "--topic", "c")
+    assert [line.split()[:4] for line in result.lines[1:]] == [
+        ["a", "0", "40", "0"], ["c", "0", "40", "0"],
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_partition_named_twice_counts_once(logstore):
+    twice = ("--partition", 0, "--partition", 0)
+    assert len(logstore("consume", "a", *twice).lines) == 40
+    result = logstore("topic", "trim", "a", "--before", 3, *twice)
+    assert [line.split() for line in result.lines[1:]] == [["0", "0", "3", "3"]]
+    logstore("topic", "trim", "b", "--before", 3, "--partition", 0, "--partition", 7, code=1)
+    assert len(logstore("consume", "b").lines) == 40
+
+
+@pytest.mark.usefixtures("topics")
+def test_settings_are_altered_all_or_none(logstore):
+    words = ("topic", "alter", "a", "--delete-config", "retention.bytes")
+    logstore(*words, "--delete-config", "no.such", code=1)
+    shown = ("config", "show", "--topic", "a", "--json")
+    assert setting(logstore(*shown), "retention.bytes") == 1
+    logstore(*words, "--delete-config", "segment.bytes")
+    assert setting(logstore(*shown), "retention.bytes") == -1
+    assert setting(logstore(*shown), "segment.bytes") > 500
+
+
+def setting(result, name):
+    return next(it["value"] for it in json.loads(result.out) if it["name"] == name)
