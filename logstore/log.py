@@ -2,15 +2,28 @@
 
 Offsets number records within one log, from 0, without reuse. ``start <= safe <= end``, and none
 of the three goes back.
+
+Marks number what this process has appended to the log, as offsets do: a batch's first record has
+the mark that ``append`` gave, its second one the next. They say what is to become safe before
+anyone can know where it will stand, for others may append to the same log elsewhere. On local disk
+this process alone appends, and a mark is the offset.
+
+The bytes may be elsewhere, too. So ``read`` never waits, and may give nothing although there is
+something: the end of what is there is ``at >= safe``, never an empty read. And whatever may ask a
+network or a disk for long is never called in a thread that serves others: opening a log, ``find``,
+``latest_timestamp``, ``trim`` and ``wait``. All else returns at once.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from logstore.records.batch import Batch
 
 TopicPartition = tuple[str, int]  # a log by its topic's name and its number in it
 Wake = Callable[[], None]
+
+NOT_KNOWN: Final = -1  # the offset of a mark, yet
+MARKS_KEPT: Final = 65_536  # appends whose offsets can be asked for: no log remembers all of them
 
 
 class Notes(Protocol):
@@ -56,19 +69,31 @@ class Log(Protocol):
     def notes(self) -> Notes | None:
         """What is kept beside it, if anything."""
 
-    def append(self, batch: Batch) -> int:
-        """Take the whole batch, stamp its base offset, and return that offset.
+    @property
+    def done(self) -> int:
+        """The mark below which all that this process has appended is safe."""
 
-        Returns after the write, before the sync: the batch may be acknowledged once ``safe`` has
-        passed its last offset (``wait``, ``watch``).
+    def append(self, batch: Batch) -> int:
+        """Take the whole batch, and return the mark of its first record.
+
+        Returns before the batch is safe: it may be acknowledged once ``done`` has passed the mark
+        of its last record (``wait``, ``watch``).
         Raises StorageFull (nothing kept), LogFailed, ReadOnly.
+        """
+
+    def offset_of(self, mark: int) -> int:
+        """The offset of the record with this mark; -1 while it is not known.
+
+        Known as soon as ``done`` has passed it, and until 65,536 more batches were appended.
         """
 
     def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
         """Whole batches from the one that holds offset ``at``, undecoded, all below ``safe``.
 
-        What is here now; never blocks; empty when ``at >= safe``. At least one batch is returned
-        where there is one, however small ``bytes_max`` is; the first may begin below ``at``.
+        What is here now; never waits. Empty when ``at >= safe``; also where the bytes have to be
+        fetched first, which begins with this call, and ``watch`` tells when it is worth asking
+        again. At least one batch is returned where there is one here, however small ``bytes_max``
+        is; the first may begin below ``at``.
         Raises OffsetBelowStart, OffsetAboveEnd (``at > end``), CorruptBatch.
         """
 
@@ -85,16 +110,19 @@ class Log(Protocol):
         """
 
     def wait(self, upto: int) -> None:
-        """Return once ``safe >= upto``; the caller's thread may do the sync itself.
+        """Return once ``done >= upto``, a mark; the caller's thread may do the sync itself.
 
-        Raises LogFailed when a sync has failed: what is above ``safe`` is not acknowledged.
+        Raises LogFailed when a sync has failed: what is above ``done`` is not acknowledged.
         """
 
     def check_failure(self) -> None:
-        """Raises LogFailed, Damaged or Refused where what is above ``safe`` never will be safe."""
+        """Raises LogFailed, Damaged or Refused where what is above ``done`` never will be safe."""
 
     def sync_soon(self) -> None:
         """Have what is written synced without waiting for it; ``watch`` tells when it is."""
 
     def watch(self, wake: Wake) -> Wake:
-        """Call ``wake`` (from any thread) after ``safe`` moves. Returns "stop watching"."""
+        """Call ``wake``, from any thread, when there is news. Returns "stop watching".
+
+        News: ``safe`` or ``done`` has moved, what a read has asked for is here, the log has failed.
+        """

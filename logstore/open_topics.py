@@ -19,7 +19,7 @@ from logstore.log import Log
 from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory
-from logstore.storage.names import check_topic
+from logstore.storage.names import check_apart, check_topic
 from logstore.store import Store
 
 PRODUCER_IDS: Final = 1000  # one commit for so many producers
@@ -133,6 +133,7 @@ class OpenTopics:
         check_topic(name)
         if name in self._by_name:
             raise TopicExists(f"topic {name!r} is there already")
+        check_apart(name, self._by_name)
         check_topic_settings(settings)
         count = self._store.config.store.num_partitions if partitions is None else partitions
         parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
@@ -180,6 +181,10 @@ class OpenTopics:
     def describe(self, name: str) -> list[Chosen]:
         """As Topics.describe."""
         return self._store.describe_topic(name)
+
+    def describe_new(self, settings: Mapping[str, str]) -> list[Chosen]:
+        """As Topics.describe_new."""
+        return self._store.config.describe_topic(check_topic_settings(settings))
 
     def describe_store(self) -> list[Chosen]:
         """As Topics.describe_store."""

@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.history import EVENTS, Histories, History, Kept
 from logstore.broker.patterns import Pattern, PatternIndex
+from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError
-from logstore.log import Log
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
 FEW: Final = 8  # receivers: they are served faster than the loop turns
@@ -155,9 +155,6 @@ class Channels:
         self.shards = Roster()
         self.closed = False
         self.histories: Histories | None = None
-        # What was appended to histories and is not safe yet: up to which offset. Whoever publishes
-        # takes it away, and waits for it.
-        self.unsafe: dict[Log, int] = {}
         # Called when a turn has begun; sees to it that ``end_turn`` is called soon, in the thread
         # of the subscribers. None: a turn ends at once.
         self.soon: Callable[[], None] | None = None
@@ -261,21 +258,24 @@ class Channels:
 
     # Publishing
 
-    def publish(self, channel: bytes, payload: bytes) -> int:
-        """How many get it. Raises InvalidRecord, InvalidName, Failed of one with a history."""
+    def publish(self, channel: bytes, payload: bytes, unsafe: Unsafe) -> int:
+        """How many get it. Raises InvalidRecord, InvalidName, Failed of one with a history.
+
+        Where a history is kept, ``unsafe`` gets what is to become safe before anyone is told.
+        """
         route = self._routes.get(channel) or self._find(channel)
         if route.history is not None:
-            route.history.append([payload])
+            route.history.append([payload], unsafe)
         elif route.receivers:
             self._turn.append(route)
             self._payloads.append(payload)
         return route.receivers
 
-    def publish_many(self, channel: bytes, payloads: Sequence[bytes]) -> int:
-        """How many get each of them. Raises as ``publish``, and then none was published."""
+    def publish_many(self, channel: bytes, payloads: Sequence[bytes], unsafe: Unsafe) -> int:
+        """How many get each of them. As ``publish``; where that raises, none was published."""
         route = self._routes.get(channel) or self._find(channel)
         if route.history is not None:
-            route.history.append(payloads)
+            route.history.append(payloads, unsafe)
         elif route.receivers:
             self._turn += [route] * len(payloads)
             self._payloads += payloads
@@ -361,8 +361,10 @@ class Channels:
 
     def flush(self) -> None:
         """End the turn: everyone gets what was published in it, and what has become safe."""
+        nothing = Unsafe()  # events keep no history
         while self._told:
-            self.publish(*self._told.popleft())
+            self.publish(*self._told.popleft(), nothing)
+        assert not nothing
         self._flush_turn()
         while self._woken:
             # Others may add to it meanwhile, so it is never exchanged for an empty one.

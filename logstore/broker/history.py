@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from logstore.broker.patterns import Pattern
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
+from logstore.broker.topics import INTERNAL_TOPICS
+from logstore.broker.unsafe import Unsafe
 from logstore.errors import Damaged, Failed, InvalidName, LogstoreError, OffsetBelowStart
 from logstore.log import Log
 from logstore.records.decode import decode
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # Begins the names of channels on which a store tells of itself. They keep no history, whatever a
 # rule says: what made the topic for it would be the next event.
 EVENTS: Final = b"__logstore__:"
+_INTERNAL: Final = frozenset(name.encode() for name in INTERNAL_TOPICS)
 PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
 # A segment goes as a whole: four of them make an hour's history an hour and a quarter.
 SEGMENTS: Final = 4
@@ -55,17 +58,19 @@ class History:
         self._channels = channels
         self._stop = self.log.watch(lambda: channels.wake(self))
 
-    def append(self, payloads: Sequence[bytes]) -> None:
-        """In one batch, if they fit. Raises InvalidRecord, StorageFull, LogFailed."""
+    def append(self, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
+        """In one batch, if they fit; ``unsafe`` gets what is to become safe.
+
+        Raises InvalidRecord, StorageFull, LogFailed.
+        """
         columns = self.topic.columns([(payload, None, (), None) for payload in payloads])
         batches = self.topic.encode(columns)
         try:
             for batch in batches:
-                self.log.append(batch)
+                unsafe.add(self.log, self.log.append(batch) + batch.record_count)
         except LogstoreError:
             self._channels.forget_route(self.name)  # its topic may have been deleted
             raise
-        self._channels.unsafe[self.log] = self.log.end
 
     def read(self, at: int, bytes_max: int, records_max: int | None = None) -> list[Record]:
         """What is safe from ``at`` on; later where that is gone. Raises Damaged, OffsetAboveEnd."""
@@ -119,7 +124,7 @@ class Histories:
 
     def _rule(self, name: bytes) -> ChannelRule | None:
         """The first that the name matches."""
-        if name.startswith(EVENTS):
+        if name.startswith(EVENTS) or name in _INTERNAL:
             return None
         return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from logstore.broker.channel import Channels, Form, Source
 from logstore.broker.history import Kept
+from logstore.broker.unsafe import Unsafe
 from logstore.errors import Closed, FellBehind
 
 UNREAD_BYTES_MAX: Final = 32 << 20  # as the hard limit of Redis's client-output-buffer-limit
@@ -151,17 +152,16 @@ class Channel:
         """
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
+        unsafe = Unsafe()
         with self._channels.lock:
             if self._channels.closed:
                 raise Closed("the store of this channel is closed")
-            receivers = self._channels.publish(self.name, payload)
+            receivers = self._channels.publish(self.name, payload, unsafe)
             if self._channels.soon is None:
                 self._channels.flush()
             else:  # subscribers with sockets are served by their own thread
                 self._channels.soon()
-            unsafe, self._channels.unsafe = self._channels.unsafe, {}
-        for log, upto in unsafe.items():
-            log.wait(upto)
+        unsafe.wait()
         return receivers
 
     def subscribe(self) -> Listener:

@@ -55,7 +55,7 @@ class Producer:
         self._gathered: dict[int, _Gathered] = {}
         self._made: dict[int, deque[_Made]] = {}  # and not appended yet
         self._maker: ThreadPoolExecutor | None = None
-        self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, end, records
+        self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, mark after it, records
         self._acknowledged = 0
         self._closed = False
         self._when_closed = closed
@@ -80,7 +80,7 @@ class Producer:
 
     def _settle(self) -> None:
         waiting = self._unacknowledged
-        while waiting and waiting[0][0].safe >= waiting[0][1]:
+        while waiting and waiting[0][0].done >= waiting[0][1]:
             self._acknowledged += waiting.popleft()[2]
 
     def send(
@@ -146,8 +146,8 @@ class Producer:
             else:
                 break
             while batches:  # what a full disk refuses stays, and is tried again
-                end = log.append(batches[0]) + batches[0].record_count
-                self._unacknowledged.append((log, end, batches.pop(0).record_count))
+                upto = log.append(batches[0]) + batches[0].record_count
+                self._unacknowledged.append((log, upto, batches.pop(0).record_count))
             made.popleft()
             appended = True
         if appended:
@@ -167,8 +167,8 @@ class Producer:
     def flush(self) -> None:
         """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""
         self.push()
-        for log, end, _ in self._unacknowledged:
-            log.wait(end)
+        for log, upto, _ in self._unacknowledged:
+            log.wait(upto)
         assert self.acknowledged == self.sent
 
     def close(self) -> None:

@@ -105,11 +105,11 @@ class Topic:
         if partition is None:
             partition = self._partitioner.partition(key)
         log = self.partition(partition)
-        offset = log.append(self.encode(columns)[0])
+        mark = log.append(self.encode(columns)[0])
         if key is None:
             self._partitioner.batch_full()
-        log.wait(offset + 1)
-        return Position(partition, offset, columns.timestamps[0])
+        log.wait(mark + 1)
+        return Position(partition, log.offset_of(mark), columns.timestamps[0])
 
     def append_many(
         self, messages: Iterable[Message], partition: int | None = None
@@ -126,17 +126,14 @@ class Topic:
         portions = self.portions(listed, self._partitioner, partition)
         self._partitioner.batch_full()
         encoded = [(portion, self.encode(portion.columns)) for portion in portions]
-        places: list[Sequence[int]] = []
-        for portion, batches in encoded:
-            log = self.partitions[portion.partition]
-            offsets: list[range] = []
-            for batch in batches:
-                base_offset = log.append(batch)
-                offsets.append(range(base_offset, base_offset + batch.record_count))
-            places.append(offsets[0] if len(offsets) == 1 else list(chain(*offsets)))
-        for portion, taken in zip(portions, places, strict=True):
-            self.partitions[portion.partition].wait(taken[-1] + 1)
-        return Positions(portions, places)
+        logs = [self.partitions[portion.partition] for portion in portions]  # one may not open
+        appended = [
+            [(log.append(batch), batch.record_count) for batch in batches]
+            for log, (_, batches) in zip(logs, encoded, strict=True)
+        ]
+        for log, marks in zip(logs, appended, strict=True):
+            log.wait(sum(marks[-1]))
+        return Positions(portions, list(map(_offsets, logs, appended)))
 
     # What a record must be, and where it goes
 
@@ -306,6 +303,13 @@ def as_headers(headers: HeadersGiven | None) -> Headers:
     if not headers:
         return ()
     return tuple(headers.items() if isinstance(headers, Mapping) else headers)
+
+
+def _offsets(log: Log, appended: Sequence[tuple[int, int]]) -> Sequence[int]:
+    """Where the records of batches stand that are safe; each batch by its mark and its records."""
+    bases = [(log.offset_of(mark), records) for mark, records in appended]
+    ranges = [range(base, base + records) for base, records in bases]
+    return ranges[0] if len(ranges) == 1 else list(chain(*ranges))
 
 
 def _longest(column: Sequence[bytes | None]) -> int:

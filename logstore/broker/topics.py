@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from logstore.broker.topic import Topic
 from logstore.config import Chosen
+
+# Kafka makes these for itself. Nothing makes them here but a client that says so: one that only
+# asks for them gets none.
+INTERNAL_TOPICS: Final = frozenset(
+    {"__cluster_metadata", "__consumer_offsets", "__share_group_state", "__transaction_state"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,9 @@ class Topics(Protocol):
 
     def describe(self, name: str) -> list[Chosen]:
         """Every setting of a topic, with its source. Raises UnknownTopic."""
+
+    def describe_new(self, settings: Mapping[str, str]) -> list[Chosen]:
+        """Every setting of a topic that would be made with these."""
 
     def describe_store(self) -> list[Chosen]:
         """Every setting of the store, with its source."""

@@ -195,6 +195,10 @@ class Catalog:
                 damaged[_text(key)] = error
         return whole, damaged
 
+    def topic_names(self) -> list[str]:
+        """Sorted; without reading what is said of them."""
+        return [_text(key) for key, _ in self.environment.items(_TOPICS)]
+
     def topic(self, name: str) -> TopicEntry | None:
         value = self.environment.get(_TOPICS, name.encode())
         return None if value is None else self._entry(name.encode(), value)

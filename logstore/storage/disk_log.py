@@ -153,6 +153,16 @@ class DiskLog:
             self._wake()
         return base_offset
 
+    @property
+    def done(self) -> int:
+        """As Log.done: a mark is the offset here."""
+        return self.safe
+
+    def offset_of(self, mark: int) -> int:
+        """As Log.offset_of."""
+        assert mark < self.end
+        return mark
+
     def _is_full(self, batch: Batch) -> bool:
         """Whether the batch belongs into a new segment: Kafka's rules (LogSegment.shouldRoll)."""
         if not self._position:

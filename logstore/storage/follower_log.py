@@ -58,6 +58,14 @@ class FollowerLog:
     def append(self, batch: Batch) -> int:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
+    @property
+    def done(self) -> int:
+        """As Log.done: nothing is ever appended here."""
+        return 0
+
+    def offset_of(self, mark: int) -> int:
+        raise ReadOnly(f"{self.name}: the store is open for reading")
+
     def trim(self, before: int) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 

@@ -1,6 +1,7 @@
 """Every file and directory name below a data directory: built here, and parsed here."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from logstore.errors import InvalidName
@@ -32,6 +33,22 @@ def check_topic(name: str) -> str:
             f"topic name {name!r} is not allowed: use 1 to 249 of the characters a-z A-Z 0-9 . _ -"
         )
     return name
+
+
+def check_apart(name: str, others: Iterable[str]) -> None:
+    """Raises InvalidName where another topic's name differs in '.' and '_' alone.
+
+    Kafka refuses such a pair, since its metrics write both signs alike.
+    """
+    if "." not in name and "_" not in name:
+        return
+    same = name.replace(".", "_")
+    for other in others:
+        if len(other) == len(same) and other != name and other.replace(".", "_") == same:
+            raise InvalidName(
+                f"topic name {name!r} is not allowed: it collides with topic {other!r}, since '.' "
+                f"and '_' count as the same"
+            )
 
 
 def check_group(name: str) -> str:

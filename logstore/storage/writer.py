@@ -30,6 +30,7 @@ from logstore.storage.names import (
     CATALOG,
     LOCK,
     WATERMARKS,
+    check_apart,
     check_topic,
     log_directory,
     parse_segment,
@@ -189,6 +190,7 @@ class WriterDirectory:
         with self._changing:
             if self._catalog.topic(name) is not None:
                 raise TopicExists(f"topic {name!r} is there already")
+            check_apart(name, self._catalog.topic_names())
             self._attempt(
                 f"create topic {name!r}", lambda: self._make_directories(name, range(partitions))
             )

@@ -8,6 +8,9 @@ from naive_patterns import matches
 
 from logstore.broker import channel
 from logstore.broker.channel import Channels
+from logstore.broker.unsafe import Unsafe
+
+NOTHING = Unsafe()  # no channel here keeps a history
 
 
 class Written:
@@ -43,12 +46,12 @@ def channels():
 
 
 def test_who_listens_gets_it_and_nothing_is_kept(channels):
-    assert channels.publish(b"news", b"0") == 0
+    assert channels.publish(b"news", b"0", NOTHING) == 0
     one = Listener()
     channels.subscribe(one, b"news")
-    assert channels.publish(b"news", b"1") == 1
+    assert channels.publish(b"news", b"1", NOTHING) == 1
     channels.unsubscribe(one, b"news")
-    assert channels.publish(b"news", b"2") == 0
+    assert channels.publish(b"news", b"2", NOTHING) == 0
     channels.flush()
     assert one.got == [(b"news", None, b"1")]
     assert len(channels.names) == 0
@@ -58,7 +61,7 @@ def test_a_name_and_a_pattern_are_two_messages(channels):
     one = Listener()
     channels.psubscribe(one, b"n*")
     channels.subscribe(one, b"news")
-    assert channels.publish(b"news", b"1") == 2
+    assert channels.publish(b"news", b"1", NOTHING) == 2
     channels.flush()
     assert one.got == [(b"news", None, b"1"), (b"news", b"n*", b"1")]
 
@@ -69,11 +72,11 @@ def test_those_who_hear_the_same_share_one_chunk(channels):
         channels.subscribe(it, b"a")
     channels.subscribe(listeners[2], b"b")
     for number in range(5):
-        channels.publish(b"a", b"%d" % number)
+        channels.publish(b"a", b"%d" % number, NOTHING)
     channels.flush()
     assert listeners[0].chunks[0] is listeners[1].chunks[0] is listeners[2].chunks[0]
-    channels.publish(b"b", b"x")
-    channels.publish(b"a", b"y")
+    channels.publish(b"b", b"x", NOTHING)
+    channels.publish(b"a", b"y", NOTHING)
     channels.flush()
     assert listeners[0].chunks[1] is listeners[1].chunks[1]
     assert listeners[2].got[-2:] == [(b"b", None, b"x"), (b"a", None, b"y")]
@@ -83,8 +86,8 @@ def test_publishing_many_is_publishing_each(channels):
     one, two = Listener(), Listener(FORMS[1])
     channels.subscribe(one, b"a")
     channels.psubscribe(two, b"*")
-    assert channels.publish_many(b"a", [b"1", b"2"]) == 2
-    assert channels.publish_many(b"nobody", [b"3"]) == 1
+    assert channels.publish_many(b"a", [b"1", b"2"], NOTHING) == 2
+    assert channels.publish_many(b"nobody", [b"3"], NOTHING) == 1
     channels.flush()
     assert one.got == [(b"a", None, b"1"), (b"a", None, b"2")]
     assert two.got == [(b"a", b"*", b"1"), (b"a", b"*", b"2"), (b"nobody", b"*", b"3")]
@@ -93,7 +96,7 @@ def test_publishing_many_is_publishing_each(channels):
 def test_sharded_channels_are_others(channels):
     one = Listener()
     channels.ssubscribe(one, b"a")
-    assert channels.publish(b"a", b"1") == 0
+    assert channels.publish(b"a", b"1", NOTHING) == 0
     assert channels.spublish(b"a", b"2") == 1
     channels.flush()
     assert one.got == [(b"a", None, b"2")]
@@ -102,7 +105,7 @@ def test_sharded_channels_are_others(channels):
 def test_without_anyone_to_end_turns_each_message_is_one():
     channels, one = Channels(), Listener()
     channels.subscribe(one, b"a")
-    channels.publish(b"a", b"1")
+    channels.publish(b"a", b"1", NOTHING)
     channels.settle()
     assert one.got == [(b"a", None, b"1")]
 
@@ -110,7 +113,7 @@ def test_without_anyone_to_end_turns_each_message_is_one():
 def test_a_heavy_turn_ends_by_itself(channels):
     one = Listener()
     channels.subscribe(one, b"a")
-    channels.publish(b"a", b"1")
+    channels.publish(b"a", b"1", NOTHING)
     channels.settle(channel.TURN_BYTES_MAX)
     assert one.got == []
     channels.settle(1)
@@ -125,7 +128,7 @@ def test_who_publishes_alone_and_to_few_does_not_wait_for_the_turn():
         channels.subscribe(it, b"many")
 
     def publish(name):
-        channels.publish(name, b"x")
+        channels.publish(name, b"x", NOTHING)
         channels.settle()
         return len(listeners[0].got)
 
@@ -148,8 +151,8 @@ def test_names_without_number_are_not_remembered(channels, monkeypatch):
     one = Listener()
     channels.psubscribe(one, b"a*")
     for number in range(100):
-        channels.publish(b"a%d" % number, b"")
-        channels.publish(b"b%d" % number, b"")
+        channels.publish(b"a%d" % number, b"", NOTHING)
+        channels.publish(b"b%d" % number, b"", NOTHING)
         assert len(channels._routes) <= 10
     channels.flush()
     assert [name for name, _, _ in one.got] == [b"a%d" % number for number in range(100)]
@@ -215,7 +218,7 @@ class Everyone(RuleBasedStateMachine):
             found += [it for it in self.patterns[who] if matches(it, name)]
             count += len(found)
             self.expected[who].append((name, payload, found))
-        assert self.channels.publish(name, payload) == count
+        assert self.channels.publish(name, payload, NOTHING) == count
 
     @rule()
     def flush(self):

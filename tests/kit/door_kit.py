@@ -124,6 +124,9 @@ class MemoryTopics:
     def describe(self, name):
         return self._config.describe_topic(self.given(name))
 
+    def describe_new(self, settings):
+        return self._config.describe_topic(check_topic_settings(settings))
+
     def describe_store(self):
         return self._config.describe()
 

@@ -26,6 +26,16 @@ class MemoryLog:
         """All of it: nothing waits for a sync."""
         return self.end
 
+    @property
+    def done(self) -> int:
+        """As Log.done: a mark is the offset here."""
+        return self.safe
+
+    def offset_of(self, mark: int) -> int:
+        """As Log.offset_of."""
+        assert mark < self.end
+        return mark
+
     def append(self, batch: Batch) -> int:
         """As Log.append."""
         with self._lock:

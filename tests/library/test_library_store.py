@@ -407,3 +407,15 @@ def test_a_topic_can_be_altered_while_threads_append_to_it(path):
         placed = [(p.partition, p.offset) for each in positions for p in each]
         assert len(set(placed)) == 300
         assert sum(log.end for log in topic.partitions) == 300
+
+
+def test_two_topics_do_not_differ_in_dots_and_underscores_alone(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("a.b_c")
+        for name in ("a_b.c", "a.b.c", "a_b_c"):
+            with pytest.raises(InvalidName, match=r"collides with topic 'a\.b_c'"):
+                store.create_topic(name)
+        store.create_topic("a-b_c")
+        store.delete_topic("a.b_c")
+        store.create_topic("a_b.c")
+        assert store.topics() == ["a-b_c", "a_b.c"]

@@ -1,4 +1,8 @@
-"""Every kind of log against a plain list: the same steps, the same answers."""
+"""Every kind of log against a plain list: the same steps, the same answers.
+
+These are the rules of the waist (``logstore/log.py``): what stands above logs may rely on nothing
+else. Implementations: on disk, seen by another process, in memory, elsewhere.
+"""
 
 import os
 import shutil
@@ -6,6 +10,7 @@ import tempfile
 
 import pytest
 from clock import NOW_MS
+from far_log import FarLog
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -13,6 +18,7 @@ from memory_log import MemoryLog
 
 from logstore.config import Config
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart
+from logstore.log import NOT_KNOWN
 from logstore.records.compression import Compression
 from logstore.records.decode import decode
 from logstore.records.encode import encode
@@ -39,6 +45,7 @@ class LogModel(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.records = []  # (timestamp, value), by offset
+        self.placed = []  # by mark: the offset, or what is under way
         self.batches = []  # (first offset, last offset, largest timestamp)
         self.start = 0
         self.clock_ms = NOW_MS
@@ -48,18 +55,31 @@ class LogModel(RuleBasedStateMachine):
         raise NotImplementedError
 
     def acknowledge(self):
-        self.log.wait(self.log.end)
+        """All that was appended is safe when this returns, and it is known where it stands."""
+        self.log.wait(len(self.placed))
+        assert self.log.done == len(self.placed)
+        assert [self.log.offset_of(mark) for mark in range(len(self.placed))] == self.placed
+
+    def stands(self, messages):
+        """Nobody else appends, so what was appended stands behind what was there."""
+        self.placed += range(len(self.records), len(self.records) + len(messages))
+        self.records += [(message[3], message[0]) for message in messages]
+
+    def bring(self):
+        """What a read has asked for arrives."""
+        pytest.fail("a read gave nothing, although all there is is here")
 
     @rule(given=values, codec=codecs, step_ms=moments, wait=st.booleans())
     def append(self, given, codec, step_ms, wait):
         self.clock_ms += step_ms
         messages = [(value, None, (), self.clock_ms + n % 3) for n, value in enumerate(given)]
         batch = encode(messages, compression=codec)
-        offset = self.log.append(batch)
-        assert offset == len(self.records)
-        self.records += [(message[3], message[0]) for message in messages]
+        mark = self.log.append(batch)
+        assert mark == len(self.placed)
+        self.stands(messages)
         if wait:
             self.acknowledge()
+            assert self.log.safe > self.placed[-1]
         self.start = max(self.start, self.log.start)
 
     @rule(part=st.floats(0, 1), bytes_max=st.sampled_from([1, 200, 1 << 20]))
@@ -69,7 +89,15 @@ class LogModel(RuleBasedStateMachine):
         self.check_read(self.log, at, bytes_max, safe)
 
     def check_read(self, log, at, bytes_max, safe):
+        assert safe == log.safe
         batches = log.read(at, bytes_max)
+        if not batches and at < safe:
+            woken = []
+            stop = log.watch(lambda: woken.append(True))
+            self.bring()
+            assert woken
+            stop()
+            batches, safe = log.read(at, bytes_max), log.safe
         assert bool(batches) == (at < safe)
         if not batches:
             return
@@ -114,11 +142,26 @@ class LogModel(RuleBasedStateMachine):
         with pytest.raises(OffsetAboveEnd):
             self.log.trim(self.log.end + 1)
 
+    @rule(given=values)
+    def watch(self, given):
+        """Whoever watches is woken once what was appended is safe, until they stop."""
+        woken = []
+        stop = self.log.watch(lambda: woken.append(self.log.done))
+        self.append(given, Compression.NONE, 0, wait=True)
+        assert woken[-1] == len(self.placed)
+        stop()
+        self.append(given, Compression.NONE, 0, wait=True)
+        assert woken[-1] < len(self.placed)
+
     @invariant()
     def bounds(self):
         if self.log is not None:
             assert self.start == self.log.start <= self.log.safe <= self.log.end
-            assert self.log.end == len(self.records)
+            assert self.log.done <= len(self.placed)
+            self.check_end()
+
+    def check_end(self):
+        assert self.log.end == len(self.records)
 
 
 class MemoryModel(LogModel):
@@ -201,6 +244,7 @@ class DiskModel(LogModel):
             self.follower = ReaderDirectory(self.path, Config(), Disk(), clock=lambda: NOW_MS)
         log = self.follower.log("t", self.follower.topic("t"), 0)
         assert (log.start, log.safe) == (self.log.start, self.log.safe)
+        assert log.done == 0  # it appends nothing
         at = self.start + round(part * (log.safe - self.start))
         self.check_read(log, at, 200, log.safe)
         self.check_find(log, self.clock_ms - back_ms)
@@ -236,6 +280,45 @@ class PreallocatedModel(DiskModel):
     settings = SETTINGS | {"preallocate": "true"}
 
 
+class FarModel(LogModel):
+    """The bytes are elsewhere: appends and reads are under way for a while; others append, too."""
+
+    def open(self):
+        self.log = FarLog("far")
+        self.under_way = []
+
+    def stands(self, messages):
+        self.placed += [NOT_KNOWN] * len(messages)
+        self.under_way += messages
+
+    @rule()
+    def arrive(self):
+        own = len(self.placed) - len(self.under_way)
+        self.placed[own:] = range(len(self.records), len(self.records) + len(self.under_way))
+        self.records += [(message[3], message[0]) for message in self.under_way]
+        self.under_way = []
+        self.log.arrive()
+
+    bring = arrive
+
+    def acknowledge(self):
+        assert [self.log.offset_of(mark) for mark in range(len(self.placed))] == self.placed
+        self.arrive()
+        super().acknowledge()
+
+    @rule(given=values)
+    def append_elsewhere(self, given):
+        messages = [(value, None, (), self.clock_ms) for value in given]
+        self.log.append_elsewhere(encode(messages))
+        self.records += [(message[3], message[0]) for message in messages]
+
+    def check_end(self):
+        assert self.log.done + len(self.under_way) == len(self.placed)
+        assert self.log.safe <= len(self.records)
+
+
+TestFarLog = FarModel.TestCase
+TestFarLog.settings = settings(max_examples=50, stateful_step_count=30)
 TestMemoryLog = MemoryModel.TestCase
 TestMemoryLog.settings = settings(max_examples=50, stateful_step_count=30)
 TestDiskLog = DiskModel.TestCase

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from logstore.broker.topic import Topic
+from logstore.broker.topics import INTERNAL_TOPICS
 from logstore.errors import LogstoreError, TopicExists
 from logstore.kafka.messages import (
     describe_cluster as describe_cluster_messages,
@@ -42,7 +43,11 @@ def metadata(
     door, asked = client.door, request.topics
     if asked is None or (version == 0 and not asked):
         return _unless_many(partial(_of_all, client), map(door.topics.get, door.topics.names()))
-    missing = [it.name for it in asked if it.name and door.topics.get(it.name) is None]
+    missing = [
+        it.name
+        for it in asked
+        if it.name and it.name not in INTERNAL_TOPICS and door.topics.get(it.name) is None
+    ]
     if missing and door.settings.auto_create_topics_enable and request.allow_auto_topic_creation:
 
         def made() -> metadata_messages.Response:
@@ -108,6 +113,7 @@ def _described(topic: Topic) -> metadata_messages.ResponseTopic:
     return metadata_messages.ResponseTopic(
         name=topic.name,
         topic_id=topic.uuid or NIL_UUID,
+        is_internal=topic.name in INTERNAL_TOPICS,
         partitions=[
             metadata_messages.Partition(
                 partition_index=number,

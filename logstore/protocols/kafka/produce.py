@@ -11,6 +11,7 @@ from functools import partial
 from logstore.broker.admission import admit, must_be_opened, opened
 from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
+from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, LogstoreError
 from logstore.kafka.produce_codec import (
     WITH_TOPIC_IDS,
@@ -19,7 +20,7 @@ from logstore.kafka.produce_codec import (
     read_request,
     write_response,
 )
-from logstore.log import Log
+from logstore.log import NOT_KNOWN, Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Later
@@ -177,46 +178,49 @@ class OpenedElsewhere:
 
 
 class Written:
-    """A batch that stands in its log, up to an offset that is to become safe."""
+    """A batch that stands in its log, or will: its part of the request, and its marks."""
 
-    __slots__ = ("log", "part", "upto")
+    __slots__ = ("log", "mark", "part", "upto")
 
-    def __init__(self, part: Part, log: Log, upto: int) -> None:
-        self.part, self.log, self.upto = part, log, upto
+    def __init__(self, part: Part, log: Log, mark: int, records: int) -> None:
+        self.part, self.log, self.mark, self.upto = part, log, mark, mark + records
 
-    def settled(self) -> bool:
-        """Whether it is safe, or never will be."""
-        if self.log.safe >= self.upto:
-            return True
-        try:
-            self.log.check_failure()
-        except LogstoreError as error:
-            self.part.base_offset = -1
-            _refuse(self.part, _storage_code(error), str(error))
-            return True
-        return False
+    def place(self) -> None:
+        """Tell where it stands, as far as that is known."""
+        self.part.base_offset = self.log.offset_of(self.mark)
+
+    def refuse(self, code: int, message: str) -> None:
+        """It is not safe, unless it has become so meanwhile."""
+        if self.log.done < self.upto:
+            self.part.base_offset = NOT_KNOWN
+            _refuse(self.part, code, message)
 
 
 def _append(client: Client, admitted: Sequence[Admitted]) -> list[Written]:
     written = []
     for part, topic, log, batch in admitted:
         try:
-            base_offset = _standing(log, batch)
-            if base_offset is None:
-                base_offset = log.append(batch)
+            mark = _standing(log, batch)
+            if mark is None:
+                mark = log.append(batch)
                 client.sync(log)
         except LogstoreError as error:
             _refuse(part, _storage_code(error), str(error))
             continue
-        part.base_offset, part.log_start = base_offset, log.start
+        part.log_start = log.start
         if topic.settings.message_timestamp_type == "LogAppendTime":
             part.append_time_ms = batch.max_timestamp_ms
-        written.append(Written(part, log, base_offset + batch.last_offset_delta + 1))
+        it = Written(part, log, mark, batch.last_offset_delta + 1)
+        it.place()
+        written.append(it)
     return written
 
 
 def _standing(log: Log, batch: Batch) -> int | None:
-    """The offset of an idempotent producer's batch that is there already."""
+    """The mark of an idempotent producer's batch that is there already.
+
+    It is its offset: a log with such notes is one that this process alone writes.
+    """
     if batch.producer_id < 0:
         return None
     known = producers_of(log)
@@ -231,7 +235,7 @@ def _storage_code(error: LogstoreError) -> int:
 class WaitForSafe:
     """A slot that is ready once all its batches are safe, or have failed."""
 
-    __slots__ = ("_encode", "_waiting", "deadline")
+    __slots__ = ("_encode", "_unsafe", "_written", "deadline")
 
     def __init__(
         self,
@@ -242,20 +246,31 @@ class WaitForSafe:
     ) -> None:
         self.deadline: float | None = deadline
         self._encode = encode
-        self._waiting = written
+        self._written = written
+        self._unsafe = Unsafe()
         for it in written:
-            client.watch(it.log)
+            self._unsafe.add(it.log, it.upto)
+        for log in self._unsafe:
+            client.watch(log)
 
     def ready(self, now: float) -> bool:
-        self._waiting = [it for it in self._waiting if not it.settled()]
-        if self._waiting and self.deadline is not None and now >= self.deadline:
-            for it in self._waiting:
-                it.part.base_offset = -1
-                _refuse(it.part, errors.REQUEST_TIMED_OUT, f"{it.log.name}: not synced in time")
-            self._waiting = ()
-        return not self._waiting
+        for log, error in self._unsafe.settle().items():
+            self._refuse(log, _storage_code(error), str(error))
+        if self._unsafe and self.deadline is not None and now >= self.deadline:
+            for log in self._unsafe:
+                self._refuse(log, errors.REQUEST_TIMED_OUT, f"{log.name}: not synced in time")
+            self._unsafe.close()
+        return not self._unsafe
+
+    def _refuse(self, log: Log, code: int, message: str) -> None:
+        for it in self._written:
+            if it.log is log:
+                it.refuse(code, message)
 
     def body(self) -> Sequence[Buffer]:
+        for it in self._written:
+            if it.part.error_code == errors.NONE:
+                it.place()
         return (self._encode(),)
 
     def finish(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from logstore.broker.topic import Topic
+from logstore.broker.topics import INTERNAL_TOPICS
 from logstore.config import text_of
 from logstore.errors import LogstoreError, Refused
 from logstore.kafka.messages import (
@@ -79,17 +80,21 @@ def _created(
         settings = given_settings(asked.configs)
         count = _count(asked)
         _check_count(count)
-        number = door.topics.check_new(asked.name, count, settings)
-        if not validate_only:
+        if validate_only:
+            number = door.topics.check_new(asked.name, count, settings)
+            described = door.topics.describe_new(settings)
+        else:
             topic = door.topics.create(asked.name, count, settings)
             number, result.topic_id = len(topic.partitions), topic.uuid
-            result.configs = [
-                create_topics_messages.CreatableTopicConfigs(
-                    it.name, text_of(it.value), config_source=source_of(it)
-                )
-                for it in door.topics.describe(asked.name)
-            ]
+            described = door.topics.describe(asked.name)
         result.num_partitions, result.replication_factor = number, COPIES
+        # Never null in a success: Kafka's Java client fails on it, as no broker sends it.
+        result.configs = [
+            create_topics_messages.CreatableTopicConfigs(
+                it.name, text_of(it.value), config_source=source_of(it)
+            )
+            for it in described
+        ]
 
     result.error_code, result.error_message = _attempt(work)
     return result
@@ -164,13 +169,20 @@ def create_partitions(
     client: Client, version: int, request: create_partitions_messages.Request
 ) -> create_partitions_messages.Response:
     """Key 37."""
+    times = Counter(it.name for it in request.topics)
+
+    def grow(it: create_partitions_messages.Topic) -> None:
+        if times[it.name] > 1:
+            raise _Unfit(errors.INVALID_REQUEST, f"topic {it.name!r} is in the request twice")
+        _grow(client.door, it, request.validate_only)
+
     return create_partitions_messages.Response(
         results=[
             create_partitions_messages.TopicResult(
-                it.name,
-                *_attempt(lambda it=it: _grow(client.door, it, request.validate_only)),  # type: ignore[misc]
+                name,
+                *_attempt(lambda it=it: grow(it)),  # type: ignore[misc]
             )
-            for it in request.topics
+            for name, it in {it.name: it for it in request.topics}.items()
         ]
     )
 
@@ -224,7 +236,14 @@ def describe_partitions(
             described.append(describe_messages.Topic(unknown, name))
             continue
         shown = list(_partitions(topic, first, left))
-        described.append(describe_messages.Topic(name=name, topic_id=topic.uuid, partitions=shown))
+        described.append(
+            describe_messages.Topic(
+                name=name,
+                topic_id=topic.uuid,
+                is_internal=name in INTERNAL_TOPICS,
+                partitions=shown,
+            )
+        )
         left -= len(shown)
         following, first = first + len(shown), 0
         if following < len(topic.partitions):

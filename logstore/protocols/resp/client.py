@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
+from logstore.broker.unsafe import Unsafe
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
@@ -56,6 +57,7 @@ class Client:
         self.tracking: Tracking | None = None
         self.notices: list[bytes] = []  # what it is told once the command's reply is complete
         self.out: list[bytes] = []  # replies that the server has not fetched
+        self.unsafe = Unsafe()  # what was published and is to be safe before a reply
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
         self.subscribed = False

@@ -91,7 +91,7 @@ def _unsubscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
 
 def _publish(client: Client, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
-    receivers = channels.publish(arguments[1], arguments[2])
+    receivers = channels.publish(arguments[1], arguments[2], client.unsafe)
     if client.subscribed:
         channels.flush()  # what it gets itself comes before the reply
     client.say(integer(receivers))

@@ -13,7 +13,6 @@ from typing import Any, Final
 import hiredis
 
 from logstore.errors import BrokenProtocol, LogstoreError
-from logstore.log import Log
 from logstore.protocols.resp import unserved
 from logstore.protocols.resp.client import (
     QUEUED_BYTES_MAX,
@@ -27,7 +26,7 @@ from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.door import NOT_YET, Door, new_reader
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import Begun, read
-from logstore.protocols.session import Buffer, Link, Wake
+from logstore.protocols.session import Buffer, Link
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 MANY: Final = 4  # requests that are worth looking at together
@@ -59,8 +58,7 @@ class RespSession:
         self._begun: Begun | None = None
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
-        self._unsafe: dict[Log, int] = {}  # what was published and is to be safe before a reply
-        self._watched: dict[Log, Wake] = {}
+        self._unsafe = self._client.unsafe
         self._heard = False
         door.clients[self._client.number] = self._client
         door.counts.connections += 1
@@ -95,9 +93,8 @@ class RespSession:
         with channels.lock:
             taken = self._take(data)
             channels.settle(taken)
-            if channels.unsafe:
-                self._await(channels.unsafe)
-                channels.unsafe = {}
+            if self._unsafe:
+                self._unsafe.watch(client.link.wake)
         self._door.counts.bytes_in += taken
         return taken
 
@@ -110,7 +107,7 @@ class RespSession:
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
         client = self._client
-        if self._unsafe and not self._all_safe():
+        if self._unsafe and not self._unsafe.settled():
             return ()
         out = client.out
         if not out and (client.behind or client.following):
@@ -133,29 +130,8 @@ class RespSession:
             self._client.cut_off = True
             self._client.leave()
             self._client.out.clear()
-            for stop in self._watched.values():
-                stop()
+            self._unsafe.close()
             del self._door.clients[self._client.number]
-
-    # Histories
-
-    def _await(self, logs: dict[Log, int]) -> None:
-        """No reply leaves before what was published is safe."""
-        for log, upto in logs.items():
-            if log not in self._unsafe:
-                self._watched[log] = log.watch(self._client.link.wake)
-            self._unsafe[log] = upto
-            log.sync_soon()
-
-    def _all_safe(self) -> bool:
-        """Raises LogFailed where it never will be."""
-        for log, upto in list(self._unsafe.items()):
-            if log.safe >= upto:
-                del self._unsafe[log]
-                self._watched.pop(log)()
-            else:
-                log.check_failure()
-        return not self._unsafe
 
     # Taking requests
 
@@ -210,7 +186,7 @@ class RespSession:
         if len(requests) >= MANY and self._quick() and self._publish_all(requests):
             return len(requests)
         client = self._client
-        out, publish = client.out, self._door.channels.publish
+        out, publish, unsafe = client.out, self._door.channels.publish, client.unsafe
         quick = self._quick()
         for number, request in enumerate(requests):
             if type(request) is not list or not request:
@@ -222,7 +198,7 @@ class RespSession:
                 and type(request[1]) is type(request[2]) is bytes
             ):
                 try:
-                    out.append(integer(publish(request[1], request[2])))
+                    out.append(integer(publish(request[1], request[2], unsafe)))
                 except LogstoreError as error:  # only a channel with a history
                     client.fail(str(error))
                 continue
@@ -246,7 +222,7 @@ class RespSession:
         client, door = self._client, self._door
         if channels.count(channels[0]) == len(channels):
             try:
-                receivers = door.channels.publish_many(channels[0], payloads)
+                receivers = door.channels.publish_many(channels[0], payloads, client.unsafe)
                 client.out.append(integer(receivers) * len(payloads))
             except LogstoreError as error:
                 for _ in payloads:
@@ -254,7 +230,8 @@ class RespSession:
             return True
         for channel, payload in zip(channels, payloads, strict=True):
             try:
-                client.out.append(integer(door.channels.publish(channel, payload)))
+                receivers = door.channels.publish(channel, payload, client.unsafe)
+                client.out.append(integer(receivers))
             except LogstoreError as error:
                 client.fail(str(error))
         return True

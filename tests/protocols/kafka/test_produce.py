@@ -1,8 +1,11 @@
 import struct
 
+import kio_oracle as kio
 import pytest
+import storage_kit
 from clock import NOW_MS
 from door_kit import Talk, a_batch, produce_body, produced
+from far_log import FarLog
 
 from logstore.records.compression import Compression
 from logstore.records.decode import decode
@@ -44,6 +47,34 @@ def test_a_batch_is_stored_as_it_came_but_for_its_offset(talk):
 def test_acks_1_does_not_wait_for_the_sync(talk):
     log_of(talk).hold()
     assert produce(talk, a_batch(b"a"), acks=1)[:2] == (0, 0)
+
+
+def test_where_a_batch_stands_is_told_when_it_is_safe_though_others_append_before_it(talk):
+    far = FarLog("far-0")
+    talk.topics.create("far", 1, {}).partitions[0] = far
+    talk.send(0, VERSION, produce_body("far", a_batch(b"a", b"b")))
+    far.append_elsewhere(storage_kit.a_batch(b"theirs"))
+    assert talk.replies() == []
+    far.arrive()
+    talk.session.wake(talk.now)
+    [(_, body)] = talk.replies()
+    assert produced(body, "far")[:2] == (0, 1)
+
+
+def test_one_that_is_not_safe_in_time_is_refused_and_the_others_are_placed(talk):
+    slow, quick = (talk.topics.create(name, 1, {}).partitions[0] for name in ("s", "q"))
+    slow.hold()
+    quick.hold()
+    first, second = (produce_body(it, a_batch(b"a"), timeout_ms=500) for it in ("s", "q"))
+    talk.send(0, VERSION, first[:8] + struct.pack(">i", 2) + first[12:] + second[12:])
+    quick.sync()
+    assert talk.replies() == []
+    talk.pass_time(0.5)
+    [(_, body)] = talk.replies()
+    answer = kio.read_by_kio("produce", VERSION, "response", body)
+    parts = {it.name: it.partition_responses[0] for it in answer.responses}
+    found = {name: (it.error_code.value, it.base_offset) for name, it in parts.items()}
+    assert found == {"s": (7, -1), "q": (0, 0)}
 
 
 def test_acks_0_has_no_answer_and_a_failure_ends_the_connection(talk):

@@ -1,0 +1,78 @@
+"""What was appended and is to become safe, before anyone is told that it is."""
+
+from collections.abc import Iterator
+
+from logstore.errors import LogstoreError
+from logstore.log import Log, Wake
+
+
+class Unsafe:
+    """Logs, each with the mark that it is waited for. One thread at a time may use it.
+
+    Who answers others when their records are safe asks ``settled`` each time that ``watch`` has
+    woken them; who has a thread to spend calls ``wait``.
+    """
+
+    __slots__ = ("_marks", "_watched")
+
+    def __init__(self) -> None:
+        self._marks: dict[Log, int] = {}
+        self._watched: dict[Log, Wake] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._marks)
+
+    def __iter__(self) -> Iterator[Log]:
+        """The logs that are waited for."""
+        return iter(self._marks)
+
+    def add(self, log: Log, upto: int) -> None:
+        """Wait for this, too: all below the mark ``upto`` of the log."""
+        self._marks[log] = max(upto, self._marks.get(log, upto))
+
+    def settle(self) -> dict[Log, LogstoreError]:
+        """Forget what is safe by now, and what never will be: these, and why."""
+        failed: dict[Log, LogstoreError] = {}
+        for log, upto in list(self._marks.items()):
+            if log.done < upto:
+                try:
+                    log.check_failure()
+                except LogstoreError as error:
+                    failed[log] = error
+                else:
+                    continue
+            self._forget(log)
+        return failed
+
+    def settled(self) -> bool:
+        """Whether all of it is safe.
+
+        Raises LogFailed, Damaged or Refused where some of it never will be.
+        """
+        for error in self.settle().values():
+            raise error
+        return not self._marks
+
+    def watch(self, wake: Wake) -> None:
+        """Have all of it synced soon, and ``wake`` called, from any thread, when to look again."""
+        for log in self._marks:
+            if log not in self._watched:
+                self._watched[log] = log.watch(wake)
+            log.sync_soon()
+
+    def wait(self) -> None:
+        """Return when all of it is safe. Raises as ``settled``."""
+        for log, upto in list(self._marks.items()):
+            log.wait(upto)
+            self._forget(log)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        for log in list(self._marks):
+            self._forget(log)
+
+    def _forget(self, log: Log) -> None:
+        del self._marks[log]
+        stop = self._watched.pop(log, None)
+        if stop is not None:
+            stop()
