@@ -61,6 +61,7 @@ class Topic:
         self.settings = settings
         self.created_ms = created_ms
         self._clock = clock
+        self._opened: dict[int, Log] = {}
         self._partitioner = Partitioner(len(partitions))
 
     def __repr__(self) -> str:
@@ -72,13 +73,24 @@ class Topic:
         return bytes.fromhex(self.id.replace("-", ""))
 
     def partition(self, number: int) -> Log:
-        """Raises UnknownPartition."""
-        if not 0 <= number < len(self.partitions):
+        """Its log, opened at the first use, which may take long.
+
+        Raises UnknownPartition; Damaged, Failed where it can't be opened.
+        """
+        log = self.at_hand(number)
+        if log is None:
+            log = self._opened[number] = self.partitions[number]
+        return log
+
+    def at_hand(self, number: int) -> Log | None:
+        """The same without waiting; None: nobody has asked for it yet. Raises UnknownPartition."""
+        log = self._opened.get(number)
+        if log is None and not 0 <= number < len(self.partitions):
             raise UnknownPartition(
                 f"topic {self.name!r} has no partition {number}, "
                 f"only 0 to {len(self.partitions) - 1}"
             )
-        return self.partitions[number]
+        return log
 
     def grow(self, partitions: Sequence[Log]) -> None:
         """The topic has more partitions now: these."""

@@ -68,6 +68,13 @@ class HeldLog(MemoryLog):
         self.syncs += 1
 
 
+def opened(topic):
+    """The topic, its logs at hand."""
+    for number in range(len(topic.partitions)):
+        topic.partition(number)
+    return topic
+
+
 class MemoryTopics:
     """``Topics`` of ``HeldLog``s."""
 
@@ -89,11 +96,18 @@ class MemoryTopics:
 
     def create(self, name, partitions, settings):
         count = self.check_new(name, partitions, settings)
-        logs = [HeldLog(f"{name}-{n}", self._clock) for n in range(count)]
+        topic = self.put(name, [self.log(name, n) for n in range(count)], settings)
+        return opened(topic)
+
+    def log(self, name, number):
+        return HeldLog(f"{name}-{number}", self._clock)
+
+    def put(self, name, logs, settings=()):
+        """A topic with these logs, none of which is at hand yet."""
         self._given[name] = dict(settings)
         self._topics[name] = Topic(
             name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), logs,
-            self._config.topic(settings), NOW_MS, self._clock,
+            self._config.topic(self._given[name]), NOW_MS, self._clock,
         )  # fmt: skip
         return self._topics[name]
 
@@ -108,8 +122,8 @@ class MemoryTopics:
     def grow(self, name, partitions):
         topic = self._topics[name]
         more = range(len(topic.partitions), min(partitions, 100))
-        topic.grow([*topic.partitions, *(HeldLog(f"{name}-{n}", self._clock) for n in more)])
-        return topic
+        topic.grow([*topic.partitions, *(self.log(name, n) for n in more)])
+        return opened(topic)
 
     def alter(self, name, settings, reset):
         given = {k: v for k, v in self._given[name].items() if k not in reset} | dict(settings)

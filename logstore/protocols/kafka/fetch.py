@@ -5,8 +5,10 @@ they can be sent. So a client that does not read its socket costs no memory here
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
+from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import (
     NO_SESSION,
@@ -20,7 +22,7 @@ from logstore.kafka.fetch_codec import (
 from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot
@@ -45,12 +47,13 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot:
 class Source:
     """A partition asked for: its log, or why there is none to read."""
 
-    __slots__ = ("_bytes", "_upto", "asked", "error_code", "log")
+    __slots__ = ("_bytes", "_topic", "_upto", "asked", "error_code", "log")
 
     def __init__(self, door: Door, asked: Asked) -> None:
         self.asked = asked
         self._bytes, self._upto = 0, asked.offset  # counted so far
         self.log: Log | None = None
+        self._topic: Topic | None = None
         self.error_code = errors.NONE
         by_name = isinstance(asked.topic, str)
         topic = door.topics.get(asked.topic) if by_name else door.topics.by_uuid(asked.topic)  # type: ignore[arg-type]
@@ -63,7 +66,23 @@ class Source:
             self.error_code = errors.UNKNOWN_LEADER_EPOCH
             return
         try:
-            self.log = topic.partition(asked.partition)
+            self.log = topic.at_hand(asked.partition)
+        except LogstoreError as error:
+            self.error_code = code_of(error)
+        else:
+            self._topic = topic
+
+    @property
+    def opens(self) -> bool:
+        """Whether its log has to be opened first."""
+        return self.log is None and self._topic is not None
+
+    def open(self) -> None:
+        """Open its log, which may take long."""
+        topic, self._topic = self._topic, None
+        assert topic is not None
+        try:
+            self.log = topic.partition(self.asked.partition)
         except LogstoreError as error:
             self.error_code = code_of(error)
 
@@ -119,10 +138,19 @@ class Source:
         return given
 
 
+def _open(sources: Sequence[Source]) -> bool:
+    for source in sources:
+        source.open()
+    return True
+
+
 class Fetching:
     """The slot of one fetch."""
 
-    __slots__ = ("_client", "_fetching", "_request", "_sources", "_version", "deadline")
+    __slots__ = (
+        "_client", "_fetching", "_opening", "_request", "_sources", "_until", "_version",
+        "deadline",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -131,18 +159,35 @@ class Fetching:
         request: FetchRequest,
         fetching: FetchSession | None,
     ) -> None:
-        self.deadline: float | None = client.now + max(request.max_wait_ms, 0) / 1000
+        self.deadline: float | None = None
         self._client = client
         self._version = version
         self._request = request
         self._fetching = fetching
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
         self._sources = [Source(client.door, it) for it in asked]
-        if request.max_wait_ms > 0:
+        self._until: float | None = client.now + max(request.max_wait_ms, 0) / 1000
+        self._opening: Later | None = None
+        closed = [source for source in self._sources if source.opens]
+        if closed:
+            self._opening = elsewhere(client.door, partial(_open, closed))
+            self._opening.waiting(client.wake)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """All logs are open: wait for news of them."""
+        self.deadline = self._until
+        if self._request.max_wait_ms > 0:
             logs = (source.log for source in self._sources)
-            client.watch_these([log for log in logs if log is not None])
+            self._client.watch_these([log for log in logs if log is not None])
 
     def ready(self, now: float) -> bool:
+        if self._opening is not None:
+            if self._opening.answer is None:
+                return False
+            self._opening = None
+            self._begin()
         if self.deadline is None or now >= self.deadline or not self._sources:
             return True
         # Never more than will be given, or it would wait for ever.
@@ -175,4 +220,4 @@ class Fetching:
         return write_response(self._version, session_id, errors.NONE, given, committed)
 
     def finish(self) -> None:
-        self.deadline = None
+        self._until = self.deadline = None

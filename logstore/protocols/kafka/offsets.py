@@ -2,10 +2,12 @@
 DeleteRecords.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from logstore.errors import LogstoreError, UnknownTopic
+from logstore.errors import LogstoreError, UnknownPartition, UnknownTopic
 from logstore.kafka.messages import (
     delete_records as delete_records_messages,
 )
@@ -15,7 +17,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     offset_for_leader_epoch as epoch_messages,
 )
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Job
@@ -46,11 +48,22 @@ def log_of(door: Door, name: str, partition: int) -> Log:
 def list_offsets(
     client: Client, version: int, request: list_offsets_messages.Request
 ) -> list_offsets_messages.Response | Job:
-    """Key 2. What is found by time is searched for in another thread."""
+    """Key 2. What is found by time is searched for in another thread; so logs are opened."""
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
-    if all(it in QUICK for it in timestamps):
+    places = ((it.name, one.partition_index) for it in request.topics for one in it.partitions)
+    if all(it in QUICK for it in timestamps) and _at_hand(client.door, places):
         return _listed(client.door, request)
     return Job(partial(_listed, client.door, request))
+
+
+def _at_hand(door: Door, places: Iterable[TopicPartition]) -> bool:
+    """Whether no log has to be opened to answer for these."""
+    for name, partition in places:
+        topic = door.topics.get(name)
+        with suppress(UnknownPartition):  # who asks is told
+            if topic is not None and topic.at_hand(partition) is None:
+                return False
+    return True
 
 
 def _listed(door: Door, request: list_offsets_messages.Request) -> list_offsets_messages.Response:
@@ -107,13 +120,19 @@ def _timestamp_at(log: Log, offset: int) -> int:
 
 def offset_for_leader_epoch(
     client: Client, version: int, request: epoch_messages.Request
-) -> epoch_messages.Response:
+) -> epoch_messages.Response | Job:
     """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
+    places = ((it.topic, one.partition) for it in request.topics for one in it.partitions)
+    if _at_hand(client.door, places):
+        return _epochs(client.door, request)
+    return Job(partial(_epochs, client.door, request))
+
+
+def _epochs(door: Door, request: epoch_messages.Request) -> epoch_messages.Response:
     return epoch_messages.Response(
         topics=[
             epoch_messages.OffsetForLeaderTopicResult(
-                topic.topic,
-                [_end_of_epoch(client.door, topic.topic, it) for it in topic.partitions],
+                topic.topic, [_end_of_epoch(door, topic.topic, it) for it in topic.partitions]
             )
             for topic in request.topics
         ]

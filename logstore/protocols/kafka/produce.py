@@ -33,7 +33,7 @@ from logstore.records.compression import Compression
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 FIRST_WITH_ZSTD = 7  # KIP-110
 
-Admitted = tuple[Part, Topic, Log, Batch]
+Admitted = tuple[Part, Topic, Batch]
 
 
 def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | None:
@@ -53,7 +53,10 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | Non
             for part in parts:
                 part.error_code = code
         admitted = []
-    if any(must_be_opened(topic, batch) for _, topic, _, batch in admitted):
+    if any(
+        topic.at_hand(part.partition) is None or must_be_opened(topic, batch)
+        for part, topic, batch in admitted
+    ):
         return _opened_elsewhere(client, version, request, admitted)
     return _answer(client, version, request, _append(client, admitted))
 
@@ -93,7 +96,7 @@ def _admitted(
     found = []
     for part in parts:
         try:
-            log = topic.partition(part.partition)
+            topic.at_hand(part.partition)
             batch = admit(topic, part.records or b"", client.door.clock())
         except CorruptBatch as error:
             _refuse(part, errors.CORRUPT_MESSAGE, str(error))
@@ -106,7 +109,7 @@ def _admitted(
                 code = errors.UNSUPPORTED_COMPRESSION_TYPE
                 _refuse(part, code, f"zstd needs produce version {FIRST_WITH_ZSTD}")
             else:
-                found.append((part, topic, log, batch))
+                found.append((part, topic, batch))
     return found
 
 
@@ -117,11 +120,11 @@ def _refuse(part: Part, code: int, message: str) -> None:
 def _opened_elsewhere(
     client: Client, version: int, request: ProduceRequest, admitted: Sequence[Admitted]
 ) -> Slot:
-    """Decompressing and looking at records takes long: not in the sessions' thread.
+    """Opening logs and looking at records takes long: not in the sessions' thread.
 
     The batches are copied, for the buffer they are in will be used again.
     """
-    copies = [(part, topic, log, Batch(bytes(batch.data))) for part, topic, log, batch in admitted]
+    copies = [(part, topic, Batch(bytes(batch.data))) for part, topic, batch in admitted]
     done = Later()
     slot = OpenedElsewhere(client, version, request, done)
     client.door.work(partial(_open_all, copies), done.give)
@@ -132,9 +135,16 @@ def _opened_elsewhere(
 
 def _open_all(copies: Sequence[Admitted]) -> list[Admitted]:
     found = []
-    for part, topic, log, batch in copies:
+    for part, topic, batch in copies:
         try:
-            found.append((part, topic, log, opened(topic, batch)))
+            topic.partition(part.partition)
+        except LogstoreError as error:
+            _refuse(part, _storage_code(error), str(error))
+            continue
+        try:
+            if must_be_opened(topic, batch):
+                batch = opened(topic, batch)
+            found.append((part, topic, batch))
         except CorruptBatch as error:
             _refuse(part, errors.CORRUPT_MESSAGE, str(error))
         except LogstoreError as error:
@@ -198,8 +208,9 @@ class Written:
 
 def _append(client: Client, admitted: Sequence[Admitted]) -> list[Written]:
     written = []
-    for part, topic, log, batch in admitted:
+    for part, topic, batch in admitted:
         try:
+            log = topic.partition(part.partition)  # it is at hand
             mark = _standing(log, batch)
             if mark is None:
                 mark = log.append(batch)

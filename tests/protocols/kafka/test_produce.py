@@ -4,7 +4,7 @@ import kio_oracle as kio
 import pytest
 import storage_kit
 from clock import NOW_MS
-from door_kit import Talk, a_batch, produce_body, produced
+from door_kit import Talk, a_batch, opened, produce_body, produced
 from far_log import FarLog
 
 from logstore.records.compression import Compression
@@ -51,7 +51,7 @@ def test_acks_1_does_not_wait_for_the_sync(talk):
 
 def test_where_a_batch_stands_is_told_when_it_is_safe_though_others_append_before_it(talk):
     far = FarLog("far-0")
-    talk.topics.create("far", 1, {}).partitions[0] = far
+    opened(talk.topics.put("far", [far]))
     talk.send(0, VERSION, produce_body("far", a_batch(b"a", b"b")))
     far.append_elsewhere(storage_kit.a_batch(b"theirs"))
     assert talk.replies() == []
@@ -67,6 +67,7 @@ def test_one_that_is_not_safe_in_time_is_refused_and_the_others_are_placed(talk)
     quick.hold()
     first, second = (produce_body(it, a_batch(b"a"), timeout_ms=500) for it in ("s", "q"))
     talk.send(0, VERSION, first[:8] + struct.pack(">i", 2) + first[12:] + second[12:])
+    assert talk.replies() == []
     quick.sync()
     assert talk.replies() == []
     talk.pass_time(0.5)
