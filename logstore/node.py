@@ -22,7 +22,6 @@ import uvloop
 from logstore.broker.topic import now_ms
 from logstore.errors import Failed
 from logstore.node_groups import Groups
-from logstore.open_topics import OpenTopics
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.resp import door as resp
@@ -103,6 +102,7 @@ class Node:
                 runner.run(self._serve(ready))
         finally:
             self._workers.shutdown(cancel_futures=True)
+            self._store.topics_open.refuse(None)
             sys.setswitchinterval(interval)
 
     async def _serve(self, ready: Callable[[Addresses], None]) -> None:
@@ -112,8 +112,8 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         settings = self._store.config.store
         server = Server(loop)
-        topics = OpenTopics(self._store, self._store.directory)
-        groups = Groups(loop, self._store, topics)
+        topics = self._store.topics_open
+        groups = Groups(loop, self._store)
         door = Door(
             topics,
             groups.coordinator,
@@ -127,7 +127,7 @@ class Node:
             groups.start()
             addresses = {"kafka": self._open_kafka(server, door)}
             if self._ports.resp_port >= 0:
-                addresses["resp"] = self._open_resp(server, loop, topics)
+                addresses["resp"] = self._open_resp(server, loop)
             self._store.directory.announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
@@ -137,10 +137,10 @@ class Node:
             try:
                 await server.stop(STOP_WITHIN_S)
             finally:
-                topics.stop()  # what workers are at still, nobody waits for any more
+                # What workers are at still, nobody waits for any more.
+                topics.refuse("the server stops")
                 groups.close()
                 self._store.channels.soon = None
-                self._store.keep_histories(None)
 
     def _open_kafka(self, server: Server, door: Door) -> tuple[str, int]:
         settings = door.settings
@@ -155,9 +155,7 @@ class Node:
             Limits(settings.max_connections, settings.connections_max_idle_ms / 1000),
         )
 
-    def _open_resp(
-        self, server: Server, loop: asyncio.AbstractEventLoop, topics: OpenTopics
-    ) -> tuple[str, int]:
+    def _open_resp(self, server: Server, loop: asyncio.AbstractEventLoop) -> tuple[str, int]:
         settings, channels = self._store.config.store, self._store.channels
         # A subscriber may be silent for ever.
         crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
@@ -189,7 +187,6 @@ class Node:
                 call(end_turn)
 
         channels.soon = soon
-        self._store.keep_histories(topics)
         channels.notify = frozenset(settings.notify)
         directory = self._store.directory
         if isinstance(directory, WriterDirectory):

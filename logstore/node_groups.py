@@ -8,7 +8,7 @@ from functools import partial
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.errors import Failed
-from logstore.open_topics import OpenTopics
+from logstore.open_topics import Change
 from logstore.protocols.kafka.subscription import topics_of
 from logstore.storage.committer import GroupCommitter
 from logstore.store import Store
@@ -46,7 +46,7 @@ class Alarm:
 class Groups:
     """Wires them; closes them in reverse order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, topics: OpenTopics) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store) -> None:
         """Raises Failed where another process has them."""
         table = store.directory.groups
         assert table is not None, "a store that is written has a catalogue"
@@ -63,13 +63,13 @@ class Groups:
         self.coordinator = Coordinator(
             store.config.store,
             self._committer,
-            topics.facts,
-            names=topics.names,
+            store.topics_open.facts,
+            names=store.topics_open.names,
             topics_of=topics_of,
             due=self._alarm.set,
             rebalanced=partial(store.channels.tell, "groups", "group-rebalanced"),
         )
-        topics.tell(self._topics_changed)
+        self._tell_no_more = store.topics_open.tell(self._topics_changed)
 
     def start(self) -> None:
         """Go on with the members that were there when the last process ended."""
@@ -87,8 +87,10 @@ class Groups:
         if not self._over:  # or nobody is there any more to hear of it
             call()
 
-    def _topics_changed(self) -> None:
+    def _topics_changed(self, change: Change) -> None:
         """From any thread."""
+        if change.event == "altered":
+            return
         with contextlib.suppress(RuntimeError):  # the loop is closed: there are no members any more
             self._loop.call_soon_threadsafe(self.coordinator.topics_changed)
 
@@ -101,6 +103,7 @@ class Groups:
     def close(self) -> None:
         """All that was to be kept is; who opens the directory next goes on with it."""
         self._over = True
+        self._tell_no_more()
         self._alarm.stop()
         self._committer.close()
         self._claim.release()

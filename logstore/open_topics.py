@@ -1,37 +1,43 @@
-"""The topics of a store that is written, as its doors use them.
+"""The topics of a store, each of them once in a process: looked up, made, changed, deleted.
 
-A door asks for a topic with every request, so looking one up is a dictionary's work: no lock, no
-catalogue. Logs are opened when they are first used. What changes topics goes to the store, which
-makes it durable, and is then shown here.
+The library face and the doors use the same ones. A door asks for a topic with every request, so
+looking one up is a dictionary's work where this process writes the store: no lock, no catalogue.
+Changes are made durable and then shown. Where another process writes it, a topic is looked at anew
+each time, since it may have been changed.
 """
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, overload
 
 from logstore.broker.coordinator.consumer import TopicFacts
-from logstore.broker.topic import Topic
-from logstore.broker.topics import PartitionSize
-from logstore.config import Chosen, check_topic_settings, parse
-from logstore.errors import Closed, LogstoreError, TopicExists, UnknownTopic
+from logstore.broker.topic import Topic, uuid_of
+from logstore.config import Chosen, check_topic_settings, parse, topic_setting
+from logstore.errors import (
+    Closed,
+    InvalidName,
+    LogstoreError,
+    Refused,
+    TopicExists,
+    UnknownTopic,
+)
 from logstore.log import Log
 from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import TopicEntry
-from logstore.storage.directory import Directory
+from logstore.storage.directory import Directory, LogSize
 from logstore.storage.names import check_apart, check_topic
-from logstore.store import Store
 
 PRODUCER_IDS: Final = 1000  # one commit for so many producers
 
 
 class Partitions(Sequence[Log]):
-    """The logs of a topic, each opened at its first use."""
+    """The logs of a topic. Each is opened at its first use, here and nowhere else."""
 
     def __init__(self, directory: Directory, name: str, entry: TopicEntry) -> None:
         self._directory = directory
         self._name = name
-        self._entry = entry
+        self.entry = entry
         self._logs: list[Log | None] = [None] * entry.partitions
 
     def __len__(self) -> int:
@@ -46,161 +52,290 @@ class Partitions(Sequence[Log]):
             return [self[number] for number in range(*at.indices(len(self)))]
         log = self._logs[at]
         if log is None:
-            log = self._logs[at] = self._directory.log(self._name, self._entry, at)
+            number = range(len(self))[at]
+            log = self._logs[number] = self._directory.log(self._name, self.entry, number)
         return log
 
 
+class Change(NamedTuple):
+    """What has become of a topic. ``kept``: deleting it has failed, it is still there."""
+
+    event: Literal["created", "grown", "altered", "deleted", "kept"]
+    topic: Topic
+
+
 class OpenTopics:
-    """``Topics`` of one store."""
+    """``Topics`` of one data directory. From any thread."""
 
-    def __init__(self, store: Store, directory: Directory) -> None:
-        self._store = store
+    def __init__(
+        self, directory: Directory, clock: Callable[[], int], *, others_write: bool
+    ) -> None:
+        """``others_write``: another process may change the topics at any time."""
         self._directory = directory
-        self._changed: Callable[[], object] = lambda: None
-        self._changing = threading.Lock()
-        self._stopped = False
+        self._clock = clock
+        self._others_write = others_write
+        self._refusal: str | None = None
+        # One change at a time, so that they are shown in the order in which they were made.
+        self._changing = threading.RLock()
+        self._told: tuple[Callable[[Change], object], ...] = ()
+        self._claiming = threading.Lock()  # not the other: a new producer waits for no topic
         self._producer_ids = range(0)
-        self._by_name: dict[str, Topic] = {}
-        self._by_uuid: dict[bytes, Topic] = {}
-        for name, entry in directory.topics().items():
-            self._show(name, entry)
+        # What is shown, and of that what somebody has asked for; held for no longer than it takes
+        # to change them, since whoever looks up may come by.
+        self._showing = threading.Lock()
+        self._entries: dict[str, TopicEntry] = {}
+        self._names: dict[bytes, str] = {}
+        self._topics: dict[str, Topic] = {}
+        if not others_write:
+            for name, entry in directory.topics().items():
+                self._put(name, entry)
 
-    def stop(self) -> None:
-        """Change nothing any more: whoever has many changes to make is through soon."""
-        self._stopped = True
+    def refuse(self, why: str | None) -> None:
+        """Change nothing any more: whoever has many changes to make ends soon. None: as before."""
+        self._refusal = why
 
-    def _check_running(self) -> None:
-        if self._stopped:
-            raise Closed("the server stops")
+    def _check_open(self) -> None:
+        if self._refusal is not None:
+            raise Closed(self._refusal)
 
-    def tell(self, changed: Callable[[], object]) -> None:
-        """Have it called when there are other topics or partitions, in the thread that did it."""
-        self._changed = changed
+    def tell(self, changed: Callable[[Change], object]) -> Callable[[], None]:
+        """Have it called after each change, in the thread that made it; what is returned ends it.
+
+        It may be called once more while that is done.
+        """
+        self._told = (*self._told, changed)
+        return lambda: self._tell_no_more(changed)
+
+    def _tell_no_more(self, changed: Callable[[Change], object]) -> None:
+        self._told = tuple(it for it in self._told if it != changed)
+
+    def _changed(self, change: Change) -> None:
+        for told in self._told:
+            told(change)
+
+    # Looked up
 
     def get(self, name: str) -> Topic | None:
         """As Topics.get."""
-        return self._by_name.get(name)
+        if self._others_write:
+            with contextlib.suppress(UnknownTopic, InvalidName):
+                return self._look(name)
+            return None
+        return self._topics.get(name) or self._first_use(name)
+
+    def topic(self, name: str) -> Topic:
+        """Raises UnknownTopic, InvalidName."""
+        if self._others_write:
+            return self._look(name)
+        topic = self.get(name)
+        if topic is None:
+            raise self._unknown(name)
+        return topic
 
     def by_uuid(self, uuid: bytes) -> Topic | None:
         """As Topics.by_uuid."""
-        return self._by_uuid.get(uuid)
-
-    def facts(self, name: str) -> TopicFacts | None:
-        """What a group must know of a topic; None: there is none."""
-        topic = self._by_name.get(name)
-        return None if topic is None else TopicFacts(topic.id, len(topic.partitions))
+        if self._others_write:
+            for known in self._directory.topics():
+                self.get(known)
+        name = self._names.get(uuid)
+        topic = None if name is None else self.get(name)
+        return topic if topic is not None and topic.uuid == uuid else None  # made again since?
 
     def names(self) -> Sequence[str]:
         """As Topics.names."""
-        return sorted(self._by_name)
+        return sorted(self._directory.topics() if self._others_write else self._entries)
+
+    def names_by_id(self) -> dict[str, str]:
+        """The name of each topic, by its id."""
+        entries = self._directory.topics() if self._others_write else self._entries.copy()
+        return {entry.id: name for name, entry in entries.items()}
+
+    def facts(self, name: str) -> TopicFacts | None:
+        """What a group must know of a topic; None: there is none."""
+        topic = self.get(name)
+        return None if topic is None else TopicFacts(topic.id, len(topic.partitions))
+
+    def _look(self, name: str) -> Topic:
+        """The topic as another process has left it. Raises UnknownTopic, InvalidName."""
+        with self._changing:
+            try:
+                entry = self._directory.topic(check_topic(name))
+            except UnknownTopic:
+                self._hide(name)
+                raise
+            return self._show(name, entry)
+
+    def _entry(self, name: str) -> TopicEntry:
+        """Raises UnknownTopic, InvalidName."""
+        if self._others_write:
+            return self._directory.topic(check_topic(name))
+        entry = self._entries.get(name)
+        if entry is None:
+            raise self._unknown(name)
+        return entry
+
+    def _unknown(self, name: str) -> UnknownTopic:
+        """Raises InvalidName where no topic can have this name, CorruptStore where one may."""
+        with contextlib.suppress(UnknownTopic):
+            self._directory.topic(check_topic(name))
+        return UnknownTopic(f"no topic {name!r}: create it first")
+
+    # Shown
+
+    def _first_use(self, name: str) -> Topic | None:
+        with self._showing:
+            entry = self._entries.get(name)
+            return None if entry is None else self._topics.get(name) or self._make(name, entry)
+
+    def _make(self, name: str, entry: TopicEntry) -> Topic:
+        partitions = Partitions(self._directory, name, entry)
+        settings = self._directory.settings(entry)
+        topic = Topic(name, entry.id, partitions, settings, entry.created_ms, self._clock)
+        self._topics[name] = topic
+        return topic
+
+    def _put(self, name: str, entry: TopicEntry) -> None:
+        known = self._entries.get(name)
+        if known is not None and known.id != entry.id:
+            self._names.pop(uuid_of(known.id), None)
+        self._entries[name] = entry
+        if entry.id:  # partitions without a catalogue have none
+            self._names[uuid_of(entry.id)] = name
 
     def _show(self, name: str, entry: TopicEntry) -> Topic:
-        topic = Topic(
-            name,
-            entry.id,
-            Partitions(self._directory, name, entry),
-            self._directory.settings(entry),
-            entry.created_ms,
-        )
-        self._by_name[name] = self._by_uuid[topic.uuid] = topic
-        return topic
+        """The topic as it is now; the same object as long as it is the same topic."""
+        with self._showing:
+            known, topic = self._entries.get(name), self._topics.get(name)
+            self._put(name, entry)
+            if topic is None or topic.id != entry.id:
+                return self._make(name, entry)
+            if known != entry:
+                topic.settings = self._directory.settings(entry)
+                if len(topic.partitions) != entry.partitions:
+                    topic.grow(Partitions(self._directory, name, entry))
+                assert isinstance(topic.partitions, Partitions)
+                topic.partitions.entry = entry  # of logs that are opened from now on
+            return topic
 
-    def _known(self, name: str) -> Topic:
-        topic = self._by_name.get(name)
-        if topic is None:
-            raise UnknownTopic(f"no topic {name!r}")
-        return topic
+    def _hide(self, name: str) -> None:
+        with self._showing:
+            entry = self._entries.pop(name, None)
+            self._topics.pop(name, None)
+            if entry is not None and entry.id:
+                self._names.pop(uuid_of(entry.id), None)
 
-    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
-        """As Topics.create."""
-        with self._changing:
-            self._check_running()
-            try:
-                self._store.create_topic(name, partitions, settings)
-            finally:  # an error, and made all the same: nobody could see, delete or make it
-                self._show_new(name)
-            return self._by_name[name]
-
-    def _show_new(self, name: str) -> None:
-        if name in self._by_name:
-            return
-        with contextlib.suppress(UnknownTopic):
-            self._show(name, self._directory.topic(name))
-            self._changed()
+    # Made, changed, deleted
 
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
         """As Topics.check_new."""
         check_topic(name)
-        if name in self._by_name:
+        if self.get(name) is not None:
             raise TopicExists(f"topic {name!r} is there already")
-        check_apart(name, self._by_name)
+        check_apart(name, self._entries)
         check_topic_settings(settings)
-        count = self._store.config.store.num_partitions if partitions is None else partitions
+        return self._count(partitions)
+
+    def _count(self, partitions: int | None) -> int:
+        count = self._directory.config.store.num_partitions if partitions is None else partitions
         parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
         return count
 
+    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
+        """As Topics.create."""
+        count, given = self._count(partitions), check_topic_settings(settings)
+        check_topic(name)
+        with self._changing:
+            self._check_open()
+            try:
+                self._directory.create_topic(name, count, given)
+            finally:  # an error, and made all the same: nobody could see, delete or make it
+                self._show_new(name)
+            return self.topic(name)
+
+    def _show_new(self, name: str) -> None:
+        if name not in self._entries:
+            with contextlib.suppress(UnknownTopic):
+                self._changed(Change("created", self._show(name, self._directory.topic(name))))
+
     def grow(self, name: str, partitions: int) -> Topic:
         """As Topics.grow."""
-        with self._changing:
-            self._check_running()
-            topic = self._known(name)
-            self._store.alter_topic(name, partitions=partitions)
-            topic.grow(Partitions(self._directory, name, self._directory.topic(name)))
-            self._changed()
-            return topic
+        return self.alter(name, {}, (), partitions)
 
-    def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
-        """As Topics.alter."""
+    def alter(
+        self,
+        name: str,
+        settings: Mapping[str, str],
+        reset: Sequence[str],
+        partitions: int | None = None,
+    ) -> Topic:
+        """As Topics.alter and Topics.grow, in one change. Raises Refused for fewer partitions."""
+        if partitions is not None:
+            self._count(partitions)
+        for setting in reset:
+            topic_setting(setting)
+        given = check_topic_settings(settings)
         with self._changing:
-            self._check_running()
-            topic = self._known(name)
-            topic.settings = self._store.alter_topic(name, settings, reset).settings
+            self._check_open()
+            entry = self._entry(name)
+            if partitions is not None and partitions <= entry.partitions:
+                raise Refused(
+                    f"topic {name!r} has {entry.partitions} partitions: they can only become more"
+                )
+            own = {key: text for key, text in entry.settings.items() if key not in reset} | given
+            entry = self._directory.change_topic(name, partitions=partitions, settings=own)
+            topic = self._show(name, entry)
+            self._changed(Change("altered" if partitions is None else "grown", topic))
             return topic
 
     def delete(self, name: str) -> None:
         """As Topics.delete. Whoever reads or writes it meanwhile is told by its logs."""
         with self._changing:
-            self._check_running()
-            topic = self._known(name)
-            self._by_name.pop(name, None)
-            self._by_uuid.pop(topic.uuid, None)
-            self._changed()
+            self._check_open()
+            entry, topic = self._entry(name), self.topic(name)
+            self._hide(name)  # first: who finds it could wait for its log until it is deleted
             try:
-                self._store.delete_topic(name)
-            except LogstoreError:
-                self._show_again(topic)
+                self._directory.delete_topic(name)
+            except LogstoreError:  # before or after the moment at which the topic is gone?
+                known = self._directory.topics().get(name)
+                if known is not None and known.id == topic.id:
+                    self._show_again(topic, entry)
+                    self._changed(Change("kept", topic))
+                else:
+                    self._changed(Change("deleted", topic))
                 raise
+            self._changed(Change("deleted", topic))
 
-    def _show_again(self, topic: Topic) -> None:
-        """Deleting has failed: before or after the moment at which the topic is gone?"""
-        entry = self._directory.topics().get(topic.name)
-        if entry is not None and entry.id == topic.id:
-            self._by_name[topic.name] = self._by_uuid[topic.uuid] = topic
-            self._changed()
+    def _show_again(self, topic: Topic, entry: TopicEntry) -> None:
+        with self._showing:
+            self._put(topic.name, entry)
+            self._topics[topic.name] = topic
+
+    # Told
 
     def describe(self, name: str) -> list[Chosen]:
         """As Topics.describe."""
-        return self._store.describe_topic(name)
+        return self._directory.config.describe_topic(self._entry(name).settings)
 
     def describe_new(self, settings: Mapping[str, str]) -> list[Chosen]:
         """As Topics.describe_new."""
-        return self._store.config.describe_topic(check_topic_settings(settings))
+        return self._directory.config.describe_topic(check_topic_settings(settings))
 
     def describe_store(self) -> list[Chosen]:
         """As Topics.describe_store."""
-        return self._store.config.describe()
+        return self._directory.config.describe()
 
     def given(self, name: str) -> Mapping[str, str]:
         """As Topics.given."""
-        return self._directory.topic(name).settings
+        return self._entry(name).settings
 
-    def sizes(self, name: str) -> Iterable[PartitionSize]:
+    def sizes(self, name: str) -> list[LogSize]:
         """As Topics.sizes."""
-        return [PartitionSize(name, it.partition, it.bytes) for it in self._store.sizes(name)]
+        entry = self._entry(name)
+        return [self._directory.size(name, entry, number) for number in range(entry.partitions)]
 
     def new_producer_id(self) -> int:
         """As Topics.new_producer_id. A block is claimed on disk at once; a crash skips its rest."""
-        with self._changing:
+        with self._claiming:
             if not self._producer_ids:
                 first = self._directory.new_producer_ids(PRODUCER_IDS)
                 self._producer_ids = range(first, first + PRODUCER_IDS)

@@ -15,10 +15,9 @@ from typing import Literal, NamedTuple, Self, TypeVar
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
-from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.embedded import Commit, EmbeddedMember
 from logstore.broker.group import Group
-from logstore.broker.history import Histories, HistoryTopics
+from logstore.broker.history import Histories
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer
@@ -26,7 +25,7 @@ from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import Start, Starts, check_offset, offset_of
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
-from logstore.config import Chosen, Config, check_topic_settings, parse, topic_setting
+from logstore.config import Chosen, Config
 from logstore.errors import (
     Closed,
     CorruptBatch,
@@ -41,14 +40,13 @@ from logstore.errors import (
     UnknownTopic,
 )
 from logstore.log import Log, TopicPartition
+from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
-from logstore.settings import STORE_SETTINGS
-from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory, LogSize
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
 from logstore.storage.lock import Owner
-from logstore.storage.names import CONFIG, check_group, check_topic
+from logstore.storage.names import CONFIG, check_group
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
@@ -106,19 +104,19 @@ class Store:
     def __init__(self, directory: Directory, mode: Mode, clock: Callable[[], int] = now_ms) -> None:
         self._directory = directory
         self._clock = clock
-        self._topics: dict[str, Topic] = {}
         # A producer that nobody has any more may still have gathered records: they are not lost.
         self._producers: set[Producer] = set()
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
-        # Two threads must not open the same log twice, nor create the same topic.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # who is to be closed, and whether the store is
         self._closed = False
+        self.topics_open = OpenTopics(directory, clock, others_write=mode == "read")
+        self.topics_open.tell(self._tell_change)
         self.channels = Channels()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
-        if mode == "write":
-            self.keep_histories(None)
+        if mode == "write" and self.config.channels:
+            self.channels.keep(Histories(self.config.channels, self.topics_open, self.channels))
         self._rhythm = self._begin_rhythm() if mode == "write" else None
 
     def __repr__(self) -> str:
@@ -188,32 +186,19 @@ class Store:
 
     def topics(self) -> list[str]:
         """The names of all topics, sorted."""
-        return sorted(self._open().topics())
+        return list(self._open_topics().names())
 
     def topic(self, name: str) -> Topic:
-        """Raises UnknownTopic, InvalidName."""
-        with self._lock:
-            directory, entry = self._open(), self._entry(name)
-            known = self._topics.get(name)
-            same = known is not None and known.id == entry.id
-            if known is not None and same and len(known.partitions) == entry.partitions:
-                return known
-            partitions = [directory.log(name, entry, number) for number in range(entry.partitions)]
-            if known is not None and same:
-                known.grow(partitions)
-                return known
-            topic = self._topics[name] = Topic(
-                name,
-                entry.id,
-                partitions,
-                directory.settings(entry),
-                entry.created_ms,
-                self._clock,
-            )
-            return topic
+        """Its logs are opened as they are used. Raises UnknownTopic, InvalidName."""
+        return self._open_topics().topic(name)
 
-    def _entry(self, name: str) -> TopicEntry:
-        return self._open().topic(check_topic(name))
+    def _open_topics(self) -> OpenTopics:
+        self._open()
+        return self.topics_open
+
+    def _tell_change(self, change: Change) -> None:
+        if change.event in ("created", "deleted"):
+            self.channels.tell("topics", f"topic-{change.event}", change.topic.name)
 
     def create_topic(
         self,
@@ -225,12 +210,7 @@ class Store:
 
         Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, ReadOnly, StorageFull.
         """
-        count = self.config.store.num_partitions if partitions is None else partitions
-        parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
-        with self._lock:
-            self._open().create_topic(name, count, check_topic_settings(settings or {}))
-            self.channels.tell("topics", "topic-created", name)
-            return self.topic(name)
+        return self._open_topics().create(name, partitions, settings or {})
 
     def alter_topic(
         self,
@@ -245,32 +225,14 @@ class Store:
         partition that new ones go to. Raises UnknownTopic, UnknownSetting, InvalidSetting,
         Refused for fewer partitions, ReadOnly.
         """
-        if partitions is not None:
-            parse("partitions", STORE_SETTINGS["num.partitions"], str(partitions))
-        for setting in reset:
-            topic_setting(setting)
-        with self._lock:
-            directory, entry = self._open(), self._entry(name)
-            if partitions is not None and partitions <= entry.partitions:
-                raise Refused(
-                    f"topic {name!r} has {entry.partitions} partitions: they can only become more"
-                )
-            own = {key: text for key, text in entry.settings.items() if key not in reset}
-            own |= check_topic_settings(settings or {})
-            changed = directory.change_topic(name, partitions=partitions, settings=own)
-            topic = self.topic(name)
-            topic.settings = directory.settings(changed)
-            return topic
+        return self._open_topics().alter(name, settings or {}, reset, partitions)
 
     def delete_topic(self, name: str) -> None:
         """The topic, its records, and what groups have committed in it. Raises UnknownTopic.
 
         Files that can't be removed are nobody else's concern: ``leftovers`` names them.
         """
-        with self._lock:
-            self._open().delete_topic(check_topic(name))
-            self._topics.pop(name, None)
-            self.channels.tell("topics", "topic-deleted", name)
+        self._open_topics().delete(name)
 
     def leftovers(self) -> list[str]:
         """What could not be removed of deleted topics, by its path, and why; tried again."""
@@ -278,13 +240,11 @@ class Store:
 
     def describe_topic(self, name: str) -> list[Chosen]:
         """Every setting of the topic, with its source."""
-        return self.config.describe_topic(self._entry(name).settings)
+        return self._open_topics().describe(name)
 
     def sizes(self, name: str) -> list[LogSize]:
         """How much each partition holds."""
-        with self._lock:
-            directory, entry = self._open(), self._entry(name)
-            return [directory.size(name, entry, number) for number in range(entry.partitions)]
+        return self._open_topics().sizes(name)
 
     # Producing and consuming
 
@@ -344,7 +304,7 @@ class Store:
         member = EmbeddedMember(
             check_group(group),
             self._table(),
-            self._facts,
+            self.topics_open.facts,
             topics,
             None if partitions is None else frozenset(partitions),
             session_timeout_ms=settings.consumer_session_timeout_ms,
@@ -368,7 +328,7 @@ class Store:
         committed: Mapping[TopicPartition, Commit],
     ) -> Opened:
         """The logs of these partitions, and where a member of a group begins in them."""
-        names = self._topic_names()
+        names = self.topics_open.names_by_id()
         found: dict[TopicPartition, Place] = {}
         logs: dict[TopicPartition, Log] = {}
         for topic_id, number in sorted(places):
@@ -383,34 +343,11 @@ class Store:
         offsets = {it: committed[it].offset for it in logs if it in committed}
         return Opened(logs, _positions(logs, offsets, start), offsets, found)
 
-    def _facts(self, topic: str) -> TopicFacts | None:
-        try:
-            entry = self._directory.topic(topic)
-        except UnknownTopic:
-            return None
-        return TopicFacts(entry.id, entry.partitions)
-
-    def _topic_names(self) -> dict[str, str]:
-        return {entry.id: name for name, entry in self._directory.topics().items()}
-
     # Channels
 
     def channel(self, name: str | bytes) -> Channel:
         """A channel: nothing is made by this, and nothing kept."""
         return Channel(_as_bytes(name), self.channels, self._listen)
-
-    def keep_histories(self, topics: HistoryTopics | None) -> None:
-        """Have the channels that are to keep a history keep it in these topics; None: in its own.
-
-        For who wires a node, whose doors have their own view of the topics.
-        """
-        with self.channels.lock:
-            if self.channels.histories is not None:
-                self.channels.histories.close()
-            self.channels.histories = None
-            if self.config.channels:
-                kept = Histories(self.config.channels, topics or _Topics(self), self.channels)
-                self.channels.keep(kept)
 
     def _listen(self, name: bytes) -> Listener:
         return self.listen(name)
@@ -473,7 +410,7 @@ class Store:
             name,
             self._table,
             lambda topic: dict(enumerate(self.topic(topic).partitions)),
-            self._topic_names,
+            self.topics_open.names_by_id,
         )
 
     def _table(self) -> GroupTable:
@@ -662,25 +599,6 @@ def _committed(log: Log, offset: int) -> int:
     except OffsetOutOfRange as error:
         sentence = f"{error}; `logstore group reset-offsets` moves the group"
         raise type(error)(sentence) from None
-
-
-class _Topics:
-    """``HistoryTopics`` of a store that no node serves."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def get(self, name: str) -> Topic | None:
-        try:
-            return self._store.topic(name)
-        except (UnknownTopic, InvalidName):
-            return None
-
-    def names(self) -> Sequence[str]:
-        return self._store.topics()
-
-    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
-        return self._store.create_topic(name, partitions, settings)
 
 
 def _named(topic: str | None) -> tuple[str, ...]:

@@ -4,15 +4,15 @@ What is published is appended, and reaches subscribers once it is safe, by way o
 a Kafka client produces to the topic reaches them, too, and one that fell behind can read on there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from logstore.broker.patterns import Pattern
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
-from logstore.broker.topics import INTERNAL_TOPICS
+from logstore.broker.topics import INTERNAL_TOPICS, Topics
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import Damaged, Failed, InvalidName, LogstoreError, OffsetBelowStart
 from logstore.log import Log
@@ -31,19 +31,6 @@ PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
 # A segment goes as a whole: four of them make an hour's history an hour and a quarter.
 SEGMENTS: Final = 4
 SEGMENT_MS_MIN: Final = 60_000
-
-
-class HistoryTopics(Protocol):
-    """The topics that histories are kept in."""
-
-    def get(self, name: str) -> Topic | None:
-        """The topic, if there is one."""
-
-    def names(self) -> Sequence[str]:
-        """Of all topics."""
-
-    def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
-        """Raises InvalidName, Failed, ReadOnly."""
 
 
 class History:
@@ -114,9 +101,7 @@ class Kept(NamedTuple):
 class Histories:
     """Which channels have one."""
 
-    def __init__(
-        self, rules: Sequence[ChannelRule], topics: HistoryTopics, channels: "Channels"
-    ) -> None:
+    def __init__(self, rules: Sequence[ChannelRule], topics: Topics, channels: "Channels") -> None:
         self._rules = [(Pattern(rule.pattern.encode()), rule) for rule in rules]
         self._topics = topics
         self._channels = channels

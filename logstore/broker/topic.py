@@ -43,6 +43,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def uuid_of(topic_id: str) -> bytes:
+    """A topic's id as 16 bytes."""
+    return bytes.fromhex(topic_id.replace("-", ""))
+
+
 class Topic:
     """Appends to partitions. What it returns is synced (or as safe as the settings ask for)."""
 
@@ -70,7 +75,7 @@ class Topic:
     @cached_property
     def uuid(self) -> bytes:
         """The id as 16 bytes; none of a topic without one."""
-        return bytes.fromhex(self.id.replace("-", ""))
+        return uuid_of(self.id)
 
     def partition(self, number: int) -> Log:
         """Its log, opened at the first use, which may take long.

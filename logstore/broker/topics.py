@@ -1,7 +1,6 @@
 """The topics of a store as its doors see them: looked up by name or id, made, changed, deleted."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from logstore.broker.topic import Topic
@@ -14,13 +13,13 @@ INTERNAL_TOPICS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionSize:
+class PartitionSize(Protocol):
     """How much a partition holds on disk."""
 
-    topic: str
-    partition: int
-    bytes: int
+    @property
+    def partition(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 class Topics(Protocol):
@@ -62,7 +61,7 @@ class Topics(Protocol):
     def given(self, name: str) -> Mapping[str, str]:
         """The settings that the topic has of its own. Raises UnknownTopic."""
 
-    def sizes(self, name: str) -> Iterable[PartitionSize]:
+    def sizes(self, name: str) -> Sequence[PartitionSize]:
         """Raises UnknownTopic."""
 
     def new_producer_id(self) -> int:

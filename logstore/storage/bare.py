@@ -6,6 +6,7 @@ that is whole, found when a log is first used.
 """
 
 import os
+import threading
 from collections.abc import Mapping
 
 from logstore.config import Config
@@ -45,6 +46,7 @@ class BareDirectory:
         self._indexes = Indexes()
         self._poller = Poller(config.store.reader_poll_ms / 1000)
         self._logs: dict[tuple[str, int], FollowerLog] = {}
+        self._opening = threading.Lock()  # two threads must not open the same log twice
         self._topics = found_topics(disk, path)
 
     def topics(self) -> dict[str, TopicEntry]:
@@ -83,22 +85,23 @@ class BareDirectory:
             raise UnknownPartition(
                 f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
             )
-        log = self._logs.get((name, partition))
-        if log is None:
-            directory = log_directory(name, partition)
-            interval = self.settings(entry).index_interval_bytes
-            # Compacted partitions have gaps, and nothing here says which are.
-            path = os.path.join(self.path, directory)
-            try:
-                chain = Chain(
-                    path, self._files, self._indexes, interval, gaps_below=lambda: EVERYTHING
-                )
-                mark = _whole(chain)
-            except OSError as error:
-                raise failure(error, f"open {directory}", error.filename or path) from None
-            log = FollowerLog(directory, chain, lambda: mark, self._poller.watch, LogState)
-            self._logs[name, partition] = log
-        return log
+        with self._opening:
+            log = self._logs.get((name, partition))
+            if log is None:
+                log = self._logs[name, partition] = self._open_log(name, entry, partition)
+            return log
+
+    def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+        directory = log_directory(name, partition)
+        interval = self.settings(entry).index_interval_bytes
+        # Compacted partitions have gaps, and nothing here says which are.
+        path = os.path.join(self.path, directory)
+        try:
+            chain = Chain(path, self._files, self._indexes, interval, gaps_below=lambda: EVERYTHING)
+            mark = _whole(chain)
+        except OSError as error:
+            raise failure(error, f"open {directory}", error.filename or path) from None
+        return FollowerLog(directory, chain, lambda: mark, self._poller.watch, LogState)
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)

@@ -1,6 +1,7 @@
 """The data directory in a process that only reads it, beside a writer or without one."""
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 
 from logstore.config import Config
@@ -38,6 +39,7 @@ class ReaderDirectory:
         self._indexes = Indexes()
         self._poller = Poller(config.store.reader_poll_ms / 1000)
         self._logs: dict[tuple[str, int], FollowerLog] = {}
+        self._opening = threading.Lock()  # two threads must not open the same log twice
 
     def _file(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -94,10 +96,11 @@ class ReaderDirectory:
             raise UnknownPartition(
                 f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
             )
-        log = self._logs.get((entry.id, partition))
-        if log is None:
-            log = self._logs[entry.id, partition] = self._open_log(name, entry, partition)
-        return log
+        with self._opening:
+            log = self._logs.get((entry.id, partition))
+            if log is None:
+                log = self._logs[entry.id, partition] = self._open_log(name, entry, partition)
+            return log
 
     def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
         directory = log_directory(name, partition)

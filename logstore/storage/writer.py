@@ -290,8 +290,10 @@ class WriterDirectory:
             raise UnknownPartition(
                 f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
             )
-        if self.topic(name).id != entry.id:
+        known = self.topic(name)
+        if known.id != entry.id:
             raise UnknownPartition(f"{name}-{partition}: its topic was deleted")
+        entry = known  # its settings may have been changed since it was looked up
         directory = log_directory(name, partition)
         try:
             log = self._open_log(directory, entry, partition)

@@ -34,8 +34,9 @@ class Work:
     def __init__(self, path, disk):
         self.path = path
         self.store = logstore.open(path, disk=disk, config=CONFIG, clock=lambda: NOW_MS)
-        self.store.create_topic("plain", 1, PLAIN)
-        self.store.create_topic("keyed", 1, KEYED)
+        for name, settings in (("plain", PLAIN), ("keyed", KEYED)):
+            topic = self.store.create_topic(name, 1, settings)
+            assert topic.partition(0).end == 0  # used once, so that it has its first file
         self.acknowledged = {"plain": 0, "keyed": 0}  # records
         self.committed = 0
         self.made = ["plain", "keyed"]

@@ -12,7 +12,6 @@ from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
-from logstore.broker.topics import PartitionSize
 from logstore.config import Config, check_topic_settings
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
 from logstore.kafka.schema import codec
@@ -152,7 +151,8 @@ class MemoryTopics:
     def sizes(self, name):
         if name not in self._topics:
             raise UnknownTopic(name)
-        return [PartitionSize(name, n, 10) for n in range(len(self._topics[name].partitions))]
+        numbers = range(len(self._topics[name].partitions))
+        return [SimpleNamespace(partition=number, bytes=10) for number in numbers]
 
     def new_producer_id(self):
         self._next_id += 1

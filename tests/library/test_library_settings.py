@@ -135,6 +135,7 @@ def test_index_entries_come_every_so_many_bytes(store):
 
 def test_an_altered_index_interval_counts_from_the_next_segment(store):
     topic = store.create_topic("t")
+    topic.append(b"x" * 100)  # its log is in use
     store.alter_topic("t", {"index.interval.bytes": "0"})
     log = topic.partitions[0]
     for _ in range(2):
