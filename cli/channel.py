@@ -11,7 +11,7 @@ import typer
 from .command import Command, Group
 from .ends import CommandFailed, put, say
 from .options import HERE, Data, DataDir, Json
-from .show import as_json, as_line, counted, table
+from .show import as_json, as_line, counted, table, text_or_base64
 
 if TYPE_CHECKING:
     from .output import Output
@@ -175,9 +175,9 @@ def _shown(message: list[Any], json_: bool) -> bytes:
     payload, name = message[-1], message[-2]
     if not json_:
         return bytes(payload) + b"\n"
-    facts = {"channel": _text(name), "payload": _text(payload)}
+    facts = text_or_base64("channel", name) | text_or_base64("payload", payload)
     if len(message) == 4:
-        facts["pattern"] = _text(message[1])
+        facts |= text_or_base64("pattern", message[1])
     return as_line(facts).encode() + b"\n"
 
 
@@ -198,8 +198,8 @@ def list_(
     with Stop() as stop, _line(data, server, stop) as line:
         names = sorted(line.ask("PUBSUB", "CHANNELS", pattern))
         counts = line.ask("PUBSUB", "NUMSUB", *names)[1::2]
-    rows = [(_text(name), count) for name, count in zip(names, counts, strict=True)]
+    rows = list(zip(names, counts, strict=True))
     if json_:
-        put(as_json([{"channel": name, "subscribers": count} for name, count in rows]))
+        put(as_json([text_or_base64("channel", name) | {"subscribers": it} for name, it in rows]))
     else:
-        put(table(("channel", "subscribers"), rows))
+        put(table(("channel", "subscribers"), [(_text(name), count) for name, count in rows]))

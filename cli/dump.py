@@ -176,9 +176,12 @@ def _batch_text(whole: "Whole") -> str:
 
 
 def _record_text(record: "Record") -> str:
-    from .formats import printable
+    from .formats import header_name
 
-    headers = "".join(f" {printable(name)}={_bytes_text(value)}" for name, value in record.headers)
+    headers = "".join(
+        f" {header_name(name).decode('utf-8', 'backslashreplace')}={_bytes_text(value)}"
+        for name, value in record.headers
+    )
     return (
         f"{'':21} {record.offset:>12}  {iso(record.timestamp_ms)}"
         f"  {_bytes_text(record.key)}: {_bytes_text(record.value)}{headers}"

@@ -4,7 +4,6 @@
 each record, newline included. Templates are filled column by column, so that the loops run in C.
 """
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
@@ -14,6 +13,7 @@ import msgspec
 from logstore.config import nearest
 from logstore.records.record import Headers, Record
 
+from .show import text_or_base64
 from .times import CachedIso, iso
 
 Renderer = Callable[[Sequence[Record]], list[bytes]]
@@ -59,24 +59,18 @@ def as_object(record: Record) -> dict[str, object]:
         "offset": record.offset,
         "timestamp": iso(record.timestamp_ms),
         "timestamp_ms": record.timestamp_ms,
-        **_text("key", record.key),
-        **_text("value", record.value),
-        "headers": [{"name": printable(n), **_text("value", v)} for n, v in record.headers],
+        **text_or_base64("key", record.key),
+        **text_or_base64("value", record.value),
+        "headers": [
+            {**text_or_base64("name", header_name(name)), **text_or_base64("value", value)}
+            for name, value in record.headers
+        ],
     }
 
 
-def _text(name: str, data: bytes | None) -> dict[str, object]:
-    if data is None:
-        return {name: None}
-    try:
-        return {name: data.decode()}
-    except UnicodeDecodeError:
-        return {name: base64.b64encode(data).decode(), f"{name}_encoding": "base64"}
-
-
-def printable(name: str) -> str:
-    # A header's name that is no UTF-8 comes from the codec with surrogates in it.
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def header_name(name: str) -> bytes:
+    """As it stands in the record: what is no UTF-8 comes from the codec with surrogates in it."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 NAMED: dict[str, Renderer] = {"raw": raw_lines, "json": json_lines, "hex": hex_lines}
@@ -92,8 +86,7 @@ def _timestamps(records: Sequence[Record]) -> Iterable[object]:
 def headers_text(headers: Headers) -> bytes:
     """``name=value,name=value``; a null value leaves the name alone."""
     return b",".join(
-        name.encode("utf-8", "surrogateescape") + (b"" if value is None else b"=" + value)
-        for name, value in headers
+        header_name(name) + (b"" if value is None else b"=" + value) for name, value in headers
     )
 
 

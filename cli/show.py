@@ -1,5 +1,6 @@
 """Aligned columns for people, JSON for machines. Pure: texts, nothing is printed."""
 
+import base64
 import json
 from collections.abc import Sequence
 
@@ -46,6 +47,16 @@ def size(count: int) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 record``, ``2,000 records``."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def text_or_base64(name: str, data: bytes | None) -> dict[str, object]:
+    """Bytes under a name, for JSON: what is no UTF-8 goes as base64, and ``*_encoding`` says so."""
+    if data is None:
+        return {name: None}
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {name: base64.b64encode(data).decode(), f"{name}_encoding": "base64"}
 
 
 def as_json(value: object) -> str:

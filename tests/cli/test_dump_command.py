@@ -28,14 +28,14 @@ def test_batches(logstore, log):
     result = logstore("dump", log)
     assert result.lines[0].split()[:5] == ["POSITION", "BYTES", "FIRST", "LAST", "RECORDS"]
     first = result.lines[1].split()
-    assert (first[0], *first[2:]) == ("0", "0", "1", "2", "zstd", "1970-01-01T00:00:00.002Z")
+    assert (first[0], *first[2:]) == ("0", "0", "1", "2", "zstd", "1970-01-01T00:00:02.000Z")
     assert result.lines[-1].startswith("3 batches, 4 records, ")
 
 
 def test_records(logstore, log):
     result = logstore("dump", log, "--records")
     assert result.lines[2].split(maxsplit=2) == [
-        "0", "1970-01-01T00:00:00.001Z", '"a": "{\\"k\\":\\"a\\",\\"t\\":1}" h=0xff',
+        "0", "1970-01-01T00:00:01.000Z", '"a": "{\\"k\\":\\"a\\",\\"t\\":1}" h=0xff',
     ]  # fmt: skip
     assert result.lines[3].split(maxsplit=2)[2].startswith("null: ")
 

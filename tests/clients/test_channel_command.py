@@ -1,10 +1,12 @@
 """``logstore channel`` against a running server."""
 
+import base64
 import json
 import signal
 import subprocess
 
 import pytest
+import redis
 from serving import COMMAND, DEADLINE_S
 
 
@@ -55,6 +57,34 @@ def test_what_is_published_is_printed(server, listen, topic):
     two.send_signal(signal.SIGINT)
     two.communicate(timeout=DEADLINE_S)
     assert two.returncode == 130
+
+
+def test_bytes_that_are_no_text_are_told_apart_in_json(server, listen, topic):
+    """The two bytes ff fe, and the eight characters that they were shown as."""
+    listening = listen("psubscribe", f"{topic}*", "--json", "--max", "3")
+    publisher = redis.Redis(*server.redis)
+    payloads = (b"\xff\xfe", rb"\xff\xfe", b"text")
+    for payload in payloads:
+        publisher.publish(topic.encode() + b"\xff", payload)
+    shown = [json.loads(line) for line in listening.communicate(timeout=DEADLINE_S)[0].splitlines()]
+    assert [(it["payload"], it.get("payload_encoding")) for it in shown] == [
+        ("//4=", "base64"), (r"\xff\xfe", None), ("text", None),
+    ]  # fmt: skip
+    for it in shown:
+        assert base64.b64decode(it["channel"]) == topic.encode() + b"\xff"
+        assert (it["channel_encoding"], it["pattern"]) == ("base64", f"{topic}*")
+
+
+def test_channels_whose_names_are_no_text_are_told_apart_in_json(server, topic):
+    names = (b"\xff" + topic.encode(), rb"\xff" + topic.encode())
+    with redis.Redis(*server.redis).pubsub() as subscriber:
+        subscriber.subscribe(*names)
+        for _ in names:
+            assert subscriber.get_message(timeout=DEADLINE_S)["type"] == "subscribe"
+        listed = json.loads(run(server, "list", f"*{topic}", "--json"))
+    assert {(it["channel"], it.get("channel_encoding")) for it in listed} == {
+        (base64.b64encode(names[0]).decode(), "base64"), (names[1].decode(), None),
+    }  # fmt: skip
 
 
 def test_lines_are_published_as_they_come(server, listen, topic):
