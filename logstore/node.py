@@ -27,7 +27,6 @@ from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.resp import door as resp
 from logstore.protocols.resp.session import RespSession
 from logstore.server import Limits, NewSession, Server
-from logstore.storage.writer import WriterDirectory
 from logstore.store import Store
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
@@ -128,7 +127,7 @@ class Node:
             addresses = {"kafka": self._open_kafka(server, door)}
             if self._ports.resp_port >= 0:
                 addresses["resp"] = self._open_resp(server, loop)
-            self._store.directory.announce(
+            self._store.directory.writable().announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
             ready(addresses)
@@ -188,11 +187,9 @@ class Node:
 
         channels.soon = soon
         channels.notify = frozenset(settings.notify)
-        directory = self._store.directory
-        if isinstance(directory, WriterDirectory):
-            directory.rolled = lambda log, base_offset: channels.tell(
-                "segments", "segment-rolled", f"{log} {base_offset}"
-            )
+        self._store.directory.writable().rolled = lambda log, base_offset: channels.tell(
+            "segments", "segment-rolled", f"{log} {base_offset}"
+        )
         return address
 
     def _listen(

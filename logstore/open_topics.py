@@ -25,7 +25,7 @@ from logstore.errors import (
 from logstore.log import Log
 from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import TopicEntry
-from logstore.storage.directory import Directory, LogSize
+from logstore.storage.directory import Directory, LocalDirectory, LogSize
 from logstore.storage.names import check_apart, check_topic
 
 PRODUCER_IDS: Final = 1000  # one commit for so many producers
@@ -68,7 +68,7 @@ class OpenTopics:
     """``Topics`` of one data directory. From any thread."""
 
     def __init__(
-        self, directory: Directory, clock: Callable[[], int], *, others_write: bool
+        self, directory: LocalDirectory, clock: Callable[[], int], *, others_write: bool
     ) -> None:
         """``others_write``: another process may change the topics at any time."""
         self._directory = directory
@@ -247,7 +247,7 @@ class OpenTopics:
         with self._changing:
             self._check_open()
             try:
-                self._directory.create_topic(name, count, given)
+                self._directory.writable().create_topic(name, count, given)
             finally:  # an error, and made all the same: nobody could see, delete or make it
                 self._show_new(name)
             return self.topic(name)
@@ -282,7 +282,9 @@ class OpenTopics:
                     f"topic {name!r} has {entry.partitions} partitions: they can only become more"
                 )
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
-            entry = self._directory.change_topic(name, partitions=partitions, settings=own)
+            entry = self._directory.writable().change_topic(
+                name, partitions=partitions, settings=own
+            )
             topic = self._show(name, entry)
             self._changed(Change("altered" if partitions is None else "grown", topic))
             return topic
@@ -294,7 +296,7 @@ class OpenTopics:
             entry, topic = self._entry(name), self.topic(name)
             self._hide(name)  # first: who finds it could wait for its log until it is deleted
             try:
-                self._directory.delete_topic(name)
+                self._directory.writable().delete_topic(name)
             except LogstoreError:  # before or after the moment at which the topic is gone?
                 known = self._directory.topics().get(name)
                 if known is not None and known.id == topic.id:
@@ -337,7 +339,7 @@ class OpenTopics:
         """As Topics.new_producer_id. A block is claimed on disk at once; a crash skips its rest."""
         with self._claiming:
             if not self._producer_ids:
-                first = self._directory.new_producer_ids(PRODUCER_IDS)
+                first = self._directory.writable().new_producer_ids(PRODUCER_IDS)
                 self._producer_ids = range(first, first + PRODUCER_IDS)
             found, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
             return found

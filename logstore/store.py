@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSet, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -42,9 +42,10 @@ from logstore.errors import (
 from logstore.log import Log, TopicPartition
 from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
-from logstore.storage.directory import Directory, LogSize
+from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
+from logstore.storage.kinds import KINDS, TOPIC
 from logstore.storage.lock import Owner
 from logstore.storage.names import CONFIG, check_group
 from logstore.storage.opening import open_directory
@@ -86,7 +87,7 @@ class Status:
     records: int
     bytes: int
     groups: int
-    damaged: tuple[str, ...]
+    damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
     leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
 
 
@@ -101,7 +102,9 @@ class Trim(NamedTuple):
 class Store:
     """Topics and groups of one data directory. Made by ``logstore.open``; any thread may use it."""
 
-    def __init__(self, directory: Directory, mode: Mode, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, directory: LocalDirectory, mode: Mode, clock: Callable[[], int] = now_ms
+    ) -> None:
         self._directory = directory
         self._clock = clock
         # A producer that nobody has any more may still have gathered records: they are not lost.
@@ -142,11 +145,11 @@ class Store:
         return self._directory.config
 
     @property
-    def directory(self) -> Directory:
+    def directory(self) -> LocalDirectory:
         """What is below, for who wires a node. Raises Closed."""
         return self._open()
 
-    def _open(self) -> Directory:
+    def _open(self) -> LocalDirectory:
         if self._closed:
             raise Closed(f"{self.path}: the store is closed")
         return self._directory
@@ -535,14 +538,18 @@ class Store:
     def status(self) -> Status:
         """With a look at both ends of each log for damage; ``verify`` reads all."""
         directory = self._open()
-        entries = directory.topics()
-        sizes: list[LogSize] = []
-        damaged = [str(error) for error in directory.damaged_topics().values()]
-        for name, entry in entries.items():
+        entries = directory.entries()
+        topics = [entry for _, entry in entries if entry.kind == TOPIC.name]
+        records = size_bytes = 0
+        damaged = [str(error) for error in directory.damaged_entries().values()]
+        for name, entry in entries:
             for number in range(entry.partitions):
                 try:
-                    sizes.append(directory.size(name, entry, number))
-                    self._look_at_both_ends(sizes[-1], directory.log(name, entry, number))
+                    size = directory.size(name, entry, number)
+                    size_bytes += size.bytes
+                    if entry.kind == TOPIC.name:
+                        records += size.safe - size.start
+                    self._look_at_both_ends(size, directory.log(name, entry, number))
                 except UnknownPartition:
                     continue  # deleted since
                 except LogstoreError as error:
@@ -553,10 +560,10 @@ class Store:
             directory.schema,
             directory.store_id,
             directory.writer(),
-            len(entries),
-            sum(entry.partitions for entry in entries.values()),
-            sum(size.safe - size.start for size in sizes),
-            sum(size.bytes for size in sizes),
+            len(topics),
+            sum(entry.partitions for entry in topics),
+            records,
+            size_bytes,
             len(self.groups()),
             tuple(damaged),
             tuple(map(str, directory.leftovers())),
@@ -632,8 +639,9 @@ def open_store(
     if config is None:
         config = Config.load(Path(name) / CONFIG, os.environ)
     expiration_ms = config.store.producer_id_expiration_ms
+    topics = replace(TOPIC, notes=lambda: Ledger(clock, expiration_ms))
     directory = open_directory(
         name, mode, config, disk or Disk(), create=create, clock=clock,
-        notes=lambda: Ledger(clock, expiration_ms),
+        kinds={**KINDS, TOPIC.name: topics},
     )  # fmt: skip
     return Store(directory, mode, clock)

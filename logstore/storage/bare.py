@@ -21,11 +21,12 @@ from logstore.errors import (
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
-from logstore.storage.directory import LogSize
+from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
 from logstore.storage.groups import GroupTable
+from logstore.storage.kinds import KINDS
 from logstore.storage.leftovers import Leftover
 from logstore.storage.lock import Owner
 from logstore.storage.names import log_directory, parse_log_directory, parse_segment
@@ -39,6 +40,7 @@ class BareDirectory:
     schema: int | None = None
     store_id = ""
     groups: GroupTable | None = None
+    kinds = KINDS
 
     def __init__(self, path: str, config: Config, disk: Disk) -> None:
         self.path, self.config, self.disk = path, config, disk
@@ -62,10 +64,13 @@ class BareDirectory:
     def writes(self) -> bool:
         return False
 
+    def entries(self) -> list[tuple[str, TopicEntry]]:
+        return list(self._topics.items())
+
     def doomed(self) -> list[str]:
         return []
 
-    def damaged_topics(self) -> Mapping[str, CorruptStore]:
+    def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
         return {}
 
     def leftovers(self) -> list[Leftover]:
@@ -114,25 +119,8 @@ class BareDirectory:
     def copy_catalog(self, path: str) -> None:
         raise Refused(f"{self.path}: partitions without a catalogue: copy their directories")
 
-    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
-        raise self._read_only()
-
-    def change_topic(
-        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> TopicEntry:
-        raise self._read_only()
-
-    def delete_topic(self, name: str) -> None:
-        raise self._read_only()
-
-    def announce(self, endpoints: Mapping[str, str]) -> None:
-        raise self._read_only()
-
-    def new_producer_ids(self, count: int) -> int:
-        raise self._read_only()
-
-    def _read_only(self) -> ReadOnly:
-        return ReadOnly(f"{self.path}: partitions without a catalogue can only be read")
+    def writable(self) -> WritableDirectory:
+        raise ReadOnly(f"{self.path}: partitions without a catalogue can only be read")
 
     def close(self) -> None:
         self._files.close()

@@ -1,20 +1,21 @@
-"""What the store is made of: topics with their settings and ids, and where each log stands.
+"""What the store is made of: named logs with their settings and ids, and where each one stands.
 
 Databases (LMDB), keys and values::
 
-    meta     "schema"              "2"
+    meta     "schema"              "3"
              "id"                  the store's UUID
              "producers"           the id that the next idempotent producer may get
              "clean"               "1" after a clean close, "0" while written or after a crash
     topics   name                  JSON: id, partitions, settings (those given), created_ms, slots
-    logs     topic id, partition   start, recovery offset, recovery base, recovery position
-    notes    topic id, partition   what a model keeps beside the log, as of its recovery offset
-    doomed   directory name        its topic is deleted, the files still have to go: why they
+    entries  kind NUL name         the same, and the kind: logs of the other kinds (``kinds.py``)
+    logs     entry's id, partition start, recovery offset, recovery base, recovery position
+    notes    entry's id, partition what a model keeps beside the log, as of its recovery offset
+    doomed   directory             its logs are deleted, the files still have to go: why they
                                    could not be removed, or ""
 
 and those of ``groups.py`` and ``offsets.py``. Schema 2 has other rows of groups and offsets than
-1, and reads those; so a process that can write raises the number of a store of schema 1, and an
-older logstore refuses what it would misread.
+1, and reads those; schema 3 has kinds. A process that can write raises the number of a store of a
+lower schema, and an older logstore refuses what it would misread.
 """
 
 import uuid
@@ -30,26 +31,28 @@ from logstore.errors import CorruptStore, Refused, SchemaTooNew, TopicExists, Un
 from logstore.storage.disk import Disk
 from logstore.storage.environment import Change, Environment
 from logstore.storage.groups import GroupTable
-from logstore.storage.names import check_topic, log_directory
+from logstore.storage.kinds import KINDS, TOPIC, Kinds
+from logstore.storage.names import check_topic
 from logstore.storage.offsets import CommittedOffsets
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
-_NOTES = b"notes"
+_NOTES, _ENTRIES = b"notes", b"entries"
 _PARTITION = Struct(">I")
 _STATE = Struct(">11q")
 
 
-class TopicEntry(msgspec.Struct, frozen=True):
-    """What the catalogue says of a topic."""
+class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the catalogue says of the logs of one name: a topic, or one of another kind."""
 
     id: str  # a UUID
     partitions: int
     settings: dict[str, str]  # only those given for this topic
     created_ms: int
     slots: list[int]  # of each partition in the watermarks file
+    kind: str = TOPIC.name
 
     def log_key(self, partition: int) -> bytes:
         return uuid.UUID(self.id).bytes + _PARTITION.pack(partition)
@@ -86,9 +89,11 @@ def _text(value: bytes) -> str:
     return value.decode(errors="backslashreplace")
 
 
-def _check_entry(name: bytes, entry: TopicEntry) -> None:
+def _check_entry(kind: str, name: str, entry: TopicEntry) -> None:
     """Raises ValueError, Refused."""
-    check_topic(_text(name))
+    check_topic(name)  # of any kind: it names directories
+    if entry.kind != kind:
+        raise ValueError(f"it is of kind {entry.kind!r}")
     uuid.UUID(entry.id)
     check_topic_settings(entry.settings)
     if not 0 < entry.partitions == len(entry.slots):
@@ -102,6 +107,13 @@ def named(error: CorruptStore, directory: str) -> CorruptStore:
     return error if directory in str(error) else CorruptStore(f"{directory}: {error}")
 
 
+def _row(kind: str, name: str) -> tuple[bytes, bytes]:
+    """Table and key. Topics have a table of their own, as before there were kinds."""
+    if kind == TOPIC.name:
+        return _TOPICS, name.encode()
+    return _ENTRIES, f"{kind}\0{name}".encode()
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TopicEntry).decode
 
@@ -109,11 +121,15 @@ _decode = msgspec.json.Decoder(TopicEntry).decode
 class Catalog:
     """The catalogue of one data directory."""
 
-    def __init__(self, disk: Disk, path: str, *, create: bool, write: bool) -> None:
+    def __init__(
+        self, disk: Disk, path: str, *, create: bool, write: bool, kinds: Kinds = KINDS
+    ) -> None:
         """Raises SchemaTooNew, CorruptStore, ReadOnly, StorageFull, OSError."""
         self.environment = Environment(disk, path, create=create, write=write)
+        self.kinds = kinds
         try:
             self._check_schema(create)
+            self._check_kinds()
         except BaseException:
             self.environment.close()
             raise
@@ -140,6 +156,15 @@ class Catalog:
             )
         elif int(found) < SCHEMA and self.environment.writable:
             self._set_meta({b"schema": str(SCHEMA).encode()})
+
+    def _check_kinds(self) -> None:
+        known = {name.encode() for name in self.kinds}
+        for kind in self.environment.heads(_ENTRIES):
+            if kind not in known:
+                raise SchemaTooNew(
+                    f"{self.environment.path}: has logs of kind {_text(kind)!r}, which this "
+                    f"logstore does not know: use the newer logstore that wrote it"
+                )
 
     def _meta(self, key: bytes) -> bytes | None:
         return self.environment.get(_META, key)
@@ -175,70 +200,88 @@ class Catalog:
         offsets = CommittedOffsets(self.environment, lambda value: _decode(value).id)
         return GroupTable(self.environment, offsets, disk, path, clock)
 
-    # topics
+    # entries
 
     def topics(self) -> dict[str, TopicEntry]:
-        """Every topic, by name, sorted; without those of ``damaged_topics``."""
-        return self._read_topics()[0]
+        """Every topic, by name, sorted; without those of ``damaged_entries``."""
+        return dict(self._read(_TOPICS)[0])
 
-    def damaged_topics(self) -> dict[str, CorruptStore]:
-        """The topics whose entry can't be read, by what is left of the name, and why."""
-        return self._read_topics()[1]
+    def entries(self) -> list[tuple[str, TopicEntry]]:
+        """The logs of every kind, each with its name, without damaged ones: topics first."""
+        return self._read(_TOPICS)[0] + self._read(_ENTRIES)[0]
 
-    def _read_topics(self) -> tuple[dict[str, TopicEntry], dict[str, CorruptStore]]:
-        whole: dict[str, TopicEntry] = {}
-        damaged: dict[str, CorruptStore] = {}
-        for key, value in self.environment.items(_TOPICS):
+    def damaged_entries(self) -> dict[tuple[str, str], CorruptStore]:
+        """The entries that can't be read, by kind and what is left of the name, and why."""
+        return self._read(_TOPICS)[1] | self._read(_ENTRIES)[1]
+
+    def _read(
+        self, table: bytes
+    ) -> tuple[list[tuple[str, TopicEntry]], dict[tuple[str, str], CorruptStore]]:
+        whole: list[tuple[str, TopicEntry]] = []
+        damaged: dict[tuple[str, str], CorruptStore] = {}
+        for key, value in self.environment.items(table):
+            text = _text(key)
+            kind, _, name = (TOPIC.name, "", text) if table == _TOPICS else text.partition("\0")
             try:
-                whole[_text(key)] = self._entry(key, value)
+                whole.append((name, self._entry(kind, name, value)))
             except CorruptStore as error:
-                damaged[_text(key)] = error
+                damaged[kind, name] = error
         return whole, damaged
 
     def topic_names(self) -> list[str]:
         """Sorted; without reading what is said of them."""
         return [_text(key) for key, _ in self.environment.items(_TOPICS)]
 
+    def entry(self, kind: str, name: str) -> TopicEntry | None:
+        value = self.environment.get(*_row(kind, name))
+        return None if value is None else self._entry(kind, name, value)
+
     def topic(self, name: str) -> TopicEntry | None:
-        value = self.environment.get(_TOPICS, name.encode())
-        return None if value is None else self._entry(name.encode(), value)
+        return self.entry(TOPIC.name, name)
 
     def known_topic(self, name: str) -> TopicEntry:
         """Raises UnknownTopic."""
-        entry = self.topic(name)
+        return self.known(TOPIC.name, name)
+
+    def known(self, kind: str, name: str) -> TopicEntry:
+        """Raises UnknownTopic."""
+        entry = self.entry(kind, name)
         if entry is None:
-            raise UnknownTopic(f"no topic {name!r}: create it first")
+            raise UnknownTopic(f"no {kind} {name!r}: create it first")
         return entry
 
-    def _entry(self, key: bytes, value: bytes) -> TopicEntry:
+    def _entry(self, kind: str, name: str, value: bytes) -> TopicEntry:
         try:
             entry = _decode(value)
-            _check_entry(key, entry)
+            _check_entry(kind, name, entry)
         except (msgspec.DecodeError, ValueError, Refused) as error:
             raise CorruptStore(
-                f"{self.environment.path}: the entry of topic {_text(key)!r} is damaged: {error}"
+                f"{self.environment.path}: the entry of {kind} {name!r} is damaged: {error}"
             ) from None
         return entry
 
-    def add_topic(
-        self, name: str, slots: Sequence[int], settings: Mapping[str, str], now_ms: int
+    def add(
+        self, kind: str, name: str, slots: Sequence[int], settings: Mapping[str, str], now_ms: int
     ) -> TopicEntry:
         """A partition for each slot: its place in the watermarks. Raises TopicExists."""
-        if self.topic(name) is not None:
-            raise TopicExists(f"topic {name!r} is there already")
-        entry = TopicEntry(str(uuid.uuid4()), len(slots), dict(settings), now_ms, list(slots))
-        self.environment.commit([(_TOPICS, name.encode(), _encode(entry))])
+        assert kind in self.kinds
+        if self.entry(kind, name) is not None:
+            raise TopicExists(f"{kind} {name!r} already exists")
+        id_ = str(uuid.uuid4())
+        entry = TopicEntry(id_, len(slots), dict(settings), now_ms, list(slots), kind)
+        self.environment.commit([(*_row(kind, name), _encode(entry))])
         return entry
 
-    def change_topic(
+    def change(
         self,
+        kind: str,
         name: str,
         *,
         added_slots: Sequence[int] = (),
         settings: Mapping[str, str] | None = None,
     ) -> TopicEntry:
         """A partition more for each slot, or other settings of its own. Raises UnknownTopic."""
-        entry = self.known_topic(name)
+        entry = self.known(kind, name)
         slots = [*entry.slots, *added_slots]
         changed = TopicEntry(
             entry.id,
@@ -246,32 +289,34 @@ class Catalog:
             entry.settings if settings is None else dict(settings),
             entry.created_ms,
             slots,
+            kind,
         )
-        self.environment.commit([(_TOPICS, name.encode(), _encode(changed))])
+        self.environment.commit([(*_row(kind, name), _encode(changed))])
         return changed
 
     def free_slots(self, count: int) -> list[int]:
         """Numbers that no log has in the watermarks file."""
-        used = {slot for entry in self.topics().values() for slot in entry.slots}
+        used = {slot for _, entry in self.entries() for slot in entry.slots}
         candidates = (slot for slot in range(len(used) + count) if slot not in used)
         return [next(candidates) for _ in range(count)]
 
-    def remove_topic(self, name: str, also: Iterable[Change] = ()) -> TopicEntry:
-        """Forget the topic and doom its directories, in one commit. Raises UnknownTopic.
+    def remove(self, kind: str, name: str, also: Iterable[Change] = ()) -> TopicEntry:
+        """Forget the logs and doom their directories, in one commit. Raises UnknownTopic.
 
         ``also``: what goes with it, such as the offsets that groups have committed in it.
         """
-        entry = self.known_topic(name)
-        changes: list[Change] = [(_TOPICS, name.encode(), None), *also]
+        entry = self.known(kind, name)
+        changes: list[Change] = [(*_row(kind, name), None), *also]
         for partition in range(entry.partitions):
             changes.append((_LOGS, entry.log_key(partition), None))
             changes.append((_NOTES, entry.log_key(partition), None))
-            changes.append((_DOOMED, log_directory(name, partition).encode(), b""))
+            directory = self.kinds[kind].directory(name, partition)
+            changes.append((_DOOMED, directory.encode(), b""))
         self.environment.commit(changes)
         return entry
 
     def doomed(self) -> list[str]:
-        """Directories whose topic is deleted but whose files are still to be removed."""
+        """Directories whose logs are deleted but whose files are still to be removed."""
         return [_text(key) for key, _ in self.environment.items(_DOOMED)]
 
     def doomed_reasons(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ process, or without one; ``BareDirectory`` reads Kafka-format partition director
 catalogue describes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
+from logstore.storage.kinds import Kinds
 from logstore.storage.leftovers import Leftover
 from logstore.storage.lock import Owner
 from logstore.storage.segment import Segment, SegmentFacts
@@ -90,18 +91,10 @@ class SegmentedLog(Log, Protocol):
 
 
 class Directory(Protocol):
-    """What every kind offers; those that can't write raise ReadOnly."""
+    """What any store has, wherever its logs are."""
 
-    @property
-    def path(self) -> str: ...
     @property
     def config(self) -> Config: ...
-    @property
-    def disk(self) -> Disk: ...
-    @property
-    def schema(self) -> int | None:
-        """Version of the catalogue's schema; None without a catalogue."""
-
     @property
     def store_id(self) -> str: ...
     @property
@@ -112,15 +105,40 @@ class Directory(Protocol):
     def topic(self, name: str) -> TopicEntry:
         """Raises UnknownTopic."""
 
+    def settings(self, entry: TopicEntry) -> TopicSettings: ...
+    def log(self, name: str, entry: TopicEntry, partition: int) -> Log:
+        """Raises UnknownPartition, CorruptStore, Failed."""
+
+    def close(self) -> None: ...
+
+
+class LocalDirectory(Directory, Protocol):
+    """A store on local disk: its files, segments and catalogue, of logs of all kinds."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def disk(self) -> Disk: ...
+    @property
+    def schema(self) -> int | None:
+        """Version of the catalogue's schema; None without a catalogue."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """The kinds of logs that it may hold."""
+
     @property
     def writes(self) -> bool:
         """Whether this is the process that writes."""
 
-    def doomed(self) -> list[str]:
-        """Names of directories whose topic is deleted, but whose files still have to go."""
+    def entries(self) -> list[tuple[str, TopicEntry]]:
+        """The logs of every kind, each with its name, without damaged ones: topics first."""
 
-    def damaged_topics(self) -> Mapping[str, CorruptStore]:
-        """Topics whose entry can't be read, and why; they are not among ``topics``."""
+    def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
+        """Entries that can't be read, by kind and name, and why."""
+
+    def doomed(self) -> list[str]:
+        """Directories whose logs are deleted, but whose files still have to go."""
 
     def leftovers(self) -> list[Leftover]:
         """Those of them that could not be removed, and why."""
@@ -128,8 +146,7 @@ class Directory(Protocol):
     def tidy(self) -> None:
         """Try again to remove them. Nothing in a process that only reads."""
 
-    def settings(self, entry: TopicEntry) -> TopicSettings: ...
-    def log(self, name: str, entry: TopicEntry, partition: int) -> "SegmentedLog": ...
+    def log(self, name: str, entry: TopicEntry, partition: int) -> SegmentedLog: ...
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize: ...
     def writer(self) -> Owner | None:
         """The process that writes the directory now."""
@@ -139,6 +156,16 @@ class Directory(Protocol):
 
         Raises Refused where there is no catalogue, StorageFull, OSError.
         """
+
+    def writable(self) -> "WritableDirectory":
+        """The same, where this process is the one that writes it. Raises ReadOnly."""
+
+
+class WritableDirectory(LocalDirectory, Protocol):
+    """A store on local disk in the one process that writes it."""
+
+    rolled: Callable[[str, int], None] | None
+    """Told of each segment that a log begins: the log's name, the segment's base offset."""
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
         """Durable on return. Raises InvalidName, TopicExists, CorruptStore, ReadOnly."""
@@ -151,10 +178,16 @@ class Directory(Protocol):
     def delete_topic(self, name: str) -> None:
         """The topic, its files and all groups' offsets in it. Raises UnknownTopic, ReadOnly."""
 
+    def create(
+        self, kind: str, name: str, partitions: int, settings: Mapping[str, str]
+    ) -> TopicEntry:
+        """As ``create_topic``, logs of any kind."""
+
+    def delete(self, kind: str, name: str) -> None:
+        """As ``delete_topic``, logs of any kind."""
+
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
 
     def new_producer_ids(self, count: int) -> int:
         """The first of so many ids that nobody was ever given; durable. Raises ReadOnly."""
-
-    def close(self) -> None: ...

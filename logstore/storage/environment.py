@@ -117,6 +117,17 @@ def _items(
     return list(takewhile(lambda item: item[0].startswith(prefix), items))
 
 
+def _heads(transaction: Any, handle: "lmdb._Database") -> list[bytes]:  # noqa: ANN401
+    cursor = transaction.cursor(db=handle)
+    found: list[bytes] = []
+    there = cursor.first()
+    while there:
+        head: bytes = cursor.key().split(b"\0", 1)[0]
+        found.append(head)
+        there = cursor.set_range(head + b"\1")  # past every key of this head
+    return found
+
+
 _open: dict[tuple[int, int], _Shared] = {}
 _opening = threading.Lock()
 
@@ -168,6 +179,18 @@ class Environment:
         def work() -> list[tuple[bytes, bytes]]:
             with self._shared.in_use(), self._shared.env.begin() as transaction:
                 return _items(transaction, handle, prefix)
+
+        return self._attempt(work)
+
+    def heads(self, table: bytes) -> list[bytes]:
+        """The different beginnings of its keys, each up to the first NUL; no key is read twice."""
+        handle = self._table(table)
+        if handle is None:
+            return []
+
+        def work() -> list[bytes]:
+            with self._shared.in_use(), self._shared.env.begin() as transaction:
+                return _heads(transaction, handle)
 
         return self._attempt(work)
 

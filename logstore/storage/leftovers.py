@@ -1,6 +1,6 @@
 """Directories of deleted topics: removed, or kept on a list until they can be.
 
-A deleted topic is gone with the commit that dooms its directories (``Catalog.remove_topic``). What
+A deleted topic is gone with the commit that dooms its directories (``Catalog.remove``). What
 of them can't be removed (a link, another user's, a busy mount point, an immutable file) concerns
 nobody else: it stays in the ``doomed`` table, with the reason, and is tried again at every opening,
 by the rhythm of upkeep, and before a topic of that name is made anew.
@@ -16,7 +16,7 @@ from logstore.errors import Failed, LogstoreError, Refused
 from logstore.storage.catalog import Catalog
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import parse_log_directory
+from logstore.storage.kinds import parse_directory
 
 _log = logging.getLogger("logstore.storage")
 
@@ -93,7 +93,8 @@ class Leftovers:
         gone = [name for name, reason in reasons.items() if not reason]
         if gone:
             try:
-                self._disk.sync_directory(self._path)
+                for folder in {os.path.dirname(os.path.join(self._path, name)) for name in gone}:
+                    self._disk.sync_directory(folder)
             except OSError as error:
                 reasons |= {name: _sentence(error, self._path) for name in gone}
                 gone = []
@@ -138,12 +139,13 @@ class Leftovers:
         return ""
 
     def _is_somebodys(self, name: str) -> bool:
-        """Damage must not remove what a topic has."""
-        topic, partition = parse_log_directory(name) or (None, 0)
-        if topic is None:
+        """Damage must not remove what belongs to somebody."""
+        parsed = parse_directory(self._catalog.kinds, name)
+        if parsed is None:
             return True
+        kind, logs, partition = parsed
         try:
-            entry = self._catalog.topic(topic)
+            entry = self._catalog.entry(kind.name, logs)
         except LogstoreError:
             return True  # what its entry says can't be read
         return entry is not None and partition < entry.partitions

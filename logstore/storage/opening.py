@@ -5,10 +5,10 @@ from typing import Literal
 
 from logstore.config import Config
 from logstore.errors import NotAStore, ReadOnly, StorageFull, StoreLocked
-from logstore.log import Notes
 from logstore.storage.bare import BareDirectory, found_topics
-from logstore.storage.directory import Directory
+from logstore.storage.directory import LocalDirectory
 from logstore.storage.disk import Disk, refusal
+from logstore.storage.kinds import KINDS, Kinds
 from logstore.storage.names import CATALOG, CONFIG, LOCK, WATERMARKS
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
@@ -22,17 +22,17 @@ def open_directory(
     *,
     create: bool,
     clock: Callable[[], int],
-    notes: Callable[[], Notes] | None = None,
-) -> Directory:
-    """Raises NotAStore, and what the directory's kind raises."""
+    kinds: Kinds = KINDS,
+) -> LocalDirectory:
+    """``kinds``: of logs that it may hold. Raises NotAStore, and what its class raises."""
     try:
         kind = _kind(path, disk)
     except OSError as error:
         raise refusal(error, "open the store", path) from None
     if kind == "store":
         if mode == "write":
-            return WriterDirectory(path, config, disk, clock=clock, notes=notes)
-        return _reader(path, config, disk, clock, notes)
+            return WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
+        return _reader(path, config, disk, clock, kinds)
     if kind == "bare":
         if mode == "write":
             raise NotAStore(
@@ -44,7 +44,7 @@ def open_directory(
     if mode == "read" or not create:
         what = "is empty" if kind == "empty" else "no such directory"
         raise NotAStore(f"{path}: not a store: {what}; `logstore topic create` makes one")
-    return WriterDirectory(path, config, disk, clock=clock, notes=notes)
+    return WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
 
 
 def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", "foreign"]:
@@ -63,20 +63,16 @@ def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", 
 
 
 def _reader(
-    path: str,
-    config: Config,
-    disk: Disk,
-    clock: Callable[[], int],
-    notes: Callable[[], Notes] | None,
+    path: str, config: Config, disk: Disk, clock: Callable[[], int], kinds: Kinds
 ) -> ReaderDirectory:
     """After a crash, what is safe is known only after recovery: whoever comes first does it."""
-    reader = ReaderDirectory(path, config, disk, clock=clock)
+    reader = ReaderDirectory(path, config, disk, clock=clock, kinds=kinds)
     if reader.clean or reader.writer() is not None:
         return reader
     try:
-        WriterDirectory(path, config, disk, clock=clock, notes=notes).close()
+        WriterDirectory(path, config, disk, clock=clock, kinds=kinds).close()
     except (StoreLocked, ReadOnly, StorageFull):
         # A writer came first, or nobody can write here now: what was published last is safe still.
         return reader
     reader.close()
-    return ReaderDirectory(path, config, disk, clock=clock)
+    return ReaderDirectory(path, config, disk, clock=clock, kinds=kinds)

@@ -9,13 +9,14 @@ from logstore.errors import CorruptStore, ReadOnly, UnknownPartition
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
 from logstore.storage.chain import Chain
-from logstore.storage.directory import LogSize
+from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure, refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
+from logstore.storage.kinds import KINDS, Kinds
 from logstore.storage.leftovers import Leftover, known_leftovers
 from logstore.storage.lock import Owner, owner_of
-from logstore.storage.names import CATALOG, LOCK, WATERMARKS, log_directory
+from logstore.storage.names import CATALOG, LOCK, WATERMARKS
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Poller, Slot, Watermarks, is_made
 
@@ -23,13 +24,21 @@ from logstore.storage.watermarks import Poller, Slot, Watermarks, is_made
 class ReaderDirectory:
     """Follows the catalogue and the watermarks; commits offsets where the directory is writable."""
 
-    def __init__(self, path: str, config: Config, disk: Disk, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: str,
+        config: Config,
+        disk: Disk,
+        *,
+        clock: Callable[[], int],
+        kinds: Kinds = KINDS,
+    ) -> None:
         """Raises SchemaTooNew, CorruptStore, Failed."""
-        self.path, self.config, self.disk = path, config, disk
+        self.path, self.config, self.disk, self.kinds = path, config, disk, kinds
         catalog = self._file(CATALOG)
         try:
             writable = disk.writable(path) and disk.writable(catalog)
-            self._catalog = Catalog(disk, catalog, create=False, write=writable)
+            self._catalog = Catalog(disk, catalog, create=False, write=writable, kinds=kinds)
             self._marks: Watermarks | None = None
             self._open_marks()
         except OSError as error:
@@ -75,11 +84,14 @@ class ReaderDirectory:
     def writes(self) -> bool:
         return False
 
+    def entries(self) -> list[tuple[str, TopicEntry]]:
+        return self._catalog.entries()
+
     def doomed(self) -> list[str]:
         return self._catalog.doomed()
 
-    def damaged_topics(self) -> Mapping[str, CorruptStore]:
-        return self._catalog.damaged_topics()
+    def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
+        return self._catalog.damaged_entries()
 
     def leftovers(self) -> list[Leftover]:
         return known_leftovers(self._catalog, self.path)
@@ -103,7 +115,7 @@ class ReaderDirectory:
             return log
 
     def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
-        directory = log_directory(name, partition)
+        directory = self.kinds[entry.kind].directory(name, partition)
         self._files.forget_below(self._file(directory))  # a deleted topic of that name had others
         interval = self.settings(entry).index_interval_bytes
 
@@ -153,7 +165,7 @@ class ReaderDirectory:
         return mark
 
     def _saved_mark(self, name: str, entry: TopicEntry, partition: int) -> tuple[int, int] | None:
-        known = self._catalog.topic(name)
+        known = self._catalog.entry(entry.kind, name)
         if known is None or known.id != entry.id:
             return None
         state = self._state(name, entry, partition)
@@ -164,7 +176,7 @@ class ReaderDirectory:
         try:
             return self._catalog.log_state(entry.log_key(partition))
         except CorruptStore as error:
-            raise named(error, log_directory(name, partition)) from None
+            raise named(error, self.kinds[entry.kind].directory(name, partition)) from None
 
     def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
@@ -177,25 +189,8 @@ class ReaderDirectory:
     def copy_catalog(self, path: str) -> None:
         self._catalog.environment.copy(self.disk, path)
 
-    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
-        raise self._read_only()
-
-    def change_topic(
-        self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> TopicEntry:
-        raise self._read_only()
-
-    def delete_topic(self, name: str) -> None:
-        raise self._read_only()
-
-    def announce(self, endpoints: Mapping[str, str]) -> None:
-        raise self._read_only()
-
-    def new_producer_ids(self, count: int) -> int:
-        raise self._read_only()
-
-    def _read_only(self) -> ReadOnly:
-        return ReadOnly(f"{self.path}: the store is open for reading")
+    def writable(self) -> WritableDirectory:
+        raise ReadOnly(f"{self.path}: the store is open for reading")
 
     def close(self) -> None:
         self._poller.close()

@@ -17,15 +17,15 @@ from itertools import pairwise
 from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
-from logstore.storage.directory import Directory, SegmentedLog
+from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import OFFSET_ENTRY, TIME_ENTRY, Index
+from logstore.storage.kinds import Kind
 from logstore.storage.names import (
     INDEX,
     LOG,
     TIMEINDEX,
-    log_directory,
     parse_log_directory,
     parse_segment,
     segment_stem,
@@ -55,7 +55,7 @@ class Report:
 
 
 def verify(
-    directory: Directory, only: str | None = None, *, repair: bool = False
+    directory: LocalDirectory, only: str | None = None, *, repair: bool = False
 ) -> Iterator[Report]:
     """A report for each segment, in order, and one for each directory that is amiss.
 
@@ -64,10 +64,11 @@ def verify(
     """
     if repair and not directory.writes:
         raise ReadOnly(f"{directory.path}: the store is open for reading")
-    entries = directory.topics() if only is None else {only: directory.topic(only)}
-    for name, entry in entries.items():
+    entries = directory.entries() if only is None else [(only, directory.topic(only))]
+    for name, entry in entries:
+        kind = directory.kinds[entry.kind]
         for partition in range(entry.partitions):
-            path = os.path.join(directory.path, log_directory(name, partition))
+            path = os.path.join(directory.path, kind.directory(name, partition))
             try:
                 log = directory.log(name, entry, partition)
                 damage = directory.size(name, entry, partition).damage
@@ -78,7 +79,7 @@ def verify(
                 yield Report(path, findings=(Finding(path, _without(path, error)),))
                 continue
             except OSError as error:
-                if directory.topics().get(name) == entry:  # else deleted since
+                if (name, entry) in directory.entries():  # else deleted since
                     yield Report(path, findings=(_unreadable(error, path),))
                 continue
             if damage is not None:
@@ -86,7 +87,7 @@ def verify(
             for report in reports:
                 yield _repaired(log, report) if repair else report
     if only is None:
-        yield from _unlisted(directory, set(entries))
+        yield from _unlisted(directory)
 
 
 def _repaired(log: SegmentedLog, report: Report) -> Report:
@@ -110,31 +111,35 @@ def _unreadable(error: OSError, path: str) -> Finding:
     return Finding(error.filename or path, f"can't be read: {error.strerror}")
 
 
-def _unlisted(directory: Directory, known: set[str]) -> Iterator[Report]:
-    """What belongs to no topic that can be used: damaged entries, and strangers."""
-    damaged = directory.damaged_topics()
-    for name, error in damaged.items():
-        path = os.path.join(directory.path, log_directory(name, 0))
+def _unlisted(directory: LocalDirectory) -> Iterator[Report]:
+    """What belongs to no logs that can be used: damaged entries, and strangers."""
+    damaged = directory.damaged_entries()
+    for (kind, name), error in damaged.items():
+        path = os.path.join(directory.path, directory.kinds[kind].directory(name, 0))
         yield Report(path, findings=(Finding(path, str(error)),))
-    yield from _strangers(directory, known, set(damaged))
+    for each in directory.kinds.values():
+        yield from _strangers(
+            directory, each, {name for kind, name in damaged if kind == each.name}
+        )
 
 
-def _strangers(directory: Directory, known: set[str], damaged: set[str]) -> Iterator[Report]:
-    """Directories that hold files of a partition, but belong to no topic.
+def _strangers(directory: LocalDirectory, kind: Kind, damaged: set[str]) -> Iterator[Report]:
+    """Directories that lie where this kind has its logs, but belong to none.
 
     Empty ones are what a crash leaves of a topic that was being created: the next one takes them.
     """
+    disk, folder = directory.disk, os.path.join(directory.path, kind.folder)
+    partitions = {name: it.partitions for name, it in directory.entries() if it.kind == kind.name}
     doomed = set(directory.doomed())  # the next start, or the next topic, removes them
-    for name in sorted(directory.disk.list(directory.path)):
-        parsed = parse_log_directory(name)
-        if parsed is None or name in doomed or parsed[0] in damaged:
+    for file in sorted(disk.list(folder)) if disk.exists(folder) else ():
+        parsed = parse_log_directory(file)
+        if parsed is None or os.path.join(kind.folder, file) in doomed or parsed[0] in damaged:
             continue
-        topic, partition = parsed
-        if topic not in known or partition >= directory.topics()[topic].partitions:
-            path = os.path.join(directory.path, name)
-            if not _is_empty(directory.disk, path):
-                sentence = "belongs to no topic of the catalogue"
-                yield Report(path, findings=(Finding(path, sentence),))
+        name, partition = parsed
+        path = os.path.join(folder, file)
+        if partition >= partitions.get(name, 0) and not _is_empty(disk, path):
+            sentence = f"belongs to no {kind.name} of the catalogue"
+            yield Report(path, findings=(Finding(path, sentence),))
 
 
 def _is_empty(disk: Disk, path: str) -> bool:

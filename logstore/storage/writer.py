@@ -14,16 +14,16 @@ from logstore.errors import (
     TopicExists,
     UnknownPartition,
 )
-from logstore.log import Notes
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
 from logstore.storage.chain import Chain
-from logstore.storage.directory import LogSize
+from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
+from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.leftovers import Leftover, Leftovers
 from logstore.storage.lock import LockFile, Owner, owner_of
 from logstore.storage.names import (
@@ -32,7 +32,6 @@ from logstore.storage.names import (
     WATERMARKS,
     check_apart,
     check_topic,
-    log_directory,
     parse_segment,
 )  # fmt: skip
 from logstore.storage.recovery import recover
@@ -52,15 +51,14 @@ class WriterDirectory:
         disk: Disk,
         *,
         clock: Callable[[], int],
-        notes: Callable[[], Notes] | None = None,
+        kinds: Kinds = KINDS,
     ) -> None:
-        """Makes the directory if there is none. ``notes``: makes those of one log.
+        """Makes the directory if there is none.
 
         Raises StoreLocked, SchemaTooNew, CorruptStore, ReadOnly, StorageFull.
         """
-        self.path, self.config, self.disk = path, config, disk
+        self.path, self.config, self.disk, self.kinds = path, config, disk, kinds
         self._clock = clock
-        self._notes = notes
         # Told of each segment that a log begins, by the log's name and the segment's base offset.
         self.rolled: Callable[[str, int], None] | None = None
         self._changing = threading.RLock()  # which topics there are, and which logs are open
@@ -97,7 +95,9 @@ class WriterDirectory:
                 f"{self._file(CATALOG)}: is empty, but topics such as {min(found)!r} have records: "
                 f"restore it from a backup"
             )
-        self._catalog = Catalog(self.disk, self._file(CATALOG), create=True, write=True)
+        self._catalog = Catalog(
+            self.disk, self._file(CATALOG), create=True, write=True, kinds=self.kinds
+        )
         try:
             if new:
                 self.disk.sync_directory(self.path)
@@ -123,7 +123,7 @@ class WriterDirectory:
     def _recover_all(self) -> None:
         """After a crash every log is recovered now; after a clean close, when it is first used."""
         states = self._catalog.log_states()
-        for name, entry in self._catalog.topics().items():
+        for name, entry in self._catalog.entries():
             for partition in range(entry.partitions):
                 if self._crashed:
                     with suppress(LogstoreError):  # whoever opens that partition is told
@@ -166,11 +166,14 @@ class WriterDirectory:
     def writes(self) -> bool:
         return True
 
+    def entries(self) -> list[tuple[str, TopicEntry]]:
+        return self._catalog.entries()
+
     def doomed(self) -> list[str]:
         return self._catalog.doomed()
 
-    def damaged_topics(self) -> Mapping[str, CorruptStore]:
-        return self._catalog.damaged_topics()
+    def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
+        return self._catalog.damaged_entries()
 
     def leftovers(self) -> list[Leftover]:
         return self._leftovers.known()
@@ -186,16 +189,23 @@ class WriterDirectory:
         self._catalog.environment.copy(self.disk, path)
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
-        check_topic(name)
+        return self.create(TOPIC.name, check_topic(name), partitions, settings)
+
+    def create(
+        self, kind: str, name: str, partitions: int, settings: Mapping[str, str]
+    ) -> TopicEntry:
+        """As ``create_topic``, logs of any kind."""
         with self._changing:
-            if self._catalog.topic(name) is not None:
-                raise TopicExists(f"topic {name!r} is there already")
-            check_apart(name, self._catalog.topic_names())
+            if self._catalog.entry(kind, name) is not None:
+                raise TopicExists(f"{kind} {name!r} already exists")
+            if kind == TOPIC.name:
+                check_apart(name, self._catalog.topic_names())
             self._attempt(
-                f"create topic {name!r}", lambda: self._make_directories(name, range(partitions))
+                f"create {kind} {name!r}",
+                lambda: self._make_directories(kind, name, range(partitions)),
             )
             slots = self._reserve_slots(name, partitions)
-            entry = self._catalog.add_topic(name, slots, settings, self._clock())
+            entry = self._catalog.add(kind, name, slots, settings, self._clock())
             self._publish_new(entry, 0)
             return entry
 
@@ -209,10 +219,14 @@ class WriterDirectory:
         for partition in range(first, entry.partitions):
             self._marks.slot(entry.slots[partition], entry.tag(partition)).publish(0, 0)
 
-    def _make_directories(self, name: str, partitions: Iterable[int]) -> None:
+    def _make_directories(self, kind: str, name: str, partitions: Iterable[int]) -> None:
         """Before the catalogue says that they are there; empty ones left by a crash are reused."""
-        names = [log_directory(name, partition) for partition in partitions]
+        names = [self.kinds[kind].directory(name, partition) for partition in partitions]
         self._leftovers.make_way(names)  # or the next start would remove what is made here
+        folder = os.path.normpath(self._file(self.kinds[kind].folder))
+        if folder != self.path:
+            self.disk.make_directory(folder)
+            self.disk.sync_directory(self.path)
         for directory in map(self._file, names):
             self.disk.make_directory(directory)
             if any(parse_segment(file) is not None for file in self.disk.list(directory)):
@@ -220,7 +234,7 @@ class WriterDirectory:
                     f"{directory}: holds segments, but the catalogue does not know the partition: "
                     f"move the directory away"
                 )
-        self.disk.sync_directory(self.path)
+        self.disk.sync_directory(folder)
 
     def change_topic(
         self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
@@ -238,17 +252,21 @@ class WriterDirectory:
         if partitions is not None:
             added = range(entry.partitions, partitions)
             self._attempt(
-                f"add partitions to {name!r}", lambda: self._make_directories(name, added)
+                f"add partitions to {name!r}",
+                lambda: self._make_directories(TOPIC.name, name, added),
             )
         slots = self._reserve_slots(name, (partitions or entry.partitions) - entry.partitions)
-        changed = self._catalog.change_topic(name, added_slots=slots, settings=settings)
+        changed = self._catalog.change(TOPIC.name, name, added_slots=slots, settings=settings)
         self._publish_new(changed, entry.partitions)
         for partition in range(entry.partitions):
-            log = self._logs.get(log_directory(name, partition))
+            log = self._logs.get(TOPIC.directory(name, partition))
             if log is not None:
                 log.settings = self.settings(changed)
                 log.chain.interval = log.settings.index_interval_bytes
         return changed
+
+    def writable(self) -> WritableDirectory:
+        return self
 
     def announce(self, endpoints: Mapping[str, str]) -> None:
         self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints))
@@ -258,15 +276,17 @@ class WriterDirectory:
             return self._catalog.new_producer_ids(count)
 
     def delete_topic(self, name: str) -> None:
-        with self._changing:
-            self._delete_topic(name)
+        self.delete(TOPIC.name, name)
 
-    def _delete_topic(self, name: str) -> None:
-        entry = self._catalog.remove_topic(name, self.groups.offsets.without_topic(name))
-        for partition in range(entry.partitions):
-            self._discard(log_directory(name, partition))
-            self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
-        self._leftovers.bury()
+    def delete(self, kind: str, name: str) -> None:
+        """As ``delete_topic``, logs of any kind."""
+        with self._changing:
+            also = self.groups.offsets.without_topic(name) if kind == TOPIC.name else ()
+            entry = self._catalog.remove(kind, name, also)
+            for partition in range(entry.partitions):
+                self._discard(self.kinds[kind].directory(name, partition))
+                self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
+            self._leftovers.bury()
 
     def _discard(self, directory: str) -> None:
         log = self._logs.pop(directory, None)
@@ -278,7 +298,7 @@ class WriterDirectory:
 
     def log(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
         """The partition's log, recovered at first use. Raises UnknownPartition."""
-        directory = log_directory(name, partition)
+        directory = self.kinds[entry.kind].directory(name, partition)
         log = self._logs.get(directory)
         if log is None:
             with self._changing:  # two logs over the same files would overwrite each other
@@ -288,13 +308,14 @@ class WriterDirectory:
     def _first_use(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
-                f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
+                f"{entry.kind} {name!r} has no partition {partition}, "
+                f"only 0 to {entry.partitions - 1}"
             )
-        known = self.topic(name)
+        directory = self.kinds[entry.kind].directory(name, partition)
+        known = self._catalog.known(entry.kind, name)
         if known.id != entry.id:
-            raise UnknownPartition(f"{name}-{partition}: its topic was deleted")
+            raise UnknownPartition(f"{directory}: its {entry.kind} was deleted")
         entry = known  # its settings may have been changed since it was looked up
-        directory = log_directory(name, partition)
         try:
             log = self._open_log(directory, entry, partition)
         except OSError as error:
@@ -323,7 +344,8 @@ class WriterDirectory:
         )  # fmt: skip
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(key)
-        notes = self._notes() if self._notes is not None else None
+        new_notes = self.kinds[entry.kind].notes
+        notes = new_notes() if new_notes is not None else None
         note = self._catalog.note(key)
         if notes is not None:
             notes.load(note)

@@ -29,9 +29,9 @@ from logstore.errors import (
 )
 from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, LogState, TopicEntry
-from logstore.storage.directory import Directory, SegmentedLog
+from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk, failure, make_directories, refusal
-from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX, log_directory
+from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import make_indexes
 
 _T = TypeVar("_T")
@@ -50,7 +50,7 @@ class Copied:
     linked: bool = False
 
 
-def backup(directory: Directory, target: str, now_ms: int) -> Iterator[Copied]:
+def backup(directory: LocalDirectory, target: str, now_ms: int) -> Iterator[Copied]:
     """Copy the store into a directory that is not there or empty; each file as it is done.
 
     Raises Refused, ReadOnly, StorageFull; at the end Failed, where the backup is finished but
@@ -96,7 +96,7 @@ def _make_empty(disk: Disk, path: str) -> None:
 class _Backup:
     """One run."""
 
-    def __init__(self, directory: Directory, target: str, now_ms: int) -> None:
+    def __init__(self, directory: LocalDirectory, target: str, now_ms: int) -> None:
         self._directory = directory
         self._disk = directory.disk
         self._target = target
@@ -108,26 +108,27 @@ class _Backup:
     def run(self) -> Iterator[Copied]:
         path = os.path.join(self._target, CATALOG)
         self._directory.copy_catalog(path)
-        catalog = Catalog(self._disk, path, create=False, write=True)
+        kinds = self._directory.kinds
+        catalog = Catalog(self._disk, path, create=False, write=True, kinds=kinds)
         try:
             states: dict[bytes, LogState] = {}
-            for name, entry in catalog.topics().items():
+            for name, entry in catalog.entries():
                 for partition in range(entry.partitions):
                     try:
                         known = catalog.log_state(entry.log_key(partition))
                         found = yield from self._copy_log(name, entry, partition, known)
                     except UnknownPartition:  # deleted since
-                        catalog.remove_topic(name)
+                        catalog.remove(entry.kind, name)
                         break
                     except StorageFull:
                         raise
                     except (Damaged, Failed) as error:
-                        self._leave_out(log_directory(name, partition), error)
+                        self._leave_out(kinds[entry.kind].directory(name, partition), error)
                         continue
                     states[entry.log_key(partition)] = found
                     self._tell_of_damage(name, entry, partition)
-            for name, damage in catalog.damaged_topics().items():
-                self._leave_out(log_directory(name, 0), damage)
+            for (kind, name), damage in catalog.damaged_entries().items():
+                self._leave_out(kinds[kind].directory(name, 0), damage)
             catalog.buried(catalog.doomed())
             catalog.save_log_states(states, clean=True)
         finally:
@@ -149,7 +150,8 @@ class _Backup:
         with suppress(LogstoreError):  # deleted just now, or it can't be measured
             damage = self._directory.size(name, entry, partition).damage
             if damage is not None:
-                self._left_out[log_directory(name, partition)] = str(damage)
+                folder = self._directory.kinds[entry.kind].directory(name, partition)
+                self._left_out[folder] = str(damage)
 
     def _leave_out(self, folder: str, error: LogstoreError) -> None:
         """Nothing of it is in the backup. Raises OSError."""
@@ -177,8 +179,12 @@ class _Backup:
         self, name: str, entry: TopicEntry, partition: int, known: LogState
     ) -> Generator[Copied, None, LogState]:
         """Returns the state that the copy is in."""
-        folder = log_directory(name, partition)
+        kind = self._directory.kinds[entry.kind]
+        folder = kind.directory(name, partition)
         self._directory.log(name, entry, partition)
+        if kind.folder and kind.folder not in self._folders:
+            self._disk.make_directory(os.path.join(self._target, kind.folder))
+            self._folders.append(kind.folder)
         self._disk.make_directory(os.path.join(self._target, folder))
         self._folders.append(folder)
         while True:

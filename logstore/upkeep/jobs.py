@@ -17,7 +17,7 @@ from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPar
 from logstore.log import TopicPartition
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
-from logstore.storage.directory import Directory, SegmentedLog
+from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import failure as why
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
@@ -106,7 +106,7 @@ class Jobs:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: LocalDirectory,
         clock: Callable[[], int],
         committed: Committed,
         worker: Callable[[], Worker],
@@ -139,9 +139,9 @@ class Jobs:
         """
         directory = self._directory
         if job.topics:  # each is looked for before anything is done to one
-            entries = {name: directory.topic(name) for name in job.topics}
+            entries = [(name, directory.topic(name)) for name in job.topics]
         else:
-            entries = directory.topics()
+            entries = directory.entries()
         pace = bytes_per_second
         run = _Run(
             directory, self._clock, self._committed, self._make_worker(), tell, job,
@@ -149,7 +149,7 @@ class Jobs:
         )  # fmt: skip
         self._workers.add(run.worker)
         try:
-            for name, entry in entries.items():
+            for name, entry in entries:
                 for number in range(entry.partitions) if run.concerns(entry) else ():
                     if self._closed:
                         return
@@ -166,7 +166,7 @@ class _Run:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: LocalDirectory,
         clock: Callable[[], int],
         committed: Committed,
         worker: Worker,
@@ -183,6 +183,8 @@ class _Run:
         self._bytes_per_second = bytes_per_second
 
     def concerns(self, entry: TopicEntry) -> bool:
+        if self._job.name not in self._directory.kinds[entry.kind].jobs:
+            return False
         settings = self._directory.settings(entry)
         return {
             "retention": True,
@@ -190,11 +192,12 @@ class _Run:
             "recompress": settings.compression_sealed != "producer",
         }[self._job.name]
 
-    def one(self, topic: str, entry: TopicEntry, partition: int) -> Outcome:
+    def one(self, name: str, entry: TopicEntry, partition: int) -> Outcome:
         """One log. Raises ReadOnly, Closed."""
         is_retention = self._job.name == "retention"
+        topic = self._directory.kinds[entry.kind].path(name)
         try:
-            log = self._directory.log(topic, entry, partition)
+            log = self._directory.log(name, entry, partition)
             settings = self._directory.settings(entry)
             if is_retention:
                 return self._retain(log, topic, partition, settings)

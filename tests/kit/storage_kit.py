@@ -15,6 +15,7 @@ from logstore.records.compression import Compression
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.storage.disk import Disk
+from logstore.storage.kinds import KINDS
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
@@ -99,19 +100,19 @@ class Opened:
         self.path = path
         self._open = []
 
-    def writer(self, disk=None, notes=None, **store_settings):
+    def writer(self, disk=None, kinds=KINDS, **store_settings):
         config = Config({
             name.replace("_", "."): (str(value), "test") for name, value in store_settings.items()
         })  # fmt: skip
         directory = WriterDirectory(
-            str(self.path), config, disk or Disk(), clock=lambda: NOW_MS, notes=notes
+            str(self.path), config, disk or Disk(), clock=lambda: NOW_MS, kinds=kinds
         )  # fmt: skip
         self._open.append(directory)
         return directory
 
-    def reader(self, disk=None):
+    def reader(self, disk=None, kinds=KINDS):
         directory = ReaderDirectory(
-            str(self.path), Config(), disk or Disk(), clock=lambda: NOW_MS
+            str(self.path), Config(), disk or Disk(), clock=lambda: NOW_MS, kinds=kinds
         )  # fmt: skip
         self._open.append(directory)
         return directory

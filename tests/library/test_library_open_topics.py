@@ -29,7 +29,7 @@ def test_a_topic_that_could_not_be_deleted_is_still_there(store, topics, monkeyp
     changes = []
     topics.tell(lambda change: changes.append((change.event, topics.names())))
     with monkeypatch.context() as patched:
-        patched.setattr(store.directory._catalog, "remove_topic", full)
+        patched.setattr(store.directory._catalog, "remove", full)
         with pytest.raises(StorageFull):
             topics.delete("t")
     assert topics.get("t") is topics.by_uuid(topic.uuid) is topic

@@ -20,7 +20,7 @@ def catalog(path):
 
 class TestTopics:
     def test_an_entry_is_kept(self, catalog, path):
-        entry = catalog.add_topic("t", catalog.free_slots(3), {"segment.bytes": "100"}, NOW_MS)
+        entry = catalog.add("topic", "t", catalog.free_slots(3), {"segment.bytes": "100"}, NOW_MS)
         catalog.close()
         again = Catalog(Disk(), path, create=False, write=False)
         assert again.topics() == {"t": entry}
@@ -29,34 +29,34 @@ class TestTopics:
         catalog.__init__(Disk(), path, create=True, write=True)
 
     def test_each_partition_has_a_slot_of_its_own_and_freed_ones_are_used_again(self, catalog):
-        first = catalog.add_topic("a", catalog.free_slots(3), {}, NOW_MS)
-        second = catalog.add_topic("b", catalog.free_slots(2), {}, NOW_MS)
+        first = catalog.add("topic", "a", catalog.free_slots(3), {}, NOW_MS)
+        second = catalog.add("topic", "b", catalog.free_slots(2), {}, NOW_MS)
         assert sorted(first.slots + second.slots) == [0, 1, 2, 3, 4]
-        catalog.remove_topic("a")
-        third = catalog.add_topic("c", catalog.free_slots(4), {}, NOW_MS)
+        catalog.remove("topic", "a")
+        third = catalog.add("topic", "c", catalog.free_slots(4), {}, NOW_MS)
         assert not set(third.slots) & set(second.slots)
         assert max(third.slots) == 5
-        more = catalog.change_topic("b", added_slots=catalog.free_slots(2))
+        more = catalog.change("topic", "b", added_slots=catalog.free_slots(2))
         slots = more.slots + third.slots
         assert len(set(slots)) == len(slots) == 8
 
     def test_removing_dooms_the_directories_and_forgets_the_states(self, catalog):
-        entry = catalog.add_topic("t", catalog.free_slots(2), {}, NOW_MS)
+        entry = catalog.add("topic", "t", catalog.free_slots(2), {}, NOW_MS)
         catalog.save_log_states({entry.log_key(1): LogState(1, 2, 3, 4)})
-        catalog.remove_topic("t")
+        catalog.remove("topic", "t")
         assert catalog.doomed() == ["t-0", "t-1"]
         assert catalog.log_states() == {}
         catalog.buried(["t-0"])
         assert catalog.doomed() == ["t-1"]
 
     def test_refused(self, catalog):
-        catalog.add_topic("t", catalog.free_slots(1), {}, NOW_MS)
+        catalog.add("topic", "t", catalog.free_slots(1), {}, NOW_MS)
         with pytest.raises(TopicExists):
-            catalog.add_topic("t", catalog.free_slots(1), {}, NOW_MS)
+            catalog.add("topic", "t", catalog.free_slots(1), {}, NOW_MS)
         with pytest.raises(UnknownTopic):
-            catalog.remove_topic("u")
+            catalog.remove("topic", "u")
         with pytest.raises(UnknownTopic):
-            catalog.change_topic("u", added_slots=[7])
+            catalog.change("topic", "u", added_slots=[7])
 
     def test_a_damaged_entry_is_named(self, catalog):
         catalog.environment.commit([(b"topics", b"t", b"{not json")])
@@ -79,7 +79,7 @@ class TestSchema:
     @pytest.mark.parametrize(
         ("stored", "error", "message"),
         [
-            (b"3", SchemaTooNew, "schema version 3, this logstore knows up to 2"),
+            (b"4", SchemaTooNew, "schema version 4, this logstore knows up to 3"),
             (b"0", CorruptStore, "is none"),
             (b"one", CorruptStore, "is none"),
             (None, CorruptStore, "without a schema version"),

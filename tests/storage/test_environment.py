@@ -129,7 +129,7 @@ def test_thousands_of_partitions_and_offsets(store):
     directory = store.writer()
     for n in range(15):
         slots = range(1000 * n, 1000 * (n + 1))
-        directory._catalog.add_topic(f"topic-with-{'x' * 200}-{n:05d}", slots, {}, NOW_MS)
+        directory._catalog.add("topic", f"topic-with-{'x' * 200}-{n:05d}", slots, {}, NOW_MS)
     names = list(directory.topics())[:3]
     places = {(name, partition): 7 for name in names for partition in range(10_000)}
     for group in range(4):

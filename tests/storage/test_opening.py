@@ -16,7 +16,7 @@ from logstore.errors import (
     StoreLocked,
 )
 from logstore.storage.bare import BareDirectory
-from logstore.storage.catalog import Catalog
+from logstore.storage.catalog import SCHEMA, Catalog
 from logstore.storage.disk import Disk
 from logstore.storage.opening import open_directory
 from logstore.storage.reader import ReaderDirectory
@@ -84,7 +84,7 @@ class TestKinds:
         store.close()
         directory = opened(store.path, "read")
         assert isinstance(directory, ReaderDirectory)
-        assert directory.schema == 2
+        assert directory.schema == SCHEMA
         assert directory.store_id
         assert directory.writer() is None
 

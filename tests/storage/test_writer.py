@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from clock import NOW_MS
@@ -29,6 +30,7 @@ from logstore.errors import (
 )
 from logstore.storage.catalog import LogState
 from logstore.storage.disk import Disk
+from logstore.storage.kinds import TOPIC
 
 
 class Counted:
@@ -53,16 +55,19 @@ class Counted:
         return lambda: json.dumps(now).encode()
 
 
+COUNTED = {"topic": replace(TOPIC, notes=Counted)}
+
+
 def test_notes_are_told_of_every_batch_and_again_after_a_crash(store):
-    log = store.log_of(store.writer(notes=Counted))
+    log = store.log_of(store.writer(kinds=COUNTED))
     add(log, b"a", b"b")
     store.close()
-    log = store.log_of(store.writer(notes=Counted))
+    log = store.log_of(store.writer(kinds=COUNTED))
     assert (log.notes.batches, log.notes.records) == (1, 2)
     fill(log, 5)
     add(log, b"c", producer_id=7, producer_epoch=0, base_sequence=0)
     store.crash()
-    log = store.log_of(store.writer(notes=Counted))
+    log = store.log_of(store.writer(kinds=COUNTED))
     assert (log.notes.batches, log.notes.records) == (7, 8) == (7, log.end)
 
 

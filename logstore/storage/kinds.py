@@ -1,0 +1,45 @@
+"""The kinds of logs that a store has, each with its directories and with what is kept beside it.
+
+What goes round all logs (recovery, verify, upkeep, backup, status) goes round all kinds; what lists
+topics lists topics. A store that holds a kind which is not among those given is not opened.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from logstore.log import Notes
+from logstore.storage.names import log_directory, parse_log_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of logs."""
+
+    name: str  # as the catalogue has it
+    folder: str = ""  # below the data directory, where the directories of its logs lie
+    jobs: frozenset[str] = frozenset()  # of upkeep, which the settings of a log may ask for
+    notes: Callable[[], Notes] | None = None  # makes what a model keeps beside one log
+
+    def path(self, name: str) -> str:
+        """What messages call the logs of this name."""
+        return os.path.join(self.folder, name)
+
+    def directory(self, name: str, partition: int) -> str:
+        """Of one log, below the data directory."""
+        return os.path.join(self.folder, log_directory(name, partition))
+
+
+TOPIC: Final = Kind("topic", jobs=frozenset({"retention", "compact", "recompress"}))
+Kinds = Mapping[str, Kind]  # by name
+KINDS: Final[Kinds] = MappingProxyType({TOPIC.name: TOPIC})
+
+
+def parse_directory(kinds: Kinds, path: str) -> tuple[Kind, str, int] | None:
+    """Kind, name and partition of the log whose directory this is; None of any other path."""
+    folder, file = os.path.split(path)
+    parsed = parse_log_directory(file)
+    kind = next((it for it in kinds.values() if it.folder == folder), None)
+    return None if parsed is None or kind is None else (kind, *parsed)
