@@ -1,15 +1,17 @@
 """Fetch requests and responses, versions 4 to 18, by hand: their records are passed through.
 
+Both directions: a server reads requests and writes responses, a client the other way round.
+
 What the versions add: 5 log start offset; 7 sessions (KIP-227); 9 leader epoch; 11 rack and
 preferred replica; 12 flexible; 13 topic ids instead of names; 15 the replica's state is tagged;
-16 other nodes' addresses (never sent: there are none).
+16 other nodes' addresses (never sent: there are none; skipped when read).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Final
+from typing import Final, TypeVar
 
 from logstore.kafka import wire
 from logstore.kafka.wire import Buffer
@@ -66,6 +68,31 @@ class Given:
     log_start: int = -1
     records: Sequence[Buffer] = ()
 
+
+@dataclass(slots=True)
+class Got:
+    """What a server has said of a partition; the records are views of what was read."""
+
+    topic: Topic
+    partition: int
+    error_code: int
+    high_watermark: int
+    last_stable: int  # records below are committed, or aborted
+    log_start: int
+    aborted: Sequence[tuple[int, int]]  # transactions: the producer's id, the first offset
+    records: memoryview
+
+
+@dataclass(slots=True)
+class FetchResponse:
+    """``error_code`` is the session's; each partition has its own."""
+
+    error_code: int
+    session_id: int
+    got: Sequence[Got]
+
+
+Placed = TypeVar("Placed", Asked, Given)
 
 _HEAD = Struct(">iii b")  # max wait, min bytes, max bytes, isolation level
 _SESSION = Struct(">ii")
@@ -162,13 +189,78 @@ def _read_forgotten(
     return found, at
 
 
+def write_request(version: int, request: FetchRequest) -> bytearray:
+    """The body of a client's request; topics are named, or from version 13 on by their ids."""
+    flexible = version >= FLEXIBLE
+    out = bytearray()
+    if version < WITHOUT_REPLICA_ID:
+        out += _NOBODY
+    out += _HEAD.pack(
+        request.max_wait_ms, request.min_bytes, request.max_bytes, request.isolation_level
+    )
+    if version >= WITH_SESSIONS:
+        out += _SESSION.pack(request.session_id, request.session_epoch)
+    _write_topics(out, version, request.asked, _write_asked)
+    if version >= WITH_SESSIONS:
+        _write_topics(out, version, [Asked(*it, 0, 0) for it in request.forgotten], None)
+    if version >= WITH_RACK:
+        _write_names[flexible](out, "")
+    if flexible:
+        out.append(0)
+    return out
+
+
+def _write_topics(
+    out: bytearray,
+    version: int,
+    asked: Sequence[Asked],
+    write: Callable[[bytearray, int, Asked], None] | None,
+) -> None:
+    """Partitions by topic; ``write``: how each is written, None: its number alone."""
+    flexible = version >= FLEXIBLE
+    topics = _by_topic(asked)
+    wire.write_count(out, len(topics), flexible)
+    for topic, parts in topics:
+        _write_topic(out, version, topic)
+        wire.write_count(out, len(parts), flexible)
+        for part in parts:
+            if write is None:
+                out += _INT32.pack(part.partition)
+            else:
+                write(out, version, part)
+        if flexible:
+            out.append(0)
+
+
+def _write_asked(out: bytearray, version: int, it: Asked) -> None:
+    layout, unknown = _asked_layout(version), -1  # log start: a replica's; the epoch fetched last
+    if version < WITH_LOG_START:
+        out += layout.pack(it.partition, it.offset, it.bytes_max)
+    elif version < WITH_EPOCH:
+        out += layout.pack(it.partition, it.offset, unknown, it.bytes_max)
+    elif version < FLEXIBLE:
+        out += layout.pack(it.partition, it.leader_epoch, it.offset, unknown, it.bytes_max)
+    else:
+        out += layout.pack(it.partition, it.leader_epoch, it.offset, unknown, unknown, it.bytes_max)
+        out.append(0)
+
+
+def _write_topic(out: bytearray, version: int, topic: Topic) -> None:
+    if version >= WITH_TOPIC_IDS:
+        assert isinstance(topic, bytes)
+        out += topic
+    else:
+        _write_names[version >= FLEXIBLE](out, topic)
+
+
 # The response
 
 _TOP_4, _TOP_7 = Struct(">i"), Struct(">ihi")  # throttle time, error code, session id
 # partition, error code, high watermark, last stable offset, log start
 _GIVEN_4, _GIVEN_5 = Struct(">ihqq"), Struct(">ihqqq")
 _INT32 = Struct(">i")
-_NO_REPLICA = _INT32.pack(-1)
+_NOBODY = _INT32.pack(-1)  # no replica, but a client
+_ABORTED = Struct(">qq")  # producer id, first offset
 
 
 def write_response(
@@ -188,10 +280,7 @@ def write_response(
     topics = _by_topic(given)
     wire.write_count(out, len(topics), flexible)
     for topic, parts in topics:
-        if isinstance(topic, bytes):
-            out += topic
-        else:
-            _write_names[flexible](out, topic)
+        _write_topic(out, version, topic)
         wire.write_count(out, len(parts), flexible)
         for part in parts:
             _write_given(out, version, part, committed)
@@ -210,10 +299,10 @@ def write_response(
     return buffers
 
 
-def _by_topic(given: Sequence[Given]) -> list[tuple[Topic, list[Given]]]:
+def _by_topic(parts: Sequence[Placed]) -> list[tuple[Topic, list[Placed]]]:
     """Neighbours of one topic together, in their order."""
-    topics: list[tuple[Topic, list[Given]]] = []
-    for part in given:
+    topics: list[tuple[Topic, list[Placed]]] = []
+    for part in parts:
         if topics and topics[-1][0] == part.topic:
             topics[-1][1].append(part)
         else:
@@ -231,5 +320,58 @@ def _write_given(out: bytearray, version: int, part: Given, committed: bool) -> 
         out += _GIVEN_4.pack(part.partition, part.error_code, safe, safe)
     wire.write_count(out, 0 if committed else -1, flexible)  # aborted transactions
     if version >= WITH_RACK:
-        out += _NO_REPLICA
+        out += _NOBODY
     wire.write_count(out, sum(map(len, part.records)), flexible)
+
+
+def read_response(version: int, data: memoryview, at: int) -> FetchResponse:
+    """The records stay views of ``data``. Raises BrokenProtocol."""
+    flexible = version >= FLEXIBLE
+    error_code, session_id = 0, NO_SESSION
+    try:
+        if version >= WITH_SESSIONS:
+            _, error_code, session_id = _TOP_7.unpack_from(data, at)
+            at += _TOP_7.size
+        else:
+            at += _TOP_4.size
+        got: list[Got] = []
+        topics, at = wire.read_count(data, at, flexible)
+        for _ in range(topics):
+            topic, at = _read_topic(version, data, at, flexible)
+            count, at = wire.read_count(data, at, flexible)
+            for _ in range(count):
+                part, at = _read_got(version, data, at, topic)
+                got.append(part)
+            if flexible:
+                at = wire.skip_tags(data, at)
+        if flexible:
+            wire.skip_tags(data, at)
+    except StructError:
+        raise wire.cut_off() from None
+    return FetchResponse(error_code, session_id, got)
+
+
+def _read_got(version: int, data: memoryview, at: int, topic: Topic) -> tuple[Got, int]:
+    flexible, log_start = version >= FLEXIBLE, -1
+    if version >= WITH_LOG_START:
+        partition, code, high_watermark, stable, log_start = _GIVEN_5.unpack_from(data, at)
+        at += _GIVEN_5.size
+    else:
+        partition, code, high_watermark, stable = _GIVEN_4.unpack_from(data, at)
+        at += _GIVEN_4.size
+    aborted: list[tuple[int, int]] = []
+    count, at = wire.read_count(data, at, flexible)
+    for _ in range(count):
+        aborted.append(_ABORTED.unpack_from(data, at))
+        at += _ABORTED.size
+        if flexible:
+            at = wire.skip_tags(data, at)
+    if version >= WITH_RACK:
+        _, at = wire.read_int32(data, at)  # the replica to read from
+    size, at = wire.read_size(data, at, flexible)
+    records = data[at : at + max(size, 0)]
+    at += len(records)
+    if flexible:
+        at = wire.skip_tags(data, at)
+    got = Got(topic, partition, code, high_watermark, stable, log_start, aborted, records)
+    return got, at

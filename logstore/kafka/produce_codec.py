@@ -1,7 +1,10 @@
 """Produce requests and responses, versions 3 to 13, by hand: their records are passed through.
 
+Both directions: a server reads requests and writes responses, a client the other way round.
+
 What the versions add: 5 log start offset; 8 errors of single records and a message (KIP-467);
-9 flexible; 10 the current leader (never sent: there is one node); 13 topic ids instead of names.
+9 flexible; 10 the current leader (never sent: there is one node; skipped when read); 13 topic ids
+instead of names.
 """
 
 from collections.abc import Sequence
@@ -34,6 +37,7 @@ class Part:
     base_offset: int = -1
     append_time_ms: int = -1
     log_start: int = -1
+    faults: Sequence[tuple[int, str | None]] = ()  # records by their place in the batch, and why
 
 
 @dataclass(slots=True)
@@ -45,6 +49,8 @@ class ProduceRequest:
     timeout_ms: int
     topics: Sequence[tuple[str | bytes, Sequence[Part]]]
 
+
+Topics = Sequence[tuple[str | bytes, Sequence[Part]]]  # by name, or from version 13 on by id
 
 _strings = {flexible: wire.string(flexible, nullable=True)[0] for flexible in (False, True)}
 _names = {flexible: wire.string(flexible, nullable=False)[0] for flexible in (False, True)}
@@ -63,17 +69,21 @@ def read_request(version: int, data: memoryview, at: int) -> ProduceRequest:
     topics: list[tuple[str | bytes, Sequence[Part]]] = []
     total = 0
     for _ in range(count):
-        topic: str | bytes
-        if version >= WITH_TOPIC_IDS:
-            topic, at = wire.read_uuid(data, at)
-        else:
-            topic, at = _names[flexible](data, at)
+        topic, at = _read_topic(version, data, at)
         parts, at = _read_parts(data, at, flexible)
         topics.append((topic, parts))
         total += 1 + len(parts)
         if total > wire.ELEMENTS_MAX:
             raise BrokenProtocol(f"records for more than {wire.ELEMENTS_MAX} partitions at once")
     return ProduceRequest(transactional_id, acks, timeout_ms, topics)
+
+
+def _read_topic(version: int, data: memoryview, at: int) -> tuple[str | bytes, int]:
+    if version >= WITH_TOPIC_IDS:
+        return wire.read_uuid(data, at)
+    name, at = _names[version >= FLEXIBLE](data, at)
+    assert name is not None
+    return name, at
 
 
 def _read_parts(data: memoryview, at: int, flexible: bool) -> tuple[list[Part], int]:
@@ -92,17 +102,47 @@ def _read_parts(data: memoryview, at: int, flexible: bool) -> tuple[list[Part], 
     return parts, wire.skip_tags(data, at) if flexible else at
 
 
-def write_response(version: int, topics: Sequence[tuple[str | bytes, Sequence[Part]]]) -> bytearray:
+def write_request(version: int, request: ProduceRequest) -> list[wire.Buffer]:
+    """Buffers to be sent one after the other; records stay as they are."""
+    flexible = version >= FLEXIBLE
+    out = bytearray()
+    buffers: list[wire.Buffer] = []
+    _write_names[flexible](out, request.transactional_id)
+    out += _ACKS.pack(request.acks, request.timeout_ms)
+    wire.write_count(out, len(request.topics), flexible)
+    for topic, parts in request.topics:
+        _write_topic(out, version, topic)
+        wire.write_count(out, len(parts), flexible)
+        for part in parts:
+            out += _INT32.pack(part.partition)
+            wire.write_count(out, -1 if part.records is None else len(part.records), flexible)
+            if part.records:
+                buffers += (out, part.records)
+                out = bytearray()
+            if flexible:
+                out.append(0)
+        if flexible:
+            out.append(0)
+    if flexible:
+        out.append(0)
+    return [*buffers, out] if out else buffers
+
+
+def _write_topic(out: bytearray, version: int, topic: str | bytes) -> None:
+    if version >= WITH_TOPIC_IDS:
+        assert isinstance(topic, bytes)
+        out += topic
+    else:
+        _write_names[version >= FLEXIBLE](out, topic)
+
+
+def write_response(version: int, topics: Topics) -> bytearray:
     """The answer for these topics, in the version of the request."""
     flexible = version >= FLEXIBLE
     out = bytearray()
     wire.write_count(out, len(topics), flexible)
     for topic, parts in topics:
-        if version >= WITH_TOPIC_IDS:
-            assert isinstance(topic, bytes)
-            out += topic
-        else:
-            _write_names[flexible](out, topic)
+        _write_topic(out, version, topic)
         wire.write_count(out, len(parts), flexible)
         for part in parts:
             _write_part(out, version, part)
@@ -124,3 +164,55 @@ def _write_part(out: bytearray, version: int, part: Part) -> None:
         _write_names[flexible](out, part.message)
     if flexible:
         out.append(0)
+
+
+def read_response(version: int, data: memoryview, at: int) -> Topics:
+    """What became of the records of a request. Raises BrokenProtocol."""
+    flexible = version >= FLEXIBLE
+    topics: list[tuple[str | bytes, Sequence[Part]]] = []
+    count, at = wire.read_count(data, at, flexible)
+    for _ in range(count):
+        topic, at = _read_topic(version, data, at)
+        parts: list[Part] = []
+        part_count, at = wire.read_count(data, at, flexible)
+        for _ in range(part_count):
+            part, at = _read_part(version, data, at)
+            parts.append(part)
+        if flexible:
+            at = wire.skip_tags(data, at)
+        topics.append((topic, parts))
+    _, at = wire.read_int32(data, at)  # throttle time
+    if flexible:
+        wire.skip_tags(data, at)
+    return topics
+
+
+def _read_part(version: int, data: memoryview, at: int) -> tuple[Part, int]:
+    flexible = version >= FLEXIBLE
+    try:
+        partition, error_code, base_offset, append_time_ms = _RESULT.unpack_from(data, at)
+        at += _RESULT.size
+        part = Part(partition, None, error_code, None, base_offset, append_time_ms)
+        if version >= WITH_LOG_START:
+            (part.log_start,) = _INT64.unpack_from(data, at)
+            at += _INT64.size
+    except StructError:
+        raise wire.cut_off() from None
+    if version >= WITH_MESSAGES:
+        part.faults, at = _read_faults(data, at, flexible)
+        part.message, at = _strings[flexible](data, at)
+    return part, wire.skip_tags(data, at) if flexible else at
+
+
+def _read_faults(
+    data: memoryview, at: int, flexible: bool
+) -> tuple[list[tuple[int, str | None]], int]:
+    faults: list[tuple[int, str | None]] = []
+    count, at = wire.read_count(data, at, flexible)
+    for _ in range(count):
+        place, at = wire.read_int32(data, at)
+        why, at = _strings[flexible](data, at)
+        faults.append((place, why))
+        if flexible:
+            at = wire.skip_tags(data, at)
+    return faults, at
