@@ -67,3 +67,17 @@ def test_topics_are_made_described_and_deleted(server, topic):
     admin.delete_topics([topic])
     assert topic not in admin.list_topics()
     admin.close()
+
+
+def test_a_healthy_node_answers_what_tools_ask_of_any_cluster(server, topic):
+    admin = KafkaAdminClient(bootstrap_servers=server.address)
+    admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)])
+    assert admin.list_partition_reassignments() == {}
+    assert not any(admin.alter_partition_reassignments({TopicPartition(topic, 0): [1]}).values())
+    [quorum] = admin.describe_metadata_quorum()["topics"][0]["partitions"]
+    assert (quorum["leader_id"], [it["replica_id"] for it in quorum["current_voters"]]) == (1, [1])
+    assert admin.describe_user_scram_credentials() == {}
+    found = admin.list_config_resources()
+    assert found["broker"] == found["broker_logger"] == ["1"]
+    assert topic in found["topic"]
+    admin.close()

@@ -109,6 +109,18 @@ def _consumer_groups() -> Handlers:
     return HANDLERS
 
 
+def _one_node() -> Handlers:
+    from logstore.protocols.kafka.one_node import HANDLERS
+
+    return HANDLERS
+
+
+def _users() -> Handlers:
+    from logstore.protocols.kafka.users import HANDLERS
+
+    return HANDLERS
+
+
 def _own() -> Handlers:
     return _OWN
 
@@ -145,18 +157,31 @@ _TABLE: Final = (
     Api(31, "delete_acls", 1, 3, 2, _refusals, free=True),
     Api(32, "describe_configs", 1, 4, 4, _configs, slow=True),
     Api(33, "alter_configs", 0, 2, 2, _configs, slow=True),
+    Api(34, "alter_replica_log_dirs", 1, 2, 2, _one_node, free=True),
     Api(35, "describe_log_dirs", 1, 4, 2, _cluster, slow=True),
     Api(36, "sasl_authenticate", 0, 2, 2, _refusals),
     Api(37, "create_partitions", 0, 3, 2, _topics, slow=True),
+    Api(41, "describe_delegation_token", 1, 3, 2, _users),
     Api(42, "delete_groups", 0, 2, 2, _group_admin),
+    Api(43, "elect_leaders", 0, 2, 2, _one_node, slow=True),
     Api(44, "incremental_alter_configs", 0, 1, 1, _configs, slow=True),
+    Api(45, "alter_partition_reassignments", 0, 1, 0, _one_node, free=True),
+    Api(46, "list_partition_reassignments", 0, 0, 0, _one_node, free=True),
     Api(47, "offset_delete", 0, 0, NEVER, _commits),
+    Api(48, "describe_client_quotas", 0, 1, 1, _users, free=True),
+    Api(49, "alter_client_quotas", 0, 1, 1, _users, free=True),
+    Api(50, "describe_user_scram_credentials", 0, 0, 0, _users, free=True),
+    Api(51, "alter_user_scram_credentials", 0, 0, 0, _users, free=True),
+    Api(55, "describe_quorum", 0, 2, 0, _one_node, free=True),
+    Api(57, "update_features", 0, 2, 0, _one_node, free=True),
     Api(60, "describe_cluster", 0, 2, 0, _cluster),
     Api(61, "describe_producers", 0, 0, 0, _producers, slow=True),
+    Api(64, "unregister_broker", 0, 0, 0, _one_node),
     Api(65, "describe_transactions", 0, 0, 0, _refusals, free=True),
     Api(66, "list_transactions", 0, 1, 0, _refusals),
     Api(68, "consumer_group_heartbeat", 0, 1, 0, _consumer_groups),
     Api(69, "consumer_group_describe", 0, 1, 0, _consumer_groups),
+    Api(74, "list_config_resources", 0, 1, 0, _one_node, slow=True),
     Api(75, "describe_topic_partitions", 0, 0, 0, _topics, slow=True),
 )
 

@@ -22,7 +22,7 @@ from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.settings import FILE_SETTINGS, INT32_MAX, TOPIC_SETTINGS
 
-TOPIC, NODE = 2, 4  # kinds of resources
+TOPIC, NODE, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32  # kinds of resources
 OF_TOPIC, OF_NODE, BY_DEFAULT = 1, 4, 5  # sources
 SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
 

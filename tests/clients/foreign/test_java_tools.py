@@ -60,6 +60,21 @@ def test_kafka_topics(tool, topic):
     assert topic not in tool("kafka-topics", "--list").split()
 
 
+def test_what_tools_ask_of_any_cluster(tool, server, topic):
+    librdkafka.create(server, topic)
+    assert "No partition reassignments" in tool("kafka-reassign-partitions", "--list")
+    said = tool("kafka-leader-election", "--election-type", "preferred", "--topic", topic,
+                "--partition", 0)  # fmt: skip
+    assert f"already elected for partitions {topic}-0" in said
+    said = tool("kafka-metadata-quorum", "describe", "--status")
+    assert re.search(r"LeaderId:\s+1\n", said)
+    assert re.search(r"MaxFollowerLag:\s+0\n", said)
+    assert re.search(r"^1\s+\S+\s+0\s+0\s+.*Leader", tool(
+        "kafka-metadata-quorum", "describe", "--replication"), re.MULTILINE)  # fmt: skip
+    tool("kafka-features", "describe")
+    assert tool("kafka-configs", "--entity-type", "users", "--describe").strip() == ""
+
+
 def test_kafka_configs(tool, server, topic):
     librdkafka.create(server, topic)
     of = ["--entity-type", "topics", "--entity-name", topic]

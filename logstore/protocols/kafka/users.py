@@ -1,0 +1,107 @@
+"""Users and what is theirs: quotas, SCRAM credentials, delegation tokens. There are none here.
+
+Looking for them finds nothing, taking away what is not there does nothing, adding is refused.
+"""
+
+from typing import Final
+
+from logstore.kafka.messages import (
+    alter_client_quotas as alter_quotas_messages,
+)
+from logstore.kafka.messages import (
+    alter_user_scram_credentials as alter_scram_messages,
+)
+from logstore.kafka.messages import (
+    describe_client_quotas as quotas_messages,
+)
+from logstore.kafka.messages import (
+    describe_delegation_token as token_messages,
+)
+from logstore.kafka.messages import (
+    describe_user_scram_credentials as scram_messages,
+)
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.handler import handler
+
+
+def describe_quotas(
+    client: Client, version: int, request: quotas_messages.Request
+) -> quotas_messages.Response:
+    """Key 48."""
+    return quotas_messages.Response()
+
+
+def alter_quotas(
+    client: Client, version: int, request: alter_quotas_messages.Request
+) -> alter_quotas_messages.Response:
+    """Key 49."""
+
+    def told(it: alter_quotas_messages.EntryData) -> tuple[int, str | None]:
+        if all(op.remove for op in it.ops):
+            return errors.NONE, None
+        return errors.POLICY_VIOLATION, "there are no quotas here"
+
+    return alter_quotas_messages.Response(
+        entries=[
+            alter_quotas_messages.ResponseEntryData(
+                *told(it),
+                [
+                    alter_quotas_messages.ResponseEntityData(one.entity_type, one.entity_name)
+                    for one in it.entity
+                ],
+            )
+            for it in request.entries
+        ]
+    )
+
+
+def describe_credentials(
+    client: Client, version: int, request: scram_messages.Request
+) -> scram_messages.Response:
+    """Key 50."""
+    return scram_messages.Response(
+        results=[
+            scram_messages.DescribeUserScramCredentialsResult(
+                it.name,
+                errors.RESOURCE_NOT_FOUND,
+                f"user {it.name!r} has no credentials here",
+            )
+            for it in request.users or ()
+        ]
+    )
+
+
+def alter_credentials(
+    client: Client, version: int, request: alter_scram_messages.Request
+) -> alter_scram_messages.Response:
+    """Key 51."""
+    added = [
+        (it.name, errors.UNSUPPORTED_SASL_MECHANISM, "nobody has to authenticate here")
+        for it in request.upsertions
+    ]
+    removed = [
+        (it.name, errors.RESOURCE_NOT_FOUND, f"user {it.name!r} has no credentials here")
+        for it in request.deletions
+    ]
+    return alter_scram_messages.Response(
+        results=[
+            alter_scram_messages.AlterUserScramCredentialsResult(*it) for it in added + removed
+        ]
+    )
+
+
+def describe_tokens(
+    client: Client, version: int, request: token_messages.Request
+) -> token_messages.Response:
+    """Key 41: as Kafka says to whoever has not authenticated."""
+    return token_messages.Response(errors.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED)
+
+
+HANDLERS: Final = {
+    41: handler(token_messages.Request, token_messages.Response, describe_tokens),
+    48: handler(quotas_messages.Request, quotas_messages.Response, describe_quotas),
+    49: handler(alter_quotas_messages.Request, alter_quotas_messages.Response, alter_quotas),
+    50: handler(scram_messages.Request, scram_messages.Response, describe_credentials),
+    51: handler(alter_scram_messages.Request, alter_scram_messages.Response, alter_credentials),
+}
