@@ -26,6 +26,8 @@ SEQUENCE_MAX: Final = 2**31 - 1
 _PRODUCER = Struct(">qhqB")  # id, epoch, last seen (ms), batches
 _BATCH = Struct(">iiq")
 
+assert BATCHES_KEPT < 256, "a note counts them in one byte"
+
 
 class Sent(NamedTuple):
     """One batch that a producer has sent."""

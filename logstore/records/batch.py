@@ -24,7 +24,7 @@ the offset expected, the length with the bytes there.
 """
 
 from collections.abc import Iterator
-from struct import Struct
+from struct import Struct, calcsize
 
 from logstore.errors import CorruptBatch
 from logstore.records.compression import Compression
@@ -43,6 +43,14 @@ NO_PRODUCER = (-1, -1, -1)  # id, epoch, base sequence
 MAGIC = 2
 LENGTH_MIN = HEADER_BYTES - LENGTH_END  # 49: a batch whose records were all compacted away
 OFFSET_MAX = 2**63 - 1
+
+# The fields that are read and stamped one by one stand where the whole header has them.
+assert HEADER_BYTES == 61
+assert LENGTH_END == LENGTH_AT + calcsize(">i") == calcsize(">qi")
+assert calcsize(">qiib") == CRC_AT
+assert CRC_AT + calcsize(">I") == CRC_COVERS_FROM
+assert calcsize(">qiibIhiq") == MAX_TIMESTAMP_AT
+assert MAX_TIMESTAMP_AT + calcsize(">q") == PRODUCER_AT
 
 COMPRESSION_MASK = 0b0111
 LOG_APPEND_TIME = 0b0000_1000

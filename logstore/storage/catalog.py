@@ -20,7 +20,7 @@ lower schema, and an older logstore refuses what it would misread.
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from struct import Struct
 from typing import Final
 
@@ -29,7 +29,8 @@ import msgspec
 from logstore.config import check_topic_settings
 from logstore.errors import CorruptStore, Refused, SchemaTooNew, TopicExists, UnknownTopic
 from logstore.storage.disk import Disk
-from logstore.storage.environment import Change, Environment
+from logstore.storage.environment import TABLES_MAX, Change, Environment
+from logstore.storage.groups import TABLES as GROUP_TABLES
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.names import check_topic
@@ -42,6 +43,9 @@ _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _NOTES, _ENTRIES = b"notes", b"entries"
 _PARTITION = Struct(">I")
 _STATE = Struct(">11q")
+_TABLES = (_META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _DOOMED, *GROUP_TABLES)
+
+assert len(set(_TABLES)) <= TABLES_MAX
 
 
 class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,6 +81,9 @@ class LogState:
     recompressed_below: int = 0  # recompression has gone over everything below here
     merged_base: int = 0  # the segment of this base offset may have taken up all that
     merged_below: int = 0  # begin behind it and below here, which may be there still
+
+
+assert _STATE.size == 8 * len(fields(LogState))
 
 
 def _state(value: bytes) -> LogState:
@@ -265,6 +272,7 @@ class Catalog:
     ) -> TopicEntry:
         """A partition for each slot: its place in the watermarks. Raises TopicExists."""
         assert kind in self.kinds
+        assert len(set(slots)) == len(slots)
         if self.entry(kind, name) is not None:
             raise TopicExists(f"{kind} {name!r} already exists")
         id_ = str(uuid.uuid4())
@@ -366,6 +374,7 @@ class Catalog:
         clean: bool = False,
     ) -> None:
         """All in one commit; with ``clean``, the mark of a clean close too."""
+        assert all(min(astuple(state)) >= 0 for state in states.values())  # ``_state`` reads them
         changes: list[Change] = [
             (
                 _LOGS,

@@ -86,6 +86,7 @@ class Chain:
         """Take these segments out of the chain and remove their files. Raises OSError."""
         dropped = [self.segment(base) for base in bases]
         self.bases = [base for base in self.bases if base not in bases]
+        assert self.bases, "the segment that is written stays"
         for segment in dropped:
             self._segments.pop(segment.base_offset, None)
             segment.remove()

@@ -31,7 +31,7 @@ from logstore.storage.chain import Chain
 from logstore.storage.disk import failure, refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
-from logstore.storage.index import NO_TIMESTAMP
+from logstore.storage.index import ENTRY_LIMIT, NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Slot
@@ -45,6 +45,9 @@ AHEAD_AFTER_APPENDS: Final = 32
 _ZEROS = bytes(AHEAD_BYTES)
 
 SEGMENT_OFFSETS_MAX: Final = 2**31 - 1  # the indexes hold relative offsets as Kafka's signed int32
+
+assert AHEAD_APPEND_BYTES_MAX < AHEAD_BYTES, "zeros for one append would be no run"
+assert SEGMENT_OFFSETS_MAX < ENTRY_LIMIT, "an index must hold every offset of its segment"
 
 
 def _nothing() -> bytes:
@@ -108,11 +111,16 @@ class DiskLog:
         self._since_recovery_point = 0  # bytes
         self._synced_at = (end, self._active.base_offset, position)  # what the last sync covered
         self._begun = self._noted = notes.freeze() if notes else _nothing  # when it began; of it
+        self._check_law()
         if damage is None:  # else what was acknowledged stays known, or the next start would cut it
             slot.publish(self.start, self.safe)
 
     def __repr__(self) -> str:
         return f"<DiskLog {self.name} {self.start}..{self.safe}..{self.end}>"
+
+    def _check_law(self) -> None:
+        """The law of ``log.py``, wherever one of the offsets moves."""
+        assert 0 <= self.start <= self.synced <= self.safe <= self.end, repr(self)
 
     def _activate(self, base_offset: int) -> Segment:
         segment = self.chain.segment(base_offset)
@@ -138,10 +146,12 @@ class DiskLog:
             if self._is_full(batch):
                 self._roll()
             base_offset = self.end
+            end = base_offset + batch.last_offset_delta + 1
+            assert self.safe <= base_offset < end
             self._write(batch, base_offset)
             self._note(batch, base_offset)
             self._position += size
-            self.end = base_offset + batch.last_offset_delta + 1
+            self.end = end
             if self.notes is not None:
                 self.notes.appended(batch, base_offset)
             self._unsynced_bytes += size
@@ -260,6 +270,7 @@ class DiskLog:
                 paths.append(self._active.path)
             # A new segment was begun behind each sealed one: its name must be durable, too.
             directory = self.chain.directory if self._sealed else None
+            assert self.synced <= self.end
             job = Unsynced(
                 tuple(paths), directory, self._device, self._unsynced_bytes,
                 self.end, self._active.base_offset, self._position, len(self._sealed),
@@ -299,6 +310,7 @@ class DiskLog:
             if job.upto > self.safe:
                 self.safe = job.upto
                 self._slot.publish_safe(job.upto)
+            self._check_law()
 
     def needs(self, path: str) -> bool:
         """Whether the file must be there: not an index, nor trimmed away or deleted."""
@@ -318,6 +330,7 @@ class DiskLog:
     def _show_unsynced(self) -> None:
         """flush.messages over 1: show and acknowledge now, sync later."""
         self.safe = self.end
+        self._check_law()
         self._slot.publish_safe(self.end)
         if self._unsynced_records >= self.settings.flush_messages:
             self._flusher.soon(self)
@@ -350,6 +363,7 @@ class DiskLog:
             if self._failure is not None:
                 return self.state
             offset, base_offset, position = self._synced_at
+            assert self.state.recovery_offset <= offset <= self.synced, repr(self)
             if base_offset not in self.chain.bases:  # trimmed since, as a whole
                 base_offset, position = offset, 0
             segment = self.chain.segment(base_offset)
@@ -398,7 +412,10 @@ class DiskLog:
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
             raise failure(error, f"read at offset {at}", self.chain.directory) from None
-        if not batches and at >= self.start:
+        if batches:  # the pair of what append asserts
+            assert batches[0].last_offset >= at
+            assert batches[-1].base_offset < safe
+        elif at >= self.start:
             self.chain.check_gap(at, safe)
         return batches
 
@@ -588,6 +605,7 @@ class DiskLog:
             state = replace(self.state, start=before)
             self._save(self, state)
             self.state, self.start = state, before
+            self._check_law()
             self._slot.publish_start(before)
             bases = self.chain.bases
             gone = [base for base, after in pairwise(bases) if after <= before]

@@ -25,6 +25,7 @@ _META: Final = Struct("=16xI20xI92xQQ")
 META_BYTES: Final = _META.size
 _META_MAGIC: Final = 0xBEEFC0DE
 PAGE_SIZES: Final = {1 << power for power in range(9, 17)}
+assert MAP_BYTES % max(PAGE_SIZES) == 0, "LMDB maps whole pages"
 LAST_PAGE_MAX: Final = 1 << 30  # a damaged number must not make a file of exabytes
 
 

@@ -102,7 +102,10 @@ class FollowerLog:
         # A deleted topic's files may be another's by now: _now raises.
         if at < self._now()[0]:
             return self.read(at, bytes_max)
-        if not batches:
+        if batches:  # the pair of what the writer's append asserts
+            assert batches[0].last_offset >= at
+            assert batches[-1].base_offset < safe
+        else:
             self.chain.check_gap(at, safe)
         return batches
 

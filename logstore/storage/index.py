@@ -20,6 +20,7 @@ from logstore.storage.names import INDEX, LOG, TIMEINDEX
 
 OFFSET_ENTRY = Struct(">II")
 TIME_ENTRY = Struct(">qI")
+assert (OFFSET_ENTRY.size, TIME_ENTRY.size) == (8, 12), "as Kafka's"
 NO_TIMESTAMP: Final = -(2**63)  # below any
 ENTRY_LIMIT: Final = 2**32  # entries hold 32 bits; a damaged batch may claim any offset
 

@@ -14,15 +14,21 @@ DESK: Final = "upkeep.sock"  # where the writing process takes jobs
 CLAIMS: Final = "claims"  # one lock file for each consumer in a group, and for a server's groups
 COORDINATOR: Final = "coordinator.lock"
 
-GROUP_BYTES_MAX: Final = 255  # a key in LMDB holds group, topic and partition in 511
+KEY_BYTES_MAX: Final = 511  # of a row in LMDB
+TOPIC_CHARACTERS_MAX: Final = 249  # as Kafka
+GROUP_BYTES_MAX: Final = 255
+PARTITION_BYTES: Final = 4
+
+# The key of a committed offset: group NUL topic NUL partition.
+assert GROUP_BYTES_MAX + 1 + TOPIC_CHARACTERS_MAX + 1 + PARTITION_BYTES <= KEY_BYTES_MAX
 
 LOG: Final = ".log"
 INDEX: Final = ".index"
 TIMEINDEX: Final = ".timeindex"
 _CLEANED: Final = ".cleaned"
 
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_DIRECTORY = re.compile(r"([a-zA-Z0-9._-]{1,249})-(0|[1-9][0-9]{0,9})")
+_TOPIC = re.compile(rf"[a-zA-Z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}}")
+_DIRECTORY = re.compile(rf"([a-zA-Z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}})-(0|[1-9][0-9]{{0,9}})")
 _SEGMENT = re.compile(r"([0-9]{20})\.log")
 
 

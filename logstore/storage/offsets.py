@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from logstore.errors import CorruptStore, InvalidName
 from logstore.log import TopicPartition
 from logstore.storage.environment import Change, Environment, Transaction
-from logstore.storage.names import CATALOG, check_topic
+from logstore.storage.names import CATALOG, PARTITION_BYTES, check_topic
 
 _T = TypeVar("_T")
 
@@ -26,6 +26,9 @@ OFFSETS: Final = b"offsets"
 TOPICS: Final = b"topics"
 PARTITION_MAX: Final = 2**31 - 1
 _PARTITION = Struct(">I")
+
+assert _PARTITION.size == PARTITION_BYTES
+
 _OLD_VALUE = Struct(">qq")
 _VALUE = Struct(">Biqq16s")
 _TAG: Final = 0x82  # the first byte of an offset, as schema 1 wrote it, is below 0x80
@@ -110,6 +113,8 @@ class CommittedOffsets:
         )
         refused = set()
         for place, it in offsets.items():
+            assert it.offset >= 0
+            assert 0 <= place[1] <= PARTITION_MAX
             topic_id = ids.get(place[0])
             if topic_id is None or it.topic_id not in (None, topic_id):
                 refused.add(place)
@@ -201,5 +206,7 @@ def _parse_committed(value: bytes) -> Committed:
         offset, commit_ms = _OLD_VALUE.unpack_from(value)
         return Committed(offset, commit_ms, value[_OLD_VALUE.size :].decode())
     _, leader_epoch, offset, commit_ms, topic_id = _VALUE.unpack_from(value)
+    if offset < 0:
+        raise ValueError(offset)
     metadata = value[_VALUE.size :].decode()
     return Committed(offset, commit_ms, metadata, leader_epoch, str(uuid.UUID(bytes=topic_id)))

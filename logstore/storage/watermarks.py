@@ -33,6 +33,8 @@ _SLOT_WORDS: Final = 4  # also the header's size: slot n starts at word 4 * (n +
 _GROW_SLOTS: Final = 1024
 GONE: Final = 0  # the tag of a slot without a log
 
+assert len(_MAGIC) == _WORD, "the header is made of words, too"
+
 
 class Slot:
     """One log's place in the file."""
@@ -43,8 +45,10 @@ class Slot:
         self._marks = marks
         self._word = _SLOT_WORDS * (number + 1)
         self._tag = tag
+        assert tag != GONE
 
     def publish(self, start: int, safe: int) -> None:
+        assert 0 <= start <= safe
         words = self._marks.words(self._word + _SLOT_WORDS)
         words[self._word + 1] = start
         words[self._word + 2] = words[self._word + 3] = safe

@@ -4,6 +4,7 @@ Sealed segments do not change, so anyone may write what is to take their place, 
 means nothing (``names.cleaned_stem``), until the owner of the log renames it (``DiskLog.swap``).
 """
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
@@ -16,7 +17,8 @@ from logstore.storage.names import INDEX, LOG, TIMEINDEX, is_cleaned
 
 ENDINGS: Final = (LOG, INDEX, TIMEINDEX)
 _WRITE_BYTES: Final = 1 << 20
-_WRITE_BUFFERS_MAX: Final = 1000  # of IOV_MAX, 1024
+_WRITE_BUFFERS_MAX: Final = 1000
+assert os.sysconf("SC_IOV_MAX") >= _WRITE_BUFFERS_MAX
 # Synced in slices: one sync of a whole segment would hold up those of the logs in use.
 _SYNC_BYTES: Final = 8 << 20
 

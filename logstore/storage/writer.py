@@ -134,7 +134,7 @@ class WriterDirectory:
                 if state is None:  # damaged: whoever opens that partition is told
                     continue
                 _, safe = slot.read() or (0, 0)
-                slot.publish(state.start, max(safe, state.recovery_offset))
+                slot.publish(state.start, max(safe, state.recovery_offset, state.start))
         if self._crashed:
             self._save_states(self._logs.values())
 

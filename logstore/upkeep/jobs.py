@@ -20,6 +20,7 @@ from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import failure as why
 from logstore.storage.index import NO_TIMESTAMP
+from logstore.storage.kinds import TOPIC
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep import compaction, recompression
 from logstore.upkeep.retention import Verdict, drop, judge
@@ -39,6 +40,7 @@ from logstore.upkeep.work import (
 
 Name = Literal["retention", "compact", "recompress"]
 NAMES: Final[tuple[Name, ...]] = ("retention", "compact", "recompress")
+assert set(NAMES) == TOPIC.jobs
 
 
 class Job(msgspec.Struct, frozen=True):
