@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .ends import put
+from .ends import put, tell
 from .options import HERE, Data, Json
 from .show import as_json, counted, size
 
@@ -46,4 +46,4 @@ def _report(did: str, copied: "Iterable[Copied]", source: str, target: str, *, j
         put(as_json({"files": len(files), "bytes": bytes_, "linked": linked, "target": target}))
         return
     links = f", {linked:,} of them linked" if linked else ""
-    put(f"{did} {source} to {target}: {counted(len(files), 'file')}{links}, {size(bytes_)}\n")
+    tell(f"{did} {source} to {target}: {counted(len(files), 'file')}{links}, {size(bytes_)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .command import Command, Group
-from .ends import CommandFailed, put, say
+from .ends import CommandFailed, put, say, tell
 from .options import HERE, Data, DataDir, Json
 from .show import as_json, as_line, counted, table, text_or_base64
 
@@ -74,7 +74,8 @@ def publish(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
     message: Annotated[str | None, typer.Argument(metavar="MESSAGE", show_default=False)] = None,
     from_stdin: Annotated[
-        bool, typer.Option("--from-stdin", help="Each line of standard input is a message.")
+        bool,
+        typer.Option("--from-stdin", help="Publish each line of standard input as it is."),
     ] = False,
     server: Server = None,
     data: Data = HERE,
@@ -90,7 +91,7 @@ def publish(
         else:
             sent, received = _publish_lines(line, name, stop)
     deliveries = counted(received, "delivery", "deliveries")
-    put(f"published {counted(sent, 'message')} to {name}: {deliveries}\n")
+    tell(f"published {counted(sent, 'message')} to {name}: {deliveries}")
 
 
 def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
@@ -109,7 +110,7 @@ def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
         *lines, rest = (rest + data).split(b"\n")
         if ended and rest:
             lines.append(rest)
-        line.send([("PUBLISH", name, text.removesuffix(b"\r")) for text in lines])
+        line.send([("PUBLISH", name, text) for text in lines])
         received += sum(line.next() for _ in lines)
         sent += len(lines)
     return sent, received

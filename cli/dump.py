@@ -8,7 +8,7 @@ import typer
 
 from .ends import CommandFailed, put
 from .options import HERE, Data, Json
-from .show import as_line, counted, size
+from .show import as_line, counted, names, size
 from .times import iso
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _print_text(items: "Iterable[Item]", suffix: str) -> "list[Damage]":
     batches = records = entries = bytes_ = 0
     put(HEADS[suffix] + "\n")
     for item in items:
-        put(_as_text(item) + "\n")
+        put(names([_as_text(item)]))
         if isinstance(item, Damage):
             damages.append(item)
         elif isinstance(item, Entry):

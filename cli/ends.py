@@ -28,23 +28,38 @@ class ReaderGone(Exception):
 
 
 def put(text: str) -> None:
-    """Text on standard output, UTF-8 whatever the locale. Raises ReaderGone."""
-    if sys.stdout is None:  # closed from the start
-        return
+    """Lines on standard output, UTF-8 whatever the locale; what is not printable is escaped.
+
+    Raises ReaderGone, CommandFailed.
+    """
+    from logstore.printable import printable_lines
+
+    if sys.stdout is None:
+        raise CommandFailed("standard output is closed")
     try:
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.write(printable_lines(text).encode("utf-8", "backslashreplace"))
     except BrokenPipeError:
         raise ReaderGone from None
     except OSError as error:
         raise CommandFailed(f"standard output: {error.strerror}") from None
 
 
+def tell(line: str) -> None:
+    """One line on standard output that says what was done; the deed counts, if nobody reads it."""
+    from logstore.printable import printable
+
+    if sys.stdout is not None:
+        put(printable(line) + "\n")
+
+
 def say(text: str) -> None:
-    """One line on standard error; nothing when nobody reads it."""
+    """One line on standard error, likewise escaped; nothing when nobody reads it."""
+    from logstore.printable import printable
+
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # closed
         pass

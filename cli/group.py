@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command import Command, Group
-from .ends import put, say
+from .ends import put, say, tell
 from .options import HERE, At, Bootstrap, Json, place_option
-from .show import as_json, facts, table
+from .show import as_json, facts, names, table
 from .times import iso
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
     """Every group that has committed offsets."""
     with data.reach("read") as store:
         groups = store.groups()
-    put(as_json(groups) if json_ else "".join(f"{name}\n" for name in groups))
+    put(as_json(groups) if json_ else names(groups))
 
 
 @app.command(cls=Command)
@@ -99,4 +99,4 @@ def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Forget a group's offsets."""
     with data.reach_group(name) as store:
         store.group(name).delete()
-    put(f"deleted group {name}\n")
+    tell(f"deleted group {name}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command import Command, Group
-from .ends import put, say
+from .ends import put, say, tell
 from .options import HERE, Data, DataDir, Json
 from .progress import progress_for
 from .show import as_json, counted, size
@@ -85,8 +85,11 @@ def _run(
             bar.done(outcome)
             if not json_:
                 for line in _lines(outcome, dry_run=dry_run):
-                    put(line + "\n")
-    put(as_json([_as_object(it) for it in outcomes]) if json_ else _summary(job, outcomes))
+                    tell(line)
+    if json_:
+        put(as_json([_as_object(it) for it in outcomes]))
+    elif (summary := _summary(job, outcomes)) is not None:
+        tell(summary)
     failed = failure(outcomes)
     if failed is not None:
         raise failed
@@ -170,7 +173,7 @@ def _rewritten(outcome: "Rewritten", *, dry_run: bool) -> str:
     return f"{', '.join(parts)}: {outcome.why}"
 
 
-def _summary(job: "Job", outcomes: "list[Outcome]") -> str:
+def _summary(job: "Job", outcomes: "list[Outcome]") -> str | None:
     from logstore.upkeep.jobs import Retained
 
     sizes = [_before_after(it) for it in outcomes]
@@ -178,13 +181,13 @@ def _summary(job: "Job", outcomes: "list[Outcome]") -> str:
     if job.name == "retention":
         dropped = sum(len(it.dropped) for it in outcomes if isinstance(it, Retained))
         did = "would drop" if job.dry_run else "dropped"
-        return f"{did} {counted(dropped, 'segment')}: {change}\n"
+        return f"{did} {counted(dropped, 'segment')}: {change}"
     if not outcomes:
         setting = (
             "cleanup.policy is compact" if job.name == "compact" else "compression.sealed is set"
         )
-        return f"nothing to do: no topic's {setting}\n"
-    return "" if job.dry_run or len(outcomes) == 1 else f"in all {change}\n"
+        return f"nothing to do: no topic's {setting}"
+    return None if job.dry_run or len(outcomes) == 1 else f"in all {change}"
 
 
 def _as_object(outcome: "Outcome") -> dict[str, object]:

@@ -121,6 +121,9 @@ class DataDir:
         from logstore.config import Config
         from logstore.storage.names import CONFIG
 
+        from .logs import show_warnings
+
+        show_warnings()
         return Config.load(self.config_file or self.path / CONFIG, os.environ)
 
     @contextmanager

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .ends import CommandFailed, put, say
+from .ends import CommandFailed, say, tell
 from .options import HERE, Data
 
 if TYPE_CHECKING:
@@ -47,10 +47,11 @@ def serve(
     data: Data = HERE,
 ) -> None:
     """Serve the store to Kafka and Redis clients, until Ctrl-C or SIGTERM."""
-    import logging
-
     from logstore.node import Listen, Node
 
+    from .logs import show_dated
+
+    show_dated()
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
     config = data.config().unless_given("files.open.max", FILES_OPEN_MAX)
     listen = Listen(
@@ -59,18 +60,13 @@ def serve(
         config.store.resp_port if resp_port is None else resp_port,
     )
     _check_exposure(listen.host, insecure)
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING
-    )
     with data.open("write", create=True, config=config) as store:
-        Node(store, listen).run(lambda addresses: put(_ready(str(data), addresses)))
+        Node(store, listen).run(lambda addresses: _tell_ready(str(data), addresses))
 
 
-def _ready(data: str, addresses: "Addresses") -> str:
-    return "".join(
-        f"serving {data}: {CLIENTS[name]} clients at {host}:{port}\n"
-        for name, (host, port) in addresses.items()
-    )
+def _tell_ready(data: str, addresses: "Addresses") -> None:
+    for name, (host, port) in addresses.items():
+        tell(f"serving {data}: {CLIENTS[name]} clients at {host}:{port}")
 
 
 def _check_exposure(host: str, insecure: bool) -> None:

@@ -32,8 +32,15 @@ def facts(pairs: Sequence[tuple[str, Cell]]) -> str:
     return "".join(f"{name.ljust(width)}  {_text(value)}\n" for name, value in pairs)
 
 
+def names(texts: Sequence[str]) -> str:
+    """One a line."""
+    return "".join(f"{_text(text)}\n" for text in texts)
+
+
 def _text(cell: Cell) -> str:
-    return "-" if cell is None else str(cell)
+    from logstore.printable import printable  # help does without the library
+
+    return "-" if cell is None else printable(str(cell))
 
 
 def size(count: int) -> str:
@@ -64,4 +71,10 @@ def as_json(value: object) -> str:
 
 
 def as_line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """One line of JSON; what is not printable is escaped, which means the same in JSON."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_json_escaped, text))
+
+
+def _json_escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command import Command, Group
-from .ends import put
+from .ends import put, tell
 from .options import HERE, At, Bootstrap, Json, Settings, pairs, place_option
 from .show import as_json, counted, facts, size, table
 from .times import iso
@@ -42,7 +42,7 @@ def create(
     data.check_new(name, settings)
     with data.reach("write", create=True) as store:
         topic = store.create_topic(name, partitions=partitions, settings=settings)
-        put(f"created topic {name} with {counted(len(topic.partitions), 'partition')}\n")
+        tell(f"created topic {name} with {counted(len(topic.partitions), 'partition')}")
 
 
 @app.command("list", cls=Command)
@@ -106,7 +106,7 @@ def alter(
         store.alter_topic(
             name, settings=settings, reset=tuple(delete_config or ()), partitions=partitions
         )
-    put(f"altered topic {name}\n")
+    tell(f"altered topic {name}")
 
 
 @app.command(cls=Command)
@@ -160,7 +160,7 @@ def delete(
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     with data.reach("write") as store:
         store.delete_topic(name)
-    put(f"deleted {what}\n")
+    tell(f"deleted {what}")
 
 
 def _total(counts: "list[int | None]") -> int | None:

@@ -6,7 +6,7 @@ import typer
 
 from .ends import CommandFailed, put
 from .options import HERE, Data, Json
-from .show import as_json, counted, size
+from .show import as_json, counted, names, size
 
 if TYPE_CHECKING:
     from logstore.storage.verify import Finding
@@ -37,7 +37,7 @@ def verify(
             findings += report.findings
             if not json_:
                 for finding in report.findings:
-                    put(_as_text(finding, repaired=report.repaired) + "\n")
+                    put(names([_as_text(finding, repaired=report.repaired)]))
     if json_:
         found = [
             {"path": one.path, "message": one.message, "derived": one.derived} for one in findings

@@ -37,9 +37,7 @@ A message is one line: what happened, to what (name, offset, file), what to do.
 TypeError and ValueError say that the calling code is wrong. Any other exception is a bug.
 """
 
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]
+from logstore.printable import printable
 
 
 class LogstoreError(Exception):
@@ -47,7 +45,7 @@ class LogstoreError(Exception):
 
     def __str__(self) -> str:
         # Paths, commands and values come from outside; none may break the line or the terminal.
-        return "".join(map(_printable, super().__str__()))
+        return printable(super().__str__())
 
 
 class Refused(LogstoreError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ..ends import CommandFailed, Stopped, put, say
+from ..ends import CommandFailed, Stopped, say, tell
 from ..options import ClusterAt, DataDir, place_of
 from ..produce import Compression
 from ..show import counted
@@ -154,7 +154,7 @@ def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:
         groups.carry()
     finally:
         for line in _done(copy, groups, time.monotonic() - began):
-            put(line)
+            tell(line)
     if groups.failure is not None and not stop.asked:
         raise groups.failure
     if stop.signal_number is not None:
@@ -163,9 +163,7 @@ def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:
 
 def _done(copy: "Copy", groups: "Groups", seconds: float) -> "list[str]":
     total = sum(copy.records.values())
-    lines = [f"{name}: {counted(count, 'record')}\n" for name, count in copy.records.items()]
-    lines += [
-        f"group {name}: {counted(count, 'offset')}\n" for name, count in groups.carried.items()
-    ]
+    lines = [f"{name}: {counted(count, 'record')}" for name, count in copy.records.items()]
+    lines += [f"group {name}: {counted(count, 'offset')}" for name, count in groups.carried.items()]
     topics = counted(len(copy.records), "topic")
-    return [*lines, f"mirrored {counted(total, 'record')} of {topics} in {seconds:.2f} s\n"]
+    return [*lines, f"mirrored {counted(total, 'record')} of {topics} in {seconds:.2f} s"]
