@@ -20,6 +20,14 @@ from .times import CachedTimestamps
 
 Row = Any  # a struct with the attributes f0, f1, ... for the fields that are wanted
 QUICK = str | int | None
+BOM = b"\xef\xbb\xbf"  # some editors write it in front of UTF-8
+_TRUNCATED = "Input data was truncated"
+# Escapes one after another: a whole pair, a half without the other (the group), anything else.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _PLAIN = re.compile(rb"-?\d{1,19}\.\d{1,18}")
 
 
@@ -45,6 +53,8 @@ class JsonLines:
         return msgspec.json.Decoder(kind).decode
 
     def receive(self, lines: list[bytes], first: int) -> Parsed:
+        if first == 1 and lines and lines[0].startswith(BOM):
+            lines = [lines[0].removeprefix(BOM), *lines[1:]]
         try:
             rows = list(map(self._quick, lines))
             made = self._messages(lines, rows)
@@ -140,7 +150,7 @@ class JsonLines:
                 f"the field {missing!r} is missing" if missing else "not a JSON object"
             ) from None
         except ValueError as error:
-            raise ValueError(f"not JSON: {_reason(error)}") from None
+            raise ValueError(f"not JSON: {_reason(error, line)}") from None
 
     def _missing(self, line: bytes) -> str | None:
         try:
@@ -182,15 +192,18 @@ def _decoded(raw: bytes, name: str) -> Any:  # noqa: ANN401
     try:
         return msgspec.json.decode(raw)
     except ValueError as error:
-        raise ValueError(f"the field {name!r} is not JSON: {_reason(error)}") from None
+        raise ValueError(f"the field {name!r} is not JSON: {_reason(error, raw)}") from None
 
 
-def _reason(error: ValueError) -> str:
+def _reason(error: ValueError, raw: bytes) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a text is not UTF-8"
-    return {
-        "Input data was truncated": "it ends too early",
-    }.get(str(error), str(error).removeprefix("JSON is malformed: "))
+    # The decoder calls half a pair an end that came too early, or a wrong escape.
+    half = next(filter(None, (it[1] for it in _ESCAPE.finditer(raw))), None)
+    if half is not None:
+        return f"a text holds half a surrogate pair, \\{half.decode()}"
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if reason.startswith(_TRUNCATED) else reason
 
 
 def _shown(raw: bytes, characters_max: int = 40) -> str:

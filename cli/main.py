@@ -10,11 +10,20 @@ import sys
 def main() -> None:
     """The entry point of ``logstore``."""
     try:
+        _read_arguments_as_utf8()
         _hold_standard_streams()
         code = _run()
     except KeyboardInterrupt:  # before or after the part that ends in an orderly way
         code = 130
     sys.exit(code)
+
+
+def _read_arguments_as_utf8() -> None:
+    # Names and files are UTF-8 whatever the locale says: a group must not get another name in a
+    # cron job than on a terminal. Python decodes the command line before we run, so it is begun
+    # anew; its own UTF-8 mode, which locale C switches on, can be forbidden (PYTHONUTF8=0).
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _hold_standard_streams() -> None:

@@ -48,8 +48,9 @@ def produce(
         InputFormat,
         typer.Option(
             "--format",
-            help="raw: a line is a value; json: a line is an object; csv: the first row names the"
-            " columns, each row becomes an object; auto: raw or json, by the first line.",
+            help="raw: a line is a value as it stands, a carriage return included; json: a line is"
+            " an object; csv: the first row names the columns, each row becomes an object; auto:"
+            " raw or json, by the first line.",
         ),
     ] = InputFormat.AUTO,
     key_field: Annotated[
@@ -188,7 +189,7 @@ def _wanted(
 
 
 def _chooser(format_: InputFormat, wanted: "Wanted") -> "Callable[[bytes], Parser]":
-    from .fields import JsonLines
+    from .fields import BOM, JsonLines
     from .lines import RawLines
     from .rows import CsvRows
 
@@ -198,7 +199,9 @@ def _chooser(format_: InputFormat, wanted: "Wanted") -> "Callable[[bytes], Parse
     def choose(first_line: bytes) -> "Parser":
         if format_ is InputFormat.CSV:
             return CsvRows(wanted)
-        by_looks = format_ is InputFormat.AUTO and first_line.lstrip().startswith(b"{")
+        by_looks = format_ is InputFormat.AUTO and first_line.removeprefix(BOM).lstrip().startswith(
+            b"{"
+        )
         if format_ is InputFormat.JSON or wanted.fields or by_looks:
             return JsonLines(wanted)
         return RawLines(wanted)

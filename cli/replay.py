@@ -62,7 +62,11 @@ def replay(
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Send a topic's past once more, in the order of time over all partitions."""
+    """Read a topic's past again, in order of time.
+
+    Partitions are merged by timestamp. Within a partition records keep the order of their offsets,
+    even where their timestamps do not rise.
+    """
     from_ms, to_ms = moment_option(from_, "--from"), moment_option(to, "--to")
     if into is None and (into_data is not None or timestamps is Timestamps.RESTAMP):
         raise typer.BadParameter("--into-data and --timestamps need --into TOPIC")

@@ -387,8 +387,9 @@ class Store:
         speed: float = 0.0,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Iterator[list[Record]]:
-        """Records with ``from_ms <= timestamp < to_ms``, in the order of their timestamps.
+        """Records with ``from_ms <= timestamp < to_ms``, partitions merged by their timestamps.
 
+        Within a partition they keep the order of their offsets.
         ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting; ``sleep(seconds)``
         does the waiting. Raises UnknownTopic, CorruptBatch.
         """

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from confluent_kafka import TopicPartition as Place
 
-from logstore.broker.group import GroupMember, Lag, Move, lags, moves
+from logstore.broker.group import GroupMember, Lag, Move, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
 from logstore.errors import Fenced, GroupBusy, UnknownTopic
 from logstore.log import TopicPartition
@@ -46,7 +46,7 @@ class ClusterGroup:
     def describe(self) -> list[Lag]:
         """As Group.describe."""
         committed = self.committed()
-        return lags(committed, self._partitions({topic for topic, _ in committed}))
+        return lags(committed, self._partitions(read_or_committed(committed, self.members())))
 
     def committed(self) -> dict[TopicPartition, Committed]:
         """By topic and partition."""

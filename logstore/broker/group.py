@@ -136,9 +136,10 @@ class Group:
         return sorted({topic for topic, _ in self._table().offsets.fetch(self.name)})
 
     def describe(self) -> list[Lag]:
-        """Every partition of those topics."""
+        """Every partition of those topics, and of those that its members read."""
         committed = self._table().offsets.fetch(self.name)
-        return lags(committed, {topic: self._logs(topic) for topic in self.topics()})
+        topics = read_or_committed(committed, self.members())
+        return lags(committed, {topic: self._logs(topic) for topic in topics})
 
     def _logs(self, topic: str) -> Mapping[int, Held]:
         try:
@@ -165,6 +166,14 @@ class Group:
     def delete(self) -> None:
         """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
         self._table().change_idle(self.name, None)
+
+
+def read_or_committed(
+    committed: Mapping[TopicPartition, Commit], members: Iterable[GroupMember]
+) -> list[str]:
+    """The topics that a group has to do with, sorted: before its first commit, too."""
+    assigned = {topic for member in members for topic, _ in member.partitions}
+    return sorted({topic for topic, _ in committed} | assigned)
 
 
 def lags(

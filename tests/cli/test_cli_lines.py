@@ -134,6 +134,11 @@ def test_timestamps_of_every_kind(timestamp, expected):
         (b'{"k": "a", "t": true}', "the field 't' is true, not a timestamp"),
         (b'{"k": "a", "t": [1]}', "the field 't' is [1], not a timestamp"),
         (b'{"k": "a", "t": 1e99}', "is not a timestamp"),
+        (b'{"k": "\\ud800", "t": 1}', r"not JSON: a text holds half a surrogate pair, \ud800"),
+        (b'{"k": "a", "t": 1, "x": "\\uD800"}', r"a text holds half a surrogate pair, \uD800"),
+        (b'{"k": "\\udc00 ", "t": 1}', r"a text holds half a surrogate pair, \udc00"),
+        (b'{"k": "\\ud83d\\u0041", "t": 1}', r"a text holds half a surrogate pair, \ud83d"),
+        (b'{"k": "\\ud83d\\ude00", "t"', "it ends too early"),
         (b'{"k": "\xff", "t": 1}', "the field 'k' is not JSON: a text is not UTF-8"),
         (
             b'{"k": "a", "t": "noon"}',
@@ -230,6 +235,13 @@ def test_csv_fields_for_value_and_timestamp():
 
 def test_a_byte_order_mark_is_not_part_of_the_first_column():
     assert messages(CsvRows, b"\xef\xbb\xbfa\n1\n", Wanted(key_field="a"))[0][1] == b"1"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+def test_a_byte_order_mark_before_json_is_no_part_of_the_first_line(step):
+    data = b'\xef\xbb\xbf{"k": "a"}\n{"k": "b"}\n'
+    found = messages(JsonLines, data, Wanted(key_field="k"), step)
+    assert found == [Message(b'{"k": "a"}', b"a"), Message(b'{"k": "b"}', b"b")]
 
 
 def test_bad_csv_rows_are_named_by_their_first_line():

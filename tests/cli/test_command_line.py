@@ -103,6 +103,20 @@ def test_bytes_on_the_command_line_that_are_no_text(logstore):
     assert "is not allowed: use 1 to 255 bytes of UTF-8" in result.err
 
 
+def test_names_are_utf_8_in_a_locale_that_is_not(logstore, spawn, monkeypatch, tmp_path):
+    logstore("topic", "create", "t")
+    logstore("produce", "t", stdin=b"one\n")
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)  # as under cron, of a system without C.UTF-8
+    assert spawn("consume", "t", "--group", "größe").end()[:2] == (0, b"one\n")
+    assert spawn("group", "list").end()[:2] == (0, "größe\n".encode())
+    assert "größe" in spawn("group", "describe", "größe").end()[1].decode()
+    code, _, err = spawn("group", "describe", "größer").end()
+    assert (code, err) == (1, "logstore: no group 'größer': it has committed nothing\n")
+    (tmp_path / "größe").write_bytes(b"two\n")
+    assert spawn("produce", "t", "größe").end()[0] == 0
+
+
 # Start-up -----------------------------------------------------------------------------------------
 
 HEAVY = {"lmdb", "zstandard", "crc32c", "cramjam", "lz4", "msgspec", "rich", "asyncio", "logstore"}

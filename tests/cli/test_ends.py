@@ -222,7 +222,15 @@ def test_a_full_disk_behind_a_short_output(logstore, lines, spawn, words):
         ("consume lines >&-", 1, "logstore: standard output is closed"),
         ("produce lines <&-", 1, "logstore: standard input is closed"),
         ("produce lines 2>&- </dev/null", 0, ""),
-        ("topic list >&-", 0, ""),
+        ("topic list >&-", 1, "logstore: standard output is closed"),
+        ("topic list --json >&-", 1, "logstore: standard output is closed"),
+        ("topic describe lines >&-", 1, "logstore: standard output is closed"),
+        ("group list --json >&-", 1, "logstore: standard output is closed"),
+        ("status >&-", 1, "logstore: standard output is closed"),
+        ("config show >&-", 1, "logstore: standard output is closed"),
+        ("verify >&-", 1, "logstore: standard output is closed"),
+        ("topic alter lines --config retention.ms=-1 >&-", 0, ""),  # it is done
+        ("retention run >&-", 0, ""),
         ("consume nowhere 2>&-", 1, ""),
     ],
 )

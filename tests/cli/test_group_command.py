@@ -1,4 +1,5 @@
 import json
+import signal
 
 import pytest
 
@@ -84,6 +85,19 @@ def test_delete(logstore, billing):
 )
 def test_a_group_that_does_not_exist(logstore, billing, words):
     assert "no group 'x'" in logstore("group", *words, code=1).err
+
+
+def test_a_group_that_has_not_committed_yet_shows_what_its_members_read(logstore, spawn):
+    logstore("topic", "create", "new", "--partitions", 2)
+    logstore("produce", "new", "--partition", 1, stdin=b"one\n")
+    consumer = spawn("consume", "new", "--group", "young", "--follow")
+    assert consumer.line() == b"one\n"
+    text = logstore("group", "describe", "young").lines
+    rows = [line.split()[:5] for line in text if line.startswith("new")]
+    assert [row[:2] for row in rows] == [["new", "0"], ["new", "1"]]
+    assert rows[0][2:] == ["-", "0", "0"]
+    consumer.send(signal.SIGTERM)
+    consumer.end()
 
 
 def test_a_group_in_use_is_left_alone(logstore, billing, spawn):

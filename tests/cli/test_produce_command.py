@@ -67,6 +67,10 @@ class TestInput:
         result = logstore("produce", "flights", stdin=b'{"a":1}\nnot json\n', code=1)
         assert "line 2: not JSON" in result.err
 
+    def test_json_is_found_out_behind_a_byte_order_mark(self, logstore):
+        logstore("produce", "flights", stdin=b'\xef\xbb\xbf{"a":1}\n')
+        assert values(logstore) == ['{"a":1}']
+
     def test_raw_json_lines_are_not_looked_into(self, logstore):
         logstore("produce", "flights", "--format", "raw", stdin=b'{"a":1}\nnot json\n')
         assert values(logstore) == ['{"a":1}', "not json"]

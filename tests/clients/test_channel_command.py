@@ -100,6 +100,13 @@ def test_lines_are_published_as_they_come(server, listen, topic):
         assert publishing.communicate(timeout=DEADLINE_S)[0].startswith("published 2 messages")
 
 
+def test_a_line_is_published_as_it_stands(server, listen, topic):
+    listening = listen("subscribe", topic, "--json", "--max", "2")
+    run(server, "publish", topic, "--from-stdin", input="a\r\nb\n")
+    out = listening.communicate(timeout=DEADLINE_S)[0]
+    assert [json.loads(line)["payload"] for line in out.splitlines()] == ["a\r", "b"]
+
+
 def test_ten_thousand_lines_come_in_order(server, listen, topic):
     listening = listen("subscribe", topic, "--max", "10000")
     lines = "".join(f"{number}\n" for number in range(10_000))
