@@ -54,34 +54,37 @@ def decompress(codec: Compression, data: Buffer, bytes_max: int = DECOMPRESSED_B
         if len(data) > bytes_max:
             raise _too_much("records", bytes_max)
         return bytes(data)
-    return _DECOMPRESS[codec](memoryview(data), bytes_max)
+    chunks = list(decompressed(codec, data, bytes_max))
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def decompressed(
+    codec: Compression, data: Buffer, bytes_max: int = DECOMPRESSED_BYTES_MAX
+) -> Iterator[bytes]:
+    """The same, in chunks: none is empty, and none but a block of snappy is over STEP_BYTES.
+
+    No more is decompressed than is asked for. Raises CorruptBatch as ``decompress`` does, when the
+    iteration gets there.
+    """
+    if codec is Compression.NONE:
+        chunks = _steps(memoryview(data))
+    else:
+        chunks = _DECOMPRESSED[codec](memoryview(data), bytes_max)
+    left = bytes_max
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise _too_much(f"{codec.name.lower()} records", bytes_max)
+        if chunk:
+            yield chunk
+
+
+def _steps(data: memoryview) -> Iterator[bytes]:
+    return (bytes(data[at : at + STEP_BYTES]) for at in range(0, len(data), STEP_BYTES))
 
 
 def _too_much(what: str, bytes_max: int) -> CorruptBatch:
     return CorruptBatch(f"{what} decompress to more than {bytes_max} bytes")
-
-
-class _Output:
-    """Decompressed chunks, bounded together."""
-
-    __slots__ = ("bytes_max", "chunks", "left", "what")
-
-    def __init__(self, what: str, bytes_max: int) -> None:
-        self.what = what
-        self.bytes_max = self.left = bytes_max
-        self.chunks: list[bytes] = []
-
-    def claim(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise _too_much(self.what, self.bytes_max)
-
-    def add(self, chunk: bytes) -> None:
-        self.claim(len(chunk))
-        self.chunks.append(chunk)
-
-    def joined(self) -> bytes:
-        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
 def _pieces(data: memoryview) -> Iterator[memoryview]:
@@ -98,8 +101,7 @@ def _gzip_compress(data: Buffer, level: int | None) -> bytes:
     return stream.compress(data) + stream.flush()
 
 
-def _gzip_decompress(data: memoryview, bytes_max: int) -> bytes:
-    output = _Output("gzip records", bytes_max)
+def _gzip_decompressed(data: memoryview, bytes_max: int) -> Iterator[bytes]:
     stream = zlib.decompressobj(_GZIP_WINDOW)
     try:
         for piece in _pieces(data):
@@ -107,7 +109,7 @@ def _gzip_decompress(data: memoryview, bytes_max: int) -> bytes:
             while rest:
                 if stream.eof:  # RFC 1952 2.2: members may follow each other
                     stream = zlib.decompressobj(_GZIP_WINDOW)
-                output.add(stream.decompress(rest, STEP_BYTES))
+                yield stream.decompress(rest, STEP_BYTES)
                 rest = stream.unused_data if stream.eof else stream.unconsumed_tail
     except zlib.error as error:
         raise CorruptBatch(f"gzip records do not decompress: {error}") from None
@@ -115,8 +117,7 @@ def _gzip_decompress(data: memoryview, bytes_max: int) -> bytes:
         chunk = stream.decompress(b"", STEP_BYTES)
         if not chunk:
             raise CorruptBatch("gzip records are cut off")
-        output.add(chunk)
-    return output.joined()
+        yield chunk
 
 
 # snappy ----------------------------------------------------------------------------------------
@@ -127,6 +128,7 @@ _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER = Struct(">8sii")  # magic, version, oldest version that can read it
 _XERIAL_LENGTH = Struct(">i")
 _XERIAL_BLOCK_BYTES = 32 * 1024  # snappy-java's own
+_SNAPPY_RATIO_MAX = 22  # three bytes stand for at most 64 (snappy's format_description.txt)
 
 
 def _snappy_compress(data: Buffer, level: int | None) -> bytes:
@@ -140,19 +142,22 @@ def _snappy_compress(data: Buffer, level: int | None) -> bytes:
     return b"".join(parts)
 
 
-def _snappy_decompress(data: memoryview, bytes_max: int) -> bytes:
+def _snappy_decompressed(data: memoryview, bytes_max: int) -> Iterator[bytes]:
     from cramjam import DecompressionError, snappy
 
-    output = _Output("snappy records", bytes_max)
+    left = bytes_max
     try:
         for block in _snappy_blocks(data):
             # The length is claimed at the block's start, and snappy keeps to it.
-            if snappy.decompress_raw_len(block) > output.left:
+            claimed = snappy.decompress_raw_len(block)
+            left -= claimed
+            if left < 0:
                 raise _too_much("snappy records", bytes_max)
-            output.add(bytes(snappy.decompress_raw(block)))
+            if claimed > _SNAPPY_RATIO_MAX * len(block):  # memory is taken for all of it at once
+                raise CorruptBatch(f"a snappy block of {len(block)} bytes claims to hold {claimed}")
+            yield bytes(snappy.decompress_raw(block))
     except DecompressionError as error:
         raise CorruptBatch(f"snappy records do not decompress: {error}") from None
-    return output.joined()
 
 
 def _snappy_blocks(data: memoryview) -> Iterator[memoryview]:
@@ -187,10 +192,9 @@ def _lz4_compress(data: Buffer, level: int | None) -> bytes:
     return compressed
 
 
-def _lz4_decompress(data: memoryview, bytes_max: int) -> bytes:
+def _lz4_decompressed(data: memoryview, bytes_max: int) -> Iterator[bytes]:
     from lz4 import frame
 
-    output = _Output("lz4 records", bytes_max)
     stream = frame.LZ4FrameDecompressor()
     step = min(STEP_BYTES, _LZ4_RATIO_MAX * len(data) + 1)
     fed = 0
@@ -198,10 +202,10 @@ def _lz4_decompress(data: memoryview, bytes_max: int) -> bytes:
         for piece in _pieces(data):
             fed += len(piece)
             chunk = stream.decompress(piece, step)
-            output.add(chunk)
+            yield chunk
             while not stream.eof and (not stream.needs_input or len(chunk) == step):
                 chunk = stream.decompress(b"", step)
-                output.add(chunk)
+                yield chunk
             if stream.eof:
                 break
     except RuntimeError as error:  # what the library raises for all that it finds wrong
@@ -210,7 +214,6 @@ def _lz4_decompress(data: memoryview, bytes_max: int) -> bytes:
         raise CorruptBatch("lz4 records are cut off")
     if stream.unused_data or fed < len(data):  # Kafka's reader takes one frame only
         raise CorruptBatch("lz4 records are followed by more bytes")
-    return output.joined()
 
 
 # zstd ------------------------------------------------------------------------------------------
@@ -230,25 +233,24 @@ def _zstd_compress(data: Buffer, level: int | None) -> bytes:
     return compressor.compress(data)
 
 
-def _zstd_decompress(data: memoryview, bytes_max: int) -> bytes:
+def _zstd_decompressed(data: memoryview, bytes_max: int) -> Iterator[bytes]:
     # The library either trusts the content size, which Java's writer leaves out, or streams
     # without a bound or without noticing a missing end. So each frame goes in by a few blocks
     # at a time, which bounds what can come out.
     from zstandard import ZstdDecompressor, ZstdError
 
-    output = _Output("zstd records", bytes_max)
     decompressor = ZstdDecompressor()
     at = 0
     try:
         while True:
             stream = decompressor.decompressobj()
             for end in _zstd_steps(data, at):
-                output.add(stream.decompress(data[at:end]))
+                yield stream.decompress(data[at:end])
                 at = end
             if not stream.eof:
                 raise CorruptBatch("zstd records are cut off")
             if at == len(data):
-                return output.joined()
+                return
     except ZstdError as error:
         raise CorruptBatch(f"zstd records do not decompress: {error}") from None
 
@@ -284,9 +286,9 @@ _COMPRESS: dict[Compression, Callable[[Buffer, int | None], bytes]] = {
     Compression.LZ4: _lz4_compress,
     Compression.ZSTD: _zstd_compress,
 }
-_DECOMPRESS: dict[Compression, Callable[[memoryview, int], bytes]] = {
-    Compression.GZIP: _gzip_decompress,
-    Compression.SNAPPY: _snappy_decompress,
-    Compression.LZ4: _lz4_decompress,
-    Compression.ZSTD: _zstd_decompress,
+_DECOMPRESSED: dict[Compression, Callable[[memoryview, int], Iterator[bytes]]] = {
+    Compression.GZIP: _gzip_decompressed,
+    Compression.SNAPPY: _snappy_decompressed,
+    Compression.LZ4: _lz4_decompressed,
+    Compression.ZSTD: _zstd_decompressed,
 }

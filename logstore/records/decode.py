@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable
 from itertools import repeat
+from typing import Final
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import HEADER_BYTES, Batch
@@ -14,6 +15,7 @@ from logstore.records.record import Record
 from logstore.records.runs import RUN_MIN, take_run
 from logstore.records.varint import INT64_MAX, INT64_MIN, wrapped64
 
+CUT_OFF: Final = "the records are cut off"
 # Every field of a record takes a byte: length, attributes, two deltas, three lengths or counts.
 _RECORD_BYTES_MIN = 7
 # So many records are read one by one before a run is tried again; twice as many after each
@@ -38,23 +40,29 @@ def decode(
     if check:
         batch.check()
     view = memoryview(batch.data)[HEADER_BYTES:]
-    count = batch.record_count
     try:
         data = decompress(batch.compression, view, bytes_max) if batch.compression else bytes(view)
+    except CorruptBatch as error:
+        raise CorruptBatch(f"batch at offset {batch.base_offset}: {error}") from None
+    return opened(batch, data, topic, partition)
+
+
+def opened(batch: Batch, data: bytes, topic: str, partition: int) -> list[Record]:
+    """The batch's records, whose bytes are ``data``. Raises CorruptBatch."""
+    count = batch.record_count
+    reader = Reader(data, topic, partition, batch.base_offset, batch.base_timestamp_ms)
+    try:
         if count * _RECORD_BYTES_MIN > len(data):
             raise CorruptBatch(f"{count} records do not fit into {len(data)} bytes")
-        reader = Reader(data, topic, partition, batch.base_offset, batch.base_timestamp_ms)
-        _read(reader, count)
+        read(reader, count)
     except IndexError:
-        fault = "the records are cut off"
+        fault = CUT_OFF
     except CorruptBatch as error:
         fault = str(error)
     else:
-        if reader.at == len(data) and reader.last_offset <= batch.last_offset:
-            return _restamped(batch, reader.records)
-        fault = f"{len(data) - reader.at} bytes follow the last record"
-        if reader.last_offset > batch.last_offset:
-            fault = f"a record has offset {reader.last_offset}, the last is {batch.last_offset}"
+        fault = fault_at_end(batch, reader)
+        if not fault:
+            return restamped(batch, reader.records)
     raise CorruptBatch(f"batch at offset {batch.base_offset}: {fault}")
 
 
@@ -63,7 +71,16 @@ def keys(batch: Batch, bytes_max: int = DECOMPRESSED_BYTES_MAX) -> list[bytes | 
     return [record.key for record in decode(batch, bytes_max=bytes_max, check=False)]
 
 
-def _read(reader: Reader, count: int) -> None:
+def fault_at_end(batch: Batch, reader: Reader) -> str:
+    """What is wrong once as many records as the header says were read; nothing: an empty text."""
+    if reader.last_offset > batch.last_offset:
+        return f"a record has offset {reader.last_offset}, the last is {batch.last_offset}"
+    left = len(reader.data) - reader.at
+    return f"{left} bytes follow the last record" if left else ""
+
+
+def read(reader: Reader, count: int) -> None:
+    """Read so many records. Raises IndexError, CorruptBatch."""
     singles = _SINGLES_MIN
     while (left := count - len(reader.records)) > 0:
         if left >= RUN_MIN and take_run(reader, left):
@@ -73,7 +90,7 @@ def _read(reader: Reader, count: int) -> None:
             singles = min(2 * singles, _SINGLES_MAX)
 
 
-def _restamped(batch: Batch, records: list[Record]) -> list[Record]:
+def restamped(batch: Batch, records: list[Record]) -> list[Record]:
     """The records with the timestamps they have by the batch's header."""
     base = batch.base_timestamp_ms
     if batch.is_log_append_time:  # KIP-32: one for all

@@ -64,6 +64,19 @@ class Reader:
         self._names: dict[bytes, str] = {}
         self._sections: dict[bytes, Headers] = {}
 
+    def go_on(self, data: bytes) -> None:
+        """Read on in these bytes, which begin with a record; forget the records so far."""
+        self.data, self.at, self.records = data, 0, []
+
+    def mark(self) -> tuple[int, int, int]:
+        """Where it is, for ``back``."""
+        return self.at, self.last_offset, len(self.records)
+
+    def back(self, mark: tuple[int, int, int]) -> None:
+        """Go back to where it was."""
+        self.at, self.last_offset, count = mark
+        del self.records[count:]
+
     def read(self, count: int) -> None:
         """Read ``count`` records. Raises CorruptBatch, IndexError.
 

@@ -33,9 +33,11 @@ def with_crc(data):
     return bytes(data)
 
 
-def with_records(batch, records, count=None, last_offset_delta=None):
-    """An uncompressed batch with other bytes for records, its length and CRC made to fit."""
+def with_records(batch, records, count=None, last_offset_delta=None, attributes=None):
+    """A batch with other bytes for records, its length and CRC made to fit."""
     data = bytearray(batch.data[:61]) + records
+    if attributes is not None:
+        data[21:23] = attributes.to_bytes(2, "big")
     data[8:12] = (len(data) - 12).to_bytes(4, "big")
     if last_offset_delta is not None:
         data[23:27] = last_offset_delta.to_bytes(4, "big")

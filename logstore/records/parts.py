@@ -1,0 +1,187 @@
+"""A batch's records a part at a time: a batch of a few kilobytes may hold hundreds of megabytes.
+
+``decode`` is what makes the records, here as there; this is about how much of a batch is open at
+once. What is decompressed and not read yet is at most a chunk and the beginning of a record.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final, NamedTuple
+
+from logstore.errors import CorruptBatch
+from logstore.records.batch import HEADER_BYTES, Batch
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompressed
+from logstore.records.decode import CUT_OFF, fault_at_end, opened, read, restamped
+from logstore.records.reader import Reader
+from logstore.records.record import Record
+from logstore.records.varint import decoded, signed
+
+_LENGTH_BYTES: Final = 5  # of a record's length, at most
+# So many records are read before it is looked at whether they were whole.
+_GROUP: Final = 1024
+
+
+class Part(NamedTuple):
+    """Some records of a batch, and how many bytes they took there, decompressed."""
+
+    records: list[Record]
+    bytes: int
+
+
+def parts(
+    batch: Batch,
+    topic: str = "",
+    partition: int = 0,
+    *,
+    check: bool = True,
+    bytes_max: int = DECOMPRESSED_BYTES_MAX,
+    record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
+) -> Iterator[Part]:
+    """The records, in order, in parts of about a megabyte: no more of the batch is open at a time.
+
+    A batch of no more than that is one part. A larger record is whole in its part all the same;
+    one of more than ``record_bytes_max`` bytes is not opened. Raises CorruptBatch as ``decode``
+    does, but what is before the fault is given first where the batch has more parts than one.
+    """
+    if check:
+        batch.check()
+    view = memoryview(batch.data)[HEADER_BYTES:]
+    chunks = decompressed(batch.compression, view, bytes_max)
+    try:
+        first = next(chunks, b"")
+        second = next(chunks, None)
+    except CorruptBatch as error:
+        raise _at(batch, error) from None
+    if second is None:
+        yield Part(opened(batch, first, topic, partition), len(first))
+        return
+    reader = Reader(b"", topic, partition, batch.base_offset, batch.base_timestamp_ms)
+    both = chain((first, second), chunks)
+    first, second = b"", None  # the iterator alone holds them
+    try:
+        yield from _in_parts(batch, reader, both, record_bytes_max)
+    except CorruptBatch as error:
+        raise _at(batch, error) from None
+
+
+def _at(batch: Batch, error: CorruptBatch) -> CorruptBatch:
+    return CorruptBatch(f"batch at offset {batch.base_offset}: {error}")
+
+
+def _in_parts(
+    batch: Batch, reader: Reader, chunks: Iterator[bytes], record_bytes_max: int
+) -> Iterator[Part]:
+    """Raises CorruptBatch, without the batch's name."""
+    left, held = batch.record_count, _Held()
+    while left:
+        last = not held.fill(chunks)
+        reader.go_on(held.take())
+        _read_whole(reader, left, last=last)
+        if reader.last_offset > batch.last_offset:
+            raise CorruptBatch(fault_at_end(batch, reader))
+        left -= len(reader.records)
+        part = Part(restamped(batch, reader.records), reader.at)
+        held.put(reader.data[reader.at :])
+        reader.go_on(b"")
+        if part.records:
+            yield part
+        part = Part([], 0)  # whoever has it may let go of it
+        if left:
+            held.expect(reader.last_offset + 1, record_bytes_max)
+    follow = held.size + sum(map(len, chunks))
+    if follow:
+        raise CorruptBatch(f"{follow} bytes follow the last record")
+
+
+class _Held:
+    """What was decompressed and not read yet."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self.size = 0
+        self._needed = 1
+
+    def put(self, rest: bytes) -> None:
+        self._pieces = [rest] if rest else []
+        self.size = len(rest)
+
+    def expect(self, offset: int, record_bytes_max: int) -> None:
+        """The record of this offset comes next, if none is left out.
+
+        Raises CorruptBatch for one that is too large.
+        """
+        self._needed = _needed(b"".join(self._pieces)[:_LENGTH_BYTES], offset, record_bytes_max)
+        self._needed = max(self._needed, self.size + 1)
+
+    def fill(self, chunks: Iterator[bytes]) -> bool:
+        """Take chunks until enough is there; False where they end before."""
+        for chunk in chunks:
+            self._pieces.append(chunk)
+            self.size += len(chunk)
+            if self.size >= self._needed:
+                return True
+        return False
+
+    def take(self) -> bytes:
+        """All of it, in one."""
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _needed(data: bytes, offset: int, record_bytes_max: int) -> int:
+    """How many bytes the record takes that ``data`` begins with, as far as it says that."""
+    try:
+        zigzag, at = decoded(data, 0)
+    except IndexError:
+        return 0
+    if zigzag & 1:
+        raise CorruptBatch(f"a record has length {signed(zigzag)}")
+    if zigzag >> 1 > record_bytes_max:
+        raise CorruptBatch(
+            f"the record at offset {offset} has {zigzag >> 1} bytes, decompressed: no more than "
+            f"{record_bytes_max} are opened"
+        )
+    return at + (zigzag >> 1)
+
+
+def _read_whole(reader: Reader, left: int, *, last: bool) -> None:
+    """Read the records that are whole; with ``last`` there are ``left`` of them.
+
+    Raises CorruptBatch.
+    """
+    if last:
+        _read(reader, left)
+        return
+    while (wanted := min(left - len(reader.records), _GROUP)) > 0 and reader.at < len(reader.data):
+        mark = reader.mark()
+        try:
+            read(reader, len(reader.records) + wanted)
+        except (IndexError, CorruptBatch):
+            # The data end within one of these, or it is damaged: then it is found by itself.
+            reader.back(mark)
+            whole = _whole(reader.data, reader.at, wanted)
+            _read(reader, len(reader.records) + whole)
+            return
+
+
+def _read(reader: Reader, count: int) -> None:
+    try:
+        read(reader, count)
+    except IndexError:
+        raise CorruptBatch(CUT_OFF) from None
+
+
+def _whole(data: bytes, at: int, most: int) -> int:
+    """How many records are whole from ``at`` on, by the lengths that they say they have."""
+    end = len(data)
+    for count in range(most):
+        try:
+            zigzag, at = decoded(data, at)
+        except IndexError:
+            return count
+        at += zigzag >> 1
+        if zigzag & 1:
+            return count + 1  # whoever reads it says what is wrong
+        if at > end:
+            return count
+    return most
