@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import HERE, At, Bootstrap, Format, format_option, place_option
+from .options import (
+    HERE,
+    At,
+    Bootstrap,
+    Format,
+    OnDamageOption,
+    damage_option,
+    format_option,
+    place_option,
+)
 
 if TYPE_CHECKING:
     from logstore.records.record import Record
@@ -48,12 +57,13 @@ def consume(
         list[int] | None,
         typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
     ] = None,
+    on_damage: OnDamageOption = "stop",
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
     """Print the records of topics, from --from to the end of what is there."""
     render = format_option(format_)
-    start = place_option(from_, "--from")
+    start, damage = place_option(from_, "--from"), damage_option(on_damage)
     if len(set(topics)) < len(topics):
         raise typer.BadParameter("a topic is named twice", param_hint="'TOPIC...'")
 
@@ -63,7 +73,12 @@ def consume(
     with Stop() as stop, data.reach_group(group) as store:
         output = Output(stop)
         with store.consumer(
-            *topics, group=group, start=start, follow=follow, partitions=partition or None
+            *topics,
+            group=group,
+            start=start,
+            follow=follow,
+            partitions=partition or None,
+            on_damage=damage,
         ) as consumer:
             print_records(consumer, render, output, stop, records_max=max_, follow=follow)
         output.check()

@@ -20,6 +20,7 @@ from .ends import say
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from logstore.broker.reading import OnDamage
     from logstore.config import Config
     from logstore.store import Store
 
@@ -272,6 +273,15 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--config", metavar="NAME=VALUE", help="A topic setting; may be repeated."),
 ]
+OnDamageOption = Annotated[
+    str,
+    typer.Option(
+        "--on-damage",
+        metavar="stop|skip",
+        help="What to do about a batch that cannot be read: go no further in its partition and end"
+        " with exit code 1, or name it on standard error and go on behind it.",
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(
@@ -337,6 +347,15 @@ def place_option(text: str, option: str) -> "Start":
     if isinstance(found, datetime):
         _warn_if_early(text, (found - EPOCH) // MILLISECOND, option)
     return found
+
+
+def damage_option(text: str) -> "OnDamage":
+    """What becomes of damaged batches. Another word than stop and skip is a usage error."""
+    if text == "skip":
+        return lambda damage: say(f"logstore: skipped: {damage}")
+    if text != "stop":
+        raise typer.BadParameter(f"{text!r} is neither stop nor skip", param_hint="'--on-damage'")
+    return "stop"
 
 
 def format_option(text: str) -> "Renderer":

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import HERE, At, Bootstrap, Format, format_option, moment_option
+from .options import (
+    HERE,
+    At,
+    Bootstrap,
+    Format,
+    OnDamageOption,
+    damage_option,
+    format_option,
+    moment_option,
+)
 
 if TYPE_CHECKING:
+    from logstore.broker.reading import OnDamage
     from logstore.records.record import Record
 
     from .site import Site
@@ -59,6 +69,7 @@ def replay(
         Timestamps, typer.Option("--timestamps", help="In the other topic: as they were, or now.")
     ] = Timestamps.KEEP,
     format_: Format = "raw",
+    on_damage: OnDamageOption = "stop",
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
@@ -76,7 +87,7 @@ def replay(
         raise typer.BadParameter("takes 0 or more", param_hint="'--speed'")
     if into == topic and into_data is None:
         raise typer.BadParameter("a topic is not replayed into itself", param_hint="'--into'")
-    render = format_option(format_)
+    render, damage = format_option(format_), damage_option(on_damage)
 
     from .copying import Copy
     from .output import Output
@@ -86,7 +97,7 @@ def replay(
         stop = stack.enter_context(Stop())
         same_store = into is not None and into_data is None
         store = stack.enter_context(data.reach("write" if same_store else "read"))
-        past = _past(store, topic, from_ms, to_ms, speed, stop)
+        past = _past(store, topic, from_ms, to_ms, speed, stop, damage)
         if into is None:
             output = Output(stop)
             for records in past:
@@ -109,8 +120,11 @@ def _past(
     to_ms: int | None,
     speed: float,
     stop: "Stop",
+    on_damage: "OnDamage",
 ) -> "Iterator[list[Record]]":
-    past = store.replay(topic, from_ms=from_ms, to_ms=to_ms, speed=speed, sleep=stop.sleep)
+    past = store.replay(
+        topic, from_ms=from_ms, to_ms=to_ms, speed=speed, sleep=stop.sleep, on_damage=on_damage
+    )
     for records in past:  # the waiting ends when a signal comes
         stop.check()
         yield records

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from logstore.broker.group import GroupMember, Lag, Move
+    from logstore.broker.reading import OnDamage
     from logstore.broker.start import Start
     from logstore.records.record import Message, Record
 
@@ -162,6 +163,7 @@ class Site(Protocol):
         start: "Start" = "earliest",
         follow: bool = False,
         partitions: Sequence[int] | None = None,
+        on_damage: "OnDamage" = "stop",
     ) -> Source: ...
     def replay(
         self,
@@ -171,6 +173,7 @@ class Site(Protocol):
         to_ms: int | None = None,
         speed: float = 0.0,
         sleep: Callable[[float], object] = ...,
+        on_damage: "OnDamage" = "stop",
     ) -> "Iterator[list[Record]]": ...
     def groups(self) -> list[str]: ...
     def group(self, name: str) -> Group: ...

@@ -28,6 +28,7 @@
     ├── BrokenProtocol          the peer sent what its protocol does not allow
     ├── Damaged                 what is on disk is not what was written
     │   ├── CorruptBatch            a record batch fails its own checks
+    │   │   └── OpensTooLarge           it holds more, decompressed, than is opened
     │   └── CorruptStore            the catalogue or a directory is not as it should be
     └── Failed                  the machine could not do it
         ├── StorageFull             no space left; nothing was written
@@ -161,6 +162,10 @@ class Damaged(LogstoreError):
 
 class CorruptBatch(Damaged):
     """A record batch fails its own checks: magic, length, count, CRC or compression."""
+
+
+class OpensTooLarge(CorruptBatch):
+    """A batch, or a record in it, that is larger, decompressed, than whoever reads it opens."""
 
 
 class CorruptStore(Damaged):

@@ -97,8 +97,17 @@ class Log(Protocol):
         Raises OffsetBelowStart, OffsetAboveEnd (``at > end``), CorruptBatch.
         """
 
-    def find(self, timestamp_ms: int) -> int:
-        """The offset of the first record whose timestamp is at least this; ``safe`` if none is."""
+    def where(self, offset: int) -> str:
+        """What holds this offset, for a message: a file's path."""
+
+    def following(self, at: int) -> int | None:
+        """Where reading can go on if nothing can be read from ``at`` on; None: nowhere."""
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
+        """The offset of the first record whose timestamp is at least this; ``safe`` if none is.
+
+        ``damaged``: also a batch that can't be read, and may hold it. Else raises CorruptBatch.
+        """
 
     def latest_timestamp(self) -> int:
         """The largest timestamp of its records (ms); -1 without any. Raises CorruptBatch."""

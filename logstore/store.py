@@ -21,6 +21,7 @@ from logstore.broker.history import Histories
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer
+from logstore.broker.reading import OnDamage, skip_of
 from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import Start, Starts, check_offset, offset_of
@@ -268,6 +269,7 @@ class Store:
         start: Starts = "earliest",
         follow: bool = False,
         partitions: Sequence[int] | None = None,
+        on_damage: OnDamage = "stop",
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
@@ -275,9 +277,14 @@ class Store:
 
         ``start``: one for all, or an offset for each (topic, partition); those not named there
         begin at their start. With a group: from where it committed; ``start`` counts where it has
-        not. Without ``follow`` it ends at the end of what is there. Raises UnknownTopic,
-        UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd; GroupBusy where clients of
-        a server consume as the group.
+        not. Without ``follow`` it ends at the end of what is there.
+
+        ``on_damage``: what becomes of a batch that can't be read. ``"stop"``: its partition goes no
+        further, and CorruptBatch is raised once the others have nothing more. ``"skip"``: it is
+        passed over, and a line is logged. A function is called with the CorruptBatch, likewise.
+
+        Raises UnknownTopic, UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd;
+        GroupBusy where clients of a server consume as the group.
         """
         if not topics:
             raise Refused("a consumer needs a topic")
@@ -288,10 +295,14 @@ class Store:
                 logs[name, number] = topic.partition(number)
         if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
             raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
+        skips = skip_of(on_damage) is not None
         if group is None:
-            positions = _positions(logs, {}, start)
-            return self._keep(Consumer(logs, positions, follow=follow), self._consumers)
-        return self._member(group, frozenset(topics), partitions, start, follow=follow)
+            positions = _positions(logs, {}, start, damaged=skips)
+            consumer = Consumer(logs, positions, follow=follow, on_damage=on_damage)
+            return self._keep(consumer, self._consumers)
+        return self._member(
+            group, frozenset(topics), partitions, start, follow=follow, on_damage=on_damage
+        )
 
     def _member(
         self,
@@ -301,6 +312,7 @@ class Store:
         start: Starts,
         *,
         follow: bool,
+        on_damage: OnDamage,
     ) -> Consumer:
         """A consumer that shares the partitions with the others of its group."""
         settings = self.config.store
@@ -314,9 +326,12 @@ class Store:
             rebalance_timeout_ms=settings.consumer_rebalance_timeout_ms,
             members_max=settings.group_max_size,
         )
-        sharing = Sharing(member, partial(self._opened, start), settings.offset_metadata_max_bytes)
+        opened = partial(self._opened, start, skip_of(on_damage) is not None)
+        sharing = Sharing(member, opened, settings.offset_metadata_max_bytes)
         commit_s = settings.consumer_commit_ms / 1000
-        consumer = Consumer({}, {}, membership=sharing, follow=follow, commit_s=commit_s)
+        consumer = Consumer(
+            {}, {}, membership=sharing, follow=follow, commit_s=commit_s, on_damage=on_damage
+        )
         try:
             sharing.start(consumer)
         except BaseException:
@@ -327,6 +342,7 @@ class Store:
     def _opened(
         self,
         start: Starts,
+        skips: bool,
         places: Collection[Place],
         committed: Mapping[TopicPartition, Commit],
     ) -> Opened:
@@ -344,7 +360,7 @@ class Store:
                 logs[topic.name, number] = log
                 found[topic.name, number] = topic_id, number
         offsets = {it: committed[it].offset for it in logs if it in committed}
-        return Opened(logs, _positions(logs, offsets, start), offsets, found)
+        return Opened(logs, _positions(logs, offsets, start, damaged=skips), offsets, found)
 
     # Channels
 
@@ -386,18 +402,19 @@ class Store:
         to_ms: int | None = None,
         speed: float = 0.0,
         sleep: Callable[[float], object] = time.sleep,
+        on_damage: OnDamage = "stop",
     ) -> Iterator[list[Record]]:
         """Records with ``from_ms <= timestamp < to_ms``, partitions merged by their timestamps.
 
         Within a partition they keep the order of their offsets.
         ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting; ``sleep(seconds)``
-        does the waiting. Raises UnknownTopic, CorruptBatch.
+        does the waiting. ``on_damage``: as ``consumer`` has it. Raises UnknownTopic, CorruptBatch.
         """
         if not 0 <= speed < float("inf"):
             raise Refused(f"speed {speed}: takes 0 (no waiting) or more")
         logs = dict(enumerate(self.topic(topic).partitions))
         places = {(topic, number): log for number, log in logs.items()}
-        return replay(places, from_ms, to_ms, speed, sleep=sleep)
+        return replay(places, from_ms, to_ms, speed, sleep=sleep, skip=skip_of(on_damage))
 
     # Groups
 
@@ -588,7 +605,11 @@ class Store:
 
 
 def _positions(
-    logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int], start: Starts
+    logs: Mapping[TopicPartition, Log],
+    committed: Mapping[TopicPartition, int],
+    start: Starts,
+    *,
+    damaged: bool,
 ) -> dict[TopicPartition, int]:
     positions = {}
     for place, log in logs.items():
@@ -597,7 +618,7 @@ def _positions(
         elif isinstance(start, Mapping):
             positions[place] = check_offset(log, start.get(place, log.start))
         else:
-            positions[place] = offset_of(log, start)
+            positions[place] = offset_of(log, start, damaged=damaged)
     return positions
 
 

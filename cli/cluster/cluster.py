@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from logstore.broker.reading import OnDamage
 from logstore.broker.replay import in_order
 from logstore.broker.start import Start, offset_of
 from logstore.broker.topic import BATCH_BYTES
@@ -59,10 +60,16 @@ class Partition:
     def end(self) -> int:
         return self.safe
 
-    def find(self, timestamp_ms: int) -> int:
-        """As Log.find."""
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
+        """As Log.find; what is damaged is the server's to say."""
         found = self._find(timestamp_ms)
         return self.safe if found is None else found
+
+
+def check_damage(on_damage: OnDamage) -> None:
+    """Raises Refused where damaged batches are to be skipped: a cluster's client can't do that."""
+    if on_damage != "stop":
+        raise Refused("damaged batches are skipped in the files of a store only: name it by --data")
 
 
 class Cluster:
@@ -219,12 +226,14 @@ class Cluster:
         start: Start = "earliest",
         follow: bool = False,
         partitions: Sequence[int] | None = None,
+        on_damage: OnDamage = "stop",
     ) -> ClusterConsumer:
         """As Store.consumer.
 
         With a group and ``partitions`` these are read without being a member: the group's members
         must not be there meanwhile.
         """
+        check_damage(on_damage)
         places: list[TopicPartition] = []
         for name in topics:
             topic = self.topic(name)
@@ -250,8 +259,10 @@ class Cluster:
         to_ms: int | None = None,
         speed: float = 0.0,
         sleep: Callable[[float], object] = time.sleep,
+        on_damage: OnDamage = "stop",
     ) -> Iterator[list[Record]]:
         """As Store.replay."""
+        check_damage(on_damage)
         found = self.partitions(topic)
         starts = {
             (topic, number): it.start if from_ms is None else it.find(from_ms)

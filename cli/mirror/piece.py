@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from logstore.broker.consumer import records_of
+from logstore.broker.reading import records_of
 from logstore.errors import CorruptBatch
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch

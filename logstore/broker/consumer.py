@@ -3,21 +3,19 @@
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from operator import length_hint
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
+from logstore.broker.reading import Chunk, OnDamage, chunks, skip_of
 from logstore.broker.start import check_offset
-from logstore.errors import Closed, CorruptBatch, Fenced, LogstoreError, UnknownPartition
+from logstore.errors import Closed, Damaged, Fenced, LogstoreError, UnknownPartition
 from logstore.log import Log, TopicPartition
-from logstore.records.batch import Batch
-from logstore.records.decode import decode
 from logstore.records.record import Record
 
 UNSETTLED_S: Final = 0.05  # how often a consumer looks whether others have given up for it
-READ_BYTES: Final = 1 << 18  # of one partition at a time; more records at once leave the CPU cache
 
 
 class Membership(Protocol):
@@ -67,6 +65,14 @@ class _Chunk:
         self._unread += len(list(self.left))
 
 
+class _Reading(NamedTuple):
+    """What one read of a partition still holds."""
+
+    place: TopicPartition
+    at: int  # what is to come of it begins here
+    chunks: Iterator[Chunk]
+
+
 class Consumer:
     """Iterates over records; ends at the end of what is there, or follows.
 
@@ -85,10 +91,14 @@ class Consumer:
         membership: Membership | None = None,
         follow: bool = False,
         commit_s: float = 5.0,
+        on_damage: OnDamage = "stop",
     ) -> None:
         """``committed``: what the group has committed already; the rest is with the first commit,
-        so that a group that began at the end finds there what came after it.
+        so that a group that began at the end finds there what came after it. ``on_damage``: of a
+        damaged batch, as ``reading.skip_of`` takes it.
         """
+        self._skip = skip_of(on_damage)
+        self._reading: _Reading | None = None
         self._logs = dict(logs)
         self._next = dict(positions)  # what to read next
         self._done = dict(positions)  # all below is done
@@ -186,26 +196,49 @@ class Consumer:
         return left is None or left > 0
 
     def _read(self) -> bool:
-        """Read on in the first partition that has something; False when none has."""
+        """Read on in the first partition that has something; False when none has.
+
+        Raises Damaged of one that can't be read, once the others have nothing more.
+        """
         with self._lock:
             places = [it for it in self._next if it not in self._leaving]
+        damage: Damaged | None = None
         for place in places:
             log, at = self._logs.get(place), self._next.get(place)
             if log is None or at is None:  # given up since
                 continue
-            batches = log.read(at, READ_BYTES)
-            if batches:
-                end = batches[-1].next_offset
-                records = records_of(log, place, batches, at)
-                with self._lock:
-                    if place not in self._next or place in self._leaving:
-                        continue
-                    self._chunk = _Chunk(place, records, at, end)
-                    # The partition read last becomes the last in turn.
-                    del self._next[place]
-                    self._next[place] = end
+            try:
+                found = self._read_on(log, place, at)
+            except Damaged as error:
+                damage = damage or error
+                continue
+            if found is not None and self._take_up(place, found):
                 return True
+        if damage is not None:
+            raise damage
         return False
+
+    def _read_on(self, log: Log, place: TopicPartition, at: int) -> Chunk | None:
+        """The next chunk of a partition, of what was read before or of a new read."""
+        reading = self._reading
+        if reading is None or (reading.place, reading.at) != (place, at):
+            reading = _Reading(place, at, chunks(log, place, at, self._skip))
+        self._reading = None
+        found = next(reading.chunks, None)
+        if found is not None and found.more:
+            self._reading = _Reading(place, found.end, reading.chunks)
+        return found
+
+    def _take_up(self, place: TopicPartition, found: Chunk) -> bool:
+        """Hand these out from now on; False where the partition was given up meanwhile."""
+        with self._lock:
+            if place not in self._next or place in self._leaving:
+                return False
+            self._chunk = _Chunk(place, found.records, found.begin, found.end)
+            if not found.more:  # the partition read last becomes the last in turn
+                del self._next[place]
+            self._next[place] = found.end
+        return True
 
     @property
     def ended(self) -> bool:
@@ -297,6 +330,8 @@ class Consumer:
                 for facts in (self._logs, self._next, self._done, self._committed):
                     facts.pop(place, None)
             self._leaving -= gone
+            if self._reading is not None and self._reading.place in gone:
+                self._reading = None
             watches = [self._watches.pop(place) for place in gone if place in self._watches]
         for stop in watches:
             stop()
@@ -394,7 +429,7 @@ class Consumer:
 
     def _drop_chunk(self) -> None:
         with self._lock:
-            chunk, self._chunk = self._chunk, None
+            chunk, self._chunk, self._reading = self._chunk, None, None
             if chunk is not None:
                 chunk.drop()
                 self._next[chunk.place] = self._done[chunk.place] = chunk.after(chunk.handed)
@@ -408,19 +443,3 @@ def _call_all(functions: Mapping[TopicPartition, Callable[[], None]]) -> None:
 def _left(deadline: float | None) -> float | None:
     """Seconds until then; None for ever."""
     return None if deadline is None else max(deadline - time.monotonic(), 0)
-
-
-def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: int) -> list[Record]:
-    """The records from ``at`` on; control records (transaction markers) are left out."""
-    topic, partition = place
-    records: list[Record] = []
-    for batch in batches:
-        if batch.is_control:
-            continue
-        try:
-            records += decode(batch, topic, partition)
-        except CorruptBatch as error:
-            raise CorruptBatch(f"{log.name}: {error}; run `logstore verify`") from None
-    if records and records[0].offset < at:
-        records = [record for record in records if record.offset >= at]
-    return records

@@ -4,19 +4,29 @@ What is published is appended, and reaches subscribers once it is safe, by way o
 a Kafka client produces to the topic reaches them, too, and one that fell behind can read on there.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from logstore.broker.patterns import Pattern
+from logstore.broker.reading import Chunk, chunks
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
 from logstore.broker.topics import INTERNAL_TOPICS, Topics
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import Damaged, Failed, InvalidName, LogstoreError, OffsetBelowStart
+from logstore.errors import (
+    CorruptBatch,
+    Damaged,
+    Failed,
+    InvalidName,
+    LogstoreError,
+    OffsetBelowStart,
+    OpensTooLarge,
+)
 from logstore.log import Log
-from logstore.records.decode import decode
 from logstore.records.record import Record
 from logstore.settings import ChannelRule
 
@@ -31,6 +41,18 @@ PULL_BYTES: Final = 1 << 20  # handed out before others have their turn
 # A segment goes as a whole: four of them make an hour's history an hour and a quarter.
 SEGMENTS: Final = 4
 SEGMENT_MS_MIN: Final = 60_000
+# A record that is larger, decompressed, is not handed out: it would be in memory several times.
+RECORD_BYTES_MAX: Final = 64 << 20
+TOLD_MAX: Final = 1000  # damaged batches that are remembered as told of
+
+_log = logging.getLogger("logstore.channels")
+
+
+class Past(NamedTuple):
+    """A part of a history."""
+
+    records: list[Record]
+    end: int  # where to read on
 
 
 class History:
@@ -43,6 +65,7 @@ class History:
         self.followers: set[Callable[[], None]] = set()  # called when there is more
         self.topic = topic
         self._channels = channels
+        self._told: set[str] = set()  # what was logged already
         self._stop = self.log.watch(lambda: channels.wake(self))
 
     def append(self, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
@@ -59,22 +82,47 @@ class History:
             self._channels.forget_route(self.name)  # its topic may have been deleted
             raise
 
-    def read(self, at: int, bytes_max: int, records_max: int | None = None) -> list[Record]:
-        """What is safe from ``at`` on; later where that is gone. Raises Damaged, OffsetAboveEnd."""
-        found: list[Record] = []
-        try:
-            batches = self.log.read(at, bytes_max)
-        except OffsetBelowStart:
-            at = self.log.start
-            batches = self.log.read(at, bytes_max)
-        for batch in batches:
-            found += [record for record in decode(batch) if record.offset >= at]
-        return found[:records_max]
+    def read(
+        self, at: int, bytes_max: int, records_max: int | None = None, *, large: bool = True
+    ) -> Past:
+        """What is safe from ``at`` on; later where that is gone.
+
+        About a megabyte at most, decompressed, so perhaps fewer than ``records_max`` records; none
+        only at the end. What is damaged is left out, and logged once; so is a record over
+        RECORD_BYTES_MAX, unless ``large`` asks for it: then it raises OpensTooLarge. Raises
+        Damaged, OffsetAboveEnd.
+        """
+        at, safe = max(at, self.log.start), self.log.safe
+        place, skip = (self.topic.name, 0), partial(self._told_of, large=large)
+        while at < safe or at > self.log.end:
+            before = at
+            try:
+                for chunk in chunks(
+                    self.log, place, at, skip,
+                    bytes_max=bytes_max, record_bytes_max=RECORD_BYTES_MAX,
+                ):  # fmt: skip
+                    if chunk.records:
+                        return _first_of(chunk, records_max)
+                    at = chunk.end
+            except OffsetBelowStart:  # trimmed just now
+                at = self.log.start
+            if at == before:
+                break
+        return Past([], at)
+
+    def _told_of(self, damage: CorruptBatch, *, large: bool) -> None:
+        if large and isinstance(damage, OpensTooLarge):
+            raise damage
+        if str(damage) not in self._told:
+            if len(self._told) >= TOLD_MAX:
+                self._told.clear()
+            self._told.add(str(damage))
+            _log.warning("channel %s: left out of its history: %s", self.topic.name, damage)
 
     def pull(self) -> list[Record]:
         """What subscribers have not been given yet, a part of it at most."""
-        records = self.read(self.next, PULL_BYTES)
-        self.next = records[-1].offset + 1 if records else max(self.next, self.log.safe)
+        records, end = self.read(self.next, PULL_BYTES, large=False)
+        self.next = max(end, self.next)
         return records
 
     def skip(self) -> None:
@@ -89,6 +137,13 @@ class History:
 
     def close(self) -> None:
         self._stop()
+
+
+def _first_of(chunk: Chunk, records_max: int | None) -> Past:
+    if records_max is None or len(chunk.records) <= records_max:
+        return Past(chunk.records, chunk.end)
+    records = chunk.records[:records_max]
+    return Past(records, records[-1].offset + 1)
 
 
 class Kept(NamedTuple):

@@ -6,35 +6,44 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
-from logstore.broker.consumer import READ_BYTES, records_of
+from logstore.broker.reading import Skip, chunks
+from logstore.errors import Damaged
 from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 
 RECORDS_AT_ONCE: Final = 1000
+BYTES_AT_ONCE: Final = 1 << 20  # of values
 
 
 def records_between(
-    log: Log, place: TopicPartition, from_ms: int | None, to_ms: int | None
+    log: Log,
+    place: TopicPartition,
+    from_ms: int | None,
+    to_ms: int | None,
+    skip: Skip | None = None,
 ) -> Iterator[Record]:
     """A partition's records with ``from_ms <= timestamp < to_ms``, in the order of their offsets.
 
     Reads to the end of what is there at the start: a late record has a timestamp below those of
-    records before it, so nothing but the end tells that there are no more.
+    records before it, so nothing but the end tells that there are no more. Raises Damaged at a
+    batch that can't be read, if it is not skipped.
     """
-    at, end = log.start if from_ms is None else log.find(from_ms), log.safe
+    at, end = log.start, log.safe
+    if from_ms is not None:
+        at = log.find(from_ms, damaged=skip is not None)
     while at < end:
-        batches = log.read(at, READ_BYTES)
-        if not batches:
+        before = at
+        for chunk in chunks(log, place, at, skip):
+            for record in chunk.records:
+                if record.offset >= end:
+                    return
+                if (from_ms is None or record.timestamp_ms >= from_ms) and (
+                    to_ms is None or record.timestamp_ms < to_ms
+                ):
+                    yield record
+            at = chunk.end
+        if at == before:
             return
-        wanted = [b for b in batches if from_ms is None or b.max_timestamp_ms >= from_ms]
-        for record in records_of(log, place, wanted, at):
-            if record.offset >= end:
-                return
-            if (from_ms is None or record.timestamp_ms >= from_ms) and (
-                to_ms is None or record.timestamp_ms < to_ms
-            ):
-                yield record
-        at = batches[-1].next_offset
 
 
 def replay(
@@ -44,10 +53,23 @@ def replay(
     speed: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
+    skip: Skip | None = None,
 ) -> Iterator[list[Record]]:
-    """Lists of a topic's records, in timestamp order across partitions; as ``in_order``."""
-    streams = [records_between(log, place, from_ms, to_ms) for place, log in logs.items()]
-    return in_order(streams, speed, clock, sleep)
+    """Lists of a topic's records, in timestamp order across partitions; as ``in_order``.
+
+    A partition ends at damage that is not skipped, and the others go on: it is raised at the end.
+    """
+    damages: list[Damaged] = []
+
+    def past(log: Log, place: TopicPartition) -> Iterator[Record]:
+        try:
+            yield from records_between(log, place, from_ms, to_ms, skip)
+        except Damaged as error:
+            damages.append(error)
+
+    yield from in_order([past(log, place) for place, log in logs.items()], speed, clock, sleep)
+    if damages:
+        raise damages[0]
 
 
 def in_order(
@@ -65,15 +87,18 @@ def in_order(
     began = clock()
     first_ms: int | None = None
     due: list[Record] = []
+    size = 0
     for record in records:
         first_ms = record.timestamp_ms if first_ms is None else first_ms
         due_at = began + (record.timestamp_ms - first_ms) / 1000 / speed if speed else 0.0
-        if due and (len(due) >= RECORDS_AT_ONCE or (speed and due_at > clock())):
+        full = len(due) >= RECORDS_AT_ONCE or size >= BYTES_AT_ONCE
+        if due and (full or (speed and due_at > clock())):
             yield due
-            due = []
+            due, size = [], 0
         # Looked at anew: the receiver of a list takes its time, too.
         if speed and (wait := due_at - clock()) > 0:
             sleep(wait)
         due.append(record)
+        size += len(record.value or b"")
     if due:
         yield due

@@ -25,17 +25,20 @@ class Held(Protocol):
     def safe(self) -> int: ...
     @property
     def end(self) -> int: ...
-    def find(self, timestamp_ms: int) -> int: ...
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int: ...
 
 
-def offset_of(log: Held, start: Start) -> int:
+def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
     """The offset to begin at. A datetime without zone is UTC; an int is an offset.
+
+    ``damaged``: at a batch that can't be read, too, if it may hold the time. Else that raises.
 
     Raises OffsetBelowStart, OffsetAboveEnd; Refused for any other word.
     """
     if isinstance(start, datetime):
         zoned = start if start.tzinfo else start.replace(tzinfo=UTC)
-        return log.find(-((_EPOCH - zoned) // _MS))  # rounded up: nothing before it is wanted
+        wanted_ms = -((_EPOCH - zoned) // _MS)  # rounded up: nothing before it is wanted
+        return log.find(wanted_ms, damaged=damaged)
     if start == "earliest":
         return log.start
     if start == "latest":

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from struct import Struct
 
-from logstore.errors import CorruptBatch
+from logstore.errors import CorruptBatch, OpensTooLarge
 
 
 class Compression(enum.IntEnum):
@@ -83,8 +83,8 @@ def _steps(data: memoryview) -> Iterator[bytes]:
     return (bytes(data[at : at + STEP_BYTES]) for at in range(0, len(data), STEP_BYTES))
 
 
-def _too_much(what: str, bytes_max: int) -> CorruptBatch:
-    return CorruptBatch(f"{what} decompress to more than {bytes_max} bytes")
+def _too_much(what: str, bytes_max: int) -> OpensTooLarge:
+    return OpensTooLarge(f"{what} decompress to more than {bytes_max} bytes")
 
 
 def _pieces(data: memoryview) -> Iterator[memoryview]:

@@ -43,7 +43,7 @@ def decode(
     try:
         data = decompress(batch.compression, view, bytes_max) if batch.compression else bytes(view)
     except CorruptBatch as error:
-        raise CorruptBatch(f"batch at offset {batch.base_offset}: {error}") from None
+        raise type(error)(f"batch at offset {batch.base_offset}: {error}") from None
     return opened(batch, data, topic, partition)
 
 

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
-from logstore.errors import CorruptBatch
+from logstore.errors import CorruptBatch, OpensTooLarge
 from logstore.records.batch import HEADER_BYTES, Batch
-from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompressed
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX, STEP_BYTES, decompressed
 from logstore.records.decode import CUT_OFF, fault_at_end, opened, read, restamped
 from logstore.records.reader import Reader
 from logstore.records.record import Record
 from logstore.records.varint import decoded, signed
 
+PART_BYTES: Final = STEP_BYTES  # a batch of no more bytes is one part
 _LENGTH_BYTES: Final = 5  # of a record's length, at most
 # So many records are read before it is looked at whether they were whole.
 _GROUP: Final = 1024
@@ -65,7 +66,7 @@ def parts(
 
 
 def _at(batch: Batch, error: CorruptBatch) -> CorruptBatch:
-    return CorruptBatch(f"batch at offset {batch.base_offset}: {error}")
+    return type(error)(f"batch at offset {batch.base_offset}: {error}")
 
 
 def _in_parts(
@@ -137,7 +138,7 @@ def _needed(data: bytes, offset: int, record_bytes_max: int) -> int:
     if zigzag & 1:
         raise CorruptBatch(f"a record has length {signed(zigzag)}")
     if zigzag >> 1 > record_bytes_max:
-        raise CorruptBatch(
+        raise OpensTooLarge(
             f"the record at offset {offset} has {zigzag >> 1} bytes, decompressed: no more than "
             f"{record_bytes_max} are opened"
         )

@@ -95,6 +95,11 @@ class Chain:
         """Where in ``bases`` the segment stands that holds this offset."""
         return max(bisect_right(self.bases, offset) - 1, 0)
 
+    def path_of(self, offset: int) -> str:
+        """The file that holds this offset; the directory without any."""
+        bases = self.bases
+        return self.segment(bases[self.holding(offset)]).path if bases else self.directory
+
     def read(self, at: int, bytes_max: int, below: int) -> list[Batch]:
         """As Log.read; empty when nothing at or after ``at`` is in the files."""
         bases = self.bases
@@ -133,8 +138,13 @@ class Chain:
             f"{path}: offsets {at} to {below - 1} are missing; run `logstore verify`"
         )
 
-    def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
-        """The offset of the first record from ``start`` on that is of this time or later."""
+    def find(
+        self, timestamp_ms: int, start: int, below: int, *, damaged: bool = False
+    ) -> int | None:
+        """The offset of the first record from ``start`` on that is of this time or later.
+
+        ``damaged``: as Log.find.
+        """
         for base, following in pairwise([*self.bases, EVERYTHING]):
             if base >= below:
                 break
@@ -142,7 +152,7 @@ class Chain:
                 continue
             segment, limit = self.segment(base), min(below, following)
             if segment.max_timestamp(limit) >= timestamp_ms:
-                found = segment.find(timestamp_ms, start, limit)
+                found = segment.find(timestamp_ms, start, limit, damaged=damaged)
                 if found is not None:
                     return found
         return None

@@ -419,16 +419,24 @@ class DiskLog:
             self.chain.check_gap(at, safe)
         return batches
 
-    def find(self, timestamp_ms: int) -> int:
+    def where(self, offset: int) -> str:
+        """As Log.where."""
+        return self.chain.path_of(offset)
+
+    def following(self, at: int) -> int | None:
+        """As Log.following: the next segment."""
+        return next((base for base in self.chain.bases if at < base < self.safe), None)
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
         """As Log.find."""
         if self._deleted is not None:
             raise self._deleted
         start, safe, bases = self.start, self.safe, self.chain.bases
         try:
-            found = self.chain.find(timestamp_ms, start, safe)
+            found = self.chain.find(timestamp_ms, start, safe, damaged=damaged)
         except FileNotFoundError as error:
             if self._deleted is not None or self.chain.bases != bases:  # trimmed or merged since
-                return self.find(timestamp_ms)
+                return self.find(timestamp_ms, damaged=damaged)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
             raise failure(error, f"find {timestamp_ms} ms", self.chain.directory) from None

@@ -131,16 +131,24 @@ class FollowerLog:
         except OSError as error:
             raise failure(error, f"read at offset {at}", self.chain.directory) from None
 
-    def find(self, timestamp_ms: int) -> int:
+    def where(self, offset: int) -> str:
+        """As Log.where."""
+        return self.chain.path_of(offset)
+
+    def following(self, at: int) -> int | None:
+        """As Log.following: the next segment."""
+        return next((base for base in self.chain.bases if at < base < self.safe), None)
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
         """As Log.find."""
         start, safe = self._now()
         bases = self.chain.bases
         try:
             self.chain.refresh()
-            found = self.chain.find(timestamp_ms, start, safe)
+            found = self.chain.find(timestamp_ms, start, safe, damaged=damaged)
         except FileNotFoundError as error:
             if start < self._now()[0] or self._changed(bases):  # trimmed since
-                return self.find(timestamp_ms)
+                return self.find(timestamp_ms, damaged=damaged)
             raise CorruptBatch(f"{error.filename}: the file is missing") from None
         except OSError as error:
             raise failure(error, f"find {timestamp_ms} ms", self.chain.directory) from None

@@ -11,7 +11,7 @@ from typing import Final
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, Batch
-from logstore.records.decode import decode
+from logstore.records.parts import parts
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import NO_TIMESTAMP, Index
@@ -313,16 +313,26 @@ class Segment:
         self._max_timestamp = below, largest
         return largest
 
-    def find(self, timestamp_ms: int, start: int, below: int) -> int | None:
-        """The offset of the first record from ``start`` on that is of this time or later."""
+    def find(
+        self, timestamp_ms: int, start: int, below: int, *, damaged: bool = False
+    ) -> int | None:
+        """The offset of the first record from ``start`` on that is of this time or later.
+
+        ``damaged``: or that of a batch that can't be read and may hold it. Raises CorruptBatch.
+        """
         floor = self.index.floor_time(timestamp_ms, below)
         known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
-        for _, batch in self._walk_from(last_offset, known, below):
+        for position, batch in self._walk_from(last_offset, known, below):
             if batch.max_timestamp_ms < timestamp_ms or batch.last_offset < start:
                 continue
-            for record in decode(batch):
-                if record.timestamp_ms >= timestamp_ms and record.offset >= start:
-                    return record.offset
+            try:
+                found = _first_from(batch, timestamp_ms, start)
+            except CorruptBatch as error:
+                if damaged:
+                    return max(batch.base_offset, start)
+                raise self._corrupt(position, f"{error}; run `logstore verify`") from None
+            if found is not None:
+                return found
         return None
 
     def _walk_from(
@@ -361,6 +371,15 @@ class Segment:
             with suppress(FileNotFoundError):
                 self._files.disk.remove(path)
             self._files.forget(path)  # after: a reader may have opened it until then
+
+
+def _first_from(batch: Batch, timestamp_ms: int, start: int) -> int | None:
+    """The offset of the first of its records from ``start`` on that is of this time or later."""
+    for part in parts(batch):
+        for record in part.records:
+            if record.timestamp_ms >= timestamp_ms and record.offset >= start:
+                return record.offset
+    return None
 
 
 def make_indexes(disk: Disk, directory: str, base_offset: int, *, sealed: bool) -> None:

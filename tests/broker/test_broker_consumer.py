@@ -328,7 +328,7 @@ def test_an_exception_leaves_the_record_handed_out_last_to_come_again():
 @pytest.mark.parametrize("each", [1, 2, 3, 5])
 @pytest.mark.parametrize("fails_at", range(5))
 def test_an_exception_at_any_record_of_any_batching_commits_up_to_it(each, fails_at, monkeypatch):
-    monkeypatch.setattr("logstore.broker.consumer.READ_BYTES", 1)
+    monkeypatch.setattr("logstore.broker.reading.READ_BYTES", 1)
     members = Members()
     topic = filled(5, each=each)
     with pytest.raises(KeyboardInterrupt), consumer_of(topic, members=members) as consumer:  # noqa: PT012

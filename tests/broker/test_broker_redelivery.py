@@ -4,7 +4,7 @@ from broker_parts import Members, memory_topic, taken
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstore.broker import consumer as module
+from logstore.broker import reading as module
 from logstore.broker.consumer import Consumer
 from logstore.records.record import Message
 

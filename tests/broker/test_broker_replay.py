@@ -5,6 +5,7 @@ from broker_parts import memory_topic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.broker import reading
 from logstore.broker import replay as module
 from logstore.broker.replay import replay
 from logstore.records.record import Message
@@ -130,7 +131,7 @@ def test_what_is_appended_after_the_start_is_not_replayed():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_large_partitions_are_read_in_pieces(seed, monkeypatch):
-    monkeypatch.setattr(module, "READ_BYTES", 200)
+    monkeypatch.setattr(reading, "READ_BYTES", 200)
     rng = random.Random(seed)
     topic = memory_topic(3)
     stamps_of = [sorted(rng.sample(range(5000), 100)) for _ in range(3)]

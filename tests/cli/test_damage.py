@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import lmdb
 import pytest
+from crafted import DAMAGED, bomb, put, three
 
+import logstore as library
 from logstore.storage.catalog import SCHEMA
 
 COUNT = 300
@@ -210,3 +214,84 @@ class TestSalvage:
         assert "'SEGMENT'" in logstore("salvage", "x.log", "--into", "r", code=2).err
         missing = logstore("salvage", f"{0:020d}.log", "--into", "r", code=1)
         assert "No such file" in missing.err
+
+
+# Batches with a right checksum whose records can't be read
+
+
+@pytest.fixture(params=DAMAGED.values(), ids=DAMAGED)
+def crafted(data, request):
+    """Topic u: partition 1 has a damaged batch between good ones, at offset 1."""
+    with library.open(data) as store:
+        topic = store.create_topic("u", 2)
+        put(topic.partition(0), three(b"a"), three(b"b"))
+        put(topic.partition(1), three(b"c"), request.param(), three(b"d"))
+    return data / "u-1" / f"{0:020d}.log"
+
+
+def test_what_can_be_read_is_printed_and_the_damage_named(logstore, crafted):
+    result = logstore("consume", "u", code=1)
+    assert sorted(result.lines) == ["a", "b", "c"]
+    assert "u-1: batch at offset 1: " in result.err
+    assert str(crafted) in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_damaged_batch_is_skipped_where_that_is_asked_for(logstore, crafted):
+    for command in (("consume", "u"), ("consume", "u", "--group", "g"), ("replay", "u"),
+                    ("consume", "u", "--from", "@1600000000000")):  # fmt: skip
+        result = logstore(*command, "--on-damage", "skip")
+        assert sorted(result.lines) == ["a", "b", "c", "d"]
+        [line] = result.err.splitlines()
+        assert line.startswith("logstore: skipped: u-1: batch at offset 1: ")
+        assert str(crafted) in line
+
+
+def test_a_replay_goes_on_with_the_other_partitions(logstore, crafted):
+    result = logstore("replay", "u", code=1)
+    assert sorted(result.lines) == ["a", "b", "c"]
+    assert "u-1: batch at offset 1: " in result.err
+
+
+def test_another_word_for_what_to_do_of_damage_is_a_usage_error(logstore, crafted):
+    assert "neither stop nor skip" in logstore("consume", "u", "--on-damage", "no", code=2).err
+
+
+# Batches that hold far more than they take
+
+
+@pytest.fixture
+def bombs(data):
+    with library.open(data) as store:
+        put(store.create_topic("bombs", 1).partition(0), *[bomb(100)] * 6)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consume", "bombs", "--max", "1"),
+        ("consume", "bombs", "--format", "json"),
+        ("consume", "bombs", "--format", "hex"),
+        ("replay", "bombs", "--format", "{offset} {value}"),
+    ],
+)
+def test_bombs_are_printed_in_little_memory(bombs, words):
+    """Six batches of 3 KB that hold 100 MiB each: ``consume --max 1`` took 1.8 GB."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stderr) < 200 * 1024
+
+
+# VmHWM is of this program alone; what getrusage tells may be of the one that began it.
+PEAK = """
+import re, sys
+from logstore_cli.main import main
+sys.argv[0] = "logstore"
+try:
+    main()
+finally:
+    with open("/proc/self/status") as status:
+        print(re.search(r"VmHWM:\\s+(\\d+)", status.read())[1], file=sys.stderr, flush=True)
+"""

@@ -15,7 +15,7 @@ import traceback
 from contextlib import contextmanager
 
 import logstore
-from logstore.broker.consumer import records_of
+from logstore.broker.reading import records_of
 from logstore.errors import LogstoreError
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import restore

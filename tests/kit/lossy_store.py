@@ -19,7 +19,7 @@ from lossy_disk import Inode, LossyDisk
 
 import logstore
 from logstore import Message
-from logstore.broker.consumer import records_of
+from logstore.broker.reading import records_of
 from logstore.config import Config
 from logstore.errors import LogstoreError, Refused
 

@@ -72,7 +72,15 @@ class MemoryLog:
                 found.append(batch)
             return found
 
-    def find(self, timestamp_ms: int) -> int:
+    def where(self, offset: int) -> str:
+        """As Log.where."""
+        return "memory"
+
+    def following(self, at: int) -> int | None:
+        """As Log.following."""
+        return None
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
         """As Log.find."""
         with self._lock:
             batches, start, end = list(self._batches), self.start, self.end

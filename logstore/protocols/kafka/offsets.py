@@ -23,7 +23,7 @@ from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Job
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
-from logstore.records.decode import decode
+from logstore.records.parts import parts
 
 # What a "timestamp" below 0 stands for.
 LATEST: Final = -1
@@ -112,9 +112,10 @@ def _offset(log: Log, wanted: int) -> tuple[int, int]:
 
 def _timestamp_at(log: Log, offset: int) -> int:
     for batch in log.read(offset, 1):
-        for record in decode(batch):
-            if record.offset >= offset:
-                return record.timestamp_ms
+        for part in parts(batch):
+            for record in part.records:
+                if record.offset >= offset:
+                    return record.timestamp_ms
     return -1
 
 

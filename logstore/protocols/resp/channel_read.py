@@ -64,10 +64,10 @@ def _read(client: Client, arguments: Sequence[bytes]) -> None:
         return
     count, follow = options
     at = history.place(start)
-    records = history.read(at, PULL_BYTES, count)
-    client.say(array([array(entry(record)) for record in records]))
+    past = history.read(at, PULL_BYTES, count)
+    client.say(array([array(entry(record)) for record in past.records]))
     if follow:
-        client.follow(history, records[-1].offset + 1 if records else at)
+        client.follow(history, past.end)
 
 
 COMMANDS: Final = (

@@ -134,20 +134,19 @@ class Client:
         channels = self.door.channels
         for history, at in list(self.behind.items()):
             view = channels.view(self, history)
-            records = [] if view is None else history.read(at, READ_ON_BYTES)
-            records = [record for record in records if record.offset < history.next]
+            past = None if view is None else history.read(at, READ_ON_BYTES, large=False)
+            records = [it for it in past.records if it.offset < history.next] if past else []
             if view is None or not records:
                 del self.behind[history]  # it has caught up, or does not listen any more
                 continue
             self.behind[history] = records[-1].offset + 1
             self.out.append(view.chunk([record.value or b"" for record in records]))
         for history, at in list(self.following.items()):
-            records = history.read(at, READ_ON_BYTES)
-            for record in records:
+            past = history.read(at, READ_ON_BYTES, large=False)
+            for record in past.records:
                 self.push([replies.bulk(b"channel.read"), replies.bulk(history.name),
                            *replies.entry(record)])  # fmt: skip
-            if records:
-                self.following[history] = records[-1].offset + 1
+            self.following[history] = past.end
 
     def follow(self, history: History, at: int) -> None:
         """Be told of what is in the history from there on."""

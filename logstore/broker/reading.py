@@ -1,0 +1,146 @@
+"""Reading on in a log: batches to records, some at a time; damage is named, or passed over.
+
+Whoever reads gets the records before a damaged batch first. How much is decompressed at once is
+bounded whatever the batches hold: a part of one batch, or whole ones together, of CHUNK_BYTES.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple
+
+from logstore.errors import CorruptBatch, Refused
+from logstore.log import Log, TopicPartition
+from logstore.records.batch import COMPRESSION_MASK, CONTROL, Batch
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX
+from logstore.records.decode import decode
+from logstore.records.parts import PART_BYTES, parts
+from logstore.records.record import Record
+
+READ_BYTES: Final = 1 << 18  # of one partition at a time; more records at once leave the CPU cache
+CHUNK_BYTES: Final = 1 << 20  # of records, decompressed: then they are handed out
+
+_NOT_PLAIN: Final = COMPRESSION_MASK | CONTROL
+OnDamage = Literal["stop", "skip"] | Callable[[CorruptBatch], object]
+Skip = Callable[[CorruptBatch], object]
+
+_log = logging.getLogger("logstore.reading")
+
+
+class Chunk(NamedTuple):
+    """Records that follow each other in a log; control records may lie between."""
+
+    records: list[Record]
+    begin: int  # offsets
+    end: int
+    more: bool  # of what was read with it
+
+
+def skip_of(on_damage: OnDamage) -> Skip | None:
+    """What is done about a damaged batch: None stops at it, else it is told of it, and goes on.
+
+    ``"skip"`` logs a line (logger ``logstore.reading``). Raises Refused for another word.
+    """
+    if on_damage == "stop":
+        return None
+    if on_damage == "skip":
+        return _say
+    if not callable(on_damage):
+        raise Refused(f"on_damage {on_damage!r}: takes stop, skip or a function")
+    return on_damage
+
+
+def _say(damage: CorruptBatch) -> None:
+    _log.warning("skipped: %s", damage)
+
+
+def chunks(
+    log: Log,
+    place: TopicPartition,
+    at: int,
+    skip: Skip | None,
+    *,
+    bytes_max: int | None = None,
+    record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
+) -> Iterator[Chunk]:
+    """What one read from ``at`` gives (READ_BYTES at most); nothing at the end of what is there.
+
+    Raises OffsetBelowStart, OffsetAboveEnd; CorruptBatch, which names the log, the offset and the
+    file, unless it is skipped.
+    """
+    try:
+        batches = log.read(at, READ_BYTES if bytes_max is None else bytes_max)
+    except CorruptBatch as error:  # no batch can be read at all
+        following = log.following(at)
+        if skip is None or following is None:
+            raise
+        skip(CorruptBatch(f"{error}; offsets {at} to {following - 1} are skipped"))
+        yield Chunk([], at, following, more=False)
+        return
+    if batches:
+        yield from of_batches(log, place, batches, at, skip, record_bytes_max)
+
+
+def of_batches(
+    log: Log,
+    place: TopicPartition,
+    batches: Sequence[Batch],
+    at: int,
+    skip: Skip | None = None,
+    record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
+) -> Iterator[Chunk]:
+    """The records of these batches of the log from ``at`` on, in chunks; the last has no more.
+
+    Control records (transaction markers) are left out. Raises CorruptBatch as ``chunks`` does.
+    """
+    topic, partition = place
+    records: list[Record] = []
+    size, begin, end = 0, at, at
+    for batch in batches:
+        try:
+            if batch.attributes & _NOT_PLAIN or len(batch.data) > PART_BYTES:
+                for found, opened in _opened(batch, place, record_bytes_max):
+                    records += found if not found or found[0].offset >= at else _from(found, at)
+                    size += opened
+                    if size >= CHUNK_BYTES and records:
+                        end = records[-1].offset + 1
+                        yield Chunk(records, begin, end, more=True)
+                        records, size, begin = [], 0, end
+            else:
+                found = decode(batch, topic, partition)
+                records += found if batch.base_offset >= at else _from(found, at)
+        except CorruptBatch as error:
+            if records:
+                end = max(batch.base_offset, records[-1].offset + 1)
+                yield Chunk(records, begin, end, more=True)
+                records, size, begin = [], 0, end
+            damage = _located(log, batch, error)
+            if skip is None:
+                raise damage from None
+            skip(damage)
+        end = batch.base_offset + batch.last_offset_delta + 1
+    yield Chunk(records, begin, end, more=False)
+
+
+def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: int) -> list[Record]:
+    """All records of these batches from ``at`` on. Raises CorruptBatch as ``chunks`` does."""
+    return [record for chunk in of_batches(log, place, batches, at) for record in chunk.records]
+
+
+def _opened(
+    batch: Batch, place: TopicPartition, record_bytes_max: int
+) -> Iterator[tuple[list[Record], int]]:
+    """What is more than a few plain records."""
+    if batch.is_control:
+        return iter(())
+    if batch.compression:
+        return parts(batch, *place, record_bytes_max=record_bytes_max)
+    return parts(batch, *place)
+
+
+def _from(records: list[Record], at: int) -> list[Record]:
+    return [record for record in records if record.offset >= at]
+
+
+def _located(log: Log, batch: Batch, error: CorruptBatch) -> CorruptBatch:
+    where = log.where(batch.base_offset)
+    return type(error)(f"{log.name}: {error} (in {where}); run `logstore verify`")

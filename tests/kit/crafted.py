@@ -1,0 +1,99 @@
+"""Batches as no log of ours takes them from a client: disks and older stores may hold them.
+
+Header and checksum are right; what the records say is another matter. They go into a log by the way
+below the doors, ``DiskLog.append``.
+"""
+
+import struct
+
+from record_samples import with_crc, with_records
+
+from logstore.records.batch import HEADER_BYTES, MAX_TIMESTAMP_AT, Batch
+from logstore.records.compression import Compression, compress
+from logstore.records.encode import encode
+from logstore.records.varint import encoded
+
+NOW_MS = 1_700_000_000_000
+
+
+def three(*values, at_ms=NOW_MS, key=b"k", **fields):
+    """A good batch of these values, or of three."""
+    values = values or (b"one", b"two", b"three")
+    return encode([(it, key, (), at_ms + n) for n, it in enumerate(values)], **fields)
+
+
+def counting(batch, count):
+    """The batch with another count of records in its header."""
+    data = bytearray(batch.data)
+    data[57:61] = struct.pack(">i", count)
+    data[23:27] = struct.pack(">i", max(count, batch.last_offset_delta + 1) - 1)
+    return Batch(with_crc(data))
+
+
+def with_deltas(*deltas, key=b"k"):
+    """Uncompressed records of these offset deltas; the last of a batch of so many."""
+    records = b""
+    for number, delta in enumerate(deltas):
+        body = b"\0\0" + encoded(delta) + encoded(len(key)) + key + encoded(1) + b"%d" % number
+        body += b"\0"
+        records += encoded(len(body)) + body
+    return with_records(three(key=key), records, len(deltas), len(deltas) - 1)
+
+
+def packed_garbage(codec):
+    return with_records(three(), compress(codec, b"\xff" * 50), attributes=codec)
+
+
+def not_packed(codec):
+    return with_records(three(), b"\xff" * 50, attributes=codec)
+
+
+# name -> a batch of three offsets (or four) whose records can't be read
+DAMAGED = {
+    "garbage": lambda: with_records(three(), b"\xff" * 50),
+    "nothing": lambda: with_records(three(), b""),
+    "count 2 of 3": lambda: counting(three(), 2),
+    "count 4 of 3": lambda: counting(three(), 4),
+    "count 0 of 3": lambda: counting(three(), 0),
+    "deltas 0": lambda: with_deltas(0, 0, 0),
+    "deltas fall": lambda: with_deltas(2, 1, 0),
+    "a delta of 2**31-1": lambda: with_deltas(0, 1, 2**31 - 1),
+    "a negative delta": lambda: with_deltas(-1, 0, 1),
+    "gzip of garbage": lambda: packed_garbage(Compression.GZIP),
+    "snappy of garbage": lambda: packed_garbage(Compression.SNAPPY),
+    "lz4 of garbage": lambda: packed_garbage(Compression.LZ4),
+    "zstd of garbage": lambda: packed_garbage(Compression.ZSTD),
+    "no gzip": lambda: not_packed(Compression.GZIP),
+    "no snappy": lambda: not_packed(Compression.SNAPPY),
+    "no lz4": lambda: not_packed(Compression.LZ4),
+    "no zstd": lambda: not_packed(Compression.ZSTD),
+}
+
+
+def flipped():
+    """Its checksum is wrong."""
+    data = bytearray(three().data)
+    data[HEADER_BYTES + 6] ^= 1
+    return Batch(bytes(data))
+
+
+def with_maximum(batch, max_timestamp_ms=-1):
+    """The batch with another largest timestamp in its header; sarama up to 1.45 leaves it at -1."""
+    data = bytearray(batch.data)
+    struct.pack_into(">q", data, MAX_TIMESTAMP_AT, max_timestamp_ms)
+    return Batch(with_crc(data))
+
+
+def bomb(values=200, value_bytes=1 << 20):
+    """A few kilobytes that hold so many values of zeros."""
+    return encode([(bytes(value_bytes), None, (), NOW_MS)] * values, compression=Compression.ZSTD)
+
+
+def put(log, *batches):
+    """Append these as they are, synced; their base offsets."""
+    bases = []
+    for batch in batches:
+        bases.append(log.end)
+        log.append(batch)
+    log.sync()
+    return bases
