@@ -308,8 +308,8 @@ class DiskLog:
             self.synced = job.upto
             self._slot.publish_synced(job.upto)
             if job.upto > self.safe:
+                self._slot.publish_safe(job.upto)  # first: what is acknowledged here is seen there
                 self.safe = job.upto
-                self._slot.publish_safe(job.upto)
             self._check_law()
 
     def needs(self, path: str) -> bool:
@@ -329,9 +329,9 @@ class DiskLog:
 
     def _show_unsynced(self) -> None:
         """flush.messages over 1: show and acknowledge now, sync later."""
+        self._slot.publish_safe(self.end)
         self.safe = self.end
         self._check_law()
-        self._slot.publish_safe(self.end)
         if self._unsynced_records >= self.settings.flush_messages:
             self._flusher.soon(self)
         elif self.settings.flush_ms < FOREVER:

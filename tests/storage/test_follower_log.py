@@ -270,3 +270,27 @@ class TestWithoutAWriter:
         log = store.log()
         fill(log, 3, first=1)
         assert numbers(other) == [0, 1, 2, 3]
+
+
+class TellingSlot:
+    """A log's slot that notes what was shown in the log's own process when it is published."""
+
+    def __init__(self, log):
+        self._log, self._slot = log, log._slot
+        self.shown = []
+
+    def __getattr__(self, name):
+        return getattr(self._slot, name)
+
+    def publish_safe(self, safe):
+        self.shown.append((self._log.safe, safe))
+        self._slot.publish_safe(safe)
+
+
+@pytest.mark.parametrize("flush_messages", ["1", "100"])
+def test_what_is_acknowledged_can_be_read_in_other_processes_at_once(store, flush_messages):
+    log = store.log(flush_messages=flush_messages)
+    log._slot = slot = TellingSlot(log)
+    fill(log, 3)
+    assert slot.shown[-1][1] == 3
+    assert all(shown < published for shown, published in slot.shown)
