@@ -199,7 +199,7 @@ def test_a_topic_made_anew_after_a_deletion_that_broke_off_keeps_its_records(bas
         lambda it: (it.create("a"), it.append("a", 0, 3)),
     ])  # fmt: skip
     assert machine.before.topics["a"][1][0].count == 3
-    assert "delete topic" in str(machine.errors[0])
+    assert machine.errors == []  # what has to go still is nobody else's concern
 
 
 def test_a_log_whose_first_directory_sync_failed_is_there_after_a_power_cut(base):
