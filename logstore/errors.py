@@ -25,6 +25,7 @@
     │   ├── SchemaTooNew            written by a newer logstore
     │   ├── ReadOnly                opened for reading, or the file system is
     │   └── Closed                  used after close()
+    │       └── Forked                  used in a fork of the process that opened it
     ├── BrokenProtocol          the peer sent what its protocol does not allow
     ├── Damaged                 what is on disk is not what was written
     │   ├── CorruptBatch            a record batch fails its own checks
@@ -150,6 +151,10 @@ class ReadOnly(Refused):
 
 class Closed(Refused):
     """The store, producer or consumer was closed before."""
+
+
+class Forked(Closed):
+    """Used in a fork of the process that opened it. There it goes on as before."""
 
 
 class BrokenProtocol(LogstoreError):

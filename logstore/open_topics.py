@@ -16,6 +16,7 @@ from logstore.broker.topic import Topic, uuid_of
 from logstore.config import Chosen, check_topic_settings, parse, topic_setting
 from logstore.errors import (
     Closed,
+    Forked,
     InvalidName,
     LogstoreError,
     Refused,
@@ -89,6 +90,12 @@ class OpenTopics:
         if not others_write:
             for name, entry in directory.topics().items():
                 self._put(name, entry)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the directory, and the logs, refuse by themselves."""
+        self._changing = threading.RLock()
+        self._claiming, self._showing = threading.Lock(), threading.Lock()
+        self._refusal = str(error)
 
     def refuse(self, why: str | None) -> None:
         """Change nothing any more: whoever has many changes to make ends soon. None: as before."""

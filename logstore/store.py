@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeVar
 
+from logstore import forks
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
@@ -30,6 +31,7 @@ from logstore.config import Chosen, Config
 from logstore.errors import (
     Closed,
     CorruptBatch,
+    Forked,
     InvalidName,
     LogstoreError,
     OffsetBelowStart,
@@ -115,6 +117,7 @@ class Store:
         self._closed = False
         self.topics_open = OpenTopics(directory, clock, others_write=mode == "read")
         self.topics_open.tell(self._tell_change)
+        self._forked: Forked | None = None
         self.channels = Channels()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
@@ -122,6 +125,17 @@ class Store:
         if mode == "write" and self.config.channels:
             self.channels.keep(Histories(self.config.channels, self.topics_open, self.channels))
         self._rhythm = self._begin_rhythm() if mode == "write" else None
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: everything that was made of this store is of no use here."""
+        self._lock = threading.RLock()
+        self._closed, self._forked = True, error
+        self.topics_open.forked(error)
+        self.channels.forked(error)
+        users: list[forks.Forkable] = [*self._producers, *self._consumers, *self._listeners]
+        for user in users:
+            user.forked(error)
 
     def __repr__(self) -> str:
         return f"<Store {self.path} {self.mode}>"
@@ -152,14 +166,14 @@ class Store:
 
     def _open(self) -> LocalDirectory:
         if self._closed:
-            raise Closed(f"{self.path}: the store is closed")
+            raise self._forked or Closed(f"{self.path}: the store is closed")
         return self._directory
 
     def close(self) -> None:
         """Sync everything and let go of the directory. Raises LogFailed where a sync fails.
 
         Producers still open are flushed. Consumers still open leave their groups; the record that
-        one handed out last is not done.
+        one handed out last is not done. In a fork of the process that opened it nothing happens.
         """
         with self._lock:
             if self._closed:
@@ -388,7 +402,7 @@ class Store:
                 users.add(user)
                 return user
         user.close()
-        raise Closed(f"{self.path}: the store is closed")
+        raise self._forked or Closed(f"{self.path}: the store is closed")
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record of this time or later; the end if there is none."""

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from logstore.broker.history import EVENTS, Histories, History, Kept
 from logstore.broker.patterns import Pattern, PatternIndex
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import LogstoreError
+from logstore.errors import Forked, LogstoreError
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
 FEW: Final = 8  # receivers: they are served faster than the loop turns
@@ -154,6 +154,7 @@ class Channels:
         self.patterns = Roster()
         self.shards = Roster()
         self.closed = False
+        self.forked_error: Forked | None = None
         self.histories: Histories | None = None
         # Called when a turn has begun; sees to it that ``end_turn`` is called soon, in the thread
         # of the subscribers. None: a turn ends at once.
@@ -170,6 +171,11 @@ class Channels:
         self._woken: deque[History] = deque()
         self.notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked."""
+        self.lock = threading.RLock()
+        self.closed, self.forked_error, self.soon = True, error, None
 
     def keep(self, histories: Histories) -> None:
         """From now on, those channels keep a history."""

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from logstore.broker.reading import Chunk, OnDamage, chunks, skip_of
 from logstore.broker.start import check_offset
-from logstore.errors import Closed, Damaged, Fenced, LogstoreError, UnknownPartition
+from logstore.errors import Closed, Damaged, Fenced, Forked, LogstoreError, UnknownPartition
 from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 
@@ -124,6 +124,15 @@ class Consumer:
                 target=self._commit_regularly, args=(commit_s,), name="committer", daemon=True
             )
             self._committer.start()
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the place in the group, and what was handed out, are the parent's."""
+        self._lock, self._committing = threading.Lock(), threading.Lock()
+        self._awake, self._closing = threading.Event(), threading.Event()
+        self._stop_watching.detach()
+        self._closed, self._failure = True, error
+        if self._chunk is not None:
+            self._chunk.drop()
 
     def __enter__(self) -> Self:
         return self
@@ -402,6 +411,8 @@ class Consumer:
     # The end
 
     def _check_open(self) -> None:
+        if isinstance(self._failure, Forked):
+            raise self._failure
         if self._closed:
             raise Closed("the consumer is closed")
         if self._failure is not None:

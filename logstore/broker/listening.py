@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 from logstore.broker.channel import Channels, Form, Source
 from logstore.broker.history import Kept
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import Closed, FellBehind
+from logstore.errors import Closed, FellBehind, Forked
 
 UNREAD_BYTES_MAX: Final = 32 << 20  # as the hard limit of Redis's client-output-buffer-limit
 
@@ -60,6 +60,7 @@ class Listener:
         self._unread_bytes = 0
         self._arrived = threading.Condition()
         self._closed = self._fell_behind = False
+        self._forked: Forked | None = None
         try:
             with channels.lock:
                 for name in names:
@@ -69,6 +70,11 @@ class Listener:
         except BaseException:
             self.close()
             raise
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: what is published reaches the parent's."""
+        self._arrived = threading.Condition()
+        self._forked = error
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +110,8 @@ class Listener:
 
     def get(self, timeout_s: float | None = None) -> Published | None:
         """The next message; None once it is closed, or if none comes in time. Raises FellBehind."""
+        if self._forked is not None:
+            raise self._forked
         with self._arrived:
             self._arrived.wait_for(
                 lambda: self._unread or self._closed or self._fell_behind, timeout_s
@@ -155,7 +163,7 @@ class Channel:
         unsafe = Unsafe()
         with self._channels.lock:
             if self._channels.closed:
-                raise Closed("the store of this channel is closed")
+                raise self._channels.forked_error or Closed("the store of this channel is closed")
             receivers = self._channels.publish(self.name, payload, unsafe)
             if self._channels.soon is None:
                 self._channels.flush()

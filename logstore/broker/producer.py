@@ -16,7 +16,7 @@ from logstore.broker.topic import (
     Topic,
     as_headers,
 )
-from logstore.errors import Closed, InvalidSetting
+from logstore.errors import Closed, Forked, InvalidSetting
 from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
@@ -58,8 +58,13 @@ class Producer:
         self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, mark after it, records
         self._acknowledged = 0
         self._closed = False
+        self._forked: Forked | None = None
         self._when_closed = closed
         self.sent = 0  # records taken
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: what was gathered is the parent's to send."""
+        self._closed, self._forked = True, error
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +105,7 @@ class Producer:
     def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None:
         """As ``send`` for each, but all of them or none; InvalidRecord's ``index`` says which."""
         if self._closed:
-            raise Closed(f"the producer of topic {self._topic.name!r} is closed")
+            raise self._forked or Closed(f"the producer of topic {self._topic.name!r} is closed")
         if not messages:
             return
         if self._partitions is not self._topic.partitions:  # there are more: keys go elsewhere now
@@ -159,6 +164,8 @@ class Producer:
 
         Raises StorageFull, LogFailed.
         """
+        if self._forked is not None:
+            raise self._forked
         for number in sorted(self._gathered):
             self._close_batches(number)
         for number in sorted(self._made):

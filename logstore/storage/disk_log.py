@@ -13,10 +13,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
+from logstore import forks
 from logstore.errors import (
     Closed,
     CorruptBatch,
     Damaged,
+    Forked,
     LogFailed,
     LogstoreError,
     OffsetAboveEnd,
@@ -97,7 +99,7 @@ class DiskLog:
         self._save = save
         self._rolled = rolled
         self._failure: LogstoreError | None = damage
-        self._deleted: UnknownPartition | None = None
+        self._deleted: UnknownPartition | Forked | None = None  # it is nothing any more: why
         self._lock = threading.RLock()
         self._watchers: dict[object, Wake] = {}
 
@@ -114,6 +116,13 @@ class DiskLog:
         self._check_law()
         if damage is None:  # else what was acknowledged stays known, or the next start would cut it
             slot.publish(self.start, self.safe)
+
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked."""
+        self._lock = threading.RLock()
+        self._failure = self._deleted = error
 
     def __repr__(self) -> str:
         return f"<DiskLog {self.name} {self.start}..{self.safe}..{self.end}>"
@@ -463,6 +472,8 @@ class DiskLog:
 
     def bytes(self) -> int:
         """Size of all batches, without zeros written ahead."""
+        if self._deleted is not None:
+            raise self._deleted
         bases = self.chain.bases[:-1]
         sizes = (self._files.disk.size(self.chain.segment(base).path) for base in bases)
         return sum(sizes) + self._position
@@ -472,7 +483,9 @@ class DiskLog:
         return self.chain.bases
 
     def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
-        """What upkeep decides by. Raises Damaged, Failed."""
+        """What upkeep decides by. Raises Damaged, Failed, UnknownPartition."""
+        if self._deleted is not None:
+            raise self._deleted
         if self.damage is not None:
             raise self.damage
         bases = self.chain.bases

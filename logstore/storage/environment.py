@@ -1,5 +1,7 @@
 """The LMDB environment of a data directory: opened once per process, grows by itself."""
 
+import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 import lmdb
 
-from logstore.errors import CorruptStore, Failed, LogstoreError, ReadOnly, StorageFull
+from logstore import forks
+from logstore.errors import CorruptStore, Failed, Forked, LogstoreError, ReadOnly, StorageFull
 from logstore.storage.disk import Disk
 
 _T = TypeVar("_T")
@@ -19,6 +22,7 @@ Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes th
 TABLES_MAX: Final = 16
 MAP_BYTES: Final = 16 << 20  # at first; doubled whenever it is full
 READERS_MAX: Final = 1024
+FORK_WAITS_S: Final = 1.0  # for open transactions: they take milliseconds
 
 # Of a meta page, as mdb.c has it on 64 bits: magic, size of a page, last page, transaction.
 _META: Final = Struct("=16xI20xI92xQQ")
@@ -40,6 +44,28 @@ class _Shared:
         self.writing = threading.Lock()
         self._transactions = self._resizing = 0
         self._idle = threading.Condition(threading.RLock())
+        self.forked_error: Forked | None = None
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked. To LMDB it is of no use in a child, not even to be closed."""
+        self.forked_error = error
+        if not self._transactions:
+            self.env.close()  # of the child's copy; else LMDB's binding would let it open no other
+        else:  # of another thread, in vain waited for: what waits for its end must never run
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.env))
+
+    def pause(self) -> None:
+        """Before a fork: let no transaction begin, and wait for those that are open."""
+        with self._idle:
+            self._resizing += 1
+            self._idle.wait_for(lambda: not self._transactions, FORK_WAITS_S)
+
+    def go_on(self) -> None:
+        """In the parent, after the fork."""
+        with self._idle:
+            self._resizing -= 1
+            self._idle.notify_all()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -56,7 +82,8 @@ class _Shared:
                 self._idle.notify_all()
 
     def map_bytes(self) -> int:
-        size: int = self.env.info()["map_size"]
+        with self.in_use():  # no transaction, but nothing of LMDB's may be under way in a fork
+            size: int = self.env.info()["map_size"]
         return size
 
     def resize(self, size: int) -> None:
@@ -133,6 +160,27 @@ _open: dict[tuple[int, int], _Shared] = {}
 _opening = threading.Lock()
 
 
+def _before_fork() -> None:
+    _opening.acquire()
+    for shared in _open.values():
+        shared.pause()
+
+
+def _after_fork() -> None:
+    for shared in _open.values():
+        shared.go_on()
+    _opening.release()
+
+
+def _begin_anew() -> None:
+    """In a forked child: what it opens itself shares nothing with its parent's."""
+    _open.clear()
+    _opening.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_begin_anew)
+
+
 class Environment:
     """Tables of bytes by bytes in the catalogue file."""
 
@@ -147,12 +195,16 @@ class Environment:
             shared = _open.get(self._key)
             if shared is None:
                 _make_whole(disk, path, write=write)
-                shared = _open[self._key] = _Shared(self._attempt(lambda: _open_lmdb(path, write)))
+                shared = _open[self._key] = _Shared(
+                    _translated(path, lambda: _open_lmdb(path, write))
+                )
             shared.users += 1
             self._shared = shared
         self._tables: dict[bytes, lmdb._Database] = {}
 
     def close(self) -> None:
+        if self._shared.forked_error is not None:
+            return
         with _opening:
             self._shared.users -= 1
             if not self._shared.users:
@@ -258,21 +310,31 @@ class Environment:
 
     def _attempt(self, run: Callable[[], _T]) -> _T:
         """Run it, with LMDB's errors translated."""
+        if self._shared.forked_error is not None:
+            raise self._shared.forked_error
         while True:
             try:
-                return run()
+                return _translated(self.path, run)
             except lmdb.MapResizedError:
                 self._shared.resize(0)  # another process grew it: take its size
-            except lmdb.MapFullError:
-                raise _Full from None
-            except lmdb.NotFoundError:
-                raise _Absent from None
-            except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
-                raise CorruptStore(f"{self.path}: not a catalogue, or damaged: {error}") from None
-            except lmdb.VersionMismatchError as error:
-                raise CorruptStore(f"{self.path}: another version of LMDB: {error}") from None
-            except lmdb.Error as error:
-                raise _failure(self.path, error) from None
+
+
+def _translated(path: str, run: Callable[[], _T]) -> _T:
+    """Run it, with LMDB's errors translated; MapResizedError stays, for who can map anew."""
+    try:
+        return run()
+    except lmdb.MapResizedError:
+        raise
+    except lmdb.MapFullError:
+        raise _Full from None
+    except lmdb.NotFoundError:
+        raise _Absent from None
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+        raise CorruptStore(f"{path}: not a catalogue, or damaged: {error}") from None
+    except lmdb.VersionMismatchError as error:
+        raise CorruptStore(f"{path}: another version of LMDB: {error}") from None
+    except lmdb.Error as error:
+        raise _failure(path, error) from None
 
 
 def _make_whole(disk: Disk, path: str, *, write: bool) -> None:

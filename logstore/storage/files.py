@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from types import TracebackType
 
-from logstore.errors import Closed
+from logstore import forks
+from logstore.errors import Closed, Forked
 from logstore.storage.disk import Buffer, Disk
 
 
@@ -45,7 +46,16 @@ class OpenFiles:
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._failed: dict[str, OSError] = {}  # by path
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed: Closed | None = None
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: these descriptors are copies."""
+        self._lock = threading.Lock()
+        self._closed = error
+        for file in self._open.values():
+            self.disk.close(file.fd)
+        self._open.clear()
 
     def use(self, path: str, *, create: bool = False) -> _OpenFile:
         """``with files.use(path) as fd``: open and not closed by others meanwhile.
@@ -53,8 +63,8 @@ class OpenFiles:
         Raises Closed after ``close``: what is opened then nobody would close.
         """
         with self._lock:
-            if self._closed:
-                raise Closed(f"{path}: the store is closed")
+            if self._closed is not None:
+                raise self._closed
             file = self._open.get(path)
             if file is None:
                 fd = self.disk.open(path, write=self._write, create=create)
@@ -111,7 +121,7 @@ class OpenFiles:
     def close(self) -> None:
         """Close all; what is still dirty nobody has been told was synced."""
         with self._lock:
-            self._closed = True
+            self._closed = self._closed or Closed("the store is closed")
             while self._open:
                 self._forget(next(iter(self._open)))
 

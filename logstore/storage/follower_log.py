@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from logstore import forks
 from logstore.errors import (
     CorruptBatch,
+    Forked,
     OffsetAboveEnd,
     OffsetBelowStart,
     ReadOnly,
@@ -33,6 +35,15 @@ class FollowerLog:
         self.chain = chain
         self._mark = mark
         self._watch = watch
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked."""
+
+        def mark() -> tuple[int, int] | None:
+            raise error
+
+        self._mark = mark
 
     def __repr__(self) -> str:
         return f"<FollowerLog {self.name}>"

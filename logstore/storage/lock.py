@@ -1,5 +1,6 @@
 """A lock file: one process holds it, and it says who. The kernel lets go of it at any death."""
 
+import errno
 import json
 import os
 import sys
@@ -9,6 +10,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from logstore import forks
+from logstore.errors import Forked
 from logstore.storage.disk import Disk
 
 OWNER_BYTES_MAX = 4096  # a command line can be long; this much says which
@@ -34,6 +37,13 @@ class LockFile:
         self.path = path
         self._disk = disk
         self._fd: int | None = None
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the lock is the parent's, as long as that has it."""
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            self._disk.close(fd)
 
     def take(self) -> bool:
         """Hold the lock and write who does; False where another holds it. Raises OSError."""
@@ -56,7 +66,8 @@ class LockFile:
 
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let others know where the holder can be spoken to. Raises OSError."""
-        assert self._fd is not None
+        if self._fd is None:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), self.path)
         self._owner = replace(self._owner, endpoints=dict(endpoints))
         self._write(self._fd)
 

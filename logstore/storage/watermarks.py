@@ -23,7 +23,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from logstore.errors import Closed, CorruptStore, LogstoreError
+from logstore import forks
+from logstore.errors import Closed, CorruptStore, Forked, LogstoreError
 from logstore.log import Wake
 from logstore.storage.disk import Disk
 
@@ -89,6 +90,7 @@ class Watermarks:
         self._fd = disk.open(path, write=write, create=write)
         self._lock = threading.Lock()
         self._closed = False
+        forks.watch(self)
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("q")
         try:
@@ -105,6 +107,10 @@ class Watermarks:
         except BaseException:
             self.close()
             raise
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the logs, which store here, are told themselves."""
+        self._lock = threading.Lock()
 
     def words(self, count: int) -> memoryview:
         """All numbers of the file; when writing, at least ``count`` of them. Raises Closed."""
@@ -169,6 +175,13 @@ class Poller:
         self._watched: dict[object, tuple[Callable[[], int], Wake, int]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the thread is the parent's."""
+        self._lock = threading.Lock()
+        self._watched.clear()
+        self._thread = None
 
     def watch(self, safe: Callable[[], int], wake: Wake) -> Wake:
         """Call ``wake`` after ``safe()`` has changed. Returns "stop watching"."""
