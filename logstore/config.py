@@ -44,12 +44,18 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
     default = field.default
     try:
         if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
+            if text.lower() not in (facts["words"] or ("true", "false")):
+                raise ValueError
+            return text.lower() == "true"
         if isinstance(default, tuple):
             words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
             if facts["names"] and not text:
                 return ()
-            if not all(words) if facts["names"] else not set(words) <= set(facts["words"]):
+            if facts["names"]:
+                known = all(re.fullmatch(facts["pattern"], word) for word in words)
+            else:
+                known = set(words) <= set(facts["words"])
+            if not known:
                 raise ValueError
             return words
         if isinstance(default, str):
@@ -57,7 +63,8 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
                 raise ValueError
             return text
         value = float(text) if isinstance(default, float) else int(text)
-        if not facts["low"] <= value <= facts["high"]:  # also refuses NaN
+        # The order of the comparison also refuses NaN.
+        if not facts["low"] <= value <= facts["high"] or value in facts["besides"]:
             raise ValueError
         return value
     except (ValueError, KeyError):
@@ -72,9 +79,10 @@ def takes(field: "dataclasses.Field[Any]") -> str:
     """The values a setting takes, in words."""
     facts, default = field.metadata, field.default
     if isinstance(default, bool):
-        return "true or false"
+        return " or ".join(facts["words"] or ("true", "false"))
     if facts["names"]:
-        return "a comma-separated list of names"
+        what = "names" if facts["pattern"] == ".+" else "partition:node, or *"
+        return f"a comma-separated list of {what}"
     if isinstance(default, tuple):
         return "a comma-separated list of " + ", ".join(facts["words"])
     if isinstance(default, str) and not facts["words"]:
@@ -83,7 +91,8 @@ def takes(field: "dataclasses.Field[Any]") -> str:
         return "one of " + ", ".join(facts["words"])
     unit = f" {facts['unit']}" if facts["unit"] else ""
     number = "a number" if isinstance(default, float) else "a whole number"
-    return f"{number} from {facts['low']} to {facts['high']}{unit}"
+    besides = "".join(f", not {it}" for it in facts["besides"])
+    return f"{number} from {facts['low']} to {facts['high']}{unit}{besides}"
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401

@@ -13,6 +13,7 @@ INT32_MAX = 2**31 - 1
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 TOPIC_PREFIX = "topic."
+THROTTLED = r"\*|[0-9]{1,10}:[0-9]{1,10}"  # partition:node, or all of them
 
 
 def _setting(
@@ -24,11 +25,12 @@ def _setting(
     high: float | None = None,
     words: tuple[str, ...] = (),
     names: bool = False,  # a list of any names
-    pattern: str = r".+",  # of a text without words of its own
+    pattern: str = r".+",  # of a text without words of its own, or of each name in a list
+    besides: tuple[int, ...] = (),  # numbers between low and high that are not taken
 ) -> Any:  # noqa: ANN401
     facts = {
         "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
-        "pattern": pattern,
+        "pattern": pattern, "besides": besides,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=facts)
 
@@ -43,6 +45,20 @@ class TopicSettings:
         "a compacted topic refuses records without a key",
         words=("delete", "compact"),
     )
+    compression_gzip_level: int = _setting(
+        -1,
+        "level of gzip in batches compressed here; -1: gzip's own default (KIP-390)",
+        low=-1,
+        high=9,
+        besides=(0,),
+    )
+    compression_lz4_level: int = _setting(
+        9,
+        "level of lz4 in batches compressed here; 9 is Kafka's default and stands for the fast "
+        "compressor, every other level for the slow one (KIP-390)",
+        low=1,
+        high=17,
+    )
     compression_sealed: str = _setting(
         "producer",
         "codec that upkeep gives sealed segments, in larger batches; 'producer' leaves them alone",
@@ -52,6 +68,9 @@ class TopicSettings:
         "producer",
         "codec of batches written here; 'producer' keeps what the producer chose",
         words=("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+    )
+    compression_zstd_level: int = _setting(
+        3, "level of zstd in batches compressed here (KIP-390)", low=-131_072, high=22
     )
     delete_retention_ms: int = _setting(
         DAY_MS, "how long compaction keeps a tombstone", unit="ms", low=0, high=FOREVER
@@ -79,8 +98,34 @@ class TopicSettings:
         low=0,
         high=FOREVER,
     )
+    follower_replication_throttled_replicas: tuple[str, ...] = _setting(
+        (),
+        "accepted for compatibility, has no effect: there are no replicas",
+        names=True,
+        pattern=THROTTLED,
+    )
     index_interval_bytes: int = _setting(
         4096, "log bytes between two index entries", unit="bytes", low=0, high=INT32_MAX
+    )
+    leader_replication_throttled_replicas: tuple[str, ...] = _setting(
+        (),
+        "accepted for compatibility, has no effect: there are no replicas",
+        names=True,
+        pattern=THROTTLED,
+    )
+    local_retention_bytes: int = _setting(
+        -2,
+        "accepted for compatibility, has no effect: all segments are local",
+        unit="bytes",
+        low=-2,
+        high=FOREVER,
+    )
+    local_retention_ms: int = _setting(
+        -2,
+        "accepted for compatibility, has no effect: all segments are local",
+        unit="ms",
+        low=-2,
+        high=FOREVER,
     )
     max_compaction_lag_ms: int = _setting(
         FOREVER, "compact a record at the latest after this", unit="ms", low=1, high=FOREVER
@@ -117,6 +162,15 @@ class TopicSettings:
         "write zeros ahead of every append; without it only small synced appends get them, "
         "since that doubles the bytes written",
     )
+    remote_log_copy_disable: bool = _setting(
+        False, "accepted for compatibility, has no effect: there is no remote storage"
+    )
+    remote_log_delete_on_disable: bool = _setting(
+        False, "accepted for compatibility, has no effect: there is no remote storage"
+    )
+    remote_storage_enable: bool = _setting(
+        False, "false only: there is no remote storage", words=("false",)
+    )
     retention_bytes: int = _setting(
         -1, "drop the oldest segments over this size; -1 keeps all", unit="bytes", low=-1,
         high=FOREVER,
@@ -147,12 +201,23 @@ class TopicSettings:
     segment_index_bytes: int = _setting(
         10 << 20, "roll when an index file reaches this size", unit="bytes", low=12, high=INT32_MAX
     )
+    segment_jitter_ms: int = _setting(
+        0,
+        "accepted for compatibility, has no effect: segments are rolled by what is appended, not "
+        "all at one time",
+        unit="ms",
+        low=0,
+        high=FOREVER,
+    )
     segment_ms: int = _setting(
         7 * DAY_MS,
         "roll when a batch is this much later than the segment's first",
         unit="ms",
         low=1,
         high=FOREVER,
+    )
+    unclean_leader_election_enable: bool = _setting(
+        False, "accepted for compatibility, has no effect: the one node leads every partition"
     )
 
 

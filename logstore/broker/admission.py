@@ -93,5 +93,5 @@ def opened(topic: Topic, batch: Batch) -> Batch:
     if "compact" in topic.settings.cleanup_policy and None in keys(batch):
         raise InvalidRecord(f"topic {topic.name!r} is compacted: a record needs a key")
     if topic.settings.compression_type != "producer" and _codec(topic) != batch.compression:
-        return recode(batch, _codec(topic))
+        return recode(batch, _codec(topic), topic.level(_codec(topic)))
     return batch

@@ -24,6 +24,8 @@ from logstore.settings import FOREVER, TopicSettings
 HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 
 BATCH_BYTES: Final = 1 << 19  # of records before compression; larger batches compress no better
+LZ4_FAST: Final = TopicSettings().compression_lz4_level  # the default, as Kafka takes it
+LZ4_SLOW_MIN: Final = 3  # the library's slow compressor begins here, Kafka's at 1
 RECORD_BYTES_EXTRA: Final = 40  # what encoded_size_max adds to a record without headers
 
 # Value, key, headers, and a timestamp or None: a Message, or a plain tuple.
@@ -206,6 +208,17 @@ class Topic:
         """The codec of batches that are made here."""
         return COMPRESSION_BY_NAME[self.settings.compression_type]
 
+    def level(self, codec: Compression) -> int | None:
+        """The level at which batches are compressed here; None: the codec's default (KIP-390)."""
+        settings = self.settings
+        if codec is Compression.GZIP:
+            return None if settings.compression_gzip_level < 0 else settings.compression_gzip_level
+        if codec is Compression.ZSTD:
+            return settings.compression_zstd_level
+        if codec is Compression.LZ4 and settings.compression_lz4_level != LZ4_FAST:
+            return max(settings.compression_lz4_level, LZ4_SLOW_MIN)
+        return None
+
     def portions(
         self,
         messages: Sequence[Unstamped],
@@ -240,7 +253,8 @@ class Topic:
         """
         codec = self.compression if compression is None else compression
         stamped_here = self.settings.message_timestamp_type == "LogAppendTime"
-        batch = encode_columns(columns, codec | LOG_APPEND_TIME if stamped_here else codec)
+        attributes = codec | LOG_APPEND_TIME if stamped_here else codec
+        batch = encode_columns(columns, attributes, self.level(codec))
         if batch.size <= self.settings.max_message_bytes:
             return [batch]
         if columns.messages == 1:

@@ -325,7 +325,14 @@ class Rewrite:
     def _recompress(
         self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
     ) -> None:
-        self._do(Recompressing(self._place, _parts(chosen), recompression.BATCH_BYTES))
+        self._do(
+            Recompressing(
+                self._place,
+                _parts(chosen),
+                recompression.BATCH_BYTES,
+                recompression.level(self._settings),
+            )
+        )
         self._log.mark(recompressed_below=chosen[-1].end_offset)
 
     def _merge(self, secure: int) -> None:

@@ -21,6 +21,7 @@ from logstore.upkeep.work import Cleaned, Merging, Part, Recompressing, Step, We
 
 # Twice as large ones save 1 % more, and whoever reads one record decompresses a whole batch.
 BATCH_BYTES: Final = 1 << 20
+NEW_LEVEL: Final = TopicSettings().compression_zstd_level  # where a topic says nothing
 LEVEL: Final = 9  # of zstd: above it a percent costs as much time as all before
 # Of segment.bytes: what is larger is not small. So no byte is merged more than a few times.
 SMALL_PART: Final = 2
@@ -84,13 +85,22 @@ def _fits(run: Sequence[SegmentFacts], segment: SegmentFacts, settings: TopicSet
 def recompressed(work: Recompressing, sealed: Sealed) -> Iterator[Step]:
     """Write each segment anew. Raises CorruptBatch, OSError."""
     for part in work.parts:
-        batches = in_larger_batches((it for _, it in sealed.walk(part)), work.batch_bytes)
+        small = (it for _, it in sealed.walk(part))
+        batches = in_larger_batches(small, work.batch_bytes, work.level)
         stem = sealed.write(part.base_offset, batches)
         yield Went(part.bytes)
         yield Cleaned((part.base_offset,), stem)
 
 
-def in_larger_batches(batches: Iterable[Batch], batch_bytes: int) -> Iterator[Batch]:
+def level(settings: TopicSettings) -> int:
+    """Of zstd, in sealed segments: a topic's own, unless that is the default of new batches."""
+    chosen = settings.compression_zstd_level
+    return LEVEL if chosen == NEW_LEVEL else chosen
+
+
+def in_larger_batches(
+    batches: Iterable[Batch], batch_bytes: int, zstd_level: int = LEVEL
+) -> Iterator[Batch]:
     """The same records under zstd, at least so many bytes of them in a batch (uncompressed).
 
     What can't be put together stays apart; what is empty, or a marker, stays as it is. Raises
@@ -102,17 +112,17 @@ def in_larger_batches(batches: Iterable[Batch], batch_bytes: int) -> Iterator[Ba
             merge.add(batch)
             continue
         if merge is not None:
-            yield from _smaller(merge)
+            yield from _smaller(merge, zstd_level)
         merge = Merge(batch)
     if merge is not None:
-        yield from _smaller(merge)
+        yield from _smaller(merge, zstd_level)
 
 
-def _smaller(merge: Merge) -> Sequence[Batch]:
+def _smaller(merge: Merge, zstd_level: int) -> Sequence[Batch]:
     """The batches as one, if that is smaller."""
     if not merge.batches[0].record_count or merge.batches[0].is_control:
         return merge.batches
-    one = merge.result(Compression.ZSTD, LEVEL)
+    one = merge.result(Compression.ZSTD, zstd_level)
     return [one] if one.size < sum(it.size for it in merge.batches) else merge.batches
 
 

@@ -47,6 +47,7 @@ class Recompressing(msgspec.Struct, frozen=True, tag=True):
     place: Place
     parts: tuple[Part, ...]
     batch_bytes: int  # of records, before compression
+    level: int  # of zstd
 
 
 class Merging(msgspec.Struct, frozen=True, tag=True):

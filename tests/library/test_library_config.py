@@ -34,6 +34,18 @@ KAFKAS = [
     "flush.ms",
     "min.insync.replicas",
     "preallocate",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
+    "remote.storage.enable",
+    "segment.jitter.ms",
+    "unclean.leader.election.enable",
 ]
 OURS = ["compression.sealed", "retention.groups", "retention.groups.max.ms"]
 SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
@@ -94,7 +106,26 @@ def test_numbers_are_taken_up_to_their_bounds_and_refused_beyond(name):
         assert field.metadata["reason"] in str(caught.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
+THROTTLED = [name for name in NAMES if name.endswith("throttled.replicas")]
+
+
+@pytest.mark.parametrize("name", THROTTLED)
+def test_replicas_are_named_as_kafka_names_them(name):
+    field = NAMES[name]
+    assert parse(name, field, "0:1, 12:345") == ("0:1", "12:345")
+    assert (parse(name, field, "*"), parse(name, field, "")) == (("*",), ())
+    for text in ("0", "0:", "a:b", "0:1,,1:1", "0:-1", "**"):
+        with pytest.raises(InvalidSetting, match="takes a comma-separated list of partition:node"):
+            parse(name, field, text)
+
+
+def test_a_level_that_gzip_does_not_have_is_refused():
+    field = TOPIC_SETTINGS["compression.gzip.level"]
+    with pytest.raises(InvalidSetting, match="from -1 to 9, not 0"):
+        parse("compression.gzip.level", field, "0")
+
+
+@pytest.mark.parametrize("name", [it for it in NAMES if it not in THROTTLED])
 def test_names_are_any_and_may_be_none(name):
     field = NAMES[name]
     assert parse(name, field, "audit, billing,audit") == ("audit", "billing")
@@ -110,7 +141,7 @@ def test_words_are_taken_as_listed_and_all_else_refused(name):
     good = field.metadata["words"] or ("true", "false")
     for word in good:
         assert text_of(parse(name, field, word)) == word
-    for text in ("", "nosuch", f"{good[0]} {good[1]}", f"{good[0]},nosuch", "1"):
+    for text in ("", "nosuch", f"{good[0]} {good[-1]}", f"{good[0]},nosuch", "1"):
         with pytest.raises(InvalidSetting) as caught:
             parse(name, field, text)
         assert all(word in str(caught.value) for word in good)

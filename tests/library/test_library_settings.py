@@ -18,15 +18,24 @@ from logstore.settings import TOPIC_SETTINGS
 
 OF_UPKEEP = {
     "compression.sealed": "zstd",
+    "compression.zstd.level": "19",
     "delete.retention.ms": "1000",
     "file.delete.delay.ms": "1000",
+    "follower.replication.throttled.replicas": "0:1,1:1",
+    "leader.replication.throttled.replicas": "*",
+    "local.retention.bytes": "1000",
+    "local.retention.ms": "1000",
     "max.compaction.lag.ms": "1000",
     "min.cleanable.dirty.ratio": "0.25",
     "min.compaction.lag.ms": "1000",
+    "remote.log.copy.disable": "true",
+    "remote.log.delete.on.disable": "true",
     "retention.bytes": "1000",
     "retention.groups": "audit,billing",
     "retention.groups.max.ms": "1000",
     "retention.ms": "1000",
+    "segment.jitter.ms": "1000",
+    "unclean.leader.election.enable": "true",
 }
 TESTED = {}
 
@@ -92,6 +101,38 @@ def test_batches_are_written_in_the_topics_codec(store, codec):
         with store.producer(topic.name) as producer:
             producer.send(b"x" * 100)
         assert {it.compression for it in batches(topic)} == {Compression[codec.upper()]}
+
+
+LEVELS = {"gzip": ("1", "9"), "lz4": ("9", "12"), "zstd": ("-50", "19")}
+
+
+@shows("compression.gzip.level")
+@shows("compression.lz4.level")
+@pytest.mark.parametrize("codec", LEVELS)
+def test_batches_are_compressed_at_the_topics_level(store, codec):
+    text = b"".join(b"%d is what %d times %d is; " % (n * n, n, n) for n in range(4000))
+    sizes = []
+    for level in LEVELS[codec]:
+        topic = store.create_topic(
+            f"level{level}",
+            settings={"compression.type": codec, f"compression.{codec}.level": level},
+        )
+        topic.append(text)
+        with store.producer(topic.name) as producer:
+            producer.send(text)
+        first, second = batches(topic)
+        assert first.size == second.size
+        assert [record.value for record in store.consumer(topic.name)] == [text, text]
+        sizes.append(first.size)
+    assert sizes[0] > sizes[1] * 1.05
+
+
+@shows("remote.storage.enable")
+def test_remote_storage_is_refused_as_by_a_kafka_without_it(store):
+    for topic in both_ways(store, "remote.storage.enable", "false"):
+        assert topic.settings.remote_storage_enable is False
+    with pytest.raises(InvalidSetting, match="there is no remote storage"):
+        store.create_topic("t", settings={"remote.storage.enable": "true"})
 
 
 @shows("flush.messages")

@@ -281,3 +281,18 @@ def test_sequences_go_on_at_0(talk):
     assert idempotent(talk, last - 1, b"a", b"b", b"c") == (0, 0)  # the third has sequence 0
     assert idempotent(talk, last - 1, b"a", b"b", b"c") == (0, 0)
     assert idempotent(talk, 1) == (0, 3)
+
+
+@pytest.mark.parametrize(("codec", "low", "high"), [("gzip", "1", "9"), ("lz4", "9", "12")])
+def test_batches_are_recompressed_at_the_topics_level(codec, low, high):
+    text = b"".join(b"%d is what %d times %d is; " % (n * n, n, n) for n in range(4000))
+    sizes = []
+    for level in (low, high):
+        settings = {"compression.type": codec, f"compression.{codec}.level": level}
+        talk = Talk()
+        talk.topics.create("t", 1, settings)
+        assert produce(talk, a_batch(text))[:2] == (0, 0)
+        [batch] = log_of(talk).read(0, 1 << 30)
+        assert batch.compression.name == codec.upper()
+        sizes.append(batch.size)
+    assert sizes[0] > sizes[1] * 1.05
