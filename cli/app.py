@@ -18,7 +18,7 @@ from .options import HERE, ConfigFile, Data
 from .produce import produce
 from .replay import replay
 from .salvage import salvage
-from .serve import serve
+from .serve import Serve, serve
 from .verify import verify
 
 app = typer.Typer(
@@ -56,7 +56,7 @@ app.command(cls=Command)(produce)
 app.command(cls=Command)(consume)
 app.command(cls=Command)(replay)
 app.command(cls=Command)(mirror)
-app.command(cls=Command)(serve)
+app.command(cls=Serve)(serve)
 app.add_typer(channel.app, name="channel", help="Publish to who listens now, and listen.")
 app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
 app.add_typer(jobs.retention, name="retention")

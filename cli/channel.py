@@ -55,12 +55,9 @@ def _line(data: DataDir, server: str | None, stop: "Stop") -> Iterator["Line"]:
 
 
 def _server_of(data: DataDir) -> str:
-    from logstore.storage.disk import Disk
-    from logstore.storage.lock import owner_of
-    from logstore.storage.names import LOCK
+    from logstore.doors import RESP
 
-    owner = owner_of(Disk(), str(data.path / LOCK))
-    address = owner.endpoints.get("resp") if owner is not None else None
+    address = data.endpoint(RESP)
     if address is None:
         raise CommandFailed(
             f"{data}: no server has it open for Redis clients: run `logstore serve`, or name one "

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from logstore.broker.reading import OnDamage
     from logstore.config import Config
+    from logstore.doors import Door
     from logstore.store import Store
 
     from .formats import Renderer
@@ -94,16 +95,22 @@ class DataDir:
 
     def server(self) -> "ClusterAt | None":
         """The server that has the directory, if one has."""
+        from logstore.doors import KAFKA
+
+        address = self.endpoint(KAFKA)
+        if address is None:
+            return None
+        host, _, port = address.rpartition(":")
+        return ClusterAt(f"[{host}]:{port}" if ":" in host else address)  # IPv6
+
+    def endpoint(self, door: "Door") -> str | None:
+        """Where the server that has the directory lets clients in by this door, if one does."""
         from logstore.storage.disk import Disk
         from logstore.storage.lock import owner_of
         from logstore.storage.names import LOCK
 
         owner = owner_of(Disk(), str(self.path / LOCK))
-        address = None if owner is None else owner.endpoints.get("kafka")
-        if address is None:
-            return None
-        host, _, port = address.rpartition(":")
-        return ClusterAt(f"[{host}]:{port}" if ":" in host else address)  # IPv6
+        return None if owner is None else owner.endpoints.get(door.name)
 
     def beside(self, path: Path) -> "DataDir":
         """As Place.beside."""

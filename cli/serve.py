@@ -1,36 +1,26 @@
 """``logstore serve``: the node, until a signal ends it."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
+from .command import Command
 from .ends import CommandFailed, say, tell
 from .options import HERE, Data
 
 if TYPE_CHECKING:
+    from logstore.doors import Door
     from logstore.node import Addresses
 
-CLIENTS = {"kafka": "Kafka", "resp": "Redis"}
 FILES_OPEN_MAX = "4096"
+_PORTS = "logstore.ports"  # below the context: what the ports' options say
 
 Host = Annotated[
     str | None,
     typer.Option("--host", metavar="ADDRESS", help="Listen here; else listen.host, 127.0.0.1."),
 ]
-KafkaPort = Annotated[
-    int | None,
-    typer.Option(
-        "--kafka-port", min=0, max=65535, metavar="PORT",
-        help="For Kafka clients; else kafka.port, 9092. 0: any free port.",
-    ),
-]  # fmt: skip
-RespPort = Annotated[
-    int | None,
-    typer.Option(
-        "--resp-port", min=-1, max=65535, metavar="PORT",
-        help="For Redis clients; else resp.port, 6379. 0: any free port, -1: none.",
-    ),
-]  # fmt: skip
 Insecure = Annotated[
     bool,
     typer.Option(
@@ -39,25 +29,72 @@ Insecure = Annotated[
 ]
 
 
+class Serve(Command):
+    """Has an option for the port of each door, as the table of doors says."""
+
+    _ports: Sequence[TyperOption] | None = None
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own
+        if self._ports is None:  # not sooner: other commands do without the table
+            self._ports = _port_options()
+            self.params[1:1] = self._ports
+        return super().get_params(ctx)
+
+
+def _port_options() -> list[TyperOption]:
+    from logstore.doors import DOORS
+
+    return [_port_option(door) for door in DOORS]
+
+
+def _port_option(door: "Door") -> TyperOption:
+    from logstore.config import parse
+    from logstore.errors import InvalidSetting
+    from logstore.settings import STORE_SETTINGS
+
+    setting = STORE_SETTINGS[door.port_setting]
+    none = "." if setting.metadata["low"] == 0 else ", -1: none."
+
+    def remember(ctx: Any, param: object, text: str | None) -> None:  # noqa: ANN401
+        if text is None:
+            return
+        try:
+            port = parse("port", setting, text)
+        except InvalidSetting as error:
+            raise typer.BadParameter(str(error)) from None
+        ctx.meta.setdefault(_PORTS, {})[door.name] = port
+
+    return TyperOption(
+        param_decls=[f"--{door.name}-port"],
+        metavar="PORT",
+        callback=remember,
+        expose_value=False,
+        help=f"For {door.clients} clients; else {door.port_setting}, {setting.default}. "
+        f"0: any free port{none}",
+    )
+
+
 def serve(
+    context: typer.Context,
     host: Host = None,
-    kafka_port: KafkaPort = None,
-    resp_port: RespPort = None,
     insecure: Insecure = False,
     data: Data = HERE,
 ) -> None:
     """Serve the store to Kafka and Redis clients, until Ctrl-C or SIGTERM."""
+    from logstore.doors import DOORS
     from logstore.node import Listen, Node
+    from logstore.settings import STORE_SETTINGS
 
     from .logs import show_dated
 
     show_dated()
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
     config = data.config().unless_given("files.open.max", FILES_OPEN_MAX)
+    ports = {
+        door.name: getattr(config.store, STORE_SETTINGS[door.port_setting].name) for door in DOORS
+    }
     listen = Listen(
-        config.store.listen_host if host is None else host,
-        config.store.kafka_port if kafka_port is None else kafka_port,
-        config.store.resp_port if resp_port is None else resp_port,
+        config.store.listen_host if host is None else host, ports | context.meta.get(_PORTS, {})
     )
     _check_exposure(listen.host, insecure)
     with data.open("write", create=True, config=config) as store:
@@ -65,8 +102,12 @@ def serve(
 
 
 def _tell_ready(data: str, addresses: "Addresses") -> None:
-    for name, (host, port) in addresses.items():
-        tell(f"serving {data}: {CLIENTS[name]} clients at {host}:{port}")
+    from logstore.doors import DOORS
+
+    for door in DOORS:
+        if door.name in addresses:
+            host, port = addresses[door.name]
+            tell(f"serving {data}: {door.clients} clients at {host}:{port}")
 
 
 def _check_exposure(host: str, insecure: bool) -> None:

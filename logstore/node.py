@@ -5,7 +5,6 @@ import contextlib
 import ctypes
 import gc
 import logging
-import math
 import os
 import resource
 import signal
@@ -20,13 +19,12 @@ from typing import Any, Final
 import uvloop
 
 from logstore.broker.topic import now_ms
+from logstore.doors import DOORS, Door
 from logstore.errors import Failed
 from logstore.node_groups import Groups
-from logstore.protocols.kafka.door import Door
-from logstore.protocols.kafka.session import KafkaSession
-from logstore.protocols.resp import door as resp
-from logstore.protocols.resp.session import RespSession
-from logstore.server import Limits, NewSession, Server
+from logstore.protocols.house import House
+from logstore.server import Server
+from logstore.settings import STORE_SETTINGS
 from logstore.store import Store
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
@@ -44,21 +42,14 @@ log = logging.getLogger("logstore.node")
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the doors are. Port 0: any free one; -1: no such door."""
+    """Where the doors are to be."""
 
     host: str
-    kafka_port: int
-    resp_port: int = -1
+    ports: Mapping[str, int]  # by the door's name; 0: any free one, -1: no such door
 
 
-# Where the doors are, by what they speak: ``kafka``, ``resp``.
+# Where the doors are, by their names, in the order of the table.
 Addresses = Mapping[str, tuple[str, int]]
-
-
-def _address(text: str) -> tuple[str, int] | None:
-    """``host:port``; None for an empty text."""
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if text else None
 
 
 def _allow_many_files() -> None:
@@ -84,8 +75,7 @@ class Node:
 
     def __init__(self, store: Store, listen: Listen) -> None:
         self._store = store
-        self._host = listen.host
-        self._ports = listen
+        self._listen = listen
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._stopping: asyncio.Event
 
@@ -109,24 +99,28 @@ class Node:
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
-        settings = self._store.config.store
         server = Server(loop)
         topics = self._store.topics_open
         groups = Groups(loop, self._store)
-        door = Door(
-            topics,
-            groups.coordinator,
-            settings,
-            self._store.directory.store_id,
-            self._store.path,
-            now_ms,
-            partial(self._work, loop),
+        house = House(
+            topics=topics,
+            coordinator=groups.coordinator,
+            channels=self._store.channels,
+            settings=self._store.config.store,
+            clock=now_ms,
+            work=partial(self._work, loop),
+            store_id=self._store.directory.store_id,
+            path=self._store.path,
+            process_id=os.getpid(),
         )
         try:
             groups.start()
-            addresses = {"kafka": self._open_kafka(server, door)}
-            if self._ports.resp_port >= 0:
-                addresses["resp"] = self._open_resp(server, loop)
+            addresses = {
+                door.name: self._open(server, door, house)
+                for door in DOORS
+                if self._listen.ports[door.name] >= 0
+            }
+            self._wire_channels(loop)
             self._store.directory.writable().announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
@@ -141,38 +135,22 @@ class Node:
                 groups.close()
                 self._store.channels.soon = None
 
-    def _open_kafka(self, server: Server, door: Door) -> tuple[str, int]:
-        settings = door.settings
-        advertised = _address(settings.kafka_advertised_address)
-        return self._listen(
-            server,
-            self._ports.kafka_port,
-            "--kafka-port (kafka.port)",
-            lambda link: KafkaSession(
-                door, link.wake, advertised or link.address, link.peer_address
-            ),
-            Limits(settings.max_connections, settings.connections_max_idle_ms / 1000),
-        )
+    def _open(self, server: Server, door: Door, house: House) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._listen.host, self._listen.ports[door.name]
+        try:
+            return server.listen(host, port, door.open(house))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            lowest = STORE_SETTINGS[door.port_setting].metadata["low"]
+            without = f"; -1: no {door.clients} door" if lowest < 0 else ""
+            raise Failed(
+                f"{host}:{port}: can't listen there: {reason}; choose with --host (listen.host) "
+                f"and --{door.name}-port ({door.port_setting}{without})"
+            ) from None
 
-    def _open_resp(self, server: Server, loop: asyncio.AbstractEventLoop) -> tuple[str, int]:
-        settings, channels = self._store.config.store, self._store.channels
-        # A subscriber may be silent for ever.
-        crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
-        unread = resp.Unread.parse(settings.resp_client_output_buffer_limit)
-        assert unread is not None, "the setting's pattern lets nothing else through"
-        door = resp.Door(
-            channels,
-            resp.Limits(crowd, settings.resp_proto_max_bulk_len, unread),
-            resp.Facts(os.getpid(), self._store.directory.store_id, self._store.path),
-            now_ms,
-        )
-        address = self._listen(
-            server,
-            self._ports.resp_port,
-            "--resp-port (resp.port; -1: no Redis door)",
-            lambda link: RespSession(door, link),
-            crowd,
-        )
+    def _wire_channels(self, loop: asyncio.AbstractEventLoop) -> None:
+        channels = self._store.channels
         here = threading.get_ident()
 
         def end_turn() -> None:
@@ -186,23 +164,10 @@ class Node:
                 call(end_turn)
 
         channels.soon = soon
-        channels.notify = frozenset(settings.notify)
+        channels.notify = frozenset(self._store.config.store.notify)
         self._store.directory.writable().rolled = lambda log, base_offset: channels.tell(
             "segments", "segment-rolled", f"{log} {base_offset}"
         )
-        return address
-
-    def _listen(
-        self, server: Server, port: int, chosen_by: str, new_session: NewSession, limits: Limits
-    ) -> tuple[str, int]:
-        try:
-            return server.listen(self._host, port, new_session, limits)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise Failed(
-                f"{self._host}:{port}: can't listen there: {reason}; choose with --host "
-                f"(listen.host) and {chosen_by}"
-            ) from None
 
     def _work(
         self,

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Final
 
 from logstore.errors import LogstoreError
-from logstore.protocols.session import Buffer, Link, Session
+from logstore.protocols.session import Buffer, Doorway
 
 RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
@@ -36,29 +36,13 @@ TURNS_S: Final = 0.01  # that they take, if so many are long
 
 log = logging.getLogger("logstore.server")
 
-NewSession = Callable[[Link], Session]
-
-
-@dataclass(slots=True)
-class Limits:
-    """What keeps a crowd, or a peer that forgets its connections, from using up the process.
-
-    Of one door; may be changed while it serves.
-    """
-
-    connections_max: int
-    idle_s: float  # math.inf: for ever
-    setting: str = "max.connections"  # what connections_max is called
-    refusal: bytes = b""  # what a peer is told that is one too many
-
 
 @dataclass(eq=False, slots=True)
 class Listening:
     """One door's socket, and how many have come in through it."""
 
     sock: socket.socket
-    new_session: NewSession
-    limits: Limits
+    doorway: Doorway
     connections: int = 0
     refused: int = 0  # since the last sweep
 
@@ -90,7 +74,7 @@ class Connection:
         self.gone = False
         self.heard_at = self._loop.time()
         self.address: tuple[str, int] = sock.getsockname()[:2]
-        self.session = listening.new_session(self)
+        self.session = listening.doorway.new_session(self)
         self._read()
 
     def _read(self) -> None:
@@ -371,9 +355,7 @@ class Server:
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
 
-    def listen(
-        self, host: str, port: int, new_session: NewSession, limits: Limits
-    ) -> tuple[str, int]:
+    def listen(self, host: str, port: int, doorway: Doorway) -> tuple[str, int]:
         """Take connections; the address in use. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -385,7 +367,7 @@ class Server:
         except OSError:
             sock.close()
             raise
-        listening = Listening(sock, new_session, limits)
+        listening = Listening(sock, doorway)
         self._listening.append(listening)
         self.loop.add_reader(sock.fileno(), self._accept, listening)
         found_host, found_port = sock.getsockname()[:2]
@@ -411,7 +393,7 @@ class Server:
 
     def _take(self, sock: socket.socket, address: tuple[str, int], listening: Listening) -> None:
         peer = f"{address[0]}:{address[1]}"
-        if listening.connections >= listening.limits.connections_max:
+        if listening.connections >= listening.doorway.limits.connections_max:
             self._refuse(sock, peer, listening)
             return
         try:
@@ -426,7 +408,7 @@ class Server:
             listening.connections += 1
 
     def _refuse(self, sock: socket.socket, peer: str, listening: Listening) -> None:
-        limits = listening.limits
+        limits = listening.doorway.limits
         listening.refused += 1
         if listening.refused == 1:  # the others are told of together
             log.warning("%s: refused: %s is %d", peer, limits.setting, limits.connections_max)
@@ -466,15 +448,14 @@ class Server:
         now = self.loop.time()
         for listening in self._listening:
             if listening.refused > 1:
-                log.warning(
-                    "%d connections refused: %s", listening.refused, listening.limits.setting
-                )
+                setting = listening.doorway.limits.setting
+                log.warning("%d connections refused: %s", listening.refused, setting)
             listening.refused = 0
         for connection in list(self._connections):
             silent = now - connection.heard_at
             if silent > SWEEP_S:
                 connection.forget_room()
-            if silent > connection.listening.limits.idle_s and connection.idle:
+            if silent > connection.listening.doorway.limits.idle_s and connection.idle:
                 connection.close("")
 
     async def stop(self, within_s: float) -> None:

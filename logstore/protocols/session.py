@@ -9,6 +9,7 @@ each of them pushes down its own link: that costs a system call each, and nothin
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -84,3 +85,24 @@ class Session(Protocol):
 
     def close(self) -> None:
         """The connection is gone. Lets go of everything; called once."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """What keeps a crowd, or a peer that forgets its connections, from using up the process.
+
+    Of one door; may be changed while it serves.
+    """
+
+    connections_max: int
+    idle_s: float  # math.inf: for ever
+    setting: str = "max.connections"  # what connections_max is called
+    refusal: bytes = b""  # what a peer is told that is one too many
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """An open door: how those who come in are received."""
+
+    new_session: Callable[[Link], Session]
+    limits: Limits

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 
 from logstore.errors import BrokenProtocol
-from logstore.server import Limits, Server
+from logstore.protocols.session import Doorway, Limits
+from logstore.server import Server
 
 DEADLINE_S = 20
 MIB = 1 << 20
@@ -89,7 +90,7 @@ def serving(test):
     async def run(**limits):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
         server = Server(asyncio.get_running_loop())
-        host, port = server.listen("127.0.0.1", 0, Lines, Limits(**given))
+        host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)))
 
         async def connect():
             return await asyncio.open_connection(host, port)

@@ -7,13 +7,11 @@ from typing import Any
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
+from logstore.protocols.house import Work
 from logstore.settings import StoreSettings
 
 NODE_ID = 1  # of the one node that there is
 LEADER_EPOCH = 0  # it leads every partition, for ever
-
-# Runs the first in another thread, then the second, with what it gave, in the sessions' own.
-Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-import hiredis
+from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.channel import Channels
+from logstore.protocols import session
 from logstore.usage import Usage, measure
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
-NOT_YET: Final = object()  # what the reader gives where a request is not all there
 
 _UNITS: Final = {
     "": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3,
@@ -50,17 +48,11 @@ class Unread:
         return None if hard is None or soft is None else cls(hard, soft, int(words[2]))
 
 
-class Crowd(Protocol):
-    """How many may be connected; the server's ``Limits``."""
-
-    connections_max: int
-
-
 @dataclass(slots=True)
 class Limits:
     """What CONFIG SET may change while the node serves."""
 
-    crowd: Crowd
+    crowd: session.Limits
     bulk_bytes_max: int
     pubsub: Unread
 
@@ -102,8 +94,7 @@ class Door:
     clients: "dict[int, Client]" = field(default_factory=dict)  # by number
     paused_until: float = 0.0  # of the sessions' clock
     paused_all: bool = False  # else: only those who publish
-    # No session keeps half a request in it, so one is enough for all.
-    reader: Any = field(default_factory=lambda: new_reader())
+    reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
     _next_number: int = 1
 
     def __post_init__(self) -> None:
@@ -123,7 +114,3 @@ class Door:
     def next_number(self) -> int:
         number, self._next_number = self._next_number, self._next_number + 1
         return number
-
-
-def new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
-    return hiredis.Reader(notEnoughData=NOT_YET)

@@ -23,7 +23,7 @@ from logstore.protocols.resp.client import (
 )
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.commands import COMMANDS
-from logstore.protocols.resp.door import NOT_YET, Door, new_reader
+from logstore.protocols.resp.door import Door
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import Begun, read
 from logstore.protocols.session import Buffer, Link
@@ -45,6 +45,7 @@ _PUBLISH: Final = (b"PUBLISH", b"publish")  # as programs spell it
 _LISTS: Final = {list}
 _THREES: Final = {3}
 _ALL_BYTES: Final = {bytes}
+NOT_YET: Final = object()  # what the reader gives where a request is not all there
 _MARK: Final = b":7\r\n"  # a reply that no request is
 
 
@@ -60,6 +61,8 @@ class RespSession:
         self._held = False  # CLIENT PAUSE
         self._unsafe = self._client.unsafe
         self._heard = False
+        if door.reader is None:
+            door.reader = _new_reader()
         door.clients[self._client.number] = self._client
         door.counts.connections += 1
 
@@ -173,7 +176,7 @@ class RespSession:
         except hiredis.ProtocolError:
             clean = False
         if not clean:
-            door.reader = new_reader()
+            door.reader = _new_reader()
         counts = door.counts
         before = counts.executed
         done = self._carry_out(requests)
@@ -359,6 +362,10 @@ class RespSession:
             client.refuse("EXECABORT", b"Transaction discarded because of: " + text)
         else:
             client.fail(text)
+
+
+def _new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
+    return hiredis.Reader(notEnoughData=NOT_YET)
 
 
 def _unknown(arguments: Sequence[bytes]) -> bytes:

@@ -1,0 +1,28 @@
+"""What any door may have of the process that it is in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from logstore.broker.channel import Channels
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.topics import Topics
+from logstore.settings import StoreSettings
+
+# Runs the first in another thread, then the second, with what it gave, in the sessions' own.
+Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Models, settings, time and workers; who we are. Everything is for the sessions' thread."""
+
+    topics: Topics
+    coordinator: Coordinator  # of groups; its time is the sessions', in ms
+    channels: Channels
+    settings: StoreSettings
+    clock: Callable[[], int]  # ms since 1970
+    work: Work  # takes what may take long
+    store_id: str
+    path: str  # the data directory
+    process_id: int

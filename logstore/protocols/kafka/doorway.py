@@ -1,0 +1,34 @@
+"""The Kafka door, opened."""
+
+from logstore.protocols.house import House
+from logstore.protocols.kafka.door import Door
+from logstore.protocols.session import Doorway, Limits, Link, Session
+
+
+def open(house: House) -> Doorway:
+    """Limits are fixed while it serves."""
+    settings = house.settings
+    door = Door(
+        house.topics,
+        house.coordinator,
+        settings,
+        house.store_id,
+        house.path,
+        house.clock,
+        house.work,
+    )
+    advertised = _address(settings.kafka_advertised_address)
+
+    def new_session(link: Link) -> Session:
+        from logstore.protocols.kafka.session import KafkaSession  # a server may have no client
+
+        return KafkaSession(door, link.wake, advertised or link.address, link.peer_address)
+
+    idle_s = settings.connections_max_idle_ms / 1000
+    return Doorway(new_session, Limits(settings.max_connections, idle_s))
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    """``host:port``; None for an empty text."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if text else None

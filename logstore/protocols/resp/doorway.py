@@ -1,0 +1,29 @@
+"""The Redis door, opened."""
+
+import math
+
+from logstore.protocols.house import House
+from logstore.protocols.resp import door as resp
+from logstore.protocols.session import Doorway, Limits, Link, Session
+
+
+def open(house: House) -> Doorway:
+    """Limits may be changed while it serves: CONFIG SET."""
+    settings = house.settings
+    # A subscriber may be silent for ever.
+    crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
+    unread = resp.Unread.parse(settings.resp_client_output_buffer_limit)
+    assert unread is not None, "the setting's pattern lets nothing else through"
+    door = resp.Door(
+        house.channels,
+        resp.Limits(crowd, settings.resp_proto_max_bulk_len, unread),
+        resp.Facts(house.process_id, house.store_id, house.path),
+        house.clock,
+    )
+
+    def new_session(link: Link) -> Session:
+        from logstore.protocols.resp.session import RespSession  # a server may have no client
+
+        return RespSession(door, link)
+
+    return Doorway(new_session, crowd)

@@ -1,0 +1,81 @@
+"""The table of doors, and what hangs on it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from serving import COMMAND
+
+from logstore.config import Config
+from logstore.doors import DOORS
+from logstore.protocols.session import Doorway
+from logstore.settings import STORE_SETTINGS
+
+
+def test_every_door_has_a_name_of_its_own_and_a_setting_for_its_port():
+    assert len({door.name for door in DOORS}) == len(DOORS)
+    for door in DOORS:
+        facts = STORE_SETTINGS[door.port_setting].metadata
+        assert (facts["low"] in (-1, 0), facts["high"]) == (True, 65_535)
+
+
+def test_every_door_has_an_option_for_its_port():
+    result = subprocess.run([COMMAND, "serve", "--help"], capture_output=True, text=True)
+    for door in DOORS:
+        assert f"--{door.name}-port" in result.stdout
+        assert f"For {door.clients} clients" in result.stdout
+
+
+@pytest.mark.parametrize("door", DOORS, ids=[door.name for door in DOORS])
+def test_a_port_that_there_cannot_be_is_a_usage_error(door, tmp_path):
+    lowest = STORE_SETTINGS[door.port_setting].metadata["low"]
+    for port in (str(lowest - 1), "65536", "x", ""):
+        result = subprocess.run(
+            [COMMAND, "serve", "--data", tmp_path / "d", f"--{door.name}-port", port],
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 2
+        assert f"'--{door.name}-port'" in result.stderr
+        assert re.search(rf"from {lowest} to 65535", result.stderr)
+        assert not (tmp_path / "d").exists()
+
+
+def test_a_door_that_nobody_has_come_through_has_no_codec():
+    script = """
+import sys
+from types import SimpleNamespace
+import logstore.node
+from logstore.config import Config
+from logstore.doors import DOORS
+house = SimpleNamespace(
+    topics=None, coordinator=None, channels=None, settings=Config().store, store_id="",
+    path="", clock=lambda: 0, work=None, process_id=1,
+)
+opened = [door.open(house) for door in DOORS]
+print(*sys.modules)
+"""
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "logstore.protocols.house" in loaded
+    for door in DOORS:
+        assert f"logstore.protocols.{door.name}.doorway" in loaded
+        assert f"logstore.protocols.{door.name}.session" not in loaded
+    assert not {"hiredis", "logstore.kafka.produce_codec", "logstore.kafka.schema"} & set(loaded)
+
+
+def test_a_door_opened_has_the_limits_of_its_settings():
+    from types import SimpleNamespace
+
+    given = {"max.connections": ("7", "test"), "resp.maxclients": ("8", "test")}
+    house = SimpleNamespace(
+        topics=None, coordinator=None, channels=None, settings=Config(given).store, store_id="",
+        path="", clock=lambda: 0, work=None, process_id=1,
+    )  # fmt: skip
+    opened = {door.name: door.open(house) for door in DOORS}
+    assert all(isinstance(it, Doorway) for it in opened.values())
+    assert opened["kafka"].limits.connections_max == 7
+    assert opened["resp"].limits.connections_max == 8
+    assert b"max number of clients" in opened["resp"].limits.refusal
