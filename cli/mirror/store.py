@@ -54,7 +54,8 @@ class StoreSource:
         """As Source.read."""
         self._awake.clear()
         pieces = self._read()
-        self.ended = not pieces
+        nexts = self._next
+        self.ended = all(nexts[place] >= log.safe for place, log in self._logs.items())
         if not pieces and self._awake.wait(timeout_s):
             pieces = self._read()
         return pieces

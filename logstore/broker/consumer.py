@@ -107,6 +107,7 @@ class Consumer:
         self._one_by_one = True  # iterated, not polled
         self._membership = membership
         self._follow = follow
+        self._fetching = False  # something was asked for that is not here yet
         self._lock = threading.Lock()
         self._committing = threading.Lock()  # an older commit must not overtake a newer one
         self._awake = threading.Event()
@@ -159,8 +160,9 @@ class Consumer:
     def poll(self, records_max: int = 10_000, timeout_s: float | None = None) -> list[Record]:
         """Up to ``records_max`` records of one partition; those of the last poll are done.
 
-        Empty at the end of what is there; when following, after ``timeout_s`` without any (None:
-        wait for ever). Raises CorruptBatch, OffsetBelowStart (trimmed meanwhile).
+        Empty at the end of what is there; when following, or while it is fetched from elsewhere,
+        after ``timeout_s`` without any (None: wait for ever). Raises CorruptBatch,
+        OffsetBelowStart (trimmed meanwhile).
         """
         self._one_by_one = False
         chunk = self._following(timeout_s)
@@ -196,7 +198,7 @@ class Consumer:
 
     def _wait(self, deadline: float | None) -> bool:
         """Whether to look again; False at the end of what is there, or of the time."""
-        if self._follow:
+        if self._follow or self._fetching:
             return self._awake.wait(_left(deadline))
         if self._membership is None or self._membership.settled():
             return False
@@ -212,6 +214,7 @@ class Consumer:
         with self._lock:
             places = [it for it in self._next if it not in self._leaving]
         damage: Damaged | None = None
+        self._fetching = False
         for place in places:
             log, at = self._logs.get(place), self._next.get(place)
             if log is None or at is None:  # given up since
@@ -223,9 +226,19 @@ class Consumer:
                 continue
             if found is not None and self._take_up(place, found):
                 return True
+            if found is None and at < log.safe:
+                self._await(place, log)
         if damage is not None:
             raise damage
         return False
+
+    def _await(self, place: TopicPartition, log: Log) -> None:
+        """It is no end: what was asked for is on its way here."""
+        self._fetching = True
+        with self._lock:
+            if place not in self._watches and place in self._logs:
+                self._watches[place] = log.watch(self._awake.set)
+                self._awake.set()  # it may have come before it was watched: look again
 
     def _read_on(self, log: Log, place: TopicPartition, at: int) -> Chunk | None:
         """The next chunk of a partition, of what was read before or of a new read."""

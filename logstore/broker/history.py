@@ -88,9 +88,9 @@ class History:
         """What is safe from ``at`` on; later where that is gone.
 
         About a megabyte at most, decompressed, so perhaps fewer than ``records_max`` records; none
-        only at the end. What is damaged is left out, and logged once; so is a record over
-        RECORD_BYTES_MAX, unless ``large`` asks for it: then it raises OpensTooLarge. Raises
-        Damaged, OffsetAboveEnd.
+        at the end (``safe``), and where they are not here yet: ``followers`` are called then. What
+        is damaged is left out, and logged once; so is a record over RECORD_BYTES_MAX, unless
+        ``large`` asks for it: then it raises OpensTooLarge. Raises Damaged, OffsetAboveEnd.
         """
         at, safe = max(at, self.log.start), self.log.safe
         place, skip = (self.topic.name, 0), partial(self._told_of, large=large)

@@ -5,6 +5,7 @@ bounded whatever the batches hold: a part of one batch, or whole ones together, 
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -61,14 +62,18 @@ def chunks(
     *,
     bytes_max: int | None = None,
     record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
+    wait: bool = False,
 ) -> Iterator[Chunk]:
-    """What one read from ``at`` gives (READ_BYTES at most); nothing at the end of what is there.
+    """What one read from ``at`` gives (READ_BYTES at most).
 
+    Nothing at the end of what is there; also where it is not here yet, unless ``wait`` says that
+    this thread may wait for it.
     Raises OffsetBelowStart, OffsetAboveEnd; CorruptBatch, which names the log, the offset and the
     file, unless it is skipped.
     """
     try:
-        batches = log.read(at, READ_BYTES if bytes_max is None else bytes_max)
+        size = READ_BYTES if bytes_max is None else bytes_max
+        batches = fetched(log, at, size) if wait else log.read(at, size)
     except CorruptBatch as error:  # no batch can be read at all
         following = log.following(at)
         if skip is None or following is None:
@@ -78,6 +83,22 @@ def chunks(
         return
     if batches:
         yield from of_batches(log, place, batches, at, skip, record_bytes_max)
+
+
+def fetched(log: Log, at: int, bytes_max: int) -> Sequence[Batch]:
+    """As Log.read, in a thread that may wait: nothing only at the end of what is there."""
+    batches = log.read(at, bytes_max)
+    if batches or at >= log.safe:
+        return batches
+    news = threading.Event()
+    stop = log.watch(news.set)  # before the next look, or what arrives in between would be missed
+    try:
+        while not (batches := log.read(at, bytes_max)) and at < log.safe:
+            news.wait()
+            news.clear()
+        return batches
+    finally:
+        stop()
 
 
 def of_batches(

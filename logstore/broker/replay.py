@@ -33,7 +33,7 @@ def records_between(
         at = log.find(from_ms, damaged=skip is not None)
     while at < end:
         before = at
-        for chunk in chunks(log, place, at, skip):
+        for chunk in chunks(log, place, at, skip, wait=True):
             for record in chunk.records:
                 if record.offset >= end:
                     return

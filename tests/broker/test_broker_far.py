@@ -1,11 +1,17 @@
 """What stands above logs, over a log whose bytes are elsewhere and to which others append."""
 
+import threading
+
 from broker_parts import memory_topic, numbered
 from clock import NOW_MS
 from far_log import FarLog
+from memory_log import MemoryLog
 from storage_kit import a_batch
 
+from logstore.broker.consumer import Consumer
 from logstore.broker.producer import Producer
+from logstore.broker.reading import fetched
+from logstore.broker.replay import replay
 from logstore.broker.topic import Position
 
 
@@ -40,3 +46,81 @@ def test_a_producer_counts_as_acknowledged_what_is_safe():
         assert producer.acknowledged == 0
         topic.partitions[0].arrive()
         assert producer.acknowledged == 2
+
+
+# Reading: nothing is here before it was asked for
+
+
+class Arriving(FarLog):
+    """What was asked for arrives on another thread, some time after somebody watches."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.threads = []
+
+    def watch(self, wake):
+        stop = super().watch(wake)
+        self.threads.append(threading.Thread(target=self.arrive))
+        self.threads[-1].start()
+        return stop
+
+    def read(self, at, bytes_max):
+        found = super().read(at, bytes_max)
+        if not found and self.watched:  # asked for again, while it is watched
+            self.threads.append(threading.Thread(target=self.arrive))
+            self.threads[-1].start()
+        return found
+
+
+def filled(log, batches=5):
+    append = log.append_elsewhere if isinstance(log, FarLog) else log.append
+    for number in range(batches):
+        append(a_batch(b"%d" % number, at_ms=NOW_MS + number))
+    if isinstance(log, FarLog):
+        log.arrive()
+    return log
+
+
+def offsets(records):
+    return [record.offset for record in records]
+
+
+def test_iterating_does_not_end_before_the_end():
+    log = filled(Arriving("t-0"))
+    with Consumer({("t", 0): log}, {("t", 0): 0}) as consumer:
+        assert offsets(consumer) == [0, 1, 2, 3, 4]
+        assert consumer.ended
+    assert log.watched == 0
+
+
+def test_polling_gives_nothing_in_time_though_it_is_not_the_end():
+    log = filled(FarLog("t-0"))
+    with Consumer({("t", 0): log}, {("t", 0): 0}) as consumer:
+        assert consumer.poll(timeout_s=0) == []
+        assert not consumer.ended
+        log.arrive()
+        assert offsets(consumer.poll(timeout_s=0)) == [0, 1, 2, 3, 4]
+        assert consumer.poll(timeout_s=0) == []
+        assert consumer.ended
+
+
+def test_a_partition_that_is_here_does_not_wait_for_another_that_is_not():
+    here, far = filled(MemoryLog("t-0")), filled(FarLog("t-1"))
+    logs = {("t", 0): far, ("t", 1): here}
+    with Consumer(logs, dict.fromkeys(logs, 0)) as consumer:
+        assert {record.partition for record in consumer.poll(timeout_s=0)} == {1}
+        assert consumer.poll(timeout_s=0) == []
+        far.arrive()
+        assert {record.partition for record in consumer.poll(timeout_s=0)} == {0}
+
+
+def test_a_replay_plays_all_that_was_there():
+    logs = {("t", 0): filled(Arriving("t-0")), ("t", 1): filled(Arriving("t-1"), 3)}
+    played = [record.offset for records in replay(logs, None, None, 0.0) for record in records]
+    assert sorted(played) == [0, 0, 1, 1, 2, 2, 3, 4]
+
+
+def test_a_thread_that_may_wait_gets_nothing_only_at_the_end():
+    log = filled(Arriving("t-0"))
+    assert [batch.base_offset for batch in fetched(log, 3, 1 << 20)] == [3, 4]
+    assert (list(fetched(log, 5, 1 << 20)), log.watched) == ([], 0)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownPartition, UnknownTopic
 from logstore.kafka.messages import (
     delete_records as delete_records_messages,
@@ -111,7 +112,7 @@ def _offset(log: Log, wanted: int) -> tuple[int, int]:
 
 
 def _timestamp_at(log: Log, offset: int) -> int:
-    for batch in log.read(offset, 1):
+    for batch in fetched(log, offset, 1):
         for part in parts(batch):
             for record in part.records:
                 if record.offset >= offset:

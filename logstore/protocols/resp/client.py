@@ -136,8 +136,12 @@ class Client:
             view = channels.view(self, history)
             past = None if view is None else history.read(at, READ_ON_BYTES, large=False)
             records = [it for it in past.records if it.offset < history.next] if past else []
+            if past is not None and not past.records and past.end < history.next:
+                self.behind[history] = past.end
+                history.followers.add(self.link.wake)  # the rest is not here yet
+                continue
             if view is None or not records:
-                del self.behind[history]  # it has caught up, or does not listen any more
+                self._caught_up(history)  # or it does not listen any more
                 continue
             self.behind[history] = records[-1].offset + 1
             self.out.append(view.chunk([record.value or b"" for record in records]))
@@ -147,6 +151,11 @@ class Client:
                 self.push([replies.bulk(b"channel.read"), replies.bulk(history.name),
                            *replies.entry(record)])  # fmt: skip
             self.following[history] = past.end
+
+    def _caught_up(self, history: History) -> None:
+        del self.behind[history]
+        if history not in self.following:
+            history.followers.discard(self.link.wake)
 
     def follow(self, history: History, at: int) -> None:
         """Be told of what is in the history from there on."""
@@ -205,9 +214,9 @@ class Client:
         """Listen to nothing any more."""
         self.door.channels.leave(self)
         self.subscribed = False
-        self.behind.clear()
-        for history in self.following:
+        for history in (*self.behind, *self.following):
             history.followers.discard(self.link.wake)
+        self.behind.clear()
         self.following.clear()
 
     def forget_queue(self) -> None:

@@ -1,6 +1,7 @@
 """Channels with a history, over a log that becomes safe when the test says so."""
 
 import pytest
+from far_log import FarLog
 from memory_log import MemoryLog
 from redis_parts import request
 from resp_kit import FakeDoor
@@ -130,3 +131,60 @@ def test_who_ends_listening_while_behind_gets_no_more(door, log):
     before = len(slow.link.sent)
     slow.wait(0)
     assert len(slow.link.sent) == before
+
+
+# A history whose bytes are elsewhere
+
+
+@pytest.fixture
+def far():
+    return FarLog("orders.eu-0")
+
+
+@pytest.fixture
+def far_door(far):
+    door = FakeDoor()
+    rules = [ChannelRule("orders.*", 1000)]
+    door.channels.keep(Histories(rules, OneTopic(far), door.channels))
+    return door
+
+
+def test_subscribers_get_what_is_not_here_yet_when_it_arrives(far_door, far):
+    one, two = far_door.connect(), far_door.connect()
+    two.ask("SUBSCRIBE", "orders.eu")
+    two.new()
+    one.send(request("PUBLISH", "orders.eu", "a"))
+    far.arrive()
+    one.wait(0)
+    assert one.link.sent == b":1\r\n"  # it is safe, wherever it stands
+    assert (b"a\r\n" in two.link.sent, far.asked) == (False, [0])
+    far.arrive()
+    two.wait(0)
+    assert two.link.sent.endswith(b"$1\r\na\r\n")
+
+
+def test_who_fell_behind_waits_for_what_is_not_here_and_misses_nothing(far_door, far):
+    slow, publisher = far_door.connect(), far_door.connect()
+    slow.ask("SUBSCRIBE", "orders.eu")
+    slow.new()
+    slow.link.blocked = True
+    payloads = [b"%02d" % number + b"x" * 300_000 for number in range(20)]
+    for payload in payloads:
+        publisher.send(request("PUBLISH", "orders.eu", payload))
+        far.arrive()  # it is safe
+        publisher.wait(0)
+        far.arrive()  # it is here, for those that are up to date
+        publisher.wait(0)
+    assert slow.session._client.behind
+    unsent, slow.link.unsent, slow.link.blocked = slow.link.unsent, 0, False
+    assert unsent < 2_000_000
+    far._here.clear()
+    for _ in range(3 * len(payloads)):
+        slow.wait(0)
+        far.arrive()
+    got = [it for it in payloads if it in slow.link.sent]
+    assert got == payloads[len(payloads) - len(got) :]
+    assert len(got) >= len(payloads) - 6  # those before were taken while it was blocked
+    assert not slow.session._client.behind
+    [history] = far_door.channels.histories._by_name.values()
+    assert not history.followers
