@@ -50,6 +50,12 @@ def tell(line: str) -> None:
 
     if sys.stdout is not None:
         put(printable(line) + "\n")
+        try:
+            sys.stdout.buffer.flush()  # it belongs between other lines of a terminal
+        except BrokenPipeError:
+            raise ReaderGone from None
+        except OSError as error:
+            raise CommandFailed(f"standard output: {error.strerror}") from None
 
 
 def say(text: str) -> None:

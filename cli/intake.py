@@ -241,6 +241,7 @@ class Intake:
         """In the order of the lines, as far as that decides what comes before the end."""
         if not self._warned and (warning := self._lines.warning) is not None:
             self._warned = True
+            self._progress.hide()
             say(f"logstore: warning: {self._source.name}: {warning}")
         if not parsed.bad:
             self._send(parsed)

@@ -84,6 +84,7 @@ def _run(
             outcomes.append(outcome)
             bar.done(outcome)
             if not json_:
+                bar.hide()
                 for line in _lines(outcome, dry_run=dry_run):
                     tell(line)
     if json_:
@@ -124,6 +125,9 @@ class _Bar:
     def done(self, outcome: "Outcome") -> None:
         self._logs += 1
         self._bytes += _before_after(outcome)[0]
+
+    def hide(self) -> None:
+        self._progress.hide()
 
     def close(self) -> None:
         self._progress.close()

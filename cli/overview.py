@@ -70,7 +70,7 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("writer", f"{writer} since {iso(writer.since_ms)}" if writer else "nobody now"),
                 ("topics", f"{found.topics:,}"),
                 ("partitions", f"{found.partitions:,}"),
-                ("records", f"{found.records:,}"),
+                ("offsets", f"{found.offsets:,}"),
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
                 ("damaged", _damage(found.damaged)),

@@ -37,8 +37,12 @@ class Progress:
     def show(self, bytes_done: int, count: int) -> None:
         """Tell people, now."""
 
+    def hide(self) -> None:
+        """Leave the terminal to a line; what is shown next, is shown below it."""
+
     def close(self) -> None:
         """Leave the terminal as it was."""
+        self.hide()
 
 
 class Lines(Progress):
@@ -103,9 +107,10 @@ class Bar(Progress):
         self._task = self._bar.add_task("", total=self._total, said="")
         self._bar.start()
 
-    def close(self) -> None:
+    def hide(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
 
 def progress_for(

@@ -60,9 +60,10 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
                 failure = error
                 rows.append((name, None, None, None))
                 continue
-            records = sum(part.safe - part.start for part in sizes)
-            rows.append((name, len(sizes), records, _total([part.bytes for part in sizes])))
-    names = ("topic", "partitions", "records", "bytes")
+            # Not records: compaction leaves gaps, and transactions take offsets of their own.
+            offsets = sum(part.safe - part.start for part in sizes)
+            rows.append((name, len(sizes), offsets, _total([part.bytes for part in sizes])))
+    names = ("topic", "partitions", "offsets", "bytes")
     if json_:
         put(as_json([dict(zip(names, row, strict=True)) for row in rows]))
     else:
@@ -131,7 +132,7 @@ def trim(
         (it.partition, it.start_before, it.start_after, it.start_after - it.start_before)
         for it in trims
     ]
-    put(table(("partition", "start before", "start after", "records"), rows))
+    put(table(("partition", "start before", "start after", "offsets"), rows))
     if dry_run:
         put("dry run: nothing was deleted\n")
 
@@ -148,8 +149,8 @@ def delete(
 
     with data.reach("read") as store:
         try:
-            records = sum(part.safe - part.start for part in store.sizes(name))
-            what = f"topic {name} and its {counted(records, 'record')}"
+            offsets = sum(part.safe - part.start for part in store.sizes(name))
+            what = f"topic {name} and its records ({counted(offsets, 'offset')})"
         except Damaged:
             what = f"topic {name}, which is damaged"
         except Failed:  # its files can't be read

@@ -87,7 +87,7 @@ class Status:
     writer: Owner | None
     topics: int
     partitions: int
-    records: int
+    offsets: int  # from start to end: no fewer than there are records
     bytes: int
     groups: int
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``

@@ -177,6 +177,10 @@ class Chain:
         largest = self.segment(facts.base_offset).max_timestamp(facts.end_offset)
         return replace(facts, max_timestamp_ms=largest)
 
-    def bytes(self) -> int:
-        """Size of the .log files together."""
-        return sum(self._files.disk.size(self.segment(base).path) for base in self.bases)
+    def bytes(self, end: int) -> int:
+        """Size of the batches below ``end``, without zeros written ahead. Raises OSError."""
+        if not self.bases:
+            return 0
+        *sealed, last = self.bases
+        sizes = (self._files.disk.size(self.segment(base).path) for base in sealed)
+        return sum(sizes) + self.segment(last).data_bytes(end)

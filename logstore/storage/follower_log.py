@@ -1,6 +1,7 @@
 """A log that another process writes, or none: reads what is published as safe."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from logstore import forks
 from logstore.errors import (
@@ -209,7 +210,12 @@ class FollowerLog:
         """What upkeep would decide by. Raises Damaged, Failed."""
         try:
             self.chain.refresh()
-            return self.chain.facts(self.safe, timed=timed)
+            safe = self.safe
+            facts = self.chain.facts(safe, timed=timed)
+            if facts:  # without zeros written ahead
+                size = self.chain.segment(facts[-1].base_offset).data_bytes(safe)
+                facts[-1] = replace(facts[-1], bytes=size)
+            return facts
         except FileNotFoundError:
             if self._changed(self.chain.bases):  # dropped meanwhile
                 return self.segments(timed=timed)
@@ -225,6 +231,12 @@ class FollowerLog:
             raise failure(error, "look at a segment", facts.path) from None
 
     def bytes(self) -> int:
-        """Size of the .log files together; the last may end with zeros written ahead."""
+        """Size of all safe batches, without zeros written ahead. Raises OSError."""
         self.chain.refresh()
-        return self.chain.bytes()
+        bases = self.chain.bases
+        try:
+            return self.chain.bytes(self.safe)
+        except FileNotFoundError:
+            if self._changed(bases):  # dropped meanwhile
+                return self.bytes()
+            raise

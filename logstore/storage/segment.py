@@ -224,6 +224,20 @@ class Segment:
                 end = position + batch.size
         return end
 
+    def data_bytes(self, below: int) -> int:
+        """Of its batches below an offset, without zeros written ahead; as a file where damaged.
+
+        Raises OSError.
+        """
+        with self._files.use(self.path) as fd:
+            end = self._position_of(fd, below)
+            try:
+                for position, batch in self._walk(fd, end, below):
+                    end = position + batch.size
+            except CorruptBatch:
+                return self._files.disk.size(self.path)
+            return end
+
     def position_of(self, at: int) -> int:
         """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
         with self._files.use(self.path) as fd:

@@ -23,10 +23,10 @@ def flip_last_byte(path):
 def test_status(logstore, topic, data):
     text = dict(line.split(maxsplit=1) for line in logstore("status").lines)
     assert text["store"] == str(data)
-    assert (text["topics"], text["partitions"], text["records"]) == ("1", "2", "2")
+    assert (text["topics"], text["partitions"], text["offsets"]) == ("1", "2", "2")
     assert text["writer"] == "nobody now"
     found = json.loads(logstore("status", "--json").out)
-    assert (found["records"], found["writer"], found["damaged"]) == (2, None, [])
+    assert (found["offsets"], found["writer"], found["damaged"]) == (2, None, [])
 
 
 def test_status_names_the_writer(logstore, topic, spawn):

@@ -4,6 +4,7 @@ import pty
 import re
 import subprocess
 
+import confluent_kafka
 import pytest
 from cli_process import COMMAND
 
@@ -72,11 +73,11 @@ def test_list(logstore, flights):
     logstore("topic", "create", "a")
     logstore("produce", "flights", "--key", "k", stdin=b"one\ntwo\n")
     heads, first, second = logstore("topic", "list").lines
-    assert heads.split() == ["TOPIC", "PARTITIONS", "RECORDS", "SIZE"]
+    assert heads.split() == ["TOPIC", "PARTITIONS", "OFFSETS", "SIZE"]
     assert first.split()[:3] == ["a", "1", "0"]
     assert second.split()[:3] == ["flights", "3", "2"]
     found = json.loads(logstore("topic", "list", "--json").out)
-    assert [(t["topic"], t["partitions"], t["records"]) for t in found] == [
+    assert [(t["topic"], t["partitions"], t["offsets"]) for t in found] == [
         ("a", 1, 0),
         ("flights", 3, 2),
     ]
@@ -132,7 +133,7 @@ def test_a_topic_that_does_not_exist(logstore, command):
 def test_delete(logstore, flights, data):
     logstore("produce", "flights", stdin=b"one\n")
     assert (
-        "deleted topic flights and its 1 record\n"
+        "deleted topic flights and its records (1 offset)\n"
         in logstore("topic", "delete", "flights", "--yes").out
     )
     assert logstore("topic", "list").lines[1:] == []
@@ -142,7 +143,7 @@ def test_delete(logstore, flights, data):
 
 def test_delete_does_not_guess_what_nobody_could_answer(logstore, flights):
     result = logstore("topic", "delete", "flights", code=2)
-    assert "say --yes to delete topic flights and its 0 records" in result.err
+    assert "say --yes to delete topic flights and its records (0 offsets)" in result.err
     assert len(logstore("topic", "list").lines) == 2
 
 
@@ -163,6 +164,40 @@ def test_delete_asks_on_a_terminal(logstore, flights, spawn, answer, left):
     code, _, err = spawn("topic", "delete", "flights", stdin=theirs).end()
     os.close(theirs)
     os.close(ours)
-    assert "Delete topic flights and its 0 records?" in err
+    assert "Delete topic flights and its records (0 offsets)?" in err
     assert code == left
     assert len(logstore("topic", "list").lines[1:]) == left
+
+
+def test_a_compacted_topic_is_not_said_to_have_the_records_that_are_gone(logstore):
+    rules = ("cleanup.policy=compact", "segment.bytes=500", "min.cleanable.dirty.ratio=0")
+    logstore("topic", "create", "t", *(word for rule in rules for word in ("--config", rule)))
+    lines = b"".join(b'{"k": "%d"}\n' % (n % 4) for n in range(60))
+    logstore("produce", "t", "--key-field", "k", "--batch-bytes", 1, stdin=lines)
+    logstore("compact", "run")
+    assert len(logstore("consume", "t").lines) < 60
+    head, row = logstore("topic", "list").lines
+    assert head.split() == ["TOPIC", "PARTITIONS", "OFFSETS", "SIZE"]
+    assert row.split()[:3] == ["t", "1", "60"]
+    assert json.loads(logstore("topic", "list", "--json").out)[0]["offsets"] == 60
+    assert "(60 offsets)" in logstore("topic", "delete", "t", "--yes").out
+
+
+def test_sizes_are_of_data_while_zeros_are_written_ahead(logstore, data, start_serving):
+    server = start_serving(data)
+    logstore("topic", "create", "t")
+    producer = confluent_kafka.Producer({"bootstrap.servers": server.address})
+    for n in range(100):  # one by one: a run of small synced appends writes zeros ahead
+        producer.produce("t", b"%d" % n)
+        producer.flush()
+    del producer  # it would look for the server when that is gone
+    [path] = (data / "t-0").glob("*.log")
+    assert path.stat().st_size > 500_000
+    for words in (("topic", "list"), ("topic", "describe", "t")):
+        found = json.loads(logstore(*words, "--json").out)
+        sizes = found if isinstance(found, list) else found["partitions"]
+        assert 100 < sizes[0]["bytes"] < 20_000
+        through_server = json.loads(logstore(*words, "--json", "--bootstrap", server.address).out)
+        sizes = through_server if isinstance(found, list) else through_server["partitions"]
+        assert sizes[0]["bytes"] is None or 100 < sizes[0]["bytes"] < 20_000
+    assert json.loads(logstore("status", "--json").out)["bytes"] < 20_000

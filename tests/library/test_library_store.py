@@ -294,7 +294,7 @@ def test_status_counts(path):
         with store.consumer("a", group="g") as consumer:
             list(consumer)
         status = store.status()
-    assert (status.topics, status.partitions, status.records, status.groups) == (2, 3, 3, 1)
+    assert (status.topics, status.partitions, status.offsets, status.groups) == (2, 3, 3, 1)
     assert (status.mode, status.path, status.damaged) == ("write", str(path), ())
     assert status.writer.pid == os.getpid()
     assert status.bytes > 0

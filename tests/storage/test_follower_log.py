@@ -294,3 +294,24 @@ def test_what_is_acknowledged_can_be_read_in_other_processes_at_once(store, flus
     fill(log, 3)
     assert slot.shown[-1][1] == 3
     assert all(shown < published for shown, published in slot.shown)
+
+
+def test_the_size_that_a_reader_sees_is_of_data_and_not_of_zeros_written_ahead(store):
+    """Of a log that is being written, where 1 MiB of zeros stand behind the last batch."""
+    log = store.log()
+    for n in range(100):
+        fill(log, 1, first=n)
+    assert store.segment().stat().st_size > log.bytes() + 500_000
+    followed = beside(store)
+    assert followed.bytes() == log.bytes() > 0
+    assert followed.segments()[-1].bytes == log.segments()[-1].bytes
+
+
+def test_the_size_of_a_log_whose_end_is_damaged_is_that_of_its_file(store):
+    fill(store.log(), 3)
+    store.close()
+    data = bytearray(store.segment().read_bytes())
+    data[-20] ^= 1  # in the last batch, so that its checksum is wrong
+    data[8] = 0xFF  # and the length of the first
+    store.segment().write_bytes(data)
+    assert beside(store).bytes() == len(data)

@@ -105,7 +105,7 @@ def test_status_counts_their_bytes_and_tells_their_damage(tmp_path):
         log = lane_of(store.directory)
         add(log, b"x" * 1000)
         status = store.status()
-        assert (status.topics, status.partitions, status.records) == (0, 0, 0)
+        assert (status.topics, status.partitions, status.offsets) == (0, 0, 0)
         assert status.bytes > before.bytes + 1000
     segment = tmp_path / "data" / "queues" / "7-0" / f"{0:020d}.log"
     segment.write_bytes(segment.read_bytes()[:-1])
