@@ -39,6 +39,8 @@ A message is one line: what happened, to what (name, offset, file), what to do.
 TypeError and ValueError say that the calling code is wrong. Any other exception is a bug.
 """
 
+from collections.abc import Sequence
+
 from logstore.printable import printable
 
 
@@ -102,11 +104,18 @@ class OffsetAboveEnd(OffsetOutOfRange):
 
 
 class InvalidRecord(Refused):
-    """A record that its topic does not take; of many, ``index`` says which."""
+    """A record that its topic does not take; of many, ``index`` says which.
 
-    def __init__(self, message: str, index: int = 0) -> None:
+    ``faults``: of a batch, the places of the records that are at fault, each with a reason; None
+    where there are so many that only the first are given one. Empty: it is the batch itself.
+    """
+
+    def __init__(
+        self, message: str, index: int = 0, faults: Sequence[tuple[int, str | None]] = ()
+    ) -> None:
         super().__init__(message)
         self.index = index
+        self.faults = faults
 
 
 class RecordTooLarge(InvalidRecord):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
-from logstore.broker.admission import must_be_opened, opened
+from logstore.broker.admission import kept
 from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.broker.topic import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA, Topic
 from logstore.config import check_topic_settings
@@ -111,28 +111,26 @@ class StoreTarget:
         if piece.records:
             batches = list(self._made(topic, piece))
             return Ready(piece.place, runs_of((it.offset, 1) for it in piece.records), batches)
-        kept = [self._admitted(topic, piece.place, it) for it in piece.batches]
+        copies = [self._admitted(topic, piece.place, it) for it in piece.batches]
         spans = runs_of((it.base_offset, it.last_offset_delta + 1) for it in piece.batches)
-        return Ready(piece.place, spans, kept)
+        return Ready(piece.place, spans, copies)
 
     @staticmethod
     def _admitted(topic: Topic, place: TopicPartition, batch: Batch) -> Batch:
         """The batch, its bytes kept as far as they can be: its producer is none of this store's."""
         name = "{}-{}".format(*place)
         try:
-            batch.check()
-            kept = anonymous(batch) if batch.producer_id >= 0 else batch
-            if must_be_opened(topic, kept):
-                kept = opened(topic, kept)
+            copy = kept(topic, batch)
+            copy = anonymous(copy) if copy.producer_id >= 0 else copy
         except (InvalidRecord, Damaged) as error:
             said = f"{name}: the batch at offset {batch.base_offset} of the source: {error}"
             raise type(error)(said) from None
-        if kept.size > topic.settings.max_message_bytes:
+        if copy.size > topic.settings.max_message_bytes:
             raise RecordTooLarge(
-                f"{name}: the batch at offset {batch.base_offset} of the source has {kept.size} "
+                f"{name}: the batch at offset {batch.base_offset} of the source has {copy.size} "
                 f"bytes, over max.message.bytes of the copy, {topic.settings.max_message_bytes}"
             )
-        return kept
+        return copy
 
     def _made(self, topic: Topic, piece: Piece) -> Iterator[Batch]:
         """Batches of records, with the timestamps that they have."""

@@ -1,40 +1,82 @@
-"""What a batch must be that a client has made, to get into a topic as it is.
+"""What a batch must be that a client has made, to get into a topic as it is. Pure.
 
-Checked by the header and the checksum; no record is decoded. Only two settings make it necessary to
-look inside: a compacted topic needs keys, and a topic with a codec of its own needs batches in it
-(``must_be_opened``, ``opened``), which may take long.
+Nothing that it says of itself is believed. ``admit`` looks at its header and its checksum;
+``glance`` and ``inspect`` look at its records, whatever their compression: how many there are,
+their offset deltas, their timestamps, their keys, and that each byte belongs to one of them
+(Kafka: LogValidator). ``glance`` does so within a bound on its work; ``inspect`` has none, names
+the records that are at fault, and gives the batch the codec of its topic.
 """
 
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
 from logstore.broker.topic import COMPRESSION_BY_NAME, Topic, between
-from logstore.errors import CorruptBatch, InvalidRecord, InvalidTimestamp, RecordTooLarge
-from logstore.records.batch import MAGIC, Batch, Buffer, batch_size, restamp
-from logstore.records.compression import Compression
-from logstore.records.decode import keys
+from logstore.errors import (
+    CorruptBatch,
+    InvalidRecord,
+    InvalidTimestamp,
+    OpensTooLarge,
+    RecordTooLarge,
+)
+from logstore.records.batch import (
+    CRC_COVERS_FROM,
+    HEADER_BYTES,
+    MAGIC,
+    Batch,
+    Buffer,
+    batch_size,
+    restamp,
+    with_max_timestamp,
+)
+from logstore.records.check import Facts, Walk, look
+from logstore.records.compression import (
+    DECOMPRESSED_BYTES_MAX,
+    Compression,
+    decompressed,
+)
+from logstore.records.crc import crc32c
 from logstore.records.encode import recode
 
 MAGIC_AT = 16
+NO_TIMESTAMP: Final = -1  # of a record without one (KIP-32): no limit holds for it
+
+# What a glance may cost, in records of the slow kind (0.5 us): 12 ms, in which others wait.
+GLANCE_MAX: Final = 24_576
+GLANCE_BYTES_MAX: Final = 1 << 20  # of records, opened
+_OF_A_BATCH: Final = 16  # what each costs beside its records
+_BYTES_OF_A_RECORD: Final = 100  # so many are opened, gzipped, in the time of a record
+_CHUNKS_MAX: Final = 64  # a megabyte in blocks of 16 KiB; of crafted ones there may be 100,000
+
+_FAULTS_WITH_REASON_MAX: Final = 1000  # others are named by their places alone
 
 
-def admit(topic: Topic, data: Buffer, now_ms: int) -> Batch:
-    """The one batch that ``data`` is, if the topic takes it.
+class Glance(NamedTuple):
+    """What came of a look at a batch that was cut short where it cost too much."""
 
-    Raises CorruptBatch, InvalidRecord, RecordTooLarge, InvalidTimestamp.
+    batch: Batch | None  # as it goes into the log; None: it must be inspected
+    cost: int
+
+
+def admit(topic: Topic, data: Buffer) -> Batch:
+    """The one batch that ``data`` is, if the topic takes what its header says.
+
+    Raises CorruptBatch, InvalidRecord, RecordTooLarge.
     """
     settings = topic.settings
     if len(data) > settings.max_message_bytes:
-        raise RecordTooLarge(
-            f"topic {topic.name!r}: a batch of {len(data)} bytes is over max.message.bytes, "
-            f"{settings.max_message_bytes}"
-        )
+        raise _too_large(topic, len(data))
     try:
         batch = Batch(data)
     except CorruptBatch as error:
         raise _refusal(data, error) from None
     batch.check()
-    if batch.record_count != batch.last_offset_delta + 1 or batch.base_offset != 0:
+    count = batch.record_count
+    if not count or count != batch.last_offset_delta + 1 or batch.base_offset != 0:
         raise InvalidRecord(
-            f"a batch of {batch.record_count} records has offsets {batch.base_offset} to "
-            f"{batch.last_offset}, expected 0 to {batch.record_count - 1}"
+            f"a batch of {count} records has offsets {batch.base_offset} to "
+            f"{batch.last_offset}, expected 0 to {count - 1}"
+            if count
+            else "a batch without records"
         )
     if batch.is_control:
         raise InvalidRecord("a client must not write control batches")
@@ -43,10 +85,19 @@ def admit(topic: Topic, data: Buffer, now_ms: int) -> Batch:
             f"a batch of producer {batch.producer_id} has epoch {batch.producer_epoch} and "
             f"sequence {batch.base_sequence}, expected 0 or more"
         )
-    if settings.message_timestamp_type == "CreateTime":
-        _check_timestamps(topic, batch, now_ms)
-        return batch
-    return restamp(batch, now_ms)
+    if batch.is_log_append_time and settings.message_timestamp_type == "LogAppendTime":
+        raise InvalidTimestamp(
+            f"topic {topic.name!r} has message.timestamp.type LogAppendTime, which a client must "
+            f"not claim for its batches"
+        )
+    return batch
+
+
+def _too_large(topic: Topic, size: int, how: str = "") -> RecordTooLarge:
+    return RecordTooLarge(
+        f"topic {topic.name!r}: a batch of {size} bytes{how} is over max.message.bytes, "
+        f"{topic.settings.max_message_bytes}"
+    )
 
 
 def _refusal(data: Buffer, error: CorruptBatch) -> CorruptBatch | InvalidRecord:
@@ -62,36 +113,172 @@ def _refusal(data: Buffer, error: CorruptBatch) -> CorruptBatch | InvalidRecord:
         return worse
     if size is not None and size < len(data):
         return InvalidRecord("more than one batch for a partition in one request")
+    if size == len(data) and _says_a_count_that_cannot_be(data):
+        return InvalidRecord(str(error))
     return error
 
 
-def _check_timestamps(topic: Topic, batch: Batch, now_ms: int) -> None:
-    low, high = between(topic.settings, now_ms)
-    if low <= batch.base_timestamp_ms and batch.max_timestamp_ms <= high:
-        return
-    raise InvalidTimestamp(
-        f"topic {topic.name!r}: timestamps {batch.base_timestamp_ms} to "
-        f"{batch.max_timestamp_ms} ms are not within {low} to {high}: "
-        f"see message.timestamp.before.max.ms and message.timestamp.after.max.ms"
-    )
+def _says_a_count_that_cannot_be(data: Buffer) -> bool:
+    """Whether the batch came as it was sent, and its count and last offset delta disagree."""
+    if len(data) < HEADER_BYTES:
+        return False
+    view = memoryview(data)
+    crc = int.from_bytes(view[CRC_COVERS_FROM - 4 : CRC_COVERS_FROM], "big")
+    delta, count = (int.from_bytes(view[at : at + 4], "big", signed=True) for at in (23, 57))
+    return crc32c(view[CRC_COVERS_FROM:]) == crc and not 0 <= count <= delta + 1
 
 
-def must_be_opened(topic: Topic, batch: Batch) -> bool:
-    """Whether the topic's settings ask for what only the records tell."""
-    settings = topic.settings
-    return "compact" in settings.cleanup_policy or (
-        settings.compression_type != "producer" and _codec(topic) != batch.compression
-    )
+def glance(topic: Topic, batch: Batch, now_ms: int, cost_max: int) -> Glance:
+    """The batch as it goes into the log, if that is found out within ``cost_max``.
+
+    Raises InvalidRecord for records that are not whole.
+    """
+    cost = _OF_A_BATCH + batch.record_count
+    size = batch.size - HEADER_BYTES
+    if cost > cost_max or size > GLANCE_BYTES_MAX or _recodes(topic, batch):
+        return Glance(None, _OF_A_BATCH)
+    bytes_max = GLANCE_BYTES_MAX
+    if batch.compression:
+        bytes_max = min(bytes_max, _BYTES_OF_A_RECORD * (cost_max - cost))
+    walk, opened = Walk(batch, dense=True), 0
+    view = memoryview(batch.data)[HEADER_BYTES:]
+    try:
+        for chunk in decompressed(batch.compression, view, bytes_max, _CHUNKS_MAX):
+            opened += len(chunk)
+            for _ in walk.feed(chunk):
+                pass
+        facts = walk.end()
+    except OpensTooLarge:
+        return Glance(None, cost + bytes_max // _BYTES_OF_A_RECORD)
+    except CorruptBatch as error:
+        raise InvalidRecord(f"batch at offset {batch.base_offset}: {error}") from None
+    if batch.compression:
+        cost += opened // _BYTES_OF_A_RECORD
+    if not _all_fit(topic, facts, now_ms):
+        return Glance(None, cost)
+    return Glance(_stamped(topic, batch, facts, now_ms), cost)
+
+
+def inspect(topic: Topic, batch: Batch, now_ms: int) -> Batch:
+    """The batch as it goes into the log, however long it takes to find that out.
+
+    Raises InvalidRecord, whose ``faults`` name records; InvalidTimestamp, RecordTooLarge.
+    """
+    facts = _facts(topic, batch, None)
+    if not _all_fit(topic, facts, now_ms):
+        faults = _Faults(topic, now_ms)
+        _facts(topic, batch, faults.note)
+        if (refusal := faults.refusal(batch.record_count)) is not None:
+            raise refusal
+    batch = _stamped(topic, batch, facts, now_ms)
+    if _recodes(topic, batch):
+        batch = recode(batch, _codec(topic), topic.level(_codec(topic)))
+        if batch.size > topic.settings.max_message_bytes:
+            raise _too_large(topic, batch.size, f" as {topic.settings.compression_type}")
+    return batch
+
+
+def kept(topic: Topic, batch: Batch) -> Batch:
+    """A batch of another log as it goes into this topic, with the timestamps that it has.
+
+    It may have been compacted. Raises InvalidRecord; CorruptBatch where it is damaged.
+    """
+    batch.check()
+    facts = look(batch, dense=False)
+    if facts.keyless and "compact" in topic.settings.cleanup_policy:
+        raise InvalidRecord(f"topic {topic.name!r} is compacted: a record needs a key")
+    most, said = facts.max_timestamp_ms, batch.max_timestamp_ms
+    # Compaction keeps the largest timestamp, though its record may be gone.
+    compacted = facts.records < batch.last_offset_delta + 1
+    if facts.records and most != said and not (compacted and most < said):
+        batch = batch if batch.is_log_append_time else with_max_timestamp(batch, most)
+    if _recodes(topic, batch):
+        batch = recode(batch, _codec(topic), topic.level(_codec(topic)))
+    return batch
+
+
+def _facts(topic: Topic, batch: Batch, note: Callable[[int, int, bool], None] | None) -> Facts:
+    bytes_max = DECOMPRESSED_BYTES_MAX
+    if _recodes(topic, batch) and _codec(topic) is Compression.NONE:
+        bytes_max = topic.settings.max_message_bytes - HEADER_BYTES
+    try:
+        return look(batch, dense=True, bytes_max=bytes_max, note=note)
+    except OpensTooLarge as error:
+        raise RecordTooLarge(f"topic {topic.name!r}: {error}: see max.message.bytes") from None
+    except CorruptBatch as error:
+        raise InvalidRecord(str(error)) from None
+
+
+def _recodes(topic: Topic, batch: Batch) -> bool:
+    return topic.settings.compression_type != "producer" and _codec(topic) != batch.compression
 
 
 def _codec(topic: Topic) -> Compression:
     return COMPRESSION_BY_NAME[topic.settings.compression_type]
 
 
-def opened(topic: Topic, batch: Batch) -> Batch:
-    """The batch, every record with its key, in the topic's codec. Raises InvalidRecord, Damaged."""
-    if "compact" in topic.settings.cleanup_policy and None in keys(batch):
-        raise InvalidRecord(f"topic {topic.name!r} is compacted: a record needs a key")
-    if topic.settings.compression_type != "producer" and _codec(topic) != batch.compression:
-        return recode(batch, _codec(topic), topic.level(_codec(topic)))
-    return batch
+def _all_fit(topic: Topic, facts: Facts, now_ms: int) -> bool:
+    """Whether no record is at fault, as far as all together tell; else each must be looked at."""
+    settings = topic.settings
+    if facts.keyless and "compact" in settings.cleanup_policy:
+        return False
+    if settings.message_timestamp_type != "CreateTime":
+        return True
+    low, high = between(settings, now_ms)
+    least, most = facts.least_timestamp_ms, facts.max_timestamp_ms
+    return least == most == NO_TIMESTAMP or (low <= least and most <= high)
+
+
+def _stamped(topic: Topic, batch: Batch, facts: Facts, now_ms: int) -> Batch:
+    """The batch, its header saying what its records do; the same one if it did."""
+    if topic.settings.message_timestamp_type != "CreateTime":
+        return restamp(batch, now_ms)
+    if facts.max_timestamp_ms == batch.max_timestamp_ms and not batch.is_log_append_time:
+        return batch
+    return with_max_timestamp(batch, facts.max_timestamp_ms)
+
+
+class _Faults:
+    """The records of a batch that its topic does not take."""
+
+    def __init__(self, topic: Topic, now_ms: int) -> None:
+        settings = topic.settings
+        self._name = topic.name
+        self._needs_keys = "compact" in settings.cleanup_policy
+        self._has_limits = settings.message_timestamp_type == "CreateTime"
+        self._low, self._high = between(settings, now_ms)
+        self._places: list[tuple[int, str | None]] = []
+        self._times = 0  # of them, for their timestamps
+        self._keys = 0
+
+    def note(self, place: int, timestamp_ms: int, keyless: bool) -> None:
+        """As ``check.Note``."""
+        if keyless and self._needs_keys:
+            self._keys += 1
+            why = "a record of a compacted topic needs a key"
+        elif (
+            self._has_limits
+            and timestamp_ms != NO_TIMESTAMP
+            and not self._low <= timestamp_ms <= self._high
+        ):
+            self._times += 1
+            why = f"timestamp {timestamp_ms} ms is not within {self._low} to {self._high}"
+        else:
+            return
+        few = len(self._places) < _FAULTS_WITH_REASON_MAX
+        self._places.append((place, why if few else None))
+
+    def refusal(self, count: int) -> InvalidRecord | None:
+        """None: there are none."""
+        if not self._places:
+            return None
+        kind: type[InvalidRecord] = InvalidRecord
+        place, why = self._places[0]
+        message = (
+            f"topic {self._name!r}: {len(self._places)} of {count} records are refused, the first "
+            f"at {place}: {why}"
+        )
+        if self._times:
+            kind = InvalidTimestamp
+            message += ": see message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+        return kind(message, place, self._places)

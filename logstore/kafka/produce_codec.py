@@ -160,7 +160,12 @@ def _write_part(out: bytearray, version: int, part: Part) -> None:
     if version >= WITH_LOG_START:
         out += _INT64.pack(part.log_start)
     if version >= WITH_MESSAGES:
-        wire.write_count(out, 0, flexible)  # errors of single records: a batch is taken whole
+        wire.write_count(out, len(part.faults), flexible)
+        for place, why in part.faults:
+            out += _INT32.pack(place)
+            _write_names[flexible](out, why)
+            if flexible:
+                out.append(0)
         _write_names[flexible](out, part.message)
     if flexible:
         out.append(0)

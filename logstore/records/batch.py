@@ -233,11 +233,20 @@ def restamp(batch: Batch, timestamp_ms: int) -> Batch:
 
     Attribute, max timestamp and CRC change; the records, whatever their compression, do not.
     """
+    return _with_time(batch, batch.attributes | LOG_APPEND_TIME, timestamp_ms)
+
+
+def with_max_timestamp(batch: Batch, timestamp_ms: int) -> Batch:
+    """A copy under CreateTime, whose header says that its largest timestamp is this one."""
+    return _with_time(batch, batch.attributes & ~LOG_APPEND_TIME, timestamp_ms)
+
+
+def _with_time(batch: Batch, attributes: int, max_timestamp_ms: int) -> Batch:
     data = bytearray(batch.data)
-    _ATTRIBUTES.pack_into(data, CRC_COVERS_FROM, batch.attributes | LOG_APPEND_TIME)
-    _TIMESTAMP.pack_into(data, MAX_TIMESTAMP_AT, timestamp_ms)
+    _ATTRIBUTES.pack_into(data, CRC_COVERS_FROM, attributes)
+    _TIMESTAMP.pack_into(data, MAX_TIMESTAMP_AT, max_timestamp_ms)
     crc = crc32c(memoryview(data)[CRC_COVERS_FROM:])
-    _CRC_AND_ATTRIBUTES.pack_into(data, CRC_AT, crc, batch.attributes | LOG_APPEND_TIME)
+    _CRC_AND_ATTRIBUTES.pack_into(data, CRC_AT, crc, attributes)
     return Batch(data)
 
 

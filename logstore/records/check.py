@@ -7,13 +7,13 @@ go through one loop. What the loop does not take as it expects it, ``_any`` read
 authority on what is wrong. ``encode`` draws the layout of a record.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
 from logstore.records.alike import ALIKE_MIN, alike
 from logstore.records.batch import HEADER_BYTES, Batch
-from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompress
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompressed
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 
 # So many records at most are looked at in one go: 1 to 5 ms. Whoever looks into a batch of
@@ -40,24 +40,35 @@ class Facts(NamedTuple):
     keyless: int  # records without a key
 
 
-def look(batch: Batch, *, dense: bool, bytes_max: int = DECOMPRESSED_BYTES_MAX) -> Facts:
+# Told of each record: its place in the batch, its timestamp, whether it has no key.
+Note = Callable[[int, int, bool], None]
+
+
+def look(
+    batch: Batch,
+    *,
+    dense: bool,
+    bytes_max: int = DECOMPRESSED_BYTES_MAX,
+    note: Note | None = None,
+) -> Facts:
     """What the batch's records say, once each of them is known to be whole.
 
     ``dense``: offset deltas must be 0 to n - 1, as a producer makes them; else they must rise and
-    not pass the last, as compaction leaves them. The CRC is left out. A batch without records has
-    timestamps of -1. Raises CorruptBatch, which names the batch's offset and the record, for
-    anything that is not as it should be: more or fewer records than the header says, fields
-    outside their record, bytes behind the last one, records that do not decompress or take more
-    than ``bytes_max``.
+    not pass the last, as compaction leaves them. ``note`` is told of each record, which takes ten
+    times as long. The CRC is left out. A batch without records has timestamps of -1. Raises
+    CorruptBatch, which names the batch's offset and the record, for anything that is not as it
+    should be: more or fewer records than the header says, fields outside their record, bytes
+    behind the last one, records that do not decompress; OpensTooLarge for more than ``bytes_max``.
     """
-    walk = Walk(batch, dense=dense)
+    walk = Walk(batch, dense=dense, note=note)
     view = memoryview(batch.data)[HEADER_BYTES:]
     try:
-        for _ in walk.feed(decompress(batch.compression, view, bytes_max)):
-            pass
+        for chunk in decompressed(batch.compression, view, bytes_max):
+            for _ in walk.feed(chunk):
+                pass
         return walk.end()
     except CorruptBatch as error:
-        raise CorruptBatch(f"batch at offset {batch.base_offset}: {error}") from None
+        raise type(error)(f"batch at offset {batch.base_offset}: {error}") from None
 
 
 class Walk:
@@ -68,14 +79,16 @@ class Walk:
 
     __slots__ = (
         "_base_ms", "_common", "_count", "_delta", "_dense", "_held", "_held_bytes", "_index",
-        "_keyless", "_last_delta", "_least", "_most", "_sections", "_size", "_wanted",
+        "_keyless", "_last_delta", "_least", "_most", "_note", "_sections", "_size", "_wanted",
     )  # fmt: skip
 
-    def __init__(self, batch: Batch, *, dense: bool) -> None:
-        """``dense``: offset deltas are 0 to n - 1. Else they rise, as compaction leaves them."""
+    def __init__(self, batch: Batch, *, dense: bool, note: Note | None = None) -> None:
+        """As ``look``."""
         self._base_ms = batch.base_timestamp_ms
-        # No sum of such a base and a delta of five bytes overflows.
-        self._common = INT64_MIN // 2 <= self._base_ms <= INT64_MAX // 2
+        self._note = note
+        # Records may go through the fast ways: no sum of such a base and a delta of five bytes
+        # overflows, and nobody wants to be told of each.
+        self._common = INT64_MIN // 2 <= self._base_ms <= INT64_MAX // 2 and note is None
         self._count = batch.record_count
         self._last_delta = batch.last_offset_delta
         self._dense = dense
@@ -288,6 +301,8 @@ class Walk:
         timestamp_ms = wrapped64(self._base_ms + signed(time))
         self._least = min(self._least, timestamp_ms)
         self._most = max(self._most, timestamp_ms)
+        if self._note is not None:
+            self._note(self._index, timestamp_ms, key == NULL)
 
     def _headers(self, section: bytes) -> None:
         count, at = decoded(section, 0)

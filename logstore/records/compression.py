@@ -59,19 +59,25 @@ def decompress(codec: Compression, data: Buffer, bytes_max: int = DECOMPRESSED_B
 
 
 def decompressed(
-    codec: Compression, data: Buffer, bytes_max: int = DECOMPRESSED_BYTES_MAX
+    codec: Compression,
+    data: Buffer,
+    bytes_max: int = DECOMPRESSED_BYTES_MAX,
+    chunks_max: int | None = None,
 ) -> Iterator[bytes]:
     """The same, in chunks: none is empty, and none but a block of snappy is over STEP_BYTES.
 
     No more is decompressed than is asked for. Raises CorruptBatch as ``decompress`` does, when the
-    iteration gets there.
+    iteration gets there; OpensTooLarge also after ``chunks_max`` chunks, empty ones included, of
+    which a kilobyte may hold a hundred.
     """
     if codec is Compression.NONE:
         chunks = _steps(memoryview(data))
     else:
         chunks = _DECOMPRESSED[codec](memoryview(data), bytes_max)
     left = bytes_max
-    for chunk in chunks:
+    for nth, chunk in enumerate(chunks):
+        if nth == chunks_max:
+            raise OpensTooLarge(f"{codec.name.lower()} records open in over {chunks_max} pieces")
         left -= len(chunk)
         if left < 0:
             raise _too_much(f"{codec.name.lower()} records", bytes_max)

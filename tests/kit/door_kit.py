@@ -288,10 +288,25 @@ def produce_body(topic, records, acks=-1, partition=0, timeout_ms=1000):
 
 def produced(body, topic):
     """(error code, base offset, append time, log start, message) of a version 8 answer."""
+    *found, _ = produced_with_faults(body, topic)
+    return tuple(found)
+
+
+def produced_with_faults(body, topic):
+    """The same, and the records at fault: (place in the batch, message) of each."""
     at = 4 + 2 + len(topic.encode()) + 4
-    partition, code, base, time_ms, start, errors = struct.unpack_from(">ihqqqi", body, at)
+    partition, code, base, time_ms, start, count = struct.unpack_from(">ihqqqi", body, at)
+    assert partition == 0
     at += struct.calcsize(">ihqqqi")
+    faults = []
+    for _ in range(count):
+        [place] = struct.unpack_from(">i", body, at)
+        why, at = _nullable(body, at + 4)
+        faults.append((place, why))
+    message, at = _nullable(body, at)
+    return code, base, time_ms, start, message, faults
+
+
+def _nullable(body, at):
     size = struct.unpack_from(">h", body, at)[0]
-    message = None if size < 0 else body[at + 2 : at + 2 + size].decode()
-    assert (partition, errors) == (0, 0)
-    return code, base, time_ms, start, message
+    return (None, at + 2) if size < 0 else (body[at + 2 : at + 2 + size].decode(), at + 2 + size)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Final
 
+from logstore.broker.admission import GLANCE_MAX
 from logstore.log import Log
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.fetch_session import FetchSession
@@ -38,6 +39,7 @@ class Client:
         # its answer has room for tagged fields.
         self.slots: deque[tuple[Slot, int, bool]] = deque()
         self.held: Slot | None = None  # nothing is taken before this is answered
+        self.glances_left = GLANCE_MAX  # of this turn, as ``admission`` counts them
         self._watched: dict[Log, Wake] = {}
         self._to_sync: set[Log] = set()
 

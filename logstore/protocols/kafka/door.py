@@ -1,13 +1,14 @@
 """What all Kafka sessions of a node share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
+from logstore.protocols.kafka.lines import Lines
 from logstore.settings import StoreSettings
 
 NODE_ID = 1  # of the one node that there is
@@ -25,6 +26,7 @@ class Door:
     path: str  # the data directory
     clock: Callable[[], int]  # ms since 1970
     work: Work
+    lines: Lines = field(default_factory=Lines)
 
 
 @dataclass(frozen=True, slots=True)

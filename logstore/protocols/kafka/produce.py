@@ -1,18 +1,20 @@
 """Produce: batches into logs, answered when they are as safe as the client asks for.
 
 ``acks=-1`` waits until ``safe`` has passed the batch (synced, by default), ``acks=1`` for the write
-only, ``acks=0`` for nothing, not even an answer. Batches are appended as they come off the socket,
-straight from its buffer; the sync that they wait for is shared with all others that wait.
+only, ``acks=0`` for nothing, not even an answer. Batches are looked into and appended as they come
+off the socket, straight from its buffer; the sync that they wait for is shared with all others that
+wait. A batch that takes long to look into is copied and looked into in a worker; what comes for its
+log meanwhile waits in the log's line, nothing else does.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from logstore.broker.admission import admit, must_be_opened, opened
+from logstore.broker.admission import admit, glance, inspect
 from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import CorruptBatch, LogstoreError
+from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError
 from logstore.kafka.produce_codec import (
     WITH_TOPIC_IDS,
     Part,
@@ -23,8 +25,8 @@ from logstore.kafka.produce_codec import (
 from logstore.log import NOT_KNOWN, Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.lines import Place
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer
 from logstore.records.batch import Batch
@@ -33,8 +35,6 @@ from logstore.records.compression import Compression
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 FIRST_WITH_ZSTD = 7  # KIP-110
 
-Admitted = tuple[Part, Topic, Batch]
-
 
 def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | None:
     """Key 0."""
@@ -42,9 +42,6 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | Non
         client.end(f"produce version {version}: the record formats before version 2 are not taken")
         return None
     request = read_request(version, frame, at)
-    admitted = [
-        it for topic, parts in request.topics for it in _admitted(client, version, topic, parts)
-    ]
     if request.acks not in (-1, 0, 1) or request.transactional_id is not None:
         code = (
             errors.INVALID_TXN_STATE if request.transactional_id else errors.INVALID_REQUIRED_ACKS
@@ -52,13 +49,16 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | Non
         for _, parts in request.topics:
             for part in parts:
                 part.error_code = code
-        admitted = []
-    if any(
-        topic.at_hand(part.partition) is None or must_be_opened(topic, batch)
-        for part, topic, batch in admitted
-    ):
-        return _opened_elsewhere(client, version, request, admitted)
-    return _answer(client, version, request, _append(client, admitted))
+        return _answer(client, version, request, [])
+    arrivals = [
+        it for topic, parts in request.topics for it in _arrivals(client, version, topic, parts)
+    ]
+    if any(it.waits for it in arrivals):
+        slot = InLine(client, version, request, arrivals)
+        client.hold(slot)
+        slot.begin()
+        return slot
+    return _answer(client, version, request, _written(arrivals))
 
 
 def _answer(
@@ -76,12 +76,12 @@ def _answer(
     return WaitForSafe(client, partial(write_response, version, request.topics), written, deadline)
 
 
-# Checking
+# Arriving
 
 
-def _admitted(
+def _arrivals(
     client: Client, version: int, name: str | bytes, parts: Sequence[Part]
-) -> list[Admitted]:
+) -> "list[Arrival]":
     topics = client.door.topics
     topic = topics.get(name) if isinstance(name, str) else topics.by_uuid(name)
     if topic is None:
@@ -93,84 +93,162 @@ def _admitted(
         for part in parts:
             part.error_code = unknown
         return []
-    found = []
-    for part in parts:
-        try:
-            topic.at_hand(part.partition)
-            batch = admit(topic, part.records or b"", client.door.clock())
-        except CorruptBatch as error:
-            _refuse(part, errors.CORRUPT_MESSAGE, str(error))
-        except LogstoreError as error:
-            _refuse(part, code_of(error), str(error))
-        else:
-            if batch.is_transactional:
-                _refuse(part, errors.INVALID_TXN_STATE, "there are no transactions here")
-            elif batch.compression == Compression.ZSTD and version < FIRST_WITH_ZSTD:
-                code = errors.UNSUPPORTED_COMPRESSION_TYPE
-                _refuse(part, code, f"zstd needs produce version {FIRST_WITH_ZSTD}")
-            else:
-                found.append((part, topic, batch))
-    return found
+    found = [_arrived(client, version, topic, part) for part in parts]
+    return [it for it in found if it is not None]
+
+
+def _arrived(client: Client, version: int, topic: Topic, part: Part) -> "Arrival | None":
+    """The batch for one partition: in its log, or in the log's line. None: it is refused."""
+    door = client.door
+    now_ms = door.clock()
+    try:
+        log = topic.at_hand(part.partition)
+        batch = admit(topic, part.records or b"")
+        if batch.is_transactional:
+            _refuse(part, errors.INVALID_TXN_STATE, "there are no transactions here")
+            return None
+        if batch.compression == Compression.ZSTD and version < FIRST_WITH_ZSTD:
+            code = errors.UNSUPPORTED_COMPRESSION_TYPE
+            _refuse(part, code, f"zstd needs produce version {FIRST_WITH_ZSTD}")
+            return None
+        seen = glance(topic, batch, now_ms, client.glances_left)
+    except LogstoreError as error:
+        _refuse_for(part, error)
+        return None
+    client.glances_left -= seen.cost
+    arrival = Arrival(client, part, topic, seen.batch or batch, now_ms)
+    if log is None or seen.batch is None or door.lines.stands_before(arrival.place):
+        arrival.wait(looked_into=log is not None and seen.batch is not None)
+    else:
+        arrival.append(log)
+        client.sync(log)
+    return arrival
 
 
 def _refuse(part: Part, code: int, message: str) -> None:
     part.error_code, part.message = code, message
 
 
-def _opened_elsewhere(
-    client: Client, version: int, request: ProduceRequest, admitted: Sequence[Admitted]
-) -> Slot:
-    """Opening logs and looking at records takes long: not in the sessions' thread.
-
-    The batches are copied, for the buffer they are in will be used again.
-    """
-    copies = [(part, topic, Batch(bytes(batch.data))) for part, topic, batch in admitted]
-    done = Later()
-    slot = OpenedElsewhere(client, version, request, done)
-    client.door.work(partial(_open_all, copies), done.give)
-    done.waiting(client.wake)
-    client.hold(slot)
-    return slot
+def _refuse_for(part: Part, error: LogstoreError) -> None:
+    """The batch is at fault."""
+    _refuse(part, code_of(error), str(error))
+    if isinstance(error, InvalidRecord):
+        part.faults = error.faults
 
 
-def _open_all(copies: Sequence[Admitted]) -> list[Admitted]:
-    found = []
-    for part, topic, batch in copies:
+class Arrival:
+    """A batch on its way into its log."""
+
+    __slots__ = (
+        "_batch", "_client", "_now_ms", "_part", "_topic",
+        "looked_into", "waits", "written",
+    )  # fmt: skip
+
+    def __init__(self, client: Client, part: Part, topic: Topic, batch: Batch, now_ms: int) -> None:
+        self._client = client
+        self._part = part
+        self._topic = topic
+        self._batch = batch
+        self._now_ms = now_ms
+        self.waits = False  # in its log's line
+        self.looked_into = True
+        self.written: Written | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it goes."""
+        return self._topic.id, self._part.partition
+
+    def append(self, log: Log) -> None:
+        """Put it into the log."""
+        part, batch = self._part, self._batch
         try:
-            topic.partition(part.partition)
+            mark = _standing(log, batch)
+            if mark is None:
+                mark = log.append(batch)
         except LogstoreError as error:
             _refuse(part, _storage_code(error), str(error))
-            continue
+            return
+        part.log_start = log.start
+        if self._topic.settings.message_timestamp_type == "LogAppendTime":
+            part.append_time_ms = batch.max_timestamp_ms
+        self.written = Written(part, log, mark, batch.last_offset_delta + 1)
+        self.written.place()
+
+    # In the line
+
+    def wait(self, *, looked_into: bool) -> None:
+        """Join the log's line. The batch is copied: the buffer that it is in is used again."""
+        self.waits, self.looked_into = True, looked_into
+        self._batch = Batch(bytes(self._batch.data))
+        self._client.door.lines.join(self.place, self)
+
+    def look(self) -> None:
+        """Look into it, and open its log. Called in a worker."""
         try:
-            if must_be_opened(topic, batch):
-                batch = opened(topic, batch)
-            found.append((part, topic, batch))
-        except CorruptBatch as error:
-            _refuse(part, errors.CORRUPT_MESSAGE, str(error))
+            self._batch = inspect(self._topic, self._batch, self._now_ms)
         except LogstoreError as error:
-            _refuse(part, code_of(error), str(error))
-    return found
+            _refuse_for(self._part, error)
+            return
+        try:
+            self._topic.partition(self._part.partition)
+        except LogstoreError as error:
+            _refuse(self._part, _storage_code(error), str(error))
+
+    def looked(self, outcome: object) -> None:
+        """The worker is done; an error is one that it did not expect."""
+        if isinstance(outcome, LogstoreError):
+            _refuse(self._part, code_of(outcome), str(outcome))
+        self.looked_into = True
+        self._client.door.lines.advance(self.place)
+
+    def go(self) -> None:
+        """As Waiting.go."""
+        self.waits = False
+        if self._part.error_code == errors.NONE:
+            log = self._topic.partition(self._part.partition)  # it is at hand
+            self.append(log)
+            log.sync_soon()
+        self._client.wake()
 
 
-class OpenedElsewhere:
-    """A slot whose batches are being looked into; they are appended when that is done."""
+def _look_into(arrivals: "Sequence[Arrival]") -> bool:
+    for it in arrivals:
+        it.look()
+    return True
 
-    def __init__(self, client: Client, version: int, request: ProduceRequest, done: Later) -> None:
+
+class InLine:
+    """A slot of which some batches are being looked into elsewhere, or wait behind such."""
+
+    def __init__(
+        self, client: Client, version: int, request: ProduceRequest, arrivals: Sequence[Arrival]
+    ) -> None:
         self.deadline: float | None = None
         self._client = client
         self._version = version
         self._request = request
-        self._done = done
-        self._appended = False
+        self._arrivals = arrivals
+        self._answered = False
         self._then: Slot | None = None
 
+    def begin(self) -> None:
+        """Have them looked into that were not."""
+        unseen = [it for it in self._arrivals if not it.looked_into]
+
+        def done(outcome: object) -> None:
+            for it in unseen:
+                it.looked(outcome)
+
+        if unseen:
+            self._client.door.work(partial(_look_into, unseen), done)
+
     def ready(self, now: float) -> bool:
-        if not self._appended:
-            if self._done.answer is None:
+        if not self._answered:
+            if any(it.waits for it in self._arrivals):
                 return False
-            self._appended = True
-            written = _append(self._client, self._done.answer)
-            self._client.sync_now()
+            self._answered = True
+            written = _written(self._arrivals)
             self._then = _answer(self._client, self._version, self._request, written)
         if self._then is None:
             return True
@@ -184,7 +262,7 @@ class OpenedElsewhere:
         """What is under way is done soon."""
 
 
-# Appending
+# Written
 
 
 class Written:
@@ -206,25 +284,8 @@ class Written:
             _refuse(self.part, code, message)
 
 
-def _append(client: Client, admitted: Sequence[Admitted]) -> list[Written]:
-    written = []
-    for part, topic, batch in admitted:
-        try:
-            log = topic.partition(part.partition)  # it is at hand
-            mark = _standing(log, batch)
-            if mark is None:
-                mark = log.append(batch)
-                client.sync(log)
-        except LogstoreError as error:
-            _refuse(part, _storage_code(error), str(error))
-            continue
-        part.log_start = log.start
-        if topic.settings.message_timestamp_type == "LogAppendTime":
-            part.append_time_ms = batch.max_timestamp_ms
-        it = Written(part, log, mark, batch.last_offset_delta + 1)
-        it.place()
-        written.append(it)
-    return written
+def _written(arrivals: Sequence[Arrival]) -> list[Written]:
+    return [it.written for it in arrivals if it.written is not None]
 
 
 def _standing(log: Log, batch: Batch) -> int | None:

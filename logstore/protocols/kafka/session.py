@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
+from logstore.broker.admission import GLANCE_MAX
 from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.kafka import wire
 from logstore.protocols.kafka.answers import take, unsupported
@@ -65,7 +66,7 @@ class KafkaSession:
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
-        self._client.now = now
+        self._client.now, self._client.glances_left = now, GLANCE_MAX
         at, end, taken = 0, len(data), 0
         frame_max = self._frame_bytes_max
         try:

@@ -128,7 +128,7 @@ GOOD = a_batch(b"a", b"b")
         (changed(GOOD, 16, b"\1"), 87, "format version 1"),
         (GOOD + GOOD, 87, "more than one batch"),
         (with_crc(changed(GOOD, 57, struct.pack(">i", 1))), 87, "1 records"),
-        (with_crc(changed(GOOD, 57, struct.pack(">i", 3))), 2, "3 records"),
+        (with_crc(changed(GOOD, 57, struct.pack(">i", 3))), 87, "3 records"),
         (changed(GOOD, 0, struct.pack(">q", 5)), 87, "offsets 5 to 6"),
         (with_crc(changed(GOOD, 21, b"\0\x20")), 87, "control"),
         (with_crc(changed(GOOD, 21, b"\0\x10")), 48, "transactions"),

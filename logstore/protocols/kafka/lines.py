@@ -1,0 +1,41 @@
+"""The lines before logs: batches keep their order while one is being looked into elsewhere."""
+
+from collections import deque
+from typing import Protocol
+
+# A log, before it is opened, too: the id of its topic and its number there.
+Place = tuple[str, int]
+
+
+class Waiting(Protocol):
+    """Who stands in a line."""
+
+    @property
+    def looked_into(self) -> bool:
+        """Whether it may go on once it is the first."""
+
+    def go(self) -> None:
+        """It is the first, and goes on."""
+
+
+class Lines:
+    """A line for each log that has one, and only while it has one."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Place, deque[Waiting]] = {}
+
+    def stands_before(self, place: Place) -> bool:
+        """Whether there is a line, so that who comes now must join it."""
+        return place in self._waiting
+
+    def join(self, place: Place, it: Waiting) -> None:
+        """Stand behind those who came before."""
+        self._waiting.setdefault(place, deque()).append(it)
+
+    def advance(self, place: Place) -> None:
+        """Let go on who can, from the first to the first that cannot."""
+        line = self._waiting.get(place)
+        while line and line[0].looked_into:
+            line.popleft().go()
+        if not line:
+            self._waiting.pop(place, None)
