@@ -1,5 +1,6 @@
 """Records into a topic of a cluster, each acknowledged by all who keep it."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,7 +10,7 @@ from logstore.errors import InvalidTimestamp, LogstoreError
 from logstore.records.record import Message as Wanted
 
 from .address import Address
-from .refusal import error_in, refused
+from .refusal import ANSWER_S, error_in, refused
 from .topic import ClusterTopic
 
 # A server that is started anew within this time loses nothing and repeats nothing.
@@ -18,6 +19,20 @@ LINGER_MS: Final = 50  # enough to fill a batch; ``flush`` does not wait for it
 QUEUE_KIB: Final = 65_536
 POLL_S: Final = 0.1
 CODECS: Final = {"uncompressed": "none", "producer": "none"}
+
+
+def identified(producer: Producer, topic: str) -> Producer:
+    """The same idempotent producer, about to have its id.
+
+    librdkafka asks for the id when it hears of the cluster and a connection is up, and otherwise
+    half a second later. As it first hears, it drops the connection it heard by and opens another;
+    the second question goes by that one.
+    """
+    for _ in range(2):
+        # A cluster that does not answer is told of with the first record.
+        with contextlib.suppress(KafkaException):
+            producer.list_topics(topic, ANSWER_S)
+    return producer
 
 
 class ClusterProducer:
@@ -37,7 +52,7 @@ class ClusterProducer:
         codec = settings.compression_type
         if codec == "producer" and compression is not None:
             codec = compression
-        self._producer = Producer(
+        client = Producer(
             address.settings(
                 acks="all",
                 enable_idempotence=True,
@@ -50,6 +65,7 @@ class ClusterProducer:
                 queue_buffering_max_kbytes=QUEUE_KIB,
             )
         )
+        self._producer = identified(client, topic.name)
 
     @property
     def acknowledged(self) -> int:

@@ -13,6 +13,7 @@ from logstore.log import TopicPartition
 from logstore.records.record import Record
 
 from ..cluster.group import ClusterGroup
+from ..cluster.producer import identified
 from ..cluster.reader import Reader, place_of
 from ..cluster.refusal import ANSWER_S, error_in, refused
 from ..cluster.topic import ClusterTopic
@@ -94,7 +95,7 @@ class ClusterTarget:
         batch_bytes = max(min(BATCH_BYTES, topic.rules.settings.max_message_bytes), 1)
         if batch_bytes not in self._producers:
             codec = self._compression
-            self._producers[batch_bytes] = Producer(
+            producer = Producer(
                 self.site.address.settings(
                     acks="all",
                     enable_idempotence=True,
@@ -108,6 +109,7 @@ class ClusterTarget:
                     queue_buffering_max_kbytes=QUEUE_KIB,
                 )
             )
+            self._producers[batch_bytes] = identified(producer, topic.name)
         return self._producers[batch_bytes]
 
     def accepts(self, topic: str, settings: Mapping[str, str]) -> None:

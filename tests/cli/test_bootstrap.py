@@ -3,6 +3,7 @@ holds the directory. What they print is what they print of a directory.
 """
 
 import json
+import logging
 import os
 import re
 import signal
@@ -362,6 +363,19 @@ class TestNoServer:
         assert "no answer" in told
         assert f"produced 10 records to {name}" in told
         assert len(told.splitlines()) == 1
+
+
+def test_a_producer_gets_its_id_without_waiting_for_its_clients_timer(server, numbers, caplog):
+    """librdkafka looks for a broker to ask anew every half second, and whenever it hears of one."""
+    caplog.set_level(logging.DEBUG, "librdkafka")
+    settings = {"bootstrap.servers": server.address, "enable.idempotence": True, "debug": "all"}
+    producer = Producer(settings, logger=logging.getLogger("librdkafka"))
+    cluster_producer.identified(producer, numbers)
+    until(lambda: producer.poll(0) or "Acquired PID" in caplog.text)
+    before, _, _ = caplog.text.partition("Acquiring ProducerId")
+    since_it_looked = before.rpartition("Starting PID FSM timer")[2]
+    assert "Received MetadataResponse" in since_it_looked
+    producer.close()
 
 
 def test_who_follows_outlives_the_server(spawn, logstore, data, start_serving):
