@@ -471,7 +471,7 @@ class Store:
             _log.warning("%s: takes no jobs from others: %s", directory.path, error.strerror)
             return None
         interval_s = None if interval_ms < 0 else interval_ms / 1000
-        return Rhythm(desk, self._do_upkeep, self._jobs.run, interval_s)
+        return Rhythm(desk, self._do_upkeep, self._jobs.run, interval_s, directory.look)
 
     def _do_upkeep(self) -> None:
         """What a process that writes does by itself. Raises the first failure, after all."""

@@ -76,6 +76,9 @@ class BareDirectory:
     def leftovers(self) -> list[Leftover]:
         return []
 
+    def look(self) -> None:
+        """Nothing is written here."""
+
     def tidy(self) -> None:
         """Nothing is ever removed here."""
 

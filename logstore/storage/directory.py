@@ -143,6 +143,12 @@ class LocalDirectory(Directory, Protocol):
     def leftovers(self) -> list[Leftover]:
         """Those of them that could not be removed, and why."""
 
+    def look(self) -> None:
+        """See whether the directory is where it was, and dead readers of the catalogue.
+
+        Called about twice a second in a process that writes.
+        """
+
     def tidy(self) -> None:
         """Try again to remove them. Nothing in a process that only reads."""
 

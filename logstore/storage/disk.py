@@ -101,6 +101,11 @@ class Disk:
         facts = os.stat(path)
         return facts.st_dev, facts.st_ino
 
+    def identity_of(self, fd: int) -> tuple[int, int]:
+        """As ``identity``, of an open file."""
+        facts = os.fstat(fd)
+        return facts.st_dev, facts.st_ino
+
     def writable(self, path: str) -> bool:
         return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_RDONLY
 

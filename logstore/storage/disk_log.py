@@ -246,6 +246,7 @@ class DiskLog:
                 self._roll()
 
     def _roll(self) -> None:
+        self._flusher.check_in_place()  # or a file could be made in a stranger's directory
         sealed = self._active
         try:
             self._finish(sealed)
@@ -581,6 +582,7 @@ class DiskLog:
 
     def _rename(self, bases: Sequence[int], stem: str) -> bool:
         disk = self._files.disk
+        self._flusher.check_in_place()
         with self._lock:
             if self._deleted is not None:
                 raise self._deleted
@@ -623,6 +625,7 @@ class DiskLog:
                 raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.safe}")
             if before <= self.start:
                 return
+            self._flusher.check_in_place()
             state = replace(self.state, start=before)
             self._save(self, state)
             self.state, self.start = state, before
@@ -669,6 +672,12 @@ class DiskLog:
         self._sealed.clear()
         self._synced_at = self.end, self._active.base_offset, self._position
         self._noted = self._freeze()
+
+    def lose(self, error: LogFailed) -> None:
+        """Its directory is not where it was: take no more appends, tell those who wait."""
+        if self._failure is None:
+            self._failure = error
+        self._wake()
 
     def discard(self) -> None:
         """The topic is deleted: take no more appends, wake those who wait."""

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
@@ -15,6 +16,7 @@ import lmdb
 from logstore import forks
 from logstore.errors import CorruptStore, Failed, Forked, LogstoreError, ReadOnly, StorageFull
 from logstore.storage.disk import Disk
+from logstore.storage.in_place import LOOK_S
 
 _T = TypeVar("_T")
 Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes the key
@@ -188,6 +190,9 @@ class Environment:
         """Raises OSError as lmdb's own errors, translated: CorruptStore, StorageFull, Failed."""
         self.path = path
         self.writable = write
+        self._disk = disk
+        self._look_at_s = 0.0
+        self.guard: Callable[[], None] = lambda: None  # called before a change; raises to refuse it
         with _opening:
             if create:
                 disk.close(disk.open(path, write=True, create=True))
@@ -266,6 +271,8 @@ class Environment:
         """
         if not self.writable:
             raise ReadOnly(f"{self.path}: the store can't be written here")
+        self._check_in_place()
+        self.guard()
         handles = {table: self._table(table) for table in tables}
 
         def attempt() -> _T:
@@ -279,6 +286,24 @@ class Environment:
                 return self._attempt(attempt)
             except _Full:
                 self._shared.grow(size)
+
+    def _check_in_place(self) -> None:
+        """What is committed to a file that was removed or moved is lost. Raises Failed."""
+        now = time.monotonic()
+        if now < self._look_at_s:
+            return
+        try:
+            there = self._disk.identity(self.path) == self._key
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        except OSError:
+            there = True  # it can't be told
+        if not there:
+            raise Failed(
+                f"{self.path}: was removed, moved or replaced: nothing is written to it any more; "
+                f"put it back, then start again"
+            )
+        self._look_at_s = now + LOOK_S
 
     def copy(self, disk: Disk, path: str) -> None:
         """As it is at one moment, into a new file; synced. Writers go on. Raises OSError."""

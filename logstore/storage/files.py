@@ -10,6 +10,7 @@ from types import TracebackType
 from logstore import forks
 from logstore.errors import Closed, Forked
 from logstore.storage.disk import Buffer, Disk
+from logstore.storage.in_place import is_in_place
 
 
 class _OpenFile:
@@ -124,6 +125,11 @@ class OpenFiles:
             self._closed = self._closed or Closed("the store is closed")
             while self._open:
                 self._forget(next(iter(self._open)))
+
+    def in_place(self, path: str) -> bool:
+        """Whether the file is still where it was opened. Raises OSError."""
+        with self.use(path) as fd:
+            return is_in_place(self.disk, fd, path)
 
     def read(self, path: str, size: int, position: int) -> bytes:
         with self.use(path) as fd:

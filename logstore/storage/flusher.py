@@ -7,14 +7,16 @@ wait (``soon``), and starts only when there are any.
 """
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from logstore.errors import LogstoreError
+from logstore.errors import LogFailed, LogstoreError
 from logstore.storage.files import OpenFiles
+from logstore.storage.in_place import InPlace, moved
 
 # One syncfs beats this many fdatasync, as long as little else is dirty on the file system.
 SYNC_ALL_FILES_MIN = 3
@@ -81,10 +83,17 @@ class Flusher:
     """Syncs logs, grouped."""
 
     def __init__(
-        self, files: OpenFiles, after: Callable[[Iterable[Flushable]], None] = lambda logs: None
+        self,
+        files: OpenFiles,
+        after: Callable[[Iterable[Flushable]], None] = lambda logs: None,
+        in_place: InPlace | None = None,
     ) -> None:
-        """``after(logs synced)`` runs when those who waited for a sync have been woken."""
+        """``after(logs synced)`` runs when those who waited for a sync have been woken.
+
+        ``in_place``: of the directory; what is synced elsewhere is not acknowledged.
+        """
         self._files = files
+        self._in_place = in_place
         self._after = after
         self._mutex = threading.Lock()
         self._dirty: dict[Flushable, None] = {}
@@ -94,6 +103,24 @@ class Flusher:
         self._due: dict[Flushable, float] = {}  # for the thread: log -> monotonic time
         self._wake = threading.Condition(self._mutex)
         self._closed = False
+
+    def check_in_place(self) -> None:
+        """Raises LogFailed where the directory is not the one that was opened any more."""
+        if self._in_place is not None:
+            self._in_place.check_now()
+
+    def _moved(self, log: Flushable, job: Unsynced) -> OSError | None:
+        """Why what was synced of a log is where nobody will find it."""
+        if self._in_place is None or not job.paths or not self._in_place.is_due(job.paths[-1]):
+            return None
+        path = job.paths[-1]
+        try:
+            there = self._files.in_place(path)
+        except FileNotFoundError:
+            there = False
+        except OSError as error:
+            return error
+        return None if there or not log.needs(path) else moved(path)
 
     def written(self, log: Flushable) -> None:
         """The log has unsynced bytes."""
@@ -157,6 +184,13 @@ class Flusher:
         with self._mutex:
             logs, self._dirty = self._dirty, {}
         jobs = [(log, log.begin_sync()) for log in logs]
+        if self._in_place is not None:
+            try:
+                self._in_place.check()
+            except LogFailed as error:  # the logs are told; what is under way ends here
+                for log, job in jobs:
+                    log.end_sync(job, OSError(errno.ESTALE, str(error)))
+                return logs
         paths = [path for _, job in jobs for path in job.paths]
         if len(paths) >= SYNC_ALL_FILES_MIN and sum(j.bytes for _, j in jobs) <= SYNC_ALL_BYTES_MAX:
             for device in {job.device for _, job in jobs}:
@@ -178,6 +212,8 @@ class Flusher:
                 try:
                     for path in job.paths:
                         self._files.syncing(path)
+                    if (its_own := self._moved(log, job)) is not None:
+                        raise its_own
                     fd = self._first(log, job, opened) if fd is None else fd
                 except OSError as error:
                     failed.append((log, job, error))
@@ -218,7 +254,7 @@ class Flusher:
                     return error
             except OSError as error:
                 return error
-        return None
+        return self._moved(log, job)
 
     def soon(self, log: Flushable, within_ms: int = 0) -> None:
         """Sync the log from the flusher's own thread, at the latest after ``within_ms``."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from logstore import forks
 from logstore.errors import Forked
 from logstore.storage.disk import Disk
+from logstore.storage.in_place import is_in_place
 
 OWNER_BYTES_MAX = 4096  # a command line can be long; this much says which
 
@@ -70,6 +71,10 @@ class LockFile:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), self.path)
         self._owner = replace(self._owner, endpoints=dict(endpoints))
         self._write(self._fd)
+
+    def in_place(self) -> bool:
+        """Whether the file of this name is the one that is held."""
+        return self._fd is None or is_in_place(self._disk, self._fd, self.path)
 
     def release(self) -> None:
         """Let go. Who held it is cut off where that can be done; it means nothing any more."""

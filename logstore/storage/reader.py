@@ -96,6 +96,9 @@ class ReaderDirectory:
     def leftovers(self) -> list[Leftover]:
         return known_leftovers(self._catalog, self.path)
 
+    def look(self) -> None:
+        """Nothing is written here."""
+
     def tidy(self) -> None:
         """The process that writes does it."""
 

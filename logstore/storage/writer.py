@@ -1,5 +1,6 @@
 """The data directory in the one process that writes it."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from typing import TypeVar
 from logstore.config import Config
 from logstore.errors import (
     CorruptStore,
+    LogFailed,
     LogstoreError,
     StoreLocked,
     TopicExists,
@@ -23,6 +25,7 @@ from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
+from logstore.storage.in_place import InPlace
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.leftovers import Leftover, Leftovers
 from logstore.storage.lock import LockFile, Owner, owner_of
@@ -37,6 +40,8 @@ from logstore.storage.names import (
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Watermarks
+
+_log = logging.getLogger("logstore.storage")
 
 _T = TypeVar("_T")
 
@@ -105,8 +110,10 @@ class WriterDirectory:
             self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=True)
             self._files = OpenFiles(self.disk, self.config.store.files_open_max, write=True)
             self._indexes = Indexes()
-            self._flusher = Flusher(self._files, self._after_sync)
             self._logs: dict[str, DiskLog] = {}
+            self._in_place = InPlace(self.path, self._lock.in_place, self._lose)
+            self._catalog.environment.guard = self._in_place.check
+            self._flusher = Flusher(self._files, self._after_sync, self._in_place)
             self._keys: dict[DiskLog, bytes] = {}
             self._unrecovered: set[str] = set()  # directories of logs that the disk would not give
             self._leftovers = Leftovers(
@@ -137,6 +144,21 @@ class WriterDirectory:
                 slot.publish(state.start, max(safe, state.recovery_offset, state.start))
         if self._crashed:
             self._save_states(self._logs.values())
+
+    def _lose(self, error: LogFailed) -> None:
+        """The directory is not the one that was opened any more."""
+        _log.error("%s", error)
+        for log in list(self._logs.values()):
+            log.lose(error)
+
+    def look(self) -> None:
+        """Called about twice a second. Raises LogFailed where the directory was moved or removed.
+
+        That is told once; from then on every write is refused with it.
+        """
+        if self._in_place.error is None:
+            with suppress(LogFailed):
+                self._in_place.check_now()
 
     @property
     def recovered(self) -> bool:
@@ -179,6 +201,7 @@ class WriterDirectory:
         return self._leftovers.known()
 
     def tidy(self) -> None:
+        self._in_place.check_now()
         with self._changing:
             self._leftovers.bury()
 
@@ -221,6 +244,7 @@ class WriterDirectory:
 
     def _make_directories(self, kind: str, name: str, partitions: Iterable[int]) -> None:
         """Before the catalogue says that they are there; empty ones left by a crash are reused."""
+        self._in_place.check_now()
         names = [self.kinds[kind].directory(name, partition) for partition in partitions]
         self._leftovers.make_way(names)  # or the next start would remove what is made here
         folder = os.path.normpath(self._file(self.kinds[kind].folder))
@@ -280,6 +304,7 @@ class WriterDirectory:
 
     def delete(self, kind: str, name: str) -> None:
         """As ``delete_topic``, logs of any kind."""
+        self._in_place.check_now()
         with self._changing:
             also = self.groups.offsets.without_topic(name) if kind == TOPIC.name else ()
             entry = self._catalog.remove(kind, name, also)
@@ -311,6 +336,8 @@ class WriterDirectory:
                 f"{entry.kind} {name!r} has no partition {partition}, "
                 f"only 0 to {entry.partitions - 1}"
             )
+        if self._in_place.error is not None:
+            raise self._in_place.error
         directory = self.kinds[entry.kind].directory(name, partition)
         known = self._catalog.known(entry.kind, name)
         if known.id != entry.id:

@@ -6,12 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from logstore.errors import LogstoreError
 from logstore.upkeep.desk import Desk
 from logstore.upkeep.jobs import Job, Outcome, Tell
 
 _log = logging.getLogger("logstore.upkeep")
+
+
+LOOK_S: Final = 0.5
 
 
 class Rhythm:
@@ -27,8 +31,13 @@ class Rhythm:
         work: Callable[[], None],
         run: Callable[[Job, Tell], Iterator[Outcome]],
         interval_s: float | None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
-        """``run(job, tell)`` does a job for another process. ``interval_s`` None: no ``work``."""
+        """``run(job, tell)`` does a job for another process. ``interval_s`` None: no ``work``.
+
+        ``look`` is called every ``LOOK_S`` seconds, unless something else is under way.
+        """
+        self._look = look
         self._desk = desk
         self._work = work
         self._run_job = run
@@ -40,13 +49,14 @@ class Rhythm:
     def _run(self) -> None:
         due_s = self._next()
         while not self._over.is_set():
-            left_s = None if due_s is None else max(due_s - time.monotonic(), 0)
-            request = self._desk.wait(left_s)
+            left_s = LOOK_S if due_s is None else max(due_s - time.monotonic(), 0)
+            request = self._desk.wait(min(left_s, LOOK_S))
             if self._over.is_set():
                 return
+            self._look()
             if request is not None:
                 request.serve(self._run_job)
-            elif due_s is not None:
+            elif due_s is not None and time.monotonic() >= due_s:
                 try:
                     self._work()
                 except LogstoreError as error:

@@ -358,6 +358,12 @@ class LossyDisk(Disk):
     def size_of(self, fd):
         return len(self.opened[fd].data)
 
+    def identity(self, path):
+        return 0, id(self._inode(path))
+
+    def identity_of(self, fd):
+        return 0, id(self.opened[fd])
+
     def device(self, path):
         return 0
 

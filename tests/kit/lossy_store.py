@@ -153,6 +153,8 @@ class StoreDisk(LossyDisk):
         super().remove(path)
 
     def identity(self, path):
+        if not self._is_real(path):
+            return super().identity(path)
         facts = os.stat(path)
         return facts.st_dev, facts.st_ino
 

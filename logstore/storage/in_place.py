@@ -1,0 +1,85 @@
+"""Whether files are still where they were opened: a removed or moved one takes writes for ever.
+
+Somebody who removes, moves or replaces the data directory of a running process leaves it with open
+files that nobody will find again, and what it acknowledges is lost. The lock file is what tells: it
+is held open, so another file of its name, or none, means another directory, or none. It is looked
+at often enough to be noticed within a second, and seldom enough to cost nothing.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from logstore.errors import LogFailed
+from logstore.storage.disk import Disk
+
+LOOK_S: Final = 0.25
+
+_GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+def is_in_place(disk: Disk, fd: int, path: str) -> bool:
+    """Whether the path leads to the open file. Where that can't be told: yes."""
+    try:
+        return disk.identity(path) == disk.identity_of(fd)
+    except OSError as error:
+        return error.errno not in _GONE
+
+
+class InPlace:
+    """One data directory, by its lock file. Once lost, it stays lost. From any thread."""
+
+    def __init__(
+        self,
+        path: str,
+        looks: Callable[[], bool],
+        lost: Callable[[LogFailed], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``looks()``: whether the lock file is in place; ``lost`` is told once that it is not."""
+        self._path = path
+        self._looks = looks
+        self._lost = lost
+        self._clock = clock
+        self._due_s = clock() + LOOK_S
+        self._due_of: dict[str, float] = {}  # of files, by path
+        self.error: LogFailed | None = None
+
+    def check(self) -> None:
+        """Raises LogFailed; looks only now and then."""
+        if self.error is not None:
+            raise self.error
+        if self._clock() >= self._due_s:
+            self.check_now()
+
+    def check_now(self) -> None:
+        """Raises LogFailed. To be called before names in the directory are made or removed."""
+        if self.error is None:
+            self._due_s = self._clock() + LOOK_S
+            if not self._looks():
+                self.error = LogFailed(
+                    f"{self._path}: was removed, moved or replaced (its lock file is not the one "
+                    f"that was opened): nothing is written or acknowledged any more; put it back, "
+                    f"then start again"
+                )
+                self._lost(self.error)
+        if self.error is not None:
+            raise self.error
+
+    def is_due(self, path: str) -> bool:
+        """Whether it is time to look at this file, which is one of the directory's."""
+        now = self._clock()
+        if now < self._due_of.get(path, 0.0):
+            return False
+        if len(self._due_of) > 4096:  # rolled and trimmed ones stay
+            self._due_of.clear()
+        self._due_of[path] = now + LOOK_S
+        return True
+
+
+def moved(path: str) -> OSError:
+    """The error of a file that is not where it was opened."""
+    sentence = "the file was removed or moved while it was written"
+    return OSError(errno.ESTALE, sentence, os.fspath(path))
