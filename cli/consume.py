@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from .output import Output
     from .site import Source
     from .stop import Stop
+
+
+class OnOutOfRange(StrEnum):
+    """What becomes of a partition whose next record is gone."""
+
+    STOP = "stop"
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
 
 POLL_RECORDS_MAX = 5000  # some MB of output, and soon enough printed that a signal is heard
 POLL_S = 0.1  # how long a signal may go unheard while nothing comes
@@ -58,6 +68,15 @@ def consume(
         typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
     ] = None,
     on_damage: OnDamageOption = "stop",
+    on_out_of_range: Annotated[
+        OnOutOfRange,
+        typer.Option(
+            "--on-out-of-range",
+            metavar="stop|earliest|latest",
+            help="What to do about a partition where the group's offset is not in the log any more:"
+            " end, or go on at its first or after its last record.",
+        ),
+    ] = OnOutOfRange.STOP,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
@@ -79,6 +98,7 @@ def consume(
             follow=follow,
             partitions=partition or None,
             on_damage=damage,
+            on_out_of_range=on_out_of_range.value,
         ) as consumer:
             print_records(consumer, render, output, stop, records_max=max_, follow=follow)
         output.check()

@@ -1,5 +1,6 @@
 """``logstore group``: list, describe, reset-offsets, delete."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,14 @@ from .times import iso
 
 if TYPE_CHECKING:
     from logstore.broker.group import GroupMember
+
+
+class Edge(StrEnum):
+    """Either end of what a log holds."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
 
@@ -73,24 +82,56 @@ def _time(moment_ms: int | None) -> str | None:
 def reset_offsets(
     name: Name,
     to: Annotated[
-        str,
-        typer.Option("--to", metavar="PLACE", help="earliest, latest, an offset or a time."),
-    ],
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="PLACE",
+            help="Where to move the group: earliest, latest, an offset or a time.",
+        ),
+    ] = None,
+    out_of_range: Annotated[
+        Edge | None,
+        typer.Option(
+            "--out-of-range",
+            metavar="earliest|latest",
+            help="Instead of --to: move it there only in partitions where its offset is not in the"
+            " log any more, and leave all others where they are.",
+        ),
+    ] = None,
     topic: Annotated[
         list[str] | None,
         typer.Option("--topic", metavar="TOPIC", help="Only this one; may be repeated."),
+    ] = None,
+    partition: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--partition",
+            min=0,
+            metavar="N",
+            help="Only this partition of each topic; may be repeated.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, do not do it.")] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
     """Move a group to another place in its topics, or into a topic that it has not read yet."""
-    start = place_option(to, "--to")
+    if (to is None) == (out_of_range is None):
+        raise typer.BadParameter("say either --to or --out-of-range")
+    start = place_option(to or str(out_of_range), "--to")
     with data.reach_group(name) as store:
-        moves = store.group(name).reset(start, topic or None, dry_run=dry_run)
+        moves = store.group(name).reset(
+            start,
+            topic or None,
+            partitions=partition or None,
+            out_of_range=out_of_range is not None,
+            dry_run=dry_run,
+        )
     rows = [(move.topic, move.partition, move.before, move.after) for move in moves]
     put(table(("topic", "partition", "before", "after"), rows))
-    if dry_run:
+    if not moves and out_of_range is not None:
+        say("no offset is out of range: nothing to move")
+    elif dry_run:
         say("dry run: nothing was changed")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from logstore.broker.group import GroupMember, Lag, Move
     from logstore.broker.reading import OnDamage
-    from logstore.broker.start import Start
+    from logstore.broker.start import OnOutOfRange, Start
     from logstore.records.record import Message, Record
 
 
@@ -116,9 +116,15 @@ class Group(Protocol):
     def members(self) -> "list[GroupMember]": ...
     def describe(self) -> "list[Lag]": ...
     def reset(
-        self, to: "Start", topics: Sequence[str] | None = None, *, dry_run: bool = False
+        self,
+        to: "Start",
+        topics: Sequence[str] | None = None,
+        *,
+        partitions: Sequence[int] | None = None,
+        out_of_range: bool = False,
+        dry_run: bool = False,
     ) -> "list[Move]":
-        """Raises GroupBusy, UnknownTopic, OffsetOutOfRange."""
+        """Raises GroupBusy, UnknownTopic, UnknownPartition, OffsetOutOfRange."""
 
     def delete(self) -> None:
         """Raises GroupBusy, UnknownGroup."""
@@ -164,6 +170,7 @@ class Site(Protocol):
         follow: bool = False,
         partitions: Sequence[int] | None = None,
         on_damage: "OnDamage" = "stop",
+        on_out_of_range: "OnOutOfRange" = "stop",
     ) -> Source: ...
     def replay(
         self,

@@ -25,7 +25,15 @@ from logstore.broker.producer import Producer
 from logstore.broker.reading import OnDamage, skip_of
 from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
-from logstore.broker.start import Start, Starts, check_offset, offset_of
+from logstore.broker.start import (
+    OnOutOfRange,
+    Start,
+    Starts,
+    check_offset,
+    check_on_out_of_range,
+    committed_offset,
+    offset_of,
+)
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
 from logstore.config import Chosen, Config
 from logstore.errors import (
@@ -35,7 +43,6 @@ from logstore.errors import (
     InvalidName,
     LogstoreError,
     OffsetBelowStart,
-    OffsetOutOfRange,
     ReadOnly,
     Refused,
     UnknownGroup,
@@ -92,6 +99,15 @@ class Status:
     groups: int
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
     leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
+
+
+class _Begin(NamedTuple):
+    """Where a consumer begins in a partition."""
+
+    start: Starts
+    damaged: bool  # at a batch that can't be read, too
+    group: str | None = None
+    on_out_of_range: OnOutOfRange = "stop"
 
 
 class Trim(NamedTuple):
@@ -284,6 +300,7 @@ class Store:
         follow: bool = False,
         partitions: Sequence[int] | None = None,
         on_damage: OnDamage = "stop",
+        on_out_of_range: OnOutOfRange = "stop",
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
@@ -297,6 +314,10 @@ class Store:
         further, and CorruptBatch is raised once the others have nothing more. ``"skip"``: it is
         passed over, and a line is logged. A function is called with the CorruptBatch, likewise.
 
+        ``on_out_of_range``: what becomes of a partition where the group's offset, or what was to be
+        read next, is not in the log any more. ``"stop"``: OffsetOutOfRange is raised.
+        ``"earliest"``, ``"latest"``: it goes on there, and a line is logged.
+
         Raises UnknownTopic, UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd;
         GroupBusy where clients of a server consume as the group.
         """
@@ -309,13 +330,22 @@ class Store:
                 logs[name, number] = topic.partition(number)
         if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
             raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
+        check_on_out_of_range(on_out_of_range)
         skips = skip_of(on_damage) is not None
         if group is None:
-            positions = _positions(logs, {}, start, damaged=skips)
-            consumer = Consumer(logs, positions, follow=follow, on_damage=on_damage)
+            positions = _positions(logs, {}, _Begin(start, skips))
+            consumer = Consumer(
+                logs, positions, follow=follow, on_damage=on_damage, on_out_of_range=on_out_of_range
+            )
             return self._keep(consumer, self._consumers)
         return self._member(
-            group, frozenset(topics), partitions, start, follow=follow, on_damage=on_damage
+            group,
+            frozenset(topics),
+            partitions,
+            start,
+            follow=follow,
+            on_damage=on_damage,
+            on_out_of_range=on_out_of_range,
         )
 
     def _member(
@@ -327,6 +357,7 @@ class Store:
         *,
         follow: bool,
         on_damage: OnDamage,
+        on_out_of_range: OnOutOfRange,
     ) -> Consumer:
         """A consumer that shares the partitions with the others of its group."""
         settings = self.config.store
@@ -340,12 +371,14 @@ class Store:
             rebalance_timeout_ms=settings.consumer_rebalance_timeout_ms,
             members_max=settings.group_max_size,
         )
-        opened = partial(self._opened, start, skip_of(on_damage) is not None)
+        begin = _Begin(start, skip_of(on_damage) is not None, group, on_out_of_range)
+        opened = partial(self._opened, begin)
         sharing = Sharing(member, opened, settings.offset_metadata_max_bytes)
         commit_s = settings.consumer_commit_ms / 1000
         consumer = Consumer(
-            {}, {}, membership=sharing, follow=follow, commit_s=commit_s, on_damage=on_damage
-        )
+            {}, {}, membership=sharing, follow=follow, commit_s=commit_s, on_damage=on_damage,
+            on_out_of_range=on_out_of_range, group=group,
+        )  # fmt: skip
         try:
             sharing.start(consumer)
         except BaseException:
@@ -355,8 +388,7 @@ class Store:
 
     def _opened(
         self,
-        start: Starts,
-        skips: bool,
+        begin: _Begin,
         places: Collection[Place],
         committed: Mapping[TopicPartition, Commit],
     ) -> Opened:
@@ -374,7 +406,7 @@ class Store:
                 logs[topic.name, number] = log
                 found[topic.name, number] = topic_id, number
         offsets = {it: committed[it].offset for it in logs if it in committed}
-        return Opened(logs, _positions(logs, offsets, start, damaged=skips), offsets, found)
+        return Opened(logs, _positions(logs, offsets, begin), offsets, found)
 
     # Channels
 
@@ -619,29 +651,19 @@ class Store:
 
 
 def _positions(
-    logs: Mapping[TopicPartition, Log],
-    committed: Mapping[TopicPartition, int],
-    start: Starts,
-    *,
-    damaged: bool,
+    logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int], begin: _Begin
 ) -> dict[TopicPartition, int]:
     positions = {}
     for place, log in logs.items():
         if place in committed:
-            positions[place] = _committed(log, committed[place])
-        elif isinstance(start, Mapping):
-            positions[place] = check_offset(log, start.get(place, log.start))
+            positions[place] = committed_offset(
+                log, committed[place], begin.group, begin.on_out_of_range
+            )
+        elif isinstance(begin.start, Mapping):
+            positions[place] = check_offset(log, begin.start.get(place, log.start))
         else:
-            positions[place] = offset_of(log, start, damaged=damaged)
+            positions[place] = offset_of(log, begin.start, damaged=begin.damaged)
     return positions
-
-
-def _committed(log: Log, offset: int) -> int:
-    try:
-        return check_offset(log, offset)
-    except OffsetOutOfRange as error:
-        sentence = f"{error}; `logstore group reset-offsets` moves the group"
-        raise type(error)(sentence) from None
 
 
 def _named(topic: str | None) -> tuple[str, ...]:

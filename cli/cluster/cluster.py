@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 
 from logstore.broker.reading import OnDamage
 from logstore.broker.replay import in_order
-from logstore.broker.start import Start, offset_of
+from logstore.broker.start import OnOutOfRange, Start, offset_of
 from logstore.broker.topic import BATCH_BYTES
 from logstore.errors import LogstoreError, Refused, UnknownGroup, UnknownTopic
 from logstore.log import TopicPartition
@@ -227,6 +227,7 @@ class Cluster:
         follow: bool = False,
         partitions: Sequence[int] | None = None,
         on_damage: OnDamage = "stop",
+        on_out_of_range: OnOutOfRange = "stop",
     ) -> ClusterConsumer:
         """As Store.consumer.
 
@@ -249,6 +250,7 @@ class Cluster:
             member=partitions is None,
             start=start,
             follow=follow,
+            on_out_of_range=on_out_of_range,
         )
 
     def replay(

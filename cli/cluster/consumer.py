@@ -9,8 +9,8 @@ from typing import Final, Protocol, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
-from logstore.broker.start import Held, Start, check_offset, offset_of
-from logstore.errors import Failed, Fenced, LogstoreError, OffsetOutOfRange, UnknownPartition
+from logstore.broker.start import Held, OnOutOfRange, Start, committed_offset, offset_of
+from logstore.errors import Failed, Fenced, LogstoreError, UnknownPartition
 from logstore.log import TopicPartition
 from logstore.records.record import Record
 
@@ -20,6 +20,7 @@ from .refusal import ANSWER_S, error_in, refused
 
 COMMIT_S: Final = 5.0  # as consumer.commit.ms of a store
 SESSION_MS: Final = 10_000  # as consumer.session.timeout.ms of a store
+OUT_OF_RANGE: Final = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}
 HEARTBEAT_MS: Final = 1000  # how soon a member hears that others have come
 
 
@@ -44,6 +45,7 @@ class ClusterConsumer:
         member: bool,
         start: Start,
         follow: bool,
+        on_out_of_range: OnOutOfRange = "stop",
     ) -> None:
         """``member``: share the topics of ``places`` with the group's other members.
 
@@ -54,6 +56,7 @@ class ClusterConsumer:
         self._group = group
         self._start = start
         self._follow = follow
+        self._on_out_of_range: OnOutOfRange = on_out_of_range
         self._done: dict[TopicPartition, int] = {}  # of what is consumed here: all below is done
         self._handed: dict[TopicPartition, int] = {}  # what is done when the next is asked for
         self._committed: dict[TopicPartition, int] = {}
@@ -120,11 +123,9 @@ class ClusterConsumer:
             if committed is None:
                 positions[topic, number] = offset_of(partition, self._start)
                 continue
-            try:
-                positions[topic, number] = check_offset(partition, committed)
-            except OffsetOutOfRange as error:
-                sentence = f"{error}; `logstore group reset-offsets` moves the group"
-                raise type(error)(sentence) from None
+            positions[topic, number] = committed_offset(
+                partition, committed, self._group, self._on_out_of_range
+            )
         return positions
 
     def _fetch_committed(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
@@ -214,9 +215,21 @@ class ClusterConsumer:
             return record_of(message)
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end.add(place_of(message))
+        elif error.code() in OUT_OF_RANGE and message.topic() is not None:
+            self._go_on(place_of(message))
         elif error.code() not in TRANSIENT or error.fatal():
             raise refused(error, self._address, f"consume {message.topic() or 'the topics'}")
         return None
+
+    def _go_on(self, place: TopicPartition) -> None:
+        """Records were dropped before they were read. Raises OffsetOutOfRange, for "stop"."""
+        topic, number = place
+        if place not in self._done:
+            return  # others have it by now
+        partition = self._partitions_of(topic)[number]
+        self._settle()
+        at = committed_offset(partition, self._done[place], self._group, self._on_out_of_range)
+        self.seek(topic, number, at)
 
     def _check_heard(self, heard: bool) -> None:
         """A server that is gone would otherwise be waited for without end. Raises Failed.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from confluent_kafka import TopicPartition as Place
 
-from logstore.broker.group import GroupMember, Lag, Move, lags, moves, read_or_committed
+from logstore.broker.group import GroupMember, Lag, Move, chosen, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
 from logstore.errors import Fenced, GroupBusy, UnknownTopic
 from logstore.log import TopicPartition
@@ -63,7 +63,13 @@ class ClusterGroup:
         return found
 
     def reset(
-        self, to: Start, topics: Sequence[str] | None = None, *, dry_run: bool = False
+        self,
+        to: Start,
+        topics: Sequence[str] | None = None,
+        *,
+        partitions: Sequence[int] | None = None,
+        out_of_range: bool = False,
+        dry_run: bool = False,
     ) -> list[Move]:
         """As Group.reset."""
         committed = self.committed()
@@ -72,7 +78,8 @@ class ClusterGroup:
             if topics is None
             else {topic: self._partitions_of(topic) for topic in topics}
         )
-        wanted = moves(committed, found, to)
+        logs = chosen(found, partitions)
+        wanted = moves(committed, logs, to, out_of_range=out_of_range)
         if not dry_run and not wanted and self.members():
             raise self._busy(GroupBusy(f"group {self.name!r} has members"))
         if not dry_run and wanted:

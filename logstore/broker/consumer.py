@@ -10,8 +10,16 @@ from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
 from logstore.broker.reading import Chunk, OnDamage, chunks, skip_of
-from logstore.broker.start import check_offset
-from logstore.errors import Closed, Damaged, Fenced, Forked, LogstoreError, UnknownPartition
+from logstore.broker.start import OnOutOfRange, check_offset, moved_to, narrowed
+from logstore.errors import (
+    Closed,
+    Damaged,
+    Fenced,
+    Forked,
+    LogstoreError,
+    OffsetOutOfRange,
+    UnknownPartition,
+)
 from logstore.log import Log, TopicPartition
 from logstore.records.record import Record
 
@@ -92,12 +100,17 @@ class Consumer:
         follow: bool = False,
         commit_s: float = 5.0,
         on_damage: OnDamage = "stop",
+        on_out_of_range: OnOutOfRange = "stop",
+        group: str | None = None,
     ) -> None:
         """``committed``: what the group has committed already; the rest is with the first commit,
         so that a group that began at the end finds there what came after it. ``on_damage``: of a
-        damaged batch, as ``reading.skip_of`` takes it.
+        damaged batch, as ``reading.skip_of`` takes it. ``on_out_of_range``: where records were
+        dropped before they were read; ``group`` is named then.
         """
         self._skip = skip_of(on_damage)
+        self._on_out_of_range: OnOutOfRange = on_out_of_range
+        self._group = group
         self._reading: _Reading | None = None
         self._logs = dict(logs)
         self._next = dict(positions)  # what to read next
@@ -224,6 +237,11 @@ class Consumer:
             except Damaged as error:
                 damage = damage or error
                 continue
+            except OffsetOutOfRange as error:
+                if self._on_out_of_range == "stop":
+                    raise narrowed(error, self._group) from None
+                self._move(place, moved_to(log, error, self._on_out_of_range))
+                return True  # to be looked at anew
             if found is not None and self._take_up(place, found):
                 return True
             if found is None and at < log.safe:
@@ -250,6 +268,12 @@ class Consumer:
         if found is not None and found.more:
             self._reading = _Reading(place, found.end, reading.chunks)
         return found
+
+    def _move(self, place: TopicPartition, at: int) -> None:
+        """Go on there in a partition of which nothing more can be read where it stands."""
+        with self._lock:
+            if place in self._next and place not in self._leaving:
+                self._next[place] = self._done[place] = at
 
     def _take_up(self, place: TopicPartition, found: Chunk) -> bool:
         """Hand these out from now on; False where the partition was given up meanwhile."""

@@ -1,12 +1,12 @@
 """A consumer group, seen from outside: how far it is, who is in it, and moving it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.broker.coordinator.consumer import decode_member
-from logstore.broker.start import Held, Start, offset_of
-from logstore.errors import UnknownTopic
+from logstore.broker.start import Held, Start, is_in_range, offset_of
+from logstore.errors import UnknownPartition, UnknownTopic
 from logstore.log import TopicPartition
 
 
@@ -148,17 +148,25 @@ class Group:
             return {}  # deleted since; its offsets go with it
 
     def reset(
-        self, to: Start, topics: Iterable[str] | None = None, *, dry_run: bool = False
+        self,
+        to: Start,
+        topics: Iterable[str] | None = None,
+        *,
+        partitions: Sequence[int] | None = None,
+        out_of_range: bool = False,
+        dry_run: bool = False,
     ) -> list[Move]:
-        """Move the group in all partitions of its topics (or of those given).
+        """Move the group in its topics (or in those given), in all partitions of each or in these.
 
-        All of it or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is
-        consumed, UnknownTopic, OffsetBelowStart, OffsetAboveEnd.
+        ``out_of_range``: only where what it has committed is not in the log any more. All of it
+        or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is consumed,
+        UnknownTopic, UnknownPartition, OffsetBelowStart, OffsetAboveEnd.
         """
         committed = self._table().offsets.fetch(self.name)
         wanted = self.topics() if topics is None else topics
-        found = moves(committed, {topic: self._logs_of(topic) for topic in wanted}, to)
-        if not dry_run:
+        logs = chosen({topic: self._logs_of(topic) for topic in wanted}, partitions)
+        found = moves(committed, logs, to, out_of_range=out_of_range)
+        if found and not dry_run:
             offsets = {(it.topic, it.partition): OffsetToCommit(it.after) for it in found}
             self._table().change_idle(self.name, offsets)
         return found
@@ -199,16 +207,39 @@ def lags(
     return found
 
 
+def chosen(
+    logs: Mapping[str, Mapping[int, Held]], partitions: Sequence[int] | None
+) -> dict[str, Mapping[int, Held]]:
+    """These partitions of each topic; None: all. Raises UnknownPartition where one is missing."""
+    if partitions is None:
+        return dict(logs)
+    for topic, found in logs.items():
+        for number in partitions:
+            if number not in found:
+                raise UnknownPartition(
+                    f"topic {topic!r} has no partition {number}, only 0 to {len(found) - 1}"
+                )
+    wanted = dict.fromkeys(partitions)
+    return {topic: {it: found[it] for it in wanted} for topic, found in logs.items()}
+
+
 def moves(
     committed: Mapping[TopicPartition, Commit],
     logs: Mapping[str, Mapping[int, Held]],
     to: Start,
+    *,
+    out_of_range: bool = False,
 ) -> list[Move]:
-    """What moves the group in every partition of these topics. Raises OffsetOutOfRange."""
+    """What moves the group in every partition of these topics. Raises OffsetOutOfRange.
+
+    ``out_of_range``: only where it has committed what is not in the log any more.
+    """
     found = []
     for topic, partitions in logs.items():
         for partition, log in partitions.items():
             before = committed.get((topic, partition))
+            if out_of_range and (before is None or is_in_range(log, before.offset)):
+                continue
             after = offset_of(log, to)
             found.append(Move(topic, partition, before.offset if before else None, after))
     return found

@@ -1,15 +1,20 @@
 """Where reading begins: an offset, a time, or one end of what a log holds."""
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
-from logstore.errors import OffsetAboveEnd, OffsetBelowStart, Refused
+from logstore.errors import OffsetAboveEnd, OffsetBelowStart, OffsetOutOfRange, Refused
 from logstore.log import TopicPartition
 
 Start = Literal["earliest", "latest"] | int | datetime
 Starts = Start | Mapping[TopicPartition, int]
+# What becomes of a partition whose offset is not in the log any more: raise, or go on there.
+OnOutOfRange = Literal["stop", "earliest", "latest"]
+_ON_OUT_OF_RANGE: Final = ("stop", "earliest", "latest")
 
+_log = logging.getLogger("logstore.consumer")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -57,3 +62,46 @@ def check_offset(log: Held, offset: int) -> int:
     if offset > log.end:
         raise OffsetAboveEnd(f"{log.name}: offset {offset} is above the end, {log.end}")
     return offset
+
+
+def check_on_out_of_range(word: str) -> None:
+    """Raises Refused."""
+    if word not in _ON_OUT_OF_RANGE:
+        raise Refused(f"on_out_of_range {word!r}: takes {', '.join(_ON_OUT_OF_RANGE)}")
+
+
+def narrowed(error: OffsetOutOfRange, group: str | None) -> OffsetOutOfRange:
+    """The same, with what moves the group in this partition and leaves the others alone."""
+    from shlex import quote  # rarely used
+
+    if group is None:
+        return error
+    return type(error)(
+        f"{error}; `logstore group reset-offsets {quote(group)} --out-of-range earliest` (or "
+        f"latest) moves the group where it is out of range and nowhere else; `logstore consume "
+        f"--on-out-of-range` does so by itself"
+    )
+
+
+def is_in_range(log: Held, offset: int) -> bool:
+    """Whether a group that has committed this can go on there."""
+    return log.start <= offset <= log.end
+
+
+def committed_offset(
+    log: Held, offset: int, group: str | None, on_out_of_range: OnOutOfRange
+) -> int:
+    """Where a group that has committed this goes on. Raises OffsetOutOfRange, for "stop"."""
+    try:
+        return check_offset(log, offset)
+    except OffsetOutOfRange as error:
+        if on_out_of_range == "stop":
+            raise narrowed(error, group) from None
+        return moved_to(log, error, on_out_of_range)
+
+
+def moved_to(log: Held, error: OffsetOutOfRange, to: Literal["earliest", "latest"]) -> int:
+    """The offset to go on from; a line is logged."""
+    after = offset_of(log, to)
+    _log.warning("%s; going on at the %s, %d", error, to, after)
+    return after

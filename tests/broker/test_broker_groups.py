@@ -368,3 +368,89 @@ def test_groups_whose_names_begin_alike_do_not_mix(store):
     store.group("g").delete()
     assert store.groups() == ["g1"]
     assert store.group("g1").describe()[0].committed == 2
+
+
+# Offsets that are not in the log any more --------------------------------------------------------
+
+
+def behind(store):
+    """Three partitions of ten; the group has committed 5 in each; of 1, the first 8 are gone."""
+    topic = fill(store, partitions=3)
+    with store.consumer("t", group="g") as consumer:
+        for number in range(3):
+            consumer.seek("t", number, 5)
+    topic.partitions[1].trim(8)
+    return topic
+
+
+def committed(store):
+    return [lag.committed for lag in store.group("g").describe()]
+
+
+@pytest.mark.parametrize(("to", "after"), [("earliest", 8), ("latest", 10)])
+def test_a_reset_of_what_is_out_of_range_leaves_the_healthy_partitions_alone(store, to, after):
+    behind(store)
+    moves = [Move("t", 1, 5, after)]
+    assert store.group("g").reset(to, out_of_range=True, dry_run=True) == moves
+    assert committed(store) == [5, 5, 5]
+    assert store.group("g").reset(to, out_of_range=True) == moves
+    assert committed(store) == [5, after, 5]
+    assert store.group("g").reset(to, out_of_range=True) == []
+    assert committed(store) == [5, after, 5]
+
+
+def test_a_reset_of_one_partition_leaves_the_others_alone(store):
+    behind(store)
+    assert store.group("g").reset(9, partitions=[1, 1]) == [Move("t", 1, 5, 9)]
+    assert committed(store) == [5, 9, 5]
+    with pytest.raises(UnknownPartition, match="'t' has no partition 3, only 0 to 2"):
+        store.group("g").reset(7, partitions=[0, 3])
+    assert committed(store) == [5, 9, 5]
+
+
+def test_the_error_of_a_partition_that_is_behind_names_the_narrow_remedy(store):
+    behind(store)
+    remedy = r"t-1: offset 5 .*`logstore group reset-offsets g --out-of-range earliest`"
+    with pytest.raises(OffsetBelowStart, match=remedy):
+        store.consumer("t", group="g")
+
+
+@pytest.mark.parametrize(("to", "after"), [("earliest", 8), ("latest", 10)])
+def test_a_consumer_goes_on_where_it_is_told_in_what_is_out_of_range(store, caplog, to, after):
+    behind(store)
+    with store.consumer("t", group="g", on_out_of_range=to) as consumer:
+        found = sorted((record.partition, record.offset) for record in consumer)
+    assert found == [(n, it) for n in range(3) for it in range(after if n == 1 else 5, 10)]
+    assert committed(store) == [10, 10, 10]
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("t-1: offset 5 is below the start, 8")
+    assert line.endswith(f"going on at the {to}, {after}")
+
+
+@pytest.mark.parametrize("group", [None, "g"])
+@pytest.mark.parametrize(("to", "after"), [("earliest", 8), ("latest", 10)])
+def test_a_consumer_that_falls_behind_while_it_reads_goes_on_where_it_is_told(
+    store, group, to, after
+):
+    topic = fill(store, partitions=2)
+    options = {"group": group, "start": 0, "on_out_of_range": to}
+    with store.consumer("t", **options) as consumer:
+        consumer.seek("t", 1, 3)
+        topic.partitions[1].trim(8)
+        found = sorted((record.partition, record.offset) for record in consumer)
+    assert found == [(n, it) for n in range(2) for it in range(after if n == 1 else 0, 10)]
+
+
+def test_a_consumer_that_falls_behind_while_it_reads_names_the_narrow_remedy(store):
+    topic = fill(store)
+    with store.consumer("t", group="g") as consumer:
+        consumer.seek("t", 0, 3)
+        topic.partitions[0].trim(8)
+        with pytest.raises(OffsetBelowStart, match="reset-offsets g --out-of-range earliest"):
+            consumer.poll()
+
+
+def test_a_word_for_what_is_out_of_range_that_is_none_is_refused(store):
+    fill(store)
+    with pytest.raises(Refused, match="on_out_of_range 'first': takes stop, earliest, latest"):
+        store.consumer("t", on_out_of_range="first")

@@ -114,3 +114,59 @@ def test_a_group_in_use_is_left_alone(logstore, billing, spawn):
         ("group", "delete", "billing"),
     ):
         assert f"group 'billing' is consumed by {pid}" in logstore(*words, code=1).err
+
+
+# What retention has overtaken --------------------------------------------------------------------
+
+
+@pytest.fixture(params=["directory", "server"])
+def behind(request, logstore, data, start_serving):
+    """Of a group of three partitions, one has fallen behind the start; options to reach it."""
+    logstore("topic", "create", "t", "--partitions", 3)
+    for number in range(3):
+        lines = b"".join(b"%d-%d\n" % (number, n) for n in range(10))
+        logstore("produce", "t", "--partition", number, stdin=lines)
+    logstore("consume", "t", "--group", "g")
+    logstore("group", "reset-offsets", "g", "--to", 5)
+    logstore("topic", "trim", "t", "--partition", 1, "--before", 8)
+    if request.param == "directory":
+        return ()
+    return "--bootstrap", start_serving(data).address
+
+
+REST = [f"{number}-{n}" for number in range(3) for n in range(5, 10)]
+
+
+def test_a_group_behind_in_one_partition_is_moved_there_alone(logstore, behind):
+    told = logstore("consume", "t", "--group", "g", *behind, code=1).err
+    assert "t-1: offset 5 is below the start, 8" in told
+    assert "`logstore group reset-offsets g --out-of-range earliest`" in told
+    words = ("group", "reset-offsets", "g", "--out-of-range", "earliest", *behind)
+    row = ["t", "1", "5", "8"]
+    assert [line.split() for line in logstore(*words, "--dry-run").lines[1:]] == [row]
+    assert [line.split() for line in logstore(*words).lines[1:]] == [row]
+    assert "no offset is out of range" in logstore(*words).err
+    left = sorted(logstore("consume", "t", "--group", "g", *behind).lines)
+    assert left == [it for it in REST if it not in ("1-5", "1-6", "1-7")]
+
+
+@pytest.mark.parametrize(("to", "gone"), [("earliest", "567"), ("latest", "56789")])
+def test_a_consumer_moves_a_group_that_is_behind_by_itself(logstore, behind, to, gone):
+    words = ("consume", "t", "--group", "g", "--on-out-of-range", to, *behind)
+    result = logstore(*words)
+    assert sorted(result.lines) == [it for it in REST if it not in {f"1-{n}" for n in gone}]
+    found = json.loads(logstore("group", "describe", "g", "--json", *behind).out)
+    assert [lag["committed"] for lag in found["partitions"]] == [10, 10, 10]
+
+
+def test_one_partition_of_a_group_is_moved(logstore, behind):
+    words = ("group", "reset-offsets", "g", *behind)
+    rows = logstore(*words, "--to", "latest", "--partition", 1, "--partition", 2).lines[1:]
+    assert [line.split() for line in rows] == [["t", "1", "5", "10"], ["t", "2", "5", "10"]]
+    assert "no partition 3" in logstore(*words, "--to", 9, "--partition", 3, code=1).err
+
+
+def test_a_reset_is_told_where_to_in_one_way(logstore):
+    for words in ((), ("--to", "latest", "--out-of-range", "latest")):
+        told = logstore("group", "reset-offsets", "g", *words, code=2).err
+        assert "say either --to or --out-of-range" in told
