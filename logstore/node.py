@@ -1,7 +1,6 @@
 """One process that serves a data directory: opens it, wires the doors, stops in reverse order."""
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import logging
@@ -9,7 +8,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from logstore.protocols.house import House
 from logstore.server import Server
 from logstore.settings import STORE_SETTINGS
 from logstore.store import Store
+from logstore.turn import Turn
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
 # than for the disk.
@@ -99,16 +98,18 @@ class Node:
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
-        server = Server(loop)
+        turn = Turn(loop)
+        server = Server(loop, turn)
         topics = self._store.topics_open
-        groups = Groups(loop, self._store)
+        groups = Groups(loop, turn, self._store)
         house = House(
             topics=topics,
             coordinator=groups.coordinator,
             channels=self._store.channels,
             settings=self._store.config.store,
             clock=now_ms,
-            work=partial(self._work, loop),
+            work=partial(self._work, turn),
+            soon=turn.soon,
             store_id=self._store.directory.store_id,
             path=self._store.path,
             process_id=os.getpid(),
@@ -120,7 +121,7 @@ class Node:
                 for door in DOORS
                 if self._listen.ports[door.name] >= 0
             }
-            self._wire_channels(loop)
+            self._wire_channels(turn)
             self._store.directory.writable().announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
@@ -133,7 +134,7 @@ class Node:
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
                 groups.close()
-                self._store.channels.soon = None
+                self._store.channels.detach()
 
     def _open(self, server: Server, door: Door, house: House) -> tuple[str, int]:
         """Where it listens."""
@@ -149,38 +150,20 @@ class Node:
                 f"and --{door.name}-port ({door.port_setting}{without})"
             ) from None
 
-    def _wire_channels(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _wire_channels(self, turn: Turn) -> None:
         channels = self._store.channels
-        here = threading.get_ident()
-
-        def end_turn() -> None:
-            with channels.lock:
-                channels.end_turn()
-
-        def soon() -> None:
-            """At the end of the loop's turn, so that what many publish in it goes out at once."""
-            call = loop.call_soon if threading.get_ident() == here else loop.call_soon_threadsafe
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                call(end_turn)
-
-        channels.soon = soon
-        channels.notify = frozenset(self._store.config.store.notify)
+        channels.attach(turn.soon, self._store.config.store.notify)
         self._store.directory.writable().rolled = lambda log, base_offset: channels.tell(
             "segments", "segment-rolled", f"{log} {base_offset}"
         )
 
-    def _work(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        job: Callable[[], Any],
-        done: Callable[[Any], None],
-    ) -> None:
+    def _work(self, turn: Turn, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
         def run() -> None:
             try:
                 result = job()
             except Exception as error:
                 log.exception("a bug in a worker")
                 result = Failed(f"internal error: {error!r}")
-            loop.call_soon_threadsafe(done, result)
+            turn.soon(partial(done, result))
 
         self._workers.submit(run)

@@ -1,7 +1,6 @@
 """The groups of a node: their table in memory, what keeps it, and its one timer."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ from logstore.open_topics import Change
 from logstore.protocols.kafka.subscription import topics_of
 from logstore.storage.committer import GroupCommitter
 from logstore.store import Store
+from logstore.turn import Turn
 
 log = logging.getLogger("logstore.node")
 
@@ -46,7 +46,7 @@ class Alarm:
 class Groups:
     """Wires them; closes them in reverse order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, store: Store) -> None:
         """Raises Failed where another process has them."""
         table = store.directory.groups
         assert table is not None, "a store that is written has a catalogue"
@@ -57,6 +57,7 @@ class Groups:
             )
         self._claim = claim
         self._loop = loop
+        self._turn = turn
         self._alarm = Alarm(loop, self._tick)
         self._over = False
         self._committer = GroupCommitter(table.environment, table, self._deliver)
@@ -80,8 +81,8 @@ class Groups:
         return int(self._loop.time() * 1000)  # as sessions have it
 
     def _deliver(self, call: Callable[[], None]) -> None:
-        """From the committer's thread to the loop's."""
-        self._loop.call_soon_threadsafe(self._told, call)
+        """From the committer's thread to the sessions'."""
+        self._turn.soon(partial(self._told, call))
 
     def _told(self, call: Callable[[], None]) -> None:
         if not self._over:  # or nobody is there any more to hear of it
@@ -89,10 +90,8 @@ class Groups:
 
     def _topics_changed(self, change: Change) -> None:
         """From any thread."""
-        if change.event == "altered":
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no members any more
-            self._loop.call_soon_threadsafe(self.coordinator.topics_changed)
+        if change.event != "altered":
+            self._turn.soon(self.coordinator.topics_changed)
 
     def _tick(self) -> None:
         self.coordinator.tick(self._now_ms())

@@ -1,4 +1,4 @@
-"""Sockets to sessions and back. Only this, and ``node`` with its groups, knows the event loop.
+"""Sockets to sessions and back. Knows the event loop, as do ``turn`` and ``node`` with its groups.
 
 A socket is read into a buffer that all connections share; only a connection with half a message
 keeps one of its own, so an idle one costs next to nothing. What a session has to send goes out in
@@ -12,7 +12,6 @@ import errno
 import logging
 import mmap
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Final
 
 from logstore.errors import LogstoreError
 from logstore.protocols.session import Buffer, Doorway
+from logstore.turn import Turn
 
 RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
@@ -180,7 +180,7 @@ class Connection:
             elif not self._feed_again():
                 self._settle()
                 return
-        self._server.woken(self)  # goes on when the others had their turn
+        self._server.turn.soon(self.look)  # goes on when the others had theirs
 
     def _feed_again(self) -> bool:
         """Whether something was left that the session takes now, its answers being out."""
@@ -246,7 +246,7 @@ class Connection:
 
     def wake(self) -> None:
         """As Link.wake."""
-        self._server.woken(self)
+        self._server.turn.soon(self.look)
 
     def push(self, data: bytes) -> int:
         """As Link.push."""
@@ -343,15 +343,12 @@ def _reason(error: OSError) -> str:
 class Server:
     """Listening sockets, and the connections that came in through them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
         self.loop = loop
+        self.turn = turn
         self.shared = bytearray(RECEIVE_BYTES)
         self._listening: list[Listening] = []
         self._connections: set[Connection] = set()
-        self._woken: set[Connection] = set()
-        self._waking = False
-        self._mutex = threading.Lock()
-        self._thread = threading.get_ident()  # the loop's
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
 
@@ -416,25 +413,6 @@ class Server:
             sock.setblocking(False)
             sock.send(limits.refusal)
         sock.close()
-
-    def woken(self, connection: Connection) -> None:
-        """Look at this connection in the loop's next turn. From any thread."""
-        with self._mutex:
-            self._woken.add(connection)
-            if self._waking:
-                return
-            self._waking = True
-        ours = threading.get_ident() == self._thread  # then nobody has to be woken from a wait
-        look_soon = self.loop.call_soon if ours else self.loop.call_soon_threadsafe
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            look_soon(self._wake)
-
-    def _wake(self) -> None:
-        with self._mutex:
-            woken, self._woken = self._woken, set()
-            self._waking = False
-        for connection in woken:
-            connection.look()
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""

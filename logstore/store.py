@@ -18,7 +18,6 @@ from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.embedded import Commit, EmbeddedMember
 from logstore.broker.group import Group
-from logstore.broker.history import Histories
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer
@@ -139,7 +138,7 @@ class Store:
         self.mode = mode
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         if mode == "write" and self.config.channels:
-            self.channels.keep(Histories(self.config.channels, self.topics_open, self.channels))
+            self.channels.keep(self.config.channels, self.topics_open)
         self._rhythm = self._begin_rhythm() if mode == "write" else None
         forks.watch(self)
 
@@ -195,13 +194,11 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            self.channels.closed = True
+            self.channels.close()
             closings: list[Callable[[], None]] = [it.close for it in self._listeners]
             closings += [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
-        if self.channels.histories is not None:
-            self.channels.histories.close()
         self._jobs.close()
         if self._rhythm is not None:
             self._rhythm.close()

@@ -11,7 +11,7 @@ Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -19,8 +19,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.history import EVENTS, Histories, History, Kept
 from logstore.broker.patterns import Pattern, PatternIndex
+from logstore.broker.topics import Topics
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import Forked, LogstoreError
+from logstore.errors import Closed, Forked, LogstoreError
+from logstore.settings import ChannelRule
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
 FEW: Final = 8  # receivers: they are served faster than the loop turns
@@ -29,6 +31,7 @@ ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be wit
 
 _log = logging.getLogger("logstore.channels")
 
+Soon = Callable[[Callable[[], object]], object]  # as Turn.soon
 Opening = Any  # what a form makes of a source, once
 Chunk = Any  # what a form makes of messages
 
@@ -153,12 +156,9 @@ class Channels:
         self.names = Roster()
         self.patterns = Roster()
         self.shards = Roster()
-        self.closed = False
-        self.forked_error: Forked | None = None
-        self.histories: Histories | None = None
-        # Called when a turn has begun; sees to it that ``end_turn`` is called soon, in the thread
-        # of the subscribers. None: a turn ends at once.
-        self.soon: Callable[[], None] | None = None
+        self._closed: Closed | None = None  # what who publishes is told
+        self._histories: Histories | None = None
+        self._soon: Soon | None = None  # None: a turn ends at once
         self._index = PatternIndex()
         self._compiled: dict[bytes, Pattern] = {}
         self._routes: dict[bytes, Route] = {}
@@ -169,20 +169,47 @@ class Channels:
         self._publishers = 0  # that have published in this turn
         self._alone = 0  # turns for which one publisher is taken to be the only one
         self._woken: deque[History] = deque()
-        self.notify: frozenset[str] = frozenset()  # kinds of events that are told
+        self._notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked."""
         self.lock = threading.RLock()
-        self.closed, self.forked_error, self.soon = True, error, None
+        self._closed, self._soon = error, None
 
-    def keep(self, histories: Histories) -> None:
-        """From now on, those channels keep a history."""
+    def keep(self, rules: Sequence[ChannelRule], topics: Topics) -> None:
+        """From now on, the channels that the rules name keep a history in these topics."""
         self.flush()
         self._routes.clear()
-        self.histories = histories
-        histories.look()
+        self._histories = Histories(rules, topics, self.wake)
+        self._histories.look()
+
+    def history(self, name: bytes) -> History | None:
+        """The history of a channel that has one already."""
+        return None if self._histories is None else self._histories.find(name)
+
+    def attach(self, soon: Soon, notify: Collection[str] = ()) -> None:
+        """From now on subscribers are served in a thread of their own, when its turn ends.
+
+        ``soon(call)`` sees to it that ``call`` is made then and there; ``notify``: kinds of events
+        that are told.
+        """
+        self._soon, self._notify = soon, frozenset(notify)
+
+    def detach(self) -> None:
+        """Nobody is served there any more: a turn ends at once, and no events are told."""
+        self._soon, self._notify = None, frozenset()
+
+    def close(self) -> None:
+        """Histories are fed no more, and who publishes in this process is refused."""
+        self._closed = Closed("the store of this channel is closed")
+        if self._histories is not None:
+            self._histories.close()
+
+    def check_open(self) -> None:
+        """Raises Closed."""
+        if self._closed is not None:
+            raise self._closed
 
     # Who listens
 
@@ -192,8 +219,8 @@ class Channels:
         Raises InvalidName, Failed of a channel that is to keep a history.
         """
         if not self.names.has(subscriber, name):
-            if self.histories is not None:
-                self.histories.make(name)
+            if self._histories is not None:
+                self._histories.make(name)
             self.flush()
             self.names.add(subscriber, name)
             self._routes.pop(name, None)
@@ -212,8 +239,8 @@ class Channels:
             compiled = Pattern(pattern)
             self._compiled[pattern] = compiled
             self._index.add(compiled)
-        if self.histories is not None:
-            self.histories.look()
+        if self._histories is not None:
+            self._histories.look()
         self.flush()
         self.patterns.add(subscriber, pattern)
         self._routes.clear()
@@ -271,7 +298,7 @@ class Channels:
         """
         route = self._routes.get(channel) or self._find(channel)
         if route.history is not None:
-            route.history.append([payload], unsafe)
+            self._append(route.history, [payload], unsafe)
         elif route.receivers:
             self._turn.append(route)
             self._payloads.append(payload)
@@ -281,11 +308,18 @@ class Channels:
         """How many get each of them. As ``publish``; where that raises, none was published."""
         route = self._routes.get(channel) or self._find(channel)
         if route.history is not None:
-            route.history.append(payloads, unsafe)
+            self._append(route.history, payloads, unsafe)
         elif route.receivers:
             self._turn += [route] * len(payloads)
             self._payloads += payloads
         return route.receivers
+
+    def _append(self, history: History, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
+        try:
+            history.append(payloads, unsafe)
+        except LogstoreError:
+            self._routes.pop(history.name, None)  # its topic may have been deleted
+            raise
 
     def spublish(self, channel: bytes, payload: bytes) -> int:
         """How many get it, of those that listen to the sharded channel."""
@@ -312,22 +346,30 @@ class Channels:
             return
         self._turn_bytes += size
         self._publishers += 1
-        if self.soon is None or self._turn_bytes > TURN_BYTES_MAX:
+        if self._soon is None or self._turn_bytes > TURN_BYTES_MAX:
             self.flush()
         elif self._alone and self._turn[0].receivers <= FEW:
             self._alone -= 1
             self.flush()
         elif self._publishers == 1:
-            self.soon()
+            self._soon(self.end_turn)
+
+    def settle_elsewhere(self) -> None:
+        """The same for who publishes in any other thread than the subscribers' own."""
+        if self._soon is None:
+            self.flush()
+        else:
+            self._soon(self.end_turn)
 
     def end_turn(self) -> None:
-        """What ``soon`` has called: see how many have published, and hand it out."""
-        self._alone = ALONE_TURNS if self._publishers <= 1 else 0
-        self.flush()
+        """The subscribers' turn ends: see how many have published, and hand it out."""
+        with self.lock:
+            self._alone = ALONE_TURNS if self._publishers <= 1 else 0
+            self.flush()
 
     def _find(self, channel: bytes) -> Route:
         patterns = list(self._index.matching(channel)) if self._compiled else []
-        history = None if self.histories is None else self.histories.make(channel)
+        history = None if self._histories is None else self._histories.make(channel)
         if not patterns and channel not in self.names and history is None:
             # Not remembered where no pattern had to be looked at: finding it again costs less.
             return _remember(self._routes, channel, NOBODY) if self._compiled else NOBODY
@@ -348,19 +390,19 @@ class Channels:
 
         From any thread, whatever locks it holds: it is published by whoever ends the next turn.
         """
-        soon = self.soon  # a node that stops takes it away meanwhile
-        if kind in self.notify and soon is not None:
+        soon = self._soon  # a node that stops takes it away meanwhile
+        if kind in self._notify and soon is not None:
             self._told.append((EVENTS + event.encode(), what.encode()))
-            soon()
+            soon(self.end_turn)
 
     # Handing out
 
     def wake(self, history: History) -> None:
         """There is more of it that is safe. From any thread."""
         self._woken.append(history)
-        soon = self.soon
+        soon = self._soon
         if soon is not None:
-            soon()
+            soon(self.end_turn)
         else:
             with self.lock:
                 self.flush()
@@ -376,9 +418,9 @@ class Channels:
             # Others may add to it meanwhile, so it is never exchanged for an empty one.
             for history in {self._woken.popleft(): None for _ in range(len(self._woken))}:
                 self._hand_on(history)
-            if self.soon is not None:
+            if self._soon is not None:
                 if self._woken:
-                    self.soon()  # the others have their turn first
+                    self._soon(self.end_turn)  # the others have their turn first
                 return
 
     def _hand_on(self, history: History) -> None:
@@ -403,10 +445,6 @@ class Channels:
                 member.deliver_kept(chunk, kept)
         if history.next < history.log.safe:
             self._woken.append(history)
-
-    def forget_route(self, channel: bytes) -> None:
-        """Something about it has changed: it is worked out anew."""
-        self._routes.pop(channel, None)
 
     def view(self, subscriber: Subscriber, history: History) -> View | None:
         """How the subscriber gets the messages of this channel, if it does."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.broker.patterns import Pattern
 from logstore.broker.reading import Chunk, chunks
@@ -22,16 +22,12 @@ from logstore.errors import (
     Damaged,
     Failed,
     InvalidName,
-    LogstoreError,
     OffsetBelowStart,
     OpensTooLarge,
 )
 from logstore.log import Log
 from logstore.records.record import Record
 from logstore.settings import ChannelRule
-
-if TYPE_CHECKING:
-    from logstore.broker.channel import Channels
 
 # Begins the names of channels on which a store tells of itself. They keep no history, whatever a
 # rule says: what made the topic for it would be the next event.
@@ -58,15 +54,15 @@ class Past(NamedTuple):
 class History:
     """One channel's. Called with the channels' lock held."""
 
-    def __init__(self, name: bytes, topic: Topic, channels: "Channels") -> None:
+    def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
+        """``wake(self)``: there is more that is safe; from any thread."""
         self.name = name
         self.log: Log = topic.partition(0)
         self.next = self.log.safe  # what subscribers get next
         self.followers: set[Callable[[], None]] = set()  # called when there is more
         self.topic = topic
-        self._channels = channels
         self._told: set[str] = set()  # what was logged already
-        self._stop = self.log.watch(lambda: channels.wake(self))
+        self._stop = self.log.watch(lambda: wake(self))
 
     def append(self, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
         """In one batch, if they fit; ``unsafe`` gets what is to become safe.
@@ -74,13 +70,8 @@ class History:
         Raises InvalidRecord, StorageFull, LogFailed.
         """
         columns = self.topic.columns([(payload, None, (), None) for payload in payloads])
-        batches = self.topic.encode(columns)
-        try:
-            for batch in batches:
-                unsafe.add(self.log, self.log.append(batch) + batch.record_count)
-        except LogstoreError:
-            self._channels.forget_route(self.name)  # its topic may have been deleted
-            raise
+        for batch in self.topic.encode(columns):
+            unsafe.add(self.log, self.log.append(batch) + batch.record_count)
 
     def read(
         self, at: int, bytes_max: int, records_max: int | None = None, *, large: bool = True
@@ -156,10 +147,12 @@ class Kept(NamedTuple):
 class Histories:
     """Which channels have one."""
 
-    def __init__(self, rules: Sequence[ChannelRule], topics: Topics, channels: "Channels") -> None:
+    def __init__(
+        self, rules: Sequence[ChannelRule], topics: Topics, wake: Callable[[History], None]
+    ) -> None:
         self._rules = [(Pattern(rule.pattern.encode()), rule) for rule in rules]
         self._topics = topics
-        self._channels = channels
+        self._wake = wake
         self._by_name: dict[bytes, History] = {}
 
     def _rule(self, name: bytes) -> ChannelRule | None:
@@ -197,7 +190,7 @@ class Histories:
         return self._add(name, self._topics.create(name.decode(), 1, settings))
 
     def _add(self, name: bytes, topic: Topic) -> History:
-        history = self._by_name[name] = History(name, topic, self._channels)
+        history = self._by_name[name] = History(name, topic, self._wake)
         return history
 
     def look(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 from logstore.broker.channel import Channels, Form, Source
 from logstore.broker.history import Kept
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import Closed, FellBehind, Forked
+from logstore.errors import FellBehind, Forked
 
 UNREAD_BYTES_MAX: Final = 32 << 20  # as the hard limit of Redis's client-output-buffer-limit
 
@@ -162,13 +162,9 @@ class Channel:
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
         unsafe = Unsafe()
         with self._channels.lock:
-            if self._channels.closed:
-                raise self._channels.forked_error or Closed("the store of this channel is closed")
+            self._channels.check_open()
             receivers = self._channels.publish(self.name, payload, unsafe)
-            if self._channels.soon is None:
-                self._channels.flush()
-            else:  # subscribers with sockets are served by their own thread
-                self._channels.soon()
+            self._channels.settle_elsewhere()
         unsafe.wait()
         return receivers
 

@@ -23,6 +23,7 @@ class House:
     settings: StoreSettings
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
+    soon: Callable[[Callable[[], object]], None]  # calls it when the turn ends, as Turn.soon
     store_id: str
     path: str  # the data directory
     process_id: int

@@ -41,7 +41,7 @@ class Listener:
 @pytest.fixture
 def channels():
     made = Channels()
-    made.soon = lambda: None  # a turn ends when a test says so
+    made.attach(lambda call: None)  # a turn ends when a test says so
     return made
 
 
@@ -122,7 +122,7 @@ def test_a_heavy_turn_ends_by_itself(channels):
 
 def test_who_publishes_alone_and_to_few_does_not_wait_for_the_turn():
     channels, turns, listeners = Channels(), [], [Listener() for _ in range(channel.FEW + 1)]
-    channels.soon = lambda: turns.append(None)
+    channels.attach(turns.append)
     channels.subscribe(listeners[0], b"few")
     for it in listeners:
         channels.subscribe(it, b"many")
@@ -169,7 +169,7 @@ class Everyone(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.channels = Channels()
-        self.channels.soon = lambda: None
+        self.channels.attach(lambda call: None)
         self.listeners = [Listener(FORMS[number % 2]) for number in range(4)]
         self.names = [[] for _ in self.listeners]
         self.patterns = [[] for _ in self.listeners]

@@ -42,7 +42,7 @@ class FakeDoor:
 
     def __init__(self, pubsub="32mb 8mb 60", bulk_bytes_max=512 << 20):
         self.channels = Channels()
-        self.channels.soon = lambda: None
+        self.channels.attach(lambda call: None)
         self.now = 100.0
         limits = Limits(SimpleNamespace(connections_max=100), bulk_bytes_max, Unread.parse(pubsub))
         self.door = Door(self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000)

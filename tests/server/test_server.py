@@ -10,6 +10,7 @@ import uvloop
 from logstore.errors import BrokenProtocol
 from logstore.protocols.session import Doorway, Limits
 from logstore.server import Server
+from logstore.turn import Turn
 
 DEADLINE_S = 20
 MIB = 1 << 20
@@ -89,7 +90,8 @@ def serving(test):
 
     async def run(**limits):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
-        server = Server(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        server = Server(loop, Turn(loop))
         host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)))
 
         async def connect():

@@ -57,8 +57,7 @@ def _read(client: Client, arguments: Sequence[bytes]) -> None:
     if start is None:
         client.fail("FROM takes an offset, a time such as 2026-01-31T12:00:00Z, or -N")
         return
-    histories = client.door.channels.histories
-    history = None if histories is None else histories.find(name)
+    history = client.door.channels.history(name)
     if history is None:
         client.fail("this channel keeps no history: see [[channel]] in logstore.toml")
         return

@@ -6,7 +6,6 @@ from memory_log import MemoryLog
 from redis_parts import request
 from resp_kit import FakeDoor
 
-from logstore.broker.history import Histories
 from logstore.broker.topic import Topic
 from logstore.errors import LogFailed
 from logstore.settings import ChannelRule, TopicSettings
@@ -60,7 +59,7 @@ def log():
 def door(log):
     door = FakeDoor()
     rules = [ChannelRule("orders.*", 1000)]
-    door.channels.keep(Histories(rules, OneTopic(log), door.channels))
+    door.channels.keep(rules, OneTopic(log))
     return door
 
 
@@ -145,7 +144,7 @@ def far():
 def far_door(far):
     door = FakeDoor()
     rules = [ChannelRule("orders.*", 1000)]
-    door.channels.keep(Histories(rules, OneTopic(far), door.channels))
+    door.channels.keep(rules, OneTopic(far))
     return door
 
 
