@@ -43,7 +43,9 @@ def _version(asked: bool) -> None:
 def root(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_version, help="Print it and end."),
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
     ] = False,
     config_file: ConfigFile = None,
     data: Data = HERE,
@@ -51,14 +53,14 @@ def root(
     """A durable commit log: topics on disk, read as often as you like."""
 
 
-app.add_typer(topic.app, name="topic", help="Create, list, describe, alter and delete topics.")
+app.add_typer(topic.app, name="topic", help="Create, list, change and delete topics.")
 app.command(cls=Command)(produce)
 app.command(cls=Command)(consume)
 app.command(cls=Command)(replay)
 app.command(cls=Command)(mirror)
 app.command(cls=Serve)(serve)
-app.add_typer(channel.app, name="channel", help="Publish to who listens now, and listen.")
-app.add_typer(group.app, name="group", help="Consumer groups, their offsets and their lag.")
+app.add_typer(channel.app, name="channel", help="Publish and subscribe through a server.")
+app.add_typer(group.app, name="group", help="List, describe and move consumer groups.")
 app.add_typer(jobs.retention, name="retention")
 app.add_typer(jobs.compact, name="compact")
 app.add_typer(jobs.recompress, name="recompress")
@@ -67,7 +69,7 @@ app.command(cls=Command)(verify)
 app.command(cls=Command)(salvage)
 app.command(cls=Command)(backup)
 app.command(cls=Command)(restore)
-app.add_typer(overview.config_app, name="config", help="Settings and where they come from.")
+app.add_typer(overview.config_app, name="config", help="Show settings and where they come from.")
 app.command(cls=Command)(overview.status)
 
 

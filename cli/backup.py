@@ -20,7 +20,12 @@ def backup(
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Copy topics, offsets and settings into a new directory, while producing goes on."""
+    """Copy a store into a new directory.
+
+    Topics, offsets and settings are copied, consistently, while producing goes on.
+
+    $ logstore backup /mnt/backup/monday
+    """
     with data.open("read") as store:
         _report("backed up", store.backup(directory), str(data), str(directory), json_=json_)
 
@@ -30,7 +35,12 @@ def restore(
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Make the data directory out of a backup, every file checked; it must not be there yet."""
+    """Make a data directory from a backup.
+
+    Every file is checked. The data directory must not exist yet.
+
+    $ logstore restore /mnt/backup/monday --data logstore-data
+    """
     from logstore.storage.disk import Disk
     from logstore.upkeep.backup import restore as restored
 

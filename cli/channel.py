@@ -26,11 +26,13 @@ app = typer.Typer(cls=Group, no_args_is_help=True)
 Server = Annotated[
     str | None,
     typer.Option(
-        "--server", metavar="HOST:PORT", help="Else the server that has this data directory."
+        "--server",
+        metavar="HOST:PORT",
+        help="The server; defaults to the one that has the data directory open.",
     ),
 ]
 Max = Annotated[
-    int | None, typer.Option("--max", min=1, metavar="N", help="End after so many messages.")
+    int | None, typer.Option("--max", min=1, metavar="N", help="Stop after this many messages.")
 ]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False)]
 Patterns = Annotated[list[str], typer.Argument(metavar="PATTERN...", show_default=False)]
@@ -77,7 +79,13 @@ def publish(
     server: Server = None,
     data: Data = HERE,
 ) -> None:
-    """Send a message, or many, to whoever listens to the channel now."""
+    """Publish messages to a channel.
+
+    Its subscribers receive them now, and are counted.
+
+    $ logstore channel publish news "it rains"
+    $ tail -f access.log | logstore channel publish access --from-stdin
+    """
     from .stop import Stop
 
     if (message is None) != from_stdin:
@@ -117,7 +125,12 @@ def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
 def subscribe(
     names: Names, max_: Max = None, json_: Json = False, server: Server = None, data: Data = HERE
 ) -> None:
-    """Print what is published to these channels from now on, a line each."""
+    """Print what is published to channels.
+
+    Each message is printed as a line, from now on.
+
+    $ logstore channel subscribe news sport
+    """
     _listen("SUBSCRIBE", names, max_, json_, server, data)
 
 
@@ -129,7 +142,12 @@ def psubscribe(
     server: Server = None,
     data: Data = HERE,
 ) -> None:
-    """The same for channels whose names match: news.*, h?llo, h[a-c]llo."""
+    """Print what matching channels publish.
+
+    A pattern is one of Redis: news.*, h?llo, h[a-c]llo.
+
+    $ logstore channel psubscribe 'news.*' --json
+    """
     _listen("PSUBSCRIBE", patterns, max_, json_, server, data)
 
 
@@ -190,7 +208,12 @@ def list_(
     server: Server = None,
     data: Data = HERE,
 ) -> None:
-    """The channels that someone listens to by name, and how many do."""
+    """List channels and count their subscribers.
+
+    Subscribers by pattern are not counted.
+
+    $ logstore channel list 'news.*'
+    """
     from .stop import Stop
 
     with Stop() as stop, _line(data, server, stop) as line:

@@ -5,12 +5,32 @@ from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
 
-# The headings of a command's help, in this order; an option names its own (``rich_help_panel``).
+# The headings of a command's help, in this order.
 INPUT: Final = "Input"  # what is read, of what, from where to where
 OUTPUT: Final = "Output"  # what becomes of it, and how it looks
 CONNECTION: Final = "Connection"  # where the topics are
 COMMON: Final = "Common"  # how the command goes about it, and what it says meanwhile
 HEADINGS: Final = (INPUT, OUTPUT, CONNECTION, COMMON)
+# By option: one that means something else to a command says its own heading, as rich_help_panel.
+HEADING_OF: Final = {
+    name: heading
+    for heading, names in {
+        INPUT: (
+            "--key-field --timestamp-field --value-field --header --header-field --key --from --to "
+            "--topic --group --partition --before --max --follow --records --from-stdin --speed"
+        ),
+        OUTPUT: (
+            "--format --json --into --into-data --timestamps --compression --batch-bytes "
+            "--dead-letter --partitions --config --delete-config --out-of-range --state"
+        ),
+        CONNECTION: ("--data --bootstrap --config-file --server --host --insecure"),
+        COMMON: (
+            "--on-error --on-damage --on-out-of-range --dry-run --yes --repair --progress "
+            "--version --help"
+        ),
+    }.items()
+    for name in names.split()
+}
 EXAMPLE: Final = "$ "  # begins a line of a docstring that is an example
 
 
@@ -82,6 +102,11 @@ def _repeated(order: Sequence[Any]) -> Any | None:  # noqa: ANN401
     return None
 
 
+def heading_of(option: Any) -> str:  # noqa: ANN401
+    """Under which heading of a command's help an option stands."""
+    return str(option.rich_help_panel or HEADING_OF.get(option.opts[0], COMMON))
+
+
 def _write_parameters(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:  # noqa: ANN401
     rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{it: [] for it in HEADINGS}}
     for parameter in parameters:
@@ -91,7 +116,7 @@ def _write_parameters(parameters: Iterable[Any], ctx: Any, formatter: Any) -> No
         if parameter.param_type_name == "argument":
             rows["Arguments"].append(record)
         else:
-            rows.setdefault(parameter.rich_help_panel or COMMON, []).append(record)
+            rows[heading_of(parameter)].append(record)
     for heading, records in rows.items():
         if records:
             with formatter.section(heading):

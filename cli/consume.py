@@ -44,7 +44,9 @@ def consume(
     group: Annotated[
         str | None,
         typer.Option(
-            "--group", metavar="GROUP", help="Go on where it stopped; what is printed is committed."
+            "--group",
+            metavar="GROUP",
+            help="Go on where this consumer group stopped, and commit what is printed.",
         ),
     ] = None,
     format_: Format = "raw",
@@ -53,19 +55,21 @@ def consume(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="earliest, latest, an offset or a time (2013-01-05T00:00Z, @1357344000, -1h); with"
-            " --group, for partitions where the group has committed nothing yet.",
+            help="Where to begin: earliest, latest, an offset or a time (2013-01-05T00:00Z,"
+            " @1357344000, -1h). With --group, only where the group has committed nothing yet.",
         ),
     ] = "earliest",
     max_: Annotated[
-        int | None, typer.Option("--max", min=1, metavar="N", help="End after so many records.")
+        int | None, typer.Option("--max", min=1, metavar="N", help="Stop after this many records.")
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more instead of ending.")
+        bool, typer.Option("--follow", "-f", help="Wait for more records at the end.")
     ] = False,
     partition: Annotated[
         list[int] | None,
-        typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
+        typer.Option(
+            "--partition", min=0, metavar="N", help="Only this partition; may be repeated."
+        ),
     ] = None,
     on_damage: OnDamageOption = "stop",
     on_out_of_range: Annotated[
@@ -80,7 +84,13 @@ def consume(
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Print the records of topics, from --from to the end of what is there."""
+    """Print the records of topics.
+
+    Ends at the end of what is there, unless --follow is given.
+
+    $ logstore consume flights --group billing --follow
+    $ logstore consume flights --from -1h --format '{timestamp} {key} {value}'
+    """
     render = format_option(format_)
     start, damage = place_option(from_, "--from"), damage_option(on_damage)
     if len(set(topics)) < len(topics):

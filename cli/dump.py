@@ -24,12 +24,17 @@ SUFFIXES = (".log", ".index", ".timeindex")
 def dump(
     file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
     records: Annotated[
-        bool, typer.Option("--records", help="Each batch's records as well.")
+        bool, typer.Option("--records", help="Print the records of each batch as well.")
     ] = False,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Show what stands in a .log, .index or .timeindex file; damage ends in exit code 1."""
+    """Show what a segment's file holds.
+
+    Takes a .log, .index or .timeindex file. Damage ends in exit code 1.
+
+    $ logstore dump logstore-data/flights-0/00000000000000000000.log --records
+    """
     if file.suffix not in SUFFIXES:
         raise typer.BadParameter(
             f"{file.name!r} ends in none of {', '.join(SUFFIXES)}", param_hint="'FILE'"

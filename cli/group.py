@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import Command, Group
+from .command import OUTPUT, Command, Group
 from .ends import put, say, tell
 from .options import HERE, At, Bootstrap, Json, place_option
 from .show import as_json, facts, names, table
@@ -29,12 +29,15 @@ Name = Annotated[str, typer.Argument(metavar="GROUP", show_default=False)]
 
 @app.callback()
 def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """Consumer groups, their offsets and their lag."""
+    """List, describe and move consumer groups."""
 
 
 @app.command("list", cls=Command)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """Every group that has committed offsets."""
+    """List all consumer groups.
+
+    $ logstore group list
+    """
     with data.reach("read") as store:
         groups = store.groups()
     put(as_json(groups) if json_ else names(groups))
@@ -42,7 +45,10 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
 
 @app.command(cls=Command)
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """How far a group is in each partition, how much is left, and who reads which."""
+    """Show a group's offsets, lag and members.
+
+    $ logstore group describe billing
+    """
     with data.reach_group(name) as store:
         group = store.group(name)
         lags, members = group.describe(), group.members()
@@ -85,6 +91,7 @@ def reset_offsets(
         str | None,
         typer.Option(
             "--to",
+            rich_help_panel=OUTPUT,
             metavar="PLACE",
             help="Where to move the group: earliest, latest, an offset or a time.",
         ),
@@ -100,7 +107,7 @@ def reset_offsets(
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", metavar="TOPIC", help="Only this one; may be repeated."),
+        typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
     ] = None,
     partition: Annotated[
         list[int] | None,
@@ -111,11 +118,19 @@ def reset_offsets(
             help="Only this partition of each topic; may be repeated.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, do not do it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be changed.")
+    ] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Move a group to another place in its topics, or into a topic that it has not read yet."""
+    """Move a group to another place.
+
+    With --topic also in a topic that it has not read yet. The group must not be in use.
+
+    $ logstore group reset-offsets billing --to -1d --dry-run
+    $ logstore group reset-offsets billing --out-of-range earliest
+    """
     if (to is None) == (out_of_range is None):
         raise typer.BadParameter("say either --to or --out-of-range")
     start = place_option(to or str(out_of_range), "--to")
@@ -137,7 +152,10 @@ def reset_offsets(
 
 @app.command(cls=Command)
 def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """Forget a group's offsets."""
+    """Forget a group's offsets.
+
+    $ logstore group delete billing
+    """
     with data.reach_group(name) as store:
         store.group(name).delete()
     tell(f"deleted group {name}")

@@ -24,7 +24,10 @@ Topics = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 ShowProgress = Annotated[
     bool | None,
-    typer.Option("--progress/--no-progress", help="Else: when standard error is a terminal."),
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show progress; defaults to yes if standard error is a terminal.",
+    ),
 ]
 
 
@@ -50,18 +53,21 @@ def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
 
 retention = _group(
     "retention",
-    "Drop what is past its time or size.",
-    "Drop whole segments by retention.ms, retention.bytes and retention.groups.",
+    "Drop records past their time or size.",
+    "Drop expired segments now.\n\nBy retention.ms, retention.bytes and retention.groups.\n\n"
+    "$ logstore retention run --dry-run",
 )
 compact = _group(
     "compact",
     "Keep the latest record of each key.",
-    "Compact the topics whose cleanup.policy says so, where it is time; merge small segments.",
+    "Compact topics now.\n\nThose whose cleanup.policy says so, where it is time; small segments"
+    " are merged.\n\n$ logstore compact run --topic states",
 )
 recompress = _group(
     "recompress",
-    "Compress sealed segments anew.",
-    "Recompress sealed segments, in larger batches, where compression.sealed says so.",
+    "Compress sealed segments again.",
+    "Recompress sealed segments now.\n\nIn larger batches, where compression.sealed says so.\n\n"
+    "$ logstore recompress run --topic flights",
 )
 
 

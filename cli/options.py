@@ -259,7 +259,7 @@ Bootstrap = Annotated[
         metavar="HOST:PORT",
         is_eager=True,  # --data's callback looks for it
         callback=_remember_bootstrap,
-        help="A Kafka cluster, or a logstore serve, in the place of a data directory.",
+        help="A Kafka cluster, or a `logstore serve`, instead of a data directory.",
     ),
 ]
 ConfigFile = Annotated[
@@ -272,10 +272,10 @@ ConfigFile = Annotated[
         dir_okay=False,
         is_eager=True,  # --data's callback looks for it
         callback=_remember_config_file,
-        help="The configuration; else DIR/logstore.toml if it is there.",
+        help="The configuration file; defaults to DIR/logstore.toml if that exists.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--config", metavar="NAME=VALUE", help="A topic setting; may be repeated."),
@@ -294,8 +294,9 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="raw (values alone), json, hex, or a template such as '{partition} {offset} {key}"
-        " {value}'; fields: topic partition offset timestamp timestamp_ms key value headers.",
+        help="How a record is printed: raw (its value), json, hex, or a template such as"
+        " '{partition} {offset} {key} {value}'; fields: topic partition offset timestamp"
+        " timestamp_ms key value headers.",
     ),
 ]
 

@@ -15,18 +15,24 @@ config_app = typer.Typer(cls=Group, no_args_is_help=True)
 
 @config_app.callback()
 def config(data: Data = HERE) -> None:
-    """Settings and where they come from."""
+    """Show settings and where they come from."""
 
 
 @config_app.command("show", cls=Command)
 def config_show(
     topic: Annotated[
-        str | None, typer.Option("--topic", metavar="TOPIC", help="One topic's settings.")
+        str | None,
+        typer.Option("--topic", metavar="TOPIC", help="Show the settings of this topic."),
     ] = None,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Every setting, its value, and what set it: default, file, environment or topic."""
+    """Show every setting and what set it.
+
+    That is the default, the file, the environment or the topic.
+
+    $ logstore config show --topic flights
+    """
     from logstore.config import text_of
 
     if topic is None:
@@ -47,7 +53,12 @@ def config_show(
 
 
 def status(json_: Json = False, data: Data = HERE) -> None:
-    """What the store holds, who writes it, and whether the ends of its logs are whole."""
+    """Show what a store holds and who writes it.
+
+    Looks for damage at both ends of each log; `logstore verify` reads everything.
+
+    $ logstore status
+    """
     with data.open("read") as store:
         found = store.status()
     writer = found.writer

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command import INPUT, OUTPUT
 from .options import HERE, At, Bootstrap
 
 if TYPE_CHECKING:
@@ -42,15 +43,16 @@ class Compression(StrEnum):
 def produce(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Else standard input.")
+        Path | None, typer.Argument(metavar="FILE", help="The input; defaults to standard input.")
     ] = None,
     format_: Annotated[
         InputFormat,
         typer.Option(
             "--format",
-            help="raw: a line is a value as it stands, a carriage return included; json: a line is"
-            " an object; csv: the first row names the columns, each row becomes an object; auto:"
-            " raw or json, by the first line.",
+            rich_help_panel=INPUT,
+            help="What the input is. raw: each line is a value as it stands, a carriage return"
+            " included; json: each line is an object; csv: the first row names the columns, each"
+            " other row becomes an object; auto: raw or json, by the first line.",
         ),
     ] = InputFormat.AUTO,
     key_field: Annotated[
@@ -68,7 +70,11 @@ def produce(
     ] = None,
     value_field: Annotated[
         str | None,
-        typer.Option("--value-field", metavar="FIELD", help="Its value; else the whole line."),
+        typer.Option(
+            "--value-field",
+            metavar="FIELD",
+            help="The field that is the record's value; defaults to the whole line.",
+        ),
     ] = None,
     header: Annotated[
         list[str] | None,
@@ -82,43 +88,65 @@ def produce(
             "--header-field", metavar="FIELD", help="A field to keep as a header; may be repeated."
         ),
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="The same key for every record.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="One key for every record.")] = None,
     partition: Annotated[
-        int | None, typer.Option("--partition", min=0, metavar="N", help="Else chosen by the key.")
+        int | None,
+        typer.Option(
+            "--partition",
+            min=0,
+            metavar="N",
+            rich_help_panel=OUTPUT,
+            help="The partition to append to; defaults to one chosen by the key.",
+        ),
     ] = None,
     compression: Annotated[
-        Compression | None, typer.Option("--compression", help="Where the topic does not say.")
+        Compression | None,
+        typer.Option("--compression", help="The codec of batches, unless the topic sets its own."),
     ] = None,
     on_error: Annotated[
         str | None,
         typer.Option(
             "--on-error",
             metavar="stop|skip|dead-letter",
-            help="What to do about a line that is no record: end there (the default), count it and"
-            " go on, or put it into the topic of --dead-letter.",
+            help="What to do about a line that is not a record: stop there (the default), skip and"
+            " count it, or append it to the topic of --dead-letter. Reading goes on at the next"
+            " line, also after a CSV row of several.",
         ),
     ] = None,
     dead_letter: Annotated[
         str | None,
-        typer.Option("--dead-letter", metavar="TOPIC", help="Where bad lines go, with the reason."),
+        typer.Option(
+            "--dead-letter",
+            metavar="TOPIC",
+            help="The topic that bad lines are appended to, with the reason as a header.",
+        ),
     ] = None,
     batch_bytes: Annotated[
         int | None,
         typer.Option(
-            "--batch-bytes", min=1, metavar="BYTES", help="When a batch of records is full."
+            "--batch-bytes",
+            min=1,
+            metavar="BYTES",
+            help="The size at which a batch of records is full.",
         ),
     ] = None,
     progress: Annotated[
         bool | None,
-        typer.Option("--progress/--no-progress", help="Else: when standard error is a terminal."),
+        typer.Option(
+            "--progress/--no-progress",
+            help="Show progress; defaults to yes if standard error is a terminal.",
+        ),
     ] = None,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Append each input line to a topic as one record.
+    """Append each input line as one record.
 
     Exits with 0 only after every record is on disk. A line from a pipe or a terminal is on disk
     at the latest 0.1 s after it was read, even while more lines keep coming.
+
+    $ logstore produce flights --key-field tailnum < flights.jsonl
+    $ tail -f access.log | logstore produce access
     """
     wanted = _wanted(key_field, timestamp_field, value_field, header, header_field, key)
     choose = _chooser(format_, wanted)

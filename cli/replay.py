@@ -38,23 +38,29 @@ def replay(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="The first moment; else the topic's first."),
+        typer.Option(
+            "--from", metavar="TIME", help="The first moment; defaults to the topic's first."
+        ),
     ] = None,
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="TIME", help="The moment before which it ends; else the last."
+            "--to", metavar="TIME", help="The moment before which to stop; defaults to the end."
         ),
     ] = None,
     into: Annotated[
         str | None,
         typer.Option(
-            "--into", metavar="TOPIC", help="Another topic; made like the first if there is none."
+            "--into",
+            metavar="TOPIC",
+            help="Append to this topic, which is created like the first if it does not exist.",
         ),
     ] = None,
     into_data: Annotated[
         Path | None,
-        typer.Option("--into-data", metavar="DIR", help="The other topic's data directory."),
+        typer.Option(
+            "--into-data", metavar="DIR", help="The data directory of the topic of --into."
+        ),
     ] = None,
     speed: Annotated[
         float,
@@ -62,11 +68,14 @@ def replay(
             "--speed",
             min=0,
             metavar="X",
-            help="1: as it happened; 3600: an hour in a second; 0: as fast as it goes.",
+            help="The pace: 1 is as it happened, 3600 an hour a second, 0 as fast as possible.",
         ),
     ] = 0,
     timestamps: Annotated[
-        Timestamps, typer.Option("--timestamps", help="In the other topic: as they were, or now.")
+        Timestamps,
+        typer.Option(
+            "--timestamps", help="Timestamps in the topic of --into: as they were, or of now."
+        ),
     ] = Timestamps.KEEP,
     format_: Format = "raw",
     on_damage: OnDamageOption = "stop",
@@ -77,6 +86,9 @@ def replay(
 
     Partitions are merged by timestamp. Within a partition records keep the order of their offsets,
     even where their timestamps do not rise.
+
+    $ logstore replay flights --from 2013-01-05 --to 2013-01-06
+    $ logstore replay flights --into flights-again --speed 3600
     """
     from_ms, to_ms = moment_option(from_, "--from"), moment_option(to, "--to")
     if into is None and (into_data is not None or timestamps is Timestamps.RESTAMP):

@@ -21,15 +21,20 @@ def salvage(
     into: Annotated[
         Path,
         typer.Option(
-            "--into", metavar="DIR", help="A partition to make, such as rescued/flights-0."
+            "--into",
+            metavar="DIR",
+            help="The partition directory to make, such as rescued/flights-0.",
         ),
     ],
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Copy every intact batch out of a damaged .log file, and name the offsets that are lost.
+    """Copy what is intact out of a damaged file.
 
-    The file stays as it is. What is copied can be read with --data (the directory around DIR).
+    Takes a .log file, and names the offsets that are lost. The file stays as it is. What is
+    copied can be read with --data (the directory around DIR).
+
+    $ logstore salvage flights-0/00000000000000000000.log --into rescued/flights-0
     """
     from logstore.storage.disk import Disk
     from logstore.storage.segment import INDEX_INTERVAL_BYTES

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperOption
 
-from .command import Command
+from .command import CONNECTION, Command
 from .ends import CommandFailed, say, tell
 from .options import HERE, Data
 
@@ -19,12 +19,17 @@ _PORTS = "logstore.ports"  # below the context: what the ports' options say
 
 Host = Annotated[
     str | None,
-    typer.Option("--host", metavar="ADDRESS", help="Listen here; else listen.host, 127.0.0.1."),
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        help="The address to listen on; defaults to listen.host, 127.0.0.1.",
+    ),
 ]
 Insecure = Annotated[
     bool,
     typer.Option(
-        "--insecure", help="Listen beyond this machine though nobody has to say who they are."
+        "--insecure",
+        help="Listen on a non-loopback address although clients are not authenticated.",
     ),
 ]
 
@@ -69,7 +74,9 @@ def _port_option(door: "Door") -> TyperOption:
         metavar="PORT",
         callback=remember,
         expose_value=False,
-        help=f"For {door.clients} clients; else {door.port_setting}, {setting.default}. "
+        rich_help_panel=CONNECTION,
+        help=f"The port for {door.clients} clients; "
+        f"defaults to {door.port_setting}, {setting.default}. "
         f"0: any free port{none}",
     )
 
@@ -80,7 +87,13 @@ def serve(
     insecure: Insecure = False,
     data: Data = HERE,
 ) -> None:
-    """Serve the store to Kafka and Redis clients, until Ctrl-C or SIGTERM."""
+    """Serve a store to Kafka and Redis clients.
+
+    Runs until Ctrl-C or SIGTERM.
+
+    $ logstore serve
+    $ logstore serve --host 0.0.0.0 --insecure --resp-port -1
+    """
     from logstore.doors import DOORS
     from logstore.node import Listen, Node
     from logstore.settings import STORE_SETTINGS

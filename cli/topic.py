@@ -19,13 +19,15 @@ app = typer.Typer(cls=Group, no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 Partitions = Annotated[
     int | None,
-    typer.Option("--partitions", min=1, metavar="N", help="How many; they can only grow."),
+    typer.Option(
+        "--partitions", min=1, metavar="N", help="The number of partitions, which can only grow."
+    ),
 ]
 
 
 @app.callback()
 def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """Create, list, describe, alter and delete topics."""
+    """Create, list, change and delete topics."""
 
 
 @app.command(cls=Command)
@@ -36,7 +38,13 @@ def create(
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Create a topic, and the store when there is none yet."""
+    """Create a topic.
+
+    The data directory is created as well if it does not exist.
+
+    $ logstore topic create flights --partitions 3
+    $ logstore topic create states --config cleanup.policy=compact
+    """
     settings = pairs(config, "--config")
     # Before the store is made: a mistake should leave nothing behind.
     data.check_new(name, settings)
@@ -47,7 +55,12 @@ def create(
 
 @app.command("list", cls=Command)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """Every topic, its size and how far it goes; one that is damaged does not hide others."""
+    """List all topics and their sizes.
+
+    A damaged topic does not hide the others, and ends in exit code 1.
+
+    $ logstore topic list
+    """
     from logstore.errors import Damaged, Failed
 
     failure: Damaged | Failed | None = None
@@ -75,7 +88,10 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
 
 @app.command(cls=Command)
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """A topic's partitions, and its settings with where each comes from."""
+    """Show a topic's partitions and settings.
+
+    $ logstore topic describe flights
+    """
     with data.reach("read") as store:
         if json_:
             put(as_json(_as_object(store, name)))
@@ -99,7 +115,11 @@ def alter(
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Change a topic's settings or give it more partitions."""
+    """Change settings or add partitions.
+
+    $ logstore topic alter flights --config retention.ms=86400000
+    $ logstore topic alter flights --partitions 6
+    """
     settings = pairs(config, "--config")
     if not settings and not delete_config and partitions is None:
         raise typer.BadParameter("say what to change: --config, --delete-config or --partitions")
@@ -114,17 +134,31 @@ def alter(
 def trim(
     name: Name,
     before: Annotated[
-        str, typer.Option("--before", metavar="PLACE", help="latest, an offset or a time.")
+        str,
+        typer.Option(
+            "--before",
+            metavar="PLACE",
+            help="The first place that is kept: latest, an offset or a time.",
+        ),
     ],
     partition: Annotated[
         list[int] | None,
-        typer.Option("--partition", min=0, metavar="N", help="Only this one; may be repeated."),
+        typer.Option(
+            "--partition", min=0, metavar="N", help="Only this partition; may be repeated."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+    ] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Delete the records before an offset or a time, for good. Offsets stay what they are."""
+    """Delete the records before a place for good.
+
+    The place is an offset or a time. The offsets of the other records do not change.
+
+    $ logstore topic trim flights --before -7d --dry-run
+    """
     place = place_option(before, "--before")
     with data.reach("read" if dry_run else "write") as store:
         trims = store.trim(name, place, partition, dry_run=dry_run)
@@ -140,11 +174,14 @@ def trim(
 @app.command(cls=Command)
 def delete(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Delete a topic and all its records, for good."""
+    """Delete a topic and all its records.
+
+    $ logstore topic delete flights
+    """
     from logstore.errors import Damaged, Failed
 
     with data.reach("read") as store:

@@ -14,15 +14,24 @@ if TYPE_CHECKING:
 
 def verify(
     topic: Annotated[
-        str | None, typer.Argument(metavar="TOPIC", show_default=False, help="Else all.")
+        str | None,
+        typer.Argument(
+            metavar="TOPIC", show_default=False, help="The topic to check; defaults to all."
+        ),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make wrong indexes anew; nothing else is changed.")
+        bool, typer.Option("--repair", help="Rebuild wrong indexes; nothing else is changed.")
     ] = False,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Check every batch and every index entry. Damage ends in exit code 1."""
+    """Check every batch and every index entry.
+
+    Damage ends in exit code 1.
+
+    $ logstore verify
+    $ logstore verify flights --repair
+    """
     findings: list[Finding] = []
     segments = batches = records = bytes_ = 0
     repaired: set[str] = set()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOOK_AROUND_S: Final = 5.0  # how often new topics, partitions and offsets of groups are looked for
 STATE: Final = "mirror"  # in the data directory of one side
 
-HELP = """Copy topics and groups between stores and Kafka clusters, whichever side is which.
+HELP = """Copy topics between stores and clusters.
 
 A side is a data directory or HOST:PORT. Partitions, keys, headers, timestamps and the order of
 records are kept; between two stores the batches, too, byte for byte but for their producer's
@@ -31,31 +31,45 @@ It may be stopped, or killed, at any moment and started again: it goes on where 
 Nothing is left out, and in a store nothing is there twice. Nor is it in a cluster, unless the
 cluster takes in what a killed mirror had sent only when the next one (which waits until the copy
 stands still for a second) has begun: that is noticed and said. Nobody else may write to the copy.
+
+$ logstore mirror --from logstore-data --to 127.0.0.1:9092 --topic flights
+$ logstore mirror --from broker:9092 --to copy --group billing --follow
 """
 
 
 def mirror(
-    from_: Annotated[str, typer.Option("--from", metavar="DIR|HOST:PORT", help="What is copied.")],
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="DIR|HOST:PORT", help="What to copy: a data directory or HOST:PORT."
+        ),
+    ],
     to: Annotated[
-        str, typer.Option("--to", metavar="DIR|HOST:PORT", help="Where the copy is, or is to be.")
+        str,
+        typer.Option(
+            "--to", metavar="DIR|HOST:PORT", help="Where to copy it: a data directory or HOST:PORT."
+        ),
     ],
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", metavar="TOPIC", help="Else all; may be repeated."),
+        typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
     ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(
-            "--group", metavar="GROUP", help="Carry its offsets over, too; may be repeated."
+            "--group",
+            metavar="GROUP",
+            help="Also carry over the offsets of this group; may be repeated.",
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more instead of ending.")
+        bool, typer.Option("--follow", "-f", help="Wait for more records at the end.")
     ] = False,
     compression: Annotated[
         Compression,
         typer.Option(
-            "--compression", help="Of batches that are made here, where the topic does not say."
+            "--compression",
+            help="The codec of batches that the mirror makes, unless the topic sets its own.",
         ),
     ] = Compression.ZSTD,
     state: Annotated[
@@ -63,8 +77,8 @@ def mirror(
         typer.Option(
             "--state",
             metavar="DIR",
-            help="Where it is noted what is copied; else the folder mirror in the data directory of"
-            " --to, or else of --from. Two clusters need it.",
+            help="Where to note what is copied; defaults to the folder `mirror` in the data"
+            " directory of --to, or of --from if --to is a cluster. Required between clusters.",
         ),
     ] = None,
 ) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 
 import pytest
 from logstore_cli.app import app, typer
+from logstore_cli.command import HEADING_OF, HEADINGS, heading_of
 
 
 def tree(command, path=()):
@@ -14,11 +16,16 @@ def tree(command, path=()):
         yield from tree(below, (*path, name))
 
 
+def parameters(command):
+    """With those that a command adds when it is first asked."""
+    return command.get_params(typer.Context(command))
+
+
 TREE = list(tree(typer.main.get_command(app)))
 OPTIONS = [
     (path, option)
     for path, command in TREE
-    for option in command.params
+    for option in parameters(command)
     if option.param_type_name == "option" and option.name != "help"
 ]
 ONCE = [(path, option) for path, option in OPTIONS if not option.multiple]
@@ -128,3 +135,51 @@ def test_settings_are_altered_all_or_none(logstore):
 
 def setting(result, name):
     return next(it["value"] for it in json.loads(result.out) if it["name"] == name)
+
+
+# Help ---------------------------------------------------------------------------------------------
+
+SUMMARY_MAX = 45
+NAMED = {" ".join(path): command for path, command in TREE if path}
+LEAVES = {name: it for name, it in NAMED.items() if not hasattr(it, "commands")}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_summary_of_a_command_fits_its_column(name):
+    summary = NAMED[name].get_short_help_str(SUMMARY_MAX)
+    assert not summary.endswith("...")
+    assert summary[0].isupper()
+    assert summary.endswith(".")
+
+
+@pytest.mark.parametrize("path", [(), *(path for path, it in TREE if hasattr(it, "commands"))])
+def test_no_list_of_commands_is_cut_off(logstore, monkeypatch, path):
+    monkeypatch.setenv("COLUMNS", "66")
+    assert "..." not in logstore(*path, "--help").out.partition("Commands:")[2]
+
+
+def test_every_option_stands_under_a_heading_and_its_text_stands_alone():
+    for path, option in OPTIONS:
+        where = (*path, option.opts[0])
+        assert option.rich_help_panel or option.opts[0] in HEADING_OF, where
+        assert heading_of(option) in HEADINGS
+        assert option.help.endswith("."), where
+        assert not re.match(r"[a-z]|Else|Its\b|It\b|The same\b", option.help), where
+        assert not re.search(r"\b[Ee]lse:|; else\b", option.help), where
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_help_has_its_options_in_order_and_an_example_that_can_be_typed(logstore, name):
+    text = logstore(*name.split(), "--help").out
+    headings = re.findall(r"^(\w+):$", text, re.MULTILINE)
+    ordered = [it for it in ("Arguments", *HEADINGS, "Examples") if it in headings]
+    assert headings == ordered
+    command = LEAVES[name]
+    assert 1 <= len(command.examples) <= 2
+    taken = {flag for it in parameters(command) for flag in (*it.opts, *it.secondary_opts)}
+    for example in command.examples:
+        words = shlex.split(example.split("| ")[-1].split(" < ")[0])
+        assert words[: 1 + len(name.split())] == ["logstore", *name.split()]
+        for word in words:
+            assert not word.startswith("--") or word in taken
+        assert f"  {example}\n" in text
