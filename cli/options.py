@@ -119,7 +119,7 @@ class DataDir:
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
         """Whether there can be such a topic. Raises InvalidName, UnknownSetting, InvalidSetting."""
         from logstore.config import check_topic_settings
-        from logstore.storage.names import check_topic
+        from logstore.names import check_topic
 
         check_topic(name)
         check_topic_settings(settings)

@@ -60,7 +60,7 @@ class Groups:
         self._turn = turn
         self._alarm = Alarm(loop, self._tick)
         self._over = False
-        self._committer = GroupCommitter(table.environment, table, self._deliver)
+        self._committer = GroupCommitter(table.environment, table, self._deliver, loop.call_soon)
         self.coordinator = Coordinator(
             store.config.store,
             self._committer,

@@ -24,10 +24,10 @@ from logstore.errors import (
     UnknownTopic,
 )
 from logstore.log import Log
+from logstore.names import check_apart, check_topic
 from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import TopicEntry
 from logstore.storage.directory import Directory, LocalDirectory, LogSize
-from logstore.storage.names import check_apart, check_topic
 
 PRODUCER_IDS: Final = 1000  # one commit for so many producers
 

@@ -16,7 +16,7 @@ from logstore import forks
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
-from logstore.broker.embedded import Commit, EmbeddedMember
+from logstore.broker.embedded import EmbeddedMember
 from logstore.broker.group import Group
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
@@ -48,7 +48,9 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from logstore.kept import Offsets
 from logstore.log import Log, TopicPartition
+from logstore.names import check_group
 from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
@@ -56,7 +58,7 @@ from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC
 from logstore.storage.lock import Owner
-from logstore.storage.names import CONFIG, check_group
+from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
@@ -387,7 +389,7 @@ class Store:
         self,
         begin: _Begin,
         places: Collection[Place],
-        committed: Mapping[TopicPartition, Commit],
+        committed: Offsets,
     ) -> Opened:
         """The logs of these partitions, and where a member of a group begins in them."""
         names = self.topics_open.names_by_id()

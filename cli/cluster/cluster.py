@@ -13,8 +13,8 @@ from logstore.broker.start import OnOutOfRange, Start, offset_of
 from logstore.broker.topic import BATCH_BYTES
 from logstore.errors import LogstoreError, Refused, UnknownGroup, UnknownTopic
 from logstore.log import TopicPartition
+from logstore.names import check_topic
 from logstore.records.record import Record
-from logstore.storage.names import check_topic
 
 from .address import Address
 from .admin import Admin, Setting, TopicFacts

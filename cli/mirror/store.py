@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from logstore.broker.admission import kept
-from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.broker.topic import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA, Topic
 from logstore.config import check_topic_settings
 from logstore.errors import Damaged, InvalidRecord, OffsetBelowStart, RecordTooLarge
+from logstore.kept import OffsetToCommit
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch, anonymous
 from logstore.records.encode import Columns, by_column

@@ -14,12 +14,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from logstore.broker.coordinator.assignor import Place
-from logstore.broker.coordinator.calls import LEAVE, Beat, OffsetToCommit
+from logstore.broker.coordinator.calls import LEAVE, Beat
 from logstore.broker.coordinator.consumer import (
     ConsumerGroup,
     ConsumerHead,
@@ -28,66 +28,14 @@ from logstore.broker.coordinator.consumer import (
     decode_head,
     decode_member,
 )
-from logstore.broker.coordinator.ledger import GroupChange
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.errors import Fenced, Refused
+from logstore.kept import Claim, GroupChange, Groups, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
 
 _T = TypeVar("_T")
 
 LEASE_PARTS = 3  # a lease is renewed so many times a session
-
-
-class Entry(Protocol):
-    """A group, as it is kept."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def state(self) -> bytes: ...
-    @property
-    def members(self) -> Mapping[str, bytes]: ...
-
-
-class Commit(Protocol):
-    """One committed offset."""
-
-    @property
-    def offset(self) -> int: ...
-
-
-class Claim(Protocol):
-    """What says that a member lives."""
-
-    def release(self) -> None: ...
-
-
-class Step(NamedTuple):
-    """What is to be written of a group, all or nothing."""
-
-    change: GroupChange | None = None
-    commit: Mapping[TopicPartition, OffsetToCommit] = {}
-    lease: bool = False  # only a session goes on
-
-
-class Table(Protocol):
-    """Where groups are kept."""
-
-    def act(
-        self,
-        group: str,
-        work: Callable[[Entry | None, Mapping[TopicPartition, Commit]], tuple[Step, _T]],
-    ) -> tuple[_T, set[TopicPartition]]:
-        """Do ``work`` on the group with no other process between; durable on return."""
-
-    def version(self, group: str) -> int: ...
-    def alive(self, member: str) -> bool: ...
-    def claim_member(self, member: str) -> Claim: ...
-    def bury(self, member: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +44,7 @@ class Share:
 
     places: frozenset[Place]
     settled: bool
-    committed: Mapping[TopicPartition, Commit]
+    committed: Offsets
 
 
 def monotonic_ms() -> int:
@@ -117,7 +65,7 @@ class EmbeddedMember:
     def __init__(
         self,
         group: str,
-        table: Table,
+        table: Groups,
         facts: Callable[[str], TopicFacts | None],
         topics: frozenset[str],
         only: frozenset[int] | None,
@@ -183,9 +131,7 @@ class EmbeddedMember:
             topics=self._topics, owned=owned, only=self._only,
         )  # fmt: skip
 
-        def step(
-            group: ConsumerGroup, now_ms: int, offsets: Mapping[TopicPartition, Commit]
-        ) -> tuple[Share, int]:
+        def step(group: ConsumerGroup, now_ms: int, offsets: Offsets) -> tuple[Share, int]:
             answer = group.heartbeat(beat, now_ms)
             assert answer.assignment is not None, "who tells everything is told everything"
             settled = group.members[self._id].state == "stable"
@@ -197,16 +143,14 @@ class EmbeddedMember:
         self._renewed_ms = renewed_ms
         return share
 
-    def commit(self, offsets: Mapping[TopicPartition, OffsetToCommit]) -> set[TopicPartition]:
+    def commit(self, offsets: ToCommit) -> set[TopicPartition]:
         """Durable on return; those in partitions that it does not own are left out, and returned.
 
         Raises Fenced where it is a member no more.
         """
         member_id = self._id
 
-        def work(
-            entry: Entry | None, _: Mapping[TopicPartition, Commit]
-        ) -> tuple[Step, set[TopicPartition]]:
+        def work(entry: KeptGroup | None, _: Offsets) -> tuple[GroupStep, set[TopicPartition]]:
             row = entry.members.get(member_id) if entry is not None else None
             if entry is None or entry.kind != "embedded" or row is None:
                 raise self._fenced()
@@ -216,7 +160,7 @@ class EmbeddedMember:
                 for place, it in offsets.items()
                 if it.topic_id is not None and (it.topic_id, place[1]) in held
             }
-            return Step(commit=mine), offsets.keys() - mine.keys()
+            return GroupStep(commit=mine), offsets.keys() - mine.keys()
 
         strange, gone = self._table.act(self.group, work)
         return strange | gone
@@ -226,7 +170,7 @@ class EmbeddedMember:
         if self._claim is None:
             return
 
-        def step(group: ConsumerGroup, now_ms: int, _: Mapping[TopicPartition, Commit]) -> None:
+        def step(group: ConsumerGroup, now_ms: int, _: Offsets) -> None:
             group.heartbeat(Beat(self.group, self._id, LEAVE), now_ms)
 
         try:
@@ -243,7 +187,7 @@ class EmbeddedMember:
 
     def _act(
         self,
-        step: Callable[[ConsumerGroup, int, Mapping[TopicPartition, Commit]], _T],
+        step: Callable[[ConsumerGroup, int, Offsets], _T],
         topics: Iterable[str] = (),
     ) -> _T:
         """One step on the group's table, after the dead were taken out of it.
@@ -253,9 +197,7 @@ class EmbeddedMember:
         # Before the transaction: what it reads must not be read within it.
         facts = {name: self._facts(name) for name in topics}
 
-        def work(
-            entry: Entry | None, offsets: Mapping[TopicPartition, Commit]
-        ) -> tuple[Step, _Result[_T]]:
+        def work(entry: KeptGroup | None, offsets: Offsets) -> tuple[GroupStep, _Result[_T]]:
             group = self._group(entry, facts)
             now_ms = self._clock()
             dead = self._remove_dead(group, now_ms)
@@ -274,7 +216,7 @@ class EmbeddedMember:
             )  # fmt: skip
             version = (0 if entry is None else entry.version) + (not lease)
             others = frozenset(group.members.keys() - {self._id})
-            return Step(change, lease=lease), _Result(value, version, others, dead)
+            return GroupStep(change, lease=lease), _Result(value, version, others, dead)
 
         result, _ = self._table.act(self.group, work)
         self._version, self._others = result.version, result.others
@@ -282,7 +224,9 @@ class EmbeddedMember:
             self._table.bury(member)
         return result.value
 
-    def _group(self, entry: Entry | None, facts: Mapping[str, TopicFacts | None]) -> ConsumerGroup:
+    def _group(
+        self, entry: KeptGroup | None, facts: Mapping[str, TopicFacts | None]
+    ) -> ConsumerGroup:
         if entry is None or entry.kind != "embedded":
             epoch = 0 if entry is None else entry.epoch
             head = ConsumerHead(epoch, epoch)

@@ -3,55 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.broker.coordinator.consumer import decode_member
 from logstore.broker.start import Held, Start, is_in_range, offset_of
 from logstore.errors import UnknownPartition, UnknownTopic
+from logstore.kept import Groups, OffsetToCommit
 from logstore.log import TopicPartition
 
 
-class Commit(Protocol):
-    """One committed offset."""
+class Committed(Protocol):
+    """One committed offset, of a store's group or of a cluster's."""
 
     @property
     def offset(self) -> int: ...
     @property
-    def commit_ms(self) -> int | None: ...
+    def commit_ms(self) -> int | None:
+        """None: not known."""
+
     @property
     def metadata(self) -> str: ...
-
-
-class Offsets(Protocol):
-    """Where groups' offsets are kept."""
-
-    def fetch(self, group: str) -> Mapping[TopicPartition, Commit]: ...
-
-
-class Entry(Protocol):
-    """A group, as it is kept."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def members(self) -> Mapping[str, bytes]: ...
-
-
-class Table(Protocol):
-    """Where groups are kept."""
-
-    @property
-    def offsets(self) -> Offsets: ...
-    def load(self, group: str) -> Entry | None: ...
-    def owners(self, group: str) -> Mapping[str, object]:
-        """The processes of the members that live in this directory, by member."""
-
-    def server(self) -> object | None:
-        """The process that has groups in its memory."""
-
-    def change_idle(
-        self, group: str, commit: Mapping[TopicPartition, OffsetToCommit] | None
-    ) -> set[TopicPartition]:
-        """Commit these (None: delete the group). Raises GroupBusy, UnknownGroup."""
 
 
 class Lag(NamedTuple):
@@ -89,7 +58,7 @@ class Group:
     def __init__(
         self,
         name: str,
-        table: Callable[[], Table],
+        table: Callable[[], Groups],
         logs_of: Callable[[str], Mapping[int, Held]],
         topic_names: Callable[[], Mapping[str, str]],
     ) -> None:
@@ -133,11 +102,11 @@ class Group:
 
     def topics(self) -> list[str]:
         """The topics in which the group has committed."""
-        return sorted({topic for topic, _ in self._table().offsets.fetch(self.name)})
+        return sorted({topic for topic, _ in self._table().fetch(self.name)})
 
     def describe(self) -> list[Lag]:
         """Every partition of those topics, and of those that its members read."""
-        committed = self._table().offsets.fetch(self.name)
+        committed = self._table().fetch(self.name)
         topics = read_or_committed(committed, self.members())
         return lags(committed, {topic: self._logs(topic) for topic in topics})
 
@@ -162,7 +131,7 @@ class Group:
         or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is consumed,
         UnknownTopic, UnknownPartition, OffsetBelowStart, OffsetAboveEnd.
         """
-        committed = self._table().offsets.fetch(self.name)
+        committed = self._table().fetch(self.name)
         wanted = self.topics() if topics is None else topics
         logs = chosen({topic: self._logs_of(topic) for topic in wanted}, partitions)
         found = moves(committed, logs, to, out_of_range=out_of_range)
@@ -177,7 +146,7 @@ class Group:
 
 
 def read_or_committed(
-    committed: Mapping[TopicPartition, Commit], members: Iterable[GroupMember]
+    committed: Mapping[TopicPartition, Committed], members: Iterable[GroupMember]
 ) -> list[str]:
     """The topics that a group has to do with, sorted: before its first commit, too."""
     assigned = {topic for member in members for topic, _ in member.partitions}
@@ -185,7 +154,7 @@ def read_or_committed(
 
 
 def lags(
-    committed: Mapping[TopicPartition, Commit], logs: Mapping[str, Mapping[int, Held]]
+    committed: Mapping[TopicPartition, Committed], logs: Mapping[str, Mapping[int, Held]]
 ) -> list[Lag]:
     """How far a group that has committed this is in every partition of these topics."""
     found = []
@@ -224,7 +193,7 @@ def chosen(
 
 
 def moves(
-    committed: Mapping[TopicPartition, Commit],
+    committed: Mapping[TopicPartition, Committed],
     logs: Mapping[str, Mapping[int, Held]],
     to: Start,
     *,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.coordinator.assignor import Place
-from logstore.broker.coordinator.calls import OffsetToCommit
-from logstore.broker.embedded import Commit, EmbeddedMember, Share
+from logstore.broker.embedded import EmbeddedMember, Share
 from logstore.errors import Fenced, LogstoreError, Refused
+from logstore.kept import Offsets, OffsetToCommit
 from logstore.log import Log, TopicPartition
 
 LOOK_S: Final = 0.05  # how long news of the group may stay unheard; a look costs some 50 us
@@ -49,7 +49,7 @@ class Sharing:
     def __init__(
         self,
         member: EmbeddedMember,
-        opened: Callable[[Collection[Place], Mapping[TopicPartition, Commit]], Opened],
+        opened: Callable[[Collection[Place], Offsets], Opened],
         metadata_bytes_max: int,
     ) -> None:
         """``opened(places, committed)``: those of them that are there, ready to be read."""

@@ -28,12 +28,12 @@ import msgspec
 
 from logstore.config import check_topic_settings
 from logstore.errors import CorruptStore, Refused, SchemaTooNew, TopicExists, UnknownTopic
+from logstore.names import check_topic
 from logstore.storage.disk import Disk
 from logstore.storage.environment import TABLES_MAX, Change, Environment
 from logstore.storage.groups import TABLES as GROUP_TABLES
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
-from logstore.storage.names import check_topic
 from logstore.storage.offsets import CommittedOffsets
 
 SCHEMA: Final = 3

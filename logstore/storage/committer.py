@@ -1,49 +1,55 @@
-"""A thread that makes group changes durable: many in one transaction, so that no loop waits.
+"""A thread that makes changes of groups durable: those of a turn in one transaction, outside it.
 
-While one batch is synced, the next gathers. What is refused (``GroupBusy`` and the like) is refused
-by itself; what the machine can't do (a full disk) is told to all of the batch.
+The changes of one turn of the caller are gathered until it ends; while they are synced, the next
+gather. What is refused (``GroupBusy`` and the like) is refused by itself; what the machine can't do
+(a full disk) ends all of the transaction.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused
+from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
 from logstore.storage.environment import Environment, Transaction
-from logstore.storage.groups import TABLES, GroupEntry, GroupSaved, GroupTable
-from logstore.storage.offsets import Committed, Wanted
+from logstore.storage.groups import TABLES, GroupTable
 
 _log = logging.getLogger("logstore.groups")
 
 # So many changes go into one transaction: a longer one keeps other processes out for too long.
-BATCH_MAX = 4096
+BATCH_MAX: Final = 4096
 
 Refusals = Collection[TopicPartition]
+Outcome = tuple[LogstoreError | None, Refusals]
+Work = Callable[[Transaction], Refusals]
 
 
 class _Item(NamedTuple):
-    work: Callable[[Transaction], Refusals]
-    finished: Callable[[LogstoreError | None, Refusals], None]
+    work: Work
+    keeping: Keeping
 
 
 class GroupCommitter:
-    """What a server's coordinator keeps its groups with. One thread calls; one thread writes."""
+    """``GroupKeeper`` of a table in LMDB. One thread calls; one thread writes."""
 
     def __init__(
         self,
         environment: Environment,
         table: GroupTable,
         deliver: Callable[[Callable[[], None]], object],
+        soon: Callable[[Callable[[], None]], object],
     ) -> None:
-        """``deliver(call)`` has ``call`` made in the caller's own thread, soon and in order.
+        """``deliver(call)``: has ``call`` made in the caller's own thread, soon and in order.
 
-        A loop's ``call_soon_threadsafe``, say.
+        ``soon(call)``: the same, from that thread, when its turn ends.
         """
         self._environment = environment
         self._table = table
         self._deliver = deliver
+        self._soon = soon
+        self._turn: list[_Item] = []  # of the caller's turn, which has not ended
         self._queue: list[_Item] = []
         self._news = threading.Condition()
         self._closed = self._failing = False
@@ -52,71 +58,50 @@ class GroupCommitter:
 
     # What is kept
 
-    def load(self, group: str) -> GroupEntry | None:
+    def load(self, group: str) -> KeptGroup | None:
         return self._table.load(group)
 
-    def groups(self) -> dict[str, str]:
+    def kinds(self) -> Mapping[str, str]:
         return self._table.kinds()
 
     def embedded(self, group: str) -> bool:
         return self._table.embedded(group)
 
-    def fetch(
-        self, group: str, places: Collection[TopicPartition] | None = None
-    ) -> dict[TopicPartition, Committed]:
-        return self._table.offsets.fetch(group, places)
+    def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
+        return self._table.fetch(group, places)
 
     # What is to be kept
 
-    def save(
-        self, group: str, change: GroupSaved, finished: Callable[[LogstoreError | None], None]
-    ) -> None:
-        self._add(lambda transaction: self._table.save(transaction, group, change), finished)
+    def save(self, group: str, change: GroupChange) -> Keeping:
+        return self._keep(lambda it: self._table.save(it, group, change))
 
-    def delete_group(self, group: str, finished: Callable[[LogstoreError | None], None]) -> None:
-        self._add(lambda transaction: self._table.delete(transaction, group), finished)
+    def commit(self, group: str, offsets: ToCommit) -> Keeping:
+        return self._keep(lambda it: self._table.commit(it, group, offsets))
 
-    def delete_offsets(
-        self,
-        group: str,
-        places: Collection[TopicPartition],
-        finished: Callable[[LogstoreError | None], None],
-    ) -> None:
-        self._add(
-            lambda transaction: self._table.delete_offsets(transaction, group, places), finished
-        )
+    def delete_group(self, group: str) -> Keeping:
+        return self._keep(lambda it: self._table.delete(it, group))
 
-    def commit(
-        self,
-        group: str,
-        offsets: Mapping[TopicPartition, Wanted],
-        finished: Callable[[LogstoreError | None, Refusals], None],
-    ) -> None:
-        """``finished`` gets the partitions whose topic is gone, too."""
-        self._put(
-            _Item(lambda transaction: self._table.commit(transaction, group, offsets), finished)
-        )
+    def delete_offsets(self, group: str, places: Collection[TopicPartition]) -> Keeping:
+        return self._keep(lambda it: self._table.delete_offsets(it, group, places))
 
-    def _add(
-        self,
-        work: Callable[[Transaction], None],
-        finished: Callable[[LogstoreError | None], None],
-    ) -> None:
-        def and_none(transaction: Transaction) -> Refusals:
-            work(transaction)
-            return ()
+    def _keep(self, work: Callable[[Transaction], Refusals | None]) -> Keeping:
+        if self._closed:
+            raise Closed("the store is closed")
+        keeping = Keeping()
+        self._turn.append(_Item(lambda it: work(it) or (), keeping))
+        if len(self._turn) == 1:
+            self._soon(self._end_turn)
+        return keeping
 
-        self._put(_Item(and_none, lambda error, _: finished(error)))
-
-    def _put(self, item: _Item) -> None:
+    def _end_turn(self) -> None:
         with self._news:
-            if self._closed:
-                raise Closed("the store is closed")
-            self._queue.append(item)
+            self._queue += self._turn
+            self._turn = []
             self._news.notify()
 
     def close(self) -> None:
         """What was given is written, and told; nothing more is taken."""
+        self._end_turn()
         with self._news:
             self._closed = True
             self._news.notify()
@@ -137,7 +122,7 @@ class GroupCommitter:
     def _write(self, batch: list[_Item]) -> Callable[[], None]:
         """Write them; the call that tells so."""
 
-        def work(transaction: Transaction) -> list[tuple[LogstoreError | None, Refusals]]:
+        def work(transaction: Transaction) -> list[Outcome]:
             return [_outcome(item, transaction) for item in batch]
 
         try:
@@ -154,12 +139,12 @@ class GroupCommitter:
 
         def tell() -> None:
             for item, (error, refused) in zip(batch, outcomes, strict=True):
-                item.finished(error, refused)
+                item.keeping.finish(error, refused)
 
         return tell
 
 
-def _outcome(item: _Item, transaction: Transaction) -> tuple[LogstoreError | None, Refusals]:
+def _outcome(item: _Item, transaction: Transaction) -> Outcome:
     """A refusal comes before anything is changed: it undoes nothing of the others."""
     try:
         return None, item.work(transaction)

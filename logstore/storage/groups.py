@@ -15,85 +15,34 @@ Members of one kind keep those of the other out.
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from struct import Struct
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from logstore.errors import GroupBusy, ReadOnly, UnknownGroup
+from logstore.kept import GROUP_KINDS, GroupChange, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
+from logstore.names import check_group
 from logstore.storage.disk import Disk, refusal
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.lock import LockFile, Owner, owner_of
-from logstore.storage.names import CLAIMS, COORDINATOR, check_group, member_file
-from logstore.storage.offsets import (
-    OFFSETS,
-    TOPICS,
-    Committed,
-    CommittedOffsets,
-    Wanted,
-    intact,
-)
+from logstore.storage.names import CLAIMS, COORDINATOR, member_file
+from logstore.storage.offsets import OFFSETS, TOPICS, CommittedOffsets, intact
 
 _T = TypeVar("_T")
 
 GROUPS: Final = b"groups"
 MEMBERS: Final = b"members"
 TABLES: Final = (GROUPS, MEMBERS, OFFSETS, TOPICS)
-KINDS: Final = ("simple", "classic", "consumer", "embedded")  # numbered so on disk
+_NUMBERS: Final = {kind: number for number, kind in enumerate(GROUP_KINDS)}  # as on disk
 
 _CREATED = Struct(">q")
 _HEAD = Struct(">qBqqq")
 _NOT_EMPTY: Final = -1
 MINUTE_MS: Final = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class GroupEntry:
-    """One group, as it stands here."""
-
-    created_ms: int
-    kind: str = "simple"
-    empty_since_ms: int | None = None  # None: it has members, or is simple and never had
-    epoch: int = 0
-    version: int = 0
-    state: bytes = b""
-    members: Mapping[str, bytes] = field(default_factory=dict)
-
-    @property
-    def empty(self) -> bool:
-        return self.kind == "simple" or self.empty_since_ms is not None
-
-
-class GroupSaved(Protocol):
-    """What changes of a group, in one step."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def empty(self) -> bool: ...
-    @property
-    def state(self) -> bytes: ...
-    @property
-    def members(self) -> Mapping[str, bytes | None]: ...
-    @property
-    def replace(self) -> bool: ...
-
-
-class Outcome(Protocol):
-    """What a piece of work on one group comes to: all of it or nothing."""
-
-    @property
-    def change(self) -> GroupSaved | None: ...
-    @property
-    def commit(self) -> Mapping[TopicPartition, Wanted]: ...
-    @property
-    def lease(self) -> bool:
-        """Only a session goes on: no other member must hear of it."""
 
 
 class GroupTable:
@@ -128,12 +77,16 @@ class GroupTable:
         value = self.environment.get(GROUPS, group.encode())
         return 0 if value is None else parse_head(value).version
 
-    def load(self, group: str) -> GroupEntry | None:
+    def load(self, group: str) -> KeptGroup | None:
         """As it is, with its members; of a group that just changes, members may be newer."""
         value = self.environment.get(GROUPS, group.encode())
         if value is None:
             return None
         return _with_members(parse_head(value), self.environment.items(MEMBERS, _prefix(group)))
+
+    def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
+        """What the group has committed in topics that are there still: all, or of these places."""
+        return self.offsets.fetch(group, places)
 
     def owners(self, group: str) -> dict[str, Owner]:
         """The processes of its embedded members that live, by member."""
@@ -204,7 +157,7 @@ class GroupTable:
     def act(
         self,
         group: str,
-        work: Callable[[GroupEntry | None, Mapping[TopicPartition, Committed]], tuple[Outcome, _T]],
+        work: Callable[[KeptGroup | None, Offsets], tuple[GroupStep, _T]],
     ) -> tuple[_T, set[TopicPartition]]:
         """Do ``work`` on an embedded group with no other process between; durable on return.
 
@@ -225,9 +178,7 @@ class GroupTable:
 
         return self.environment.transact(TABLES, attempt)
 
-    def change_idle(
-        self, group: str, commit: Mapping[TopicPartition, Wanted] | None
-    ) -> set[TopicPartition]:
+    def change_idle(self, group: str, commit: ToCommit | None) -> set[TopicPartition]:
         """Commit these (None: delete the group) while nobody is a member; durable on return.
 
         Raises GroupBusy, which says who is; UnknownGroup where there is none to delete.
@@ -245,14 +196,14 @@ class GroupTable:
 
     # Changing: by a server, in its committer's thread
 
-    def save(self, transaction: Transaction, group: str, change: GroupSaved) -> None:
+    def save(self, transaction: Transaction, group: str, change: GroupChange) -> None:
         """Raises GroupBusy while embedded members live."""
         entry = self._entry(transaction, group)
         self._check_no_embedded(group, entry)
         self._write(transaction, group, entry, change)
 
     def commit(
-        self, transaction: Transaction, group: str, offsets: Mapping[TopicPartition, Wanted]
+        self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
         """Raises GroupBusy while embedded members live; gives the partitions refused."""
         self._check_no_embedded(group, self._entry(transaction, group))
@@ -293,9 +244,7 @@ class GroupTable:
                 gone.append(group)
         return gone
 
-    def _expires(
-        self, entry: GroupEntry, offsets: Mapping[TopicPartition, Committed], before_ms: int
-    ) -> bool:
+    def _expires(self, entry: KeptGroup, offsets: Offsets, before_ms: int) -> bool:
         """Whether anything of the group has to be changed now."""
         if self._busy(entry) is not None:
             return False
@@ -325,7 +274,7 @@ class GroupTable:
 
     # Rows
 
-    def _entry(self, transaction: Transaction, group: str) -> GroupEntry | None:
+    def _entry(self, transaction: Transaction, group: str) -> KeptGroup | None:
         value = transaction.get(GROUPS, group.encode())
         if value is None:
             return None
@@ -335,16 +284,16 @@ class GroupTable:
         self,
         transaction: Transaction,
         group: str,
-        entry: GroupEntry | None,
-        change: GroupSaved,
+        entry: KeptGroup | None,
+        change: GroupChange,
         *,
         lease: bool = False,
     ) -> None:
         """The change; members of another kind have to go."""
         now_ms = self._clock()
-        before = entry or GroupEntry(now_ms)
+        before = entry or KeptGroup(now_ms)
         since_ms = before.empty_since_ms if change.empty else None
-        head = GroupEntry(
+        head = KeptGroup(
             before.created_ms,
             change.kind,
             now_ms if change.empty and since_ms is None else since_ms,
@@ -360,15 +309,13 @@ class GroupTable:
             transaction.change(MEMBERS, _prefix(group) + member.encode(), value)
 
     @staticmethod
-    def _put_head(transaction: Transaction, group: str, head: GroupEntry) -> None:
+    def _put_head(transaction: Transaction, group: str, head: KeptGroup) -> None:
         since_ms = _NOT_EMPTY if head.empty_since_ms is None else head.empty_since_ms
-        row = _HEAD.pack(
-            head.created_ms, KINDS.index(head.kind), since_ms, head.epoch, head.version
-        )
+        row = _HEAD.pack(head.created_ms, _NUMBERS[head.kind], since_ms, head.epoch, head.version)
         transaction.change(GROUPS, group.encode(), row + head.state)
 
     def _commit(
-        self, transaction: Transaction, group: str, offsets: Mapping[TopicPartition, Wanted]
+        self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
         now_ms = self._clock()
         refused = self.offsets.commit_within(transaction, group, offsets, now_ms)
@@ -376,7 +323,7 @@ class GroupTable:
             transaction.change(GROUPS, group.encode(), _CREATED.pack(now_ms))
         return refused
 
-    def _delete(self, transaction: Transaction, group: str, entry: GroupEntry | None) -> None:
+    def _delete(self, transaction: Transaction, group: str, entry: KeptGroup | None) -> None:
         if entry is None:
             raise UnknownGroup(f"no group {group!r}")
         for member in entry.members:
@@ -386,7 +333,7 @@ class GroupTable:
 
     # Who keeps whom out
 
-    def _busy(self, entry: GroupEntry) -> str | None:
+    def _busy(self, entry: KeptGroup) -> str | None:
         """Who is a member now, in words."""
         if entry.kind == "embedded":
             living = [str(it) for member in entry.members if (it := self._owner(member))]
@@ -396,17 +343,17 @@ class GroupTable:
             return f"clients of {server}"
         return None
 
-    def _check_idle(self, group: str, entry: GroupEntry | None) -> None:
+    def _check_idle(self, group: str, entry: KeptGroup | None) -> None:
         if entry is not None and (busy := self._busy(entry)) is not None:
             raise GroupBusy(
                 f"group {group!r} is consumed by {busy}: wait for it, or use another group"
             )
 
-    def _check_no_server(self, group: str, entry: GroupEntry | None) -> None:
+    def _check_no_server(self, group: str, entry: KeptGroup | None) -> None:
         if entry is not None and entry.kind != "embedded":
             self._check_idle(group, entry)
 
-    def _check_no_embedded(self, group: str, entry: GroupEntry | None) -> None:
+    def _check_no_embedded(self, group: str, entry: KeptGroup | None) -> None:
         if entry is not None and entry.kind == "embedded":
             self._check_idle(group, entry)
 
@@ -427,20 +374,22 @@ class Claim:
         self._lock.release()
 
 
-def parse_head(value: bytes) -> GroupEntry:
+def parse_head(value: bytes) -> KeptGroup:
     """A row of ``groups``, of either schema; without its members. Raises CorruptStore."""
     return intact("a group's row", _parse_head, value)
 
 
-def _parse_head(value: bytes) -> GroupEntry:
+def _parse_head(value: bytes) -> KeptGroup:
     if len(value) == _CREATED.size:
-        return GroupEntry(*_CREATED.unpack(value))
+        return KeptGroup(*_CREATED.unpack(value))
     created_ms, kind, since_ms, epoch, version = _HEAD.unpack_from(value)
     empty_since_ms = None if since_ms == _NOT_EMPTY else since_ms
-    return GroupEntry(created_ms, KINDS[kind], empty_since_ms, epoch, version, value[_HEAD.size :])
+    return KeptGroup(
+        created_ms, GROUP_KINDS[kind], empty_since_ms, epoch, version, value[_HEAD.size :]
+    )
 
 
-def _with_members(head: GroupEntry, rows: Collection[tuple[bytes, bytes]]) -> GroupEntry:
+def _with_members(head: KeptGroup, rows: Collection[tuple[bytes, bytes]]) -> KeptGroup:
     members = {_name(key.split(b"\0", 1)[1]): value for key, value in rows}
     return replace(head, members=members)
 

@@ -13,12 +13,14 @@ import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from struct import Struct
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from logstore.errors import CorruptStore, InvalidName
+from logstore.kept import KeptOffset, Offsets, ToCommit
 from logstore.log import TopicPartition
+from logstore.names import PARTITION_BYTES, check_topic
 from logstore.storage.environment import Change, Environment, Transaction
-from logstore.storage.names import CATALOG, PARTITION_BYTES, check_topic
+from logstore.storage.names import CATALOG
 
 _T = TypeVar("_T")
 
@@ -36,29 +38,6 @@ _TAG: Final = 0x82  # the first byte of an offset, as schema 1 wrote it, is belo
 TopicId = Callable[[bytes], str]  # of a topic's value in the catalogue
 
 
-class Committed(NamedTuple):
-    """One partition's committed offset: the next that the group wants to read."""
-
-    offset: int
-    commit_ms: int
-    metadata: str
-    leader_epoch: int = -1
-    topic_id: str | None = None  # None: in a row of schema 1
-
-
-class Wanted(Protocol):
-    """What is to be committed for one partition."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def metadata(self) -> str: ...
-    @property
-    def leader_epoch(self) -> int: ...
-    @property
-    def topic_id(self) -> str | None: ...
-
-
 class CommittedOffsets:
     """Every group's offsets."""
 
@@ -68,7 +47,7 @@ class CommittedOffsets:
 
     def fetch(
         self, group: str, places: Iterable[TopicPartition] | None = None
-    ) -> dict[TopicPartition, Committed]:
+    ) -> dict[TopicPartition, KeptOffset]:
         """What the group has committed in topics that are there still: all, or of these places."""
         prefix = _prefix(group)
         rows = (
@@ -90,7 +69,7 @@ class CommittedOffsets:
                 if value is not None:
                     yield key, value
 
-    def fetch_within(self, transaction: Transaction, group: str) -> dict[TopicPartition, Committed]:
+    def fetch_within(self, transaction: Transaction, group: str) -> Offsets:
         """The same, as the transaction sees it."""
         prefix = _prefix(group)
         rows = transaction.items(OFFSETS, prefix)
@@ -104,7 +83,7 @@ class CommittedOffsets:
         self,
         transaction: Transaction,
         group: str,
-        offsets: Mapping[TopicPartition, Wanted],
+        offsets: ToCommit,
         now_ms: int,
     ) -> set[TopicPartition]:
         """Write them; those whose topic is gone, or is another now, are left out and returned."""
@@ -153,7 +132,7 @@ class CommittedOffsets:
 
 def _counting(
     prefix: bytes, rows: Iterable[tuple[bytes, bytes]], ids: Mapping[str, str]
-) -> dict[TopicPartition, Committed]:
+) -> dict[TopicPartition, KeptOffset]:
     found = {}
     for key, value in rows:
         place, committed = _place(key[len(prefix) :]), parse_committed(value)
@@ -196,17 +175,17 @@ def _parse_place(key: bytes) -> TopicPartition:
     return topic.decode(), _PARTITION.unpack(partition)[0]
 
 
-def parse_committed(value: bytes) -> Committed:
+def parse_committed(value: bytes) -> KeptOffset:
     """A row's value, of either schema. Raises CorruptStore."""
     return intact("a group's committed offset", _parse_committed, value)
 
 
-def _parse_committed(value: bytes) -> Committed:
+def _parse_committed(value: bytes) -> KeptOffset:
     if value[0] != _TAG:
         offset, commit_ms = _OLD_VALUE.unpack_from(value)
-        return Committed(offset, commit_ms, value[_OLD_VALUE.size :].decode())
+        return KeptOffset(offset, commit_ms, value[_OLD_VALUE.size :].decode())
     _, leader_epoch, offset, commit_ms, topic_id = _VALUE.unpack_from(value)
     if offset < 0:
         raise ValueError(offset)
     metadata = value[_VALUE.size :].decode()
-    return Committed(offset, commit_ms, metadata, leader_epoch, str(uuid.UUID(bytes=topic_id)))
+    return KeptOffset(offset, commit_ms, metadata, leader_epoch, str(uuid.UUID(bytes=topic_id)))

@@ -16,6 +16,7 @@ from logstore.errors import (
     TopicExists,
     UnknownPartition,
 )
+from logstore.names import check_apart, check_topic
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
@@ -33,8 +34,6 @@ from logstore.storage.names import (
     CATALOG,
     LOCK,
     WATERMARKS,
-    check_apart,
-    check_topic,
     parse_segment,
 )  # fmt: skip
 from logstore.storage.recovery import recover

@@ -12,7 +12,6 @@ from clock import NOW_MS
 
 import logstore
 from logstore import Lag, Message, Move
-from logstore.broker.coordinator.calls import OffsetToCommit
 from logstore.errors import (
     Closed,
     GroupBusy,
@@ -24,6 +23,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from logstore.kept import OffsetToCommit
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The classic protocol by scenario."""
 
 import pytest
-from coordinator_parts import REBALANCE_MS, SESSION_MS, Bench, MemoryLedger
+from coordinator_parts import REBALANCE_MS, SESSION_MS, Bench, MemoryKeeper
 
 from logstore.broker.coordinator.calls import MemberMetadata
 from logstore.broker.coordinator.refusal import GroupError
@@ -367,7 +367,7 @@ def test_metadata_beside_an_offset_is_bounded(bench):
 
 
 def test_a_commit_in_a_topic_that_is_gone(bench):
-    bench.ledger.gone.add("t")
+    bench.keeper.gone.add("t")
     assert bench.commit(1) is E.UNKNOWN_TOPIC_OR_PARTITION
 
 
@@ -408,7 +408,7 @@ def test_a_group_is_deleted_when_nobody_is_in_it(bench):
 
 def test_groups_are_listed_and_described(bench):
     leader, follower = bench.members(2)
-    bench.ledger.kept["simple"] = type(bench.ledger.kept["g"])("simple")
+    bench.keeper.kept["simple"] = type(bench.keeper.kept["g"])("simple")
     assert [(it.group, it.kind, it.state) for it in bench.coordinator.list()] == [
         ("g", "classic", "Stable"),
         ("simple", "simple", "Empty"),
@@ -438,33 +438,33 @@ def test_nobody_hears_of_a_generation_before_it_is_durable():
     bench = Bench(held=True)
     joined = bench.join()
     assert joined == []
-    bench.ledger.settle()
+    bench.keeper.settle()
     synced = bench.sync(joined[0], {joined[0].member_id: b"x"})
     assert synced == []
     assert state(bench) == "CompletingRebalance"
-    bench.ledger.settle()
+    bench.keeper.settle()
     assert synced[0].assignment == b"x"
 
 
 def test_a_generation_that_can_not_be_kept_is_not_given_out():
     bench = Bench(held=True)
     joined = bench.join()
-    bench.ledger.error = StorageFull("full")
-    bench.ledger.settle()
+    bench.keeper.error = StorageFull("full")
+    bench.keeper.settle()
     assert errors(joined) == [E.COORDINATOR_NOT_AVAILABLE]
-    bench.ledger.error = None
+    bench.keeper.error = None
     again = bench.join(joined[0].member_id)
-    bench.ledger.settle()
+    bench.keeper.settle()
     assert (again[0].error, again[0].generation) == (None, 2)
 
 
 def test_an_assignment_that_can_not_be_kept_is_made_again():
     bench = Bench(held=True)
     joined = bench.join()
-    bench.ledger.settle()
+    bench.keeper.settle()
     synced = bench.sync(joined[0], {joined[0].member_id: b"x"})
-    bench.ledger.error = StorageFull("full")
-    bench.ledger.settle()
+    bench.keeper.error = StorageFull("full")
+    bench.keeper.settle()
     assert errors(synced) == [E.COORDINATOR_NOT_AVAILABLE]
     assert bench.heartbeat(joined[0]) is E.REBALANCE_IN_PROGRESS
 
@@ -510,9 +510,9 @@ def test_generations_go_on_after_a_restart_of_an_empty_group(bench):
 
 
 def test_a_group_consumed_in_the_directory_takes_no_clients():
-    ledger = MemoryLedger()
-    ledger.living.add("g")
-    bench = Bench(ledger=ledger)
+    keeper = MemoryKeeper()
+    keeper.living.add("g")
+    bench = Bench(keeper=keeper)
     [told] = bench.join()
     assert told.error is E.INCONSISTENT_GROUP_PROTOCOL
     assert bench.commit(1) is E.UNKNOWN_MEMBER_ID
@@ -522,7 +522,7 @@ def test_a_group_consumed_in_the_directory_takes_no_clients():
 def test_embedded_members_that_came_first_keep_the_clients_out_that_were_joining():
     bench = Bench(group_initial_rebalance_delay_ms=3000)
     joined = bench.join()
-    bench.ledger.living.add("g")
+    bench.keeper.living.add("g")
     bench.pass_ms(3000)
     assert errors(joined) == [E.INCONSISTENT_GROUP_PROTOCOL]
     assert bench.coordinator._groups == {}

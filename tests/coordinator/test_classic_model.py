@@ -156,21 +156,21 @@ class ClassicModel(RuleBasedStateMachine):
         )  # fmt: skip
         self.offset += 1
         self.bench.commit(self.offset, generation, member_id, instance=client.instance)
-        self.bench.ledger.settle()
+        self.bench.keeper.settle()
         if not current:
             assert self.bench.committed().get(("t", 0)) != self.offset, "from an old generation"
 
     @rule(fails=st.booleans())
     def disk(self, fails):
-        ledger = self.bench.ledger
-        ledger.error = StorageFull("full") if fails else None
-        ledger.settle()
-        ledger.error = None
+        keeper = self.bench.keeper
+        keeper.error = StorageFull("full") if fails else None
+        keeper.settle()
+        keeper.error = None
 
     @rule()
     def restart(self):
         """What was asked is never answered; what was not durable never was."""
-        self.bench.ledger.waiting.clear()
+        self.bench.keeper.waiting.clear()
         for client in self.clients:
             if client.asked is not None and not client.asked[1]:
                 client.on_error(GroupError.COORDINATOR_NOT_AVAILABLE)
@@ -185,10 +185,10 @@ class ClassicModel(RuleBasedStateMachine):
     def teardown(self):
         """Whatever has happened: when all behave, they settle, and all is given out."""
         for _ in range(200):
-            self.bench.ledger.settle()
+            self.bench.keeper.settle()
             for client in self.clients:
                 client.step()
-            self.bench.ledger.settle()
+            self.bench.keeper.settle()
             self.bench.pass_ms(1000)
             generations = {it.joined.generation for it in self.clients if it.stable}
             found = self.bench.coordinator.describe("g")
@@ -201,9 +201,9 @@ class ClassicModel(RuleBasedStateMachine):
             raise AssertionError("it never settles")
         parts = sorted(part for client in self.clients for part in client.parts)
         assert parts == list(range(PARTITIONS))
-        self.bench.ledger.settle()
+        self.bench.keeper.settle()
         self.bench.pass_ms(2_000_000)
-        self.bench.ledger.settle()
+        self.bench.keeper.settle()
         assert all(len(answers) == 1 for answers in self.seen.calls), "a reply is missing"
         assert self.bench.coordinator._groups == {}, "all are gone, and something was left"
 

@@ -1,7 +1,7 @@
 """The protocol of KIP-848 by scenario."""
 
 import pytest
-from coordinator_parts import REBALANCE_MS, Bench, MemoryLedger, T
+from coordinator_parts import REBALANCE_MS, Bench, MemoryKeeper, T
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC, Leaver
 from logstore.broker.coordinator.consumer import TopicFacts
@@ -330,7 +330,7 @@ def test_nobody_hears_of_an_epoch_before_it_is_durable():
     bench = Bench(held=True)
     answers = bench.beat("a", 0)
     assert answers == []
-    bench.ledger.settle()
+    bench.keeper.settle()
     assert answers[0].assignment == ALL
     again = bench.beat("a", answers[0].epoch)
     assert again.error is None  # nothing to keep: at once
@@ -339,15 +339,15 @@ def test_nobody_hears_of_an_epoch_before_it_is_durable():
 def test_an_answer_behind_one_that_could_not_be_kept_fails_too():
     bench = Bench(held=True)
     answers = [bench.beat("a", 0), bench.beat("b", 0), bench.beat("a", 0)]
-    bench.ledger.error = StorageFull("full")
-    bench.ledger.settle(1)
-    bench.ledger.error = None
-    bench.ledger.settle()
+    bench.keeper.error = StorageFull("full")
+    bench.keeper.settle(1)
+    bench.keeper.error = None
+    bench.keeper.settle()
     assert [it[0].error for it in answers] == [E.COORDINATOR_NOT_AVAILABLE] * 3
     now = bench.beat("a", 0)
-    bench.ledger.settle()
+    bench.keeper.settle()
     assert now[0].error is None
-    assert set(bench.ledger.kept["g"].members) == {"a", "b"}
+    assert set(bench.keeper.kept["g"].members) == {"a", "b"}
 
 
 def test_members_go_on_after_a_restart(bench):
@@ -371,11 +371,11 @@ def test_epochs_go_on_after_a_restart_of_an_empty_group(bench):
 
 def test_plain_heartbeats_write_nothing(bench):
     answer = bench.beat("a", 0)
-    bench.ledger.held = True
+    bench.keeper.held = True
     for _ in range(5):
         bench.pass_ms(1000)
         assert bench.beat("a", answer.epoch, ALL).error is None
-    assert bench.ledger.waiting == []
+    assert bench.keeper.waiting == []
 
 
 # One kind and the other
@@ -388,21 +388,21 @@ def test_an_empty_group_changes_its_kind_and_goes_on_counting(bench):
     answer = bench.beat("a", 0)
     assert answer.epoch > member.generation
     assert describe(bench).kind == "consumer"
-    assert set(bench.ledger.kept["g"].members) == {"a"}
+    assert set(bench.keeper.kept["g"].members) == {"a"}
     [told] = bench.join()
     assert told.error is E.INCONSISTENT_GROUP_PROTOCOL
     assert bench.heartbeat(member) is E.UNKNOWN_MEMBER_ID
     bench.beat("a", LEAVE)
     [joined] = bench.join()
     assert joined.generation > answer.epoch
-    assert bench.ledger.kept["g"].kind == "classic"
+    assert bench.keeper.kept["g"].kind == "classic"
 
 
 def test_embedded_members_that_came_first_keep_the_clients_out():
-    ledger = MemoryLedger(held=True)
-    bench = Bench(ledger=ledger)
+    keeper = MemoryKeeper(held=True)
+    bench = Bench(keeper=keeper)
     answers = bench.beat("a", 0)
-    ledger.living.add("g")
-    ledger.settle()
+    keeper.living.add("g")
+    keeper.settle()
     assert answers[0].error is E.INCONSISTENT_GROUP_PROTOCOL
     assert bench.coordinator._groups == {}

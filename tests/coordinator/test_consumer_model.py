@@ -137,20 +137,20 @@ class ConsumerModel(RuleBasedStateMachine):
         member = self.members().get(client.member_id)
         self.offset += 1
         self.bench.commit(self.offset, client.epoch, client.member_id, instance=client.instance)
-        self.bench.ledger.settle()
+        self.bench.keeper.settle()
         if member is None or member.epoch != client.epoch:
             assert self.bench.committed().get(("t", 0)) != self.offset, "from an old epoch"
 
     @rule(fails=st.booleans())
     def disk(self, fails):
-        ledger = self.bench.ledger
-        ledger.error = StorageFull("full") if fails else None
-        ledger.settle()
-        ledger.error = None
+        keeper = self.bench.keeper
+        keeper.error = StorageFull("full") if fails else None
+        keeper.settle()
+        keeper.error = None
 
     @rule()
     def restart(self):
-        self.bench.ledger.waiting.clear()
+        self.bench.keeper.waiting.clear()
         for client in self.clients:
             if client.asked is not None and not client.asked:
                 client.asked = None
@@ -180,11 +180,11 @@ class ConsumerModel(RuleBasedStateMachine):
 
     def teardown(self):
         for _ in range(200):
-            self.bench.ledger.settle()
+            self.bench.keeper.settle()
             for client in self.clients:
                 client.obey()
                 client.beat()
-            self.bench.ledger.settle()
+            self.bench.keeper.settle()
             self.bench.pass_ms(1000)
             found = self.bench.coordinator.describe("g")
             epochs = {client.epoch for client in self.clients}
@@ -200,7 +200,7 @@ class ConsumerModel(RuleBasedStateMachine):
         places = [(it.id, number) for it in facts for number in range(it.partitions)]
         assert sorted(p for client in self.clients for p in client.owned) == sorted(places)
         self.bench.pass_ms(1_000_000)
-        self.bench.ledger.settle()
+        self.bench.keeper.settle()
         assert all(len(answers) == 1 for answers in self.seen), "a reply is missing"
         assert self.bench.coordinator._groups == {}, "all are gone, and something was left"
 

@@ -1,4 +1,4 @@
-"""A coordinator over a ledger in memory, and a clock that a test moves."""
+"""A coordinator over groups kept in memory, and a clock that a test moves."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from logstore.broker.coordinator.calls import (
     Identity,
     Join,
     Leaver,
-    OffsetToCommit,
     Sync,
 )
 from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.config import Config
 from logstore.errors import GroupBusy, UnknownGroup
+from logstore.kept import Keeping, KeptOffset, OffsetToCommit
 
 SESSION_MS = 10_000
 REBALANCE_MS = 30_000
@@ -31,15 +31,7 @@ class Kept:
     members: dict = field(default_factory=dict)
 
 
-@dataclass
-class KeptOffset:
-    offset: int
-    metadata: str
-    leader_epoch: int
-    commit_ms: int = 0
-
-
-class MemoryLedger:
+class MemoryKeeper:
     """Durable at once, or when ``settle`` is called; ``error`` fails what is settled then."""
 
     def __init__(self, *, held=False):
@@ -52,7 +44,7 @@ class MemoryLedger:
     def load(self, group):
         return self.kept.get(group)
 
-    def groups(self):
+    def kinds(self):
         return {name: it.kind for name, it in self.kept.items()}
 
     def embedded(self, group):
@@ -62,7 +54,7 @@ class MemoryLedger:
         found = self.offsets.get(group, {})
         return dict(found) if places is None else {it: found[it] for it in places if it in found}
 
-    def save(self, group, change, finished):
+    def save(self, group, change):
         def work():
             kept = self.kept.setdefault(group, Kept(change.kind))
             if change.replace or kept.kind != change.kind:
@@ -74,9 +66,9 @@ class MemoryLedger:
                 if row is None:
                     del kept.members[member]
 
-        self._do(group, work, finished)
+        return self._do(group, work)
 
-    def commit(self, group, offsets, finished):
+    def commit(self, group, offsets):
         refused = {place for place in offsets if place[0] in self.gone}
 
         def work():
@@ -84,32 +76,32 @@ class MemoryLedger:
             rows = self.offsets.setdefault(group, {})
             for place, it in offsets.items():
                 if place not in refused:
-                    rows[place] = KeptOffset(it.offset, it.metadata, it.leader_epoch)
+                    rows[place] = KeptOffset(it.offset, 0, it.metadata, it.leader_epoch)
 
-        self._do(group, work, lambda error: finished(error, refused))
+        return self._do(group, work, refused)
 
-    def delete_group(self, group, finished):
+    def delete_group(self, group):
         def work():
             if group not in self.kept:
                 raise UnknownGroup(group)
             del self.kept[group]
             self.offsets.pop(group, None)
 
-        self._do(group, work, finished)
+        return self._do(group, work)
 
-    def delete_offsets(self, group, places, finished):
-        self._do(
-            group, lambda: [self.offsets.get(group, {}).pop(it, None) for it in places], finished
-        )
+    def delete_offsets(self, group, places):
+        return self._do(group, lambda: [self.offsets.get(group, {}).pop(it, None) for it in places])
 
-    def _do(self, group, work, finished):
-        self.waiting.append((group, work, finished))
+    def _do(self, group, work, refused=()):
+        keeping = Keeping()
+        self.waiting.append((group, work, keeping, refused))
         if not self.held:
             self.settle()
+        return keeping
 
     def settle(self, count=None):
         batch, self.waiting = self.waiting[:count], self.waiting[count:] if count else []
-        for group, work, finished in batch:
+        for group, work, keeping, refused in batch:
             error = self.error
             if group in self.living:
                 error = GroupBusy("embedded")
@@ -118,17 +110,17 @@ class MemoryLedger:
                     work()
                 except UnknownGroup as unknown:
                     error = unknown
-            finished(error)
+            keeping.finish(error, refused)
 
 
 class Bench:
     """A coordinator, its clock, and answers by name."""
 
-    def __init__(self, *, held=False, ledger=None, topics=None, **settings):
+    def __init__(self, *, held=False, keeper=None, topics=None, **settings):
         given = {name.replace("_", "."): (str(value), "test") for name, value in settings.items()}
         self.settings = Config(given).store
         self.topics = {"t": T} if topics is None else topics
-        self.ledger = ledger or MemoryLedger(held=held)
+        self.keeper = keeper or MemoryKeeper(held=held)
         self.ids = itertools.count(1)
         self.now = 1_000_000
         self.told = lambda joined: None  # of every answer to a join, as it is given
@@ -137,7 +129,7 @@ class Bench:
     def start(self):
         """A new process over what was kept."""
         self.coordinator = Coordinator(
-            self.settings, self.ledger, self.topics.get,
+            self.settings, self.keeper, self.topics.get,
             names=lambda: list(self.topics), topics_of=lambda it: it.decode().split(),
             new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
         )  # fmt: skip

@@ -5,7 +5,7 @@ import uuid
 from types import SimpleNamespace
 
 from clock import NOW_MS
-from coordinator_parts import MemoryLedger
+from coordinator_parts import MemoryKeeper
 from memory_log import MemoryLog
 
 from logstore.broker.coordinator.consumer import TopicFacts
@@ -162,7 +162,7 @@ class MemoryTopics:
 class Talk:
     """A session, and the client's side of it. With ``beside``: another one of the same node."""
 
-    def __init__(self, topics=None, settings=None, work=None, ledger=None, beside=None):
+    def __init__(self, topics=None, settings=None, work=None, keeper=None, beside=None):
         self.woken = 0
         if beside is not None:
             self.__dict__ |= {name: beside.__dict__[name] for name in self.SHARED}
@@ -170,11 +170,11 @@ class Talk:
             self.clock_ms = NOW_MS
             self._time = SimpleNamespace(now=1000.0, due_ms=None)
             self.topics = topics or MemoryTopics(lambda: self.clock_ms)
-            self.ledger = ledger or MemoryLedger()
+            self.keeper = keeper or MemoryKeeper()
             given = {name: (str(value), "test") for name, value in (settings or {}).items()}
             settings = Config(given).store
             self.coordinator = Coordinator(
-                settings, self.ledger, self._facts, topics_of=topics_of, due=self._set_timer
+                settings, self.keeper, self._facts, topics_of=topics_of, due=self._set_timer
             )
             self.door = Door(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
@@ -185,7 +185,7 @@ class Talk:
         self._correlation = 0
         self._left = b""
 
-    SHARED = ("clock_ms", "_time", "topics", "ledger", "coordinator", "door")
+    SHARED = ("clock_ms", "_time", "topics", "keeper", "coordinator", "door")
 
     @property
     def now(self):

@@ -1,12 +1,12 @@
 import logging
 import queue
+import threading
 
 import pytest
 
 import logstore
-from logstore.broker.coordinator.calls import OffsetToCommit
-from logstore.broker.coordinator.ledger import GroupChange
 from logstore.errors import Closed, CorruptStore, Failed, StorageFull, UnknownGroup
+from logstore.kept import GroupChange, OffsetToCommit
 from logstore.storage.committer import GroupCommitter
 
 DEADLINE_S = 20
@@ -22,15 +22,22 @@ def store(tmp_path):
 @pytest.fixture
 def kept(store):
     """A committer, and the calls that it has delivered."""
-    table, told = store.directory.groups, queue.Queue()
-    committer = GroupCommitter(table.environment, table, told.put)
-    committer.table, committer.told = table, told
+    table, told, ends = store.directory.groups, queue.Queue(), []
+    committer = GroupCommitter(table.environment, table, told.put, ends.append)
+    committer.table, committer.told, committer.ends = table, told, ends
     yield committer
     committer.close()
 
 
+def end_turn(kept):
+    """As the loop does when its turn ends."""
+    while kept.ends:
+        kept.ends.pop(0)()
+
+
 def heard(kept, count, into):
-    """What was told, once so much was."""
+    """What was told, once the turn has ended and so much was."""
+    end_turn(kept)
     while len(into) < count:
         kept.told.get(timeout=DEADLINE_S)()
     return into
@@ -39,10 +46,10 @@ def heard(kept, count, into):
 def test_what_is_given_is_written_and_told_in_order(kept):
     told = []
     change = GroupChange("classic", 3, False, b"state", {"m": b"row"})
-    kept.save("g", change, lambda error: told.append(("save", error)))
+    kept.save("g", change).then(lambda it: told.append(("save", it.error)))
     for n in range(50):
         offsets = {("t", 0): OffsetToCommit(n, f"of {n}"), ("none", 0): OffsetToCommit(n)}
-        kept.commit("g", offsets, lambda error, gone, n=n: told.append((n, error, set(gone))))
+        kept.commit("g", offsets).then(lambda it, n=n: told.append((n, it.error, set(it.refused))))
     heard(kept, 51, told)
     assert told == [("save", None), *((n, None, {("none", 0)}) for n in range(50))]
     entry = kept.load("g")
@@ -52,19 +59,52 @@ def test_what_is_given_is_written_and_told_in_order(kept):
 
 def test_nobody_is_told_in_the_call_itself(kept):
     told = []
-    kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda *it: told.append(it))
+    kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(told.append)
     assert told == []
     heard(kept, 1, told)
 
 
+def test_the_changes_of_one_turn_are_one_transaction_outside_of_it(kept, monkeypatch):
+    told, threads = [], []
+    transact = kept.table.environment.transact
+
+    def counted(tables, work):
+        threads.append(threading.get_ident())
+        return transact(tables, work)
+
+    monkeypatch.setattr(kept.table.environment, "transact", counted)
+    for n in range(100):
+        keeping = kept.commit(f"g{n % 7}", {("t", 0): OffsetToCommit(n)})
+        keeping.then(lambda it: told.append(it.error))
+    assert (len(kept.ends), threads) == (1, [])
+    heard(kept, 100, told)
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+    kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
+    heard(kept, 101, told)
+    assert len(threads) == 2
+    assert told == [None] * 101
+
+
+def test_who_asks_after_it_is_durable_is_told_at_once(kept):
+    told = []
+    keeping = kept.commit("g", {("t", 0): OffsetToCommit(1), ("none", 0): OffsetToCommit(1)})
+    kept.commit("g", {("t", 0): OffsetToCommit(2)}).then(told.append)
+    assert not keeping.done
+    heard(kept, 1, told)
+    assert (keeping.done, keeping.error, set(keeping.refused)) == (True, None, {("none", 0)})
+    keeping.then(told.append)
+    assert told[1] is keeping
+
+
 def test_a_refusal_is_its_own_and_the_others_are_done(kept):
     told = []
-    kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
-    kept.delete_group("none", told.append)
-    kept.commit("h", {("t", 0): OffsetToCommit(2)}, lambda error, _: told.append(error))
+    kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
+    kept.delete_group("none").then(lambda it: told.append(it.error))
+    kept.commit("h", {("t", 0): OffsetToCommit(2)}).then(lambda it: told.append(it.error))
     first, second, third = heard(kept, 3, told)
     assert (first, type(second), third) == (None, UnknownGroup, None)
-    assert kept.groups() == {"g": "simple", "h": "simple"}
+    assert kept.kinds() == {"g": "simple", "h": "simple"}
 
 
 def test_what_cant_be_written_is_told_to_all_and_said_once(kept, monkeypatch, caplog):
@@ -76,35 +116,34 @@ def test_what_cant_be_written_is_told_to_all_and_said_once(kept, monkeypatch, ca
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
         patched.setattr(kept.table.environment, "transact", full)
         for _ in range(5):
-            kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+            kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
             heard(kept, len(told) + 1, told)
     assert {type(it) for it in told} == {StorageFull}
     assert [it.message for it in caplog.records] == [
         "consumer groups and offsets can't be kept: no space left"
     ]
-    kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+    kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     assert heard(kept, 6, told)[-1] is None
 
 
 def test_closing_writes_what_was_given_and_takes_nothing_more(kept):
     told = []
     for n in range(20):
-        kept.commit("g", {("t", 0): OffsetToCommit(n)}, lambda error, _: told.append(error))
+        kept.commit("g", {("t", 0): OffsetToCommit(n)}).then(lambda it: told.append(it.error))
     kept.close()
     assert kept.fetch("g")["t", 0].offset == 19
     assert heard(kept, 20, told) == [None] * 20
     with pytest.raises(Closed):
-        kept.delete_group("g", told.append)
+        kept.delete_group("g")
 
 
 def test_a_damaged_group_is_refused_by_itself(kept, store):
     told = []
-    kept.commit("bad", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+    kept.commit("bad", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     heard(kept, 1, told)
     store.directory.groups.environment.commit([(b"groups", b"bad", b"?")])
-    with kept._news:  # both in one batch
-        kept.commit("bad", {("t", 0): OffsetToCommit(2)}, lambda error, _: told.append(error))
-        kept.commit("good", {("t", 0): OffsetToCommit(3)}, lambda error, _: told.append(error))
+    kept.commit("bad", {("t", 0): OffsetToCommit(2)}).then(lambda it: told.append(it.error))
+    kept.commit("good", {("t", 0): OffsetToCommit(3)}).then(lambda it: told.append(it.error))
     _, bad, good = heard(kept, 3, told)
     assert (type(bad), good) == (CorruptStore, None)
     assert kept.fetch("good")["t", 0].offset == 3
@@ -118,9 +157,9 @@ def test_a_bug_in_a_change_is_told_and_ends_no_thread(kept, monkeypatch, caplog)
 
     with monkeypatch.context() as patched:
         patched.setattr(kept.table, "commit", broken)
-        kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+        kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
         heard(kept, 1, told)
-    kept.commit("g", {("t", 0): OffsetToCommit(1)}, lambda error, _: told.append(error))
+    kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     first, second = heard(kept, 2, told)
     assert (type(first), second) == (Failed, None)
     assert "a bug" in caplog.text
@@ -130,7 +169,7 @@ def test_offsets_of_some_places_are_looked_up_whatever_their_names(kept, store):
     told = []
     store.create_topic("u", 3)
     wanted = {("t", 0): OffsetToCommit(1), ("u", 2): OffsetToCommit(2), ("u", 1): OffsetToCommit(3)}
-    kept.commit("g", wanted, lambda error, _: told.append(error))
+    kept.commit("g", wanted).then(lambda it: told.append(it.error))
     assert heard(kept, 1, told) == [None]
     no_places = [
         ("t", -1),

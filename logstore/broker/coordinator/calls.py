@@ -6,6 +6,7 @@ from typing import Final
 
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.refusal import GroupError
+from logstore.kept import OffsetToCommit
 from logstore.log import TopicPartition
 
 SIMPLE: Final = -1  # the generation of who commits without being a member
@@ -142,16 +143,6 @@ class Beaten:
 
 
 # Offsets
-
-
-@dataclass(frozen=True, slots=True)
-class OffsetToCommit:
-    """One partition's offset. ``topic_id`` None: whatever topic has the name now."""
-
-    offset: int
-    metadata: str = ""
-    leader_epoch: int = -1
-    topic_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

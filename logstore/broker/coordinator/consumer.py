@@ -15,7 +15,7 @@ in one directory (``embedded.py``). Times are the caller's; nothing here asks a 
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -29,12 +29,10 @@ from logstore.broker.coordinator.calls import (
     Identity,
     MemberDescription,
 )
-from logstore.broker.coordinator.ledger import decoder_of
+from logstore.broker.coordinator.decoding import decoder_of
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
-
-MEMBER_BYTES_MAX: Final = 255  # a member's id is part of a key beside its group's name
-INSTANCE_CHARACTERS_MAX: Final = 249  # as Kafka
+from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
 
 
 class TopicFacts(NamedTuple):

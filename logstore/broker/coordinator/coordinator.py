@@ -26,26 +26,27 @@ from logstore.broker.coordinator.calls import (
     Join,
     Joined,
     Leaver,
-    OffsetToCommit,
     Sync,
     Synced,
 )
 from logstore.broker.coordinator.classic import ClassicGroup
 from logstore.broker.coordinator.consumer import ConsumerGroup, Matching, TopicLookup
-from logstore.broker.coordinator.ledger import (
-    GroupChange,
-    KeptGroup,
-    KeptOffset,
-    Ledger,
-    decoder_of,
-)
+from logstore.broker.coordinator.decoding import decoder_of
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
-from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
+from logstore.errors import GroupBusy, InvalidName, LogstoreError, UnknownGroup
+from logstore.kept import (
+    GroupChange,
+    GroupKeeper,
+    Keeping,
+    KeptGroup,
+    KeptOffset,
+    OffsetToCommit,
+)
 from logstore.log import TopicPartition
+from logstore.names import check_group
 from logstore.settings import StoreSettings
 
-GROUP_BYTES_MAX: Final = 255  # as storage: the name is part of a key
 UNREADABLE: Final = "Unknown"  # the state of a group whose row is damaged, in Kafka's words
 PREFIX_CHARACTERS_MAX: Final = 40  # of a client's own name in the member id that it is given
 
@@ -67,7 +68,7 @@ class Coordinator:
     def __init__(
         self,
         settings: StoreSettings,
-        ledger: Ledger,
+        keeper: GroupKeeper,
         topics: TopicLookup,
         *,
         names: Callable[[], Collection[str]] = tuple,
@@ -82,7 +83,7 @@ class Coordinator:
         ``rebalanced(group)`` when a new generation or epoch of it is kept.
         """
         self._settings = settings
-        self._ledger = ledger
+        self._keeper = keeper
         self._topics = topics
         self._patterns = Patterns(names)
         self._topics_of = topics_of
@@ -116,7 +117,7 @@ class Coordinator:
         Gives the groups that can't be gone on with, and why: they are refused to who asks for them.
         """
         refused = {}
-        for name, kind in self._ledger.groups().items():
+        for name, kind in self._keeper.kinds().items():
             if kind in ("classic", "consumer"):
                 try:
                     self._find(name, now_ms)
@@ -227,14 +228,14 @@ class Coordinator:
             reply(results)
             return
 
-        def finished(error: LogstoreError | None, refused: Collection[TopicPartition]) -> None:
-            told = None if error is None else _error(error, GroupError.UNKNOWN_MEMBER_ID)
+        def finished(kept: Keeping) -> None:
+            told = None if kept.error is None else _error(kept.error, GroupError.UNKNOWN_MEMBER_ID)
             for place in taken:
-                gone = told is None and place in refused
+                gone = told is None and place in kept.refused
                 results[place] = GroupError.UNKNOWN_TOPIC_OR_PARTITION if gone else told
             reply(results)
 
-        self._ledger.commit(call.group, taken, finished)
+        self._keeper.commit(call.group, taken).then(finished)
 
     def _check_commit(self, call: Commit, now_ms: int) -> None:
         group = self._find(call.group, now_ms)
@@ -260,7 +261,7 @@ class Coordinator:
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
-        return dict(_readable(lambda it: self._ledger.fetch(it, places), group))
+        return dict(_readable(lambda it: self._keeper.fetch(it, places), group))
 
     def delete_offsets(
         self,
@@ -272,7 +273,7 @@ class Coordinator:
         """An error, or None, for each partition: what a live group subscribes to stays."""
         try:
             found = self._find(group, now_ms)
-            if self._ledger.load(group) is None and self._idle(found):
+            if self._keeper.load(group) is None and self._idle(found):
                 raise Refusal(GroupError.GROUP_ID_NOT_FOUND)
         except Refusal as it:
             reply(dict.fromkeys(places, it.error))
@@ -289,11 +290,11 @@ class Coordinator:
             reply(results)
             return
 
-        def finished(error: LogstoreError | None) -> None:
-            told = None if error is None else _error(error, GroupError.NON_EMPTY_GROUP)
+        def finished(kept: Keeping) -> None:
+            told = None if kept.error is None else _error(kept.error, GroupError.NON_EMPTY_GROUP)
             reply(results | dict.fromkeys(free, told))
 
-        self._ledger.delete_offsets(group, free, finished)
+        self._keeper.delete_offsets(group, free).then(finished)
 
     def _subscribes(self, group: ClassicGroup | ConsumerGroup, topic: str) -> bool:
         if isinstance(group, ConsumerGroup):
@@ -305,7 +306,7 @@ class Coordinator:
 
     def list(self) -> list[GroupListing]:
         """Every group, with members or without; of one that can't be read, that it is there."""
-        kinds = dict(self._ledger.groups())
+        kinds = dict(self._keeper.kinds())
         listed = []
         for name in sorted(kinds.keys() | self._groups.keys()):
             try:
@@ -323,7 +324,7 @@ class Coordinator:
         return _describe(held) if held is not None else _readable(self._describe_kept, group)
 
     def _describe_kept(self, group: str) -> GroupDescription | None:
-        kept = self._ledger.load(group)
+        kept = self._keeper.load(group)
         return None if kept is None else _describe_kept(group, kept, self._consumer_limits)
 
     def delete(self, group: str, now_ms: int, reply: Callable[[Done], None]) -> None:
@@ -337,11 +338,11 @@ class Coordinator:
         finally:
             self._settle(group)
 
-        def finished(error: LogstoreError | None) -> None:
-            told = None if error is None else _error(error, GroupError.NON_EMPTY_GROUP)
-            reply(Done(told, "" if error is None else str(error)))
+        def finished(kept: Keeping) -> None:
+            told = None if kept.error is None else _error(kept.error, GroupError.NON_EMPTY_GROUP)
+            reply(Done(told, "" if kept.error is None else str(kept.error)))
 
-        self._ledger.delete_group(group, finished)
+        self._keeper.delete_group(group).then(finished)
 
     # Time
 
@@ -371,7 +372,7 @@ class Coordinator:
             if len(self._groups) >= self._settings.group_max_count:
                 raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups")
             found = self._groups[name] = _readable(
-                lambda it: self._resumed(it, self._ledger.load(it), now_ms), name
+                lambda it: self._resumed(it, self._keeper.load(it), now_ms), name
             )
         return found
 
@@ -406,7 +407,7 @@ class Coordinator:
             )
             found.generation = epoch
             self._groups[name] = found
-        if joins and found.empty and self._ledger.embedded(name):
+        if joins and found.empty and self._keeper.embedded(name):
             self._settle(name)
             raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
         return found
@@ -419,7 +420,7 @@ class Coordinator:
             self._settle(name)
             error = GroupError.GROUP_ID_NOT_FOUND if joins else GroupError.UNKNOWN_MEMBER_ID
             raise Refusal(error, f"group {name!r} is not of the new protocol")
-        if self._ledger.embedded(name):
+        if self._keeper.embedded(name):
             self._settle(name)
             raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
         head = consumer.ConsumerHead(found.generation, found.generation)
@@ -503,24 +504,23 @@ class Coordinator:
     ) -> None:
         self._saving[name] += 1
 
-        def finished(error: LogstoreError | None) -> None:
+        def finished(kept: Keeping) -> None:
             self._saving[name] -= 1
-            told = None if error is None else _error(error, GroupError.INCONSISTENT_GROUP_PROTOCOL)
-            done(told)
-            if error is None and change.epoch > self._epochs.get(name, 0):
+            busy = GroupError.INCONSISTENT_GROUP_PROTOCOL
+            done(None if kept.error is None else _error(kept.error, busy))
+            if kept.error is None and change.epoch > self._epochs.get(name, 0):
                 self._epochs[name] = change.epoch
                 self._told_rebalanced(name)
             self._settle(name)
 
-        self._ledger.save(name, change, finished)
+        self._keeper.save(name, change).then(finished)
 
 
 def _check_name(name: str) -> None:
-    if not 0 < len(name.encode("utf-8", "replace")) <= GROUP_BYTES_MAX or "\0" in name:
-        raise Refusal(
-            GroupError.INVALID_GROUP_ID,
-            f"group {name[:50]!r}: a name has 1 to {GROUP_BYTES_MAX} bytes and no NUL",
-        )
+    try:
+        check_group(name)
+    except InvalidName as error:
+        raise Refusal(GroupError.INVALID_GROUP_ID, str(error)) from None
 
 
 def _readable(read: Callable[[str], _T], group: str) -> _T:
@@ -532,7 +532,7 @@ def _readable(read: Callable[[str], _T], group: str) -> _T:
 
 
 def _error(error: LogstoreError, busy: GroupError) -> GroupError:
-    """What a failure of the ledger means to the client."""
+    """What a failure to keep it means to the client."""
     if isinstance(error, GroupBusy):
         return busy
     if isinstance(error, UnknownGroup):

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from logstore.broker.coordinator.calls import Commit, OffsetToCommit
+from logstore.broker.coordinator.calls import Commit
 from logstore.broker.coordinator.coordinator import Results
-from logstore.broker.coordinator.ledger import KeptOffset
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.topic import Topic
 from logstore.kafka.messages import offset_commit as commit_messages
 from logstore.kafka.messages import offset_delete as delete_messages
 from logstore.kafka.messages import offset_fetch as fetch_messages
+from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client

@@ -136,7 +136,7 @@ def test_what_is_not_there_is_refused_and_the_rest_is_committed(talk, version):
 
 @pytest.mark.parametrize(("version", "code"), [(9, UNKNOWN_TOPIC), (10, UNKNOWN_ID)])
 def test_a_topic_deleted_since_is_refused(talk, version, code):
-    talk.ledger.gone.add("t")
+    talk.keeper.gone.add("t")
     assert committed(talk, [("t", 0, 1, ""), ("u", 0, 1, "")], version) == [code, 0]
 
 
@@ -159,12 +159,12 @@ def test_members_commit_in_their_generation_and_others_not_at_all(talk):
 
 
 def test_a_commit_is_answered_when_it_is_durable_and_what_is_behind_it_sees_it(talk):
-    talk.ledger.held = True
+    talk.keeper.held = True
     first = talk.say(COMMIT, 9, a_commit(talk, [("t", 0, 5, "")]))
     second = talk.say(FETCH, 9, offset_fetch.Request([offset_fetch.Group("g", topics=None)]))
     talk.session.finish(talk.now)  # it is not given up, not even now
     assert talk.replies() == []
-    talk.ledger.settle()
+    talk.keeper.settle()
     assert [it for it, _ in talk.replies()] == [first]
     talk.feed(b"")
     [(correlation, body)] = talk.replies()
@@ -174,7 +174,7 @@ def test_a_commit_is_answered_when_it_is_durable_and_what_is_behind_it_sees_it(t
 
 
 def test_a_full_disk_is_told_as_something_that_may_pass(talk):
-    talk.ledger.error = StorageFull("no space")
+    talk.keeper.error = StorageFull("no space")
     assert committed(talk, [("t", 0, 1, "")]) == [15]
 
 

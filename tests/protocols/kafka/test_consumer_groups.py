@@ -182,8 +182,8 @@ def test_groups_are_listed_by_state_and_type(talk):
 def test_groups_without_members_are_deleted(talk, version):
     committed(talk, [("t", 0, 1, "")], group="simple")
     settled(talk)
-    talk.ledger.living.add("embedded")
-    talk.ledger.kept["embedded"] = talk.ledger.kept["simple"]
+    talk.keeper.living.add("embedded")
+    talk.keeper.kept["embedded"] = talk.keeper.kept["simple"]
     request = delete_groups.Request(["simple", "g", "none", "embedded", "", "simple"])
     found = checked(talk, DELETE, version, request, delete_groups.Response)
     assert [(it.group_id, it.error_code) for it in found.results] == [
@@ -214,7 +214,7 @@ def test_there_are_no_coordinators_but_of_consumer_groups(talk, key_type, code):
 @pytest.mark.parametrize("kind", ["classic", "consumer"])
 def test_a_group_whose_row_is_damaged_is_refused_by_itself(talk, kind):
     settled(talk)
-    talk.ledger.kept["bad"] = Kept(kind, 1, False, b"{ broken", {"m": b"{"})
+    talk.keeper.kept["bad"] = Kept(kind, 1, False, b"{ broken", {"m": b"{"})
     assert listed(talk, 5)["bad"] == ("", "Unknown", kind)
     assert listed(talk, 5)["g"] == ("consumer", "Stable", "classic")
     request = describe_groups.Request(["bad"])

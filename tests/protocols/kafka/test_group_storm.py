@@ -98,7 +98,7 @@ def test_whatever_clients_do_all_are_answered_in_order_and_groups_settle(round_)
     node = Talk(settings={"group.initial.rebalance.delay.ms": rng.choice([0, 500])})
     for name in ("topic", "other"):
         node.topics.create(name, 3, {})
-    node.ledger.held = True
+    node.keeper.held = True
     served = Counter()
     clients = [Client(node, rng, served) for _ in range(4)]
     for _ in range(4500):
@@ -107,7 +107,7 @@ def test_whatever_clients_do_all_are_answered_in_order_and_groups_settle(round_)
         if what < 0.6 and len(it.asked) < 5 and not it.ended:
             it.ask()
         elif what < 0.9:
-            node.ledger.settle(rng.choice([1, 2, None]))
+            node.keeper.settle(rng.choice([1, 2, None]))
         elif what < 0.97:
             node.pass_time(rng.choice([0.1, 0.5, 3]))
         elif what < 0.985:
@@ -123,7 +123,7 @@ def test_whatever_clients_do_all_are_answered_in_order_and_groups_settle(round_)
                 clients[clients.index(client)] = Client(node, rng, served)
     for _ in range(20):  # nobody says anything more: every session ends, everybody is answered
         node.pass_time(60)
-        node.ledger.settle()
+        node.keeper.settle()
         for client in clients:
             client.hear()
     assert [client.asked for client in clients] == [[]] * len(clients)

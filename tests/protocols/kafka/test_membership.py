@@ -273,17 +273,17 @@ def describe(talk):
 
 def test_a_generation_is_told_when_it_is_durable():
     talk = Talk()
-    talk.ledger.held = True
+    talk.keeper.held = True
     talk.say(JOIN, 3, a_join())
     assert talk.replies() == []
-    talk.ledger.settle()
+    talk.keeper.settle()
     assert talk.woken
     assert len(talk.replies()) == 1
 
 
 def test_a_group_of_the_directorys_own_members_refuses_clients():
     talk = Talk()
-    talk.ledger.living.add("g")
+    talk.keeper.living.add("g")
     assert joined(talk, 3).error_code == 23
 
 

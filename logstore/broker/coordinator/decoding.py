@@ -1,0 +1,23 @@
+"""Reading back what was kept of groups as JSON."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from logstore.errors import CorruptStore
+
+_T = TypeVar("_T")
+
+
+def decoder_of(kind: type[_T]) -> Callable[[bytes], _T]:
+    """What reads back what was kept as JSON of this kind. It raises CorruptStore."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read_back(kept: bytes) -> _T:
+        try:
+            return decode(kept)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CorruptStore(f"what was kept of a consumer group is damaged: {error}") from None
+
+    return read_back

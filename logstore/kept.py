@@ -1,0 +1,173 @@
+"""The second waist: what is kept of groups, as the models above and storage below both see it.
+
+Facts are values. A change returns what is to become durable (``Keeping``), as an append to a log
+returns its mark; or it is made within ``act``, with no other process between, and is durable on
+return. Who may have which name says ``names.py``.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from logstore.errors import LogstoreError
+from logstore.log import TopicPartition
+
+_T = TypeVar("_T")
+
+GROUP_KINDS: Final = ("simple", "classic", "consumer", "embedded")
+
+
+class KeptOffset(NamedTuple):
+    """One partition's committed offset: the next that the group wants to read."""
+
+    offset: int
+    commit_ms: int
+    metadata: str
+    leader_epoch: int = -1  # -1: none was given
+    topic_id: str | None = None  # None: of whatever topic has the name (rows of schema 1)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetToCommit:
+    """One partition's offset. ``topic_id`` None: whatever topic has the name now."""
+
+    offset: int
+    metadata: str = ""
+    leader_epoch: int = -1
+    topic_id: str | None = None
+
+
+Offsets = Mapping[TopicPartition, KeptOffset]
+ToCommit = Mapping[TopicPartition, OffsetToCommit]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGroup:
+    """One group, with its members as they were saved."""
+
+    created_ms: int
+    kind: str = "simple"  # one of GROUP_KINDS
+    empty_since_ms: int | None = None  # None: it has members, or is simple and never had
+    epoch: int = 0  # the last generation or epoch that was given out
+    version: int = 0  # rises with every change that other members must hear of
+    state: bytes = b""
+    members: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return self.kind == "simple" or self.empty_since_ms is not None
+
+
+class GroupChange(NamedTuple):
+    """What changes of a group, in one step."""
+
+    kind: str
+    epoch: int
+    empty: bool
+    state: bytes
+    members: Mapping[str, bytes | None] = {}  # None: gone
+    replace: bool = False  # members that are not among these are gone
+
+
+class GroupStep(NamedTuple):
+    """What a piece of work on one group comes to: all of it or nothing."""
+
+    change: GroupChange | None = None
+    commit: ToCommit = MappingProxyType({})
+    lease: bool = False  # only a session goes on: no other member must hear of it
+
+
+class Keeping:
+    """A change that is to become durable. Used in one thread: that of who asked for the change."""
+
+    __slots__ = ("_then", "done", "error", "refused")
+
+    def __init__(self) -> None:
+        self.done = False  # durable, or never will be
+        self.error: LogstoreError | None = None  # why nothing of it was kept
+        self.refused: Collection[TopicPartition] = ()  # offsets left out: their topic is gone
+        self._then: Callable[[Keeping], None] | None = None
+
+    def then(self, call: Callable[["Keeping"], None]) -> None:
+        """Have it called once it is done; at once where it is. Changes end in their order."""
+        assert self._then is None
+        if self.done:
+            call(self)
+        else:
+            self._then = call
+
+    def finish(self, error: LogstoreError | None, refused: Collection[TopicPartition] = ()) -> None:
+        """Said once, by whoever keeps it."""
+        assert not self.done
+        self.done, self.error, self.refused = True, error, refused
+        if self._then is not None:
+            self._then(self)
+
+
+class Claim(Protocol):
+    """What says that a member lives, until its process ends."""
+
+    def release(self) -> None: ...
+
+
+class Groups(Protocol):
+    """The groups of a directory that several processes share."""
+
+    def load(self, group: str) -> KeptGroup | None: ...
+    def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
+        """What the group has committed in topics that are there still: all, or of these places."""
+
+    def version(self, group: str) -> int:
+        """Other than before when other members have changed something. Cheap; 0: no such group."""
+
+    def owners(self, group: str) -> Mapping[str, object]:
+        """The processes of its embedded members that live, by member."""
+
+    def server(self) -> object | None:
+        """The process that has groups in its memory."""
+
+    def alive(self, member: str) -> bool: ...
+    def claim_member(self, member: str) -> Claim: ...
+    def bury(self, member: str) -> None: ...
+
+    def act(
+        self, group: str, work: Callable[[KeptGroup | None, Offsets], tuple[GroupStep, _T]]
+    ) -> tuple[_T, set[TopicPartition]]:
+        """Do ``work`` on an embedded group with no other process between; durable on return.
+
+        Its result is returned, with the partitions whose commit was refused since their topic is
+        gone. Raises GroupBusy, ReadOnly, StorageFull.
+        """
+
+    def change_idle(self, group: str, commit: ToCommit | None) -> set[TopicPartition]:
+        """Commit these (None: delete the group) while nobody is a member; durable on return.
+
+        Raises GroupBusy, UnknownGroup.
+        """
+
+
+class GroupKeeper(Protocol):
+    """What a server's coordinator keeps its groups with.
+
+    What is saved becomes durable in the order of the calls, and each ``Keeping`` is finished once,
+    in that order, in the coordinator's own thread. While embedded members live in a group, its
+    changes end with GroupBusy.
+    """
+
+    def load(self, group: str) -> KeptGroup | None: ...
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of every group."""
+
+    def embedded(self, group: str) -> bool:
+        """Whether consumers in the directory itself are its members now."""
+
+    def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
+        """All, or those of these places that there are. May be called from any thread."""
+
+    def save(self, group: str, change: GroupChange) -> Keeping: ...
+    def commit(self, group: str, offsets: ToCommit) -> Keeping: ...
+    def delete_group(self, group: str) -> Keeping:
+        """The group and its offsets. Ends with UnknownGroup where there is none."""
+
+    def delete_offsets(self, group: str, places: Collection[TopicPartition]) -> Keeping: ...

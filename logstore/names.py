@@ -1,0 +1,65 @@
+"""The rules for names that people and clients give: of topics, groups and members.
+
+Every name is a part of a row's key, so their bounds are one sum.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from logstore.errors import InvalidName
+
+KEY_BYTES_MAX: Final = 511  # of a row in LMDB
+TOPIC_CHARACTERS_MAX: Final = 249  # as Kafka
+INSTANCE_CHARACTERS_MAX: Final = 249  # as Kafka
+GROUP_BYTES_MAX: Final = 255
+MEMBER_BYTES_MAX: Final = 255
+PARTITION_BYTES: Final = 4
+_SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes
+
+# The keys of a committed offset and of a member: group NUL topic NUL partition, group NUL member.
+assert GROUP_BYTES_MAX + 1 + TOPIC_CHARACTERS_MAX + 1 + PARTITION_BYTES <= KEY_BYTES_MAX
+assert GROUP_BYTES_MAX + 1 + MEMBER_BYTES_MAX <= KEY_BYTES_MAX
+
+TOPIC_PATTERN: Final = rf"[a-zA-Z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}}"
+_TOPIC = re.compile(TOPIC_PATTERN)
+
+
+def check_topic(name: str) -> str:
+    """The same name, if Kafka would take it. Raises InvalidName."""
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise InvalidName(
+            f"topic name {name!r} is not allowed: use 1 to {TOPIC_CHARACTERS_MAX} of the "
+            f"characters a-z A-Z 0-9 . _ -"
+        )
+    return name
+
+
+def check_apart(name: str, others: Iterable[str]) -> None:
+    """Raises InvalidName where another topic's name differs in '.' and '_' alone.
+
+    Kafka refuses such a pair, since its metrics write both signs alike.
+    """
+    if "." not in name and "_" not in name:
+        return
+    same = name.replace(".", "_")
+    for other in others:
+        if len(other) == len(same) and other != name and other.replace(".", "_") == same:
+            raise InvalidName(
+                f"topic name {name!r} is not allowed: it collides with topic {other!r}, since '.' "
+                f"and '_' count as the same"
+            )
+
+
+def check_group(name: str) -> str:
+    """The same name, if a group may have it. Raises InvalidName."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 0 < len(encoded) <= GROUP_BYTES_MAX or b"\0" in encoded:
+        raise InvalidName(
+            f"group name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {GROUP_BYTES_MAX} "
+            f"bytes of UTF-8, no NUL"
+        )
+    return name
