@@ -16,6 +16,7 @@ from bench import harness, results
 QUESTIONS = [
     "encode",
     "decode",
+    "check",
     "append",
     "produce_batches",
     "produce_single",

@@ -6,6 +6,7 @@ their lengths, the lengths within them, their headers', and the offset deltas wi
 be. Nothing is raised and nothing is assumed: where a byte differs, fewer records are alike.
 """
 
+from sys import byteorder
 from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
@@ -171,14 +172,22 @@ def _following(data: bytes, at: int, size: int, width: int, count: int, delta: i
 
 def _extremes(columns: list[bytes]) -> tuple[int, int]:
     """The least and the largest of varints of equal width, by column."""
-    if all(column == column[:1] * len(column) for column in columns):
+    count, width = len(columns[0]), len(columns)
+    if all(column == column[:1] * count for column in columns):
         rows = {tuple(column[0] for column in columns)}
-    elif len(columns) == 1:
+    elif width == 1:
         rows = {(byte,) for byte in set(columns[0])}
-    else:
+    elif width > 4 or any(columns[0].translate(_NEGATIVE)):
         rows = set(zip(*columns, strict=True))
-    numbers = [_number(row) for row in rows]
-    return min(numbers), max(numbers)
+    else:
+        # None is negative, so they are in the order that their bytes have as one number.
+        together = bytearray(4 * count)
+        for nth, column in enumerate(columns):
+            together[nth if byteorder == "little" else 3 - nth :: 4] = column
+        numbers = memoryview(together).cast("I")
+        rows = {tuple(it.to_bytes(4, "little")[:width]) for it in (min(numbers), max(numbers))}
+    found = [_number(row) for row in rows]
+    return min(found), max(found)
 
 
 def _number(row: tuple[int, ...]) -> int:

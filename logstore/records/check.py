@@ -14,6 +14,7 @@ from logstore.errors import CorruptBatch
 from logstore.records.alike import ALIKE_MIN, alike
 from logstore.records.batch import HEADER_BYTES, Batch
 from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompressed
+from logstore.records.plain import stretch
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 
 # So many records at most are looked at in one go: 1 to 5 ms. Whoever looks into a batch of
@@ -24,7 +25,7 @@ STEP_RECORDS = 16_384
 _SECTIONS_KEPT_MAX = 256
 # So many records go through the loop before neighbours are compared again, twice as many after
 # each time that they were not alike.
-_SINGLES_MIN, _SINGLES_MAX = 32, 4096
+_SINGLES_MIN, _SINGLES_MAX = 8, 4096
 # Of a zigzag number read as if it had two bytes at most: negative, or longer than that.
 _NOT_COMMON = ~0x3FFE
 _TIME_MAX = (1 << 35) - 1  # the zigzag of a timestamp delta in five bytes: 199 days
@@ -147,19 +148,33 @@ class Walk:
         """Look at the records up to the number ``stop``; where they end."""
         singles = _SINGLES_MIN
         while (left := stop - self._index) > 0:
-            if left >= ALIKE_MIN and self._common:
-                found = alike(data, at, left, self._delta + 1)
-                if found is not None:
-                    at = found.end
-                    self._index += found.records
-                    self._delta += found.records
-                    self._keyless += found.records if found.keyless else 0
-                    self._note_times(found.least, found.most)
-                    singles = _SINGLES_MIN
-                    continue
-            at = self._each(data, at, self._index + min(left, singles))
-            singles = min(2 * singles, _SINGLES_MAX)
+            end = self._some(data, at, left)
+            if end is None:
+                at = self._each(data, at, self._index + min(left, singles))
+                singles = min(2 * singles, _SINGLES_MAX)
+            else:
+                at, singles = end, _SINGLES_MIN
         return at
+
+    def _some(self, data: bytes, at: int, left: int) -> int | None:
+        """Look at the next records in one of the fast ways; where they end. None: there is none."""
+        if not self._common:
+            return None
+        run = alike(data, at, left, self._delta + 1) if left >= ALIKE_MIN else None
+        if run is not None:
+            self._passed(run.records, run.records if run.keyless else 0, run.least, run.most)
+            return run.end
+        found = stretch(data, at, left, self._delta + 1)
+        if found is None:
+            return None
+        self._passed(found.records, found.records if found.keyless else 0, found.least, found.most)
+        return found.end
+
+    def _passed(self, records: int, keyless: int, least: int, most: int) -> None:
+        self._index += records
+        self._delta += records
+        self._keyless += keyless
+        self._note_times(least, most)
 
     def _note_times(self, least: int, most: int) -> None:
         """Deltas, of which none overflows."""
@@ -243,8 +258,10 @@ class Walk:
                 if time != last_time:
                     last_time = time
                     number = time >> 1 ^ -(time & 1)
-                    least = min(least, number)
-                    most = max(most, number)
+                    if number > most:
+                        most = number
+                    if number < least:
+                        least = number
             else:
                 start, key = at, 0
                 expected += 2
@@ -254,10 +271,7 @@ class Walk:
             keyless -= 1
         read = (expected - first) >> 1
         if read:
-            self._index += read
-            self._delta += read
-            self._keyless += keyless
-            self._note_times(least, most)
+            self._passed(read, keyless, least, most)
         return start
 
     def _any(self, data: bytes, at: int) -> int:

@@ -80,8 +80,14 @@ SHAPES = {
     "uniform, backwards": uniform(90, step=-70),
     "uniform, without values": uniform(90, value=None, key=b"k"),
     "uniform, empty": uniform(90, value=b""),
-    "mixed": mixed(90),
-    "mixed, keyed": mixed(90, key=b"key"),
+    "mixed": mixed(150),
+    "mixed, keyed": mixed(150, key=b"key"),
+    "mixed, at other times": mixed(150, step=700),
+    "mixed, keyed, at other times": mixed(150, key=b"key", step=700),
+    "mixed, with and without keys": [
+        (value, None if n % 9 == 0 else b"k" * (n % 70), headers, time)
+        for n, (value, _, headers, time) in enumerate(mixed(200))
+    ],
     "mixed, with headers": mixed(90, headers=(("a", b"1"),)),
     "mixed, backwards": mixed(90, step=-700),
     "long": uniform(20, value=b"v" * 9000),
