@@ -181,6 +181,7 @@ class Catalog:
 
     def new_producer_ids(self, count: int) -> int:
         """The first of so many ids that nobody was given before, also not before a crash."""
+        self.environment.check_room()
         first = int(self._meta(b"producers") or 0)
         self._set_meta({b"producers": str(first + count).encode()})
         return first
@@ -275,6 +276,7 @@ class Catalog:
         assert len(set(slots)) == len(slots)
         if self.entry(kind, name) is not None:
             raise TopicExists(f"{kind} {name!r} already exists")
+        self.environment.check_room()
         id_ = str(uuid.uuid4())
         entry = TopicEntry(id_, len(slots), dict(settings), now_ms, list(slots), kind)
         self.environment.commit([(*_row(kind, name), _encode(entry))])
@@ -290,6 +292,8 @@ class Catalog:
     ) -> TopicEntry:
         """A partition more for each slot, or other settings of its own. Raises UnknownTopic."""
         entry = self.known(kind, name)
+        if added_slots:
+            self.environment.check_room()
         slots = [*entry.slots, *added_slots]
         changed = TopicEntry(
             entry.id,

@@ -126,6 +126,7 @@ class GroupCommitter:
             return [_outcome(item, transaction) for item in batch]
 
         try:
+            self._environment.check_room()
             outcomes = self._environment.transact(TABLES, work)
             self._failing = False
         except LogstoreError as error:

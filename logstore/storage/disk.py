@@ -27,7 +27,7 @@ _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not 
 # os.pwritev takes at most IOV_MAX (1024) buffers.
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a directory
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -78,6 +78,14 @@ class Disk:
     def allocate(self, fd: int, size: int) -> None:
         """Make the file at least so long, with zeros; what is in it stays."""
         os.posix_fallocate(fd, 0, size)
+
+    def reserve(self, path: str, size: int) -> None:
+        """Have a file there, so long at least, with room on the disk for all of it."""
+        fd = self.open(path, write=True, create=True)
+        try:
+            self.allocate(fd, size)
+        finally:
+            self.close(fd)
 
     def size(self, path: str) -> int:
         return os.stat(path).st_size
@@ -241,6 +249,16 @@ def _syncfs() -> "ctypes._NamedFuncPointer":
     return ctypes.CDLL(None, use_errno=True).syncfs
 
 
+@contextmanager
+def room_or_not() -> Iterator[None]:
+    """Do without what does not fit on a full disk: something derived."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+
+
 def make_directories(disk: Disk, path: str) -> None:
     """Make a directory, and those above it that are missing; their names are durable on return.
 
@@ -268,6 +286,6 @@ def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
 def failure(error: OSError, doing: str, path: str) -> Failed:
     """What an OSError in one log's files means: they may be forbidden, the store is not."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return StorageFull(f"{path}: {doing}: {reason}; nothing of it was kept: free some space")
     return Failed(f"{path}: {doing}: {reason}")

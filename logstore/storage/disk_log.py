@@ -30,7 +30,7 @@ from logstore.records.batch import Batch
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
-from logstore.storage.disk import failure, refusal
+from logstore.storage.disk import failure, refusal, room_or_not
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import ENTRY_LIMIT, NO_TIMESTAMP
@@ -249,7 +249,8 @@ class DiskLog:
         self._flusher.check_in_place()  # or a file could be made in a stranger's directory
         sealed = self._active
         try:
-            self._finish(sealed)
+            with room_or_not():  # for the index, which grows as it is used
+                self._finish(sealed)
             segment = self.chain.add(self.end)
         except OSError as error:
             doing = f"begin a new segment of {self.name}"

@@ -15,7 +15,7 @@ import lmdb
 
 from logstore import forks
 from logstore.errors import CorruptStore, Failed, Forked, LogstoreError, ReadOnly, StorageFull
-from logstore.storage.disk import Disk
+from logstore.storage.disk import Disk, refusal
 from logstore.storage.in_place import LOOK_S
 
 _T = TypeVar("_T")
@@ -24,6 +24,12 @@ Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes th
 TABLES_MAX: Final = 16
 MAP_BYTES: Final = 16 << 20  # at first; doubled whenever it is full
 READERS_MAX: Final = 1024
+# As mdb.c has it on 64 bits: the lock file's header, and a place for each reader. LMDB maps it: if
+# it were sparse, a full disk would end the process with SIGBUS.
+LOCK_FILE_BYTES: Final = 128 + 64 * READERS_MAX
+# A change writes anew each page that it touches, and the way to it: a small catalogue fits whole.
+RESERVE_BYTES: Final = 512 << 10
+RESERVE_PART: Final = 4  # and so much of a large one
 FORK_WAITS_S: Final = 1.0  # for open transactions: they take milliseconds
 
 # Of a meta page, as mdb.c has it on 64 bits: magic, size of a page, last page, transaction.
@@ -40,6 +46,7 @@ class _Shared:
 
     def __init__(self, env: lmdb.Environment) -> None:
         self.env = env
+        self.page_bytes: int = env.stat()["psize"]
         self.users = 0
         # LMDB forbids two threads to open tables at once, and lmdb waits for another thread's write
         # transaction without letting go of the interpreter lock: for ever.
@@ -87,6 +94,12 @@ class _Shared:
         with self.in_use():  # no transaction, but nothing of LMDB's may be under way in a fork
             size: int = self.env.info()["map_size"]
         return size
+
+    def used_bytes(self) -> int:
+        """Up to the end of the last page that is in use, or was."""
+        with self.in_use():
+            pages: int = self.env.info()["last_pgno"] + 1
+            return pages * self.page_bytes
 
     def resize(self, size: int) -> None:
         """Map so many bytes (0: as many as the file says), once no transaction is open: LMDB
@@ -200,12 +213,32 @@ class Environment:
             shared = _open.get(self._key)
             if shared is None:
                 _make_whole(disk, path, write=write)
+                if write:
+                    disk.reserve(path + "-lock", LOCK_FILE_BYTES)
                 shared = _open[self._key] = _Shared(
                     _translated(path, lambda: _open_lmdb(path, write))
                 )
             shared.users += 1
             self._shared = shared
         self._tables: dict[bytes, lmdb._Database] = {}
+        self._reserved = 0  # bytes of the file that are known to have room on the disk
+
+    def check_room(self) -> None:
+        """To be called before a change that takes more room, as a new topic does.
+
+        The file is kept longer than it need be, so that on a full disk there is room left for what
+        frees some: deleting, trimming, altering, starting. Raises StorageFull where that is all
+        the room there is.
+        """
+        used = self._shared.used_bytes()
+        wanted = used + max(RESERVE_BYTES, used // RESERVE_PART)
+        if wanted <= self._reserved or not self.writable:
+            return
+        try:
+            self._disk.reserve(self.path, wanted + RESERVE_BYTES)
+        except OSError as error:
+            raise refusal(error, "keep room for the catalogue", self.path) from None
+        self._reserved = wanted + RESERVE_BYTES
 
     def close(self) -> None:
         if self._shared.forked_error is not None:

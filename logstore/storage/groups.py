@@ -176,6 +176,7 @@ class GroupTable:
             refused = self._commit(transaction, group, outcome.commit)
             return result, refused
 
+        self.environment.check_room()
         return self.environment.transact(TABLES, attempt)
 
     def change_idle(self, group: str, commit: ToCommit | None) -> set[TopicPartition]:
@@ -192,6 +193,8 @@ class GroupTable:
                 return set()
             return self._commit(transaction, group, commit)
 
+        if commit is not None:
+            self.environment.check_room()
         return self.environment.transact(TABLES, attempt)
 
     # Changing: by a server, in its committer's thread

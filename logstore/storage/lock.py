@@ -12,7 +12,7 @@ from pathlib import Path
 
 from logstore import forks
 from logstore.errors import Forked
-from logstore.storage.disk import Disk
+from logstore.storage.disk import NO_SPACE, Disk
 from logstore.storage.in_place import is_in_place
 
 OWNER_BYTES_MAX = 4096  # a command line can be long; this much says which
@@ -46,8 +46,11 @@ class LockFile:
             fd, self._fd = self._fd, None
             self._disk.close(fd)
 
-    def take(self) -> bool:
-        """Hold the lock and write who does; False where another holds it. Raises OSError."""
+    def take(self, *, untold: bool = False) -> bool:
+        """Hold the lock and write who does; False where another holds it. Raises OSError.
+
+        ``untold``: hold it even where a full disk has no room for who does.
+        """
         fd = self._disk.open(self.path, write=True, create=True)
         try:
             if not self._disk.lock(fd):
@@ -55,15 +58,18 @@ class LockFile:
                 return False
             self._owner = Owner(os.getpid(), _command(), time.time_ns() // 10**6)
             self._write(fd)
-        except OSError:
-            self._disk.close(fd)  # a full disk, say: the lock must not stay with this process
-            raise
+        except OSError as error:
+            if not untold or error.errno not in NO_SPACE:
+                self._disk.close(fd)  # the lock must not stay with this process
+                raise
         self._fd = fd
         return True
 
     def _write(self, fd: int) -> None:
-        self._disk.truncate(fd, 0)
-        self._disk.write(fd, [json.dumps(asdict(self._owner)).encode()], 0)
+        """In place, so that it takes no more room than the holder before: the disk may be full."""
+        text = json.dumps(asdict(self._owner)).encode().ljust(OWNER_BYTES_MAX)
+        self._disk.write(fd, [text], 0)
+        self._disk.truncate(fd, len(text))
 
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let others know where the holder can be spoken to. Raises OSError."""
@@ -77,11 +83,11 @@ class LockFile:
         return self._fd is None or is_in_place(self._disk, self._fd, self.path)
 
     def release(self) -> None:
-        """Let go. Who held it is cut off where that can be done; it means nothing any more."""
+        """Let go. Who held it is wiped out where that can be done; it means nothing any more."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
             with suppress(OSError):
-                self._disk.truncate(fd, 0)
+                self._disk.write(fd, [b" " * OWNER_BYTES_MAX], 0)
             self._disk.close(fd)
 
 

@@ -17,6 +17,7 @@ from logstore.log import Notes
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
+from logstore.storage.disk import room_or_not
 from logstore.storage.files import OpenFiles
 from logstore.storage.names import INDEX, TIMEINDEX
 from logstore.storage.segment import Segment
@@ -240,7 +241,8 @@ def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> boo
 
 def _settle(files: OpenFiles, segment: Segment) -> None:
     """Make what was found of a segment durable, before anyone is shown it."""
-    segment.index.replace(files, segment.stem)
+    with room_or_not():  # an index that lacks entries grows as it is used
+        segment.index.replace(files, segment.stem)
     for path in (segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX):
         files.sync(path)
 

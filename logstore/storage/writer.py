@@ -12,6 +12,7 @@ from logstore.errors import (
     CorruptStore,
     LogFailed,
     LogstoreError,
+    StorageFull,
     StoreLocked,
     TopicExists,
     UnknownPartition,
@@ -86,7 +87,7 @@ class WriterDirectory:
     def _take_lock(self) -> None:
         if not self.disk.exists(self._file(CATALOG)):
             make_directories(self.disk, self.path)
-        if not self._lock.take():
+        if not self._lock.take(untold=True):
             raise StoreLocked(
                 f"{self.path}: written by {owner_of(self.disk, self._lock.path)}: "
                 f"wait for it, stop it, or open the store for reading"
@@ -105,6 +106,8 @@ class WriterDirectory:
         try:
             if new:
                 self.disk.sync_directory(self.path)
+            with suppress(StorageFull):  # what is there already has to do for freeing some
+                self._catalog.environment.check_room()
             self.groups = self._catalog.groups(self.disk, self.path, self._clock)
             self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=True)
             self._files = OpenFiles(self.disk, self.config.store.files_open_max, write=True)
