@@ -49,7 +49,7 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
             return text.lower() == "true"
         if isinstance(default, tuple):
             words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
-            if facts["names"] and not text:
+            if not text and (facts["names"] or facts["empty"]):
                 return ()
             if facts["names"]:
                 known = all(re.fullmatch(facts["pattern"], word) for word in words)

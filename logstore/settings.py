@@ -24,6 +24,7 @@ def _setting(
     low: float | None = None,
     high: float | None = None,
     words: tuple[str, ...] = (),
+    empty: bool = False,  # a list of words may hold none
     names: bool = False,  # a list of any names
     pattern: str = r".+",  # of a text without words of its own, or of each name in a list
     besides: tuple[int, ...] = (),  # numbers between low and high that are not taken
@@ -31,6 +32,7 @@ def _setting(
     facts = {
         "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
         "pattern": pattern, "besides": besides,
+        "empty": empty,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=facts)
 
@@ -41,9 +43,10 @@ class TopicSettings:
 
     cleanup_policy: tuple[str, ...] = _setting(
         ("delete",),
-        "drop old segments, keep the latest record of each key, or both; "
+        "drop old segments, keep the latest record of each key, both or neither; "
         "a compacted topic refuses records without a key",
         words=("delete", "compact"),
+        empty=True,
     )
     compression_gzip_level: int = _setting(
         -1,

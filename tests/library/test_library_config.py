@@ -141,7 +141,8 @@ def test_words_are_taken_as_listed_and_all_else_refused(name):
     good = field.metadata["words"] or ("true", "false")
     for word in good:
         assert text_of(parse(name, field, word)) == word
-    for text in ("", "nosuch", f"{good[0]} {good[-1]}", f"{good[0]},nosuch", "1"):
+    wrong = () if field.metadata["empty"] else ("",)
+    for text in (*wrong, "nosuch", f"{good[0]} {good[-1]}", f"{good[0]},nosuch", "1"):
         with pytest.raises(InvalidSetting) as caught:
             parse(name, field, text)
         assert all(word in str(caught.value) for word in good)

@@ -1,5 +1,6 @@
 """Settings of topics and of the node: shown with default and source, topics' also changed."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -16,23 +17,29 @@ from logstore.kafka.messages import (
     incremental_alter_configs as incremental_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.broker_settings import (
+    STRING,
+    SYNONYMS,
+    BrokerSetting,
+    described,
+    kind_of,
+)
 from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
-from logstore.settings import FILE_SETTINGS, INT32_MAX, TOPIC_SETTINGS
 
 TOPIC, NODE, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32  # kinds of resources
-OF_TOPIC, OF_NODE, BY_DEFAULT = 1, 4, 5  # sources
-SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
-
-_BOOLEAN, _STRING, _INT, _LONG, _DOUBLE, _LIST = 1, 2, 3, 5, 6, 7
-_TYPES: Final[tuple[tuple[type, int], ...]] = (
-    (bool, _BOOLEAN),  # before int, which it is too
-    (str, _STRING),
-    (float, _DOUBLE),
-    (tuple, _LIST),
+OF_TOPIC, OF_NODE, BY_DEFAULT, OF_LOGGER = 1, 4, 5, 6  # sources
+OF_GROUPS: Final = "group.consumer."
+_LEVELS: Final = (
+    (logging.CRITICAL, "FATAL"),
+    (logging.ERROR, "ERROR"),
+    (logging.WARNING, "WARN"),
+    (logging.INFO, "INFO"),
+    (logging.DEBUG, "DEBUG"),
 )
+SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
 
 
 def source_of(chosen: Chosen) -> int:
@@ -40,14 +47,6 @@ def source_of(chosen: Chosen) -> int:
     if chosen.source == "topic":
         return OF_TOPIC
     return BY_DEFAULT if chosen.source == "default" else OF_NODE
-
-
-def _type_of(chosen: Chosen) -> int:
-    for kind, number in _TYPES:
-        if isinstance(chosen.default, kind):
-            return number
-    field = FILE_SETTINGS.get(chosen.name) or TOPIC_SETTINGS[chosen.name]
-    return _INT if field.metadata["high"] <= INT32_MAX else _LONG
 
 
 # Describing
@@ -58,52 +57,144 @@ def describe(
 ) -> describe_messages.Response:
     """Key 32."""
     return describe_messages.Response(
-        results=[_described(client.door, it, request) for it in request.resources]
+        results=[_described(client, it, request) for it in request.resources]
     )
 
 
 def _described(
-    door: Door, asked: describe_messages.Resource, request: describe_messages.Request
+    client: Client, asked: describe_messages.Resource, request: describe_messages.Request
 ) -> describe_messages.Result:
     result = describe_messages.Result(
         resource_type=asked.resource_type, resource_name=asked.resource_name
     )
     try:
-        every = _settings(door, asked.resource_type, asked.resource_name)
+        every = _DESCRIBED[asked.resource_type](client, asked.resource_name)
+    except KeyError:
+        result.error_code = errors.INVALID_REQUEST
+        result.error_message = f"there are no resources of type {asked.resource_type}"
+        return result
     except LogstoreError as error:
         result.error_code, result.error_message = code_of(error), str(error)
         return result
     keys = asked.configuration_keys
-    result.configs = [
-        describe_messages.ResourceResult(
-            it.name,
-            text_of(it.value),
-            read_only=asked.resource_type == NODE,
-            config_source=source_of(it),
-            synonyms=_synonyms(it) if request.include_synonyms else (),
-            config_type=_type_of(it),
-            documentation=it.reason if request.include_documentation else None,
-        )
-        for it in every
-        if keys is None or it.name in keys
-    ]
+    chosen = [it for it in every if keys is None or it.name in keys]
+    for it in chosen:
+        if not request.include_synonyms:
+            it.synonyms = ()
+        if not request.include_documentation:
+            it.documentation = None
+    result.configs = chosen
     return result
 
 
-def _settings(door: Door, kind: int, name: str) -> list[Chosen]:
-    if kind == TOPIC:
-        return door.topics.describe(name)
-    if kind == NODE and name in ("", str(NODE_ID)):
-        return door.topics.describe_store()
-    raise Refused(f"there are no settings of a resource of type {kind} named {name!r}")
+Shown = describe_messages.ResourceResult
+
+
+def _topic(client: Client, name: str) -> list[Shown]:
+    return [
+        Shown(
+            it.name,
+            text_of(it.value),
+            config_source=source_of(it),
+            synonyms=_synonyms(it),
+            config_type=kind_of(it),
+            documentation=it.reason,
+        )
+        for it in client.door.topics.describe(name)
+    ]
 
 
 def _synonyms(chosen: Chosen) -> list[describe_messages.Synonym]:
     """The value that counts, and the default that it stands before."""
-    found = [describe_messages.Synonym(chosen.name, text_of(chosen.value), source_of(chosen))]
-    if chosen.source != "default":
-        found.append(describe_messages.Synonym(chosen.name, text_of(chosen.default), BY_DEFAULT))
+    broker_name = SYNONYMS.get(chosen.name, chosen.name)
+    source = source_of(chosen)
+    name = chosen.name if source == OF_TOPIC else broker_name
+    found = [describe_messages.Synonym(name, text_of(chosen.value), source)]
+    if source != BY_DEFAULT:
+        found.append(describe_messages.Synonym(broker_name, text_of(chosen.default), BY_DEFAULT))
     return found
+
+
+def _node(client: Client, name: str) -> list[Shown]:
+    """All that the node has; without a name: what was changed for all nodes, which is nothing."""
+    if name == "":
+        return []
+    _check_node(name)
+    return [_of_node(it) for it in described(client, client.door.topics.describe_store())]
+
+
+def _check_node(name: str) -> None:
+    if name != str(NODE_ID):
+        raise Refused(f"there is no node {name!r}: the only one is {NODE_ID}")
+
+
+def _of_node(it: BrokerSetting) -> Shown:
+    source = BY_DEFAULT if it.source == "default" else OF_NODE
+    synonyms = [describe_messages.Synonym(it.name, it.value, source)]
+    if source == OF_NODE and it.default is not None:
+        synonyms.append(describe_messages.Synonym(it.name, it.default, BY_DEFAULT))
+    return Shown(
+        it.name,
+        it.value,
+        read_only=True,
+        config_source=source,
+        is_sensitive=it.sensitive,
+        synonyms=synonyms,
+        config_type=it.kind,
+        documentation=it.reason,
+    )
+
+
+def _loggers(client: Client, name: str) -> list[Shown]:
+    """KIP-412."""
+    _check_node(name)
+    level = logging.getLogger("logstore").getEffectiveLevel()
+    text = next((word for least, word in _LEVELS if level >= least), "TRACE")
+    return [
+        Shown(
+            "root",
+            text,
+            read_only=True,
+            config_source=OF_LOGGER,
+            synonyms=[describe_messages.Synonym("root", text, OF_LOGGER)],
+            config_type=STRING,
+        )
+    ]
+
+
+def _group(client: Client, name: str) -> list[Shown]:
+    """KIP-1142: what counts for its members, the same for every group."""
+    if not name:
+        raise Refused("a group has a name")
+    return [
+        Shown(
+            f"consumer.{it.name.removeprefix(OF_GROUPS)}",
+            text_of(it.value),
+            read_only=True,
+            config_source=source_of(it),
+            synonyms=[describe_messages.Synonym(it.name, text_of(it.value), source_of(it))],
+            config_type=kind_of(it),
+            documentation=it.reason,
+        )
+        for it in client.door.topics.describe_store()
+        if it.name.startswith(OF_GROUPS) and it.name.endswith(".ms")
+    ]
+
+
+def _client_metrics(client: Client, name: str) -> list[Shown]:
+    """KIP-714: nobody subscribes to clients' metrics."""
+    if not name:
+        raise Refused("a subscription to metrics has a name")
+    return []
+
+
+_DESCRIBED: Final[Mapping[int, Callable[[Client, str], list[Shown]]]] = {
+    TOPIC: _topic,
+    NODE: _node,
+    LOGGER: _loggers,
+    CLIENT_METRICS: _client_metrics,
+    GROUP: _group,
+}
 
 
 # Changing
