@@ -13,9 +13,11 @@ from typing import Final, Literal, NamedTuple, overload
 
 from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic, uuid_of
+from logstore.broker.topics import Space
 from logstore.config import Chosen, check_topic_settings, parse, topic_setting
 from logstore.errors import (
     Closed,
+    Failed,
     Forked,
     InvalidName,
     LogstoreError,
@@ -341,6 +343,14 @@ class OpenTopics:
         """As Topics.sizes."""
         entry = self._entry(name)
         return [self._directory.size(name, entry, number) for number in range(entry.partitions)]
+
+    def space(self) -> Space:
+        """As Topics.space."""
+        directory = self._directory.writable()
+        try:
+            return Space(*directory.disk.space(directory.path))
+        except OSError as error:
+            raise Failed(f"{directory.path}: {error.strerror}") from None
 
     def new_producer_id(self) -> int:
         """As Topics.new_producer_id. A block is claimed on disk at once; a crash skips its rest."""

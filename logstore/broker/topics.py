@@ -1,6 +1,7 @@
 """The topics of a store as its doors see them: looked up by name or id, made, changed, deleted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from logstore.broker.topic import Topic
@@ -20,6 +21,14 @@ class PartitionSize(Protocol):
     def partition(self) -> int: ...
     @property
     def bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a file system can hold, and what this process may still write to it."""
+
+    total_bytes: int
+    usable_bytes: int
 
 
 class Topics(Protocol):
@@ -63,6 +72,9 @@ class Topics(Protocol):
 
     def sizes(self, name: str) -> Sequence[PartitionSize]:
         """Raises UnknownTopic."""
+
+    def space(self) -> Space:
+        """Of the file system that the topics are on. Raises Failed."""
 
     def new_producer_id(self) -> int:
         """One that nobody was ever given, also not before a crash. Raises Failed."""

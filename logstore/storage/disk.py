@@ -114,6 +114,11 @@ class Disk:
         facts = os.fstat(fd)
         return facts.st_dev, facts.st_ino
 
+    def space(self, path: str) -> tuple[int, int]:
+        """Bytes of the file system in all, and those that this process may still write."""
+        facts = os.statvfs(path)
+        return facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize
+
     def writable(self, path: str) -> bool:
         return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_RDONLY
 

@@ -154,6 +154,9 @@ class MemoryTopics:
         numbers = range(len(self._topics[name].partitions))
         return [SimpleNamespace(partition=number, bytes=10) for number in numbers]
 
+    def space(self):
+        return SimpleNamespace(total_bytes=1000, usable_bytes=100)
+
     def new_producer_id(self):
         self._next_id += 1
         return self._next_id

@@ -25,6 +25,7 @@ from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Job
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
+from logstore.protocols.kafka.operations import OF_CLUSTER, OF_TOPIC, allowed
 
 NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
 PARTITIONS_AT_ONCE: Final = 100  # described while others wait
@@ -42,7 +43,9 @@ def metadata(
     """Key 3. Makes topics that are not there, where client and settings allow it."""
     door, asked = client.door, request.topics
     if asked is None or (version == 0 and not asked):
-        return _unless_many(partial(_of_all, client), map(door.topics.get, door.topics.names()))
+        return _unless_many(
+            partial(_of_all, client, request), map(door.topics.get, door.topics.names())
+        )
     missing = [
         it.name
         for it in asked
@@ -52,11 +55,11 @@ def metadata(
 
         def made() -> metadata_messages.Response:
             failed = _made(door, missing)
-            return _metadata(client, _asked_for(door, version, asked, failed))
+            return _metadata(client, request, _asked_for(door, version, asked, failed))
 
         return Job(made)
     return _unless_many(
-        lambda: _metadata(client, _asked_for(door, version, asked, {})),
+        lambda: _metadata(client, request, _asked_for(door, version, asked, {})),
         (door.topics.get(it.name) for it in asked if it.name),
     )
 
@@ -69,10 +72,10 @@ def _unless_many(
     return Job(answer) if partitions > PARTITIONS_AT_ONCE else answer()
 
 
-def _of_all(client: Client) -> metadata_messages.Response:
+def _of_all(client: Client, request: metadata_messages.Request) -> metadata_messages.Response:
     topics = client.door.topics
     every = (topics.get(name) for name in topics.names())
-    return _metadata(client, [_described(topic) for topic in every if topic is not None])
+    return _metadata(client, request, [_described(topic) for topic in every if topic is not None])
 
 
 def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
@@ -128,14 +131,22 @@ def _described(topic: Topic) -> metadata_messages.ResponseTopic:
 
 
 def _metadata(
-    client: Client, topics: Sequence[metadata_messages.ResponseTopic]
+    client: Client,
+    request: metadata_messages.Request,
+    topics: Sequence[metadata_messages.ResponseTopic],
 ) -> metadata_messages.Response:
     host, port = client.address
+    if request.include_topic_authorized_operations:
+        for topic in topics:
+            if topic.error_code == errors.NONE:
+                topic.topic_authorized_operations = OF_TOPIC
+    of_cluster = allowed(OF_CLUSTER, request.include_cluster_authorized_operations)
     return metadata_messages.Response(
         brokers=(metadata_messages.Broker(NODE_ID, host, port),),
         cluster_id=client.door.store_id,
         controller_id=NODE_ID,
         topics=topics,
+        cluster_authorized_operations=of_cluster,
     )
 
 
@@ -154,6 +165,9 @@ def describe_cluster(
         cluster_id=client.door.store_id,
         controller_id=NODE_ID,
         brokers=(describe_cluster_messages.Broker(NODE_ID, host, port),),
+        cluster_authorized_operations=allowed(
+            OF_CLUSTER, request.include_cluster_authorized_operations
+        ),
     )
 
 
@@ -203,7 +217,13 @@ def describe_log_dirs(
         except LogstoreError:
             continue  # gone since, or damaged: what can't be measured is left out, as by Kafka
         found.append(describe_log_dirs_messages.Topic(name, partitions))
-    result = describe_log_dirs_messages.Result(log_dir=client.door.path, topics=found)
+    space = topics.space()
+    result = describe_log_dirs_messages.Result(
+        log_dir=client.door.path,
+        topics=found,
+        total_bytes=space.total_bytes,
+        usable_bytes=space.usable_bytes,
+    )
     return describe_log_dirs_messages.Response(results=(result,))
 
 

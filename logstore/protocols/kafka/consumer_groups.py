@@ -14,9 +14,10 @@ from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Door, Later
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.group_admin import DEAD, TYPES, operations
+from logstore.protocols.kafka.group_admin import DEAD, TYPES
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.membership import identity_of
+from logstore.protocols.kafka.operations import OF_GROUP, allowed
 
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
 CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
@@ -81,7 +82,7 @@ def describe(
     client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
-    allowed = operations(request.include_authorized_operations)
+    operations = allowed(OF_GROUP, request.include_authorized_operations)
     described = []
     for name in dict.fromkeys(request.group_ids):  # once, however often it is named
         try:
@@ -97,7 +98,7 @@ def describe(
             described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
         else:
             described.append(_described(client.door, found))
-            described[-1].authorized_operations = allowed
+            described[-1].authorized_operations = operations
     return describe_messages.Response(groups=described)
 
 

@@ -14,14 +14,13 @@ from logstore.protocols.kafka.client import Client
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
+from logstore.protocols.kafka.operations import OF_GROUP, allowed
 
 TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
 STABLE: Final = "Stable"
 DEAD: Final = "Dead"  # the state of a group that is not there
 
 # Read (3), delete (6), describe (8), as bits: everybody may, for nobody is asked who they are.
-ALL_OPERATIONS: Final = 1 << 3 | 1 << 6 | 1 << 8
-NOT_ASKED: Final = -(2**31)
 
 # The types of groups that Kafka knows. Members in the directory itself use the new protocol.
 TYPES: Final = {
@@ -32,16 +31,11 @@ TYPES: Final = {
 }
 
 
-def operations(asked: bool) -> int:
-    """What the client may do with a group."""
-    return ALL_OPERATIONS if asked else NOT_ASKED
-
-
 def describe_groups(
     client: Client, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 15: those of the classic protocol."""
-    allowed = operations(request.include_authorized_operations)
+    operations = allowed(OF_GROUP, request.include_authorized_operations)
     described = []
     for name in dict.fromkeys(request.groups):  # once, however often it is named
         try:
@@ -55,7 +49,7 @@ def describe_groups(
             described.append(_no_classic(version, name, found))
         else:
             described.append(_described(found))
-        described[-1].authorized_operations = allowed
+        described[-1].authorized_operations = operations
     return describe_messages.Response(groups=described)
 
 

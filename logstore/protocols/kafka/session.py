@@ -9,6 +9,7 @@ from typing import Final
 
 from logstore.broker.admission import GLANCE_MAX
 from logstore.errors import BrokenProtocol, LogstoreError
+from logstore.foreign import HEAD_BYTES, not_http, speaks_http, speaks_tls, without_tls
 from logstore.kafka import wire
 from logstore.protocols.kafka.answers import take, unsupported
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
@@ -28,11 +29,20 @@ TAKEN_AT_ONCE: Final = 32
 # bytes may be an object here, so it has to be bounded well below the records.
 OTHER_BYTES_MAX: Final = 8 << 20
 CLIENT_ID_SHOWN: Final = 64
+PROTOCOL: Final = "the Kafka protocol"  # as a peer of another is told of
 
 _HEADER = Struct(">hhi")  # api key, api version, correlation id
 _KEY = Struct(">h")
 _SIZE = Struct(">i")
 _REPLY = Struct(">ii")  # size, correlation id
+
+
+def _check_head(head: bytes) -> None:
+    """Raises BrokenProtocol where it is no size: it would be one of hundreds of megabytes."""
+    if speaks_tls(head):
+        raise BrokenProtocol(without_tls(PROTOCOL))
+    if speaks_http(head):
+        raise BrokenProtocol(not_http(PROTOCOL))
 
 
 class KafkaSession:
@@ -47,6 +57,7 @@ class KafkaSession:
         self._slots = self._client.slots
         self._frame_bytes_max = door.settings.socket_request_max_bytes
         self._finishing = False
+        self._heard = False  # the first bytes, by which a peer at the wrong port is known
         self._owed = 0  # bytes of answers that are made and not sent
 
     # The session of the server
@@ -70,6 +81,9 @@ class KafkaSession:
         at, end, taken = 0, len(data), 0
         frame_max = self._frame_bytes_max
         try:
+            if not self._heard and end >= SIZE_BYTES:
+                self._heard = True
+                _check_head(bytes(data[:HEAD_BYTES]))
             while end - at >= SIZE_BYTES and taken < TAKEN_AT_ONCE and not self._full():
                 size = _SIZE.unpack_from(data, at)[0]
                 if not _HEADER.size <= size <= frame_max:

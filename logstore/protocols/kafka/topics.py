@@ -26,6 +26,7 @@ from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
+from logstore.protocols.kafka.operations import OF_TOPIC
 from logstore.settings import STORE_SETTINGS
 
 DEFAULT: Final = -1  # a number of partitions or copies that the broker is to choose
@@ -241,6 +242,7 @@ def describe_partitions(
                 name=name,
                 topic_id=topic.uuid,
                 is_internal=name in INTERNAL_TOPICS,
+                topic_authorized_operations=OF_TOPIC,
                 partitions=shown,
             )
         )

@@ -13,6 +13,7 @@ from typing import Any, Final
 import hiredis
 
 from logstore.errors import BrokenProtocol, LogstoreError
+from logstore.foreign import asks_http, not_http, speaks_tls, without_tls
 from logstore.protocols.resp import unserved
 from logstore.protocols.resp.client import (
     QUEUED_BYTES_MAX,
@@ -25,12 +26,13 @@ from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.door import Door
 from logstore.protocols.resp.replies import QUEUED, integer
-from logstore.protocols.resp.requests import Begun, read
+from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.session import Buffer, Link
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 MANY: Final = 4  # requests that are worth looking at together
 SHOWN_BYTES: Final = 128  # of what was sent, in an error
+PROTOCOL: Final = "the Redis protocol"  # as a peer of another is told of
 # What begins the requests of a browser, sent here by a page that somebody looks at.
 OF_BROWSERS: Final = frozenset({b"post", b"host:"})
 
@@ -92,6 +94,9 @@ class RespSession:
         client.now = client.active_at = now
         if not self._heard:
             self._heard, client.created_at = True, now
+            if foreign := _foreign(bytes(data[:LINE_BYTES_MAX])):
+                client.closed = foreign
+                return len(data)
         channels = self._door.channels
         with channels.lock:
             taken = self._take(data)
@@ -366,6 +371,13 @@ class RespSession:
 
 def _new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
     return hiredis.Reader(notEnoughData=NOT_YET)
+
+
+def _foreign(data: bytes) -> str | None:
+    """What is wrong with a peer's first bytes; None: they may be requests."""
+    if speaks_tls(data):
+        return without_tls(PROTOCOL)
+    return not_http(PROTOCOL) if asks_http(data.partition(b"\n")[0]) else None
 
 
 def _unknown(arguments: Sequence[bytes]) -> bytes:

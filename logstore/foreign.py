@@ -1,0 +1,40 @@
+"""Other protocols, told by the first bytes that a peer sends to a door that does not speak them."""
+
+from typing import Final
+
+HEAD_BYTES: Final = 4  # are enough
+
+_METHODS: Final = frozenset(
+    method[:HEAD_BYTES]
+    for method in (
+        b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ",
+        b"PATCH ", b"PRI * HTTP/2.0",
+    )
+)  # fmt: skip
+# RFC 8446 5.1: a record of a handshake, of version 3.0 to 3.4; and its length, at most 2^14.
+_HANDSHAKE: Final = frozenset(bytes((0x16, 3, minor)) for minor in range(5))
+
+
+def speaks_tls(head: bytes) -> bool:
+    """Whether the first bytes are those of a TLS client."""
+    return head[:3] in _HANDSHAKE
+
+
+def speaks_http(head: bytes) -> bool:
+    """Whether the first bytes are those of an HTTP client."""
+    return head[:HEAD_BYTES] in _METHODS
+
+
+def asks_http(line: bytes) -> bool:
+    """The same of a first line, where another protocol might begin in the same way."""
+    return speaks_http(line) and b" HTTP/" in line
+
+
+def without_tls(protocol: str) -> str:
+    """What to say of a peer that speaks TLS to a door of this protocol."""
+    return f"the peer speaks TLS: {protocol} is served here, without TLS"
+
+
+def not_http(protocol: str) -> str:
+    """What to say of a peer that speaks HTTP to a door of this protocol."""
+    return f"the peer speaks HTTP: {protocol} is served here"
