@@ -152,7 +152,8 @@ def _lines(outcome: "Outcome", *, dry_run: bool) -> Iterator[str]:
     from logstore.upkeep.jobs import Rewritten
 
     if outcome.broke is not None:
-        return  # told at the end
+        yield f"{outcome.topic}-{outcome.partition}: left as it is: {outcome.broke.error()}"
+        return
     if isinstance(outcome, Rewritten):
         yield f"{outcome.topic}-{outcome.partition}: {_rewritten(outcome, dry_run=dry_run)}"
         return

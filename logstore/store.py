@@ -72,7 +72,6 @@ from logstore.upkeep.jobs import (
     Retained,
     Rewritten,
     Tell,
-    failure,
     untold,
 )
 from logstore.upkeep.rhythm import Rhythm
@@ -505,16 +504,16 @@ class Store:
         return Rhythm(desk, self._do_upkeep, self._jobs.run, interval_s, directory.look)
 
     def _do_upkeep(self) -> None:
-        """What a process that writes does by itself. Raises the first failure, after all."""
+        """What a process that writes does by itself; a line of the log for each that fails."""
         try:
             self._directory.tidy()
             outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
             self.expire_offsets()
         except Closed:  # the store, while this was under way
             return
-        failed = failure(outcomes)
-        if failed is not None:
-            raise failed
+        for outcome in outcomes:  # one log's failure must not hide another's
+            if outcome.broke is not None:
+                _log.warning("%s", outcome.broke.error())
 
     def trim(
         self,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import HEADER_BYTES, Batch
+from logstore.records.check import whole
 from logstore.records.compression import decompress
 from logstore.records.encode import rebatched
 from logstore.records.varint import NULL, decoded
@@ -41,7 +42,7 @@ class Keyed(NamedTuple):
 def keyed(batch: Batch) -> Keyed:
     """Checks the CRC. Raises CorruptBatch."""
     batch.check()
-    data = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
+    data = whole(batch)
     starts, keys, tombstones = array("I"), list[bytes | None](), list[int]()
     try:
         end = _read(data, batch.record_count, starts, keys, tombstones)

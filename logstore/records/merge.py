@@ -5,9 +5,11 @@ deltas count from the first batch's base then, so these two fields of each recor
 """
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import COMPRESSION_MASK, HEADER_BYTES, Batch
-from logstore.records.compression import Compression, decompress
+from logstore.records.batch import COMPRESSION_MASK, Batch
+from logstore.records.check import whole
+from logstore.records.compression import Compression
 from logstore.records.encode import assembled
+from logstore.records.latest import latest
 from logstore.records.varint import decoded, encoded, signed, wrapped64
 
 # The base timestamp of a batch with this attribute is none (KIP-534).
@@ -53,7 +55,7 @@ class Merge:
     def add(self, batch: Batch) -> None:
         """Raises CorruptBatch, for a wrong CRC too."""
         batch.check()
-        data = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
+        data = whole(batch)
         first = self.batches[0] if self.batches else batch
         offsets = batch.base_offset - first.base_offset
         times = batch.base_timestamp_ms - first.base_timestamp_ms
@@ -73,7 +75,7 @@ class Merge:
                 first.base_offset, first.leader_epoch,
                 first.attributes & ~COMPRESSION_MASK | compression,
                 last.last_offset - first.base_offset,
-                first.base_timestamp_ms, max(it.max_timestamp_ms for it in self.batches),
+                first.base_timestamp_ms, max(map(latest, self.batches)),
                 first.producer_id, first.producer_epoch, first.base_sequence,
                 sum(it.record_count for it in self.batches),
             ),

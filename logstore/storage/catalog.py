@@ -20,7 +20,7 @@ lower schema, and an older logstore refuses what it would misread.
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from struct import Struct
 from typing import Final
 
@@ -42,7 +42,7 @@ SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _NOTES, _ENTRIES = b"notes", b"entries"
 _PARTITION = Struct(">I")
-_STATE = Struct(">11q")
+_STATE = Struct(">12q")
 _TABLES = (_META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _DOOMED, *GROUP_TABLES)
 
 assert len(set(_TABLES)) <= TABLES_MAX
@@ -81,14 +81,20 @@ class LogState:
     recompressed_below: int = 0  # recompression has gone over everything below here
     merged_base: int = 0  # the segment of this base offset may have taken up all that
     merged_below: int = 0  # begin behind it and below here, which may be there still
+    # What begins below was indexed when maximum timestamps of headers were believed; see that its
+    # time entries are right before one is used.
+    times_doubtful_below: int = 0
 
 
 assert _STATE.size == 8 * len(fields(LogState))
 
 
 def _state(value: bytes) -> LogState:
-    # Fields were added at the end.
-    return LogState(*_STATE.unpack(value.ljust(_STATE.size, b"\0")))
+    # Fields were added at the end. What is above the recovery point is indexed anew if need be.
+    state = LogState(*_STATE.unpack(value.ljust(_STATE.size, b"\0")))
+    if len(value) < _STATE.size:
+        return replace(state, times_doubtful_below=state.recovery_offset)
+    return state
 
 
 def _text(value: bytes) -> str:

@@ -24,10 +24,16 @@ class Chain:
         interval: int,
         *,
         gaps_below: Callable[[], int],
+        times_doubtful_below: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``gaps_below()``: compaction may have taken offsets below; a gap above it is damage."""
+        """``gaps_below()``: compaction may have taken offsets below; a gap above it is damage.
+
+        ``times_doubtful_below()``: the time entries of segments that begin below may leave out
+        batches whose headers say too little.
+        """
         self.directory = directory
         self.gaps_below = gaps_below
+        self._times_doubtful_below = times_doubtful_below
         self._files = files
         self._indexes = indexes
         self.interval = interval  # bytes between two index entries of segments opened from now on
@@ -145,12 +151,15 @@ class Chain:
 
         ``damaged``: as Log.find.
         """
+        doubtful_below = self._times_doubtful_below()
         for base, following in pairwise([*self.bases, EVERYTHING]):
             if base >= below:
                 break
             if following <= start:
                 continue
             segment, limit = self.segment(base), min(below, following)
+            if base < doubtful_below:
+                segment.settle_times()
             if segment.max_timestamp(limit) >= timestamp_ms:
                 found = segment.find(timestamp_ms, start, limit, damaged=damaged)
                 if found is not None:
@@ -174,7 +183,10 @@ class Chain:
 
     def timed(self, facts: SegmentFacts) -> SegmentFacts:
         """With the largest timestamp, which takes a look into the files."""
-        largest = self.segment(facts.base_offset).max_timestamp(facts.end_offset)
+        segment = self.segment(facts.base_offset)
+        if facts.base_offset < self._times_doubtful_below():
+            segment.settle_times()
+        largest = segment.max_timestamp(facts.end_offset)
         return replace(facts, max_timestamp_ms=largest)
 
     def bytes(self, end: int) -> int:

@@ -27,6 +27,7 @@ from logstore.errors import (
 )  # fmt: skip
 from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
+from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
@@ -142,7 +143,7 @@ class DiskLog:
             first = next((batch for _, batch in segment.walk(chunk_bytes=16 << 10)), None)
         except (CorruptBatch, FileNotFoundError):  # whoever reads it is told
             first = None
-        return NO_TIMESTAMP if first is None else first.max_timestamp_ms
+        return NO_TIMESTAMP if first is None else latest(first)
 
     # Appending
 
@@ -189,7 +190,7 @@ class DiskLog:
         settings, active = self.settings, self._active
         return (
             self._position + len(batch.data) > settings.segment_bytes
-            or batch.max_timestamp_ms - self._first_timestamp > settings.segment_ms
+            or latest(batch) - self._first_timestamp > settings.segment_ms
             or active.index.file_bytes >= settings.segment_index_bytes
             or self.end + batch.last_offset_delta - active.base_offset > SEGMENT_OFFSETS_MAX
         )
@@ -233,7 +234,7 @@ class DiskLog:
 
     def _note(self, batch: Batch, base_offset: int) -> None:
         if self._first_timestamp == NO_TIMESTAMP:
-            self._first_timestamp = batch.max_timestamp_ms
+            self._first_timestamp = latest(batch)
         last_offset = base_offset + batch.last_offset_delta
         self._active.note(self._position, batch, last_offset)
 
@@ -519,9 +520,9 @@ class DiskLog:
             with self._lock:
                 sealed = base_offset != self._active.base_offset
                 if not sealed:
-                    segment.rebuild_index(self.end, sealed=False)
+                    segment.rebuild_index(self.end, sealed=False, by_records=True)
             if sealed:
-                segment.rebuild_index(EVERYTHING, sealed=True)
+                segment.rebuild_index(EVERYTHING, sealed=True, by_records=True)
         except OSError as error:
             raise refusal(error, "rebuild the index", segment.stem + INDEX) from None
 

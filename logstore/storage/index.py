@@ -109,6 +109,11 @@ class Index:
             return None
         return self.times[at], self.base_offset + self.time_offsets[at]
 
+    def ceiling_time(self, timestamp_ms: int) -> int | None:
+        """The last offset of the batch of the first entry that is of this time or later."""
+        at = bisect_left(self.times, timestamp_ms)
+        return self.base_offset + self.time_offsets[at] if at < len(self.times) else None
+
     def cut(self, position: int) -> None:
         """Forget every batch at or after this position."""
         keep = bisect_left(self.positions, position)

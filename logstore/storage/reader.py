@@ -129,6 +129,7 @@ class ReaderDirectory:
             chain = Chain(
                 self._file(directory), self._files, self._indexes, interval,
                 gaps_below=lambda: state().gaps_below,
+                times_doubtful_below=lambda: state().times_doubtful_below,
             )  # fmt: skip
         except FileNotFoundError:
             raise CorruptStore(

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, Literal
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, Batch
+from logstore.records.latest import latest, recorded
 from logstore.records.parts import parts
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
@@ -76,6 +77,7 @@ class Segment:
         "_interval_bytes",
         "_learning",
         "_max_timestamp",
+        "_times",
         "base_offset",
         "path",
         "pinned",
@@ -95,6 +97,7 @@ class Segment:
         self._index: Index | None = None
         self._learning = threading.Lock()
         self._max_timestamp: tuple[int, int] | None = None  # (below, timestamp)
+        self._times: Literal["unknown", "right", "made anew"] = "unknown"  # its time entries
 
     # The index
 
@@ -111,25 +114,29 @@ class Segment:
     def drop_index(self) -> None:
         if not self.pinned:
             self._index = None
+            if self._times == "made anew":  # those in the file are not
+                self._times = "unknown"
 
     def restart_index(self) -> Index:
         """Begin an empty index, in doubt of the one there was."""
         self._index = Index(self.base_offset, self._interval_bytes)
         return self._index
 
-    def rebuild_index(self, below: int, *, sealed: bool) -> None:
+    def rebuild_index(self, below: int, *, sealed: bool, by_records: bool = False) -> None:
         """Make both index files anew from the batches below ``below``, and sync them.
 
-        Of a damaged segment as far as it can be walked. Raises OSError.
+        ``by_records``: whatever timestamps the batches' headers claim. Of a damaged segment as far
+        as it can be walked. Raises OSError.
         """
+        newest = _recorded if by_records else latest
         index = Index(self.base_offset, self._interval_bytes)
         with suppress(CorruptBatch):  # whoever reads it is told, or asked for this knowing it
             for position, batch in self.walk(0, below):
-                index.note(position, batch.size, batch.last_offset, batch.max_timestamp_ms)
+                index.note(position, batch.size, batch.last_offset, newest(batch))
         if sealed:
             index.note_largest()
         with self._learning:
-            self._index = index
+            self._index, self._times, self._max_timestamp = index, "right", None
             index.replace(self._files, self.stem)
         for ending in (INDEX, TIMEINDEX):
             self._files.sync(self.stem + ending)
@@ -137,7 +144,7 @@ class Segment:
     def note(self, position: int, batch: Batch, last_offset: int) -> None:
         """The batch stands at ``position`` now; a reader may be noting what is before it."""
         with self._learning:
-            self.index.note(position, batch.size, last_offset, batch.max_timestamp_ms)
+            self.index.note(position, batch.size, last_offset, latest(batch))
 
     def save_index(self) -> None:
         """Write what the index files lack. Raises OSError."""
@@ -151,7 +158,7 @@ class Segment:
         if walked[0][0] <= index.covered < last_position + last.size:
             with self._learning:
                 for position, batch in walked:
-                    index.note(position, batch.size, batch.last_offset, batch.max_timestamp_ms)
+                    index.note(position, batch.size, batch.last_offset, latest(batch))
             self._indexes.loaded(self, index.memory_bytes)
 
     # Reading
@@ -323,9 +330,31 @@ class Segment:
         floor = self.index.floor_time(EVERYTHING, below)
         known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
         walked = self._walk_from(last_offset, known, below)
-        largest = max((batch.max_timestamp_ms for _, batch in walked), default=NO_TIMESTAMP)
+        largest = max((latest(batch) for _, batch in walked), default=NO_TIMESTAMP)
+        if (floor := self.index.floor_time(EVERYTHING, below)) is not None:
+            largest = max(largest, floor[0])  # by the records, where a header says less
         self._max_timestamp = below, largest
         return largest
+
+    def settle_times(self) -> bool:
+        """See that time entries count batches by their records where headers can't be right.
+
+        Once. True where there are such batches: in memory the entries are right by now, in the
+        file they may not be (``rebuild_index``). Raises OSError.
+        """
+        if self._times == "unknown":
+            index, as_claimed = Index(self.base_offset, self._interval_bytes), True
+            with suppress(CorruptBatch):  # whoever reads on from there is told
+                for position, batch in self.walk():
+                    newest = latest(batch)
+                    as_claimed = as_claimed and newest == batch.max_timestamp_ms
+                    index.note(position, batch.size, batch.last_offset, newest)
+            self._times = "right" if as_claimed else "made anew"
+            if not as_claimed:
+                with self._learning:
+                    self._index = index
+                self._indexes.loaded(self, index.memory_bytes)
+        return self._times == "made anew"
 
     def find(
         self, timestamp_ms: int, start: int, below: int, *, damaged: bool = False
@@ -336,8 +365,12 @@ class Segment:
         """
         floor = self.index.floor_time(timestamp_ms, below)
         known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
+        # The batch of the next entry is looked into, even if its header says less.
+        named = self.index.ceiling_time(timestamp_ms)
         for position, batch in self._walk_from(last_offset, known, below):
-            if batch.max_timestamp_ms < timestamp_ms or batch.last_offset < start:
+            if batch.last_offset < start:
+                continue
+            if latest(batch) < timestamp_ms and batch.last_offset != named:
                 continue
             try:
                 found = _first_from(batch, timestamp_ms, start)
@@ -358,7 +391,7 @@ class Segment:
             if max_timestamp_ms != NO_TIMESTAMP:
                 walk = self._walk(fd, position, below)
                 named = next((b for _, b in walk if b.last_offset >= offset), None)
-                if named is None or named.max_timestamp_ms != max_timestamp_ms:
+                if named is None or not _is_latest(named, max_timestamp_ms):
                     self.restart_index()
                     position = 0
             expected = self.base_offset
@@ -385,6 +418,18 @@ class Segment:
             with suppress(FileNotFoundError):
                 self._files.disk.remove(path)
             self._files.forget(path)  # after: a reader may have opened it until then
+
+
+def _recorded(batch: Batch) -> int:
+    try:
+        return recorded(batch)
+    except CorruptBatch:
+        return latest(batch)
+
+
+def _is_latest(batch: Batch, timestamp_ms: int) -> bool:
+    """Whether this is the batch's largest timestamp: by the header, or else by the records."""
+    return timestamp_ms in (latest(batch), _recorded(batch))
 
 
 def _first_from(batch: Batch, timestamp_ms: int, start: int) -> int | None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from logstore.records.batch import Batch
+from logstore.records.latest import latest
 from logstore.storage.disk import Buffer, Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import Index
@@ -77,7 +78,7 @@ def _write_log(
         position = unsynced = size = 0
         buffers: list[Buffer] = []
         for batch in batches:
-            index.note(position + size, batch.size, batch.last_offset, batch.max_timestamp_ms)
+            index.note(position + size, batch.size, batch.last_offset, latest(batch))
             buffers.append(batch.data)
             size += batch.size
             if size < _WRITE_BYTES and len(buffers) < _WRITE_BUFFERS_MAX:

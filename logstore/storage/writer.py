@@ -370,6 +370,7 @@ class WriterDirectory:
         chain = Chain(
             path, self._files, self._indexes, settings.index_interval_bytes,
             gaps_below=lambda: self._catalog.log_state(key).gaps_below,
+            times_doubtful_below=lambda: self._catalog.log_state(key).times_doubtful_below,
         )  # fmt: skip
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(key)

@@ -22,6 +22,7 @@ from itertools import count
 from typing import cast
 
 from logstore.records.batch import Batch
+from logstore.records.check import whole
 from logstore.records.keyed import keyed, thinned
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
@@ -101,7 +102,7 @@ def compacted(work: Compacting, sealed: Sealed) -> Iterator[Step]:
     below: int | None = work.parts[-1].end_offset
     while below is not None:
         below = yield from run.one_pass(below)
-        yield Passed()
+        yield Passed(run.tombstones)
 
 
 class _Run:
@@ -112,6 +113,8 @@ class _Run:
         self._sealed = sealed
         self._producers: set[int] = set()
         self._removed = 0  # from the segment at hand
+        self.tombstones = 0  # that stay, of batches that are not gone over again
+        self._tombstones = 0  # of the batch at hand
 
     def one_pass(self, below: int) -> Generator[Step, None, int | None]:
         """From this offset down. Where the keys were as many as fit; None when they all did."""
@@ -119,11 +122,13 @@ class _Run:
         for part in reversed(self._work.parts):
             if part.base_offset >= below:
                 continue
-            kept, empty, full_at = self._look(part, below, keys, full_at)
+            with self._sealed.named(part):
+                kept, empty, full_at = self._look(part, below, keys, full_at)
             yield Went(part.bytes)
             if kept:
                 batches = _filtered(self._sealed.walk(part), kept, empty)
-                stem = self._sealed.write(part.base_offset, batches)
+                with self._sealed.named(part):
+                    stem = self._sealed.write(part.base_offset, batches)
                 yield Cleaned((part.base_offset,), stem, self._removed)
         return full_at
 
@@ -143,8 +148,11 @@ class _Run:
                 empty.add(position)
             if batch.base_offset >= below:
                 continue
+            self._tombstones = 0
             stays = self._stays(batch, keys, keeps_last=keeps_last)
             keeps_last = False
+            if full_at is None:  # else the next pass looks at it again
+                self.tombstones += self._tombstones
             if keys.full and full_at is None:
                 full_at = batch.base_offset
             if stays is not None:
@@ -155,6 +163,8 @@ class _Run:
     def _stays(self, batch: Batch, keys: _Keys, *, keeps_last: bool) -> "array[int] | None":
         """Where those of its records stand that stay (``keyed.thinned``); None: all stay."""
         if batch.is_control or not batch.record_count:
+            batch.check()
+            whole(batch)
             return None
         records = keyed(batch)
         # Of each key the last place in the batch.
@@ -170,6 +180,8 @@ class _Run:
             places += [place for place in found if place not in due]
         else:
             places += found
+        if records.tombstones:
+            self._tombstones = len(set(records.tombstones).intersection(places))
         if not keys.full:
             keys.add(cast("Set[bytes]", fresh))
         if keeps_last and batch.record_count - 1 not in places:

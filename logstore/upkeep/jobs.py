@@ -7,6 +7,7 @@ plain fact that can be sent to whoever asked, in another process too.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final, Literal, Protocol
 
@@ -15,10 +16,12 @@ import msgspec
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.log import TopicPartition
+from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import failure as why
+from logstore.storage.disk import refusal
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.kinds import TOPIC
 from logstore.storage.segment import SegmentFacts
@@ -211,7 +214,7 @@ class _Run:
         except (Damaged, Failed, UnknownPartition, ReadOnly) as error:
             if isinstance(error, ReadOnly) and not self._directory.writes:
                 raise  # not this log alone
-            broke = Broke.by(error)
+            broke = Broke.by(_of_log(error, f"{topic}-{partition}", self._job.name))
             if is_retention:
                 return Retained(topic, partition, broke=broke)
             return Rewritten(topic, partition, broke=broke)
@@ -219,6 +222,8 @@ class _Run:
     def _retain(
         self, log: SegmentedLog, topic: str, partition: int, settings: TopicSettings
     ) -> Retained:
+        if not self._job.dry_run and log.state.times_doubtful_below:
+            _settle_times(log)
         committed = self._committed(settings.retention_groups)
         readers = {group: at.get((topic, partition)) for group, at in committed.items()}
         segments = log.segments(timed=False)
@@ -226,6 +231,26 @@ class _Run:
         if not self._job.dry_run:
             drop(log, verdicts)
         return Retained(topic, partition, tuple(verdicts))
+
+
+def _of_log(error: LogstoreError, log: str, job: Name) -> LogstoreError:
+    """The error, naming the log and what was being done to it."""
+    if log in str(error) and job == "retention":
+        return error
+    return type(error)(f"{log}: {job}: {error}")
+
+
+def _settle_times(log: SegmentedLog) -> None:
+    """Make time indexes right that were made when headers were believed. Raises Failed."""
+    below = log.state.times_doubtful_below
+    try:
+        for base in log.bases():
+            if base < below and log.segment(base).settle_times():
+                with suppress(ValueError):  # trimmed just now
+                    log.rebuild_index(base)
+    except OSError as error:
+        raise refusal(error, "look at a segment", error.filename or log.name) from None
+    log.mark(times_doubtful_below=0)
 
 
 class Rewrite:
@@ -248,7 +273,7 @@ class Rewrite:
         self._memory_bytes = memory_bytes
         self._bytes_per_second = bytes_per_second
         self._now_ms = now_ms
-        self._records_removed = self._passes = 0
+        self._records_removed = self._passes = self._tombstones = 0
         self._bytes_done = self._bytes_total = 0
 
     def run(self, job: Job) -> Rewritten:
@@ -300,7 +325,7 @@ class Rewrite:
         dirty = [it for it in segments if it.end_offset > clean_below]
         firsts = [self._log.segment(it.base_offset).walk(0, it.end_offset) for it in dirty]
         try:
-            times = [batch.max_timestamp_ms for walk in firsts for _, batch in islice(walk, 1)]
+            times = [latest(batch) for walk in firsts for _, batch in islice(walk, 1)]
         except OSError as error:
             raise why(error, "look at a segment", error.filename or self._log.name) from None
         return min(times, default=NO_TIMESTAMP)
@@ -318,22 +343,23 @@ class Rewrite:
             )
         )  # fmt: skip
         self._log.mark(clean_below=upto)
-        if due:
+        if due and self._tombstones:
             until_ms = self._now_ms + self._settings.delete_retention_ms
             self._log.mark(tombstones_below=upto, tombstones_until_ms=until_ms)
+        elif due:  # there is nothing to come back for
+            self._log.mark(tombstones_below=0, tombstones_until_ms=0)
 
     def _recompress(
         self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
     ) -> None:
-        self._do(
-            Recompressing(
-                self._place,
-                _parts(chosen),
-                recompression.BATCH_BYTES,
-                recompression.level(self._settings),
-            )
-        )
-        self._log.mark(recompressed_below=chosen[-1].end_offset)
+        ends = {it.base_offset: it.end_offset for it in chosen}
+
+        def done(step: Cleaned) -> None:  # if a later one is damaged, this is not done again
+            self._log.mark(recompressed_below=ends[step.bases[0]])
+
+        level = recompression.level(self._settings)
+        work = Recompressing(self._place, _parts(chosen), recompression.BATCH_BYTES, level)
+        self._do(work, done)
 
     def _merge(self, secure: int) -> None:
         runs = recompression.runs(self._log.segments(), secure, self._settings)
@@ -346,16 +372,19 @@ class Rewrite:
         chain = self._log.chain
         return Place(chain.directory, chain.interval, self._bytes_per_second)
 
-    def _do(self, work: Work) -> None:
+    def _do(self, work: Work, done: Callable[[Cleaned], None] = lambda step: None) -> None:
+        """``done`` is told of each segment that was written anew, once it is swapped in."""
         for step in self._worker.steps(work):
             match step:
                 case Cleaned():
                     if self._log.swap(step.bases, step.stem):
                         self._records_removed += step.records_removed
+                    done(step)
                 case Went():
                     self._bytes_done += step.bytes
                 case Passed():
                     self._passes += 1
+                    self._tombstones = step.tombstones
             self._tell(
                 Progress(
                     self._topic, self._partition, min(self._bytes_done, self._bytes_total),

@@ -87,7 +87,8 @@ def recompressed(work: Recompressing, sealed: Sealed) -> Iterator[Step]:
     for part in work.parts:
         small = (it for _, it in sealed.walk(part))
         batches = in_larger_batches(small, work.batch_bytes, work.level)
-        stem = sealed.write(part.base_offset, batches)
+        with sealed.named(part):
+            stem = sealed.write(part.base_offset, batches)
         yield Went(part.bytes)
         yield Cleaned((part.base_offset,), stem)
 
@@ -137,5 +138,6 @@ def merged_runs(work: Merging, sealed: Sealed) -> Iterator[Step]:
 def _checked(sealed: Sealed, run: Sequence[Part]) -> Iterator[Batch]:
     for part in run:
         for _, batch in sealed.walk(part):
-            batch.check()
+            with sealed.named(part):
+                batch.check()
             yield batch

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 
+from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import cleaned_stem
+from logstore.storage.names import LOG, cleaned_stem, segment_stem
 from logstore.storage.segment import Indexes, Segment
 from logstore.storage.whole_segment import write_segment
 from logstore.upkeep.pace import Pace
@@ -44,6 +45,17 @@ class Sealed:
             for position, batch in walk:
                 self._pace.spend(batch.size)
                 yield position, batch
+
+    @contextmanager
+    def named(self, part: Part) -> Iterator[None]:
+        """What is found wrong in a batch of the part names its file."""
+        path = segment_stem(self._place.directory, part.base_offset) + LOG
+        try:
+            yield
+        except CorruptBatch as error:
+            if path in str(error):
+                raise
+            raise type(error)(f"{path}: {error}; run `logstore verify`") from None
 
     def write(self, base_offset: int, batches: Iterable[Batch]) -> str:
         """Write a segment of these, synced, under a name that means nothing; its stem.

@@ -77,6 +77,8 @@ class Went(msgspec.Struct, frozen=True, tag=True):
 class Passed(msgspec.Struct, frozen=True, tag=True):
     """A pass over the keys has ended."""
 
+    tombstones: int = 0  # that are left of what was gone over, by all passes so far
+
 
 class Broke(msgspec.Struct, frozen=True, tag=True):
     """The work ended early, or the job: an error, to be raised elsewhere."""

@@ -7,6 +7,7 @@ from logstore.errors import OffsetAboveEnd, OffsetBelowStart
 from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
+from logstore.records.latest import latest
 
 
 class MemoryLog:
@@ -85,7 +86,7 @@ class MemoryLog:
         with self._lock:
             batches, start, end = list(self._batches), self.start, self.end
         for batch in batches:
-            if batch.max_timestamp_ms >= timestamp_ms:
+            if latest(batch) >= timestamp_ms:
                 for record in decode(batch):
                     if record.timestamp_ms >= timestamp_ms and record.offset >= start:
                         return record.offset
@@ -108,7 +109,7 @@ class MemoryLog:
     def latest_timestamp(self) -> int:
         """As Log.latest_timestamp."""
         with self._lock:
-            return max((batch.max_timestamp_ms for batch in self._batches), default=-1)
+            return max((latest(batch) for batch in self._batches), default=-1)
 
     def sync_soon(self) -> None:
         """Nothing to sync."""
