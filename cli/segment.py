@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import LENGTH_END, Batch, batch_size
-from logstore.records.decode import decode
+from logstore.records.parts import parts
 from logstore.records.record import Record
 from logstore.storage.index import OFFSET_ENTRY, TIME_ENTRY
 
@@ -104,12 +104,13 @@ def _only_zeros(file: BinaryIO) -> bool:
     return True
 
 
-def records(found: Whole) -> "list[Record] | list[Damage]":
+def records(found: Whole) -> "Iterator[Record | Damage]":
     """The records of a batch whose checksum is right; what is within may still be wrong."""
     try:
-        return decode(found.batch, check=False)
+        for part in parts(found.batch, check=False):
+            yield from part.records
     except CorruptBatch as error:
-        return [Damage(found.position, found.batch.size, str(error))]
+        yield Damage(found.position, found.batch.size, str(error))
 
 
 def index_entries(file: BinaryIO, base: int) -> Iterator[Entry | Damage | Zeros]:

@@ -66,10 +66,13 @@ def verify(
 
 
 def _as_text(finding: "Finding", *, repaired: bool) -> str:
-    kind = "index" if finding.derived else "DAMAGED"
-    note = " (made anew)" if repaired else " (rebuilt as it is used; or use --repair)"
-    note = note if finding.derived else ""
-    return f"{kind}  {_where(finding)}{note}"
+    if not finding.derived:
+        return f"DAMAGED  {_where(finding)}"
+    if finding.path.endswith(".log"):
+        note = "made by the records" if repaired else "--repair makes it by the records"
+        return f"header  {_where(finding)} (the time index: {note})"
+    note = "made anew" if repaired else "rebuilt as it is used; or use --repair"
+    return f"index  {_where(finding)} ({note})"
 
 
 def _where(finding: "Finding") -> str:

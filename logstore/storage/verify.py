@@ -1,9 +1,9 @@
 """Reading everything to see whether it is what was written. Repairs what is derived, if asked to.
 
-Of every segment: each batch's header, offset and CRC, offsets without a gap (in a store: what comes
-out of Kafka may be compacted), and each index entry against the batch that it names. Of the
-directory: the catalogue against the partition directories. What is above ``safe`` is not looked at:
-it is being written.
+Of every segment: each batch's header, offset, CRC and records, offsets without a gap (in a store:
+what comes out of Kafka may be compacted), and each index entry against the batch that it names. Of
+the directory: the catalogue against the partition directories. What is above ``safe`` is not looked
+at: it is being written.
 """
 
 import os
@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
+from logstore.records.latest import latest, recorded
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk
@@ -39,7 +40,9 @@ class Finding:
 
     path: str
     message: str
-    derived: bool = False  # an index: rebuilt as it is used, nothing is lost
+    # An index: rebuilt as it is used, nothing is lost. Of a .log file: a header with a wrong
+    # largest timestamp, by which the time index must not go.
+    derived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +228,12 @@ def verify_segment(
                 findings.append(Finding(stem + LOG, f"{sentence} are missing"))
             try:
                 batch.check()
+                newest = recorded(batch)
             except CorruptBatch as error:
-                sentence = f"at position {position}: {error}"
+                newest = latest(batch)
+                sentence = f"at position {position}: {_named(batch, error)}"
                 findings.append(Finding(stem + LOG, sentence))
-            seen.add(position, batch)
+            seen.add(position, batch, newest)
             end = batch.next_offset
         is_whole = True
     except CorruptBatch as error:
@@ -237,6 +242,7 @@ def verify_segment(
     except OSError as error:
         sentence = f"after offset {end - 1}: can't be read: {error.strerror}"
         findings.append(Finding(stem + LOG, sentence))
+    findings += seen.wrong_headers(stem)
     try:
         findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
         findings += _unusable(files, stem)
@@ -245,6 +251,11 @@ def verify_segment(
         findings.append(Finding(stem + INDEX, sentence, derived=True))
     report = Report(stem + LOG, len(seen.positions), seen.records, seen.bytes, tuple(findings))
     return report, end if is_whole else None
+
+
+def _named(batch: Batch, error: CorruptBatch) -> str:
+    name, said = f"batch at offset {batch.base_offset}", str(error)
+    return said if said.startswith(name) else f"{name}: {said}"
 
 
 def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:
@@ -270,16 +281,33 @@ class _Seen:
     def __init__(self) -> None:
         self.positions = array("q")
         self.last_offsets = array("q")
-        self.timestamps = array("q")
+        self.timestamps = array("q")  # the largest so far, by the records
         self.records = 0
+        self._wrong = 0  # batches whose header says another one than their records
+        self._first_wrong = ""
         self.bytes = 0
 
-    def add(self, position: int, batch: Batch) -> None:
+    def add(self, position: int, batch: Batch, newest: int) -> None:
+        """``newest``: the largest timestamp of its records."""
+        before = self.timestamps[-1] if self.timestamps else newest
         self.positions.append(position)
         self.last_offsets.append(batch.last_offset)
-        self.timestamps.append(batch.max_timestamp_ms)
+        self.timestamps.append(max(before, newest))
+        if newest != latest(batch):
+            self._wrong += 1
+            self._first_wrong = self._first_wrong or (
+                f"at position {position}: the header of the batch at offset {batch.base_offset} "
+                f"says {batch.max_timestamp_ms} ms at the latest, its records say {newest}"
+            )
         self.records += batch.record_count
         self.bytes += batch.size
+
+    def wrong_headers(self, stem: str) -> list[Finding]:
+        """One for all of them: a producer that writes one such header writes many."""
+        if not self._wrong:
+            return []
+        more = f" (and {self._wrong - 1} more)" if self._wrong > 1 else ""
+        return [Finding(stem + LOG, self._first_wrong + more, derived=True)]
 
     def check(self, index: Index, stem: str) -> list[Finding]:
         """Entries of batches that were seen must name them as they are."""

@@ -1,9 +1,9 @@
 """Salvage: every batch of a damaged segment that is still whole, and the offsets that are lost.
 
 Unlike all other readers it goes on behind what it can't read: it looks for the next place where a
-header makes sense and the checksum agrees. A base offset is outside the checksum, so a batch may
-say a wrong one: the most batches that follow each other are believed, and one between them that
-fits the gap to the offset gets that.
+header makes sense, the checksum agrees, and the records can be read. A base offset is outside the
+checksum, so a batch may say a wrong one: the most batches that follow each other are believed, and
+one between them that fits the gap to the offset gets that.
 """
 
 import mmap
@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import LENGTH_END, LENGTH_MIN, MAGIC, Batch
+from logstore.records.latest import recorded
 
 _MAGIC_AT = 16
 _MAGIC_BYTE = bytes((MAGIC,))
@@ -70,6 +71,7 @@ def _whole_batches(data: bytes | mmap.mmap, base_offset: int) -> Iterator[Intact
         with suppress(CorruptBatch):  # that is what is looked for: a place where it is not raised
             batch = Batch(data[place : place + LENGTH_END + _length(data, place)])
             batch.check()
+            recorded(batch)
             yield Intact(place, batch)
             at = place + batch.size
         place = _next_place(data, at, base_offset)

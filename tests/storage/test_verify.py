@@ -3,6 +3,8 @@ import os
 import struct
 
 import pytest
+from clock import NOW_MS
+from crafted import DAMAGED, put, three, with_maximum
 from storage_kit import NamedDisk, fill, numbers
 
 from logstore.errors import ReadOnly
@@ -187,3 +189,65 @@ class TestRepair:
         assert numbers(log) == list(range(40))
         store.close()
         assert findings(store.writer()) == []
+
+
+@pytest.fixture
+def three_batches(store):
+    """three_batches(batch): a log with this one between two good ones, closed; its reports."""
+
+    def write(batch, *, repair=False):
+        put(store.log(), three(), batch, three())
+        store.close()
+        return looked_at(repair=repair)
+
+    def looked_at(*, repair=False):
+        directory = store.writer()
+        try:
+            return [it for report in verify(directory, repair=repair) for it in report.findings]
+        finally:
+            store.close()
+
+    write.again = looked_at
+    return write
+
+
+@pytest.mark.parametrize("make", DAMAGED.values(), ids=DAMAGED)
+def test_a_batch_whose_records_cannot_be_read_is_damage(three_batches, make):
+    """Header and checksum are right: it was said that nothing is damaged."""
+    [finding] = three_batches(make())
+    assert not finding.derived
+    assert "batch at offset 3" in finding.message
+    assert finding.path.endswith(".log")
+
+
+@pytest.mark.parametrize("maximum", [NOW_MS + 50, NOW_MS + 1])
+def test_a_wrong_maximum_is_found_and_the_index_made_by_the_records(three_batches, maximum):
+    batch = with_maximum(three(at_ms=NOW_MS), maximum)
+    [finding] = [it for it in three_batches(batch) if it.path.endswith(".log")]
+    assert finding.derived
+    assert f"offset 3 says {maximum} ms at the latest, its records say {NOW_MS + 2}" in (
+        finding.message
+    )
+    three_batches.again(repair=True)
+    assert three_batches.again() == [finding]
+
+
+def test_a_maximum_that_nobody_believes_is_no_finding(three_batches):
+    assert three_batches(with_maximum(three(at_ms=NOW_MS))) == []
+
+
+def test_look_ups_go_by_the_records_once_the_index_was_made_by_them(store):
+    log = store.log(index_interval_bytes=60)
+    late = with_maximum(three(at_ms=NOW_MS + 500), NOW_MS + 500)
+    put(
+        log,
+        three(),
+        with_maximum(three(b"a", b"b", at_ms=NOW_MS + 100), NOW_MS + 100),
+        late,
+        three(),
+    )
+    assert log.find(NOW_MS + 502) == log.safe  # the header says that there is none
+    assert any(it.derived for report in verify(store._open[-1]) for it in report.findings)
+    list(verify(store._open[-1], repair=True))
+    assert log.find(NOW_MS + 502) == 7
+    assert log.latest_timestamp() == NOW_MS + 502
