@@ -21,8 +21,8 @@ from .options import (
 if TYPE_CHECKING:
     from logstore.records.record import Record
 
-    from .formats import Renderer
     from .output import Output
+    from .printing import Lines
     from .site import Source
     from .stop import Stop
 
@@ -91,7 +91,7 @@ def consume(
     $ logstore consume flights --group billing --follow
     $ logstore consume flights --from -1h --format '{timestamp} {key} {value}'
     """
-    render = format_option(format_)
+    lines = format_option(format_)
     start, damage = place_option(from_, "--from"), damage_option(on_damage)
     if len(set(topics)) < len(topics):
         raise typer.BadParameter("a topic is named twice", param_hint="'TOPIC...'")
@@ -110,14 +110,14 @@ def consume(
             on_damage=damage,
             on_out_of_range=on_out_of_range.value,
         ) as consumer:
-            print_records(consumer, render, output, stop, records_max=max_, follow=follow)
+            print_records(consumer, lines, output, stop, records_max=max_, follow=follow)
         output.check()
         stop.check()
 
 
 def print_records(
     consumer: "Source",
-    render: "Renderer",
+    lines: "Lines",
     output: "Output",
     stop: "Stop",
     *,
@@ -138,12 +138,13 @@ def print_records(
             if (not follow and consumer.ended) or output.abandoned():
                 return
             continue
-        printed = output.write(render(records))
+        printed = lines.write(records, output)
         if printed < len(records):
             give_back(consumer, records[printed:])
             return
         if left is not None:
             left -= printed
+        records.clear()  # they may be large, and the next ones come before this is a name for them
 
 
 def give_back(consumer: "Source", records: "Sequence[Record]") -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from logstore.doors import Door
     from logstore.store import Store
 
-    from .formats import Renderer
     from .place import Start
+    from .printing import Lines
     from .site import Site
 
 # Read below the context, which nested commands share.
@@ -366,12 +366,12 @@ def damage_option(text: str) -> "OnDamage":
     return "stop"
 
 
-def format_option(text: str) -> "Renderer":
-    """A format's function from records to lines. An unknown format is a usage error."""
-    from .formats import renderer
+def format_option(text: str) -> "Lines":
+    """How records get out in a format. An unknown format is a usage error."""
+    from .printing import Lines
 
     try:
-        return renderer(text)
+        return Lines(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--format'") from None
 

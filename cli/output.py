@@ -37,6 +37,10 @@ class Output:
             return len(lines)
         return sum(end <= written for end in accumulate(map(len, lines)))
 
+    def write_whole(self, data: bytes) -> bool:
+        """Whether all of these bytes were written; they need be no line."""
+        return self._write(memoryview(data)) == len(data)
+
     def _write(self, data: memoryview) -> int:
         # A pipe that can take something takes PIPE_BUF bytes without blocking (POSIX), so a write
         # of no more never hangs where a signal could not end it, and its result is never lost.

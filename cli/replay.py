@@ -99,7 +99,7 @@ def replay(
         raise typer.BadParameter("takes 0 or more", param_hint="'--speed'")
     if into == topic and into_data is None:
         raise typer.BadParameter("a topic is not replayed into itself", param_hint="'--into'")
-    render, damage = format_option(format_), damage_option(on_damage)
+    lines, damage = format_option(format_), damage_option(on_damage)
 
     from .copying import Copy
     from .output import Output
@@ -113,7 +113,7 @@ def replay(
         if into is None:
             output = Output(stop)
             for records in past:
-                if output.write(render(records)) < len(records):
+                if lines.write(records, output) < len(records):
                     break
             output.check()
             stop.check()

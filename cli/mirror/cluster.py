@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from logstore.errors import Failed, InvalidRecord, LogstoreError, Refused
+from logstore.errors import Damaged, Failed, InvalidRecord, LogstoreError, Refused
 from logstore.log import TopicPartition
 from logstore.records.record import Record
 
@@ -37,6 +37,7 @@ class ClusterSource:
 
     def __init__(self, cluster: "Cluster") -> None:
         self.site = cluster
+        self.damages: dict[TopicPartition, Damaged] = {}  # the cluster's to say
         self.id = cluster.admin.cluster_id()
         self._reader = Reader(cluster.address, "read what is to be copied")
 

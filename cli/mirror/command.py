@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ..ends import CommandFailed, Stopped, say, tell
-from ..options import ClusterAt, DataDir, place_of
+from ..options import ClusterAt, DataDir, OnDamageOption, damage_option, place_of
 from ..produce import Compression
 from ..show import counted
 
 if TYPE_CHECKING:
+    from logstore.broker.reading import OnDamage
+
     from ..stop import Stop
     from .copy import Copy
     from .groups import Groups
@@ -72,6 +74,7 @@ def mirror(
             help="The codec of batches that the mirror makes, unless the topic sets its own.",
         ),
     ] = Compression.ZSTD,
+    on_damage: OnDamageOption = "stop",
     state: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +86,7 @@ def mirror(
     ] = None,
 ) -> None:
     source_place, target_place = place_of(from_), place_of(to)
+    damage = damage_option(on_damage)
     folders = _note_folders(state, target_place, source_place)
 
     from ..stop import Stop
@@ -93,7 +97,7 @@ def mirror(
     codec = "uncompressed" if compression is Compression.NONE else compression.value
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
-        source = _source(stack, source_place)
+        source = _source(stack, source_place, damage)
         for name in topic or ():  # before the target is made: a mistake leaves nothing behind
             source.site.topic(name)
         for name in group or ():
@@ -122,17 +126,18 @@ def _note_folders(state: Path | None, *places: DataDir | ClusterAt) -> list[Path
     return folders
 
 
-def _source(stack: ExitStack, place: DataDir | ClusterAt) -> "Source":
+def _source(stack: ExitStack, place: DataDir | ClusterAt, on_damage: "OnDamage") -> "Source":
     from logstore.store import Store
 
     site = stack.enter_context(place.reach("read"))
     if isinstance(site, Store):
         from .store import StoreSource
 
-        return StoreSource(site)
-    from ..cluster.cluster import Cluster
+        return StoreSource(site, on_damage)
+    from ..cluster.cluster import Cluster, check_damage
     from .cluster import ClusterSource
 
+    check_damage(on_damage)
     assert isinstance(site, Cluster)
     return ClusterSource(site)
 
@@ -169,8 +174,9 @@ def _run(copy: "Copy", groups: "Groups", stop: "Stop", *, follow: bool) -> None:
     finally:
         for line in _done(copy, groups, time.monotonic() - began):
             tell(line)
-    if groups.failure is not None and not stop.asked:
-        raise groups.failure
+    failure = copy.damage or groups.failure
+    if failure is not None and not stop.asked:
+        raise failure
     if stop.signal_number is not None:
         raise Stopped(stop.signal_number)
 

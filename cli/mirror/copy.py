@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logstore.config import text_of
-from logstore.errors import Refused, TopicExists
+from logstore.errors import Damaged, Refused, TopicExists
 from logstore.log import TopicPartition
 
 from .journal import Journal
@@ -40,6 +40,8 @@ class Copy:
         self._ends: dict[TopicPartition, int] = {}  # of the target
         self.next: dict[TopicPartition, int] = {}  # of the source: all below is copied
         self.records: dict[str, int] = {}  # copied by this process, by topic
+        self.damage: Damaged | None = None  # the first; where it is, nothing more is copied
+        self._damaged: set[TopicPartition | str] = set()
 
     # What there is to copy
 
@@ -49,7 +51,12 @@ class Copy:
         names = self._wanted
         if names is None:
             names = [it for it in site.topics() if not it.startswith(INTERNAL)]
-        topics = {name: site.topic(name) for name in names}  # all, before one is begun
+        topics = {}
+        for name in names:  # all, before one is begun
+            try:
+                topics[name] = site.topic(name)
+            except Damaged as error:
+                self._leave(name, error)
         for name, topic in topics.items():
             known = sum(it[0] == name for it in self.next)
             if known < len(topic.partitions):
@@ -153,6 +160,8 @@ class Copy:
     def step(self) -> bool:
         """Copy what is there now; whether there was anything. Raises LogstoreError."""
         pieces = self._source.read(POLL_S)
+        for place, error in self._source.damages.items():
+            self._leave(place, error)
         ready = [self._target.ready(piece) for piece in pieces]
         wanted = [it for it in ready if it.spans]
         if wanted:
@@ -164,6 +173,13 @@ class Copy:
             self.next[piece.place] = piece.next_offset
             self.records[piece.place[0]] += _records(piece)
         return bool(pieces)
+
+    def _leave(self, what: TopicPartition | str, error: Damaged) -> None:
+        """Say that this is copied no further; the others are."""
+        if what not in self._damaged:
+            self._damaged.add(what)
+            self._say(f"logstore: {error}; nothing more is copied from there")
+            self.damage = self.damage or error
 
     def _write(self, pieces: Sequence[tuple[Ready, int]]) -> None:
         try:

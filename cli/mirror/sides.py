@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from logstore.errors import Failed
+from logstore.errors import Damaged, Failed
 from logstore.log import TopicPartition
 
 from .piece import Piece
@@ -39,6 +39,10 @@ class Source(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the end of all was reached."""
+
+    @property
+    def damages(self) -> Mapping[TopicPartition, Damaged]:
+        """Partitions that are read no further, and why."""
 
 
 class Ready(NamedTuple):

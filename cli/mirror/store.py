@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from logstore.broker.admission import kept
+from logstore.broker.reading import OnDamage, located, skip_of
 from logstore.broker.topic import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA, Topic
 from logstore.config import check_topic_settings
-from logstore.errors import Damaged, InvalidRecord, OffsetBelowStart, RecordTooLarge
+from logstore.errors import CorruptBatch, Damaged, InvalidRecord, OffsetBelowStart, RecordTooLarge
 from logstore.kept import OffsetToCommit
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch, anonymous
+from logstore.records.check import look
 from logstore.records.encode import Columns, by_column
 from logstore.records.record import Record
 
@@ -30,8 +32,11 @@ ROUND_BYTES: Final = 16 << 20  # of all together, until it is written
 class StoreSource:
     """A store, read beside whoever writes it."""
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: "Store", on_damage: OnDamage = "stop") -> None:
+        """``on_damage``: of a damaged batch, as ``Store.consumer`` has it."""
         self.site = store
+        self.damages: dict[TopicPartition, Damaged] = {}
+        self._skip = skip_of(on_damage)
         self.id = store.directory.store_id or _bare_id(store.path)
         self._logs: dict[TopicPartition, Log] = {}
         self._next: dict[TopicPartition, int] = {}
@@ -66,19 +71,61 @@ class StoreSource:
         for place, log in self._logs.items():
             at = self._next[place]
             try:
-                batches = log.read(at, min(READ_BYTES, bytes_left))
+                piece, size = self._piece(log, place, at, min(READ_BYTES, bytes_left))
             except OffsetBelowStart as error:
                 raise OffsetBelowStart(f"{error}, before they were copied; start again") from None
-            if not batches:
+            except Damaged as error:
+                self.damages[place] = error
                 continue
-            pieces.append(from_batches(log, place, batches, at))
-            self._next[place] = pieces[-1].next_offset
-            bytes_left -= sum(it.size for it in batches)
+            if piece is None:
+                continue
+            pieces.append(piece)
+            self._next[place] = piece.next_offset
+            bytes_left -= size
             if bytes_left <= 0:
                 break
+        for place in self.damages:
+            self._logs.pop(place, None)
         for piece in pieces:  # the others first, next time
             self._logs[piece.place] = self._logs.pop(piece.place)
         return pieces
+
+    def _piece(
+        self, log: Log, place: TopicPartition, at: int, bytes_max: int
+    ) -> tuple[Piece | None, int]:
+        """What can be read from there on, up to damage; None at the end. And its size.
+
+        Nothing but the offset to go on from where damage is skipped. Raises CorruptBatch.
+        """
+        try:
+            batches = log.read(at, bytes_max)
+        except CorruptBatch as error:
+            following = log.following(at)
+            if self._skip is None or following is None:
+                raise
+            self._skip(CorruptBatch(f"{error}; offsets {at} to {following - 1} are skipped"))
+            return Piece(place, following), 0
+        if not batches:
+            return None, 0
+        whole: list[Batch] = []
+        size = opened = 0
+        for batch in batches:
+            try:
+                batch.check()
+                opened += look(batch, dense=False).size
+            except CorruptBatch as error:
+                if whole:
+                    break  # it is met again
+                damage = located(log, batch, error)
+                if self._skip is None:
+                    raise damage from None
+                self._skip(damage)
+                return Piece(place, batch.next_offset), 0
+            whole.append(batch)
+            size += batch.size
+            if opened >= ROUND_BYTES:
+                break
+        return from_batches(log, place, whole, at), size
 
 
 class StoreTarget:

@@ -134,7 +134,7 @@ def of_batches(
                 end = max(batch.base_offset, records[-1].offset + 1)
                 yield Chunk(records, begin, end, more=True)
                 records, size, begin = [], 0, end
-            damage = _located(log, batch, error)
+            damage = located(log, batch, error)
             if skip is None:
                 raise damage from None
             skip(damage)
@@ -162,6 +162,7 @@ def _from(records: list[Record], at: int) -> list[Record]:
     return [record for record in records if record.offset >= at]
 
 
-def _located(log: Log, batch: Batch, error: CorruptBatch) -> CorruptBatch:
+def located(log: Log, batch: Batch, error: CorruptBatch) -> CorruptBatch:
+    """The error, naming the log and the file that the batch stands in."""
     where = log.where(batch.base_offset)
     return type(error)(f"{log.name}: {error} (in {where}); run `logstore verify`")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from logstore.errors import CorruptBatch
 from logstore.records.alike import ALIKE_MIN, alike
 from logstore.records.batch import HEADER_BYTES, Batch
-from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompressed
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompress, decompressed
 from logstore.records.plain import stretch
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 

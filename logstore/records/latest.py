@@ -6,9 +6,8 @@ is not what its records say; so these are read.
 """
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import HEADER_BYTES, LOG_APPEND_TIME, Batch
-from logstore.records.check import Walk
-from logstore.records.compression import decompressed
+from logstore.records.batch import LOG_APPEND_TIME, Batch
+from logstore.records.check import look
 
 
 def latest(batch: Batch) -> int:
@@ -33,12 +32,7 @@ def recorded(batch: Batch) -> int:
     Under LogAppendTime (KIP-32) the header's is that of each record; and a batch that compaction
     has taken records from keeps its maximum, though that record may be gone.
     """
-    walk = Walk(batch, dense=False)
-    view = memoryview(batch.data)[HEADER_BYTES:]
-    for chunk in decompressed(batch.compression, view):
-        for _ in walk.feed(chunk):
-            pass
-    facts = walk.end()
+    facts = look(batch, dense=False)
     if batch.attributes & LOG_APPEND_TIME or not batch.record_count:
         return batch.max_timestamp_ms
     if batch.record_count <= batch.last_offset_delta:

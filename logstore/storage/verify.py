@@ -231,7 +231,7 @@ def verify_segment(
                 newest = recorded(batch)
             except CorruptBatch as error:
                 newest = latest(batch)
-                sentence = f"at position {position}: {_named(batch, error)}"
+                sentence = f"at position {position}: {error}"
                 findings.append(Finding(stem + LOG, sentence))
             seen.add(position, batch, newest)
             end = batch.next_offset
@@ -251,11 +251,6 @@ def verify_segment(
         findings.append(Finding(stem + INDEX, sentence, derived=True))
     report = Report(stem + LOG, len(seen.positions), seen.records, seen.bytes, tuple(findings))
     return report, end if is_whole else None
-
-
-def _named(batch: Batch, error: CorruptBatch) -> str:
-    name, said = f"batch at offset {batch.base_offset}", str(error)
-    return said if said.startswith(name) else f"{name}: {said}"
 
 
 def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:

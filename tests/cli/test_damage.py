@@ -264,6 +264,7 @@ def test_another_word_for_what_to_do_of_damage_is_a_usage_error(logstore, crafte
 def bombs(data):
     with library.open(data) as store:
         put(store.create_topic("bombs", 1).partition(0), *[bomb(100)] * 6)
+        put(store.create_topic("one", 1).partition(0), bomb(1, 100 << 20))
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,17 @@ def test_bombs_are_printed_in_little_memory(bombs, words):
     assert int(done.stderr) < 200 * 1024
 
 
+@pytest.mark.parametrize("format_", ["raw", "json", "hex", "{key} {value}"])
+def test_one_large_record_is_in_memory_twice_at_most(bombs, format_):
+    """As it was decompressed, and as the value of a record: not as a line, escaped or in digits."""
+    words = ("consume", "one", "--max", "1", "--format", format_)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stderr) < 300 * 1024
+
+
 # VmHWM is of this program alone; what getrusage tells may be of the one that began it.
 PEAK = """
 import re, sys
@@ -295,3 +307,37 @@ finally:
     with open("/proc/self/status") as status:
         print(re.search(r"VmHWM:\\s+(\\d+)", status.read())[1], file=sys.stderr, flush=True)
 """
+
+
+# Mirrors
+
+
+def mirrored(logstore, crafted, *words, code):
+    copy = crafted.parents[1].with_name("copy")
+    result = logstore("mirror", "--from", crafted.parents[1], "--to", copy, *words, code=code)
+    with library.open(copy, "read") as store:
+        found = {}
+        for name in store.topics():
+            with store.consumer(name) as consumer:
+                found[name] = sorted(it.value for it in consumer)
+    return result, found
+
+
+def test_a_mirror_of_all_topics_goes_on_with_the_others(logstore, data, crafted):
+    with library.open(data) as store:
+        put(store.create_topic("v", 1).partition(0), three(b"v"))
+    for _ in range(2):
+        result, found = mirrored(logstore, crafted, code=1)
+        assert found == {"u": [b"a", b"b", b"c"], "v": [b"v"]}
+        said, ended = result.err.splitlines()
+        assert "u-1: batch at offset 1: " in ended
+        assert str(crafted) in ended
+        assert "nothing more is copied from there" in said
+
+
+def test_a_mirror_passes_over_a_damaged_batch_where_that_is_asked_for(logstore, crafted):
+    result, found = mirrored(logstore, crafted, "--on-damage", "skip", code=0)
+    assert found == {"u": [b"a", b"b", b"c", b"d"]}
+    [line] = result.err.splitlines()
+    assert line.startswith("logstore: skipped: u-1: batch at offset 1: ")
+    assert mirrored(logstore, crafted, code=0)[1] == found  # it goes on behind it

@@ -43,6 +43,7 @@ class ListSource:
     id: str = "source"
     at: int = 0
     most: int = 3
+    damages: dict = field(default_factory=dict)
 
     def start(self, place):
         return self.begin
