@@ -124,7 +124,7 @@ class History:
         """The offset that is meant: an offset, a time, or -N for the last N records."""
         if isinstance(start, int) and start < 0:
             return max(self.log.start, self.log.safe + start)
-        return offset_of(self.log, start)
+        return offset_of(self.log, start, damaged=True)  # what can't be read is left out
 
     def close(self) -> None:
         self._stop()

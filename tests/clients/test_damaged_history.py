@@ -86,3 +86,8 @@ def test_a_record_that_is_too_large_is_named_and_what_follows_can_be_read(begin)
     assert b"the record at offset 1 has 2097152" in reply
     assert b"last" in ask(server, "CHANNEL.READ", "orders.x", "FROM", "2")
     assert resident_bytes(server) - before < 40 << 20
+
+
+def test_the_past_from_a_time_leaves_a_damaged_batch_out(begin):
+    server = begin(three(b"first"), DAMAGED["garbage"](), three(b"last", at_ms=NOW_MS + 1000))
+    assert b"last" in ask(server, "CHANNEL.READ", "orders.x", "FROM", "2023-11-14T22:13:20.500Z")

@@ -2,6 +2,7 @@ import random
 from itertools import pairwise
 
 import pytest
+from crafted import DAMAGED, three
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,3 +139,16 @@ def test_in_every_codec(codec):
     assert [it.batch.base_offset for it in found.intact] == [
         it.base_offset for n, it in enumerate(made) if n != 1
     ]
+
+
+@pytest.mark.parametrize("make", DAMAGED.values(), ids=DAMAGED)
+def test_a_batch_whose_records_cannot_be_read_is_lost(make):
+    """Its checksum is right: it was copied as intact."""
+    damaged = make().with_base_offset(BASE + 3)
+    batches = [
+        three().with_base_offset(BASE), damaged, three().with_base_offset(damaged.next_offset)
+    ]  # fmt: skip
+    found = salvage(b"".join(bytes(it.data) for it in batches), BASE)
+    assert offsets(found) == [BASE, damaged.next_offset]
+    assert found.lost == (Lost(BASE + 3, damaged.last_offset),)
+    assert found.bytes_lost == damaged.size
