@@ -6,7 +6,6 @@ A value of hundreds of megabytes is in memory once, as it was read: not a second
 import base64
 import codecs
 import re
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -73,6 +72,8 @@ class Lines:
 
     def _stand_in(self, data: bytes) -> tuple[bytes, bytes, Callable[[], Iterator[bytes]]]:
         """What to render in its place, how that is shown, and what is to be there."""
+        import secrets  # 10 ms, for what is rarely printed
+
         token = secrets.token_hex(12).encode()  # which nothing else in the line holds
         if self._format == "hex":
             return token, token.hex().encode(), lambda: (it.hex().encode() for it in _cut(data))
@@ -85,10 +86,15 @@ class Lines:
 
 
 def _largest(records: Sequence[Record]) -> int:
-    return max(
-        max(map(len, filter(None, map(_KEY, records))), default=0),
-        max(map(len, filter(None, map(_VALUE, records))), default=0),
-    )
+    """Bytes of the largest key or value. It is asked for each record that is printed."""
+    return max(_longest(_KEY, records), _longest(_VALUE, records))
+
+
+def _longest(column: Callable[[Record], bytes | None], records: Sequence[Record]) -> int:
+    try:
+        return max(map(len, map(column, records)), default=0)  # type: ignore[arg-type]
+    except TypeError:  # some are null
+        return max(map(len, filter(None, map(column, records))), default=0)
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
