@@ -36,6 +36,9 @@ Opening = Any  # what a form makes of a source, once
 Chunk = Any  # what a form makes of messages
 
 
+Needed = tuple[bytes, bool]  # a channel, and whether its history is made if there is none
+
+
 class Source(NamedTuple):
     """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
 
@@ -210,6 +213,36 @@ class Channels:
         """Raises Closed."""
         if self._closed is not None:
             raise self._closed
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there may be channels with a history."""
+        return self._histories is not None
+
+    def unopened(self, needed: Iterable[Needed]) -> list[Needed]:
+        """Those that ``open_histories`` should have open before they are used."""
+        histories = self._histories
+        if histories is None:
+            return []
+        return [
+            (name, make)
+            for name, make in needed
+            if name not in self._routes and histories.needs(name, make=make)
+        ]
+
+    def all_unopened(self) -> list[Needed]:
+        """The same, of all that are there."""
+        histories = self._histories
+        return [] if histories is None else [(name, False) for name in histories.unopened()]
+
+    def open_histories(self, needed: Iterable[Needed]) -> None:
+        """Open logs, and make topics that are to be made: may take long. Without the lock.
+
+        What goes wrong is raised by whatever uses that channel next.
+        """
+        if self._histories is not None:
+            for name, make in needed:
+                self._histories.open(name, make=make)
 
     # Who listens
 

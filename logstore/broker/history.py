@@ -22,8 +22,10 @@ from logstore.errors import (
     Damaged,
     Failed,
     InvalidName,
+    LogstoreError,
     OffsetBelowStart,
     OpensTooLarge,
+    TopicExists,
 )
 from logstore.log import Log
 from logstore.records.record import Record
@@ -39,6 +41,7 @@ SEGMENTS: Final = 4
 SEGMENT_MS_MIN: Final = 60_000
 # A record that is larger, decompressed, is not handed out: it would be in memory several times.
 RECORD_BYTES_MAX: Final = 64 << 20
+REFUSED_MAX: Final = 1000  # whose connections may be gone
 TOLD_MAX: Final = 1000  # damaged batches that are remembered as told of
 
 _log = logging.getLogger("logstore.channels")
@@ -74,9 +77,17 @@ class History:
             unsafe.add(self.log, self.log.append(batch) + batch.record_count)
 
     def read(
-        self, at: int, bytes_max: int, records_max: int | None = None, *, large: bool = True
+        self,
+        at: int,
+        bytes_max: int,
+        records_max: int | None = None,
+        *,
+        large: bool = True,
+        wait: bool = False,
     ) -> Past:
-        """What is safe from ``at`` on; later where that is gone.
+        """What is safe from ``at`` on; later where that is gone. Needs no lock.
+
+        ``wait``: in a thread that may wait for what is not here yet.
 
         About a megabyte at most, decompressed, so perhaps fewer than ``records_max`` records; none
         at the end (``safe``), and where they are not here yet: ``followers`` are called then. What
@@ -90,7 +101,7 @@ class History:
             try:
                 for chunk in chunks(
                     self.log, place, at, skip,
-                    bytes_max=bytes_max, record_bytes_max=RECORD_BYTES_MAX,
+                    bytes_max=bytes_max, record_bytes_max=RECORD_BYTES_MAX, wait=wait,
                 ):  # fmt: skip
                     if chunk.records:
                         return _first_of(chunk, records_max)
@@ -121,7 +132,10 @@ class History:
         self.next = self.log.safe
 
     def place(self, start: int | datetime) -> int:
-        """The offset that is meant: an offset, a time, or -N for the last N records."""
+        """The offset that is meant: an offset, a time, or -N for the last N records.
+
+        A time may take long. Needs no lock.
+        """
         if isinstance(start, int) and start < 0:
             return max(self.log.start, self.log.safe + start)
         return offset_of(self.log, start, damaged=True)  # what can't be read is left out
@@ -135,6 +149,11 @@ def _first_of(chunk: Chunk, records_max: int | None) -> Past:
         return Past(chunk.records, chunk.end)
     records = chunk.records[:records_max]
     return Past(records, records[-1].offset + 1)
+
+
+def _settings(rule: ChannelRule) -> dict[str, str]:
+    segment_ms = max(rule.history_ms // SEGMENTS, SEGMENT_MS_MIN)
+    return {"retention.ms": str(rule.history_ms), "segment.ms": str(segment_ms)}
 
 
 class Kept(NamedTuple):
@@ -154,12 +173,51 @@ class Histories:
         self._topics = topics
         self._wake = wake
         self._by_name: dict[bytes, History] = {}
+        self._refused: dict[bytes, LogstoreError] = {}  # why it could not be opened just now
 
     def _rule(self, name: bytes) -> ChannelRule | None:
         """The first that the name matches."""
         if name.startswith(EVENTS) or name in _INTERNAL:
             return None
         return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
+
+    def needs(self, name: bytes, *, make: bool) -> bool:
+        """Whether ``open`` should come first: the log is not open, or there is none to be found.
+
+        ``make``: of one that is not there, too, if its channel is to keep one.
+        """
+        found = self._by_name.get(name)
+        if found is None and (self._rule(name) is None or not name.isascii()):
+            return False
+        topic = self._topics.get(name.decode())
+        if topic is None:
+            return make and self._rule(name) is not None
+        return topic.at_hand(0) is None
+
+    def unopened(self) -> list[bytes]:
+        """The channels that keep a history whose log is not open."""
+        names = (name.encode() for name in self._topics.names())
+        return [name for name in names if self.needs(name, make=False)]
+
+    def open(self, name: bytes, *, make: bool) -> None:
+        """Have the topic made, if it is to be, and its log open. May take long; without the lock.
+
+        What goes wrong is raised by the next ``make`` of this name.
+        """
+        self._refused.pop(name, None)
+        try:
+            topic = self._topics.get(name.decode())
+            rule = self._rule(name) if make and topic is None else None
+            if rule is not None:
+                with suppress(TopicExists):  # another connection was quicker
+                    self._topics.create(name.decode(), 1, _settings(rule))
+                topic = self._topics.get(name.decode())
+            if topic is not None:
+                topic.partition(0)
+        except LogstoreError as error:
+            if len(self._refused) >= REFUSED_MAX:
+                self._refused.clear()
+            self._refused[name] = error
 
     def find(self, name: bytes) -> History | None:
         """The history of a channel that has been published to or listened to, if it keeps one."""
@@ -176,18 +234,19 @@ class Histories:
 
     def make(self, name: bytes) -> History | None:
         """The same; its topic is made if there is none. Raises InvalidName, Failed, ReadOnly."""
+        refusal = self._refused.pop(name, None)
+        if refusal is not None:
+            raise refusal
         found = self.find(name)
         rule = self._rule(name) if found is None else None
         if rule is None:
             return found
-        segment_ms = max(rule.history_ms // SEGMENTS, SEGMENT_MS_MIN)
-        settings = {"retention.ms": str(rule.history_ms), "segment.ms": str(segment_ms)}
         if not name.isascii():
             raise InvalidName(
                 f"channel {name!r} is to keep a history (pattern {rule.pattern}), and so must be "
                 f"named as a topic may be: letters, digits, '.', '_', '-'"
             )
-        return self._add(name, self._topics.create(name.decode(), 1, settings))
+        return self._add(name, self._topics.create(name.decode(), 1, _settings(rule)))
 
     def _add(self, name: bytes, topic: Topic) -> History:
         history = self._by_name[name] = History(name, topic, self._wake)

@@ -62,6 +62,8 @@ class Listener:
         self._closed = self._fell_behind = False
         self._forked: Forked | None = None
         try:
+            names = list(names)
+            channels.open_histories(channels.unopened([(name, True) for name in names]))
             with channels.lock:
                 for name in names:
                     channels.subscribe(self, name)
@@ -161,6 +163,7 @@ class Channel:
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
         unsafe = Unsafe()
+        self._channels.open_histories(self._channels.unopened([(self.name, True)]))
         with self._channels.lock:
             self._channels.check_open()
             receivers = self._channels.publish(self.name, payload, unsafe)

@@ -45,8 +45,12 @@ class FakeDoor:
         self.channels.attach(lambda call: None)
         self.now = 100.0
         limits = Limits(SimpleNamespace(connections_max=100), bulk_bytes_max, Unread.parse(pubsub))
-        self.door = Door(self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000)
+        self.door = Door(self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work)
         self.sessions = []
+
+    def work(self, job, done):
+        """At once; a test may keep it for later."""
+        done(job())
 
     def connect(self):
         link = FakeLink(1000 + len(self.sessions))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from logstore.broker.history import PULL_BYTES
+from logstore.broker.history import PULL_BYTES, Past
 from logstore.protocols.resp.client import Client
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.replies import array, entry
@@ -62,11 +62,17 @@ def _read(client: Client, arguments: Sequence[bytes]) -> None:
         client.fail("this channel keeps no history: see [[channel]] in logstore.toml")
         return
     count, follow = options
-    at = history.place(start)
-    past = history.read(at, PULL_BYTES, count)
-    client.say(array([array(entry(record)) for record in past.records]))
-    if follow:
-        client.follow(history, past.end)
+
+    def read() -> Past:
+        at = history.place(start)
+        return history.read(at, PULL_BYTES, count, wait=True)
+
+    def reply(past: Past) -> None:
+        client.say(array([array(entry(record)) for record in past.records]))
+        if follow:
+            client.follow(history, past.end)
+
+    client.later(read, reply)
 
 
 COMMANDS: Final = (

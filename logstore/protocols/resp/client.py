@@ -3,13 +3,14 @@
 Knows nothing of how requests are read; ``session.py`` does that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
 from logstore.broker.unsafe import Unsafe
+from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
@@ -24,6 +25,7 @@ READ_ON_BYTES: Final = 256 << 10  # of a history at once
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
+Result = TypeVar("Result")
 Queued = tuple["Command", Sequence[bytes]]
 
 
@@ -57,6 +59,7 @@ class Client:
         self.tracking: Tracking | None = None
         self.notices: list[bytes] = []  # what it is told once the command's reply is complete
         self.out: list[bytes] = []  # replies that the server has not fetched
+        self.working = False  # a worker makes a reply; nothing more is carried out before that
         self.unsafe = Unsafe()  # what was published and is to be safe before a reply
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
@@ -89,6 +92,39 @@ class Client:
         self.say(
             replies.error(code.encode() + b" " + (text.encode() if isinstance(text, str) else text))
         )
+
+    def later(self, job: Callable[[], Result], then: Callable[[Result], None]) -> None:
+        """Have the reply made by ``then``, of what ``job`` has given in a worker.
+
+        Its LogstoreError is the reply. Within a transaction replies stand in a row, so all is done
+        at once.
+        """
+        replying = self.replying
+
+        def answer(result: Result | LogstoreError) -> None:
+            with self.door.channels.lock:
+                self.working = False
+                if self.cut_off:
+                    return
+                now_replying, self.replying = self.replying, replying
+                if isinstance(result, LogstoreError):
+                    self.fail(str(result))
+                else:
+                    then(result)
+                self.replying = now_replying
+            self.link.wake()
+
+        def run() -> Result | LogstoreError:
+            try:
+                return job()
+            except LogstoreError as error:
+                return error
+
+        if self.in_transaction:
+            answer(run())
+        else:
+            self.working = True
+            self.door.work(run, answer)
 
     def push(self, items: Sequence[bytes]) -> None:
         """What comes whether it wants replies or not."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.channel import Channels
 from logstore.protocols import session
+from logstore.protocols.house import Work
 from logstore.usage import Usage, measure
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Door:
     limits: Limits
     facts: Facts
     clock: Callable[[], int]  # ms since 1970
+    work: Work  # takes what may take long
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
     clients: "dict[int, Client]" = field(default_factory=dict)  # by number

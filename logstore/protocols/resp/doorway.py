@@ -19,6 +19,7 @@ def open(house: House) -> Doorway:
         resp.Limits(crowd, settings.resp_proto_max_bulk_len, unread),
         resp.Facts(house.process_id, house.store_id, house.path),
         house.clock,
+        house.work,
     )
 
     def new_session(link: Link) -> Session:

@@ -25,6 +25,7 @@ from logstore.protocols.resp.client import (
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.door import Door
+from logstore.protocols.resp.opening import Opening
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.session import Buffer, Link
@@ -62,6 +63,7 @@ class RespSession:
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
         self._unsafe = self._client.unsafe
+        self._opening = Opening(self._client)
         self._heard = False
         if door.reader is None:
             door.reader = _new_reader()
@@ -80,7 +82,7 @@ class RespSession:
 
     @property
     def busy(self) -> bool:
-        return self._held or bool(self._unsafe)
+        return self._held or self._waits_for_worker() or bool(self._unsafe)
 
     @property
     def closed(self) -> str | None:
@@ -148,9 +150,13 @@ class RespSession:
         return (
             self._client.closed is not None
             or self._held
+            or self._waits_for_worker()
             or bool(self._unsafe)
             or self._out_bytes > OUT_BYTES_MAX
         )
+
+    def _waits_for_worker(self) -> bool:
+        return self._opening.under_way or self._client.working
 
     def _take(self, data: memoryview) -> int:
         at, end = 0, len(data)
@@ -194,7 +200,9 @@ class RespSession:
         if len(requests) >= MANY and self._quick() and self._publish_all(requests):
             return len(requests)
         client = self._client
-        out, publish, unsafe = client.out, self._door.channels.publish, client.unsafe
+        channels = self._door.channels
+        out, publish, unsafe = client.out, channels.publish, client.unsafe
+        keeps = channels.keeps
         quick = self._quick()
         for number, request in enumerate(requests):
             if type(request) is not list or not request:
@@ -205,6 +213,8 @@ class RespSession:
                 and request[0] in _PUBLISH
                 and type(request[1]) is type(request[2]) is bytes
             ):
+                if keeps and channels.unopened([(request[1], True)]):
+                    return number
                 try:
                     out.append(integer(publish(request[1], request[2], unsafe)))
                 except LogstoreError as error:  # only a channel with a history
@@ -228,6 +238,8 @@ class RespSession:
         ).issuperset(verbs):
             return False
         client, door = self._client, self._door
+        if door.channels.keeps and door.channels.unopened([(it, True) for it in set(channels)]):
+            return False
         if channels.count(channels[0]) == len(channels):
             try:
                 receivers = door.channels.publish_many(channels[0], payloads, client.unsafe)
@@ -258,7 +270,9 @@ class RespSession:
         return self._door.paused_until <= client.now
 
     def _hold(self, request: Sequence[bytes]) -> bool:
-        """Whether CLIENT PAUSE has it wait; then the connection waits with it."""
+        """Whether it waits, for a history or by CLIENT PAUSE; then the connection waits with it."""
+        if self._opening.first(request):
+            return True
         door = self._door
         if door.paused_until <= self._client.now:
             door.paused_all = False

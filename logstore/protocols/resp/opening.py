@@ -1,0 +1,64 @@
+"""Histories that a request needs are opened, or made, in a worker before it is carried out."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from logstore.broker.channel import Needed
+from logstore.protocols.resp.client import Client
+
+# Where a request names channels, and whether their histories are made if there are none.
+_NAMED: Final = {
+    b"publish": (slice(1, 2), True),
+    b"subscribe": (slice(1, None), True),
+    b"channel.read": (slice(1, 2), False),
+}
+
+
+class Opening:
+    """Of one connection, which takes nothing more meanwhile."""
+
+    __slots__ = ("_client", "_tried", "under_way")
+
+    def __init__(self, client: Client) -> None:
+        self.under_way = False
+        self._client = client
+        self._tried = False  # for the request that comes next
+
+    def first(self, request: Sequence[bytes]) -> bool:
+        """Whether the request has to wait; it is to be given again when the client is woken.
+
+        What can't be opened is told when the request is carried out.
+        """
+        if self.under_way:
+            return True
+        tried, self._tried = self._tried, False
+        channels = self._client.door.channels
+        if tried or not channels.keeps:
+            return False
+        verb = request[0].lower()
+        if self._client.queue is not None and verb != b"exec":
+            return False  # it is carried out later, if at all
+        needed = channels.unopened(self._needed(request))
+        if verb == b"psubscribe":
+            needed += channels.all_unopened()
+        if not needed:
+            return False
+        self.under_way = True
+        self._client.door.work(partial(channels.open_histories, needed), self._opened)
+        self._tried = self.under_way  # else it was done at once
+        return self.under_way
+
+    def _opened(self, _: object) -> None:
+        self.under_way = False
+        self._client.link.wake()
+
+    def _needed(self, request: Sequence[bytes]) -> Iterator[Needed]:
+        verb = request[0].lower()
+        if verb == b"exec":
+            for _, queued in self._client.queue or ():
+                yield from self._needed(queued)
+        elif verb in _NAMED:
+            where, make = _NAMED[verb]
+            for name in request[where]:
+                yield name, make
