@@ -45,6 +45,8 @@ GLANCE_MAX: Final = 24_576
 GLANCE_BYTES_MAX: Final = 1 << 20  # of records, opened
 _OF_A_BATCH: Final = 16  # what each costs beside its records
 _BYTES_OF_A_RECORD: Final = 100  # so many are opened, gzipped, in the time of a record
+_SLOW_MAX: Final = 1000  # records that no client makes, so many at most are looked at here
+_COST_OF_SLOW: Final = 10
 _CHUNKS_MAX: Final = 64  # a megabyte in blocks of 16 KiB; of crafted ones there may be 100,000
 
 _FAULTS_WITH_REASON_MAX: Final = 1000  # others are named by their places alone
@@ -146,12 +148,14 @@ def glance(topic: Topic, batch: Batch, now_ms: int, cost_max: int) -> Glance:
         for chunk in decompressed(batch.compression, view, bytes_max, _CHUNKS_MAX):
             opened += len(chunk)
             for _ in walk.feed(chunk):
-                pass
+                if walk.slow > _SLOW_MAX:
+                    return Glance(None, cost + _COST_OF_SLOW * walk.slow)
         facts = walk.end()
     except OpensTooLarge:
         return Glance(None, cost + bytes_max // _BYTES_OF_A_RECORD)
     except CorruptBatch as error:
         raise InvalidRecord(f"batch at offset {batch.base_offset}: {error}") from None
+    cost += _COST_OF_SLOW * walk.slow
     if batch.compression:
         cost += opened // _BYTES_OF_A_RECORD
     if not _all_fit(topic, facts, now_ms):

@@ -89,6 +89,10 @@ SHAPES = {
         for n, (value, _, headers, time) in enumerate(mixed(200))
     ],
     "mixed, with headers": mixed(90, headers=(("a", b"1"),)),
+    "mixed, with headers of their own": [
+        (value, key, (("trace", b"%d" % n * (n % 40)), ("b", None)), time)
+        for n, (value, key, _, time) in enumerate(mixed(60, step=3))
+    ],
     "mixed, backwards": mixed(90, step=-700),
     "long": uniform(20, value=b"v" * 9000),
     "one": uniform(1),

@@ -433,6 +433,21 @@ def test_one_turn_looks_at_a_bounded_number_of_records(worker, codec, count):
     assert [log.end for log in talk.topics.get("t").partitions] == [count] * 100
 
 
+def test_records_that_take_long_are_not_all_looked_at_in_the_sessions_thread(worker):
+    """A padded number in each; no client writes them so, but they are whole."""
+    talk = Talk(work=worker)
+    talk.topics.create("t", 1, {})
+    bodies = [
+        b"\0\0" + encoded(n) + b"\x81\x00" + encoded(n % 5) + b"v" * (n % 5) + b"\0"
+        for n in range(9000)
+    ]
+    records = b"".join(encoded(len(it)) + it for it in bodies)
+    talk.send(0, VERSION, produce_body("t", bytes(with_records(ONE, records, 9000, 8999).data)))
+    assert len(worker.jobs) == 1
+    worker.work()
+    assert (len(talk.replies()), log_of(talk).end) == (1, 9000)
+
+
 @pytest.mark.parametrize("member", ["gzip", "zstd"])
 def test_thousands_of_empty_frames_are_not_opened_in_the_sessions_thread(worker, member):
     import gzip
