@@ -85,10 +85,17 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
                 ("damaged", _damage(found.damaged)),
+                *_reader(found.oldest_reader),
                 *(("leftover", it) for it in found.leftovers),
             )
         )
     )
+
+
+def _reader(oldest: tuple[int, int] | None) -> list[tuple[str, str]]:
+    if oldest is None:
+        return []
+    return [("oldest reader", f"pid {oldest[0]}, {counted(oldest[1], 'commit')} behind")]
 
 
 def _damage(found: tuple[str, ...]) -> str:

@@ -98,6 +98,7 @@ class Status:
     bytes: int
     groups: int
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
+    oldest_reader: tuple[int, int] | None = None  # of the catalogue: pid, commits behind
     leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
 
 
@@ -628,6 +629,7 @@ class Store:
             size_bytes,
             len(self.groups()),
             tuple(damaged),
+            directory.oldest_reader(),
             tuple(map(str, directory.leftovers())),
         )
 

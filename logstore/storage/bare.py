@@ -73,6 +73,9 @@ class BareDirectory:
     def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
         return {}
 
+    def oldest_reader(self) -> tuple[int, int] | None:
+        return None
+
     def leftovers(self) -> list[Leftover]:
         return []
 

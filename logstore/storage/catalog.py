@@ -150,6 +150,10 @@ class Catalog:
     def close(self) -> None:
         self.environment.close()
 
+    def oldest_reader(self) -> tuple[int, int] | None:
+        """As Environment.oldest_reader."""
+        return self.environment.oldest_reader()
+
     # meta
 
     def _check_schema(self, create: bool) -> None:

@@ -140,6 +140,9 @@ class LocalDirectory(Directory, Protocol):
     def doomed(self) -> list[str]:
         """Directories whose logs are deleted, but whose files still have to go."""
 
+    def oldest_reader(self) -> tuple[int, int] | None:
+        """Who reads the oldest state of the catalogue (pid), and how many commits it is behind."""
+
     def leftovers(self) -> list[Leftover]:
         """Those of them that could not be removed, and why."""
 

@@ -38,7 +38,8 @@ class Disk:
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         # Not blocking: a pipe of that name, which somebody has put there, must hold up nobody.
         flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
-        return os.open(path, flags | (os.O_CREAT if create else 0), 0o644)
+        # A link that somebody has put there must not have us make, or empty, a file elsewhere.
+        return os.open(path, flags | (os.O_CREAT | os.O_NOFOLLOW if create else 0), 0o644)
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -291,6 +292,8 @@ def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
 def failure(error: OSError, doing: str, path: str) -> Failed:
     """What an OSError in one log's files means: they may be forbidden, the store is not."""
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.ELOOP:
+        reason = "it is a symbolic link, which is not followed here"
     if error.errno in NO_SPACE:
         return StorageFull(f"{path}: {doing}: {reason}; nothing of it was kept: free some space")
     return Failed(f"{path}: {doing}: {reason}")

@@ -28,8 +28,9 @@ READERS_MAX: Final = 1024
 # it were sparse, a full disk would end the process with SIGBUS.
 LOCK_FILE_BYTES: Final = 128 + 64 * READERS_MAX
 # A change writes anew each page that it touches, and the way to it: a small catalogue fits whole.
-RESERVE_BYTES: Final = 512 << 10
-RESERVE_PART: Final = 4  # and so much of a large one
+RESERVE_BYTES: Final = 128 << 10
+RESERVE_STEP_BYTES: Final = 64 << 10  # so many more at once
+RESERVE_PART: Final = 2  # and so much of a large one
 FORK_WAITS_S: Final = 1.0  # for open transactions: they take milliseconds
 
 # Of a meta page, as mdb.c has it on 64 bits: magic, size of a page, last page, transaction.
@@ -223,6 +224,31 @@ class Environment:
         self._tables: dict[bytes, lmdb._Database] = {}
         self._reserved = 0  # bytes of the file that are known to have room on the disk
 
+    def clear_readers(self) -> int:
+        """Give up the places of readers that died, so that old pages are used again; how many."""
+
+        def work() -> int:
+            with self._shared.in_use():
+                dead: int = self._shared.env.reader_check()
+                return dead
+
+        return self._attempt(work)
+
+    def oldest_reader(self) -> tuple[int, int] | None:
+        """Who reads the oldest state, and how many commits that is behind; None: nobody reads."""
+
+        def work() -> tuple[str, int]:
+            with self._shared.in_use():
+                return self._shared.env.readers(), self._shared.env.info()["last_txnid"]
+
+        text, last = self._attempt(work)
+        rows = [line.split() for line in text.splitlines()]
+        reading = [(int(row[2]), int(row[0])) for row in rows if row[-1:] and row[-1].isdigit()]
+        if not reading:
+            return None
+        transaction, pid = min(reading)
+        return pid, max(last - transaction, 0)
+
     def check_room(self) -> None:
         """To be called before a change that takes more room, as a new topic does.
 
@@ -235,10 +261,10 @@ class Environment:
         if wanted <= self._reserved or not self.writable:
             return
         try:
-            self._disk.reserve(self.path, wanted + RESERVE_BYTES)
+            self._disk.reserve(self.path, wanted + RESERVE_STEP_BYTES)
         except OSError as error:
             raise refusal(error, "keep room for the catalogue", self.path) from None
-        self._reserved = wanted + RESERVE_BYTES
+        self._reserved = wanted + RESERVE_STEP_BYTES
 
     def close(self) -> None:
         if self._shared.forked_error is not None:
@@ -445,6 +471,12 @@ def _failure(path: str, error: lmdb.Error) -> LogstoreError:
     text = str(error)
     if isinstance(error, lmdb.DiskError) or "No space left" in text:
         return StorageFull(f"{path}: {text}: free some space")
+    if "Resource temporarily unavailable" in text:
+        return Failed(
+            f"{path}: a process of the same number, {os.getpid()}, has it open in another pid "
+            f"namespace (another container): let both share one (docker --pid, Kubernetes "
+            f"shareProcessNamespace), or give them different numbers (docker run --init)"
+        )
     if isinstance(error, lmdb.ReadonlyError) or "Permission denied" in text or "Read-only" in text:
         return ReadOnly(f"{path}: {text}")
     return Failed(f"{path}: {text}")

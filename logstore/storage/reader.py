@@ -93,6 +93,9 @@ class ReaderDirectory:
     def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
         return self._catalog.damaged_entries()
 
+    def oldest_reader(self) -> tuple[int, int] | None:
+        return self._catalog.oldest_reader()
+
     def leftovers(self) -> list[Leftover]:
         return known_leftovers(self._catalog, self.path)
 

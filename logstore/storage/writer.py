@@ -3,9 +3,10 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from logstore.config import Config
 from logstore.errors import (
@@ -40,6 +41,8 @@ from logstore.storage.names import (
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Watermarks
+
+READERS_S: Final = 30.0  # a dead reader of the catalogue keeps pages from being used again so long
 
 _log = logging.getLogger("logstore.storage")
 
@@ -113,6 +116,7 @@ class WriterDirectory:
             self._files = OpenFiles(self.disk, self.config.store.files_open_max, write=True)
             self._indexes = Indexes()
             self._logs: dict[str, DiskLog] = {}
+            self._readers_due_s = 0.0
             self._in_place = InPlace(self.path, self._lock.in_place, self._lose)
             self._catalog.environment.guard = self._in_place.check
             self._flusher = Flusher(self._files, self._after_sync, self._in_place)
@@ -161,6 +165,11 @@ class WriterDirectory:
         if self._in_place.error is None:
             with suppress(LogFailed):
                 self._in_place.check_now()
+        now_s = time.monotonic()
+        if now_s >= self._readers_due_s:
+            self._readers_due_s = now_s + READERS_S
+            with suppress(LogstoreError):  # it is tried again
+                self._catalog.environment.clear_readers()
 
     @property
     def recovered(self) -> bool:
@@ -198,6 +207,9 @@ class WriterDirectory:
 
     def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
         return self._catalog.damaged_entries()
+
+    def oldest_reader(self) -> tuple[int, int] | None:
+        return self._catalog.oldest_reader()
 
     def leftovers(self) -> list[Leftover]:
         return self._leftovers.known()
