@@ -23,7 +23,7 @@ from logstore.broker.coordinator.calls import LEAVE, Beat
 from logstore.broker.coordinator.consumer import (
     ConsumerGroup,
     ConsumerHead,
-    Limits,
+    ConsumerLimits,
     TopicFacts,
     decode_head,
     decode_member,
@@ -83,7 +83,7 @@ class EmbeddedMember:
         self._only = only
         self._session_ms = session_timeout_ms
         self._rebalance_ms = rebalance_timeout_ms
-        self._limits = Limits(
+        self._limits = ConsumerLimits(
             session_timeout_ms, session_timeout_ms // LEASE_PARTS, members_max, 1 << 20,
             ("uniform",),
         )  # fmt: skip

@@ -26,7 +26,7 @@ class Opened(NamedTuple):
     places: Mapping[TopicPartition, Place]
 
 
-class Consumer(Protocol):
+class Sharer(Protocol):
     """Whose part it is."""
 
     def take(
@@ -56,7 +56,7 @@ class Sharing:
         self._member = member
         self._opened = opened
         self._metadata_bytes_max = metadata_bytes_max
-        self._consumer: Consumer | None = None
+        self._consumer: Sharer | None = None
         self._places: dict[TopicPartition, Place] = {}
         self._settled = False
         self._lock = threading.Lock()  # one look at a time
@@ -64,7 +64,7 @@ class Sharing:
         self._leaving = False
         self._thread: threading.Thread | None = None
 
-    def start(self, consumer: Consumer) -> None:
+    def start(self, consumer: Sharer) -> None:
         """Join, and let the consumer have its share. Raises GroupBusy, and what opening raises."""
         self._consumer = consumer
         share = self._member.join()
@@ -78,7 +78,7 @@ class Sharing:
         )
         self._thread.start()
 
-    def _run(self, consumer: Consumer) -> None:
+    def _run(self, consumer: Sharer) -> None:
         while not self._leaving:
             self._poked.wait(LOOK_S)
             self._poked.clear()
@@ -88,7 +88,7 @@ class Sharing:
                 consumer.fail(error)
                 return
 
-    def _look(self, consumer: Consumer) -> None:
+    def _look(self, consumer: Sharer) -> None:
         with self._lock:
             if self._leaving:
                 return
@@ -97,13 +97,13 @@ class Sharing:
                 self._beat(consumer)
                 released = self._released(consumer)
 
-    def _released(self, consumer: Consumer) -> bool:
+    def _released(self, consumer: Sharer) -> bool:
         try:
             return consumer.release()
         except Fenced:
             return True  # the beat that follows hears it, too
 
-    def _beat(self, consumer: Consumer) -> None:
+    def _beat(self, consumer: Sharer) -> None:
         try:
             share = self._member.beat(frozenset(self._owned(consumer).values()))
         except Fenced:
@@ -111,12 +111,12 @@ class Sharing:
             share = self._member.join()
         self._follow(consumer, share)
 
-    def _owned(self, consumer: Consumer) -> dict[TopicPartition, Place]:
+    def _owned(self, consumer: Sharer) -> dict[TopicPartition, Place]:
         there = consumer.places
         self._places = {place: it for place, it in self._places.items() if place in there}
         return self._places
 
-    def _follow(self, consumer: Consumer, share: Share) -> None:
+    def _follow(self, consumer: Sharer, share: Share) -> None:
         owned = self._owned(consumer)
         gone = [place for place, it in owned.items() if it not in share.places]
         if gone:

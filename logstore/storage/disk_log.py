@@ -37,7 +37,7 @@ from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import ENTRY_LIMIT, NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
-from logstore.storage.watermarks import Slot
+from logstore.storage.watermarks import Watermark
 from logstore.storage.whole_segment import remove_segment, sweep
 
 # Zeros written ahead make a sync of a small append a quarter faster, since it changes no file
@@ -66,7 +66,7 @@ class DiskLog:
         chain: Chain,
         files: OpenFiles,
         flusher: Flusher,
-        slot: Slot,
+        slot: Watermark,
         settings: TopicSettings,
         state: LogState,
         end: int,

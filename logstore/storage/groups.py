@@ -123,22 +123,22 @@ class GroupTable:
 
     # Being here
 
-    def claim_member(self, member: str) -> "Claim":
+    def claim_member(self, member: str) -> "ClaimFile":
         """Live as this member. Raises ReadOnly where no lock file can be written."""
         claim = self._take(member_file(member), once=True)
         assert claim is not None, f"member id {member} was given out twice"
         return claim
 
-    def claim_server(self) -> "Claim | None":
+    def claim_server(self) -> "ClaimFile | None":
         """Have groups in this process's memory; None: another process does."""
         return self._take(COORDINATOR, once=False)
 
-    def _take(self, file: str, *, once: bool) -> "Claim | None":
+    def _take(self, file: str, *, once: bool) -> "ClaimFile | None":
         directory = os.path.join(self._path, CLAIMS)
         lock = LockFile(self._disk, os.path.join(directory, file))
         try:
             self._disk.make_directory(directory)
-            return Claim(self._disk, lock, once=once) if lock.take() else None
+            return ClaimFile(self._disk, lock, once=once) if lock.take() else None
         except OSError as error:
             refused = refusal(error, "become a member", lock.path)
             if isinstance(refused, ReadOnly):
@@ -361,7 +361,7 @@ class GroupTable:
             self._check_idle(group, entry)
 
 
-class Claim:
+class ClaimFile:
     """A lock file that says that somebody is here."""
 
     def __init__(self, disk: Disk, lock: LockFile, *, once: bool) -> None:

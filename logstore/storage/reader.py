@@ -18,7 +18,7 @@ from logstore.storage.leftovers import Leftover, known_leftovers
 from logstore.storage.lock import Owner, owner_of
 from logstore.storage.names import CATALOG, LOCK, WATERMARKS
 from logstore.storage.segment import Indexes
-from logstore.storage.watermarks import Poller, Slot, Watermarks, is_made
+from logstore.storage.watermarks import Poller, Watermark, Watermarks, is_made
 
 
 class ReaderDirectory:
@@ -148,7 +148,7 @@ class ReaderDirectory:
         self, name: str, entry: TopicEntry, partition: int
     ) -> Callable[[], tuple[int, int] | None]:
         """The published (start, safe); what the catalogue saved where none is published."""
-        slot: Slot | None = None
+        slot: Watermark | None = None
         # Neither goes back: what was saved before is a floor under what a damaged slot may say.
         start, safe = self._saved_mark(name, entry, partition) or (0, 0)
         stray: int | None = None  # a start that is published, but was never saved

@@ -37,7 +37,7 @@ GONE: Final = 0  # the tag of a slot without a log
 assert len(_MAGIC) == _WORD, "the header is made of words, too"
 
 
-class Slot:
+class Watermark:
     """One log's place in the file."""
 
     __slots__ = ("_marks", "_tag", "_word")
@@ -144,8 +144,8 @@ class Watermarks:
         """Make sure of the slot of this number, and all below it. Raises OSError: a full disk."""
         self.words(_SLOT_WORDS * (number + 2))
 
-    def slot(self, number: int, tag: int) -> Slot:
-        return Slot(self, number, tag)
+    def slot(self, number: int, tag: int) -> Watermark:
+        return Watermark(self, number, tag)
 
     def close(self) -> None:
         with self._lock:

@@ -29,7 +29,7 @@ from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep.sealed import Sealed
-from logstore.upkeep.work import Cleaned, Compacting, Part, Passed, Step, Went
+from logstore.upkeep.work import Cleaned, Compacting, Passed, SegmentPart, Step, Went
 
 KEY_BYTES = 110  # what a key takes in the set beside its own bytes: the object, and its slot
 
@@ -133,7 +133,7 @@ class _Run:
         return full_at
 
     def _look(
-        self, part: Part, below: int, keys: _Keys, full_at: int | None
+        self, part: SegmentPart, below: int, keys: _Keys, full_at: int | None
     ) -> tuple[dict[int, "array[int]"], set[int], int | None]:
         """Of batches that lose records, by position, where those that stay stand; positions of
         batches that stay even without any; and where the keys were as many as fit.

@@ -31,11 +31,11 @@ from logstore.upkeep.work import (
     Broke,
     Cleaned,
     Compacting,
+    LogFiles,
     Merging,
-    Part,
     Passed,
-    Place,
     Recompressing,
+    SegmentPart,
     Went,
     Work,
     Worker,
@@ -96,7 +96,7 @@ Outcome = Retained | Rewritten
 Tell = Callable[[Progress], None]
 
 
-class Committed(Protocol):
+class CommittedIn(Protocol):
     """Where groups have committed: by group, then by log."""
 
     def __call__(self, groups: Sequence[str]) -> Mapping[str, Mapping[TopicPartition, int]]: ...
@@ -113,7 +113,7 @@ class Jobs:
         self,
         directory: LocalDirectory,
         clock: Callable[[], int],
-        committed: Committed,
+        committed: CommittedIn,
         worker: Callable[[], Worker],
     ) -> None:
         self._directory = directory
@@ -173,7 +173,7 @@ class _Run:
         self,
         directory: LocalDirectory,
         clock: Callable[[], int],
-        committed: Committed,
+        committed: CommittedIn,
         worker: Worker,
         tell: Tell,
         job: Job,
@@ -368,9 +368,9 @@ class Rewrite:
             self._do(Merging(self._place, tuple(map(_parts, runs))))
 
     @property
-    def _place(self) -> Place:
+    def _place(self) -> LogFiles:
         chain = self._log.chain
-        return Place(chain.directory, chain.interval, self._bytes_per_second)
+        return LogFiles(chain.directory, chain.interval, self._bytes_per_second)
 
     def _do(self, work: Work, done: Callable[[Cleaned], None] = lambda step: None) -> None:
         """``done`` is told of each segment that was written anew, once it is swapped in."""
@@ -393,8 +393,8 @@ class Rewrite:
             )  # fmt: skip
 
 
-def _parts(segments: Sequence[SegmentFacts]) -> tuple[Part, ...]:
-    return tuple(Part(it.base_offset, it.end_offset, it.bytes) for it in segments)
+def _parts(segments: Sequence[SegmentFacts]) -> tuple[SegmentPart, ...]:
+    return tuple(SegmentPart(it.base_offset, it.end_offset, it.bytes) for it in segments)
 
 
 def failure(outcomes: Sequence[Outcome]) -> LogstoreError | None:

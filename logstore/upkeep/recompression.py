@@ -17,7 +17,7 @@ from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep.sealed import Sealed
-from logstore.upkeep.work import Cleaned, Merging, Part, Recompressing, Step, Went
+from logstore.upkeep.work import Cleaned, Merging, Recompressing, SegmentPart, Step, Went
 
 # Twice as large ones save 1 % more, and whoever reads one record decompresses a whole batch.
 BATCH_BYTES: Final = 1 << 20
@@ -135,7 +135,7 @@ def merged_runs(work: Merging, sealed: Sealed) -> Iterator[Step]:
         yield Cleaned(tuple(part.base_offset for part in run), stem)
 
 
-def _checked(sealed: Sealed, run: Sequence[Part]) -> Iterator[Batch]:
+def _checked(sealed: Sealed, run: Sequence[SegmentPart]) -> Iterator[Batch]:
     for part in run:
         for _, batch in sealed.walk(part):
             with sealed.named(part):

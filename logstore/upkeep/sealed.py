@@ -12,13 +12,13 @@ from logstore.storage.names import LOG, cleaned_stem, segment_stem
 from logstore.storage.segment import Indexes, Segment
 from logstore.storage.whole_segment import write_segment
 from logstore.upkeep.pace import Pace
-from logstore.upkeep.work import Part, Place
+from logstore.upkeep.work import LogFiles, SegmentPart
 
 
 class Sealed:
     """The sealed segments of one log. What was trimmed meanwhile reads as empty."""
 
-    def __init__(self, place: Place, disk: Disk, pace: Pace) -> None:
+    def __init__(self, place: LogFiles, disk: Disk, pace: Pace) -> None:
         self._place = place
         self._disk = disk
         self._pace = pace
@@ -27,15 +27,15 @@ class Sealed:
     def directory(self) -> str:
         return self._place.directory
 
-    def backwards(self, part: Part) -> Iterator[tuple[int, Batch]]:
+    def backwards(self, part: SegmentPart) -> Iterator[tuple[int, Batch]]:
         """Each batch with its position, the last one first. Raises CorruptBatch, OSError."""
         yield from self._each(part, backwards=True)
 
-    def walk(self, part: Part) -> Iterator[tuple[int, Batch]]:
+    def walk(self, part: SegmentPart) -> Iterator[tuple[int, Batch]]:
         """Each batch with its position. Raises CorruptBatch, OSError."""
         yield from self._each(part, backwards=False)
 
-    def _each(self, part: Part, *, backwards: bool) -> Iterator[tuple[int, Batch]]:
+    def _each(self, part: SegmentPart, *, backwards: bool) -> Iterator[tuple[int, Batch]]:
         files = OpenFiles(self._disk, 4, write=False)  # of its own: by now the file may be another
         directory, interval = self._place.directory, self._place.interval_bytes
         segment = Segment(directory, part.base_offset, files, Indexes(), interval)
@@ -47,7 +47,7 @@ class Sealed:
                 yield position, batch
 
     @contextmanager
-    def named(self, part: Part) -> Iterator[None]:
+    def named(self, part: SegmentPart) -> Iterator[None]:
         """What is found wrong in a batch of the part names its file."""
         path = segment_stem(self._place.directory, part.base_offset) + LOG
         try:

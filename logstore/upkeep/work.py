@@ -15,7 +15,7 @@ from logstore import errors
 from logstore.errors import Failed, LogstoreError
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+class SegmentPart(msgspec.Struct, frozen=True, array_like=True):
     """A sealed segment."""
 
     base_offset: int
@@ -23,7 +23,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     bytes: int
 
 
-class Place(msgspec.Struct, frozen=True):
+class LogFiles(msgspec.Struct, frozen=True):
     """Where a log's segments are, and how to treat them."""
 
     directory: str
@@ -34,8 +34,8 @@ class Place(msgspec.Struct, frozen=True):
 class Compacting(msgspec.Struct, frozen=True, tag=True):
     """Leave of each key the latest record. ``parts``: oldest first."""
 
-    place: Place
-    parts: tuple[Part, ...]
+    place: LogFiles
+    parts: tuple[SegmentPart, ...]
     memory_bytes: int  # for keys
     tombstones_below: int  # tombstones below this offset go
     keeps_end: bool  # the last record stays: readers need one to get to the log's end
@@ -44,8 +44,8 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
 class Recompressing(msgspec.Struct, frozen=True, tag=True):
     """Compress each of these anew, in larger batches."""
 
-    place: Place
-    parts: tuple[Part, ...]
+    place: LogFiles
+    parts: tuple[SegmentPart, ...]
     batch_bytes: int  # of records, before compression
     level: int  # of zstd
 
@@ -53,8 +53,8 @@ class Recompressing(msgspec.Struct, frozen=True, tag=True):
 class Merging(msgspec.Struct, frozen=True, tag=True):
     """Make one segment of each of these runs of adjacent ones."""
 
-    place: Place
-    runs: tuple[tuple[Part, ...], ...]
+    place: LogFiles
+    runs: tuple[tuple[SegmentPart, ...], ...]
 
 
 Work = Compacting | Recompressing | Merging

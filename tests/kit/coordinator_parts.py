@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from logstore.broker.coordinator.calls import (
     Beat,
-    Commit,
     Identity,
     Join,
     Leaver,
+    OffsetCommit,
     Sync,
 )
 from logstore.broker.coordinator.consumer import TopicFacts
@@ -212,7 +212,9 @@ class Bench:
 
     def commit(self, offset, generation=-1, member="", place=("t", 0), metadata="", instance=None):
         answers = []
-        call = Commit("g", {place: OffsetToCommit(offset, metadata)}, generation, member, instance)
+        call = OffsetCommit(
+            "g", {place: OffsetToCommit(offset, metadata)}, generation, member, instance
+        )
         self.coordinator.commit(call, self.now, answers.append)
         return answers[0][place] if answers else answers
 

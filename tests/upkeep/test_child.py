@@ -16,7 +16,7 @@ from logstore.errors import Closed, CorruptBatch, Failed, StorageFull
 from logstore.storage.disk import Disk
 from logstore.upkeep.child import Child, _say, steps
 from logstore.upkeep.pace import Pace
-from logstore.upkeep.work import Broke, Cleaned, Compacting, Part, Place
+from logstore.upkeep.work import Broke, Cleaned, Compacting, LogFiles, SegmentPart
 
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 COMPACTED = {
@@ -35,8 +35,10 @@ def store(tmp_path):
 
 def work_on(store):
     log = store.topic("t").partition(0)
-    parts = tuple(Part(it.base_offset, it.end_offset, it.bytes) for it in log.segments()[:-1])
-    place = Place(log.chain.directory, log.chain.interval, -1)
+    parts = tuple(
+        SegmentPart(it.base_offset, it.end_offset, it.bytes) for it in log.segments()[:-1]
+    )
+    place = LogFiles(log.chain.directory, log.chain.interval, -1)
     return Compacting(place, parts, 1 << 20, 0, False)
 
 
@@ -122,7 +124,7 @@ def test_what_is_damaged_is_raised_here(store):
 
 def work_on_nothing(work):
     """Of a segment that was trimmed meanwhile."""
-    return Compacting(work.place, (Part(10**6, 10**6 + 1, 10),), 1, 0, False)
+    return Compacting(work.place, (SegmentPart(10**6, 10**6 + 1, 10),), 1, 0, False)
 
 
 def test_stopped_from_another_thread_it_gives_up(store):

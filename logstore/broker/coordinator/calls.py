@@ -146,7 +146,7 @@ class Beaten:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class OffsetCommit:
     """OffsetCommit: ``generation`` is the member epoch in a group of the new protocol."""
 
     group: str

@@ -21,7 +21,6 @@ from typing import Final, TypeVar
 
 from logstore.broker.coordinator.calls import (
     SIMPLE,
-    Commit,
     Done,
     GroupDescription,
     Identity,
@@ -30,14 +29,15 @@ from logstore.broker.coordinator.calls import (
     Leaver,
     MemberDescription,
     MemberMetadata,
+    OffsetCommit,
     Sync,
     Synced,
 )
 from logstore.broker.coordinator.classic_member import (
+    ClassicLimits,
     Kept,
     KeptHead,
     KeptMember,
-    Limits,
     Member,
     Save,
     State,
@@ -66,7 +66,9 @@ class ClassicGroup:
     Only ``save``'s ``done`` may be called at once.
     """
 
-    def __init__(self, name: str, limits: Limits, save: Save, new_id: Callable[[str], str]) -> None:
+    def __init__(
+        self, name: str, limits: ClassicLimits, save: Save, new_id: Callable[[str], str]
+    ) -> None:
         """``new_id(prefix)`` gives a member id that nobody had before."""
         self.name = name
         self.generation = 0
@@ -86,7 +88,7 @@ class ClassicGroup:
     def resumed(
         cls,
         name: str,
-        limits: Limits,
+        limits: ClassicLimits,
         save: Save,
         new_id: Callable[[str], str],
         head: KeptHead,
@@ -567,7 +569,7 @@ class ClassicGroup:
 
     # Offsets
 
-    def check_commit(self, call: Commit, now_ms: int) -> None:
+    def check_commit(self, call: OffsetCommit, now_ms: int) -> None:
         """Whether the commit may be. Raises Refusal."""
         if call.generation <= SIMPLE and not self._members:
             return

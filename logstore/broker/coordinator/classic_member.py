@@ -20,7 +20,7 @@ class State(Enum):
     STABLE = "Stable"
 
 
-class Limits(NamedTuple):
+class ClassicLimits(NamedTuple):
     """The bounds of one group."""
 
     session_timeout_min_ms: int

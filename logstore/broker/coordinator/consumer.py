@@ -46,7 +46,7 @@ TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
 Matching = Callable[[str], frozenset[str]]  # the names of the topics that match a pattern
 
 
-class Limits(NamedTuple):
+class ConsumerLimits(NamedTuple):
     """The bounds of one group."""
 
     session_timeout_ms: int
@@ -97,7 +97,7 @@ class ConsumerGroup:
     def __init__(
         self,
         name: str,
-        limits: Limits,
+        limits: ConsumerLimits,
         topics: TopicLookup,
         head: ConsumerHead | None = None,
         members: Iterable[ConsumerMember] = (),
@@ -424,7 +424,7 @@ class ConsumerGroup:
         self.head_changed = False
 
 
-def check_beat(beat: Beat, limits: Limits) -> None:
+def check_beat(beat: Beat, limits: ConsumerLimits) -> None:
     """Whether it can be meant at all. Raises Refusal."""
     words = [beat.client.id, beat.regex or "", *(beat.topics or ())]
     instance = beat.client.instance_id

@@ -19,13 +19,13 @@ from logstore.broker.coordinator.calls import (
     SIMPLE,
     Beat,
     Beaten,
-    Commit,
     Done,
     GroupDescription,
     GroupListing,
     Join,
     Joined,
     Leaver,
+    OffsetCommit,
     Sync,
     Synced,
 )
@@ -96,14 +96,14 @@ class Coordinator:
         self._unsaved: set[str] = set()  # groups of which a save has failed
         self._due: list[tuple[int, str]] = []  # a heap; a time may be too early, never too late
         self._due_ms: dict[str, int] = {}  # what counts of it
-        self._classic_limits = classic_member.Limits(
+        self._classic_limits = classic_member.ClassicLimits(
             settings.group_min_session_timeout_ms,
             settings.group_max_session_timeout_ms,
             settings.group_initial_rebalance_delay_ms,
             settings.group_max_size,
             settings.group_metadata_max_bytes,
         )
-        self._consumer_limits = consumer.Limits(
+        self._consumer_limits = consumer.ConsumerLimits(
             settings.group_consumer_session_timeout_ms,
             settings.group_consumer_heartbeat_interval_ms,
             settings.group_max_size,
@@ -207,7 +207,7 @@ class Coordinator:
 
     # Offsets
 
-    def commit(self, call: Commit, now_ms: int, reply: Callable[[Results], None]) -> None:
+    def commit(self, call: OffsetCommit, now_ms: int, reply: Callable[[Results], None]) -> None:
         """An error, or None, for each partition; those without one are durable."""
         try:
             self._check_commit(call, now_ms)
@@ -237,7 +237,7 @@ class Coordinator:
 
         self._keeper.commit(call.group, taken).then(finished)
 
-    def _check_commit(self, call: Commit, now_ms: int) -> None:
+    def _check_commit(self, call: OffsetCommit, now_ms: int) -> None:
         group = self._find(call.group, now_ms)
         if isinstance(group, ClassicGroup):
             group.check_commit(call, now_ms)
@@ -556,7 +556,7 @@ def _remove(group: ConsumerGroup, leaver: Leaver) -> Done:
 def _consumer_group(
     name: str,
     kept: KeptGroup,
-    limits: consumer.Limits,
+    limits: consumer.ConsumerLimits,
     topics: TopicLookup,
     matching: Matching = lambda _: frozenset(),
 ) -> ConsumerGroup:
@@ -573,7 +573,7 @@ def _describe(group: ClassicGroup | ConsumerGroup) -> GroupDescription:
     return group.describe() if isinstance(group, ClassicGroup) else group.describe("consumer")
 
 
-def _describe_kept(name: str, kept: KeptGroup, limits: consumer.Limits) -> GroupDescription:
+def _describe_kept(name: str, kept: KeptGroup, limits: consumer.ConsumerLimits) -> GroupDescription:
     """A group that is not in memory: without members, or of another process."""
     if kept.kind == "embedded" or (kept.kind == "consumer" and not kept.empty):
         return _consumer_group(name, kept, limits, lambda _: None).describe(kept.kind)

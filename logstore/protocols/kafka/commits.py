@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from logstore.broker.coordinator.calls import Commit
+from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Results
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.topic import Topic
@@ -45,7 +45,7 @@ def offset_commit(client: Client, version: int, request: commit_messages.Request
         for it in asked.partitions
         if topic is not None and _unfit(topic, it) is None
     }
-    call = Commit(
+    call = OffsetCommit(
         request.group_id,
         offsets,
         request.generation_id_or_member_epoch,
