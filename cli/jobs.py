@@ -112,8 +112,7 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
         with data.open("read" if job.dry_run else "write") as store:
             yield from store.run(job, tell)
     except StoreLocked as locked:
-        owner = str(locked).partition("written by ")[2].partition(": wait")[0]
-        say(f"handed to {owner}, which has the store open")
+        say(f"handed to {locked.owner}, which has the store open")
         yield from ask(Disk(), str(data.path), job, tell)
 
 

@@ -18,31 +18,44 @@ from logstore.broker.group import Group, GroupMember, Lag, Move
 from logstore.broker.listening import Channel, Listener, Published
 from logstore.broker.producer import Producer
 from logstore.broker.topic import Position, Topic
-from logstore.config import Config
+from logstore.config import Chosen, Config
 from logstore.errors import LogstoreError
+from logstore.owner import Owner
 from logstore.records.record import Message, Record
-from logstore.store import Status, Store
+from logstore.storage.directory import LogSize
+from logstore.storage.verify import Report
+from logstore.store import Status, Store, Trim
 from logstore.store import open_store as open
+from logstore.upkeep.backup import Copied
+from logstore.upkeep.jobs import Retained, Rewritten
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Channel",
+    "Chosen",
     "Config",
     "Consumer",
+    "Copied",
     "Group",
     "GroupMember",
     "Lag",
     "Listener",
+    "LogSize",
     "LogstoreError",
     "Message",
     "Move",
+    "Owner",
     "Position",
     "Producer",
     "Published",
     "Record",
+    "Report",
+    "Retained",
+    "Rewritten",
     "Status",
     "Store",
     "Topic",
+    "Trim",
     "open",
 ]

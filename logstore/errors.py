@@ -41,6 +41,7 @@ TypeError and ValueError say that the calling code is wrong. Any other exception
 
 from collections.abc import Sequence
 
+from logstore.owner import Owner
 from logstore.printable import printable
 
 
@@ -147,7 +148,14 @@ class NotAStore(Refused):
 
 
 class StoreLocked(Refused):
-    """Another process writes this store; the message gives its pid and command."""
+    """Another process writes this store; the message gives its pid and command.
+
+    ``owner``: that process; None where it had gone again.
+    """
+
+    def __init__(self, message: str = "", owner: Owner | None = None) -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 class SchemaTooNew(Refused):

@@ -1,6 +1,5 @@
 """The library face: one data directory, its topics and groups."""
 
-import logging
 import os
 import threading
 import time
@@ -52,35 +51,28 @@ from logstore.kept import Offsets
 from logstore.log import Log, TopicPartition
 from logstore.names import check_group
 from logstore.open_topics import Change, OpenTopics
+from logstore.owner import Owner
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC
-from logstore.storage.lock import Owner
 from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
-from logstore.upkeep.child import worker_for
-from logstore.upkeep.desk import Desk
 from logstore.upkeep.jobs import (
-    NAMES,
     Job,
-    Jobs,
     Outcome,
     Retained,
     Rewritten,
     Tell,
     untold,
 )
-from logstore.upkeep.rhythm import Rhythm
-
-_log = logging.getLogger("logstore.upkeep")
+from logstore.upkeep.upkeep import Upkeep
 
 Mode = Literal["write", "read"]
 _User = TypeVar("_User", Producer, Consumer, Listener)
-_Outcome = TypeVar("_Outcome", Retained, Rewritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +130,11 @@ class Store:
         self.channels = Channels()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
-        self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
+        self._upkeep = Upkeep(directory, clock)
         if mode == "write" and self.config.channels:
             self.channels.keep(self.config.channels, self.topics_open)
-        self._rhythm = self._begin_rhythm() if mode == "write" else None
+        if mode == "write":
+            self._upkeep.begin()
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
@@ -201,9 +194,7 @@ class Store:
             closings += [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
         failures: list[LogstoreError] = []
-        self._jobs.close()
-        if self._rhythm is not None:
-            self._rhythm.close()
+        self._upkeep.close()
         try:
             for close in closings:
                 try:
@@ -490,31 +481,9 @@ class Store:
 
         Raises ReadOnly.
         """
-        return self._table().expire(self.config.store.offsets_retention_minutes)
+        return self._upkeep_open().expire_offsets()
 
     # Upkeep
-
-    def _begin_rhythm(self) -> Rhythm | None:
-        directory, interval_ms = self._directory, self.config.store.upkeep_interval_ms
-        try:
-            desk = Desk(directory.disk, directory.path)
-        except OSError as error:
-            _log.warning("%s: takes no jobs from others: %s", directory.path, error.strerror)
-            return None
-        interval_s = None if interval_ms < 0 else interval_ms / 1000
-        return Rhythm(desk, self._do_upkeep, self._jobs.run, interval_s, directory.look)
-
-    def _do_upkeep(self) -> None:
-        """What a process that writes does by itself; a line of the log for each that fails."""
-        try:
-            self._directory.tidy()
-            outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
-            self.expire_offsets()
-        except Closed:  # the store, while this was under way
-            return
-        for outcome in outcomes:  # one log's failure must not hide another's
-            if outcome.broke is not None:
-                _log.warning("%s", outcome.broke.error())
 
     def trim(
         self,
@@ -545,14 +514,14 @@ class Store:
         With ``dry_run`` only say what would. A log that is damaged keeps everything. Raises
         UnknownTopic, ReadOnly.
         """
-        return self._run(Job("retention", _named(topic), dry_run), Retained)
+        return self._upkeep_open().retention(topic, dry_run=dry_run)
 
     def compaction(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Rewritten]:
         """Compact the logs for which it is time, of all compacted topics or one; what was done.
 
         With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
         """
-        return self._run(Job("compact", _named(topic), dry_run), Rewritten)
+        return self._upkeep_open().compaction(topic, dry_run=dry_run)
 
     def recompression(
         self, topic: str | None = None, *, dry_run: bool = False
@@ -561,25 +530,15 @@ class Store:
 
         With ``dry_run`` only say where. Raises UnknownTopic, ReadOnly.
         """
-        return self._run(Job("recompress", _named(topic), dry_run), Rewritten)
-
-    def _run(self, job: Job, kind: type[_Outcome]) -> Iterator[_Outcome]:
-        for outcome in self.run(job):
-            assert isinstance(outcome, kind)
-            yield outcome
+        return self._upkeep_open().recompression(topic, dry_run=dry_run)
 
     def run(self, job: Job, tell: Tell = untold) -> Iterator[Outcome]:
         """Do a job, as fast as it goes; ``tell`` is told how far it is."""
-        self._open()
-        return self._jobs.run(job, tell, bytes_per_second=-1)
+        return self._upkeep_open().run(job, tell)
 
-    def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
-        table = self._open().groups if groups else None
-        return {
-            group: {} if table is None else
-            {place: it.offset for place, it in table.offsets.fetch(group).items()}
-            for group in groups
-        }  # fmt: skip
+    def _upkeep_open(self) -> Upkeep:
+        self._open()
+        return self._upkeep
 
     def backup(self, target: str | os.PathLike[str]) -> Iterator[Copied]:
         """A consistent copy of everything into a new directory; each file as it is done.
@@ -664,10 +623,6 @@ def _positions(
         else:
             positions[place] = offset_of(log, begin.start, damaged=begin.damaged)
     return positions
-
-
-def _named(topic: str | None) -> tuple[str, ...]:
-    return () if topic is None else (topic,)
 
 
 def _as_bytes(name: str | bytes) -> bytes:

@@ -18,6 +18,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
@@ -28,7 +29,6 @@ from logstore.storage.follower_log import FollowerLog
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS
 from logstore.storage.leftovers import Leftover
-from logstore.storage.lock import Owner
 from logstore.storage.names import log_directory, parse_log_directory, parse_segment
 from logstore.storage.segment import EVERYTHING, Indexes
 from logstore.storage.watermarks import Poller

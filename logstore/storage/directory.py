@@ -12,6 +12,7 @@ from typing import Protocol
 from logstore.config import Config
 from logstore.errors import CorruptStore, Damaged
 from logstore.log import Log
+from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState, TopicEntry
 from logstore.storage.chain import Chain
@@ -19,7 +20,6 @@ from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import Kinds
 from logstore.storage.leftovers import Leftover
-from logstore.storage.lock import Owner
 from logstore.storage.segment import Segment, SegmentFacts
 
 

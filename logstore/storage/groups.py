@@ -26,9 +26,10 @@ from logstore.errors import GroupBusy, ReadOnly, UnknownGroup
 from logstore.kept import GROUP_KINDS, GroupChange, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
 from logstore.names import check_group
+from logstore.owner import Owner
 from logstore.storage.disk import Disk, refusal
 from logstore.storage.environment import Environment, Transaction
-from logstore.storage.lock import LockFile, Owner, owner_of
+from logstore.storage.lock import LockFile, owner_of
 from logstore.storage.names import CLAIMS, COORDINATOR, member_file
 from logstore.storage.offsets import OFFSETS, TOPICS, CommittedOffsets, intact
 

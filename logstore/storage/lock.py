@@ -7,28 +7,16 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from logstore import forks
 from logstore.errors import Forked
+from logstore.owner import Owner
 from logstore.storage.disk import NO_SPACE, Disk
 from logstore.storage.in_place import is_in_place
 
 OWNER_BYTES_MAX = 4096  # a command line can be long; this much says which
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The process that holds a lock."""
-
-    pid: int
-    command: str
-    since_ms: int
-    endpoints: Mapping[str, str] = field(default_factory=dict)  # protocol: host:port
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command})"
 
 
 class LockFile:

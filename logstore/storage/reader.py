@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from logstore.config import Config
 from logstore.errors import CorruptStore, ReadOnly, UnknownPartition
+from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
 from logstore.storage.chain import Chain
@@ -15,7 +16,7 @@ from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
 from logstore.storage.kinds import KINDS, Kinds
 from logstore.storage.leftovers import Leftover, known_leftovers
-from logstore.storage.lock import Owner, owner_of
+from logstore.storage.lock import owner_of
 from logstore.storage.names import CATALOG, LOCK, WATERMARKS
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Poller, Watermark, Watermarks, is_made

@@ -19,6 +19,7 @@ from logstore.errors import (
     UnknownPartition,
 )
 from logstore.names import check_apart, check_topic
+from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
@@ -31,7 +32,7 @@ from logstore.storage.flusher import Flushable, Flusher
 from logstore.storage.in_place import InPlace
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.leftovers import Leftover, Leftovers
-from logstore.storage.lock import LockFile, Owner, owner_of
+from logstore.storage.lock import LockFile, owner_of
 from logstore.storage.names import (
     CATALOG,
     LOCK,
@@ -91,9 +92,11 @@ class WriterDirectory:
         if not self.disk.exists(self._file(CATALOG)):
             make_directories(self.disk, self.path)
         if not self._lock.take(untold=True):
+            owner = owner_of(self.disk, self._lock.path)
             raise StoreLocked(
-                f"{self.path}: written by {owner_of(self.disk, self._lock.path)}: "
-                f"wait for it, stop it, or open the store for reading"
+                f"{self.path}: written by {owner}: wait for it, stop it, or open the store for "
+                f"reading",
+                owner,
             )
 
     def _open(self) -> None:

@@ -47,9 +47,10 @@ def test_producer_follow_and_replay(tmp_path):
 
 def test_the_promised_names_are_there_and_nothing_else():
     assert sorted(logstore.__all__) == [
-        "Channel", "Config", "Consumer", "Group", "GroupMember", "Lag", "Listener", "LogstoreError",
-        "Message", "Move", "Position", "Producer", "Published", "Record", "Status", "Store",
-        "Topic", "open",
+        "Channel", "Chosen", "Config", "Consumer", "Copied", "Group", "GroupMember", "Lag",
+        "Listener", "LogSize", "LogstoreError", "Message", "Move", "Owner", "Position", "Producer",
+        "Published", "Record", "Report", "Retained", "Rewritten", "Status", "Store", "Topic",
+        "Trim", "open",
     ]  # fmt: skip
     assert all(hasattr(logstore, name) for name in logstore.__all__)
 

@@ -94,7 +94,7 @@ def test_one_topic_whose_files_cannot_be_removed_leaves_the_store_writable(left,
         with pytest.raises(Refused, match="old-0: left of a deleted topic"):
             store.create_topic("old")
         free()
-        store._do_upkeep()
+        store._upkeep.do()
         assert store.leftovers() == []
         assert not os.path.lexists(path / "old-0")
         store.create_topic("old").append(b"new")

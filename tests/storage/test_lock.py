@@ -6,8 +6,9 @@ import sys
 import pytest
 from storage_kit import NamedDisk
 
+from logstore.owner import Owner
 from logstore.storage.disk import Disk
-from logstore.storage.lock import LockFile, Owner, owner_of
+from logstore.storage.lock import LockFile, owner_of
 
 
 @pytest.fixture

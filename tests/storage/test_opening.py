@@ -92,9 +92,11 @@ class TestKinds:
 class TestRefused:
     def test_a_second_writer_is_told_of_the_first(self, store, opened):
         fill(store.log(), 1)
-        with pytest.raises(StoreLocked, match=rf"written by pid {os.getpid()} \(.+\): wait for it"):
+        sentence = rf"written by pid {os.getpid()} \(.+\): wait for it"
+        with pytest.raises(StoreLocked, match=sentence) as raised:
             opened(store.path)
         directory = opened(store.path, "read")
+        assert raised.value.owner == directory.writer()
         assert directory.writer().pid == os.getpid()
 
     @pytest.mark.parametrize("mode", ["write", "read"])

@@ -92,7 +92,7 @@ def test_upkeep_logs_a_line_for_each_log_that_fails(tmp_path, caplog):
             fill(store, name, COMPACT, DAMAGED["garbage"]())
         fill(store, "c", COMPACT)
         with caplog.at_level(logging.WARNING, "logstore.upkeep"):
-            store._do_upkeep()
+            store._upkeep.do()
         lines = [it.getMessage() for it in caplog.records]
         assert [line.split(":")[0] for line in lines] == ["a-0", "b-0"]
         assert all("batch at offset 3" in line for line in lines)

@@ -1,0 +1,109 @@
+"""The upkeep of one store: jobs asked for here, those that come by themselves, those others bring.
+
+Owns the jobs, their rhythm and the desk. What the jobs do is told by ``jobs.py``.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+from logstore.errors import Closed, ReadOnly
+from logstore.log import TopicPartition
+from logstore.storage.directory import LocalDirectory
+from logstore.upkeep.child import worker_for
+from logstore.upkeep.desk import Desk
+from logstore.upkeep.jobs import (
+    NAMES,
+    Job,
+    Jobs,
+    Outcome,
+    Retained,
+    Rewritten,
+    Tell,
+    untold,
+)
+from logstore.upkeep.rhythm import Rhythm
+
+_log = logging.getLogger("logstore.upkeep")
+
+_Outcome = TypeVar("_Outcome", Retained, Rewritten)
+
+
+class Upkeep:
+    """From any thread."""
+
+    def __init__(self, directory: LocalDirectory, clock: Callable[[], int]) -> None:
+        self._directory = directory
+        self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
+        self._rhythm: Rhythm | None = None
+
+    def begin(self) -> None:
+        """Do it by itself from now on, and take jobs from other processes: only for who writes."""
+        directory = self._directory
+        try:
+            desk = Desk(directory.disk, directory.path)
+        except OSError as error:
+            _log.warning("%s: takes no jobs from others: %s", directory.path, error.strerror)
+            return
+        interval_ms = directory.config.store.upkeep_interval_ms
+        interval_s = None if interval_ms < 0 else interval_ms / 1000
+        self._rhythm = Rhythm(desk, self.do, self._jobs.run, interval_s, directory.look)
+
+    def do(self) -> None:
+        """What a process that writes does by itself; a line of the log for each that fails."""
+        try:
+            self._directory.tidy()
+            outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
+            self.expire_offsets()
+        except Closed:  # the store, while this was under way
+            return
+        for outcome in outcomes:  # one log's failure must not hide another's
+            if outcome.broke is not None:
+                _log.warning("%s", outcome.broke.error())
+
+    def retention(self, topic: str | None, *, dry_run: bool) -> Iterator[Retained]:
+        """As Store.retention."""
+        return self._of(Job("retention", _named(topic), dry_run), Retained)
+
+    def compaction(self, topic: str | None, *, dry_run: bool) -> Iterator[Rewritten]:
+        """As Store.compaction."""
+        return self._of(Job("compact", _named(topic), dry_run), Rewritten)
+
+    def recompression(self, topic: str | None, *, dry_run: bool) -> Iterator[Rewritten]:
+        """As Store.recompression."""
+        return self._of(Job("recompress", _named(topic), dry_run), Rewritten)
+
+    def _of(self, job: Job, kind: type[_Outcome]) -> Iterator[_Outcome]:
+        for outcome in self.run(job):
+            assert isinstance(outcome, kind)
+            yield outcome
+
+    def run(self, job: Job, tell: Tell = untold) -> Iterator[Outcome]:
+        """Do a job, as fast as it goes; ``tell`` is told how far it is."""
+        return self._jobs.run(job, tell, bytes_per_second=-1)
+
+    def expire_offsets(self) -> list[str]:
+        """As Store.expire_offsets."""
+        table = self._directory.groups
+        if table is None:
+            raise ReadOnly(f"{self._directory.path}: without a catalogue there are no groups")
+        return table.expire(self._directory.config.store.offsets_retention_minutes)
+
+    def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
+        table = self._directory.groups if groups else None
+        return {
+            group: {} if table is None else
+            {place: it.offset for place, it in table.offsets.fetch(group).items()}
+            for group in groups
+        }  # fmt: skip
+
+    def close(self) -> None:
+        """Give up what is under way; nothing of it is half done."""
+        self._jobs.close()
+        if self._rhythm is not None:
+            self._rhythm.close()
+
+
+def _named(topic: str | None) -> tuple[str, ...]:
+    return () if topic is None else (topic,)
