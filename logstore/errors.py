@@ -18,6 +18,7 @@
     │   │   └── InvalidTimestamp        outside message.timestamp.before/after.max.ms
     │   ├── OutOfSequence           an idempotent producer's batch is not its next one
     │   ├── FencedProducer          a newer epoch of the producer has written
+    │   ├── UnknownProducer         the store has not given the producer its id
     │   ├── UnknownSetting          no setting has that name
     │   ├── InvalidSetting          a value that the setting does not take
     │   ├── NotAStore               the directory holds no store
@@ -133,6 +134,10 @@ class OutOfSequence(Refused):
 
 class FencedProducer(Refused):
     """A newer epoch of the same producer has written."""
+
+
+class UnknownProducer(Refused):
+    """The store has not given the producer its id."""
 
 
 class UnknownSetting(Refused):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, overload
 
 from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.producer_ids import ProducerIds
 from logstore.broker.topic import Topic, uuid_of
 from logstore.broker.topics import Space
 from logstore.config import Chosen, check_topic_settings, parse, topic_setting
@@ -83,6 +84,7 @@ class OpenTopics:
         self._told: tuple[Callable[[Change], object], ...] = ()
         self._claiming = threading.Lock()  # not the other: a new producer waits for no topic
         self._producer_ids = range(0)
+        self._ids: ProducerIds | None = None
         # What is shown, and of that what somebody has asked for; held for no longer than it takes
         # to change them, since whoever looks up may come by.
         self._showing = threading.Lock()
@@ -355,8 +357,25 @@ class OpenTopics:
     def new_producer_id(self) -> int:
         """As Topics.new_producer_id. A block is claimed on disk at once; a crash skips its rest."""
         with self._claiming:
+            ids = self._known_ids()
             if not self._producer_ids:
                 first = self._directory.writable().new_producer_ids(PRODUCER_IDS)
                 self._producer_ids = range(first, first + PRODUCER_IDS)
             found, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
-            return found
+            return ids.make(found)
+
+    def knows_producer(self, producer_id: int) -> bool:
+        """As Topics.knows_producer."""
+        ids = self._ids
+        if ids is None:
+            with self._claiming:
+                ids = self._known_ids()
+        return ids.knows(producer_id, self._clock())
+
+    def _known_ids(self) -> ProducerIds:
+        if self._ids is None:
+            given = self._directory.writable().producer_ids()
+            expiration_ms = self._directory.config.store.producer_id_expiration_ms
+            until_ms = given.since_ms + expiration_ms
+            self._ids = ProducerIds(given.secret, given.unchecked_below, until_ms)
+        return self._ids

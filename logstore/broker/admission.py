@@ -82,6 +82,8 @@ def admit(topic: Topic, data: Buffer) -> Batch:
         )
     if batch.is_control:
         raise InvalidRecord("a client must not write control batches")
+    if batch.producer_id < -1:
+        raise InvalidRecord(f"a batch of producer {batch.producer_id}, expected 0 or more, or -1")
     if batch.producer_id >= 0 and (batch.producer_epoch < 0 or batch.base_sequence < 0):
         raise InvalidRecord(
             f"a batch of producer {batch.producer_id} has epoch {batch.producer_epoch} and "

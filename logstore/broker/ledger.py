@@ -86,6 +86,10 @@ class Ledger:
             )
         return None
 
+    def knows(self, producer_id: int) -> bool:
+        """Whether the producer has written here, and is not expired."""
+        return self._known(producer_id) is not None
+
     def _known(self, producer_id: int) -> Known | None:
         known = self._producers.get(producer_id)
         if known is None or self._clock() - known.seen_ms >= self._expiration_ms:

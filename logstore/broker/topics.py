@@ -76,5 +76,8 @@ class Topics(Protocol):
     def space(self) -> Space:
         """Of the file system that the topics are on. Raises Failed."""
 
+    def knows_producer(self, producer_id: int) -> bool:
+        """Whether the id is one that was given here. Raises Failed."""
+
     def new_producer_id(self) -> int:
         """One that nobody was ever given, also not before a crash. Raises Failed."""

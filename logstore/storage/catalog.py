@@ -21,6 +21,7 @@ lower schema, and an older logstore refuses what it would misread.
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
+from secrets import token_bytes
 from struct import Struct
 from typing import Final
 
@@ -37,6 +38,7 @@ from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.offsets import CommittedOffsets
 
 SCHEMA: Final = 3
+SECRET_BYTES: Final = 16
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
@@ -64,6 +66,15 @@ class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     def tag(self, partition: int) -> int:
         """What marks a slot of the watermarks file as this log's; never 0."""
         return ((uuid.UUID(self.id).int >> 66) ^ partition) << 1 | 1
+
+
+@dataclass(frozen=True, slots=True)
+class GivenIds:
+    """What is kept of the ids of idempotent producers: each is a number and a check of it."""
+
+    secret: bytes  # that the check is made with
+    unchecked_below: int  # plain numbers that were given before there was a secret
+    since_ms: int  # when that was
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +206,28 @@ class Catalog:
         first = int(self._meta(b"producers") or 0)
         self._set_meta({b"producers": str(first + count).encode()})
         return first
+
+    def producer_ids(self, now_ms: int) -> GivenIds:
+        """How ids of producers are recognised; from now on, where the store is older than that."""
+        secret, since = self._meta(b"producer_secret"), self._meta(b"producers_unchecked")
+        if secret is not None and since is not None:
+            try:
+                below, since_ms = map(int, since.split())
+                return GivenIds(secret, below, since_ms)
+            except ValueError:
+                raise CorruptStore(
+                    f"{self.environment.path}: producers_unchecked is {since!r}, not two numbers"
+                ) from None
+        below = int(self._meta(b"producers") or 0)
+        secret = token_bytes(SECRET_BYTES)
+        self._set_meta({
+            b"producer_secret": secret, b"producers_unchecked": b"%d %d" % (below, now_ms),
+        })  # fmt: skip
+        return GivenIds(secret, below, now_ms)
+
+    def forget_producer_ids(self) -> None:
+        """For a copy: the store that was copied goes on giving ids, and both must not give one."""
+        self.environment.commit([(_META, b"producer_secret", None)])
 
     @property
     def schema(self) -> int:

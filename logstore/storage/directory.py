@@ -14,7 +14,7 @@ from logstore.errors import CorruptStore, Damaged
 from logstore.log import Log
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
-from logstore.storage.catalog import LogState, TopicEntry
+from logstore.storage.catalog import GivenIds, LogState, TopicEntry
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
@@ -197,6 +197,9 @@ class WritableDirectory(LocalDirectory, Protocol):
 
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
+
+    def producer_ids(self) -> GivenIds:
+        """How ids of producers are recognised; durable. Raises ReadOnly."""
 
     def new_producer_ids(self, count: int) -> int:
         """The first of so many ids that nobody was ever given; durable. Raises ReadOnly."""

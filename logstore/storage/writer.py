@@ -22,7 +22,7 @@ from logstore.names import check_apart, check_topic
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
-from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
+from logstore.storage.catalog import Catalog, GivenIds, LogState, TopicEntry, named
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure, make_directories, refusal
@@ -311,6 +311,10 @@ class WriterDirectory:
 
     def announce(self, endpoints: Mapping[str, str]) -> None:
         self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints))
+
+    def producer_ids(self) -> GivenIds:
+        with self._changing:
+            return self._catalog.producer_ids(self._clock())
 
     def new_producer_ids(self, count: int) -> int:
         with self._changing:

@@ -130,6 +130,7 @@ class _Backup:
             for (kind, name), damage in catalog.damaged_entries().items():
                 self._leave_out(kinds[kind].directory(name, 0), damage)
             catalog.buried(catalog.doomed())
+            catalog.forget_producer_ids()
             catalog.save_log_states(states, clean=True)
         finally:
             catalog.close()

@@ -157,6 +157,9 @@ class MemoryTopics:
     def space(self):
         return SimpleNamespace(total_bytes=1000, usable_bytes=100)
 
+    def knows_producer(self, producer_id):
+        return True
+
     def new_producer_id(self):
         self._next_id += 1
         return self._next_id

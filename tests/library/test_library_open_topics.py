@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from clock import NOW_MS
 
 import logstore
 from logstore.errors import Closed, CorruptStore, StorageFull, TopicExists, UnknownTopic
@@ -158,3 +159,21 @@ def test_a_reader_sees_what_the_writer_has_changed(tmp_path):
         writer.delete_topic("t")
         assert (reader.topics(), reader.topics_open.get("t")) == ([], None)
         assert writer.create_topic("t", 3).id == reader.topic("t").id != seen.id
+
+
+def test_ids_that_were_given_without_a_check_are_good_until_they_expire(tmp_path):
+    """A store of a logstore that gave plain numbers, opened by this one."""
+    now = [NOW_MS]
+    with logstore.open(tmp_path / "data", clock=lambda: now[0]) as store:
+        store.directory.new_producer_ids(2000)
+        given = store.topics_open.new_producer_id()
+    with logstore.open(tmp_path / "data", clock=lambda: now[0]) as store:
+        topics = store.topics_open
+        assert [topics.knows_producer(it) for it in (-1, 0, 1999, 2000)] == [
+            False, True, True, False,
+        ]  # fmt: skip
+        assert topics.knows_producer(given)
+        assert topics.new_producer_id() != given
+        now[0] += store.config.store.producer_id_expiration_ms
+        assert not topics.knows_producer(1999)
+        assert topics.knows_producer(given)

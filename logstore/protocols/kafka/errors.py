@@ -33,6 +33,7 @@ POLICY_VIOLATION: Final = 44
 OUT_OF_ORDER_SEQUENCE_NUMBER: Final = 45
 INVALID_PRODUCER_EPOCH: Final = 47
 INVALID_TXN_STATE: Final = 48
+INVALID_PRODUCER_ID_MAPPING: Final = 49
 TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Final = 53
 SECURITY_DISABLED: Final = 54
 KAFKA_STORAGE_ERROR: Final = 56
@@ -93,6 +94,9 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.InvalidSetting, INVALID_CONFIG),
     (errors.OutOfSequence, OUT_OF_ORDER_SEQUENCE_NUMBER),
     (errors.FencedProducer, INVALID_PRODUCER_EPOCH),
+    # Clients ask for another id, or end: told of UNKNOWN_PRODUCER_ID, Kafka's Java client would
+    # raise its epoch and try again with the same id, for ever.
+    (errors.UnknownProducer, INVALID_PRODUCER_ID_MAPPING),
     # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
     (errors.Closed, KAFKA_STORAGE_ERROR),
     (errors.ReadOnly, KAFKA_STORAGE_ERROR),

@@ -14,7 +14,7 @@ from logstore.broker.admission import admit, glance, inspect
 from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError
+from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownProducer
 from logstore.kafka.produce_codec import (
     WITH_TOPIC_IDS,
     Part,
@@ -163,7 +163,7 @@ class Arrival:
         """Put it into the log."""
         part, batch = self._part, self._batch
         try:
-            mark = _standing(log, batch)
+            mark = _standing(self._client, log, batch)
             if mark is None:
                 mark = log.append(batch)
         except LogstoreError as error:
@@ -288,15 +288,23 @@ def _written(arrivals: Sequence[Arrival]) -> list[Written]:
     return [it.written for it in arrivals if it.written is not None]
 
 
-def _standing(log: Log, batch: Batch) -> int | None:
+def _standing(client: Client, log: Log, batch: Batch) -> int | None:
     """The mark of an idempotent producer's batch that is there already.
 
+    Raises UnknownProducer: who may choose an id could choose that of another.
     It is its offset: a log with such notes is one that this process alone writes.
     """
     if batch.producer_id < 0:
         return None
     known = producers_of(log)
-    return None if known is None else known.check(batch)
+    if known is None:
+        return None
+    producer_id = batch.producer_id
+    if not known.knows(producer_id) and not client.door.topics.knows_producer(producer_id):
+        raise UnknownProducer(
+            f"producer id {producer_id} was not given here: ask for one with InitProducerId"
+        )
+    return known.check(batch)
 
 
 def _storage_code(error: LogstoreError) -> int:
