@@ -37,6 +37,7 @@ QUESTIONS = [
     "kafka_latency",
     "kafka_partitions",
     "kafka_start",
+    "cold_reads",
     "channels",
 ]
 

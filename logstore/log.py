@@ -46,6 +46,26 @@ class Notes(Protocol):
         """What is known now; the bytes of it are made when they are asked for."""
 
 
+class Extent(Protocol):
+    """Whole batches as they stand in an open file: to be sent from there, and then released."""
+
+    @property
+    def position(self) -> int:
+        """Where the bytes that are left begin in the file."""
+
+    def __len__(self) -> int:
+        """Bytes that are left."""
+
+    def fileno(self) -> int:
+        """The open file."""
+
+    def sent(self, size: int) -> None:
+        """So many more bytes are done with."""
+
+    def release(self) -> None:
+        """The file is not needed any more. Called once."""
+
+
 class Log(Protocol):
     """Records in the order appended, each at its own offset."""
 
@@ -97,6 +117,12 @@ class Log(Protocol):
         Raises OffsetBelowStart, OffsetAboveEnd (``at > end``), CorruptBatch.
         """
 
+    def extent(self, at: int, bytes_max: int) -> Extent | None:
+        """What ``read`` would give, without reading it: from ``at`` itself on, to ``bytes_max``.
+
+        None where that is not to be had, or not worth it: ``read`` tells why. Never waits.
+        """
+
     def where(self, offset: int) -> str:
         """What holds this offset, for a message: a file's path."""
 
@@ -133,5 +159,5 @@ class Log(Protocol):
     def watch(self, wake: Wake) -> Wake:
         """Call ``wake``, from any thread, when there is news. Returns "stop watching".
 
-        News: ``safe`` or ``done`` has moved, what a read has asked for is here, the log has failed.
+        News: one of its offsets has moved, what a read has asked for is here, the log has failed.
         """

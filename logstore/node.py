@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ class Node:
                 if self._listen.ports[door.name] >= 0
             }
             self._wire_channels(turn)
+            self._store.directory.writable().never_wait_in(threading.get_ident())
             self._store.directory.writable().announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )

@@ -11,13 +11,14 @@ import contextlib
 import errno
 import logging
 import mmap
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from logstore.errors import LogstoreError
 from logstore.protocols.session import Buffer, Doorway
@@ -33,6 +34,8 @@ ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
 SWEEP_S: Final = 10.0
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
 TURNS_S: Final = 0.01  # that they take, if so many are long
+
+PLAIN: Final = (bytes, bytearray, memoryview)  # what a Buffer is, unless it is an extent
 
 log = logging.getLogger("logstore.server")
 
@@ -66,7 +69,8 @@ class Connection:
         self._sock = sock
         self._own: mmap.mmap | None = None  # holds what is left of a message, from _begin to _end
         self._begin = self._end = 0
-        self._out: deque[Buffer] = deque()
+        self._out: deque[Any] = deque()  # Buffers, each told from an extent where it matters
+        self._extents = 0  # of those in _out
         self._reading = self._writing = False
         self._ended = False  # the peer sends nothing more
         self._timer: asyncio.TimerHandle | None = None
@@ -176,6 +180,7 @@ class Connection:
             out = self.session.outgoing(SEND_BYTES)
             if out:
                 self._out.extend(out)
+                self._extents += sum(type(it) not in PLAIN for it in out)
                 self.unsent += sum(map(len, out))
             elif not self._feed_again():
                 self._settle()
@@ -193,7 +198,9 @@ class Connection:
         out = self._out
         while out:
             try:
-                if len(out) == 1:  # half a microsecond less
+                if self._extents:
+                    sent = self._send_before_extent() or self._send_extent()
+                elif len(out) == 1:  # half a microsecond less
                     sent = self._sock.send(out[0])
                 else:
                     sent = self._sock.sendmsg(
@@ -207,10 +214,31 @@ class Connection:
                 return True
             self.unsent -= sent
             while out and sent >= len(out[0]):
-                sent -= len(out.popleft())
+                sent -= len(out[0])
+                self._done_with(out.popleft())
             if sent:
                 out[0] = memoryview(out[0])[sent:]
         return True
+
+    def _send_before_extent(self) -> int:
+        """Send the buffers before the first extent, which follows; how many bytes were sent."""
+        plain = [*takewhile(lambda it: type(it) in PLAIN, islice(self._out, BUFFERS_MAX))]
+        return self._sock.sendmsg(plain, (), socket.MSG_MORE) if plain else 0
+
+    def _send_extent(self) -> int:
+        """Have the kernel send from the file; 0, for what was sent is off the extent already."""
+        extent = self._out[0]
+        sent = os.sendfile(self._sock.fileno(), extent.fileno(), extent.position, len(extent))
+        if not sent:
+            raise OSError(errno.EIO, "a segment is shorter than it was")
+        extent.sent(sent)
+        self.unsent -= sent
+        return 0
+
+    def _done_with(self, it: Buffer) -> None:
+        if self._extents and not isinstance(it, PLAIN):
+            self._extents -= 1
+            it.release()
 
     def _wait_writable(self) -> None:
         if self.gone:
@@ -324,7 +352,8 @@ class Connection:
             self._loop.remove_writer(self._sock.fileno())
         if self._timer is not None:
             self._timer.cancel()
-        self._out.clear()
+        while self._out:
+            self._done_with(self._out.popleft())
         self._own = None
         self._sock.close()
         self._server.forget(self)

@@ -7,14 +7,13 @@ preferred replica; 12 flexible; 13 topic ids instead of names; 15 the replica's 
 16 other nodes' addresses (never sent: there are none; skipped when read).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from logstore.kafka import wire
-from logstore.kafka.wire import Buffer
 
 FLEXIBLE: Final = 12
 WITH_LOG_START: Final = 5
@@ -66,7 +65,7 @@ class Given:
     error_code: int = 0
     high_watermark: int = -1
     log_start: int = -1
-    records: Sequence[Buffer] = ()
+    records: Sequence[Sized] = ()  # buffers, or whatever else the sender of the answer can send
 
 
 @dataclass(slots=True)
@@ -265,14 +264,14 @@ _ABORTED = Struct(">qq")  # producer id, first offset
 
 def write_response(
     version: int, session_id: int, error_code: int, given: Sequence[Given], committed: bool
-) -> list[Buffer]:
+) -> list[Any]:
     """Buffers to be sent one after the other; records stay as they are.
 
     ``committed``: the client reads committed records only, and is told that none are aborted.
     """
     flexible = version >= FLEXIBLE
     out = bytearray()
-    buffers: list[Buffer] = []
+    buffers: list[Any] = []
     if version >= WITH_SESSIONS:
         out += _TOP_7.pack(0, error_code, session_id)
     else:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-Buffer = bytes | bytearray | memoryview
+from logstore.log import Extent
+
+Buffer = bytes | bytearray | memoryview | Extent  # an extent is released by who sends it
 Wake = Callable[[], None]
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
+from logstore.storage.extent import Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX, parse_segment, segment_stem
@@ -120,6 +121,15 @@ class Chain:
             if at < following:
                 self.check_gap(at, following)
         return []
+
+    def extent(self, at: int, bytes_max: int, below: int, end: int | None) -> Extent | None:
+        """As Log.extent, of one segment. ``end``: where ``below`` is in the last segment."""
+        bases, place = self.bases, self.holding(at)
+        last = place + 1 == len(bases)
+        limit = below if last else min(below, bases[place + 1])
+        if limit == below and (end is None or not last):
+            return None  # where the batches below end is not known
+        return self.segment(bases[place]).extent(at, bytes_max, limit, end if last else None)
 
     def _check_gaps(self, batches: list[Batch], at: int) -> None:
         expected = at

@@ -198,6 +198,9 @@ class WritableDirectory(LocalDirectory, Protocol):
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
 
+    def never_wait_in(self, thread: int) -> None:
+        """Reads in this thread (``threading.get_ident()``) never wait for the disk."""
+
     def producer_ids(self) -> GivenIds:
         """How ids of producers are recognised; durable. Raises ReadOnly."""
 

@@ -48,6 +48,26 @@ class Disk:
         """Up to ``size`` bytes: fewer at the end of the file."""
         return os.pread(fd, size, position)
 
+    def read_into(self, fd: int, room: bytearray, position: int) -> int:
+        """Fill ``room`` as far as the file goes; how many bytes were read."""
+        return os.preadv(fd, [room], position)
+
+    def cached(self, fd: int, position: int, size: int, every: int) -> bool:
+        """Whether these bytes can be read without the device, going by one of ``every`` bytes.
+
+        True also where the file system can't tell. What is not cached begins to be read.
+        """
+        room = [bytearray(1)]
+        try:
+            for at in (*range(position, position + size, every), position + size - 1):
+                os.preadv(fd, room, at, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+        return True
+
     def write(self, fd: int, buffers: Sequence[Buffer], position: int) -> int:
         """All the buffers in one call; fewer bytes than given means that space ran out."""
         return os.pwritev(fd, buffers, position)

@@ -31,7 +31,9 @@ from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
+from logstore.storage.cold import NotHere
 from logstore.storage.disk import failure, refusal, room_or_not
+from logstore.storage.extent import Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
 from logstore.storage.index import ENTRY_LIMIT, NO_TIMESTAMP
@@ -418,6 +420,9 @@ class DiskLog:
         bases = self.chain.bases
         try:
             batches = self.chain.read(at, bytes_max, safe)
+        except NotHere as missing:
+            self._files.fetch(missing, self._wake)
+            return []
         except FileNotFoundError as error:
             if self._deleted is not None or self.chain.bases != bases:  # trimmed or merged since
                 return self.read(at, bytes_max)
@@ -430,6 +435,25 @@ class DiskLog:
         elif at >= self.start:
             self.chain.check_gap(at, safe)
         return batches
+
+    def extent(self, at: int, bytes_max: int) -> Extent | None:
+        """As Log.extent."""
+        safe, end = self._end_of_safe()
+        if self._deleted is not None or self.damage is not None or not self.start <= at < safe:
+            return None
+        try:
+            return self.chain.extent(at, bytes_max, safe, end)
+        except (CorruptBatch, OSError, NotHere):
+            return None  # who reads it is told, or has it fetched
+
+    def _end_of_safe(self) -> tuple[int, int | None]:
+        """What is safe, and where it ends in the last segment, if it ends there."""
+        if self.settings.flush_messages > 1:
+            with self._lock:
+                return self.end, self._position
+        upto, base_offset, position = self._synced_at
+        here = upto == self.safe and base_offset == self._active.base_offset
+        return upto, position if here else None
 
     def where(self, offset: int) -> str:
         """As Log.where."""
@@ -640,6 +664,7 @@ class DiskLog:
                 self._files.disk.sync_directory(self.chain.directory)
             except OSError as error:
                 raise refusal(error, "remove trimmed segments", self.chain.directory) from None
+        self._wake()
 
     def close(self) -> LogState:
         """Sync, cut off zeros written ahead; the state to save. Raises LogFailed, OSError."""

@@ -3,18 +3,20 @@
 import errno
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from logstore import forks
 from logstore.errors import Closed, Forked
+from logstore.storage.cold import ColdReads, NotHere
 from logstore.storage.disk import Buffer, Disk
 from logstore.storage.in_place import is_in_place
 
 
-class _OpenFile:
-    """One descriptor, and how many calls are using it now."""
+class OpenFile:
+    """One descriptor, and how many are using it now."""
 
     __slots__ = ("_files", "dirty", "doomed", "fd", "path", "uses")
 
@@ -44,21 +46,42 @@ class OpenFiles:
         self.disk = disk
         self._open_max = open_max
         self._write = write
-        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._failed: dict[str, OSError] = {}  # by path
         self._lock = threading.Lock()
         self._closed: Closed | None = None
+        self._cold: ColdReads | None = None
+        self._synced_s = 0.0  # when a sync was last begun
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: these descriptors are copies."""
         self._lock = threading.Lock()
         self._closed = error
+        self._cold = None  # its thread is in the other process
         for file in self._open.values():
             self.disk.close(file.fd)
         self._open.clear()
 
-    def use(self, path: str, *, create: bool = False) -> _OpenFile:
+    def never_wait_in(self, thread: int) -> None:
+        """From now on reads in this thread raise NotHere where they would wait for the disk."""
+        self._cold = ColdReads(self.disk, self.use, thread, lambda: self._synced_s)
+
+    def must_not_wait(self) -> bool:
+        """Whether this thread is the one that must not wait."""
+        return self._cold is not None and self._cold.is_for_this_thread
+
+    def check_here(self, path: str, fd: int, position: int, size: int) -> None:
+        """Raises NotHere where these bytes would have to be waited for."""
+        assert self._cold is not None, "else nobody asks"
+        self._cold.check(path, fd, position, size)
+
+    def fetch(self, missing: NotHere, done: Callable[[], None]) -> None:
+        """Have the bytes read in another thread; ``done`` is called from there."""
+        assert self._cold is not None, "nothing else raises NotHere"
+        self._cold.fetch(missing, done)
+
+    def use(self, path: str, *, create: bool = False) -> OpenFile:
         """``with files.use(path) as fd``: open and not closed by others meanwhile.
 
         Raises Closed after ``close``: what is opened then nobody would close.
@@ -69,14 +92,14 @@ class OpenFiles:
             file = self._open.get(path)
             if file is None:
                 fd = self.disk.open(path, write=self._write, create=create)
-                file = self._open[path] = _OpenFile(self, path, fd)
+                file = self._open[path] = OpenFile(self, path, fd)
                 self._close_surplus()
             else:
                 self._open.move_to_end(path)
             file.uses += 1
             return file
 
-    def release(self, file: _OpenFile) -> None:
+    def release(self, file: OpenFile) -> None:
         with self._lock:
             file.uses -= 1
             if file.doomed and not file.uses:
@@ -86,12 +109,12 @@ class OpenFiles:
         while len(self._open) > self._open_max:
             self._retire(self._open.popitem(last=False)[1])
 
-    def _retire(self, file: _OpenFile) -> None:
+    def _retire(self, file: OpenFile) -> None:
         file.doomed = True
         if not file.uses:
             self._close(file)
 
-    def _close(self, file: _OpenFile) -> None:
+    def _close(self, file: OpenFile) -> None:
         if file.dirty:
             try:
                 self.disk.sync(file.fd)
@@ -121,6 +144,8 @@ class OpenFiles:
 
     def close(self) -> None:
         """Close all; what is still dirty nobody has been told was synced."""
+        if self._cold is not None:
+            self._cold.close()
         with self._lock:
             self._closed = self._closed or Closed("the store is closed")
             while self._open:
@@ -174,6 +199,7 @@ class OpenFiles:
         """
         if path in self._failed:
             raise self._failed[path]
+        self._synced_s = time.monotonic()
         file = self._open.get(path)
         if file is not None:
             file.dirty = False

@@ -121,6 +121,10 @@ class FollowerLog:
             self.chain.check_gap(at, safe)
         return batches
 
+    def extent(self, at: int, bytes_max: int) -> None:
+        """As Log.extent. Other processes may merge the files, so they are only read."""
+        return
+
     def _changed(self, bases: list[int]) -> bool:
         """Whether there are other segments than these; another thread may have looked before."""
         self.chain.refresh()

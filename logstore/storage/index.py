@@ -100,6 +100,13 @@ class Index:
             return None
         return self.base_offset + self.offsets[at], self.positions[at]
 
+    def floor_position(self, position: int) -> tuple[int, int] | None:
+        """The (last offset, position) of the last indexed batch at or before ``position``."""
+        at = bisect_right(self.positions, position, hi=len(self.offsets)) - 1
+        if at < 0:
+            return None
+        return self.base_offset + self.offsets[at], self.positions[at]
+
     def floor_time(self, timestamp_ms: int, below: int) -> tuple[int, int] | None:
         """The last (timestamp, offset) entry below both: later records come after it."""
         at = bisect_left(self.times, timestamp_ms)

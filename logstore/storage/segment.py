@@ -13,7 +13,9 @@ from logstore.errors import CorruptBatch
 from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, Batch
 from logstore.records.latest import latest, recorded
 from logstore.records.parts import parts
+from logstore.storage.cold import PROBE_EVERY
 from logstore.storage.disk import Disk
+from logstore.storage.extent import EXTENT_BYTES_MIN, Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import NO_TIMESTAMP, Index
 from logstore.storage.names import INDEX, LOG, TIMEINDEX, segment_stem
@@ -22,6 +24,7 @@ EVERYTHING: Final = 2**63 - 1  # as `below`: no offset is out of bounds
 CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing
 INDEX_INTERVAL_BYTES: Final = 4096  # Kafka's default
 READ_BYTES_MIN: Final = 16 << 10  # a read has batches to step over before the one asked for
+PLACES_KEPT: Final = 16  # of a segment: readers in it that go on where they were
 
 _PREFIX = Struct(">qi")  # base offset, length
 
@@ -77,6 +80,8 @@ class Segment:
         "_interval_bytes",
         "_learning",
         "_max_timestamp",
+        "_places",
+        "_seen",
         "_times",
         "base_offset",
         "path",
@@ -98,6 +103,9 @@ class Segment:
         self._learning = threading.Lock()
         self._max_timestamp: tuple[int, int] | None = None  # (below, timestamp)
         self._times: Literal["unknown", "right", "made anew"] = "unknown"  # its time entries
+        # Between these positions this process has written or walked every header.
+        self._seen = (0, 0)
+        self._places: dict[int, int] = {}  # where the batch of an offset begins, of a few
 
     # The index
 
@@ -145,6 +153,7 @@ class Segment:
         """The batch stands at ``position`` now; a reader may be noting what is before it."""
         with self._learning:
             self.index.note(position, batch.size, last_offset, latest(batch))
+        self._see(position, position + batch.size)
 
     def save_index(self) -> None:
         """Write what the index files lack. Raises OSError."""
@@ -155,24 +164,93 @@ class Segment:
         """Note the batches that the index lacks."""
         index = self.index
         last_position, last = walked[-1]
+        self._see(walked[0][0], last_position + last.size)
         if walked[0][0] <= index.covered < last_position + last.size:
             with self._learning:
                 for position, batch in walked:
                     index.note(position, batch.size, batch.last_offset, latest(batch))
             self._indexes.loaded(self, index.memory_bytes)
 
+    def _see(self, begin: int, end: int) -> None:
+        first, last = self._seen
+        if begin <= last and end >= first:
+            self._seen = min(first, begin), max(last, end)
+        elif end - begin > last - first:
+            self._seen = begin, end
+
     # Reading
+
+    def extent(self, at: int, bytes_max: int, below: int, end: int | None) -> Extent | None:
+        """As Log.extent. ``end``: where the batches below ``below`` end; None: with the file.
+
+        Only of bytes whose headers were looked at in this process, and that are in the page cache.
+        """
+        first, last = self._seen
+        file = self._files.use(self.path)
+        kept = False
+        try:
+            begin = self._begin_of(file.fd, at)
+            if begin is None or begin < first:
+                return None
+            if end is None:
+                end = self._files.disk.size_of(file.fd)
+            stop, following = end, below
+            if end > begin + bytes_max:
+                stop, following = self._last_begin(file.fd, begin + bytes_max)
+            size = stop - begin
+            if size < EXTENT_BYTES_MIN or stop > last or following > below:
+                return None
+            if not self._files.disk.cached(file.fd, begin, size, PROBE_EVERY):
+                return None
+            self._keep_place(following, stop)
+            kept = True
+            return Extent(file, begin, size)
+        finally:
+            if not kept:
+                self._files.release(file)
+
+    def _begin_of(self, fd: int, at: int) -> int | None:
+        """Where the batch that begins with ``at`` does; None where it is not easily found."""
+        place = self._places.get(at)
+        if place is not None:
+            return place
+        if not self._files.disk.cached(fd, self._indexed(at), READ_BYTES_MIN, PROBE_EVERY):
+            return None
+        position = self._position_of(fd, at)
+        now = self._files.must_not_wait()
+        walked, _ = self._chunk(fd, position, READ_BYTES_MIN, EVERYTHING, self.base_offset, now=now)
+        return next((it for it, batch in walked if batch.base_offset == at), None)
+
+    def _last_begin(self, fd: int, position: int) -> tuple[int, int]:
+        """The last indexed batch that begins at or before ``position``: where, and its offset."""
+        entry = self.index.floor_position(position)
+        if entry is None or not self._leads_to(fd, entry[1], entry[0]):
+            return 0, 0
+        head = self._files.disk.read(fd, _PREFIX.size, entry[1])
+        return entry[1], _PREFIX.unpack(head)[0]
+
+    def _keep_place(self, offset: int, position: int) -> None:
+        self._places[offset] = position
+        while len(self._places) > PLACES_KEPT:
+            # Another thread may have taken it out just now.
+            self._places.pop(next(iter(self._places), offset), None)
 
     def read(self, at: int, bytes_max: int, below: int) -> list[Batch]:
         """Whole batches from the one holding ``at`` (or the next), that begin below ``below``.
 
-        At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch.
+        At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch, and
+        NotHere in the thread that must not wait.
         """
         expected, size = self.base_offset, max(bytes_max, READ_BYTES_MIN)
+        now = self._files.must_not_wait()
         with self._files.use(self.path) as fd:
-            position = self._position_of(fd, at)
+            if now:
+                self._files.check_here(self.path, fd, self._indexed(at), size)
+            position = begun = self._position_of(fd, at)
             while True:
-                walked, position = self._chunk(fd, position, size, below, expected)
+                if now and position != begun:
+                    self._files.check_here(self.path, fd, position, size)
+                walked, position = self._chunk(fd, position, size, below, expected, now=now)
                 if not walked:
                     return []
                 expected = walked[-1][1].next_offset
@@ -250,6 +328,11 @@ class Segment:
         with self._files.use(self.path) as fd:
             return self._position_of(fd, at)
 
+    def _indexed(self, at: int) -> int:
+        """Where the index says that a walk to ``at`` starts."""
+        entry = self.index.floor(at)
+        return 0 if entry is None else entry[1]
+
     def _position_of(self, fd: int, at: int) -> int:
         entry = self.index.floor(at)
         if entry is None:
@@ -269,9 +352,11 @@ class Segment:
         return head[16] == 2 and base + delta == last_offset
 
     def _chunk(
-        self, fd: int, position: int, size: int, below: int, expected: int
+        self, fd: int, position: int, size: int, below: int, expected: int, *, now: bool = False
     ) -> tuple[list[tuple[int, Batch]], int]:
         """The whole batches of one read from ``position`` on, and the position after them.
+
+        ``now``: a batch that is larger than the read is not waited for, either.
 
         What is wrong is raised when nothing whole is before it: what is before it is read first.
         """
@@ -286,7 +371,7 @@ class Segment:
             if end > count:
                 if walked:
                     break
-                data = self._one(fd, position, length)
+                data = self._one(fd, position, length, now)
                 view, count, end = memoryview(data), len(data), len(data)
             try:
                 batch = Batch(view[at:end])
@@ -307,12 +392,14 @@ class Segment:
                 raise self._corrupt(position, f"{count - at} bytes are left: too few for a batch")
         return walked, position + at
 
-    def _one(self, fd: int, position: int, length: int) -> bytes:
+    def _one(self, fd: int, position: int, length: int, now: bool) -> bytes:
         """The bytes of one batch that is larger than the read that met it."""
         left = self._files.disk.size_of(fd) - position
         if not LENGTH_MIN <= length <= left - LENGTH_END:
             sentence = f"batch has length {length}, but {left} bytes are left in the file"
             raise self._corrupt(position, sentence)
+        if now:
+            self._files.check_here(self.path, fd, position, LENGTH_END + length)
         return self._files.disk.read(fd, LENGTH_END + length, position)
 
     def _corrupt(self, position: int, sentence: str) -> CorruptBatch:

@@ -312,6 +312,10 @@ class WriterDirectory:
     def announce(self, endpoints: Mapping[str, str]) -> None:
         self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints))
 
+    def never_wait_in(self, thread: int) -> None:
+        """As WritableDirectory.never_wait_in."""
+        self._files.never_wait_in(thread)
+
     def producer_ids(self) -> GivenIds:
         with self._changing:
             return self._catalog.producer_ids(self._clock())

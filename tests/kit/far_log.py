@@ -83,6 +83,9 @@ class FarLog:
         found = self._there.read(at, bytes_max)
         return [batch for batch in found if batch.base_offset < self.safe]
 
+    def extent(self, at, bytes_max):
+        return None
+
     def find(self, timestamp_ms):
         assert self.may_wait
         return min(self._there.find(timestamp_ms), self.safe)

@@ -73,6 +73,9 @@ class MemoryLog:
                 found.append(batch)
             return found
 
+    def extent(self, at, bytes_max):
+        return None
+
     def where(self, offset: int) -> str:
         """As Log.where."""
         return "memory"
@@ -98,6 +101,8 @@ class MemoryLog:
             if before > self.end:
                 raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.end}")
             self._let_go(before)
+        for wake in list(self._watchers.values()):
+            wake()
 
     def wait(self, upto: int) -> None:
         """Nothing to wait for: what is appended is safe."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tempfile
 import threading
 
 import pytest
@@ -14,6 +15,29 @@ from logstore.turn import Turn
 
 DEADLINE_S = 20
 MIB = 1 << 20
+
+
+class Piece:
+    """A part of a file, as an ``Extent`` is one."""
+
+    held = 0
+
+    def __init__(self, file, size):
+        self.file, self.position, self.left = file, 0, size
+        Piece.held += 1
+
+    def __len__(self):
+        return self.left
+
+    def fileno(self):
+        return self.file.fileno()
+
+    def sent(self, size):
+        self.position += size
+        self.left -= size
+
+    def release(self):
+        Piece.held -= 1
 
 
 class Lines:
@@ -56,6 +80,9 @@ class Lines:
             self.held = True
         elif line == b"later":
             self.held, self.deadline = True, now + 0.05
+        elif line.startswith(b"file "):
+            size = int(line[5:])
+            self.out += [b"<", Piece(type(self).file, size), b"|", Piece(type(self).file, 3), b">"]
         elif line.startswith(b"give "):
             self.out += [bytes(1000)] * int(line[5:])
         else:
@@ -339,3 +366,57 @@ async def test_idle_connections_have_no_buffers(server, connect):
 async def _until(condition):
     while not condition():  # the deadline is the whole test's
         await asyncio.sleep(0.001)
+
+
+FILE_BYTES = 8 * MIB
+
+
+def with_file(test):
+    async def run(server, connect):
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(range(256)) * (FILE_BYTES // 256))
+            file.flush()
+            Lines.file = file
+            await test(server, connect)
+            await _until(lambda: Piece.held == 0)
+
+    run.__name__ = test.__name__
+    return run
+
+
+@serving
+@with_file
+async def test_parts_of_files_are_sent_in_their_place(server, connect):
+    reader, writer = await connect()
+    for size in (1, 70_000, FILE_BYTES):
+        writer.write(b"a\nfile %d\nb\n" % size)
+        assert await line(reader) == b"A\n"
+        assert await reader.readexactly(1) == b"<"
+        assert await reader.readexactly(size) == (bytes(range(256)) * (size // 256 + 1))[:size]
+        assert await reader.readexactly(5) == b"|\0\1\2>"
+        assert await line(reader) == b"B\n"
+    writer.close()
+
+
+@serving
+@with_file
+async def test_a_reader_that_goes_leaves_no_file_open(server, connect):
+    reader, writer = await connect()
+    writer.write(b"file %d\nmore\n" % FILE_BYTES)
+    assert await reader.readexactly(1) == b"<"
+    assert Piece.held
+    writer.transport.abort()
+    other_reader, other = await connect()
+    other.write(b"hello\n")
+    assert await line(other_reader) == b"HELLO\n"
+    other.close()
+
+
+@serving
+@with_file
+async def test_a_file_that_has_become_shorter_ends_the_connection(server, connect):
+    reader, writer = await connect()
+    Lines.file.truncate(1000)
+    writer.write(b"file 5000\n")
+    assert await reader.read() == b"<" + (bytes(range(256)) * 4)[:1000]
+    writer.close()

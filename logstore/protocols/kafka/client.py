@@ -5,6 +5,7 @@ Knows nothing of frames and their order; ``session.py`` does that.
 
 from collections import deque
 from collections.abc import Collection
+from functools import partial
 from typing import Final
 
 from logstore.broker.admission import GLANCE_MAX
@@ -41,6 +42,7 @@ class Client:
         self.held: Slot | None = None  # nothing is taken before this is answered
         self.glances_left = GLANCE_MAX  # of this turn, as ``admission`` counts them
         self._watched: dict[Log, Wake] = {}
+        self.news: set[Log] = set()  # of the watched: those that have had some
         self._to_sync: set[Log] = set()
 
     @property
@@ -62,7 +64,12 @@ class Client:
     def watch(self, log: Log) -> None:
         """Be woken when the log's safe offset moves, from now on."""
         if log not in self._watched:
-            self._watched[log] = log.watch(self.wake)
+            self._watched[log] = log.watch(partial(self._hear, log))
+
+    def _hear(self, log: Log) -> None:
+        """From any thread."""
+        self.news.add(log)
+        self.wake()
 
     def watch_these(self, logs: Collection[Log]) -> None:
         """Be woken for these, and no more for most of those that nothing here waits for."""
@@ -77,6 +84,7 @@ class Client:
         for stop in self._watched.values():
             stop()
         self._watched.clear()
+        self.news.clear()
 
     def sync(self, log: Log) -> None:
         """Have the log synced, once for all that has come in one read."""

@@ -32,6 +32,9 @@ from logstore.protocols.session import Buffer
 # used before, and a client asks again. What it takes first is given whole all the same.
 RESPONSE_BYTES: Final = 8 << 20
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
+# A request that waits for much is counted in parts, between which others have their turn.
+COUNTED_AT_ONCE: Final = 500  # partitions
+COUNTED_BYTES_AT_ONCE: Final = 4 << 20  # of batches read to be counted
 
 
 def take(client: Client, version: int, frame: memoryview, at: int) -> Slot:
@@ -47,11 +50,12 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot:
 class Source:
     """A partition asked for: its log, or why there is none to read."""
 
-    __slots__ = ("_bytes", "_topic", "_upto", "asked", "error_code", "log")
+    __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
 
     def __init__(self, door: Door, asked: Asked) -> None:
         self.asked = asked
         self._bytes, self._upto = 0, asked.offset  # counted so far
+        self.cold = False  # there is something, and it has to be fetched first
         self.log: Log | None = None
         self._topic: Topic | None = None
         self.error_code = errors.NONE
@@ -107,7 +111,8 @@ class Source:
         """Bytes of the whole batches that are there, counted until they are so many.
 
         Counting reads them, and goes on where it was when it is asked again: each piece of news
-        would cost all that is there, for each client that waits for much.
+        would cost all that is there, for each client that waits for much. Zero is never counted:
+        what is not here yet is there all the same.
         """
         while self._bytes < bytes_max:
             batches = log.read(self._upto, bytes_max - self._bytes)
@@ -115,7 +120,7 @@ class Source:
                 break
             self._bytes += sum(batch.size for batch in batches)
             self._upto = batches[-1].next_offset
-        return self._bytes
+        return max(self._bytes, 1)
 
     def read(self, bytes_max: int, *, first: bool) -> Given:
         """Up to so many bytes; if it is the first to give any, at least one batch."""
@@ -128,14 +133,22 @@ class Source:
             given.high_watermark, given.log_start = log.safe, log.start
             bytes_max = min(bytes_max, asked.bytes_max)
             if bytes_max > 0 or first:
-                batches = log.read(asked.offset, bytes_max)
-                if batches and (first or batches[0].size <= bytes_max):
-                    given.records = [batch.data for batch in batches]
+                given.records = self._records(log, bytes_max, first)
         except LogstoreError as error:
             given.error_code = code_of(error)
             if given.error_code == errors.OFFSET_OUT_OF_RANGE:
                 given.high_watermark = -1
         return given
+
+    def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
+        extent = log.extent(self.asked.offset, bytes_max)
+        if extent is not None:
+            return (extent,)
+        batches = log.read(self.asked.offset, bytes_max)
+        self.cold = not batches and self.asked.offset < log.safe
+        if batches and (first or batches[0].size <= bytes_max):
+            return [batch.data for batch in batches]
+        return ()
 
 
 def _open(sources: Sequence[Source]) -> bool:
@@ -148,8 +161,8 @@ class Fetching:
     """The slot of one fetch."""
 
     __slots__ = (
-        "_client", "_fetching", "_opening", "_request", "_sources", "_until", "_version",
-        "deadline",
+        "_answer", "_by_log", "_client", "_counts", "_fetching", "_finishing", "_opening",
+        "_request", "_sources", "_total", "_uncounted", "_until", "_version", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -168,6 +181,12 @@ class Fetching:
         self._sources = [Source(client.door, it) for it in asked]
         self._until: float | None = client.now + max(request.max_wait_ms, 0) / 1000
         self._opening: Later | None = None
+        self._answer: list[Given] | None = None
+        self._finishing = False
+        self._by_log: dict[Log, list[int]] = {}  # of those watched: where they are asked for
+        self._uncounted: list[int] = []  # sources that are still to be counted, or again
+        self._counts: dict[int, int] = {}
+        self._total = 0  # bytes that are there
         closed = [source for source in self._sources if source.opens]
         if closed:
             self._opening = elsewhere(client.door, partial(_open, closed))
@@ -179,8 +198,17 @@ class Fetching:
         """All logs are open: wait for news of them."""
         self.deadline = self._until
         if self._request.max_wait_ms > 0:
-            logs = (source.log for source in self._sources)
-            self._client.watch_these([log for log in logs if log is not None])
+            self._watch()
+        self._uncounted = list(range(len(self._sources)))
+        self._uncounted.reverse()
+
+    def _watch(self) -> None:
+        if self._by_log:
+            return
+        for number, source in enumerate(self._sources):
+            if source.log is not None:
+                self._by_log.setdefault(source.log, []).append(number)
+        self._client.watch_these(self._by_log)
 
     def ready(self, now: float) -> bool:
         if self._opening is not None:
@@ -188,21 +216,37 @@ class Fetching:
                 return False
             self._opening = None
             self._begin()
+        if self._answer is None and self._is_due(now):
+            self._answer = self._read()
+        return self._answer is not None
+
+    def _is_due(self, now: float) -> bool:
         if self.deadline is None or now >= self.deadline or not self._sources:
             return True
+        self._hear()
         # Never more than will be given, or it would wait for ever.
         wanted = min(max(self._request.min_bytes, 1), self._bytes_max)
-        for source in self._sources:
-            wanted -= source.available(wanted)
-            if wanted <= 0:
-                return True
-        return False
+        counted = read = 0
+        while self._total < wanted and self._uncounted:
+            if counted >= COUNTED_AT_ONCE or read >= COUNTED_BYTES_AT_ONCE:
+                self._client.wake()
+                break
+            number = self._uncounted.pop()
+            before = self._counts.get(number, 0)
+            self._counts[number] = found = self._sources[number].available(wanted)
+            self._total += found - before
+            counted, read = counted + 1, read + found - before
+        return self._total >= wanted
 
-    @property
-    def _bytes_max(self) -> int:
-        return min(self._request.max_bytes, self._client.door.settings.fetch_max_bytes)
+    def _hear(self) -> None:
+        """Count those again that have had news, and only those."""
+        news = self._client.news
+        while news:
+            for number in self._by_log.get(news.pop(), ()):
+                self._uncounted.append(number)
 
-    def body(self) -> Sequence[Buffer]:
+    def _read(self) -> list[Given] | None:
+        """What the answer gives; None where all of it has to be fetched from the disk first."""
         asked = PARTITION_BYTES * len(self._sources), self._request.min_bytes
         enough = max(RESPONSE_BYTES, *asked)
         left, largest, given = min(self._bytes_max, enough), 0, []
@@ -213,6 +257,19 @@ class Fetching:
                 left -= len(records)
                 largest = max(largest, len(records))
             given.append(it)
+        if not largest and not self._finishing and any(source.cold for source in self._sources):
+            self._watch()
+            self.deadline = None  # the disk answers
+            return None
+        return given
+
+    @property
+    def _bytes_max(self) -> int:
+        return min(self._request.max_bytes, self._client.door.settings.fetch_max_bytes)
+
+    def body(self) -> Sequence[Buffer]:
+        given, self._answer = self._answer, None
+        assert given is not None, "it is asked for when it is ready"
         session_id = NO_SESSION
         if self._fetching is not None:
             session_id, given = self._fetching.id, self._fetching.tell(given)
@@ -221,3 +278,4 @@ class Fetching:
 
     def finish(self) -> None:
         self._until = self.deadline = None
+        self._finishing = True

@@ -1,4 +1,5 @@
 import struct
+from functools import partial
 
 import pytest
 from door_kit import Talk, a_batch
@@ -345,3 +346,85 @@ def test_a_consumer_that_has_gone_on_to_other_partitions_is_not_woken_for_the_ol
     for n, log in enumerate(topic.partitions):
         log.append(Batch(a_batch(b"news")))
         assert talk.woken == (n >= 7)
+
+
+def cold(log, monkeypatch):
+    """The log gives nothing until ``arrive`` is called, as one whose bytes are on a cold disk."""
+    read, here = log.read, []
+    monkeypatch.setattr(log, "read", lambda at, size: read(at, size) if here else [])
+
+    def arrive():
+        here.append(True)
+        for wake in list(log._watchers.values()):
+            wake()
+
+    return arrive
+
+
+@pytest.mark.parametrize("wait_ms", [0, 9999])
+def test_what_has_to_be_fetched_from_the_disk_is_waited_for(talk, monkeypatch, wait_ms):
+    [log] = fill(talk).partitions
+    arrive = cold(log, monkeypatch)
+    talk.send(1, 11, asking(11, [("t", 0, 0, MIB)], wait_ms=wait_ms))
+    assert talk.replies() == []
+    talk.pass_time(3600)  # the disk answers, whatever the client wanted to wait
+    assert talk.replies() == []
+    arrive()
+    [part] = parts(answer(talk, 11))
+    assert offsets(part) == [0, 2, 4]
+
+
+def test_what_is_here_is_not_held_up_by_what_is_not(talk, monkeypatch):
+    first, second = fill(talk, partitions=2).partitions
+    arrive = cold(first, monkeypatch)
+    places = [("t", 0, 0, MIB), ("t", 1, 0, MIB)]
+    one, other = parts(fetch(talk, places, wait_ms=9999))
+    assert (offsets(one), offsets(other)) == ([], [0, 2, 4])
+    arrive()
+    one, _ = parts(fetch(talk, places, wait_ms=9999))
+    assert offsets(one) == [0, 2, 4]
+    assert second.safe == 6
+
+
+def test_a_client_that_ends_its_side_is_not_kept_waiting_for_the_disk(talk, monkeypatch):
+    [log] = fill(talk).partitions
+    cold(log, monkeypatch)
+    talk.send(1, 11, asking(11, [("t", 0, 0, MIB)], wait_ms=9999))
+    assert talk.replies() == []
+    talk.session.finish(talk.now)
+    [part] = parts(answer(talk, 11))
+    assert offsets(part) == []
+
+
+def test_news_of_one_partition_counts_that_one_alone(talk, monkeypatch):
+    """Five such fetches of 3,000 partitions must not hold up those who write to them."""
+    logs = fill(talk, batches=1, partitions=100).partitions
+    looks = []
+    for log in logs:
+        monkeypatch.setattr(log, "check_failure", partial(looks.append, log))
+    places = [("t", n, 2, MIB) for n in range(100)]
+    talk.send(1, 11, asking(11, places, wait_ms=9999, min_bytes=50 * MIB))
+    assert talk.replies() == []
+    assert len(looks) == 100
+    looks.clear()
+    logs[8].append(Batch(a_batch(b"news")))
+    assert talk.replies() == []
+    assert looks == []
+    logs[9].trim(0)  # no news but that it was woken
+    assert talk.replies() == []
+    assert looks == [logs[9]]
+
+
+def test_a_crowd_of_partitions_is_counted_in_parts(talk):
+    topics = [f"t{n}" for n in range(12)]
+    for name in topics:
+        fill(talk, name, batches=1, partitions=100)
+    places = [(name, n, 0, MIB) for name in topics for n in range(100)]
+    talk.send(1, 11, asking(11, places, wait_ms=9999, min_bytes=50 * MIB))
+    left = [1200]
+    while left[-1]:
+        assert talk.replies() == []
+        [(slot, _, _)] = talk.session._slots
+        left.append(len(slot._uncounted))
+        assert left[-2] - left[-1] <= 500
+    assert len(left) >= 4

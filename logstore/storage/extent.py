@@ -1,0 +1,33 @@
+"""A piece of an open segment file that is sent as it stands, without being read."""
+
+from logstore.storage.files import OpenFile
+
+EXTENT_BYTES_MIN = 64 << 10  # reading less costs no more than keeping a file open for it
+
+
+class Extent:
+    """Whole batches in one file, held open until ``release``. As ``log.Extent``."""
+
+    __slots__ = ("_file", "position", "size")
+
+    def __init__(self, file: OpenFile, position: int, size: int) -> None:
+        """``file`` is in use already, by this extent from now on."""
+        self._file = file
+        self.position = position
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def fileno(self) -> int:
+        return self._file.fd
+
+    def sent(self, size: int) -> None:
+        """As log.Extent.sent."""
+        assert 0 <= size <= self.size
+        self.position += size
+        self.size -= size
+
+    def release(self) -> None:
+        """As log.Extent.release."""
+        self._file.__exit__(None, None, None)

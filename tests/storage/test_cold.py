@@ -1,0 +1,111 @@
+"""A thread that must not wait for the disk: what is not here is fetched by others."""
+
+import threading
+
+from storage_kit import DEADLINE_S, add, fill, numbers
+
+from logstore.storage.disk import Disk
+
+
+class ColdDisk(Disk):
+    """Nothing is in the page cache but what was read before."""
+
+    def __init__(self):
+        self.reads = []
+        self.warm = set()
+        self.broken = False
+
+    def cached(self, fd, position, size, every):
+        return position in self.warm
+
+    def read_into(self, fd, room, position):
+        self.reads.append((threading.current_thread().name, position))
+        if self.broken:
+            raise OSError(5, "Input/output error")
+        self.warm.add(position)
+        return super().read_into(fd, room, position)
+
+
+def cold_log(store, count=10):
+    disk = ColdDisk()
+    directory = store.writer(disk)
+    log = store.log_of(directory)
+    fill(log, count)
+    directory.never_wait_in(threading.get_ident())
+    return log, disk
+
+
+def read_when_it_is_here(log, at):
+    """The first read gives nothing and asks; the news tells when to read again."""
+    here = threading.Event()
+    stop = log.watch(here.set)
+    assert log.read(at, 1 << 20) == []
+    assert here.wait(DEADLINE_S)
+    stop()
+    return log.read(at, 1 << 20)
+
+
+def test_a_read_gives_nothing_and_tells_when_it_is_here(store):
+    log, disk = cold_log(store)
+    assert len(read_when_it_is_here(log, 0)) == 10
+    assert all(name.startswith("cold-reads") for name, _ in disk.reads)
+
+
+def test_other_threads_wait_for_the_disk(store):
+    log, disk = cold_log(store)
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(numbers(log)))
+    thread.start()
+    thread.join()
+    assert found == list(range(10))
+    assert disk.reads == []
+
+
+def test_what_was_fetched_is_read_though_it_is_gone_again(store):
+    """Else a reader under memory pressure would ask for ever."""
+    log, disk = cold_log(store)
+    disk.warm = frozenset()  # nothing stays
+    disk.read_into = lambda fd, room, position: Disk.read_into(disk, fd, room, position)
+    assert len(read_when_it_is_here(log, 0)) == 10
+    assert len(read_when_it_is_here(log, 0)) == 10
+
+
+def test_it_is_asked_for_once_however_many_want_it(store):
+    log, disk = cold_log(store)
+    waiting, go_on = threading.Event(), threading.Event()
+    read_into = disk.read_into
+
+    def held(fd, room, position):
+        waiting.set()
+        assert go_on.wait(DEADLINE_S)
+        return read_into(fd, room, position)
+
+    disk.read_into = held
+    here = threading.Event()
+    log.watch(here.set)
+    assert log.read(0, 1 << 20) == []
+    assert waiting.wait(DEADLINE_S)
+    assert log.read(0, 1 << 20) == []
+    go_on.set()
+    assert here.wait(DEADLINE_S)
+    assert len(log.read(0, 1 << 20)) == 10
+    assert len({position for _, position in disk.reads}) == len(disk.reads)
+
+
+def test_a_disk_that_fails_is_told_by_the_next_read(store):
+    log, disk = cold_log(store)
+    disk.broken = True
+    assert len(read_when_it_is_here(log, 0)) == 10  # only the fetching has failed
+
+
+def test_appends_go_on_meanwhile(store):
+    log, _ = cold_log(store)
+    assert log.read(0, 1 << 20) == []
+    assert add(log, b"10|") == 10
+
+
+def test_a_store_is_closed_while_something_is_fetched(store):
+    log, _ = cold_log(store)
+    assert log.read(0, 1 << 20) == []
+    store.close()
+    assert not any(it.name.startswith("cold-reads") for it in threading.enumerate())
