@@ -24,7 +24,7 @@ def test_every_door_has_an_option_for_its_port():
     result = subprocess.run([COMMAND, "serve", "--help"], capture_output=True, text=True)
     for door in DOORS:
         assert f"--{door.name}-port" in result.stdout
-        assert f"For {door.clients} clients" in result.stdout
+        assert f"for {door.clients} clients" in result.stdout
 
 
 @pytest.mark.parametrize("door", DOORS, ids=[door.name for door in DOORS])
