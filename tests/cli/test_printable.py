@@ -98,6 +98,7 @@ def evil_server(evil):
     server.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", WORDS)
 def test_no_command_shows_what_a_terminal_would_obey(
     command, spawn, evil, evil_server, monkeypatch

@@ -69,6 +69,7 @@ def test_the_result_of_produce_stands_alone_below_no_bar(on_terminal, logstore, 
     assert result.startswith("produced 300,000 records to t (")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("job", ["compact", "recompress"])
 def test_the_results_of_a_job_stand_alone_below_no_bar(on_terminal, logstore, job):
     rules = ("cleanup.policy=compact", "segment.bytes=500", "compression.sealed=zstd")
