@@ -29,7 +29,7 @@ from logstore.errors import (
 from logstore.log import Log
 from logstore.names import check_apart, check_topic
 from logstore.settings import STORE_SETTINGS
-from logstore.storage.catalog import TopicEntry
+from logstore.storage.catalog import Entry
 from logstore.storage.directory import Directory, LocalDirectory, LogSize
 
 PRODUCER_IDS: Final = 1000  # one commit for so many producers
@@ -38,7 +38,7 @@ PRODUCER_IDS: Final = 1000  # one commit for so many producers
 class Partitions(Sequence[Log]):
     """The logs of a topic. Each is opened at its first use, here and nowhere else."""
 
-    def __init__(self, directory: Directory, name: str, entry: TopicEntry) -> None:
+    def __init__(self, directory: Directory, name: str, entry: Entry) -> None:
         self._directory = directory
         self._name = name
         self.entry = entry
@@ -88,7 +88,7 @@ class OpenTopics:
         # What is shown, and of that what somebody has asked for; held for no longer than it takes
         # to change them, since whoever looks up may come by.
         self._showing = threading.Lock()
-        self._entries: dict[str, TopicEntry] = {}
+        self._entries: dict[str, Entry] = {}
         self._names: dict[bytes, str] = {}
         self._topics: dict[str, Topic] = {}
         if not others_write:
@@ -176,7 +176,7 @@ class OpenTopics:
                 raise
             return self._show(name, entry)
 
-    def _entry(self, name: str) -> TopicEntry:
+    def _entry(self, name: str) -> Entry:
         """Raises UnknownTopic, InvalidName."""
         if self._others_write:
             return self._directory.topic(check_topic(name))
@@ -198,14 +198,14 @@ class OpenTopics:
             entry = self._entries.get(name)
             return None if entry is None else self._topics.get(name) or self._make(name, entry)
 
-    def _make(self, name: str, entry: TopicEntry) -> Topic:
+    def _make(self, name: str, entry: Entry) -> Topic:
         partitions = Partitions(self._directory, name, entry)
         settings = self._directory.settings(entry)
         topic = Topic(name, entry.id, partitions, settings, entry.created_ms, self._clock)
         self._topics[name] = topic
         return topic
 
-    def _put(self, name: str, entry: TopicEntry) -> None:
+    def _put(self, name: str, entry: Entry) -> None:
         known = self._entries.get(name)
         if known is not None and known.id != entry.id:
             self._names.pop(uuid_of(known.id), None)
@@ -213,7 +213,7 @@ class OpenTopics:
         if entry.id:  # partitions without a catalogue have none
             self._names[uuid_of(entry.id)] = name
 
-    def _show(self, name: str, entry: TopicEntry) -> Topic:
+    def _show(self, name: str, entry: Entry) -> Topic:
         """The topic as it is now; the same object as long as it is the same topic."""
         with self._showing:
             known, topic = self._entries.get(name), self._topics.get(name)
@@ -318,7 +318,7 @@ class OpenTopics:
                 raise
             self._changed(Change("deleted", topic))
 
-    def _show_again(self, topic: Topic, entry: TopicEntry) -> None:
+    def _show_again(self, topic: Topic, entry: Entry) -> None:
         with self._showing:
             self._put(topic.name, entry)
             self._topics[topic.name] = topic

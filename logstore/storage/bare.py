@@ -20,7 +20,7 @@ from logstore.errors import (
 )
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
-from logstore.storage.catalog import LogState, TopicEntry
+from logstore.storage.catalog import Entry, LogState
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure
@@ -51,10 +51,10 @@ class BareDirectory:
         self._opening = threading.Lock()  # two threads must not open the same log twice
         self._topics = found_topics(disk, path)
 
-    def topics(self) -> dict[str, TopicEntry]:
+    def topics(self) -> dict[str, Entry]:
         return self._topics
 
-    def topic(self, name: str) -> TopicEntry:
+    def topic(self, name: str) -> Entry:
         entry = self._topics.get(name)
         if entry is None:
             raise UnknownTopic(f"no topic {name!r} in {self.path}: it has no directory {name}-0")
@@ -64,7 +64,7 @@ class BareDirectory:
     def writes(self) -> bool:
         return False
 
-    def entries(self) -> list[tuple[str, TopicEntry]]:
+    def entries(self) -> list[tuple[str, Entry]]:
         return list(self._topics.items())
 
     def doomed(self) -> list[str]:
@@ -85,13 +85,13 @@ class BareDirectory:
     def tidy(self) -> None:
         """Nothing is ever removed here."""
 
-    def settings(self, entry: TopicEntry) -> TopicSettings:
+    def settings(self, entry: Entry) -> TopicSettings:
         return self.config.topic(entry.settings)
 
     def writer(self) -> Owner | None:
         return None
 
-    def log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+    def log(self, name: str, entry: Entry, partition: int) -> FollowerLog:
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
                 f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
@@ -102,7 +102,7 @@ class BareDirectory:
                 log = self._logs[name, partition] = self._open_log(name, entry, partition)
             return log
 
-    def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+    def _open_log(self, name: str, entry: Entry, partition: int) -> FollowerLog:
         directory = log_directory(name, partition)
         interval = self.settings(entry).index_interval_bytes
         # Compacted partitions have gaps, and nothing here says which are.
@@ -114,7 +114,7 @@ class BareDirectory:
             raise failure(error, f"open {directory}", error.filename or path) from None
         return FollowerLog(directory, chain, lambda: mark, self._poller.watch, LogState)
 
-    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
+    def size(self, name: str, entry: Entry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         try:
             size = log.bytes()
@@ -132,7 +132,7 @@ class BareDirectory:
         self._files.close()
 
 
-def found_topics(disk: Disk, path: str) -> dict[str, TopicEntry]:
+def found_topics(disk: Disk, path: str) -> dict[str, Entry]:
     """Topics by the directories that hold segments; a topic's partitions must begin at 0."""
     partitions: dict[str, set[int]] = {}
     for name in disk.list(path):
@@ -145,7 +145,7 @@ def found_topics(disk: Disk, path: str) -> dict[str, TopicEntry]:
         while count in partitions[name]:
             count += 1
         if count:
-            topics[name] = TopicEntry("", count, {}, 0, [])
+            topics[name] = Entry("", count, {}, 0, [])
     return topics
 
 

@@ -50,7 +50,7 @@ _TABLES = (_META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _DOOMED, *GROUP_TABLES)
 assert len(set(_TABLES)) <= TABLES_MAX
 
 
-class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the catalogue says of the logs of one name: a topic, or one of another kind."""
 
     id: str  # a UUID
@@ -113,7 +113,7 @@ def _text(value: bytes) -> str:
     return value.decode(errors="backslashreplace")
 
 
-def _check_entry(kind: str, name: str, entry: TopicEntry) -> None:
+def _check_entry(kind: str, name: str, entry: Entry) -> None:
     """Raises ValueError, Refused."""
     check_topic(name)  # of any kind: it names directories
     if entry.kind != kind:
@@ -139,7 +139,7 @@ def _row(kind: str, name: str) -> tuple[bytes, bytes]:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(TopicEntry).decode
+_decode = msgspec.json.Decoder(Entry).decode
 
 
 class Catalog:
@@ -253,11 +253,11 @@ class Catalog:
 
     # entries
 
-    def topics(self) -> dict[str, TopicEntry]:
+    def topics(self) -> dict[str, Entry]:
         """Every topic, by name, sorted; without those of ``damaged_entries``."""
         return dict(self._read(_TOPICS)[0])
 
-    def entries(self) -> list[tuple[str, TopicEntry]]:
+    def entries(self) -> list[tuple[str, Entry]]:
         """The logs of every kind, each with its name, without damaged ones: topics first."""
         return self._read(_TOPICS)[0] + self._read(_ENTRIES)[0]
 
@@ -267,8 +267,8 @@ class Catalog:
 
     def _read(
         self, table: bytes
-    ) -> tuple[list[tuple[str, TopicEntry]], dict[tuple[str, str], CorruptStore]]:
-        whole: list[tuple[str, TopicEntry]] = []
+    ) -> tuple[list[tuple[str, Entry]], dict[tuple[str, str], CorruptStore]]:
+        whole: list[tuple[str, Entry]] = []
         damaged: dict[tuple[str, str], CorruptStore] = {}
         for key, value in self.environment.items(table):
             text = _text(key)
@@ -283,25 +283,25 @@ class Catalog:
         """Sorted; without reading what is said of them."""
         return [_text(key) for key, _ in self.environment.items(_TOPICS)]
 
-    def entry(self, kind: str, name: str) -> TopicEntry | None:
+    def entry(self, kind: str, name: str) -> Entry | None:
         value = self.environment.get(*_row(kind, name))
         return None if value is None else self._entry(kind, name, value)
 
-    def topic(self, name: str) -> TopicEntry | None:
+    def topic(self, name: str) -> Entry | None:
         return self.entry(TOPIC.name, name)
 
-    def known_topic(self, name: str) -> TopicEntry:
+    def known_topic(self, name: str) -> Entry:
         """Raises UnknownTopic."""
         return self.known(TOPIC.name, name)
 
-    def known(self, kind: str, name: str) -> TopicEntry:
+    def known(self, kind: str, name: str) -> Entry:
         """Raises UnknownTopic."""
         entry = self.entry(kind, name)
         if entry is None:
             raise UnknownTopic(f"no {kind} {name!r}: create it first")
         return entry
 
-    def _entry(self, kind: str, name: str, value: bytes) -> TopicEntry:
+    def _entry(self, kind: str, name: str, value: bytes) -> Entry:
         try:
             entry = _decode(value)
             _check_entry(kind, name, entry)
@@ -313,7 +313,7 @@ class Catalog:
 
     def add(
         self, kind: str, name: str, slots: Sequence[int], settings: Mapping[str, str], now_ms: int
-    ) -> TopicEntry:
+    ) -> Entry:
         """A partition for each slot: its place in the watermarks. Raises TopicExists."""
         assert kind in self.kinds
         assert len(set(slots)) == len(slots)
@@ -321,7 +321,7 @@ class Catalog:
             raise TopicExists(f"{kind} {name!r} already exists")
         self.environment.check_room()
         id_ = str(uuid.uuid4())
-        entry = TopicEntry(id_, len(slots), dict(settings), now_ms, list(slots), kind)
+        entry = Entry(id_, len(slots), dict(settings), now_ms, list(slots), kind)
         self.environment.commit([(*_row(kind, name), _encode(entry))])
         return entry
 
@@ -332,13 +332,13 @@ class Catalog:
         *,
         added_slots: Sequence[int] = (),
         settings: Mapping[str, str] | None = None,
-    ) -> TopicEntry:
+    ) -> Entry:
         """A partition more for each slot, or other settings of its own. Raises UnknownTopic."""
         entry = self.known(kind, name)
         if added_slots:
             self.environment.check_room()
         slots = [*entry.slots, *added_slots]
-        changed = TopicEntry(
+        changed = Entry(
             entry.id,
             len(slots),
             entry.settings if settings is None else dict(settings),
@@ -355,7 +355,7 @@ class Catalog:
         candidates = (slot for slot in range(len(used) + count) if slot not in used)
         return [next(candidates) for _ in range(count)]
 
-    def remove(self, kind: str, name: str, also: Iterable[Change] = ()) -> TopicEntry:
+    def remove(self, kind: str, name: str, also: Iterable[Change] = ()) -> Entry:
         """Forget the logs and doom their directories, in one commit. Raises UnknownTopic.
 
         ``also``: what goes with it, such as the offsets that groups have committed in it.

@@ -14,7 +14,7 @@ from logstore.errors import CorruptStore, Damaged
 from logstore.log import Log
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
-from logstore.storage.catalog import GivenIds, LogState, TopicEntry
+from logstore.storage.catalog import Entry, GivenIds, LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk import Disk
 from logstore.storage.groups import GroupTable
@@ -101,12 +101,12 @@ class Directory(Protocol):
     def groups(self) -> GroupTable | None:
         """Groups and their offsets; None without a catalogue."""
 
-    def topics(self) -> dict[str, TopicEntry]: ...
-    def topic(self, name: str) -> TopicEntry:
+    def topics(self) -> dict[str, Entry]: ...
+    def topic(self, name: str) -> Entry:
         """Raises UnknownTopic."""
 
-    def settings(self, entry: TopicEntry) -> TopicSettings: ...
-    def log(self, name: str, entry: TopicEntry, partition: int) -> Log:
+    def settings(self, entry: Entry) -> TopicSettings: ...
+    def log(self, name: str, entry: Entry, partition: int) -> Log:
         """Raises UnknownPartition, CorruptStore, Failed."""
 
     def close(self) -> None: ...
@@ -131,7 +131,7 @@ class LocalDirectory(Directory, Protocol):
     def writes(self) -> bool:
         """Whether this is the process that writes."""
 
-    def entries(self) -> list[tuple[str, TopicEntry]]:
+    def entries(self) -> list[tuple[str, Entry]]:
         """The logs of every kind, each with its name, without damaged ones: topics first."""
 
     def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
@@ -155,8 +155,8 @@ class LocalDirectory(Directory, Protocol):
     def tidy(self) -> None:
         """Try again to remove them. Nothing in a process that only reads."""
 
-    def log(self, name: str, entry: TopicEntry, partition: int) -> SegmentedLog: ...
-    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize: ...
+    def log(self, name: str, entry: Entry, partition: int) -> SegmentedLog: ...
+    def size(self, name: str, entry: Entry, partition: int) -> LogSize: ...
     def writer(self) -> Owner | None:
         """The process that writes the directory now."""
 
@@ -176,20 +176,18 @@ class WritableDirectory(LocalDirectory, Protocol):
     rolled: Callable[[str, int], None] | None
     """Told of each segment that a log begins: the log's name, the segment's base offset."""
 
-    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
         """Durable on return. Raises InvalidName, TopicExists, CorruptStore, ReadOnly."""
 
     def change_topic(
         self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> TopicEntry:
+    ) -> Entry:
         """Durable on return. Raises UnknownTopic, ReadOnly."""
 
     def delete_topic(self, name: str) -> None:
         """The topic, its files and all groups' offsets in it. Raises UnknownTopic, ReadOnly."""
 
-    def create(
-        self, kind: str, name: str, partitions: int, settings: Mapping[str, str]
-    ) -> TopicEntry:
+    def create(self, kind: str, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
         """As ``create_topic``, logs of any kind."""
 
     def delete(self, kind: str, name: str) -> None:

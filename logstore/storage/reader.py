@@ -8,7 +8,7 @@ from logstore.config import Config
 from logstore.errors import CorruptStore, ReadOnly, UnknownPartition
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
-from logstore.storage.catalog import Catalog, LogState, TopicEntry, named
+from logstore.storage.catalog import Catalog, Entry, LogState, named
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure, refusal
@@ -75,17 +75,17 @@ class ReaderDirectory:
     def writer(self) -> Owner | None:
         return owner_of(self.disk, self._file(LOCK))
 
-    def topics(self) -> dict[str, TopicEntry]:
+    def topics(self) -> dict[str, Entry]:
         return self._catalog.topics()
 
-    def topic(self, name: str) -> TopicEntry:
+    def topic(self, name: str) -> Entry:
         return self._catalog.known_topic(name)
 
     @property
     def writes(self) -> bool:
         return False
 
-    def entries(self) -> list[tuple[str, TopicEntry]]:
+    def entries(self) -> list[tuple[str, Entry]]:
         return self._catalog.entries()
 
     def doomed(self) -> list[str]:
@@ -106,10 +106,10 @@ class ReaderDirectory:
     def tidy(self) -> None:
         """The process that writes does it."""
 
-    def settings(self, entry: TopicEntry) -> TopicSettings:
+    def settings(self, entry: Entry) -> TopicSettings:
         return self.config.topic(entry.settings)
 
-    def log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+    def log(self, name: str, entry: Entry, partition: int) -> FollowerLog:
         """The partition's log as far as it is safe. Raises UnknownPartition."""
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
@@ -121,7 +121,7 @@ class ReaderDirectory:
                 log = self._logs[entry.id, partition] = self._open_log(name, entry, partition)
             return log
 
-    def _open_log(self, name: str, entry: TopicEntry, partition: int) -> FollowerLog:
+    def _open_log(self, name: str, entry: Entry, partition: int) -> FollowerLog:
         directory = self.kinds[entry.kind].directory(name, partition)
         self._files.forget_below(self._file(directory))  # a deleted topic of that name had others
         interval = self.settings(entry).index_interval_bytes
@@ -146,7 +146,7 @@ class ReaderDirectory:
         return FollowerLog(directory, chain, mark, self._poller.watch, state)
 
     def _mark(
-        self, name: str, entry: TopicEntry, partition: int
+        self, name: str, entry: Entry, partition: int
     ) -> Callable[[], tuple[int, int] | None]:
         """The published (start, safe); what the catalogue saved where none is published."""
         slot: Watermark | None = None
@@ -172,21 +172,21 @@ class ReaderDirectory:
 
         return mark
 
-    def _saved_mark(self, name: str, entry: TopicEntry, partition: int) -> tuple[int, int] | None:
+    def _saved_mark(self, name: str, entry: Entry, partition: int) -> tuple[int, int] | None:
         known = self._catalog.entry(entry.kind, name)
         if known is None or known.id != entry.id:
             return None
         state = self._state(name, entry, partition)
         return state.start, max(state.start, state.recovery_offset)
 
-    def _state(self, name: str, entry: TopicEntry, partition: int) -> LogState:
+    def _state(self, name: str, entry: Entry, partition: int) -> LogState:
         """Raises CorruptStore."""
         try:
             return self._catalog.log_state(entry.log_key(partition))
         except CorruptStore as error:
             raise named(error, self.kinds[entry.kind].directory(name, partition)) from None
 
-    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
+    def size(self, name: str, entry: Entry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         try:
             size = log.bytes()

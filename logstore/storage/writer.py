@@ -22,7 +22,7 @@ from logstore.names import check_apart, check_topic
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
-from logstore.storage.catalog import Catalog, GivenIds, LogState, TopicEntry, named
+from logstore.storage.catalog import Catalog, Entry, GivenIds, LogState, named
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize, WritableDirectory
 from logstore.storage.disk import Disk, failure, make_directories, refusal
@@ -192,17 +192,17 @@ class WriterDirectory:
 
     # Topics
 
-    def topics(self) -> dict[str, TopicEntry]:
+    def topics(self) -> dict[str, Entry]:
         return self._catalog.topics()
 
-    def topic(self, name: str) -> TopicEntry:
+    def topic(self, name: str) -> Entry:
         return self._catalog.known_topic(name)
 
     @property
     def writes(self) -> bool:
         return True
 
-    def entries(self) -> list[tuple[str, TopicEntry]]:
+    def entries(self) -> list[tuple[str, Entry]]:
         return self._catalog.entries()
 
     def doomed(self) -> list[str]:
@@ -222,18 +222,16 @@ class WriterDirectory:
         with self._changing:
             self._leftovers.bury()
 
-    def settings(self, entry: TopicEntry) -> TopicSettings:
+    def settings(self, entry: Entry) -> TopicSettings:
         return self.config.topic(entry.settings)
 
     def copy_catalog(self, path: str) -> None:
         self._catalog.environment.copy(self.disk, path)
 
-    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicEntry:
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
         return self.create(TOPIC.name, check_topic(name), partitions, settings)
 
-    def create(
-        self, kind: str, name: str, partitions: int, settings: Mapping[str, str]
-    ) -> TopicEntry:
+    def create(self, kind: str, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
         """As ``create_topic``, logs of any kind."""
         with self._changing:
             if self._catalog.entry(kind, name) is not None:
@@ -255,7 +253,7 @@ class WriterDirectory:
         self._attempt(f"make room for {name!r}", lambda: self._marks.reserve(max(slots, default=0)))
         return slots
 
-    def _publish_new(self, entry: TopicEntry, first: int) -> None:
+    def _publish_new(self, entry: Entry, first: int) -> None:
         for partition in range(first, entry.partitions):
             self._marks.slot(entry.slots[partition], entry.tag(partition)).publish(0, 0)
 
@@ -279,17 +277,17 @@ class WriterDirectory:
 
     def change_topic(
         self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
-    ) -> TopicEntry:
+    ) -> Entry:
         with self._changing:
             return self._change_topic(self.topic(name), name, partitions, settings)
 
     def _change_topic(
         self,
-        entry: TopicEntry,
+        entry: Entry,
         name: str,
         partitions: int | None,
         settings: Mapping[str, str] | None,
-    ) -> TopicEntry:
+    ) -> Entry:
         if partitions is not None:
             added = range(entry.partitions, partitions)
             self._attempt(
@@ -346,7 +344,7 @@ class WriterDirectory:
 
     # Logs
 
-    def log(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
+    def log(self, name: str, entry: Entry, partition: int) -> DiskLog:
         """The partition's log, recovered at first use. Raises UnknownPartition."""
         directory = self.kinds[entry.kind].directory(name, partition)
         log = self._logs.get(directory)
@@ -355,7 +353,7 @@ class WriterDirectory:
                 log = self._logs.get(directory) or self._first_use(name, entry, partition)
         return log
 
-    def _first_use(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
+    def _first_use(self, name: str, entry: Entry, partition: int) -> DiskLog:
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
                 f"{entry.kind} {name!r} has no partition {partition}, "
@@ -385,7 +383,7 @@ class WriterDirectory:
         self._keys[log] = entry.log_key(partition)
         return log
 
-    def _open_log(self, name: str, entry: TopicEntry, partition: int) -> DiskLog:
+    def _open_log(self, name: str, entry: Entry, partition: int) -> DiskLog:
         path, settings = self._file(name), self.settings(entry)
         if not self.disk.exists(path):
             raise CorruptStore(f"{path}: the catalogue knows this partition, but it is missing")
@@ -411,7 +409,7 @@ class WriterDirectory:
             rolled=self._tell_rolled, note=note,
         )  # fmt: skip
 
-    def size(self, name: str, entry: TopicEntry, partition: int) -> LogSize:
+    def size(self, name: str, entry: Entry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         try:
             size = log.bytes()

@@ -28,7 +28,7 @@ from logstore.errors import (
     UnknownPartition,
 )
 from logstore.records.crc import crc32c
-from logstore.storage.catalog import Catalog, LogState, TopicEntry
+from logstore.storage.catalog import Catalog, Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX
@@ -146,7 +146,7 @@ class _Backup:
                 f"{folder}{more}: {why}"
             )
 
-    def _tell_of_damage(self, name: str, entry: TopicEntry, partition: int) -> None:
+    def _tell_of_damage(self, name: str, entry: Entry, partition: int) -> None:
         """Of a log that the writer has found damaged only what is below has been copied."""
         with suppress(LogstoreError):  # deleted just now, or it can't be measured
             damage = self._directory.size(name, entry, partition).damage
@@ -177,7 +177,7 @@ class _Backup:
         self._disk.sync_directory(self._target)
 
     def _copy_log(
-        self, name: str, entry: TopicEntry, partition: int, known: LogState
+        self, name: str, entry: Entry, partition: int, known: LogState
     ) -> Generator[Copied, None, LogState]:
         """Returns the state that the copy is in."""
         kind = self._directory.kinds[entry.kind]

@@ -18,7 +18,7 @@ from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPar
 from logstore.log import TopicPartition
 from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
-from logstore.storage.catalog import LogState, TopicEntry
+from logstore.storage.catalog import Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import failure as why
 from logstore.storage.disk import refusal
@@ -187,7 +187,7 @@ class _Run:
         self._job = job
         self._bytes_per_second = bytes_per_second
 
-    def concerns(self, entry: TopicEntry) -> bool:
+    def concerns(self, entry: Entry) -> bool:
         if self._job.name not in self._directory.kinds[entry.kind].jobs:
             return False
         settings = self._directory.settings(entry)
@@ -197,7 +197,7 @@ class _Run:
             "recompress": settings.compression_sealed != "producer",
         }[self._job.name]
 
-    def one(self, name: str, entry: TopicEntry, partition: int) -> Outcome:
+    def one(self, name: str, entry: Entry, partition: int) -> Outcome:
         """One log. Raises ReadOnly, Closed."""
         is_retention = self._job.name == "retention"
         topic = self._directory.kinds[entry.kind].path(name)
