@@ -47,7 +47,7 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot:
     return Fetching(client, version, request, fetching)
 
 
-class Source:
+class PartitionFetch:
     """A partition asked for: its log, or why there is none to read."""
 
     __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
@@ -151,9 +151,9 @@ class Source:
         return ()
 
 
-def _open(sources: Sequence[Source]) -> bool:
-    for source in sources:
-        source.open()
+def _open(fetches: Sequence[PartitionFetch]) -> bool:
+    for fetch in fetches:
+        fetch.open()
     return True
 
 
@@ -162,7 +162,7 @@ class Fetching:
 
     __slots__ = (
         "_answer", "_by_log", "_client", "_counts", "_fetching", "_finishing", "_opening",
-        "_request", "_sources", "_total", "_uncounted", "_until", "_version", "deadline",
+        "_fetches", "_request", "_total", "_uncounted", "_until", "_version", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -178,16 +178,16 @@ class Fetching:
         self._request = request
         self._fetching = fetching
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
-        self._sources = [Source(client.door, it) for it in asked]
+        self._fetches = [PartitionFetch(client.door, it) for it in asked]
         self._until: float | None = client.now + max(request.max_wait_ms, 0) / 1000
         self._opening: Later | None = None
         self._answer: list[Given] | None = None
         self._finishing = False
         self._by_log: dict[Log, list[int]] = {}  # of those watched: where they are asked for
-        self._uncounted: list[int] = []  # sources that are still to be counted, or again
+        self._uncounted: list[int] = []  # fetches that are still to be counted, or again
         self._counts: dict[int, int] = {}
         self._total = 0  # bytes that are there
-        closed = [source for source in self._sources if source.opens]
+        closed = [fetch for fetch in self._fetches if fetch.opens]
         if closed:
             self._opening = elsewhere(client.door, partial(_open, closed))
             self._opening.waiting(client.wake)
@@ -199,15 +199,15 @@ class Fetching:
         self.deadline = self._until
         if self._request.max_wait_ms > 0:
             self._watch()
-        self._uncounted = list(range(len(self._sources)))
+        self._uncounted = list(range(len(self._fetches)))
         self._uncounted.reverse()
 
     def _watch(self) -> None:
         if self._by_log:
             return
-        for number, source in enumerate(self._sources):
-            if source.log is not None:
-                self._by_log.setdefault(source.log, []).append(number)
+        for number, fetch in enumerate(self._fetches):
+            if fetch.log is not None:
+                self._by_log.setdefault(fetch.log, []).append(number)
         self._client.watch_these(self._by_log)
 
     def ready(self, now: float) -> bool:
@@ -221,7 +221,7 @@ class Fetching:
         return self._answer is not None
 
     def _is_due(self, now: float) -> bool:
-        if self.deadline is None or now >= self.deadline or not self._sources:
+        if self.deadline is None or now >= self.deadline or not self._fetches:
             return True
         self._hear()
         # Never more than will be given, or it would wait for ever.
@@ -233,7 +233,7 @@ class Fetching:
                 break
             number = self._uncounted.pop()
             before = self._counts.get(number, 0)
-            self._counts[number] = found = self._sources[number].available(wanted)
+            self._counts[number] = found = self._fetches[number].available(wanted)
             self._total += found - before
             counted, read = counted + 1, read + found - before
         return self._total >= wanted
@@ -247,17 +247,17 @@ class Fetching:
 
     def _read(self) -> list[Given] | None:
         """What the answer gives; None where all of it has to be fetched from the disk first."""
-        asked = PARTITION_BYTES * len(self._sources), self._request.min_bytes
+        asked = PARTITION_BYTES * len(self._fetches), self._request.min_bytes
         enough = max(RESPONSE_BYTES, *asked)
         left, largest, given = min(self._bytes_max, enough), 0, []
-        for source in self._sources:
+        for fetch in self._fetches:
             # A batch that does not fit would be read for nothing; it is as large as the others.
-            it = source.read(left if left >= largest else 0, first=not largest)
+            it = fetch.read(left if left >= largest else 0, first=not largest)
             for records in it.records:
                 left -= len(records)
                 largest = max(largest, len(records))
             given.append(it)
-        if not largest and not self._finishing and any(source.cold for source in self._sources):
+        if not largest and not self._finishing and any(fetch.cold for fetch in self._fetches):
             self._watch()
             self.deadline = None  # the disk answers
             return None
