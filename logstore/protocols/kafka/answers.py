@@ -7,7 +7,7 @@ from typing import Final
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, versions_served
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import Job, Later, elsewhere
+from logstore.protocols.kafka.door import InWorker, Later, elsewhere
 from logstore.protocols.kafka.errors import UNSUPPORTED_VERSION
 from logstore.protocols.kafka.handler import Handler
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
@@ -37,7 +37,7 @@ def _call(api: Api, client: Client, version: int, frame: memoryview, at: int) ->
         return _elsewhere(client, partial(_done, api, client, version, copy, at))
     handler = api.handler()
     done = _carried_out(api, handler, client, version, frame, at)
-    if isinstance(done, Job):
+    if isinstance(done, InWorker):
         return _elsewhere(client, lambda: _encode(api, handler, version, done.work()))
     if isinstance(done, Later):
         if done.answer is None:
@@ -68,7 +68,7 @@ def _made_already(answer: object) -> bytearray:
 def _done(api: Api, client: Client, version: int, frame: memoryview, at: int) -> bytearray:
     handler = api.handler()
     done = _carried_out(api, handler, client, version, frame, at)
-    return _encode(api, handler, version, done.work() if isinstance(done, Job) else done)
+    return _encode(api, handler, version, done.work() if isinstance(done, InWorker) else done)
 
 
 def _encode(api: Api, handler: Handler, version: int, response: object) -> bytearray:

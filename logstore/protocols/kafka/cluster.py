@@ -22,7 +22,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.wire import NIL_UUID
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, Job
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, InWorker
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import OF_CLUSTER, OF_TOPIC, allowed
@@ -39,7 +39,7 @@ GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 
 def metadata(
     client: Client, version: int, request: metadata_messages.Request
-) -> metadata_messages.Response | Job:
+) -> metadata_messages.Response | InWorker:
     """Key 3. Makes topics that are not there, where client and settings allow it."""
     door, asked = client.door, request.topics
     if asked is None or (version == 0 and not asked):
@@ -57,7 +57,7 @@ def metadata(
             failed = _made(door, missing)
             return _metadata(client, request, _asked_for(door, version, asked, failed))
 
-        return Job(made)
+        return InWorker(made)
     return _unless_many(
         lambda: _metadata(client, request, _asked_for(door, version, asked, {})),
         (door.topics.get(it.name) for it in asked if it.name),
@@ -66,10 +66,10 @@ def metadata(
 
 def _unless_many(
     answer: Callable[[], metadata_messages.Response], topics: Iterable[Topic | None]
-) -> metadata_messages.Response | Job:
+) -> metadata_messages.Response | InWorker:
     """At once; but thousands of partitions are for another thread."""
     partitions = sum(len(topic.partitions) for topic in topics if topic is not None)
-    return Job(answer) if partitions > PARTITIONS_AT_ONCE else answer()
+    return InWorker(answer) if partitions > PARTITIONS_AT_ONCE else answer()
 
 
 def _of_all(client: Client, request: metadata_messages.Request) -> metadata_messages.Response:

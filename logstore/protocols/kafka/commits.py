@@ -15,7 +15,7 @@ from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import Door, Job, Later
+from logstore.protocols.kafka.door import Door, InWorker, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
 
@@ -122,7 +122,7 @@ def _outcome(
 
 def offset_fetch(
     client: Client, version: int, request: fetch_messages.Request
-) -> fetch_messages.Response | Job:
+) -> fetch_messages.Response | InWorker:
     """Key 9. There are no transactions, so every offset is stable."""
     whole = partial(_offsets_fetched, client, version, request)
     groups = request.groups if version >= MANY_GROUPS else [request]
@@ -130,7 +130,7 @@ def offset_fetch(
         it.topics is None or sum(len(topic.partition_indexes) for topic in it.topics) > AT_ONCE
         for it in groups
     )
-    return Job(whole) if many or len(groups) > 1 else whole()
+    return InWorker(whole) if many or len(groups) > 1 else whole()
 
 
 def _offsets_fetched(

@@ -30,7 +30,7 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class InWorker:
     """What makes the answer and takes long: for another thread."""
 
     work: Callable[[], object]

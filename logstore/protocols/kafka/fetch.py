@@ -161,8 +161,20 @@ class Fetching:
     """The slot of one fetch."""
 
     __slots__ = (
-        "_answer", "_by_log", "_client", "_counts", "_fetching", "_finishing", "_opening",
-        "_fetches", "_request", "_total", "_uncounted", "_until", "_version", "deadline",
+        "_answer",
+        "_by_log",
+        "_client",
+        "_counts",
+        "_fetches",
+        "_fetching",
+        "_finishing",
+        "_opening",
+        "_request",
+        "_total",
+        "_uncounted",
+        "_until",
+        "_version",
+        "deadline",
     )  # fmt: skip
 
     def __init__(

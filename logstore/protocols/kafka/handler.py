@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import Job, Later
+from logstore.protocols.kafka.door import InWorker, Later
 from logstore.protocols.kafka.slots import Slot
 
 Request = TypeVar("Request")
@@ -30,10 +30,10 @@ Handlers = Mapping[int, Handler]  # by the key of the request
 def handler(
     request: type[Request],
     response: type[Response],
-    run: Callable[[Client, int, Request], Response | Later | Job],
+    run: Callable[[Client, int, Request], Response | Later | InWorker],
 ) -> Handler:
     """``run`` takes the client, the version and the request.
 
-    It gives the response; or a Later, whose answer is one; or a Job, which makes one.
+    It gives the response; or a Later, whose answer is one; or an InWorker, which makes one.
     """
     return Handler(request, response, run)

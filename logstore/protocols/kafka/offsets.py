@@ -21,7 +21,7 @@ from logstore.kafka.messages import (
 from logstore.log import Log, TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import Client
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Job
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door, InWorker
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.records.parts import parts
@@ -48,13 +48,13 @@ def log_of(door: Door, name: str, partition: int) -> Log:
 
 def list_offsets(
     client: Client, version: int, request: list_offsets_messages.Request
-) -> list_offsets_messages.Response | Job:
+) -> list_offsets_messages.Response | InWorker:
     """Key 2. What is found by time is searched for in another thread; so logs are opened."""
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
     places = ((it.name, one.partition_index) for it in request.topics for one in it.partitions)
     if all(it in QUICK for it in timestamps) and _at_hand(client.door, places):
         return _listed(client.door, request)
-    return Job(partial(_listed, client.door, request))
+    return InWorker(partial(_listed, client.door, request))
 
 
 def _at_hand(door: Door, places: Iterable[TopicPartition]) -> bool:
@@ -122,12 +122,12 @@ def _timestamp_at(log: Log, offset: int) -> int:
 
 def offset_for_leader_epoch(
     client: Client, version: int, request: epoch_messages.Request
-) -> epoch_messages.Response | Job:
+) -> epoch_messages.Response | InWorker:
     """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
     places = ((it.topic, one.partition) for it in request.topics for one in it.partitions)
     if _at_hand(client.door, places):
         return _epochs(client.door, request)
-    return Job(partial(_epochs, client.door, request))
+    return InWorker(partial(_epochs, client.door, request))
 
 
 def _epochs(door: Door, request: epoch_messages.Request) -> epoch_messages.Response:
