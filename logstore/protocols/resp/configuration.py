@@ -8,7 +8,7 @@ from logstore.errors import InvalidName
 from logstore.protocols.resp.client import Client
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import DATABASES
-from logstore.protocols.resp.door import Counts, Door, Limits, Unread, memory
+from logstore.protocols.resp.door import Counts, Door, RespLimits, Unread, memory
 from logstore.protocols.resp.replies import OK, bulk, mapping
 from logstore.protocols.resp.requests import as_integer
 
@@ -32,10 +32,10 @@ class Setting(NamedTuple):
     """``change`` makes the new value stand, or says why it can't; None: it is fixed."""
 
     value: Callable[[Door], str]
-    change: Callable[[Limits, str], str | None] | None = None
+    change: Callable[[RespLimits, str], str | None] | None = None
 
 
-def _set_clients(limits: Limits, text: str) -> str | None:
+def _set_clients(limits: RespLimits, text: str) -> str | None:
     number = as_integer(text.encode())
     if number is None:
         return "argument couldn't be parsed into an integer"
@@ -45,7 +45,7 @@ def _set_clients(limits: Limits, text: str) -> str | None:
     return None
 
 
-def _set_bulk(limits: Limits, text: str) -> str | None:
+def _set_bulk(limits: RespLimits, text: str) -> str | None:
     size = memory(text)
     if size is None:
         return "argument must be a memory value"
@@ -55,7 +55,7 @@ def _set_bulk(limits: Limits, text: str) -> str | None:
     return None
 
 
-def _set_unread(limits: Limits, text: str) -> str | None:
+def _set_unread(limits: RespLimits, text: str) -> str | None:
     words = text.split()
     if not words or len(words) % 4:
         return "Wrong number of arguments in buffer limit configuration."
@@ -143,7 +143,7 @@ def _set(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _change(limits: Limits, name: str, value: str) -> str | None:
+def _change(limits: RespLimits, name: str, value: str) -> str | None:
     change = SETTINGS[name.lower()].change
     return "can't set immutable config" if change is None else change(limits, value)
 

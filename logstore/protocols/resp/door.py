@@ -50,7 +50,7 @@ class Unread:
 
 
 @dataclass(slots=True)
-class Limits:
+class RespLimits:
     """What CONFIG SET may change while the node serves."""
 
     crowd: session.Limits
@@ -87,7 +87,7 @@ class Door:
     """Channels, limits, who is connected."""
 
     channels: Channels
-    limits: Limits
+    limits: RespLimits
     facts: Facts
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long

@@ -16,7 +16,7 @@ def open(house: House) -> Doorway:
     assert unread is not None, "the setting's pattern lets nothing else through"
     door = resp.Door(
         house.channels,
-        resp.Limits(crowd, settings.resp_proto_max_bulk_len, unread),
+        resp.RespLimits(crowd, settings.resp_proto_max_bulk_len, unread),
         resp.Facts(house.process_id, house.store_id, house.path),
         house.clock,
         house.work,
