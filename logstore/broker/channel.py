@@ -32,26 +32,26 @@ ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be wit
 _log = logging.getLogger("logstore.channels")
 
 Soon = Callable[[Callable[[], object]], object]  # as Turn.soon
-Opening = Any  # what a form makes of a source, once
+Opening = Any  # what a form makes of a match, once
 Chunk = Any  # what a form makes of messages
 
 
 Needed = tuple[bytes, bool]  # a channel, and whether its history is made if there is none
 
 
-class Source(NamedTuple):
+class Match(NamedTuple):
     """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
 
     channel: bytes
-    pattern: bytes | None = None
-    sharded: bool = False
+    pattern: bytes | None = None  # None: by its name
+    apart: bool = False  # the channel is one of those apart
 
 
 class Form(Protocol):
     """How messages are written for some subscribers. One object per form."""
 
-    def opening(self, source: Source) -> Opening:
-        """What all messages of this source have in common."""
+    def opening(self, match: Match) -> Opening:
+        """What all messages of this match have in common."""
 
     def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
         """Each payload in turn, once for each opening."""
@@ -75,7 +75,7 @@ class Subscriber(Protocol):
 
 
 class Roster:
-    """Who listens to which names, of one kind: channels, patterns, sharded channels."""
+    """Who listens to which names, of one kind: channels, patterns, channels apart."""
 
     def __init__(self) -> None:
         self._by_name: dict[bytes, dict[Subscriber, None]] = {}
@@ -149,7 +149,10 @@ NOBODY: Final = Route()
 
 
 class Channels:
-    """All channels of a process.
+    """All channels of a process: subscribed to by name or by pattern.
+
+    Beside them stand channels *apart*: names of their own, which no pattern matches and which
+    keep no history (Redis's sharded channels).
 
     Calls come one at a time: whoever may be one of several threads holds ``lock``.
     """
@@ -158,14 +161,14 @@ class Channels:
         self.lock = threading.RLock()
         self.names = Roster()
         self.patterns = Roster()
-        self.shards = Roster()
+        self.apart = Roster()
         self._closed: Closed | None = None  # what who publishes is told
         self._histories: Histories | None = None
         self._soon: Soon | None = None  # None: a turn ends at once
         self._index = PatternIndex()
         self._compiled: dict[bytes, Pattern] = {}
         self._routes: dict[bytes, Route] = {}
-        self._shard_routes: dict[bytes, Route] = {}
+        self._routes_apart: dict[bytes, Route] = {}
         self._turn: list[Route] = []
         self._payloads: list[bytes] = []
         self._turn_bytes = 0
@@ -264,7 +267,7 @@ class Channels:
             self.names.remove(subscriber, name)
             self._routes.pop(name, None)
 
-    def psubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
+    def subscribe_pattern(self, subscriber: Subscriber, pattern: bytes) -> None:
         """Raises InvalidName for a pattern that is too long."""
         if self.patterns.has(subscriber, pattern):
             return
@@ -278,7 +281,7 @@ class Channels:
         self.patterns.add(subscriber, pattern)
         self._routes.clear()
 
-    def punsubscribe(self, subscriber: Subscriber, pattern: bytes) -> None:
+    def unsubscribe_pattern(self, subscriber: Subscriber, pattern: bytes) -> None:
         if not self.patterns.has(subscriber, pattern):
             return
         self.flush()
@@ -287,39 +290,40 @@ class Channels:
         if pattern not in self.patterns:
             self._index.remove(self._compiled.pop(pattern))
 
-    def ssubscribe(self, subscriber: Subscriber, name: bytes) -> None:
-        if not self.shards.has(subscriber, name):
+    def subscribe_apart(self, subscriber: Subscriber, name: bytes) -> None:
+        """Listen to a channel apart."""
+        if not self.apart.has(subscriber, name):
             self.flush()
-            self.shards.add(subscriber, name)
-            self._shard_routes.pop(name, None)
+            self.apart.add(subscriber, name)
+            self._routes_apart.pop(name, None)
 
-    def sunsubscribe(self, subscriber: Subscriber, name: bytes) -> None:
-        if self.shards.has(subscriber, name):
+    def unsubscribe_apart(self, subscriber: Subscriber, name: bytes) -> None:
+        if self.apart.has(subscriber, name):
             self.flush()
-            self.shards.remove(subscriber, name)
-            self._shard_routes.pop(name, None)
+            self.apart.remove(subscriber, name)
+            self._routes_apart.pop(name, None)
 
     def leave(self, subscriber: Subscriber) -> None:
         """It listens to nothing any more."""
         for name in self.names.names(subscriber):
             self.unsubscribe(subscriber, name)
         for pattern in self.patterns.names(subscriber):
-            self.punsubscribe(subscriber, pattern)
-        for name in self.shards.names(subscriber):
-            self.sunsubscribe(subscriber, name)
+            self.unsubscribe_pattern(subscriber, pattern)
+        for name in self.apart.names(subscriber):
+            self.unsubscribe_apart(subscriber, name)
 
     def reform(self, subscriber: Subscriber) -> None:
         """To be called before the subscriber changes its form."""
         self.flush()
         for name in self.names.names(subscriber):
             self._routes.pop(name, None)
-        for name in self.shards.names(subscriber):
-            self._shard_routes.pop(name, None)
+        for name in self.apart.names(subscriber):
+            self._routes_apart.pop(name, None)
         if self.patterns.names_count(subscriber):
             self._routes.clear()
 
     def listens(self, subscriber: Subscriber) -> bool:
-        rosters = (self.names, self.patterns, self.shards)
+        rosters = (self.names, self.patterns, self.apart)
         return any(roster.names_count(subscriber) for roster in rosters)
 
     # Publishing
@@ -354,17 +358,17 @@ class Channels:
             self._routes.pop(history.name, None)  # its topic may have been deleted
             raise
 
-    def spublish(self, channel: bytes, payload: bytes) -> int:
-        """How many get it, of those that listen to the sharded channel."""
-        route = self._shard_routes.get(channel)
+    def publish_apart(self, channel: bytes, payload: bytes) -> int:
+        """How many get it, of those that listen to this channel apart."""
+        route = self._routes_apart.get(channel)
         if route is None:
-            if channel not in self.shards:
+            if channel not in self.apart:
                 return 0
-            source = Source(channel, sharded=True)
-            sources: dict[Subscriber, tuple[Source, ...]] = dict.fromkeys(
-                self.shards.subscribers(channel), (source,)
+            match = Match(channel, apart=True)
+            matches: dict[Subscriber, tuple[Match, ...]] = dict.fromkeys(
+                self.apart.subscribers(channel), (match,)
             )
-            route = _remember(self._shard_routes, channel, _route(sources))
+            route = _remember(self._routes_apart, channel, _route(matches))
         self._turn.append(route)
         self._payloads.append(payload)
         return route.receivers
@@ -406,15 +410,15 @@ class Channels:
         if not patterns and channel not in self.names and history is None:
             # Not remembered where no pattern had to be looked at: finding it again costs less.
             return _remember(self._routes, channel, NOBODY) if self._compiled else NOBODY
-        sources: dict[Subscriber, tuple[Source, ...]] = {}
-        by_name = (Source(channel),)
+        matches: dict[Subscriber, tuple[Match, ...]] = {}
+        by_name = (Match(channel),)
         for subscriber in self.names.subscribers(channel):
-            sources[subscriber] = by_name
+            matches[subscriber] = by_name
         for pattern in patterns:
-            source = (Source(channel, pattern),)
+            match = (Match(channel, pattern),)
             for subscriber in self.patterns.subscribers(pattern):
-                sources[subscriber] = sources.get(subscriber, ()) + source
-        route = _route(sources)
+                matches[subscriber] = matches.get(subscriber, ()) + match
+        route = _route(matches)
         route.history = history
         return _remember(self._routes, channel, route)
 
@@ -534,13 +538,13 @@ def _merged(
     return views[0].form.join(chunks)
 
 
-def _route(sources: dict[Subscriber, tuple[Source, ...]]) -> Route:
-    alike: dict[tuple[Form, tuple[Source, ...]], list[Subscriber]] = {}
-    for subscriber, why in sources.items():
+def _route(matches: dict[Subscriber, tuple[Match, ...]]) -> Route:
+    alike: dict[tuple[Form, tuple[Match, ...]], list[Subscriber]] = {}
+    for subscriber, why in matches.items():
         alike.setdefault((subscriber.form, why), []).append(subscriber)
     route = Route(sum(len(why) * len(members) for (_, why), members in alike.items()))
     for (form, why), members in alike.items():
-        openings = [form.opening(source) for source in why]
+        openings = [form.opening(match) for match in why]
         route.views.append(View(route, form, openings, tuple(members)))
     return route
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from logstore.broker.channel import Channels, Form, Source
+from logstore.broker.channel import Channels, Form, Match
 from logstore.broker.history import Kept
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import FellBehind, Forked
@@ -25,14 +25,14 @@ class Published(NamedTuple):
 class _Listed:
     """A ``Form`` whose chunks are lists of messages."""
 
-    def opening(self, source: Source) -> Source:
-        return source
+    def opening(self, match: Match) -> Match:
+        return match
 
-    def chunk(self, openings: Sequence[Source], payloads: Sequence[bytes]) -> list[Published]:
+    def chunk(self, openings: Sequence[Match], payloads: Sequence[bytes]) -> list[Published]:
         return [
-            Published(source.channel, payload, source.pattern)
+            Published(match.channel, payload, match.pattern)
             for payload in payloads
-            for source in openings
+            for match in openings
         ]
 
     def join(self, chunks: Sequence[list[Published]]) -> list[Published]:
@@ -68,7 +68,7 @@ class Listener:
                 for name in names:
                     channels.subscribe(self, name)
                 for pattern in patterns:
-                    channels.psubscribe(self, pattern)
+                    channels.subscribe_pattern(self, pattern)
         except BaseException:
             self.close()
             raise

@@ -59,7 +59,7 @@ def test_who_listens_gets_it_and_nothing_is_kept(channels):
 
 def test_a_name_and_a_pattern_are_two_messages(channels):
     one = Listener()
-    channels.psubscribe(one, b"n*")
+    channels.subscribe_pattern(one, b"n*")
     channels.subscribe(one, b"news")
     assert channels.publish(b"news", b"1", NOTHING) == 2
     channels.flush()
@@ -85,7 +85,7 @@ def test_those_who_hear_the_same_share_one_chunk(channels):
 def test_publishing_many_is_publishing_each(channels):
     one, two = Listener(), Listener(FORMS[1])
     channels.subscribe(one, b"a")
-    channels.psubscribe(two, b"*")
+    channels.subscribe_pattern(two, b"*")
     assert channels.publish_many(b"a", [b"1", b"2"], NOTHING) == 2
     assert channels.publish_many(b"nobody", [b"3"], NOTHING) == 1
     channels.flush()
@@ -93,11 +93,11 @@ def test_publishing_many_is_publishing_each(channels):
     assert two.got == [(b"a", b"*", b"1"), (b"a", b"*", b"2"), (b"nobody", b"*", b"3")]
 
 
-def test_sharded_channels_are_others(channels):
+def test_channels_apart_are_others(channels):
     one = Listener()
-    channels.ssubscribe(one, b"a")
+    channels.subscribe_apart(one, b"a")
     assert channels.publish(b"a", b"1", NOTHING) == 0
-    assert channels.spublish(b"a", b"2") == 1
+    assert channels.publish_apart(b"a", b"2") == 1
     channels.flush()
     assert one.got == [(b"a", None, b"2")]
 
@@ -149,7 +149,7 @@ def test_who_publishes_alone_and_to_few_does_not_wait_for_the_turn():
 def test_names_without_number_are_not_remembered(channels, monkeypatch):
     monkeypatch.setattr(channel, "ROUTES_MAX", 10)
     one = Listener()
-    channels.psubscribe(one, b"a*")
+    channels.subscribe_pattern(one, b"a*")
     for number in range(100):
         channels.publish(b"a%d" % number, b"", NOTHING)
         channels.publish(b"b%d" % number, b"", NOTHING)
@@ -188,14 +188,14 @@ class Everyone(RuleBasedStateMachine):
             self.names[who].remove(name)
 
     @rule(who=WHO, pattern=st.sampled_from(PATTERNS))
-    def psubscribe(self, who, pattern):
-        self.channels.psubscribe(self.listeners[who], pattern)
+    def subscribe_pattern(self, who, pattern):
+        self.channels.subscribe_pattern(self.listeners[who], pattern)
         if pattern not in self.patterns[who]:
             self.patterns[who].append(pattern)
 
     @rule(who=WHO, pattern=st.sampled_from(PATTERNS))
-    def punsubscribe(self, who, pattern):
-        self.channels.punsubscribe(self.listeners[who], pattern)
+    def unsubscribe_pattern(self, who, pattern):
+        self.channels.unsubscribe_pattern(self.listeners[who], pattern)
         if pattern in self.patterns[who]:
             self.patterns[who].remove(pattern)
 

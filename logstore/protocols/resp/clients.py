@@ -59,7 +59,7 @@ def line(client: Client, now: float) -> str:
         f"name={client.name.decode()} age={int(now - client.created_at)} "
         f"idle={int(now - client.active_at)} flags={flags or 'N'} db={client.database} "
         f"sub={channels.names.names_count(client)} psub={channels.patterns.names_count(client)} "
-        f"ssub={channels.shards.names_count(client)} "
+        f"ssub={channels.apart.names_count(client)} "
         f"multi={-1 if client.queue is None else len(client.queue)} omem={client.link.unsent} "
         f"events=r cmd={client.last_command} user={USER.decode()} "
         f"redir={-1 if tracks is None else tracks.redirect} "

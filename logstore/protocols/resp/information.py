@@ -197,7 +197,7 @@ def _stats(door: Door, _: Client) -> Facts:
         "client_output_buffer_limit_disconnections": counts.cut_off,
         "pubsub_channels": len(door.channels.names),
         "pubsub_patterns": len(door.channels.patterns),
-        "pubsubshard_channels": len(door.channels.shards),
+        "pubsubshard_channels": len(door.channels.apart),
         **_zeros(
             "latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys "
             "active_defrag_hits active_defrag_misses active_defrag_key_hits "

@@ -38,16 +38,16 @@ NAMES: Final = Kind(
     lambda channels: (channels.names, channels.patterns),
 )
 PATTERNS: Final = Kind(
-    Channels.psubscribe,
-    Channels.punsubscribe,
+    Channels.subscribe_pattern,
+    Channels.unsubscribe_pattern,
     lambda channels: channels.patterns,
     lambda channels: (channels.names, channels.patterns),
 )
 SHARDS: Final = Kind(
-    Channels.ssubscribe,
-    Channels.sunsubscribe,
-    lambda channels: channels.shards,
-    lambda channels: (channels.shards,),
+    Channels.subscribe_apart,
+    Channels.unsubscribe_apart,
+    lambda channels: channels.apart,
+    lambda channels: (channels.apart,),
 )
 
 
@@ -99,7 +99,7 @@ def _publish(client: Client, arguments: Sequence[bytes]) -> None:
 
 def _spublish(client: Client, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
-    receivers = channels.spublish(arguments[1], arguments[2])
+    receivers = channels.publish_apart(arguments[1], arguments[2])
     if client.subscribed:
         channels.flush()
     client.say(integer(receivers))
@@ -183,9 +183,9 @@ COMMANDS: Final = (
             _asking("numsub", -2, _counts(lambda it: it.names),
                     "How many listen to these channels by name.", "2.8.0"),
             _asking("numpat", 2, _pattern_count, "How many patterns there are.", "2.8.0"),
-            _asking("shardchannels", -2, _channels(lambda it: it.shards),
+            _asking("shardchannels", -2, _channels(lambda it: it.apart),
                     "Sharded channels that someone listens to.", "7.0.0"),
-            _asking("shardnumsub", -2, _counts(lambda it: it.shards),
+            _asking("shardnumsub", -2, _counts(lambda it: it.apart),
                     "How many listen to these sharded channels.", "7.0.0"),
             Command("pubsub|help", 2, help_of(*HELP), "What subcommands there are.", "6.2.0",
                     "pubsub"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from logstore.broker.channel import Source
+from logstore.broker.channel import Match
 from logstore.records.record import Record
 
 Version = Literal[2, 3]
@@ -74,12 +74,12 @@ class RespForm:
     def __init__(self, version: Version) -> None:
         self._mark = b">" if version == 3 else b"*"
 
-    def opening(self, source: Source) -> bytes:
+    def opening(self, match: Match) -> bytes:
         """As Form.opening."""
-        if source.pattern is not None:
-            parts = [b"pmessage", source.pattern, source.channel]
+        if match.pattern is not None:
+            parts = [b"pmessage", match.pattern, match.channel]
         else:
-            parts = [b"smessage" if source.sharded else b"message", source.channel]
+            parts = [b"smessage" if match.apart else b"message", match.channel]
         return b"%b%d\r\n%b" % (self._mark, len(parts) + 1, b"".join(map(bulk, parts)))
 
     def chunk(self, openings: Sequence[bytes], payloads: Sequence[bytes]) -> bytes:
