@@ -6,7 +6,7 @@ from typing import Final
 
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, versions_served
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later, elsewhere
 from logstore.protocols.kafka.errors import UNSUPPORTED_VERSION
 from logstore.protocols.kafka.handler import Handler
@@ -15,7 +15,7 @@ from logstore.protocols.kafka.slots import Promised, Ready, Slot
 LARGE_BYTES: Final = 4 << 10  # of a request: hundreds of names
 
 
-def take(api: Api, client: Client, version: int, frame: memoryview, at: int) -> Slot | None:
+def take(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot | None:
     """Have the request done that begins at ``at``, and keep its place. Raises BrokenProtocol."""
     if api.raw is not None:
         return api.raw(client, version, frame, at)
@@ -31,7 +31,7 @@ def unsupported() -> bytearray:
     return _encode(api, api.handler(), 0, versions_served(UNSUPPORTED_VERSION))
 
 
-def _call(api: Api, client: Client, version: int, frame: memoryview, at: int) -> Slot:
+def _call(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
     if api.slow or (api.free and len(frame) > LARGE_BYTES):
         copy = memoryview(bytes(frame))  # its buffer will be used again
         return _elsewhere(client, partial(_done, api, client, version, copy, at))
@@ -47,13 +47,13 @@ def _call(api: Api, client: Client, version: int, frame: memoryview, at: int) ->
 
 
 def _carried_out(
-    api: Api, handler: Handler, client: Client, version: int, frame: memoryview, at: int
+    api: Api, handler: Handler, client: KafkaClient, version: int, frame: memoryview, at: int
 ) -> object:
     request, _ = codec(handler.request, version, version >= api.flexible).read(frame, at)
     return handler.run(client, version, request)
 
 
-def _elsewhere(client: Client, job: Callable[[], bytearray]) -> Slot:
+def _elsewhere(client: KafkaClient, job: Callable[[], bytearray]) -> Slot:
     """The answer's bytes are made in another thread: many of them take long, too."""
     later = elsewhere(client.door, job)
     later.waiting(client.wake)
@@ -65,7 +65,7 @@ def _made_already(answer: object) -> bytearray:
     return answer
 
 
-def _done(api: Api, client: Client, version: int, frame: memoryview, at: int) -> bytearray:
+def _done(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int) -> bytearray:
     handler = api.handler()
     done = _carried_out(api, handler, client, version, frame, at)
     return _encode(api, handler, version, done.work() if isinstance(done, InWorker) else done)

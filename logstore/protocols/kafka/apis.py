@@ -13,7 +13,7 @@ from typing import Final
 
 from logstore.kafka.messages import api_versions as api_versions_messages
 from logstore.protocols.kafka import errors, fetch, produce
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import Handler, Handlers, Raw, handler
 
 PRODUCE: Final = 0
@@ -197,7 +197,7 @@ def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Resp
 
 
 def _api_versions(
-    client: Client, version: int, request: api_versions_messages.Request
+    client: KafkaClient, version: int, request: api_versions_messages.Request
 ) -> api_versions_messages.Response:
     """Key 18."""
     return versions_served()

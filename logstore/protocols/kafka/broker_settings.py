@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logstore.config import Chosen, text_of
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import NODE_ID
 from logstore.settings import FILE_SETTINGS, HOUR_MS, INT32_MAX, TOPIC_PREFIX
 
@@ -94,13 +94,13 @@ IN_UNITS: Final = {
 }
 
 
-def _endpoint(client: Client) -> str:
+def _endpoint(client: KafkaClient) -> str:
     host, port = client.address
     return f"PLAINTEXT://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 # What follows from what the node is.
-_FACTS: Final[dict[str, tuple[int, Callable[[Client], str | None]]]] = {
+_FACTS: Final[dict[str, tuple[int, Callable[[KafkaClient], str | None]]]] = {
     "advertised.listeners": (STRING, _endpoint),
     "auto.leader.rebalance.enable": (BOOLEAN, lambda _: "true"),
     "broker.id": (INT, lambda _: str(NODE_ID)),
@@ -225,7 +225,7 @@ _PASSWORDS: Final = (
 )  # fmt: skip
 
 
-def described(client: Client, ours: Sequence[Chosen]) -> list[BrokerSetting]:
+def described(client: KafkaClient, ours: Sequence[Chosen]) -> list[BrokerSetting]:
     """All of them, each once; ours under their own names come first, and count."""
     found: dict[str, BrokerSetting] = {}
     for setting in _every(client, ours):
@@ -233,7 +233,7 @@ def described(client: Client, ours: Sequence[Chosen]) -> list[BrokerSetting]:
     return list(found.values())
 
 
-def _every(client: Client, ours: Sequence[Chosen]) -> Iterator[BrokerSetting]:
+def _every(client: KafkaClient, ours: Sequence[Chosen]) -> Iterator[BrokerSetting]:
     by_name = {it.name: it for it in ours}
     for chosen in ours:
         yield _of(chosen, chosen.name)

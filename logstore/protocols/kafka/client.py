@@ -18,7 +18,7 @@ from logstore.protocols.session import Wake
 WATCHED_SPARE: Final = 16  # logs that may wake a connection for nothing
 
 
-class Client:
+class KafkaClient:
     """What a handler may ask of the connection that a request came by."""
 
     def __init__(

@@ -21,7 +21,7 @@ from logstore.kafka.messages import (
 )
 from logstore.kafka.wire import NIL_UUID
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, InWorker
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
@@ -38,7 +38,7 @@ GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 
 
 def metadata(
-    client: Client, version: int, request: metadata_messages.Request
+    client: KafkaClient, version: int, request: metadata_messages.Request
 ) -> metadata_messages.Response | InWorker:
     """Key 3. Makes topics that are not there, where client and settings allow it."""
     door, asked = client.door, request.topics
@@ -72,7 +72,7 @@ def _unless_many(
     return InWorker(answer) if partitions > PARTITIONS_AT_ONCE else answer()
 
 
-def _of_all(client: Client, request: metadata_messages.Request) -> metadata_messages.Response:
+def _of_all(client: KafkaClient, request: metadata_messages.Request) -> metadata_messages.Response:
     topics = client.door.topics
     every = (topics.get(name) for name in topics.names())
     return _metadata(client, request, [_described(topic) for topic in every if topic is not None])
@@ -131,7 +131,7 @@ def _described(topic: Topic) -> metadata_messages.ResponseTopic:
 
 
 def _metadata(
-    client: Client,
+    client: KafkaClient,
     request: metadata_messages.Request,
     topics: Sequence[metadata_messages.ResponseTopic],
 ) -> metadata_messages.Response:
@@ -151,7 +151,7 @@ def _metadata(
 
 
 def describe_cluster(
-    client: Client, version: int, request: describe_cluster_messages.Request
+    client: KafkaClient, version: int, request: describe_cluster_messages.Request
 ) -> describe_cluster_messages.Response:
     """Key 60."""
     if request.endpoint_type != BROKERS:
@@ -172,7 +172,7 @@ def describe_cluster(
 
 
 def find_coordinator(
-    client: Client, version: int, request: find_coordinator_messages.Request
+    client: KafkaClient, version: int, request: find_coordinator_messages.Request
 ) -> find_coordinator_messages.Response:
     """Key 10: this node, for every group."""
     host, port = client.address
@@ -197,7 +197,7 @@ def find_coordinator(
 
 
 def describe_log_dirs(
-    client: Client, version: int, request: describe_log_dirs_messages.Request
+    client: KafkaClient, version: int, request: describe_log_dirs_messages.Request
 ) -> describe_log_dirs_messages.Response:
     """Key 35: one data directory, and how much each log takes there."""
     topics = client.door.topics

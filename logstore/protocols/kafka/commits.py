@@ -14,7 +14,7 @@ from logstore.kafka.messages import offset_fetch as fetch_messages
 from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Door, InWorker, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
@@ -30,7 +30,7 @@ NOTHING: Final = -1  # the offset where nothing is committed
 # OffsetCommit
 
 
-def offset_commit(client: Client, version: int, request: commit_messages.Request) -> Later:
+def offset_commit(client: KafkaClient, version: int, request: commit_messages.Request) -> Later:
     """Key 8. Durable when answered."""
     door = client.door
     topics = [_topic(door, version, it) for it in request.topics]
@@ -121,7 +121,7 @@ def _outcome(
 
 
 def offset_fetch(
-    client: Client, version: int, request: fetch_messages.Request
+    client: KafkaClient, version: int, request: fetch_messages.Request
 ) -> fetch_messages.Response | InWorker:
     """Key 9. There are no transactions, so every offset is stable."""
     whole = partial(_offsets_fetched, client, version, request)
@@ -134,7 +134,7 @@ def offset_fetch(
 
 
 def _offsets_fetched(
-    client: Client, version: int, request: fetch_messages.Request
+    client: KafkaClient, version: int, request: fetch_messages.Request
 ) -> fetch_messages.Response:
     if version >= MANY_GROUPS:
         return fetch_messages.Response(
@@ -166,7 +166,7 @@ def _offsets_fetched(
 
 
 def _fetched(
-    client: Client, version: int, asked: fetch_messages.Group
+    client: KafkaClient, version: int, asked: fetch_messages.Group
 ) -> fetch_messages.ResponseGroup:
     answer = fetch_messages.ResponseGroup(asked.group_id)
     try:
@@ -247,7 +247,7 @@ def _partition(
 # OffsetDelete
 
 
-def offset_delete(client: Client, version: int, request: delete_messages.Request) -> Later:
+def offset_delete(client: KafkaClient, version: int, request: delete_messages.Request) -> Later:
     """Key 47. Durable when answered."""
     topics = client.door.topics
     places = {

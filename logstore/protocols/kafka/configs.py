@@ -24,7 +24,7 @@ from logstore.protocols.kafka.broker_settings import (
     described,
     kind_of,
 )
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
@@ -53,7 +53,7 @@ def source_of(chosen: Chosen) -> int:
 
 
 def describe(
-    client: Client, version: int, request: describe_messages.Request
+    client: KafkaClient, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 32."""
     return describe_messages.Response(
@@ -62,7 +62,7 @@ def describe(
 
 
 def _described(
-    client: Client, asked: describe_messages.Resource, request: describe_messages.Request
+    client: KafkaClient, asked: describe_messages.Resource, request: describe_messages.Request
 ) -> describe_messages.Result:
     result = describe_messages.Result(
         resource_type=asked.resource_type, resource_name=asked.resource_name
@@ -90,7 +90,7 @@ def _described(
 Shown = describe_messages.ResourceResult
 
 
-def _topic(client: Client, name: str) -> list[Shown]:
+def _topic(client: KafkaClient, name: str) -> list[Shown]:
     return [
         Shown(
             it.name,
@@ -115,7 +115,7 @@ def _synonyms(chosen: Chosen) -> list[describe_messages.Synonym]:
     return found
 
 
-def _node(client: Client, name: str) -> list[Shown]:
+def _node(client: KafkaClient, name: str) -> list[Shown]:
     """All that the node has; without a name: what was changed for all nodes, which is nothing."""
     if name == "":
         return []
@@ -145,7 +145,7 @@ def _of_node(it: BrokerSetting) -> Shown:
     )
 
 
-def _loggers(client: Client, name: str) -> list[Shown]:
+def _loggers(client: KafkaClient, name: str) -> list[Shown]:
     """KIP-412."""
     _check_node(name)
     level = logging.getLogger("logstore").getEffectiveLevel()
@@ -162,7 +162,7 @@ def _loggers(client: Client, name: str) -> list[Shown]:
     ]
 
 
-def _group(client: Client, name: str) -> list[Shown]:
+def _group(client: KafkaClient, name: str) -> list[Shown]:
     """KIP-1142: what counts for its members, the same for every group."""
     if not name:
         raise Refused("a group has a name")
@@ -181,14 +181,14 @@ def _group(client: Client, name: str) -> list[Shown]:
     ]
 
 
-def _client_metrics(client: Client, name: str) -> list[Shown]:
+def _client_metrics(client: KafkaClient, name: str) -> list[Shown]:
     """KIP-714: nobody subscribes to clients' metrics."""
     if not name:
         raise Refused("a subscription to metrics has a name")
     return []
 
 
-_DESCRIBED: Final[Mapping[int, Callable[[Client, str], list[Shown]]]] = {
+_DESCRIBED: Final[Mapping[int, Callable[[KafkaClient, str], list[Shown]]]] = {
     TOPIC: _topic,
     NODE: _node,
     LOGGER: _loggers,
@@ -244,7 +244,9 @@ def _change(
         door.topics.alter(name, settings, reset)
 
 
-def alter(client: Client, version: int, request: alter_messages.Request) -> alter_messages.Response:
+def alter(
+    client: KafkaClient, version: int, request: alter_messages.Request
+) -> alter_messages.Response:
     """Key 33: what is not named goes back to its default."""
 
     def replace(it: alter_messages.Resource) -> None:
@@ -265,7 +267,7 @@ def alter(client: Client, version: int, request: alter_messages.Request) -> alte
 
 
 def alter_incrementally(
-    client: Client, version: int, request: incremental_messages.Request
+    client: KafkaClient, version: int, request: incremental_messages.Request
 ) -> incremental_messages.Response:
     """Key 44: only what is named changes."""
 

@@ -11,7 +11,7 @@ from logstore.broker.coordinator.refusal import Refusal
 from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Door, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, TYPES
@@ -24,7 +24,7 @@ CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
 
 
 def heartbeat(
-    client: Client, version: int, request: heartbeat_messages.Request
+    client: KafkaClient, version: int, request: heartbeat_messages.Request
 ) -> heartbeat_messages.Response | Later:
     """Key 68. What it changes is durable when it is answered."""
     if version >= NAMES_ITSELF and not request.member_id:
@@ -79,7 +79,7 @@ def _by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
 
 
 def describe(
-    client: Client, version: int, request: describe_messages.Request
+    client: KafkaClient, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
     operations = allowed(OF_GROUP, request.include_authorized_operations)

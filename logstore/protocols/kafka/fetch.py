@@ -21,7 +21,7 @@ from logstore.kafka.fetch_codec import (
 )
 from logstore.log import Log
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
@@ -37,7 +37,7 @@ COUNTED_AT_ONCE: Final = 500  # partitions
 COUNTED_BYTES_AT_ONCE: Final = 4 << 20  # of batches read to be counted
 
 
-def take(client: Client, version: int, frame: memoryview, at: int) -> Slot:
+def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
     """Key 1."""
     request = read_request(version, frame, at)
     fetching, code = begin(client.fetching, request)
@@ -179,7 +179,7 @@ class Fetching:
 
     def __init__(
         self,
-        client: Client,
+        client: KafkaClient,
         version: int,
         request: FetchRequest,
         fetching: FetchSession | None,

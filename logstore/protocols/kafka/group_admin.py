@@ -10,7 +10,7 @@ from logstore.kafka.messages import delete_groups as delete_messages
 from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import list_groups as list_messages
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
@@ -32,7 +32,7 @@ TYPES: Final = {
 
 
 def describe_groups(
-    client: Client, version: int, request: describe_messages.Request
+    client: KafkaClient, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 15: those of the classic protocol."""
     operations = allowed(OF_GROUP, request.include_authorized_operations)
@@ -89,7 +89,7 @@ def _described(found: GroupDescription) -> describe_messages.DescribedGroup:
 
 
 def list_groups(
-    client: Client, version: int, request: list_messages.Request
+    client: KafkaClient, version: int, request: list_messages.Request
 ) -> list_messages.Response:
     """Key 16. No filter lets all through; case does not count, as with Kafka."""
     states = {it.lower() for it in request.states_filter}
@@ -104,7 +104,7 @@ def list_groups(
 
 
 def delete_groups(
-    client: Client, version: int, request: delete_messages.Request
+    client: KafkaClient, version: int, request: delete_messages.Request
 ) -> delete_messages.Response | Later:
     """Key 42. Durable when answered."""
     names = list(dict.fromkeys(request.groups_names))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later
 from logstore.protocols.kafka.slots import Slot
 
@@ -12,7 +12,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 # Reads its own bytes, for they carry records: client, version, the frame and where the body begins.
-Raw = Callable[[Client, int, memoryview, int], Slot | None]
+Raw = Callable[[KafkaClient, int, memoryview, int], Slot | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Handler:
 
     request: type
     response: type
-    run: Callable[[Client, int, Any], Any]
+    run: Callable[[KafkaClient, int, Any], Any]
 
 
 Handlers = Mapping[int, Handler]  # by the key of the request
@@ -30,7 +30,7 @@ Handlers = Mapping[int, Handler]  # by the key of the request
 def handler(
     request: type[Request],
     response: type[Response],
-    run: Callable[[Client, int, Request], Response | Later | InWorker],
+    run: Callable[[KafkaClient, int, Request], Response | Later | InWorker],
 ) -> Handler:
     """``run`` takes the client, the version and the request.
 

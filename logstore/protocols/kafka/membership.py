@@ -12,7 +12,7 @@ from logstore.kafka.messages import join_group as join_messages
 from logstore.kafka.messages import leave_group as leave_messages
 from logstore.kafka.messages import sync_group as sync_messages
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
@@ -27,13 +27,15 @@ NAMES_PROTOCOL: Final = 5  # SyncGroup: the client says which protocol it has he
 MANY_LEAVE: Final = 3  # LeaveGroup: several members at once (KIP-345)
 
 
-def identity_of(client: Client, instance_id: str | None, rack_id: str | None = None) -> Identity:
+def identity_of(
+    client: KafkaClient, instance_id: str | None, rack_id: str | None = None
+) -> Identity:
     """Who asks; the host is written as Kafka writes it."""
     return Identity(client.id, f"/{client.peer[0]}", instance_id, rack_id)
 
 
 def join_group(
-    client: Client, version: int, request: join_messages.Request
+    client: KafkaClient, version: int, request: join_messages.Request
 ) -> join_messages.Response | Later:
     """Key 11."""
     patience_ms = (
@@ -76,7 +78,7 @@ def _joined(version: int, joined: Joined) -> join_messages.Response:
 
 
 def sync_group(
-    client: Client, version: int, request: sync_messages.Request
+    client: KafkaClient, version: int, request: sync_messages.Request
 ) -> sync_messages.Response | Later:
     """Key 14."""
     if version >= NAMES_PROTOCOL and None in (request.protocol_type, request.protocol_name):
@@ -105,7 +107,7 @@ def _synced(synced: Synced) -> sync_messages.Response:
 
 
 def heartbeat(
-    client: Client, version: int, request: heartbeat_messages.Request
+    client: KafkaClient, version: int, request: heartbeat_messages.Request
 ) -> heartbeat_messages.Response:
     """Key 12."""
     done = client.door.coordinator.heartbeat(
@@ -119,7 +121,7 @@ def heartbeat(
 
 
 def leave_group(
-    client: Client, version: int, request: leave_messages.Request
+    client: KafkaClient, version: int, request: leave_messages.Request
 ) -> leave_messages.Response:
     """Key 13."""
     leaving = (

@@ -20,7 +20,7 @@ from logstore.kafka.messages import (
 )
 from logstore.log import Log, TopicPartition
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import LEADER_EPOCH, Door, InWorker
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
@@ -47,7 +47,7 @@ def log_of(door: Door, name: str, partition: int) -> Log:
 
 
 def list_offsets(
-    client: Client, version: int, request: list_offsets_messages.Request
+    client: KafkaClient, version: int, request: list_offsets_messages.Request
 ) -> list_offsets_messages.Response | InWorker:
     """Key 2. What is found by time is searched for in another thread; so logs are opened."""
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
@@ -121,7 +121,7 @@ def _timestamp_at(log: Log, offset: int) -> int:
 
 
 def offset_for_leader_epoch(
-    client: Client, version: int, request: epoch_messages.Request
+    client: KafkaClient, version: int, request: epoch_messages.Request
 ) -> epoch_messages.Response | InWorker:
     """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
     places = ((it.topic, one.partition) for it in request.topics for one in it.partitions)
@@ -158,7 +158,7 @@ def _end_of_epoch(
 
 
 def delete_records(
-    client: Client, version: int, request: delete_records_messages.Request
+    client: KafkaClient, version: int, request: delete_records_messages.Request
 ) -> delete_records_messages.Response:
     """Key 21."""
     return delete_records_messages.Response(

@@ -31,7 +31,7 @@ from logstore.kafka.messages import (
     update_features as features_messages,
 )
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.configs import CLIENT_METRICS, GROUP, LOGGER, NODE, TOPIC
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.handler import handler
@@ -57,7 +57,9 @@ def _unknown(door: Door, topic: str, partition: int) -> Told | None:
 # Leaders
 
 
-def elect(client: Client, version: int, request: elect_messages.Request) -> elect_messages.Response:
+def elect(
+    client: KafkaClient, version: int, request: elect_messages.Request
+) -> elect_messages.Response:
     """Key 43: the node leads every partition, so no election is needed."""
     if request.election_type not in ELECTIONS:
         return elect_messages.Response(error_code=errors.INVALID_REQUEST)
@@ -89,7 +91,7 @@ _NOT_NEEDED: Final = errors.ELECTION_NOT_NEEDED, "the partition has its preferre
 
 
 def reassign(
-    client: Client, version: int, request: reassign_messages.Request
+    client: KafkaClient, version: int, request: reassign_messages.Request
 ) -> reassign_messages.Response:
     """Key 45: a partition may stay where it is."""
     return reassign_messages.Response(
@@ -125,7 +127,7 @@ def _reassigned(nodes: Sequence[int] | None) -> Told:
 
 
 def reassignments(
-    client: Client, version: int, request: reassignments_messages.Request
+    client: KafkaClient, version: int, request: reassignments_messages.Request
 ) -> reassignments_messages.Response:
     """Key 46: none is under way."""
     return reassignments_messages.Response()
@@ -134,7 +136,9 @@ def reassignments(
 # Directories
 
 
-def move(client: Client, version: int, request: move_messages.Request) -> move_messages.Response:
+def move(
+    client: KafkaClient, version: int, request: move_messages.Request
+) -> move_messages.Response:
     """Key 34: a log may stay in the one directory that there is."""
     results: dict[str, list[move_messages.AlterReplicaLogDirPartitionResult]] = {}
     for asked in request.dirs:
@@ -158,7 +162,7 @@ def move(client: Client, version: int, request: move_messages.Request) -> move_m
 
 
 def quorum(
-    client: Client, version: int, request: quorum_messages.Request
+    client: KafkaClient, version: int, request: quorum_messages.Request
 ) -> quorum_messages.Response:
     """Key 55: a quorum of this node, which has everything."""
     asked = [(it.topic_name, one.partition_index) for it in request.topics for one in it.partitions]
@@ -196,7 +200,7 @@ def quorum(
 
 
 def update_features(
-    client: Client, version: int, request: features_messages.Request
+    client: KafkaClient, version: int, request: features_messages.Request
 ) -> features_messages.Response:
     """Key 57: there are no features that could be switched (KIP-584)."""
     told = [
@@ -215,7 +219,7 @@ def update_features(
 
 
 def unregister(
-    client: Client, version: int, request: unregister_messages.Request
+    client: KafkaClient, version: int, request: unregister_messages.Request
 ) -> unregister_messages.Response:
     """Key 64: the one node stays."""
     if request.broker_id != NODE_ID:
@@ -229,7 +233,7 @@ def unregister(
 
 
 def resources(
-    client: Client, version: int, request: resources_messages.Request
+    client: KafkaClient, version: int, request: resources_messages.Request
 ) -> resources_messages.Response:
     """Key 74: whose settings can be asked for (KIP-1142); before version 1: client metrics."""
     node = [str(NODE_ID)]

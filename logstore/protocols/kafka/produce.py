@@ -24,7 +24,7 @@ from logstore.kafka.produce_codec import (
 )
 from logstore.log import NOT_KNOWN, Log
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.lines import Place
 from logstore.protocols.kafka.slots import Ready, Slot
@@ -36,7 +36,7 @@ FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 FIRST_WITH_ZSTD = 7  # KIP-110
 
 
-def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | None:
+def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot | None:
     """Key 0."""
     if version < FIRST_WITH_BATCHES:
         client.end(f"produce version {version}: the record formats before version 2 are not taken")
@@ -62,7 +62,7 @@ def take(client: Client, version: int, frame: memoryview, at: int) -> Slot | Non
 
 
 def _answer(
-    client: Client, version: int, request: ProduceRequest, written: "Sequence[Written]"
+    client: KafkaClient, version: int, request: ProduceRequest, written: "Sequence[Written]"
 ) -> Slot | None:
     parts = [part for _, parts in request.topics for part in parts]
     if request.acks == 0:
@@ -80,7 +80,7 @@ def _answer(
 
 
 def _arrivals(
-    client: Client, version: int, name: str | bytes, parts: Sequence[Part]
+    client: KafkaClient, version: int, name: str | bytes, parts: Sequence[Part]
 ) -> "list[Arrival]":
     topics = client.door.topics
     topic = topics.get(name) if isinstance(name, str) else topics.by_uuid(name)
@@ -97,7 +97,7 @@ def _arrivals(
     return [it for it in found if it is not None]
 
 
-def _arrived(client: Client, version: int, topic: Topic, part: Part) -> "Arrival | None":
+def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Arrival | None":
     """The batch for one partition: in its log, or in the log's line. None: it is refused."""
     door = client.door
     now_ms = door.clock()
@@ -144,7 +144,9 @@ class Arrival:
         "looked_into", "waits", "written",
     )  # fmt: skip
 
-    def __init__(self, client: Client, part: Part, topic: Topic, batch: Batch, now_ms: int) -> None:
+    def __init__(
+        self, client: KafkaClient, part: Part, topic: Topic, batch: Batch, now_ms: int
+    ) -> None:
         self._client = client
         self._part = part
         self._topic = topic
@@ -222,7 +224,11 @@ class InLine:
     """A slot of which some batches are being looked into elsewhere, or wait behind such."""
 
     def __init__(
-        self, client: Client, version: int, request: ProduceRequest, arrivals: Sequence[Arrival]
+        self,
+        client: KafkaClient,
+        version: int,
+        request: ProduceRequest,
+        arrivals: Sequence[Arrival],
     ) -> None:
         self.deadline: float | None = None
         self._client = client
@@ -288,7 +294,7 @@ def _written(arrivals: Sequence[Arrival]) -> list[Written]:
     return [it.written for it in arrivals if it.written is not None]
 
 
-def _standing(client: Client, log: Log, batch: Batch) -> int | None:
+def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
     """The mark of an idempotent producer's batch that is there already.
 
     Raises UnknownProducer: who may choose an id could choose that of another.
@@ -319,7 +325,7 @@ class WaitForSafe:
 
     def __init__(
         self,
-        client: Client,
+        client: KafkaClient,
         encode: Callable[[], Buffer],
         written: Sequence[Written],
         deadline: float,

@@ -11,7 +11,7 @@ from logstore.kafka.messages import (
     init_producer_id as init_messages,
 )
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
@@ -19,7 +19,7 @@ from logstore.protocols.kafka.offsets import log_of
 
 
 def init_producer_id(
-    client: Client, version: int, request: init_messages.Request
+    client: KafkaClient, version: int, request: init_messages.Request
 ) -> init_messages.Response:
     """Key 22: an id that nobody had before."""
     if request.transactional_id is not None:
@@ -31,7 +31,7 @@ def init_producer_id(
 
 
 def describe_producers(
-    client: Client, version: int, request: describe_messages.Request
+    client: KafkaClient, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 61."""
     return describe_messages.Response(

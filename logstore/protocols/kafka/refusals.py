@@ -39,7 +39,7 @@ from logstore.kafka.messages import (
     txn_offset_commit as commit_messages,
 )
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import handler
 
 NO_ACLS: Final = "there are no access lists here: whoever can connect may do everything"
@@ -47,21 +47,21 @@ NO_SASL: Final = "nobody has to authenticate here"
 
 
 def sasl_handshake(
-    client: Client, version: int, request: handshake_messages.Request
+    client: KafkaClient, version: int, request: handshake_messages.Request
 ) -> handshake_messages.Response:
     """Key 17."""
     return handshake_messages.Response(errors.ILLEGAL_SASL_STATE)
 
 
 def sasl_authenticate(
-    client: Client, version: int, request: authenticate_messages.Request
+    client: KafkaClient, version: int, request: authenticate_messages.Request
 ) -> authenticate_messages.Response:
     """Key 36."""
     return authenticate_messages.Response(errors.ILLEGAL_SASL_STATE, NO_SASL)
 
 
 def describe_acls(
-    client: Client, version: int, request: describe_acls_messages.Request
+    client: KafkaClient, version: int, request: describe_acls_messages.Request
 ) -> describe_acls_messages.Response:
     """Key 29."""
     return describe_acls_messages.Response(
@@ -70,7 +70,7 @@ def describe_acls(
 
 
 def create_acls(
-    client: Client, version: int, request: create_acls_messages.Request
+    client: KafkaClient, version: int, request: create_acls_messages.Request
 ) -> create_acls_messages.Response:
     """Key 30."""
     refused = create_acls_messages.AclCreationResult(errors.SECURITY_DISABLED, NO_ACLS)
@@ -78,7 +78,7 @@ def create_acls(
 
 
 def delete_acls(
-    client: Client, version: int, request: delete_acls_messages.Request
+    client: KafkaClient, version: int, request: delete_acls_messages.Request
 ) -> delete_acls_messages.Response:
     """Key 31."""
     refused = delete_acls_messages.FilterResult(errors.SECURITY_DISABLED, NO_ACLS)
@@ -86,7 +86,7 @@ def delete_acls(
 
 
 def add_partitions_to_txn(
-    client: Client, version: int, request: add_partitions_messages.Request
+    client: KafkaClient, version: int, request: add_partitions_messages.Request
 ) -> add_partitions_messages.Response:
     """Key 24."""
     code = errors.INVALID_TXN_STATE
@@ -121,19 +121,21 @@ def add_partitions_to_txn(
 
 
 def add_offsets_to_txn(
-    client: Client, version: int, request: add_offsets_messages.Request
+    client: KafkaClient, version: int, request: add_offsets_messages.Request
 ) -> add_offsets_messages.Response:
     """Key 25."""
     return add_offsets_messages.Response(error_code=errors.INVALID_TXN_STATE)
 
 
-def end_txn(client: Client, version: int, request: end_messages.Request) -> end_messages.Response:
+def end_txn(
+    client: KafkaClient, version: int, request: end_messages.Request
+) -> end_messages.Response:
     """Key 26."""
     return end_messages.Response(error_code=errors.INVALID_TXN_STATE)
 
 
 def txn_offset_commit(
-    client: Client, version: int, request: commit_messages.Request
+    client: KafkaClient, version: int, request: commit_messages.Request
 ) -> commit_messages.Response:
     """Key 28."""
     return commit_messages.Response(
@@ -151,7 +153,7 @@ def txn_offset_commit(
 
 
 def describe_transactions(
-    client: Client, version: int, request: describe_transactions_messages.Request
+    client: KafkaClient, version: int, request: describe_transactions_messages.Request
 ) -> describe_transactions_messages.Response:
     """Key 65."""
     return describe_transactions_messages.Response(
@@ -165,7 +167,7 @@ def describe_transactions(
 
 
 def list_transactions(
-    client: Client, version: int, request: list_transactions_messages.Request
+    client: KafkaClient, version: int, request: list_transactions_messages.Request
 ) -> list_transactions_messages.Response:
     """Key 66: none."""
     return list_transactions_messages.Response()

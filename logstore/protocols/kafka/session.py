@@ -13,7 +13,7 @@ from logstore.foreign import HEAD_BYTES, not_http, speaks_http, speaks_tls, with
 from logstore.kafka import wire
 from logstore.protocols.kafka.answers import take, unsupported
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.slots import Ready
 from logstore.protocols.session import Buffer, Wake
@@ -53,7 +53,7 @@ class KafkaSession:
     ) -> None:
         """``address``: where this node is reached, as clients are to be told."""
         self.wants = 0
-        self._client = Client(door, wake, address, peer)
+        self._client = KafkaClient(door, wake, address, peer)
         self._slots = self._client.slots
         self._frame_bytes_max = door.settings.socket_request_max_bytes
         self._finishing = False

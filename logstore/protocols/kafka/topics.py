@@ -21,7 +21,7 @@ from logstore.kafka.messages import (
     describe_topic_partitions as describe_messages,
 )
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
 from logstore.protocols.kafka.errors import code_of
@@ -58,7 +58,7 @@ def _attempt(work: Callable[[], None]) -> tuple[int, str | None]:
 
 
 def create(
-    client: Client, version: int, request: create_topics_messages.Request
+    client: KafkaClient, version: int, request: create_topics_messages.Request
 ) -> create_topics_messages.Response:
     """Key 19."""
     times = Counter(it.name for it in request.topics)
@@ -140,7 +140,7 @@ def _assigned(asked: create_topics_messages.CreatableTopic) -> int:
 
 
 def delete(
-    client: Client, version: int, request: delete_topics_messages.Request
+    client: KafkaClient, version: int, request: delete_topics_messages.Request
 ) -> delete_topics_messages.Response:
     """Key 20."""
     asked = request.topics or [
@@ -167,7 +167,7 @@ def _deleted(
 
 
 def create_partitions(
-    client: Client, version: int, request: create_partitions_messages.Request
+    client: KafkaClient, version: int, request: create_partitions_messages.Request
 ) -> create_partitions_messages.Response:
     """Key 37."""
     times = Counter(it.name for it in request.topics)
@@ -215,7 +215,7 @@ def _grow(door: Door, asked: create_partitions_messages.Topic, validate_only: bo
 
 
 def describe_partitions(
-    client: Client, version: int, request: describe_messages.Request
+    client: KafkaClient, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
     """Key 75: topics in the order of their names, so many partitions at a time."""
     topics = client.door.topics

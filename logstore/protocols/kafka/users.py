@@ -21,19 +21,19 @@ from logstore.kafka.messages import (
     describe_user_scram_credentials as scram_messages,
 )
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import Client
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import handler
 
 
 def describe_quotas(
-    client: Client, version: int, request: quotas_messages.Request
+    client: KafkaClient, version: int, request: quotas_messages.Request
 ) -> quotas_messages.Response:
     """Key 48."""
     return quotas_messages.Response()
 
 
 def alter_quotas(
-    client: Client, version: int, request: alter_quotas_messages.Request
+    client: KafkaClient, version: int, request: alter_quotas_messages.Request
 ) -> alter_quotas_messages.Response:
     """Key 49."""
 
@@ -57,7 +57,7 @@ def alter_quotas(
 
 
 def describe_credentials(
-    client: Client, version: int, request: scram_messages.Request
+    client: KafkaClient, version: int, request: scram_messages.Request
 ) -> scram_messages.Response:
     """Key 50."""
     return scram_messages.Response(
@@ -73,7 +73,7 @@ def describe_credentials(
 
 
 def alter_credentials(
-    client: Client, version: int, request: alter_scram_messages.Request
+    client: KafkaClient, version: int, request: alter_scram_messages.Request
 ) -> alter_scram_messages.Response:
     """Key 51."""
     added = [
@@ -92,7 +92,7 @@ def alter_credentials(
 
 
 def describe_tokens(
-    client: Client, version: int, request: token_messages.Request
+    client: KafkaClient, version: int, request: token_messages.Request
 ) -> token_messages.Response:
     """Key 41: as Kafka says to whoever has not authenticated."""
     return token_messages.Response(errors.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED)

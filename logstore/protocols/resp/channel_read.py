@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from logstore.broker.history import PULL_BYTES, Past
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.replies import array, entry
 from logstore.protocols.resp.requests import as_integer
@@ -45,7 +45,7 @@ def _options(words: Sequence[bytes]) -> tuple[int, bool] | None:
     return count, follow
 
 
-def _read(client: Client, arguments: Sequence[bytes]) -> None:
+def _read(client: RespClient, arguments: Sequence[bytes]) -> None:
     name, word, where = arguments[1:4]
     options = _options(arguments[4:])
     if word.upper() != b"FROM" or options is None:

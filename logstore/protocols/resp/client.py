@@ -40,7 +40,7 @@ class Tracking:
     caching: bool = False  # CLIENT CACHING, until the next command
 
 
-class Client:
+class RespClient:
     """A ``Subscriber``, too."""
 
     def __init__(self, door: "Door", link: Link, number: int, now: float) -> None:

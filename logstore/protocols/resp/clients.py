@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logstore.protocols.resp import tracking
-from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Client
+from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import BAD_NAME, USER, is_plain
 from logstore.protocols.resp.replies import OK, bulk, integer, verbatim
@@ -34,11 +34,11 @@ HELP: Final = [
 ]
 
 
-def kind(client: Client) -> bytes:
+def kind(client: RespClient) -> bytes:
     return b"pubsub" if client.subscribed else b"normal"
 
 
-def line(client: Client, now: float) -> str:
+def line(client: RespClient, now: float) -> str:
     """As CLIENT LIST shows it; what there is none of here (query buffers, say) is left out."""
     channels = client.door.channels
     tracks = client.tracking
@@ -67,15 +67,15 @@ def line(client: Client, now: float) -> str:
     )
 
 
-def _id(client: Client, _: Sequence[bytes]) -> None:
+def _id(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(integer(client.number))
 
 
-def _info(client: Client, _: Sequence[bytes]) -> None:
+def _info(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(verbatim(line(client, client.now).encode(), client.version))
 
 
-def _list(client: Client, arguments: Sequence[bytes]) -> None:
+def _list(client: RespClient, arguments: Sequence[bytes]) -> None:
     chosen = list(client.door.clients.values())
     option = arguments[2].upper() if len(arguments) > 2 else b""
     if option == b"TYPE" and len(arguments) == 4:
@@ -98,7 +98,7 @@ def _list(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(verbatim(lines.encode(), client.version))
 
 
-def _kill(client: Client, arguments: Sequence[bytes]) -> None:
+def _kill(client: RespClient, arguments: Sequence[bytes]) -> None:
     everyone = list(client.door.clients.values())
     if len(arguments) == 3:
         found = [it for it in everyone if it.link.peer.encode() == arguments[2]]
@@ -115,7 +115,7 @@ def _kill(client: Client, arguments: Sequence[bytes]) -> None:
         _end(client, found)
 
 
-def _end(client: Client, found: Sequence[Client]) -> None:
+def _end(client: RespClient, found: Sequence[RespClient]) -> None:
     for it in found:
         if it is client:
             client.closed = ""  # after its reply
@@ -124,9 +124,11 @@ def _end(client: Client, found: Sequence[Client]) -> None:
             it.link.cut("")
 
 
-def _filters(client: Client, words: Sequence[bytes]) -> list[Callable[[Client], bool]] | None:
+def _filters(
+    client: RespClient, words: Sequence[bytes]
+) -> list[Callable[[RespClient], bool]] | None:
     """What those to be ended have in common; None: it was told what is wrong."""
-    tests: dict[bytes, Callable[[Client], bool]] = {b"SKIPME": lambda it: it is not client}
+    tests: dict[bytes, Callable[[RespClient], bool]] = {b"SKIPME": lambda it: it is not client}
     if len(words) % 2:
         client.fail("syntax error")
         return None
@@ -161,11 +163,11 @@ def _filters(client: Client, words: Sequence[bytes]) -> list[Callable[[Client], 
     return list(tests.values())
 
 
-def _local(client: Client) -> bytes:
+def _local(client: RespClient) -> bytes:
     return b"%b:%d" % (client.link.address[0].encode(), client.link.address[1])
 
 
-def _set_name(client: Client, arguments: Sequence[bytes]) -> None:
+def _set_name(client: RespClient, arguments: Sequence[bytes]) -> None:
     if not is_plain(arguments[2]):
         client.fail(BAD_NAME)
         return
@@ -173,11 +175,11 @@ def _set_name(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _get_name(client: Client, _: Sequence[bytes]) -> None:
+def _get_name(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(bulk(client.name) if client.name else client.null())
 
 
-def _set_info(client: Client, arguments: Sequence[bytes]) -> None:
+def _set_info(client: RespClient, arguments: Sequence[bytes]) -> None:
     option, value = arguments[2].upper(), arguments[3]
     if option not in client.library:
         client.fail(b"Unrecognized option '%b'" % arguments[2])
@@ -189,8 +191,8 @@ def _set_info(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(OK)
 
 
-def _switch(attribute: str) -> Callable[[Client, Sequence[bytes]], None]:
-    def run(client: Client, arguments: Sequence[bytes]) -> None:
+def _switch(attribute: str) -> Callable[[RespClient, Sequence[bytes]], None]:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         word = arguments[2].lower()
         if word not in (b"on", b"off"):
             client.fail("syntax error")
@@ -201,7 +203,7 @@ def _switch(attribute: str) -> Callable[[Client, Sequence[bytes]], None]:
     return run
 
 
-def _reply(client: Client, arguments: Sequence[bytes]) -> None:
+def _reply(client: RespClient, arguments: Sequence[bytes]) -> None:
     word = arguments[2].lower()
     if word == b"on":
         client.replying = REPLY_ON
@@ -215,7 +217,7 @@ def _reply(client: Client, arguments: Sequence[bytes]) -> None:
         client.fail("syntax error")
 
 
-def _pause(client: Client, arguments: Sequence[bytes]) -> None:
+def _pause(client: RespClient, arguments: Sequence[bytes]) -> None:
     word = arguments[3].upper() if len(arguments) == 4 else b"ALL"
     if len(arguments) > 4:
         client.fail("syntax error")
@@ -233,12 +235,12 @@ def _pause(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(OK)
 
 
-def _unpause(client: Client, _: Sequence[bytes]) -> None:
+def _unpause(client: RespClient, _: Sequence[bytes]) -> None:
     client.door.resume()
     client.say(OK)
 
 
-def _unblock(client: Client, arguments: Sequence[bytes]) -> None:
+def _unblock(client: RespClient, arguments: Sequence[bytes]) -> None:
     """Nothing here ever blocks."""
     if as_integer(arguments[2]) is None:
         client.fail("value is not an integer or out of range")
@@ -249,7 +251,7 @@ def _unblock(client: Client, arguments: Sequence[bytes]) -> None:
 
 
 def _sub(
-    name: str, arity: int, run: Callable[[Client, Sequence[bytes]], None], summary: str,
+    name: str, arity: int, run: Callable[[RespClient, Sequence[bytes]], None], summary: str,
     since: str = "2.4.0", *, admin: bool = False,
 ) -> Command:  # fmt: skip
     flags = ("admin",) * admin + ("noscript", "loading", "stale")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from logstore.protocols.resp.replies import array, simple
 
 if TYPE_CHECKING:
-    from logstore.protocols.resp.client import Client
+    from logstore.protocols.resp.client import RespClient
 
 # Carries it out and says its one reply. The arguments begin with the command's own name.
-Run = Callable[["Client", Sequence[bytes]], None]
+Run = Callable[["RespClient", Sequence[bytes]], None]
 # What is done with the keys, in the words of COMMAND: once for all of them, or once for each.
 KeyFlags = tuple[tuple[str, ...], ...]
 
@@ -52,7 +52,7 @@ def help_of(*lines: str) -> Run:
     """What the HELP of a command says."""
     reply = array([simple(text.encode()) for text in (*lines, "HELP", "    Prints this help.")])
 
-    def run(client: "Client", _: Sequence[bytes]) -> None:
+    def run(client: "RespClient", _: Sequence[bytes]) -> None:
         client.say(reply)
 
     return run

@@ -14,7 +14,7 @@ from logstore.protocols.resp import (
     keyspace,
     pubsub,
 )
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.replies import (
     Version,
@@ -108,11 +108,11 @@ def find(name: bytes) -> Command | None:
     return command.subcommands.get(second)
 
 
-def _all(client: Client, _: Sequence[bytes]) -> None:
+def _all(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(array([_described(it, client.version) for it in COMMANDS.values()]))
 
 
-def _info(client: Client, arguments: Sequence[bytes]) -> None:
+def _info(client: RespClient, arguments: Sequence[bytes]) -> None:
     if len(arguments) == 2:
         _all(client, arguments)
         return
@@ -122,17 +122,17 @@ def _info(client: Client, arguments: Sequence[bytes]) -> None:
     )
 
 
-def _docs(client: Client, arguments: Sequence[bytes]) -> None:
+def _docs(client: RespClient, arguments: Sequence[bytes]) -> None:
     found = [find(name) for name in arguments[2:]] if len(arguments) > 2 else COMMANDS.values()
     docs = {it.name.encode(): _documented(it, client.version) for it in found if it is not None}
     client.say(mapping(docs, client.version))
 
 
-def _count(client: Client, _: Sequence[bytes]) -> None:
+def _count(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(integer(len(COMMANDS)))
 
 
-def _list(client: Client, arguments: Sequence[bytes]) -> None:
+def _list(client: RespClient, arguments: Sequence[bytes]) -> None:
     chosen = [it for each in COMMANDS.values() for it in (each, *each.subcommands.values())]
     if len(arguments) == 5 and arguments[2].upper() == b"FILTERBY":
         kind, value = arguments[3].upper(), arguments[4]

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import DATABASES
 from logstore.protocols.resp.door import Counts, Door, RespLimits, Unread, memory
@@ -97,7 +97,7 @@ SETTINGS: Final = {
 }
 
 
-def _get(client: Client, arguments: Sequence[bytes]) -> None:
+def _get(client: RespClient, arguments: Sequence[bytes]) -> None:
     found: dict[bytes, bytes] = {}
     for asked in arguments[2:]:
         try:
@@ -114,7 +114,7 @@ def _get(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(mapping(found, client.version))
 
 
-def _set(client: Client, arguments: Sequence[bytes]) -> None:
+def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
     if len(arguments) % 2:
         client.fail("wrong number of arguments for 'config|set' command")
         return
@@ -148,12 +148,12 @@ def _change(limits: RespLimits, name: str, value: str) -> str | None:
     return "can't set immutable config" if change is None else change(limits, value)
 
 
-def _reset_counts(client: Client, _: Sequence[bytes]) -> None:
+def _reset_counts(client: RespClient, _: Sequence[bytes]) -> None:
     client.door.counts = Counts()
     client.say(OK)
 
 
-def _rewrite(client: Client, _: Sequence[bytes]) -> None:
+def _rewrite(client: RespClient, _: Sequence[bytes]) -> None:
     client.fail("The server is running without a config file")
 
 

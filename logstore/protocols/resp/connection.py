@@ -5,7 +5,7 @@ from typing import Final
 
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.door import REDIS_VERSION
 from logstore.protocols.resp.replies import OK, PONG, Version, bulk, integer
@@ -25,7 +25,7 @@ def is_plain(text: bytes) -> bool:
     return all(0x21 <= byte <= 0x7E for byte in text)
 
 
-def _hello(client: Client, arguments: Sequence[bytes]) -> None:
+def _hello(client: RespClient, arguments: Sequence[bytes]) -> None:
     version: Version = client.version
     if len(arguments) > 1:
         number = as_integer(arguments[1])
@@ -70,7 +70,7 @@ def _hello(client: Client, arguments: Sequence[bytes]) -> None:
 _WRONG_PASSWORD: Final = "WRONGPASS", "invalid username-password pair or user is disabled."
 
 
-def _auth(client: Client, arguments: Sequence[bytes]) -> None:
+def _auth(client: RespClient, arguments: Sequence[bytes]) -> None:
     if len(arguments) > 3:
         client.fail("syntax error")
     elif len(arguments) == 2:
@@ -84,7 +84,7 @@ def _auth(client: Client, arguments: Sequence[bytes]) -> None:
         client.refuse(*_WRONG_PASSWORD)
 
 
-def _ping(client: Client, arguments: Sequence[bytes]) -> None:
+def _ping(client: RespClient, arguments: Sequence[bytes]) -> None:
     if len(arguments) > 2:
         client.fail("wrong number of arguments for 'ping' command")
     elif client.subscribed and client.version == 2:
@@ -94,11 +94,11 @@ def _ping(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(PONG if len(arguments) == 1 else bulk(arguments[1]))
 
 
-def _echo(client: Client, arguments: Sequence[bytes]) -> None:
+def _echo(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(bulk(arguments[1]))
 
 
-def _select(client: Client, arguments: Sequence[bytes]) -> None:
+def _select(client: RespClient, arguments: Sequence[bytes]) -> None:
     number = as_integer(arguments[1])
     if number is None or not -(2**31) <= number < 2**31:
         client.fail("value is not an integer or out of range")
@@ -109,17 +109,17 @@ def _select(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(OK)
 
 
-def _quit(client: Client, _: Sequence[bytes]) -> None:
+def _quit(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(OK)
     client.closed = ""
 
 
-def _reset(client: Client, _: Sequence[bytes]) -> None:
+def _reset(client: RespClient, _: Sequence[bytes]) -> None:
     client.reset()
     client.say(b"+RESET\r\n")
 
 
-def _multi(client: Client, _: Sequence[bytes]) -> None:
+def _multi(client: RespClient, _: Sequence[bytes]) -> None:
     if client.queue is not None:
         client.fail("MULTI calls can not be nested")
         return
@@ -127,7 +127,7 @@ def _multi(client: Client, _: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _discard(client: Client, _: Sequence[bytes]) -> None:
+def _discard(client: RespClient, _: Sequence[bytes]) -> None:
     if client.queue is None:
         client.fail("DISCARD without MULTI")
         return
@@ -135,7 +135,7 @@ def _discard(client: Client, _: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _exec(client: Client, _: Sequence[bytes]) -> None:
+def _exec(client: RespClient, _: Sequence[bytes]) -> None:
     if client.queue is None:
         client.fail("EXEC without MULTI")
         return

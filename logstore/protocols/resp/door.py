@@ -11,7 +11,7 @@ from logstore.protocols.house import Work
 from logstore.usage import Usage, measure
 
 if TYPE_CHECKING:
-    from logstore.protocols.resp.client import Client
+    from logstore.protocols.resp.client import RespClient
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
@@ -93,7 +93,7 @@ class Door:
     work: Work  # takes what may take long
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
-    clients: "dict[int, Client]" = field(default_factory=dict)  # by number
+    clients: "dict[int, RespClient]" = field(default_factory=dict)  # by number
     paused_until: float = 0.0  # of the sessions' clock
     paused_all: bool = False  # else: only those who publish
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all

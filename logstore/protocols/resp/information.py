@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.door import REDIS_VERSION, Door
 from logstore.protocols.resp.replies import verbatim
@@ -38,7 +38,7 @@ def _id(door: Door) -> str:
     return door.facts.store_id.replace("-", "").ljust(40, "0")
 
 
-def _server(door: Door, client: Client) -> Facts:
+def _server(door: Door, client: RespClient) -> Facts:
     now_ms = door.clock()
     seconds = (now_ms - door.started_ms) // 1000
     system = os.uname()
@@ -73,7 +73,7 @@ def _server(door: Door, client: Client) -> Facts:
     }
 
 
-def _clients(door: Door, _: Client) -> Facts:
+def _clients(door: Door, _: RespClient) -> Facts:
     clients = door.clients.values()
     return {
         "connected_clients": len(clients),
@@ -88,7 +88,7 @@ def _clients(door: Door, _: Client) -> Facts:
     }
 
 
-def _memory(door: Door, _: Client) -> Facts:
+def _memory(door: Door, _: RespClient) -> Facts:
     """What the process has of the system; what of it is in use is not known."""
     usage = door.facts.usage()
     used, most, unsent = (
@@ -146,7 +146,7 @@ def _memory(door: Door, _: Client) -> Facts:
     }
 
 
-def _persistence(door: Door, _: Client) -> Facts:
+def _persistence(door: Door, _: RespClient) -> Facts:
     """Of keys. What a channel keeps is synced before its publisher is answered."""
     return {
         "loading": 0,  # what clients wait for
@@ -174,7 +174,7 @@ def _persistence(door: Door, _: Client) -> Facts:
     }
 
 
-def _stats(door: Door, _: Client) -> Facts:
+def _stats(door: Door, _: RespClient) -> Facts:
     counts = door.counts
     trackers = [it.tracking for it in door.clients.values() if it.tracking is not None]
     return {
@@ -219,7 +219,7 @@ def _stats(door: Door, _: Client) -> Facts:
     }
 
 
-def _replication(door: Door, _: Client) -> Facts:
+def _replication(door: Door, _: RespClient) -> Facts:
     return {
         "role": "master",
         "connected_slaves": 0,
@@ -235,7 +235,7 @@ def _replication(door: Door, _: Client) -> Facts:
     }
 
 
-def _cpu(door: Door, _: Client) -> Facts:
+def _cpu(door: Door, _: RespClient) -> Facts:
     usage = door.facts.usage()
     kinds = {"": usage.process, "_children": usage.children, "_main_thread": usage.thread}
     return {
@@ -245,7 +245,7 @@ def _cpu(door: Door, _: Client) -> Facts:
     }
 
 
-def _commands(door: Door, _: Client) -> Facts:
+def _commands(door: Door, _: RespClient) -> Facts:
     counts = door.counts
     calls = {**counts.calls, "publish": counts.calls.get("publish", 0) + counts.published}
     return {
@@ -257,28 +257,28 @@ def _commands(door: Door, _: Client) -> Facts:
     }
 
 
-def _errors(door: Door, _: Client) -> Facts:
+def _errors(door: Door, _: RespClient) -> Facts:
     return {
         f"errorstat_{code}": f"count={count}" for code, count in sorted(door.counts.errors.items())
     }
 
 
-def _cluster(_: Door, __: Client) -> Facts:
+def _cluster(_: Door, __: RespClient) -> Facts:
     return {"cluster_enabled": 0}
 
 
-def _nothing(_: Door, __: Client) -> Facts:
+def _nothing(_: Door, __: RespClient) -> Facts:
     return {}
 
 
-def _debug(_: Door, __: Client) -> Facts:
+def _debug(_: Door, __: RespClient) -> Facts:
     return _zeros(
         "eventloop_duration_aof_sum eventloop_duration_cron_sum eventloop_duration_max "
         "eventloop_cmd_per_cycle_max"
     )
 
 
-SECTIONS: Final[dict[bytes, Callable[[Door, Client], Facts]]] = {
+SECTIONS: Final[dict[bytes, Callable[[Door, RespClient], Facts]]] = {
     b"server": _server,
     b"clients": _clients,
     b"memory": _memory,
@@ -305,7 +305,7 @@ _GROUPS: Final = {
 _TITLES: Final = {b"cpu": "CPU"}
 
 
-def _info(client: Client, arguments: Sequence[bytes]) -> None:
+def _info(client: RespClient, arguments: Sequence[bytes]) -> None:
     asked: set[bytes] = set()
     for word in [it.lower() for it in arguments[1:]] or [b"default"]:
         asked |= _GROUPS.get(word, {word})

@@ -7,7 +7,7 @@ Commands that would store or fetch a value are refused; ``unserved.py`` says why
 from collections.abc import Sequence
 from typing import Final
 
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, KeyFlags, Run, help_of, table
 from logstore.protocols.resp.connection import DATABASES
 from logstore.protocols.resp.replies import OK, array, bulk, integer, simple
@@ -29,17 +29,17 @@ HELP: Final = [
 
 
 def _always(reply: bytes) -> Run:
-    def run(client: Client, _: Sequence[bytes]) -> None:
+    def run(client: RespClient, _: Sequence[bytes]) -> None:
         client.say(reply)
 
     return run
 
 
-def _null(client: Client, _: Sequence[bytes]) -> None:
+def _null(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(client.null())
 
 
-def _database(client: Client, text: bytes) -> int | None:
+def _database(client: RespClient, text: bytes) -> int | None:
     """Which one is meant; None: the client was told what is wrong."""
     number = as_integer(text)
     if number is None or not -(2**31) <= number < 2**31:
@@ -51,7 +51,7 @@ def _database(client: Client, text: bytes) -> int | None:
     return None
 
 
-def _scan(client: Client, arguments: Sequence[bytes]) -> None:
+def _scan(client: RespClient, arguments: Sequence[bytes]) -> None:
     cursor = arguments[1]
     if not _is_cursor(cursor):
         client.fail("invalid cursor")
@@ -77,7 +77,7 @@ def _is_cursor(text: bytes) -> bool:
     return not text or (digits.isdigit() and int(digits[:21]) <= CURSOR_MAX)
 
 
-def _flush(client: Client, arguments: Sequence[bytes]) -> None:
+def _flush(client: RespClient, arguments: Sequence[bytes]) -> None:
     if len(arguments) > 2 or (
         len(arguments) == 2 and arguments[1].lower() not in (b"async", b"sync")
     ):
@@ -88,7 +88,7 @@ def _flush(client: Client, arguments: Sequence[bytes]) -> None:
 
 
 def _expire(unit_ms: int, *, from_now: bool) -> Run:
-    def run(client: Client, arguments: Sequence[bytes]) -> None:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         words = [word.lower() for word in arguments[3:]]
         for word, shown in zip(words, arguments[3:], strict=True):
             if word not in (b"nx", b"xx", b"gt", b"lt"):
@@ -114,11 +114,11 @@ def _expire(unit_ms: int, *, from_now: bool) -> Run:
     return run
 
 
-def _no_such_key(client: Client, _: Sequence[bytes]) -> None:
+def _no_such_key(client: RespClient, _: Sequence[bytes]) -> None:
     client.fail("no such key")
 
 
-def _move(client: Client, arguments: Sequence[bytes]) -> None:
+def _move(client: RespClient, arguments: Sequence[bytes]) -> None:
     database = _database(client, arguments[2])
     if database is None:
         return
@@ -128,7 +128,7 @@ def _move(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(integer(0))
 
 
-def _copy(client: Client, arguments: Sequence[bytes]) -> None:
+def _copy(client: RespClient, arguments: Sequence[bytes]) -> None:
     database, at = client.database, 3
     while at < len(arguments):
         option = arguments[at].upper()
@@ -148,7 +148,7 @@ def _copy(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(integer(0))
 
 
-def _swap(client: Client, arguments: Sequence[bytes]) -> None:
+def _swap(client: RespClient, arguments: Sequence[bytes]) -> None:
     for text, which in ((arguments[1], "first"), (arguments[2], "second")):
         number = as_integer(text)
         if number is None or not -(2**31) <= number < 2**31:
@@ -160,7 +160,7 @@ def _swap(client: Client, arguments: Sequence[bytes]) -> None:
         client.fail(BAD_DATABASE)
 
 
-def _watch(client: Client, _: Sequence[bytes]) -> None:
+def _watch(client: RespClient, _: Sequence[bytes]) -> None:
     """No key changes, so no transaction is given up for it."""
     if client.queue is not None:
         client.fail("WATCH inside MULTI is not allowed")
@@ -210,7 +210,7 @@ def _object(name: str, since: str) -> Command:
     )  # fmt: skip
 
 
-def _time(client: Client, _: Sequence[bytes]) -> None:
+def _time(client: RespClient, _: Sequence[bytes]) -> None:
     seconds, milliseconds = divmod(client.door.clock(), 1000)
     client.say(array([bulk(b"%d" % seconds), bulk(b"%d" % (milliseconds * 1000))]))
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from logstore.broker.channel import Needed
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 
 # Where a request names channels, and whether their histories are made if there are none.
 _NAMED: Final = {
@@ -20,7 +20,7 @@ class Opening:
 
     __slots__ = ("_client", "_tried", "under_way")
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: RespClient) -> None:
         self.under_way = False
         self._client = client
         self._tried = False  # for the request that comes next

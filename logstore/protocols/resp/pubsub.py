@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from logstore.broker.channel import Channels, Roster
 from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName, LogstoreError
-from logstore.protocols.resp.client import Client
+from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.replies import array, bulk, integer
 
@@ -25,8 +25,8 @@ LISTENING: Final = ("pubsub", "noscript", "loading", "stale")
 class Kind(NamedTuple):
     """One of the three kinds of subscription."""
 
-    begin: Callable[[Channels, Client, bytes], None]
-    end: Callable[[Channels, Client, bytes], None]
+    begin: Callable[[Channels, RespClient, bytes], None]
+    end: Callable[[Channels, RespClient, bytes], None]
     roster: Callable[[Channels], Roster]
     counted: Callable[[Channels], tuple[Roster, ...]]  # what a confirmation counts
 
@@ -51,14 +51,14 @@ SHARDS: Final = Kind(
 )
 
 
-def _confirm(client: Client, word: bytes, name: bytes | None, kind: Kind) -> None:
+def _confirm(client: RespClient, word: bytes, name: bytes | None, kind: Kind) -> None:
     count = client.subscriptions(*kind.counted(client.door.channels))
     shown = client.null() if name is None else bulk(name)
     client.push([bulk(word), shown, integer(count)])
 
 
-def _subscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
-    def run(client: Client, arguments: Sequence[bytes]) -> None:
+def _subscribe(kind: Kind) -> Callable[[RespClient, Sequence[bytes]], None]:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         word = arguments[0].lower()
         if kind is SHARDS and client.in_transaction:  # Redis 7 lets only the others be there
             client.fail("SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
@@ -75,8 +75,8 @@ def _subscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
     return run
 
 
-def _unsubscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
-    def run(client: Client, arguments: Sequence[bytes]) -> None:
+def _unsubscribe(kind: Kind) -> Callable[[RespClient, Sequence[bytes]], None]:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         channels, word = client.door.channels, arguments[0].lower()
         names = arguments[1:] or kind.roster(channels).names(client)
         for name in names:
@@ -89,7 +89,7 @@ def _unsubscribe(kind: Kind) -> Callable[[Client, Sequence[bytes]], None]:
     return run
 
 
-def _publish(client: Client, arguments: Sequence[bytes]) -> None:
+def _publish(client: RespClient, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
     receivers = channels.publish(arguments[1], arguments[2], client.unsafe)
     if client.subscribed:
@@ -97,7 +97,7 @@ def _publish(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(integer(receivers))
 
 
-def _spublish(client: Client, arguments: Sequence[bytes]) -> None:
+def _spublish(client: RespClient, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
     receivers = channels.publish_apart(arguments[1], arguments[2])
     if client.subscribed:
@@ -105,8 +105,8 @@ def _spublish(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(integer(receivers))
 
 
-def _channels(which: Callable[[Channels], Roster]) -> Callable[[Client, Sequence[bytes]], None]:
-    def run(client: Client, arguments: Sequence[bytes]) -> None:
+def _channels(which: Callable[[Channels], Roster]) -> Callable[[RespClient, Sequence[bytes]], None]:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         if len(arguments) > 3:
             shown = arguments[1].decode("latin-1")
             client.fail(
@@ -126,8 +126,8 @@ def _channels(which: Callable[[Channels], Roster]) -> Callable[[Client, Sequence
     return run
 
 
-def _counts(which: Callable[[Channels], Roster]) -> Callable[[Client, Sequence[bytes]], None]:
-    def run(client: Client, arguments: Sequence[bytes]) -> None:
+def _counts(which: Callable[[Channels], Roster]) -> Callable[[RespClient, Sequence[bytes]], None]:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         roster = which(client.door.channels)
         pairs = [(bulk(name), integer(roster.count(name))) for name in arguments[2:]]
         client.say(array([reply for pair in pairs for reply in pair]))
@@ -135,7 +135,7 @@ def _counts(which: Callable[[Channels], Roster]) -> Callable[[Client, Sequence[b
     return run
 
 
-def _pattern_count(client: Client, _: Sequence[bytes]) -> None:
+def _pattern_count(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(integer(len(client.door.channels.patterns)))
 
 

@@ -20,7 +20,7 @@ from logstore.protocols.resp.client import (
     REPLY_ON,
     REPLY_SKIP,
     REPLY_SKIP_NEXT,
-    Client,
+    RespClient,
 )
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.commands import COMMANDS
@@ -58,7 +58,7 @@ class RespSession:
     def __init__(self, door: Door, link: Link) -> None:
         self.wants = 0
         self._door = door
-        self._client = Client(door, link, door.next_number(), 0.0)
+        self._client = RespClient(door, link, door.next_number(), 0.0)
         self._begun: Begun | None = None
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE

@@ -7,7 +7,7 @@ flushed: its own connection if it speaks RESP3, or the one that it has named for
 from collections.abc import Sequence
 from typing import Final
 
-from logstore.protocols.resp.client import Client, Tracking
+from logstore.protocols.resp.client import RespClient, Tracking
 from logstore.protocols.resp.replies import NULL, OK, array, bulk, integer, mapping, members, push
 from logstore.protocols.resp.requests import as_integer
 
@@ -22,7 +22,7 @@ CACHING: Final = {b"yes": b"OPTIN", b"no": b"OPTOUT"}
 _MODES: Final = (b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP")
 
 
-def _options(client: Client, words: Sequence[bytes]) -> Tracking | None:
+def _options(client: RespClient, words: Sequence[bytes]) -> Tracking | None:
     """None: the client was told what is wrong."""
     modes: set[bytes] = set()
     prefixes: list[bytes] = []
@@ -85,7 +85,7 @@ def _overlap(now: Tracking | None, prefixes: Sequence[bytes]) -> bytes | None:
     return None
 
 
-def track(client: Client, arguments: Sequence[bytes]) -> None:
+def track(client: RespClient, arguments: Sequence[bytes]) -> None:
     """CLIENT TRACKING."""
     asked = _options(client, arguments[3:])
     if asked is None:
@@ -108,7 +108,7 @@ def track(client: Client, arguments: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def cache(client: Client, arguments: Sequence[bytes]) -> None:
+def cache(client: RespClient, arguments: Sequence[bytes]) -> None:
     """CLIENT CACHING."""
     if client.tracking is None:
         client.fail(
@@ -130,12 +130,12 @@ def cache(client: Client, arguments: Sequence[bytes]) -> None:
         client.say(OK)
 
 
-def redirection(client: Client, _: Sequence[bytes]) -> None:
+def redirection(client: RespClient, _: Sequence[bytes]) -> None:
     """CLIENT GETREDIR."""
     client.say(integer(-1 if client.tracking is None else client.tracking.redirect))
 
 
-def describe(client: Client, _: Sequence[bytes]) -> None:
+def describe(client: RespClient, _: Sequence[bytes]) -> None:
     """CLIENT TRACKINGINFO."""
     tracking = client.tracking
     flags = [b"off"]
@@ -156,7 +156,7 @@ def describe(client: Client, _: Sequence[bytes]) -> None:
     client.say(mapping(about, client.version))
 
 
-def tell_flushed(by: Client) -> None:
+def tell_flushed(by: RespClient) -> None:
     """Tell all who keep copies that the databases were flushed by this client."""
     others = [client for client in by.door.clients.values() if client is not by]
     for client in (*others, by):
@@ -170,7 +170,7 @@ def tell_flushed(by: Client) -> None:
             listener.deliver(notice)
 
 
-def _flushed(client: Client, tracking: Tracking) -> tuple[Client, bytes] | None:
+def _flushed(client: RespClient, tracking: Tracking) -> tuple[RespClient, bytes] | None:
     """Who is to be told that all that this client has copied is void, and how; None: no one."""
     listener = client
     if tracking.redirect:
