@@ -111,6 +111,7 @@ class Node:
             clock=now_ms,
             work=partial(self._work, turn),
             soon=turn.soon,
+            turns=turn.turns,
             store_id=self._store.directory.store_id,
             path=self._store.path,
             process_id=os.getpid(),
@@ -137,6 +138,7 @@ class Node:
                 topics.refuse("the server stops")
                 groups.close()
                 self._store.channels.detach()
+                turn.stop()
 
     def _open(self, server: Server, door: Door, house: House) -> tuple[str, int]:
         """Where it listens."""

@@ -19,20 +19,20 @@ log = logging.getLogger("logstore.node")
 class Alarm:
     """Rings once, at the earliest of the times that it is set to."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
-        self._loop = loop
+    def __init__(self, clock: Turn | asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._clock = clock
         self._ring = ring
         self._handle: asyncio.Handle | None = None
         self._at_ms = 0  # uvloop's handle for a time that has come knows no time
 
     def set(self, at_ms: int) -> None:
-        """By the loop's clock; at once where that time has come."""
+        """By the clock; at once where that time has come, or too early where it stands still."""
         if self._handle is not None:
             if self._at_ms <= at_ms:
                 return
             self._handle.cancel()
         self._at_ms = at_ms
-        self._handle = self._loop.call_at(at_ms / 1000, self._due)
+        self._handle = self._clock.call_at(at_ms / 1000, self._due)
 
     def _due(self) -> None:
         self._handle = None
@@ -56,9 +56,8 @@ class Groups:
                 f"{store.path}: {table.server()} has the groups in its memory: stop it first"
             )
         self._claim = claim
-        self._loop = loop
         self._turn = turn
-        self._alarm = Alarm(loop, self._tick)
+        self._alarm = Alarm(turn, partial(turn.when_heard, self._tick))
         self._over = False
         self._committer = GroupCommitter(table.environment, table, self._deliver, loop.call_soon)
         self.coordinator = Coordinator(
@@ -78,7 +77,7 @@ class Groups:
             log.warning("group %r is not served: %s", group, why)
 
     def _now_ms(self) -> int:
-        return int(self._loop.time() * 1000)  # as sessions have it
+        return int(self._turn.now() * 1000)  # as sessions have it
 
     def _deliver(self, call: Callable[[], None]) -> None:
         """From the committer's thread to the sessions'."""
@@ -94,6 +93,8 @@ class Groups:
             self._turn.soon(self.coordinator.topics_changed)
 
     def _tick(self) -> None:
+        if self._over:
+            return
         self.coordinator.tick(self._now_ms())
         due_ms = self.coordinator.deadline()
         if due_ms is not None:

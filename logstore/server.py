@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import mmap
 import os
 import socket
@@ -34,6 +35,8 @@ ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
 SWEEP_S: Final = 10.0
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
 TURNS_S: Final = 0.01  # that they take, if so many are long
+HEARD_AT_ONCE: Final = 64  # connections that are read after a gap, before others have their turn
+HEARD_OFTEN: Final = 16  # each of them, if it has so much to say: a heartbeat is behind little
 
 PLAIN: Final = (bytes, bytearray, memoryview)  # what a Buffer is, unless it is an extent
 
@@ -66,6 +69,7 @@ class Connection:
         self.unsent = 0  # bytes that the peer has not taken, of those in _out
         self._server = server
         self._loop = server.loop
+        self._turn = server.turn
         self._sock = sock
         self._own: mmap.mmap | None = None  # holds what is left of a message, from _begin to _end
         self._begin = self._end = 0
@@ -76,7 +80,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.gone = False
-        self.heard_at = self._loop.time()
+        self.heard_at = self._turn.now()
         self.address: tuple[str, int] = sock.getsockname()[:2]
         self.session = listening.doorway.new_session(self)
         self._read()
@@ -94,6 +98,22 @@ class Connection:
     # Receiving
 
     def _readable(self) -> None:
+        began = monotonic()
+        self._receive()
+        self._turn.spent(began)
+
+    def hear(self) -> bool:
+        """Take what was sent, if it is read from; whether there may be more of it."""
+        if not self._reading:
+            return False
+        heard_at, self.heard_at = self.heard_at, -math.inf
+        self._receive()
+        if self.heard_at == -math.inf:  # it has sent nothing
+            self.heard_at = heard_at
+            return False
+        return self._reading and not self.gone
+
+    def _receive(self) -> None:
         buffer = self._own if self._own is not None else self._server.shared
         if self._end == len(buffer):  # reading nothing would look like the end
             self._stop_reading()
@@ -106,7 +126,7 @@ class Connection:
         except OSError as error:
             self.close(_reason(error))
             return
-        self.heard_at = self._loop.time()
+        self.heard_at = self._turn.now()
         if not size:
             self._ended = True
             self._stop_reading()
@@ -129,7 +149,7 @@ class Connection:
     def _feed(self, buffer: bytearray | mmap.mmap) -> bool:
         """Give the session what has arrived; keep what it leaves. Whether it took any."""
         with memoryview(buffer) as view, view[self._begin : self._end] as data:
-            taken = self.session.receive(data, self._loop.time())
+            taken = self.session.receive(data, self._turn.now())
         if self.gone:  # cut by its own session
             return False
         self._begin += taken
@@ -206,7 +226,7 @@ class Connection:
                     sent = self._sock.sendmsg(
                         out if len(out) <= BUFFERS_MAX else list(islice(out, BUFFERS_MAX))
                     )
-                self.heard_at = self._loop.time()
+                self.heard_at = self._turn.now()
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
@@ -249,10 +269,12 @@ class Connection:
         self._set_timer()  # a session may lose patience
 
     def _writable(self) -> None:
+        began = monotonic()
         self._writing = False
         self._loop.remove_writer(self._sock.fileno())
         self._read()
         self.flush()
+        self._turn.spent(began)
 
     def _settle(self) -> None:
         """Nothing is to be sent now: what comes next?"""
@@ -307,16 +329,18 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = self._loop.call_at(deadline, self._due)
+        self._timer = self._turn.call_at(deadline, self._due)
 
     def _due(self) -> None:
+        began = monotonic()
         self._timer = None
         self.look()
+        self._turn.spent(began)
 
     def look(self) -> None:
         """Something may have happened, or become due."""
         if not self.gone:
-            self._attempt(self.session.wake, self._loop.time())
+            self._attempt(self.session.wake, self._turn.now())
             self.flush()
             if self._writing:
                 self._set_timer()
@@ -325,7 +349,7 @@ class Connection:
         """Take nothing more; close when all is answered."""
         self._ended = True
         self._stop_reading()
-        self._attempt(self.session.finish, self._loop.time())
+        self._attempt(self.session.finish, self._turn.now())
         self.flush()
 
     def forget_room(self) -> None:
@@ -380,6 +404,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
+        turn.listener(self._hear_all)
 
     def listen(self, host: str, port: int, doorway: Doorway) -> tuple[str, int]:
         """Take connections; the address in use. Raises OSError."""
@@ -400,6 +425,11 @@ class Server:
         return found_host, found_port
 
     def _accept(self, listening: Listening) -> None:
+        began = monotonic()
+        self._accept_all(listening)
+        self.turn.spent(began)
+
+    def _accept_all(self, listening: Listening) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
             try:
                 sock, address = listening.sock.accept()
@@ -452,7 +482,10 @@ class Server:
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
-        now = self.loop.time()
+        self.turn.when_heard(self._sweep_all)
+
+    def _sweep_all(self) -> None:
+        began, now = monotonic(), self.turn.now()
         for listening in self._listening:
             if listening.refused > 1:
                 setting = listening.doorway.limits.setting
@@ -464,6 +497,25 @@ class Server:
                 connection.forget_room()
             if silent > connection.listening.doorway.limits.idle_s and connection.idle:
                 connection.close("")
+        self.turn.spent(began)
+
+    def _hear_all(self) -> None:
+        """After a gap: take what was sent meanwhile, before anyone is said to be silent."""
+        for listening in self._listening:
+            self._accept_all(listening)
+        waiting = deque((connection, HEARD_OFTEN) for connection in self._connections)
+
+        def some() -> None:
+            for _ in range(min(len(waiting), HEARD_AT_ONCE)):
+                connection, left = waiting.popleft()
+                if connection.hear() and left > 1:
+                    waiting.append((connection, left - 1))
+            if waiting:
+                self.turn.soon(some)
+            else:
+                self.turn.all_heard()
+
+        some()
 
     async def stop(self, within_s: float) -> None:
         """Take nothing more, answer what is under way, close all: at the latest after so long."""

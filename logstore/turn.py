@@ -1,17 +1,30 @@
-"""The sessions' thread, and the end of its loop's turn.
+"""The sessions' thread, the end of its loop's turn, and its clock.
 
 All sessions run in one thread, and a turn is what its loop does between two waits for its sockets.
 Whoever has something for that thread leaves a call, from any thread: it is made when the turn ends,
 after all that the turn's sockets have brought. So what many leave is done once: a connection that
 three logs have woken is looked at once, and what all clients publish in a turn is handed out
 together.
+
+The sessions' clock stands still while nobody can be heard: in a turn of more than a second, or
+while the process is stopped (SIGSTOP, a machine that is suspended). All that a peer has to do in
+time is measured by it (sessions of group members, rebalances, idle connections), so a peer that has
+sent its heartbeat meanwhile is not late. Ages of data are measured by another clock.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
+
+from logstore.turns import Turns
+
+GAP_S: Final = 1.0  # longer than this without a look at the clock: nobody was heard
+TICK_S: Final = 0.25  # so often it is looked at, if nobody else does
+TOLD_S: Final = 0.5  # a turn that is longer is told of in the log; a busy machine has some of 0.1 s
+TOLD_EVERY_S: Final = 10.0
 
 log: Final = logging.getLogger("logstore.turn")
 
@@ -20,10 +33,20 @@ class Turn:
     """Of one loop; made in its thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.turns = Turns()
         self._loop = loop
         self._thread = threading.get_ident()
         self._mutex = threading.Lock()
         self._calls: dict[Callable[[], object], None] = {}
+        # The turn that is measured: the loop's time in it, and how long its parts took.
+        self._at = loop.time()
+        self._length = 0.0
+        self._told_at = -TOLD_EVERY_S
+        self._seen = self._at  # when the clock was looked at
+        self._lost = 0.0  # seconds that the sessions' clock stood still
+        self._listen: Callable[[], None] = self.all_heard
+        self._unheard: dict[Callable[[], object], None] | None = None  # None: all are heard
+        self._ticker = loop.call_later(TICK_S, self._tick)
 
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called in the sessions' thread when the turn ends, in order. From any thread.
@@ -45,7 +68,8 @@ class Turn:
                     self._calls.clear()
 
     def _end(self) -> None:
-        """The one place where a turn ends: whoever measures turns does it here."""
+        """The one place where a turn ends."""
+        began = monotonic()
         with self._mutex:
             calls, self._calls = self._calls, {}
         for call in calls:
@@ -53,3 +77,73 @@ class Turn:
                 call()
             except Exception:
                 log.exception("a bug in what was to be done at the end of a turn")
+        self._length += monotonic() - began
+        self._measure()
+
+    # How long turns are
+
+    def spent(self, began: float) -> None:
+        """A part of a turn is over that began then, by ``monotonic``."""
+        at = self._loop.time()
+        if at != self._at:  # the loop has been at its sockets since
+            self._measure()
+            self._at = at
+        self._length += monotonic() - began
+
+    def _measure(self) -> None:
+        length, self._length = self._length, 0.0
+        if not length:
+            return
+        self.turns.add(length)
+        if length > TOLD_S and monotonic() > self._told_at + TOLD_EVERY_S:
+            self._told_at = monotonic()
+            log.warning("one turn took %.1f s: nobody was answered meanwhile", length)
+
+    # The sessions' clock
+
+    def now(self) -> float:
+        """Seconds; it only goes forward."""
+        at = self._loop.time()
+        if at - self._seen > GAP_S:
+            self._gap(at - self._seen)
+        self._seen = at
+        return at - self._lost
+
+    def call_at(self, at: float, call: Callable[[], object]) -> asyncio.TimerHandle:
+        """Have it called at that time of the sessions' clock; too early, if it stands still."""
+        return self._loop.call_at(at + self._lost, call)
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self.now()
+        self._measure()
+
+    def stop(self) -> None:
+        """The clock is not needed any more."""
+        self._ticker.cancel()
+
+    def _gap(self, length_s: float) -> None:
+        self._lost += length_s
+        self.turns.add_gap(length_s)
+        log.warning("nobody was heard for %.1f s: clients are given as much more time", length_s)
+        if self._unheard is None:
+            self._unheard = {}
+            self.soon(self._listen)
+
+    def listener(self, listen: Callable[[], None]) -> None:
+        """After a gap ``listen`` is called: it hears what all have sent, and then ``all_heard``."""
+        self._listen = listen
+
+    def all_heard(self) -> None:
+        """What was sent in a gap was taken: who is silent now may be given up."""
+        calls, self._unheard = self._unheard, None
+        for call in calls or ():
+            self.soon(call)
+
+    def when_heard(self, call: Callable[[], object]) -> None:
+        """Call it now; after a gap when all have been heard: for who gives up silent peers."""
+        self.now()  # whoever comes first after a gap finds it
+        if self._unheard is None:
+            call()
+        else:
+            self._unheard[call] = None

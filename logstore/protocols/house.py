@@ -8,6 +8,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.settings import StoreSettings
+from logstore.turns import Turns
 
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -24,6 +25,7 @@ class House:
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
     soon: Callable[[Callable[[], object]], None]  # calls it when the turn ends, as Turn.soon
+    turns: Turns  # how long they were
     store_id: str
     path: str  # the data directory
     process_id: int

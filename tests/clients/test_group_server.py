@@ -63,6 +63,13 @@ class Member(WireClient):
         assert self.sync([(self.id, b"all")]).error_code == 0
         return self
 
+    def a_beat(self):
+        """The body of a heartbeat, in version 4."""
+        out = bytearray()
+        request = heartbeat.Request(self.group, self.generation, self.id)
+        codec(heartbeat.Request, 4, True).write(out, request)
+        return bytes(out)
+
     def beat(self):
         request = heartbeat.Request(self.group, self.generation, self.id)
         return self.ask(12, 4, request, heartbeat.Response).error_code

@@ -5,7 +5,8 @@ import threading
 
 import uvloop
 
-from logstore.turn import Turn
+from logstore.turn import GAP_S, TICK_S, Turn
+from logstore.turns import COLUMNS_MS, Turns
 
 DEADLINE_S = 30
 
@@ -126,3 +127,115 @@ def test_a_loop_that_is_closed_is_left_nothing():
     thread.start()
     thread.join()
     assert (counted.calls, turn._calls) == (0, {})
+
+
+class FakeLoop:
+    """A loop whose time a test sets; ``turn_over`` makes what is due, and what was left."""
+
+    def __init__(self):
+        self.at, self.left, self.timers = 100.0, [], []
+
+    def time(self):
+        return self.at
+
+    def call_soon(self, call):
+        self.left.append(call)
+
+    def call_later(self, delay_s, call):
+        return self.call_at(self.at + delay_s, call)
+
+    def call_at(self, at, call):
+        self.timers.append((at, call))
+
+    def turn_over(self, seconds=0.0):
+        self.at += seconds
+        due = [it for it in self.timers if it[0] <= self.at]
+        self.timers = [it for it in self.timers if it[0] > self.at]
+        calls, self.left = [*(call for _, call in due), *self.left], []
+        for call in calls:
+            call()
+
+
+def test_the_clock_of_sessions_stands_still_while_nobody_can_be_heard():
+    loop = FakeLoop()
+    turn = Turn(loop)
+    began = turn.now()
+    for _ in range(8):
+        loop.turn_over(TICK_S)
+    assert turn.now() == began + 8 * TICK_S
+    loop.turn_over(3600)
+    assert turn.now() == began + 8 * TICK_S
+    assert (turn.turns.gaps, turn.turns.gap_s) == (1, 3600)
+    loop.turn_over(TICK_S)
+    assert turn.now() == began + 9 * TICK_S
+    loop.turn_over(GAP_S)  # a busy machine: no gap
+    assert turn.now() == began + 9 * TICK_S + GAP_S
+    assert turn.turns.gaps == 1
+
+
+def test_a_timer_of_the_sessions_is_set_anew_as_far_from_now_as_before_the_gap():
+    loop = FakeLoop()
+    turn = Turn(loop)
+    rung = []
+
+    def ring():
+        if turn.now() < due:
+            turn.call_at(due, ring)
+        else:
+            rung.append(turn.now())
+
+    due = turn.now() + 10
+    turn.call_at(due, ring)
+    loop.turn_over(3600)
+    assert rung == []
+    for _ in range(int(9 / TICK_S)):
+        loop.turn_over(TICK_S)
+    assert rung == []
+    for _ in range(int(2 / TICK_S)):
+        loop.turn_over(TICK_S)
+    assert rung == [due]
+
+
+def test_after_a_gap_nobody_is_given_up_before_all_were_heard():
+    loop = FakeLoop()
+    turn = Turn(loop)
+    done = []
+    turn.listener(lambda: done.append("hear"))
+    give_up = lambda: done.append("give up")  # noqa: E731
+    turn.when_heard(give_up)
+    assert done == ["give up"]
+    loop.at += 3600
+    turn.when_heard(give_up)
+    turn.when_heard(give_up)
+    loop.turn_over()
+    assert done == ["give up", "hear"]
+    turn.all_heard()
+    loop.turn_over()
+    assert done == ["give up", "hear", "give up"]
+    turn.when_heard(give_up)
+    assert done[3:] == ["give up"]
+
+
+def test_parts_of_one_turn_are_one_length_and_each_turn_is_counted_once():
+    loop = FakeLoop()
+    turn = Turn(loop)
+    turn.spent(0.0)
+    turn.spent(0.0)
+    assert turn.turns.count == 0
+    loop.at += 0.001
+    turn.spent(0.0)
+    assert turn.turns.count == 1
+    turn.soon(lambda: None)
+    loop.turn_over()
+    assert turn.turns.count == 2
+    assert turn.turns.columns[-1] == 2  # since 1970, or since the machine was started
+
+
+def test_lengths_stand_in_the_column_that_holds_them():
+    turns = Turns()
+    for length_ms in (0.1, *COLUMNS_MS, 5000):
+        turns.add(length_ms / 1000)
+    assert turns.columns == [2, *[1] * (len(COLUMNS_MS) - 1), 1]
+    assert turns.histogram().startswith("1ms=2,5ms=1,")
+    assert turns.histogram().endswith(",more=1")
+    assert turns.longest_s == 5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from logstore.broker.channel import Channels
 from logstore.protocols import session
 from logstore.protocols.house import Work
+from logstore.turns import Turns
 from logstore.usage import Usage, measure
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Facts:
     process_id: int
     store_id: str
     path: str
+    turns: Turns = field(default_factory=Turns)
     usage: Callable[[], Usage] = measure
 
 

@@ -17,7 +17,7 @@ def open(house: House) -> Doorway:
     door = resp.Door(
         house.channels,
         resp.RespLimits(crowd, settings.resp_proto_max_bulk_len, unread),
-        resp.Facts(house.process_id, house.store_id, house.path),
+        resp.Facts(house.process_id, house.store_id, house.path, house.turns),
         house.clock,
         house.work,
     )

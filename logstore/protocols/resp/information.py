@@ -175,7 +175,7 @@ def _persistence(door: Door, _: RespClient) -> Facts:
 
 
 def _stats(door: Door, _: RespClient) -> Facts:
-    counts = door.counts
+    counts, turns = door.counts, door.facts.turns
     trackers = [it.tracking for it in door.clients.values() if it.tracking is not None]
     return {
         "total_connections_received": counts.connections,
@@ -210,10 +210,19 @@ def _stats(door: Door, _: RespClient) -> Facts:
         **_zeros(
             "dump_payload_sanitizations total_reads_processed total_writes_processed "
             "io_threaded_reads_processed io_threaded_writes_processed reply_buffer_shrinks "
-            "reply_buffer_expands eventloop_cycles eventloop_duration_sum "
+            "reply_buffer_expands"
+        ),
+        "eventloop_cycles": turns.count,
+        "eventloop_duration_sum": int(turns.total_s * 1_000_000),
+        **_zeros(
             "eventloop_duration_cmd_sum instantaneous_eventloop_cycles_per_sec "
             "instantaneous_eventloop_duration_usec"
         ),
+        # Ours: how long one turn may hold up all others, and how long nobody was heard at all.
+        "eventloop_duration_max": int(turns.longest_s * 1_000_000),
+        "eventloop_duration_histogram": turns.histogram(),
+        "eventloop_gaps": turns.gaps,
+        "eventloop_gap_milliseconds": int(turns.gap_s * 1000),
         "acl_access_denied_auth": counts.errors.get("WRONGPASS", 0),
         **_zeros("acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel"),
     }
@@ -271,11 +280,12 @@ def _nothing(_: Door, __: RespClient) -> Facts:
     return {}
 
 
-def _debug(_: Door, __: RespClient) -> Facts:
-    return _zeros(
-        "eventloop_duration_aof_sum eventloop_duration_cron_sum eventloop_duration_max "
-        "eventloop_cmd_per_cycle_max"
-    )
+def _debug(door: Door, _: RespClient) -> Facts:
+    return {
+        **_zeros("eventloop_duration_aof_sum eventloop_duration_cron_sum"),
+        "eventloop_duration_max": int(door.facts.turns.longest_s * 1_000_000),
+        "eventloop_cmd_per_cycle_max": 0,
+    }
 
 
 SECTIONS: Final[dict[bytes, Callable[[Door, RespClient], Facts]]] = {

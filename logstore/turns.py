@@ -1,0 +1,40 @@
+"""How long the turns of the sessions' thread were: what one of its clients may hold up all others.
+
+Only figures; ``turn.py`` measures them.
+"""
+
+from bisect import bisect_left
+from typing import Final
+
+# The upper ends of the histogram's columns; the last one has none. No request is to take 50 ms.
+COLUMNS_MS: Final = (1, 5, 10, 20, 50, 100, 500, 1000)
+
+
+class Turns:
+    """Of one process, since it began to serve."""
+
+    __slots__ = ("columns", "count", "gap_s", "gaps", "longest_s", "total_s")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total_s = self.longest_s = 0.0
+        self.columns = [0] * (len(COLUMNS_MS) + 1)
+        self.gaps = 0  # times in which nobody was heard, and how long they were together
+        self.gap_s = 0.0
+
+    def add(self, length_s: float) -> None:
+        """A turn is over."""
+        self.count += 1
+        self.total_s += length_s
+        self.longest_s = max(self.longest_s, length_s)
+        self.columns[bisect_left(COLUMNS_MS, length_s * 1000)] += 1
+
+    def add_gap(self, length_s: float) -> None:
+        """The thread did not run for so long, or was in one turn."""
+        self.gaps += 1
+        self.gap_s += length_s
+
+    def histogram(self) -> str:
+        """``1ms=90,5ms=4,...``: how many turns took at most so long, and longer than before."""
+        names = [*(f"{it}ms" for it in COLUMNS_MS), "more"]
+        return ",".join(f"{name}={n}" for name, n in zip(names, self.columns, strict=True))
