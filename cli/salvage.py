@@ -50,7 +50,7 @@ def salvage(
         )
     target = into / segment.name
     if target.exists():
-        raise CommandFailed(f"{target} is there already: name another directory")
+        raise CommandFailed(f"{target} already exists: name another directory")
     with segment.open("rb") as file:
         if file.seek(0, 2) == 0:
             found = upkeep.salvage(b"", base)

@@ -4,7 +4,7 @@
     ├── Refused                 the caller asked for something that cannot be
     │   ├── InvalidName             a topic, group or header name that is not allowed
     │   ├── UnknownTopic            no such topic
-    │   ├── TopicExists             a topic of that name is there already
+    │   ├── TopicExists             a topic of that name already exists
     │   ├── UnknownPartition        the topic has fewer partitions
     │   ├── UnknownGroup            no such consumer group
     │   ├── GroupBusy               the group has members, so that can't be done
@@ -67,7 +67,7 @@ class UnknownTopic(Refused):
 
 
 class TopicExists(Refused):
-    """A topic of that name is there already."""
+    """A topic of that name already exists."""
 
 
 class UnknownPartition(Refused):

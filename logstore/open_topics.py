@@ -241,7 +241,7 @@ class OpenTopics:
         """As Topics.check_new."""
         check_topic(name)
         if self.get(name) is not None:
-            raise TopicExists(f"topic {name!r} is there already")
+            raise TopicExists(f"topic {name!r} already exists")
         check_apart(name, self._entries)
         check_topic_settings(settings)
         return self._count(partitions)

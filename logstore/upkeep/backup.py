@@ -71,7 +71,7 @@ def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
     """
     try:
         if disk.exists(target) and disk.list(target):
-            raise Refused(f"{target}: is there already, and not empty: name a new directory")
+            raise Refused(f"{target}: already exists and is not empty: name a new directory")
         manifest = _manifest(disk, source)
         part = f"{target}.restoring"
         _make_empty(disk, part)
@@ -89,7 +89,7 @@ def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
 
 def _make_empty(disk: Disk, path: str) -> None:
     if disk.exists(path) and disk.list(path):
-        raise Refused(f"{path}: is there already, and not empty: name a new directory")
+        raise Refused(f"{path}: already exists and is not empty: name a new directory")
     make_directories(disk, path)
 
 

@@ -204,7 +204,7 @@ class TestSalvage:
         logstore("salvage", log[0], "--into", "rescued/t-0")
         assert log[0].read_bytes() == before
         result = logstore("salvage", log[0], "--into", "rescued/t-0", code=1)
-        assert "is there already: name another directory" in result.err
+        assert "already exists: name another directory" in result.err
 
     def test_nothing_to_salvage(self, logstore, log, tmp_path):
         foreign(log[0])
@@ -267,6 +267,7 @@ def bombs(data):
         put(store.create_topic("one", 1).partition(0), bomb(1, 100 << 20))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [

@@ -16,6 +16,8 @@ from logstore.errors import LogstoreError, NotAStore
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import MANIFEST, restore
 
+pytestmark = pytest.mark.long
+
 SEED = 20130101
 SURVIVORS = max(4, SURVIVORS_MOST // 40)
 MOMENTS = 24

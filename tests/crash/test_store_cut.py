@@ -6,6 +6,8 @@ import pytest
 from lossy_disk import SURVIVORS_MOST, some
 from lossy_store import Machine, StoreDisk, check, known_of
 
+pytestmark = pytest.mark.long
+
 SEED = 20130101
 SURVIVORS = max(6, SURVIVORS_MOST // 40)  # each is opened three times, with a catalogue
 MOMENTS = 12  # of each workload, in the default run

@@ -300,7 +300,9 @@ def test_no_descriptor_of_a_log_is_left_in_the_child(store):
     def child():
         names = os.listdir("/proc/self/fd")
         there = [os.path.realpath(f"/proc/self/fd/{name}") for name in names]
-        return [it for it in there if it.endswith((".log", "/lock"))]
+        return [
+            it for it in there if it.startswith(str(store.path)) and it.endswith((".log", "/lock"))
+        ]
 
     assert in_child(child) == []
 

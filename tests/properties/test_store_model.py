@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from clock import NOW_MS
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ import logstore
 from logstore import Message
 from logstore.config import Config
 from logstore.storage.disk import Disk
+
+pytestmark = pytest.mark.long
 
 HOUR_MS = 3_600_000
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})

@@ -127,6 +127,7 @@ def test_batches_of_many_records_are_accepted(make, facts):
     assert in_parts(batch, True, 100_000) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_byte_is_believed_that_a_plain_decoder_would_refuse(shape):
     good = encode(SHAPES[shape])
@@ -140,6 +141,7 @@ def test_no_byte_is_believed_that_a_plain_decoder_would_refuse(shape):
     assert False in outcomes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 def test_spliced_records_are_accepted_where_a_plain_decoder_takes_them(shape):
     rng = random.Random(shape)

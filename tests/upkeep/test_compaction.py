@@ -400,6 +400,7 @@ actions = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(actions, st.sampled_from([1, 1 << 20]))
 def test_whatever_happens_the_latest_values_are_those_of_a_dict(tmp_path_factory, doing, memory):

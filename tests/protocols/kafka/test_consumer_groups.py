@@ -115,7 +115,7 @@ def test_a_group_of_the_new_protocol_is_described(talk, version):
     beat(talk, instance_id="me", rack_id="r")
     [group] = described(talk, "g", version=version)
     assert (group.error_code, group.group_state, group.assignor_name) == (0, "Stable", "uniform")
-    assert group.authorized_operations == 328
+    assert group.authorized_operations == 3400
     [member] = group.members
     told = member.member_id, member.instance_id, member.rack_id, member.client_id
     assert (*told, member.client_host) == ("m", "me", "r", "test", "/192.0.2.1")

@@ -266,7 +266,10 @@ def waiting_jobs():
     ("key", "version", "request_", "response_kind"),
     [
         (3, 9, metadata.Request(None), metadata.Response),
-        (3, 9, metadata.Request([metadata.Topic(name="t")] * 2000), metadata.Response),
+        pytest.param(
+            3, 9, metadata.Request([metadata.Topic(name="t")] * 2000), metadata.Response,
+            marks=pytest.mark.long,
+        ),
         (
             2, 6, list_offsets.Request(-1, 0, [
                 list_offsets.Topic("t", [list_offsets.Partition(n, -1, -1) for n in range(500)])
