@@ -146,6 +146,9 @@ class DataDir:
         from logstore.errors import LogstoreError
         from logstore.store import open_store
 
+        from .own_number import take_own_number
+
+        take_own_number(self.path)
         store = open_store(self.path, mode, create=create, config=config or self.config())
         try:
             yield store

@@ -67,6 +67,7 @@ def status(json_: Json = False, data: Data = HERE) -> None:
             "pid": writer.pid,
             "command": writer.command,
             "since_ms": writer.since_ms,
+            "pid_namespace": writer.pid_namespace,
         }
         shown = {name: getattr(found, name) for name in found.__slots__}
         lists = {"damaged": list(found.damaged), "leftovers": list(found.leftovers)}

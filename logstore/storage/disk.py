@@ -20,7 +20,7 @@ from logstore.errors import Failed, LogstoreError, ReadOnly, StorageFull
 
 Buffer = bytes | bytearray | memoryview
 
-_WHOLE_FILE = Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
+_LOCK = Struct("hhqqi0q")  # struct flock: type, whence, start, length (0: all that follows), pid
 
 _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not at all
 
@@ -209,18 +209,21 @@ class Disk:
 
     def lock(self, fd: int) -> bool:
         """Take the whole-file lock for this open file; False where another has it."""
-        wanted = _WHOLE_FILE.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
         except (BlockingIOError, PermissionError):
             return False
         return True
 
-    def locked(self, fd: int) -> bool:
-        """Whether another open file has the lock. Takes nothing: who wants it now still gets it."""
-        asked = _WHOLE_FILE.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    def locked(self, fd: int, start: int = 0, length: int = 0) -> bool:
+        """Whether another has locked any of these bytes (the whole file, if none are named).
+
+        Takes nothing: who wants the lock now still gets it.
+        """
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
         found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
-        kind: int = _WHOLE_FILE.unpack(found)[0]
+        kind: int = _LOCK.unpack(found)[0]
         return kind != fcntl.F_UNLCK
 
 

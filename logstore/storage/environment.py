@@ -17,16 +17,14 @@ from logstore import forks
 from logstore.errors import CorruptStore, Failed, Forked, LogstoreError, ReadOnly, StorageFull
 from logstore.storage.disk import Disk, refusal
 from logstore.storage.in_place import LOOK_S
+from logstore.storage.names import LOCK_ENDING
+from logstore.storage.reader_table import PLACES_MAX, has_number, table_bytes
 
 _T = TypeVar("_T")
 Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes the key
 
 TABLES_MAX: Final = 16
 MAP_BYTES: Final = 16 << 20  # at first; doubled whenever it is full
-READERS_MAX: Final = 1024
-# As mdb.c has it on 64 bits: the lock file's header, and a place for each reader. LMDB maps it: if
-# it were sparse, a full disk would end the process with SIGBUS.
-LOCK_FILE_BYTES: Final = 128 + 64 * READERS_MAX
 # A change writes anew each page that it touches, and the way to it: a small catalogue fits whole.
 RESERVE_BYTES: Final = 128 << 10
 RESERVE_STEP_BYTES: Final = 64 << 10  # so many more at once
@@ -172,6 +170,21 @@ def _heads(transaction: Any, handle: "lmdb._Database") -> list[bytes]:  # noqa: 
     return found
 
 
+def is_number_taken(disk: Disk, path: str) -> bool:
+    """Whether another pid namespace has a process of our number at this catalogue.
+
+    False where it can't be told: whoever opens the catalogue then hears why not. False, too, in a
+    process that has one open: it can't go on as another one.
+    """
+    with _opening:
+        if _open:
+            return False
+        try:
+            return has_number(disk, path + LOCK_ENDING, os.getpid())
+        except OSError:
+            return False
+
+
 _open: dict[tuple[int, int], _Shared] = {}
 _opening = threading.Lock()
 
@@ -215,7 +228,8 @@ class Environment:
             if shared is None:
                 _make_whole(disk, path, write=write)
                 if write:
-                    disk.reserve(path + "-lock", LOCK_FILE_BYTES)
+                    # LMDB maps it: if it were sparse, a full disk would end us with SIGBUS.
+                    disk.reserve(path + LOCK_ENDING, table_bytes())
                 shared = _open[self._key] = _Shared(
                     _translated(path, lambda: _open_lmdb(path, write))
                 )
@@ -474,8 +488,8 @@ def _failure(path: str, error: lmdb.Error) -> LogstoreError:
     if "Resource temporarily unavailable" in text:
         return Failed(
             f"{path}: a process of the same number, {os.getpid()}, has it open in another pid "
-            f"namespace (another container): let both share one (docker --pid, Kubernetes "
-            f"shareProcessNamespace), or give them different numbers (docker run --init)"
+            f"namespace (another container): let both share one (docker run --pid, Kubernetes "
+            f"shareProcessNamespace), or give one of them another number (docker run --init)"
         )
     if isinstance(error, lmdb.ReadonlyError) or "Permission denied" in text or "Read-only" in text:
         return ReadOnly(f"{path}: {text}")
@@ -490,7 +504,7 @@ def _open_lmdb(path: str, write: bool) -> lmdb.Environment:
         max_dbs=TABLES_MAX,
         readonly=not write,
         lock=write,  # readers of a read-only file system have nowhere to lock, and need not
-        max_readers=READERS_MAX,
+        max_readers=PLACES_MAX,
         create=False,
     )
     if write:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from logstore import forks
 from logstore.errors import Forked
-from logstore.owner import Owner
+from logstore.owner import Owner, pid_namespace
 from logstore.storage.disk import NO_SPACE, Disk
 from logstore.storage.in_place import is_in_place
 
@@ -44,7 +44,9 @@ class LockFile:
             if not self._disk.lock(fd):
                 self._disk.close(fd)
                 return False
-            self._owner = Owner(os.getpid(), _command(), time.time_ns() // 10**6)
+            self._owner = Owner(
+                os.getpid(), _command(), time.time_ns() // 10**6, pid_namespace=pid_namespace()
+            )
             self._write(fd)
         except OSError as error:
             if not untold or error.errno not in NO_SPACE:
@@ -92,7 +94,9 @@ def owner_of(disk: Disk, path: str) -> Owner | None:
     finally:
         disk.close(fd)
     try:
-        return Owner(**json.loads(text))
+        facts = json.loads(text)
+        # A newer version may say more of itself.
+        return Owner(**{name: facts[name] for name in Owner.__slots__ if name in facts})
     except (ValueError, TypeError):
         return Owner(0, "a process that is just starting", 0)
 

@@ -7,6 +7,7 @@ from logstore.names import TOPIC_PATTERN
 
 LOCK: Final = "lock"  # held by the writing process; says who
 CATALOG: Final = "catalog.mdb"  # LMDB: topics, log states, committed offsets
+LOCK_ENDING: Final = "-lock"  # of LMDB's lock file, behind the catalogue's name
 WATERMARKS: Final = "watermarks"  # mmap: each log's start and safe, for reading processes
 CONFIG: Final = "logstore.toml"
 DESK: Final = "upkeep.sock"  # where the writing process takes jobs

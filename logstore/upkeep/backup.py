@@ -31,7 +31,7 @@ from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk, failure, make_directories, refusal
-from logstore.storage.names import CATALOG, INDEX, LOG, TIMEINDEX
+from logstore.storage.names import CATALOG, INDEX, LOCK_ENDING, LOG, TIMEINDEX
 from logstore.storage.segment import make_indexes
 
 _T = TypeVar("_T")
@@ -134,7 +134,7 @@ class _Backup:
             catalog.save_log_states(states, clean=True)
         finally:
             catalog.close()
-        self._disk.remove(path + "-lock")
+        self._disk.remove(path + LOCK_ENDING)
         yield self._noted(CATALOG)
         self._finish()
         if self._left_out:

@@ -1,0 +1,55 @@
+"""LMDB's table of readers in its lock file, looked at before LMDB opens it.
+
+LMDB knows a process by its number: it locks the byte of the lock file that has this number, and
+writes the number into its places of the table. Two processes of one number, which two pid
+namespaces (containers) on one volume have, exclude each other therefore: the second one can't read.
+"""
+
+from struct import Struct
+from typing import Final
+
+from logstore.storage.disk import Disk
+
+# As mdb.c has it on 64 bits, behind a header: transaction, pid.
+_PLACE: Final = Struct("=Qi52x")
+_NO_TRANSACTION: Final = (1 << 64) - 1
+HEADER_BYTES: Final = 128
+PLACE_BYTES: Final = _PLACE.size
+PLACES_MAX: Final = 1024
+assert PLACE_BYTES == 64, "as long as a line of the processor's cache"
+
+
+def table_bytes() -> int:
+    """How long the lock file is."""
+    return HEADER_BYTES + PLACE_BYTES * PLACES_MAX
+
+
+def has_number(disk: Disk, path: str, pid: int) -> bool:
+    """Whether a process of this number reads there, or has died there over a read.
+
+    What such a dead one has read stays as it was, while a process of its number lives: LMDB takes
+    its place for one of that process. Only whoever opens the file alone begins a new table.
+
+    To be asked before this process opens the catalogue: whoever closes the lock file gives up all
+    that it has locked in it. Raises OSError. ``path``: of the lock file.
+    """
+    try:
+        fd = disk.open(path)
+    except FileNotFoundError:
+        return False
+    try:
+        if disk.locked(fd, pid, 1):
+            return True
+        return disk.locked(fd, 0, 1) and pid in _reading(
+            disk.read(fd, table_bytes() + HEADER_BYTES, 0)
+        )
+    finally:
+        disk.close(fd)
+
+
+def _reading(table: bytes) -> set[int]:
+    """The numbers of those that are within a transaction, or died so."""
+    if len(table) < table_bytes():
+        return set()
+    places = table[-PLACE_BYTES * PLACES_MAX :]  # the header is longer on some processors
+    return {pid for at, pid in _PLACE.iter_unpack(places) if at != _NO_TRANSACTION}
