@@ -1,6 +1,6 @@
 """``retention``, ``compact``, ``recompress``: done here, or by who has the store open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -110,7 +110,12 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
 
     try:
         with data.open("read" if job.dry_run else "write") as store:
-            yield from store.run(job, tell)
+            do: dict[Name, Callable[..., Iterator[Outcome]]] = {
+                "retention": store.retention,
+                "compact": store.compaction,
+                "recompress": store.recompression,
+            }
+            yield from do[job.name](*job.topics, dry_run=job.dry_run, tell=tell)
     except StoreLocked as locked:
         say(f"handed to {locked.owner}, which has the store open")
         yield from ask(Disk(), str(data.path), job, tell)

@@ -86,7 +86,7 @@ class DataDir:
         """
         with self.open("read") as store:
             server = None if group is None else self.server()
-            table = store.directory.groups
+            table = store.internals().groups
             if server is None or table is None or table.embedded(group or ""):
                 yield store
                 return

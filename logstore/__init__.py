@@ -18,16 +18,18 @@ from logstore.broker.group import Group, GroupMember, Lag, Move
 from logstore.broker.listening import Channel, Listener, Published
 from logstore.broker.producer import Producer
 from logstore.broker.topic import Position, Topic
+from logstore.broker.trimming import Trim
 from logstore.config import Chosen, Config
 from logstore.errors import LogstoreError
 from logstore.owner import Owner
 from logstore.records.record import Message, Record
 from logstore.storage.directory import LogSize
+from logstore.storage.status import Status
 from logstore.storage.verify import Report
-from logstore.store import Status, Store, Trim
+from logstore.store import Store
 from logstore.store import open_store as open
 from logstore.upkeep.backup import Copied
-from logstore.upkeep.jobs import Retained, Rewritten
+from logstore.upkeep.jobs import Progress, Retained, Rewritten
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,7 @@ __all__ = [
     "Owner",
     "Position",
     "Producer",
+    "Progress",
     "Published",
     "Record",
     "Report",

@@ -74,7 +74,7 @@ class Node:
     """Serves a store that is open for writing."""
 
     def __init__(self, store: Store, listen: Listen) -> None:
-        self._store = store
+        self._store = store.internals()
         self._listen = listen
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._stopping: asyncio.Event
@@ -91,7 +91,7 @@ class Node:
                 runner.run(self._serve(ready))
         finally:
             self._workers.shutdown(cancel_futures=True)
-            self._store.topics_open.refuse(None)
+            self._store.topics.refuse(None)
             sys.setswitchinterval(interval)
 
     async def _serve(self, ready: Callable[[Addresses], None]) -> None:
@@ -101,19 +101,19 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         turn = Turn(loop)
         server = Server(loop, turn)
-        topics = self._store.topics_open
+        topics = self._store.topics
         groups = Groups(loop, turn, self._store)
         house = House(
             topics=topics,
             coordinator=groups.coordinator,
             channels=self._store.channels,
-            settings=self._store.config.store,
+            settings=self._store.directory.config.store,
             clock=now_ms,
             work=partial(self._work, turn),
             soon=turn.soon,
             turns=turn.turns,
             store_id=self._store.directory.store_id,
-            path=self._store.path,
+            path=self._store.directory.path,
             process_id=os.getpid(),
         )
         try:
@@ -156,7 +156,7 @@ class Node:
 
     def _wire_channels(self, turn: Turn) -> None:
         channels = self._store.channels
-        channels.attach(turn.soon, self._store.config.store.notify)
+        channels.attach(turn.soon, self._store.directory.config.store.notify)
         self._store.directory.writable().rolled = lambda log, base_offset: channels.tell(
             "segments", "segment-rolled", f"{log} {base_offset}"
         )

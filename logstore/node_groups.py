@@ -7,10 +7,10 @@ from functools import partial
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.errors import Failed
+from logstore.internals import Internals
 from logstore.open_topics import Change
 from logstore.protocols.kafka.subscription import topics_of
 from logstore.storage.committer import GroupCommitter
-from logstore.store import Store
 from logstore.turn import Turn
 
 log = logging.getLogger("logstore.node")
@@ -46,14 +46,15 @@ class Alarm:
 class Groups:
     """Wires them; closes them in reverse order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, store: Store) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, store: Internals) -> None:
         """Raises Failed where another process has them."""
-        table = store.directory.groups
+        table = store.groups
         assert table is not None, "a store that is written has a catalogue"
         claim = table.claim_server()
         if claim is None:
             raise Failed(
-                f"{store.path}: {table.server()} has the groups in its memory: stop it first"
+                f"{store.directory.path}: {table.server()} has the groups in its memory: "
+                f"stop it first"
             )
         self._claim = claim
         self._turn = turn
@@ -61,15 +62,15 @@ class Groups:
         self._over = False
         self._committer = GroupCommitter(table.environment, table, self._deliver, loop.call_soon)
         self.coordinator = Coordinator(
-            store.config.store,
+            store.directory.config.store,
             self._committer,
-            store.topics_open.facts,
-            names=store.topics_open.names,
+            store.topics.facts,
+            names=store.topics.names,
             topics_of=topics_of,
             due=self._alarm.set,
             rebalanced=partial(store.channels.tell, "groups", "group-rebalanced"),
         )
-        self._tell_no_more = store.topics_open.tell(self._topics_changed)
+        self._tell_no_more = store.topics.tell(self._topics_changed)
 
     def start(self) -> None:
         """Go on with the members that were there when the last process ended."""

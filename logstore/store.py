@@ -5,11 +5,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSet, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from logstore import forks
 from logstore.broker.channel import Channels
@@ -33,25 +33,24 @@ from logstore.broker.start import (
     offset_of,
 )
 from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
+from logstore.broker.trimming import Trim, trim
 from logstore.config import Chosen, Config
 from logstore.errors import (
     Closed,
-    CorruptBatch,
     Forked,
     InvalidName,
     LogstoreError,
-    OffsetBelowStart,
     ReadOnly,
     Refused,
     UnknownGroup,
     UnknownPartition,
     UnknownTopic,
 )
+from logstore.internals import Internals
 from logstore.kept import Offsets
 from logstore.log import Log, TopicPartition
 from logstore.names import check_group
 from logstore.open_topics import Change, OpenTopics
-from logstore.owner import Owner
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk
@@ -59,11 +58,10 @@ from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC
 from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
+from logstore.storage.status import Mode, Status, status
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
 from logstore.upkeep.jobs import (
-    Job,
-    Outcome,
     Retained,
     Rewritten,
     Tell,
@@ -71,27 +69,7 @@ from logstore.upkeep.jobs import (
 )
 from logstore.upkeep.upkeep import Upkeep
 
-Mode = Literal["write", "read"]
 _User = TypeVar("_User", Producer, Consumer, Listener)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A store at one glance."""
-
-    path: str
-    mode: Mode
-    schema: int | None  # None: bare partitions without a catalogue
-    store_id: str
-    writer: Owner | None
-    topics: int
-    partitions: int
-    offsets: int  # from start to end: no fewer than there are records
-    bytes: int
-    groups: int
-    damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
-    oldest_reader: tuple[int, int] | None = None  # of the catalogue: pid, commits behind
-    leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
 
 
 class _Begin(NamedTuple):
@@ -101,14 +79,6 @@ class _Begin(NamedTuple):
     damaged: bool  # at a batch that can't be read, too
     group: str | None = None
     on_out_of_range: OnOutOfRange = "stop"
-
-
-class Trim(NamedTuple):
-    """A partition whose records below ``start_after`` were deleted."""
-
-    partition: int
-    start_before: int
-    start_after: int
 
 
 class Store:
@@ -124,15 +94,15 @@ class Store:
         self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
         self._lock = threading.RLock()  # who is to be closed, and whether the store is
         self._closed = False
-        self.topics_open = OpenTopics(directory, clock, others_write=mode == "read")
-        self.topics_open.tell(self._tell_change)
+        self._topics = OpenTopics(directory, clock, others_write=mode == "read")
+        self._topics.tell(self._tell_change)
         self._forked: Forked | None = None
-        self.channels = Channels()
+        self._channels = Channels()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.mode = mode
         self._upkeep = Upkeep(directory, clock)
         if mode == "write" and self.config.channels:
-            self.channels.keep(self.config.channels, self.topics_open)
+            self._channels.keep(self.config.channels, self._topics)
         if mode == "write":
             self._upkeep.begin()
         forks.watch(self)
@@ -141,8 +111,8 @@ class Store:
         """As Forkable.forked: everything that was made of this store is of no use here."""
         self._lock = threading.RLock()
         self._closed, self._forked = True, error
-        self.topics_open.forked(error)
-        self.channels.forked(error)
+        self._topics.forked(error)
+        self._channels.forked(error)
         users: list[forks.Forkable] = [*self._producers, *self._consumers, *self._listeners]
         for user in users:
             user.forked(error)
@@ -169,10 +139,12 @@ class Store:
     def config(self) -> Config:
         return self._directory.config
 
-    @property
-    def directory(self) -> LocalDirectory:
-        """What is below, for who wires a node. Raises Closed."""
-        return self._open()
+    def internals(self) -> Internals:
+        """What is below, for who wires a node or a mirror: no promise to anyone else.
+
+        Raises Closed.
+        """
+        return Internals(self._open(), self._topics, self._channels)
 
     def _open(self) -> LocalDirectory:
         if self._closed:
@@ -189,7 +161,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            self.channels.close()
+            self._channels.close()
             closings: list[Callable[[], None]] = [it.close for it in self._listeners]
             closings += [it.close for it in self._producers]
             closings += [partial(it.close, last_done=False) for it in self._consumers]
@@ -218,11 +190,11 @@ class Store:
 
     def _open_topics(self) -> OpenTopics:
         self._open()
-        return self.topics_open
+        return self._topics
 
     def _tell_change(self, change: Change) -> None:
         if change.event in ("created", "deleted"):
-            self.channels.tell("topics", f"topic-{change.event}", change.topic.name)
+            self._channels.tell("topics", f"topic-{change.event}", change.topic.name)
 
     def create_topic(
         self,
@@ -354,7 +326,7 @@ class Store:
         member = EmbeddedMember(
             check_group(group),
             self._table(),
-            self.topics_open.facts,
+            self._topics.facts,
             topics,
             None if partitions is None else frozenset(partitions),
             session_timeout_ms=settings.consumer_session_timeout_ms,
@@ -383,7 +355,7 @@ class Store:
         committed: Offsets,
     ) -> Opened:
         """The logs of these partitions, and where a member of a group begins in them."""
-        names = self.topics_open.names_by_id()
+        names = self._topics.names_by_id()
         found: dict[TopicPartition, Place] = {}
         logs: dict[TopicPartition, Log] = {}
         for topic_id, number in sorted(places):
@@ -402,7 +374,7 @@ class Store:
 
     def channel(self, name: str | bytes) -> Channel:
         """A channel: nothing is made by this, and nothing kept."""
-        return Channel(_as_bytes(name), self.channels, self._listen)
+        return Channel(_as_bytes(name), self._channels, self._listen)
 
     def _listen(self, name: bytes) -> Listener:
         return self.listen(name)
@@ -414,7 +386,7 @@ class Store:
         """
         self._open()
         named, matched = map(_as_bytes, names), map(_as_bytes, patterns)
-        listener = Listener(self.channels, named, matched, self._listeners.discard)
+        listener = Listener(self._channels, named, matched, self._listeners.discard)
         return self._keep(listener, self._listeners)
 
     def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
@@ -467,7 +439,7 @@ class Store:
             name,
             self._table,
             lambda topic: dict(enumerate(self.topic(topic).partitions)),
-            self.topics_open.names_by_id,
+            self._topics.names_by_id,
         )
 
     def _table(self) -> GroupTable:
@@ -499,42 +471,36 @@ class Store:
         be trimmed to there. Raises UnknownTopic, UnknownPartition, ReadOnly, OffsetAboveEnd;
         OffsetBelowStart where those records are gone already.
         """
-        found = self.topic(topic)
-        numbers = range(len(found.partitions)) if partitions is None else partitions
-        logs = {number: found.partition(number) for number in numbers}
-        trims = [Trim(it, log.start, offset_of(log, before)) for it, log in logs.items()]
-        if not dry_run:
-            for number, _, start in trims:
-                logs[number].trim(start)
-        return trims
+        return trim(self.topic(topic), before, partitions, dry_run=dry_run)
 
-    def retention(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Retained]:
-        """Drop the segments that retention lets go, of all topics or one; what became of each log.
+    def retention(
+        self, *topics: str, dry_run: bool = False, tell: Tell = untold
+    ) -> Iterator[Retained]:
+        """Drop the segments that retention lets go, of these topics or all.
 
-        With ``dry_run`` only say what would. A log that is damaged keeps everything. Raises
-        UnknownTopic, ReadOnly.
+        What became of each log. With ``dry_run`` only say what would. ``tell`` is told how far a
+        log is, here and below. A log that is damaged keeps everything. Raises UnknownTopic,
+        ReadOnly.
         """
-        return self._upkeep_open().retention(topic, dry_run=dry_run)
+        return self._upkeep_open().retention(topics, dry_run=dry_run, tell=tell)
 
-    def compaction(self, topic: str | None = None, *, dry_run: bool = False) -> Iterator[Rewritten]:
-        """Compact the logs for which it is time, of all compacted topics or one; what was done.
+    def compaction(
+        self, *topics: str, dry_run: bool = False, tell: Tell = untold
+    ) -> Iterator[Rewritten]:
+        """Compact the logs for which it is time, of these topics or all compacted ones.
 
-        With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
+        What was done. With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
         """
-        return self._upkeep_open().compaction(topic, dry_run=dry_run)
+        return self._upkeep_open().compaction(topics, dry_run=dry_run, tell=tell)
 
     def recompression(
-        self, topic: str | None = None, *, dry_run: bool = False
+        self, *topics: str, dry_run: bool = False, tell: Tell = untold
     ) -> Iterator[Rewritten]:
         """Compress sealed segments anew where compression.sealed asks for it; what was done.
 
-        With ``dry_run`` only say where. Raises UnknownTopic, ReadOnly.
+        Of these topics or all. With ``dry_run`` only say where. Raises UnknownTopic, ReadOnly.
         """
-        return self._upkeep_open().recompression(topic, dry_run=dry_run)
-
-    def run(self, job: Job, tell: Tell = untold) -> Iterator[Outcome]:
-        """Do a job, as fast as it goes; ``tell`` is told how far it is."""
-        return self._upkeep_open().run(job, tell)
+        return self._upkeep_open().recompression(topics, dry_run=dry_run, tell=tell)
 
     def _upkeep_open(self) -> Upkeep:
         self._open()
@@ -559,54 +525,7 @@ class Store:
 
     def status(self) -> Status:
         """With a look at both ends of each log for damage; ``verify`` reads all."""
-        directory = self._open()
-        entries = directory.entries()
-        topics = [entry for _, entry in entries if entry.kind == TOPIC.name]
-        records = size_bytes = 0
-        damaged = [str(error) for error in directory.damaged_entries().values()]
-        for name, entry in entries:
-            for number in range(entry.partitions):
-                try:
-                    size = directory.size(name, entry, number)
-                    size_bytes += size.bytes
-                    if entry.kind == TOPIC.name:
-                        records += size.safe - size.start
-                    self._look_at_both_ends(size, directory.log(name, entry, number))
-                except UnknownPartition:
-                    continue  # deleted since
-                except LogstoreError as error:
-                    damaged.append(str(error))
-        return Status(
-            self.path,
-            self.mode,
-            directory.schema,
-            directory.store_id,
-            directory.writer(),
-            len(topics),
-            sum(entry.partitions for entry in topics),
-            records,
-            size_bytes,
-            len(self.groups()),
-            tuple(damaged),
-            directory.oldest_reader(),
-            tuple(map(str, directory.leftovers())),
-        )
-
-    @staticmethod
-    def _look_at_both_ends(size: LogSize, log: Log) -> None:
-        """Raises Damaged, Failed."""
-        if size.damage is not None:
-            raise size.damage
-        try:
-            for at in (size.start, size.safe - 1) if size.safe > size.start else ():
-                for batch in log.read(at, 1):
-                    batch.check()
-        except OffsetBelowStart:
-            return  # trimmed since
-        except CorruptBatch as error:
-            if log.name in str(error):
-                raise
-            raise CorruptBatch(f"{log.name}: {error}; run `logstore verify`") from None
+        return status(self._open())
 
 
 def _positions(

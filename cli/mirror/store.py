@@ -37,7 +37,7 @@ class StoreSource:
         self.site = store
         self.damages: dict[TopicPartition, Damaged] = {}
         self._skip = skip_of(on_damage)
-        self.id = store.directory.store_id or _bare_id(store.path)
+        self.id = store.internals().directory.store_id or _bare_id(store.path)
         self._logs: dict[TopicPartition, Log] = {}
         self._next: dict[TopicPartition, int] = {}
         self._awake = threading.Event()
@@ -134,7 +134,7 @@ class StoreTarget:
     def __init__(self, store: "Store", compression: str) -> None:
         """``compression``: of records that come without batches, where the topic does not say."""
         self.site = store
-        self.id = store.directory.store_id
+        self.id = store.internals().directory.store_id
         self._compression = compression
 
     def accepts(self, topic: str, settings: Mapping[str, str]) -> None:
@@ -219,7 +219,7 @@ class StoreTarget:
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         """As Target.commit."""
-        table = self.site.directory.groups
+        table = self.site.internals().groups
         assert table is not None, "a store that is written has a catalogue"
         table.change_idle(group, {it: OffsetToCommit(*what) for it, what in offsets.items()})
 

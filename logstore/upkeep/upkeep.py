@@ -17,11 +17,9 @@ from logstore.upkeep.jobs import (
     NAMES,
     Job,
     Jobs,
-    Outcome,
     Retained,
     Rewritten,
     Tell,
-    untold,
 )
 from logstore.upkeep.rhythm import Rhythm
 
@@ -62,26 +60,27 @@ class Upkeep:
             if outcome.broke is not None:
                 _log.warning("%s", outcome.broke.error())
 
-    def retention(self, topic: str | None, *, dry_run: bool) -> Iterator[Retained]:
+    def retention(self, topics: Sequence[str], *, dry_run: bool, tell: Tell) -> Iterator[Retained]:
         """As Store.retention."""
-        return self._of(Job("retention", _named(topic), dry_run), Retained)
+        return self._of(Job("retention", _once(topics), dry_run), tell, Retained)
 
-    def compaction(self, topic: str | None, *, dry_run: bool) -> Iterator[Rewritten]:
+    def compaction(
+        self, topics: Sequence[str], *, dry_run: bool, tell: Tell
+    ) -> Iterator[Rewritten]:
         """As Store.compaction."""
-        return self._of(Job("compact", _named(topic), dry_run), Rewritten)
+        return self._of(Job("compact", _once(topics), dry_run), tell, Rewritten)
 
-    def recompression(self, topic: str | None, *, dry_run: bool) -> Iterator[Rewritten]:
+    def recompression(
+        self, topics: Sequence[str], *, dry_run: bool, tell: Tell
+    ) -> Iterator[Rewritten]:
         """As Store.recompression."""
-        return self._of(Job("recompress", _named(topic), dry_run), Rewritten)
+        return self._of(Job("recompress", _once(topics), dry_run), tell, Rewritten)
 
-    def _of(self, job: Job, kind: type[_Outcome]) -> Iterator[_Outcome]:
-        for outcome in self.run(job):
+    def _of(self, job: Job, tell: Tell, kind: type[_Outcome]) -> Iterator[_Outcome]:
+        """What is asked for is done as fast as it goes."""
+        for outcome in self._jobs.run(job, tell, bytes_per_second=-1):
             assert isinstance(outcome, kind)
             yield outcome
-
-    def run(self, job: Job, tell: Tell = untold) -> Iterator[Outcome]:
-        """Do a job, as fast as it goes; ``tell`` is told how far it is."""
-        return self._jobs.run(job, tell, bytes_per_second=-1)
 
     def expire_offsets(self) -> list[str]:
         """As Store.expire_offsets."""
@@ -105,5 +104,5 @@ class Upkeep:
             self._rhythm.close()
 
 
-def _named(topic: str | None) -> tuple[str, ...]:
-    return () if topic is None else (topic,)
+def _once(topics: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(topics))

@@ -88,7 +88,7 @@ def test_batches_that_idempotent_producers_sent_to_an_older_store_are_known(tmp_
 
 def test_groups_of_an_older_store_are_of_their_kinds(tmp_path):
     with open_golden(unpack("store", tmp_path)) as store:
-        assert store.directory.groups.kinds() == KINDS
+        assert store.internals().directory.groups.kinds() == KINDS
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])

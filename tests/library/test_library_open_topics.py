@@ -18,7 +18,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def topics(store):
-    return store.topics_open
+    return store.internals().topics
 
 
 def full(*_):
@@ -30,7 +30,7 @@ def test_a_topic_that_could_not_be_deleted_is_still_there(store, topics, monkeyp
     changes = []
     topics.tell(lambda change: changes.append((change.event, topics.names())))
     with monkeypatch.context() as patched:
-        patched.setattr(store.directory._catalog, "remove", full)
+        patched.setattr(store.internals().directory._catalog, "remove", full)
         with pytest.raises(StorageFull):
             topics.delete("t")
     assert topics.get("t") is topics.by_uuid(topic.uuid) is topic
@@ -44,7 +44,7 @@ def test_a_topic_that_could_not_be_deleted_is_still_there(store, topics, monkeyp
 def test_a_topic_whose_files_could_not_be_removed_is_gone(store, topics, monkeypatch):
     topic = topics.create("t", 1, {})
     with monkeypatch.context() as patched:
-        patched.setattr(store.directory._leftovers, "bury", full)
+        patched.setattr(store.internals().directory._leftovers, "bury", full)
         with pytest.raises(StorageFull):
             topics.delete("t")
     assert (topics.get("t"), topics.by_uuid(topic.uuid), store.topics()) == (None, None, [])
@@ -53,7 +53,7 @@ def test_a_topic_whose_files_could_not_be_removed_is_gone(store, topics, monkeyp
 
 def test_a_topic_that_was_made_before_an_error_is_there(store, topics, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(store.directory, "_publish_new", full)
+        patched.setattr(store.internals().directory, "_publish_new", full)
         with pytest.raises(StorageFull):
             topics.create("t", 3, {})
     assert store.topics() == topics.names() == ["t"]
@@ -110,8 +110,10 @@ def test_logs_are_opened_when_they_are_used(tmp_path, monkeypatch):
     with logstore.open(tmp_path / "data") as store:
         store.create_topic("t", 5)
     with logstore.open(tmp_path / "data") as store:
-        opened, log = [], store.directory.log
-        monkeypatch.setattr(store.directory, "log", lambda *it: opened.append(it[2]) or log(*it))
+        opened, log = [], store.internals().directory.log
+        monkeypatch.setattr(
+            store.internals().directory, "log", lambda *it: opened.append(it[2]) or log(*it)
+        )
         topic = store.topic("t")
         assert opened == []
         topic.append(b"v", partition=3)
@@ -151,13 +153,13 @@ def test_a_reader_sees_what_the_writer_has_changed(tmp_path):
             reader.topic("t")
         made = writer.create_topic("t", 1)
         seen = reader.topic("t")
-        assert reader.topic("t") is reader.topics_open.by_uuid(made.uuid) is seen
+        assert reader.topic("t") is reader.internals().topics.by_uuid(made.uuid) is seen
         writer.alter_topic("t", {"retention.ms": "1000"}, partitions=2)
         made.append(b"v", partition=1)
         assert reader.topic("t") is seen
         assert (seen.settings.retention_ms, seen.partitions[1].safe) == (1000, 1)
         writer.delete_topic("t")
-        assert (reader.topics(), reader.topics_open.get("t")) == ([], None)
+        assert (reader.topics(), reader.internals().topics.get("t")) == ([], None)
         assert writer.create_topic("t", 3).id == reader.topic("t").id != seen.id
 
 
@@ -165,10 +167,10 @@ def test_ids_that_were_given_without_a_check_are_good_until_they_expire(tmp_path
     """A store of a logstore that gave plain numbers, opened by this one."""
     now = [NOW_MS]
     with logstore.open(tmp_path / "data", clock=lambda: now[0]) as store:
-        store.directory.new_producer_ids(2000)
-        given = store.topics_open.new_producer_id()
+        store.internals().directory.new_producer_ids(2000)
+        given = store.internals().topics.new_producer_id()
     with logstore.open(tmp_path / "data", clock=lambda: now[0]) as store:
-        topics = store.topics_open
+        topics = store.internals().topics
         assert [topics.knows_producer(it) for it in (-1, 0, 1999, 2000)] == [
             False, True, True, False,
         ]  # fmt: skip

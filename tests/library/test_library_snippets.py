@@ -49,10 +49,21 @@ def test_the_promised_names_are_there_and_nothing_else():
     assert sorted(logstore.__all__) == [
         "Channel", "Chosen", "Config", "Consumer", "Copied", "Group", "GroupMember", "Lag",
         "Listener", "LogSize", "LogstoreError", "Message", "Move", "Owner", "Position", "Producer",
-        "Published", "Record", "Report", "Retained", "Rewritten", "Status", "Store", "Topic",
-        "Trim", "open",
+        "Progress", "Published", "Record", "Report", "Retained", "Rewritten", "Status", "Store",
+        "Topic", "Trim", "open",
     ]  # fmt: skip
     assert all(hasattr(logstore, name) for name in logstore.__all__)
+
+
+def test_the_face_has_these_names_and_no_others():
+    public = {name for name in dir(logstore.Store) if not name.startswith("_")}
+    assert public == {
+        "alter_topic", "backup", "channel", "close", "compaction", "config", "consumer",
+        "create_topic", "delete_topic", "describe_topic", "expire_offsets", "forked", "group",
+        "groups", "internals", "leftovers", "listen", "offset_for", "path", "producer",
+        "recompression", "replay", "retention", "sizes", "status", "topic", "topics", "trim",
+        "verify",
+    }  # fmt: skip
 
 
 def test_one_except_catches_all_that_is_raised_on_purpose(tmp_path):

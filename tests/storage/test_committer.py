@@ -22,7 +22,7 @@ def store(tmp_path):
 @pytest.fixture
 def kept(store):
     """A committer, and the calls that it has delivered."""
-    table, told, ends = store.directory.groups, queue.Queue(), []
+    table, told, ends = store.internals().directory.groups, queue.Queue(), []
     committer = GroupCommitter(table.environment, table, told.put, ends.append)
     committer.table, committer.told, committer.ends = table, told, ends
     yield committer
@@ -141,7 +141,7 @@ def test_a_damaged_group_is_refused_by_itself(kept, store):
     told = []
     kept.commit("bad", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     heard(kept, 1, told)
-    store.directory.groups.environment.commit([(b"groups", b"bad", b"?")])
+    store.internals().directory.groups.environment.commit([(b"groups", b"bad", b"?")])
     kept.commit("bad", {("t", 0): OffsetToCommit(2)}).then(lambda it: told.append(it.error))
     kept.commit("good", {("t", 0): OffsetToCommit(3)}).then(lambda it: told.append(it.error))
     _, bad, good = heard(kept, 3, told)

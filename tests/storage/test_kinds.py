@@ -102,7 +102,7 @@ def test_verify_reads_them_and_names_directories_that_belong_to_none(store):
 def test_status_counts_their_bytes_and_tells_their_damage(tmp_path):
     with library(tmp_path / "data") as store:
         before = store.status()
-        log = lane_of(store.directory)
+        log = lane_of(store.internals().directory)
         add(log, b"x" * 1000)
         status = store.status()
         assert (status.topics, status.partitions, status.offsets) == (0, 0, 0)
@@ -116,7 +116,7 @@ def test_status_counts_their_bytes_and_tells_their_damage(tmp_path):
 
 def test_upkeep_does_the_jobs_of_their_kind_and_no_others(tmp_path):
     with library(tmp_path / "data") as store:
-        directory = store.directory
+        directory = store.internals().directory
         settings = SMALL | {"retention.bytes": "300", "cleanup.policy": "delete,compact"}
         entry = directory.create("lane", "7", 1, settings)
         fill(directory.log("7", entry, 0), 20)
@@ -130,13 +130,13 @@ def test_upkeep_does_the_jobs_of_their_kind_and_no_others(tmp_path):
 
 def test_a_backup_has_them(tmp_path):
     with library(tmp_path / "data") as store:
-        fill(lane_of(store.directory), 20)
+        fill(lane_of(store.internals().directory), 20)
         store.create_topic("t").append(b"1")
         list(store.backup(tmp_path / "backup"))
     list(restore(str(tmp_path / "backup"), str(tmp_path / "restored"), Disk()))
     for name in ("backup", "restored"):
         with library(tmp_path / name, "read") as store:
-            assert numbers(lane_of(store.directory)) == list(range(20))
+            assert numbers(lane_of(store.internals().directory)) == list(range(20))
             assert store.topics() == ["t"]
 
 
@@ -144,7 +144,7 @@ def test_a_backup_has_them(tmp_path):
 def test_a_store_with_an_unknown_kind_of_logs_is_not_opened(tmp_path, mode):
     with library(tmp_path / "data") as store:
         for number in range(3):
-            lane_of(store.directory, str(number))
+            lane_of(store.internals().directory, str(number))
     for _ in range(2):  # the first leaves nothing locked
         with pytest.raises(SchemaTooNew) as told:
             logstore.open(tmp_path / "data", mode)

@@ -1,0 +1,25 @@
+"""What stands below the library face, for the parts of logstore that are wired to it.
+
+A node serves it; a mirror and the command line look into it. None of it is promised to users.
+"""
+
+from dataclasses import dataclass
+
+from logstore.broker.channel import Channels
+from logstore.open_topics import OpenTopics
+from logstore.storage.directory import LocalDirectory
+from logstore.storage.groups import GroupTable
+
+
+@dataclass(frozen=True, slots=True)
+class Internals:
+    """The models and the directory of one open store, each of them once."""
+
+    directory: LocalDirectory
+    topics: OpenTopics
+    channels: Channels
+
+    @property
+    def groups(self) -> GroupTable | None:
+        """What is kept of groups; None without a catalogue."""
+        return self.directory.groups

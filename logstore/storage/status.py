@@ -1,0 +1,83 @@
+"""A data directory at one glance: what it holds, who writes it, what is damaged at a first look."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logstore.errors import CorruptBatch, LogstoreError, OffsetBelowStart, UnknownPartition
+from logstore.log import Log
+from logstore.owner import Owner
+from logstore.storage.directory import LocalDirectory, LogSize
+from logstore.storage.kinds import TOPIC
+
+Mode = Literal["write", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A store at one glance."""
+
+    path: str
+    mode: Mode
+    schema: int | None  # None: bare partitions without a catalogue
+    store_id: str
+    writer: Owner | None
+    topics: int
+    partitions: int
+    offsets: int  # from start to end: no fewer than there are records
+    bytes: int
+    groups: int
+    damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
+    oldest_reader: tuple[int, int] | None = None  # of the catalogue: pid, commits behind
+    leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
+
+
+def status(directory: LocalDirectory) -> Status:
+    """With a look at both ends of each log for damage; ``verify`` reads all."""
+    entries = directory.entries()
+    topics = [entry for _, entry in entries if entry.kind == TOPIC.name]
+    offsets = size_bytes = 0
+    damaged = [str(error) for error in directory.damaged_entries().values()]
+    for name, entry in entries:
+        for number in range(entry.partitions):
+            try:
+                size = directory.size(name, entry, number)
+                size_bytes += size.bytes
+                if entry.kind == TOPIC.name:
+                    offsets += size.safe - size.start
+                _look_at_both_ends(size, directory.log(name, entry, number))
+            except UnknownPartition:
+                continue  # deleted since
+            except LogstoreError as error:
+                damaged.append(str(error))
+    table = directory.groups
+    return Status(
+        path=directory.path,
+        mode="write" if directory.writes else "read",
+        schema=directory.schema,
+        store_id=directory.store_id,
+        writer=directory.writer(),
+        topics=len(topics),
+        partitions=sum(entry.partitions for entry in topics),
+        offsets=offsets,
+        bytes=size_bytes,
+        groups=0 if table is None else len(table.names()),
+        damaged=tuple(damaged),
+        oldest_reader=directory.oldest_reader(),
+        leftovers=tuple(map(str, directory.leftovers())),
+    )
+
+
+def _look_at_both_ends(size: LogSize, log: Log) -> None:
+    """Raises Damaged, Failed."""
+    if size.damage is not None:
+        raise size.damage
+    try:
+        for at in (size.start, size.safe - 1) if size.safe > size.start else ():
+            for batch in log.read(at, 1):
+                batch.check()
+    except OffsetBelowStart:
+        return  # trimmed since
+    except CorruptBatch as error:
+        if log.name in str(error):
+            raise
+        raise CorruptBatch(f"{log.name}: {error}; run `logstore verify`") from None
