@@ -19,7 +19,7 @@ from logstore.broker.embedded import EmbeddedMember
 from logstore.broker.group import Group
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
-from logstore.broker.producer import Producer
+from logstore.broker.producer import Producer, flush_all
 from logstore.broker.reading import OnDamage, skip_of
 from logstore.broker.replay import replay
 from logstore.broker.sharing import Opened, Sharing
@@ -250,9 +250,18 @@ class Store:
         """Raises UnknownTopic, ReadOnly, InvalidSetting."""
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
-        forget = self._producers.discard
-        producer = Producer(self.topic(topic), batch_bytes, compression, forget)
+        closed = partial(self._producer_closed, topic)
+        producer = Producer(self.topic(topic), batch_bytes, compression, closed)
         return self._keep(producer, self._producers)
+
+    def _producer_closed(self, topic: str, producer: Producer, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, UnknownTopic | UnknownPartition):
+            for consumer in list(self._consumers):
+                consumer.lose_output(topic, error)
+        self._producers.discard(producer)  # last: until then a commit finds it
+
+    def _flush_producers(self) -> None:
+        flush_all(list(self._producers))
 
     def consumer(
         self,
@@ -263,6 +272,7 @@ class Store:
         partitions: Sequence[int] | None = None,
         on_damage: OnDamage = "stop",
         on_out_of_range: OnOutOfRange = "stop",
+        auto_commit: bool = True,
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
@@ -271,6 +281,11 @@ class Store:
         ``start``: one for all, or an offset for each (topic, partition); those not named there
         begin at their start. With a group: from where it committed; ``start`` counts where it has
         not. Without ``follow`` it ends at the end of what is there.
+
+        ``auto_commit``: a member of a group commits what is done every ``consumer.commit.ms`` and
+        at its end. Before each commit all that was sent to this store's producers is synced, so
+        that no record counts as read before what was made of it is safe. False: only ``commit``
+        commits.
 
         ``on_damage``: what becomes of a batch that can't be read. ``"stop"``: its partition goes no
         further, and CorruptBatch is raised once the others have nothing more. ``"skip"``: it is
@@ -308,6 +323,7 @@ class Store:
             follow=follow,
             on_damage=on_damage,
             on_out_of_range=on_out_of_range,
+            auto_commit=auto_commit,
         )
 
     def _member(
@@ -320,6 +336,7 @@ class Store:
         follow: bool,
         on_damage: OnDamage,
         on_out_of_range: OnOutOfRange,
+        auto_commit: bool,
     ) -> Consumer:
         """A consumer that shares the partitions with the others of its group."""
         settings = self.config.store
@@ -339,7 +356,8 @@ class Store:
         commit_s = settings.consumer_commit_ms / 1000
         consumer = Consumer(
             {}, {}, membership=sharing, follow=follow, commit_s=commit_s, on_damage=on_damage,
-            on_out_of_range=on_out_of_range, group=group,
+            on_out_of_range=on_out_of_range, group=group, auto_commit=auto_commit,
+            flush=self._flush_producers,
         )  # fmt: skip
         try:
             sharing.start(consumer)

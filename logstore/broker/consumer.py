@@ -14,6 +14,7 @@ from logstore.broker.start import OnOutOfRange, check_offset, moved_to, narrowed
 from logstore.errors import (
     Closed,
     Damaged,
+    Failed,
     Fenced,
     Forked,
     LogstoreError,
@@ -85,9 +86,11 @@ class Consumer:
     """Iterates over records; ends at the end of what is there, or follows.
 
     A record is done when the next one is asked for, and at a clean end. In a group, what is done is
-    committed every ``commit_s`` seconds and at the end. When an exception leaves the ``with``
-    block, the record handed out last is not done: it comes again. One thread at a time may read;
-    any may close.
+    committed every ``commit_s`` seconds and at the end, each time after the store's producers were
+    flushed: what was made of these records is safe before they count as read. With
+    ``auto_commit=False`` only ``commit`` commits. When an exception leaves the ``with`` block, the
+    record handed out last is not done: it comes again. One thread at a time may read; any may
+    commit or close.
     """
 
     def __init__(
@@ -102,11 +105,14 @@ class Consumer:
         on_damage: OnDamage = "stop",
         on_out_of_range: OnOutOfRange = "stop",
         group: str | None = None,
+        auto_commit: bool = True,
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         """``committed``: what the group has committed already; the rest is with the first commit,
         so that a group that began at the end finds there what came after it. ``on_damage``: of a
         damaged batch, as ``reading.skip_of`` takes it. ``on_out_of_range``: where records were
-        dropped before they were read; ``group`` is named then.
+        dropped before they were read; ``group`` is named then. ``flush()``: all that was sent to
+        the producers of the same store is synced when it returns.
         """
         self._skip = skip_of(on_damage)
         self._on_out_of_range: OnOutOfRange = on_out_of_range
@@ -119,6 +125,9 @@ class Consumer:
         self._chunk: _Chunk | None = None
         self._one_by_one = True  # iterated, not polled
         self._membership = membership
+        self._auto_commit = auto_commit
+        self._flush = flush
+        self._lost: Failed | None = None  # output that may have been made of what is done
         self._follow = follow
         self._fetching = False  # something was asked for that is not here yet
         self._lock = threading.Lock()
@@ -133,7 +142,7 @@ class Consumer:
         self._closing = threading.Event()
         self._failure: LogstoreError | None = None
         self._committer: threading.Thread | None = None
-        if membership is not None:
+        if membership is not None and auto_commit:
             self._committer = threading.Thread(
                 target=self._commit_regularly, args=(commit_s,), name="committer", daemon=True
             )
@@ -171,11 +180,13 @@ class Consumer:
             yield chunk.left
 
     def poll(self, records_max: int = 10_000, timeout_s: float | None = None) -> list[Record]:
-        """Up to ``records_max`` records of one partition; those of the last poll are done.
+        """Give the next records, in order: at least one, at most ``records_max``, of one partition.
 
-        Empty at the end of what is there; when following, or while it is fetched from elsewhere,
-        after ``timeout_s`` without any (None: wait for ever). Raises CorruptBatch,
-        OffsetBelowStart (trimmed meanwhile).
+        The records of the last ``poll`` are done by this call. Without ``follow`` an empty list is
+        the end of what is there; with it (or while records are fetched from elsewhere) the call
+        waits up to ``timeout_s`` seconds for a record, for ever if None, and then gives an empty
+        list. Raises Closed; CorruptBatch, which names the offset; OffsetOutOfRange where records
+        were deleted before they were read; and what kept the last automatic commit from being made.
         """
         self._one_by_one = False
         chunk = self._following(timeout_s)
@@ -214,7 +225,7 @@ class Consumer:
         if self._follow or self._fetching:
             return self._awake.wait(_left(deadline))
         if self._membership is None or self._membership.settled():
-            return False
+            return self._awake.is_set()  # partitions have come since they were looked for
         left = _left(deadline)
         self._awake.wait(UNSETTLED_S if left is None else min(left, UNSETTLED_S))
         return left is None or left > 0
@@ -303,9 +314,13 @@ class Consumer:
         return self._positions(last_done=True)[self._place(topic, partition)]
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Go on at this offset; what was handed out of this partition above it is not done.
+        """Read on at this offset of this partition, back or forth; the others are not touched.
 
-        Raises OffsetBelowStart, OffsetAboveEnd, UnknownPartition.
+        Everything below ``offset`` counts as done, nothing at it or above: the next commit says so.
+        Records of this partition that were read ahead are dropped. The next record asked for may
+        be of any partition. Raises OffsetBelowStart, OffsetAboveEnd (the end itself is allowed),
+        UnknownPartition where this consumer does not have it (in a group: not, or not any more),
+        Closed.
         """
         self._check_open()
         place = self._place(topic, partition)
@@ -353,14 +368,18 @@ class Consumer:
         self._awake.set()
 
     def release(self) -> bool:
-        """Commit and let go of what is to be given up and is done; whether there was any."""
+        """Commit and let go of what is to be given up and is done; whether there was any.
+
+        Without automatic commits only what was committed on demand is: the rest comes again to
+        whoever has the partition next.
+        """
         with self._lock:
             chunk = self._chunk
             working = chunk.place if chunk is not None and chunk.handed else None
             ready = {place for place in self._leaving if place != working}
         if ready:
             try:
-                self._commit(last_done=False)
+                self._commit_what_is_done(last_done=False)
             finally:
                 self.lose(ready)
         return bool(ready)
@@ -395,15 +414,20 @@ class Consumer:
     # Committing
 
     def commit(self, metadata: str = "") -> None:
-        """Commit everything handed out: it is done. Nothing without a group.
+        """Commit everything handed out so far, the last record or ``poll`` too: all of it is done.
 
-        ``metadata`` (4096 bytes at most) is kept beside each offset, until it is committed again.
-        Raises Refused for more.
+        Flushes the store's producers first; durable on return. Per partition the offset of the next
+        record to read is committed. ``metadata`` (at most ``offset.metadata.max.bytes``, 4096) is
+        kept beside each offset until the next commit. Without a group it does nothing.
+
+        Raises Refused for longer metadata; Fenced where others have the partitions by now;
+        StorageFull, LogFailed where the producers can't be flushed: then nothing is committed.
         """
         self._check_open()
         with self._lock:
             if self._chunk is not None and self._chunk.place in self._done:
                 self._done[self._chunk.place] = self._chunk.after(self._chunk.handed)
+        self._lost = None  # on demand: whoever asks has heard of it
         self._commit(last_done=True, metadata=metadata)
 
     def _positions(self, *, last_done: bool) -> dict[TopicPartition, int]:
@@ -429,16 +453,35 @@ class Consumer:
                 for place, offset in positions.items()
                 if metadata or offset != self._committed.get(place)
             }
-            if moved:
-                self._membership.commit(moved, metadata)
-                with self._lock:
-                    kept = moved.keys() & self._logs.keys()
-                    self._committed.update({place: moved[place] for place in kept})
+            if not moved:
+                return
+            # After the look at what is done: what was made of it was sent before that.
+            self._flush()
+            if self._lost is not None:
+                raise self._lost
+            self._membership.commit(moved, metadata)
+            with self._lock:
+                kept = moved.keys() & self._logs.keys()
+                self._committed.update({place: moved[place] for place in kept})
+
+    def _commit_what_is_done(self, *, last_done: bool) -> None:
+        if self._auto_commit:
+            self._commit(last_done=last_done)
+
+    def lose_output(self, topic: str, error: BaseException) -> None:
+        """A producer of this store was closed before all was written: commit no more by itself.
+
+        What was lost may have been made of records that were done, so they have to come again.
+        """
+        self._lost = Failed(
+            f"group {self._group!r}: records sent to topic {topic!r} were not all written "
+            f"({error}), so what was read is not committed: open the consumer anew to read it again"
+        )
 
     def _commit_regularly(self, every_s: float) -> None:
         while not self._closing.wait(every_s):
             try:
-                self._commit(last_done=False)
+                self._commit_what_is_done(last_done=False)
             except Fenced:
                 continue  # the membership notices, too, and joins anew
             except LogstoreError as error:
@@ -458,7 +501,8 @@ class Consumer:
     def close(self, *, last_done: bool = True) -> None:
         """Commit what is done and leave the group; ``last_done``: also what was handed out last.
 
-        Whoever waits for records meanwhile gets Closed.
+        With ``auto_commit=False`` nothing is committed. Whoever waits for records meanwhile gets
+        Closed. Raises as ``commit``: the group is left all the same.
         """
         if self._closed:
             return
@@ -469,7 +513,7 @@ class Consumer:
             self._closing.set()
             if self._committer is not None:
                 self._committer.join()
-            self._commit(last_done=last_done)
+            self._commit_what_is_done(last_done=last_done)
         finally:
             self._drop_chunk()
             if self._membership is not None:

@@ -1,7 +1,8 @@
 """A producer: gathers records into batches, and lets the sync of one run while the next is made."""
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from types import TracebackType
@@ -16,7 +17,7 @@ from logstore.broker.topic import (
     Topic,
     as_headers,
 )
-from logstore.errors import Closed, Forked, InvalidSetting
+from logstore.errors import Closed, Forked, InvalidSetting, UnknownPartition, UnknownTopic
 from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
@@ -32,7 +33,8 @@ class Producer:
     """Many records into one topic. ``send`` returns before the sync, ``flush`` after it.
 
     A batch is closed when its records reach ``batch_bytes``. Leaving the ``with`` block flushes,
-    also when an exception leaves it: what was sent is kept. One thread at a time may use it.
+    also when an exception leaves it: what was sent is kept. Any thread may use it; a consumer of
+    the same store flushes it before it commits.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class Producer:
         topic: Topic,
         batch_bytes: int = BATCH_BYTES,
         compression: str | None = None,
-        closed: Callable[["Producer"], None] = lambda _: None,
+        closed: Callable[["Producer", BaseException | None], None] = lambda *_: None,
     ) -> None:
         """``compression``: a codec's name; the topic's own setting wins unless it is "producer".
 
-        ``closed(self)`` is called at the end of ``close``.
+        ``closed(self, error)`` is called at the end of ``close``, with what kept it from flushing.
         """
         self._topic = topic
+        self._lock = threading.Lock()  # a consumer's committer flushes while others send
         self._batch_bytes = batch_bytes
         self._compression = compression
         _codec(topic, compression)
@@ -64,6 +67,7 @@ class Producer:
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: what was gathered is the parent's to send."""
+        self._lock = threading.Lock()
         self._closed, self._forked = True, error
 
     def __enter__(self) -> Self:
@@ -80,8 +84,9 @@ class Producer:
     @property
     def acknowledged(self) -> int:
         """How many of the records sent are synced."""
-        self._settle()
-        return self._acknowledged
+        with self._lock:
+            self._settle()
+            return self._acknowledged
 
     def _settle(self) -> None:
         waiting = self._unacknowledged
@@ -104,10 +109,15 @@ class Producer:
 
     def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None:
         """As ``send`` for each, but all of them or none; InvalidRecord's ``index`` says which."""
-        if self._closed:
-            raise self._forked or Closed(f"the producer of topic {self._topic.name!r} is closed")
-        if not messages:
-            return
+        with self._lock:
+            if self._closed:
+                raise self._forked or Closed(
+                    f"the producer of topic {self._topic.name!r} is closed"
+                )
+            if messages:
+                self._gather(messages, partition)
+
+    def _gather(self, messages: Sequence[Message], partition: int | None) -> None:
         if self._partitions is not self._topic.partitions:  # there are more: keys go elsewhere now
             self._partitions = self._topic.partitions
             self._partitioner = Partitioner(len(self._partitions))
@@ -132,7 +142,7 @@ class Producer:
     def _make(self, part: Columns) -> _Made:
         """Encode a part: in a thread where it is compressed, for that needs no interpreter."""
         codec = _codec(self._topic, self._compression)
-        if codec == Compression.NONE:
+        if codec == Compression.NONE or self._closed:
             return self._topic.encode(part, codec)
         if self._maker is None:
             self._maker = ThreadPoolExecutor(1, "producer")
@@ -162,8 +172,12 @@ class Producer:
     def push(self) -> None:
         """Everything sent is written, and is being synced, without waiting for a batch to be full.
 
-        Raises StorageFull, LogFailed.
+        Raises StorageFull, LogFailed; UnknownPartition where the topic was deleted.
         """
+        with self._lock:
+            self._push()
+
+    def _push(self) -> None:
         if self._forked is not None:
             raise self._forked
         for number in sorted(self._gathered):
@@ -172,22 +186,53 @@ class Producer:
             self._append(number, ahead=0)
 
     def flush(self) -> None:
-        """Everything sent is synced when this returns. Raises StorageFull, LogFailed."""
-        self.push()
-        for log, upto, _ in self._unacknowledged:
+        """Wait until everything sent is synced. Raises as ``push``.
+
+        What another thread sends meanwhile is not waited for.
+        """
+        with self._lock:
+            self._push()
+            sent = self.sent
+            marks = {log: upto for log, upto, _ in self._unacknowledged}  # the last of each log
+        for log, upto in marks.items():
             log.wait(upto)
-        assert self.acknowledged == self.sent
+        assert self.acknowledged >= sent
 
     def close(self) -> None:
-        """Flush, and take no more."""
-        if not self._closed:
+        """Flush, and take no more. Raises as ``push``: what could not be written is lost then."""
+        with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            try:
-                self.flush()
-            finally:
-                if self._maker is not None:
-                    self._maker.shutdown()
-                self._when_closed(self)
+        lost: BaseException | None = None
+        try:
+            self.flush()
+        except BaseException as error:
+            lost = error
+            raise
+        finally:
+            if self._maker is not None:
+                self._maker.shutdown()
+            self._when_closed(self, lost)
+
+
+def flush_all(producers: Iterable[Producer]) -> None:
+    """Wait until all that these were sent is synced. Raises StorageFull, LogFailed, Forked.
+
+    A topic that was deleted holds nobody up: what was sent to it was to go.
+    """
+    there = [it for it in producers if _is_there(it.push)]
+    for producer in there:
+        _is_there(producer.flush)
+
+
+def _is_there(write: Callable[[], None]) -> bool:
+    """Have it written; False where the topic was deleted."""
+    try:
+        write()
+    except (UnknownTopic, UnknownPartition):
+        return False
+    return True
 
 
 def _codec(topic: Topic, compression: str | None) -> Compression:

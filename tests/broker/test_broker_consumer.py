@@ -533,3 +533,15 @@ def test_large_values_are_let_go_chunk_by_chunk():
     consumer = consumer_of(topic)
     held = [len(consumer._chunk._records) for _ in consumer]
     assert max(held) <= 3
+
+
+def test_partitions_that_come_as_the_end_is_looked_for_are_read():
+    class Late(Members):
+        def settled(self):
+            if not consumer.places:
+                consumer.take({P0: topic.partition(0)}, {P0: 0}, {})
+            return True
+
+    topic = filled(3)
+    consumer = Consumer({}, {}, membership=Late(), commit_s=NEVER_S)
+    assert offsets(consumer) == [0, 1, 2]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import logstore
+
 pytestmark = pytest.mark.long
 
 REPOSITORY = Path(__file__).parents[2]
@@ -82,12 +84,18 @@ def test_every_command_prints_what_the_readme_says(tmp_path):
     assert ran > 25
 
 
-def test_the_library_example_runs(tmp_path):
-    (example,) = blocks(README.read_text(), "python")
+def test_the_library_examples_run(tmp_path):
+    examples = blocks(README.read_text(), "python")
     done = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", "\n".join(examples)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.stderr == ""
+    with logstore.open(tmp_path / "data", "read") as store, store.consumer("bills") as bills:
+        assert sorted(it.value for it in bills) == [
+            b"bill for a cake", b"bill for one coffee", b"bill for two teas",
+        ]  # fmt: skip
+        assert sum(it.committed for it in store.group("clerk").describe()) == 3
     assert sorted(line.split(" ", 2)[2] for line in done.stdout.splitlines()) == [
         "b'k1' b'a cake'",
         "b'k1' b'one coffee'",
