@@ -1,0 +1,108 @@
+"""FORMAT.md says what the code writes: schema, tables, layouts, files."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import logstore
+from logstore.broker import ledger
+from logstore.kept import GROUP_KINDS
+from logstore.records import batch
+from logstore.storage import catalog, groups, index, names, offsets
+
+TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
+
+
+def rows():
+    """The table of the catalogue: name -> its rows, key and value."""
+    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## When is something durable")]
+    found = {}
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| ") and cells[0] != "table":
+            found.setdefault(cells[0], []).append(cells[1:])
+    return found
+
+
+def layouts(table):
+    return [it for row in rows()[table] for it in re.findall(r"`(>[\w]+)`", row[1])]
+
+
+def test_every_table_has_its_row():
+    assert set(rows()) == {it.decode() for it in catalog._TABLES}
+
+
+def test_the_schema():
+    assert f"text: `{catalog.SCHEMA}`" in rows()["meta"][0][1]
+    assert f"raises the number\nto {catalog.SCHEMA}" in TEXT
+
+
+def test_every_fact_about_the_store_has_its_row(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store._directory.writable().producer_ids()
+        store._directory.writable().new_producer_ids(1)
+        environment = store._directory._catalog.environment
+        kept = {key.decode() for key, _ in environment.items(b"meta")}
+    assert {name for row in rows()["meta"] for name in re.findall(r"`(\w+)`", row[0])} == kept
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("logs", [catalog._STATE]),
+        ("notes", [ledger._PRODUCER, ledger._BATCH]),
+        ("offsets", [offsets._VALUE, offsets._OLD_VALUE]),
+        ("groups", [groups._HEAD, groups._CREATED]),
+    ],
+)
+def test_layouts(table, expected):
+    assert layouts(table) == [it.format for it in expected]
+
+
+def test_where_a_log_stands_is_told_field_by_field():
+    value = rows()["logs"][0][1]
+    names_ = " ".join(field.name for field in fields(catalog.LogState)).replace("_", " ")
+    for word in set(names_.split()) - {"ms", "until"}:
+        assert word in value, word
+    assert catalog._STATE.size == 8 * len(fields(catalog.LogState))
+
+
+def test_kinds_of_groups():
+    told = re.findall(r"(\d) (\w+)", re.search(r"kind \((.*?)\)", rows()["groups"][0][1])[1])
+    assert [(int(number), kind) for number, kind in told] == list(enumerate(GROUP_KINDS))
+
+
+def test_the_batch_header():
+    assert batch.HEADER_BYTES == 61
+    assert f"A batch is {batch.HEADER_BYTES} bytes of header" in TEXT
+
+
+def test_index_entries():
+    assert "| relative offset u32 | position u32 |" in TEXT
+    assert index.OFFSET_ENTRY.format == ">II"
+    assert "| timestamp i64 | relative offset u32 |" in TEXT
+    assert index.TIME_ENTRY.format == ">qI"
+
+
+def test_every_file_is_drawn():
+    tree = TEXT[TEXT.index("data/\n") : TEXT.index("The partition directories")]
+    for name in (
+        names.LOCK, names.CATALOG, names.WATERMARKS, names.CONFIG, names.DESK, names.CLAIMS,
+        names.COORDINATOR, names.LOG, names.INDEX, names.TIMEINDEX,
+    ):  # fmt: skip
+        assert name in tree, name
+
+
+def test_a_store_holds_no_file_that_is_not_drawn(tmp_path):
+    tree = TEXT[TEXT.index("data/\n") : TEXT.index("The partition directories")]
+    with logstore.open(tmp_path / "data") as store:
+        topic = store.create_topic("flights")
+        topic.append(b"x")
+        with store.consumer("flights", group="g") as consumer:
+            next(iter(consumer))
+            found = [path for path in (tmp_path / "data").rglob("*") if not path.is_dir()]
+    for path in found:
+        name = path.suffix if path.name[0].isdigit() else path.name
+        assert name in tree or path.parent.name == names.CLAIMS, path
