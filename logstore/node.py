@@ -24,6 +24,7 @@ from logstore.node_groups import Groups
 from logstore.protocols.house import House
 from logstore.server import Server
 from logstore.settings import STORE_SETTINGS
+from logstore.slices import Slices
 from logstore.store import Store
 from logstore.turn import Turn
 
@@ -110,6 +111,7 @@ class Node:
             settings=self._store.directory.config.store,
             clock=now_ms,
             work=partial(self._work, turn),
+            slices=Slices(turn.soon),
             soon=turn.soon,
             turns=turn.turns,
             store_id=self._store.directory.store_id,

@@ -15,13 +15,14 @@ sent its heartbeat meanwhile is not late. Ages of data are measured by another c
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Final
 
 from logstore.turns import Turns
 
 GAP_S: Final = 1.0  # longer than this without a look at the clock: nobody was heard
+END_S: Final = 0.02  # of the end of a turn: a crowd may be woken at once
 TICK_S: Final = 0.25  # so often it is looked at, if nobody else does
 TOLD_S: Final = 0.5  # a turn that is longer is told of in the log; a busy machine has some of 0.1 s
 TOLD_EVERY_S: Final = 10.0
@@ -72,13 +73,25 @@ class Turn:
         began = monotonic()
         with self._mutex:
             calls, self._calls = self._calls, {}
-        for call in calls:
+        left = iter(calls)
+        for call in left:
             try:
                 call()
             except Exception:
                 log.exception("a bug in what was to be done at the end of a turn")
+            if monotonic() > began + END_S:
+                self._put_back(left)
         self._length += monotonic() - began
         self._measure()
+
+    def _put_back(self, calls: Iterator[Callable[[], object]]) -> None:
+        """Those of a crowd that are left belong to the next turn, before all others of it."""
+        left = dict.fromkeys(calls)
+        with self._mutex:
+            first = bool(left) and not self._calls
+            self._calls = left | self._calls
+        if first:
+            self._loop.call_soon(self._end)
 
     # How long turns are
 

@@ -8,6 +8,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.settings import StoreSettings
+from logstore.slices import Slices
 from logstore.turns import Turns
 
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
@@ -24,6 +25,7 @@ class House:
     settings: StoreSettings
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
+    slices: Slices  # of what takes long and needs this thread
     soon: Callable[[Callable[[], object]], None]  # calls it when the turn ends, as Turn.soon
     turns: Turns  # how long they were
     store_id: str

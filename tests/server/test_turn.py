@@ -239,3 +239,20 @@ def test_lengths_stand_in_the_column_that_holds_them():
     assert turns.histogram().startswith("1ms=2,5ms=1,")
     assert turns.histogram().endswith(",more=1")
     assert turns.longest_s == 5
+
+
+def test_a_crowd_that_is_woken_at_once_lets_the_sockets_be_read_between(monkeypatch):
+    monkeypatch.setattr("logstore.turn.END_S", -1)  # every call is longer
+    loop, made = FakeLoop(), []
+    turn = Turn(loop)
+    for number in range(3):
+        turn.soon(lambda number=number: made.append(number))
+    loop.turn_over()
+    assert made == [0]
+    turn.soon(lambda: made.append("later"))
+    for count in range(2, 5):
+        assert len(loop.left) == 1
+        loop.turn_over()
+        assert len(made) == count
+    assert made == [0, 1, 2, "later"]
+    assert loop.left == []

@@ -49,6 +49,8 @@ _A = TypeVar("_A")
 Answer = tuple[Callable[[_A], None], _A]
 
 # A client that gave up waiting for its first rebalance is not waited for longer, as in Kafka.
+# Of one member; clients have one to five. Each is compared with those of all other members.
+PROTOCOLS_MAX: Final = 100
 NEW_MEMBER_JOIN_MS: Final = 300_000
 
 
@@ -137,6 +139,11 @@ class ClassicGroup:
             raise Refusal(
                 GroupError.INVALID_SESSION_TIMEOUT,
                 f"session timeout {call.session_timeout_ms} ms: takes {low} to {high}",
+            )
+        if len(call.protocols) > PROTOCOLS_MAX:
+            raise Refusal(
+                GroupError.INVALID_REQUEST,
+                f"{len(call.protocols)} protocols of one member, {PROTOCOLS_MAX} at most",
             )
         size = sum(len(name) + len(data) for name, data in call.protocols)
         if size > self._limits.metadata_bytes_max:

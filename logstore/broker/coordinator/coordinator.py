@@ -198,6 +198,17 @@ class Coordinator:
         if not quiet:
             self._settle(beat.group)
 
+    def knows_pattern(self, pattern: str) -> bool:
+        """Whether it is known which topics match, so that a heartbeat with it takes no time."""
+        return self._patterns.knows(pattern)
+
+    def look_up_pattern(self, pattern: str) -> None:
+        """Find that out: takes long where there are many topics. From any thread."""
+        try:
+            self._patterns.topics(pattern)
+        except Refusal:  # who is to be told is told when the heartbeat comes
+            return
+
     def topics_changed(self) -> None:
         """A topic was made, altered or deleted: members hear of it with their next heartbeat."""
         self._patterns.topics_changed()
@@ -280,10 +291,11 @@ class Coordinator:
             return
         finally:
             self._settle(group)
+        subscribed = self._subscribed(found, {topic for topic, _ in places})
         results: dict[TopicPartition, GroupError | None] = {
             place: GroupError.GROUP_SUBSCRIBED_TO_TOPIC
             for place in places
-            if self._subscribes(found, place[0])
+            if place[0] in subscribed
         }
         free = [place for place in places if place not in results]
         if not free:
@@ -296,27 +308,50 @@ class Coordinator:
 
         self._keeper.delete_offsets(group, free).then(finished)
 
-    def _subscribes(self, group: ClassicGroup | ConsumerGroup, topic: str) -> bool:
+    def _subscribed(
+        self, group: ClassicGroup | ConsumerGroup, topics: Collection[str]
+    ) -> Collection[str]:
+        """Those of the topics that members subscribe to."""
         if isinstance(group, ConsumerGroup):
-            return group.subscribes(topic)
+            return {topic for topic in topics if group.subscribes(topic)}
         told = [self._topics_of(metadata) for metadata in group.metadata()]
-        return any(topics is None or topic in topics for topics in told)
+        if None in told:  # nobody can say which
+            return topics
+        return {topic for topics_told in told for topic in topics_told or ()}.intersection(topics)
 
     # Groups from outside
 
     def list(self) -> list[GroupListing]:
-        """Every group, with members or without; of one that can't be read, that it is there."""
-        kinds = dict(self._keeper.kinds())
-        listed = []
-        for name in sorted(kinds.keys() | self._groups.keys()):
-            try:
-                it = self.describe(name)
-            except Refusal:
-                listed.append(GroupListing(name, kinds[name], UNREADABLE, ""))
-                continue
-            if it is not None:
-                listed.append(GroupListing(name, it.kind, it.state, it.protocol_type))
-        return listed
+        """Every group, with members or without; of one that can't be read, that it is there.
+
+        Of many groups it takes long: then ask for each.
+        """
+        kept = self.kinds()
+        found = [self.listing(name, kept.get(name)) for name in self.group_names(kept)]
+        return [it for it in found if it is not None]
+
+    def kinds(self) -> dict[str, str]:
+        """The groups that are kept, by name, and their kinds. From any thread."""
+        return dict(self._keeper.kinds())
+
+    def group_names(self, kept: Collection[str]) -> Sequence[str]:
+        """Those, and the others, sorted."""
+        return sorted({*kept, *self._groups})
+
+    def listing(self, name: str, kind: str | None) -> GroupListing | None:
+        """One of them; None: it has gone meanwhile. ``kind``: as it is kept."""
+        held = self._groups.get(name)
+        if isinstance(held, ClassicGroup):
+            return GroupListing(name, "classic", held.state.value, held.protocol_type)
+        if held is not None:
+            return GroupListing(name, "consumer", held.state, "consumer")
+        try:
+            found = _readable(self._describe_kept, name)
+        except Refusal:
+            return None if kind is None else GroupListing(name, kind, UNREADABLE, "")
+        if found is None:
+            return None
+        return GroupListing(name, found.kind, found.state, found.protocol_type)
 
     def describe(self, group: str) -> GroupDescription | None:
         """None: no such group. Raises Refusal where it can't be read."""

@@ -10,16 +10,25 @@ from typing import Any, Final
 
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 
+PATTERN_BYTES_MAX: Final = 4096  # a subscription in use has some ten; compiling is 6 us a byte
+# What a pattern may become: repetitions of repetitions are short to write and long to match.
+PROGRAM_BYTES_MAX: Final = 1 << 20
 REMEMBERED_MAX: Final = 1024  # patterns, compiled, and topics of patterns; others are made anew
 
 
 @lru_cache(REMEMBERED_MAX)
 def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type information
     """Raises Refusal."""
+    if len(pattern.encode()) > PATTERN_BYTES_MAX:
+        raise Refusal(
+            GroupError.INVALID_REGULAR_EXPRESSION,
+            f"a pattern of {len(pattern.encode())} bytes; at most {PATTERN_BYTES_MAX} are taken",
+        )
     import re2  # 15 ms that only groups with patterns pay
 
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = PROGRAM_BYTES_MAX
     try:
         return re2.compile(pattern.encode(), options)
     except re2.error as error:
@@ -31,23 +40,35 @@ def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type informatio
 
 
 class Patterns:
-    """Which topics match; each pattern is looked up once for the same topics."""
+    """Which topics match; each topic is compared with a pattern once, from any thread."""
 
     def __init__(self, names: Callable[[], Collection[str]]) -> None:
         """``names``: of all topics; what has changed there is told by ``topics_changed``."""
         self._names = names
-        self._found: dict[str, frozenset[str]] = {}
+        # By pattern: the names it was compared with, and those of them that match.
+        self._found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._current: set[str] = set()  # patterns that were compared with all names
+
+    def knows(self, pattern: str) -> bool:
+        """Whether ``topics`` has little to do."""
+        return pattern in self._found
 
     def topics(self, pattern: str) -> frozenset[str]:
-        """The names of those that match as a whole; the pattern has been compiled before."""
-        found = self._found.get(pattern)
-        if found is None:
-            match = compiled(pattern).fullmatch
-            found = frozenset(name for name in self._names() if match(name.encode()))
-            if len(self._found) >= REMEMBERED_MAX:
-                self._found.clear()
-            self._found[pattern] = found
+        """The names of those that match as a whole. Raises Refusal."""
+        known = self._found.get(pattern)
+        if known is not None and pattern in self._current:
+            return known[1]
+        compared, matching = known or (frozenset(), frozenset())
+        self._current.add(pattern)  # before the names are read: a change meanwhile undoes it
+        names = frozenset(self._names())
+        match = compiled(pattern).fullmatch
+        new = frozenset(name for name in names - compared if match(name.encode()))
+        found = (matching & names) | new
+        if len(self._found) >= REMEMBERED_MAX:
+            self._found.clear()
+        self._found[pattern] = names, found
         return found
 
     def topics_changed(self) -> None:
-        self._found.clear()
+        """Names that have come are compared, and those that have gone are left out."""
+        self._current.clear()

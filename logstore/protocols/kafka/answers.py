@@ -1,16 +1,17 @@
 """From a request's bytes to its answer's: read, carried out here or in a worker, encoded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Final
 
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, versions_served
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import InWorker, Later, elsewhere
+from logstore.protocols.kafka.door import InWorker, Later, elsewhere, given, made_elsewhere
 from logstore.protocols.kafka.errors import UNSUPPORTED_VERSION
 from logstore.protocols.kafka.handler import Handler
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
+from logstore.slices import Steps
 
 LARGE_BYTES: Final = 4 << 10  # of a request: hundreds of names
 
@@ -36,7 +37,14 @@ def _call(api: Api, client: KafkaClient, version: int, frame: memoryview, at: in
         copy = memoryview(bytes(frame))  # its buffer will be used again
         return _elsewhere(client, partial(_done, api, client, version, copy, at))
     handler = api.handler()
+    if len(frame) > LARGE_BYTES:
+        whole = memoryview(bytes(frame))
+        return _in_slices(
+            client, partial(_read_elsewhere, api, handler, client, version, whole, at)
+        )
     done = _carried_out(api, handler, client, version, frame, at)
+    if isinstance(done, Generator):
+        return _in_slices(client, partial(_answered, api, handler, client, version, done))
     if isinstance(done, InWorker):
         return _elsewhere(client, lambda: _encode(api, handler, version, done.work()))
     if isinstance(done, Later):
@@ -51,6 +59,75 @@ def _carried_out(
 ) -> object:
     request, _ = codec(handler.request, version, version >= api.flexible).read(frame, at)
     return handler.run(client, version, request)
+
+
+class _Followed(Later):
+    """The answer of work in slices, which may end with waiting for another."""
+
+    __slots__ = ("_given_up", "_inner", "long")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.long = False  # it was not done at once
+        self._given_up = False
+        self._inner: Later | None = None
+
+    def follow(self, inner: Later) -> Later:
+        """Wait no longer than that one does."""
+        self._inner = inner
+        if self._given_up:
+            inner.give_up()
+        return inner
+
+    def give_up(self) -> None:
+        """As Later.give_up."""
+        self._given_up = True
+        if self._inner is not None:
+            self._inner.give_up()
+
+
+def _in_slices(client: KafkaClient, steps: Callable[[_Followed], Steps]) -> Slot:
+    """``steps``, with what follows its answer, is work that makes the answer's bytes."""
+    later = _Followed()
+    if client.door.slices.begin(steps(later), later.give) and isinstance(later.answer, bytearray):
+        return Ready(later.answer)
+    later.long = True
+    later.waiting(client.wake)
+    return Promised(later, _made_already)
+
+
+def _read_elsewhere(
+    api: Api,
+    handler: Handler,
+    client: KafkaClient,
+    version: int,
+    frame: memoryview,
+    at: int,
+    later: _Followed,
+) -> Steps:
+    """A large request takes long to read, and its answer to write: that needs no session."""
+    read = codec(handler.request, version, version >= api.flexible).read
+    later.long = True
+    request, _ = yield made_elsewhere(client.door, partial(read, frame, at))
+    done = handler.run(client, version, request)
+    return (yield from _answered(api, handler, client, version, done, later))
+
+
+def _answered(
+    api: Api, handler: Handler, client: KafkaClient, version: int, done: object, later: _Followed
+) -> Steps:
+    """From what a handler gives to the answer's bytes."""
+    if isinstance(done, Generator):
+        done = yield from done
+    if isinstance(done, Later):
+        done = yield given(later.follow(done))
+    if not later.long and not isinstance(done, InWorker):
+        return _encode(api, handler, version, done)
+
+    def encoded() -> bytearray:
+        return _encode(api, handler, version, done.work() if isinstance(done, InWorker) else done)
+
+    return (yield made_elsewhere(client.door, encoded))
 
 
 def _elsewhere(client: KafkaClient, job: Callable[[], bytearray]) -> Slot:

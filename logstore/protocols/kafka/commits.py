@@ -15,24 +15,46 @@ from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Door, InWorker, Later
+from logstore.protocols.kafka.door import Door, InWorker, Later, given, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
+from logstore.slices import Steps, parts
 
 BY_ID: Final = 10  # OffsetCommit and OffsetFetch: topics have ids, not names
 KNOWS_EPOCHS: Final = 9  # OffsetCommit: what a member of the new protocol must speak (KIP-848)
 MANY_GROUPS: Final = 8  # OffsetFetch (KIP-709)
 GROUP_ERROR: Final = 2  # OffsetFetch: what is wrong with the group is said once
-AT_ONCE: Final = 100  # OffsetFetch: partitions that are looked up while others wait
+AT_ONCE: Final = 100  # partitions that are looked up, or looked at, while others wait
+COMMITTED_AT_ONCE: Final = 1000  # partitions, of one change of the group
 NOTHING: Final = -1  # the offset where nothing is committed
 
 
 # OffsetCommit
 
 
-def offset_commit(client: KafkaClient, version: int, request: commit_messages.Request) -> Later:
+def offset_commit(client: KafkaClient, version: int, request: commit_messages.Request) -> Steps:
     """Key 8. Durable when answered."""
-    door = client.door
+    if sum(len(it.partitions) for it in request.topics) > AT_ONCE:
+        work = partial(_to_commit, client.door, version, request)
+        topics, offsets = yield made_elsewhere(client.door, work)
+    else:
+        topics, offsets = _to_commit(client.door, version, request)
+    results: dict[TopicPartition, GroupError | None] = {}
+    for some in parts(offsets, COMMITTED_AT_ONCE) if offsets else [()]:
+        results |= yield given(_commitment(client, request, dict(some)))
+        yield len(some)
+    if len(offsets) > AT_ONCE:
+        return InWorker(partial(_committed, version, request.topics, topics, results))
+    return _committed(version, request.topics, topics, results)
+
+
+Offsets = Sequence[tuple[TopicPartition, OffsetToCommit]]
+
+
+def _to_commit(
+    door: Door, version: int, request: commit_messages.Request
+) -> tuple[Sequence[Topic | None], Offsets]:
+    """The topics, one for each that is named, and what can be committed."""
     topics = [_topic(door, version, it) for it in request.topics]
     offsets = {
         (topic.name, it.partition_index): OffsetToCommit(
@@ -45,6 +67,15 @@ def offset_commit(client: KafkaClient, version: int, request: commit_messages.Re
         for it in asked.partitions
         if topic is not None and _unfit(topic, it) is None
     }
+    return topics, list(offsets.items())
+
+
+def _commitment(
+    client: KafkaClient,
+    request: commit_messages.Request,
+    offsets: Mapping[TopicPartition, OffsetToCommit],
+) -> Later:
+    """The results, of the group where there are no offsets, too."""
     call = OffsetCommit(
         request.group_id,
         offsets,
@@ -53,11 +84,7 @@ def offset_commit(client: KafkaClient, version: int, request: commit_messages.Re
         request.group_instance_id,
     )
     later = Later()
-    door.coordinator.commit(
-        call,
-        client.now_ms,
-        lambda results: later.give(_committed(version, request.topics, topics, results)),
-    )
+    client.door.coordinator.commit(call, client.now_ms, later.give)
     return later
 
 
@@ -247,9 +274,30 @@ def _partition(
 # OffsetDelete
 
 
-def offset_delete(client: KafkaClient, version: int, request: delete_messages.Request) -> Later:
+def offset_delete(client: KafkaClient, version: int, request: delete_messages.Request) -> Steps:
     """Key 47. Durable when answered."""
-    topics = client.door.topics
+    if sum(len(it.partitions) for it in request.topics) > AT_ONCE:
+        places = yield made_elsewhere(client.door, partial(_to_delete, client.door, request))
+    else:
+        places = _to_delete(client.door, request)
+    results: dict[TopicPartition, GroupError | None] = {}
+    for some in parts(places, COMMITTED_AT_ONCE) if places else [()]:
+        results |= yield given(_deletion(client, request.group_id, some))
+        yield len(some)
+    if len(places) > AT_ONCE:
+        return InWorker(partial(_deleted, request, results))
+    return _deleted(request, results)
+
+
+def _deletion(client: KafkaClient, group: str, places: Sequence[TopicPartition]) -> Later:
+    later = Later()
+    client.door.coordinator.delete_offsets(group, places, client.now_ms, later.give)
+    return later
+
+
+def _to_delete(door: Door, request: delete_messages.Request) -> list[TopicPartition]:
+    """Each once."""
+    topics = door.topics
     places = {
         (asked.name, it.partition_index)
         for asked in request.topics
@@ -257,14 +305,7 @@ def offset_delete(client: KafkaClient, version: int, request: delete_messages.Re
         for it in asked.partitions
         if 0 <= it.partition_index < len(topic.partitions)
     }
-    later = Later()
-    client.door.coordinator.delete_offsets(
-        request.group_id,
-        places,
-        client.now_ms,
-        lambda results: later.give(_deleted(request, results)),
-    )
-    return later
+    return list(places)
 
 
 def _deleted(request: delete_messages.Request, results: Results) -> delete_messages.Response:

@@ -1,6 +1,7 @@
 """The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -12,12 +13,13 @@ from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Door, Later
+from logstore.protocols.kafka.door import Door, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, TYPES
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.membership import identity_of
 from logstore.protocols.kafka.operations import OF_GROUP, allowed
+from logstore.slices import Steps
 
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
 CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
@@ -25,7 +27,7 @@ CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
 
 def heartbeat(
     client: KafkaClient, version: int, request: heartbeat_messages.Request
-) -> heartbeat_messages.Response | Later:
+) -> heartbeat_messages.Response | Later | Steps:
     """Key 68. What it changes is durable when it is answered."""
     if version >= NAMES_ITSELF and not request.member_id:
         return heartbeat_messages.Response(
@@ -45,11 +47,26 @@ def heartbeat(
             (str(UUID(bytes=it.topic_id)), number) for it in owned for number in it.partitions
         ),
     )  # fmt: skip
+    coordinator = client.door.coordinator
+    if beat.regex and not coordinator.knows_pattern(beat.regex):
+        return _with_pattern(client, beat)
+    return _beat(client, beat)
+
+
+def _beat(client: KafkaClient, beat: Beat) -> Later:
     later = Later()
     client.door.coordinator.consumer_heartbeat(
         beat, client.now_ms, lambda beaten: later.give(_beaten(beaten))
     )
     return later
+
+
+def _with_pattern(client: KafkaClient, beat: Beat) -> Steps:
+    """To find out which of many topics match a new pattern takes long."""
+    assert beat.regex is not None
+    coordinator = client.door.coordinator
+    yield made_elsewhere(client.door, partial(coordinator.look_up_pattern, beat.regex))
+    return _beat(client, beat)
 
 
 def _beaten(beaten: Beaten) -> heartbeat_messages.Response:
@@ -78,9 +95,7 @@ def _by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
     return found
 
 
-def describe(
-    client: KafkaClient, version: int, request: describe_messages.Request
-) -> describe_messages.Response:
+def describe(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
     operations = allowed(OF_GROUP, request.include_authorized_operations)
     described = []
@@ -91,25 +106,31 @@ def describe(
             described.append(
                 describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
             )
+            yield 1
             continue
         if found is None or TYPES[found.kind] != "consumer":
             why = f"no group {name!r}" if found is None else f"group {name!r} is a classic one"
             code = errors.GROUP_ID_NOT_FOUND
             described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
+            yield 1
         else:
-            described.append(_described(client.door, found))
+            described.append((yield from _described(client.door, found)))
             described[-1].authorized_operations = operations
     return describe_messages.Response(groups=described)
 
 
-def _described(door: Door, found: GroupDescription) -> describe_messages.DescribedGroup:
+def _described(door: Door, found: GroupDescription) -> Steps:
+    members = []
+    for it in found.members:
+        members.append(_member(door, it))
+        yield 1 + len(it.assigned) + len(it.target)
     return describe_messages.DescribedGroup(
         group_id=found.group,
         group_state=found.state,
         group_epoch=found.epoch,
         assignment_epoch=found.target_epoch,
         assignor_name=found.protocol,
-        members=[_member(door, it) for it in found.members],
+        members=members,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from logstore.broker.coordinator.coordinator import Coordinator
@@ -10,6 +11,7 @@ from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
 from logstore.protocols.kafka.lines import Lines
 from logstore.settings import StoreSettings
+from logstore.slices import GoOn, Slices, Wait
 
 NODE_ID = 1  # of the one node that there is
 LEADER_EPOCH = 0  # it leads every partition, for ever
@@ -26,6 +28,7 @@ class Door:
     path: str  # the data directory
     clock: Callable[[], int]  # ms since 1970
     work: Work
+    slices: Slices = field(default_factory=Slices)
     lines: Lines = field(default_factory=Lines)
 
 
@@ -76,12 +79,29 @@ class Later:
 def elsewhere(door: Door, job: Callable[[], Any]) -> Later:
     """What ``job`` makes in another thread; what it raises comes out of the session."""
     later = Later()
-
-    def run() -> Any:  # noqa: ANN401
-        try:
-            return job()
-        except LogstoreError as error:
-            return error
-
-    door.work(run, later.give)
+    door.work(partial(_or_error, job), later.give)
     return later
+
+
+def _or_error(job: Callable[[], Any]) -> Any:  # noqa: ANN401
+    try:
+        return job()
+    except LogstoreError as error:
+        return error
+
+
+# What work in slices waits for
+
+
+def made_elsewhere(door: Door, job: Callable[[], Any]) -> Wait:
+    """It goes on with what ``job`` makes in another thread."""
+    return lambda go_on: door.work(partial(_or_error, job), go_on)
+
+
+def given(later: Later) -> Wait:
+    """It goes on with the answer."""
+
+    def wait(go_on: GoOn) -> None:
+        later.waiting(lambda: go_on(later.answer))
+
+    return wait

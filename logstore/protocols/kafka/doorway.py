@@ -16,6 +16,7 @@ def open(house: House) -> Doorway:
         house.path,
         house.clock,
         house.work,
+        house.slices,
     )
     advertised = _address(settings.kafka_advertised_address)
 

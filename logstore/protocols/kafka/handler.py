@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later
 from logstore.protocols.kafka.slots import Slot
+from logstore.slices import Steps
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -30,10 +31,11 @@ Handlers = Mapping[int, Handler]  # by the key of the request
 def handler(
     request: type[Request],
     response: type[Response],
-    run: Callable[[KafkaClient, int, Request], Response | Later | InWorker],
+    run: Callable[[KafkaClient, int, Request], Response | Later | InWorker | Steps],
 ) -> Handler:
     """``run`` takes the client, the version and the request.
 
-    It gives the response; or a Later, whose answer is one; or an InWorker, which makes one.
+    It gives the response; or a Later, whose answer is one; or an InWorker, which makes one; or the
+    steps of long work, which returns any of them.
     """
     return Handler(request, response, run)

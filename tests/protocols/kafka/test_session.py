@@ -327,6 +327,7 @@ def test_a_large_request_without_records_is_refused_before_it_is_there():
 def test_a_request_of_very_many_elements_ends_the_connection(frame):
     talk = Talk()
     talk.send(*frame)
+    assert talk.out() == b""
     assert str(ELEMENTS_MAX) in talk.session.closed
 
 

@@ -1,0 +1,126 @@
+"""Long work that has to be done in the sessions' thread: a slice a turn, so that nobody waits long.
+
+Work is a generator. It yields how many units it has done since it yielded last (a unit is a name, a
+member, a partition: some microseconds), or a ``Wait``: what it goes on with is what the yield gives
+it then. Its slices are bounded by units and, where they are longer than they should be, by time; of
+all that is under way one slice is done in a turn, so that a hundred connections hold up the others
+no longer than one. What is small is done at once.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from logstore.errors import Failed, LogstoreError
+
+AT_ONCE: Final = 100  # units of work that are done before anything is put off
+UNITS: Final = 1000  # of a slice
+SLICE_S: Final = 0.005  # half of what a connection may take (``server.TURNS_S``)
+
+log: Final = logging.getLogger("logstore.slices")
+
+GoOn = Callable[[Any], None]
+# Called with what is to be called, in the sessions' thread, when the work can go on: with what it
+# goes on with, or the LogstoreError that came instead, which is raised in it.
+Wait = Callable[[GoOn], object]
+Steps = Generator[int | Wait, Any, Any]
+T = TypeVar("T")
+Soon = Callable[[Callable[[], object]], object]  # as Turn.soon
+
+
+def parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """The items, so many at a time."""
+    for at in range(0, len(items), most):
+        yield items[at : at + most]
+
+
+class _Work:
+    """One that is under way."""
+
+    __slots__ = ("done", "goes_on_with", "over", "running", "steps", "waits")
+
+    def __init__(self, steps: Steps, done: GoOn) -> None:
+        self.steps = steps
+        self.done = done
+        self.goes_on_with: Any = None
+        self.over = self.running = self.waits = False
+
+
+class Slices:
+    """What is under way in one thread."""
+
+    def __init__(self, soon: Soon | None = None) -> None:
+        """``soon``: has a call made when the turn ends; None: all is done at once."""
+        self._soon = soon
+        self._due: deque[_Work] = deque()
+        self.longest = 0  # units of one slice so far
+
+    def begin(self, steps: Steps, done: GoOn) -> bool:
+        """``done`` gets what the generator returns, or its LogstoreError; whether it has already.
+
+        ``done`` is called once.
+        """
+        work = _Work(steps, done)
+        self._run(work, AT_ONCE if self._soon is not None else None)
+        return work.over
+
+    def _run(self, work: _Work, units: int | None) -> None:
+        """A slice of it."""
+        until = monotonic() + SLICE_S
+        used, work.running = 0, True
+        try:
+            while True:
+                given, work.goes_on_with = work.goes_on_with, None
+                throw = isinstance(given, LogstoreError)
+                step = work.steps.throw(given) if throw else work.steps.send(given)
+                if isinstance(step, int):
+                    used += step
+                    if units is not None and (used >= units or monotonic() > until):
+                        self._put_off(work)
+                        return
+                else:
+                    work.waits = True
+                    step(partial(self._go_on, work))
+                    if work.waits:
+                        return
+        except StopIteration as end:
+            self._end(work, end.value)
+        except LogstoreError as error:
+            self._end(work, error)
+        except Exception as error:
+            log.exception("a bug in work that is done in slices")
+            self._end(work, Failed(f"internal error: {error!r}"))
+        finally:
+            work.running = False
+            self.longest = max(self.longest, used)
+
+    @staticmethod
+    def _end(work: _Work, result: Any) -> None:  # noqa: ANN401
+        work.over = True
+        work.done(result)
+
+    def _go_on(self, work: _Work, given: Any) -> None:  # noqa: ANN401
+        work.goes_on_with, work.waits = given, False
+        if not work.running:
+            if self._soon is None:
+                self._run(work, None)
+            else:
+                self._put_off(work)
+
+    def _put_off(self, work: _Work) -> None:
+        self._due.append(work)
+        if len(self._due) == 1:
+            assert self._soon is not None
+            self._soon(self._slice)
+
+    def _slice(self) -> None:
+        """The turn's one."""
+        work = self._due[0]
+        self._run(work, UNITS)
+        self._due.popleft()
+        if self._due:
+            assert self._soon is not None
+            self._soon(self._slice)
