@@ -95,10 +95,11 @@ def serve(
     $ logstore serve --host 0.0.0.0 --insecure --resp-port -1
     """
     from logstore.doors import DOORS
-    from logstore.node import Listen, Node
+    from logstore.node import Listen, Node, allow_many_files
     from logstore.settings import STORE_SETTINGS
 
     from .logs import show_dated
+    from .stop import Stop
 
     show_dated()
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
@@ -110,8 +111,14 @@ def serve(
         config.store.listen_host if host is None else host, ports | context.meta.get(_PORTS, {})
     )
     _check_exposure(listen.host, insecure)
-    with data.open("write", create=True, config=config) as store:
-        Node(store, listen).run(lambda addresses: _tell_ready(str(data), addresses))
+    allow_many_files()  # before the store takes its share of them
+    # A signal that comes before there is a loop to hear it, or after, ends nothing half-way.
+    with Stop() as stop, data.open("write", create=True, config=config) as store:
+        node = Node(store, listen)
+        try:
+            node.run(lambda addresses: _tell_ready(str(data), addresses), lambda: stop.asked)
+        finally:
+            stop.hear()
 
 
 def _tell_ready(data: str, addresses: "Addresses") -> None:

@@ -26,18 +26,23 @@ class Stop:
         self._since = 0.0
 
     def __enter__(self) -> "Stop":
-        self._wake, wake_write = os.pipe()
-        self._wake_write = wake_write
-        os.set_blocking(wake_write, False)
-        self._before = {
-            number: signal.signal(number, self._note)
-            for number in SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN
-        }
+        self._wake, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        heard = [it for it in SIGNALS if signal.getsignal(it) is not signal.SIG_IGN]
+        self._before = {number: signal.getsignal(number) for number in heard}
+        self._wakeup_before = self.hear()
+        return self
+
+    def hear(self) -> int:
+        """Take the signals: an event loop that had them meanwhile has let go of them by now.
+
+        Returns who was woken by them before.
+        """
+        for number in self._before:
+            signal.signal(number, self._note)
         # The interpreter writes into it from within the C handler: no signal comes between a look
         # at the wish and the wait.
-        self._wakeup_before = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        return self
+        return signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def __exit__(
         self,

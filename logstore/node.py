@@ -53,7 +53,7 @@ class Listen:
 Addresses = Mapping[str, tuple[str, int]]
 
 
-def _allow_many_files() -> None:
+def allow_many_files() -> None:
     """A connection is a file, too; the limit that most systems start with is for shells."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -80,26 +80,33 @@ class Node:
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._stopping: asyncio.Event
 
-    def run(self, ready: Callable[[Addresses], None]) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP. ``ready(addresses)`` is called from within."""
+    def run(
+        self, ready: Callable[[Addresses], None], asked: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Serve until SIGTERM, SIGINT or SIGHUP. ``ready(addresses)`` is called from within.
+
+        ``asked()``: whether one of these has come before there was a loop to hear it.
+        """
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.freeze()  # what is there now stays
-        _allow_many_files()
+        allow_many_files()
         _reuse_memory()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve(ready))
+                runner.run(self._serve(ready, asked))
         finally:
             self._workers.shutdown(cancel_futures=True)
             self._store.topics.refuse(None)
             sys.setswitchinterval(interval)
 
-    async def _serve(self, ready: Callable[[Addresses], None]) -> None:
+    async def _serve(self, ready: Callable[[Addresses], None], asked: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
+        if asked():
+            return
         turn = Turn(loop)
         server = Server(loop, turn)
         topics = self._store.topics

@@ -10,6 +10,9 @@ Databases (LMDB), keys and values::
     entries  kind NUL name         the same, and the kind: logs of the other kinds (``kinds.py``)
     logs     entry's id, partition start, recovery offset, recovery base, recovery position
     notes    entry's id, partition what a model keeps beside the log, as of its recovery offset
+    unrecovered                    by entry's id and partition, the logs that a crash has left to
+                                   be recovered when the store was closed: "failed" where that was
+                                   tried, or ""
     doomed   directory             its logs are deleted, the files still have to go: why they
                                    could not be removed, or ""
 
@@ -42,10 +45,11 @@ SECRET_BYTES: Final = 16
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
 _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
-_NOTES, _ENTRIES = b"notes", b"entries"
+_NOTES, _ENTRIES, _UNRECOVERED = b"notes", b"entries", b"unrecovered"
+_FAILED = b"failed"
 _PARTITION = Struct(">I")
 _STATE = Struct(">12q")
-_TABLES = (_META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _DOOMED, *GROUP_TABLES)
+_TABLES = (_META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES)
 
 assert len(set(_TABLES)) <= TABLES_MAX
 
@@ -365,6 +369,7 @@ class Catalog:
         for partition in range(entry.partitions):
             changes.append((_LOGS, entry.log_key(partition), None))
             changes.append((_NOTES, entry.log_key(partition), None))
+            changes.append((_UNRECOVERED, entry.log_key(partition), None))
             directory = self.kinds[kind].directory(name, partition)
             changes.append((_DOOMED, directory.encode(), b""))
         self.environment.commit(changes)
@@ -418,9 +423,12 @@ class Catalog:
         states: Mapping[bytes, LogState],
         notes: Mapping[bytes, bytes] | None = None,
         *,
-        clean: bool = False,
+        unrecovered: Mapping[bytes, bool] | None = None,
     ) -> None:
-        """All in one commit; with ``clean``, the mark of a clean close too."""
+        """All in one commit; with ``unrecovered``, the mark of a clean close, too.
+
+        That says which logs were not recovered since a crash, and of which that was tried.
+        """
         assert all(min(astuple(state)) >= 0 for state in states.values())  # ``_state`` reads them
         changes: list[Change] = [
             (
@@ -431,6 +439,15 @@ class Catalog:
             for key, state in states.items()
         ]
         changes += [(_NOTES, key, note or None) for key, note in (notes or {}).items()]
-        if clean:
+        if unrecovered is not None:
+            gone = self.unrecovered().keys() - unrecovered.keys()
+            changes += [(_UNRECOVERED, key, None) for key in gone]
+            changes += [
+                (_UNRECOVERED, key, _FAILED if tried else b"") for key, tried in unrecovered.items()
+            ]
             changes.append((_META, b"clean", b"1"))
         self.environment.commit(changes)
+
+    def unrecovered(self) -> dict[bytes, bool]:
+        """The logs that the last clean close left unrecovered, and whether that was tried."""
+        return {key: value == _FAILED for key, value in self.environment.items(_UNRECOVERED)}

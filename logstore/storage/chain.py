@@ -76,6 +76,12 @@ class Chain:
         for ending in (LOG, INDEX, TIMEINDEX):
             self._files.forget(stem + ending)  # until then a reader may have opened the old one
 
+    def let_go(self) -> None:
+        """Keep nothing of the segments in memory."""
+        for segment in self._segments.values():
+            self._indexes.forget(segment)
+        self._segments.clear()
+
     def add(self, base_offset: int) -> Segment:
         """A new last segment, its files made empty."""
         assert not self.bases or base_offset > self.bases[-1]

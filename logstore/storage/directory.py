@@ -176,6 +176,16 @@ class WritableDirectory(LocalDirectory, Protocol):
     rolled: Callable[[str, int], None] | None
     """Told of each segment that a log begins: the log's name, the segment's base offset."""
 
+    @property
+    def recovered(self) -> bool:
+        """Whether every log was recovered that a crash has left to be."""
+
+    def is_recovered(self, entry: Entry, partition: int) -> bool:
+        """Whether this one was."""
+
+    def recover_next(self) -> bool:
+        """Recover one that nobody has used yet; False: there is none left. Logs what goes wrong."""
+
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
         """Durable on return. Raises InvalidName, TopicExists, CorruptStore, ReadOnly."""
 

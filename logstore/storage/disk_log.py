@@ -685,6 +685,13 @@ class DiskLog:
                 self._failure = Closed(f"{self.name}: the store is closed")
         return state
 
+    def let_go(self) -> None:
+        """Its state is saved, and nobody uses it: keep nothing of it. It takes no appends."""
+        with self._lock:
+            assert self.synced == self.end, repr(self)
+            self._failure = self._failure or Closed(f"{self.name}: the log is closed")
+        self.chain.let_go()
+
     def _sync_roll(self) -> None:
         """All is synced, but for a segment that was begun since and has nothing in it yet."""
         if not self._sealed:

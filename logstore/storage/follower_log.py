@@ -24,18 +24,28 @@ Watch = Callable[[Callable[[], int], Wake], Wake]
 
 
 class FollowerLog:
-    """Log, read only. ``end`` is ``safe``: nothing above is known here."""
+    """Log, read only. ``end`` is ``safe``: nothing above is known here.
+
+    But while the writer still has to recover the log: then ``end`` is what was shown before.
+    """
 
     def __init__(
-        self, name: str, chain: Chain, mark: Mark, watch: Watch, state: Callable[[], LogState]
+        self,
+        name: str,
+        chain: Chain,
+        mark: Mark,
+        watch: Watch,
+        state: Callable[[], LogState],
+        shown: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``state()``: as the catalogue has it now."""
+        """``state()``: as the catalogue has it now. ``shown()``: what was ever said to be safe."""
         self.name = name
         self.notes: Notes | None = None
         self._state = state
         self.chain = chain
         self._mark = mark
         self._watch = watch
+        self._shown = shown
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
@@ -65,7 +75,7 @@ class FollowerLog:
 
     @property
     def end(self) -> int:
-        return self._now()[1]
+        return max(self._now()[1], self._shown())
 
     def append(self, batch: Batch) -> int:
         raise ReadOnly(f"{self.name}: the store is open for reading")
@@ -104,9 +114,9 @@ class FollowerLog:
             raise OffsetBelowStart(
                 f"{self.name}: offset {at} is below the start, {start}: it was trimmed away"
             )
-        if at > safe:
+        if at > safe and at > self.end:
             raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {safe}")
-        if at == safe:
+        if at >= safe:
             return []
         bases, batches = self.chain.bases, self._read(at, bytes_max, safe)
         while not batches and self._changed(bases):  # rolled or trimmed since the last look

@@ -67,10 +67,15 @@ def _reader(
 ) -> ReaderDirectory:
     """After a crash, what is safe is known only after recovery: whoever comes first does it."""
     reader = ReaderDirectory(path, config, disk, clock=clock, kinds=kinds)
-    if reader.clean or reader.writer() is not None:
+    if reader.settled or reader.writer() is not None:
         return reader
     try:
-        WriterDirectory(path, config, disk, clock=clock, kinds=kinds).close()
+        writer = WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
+        try:
+            while writer.recover_next():
+                pass
+        finally:
+            writer.close()
     except (StoreLocked, ReadOnly, StorageFull):
         # A writer came first, or nobody can write here now: what was published last is safe still.
         return reader

@@ -68,9 +68,12 @@ class ReaderDirectory:
         return self._catalog.store_id
 
     @property
-    def clean(self) -> bool:
-        """Whether the last writer closed the store."""
-        return self._catalog.clean
+    def settled(self) -> bool:
+        """Whether the last writer closed the store, with no log left that it did not recover.
+
+        Or tried to: it can't be done better here.
+        """
+        return self._catalog.clean and all(self._catalog.unrecovered().values())
 
     def writer(self) -> Owner | None:
         return owner_of(self.disk, self._file(LOCK))
@@ -143,7 +146,13 @@ class ReaderDirectory:
             path = error.filename or self._file(directory)
             raise failure(error, f"open {directory}", path) from None
         mark = self._mark(name, entry, partition)
-        return FollowerLog(directory, chain, mark, self._poller.watch, state)
+
+        def shown() -> int:
+            marks = self._marks
+            slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
+            return slot.shown() if slot else 0
+
+        return FollowerLog(directory, chain, mark, self._poller.watch, state, shown)
 
     def _mark(
         self, name: str, entry: Entry, partition: int

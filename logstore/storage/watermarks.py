@@ -12,7 +12,9 @@ Numbers are 8 bytes in the machine's own order, so that one is stored by one ins
 seen half-written. The tag is the log's own: a slot whose tag differs belongs to another log. The
 file is never synced: after a power cut it may be behind, and the next writer corrects it.
 ``synced`` is for that writer: what must be there after a crash. Readers go by ``safe``, which is
-above it where ``flush.messages`` is over 1.
+above it where ``flush.messages`` is over 1. While a log still has to be recovered after a crash,
+its slot is *held*: ``synced`` stands there as ``-1 - synced``, and readers go no further than that,
+since what is above may be cut off.
 """
 
 import errno
@@ -64,9 +66,22 @@ class Watermark:
     def publish_synced(self, synced: int) -> None:
         self._marks.words(self._word)[self._word + 3] = synced
 
+    def hold(self) -> None:
+        """Until ``publish`` readers see no more than what was synced; where the slot is the log's.
+
+        The log is to be recovered, and that may take its time.
+        """
+        words = self._marks.words(self._word + _SLOT_WORDS)
+        if words[self._word] == self._tag and words[self._word + 3] >= 0:
+            words[self._word + 3] = -1 - words[self._word + 3]
+
     def synced(self) -> int:
         """As last published; 0 when the slot does not belong to this log."""
-        return self._marks.words(self._word)[self._word + 3] if self.read() is not None else 0
+        words = self._marks.words(self._word + _SLOT_WORDS)
+        if len(words) < self._word + _SLOT_WORDS or words[self._word] != self._tag:
+            return 0
+        synced = words[self._word + 3]
+        return synced if synced >= 0 else -1 - synced
 
     def release(self) -> None:
         """The log is no more."""
@@ -77,8 +92,17 @@ class Watermark:
         words = self._marks.words(self._word + _SLOT_WORDS)
         if len(words) < self._word + _SLOT_WORDS:
             return None
-        start, safe = words[self._word + 1], words[self._word + 2]
+        start, safe, synced = words[self._word + 1 : self._word + _SLOT_WORDS]
+        if synced < 0:  # held
+            safe = max(min(safe, -1 - synced), start)
         return (start, safe) if words[self._word] == self._tag else None
+
+    def shown(self) -> int:
+        """What was ever published as safe, held or not; 0 when the slot is not this log's."""
+        words = self._marks.words(self._word + _SLOT_WORDS)
+        if len(words) < self._word + _SLOT_WORDS or words[self._word] != self._tag:
+            return 0
+        return int(words[self._word + 2])
 
 
 class Watermarks:

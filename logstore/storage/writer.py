@@ -17,6 +17,7 @@ from logstore.errors import (
     StoreLocked,
     TopicExists,
     UnknownPartition,
+    UnknownTopic,
 )
 from logstore.names import check_apart, check_topic
 from logstore.owner import Owner
@@ -41,6 +42,7 @@ from logstore.storage.names import (
 )  # fmt: skip
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
+from logstore.storage.unrecovered import LogPlace, Unrecovered
 from logstore.storage.watermarks import Watermarks
 
 READERS_S: Final = 30.0  # a dead reader of the catalogue keeps pages from being used again so long
@@ -51,7 +53,7 @@ _T = TypeVar("_T")
 
 
 class WriterDirectory:
-    """Holds the lock from construction to ``close``; recovers what a crash left."""
+    """Holds the lock from construction to ``close``; recovers what a crash left, log by log."""
 
     def __init__(
         self,
@@ -74,7 +76,7 @@ class WriterDirectory:
         self._lock = LockFile(disk, self._file(LOCK))
         self._attempt("open the store for writing", self._take_lock)
         try:
-            self._attempt("open the store for writing", self._open)
+            self._attempt("open the store for writing", self._open_store)
         except BaseException:
             self._lock.release()
             raise
@@ -99,7 +101,7 @@ class WriterDirectory:
                 owner,
             )
 
-    def _open(self) -> None:
+    def _open_store(self) -> None:
         new = not self.disk.exists(self._file(CATALOG)) or not self.disk.size(self._file(CATALOG))
         if new and (found := found_topics(self.disk, self.path)):
             raise CorruptStore(
@@ -124,35 +126,61 @@ class WriterDirectory:
             self._catalog.environment.guard = self._in_place.check
             self._flusher = Flusher(self._files, self._after_sync, self._in_place)
             self._keys: dict[DiskLog, bytes] = {}
-            self._unrecovered: set[str] = set()  # directories of logs that the disk would not give
+            self._unrecovered = Unrecovered()
+            self._opening: set[str] = set()  # directories of logs that are being opened
+            self._opened = threading.Condition(self._changing)
             self._leftovers = Leftovers(
                 self.disk, self.path, self._catalog, self._files, self._discard
             )
             self._leftovers.bury()
-            self._crashed = not self._catalog.clean
+            self._mark_unrecovered()
             self._catalog.opened()
-            self._recover_all()
         except BaseException:
             self._catalog.close()
             raise
 
-    def _recover_all(self) -> None:
-        """After a crash every log is recovered now; after a clean close, when it is first used."""
-        states = self._catalog.log_states()
+    def _mark_unrecovered(self) -> None:
+        """After a crash each log is recovered when it is first used, or by ``recover_next``.
+
+        Until then other processes see of it what was synced, and no more.
+        """
+        states, left = self._catalog.log_states(), self._catalog.unrecovered()
+        crashed = not self._catalog.clean
         for name, entry in self._catalog.entries():
             for partition in range(entry.partitions):
-                if self._crashed:
-                    with suppress(LogstoreError):  # whoever opens that partition is told
-                        self.log(name, entry, partition)
-                    continue
+                key = entry.log_key(partition)
                 slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
-                state = states.get(entry.log_key(partition), LogState())
+                if crashed or key in left:
+                    slot.hold()
+                    self._unrecovered.found(
+                        key, LogPlace(name, entry, partition), tried=left.get(key, False)
+                    )
+                    continue
+                state = states.get(key, LogState())
                 if state is None:  # damaged: whoever opens that partition is told
                     continue
                 _, safe = slot.read() or (0, 0)
                 slot.publish(state.start, max(safe, state.recovery_offset, state.start))
-        if self._crashed:
-            self._save_states(self._logs.values())
+
+    def recover_next(self) -> bool:
+        """Recover a log that nobody has used since a crash; False: there is none left.
+
+        It is left as a clean close leaves it, so that nothing is kept in memory of logs that nobody
+        uses. One that can't be recovered keeps back no other, and whoever uses it is told why.
+        """
+        place = self._unrecovered.next()
+        if place is None:
+            return False
+        damage: LogstoreError | None
+        try:
+            damage = self._open(place.name, place.entry, place.partition, keep=False).damage
+        except (UnknownTopic, UnknownPartition):  # deleted since
+            return True
+        except LogstoreError as error:
+            damage = error
+        if damage is not None:
+            _log.warning("not recovered: %s", damage)
+        return True
 
     def _lose(self, error: LogFailed) -> None:
         """The directory is not the one that was opened any more."""
@@ -177,7 +205,10 @@ class WriterDirectory:
     @property
     def recovered(self) -> bool:
         """Whether every log is as a clean close leaves it, or was recovered."""
-        return not self._unrecovered
+        return not len(self._unrecovered)
+
+    def is_recovered(self, entry: Entry, partition: int) -> bool:
+        return entry.log_key(partition) not in self._unrecovered
 
     @property
     def schema(self) -> int:
@@ -300,9 +331,13 @@ class WriterDirectory:
         for partition in range(entry.partitions):
             log = self._logs.get(TOPIC.directory(name, partition))
             if log is not None:
-                log.settings = self.settings(changed)
-                log.chain.interval = log.settings.index_interval_bytes
+                self._apply_settings(log, self.settings(changed))
         return changed
+
+    @staticmethod
+    def _apply_settings(log: DiskLog, settings: TopicSettings) -> None:
+        log.settings = settings
+        log.chain.interval = settings.index_interval_bytes
 
     def writable(self) -> WritableDirectory:
         return self
@@ -329,12 +364,21 @@ class WriterDirectory:
         """As ``delete_topic``, logs of any kind."""
         self._in_place.check_now()
         with self._changing:
+            self._wait_until_opened(kind, name)
             also = self.groups.offsets.without_topic(name) if kind == TOPIC.name else ()
             entry = self._catalog.remove(kind, name, also)
             for partition in range(entry.partitions):
                 self._discard(self.kinds[kind].directory(name, partition))
                 self._marks.slot(entry.slots[partition], entry.tag(partition)).release()
+                self._unrecovered.done(entry.log_key(partition))
             self._leftovers.bury()
+
+    def _wait_until_opened(self, kind: str, name: str) -> None:
+        """No log of this name is being opened: its files are not touched any more by that."""
+        entry = self._catalog.known(kind, name)
+        directories = {self.kinds[kind].directory(name, it) for it in range(entry.partitions)}
+        while not directories.isdisjoint(self._opening):
+            self._opened.wait()
 
     def _discard(self, directory: str) -> None:
         log = self._logs.pop(directory, None)
@@ -347,13 +391,42 @@ class WriterDirectory:
     def log(self, name: str, entry: Entry, partition: int) -> DiskLog:
         """The partition's log, recovered at first use. Raises UnknownPartition."""
         directory = self.kinds[entry.kind].directory(name, partition)
-        log = self._logs.get(directory)
-        if log is None:
-            with self._changing:  # two logs over the same files would overwrite each other
-                log = self._logs.get(directory) or self._first_use(name, entry, partition)
+        return self._logs.get(directory) or self._open(name, entry, partition)
+
+    def _open(self, name: str, entry: Entry, partition: int, *, keep: bool = True) -> DiskLog:
+        """One log, opened by one thread, since two over the same files would overwrite each other.
+
+        Others can be opened meanwhile: recovering one may take seconds. Not ``keep``: only see that
+        it is recovered.
+        """
+        directory = self.kinds[entry.kind].directory(name, partition)
+        with self._changing:
+            while directory in self._opening:
+                self._opened.wait()
+            if (known := self._logs.get(directory)) is not None:
+                return known
+            entry = self._entry_now(name, entry, partition)
+            self._opening.add(directory)
+        log = None
+        try:
+            log = self._first_use(directory, entry, partition)
+            keep = keep or not self._let_go(log, entry.log_key(partition))
+        finally:
+            with self._changing:
+                self._opening.discard(directory)
+                if log is not None and keep:
+                    self._logs[directory] = log
+                    self._keys[log] = entry.log_key(partition)
+                self._opened.notify_all()
+        with self._changing:
+            if directory in self._logs:
+                now = self._catalog.known(entry.kind, name)
+                if now.settings != entry.settings:  # changed meanwhile
+                    self._apply_settings(log, self.settings(now))
         return log
 
-    def _first_use(self, name: str, entry: Entry, partition: int) -> DiskLog:
+    def _entry_now(self, name: str, entry: Entry, partition: int) -> Entry:
+        """Its settings may have been changed since it was looked up. Raises UnknownPartition."""
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
                 f"{entry.kind} {name!r} has no partition {partition}, "
@@ -361,27 +434,46 @@ class WriterDirectory:
             )
         if self._in_place.error is not None:
             raise self._in_place.error
-        directory = self.kinds[entry.kind].directory(name, partition)
         known = self._catalog.known(entry.kind, name)
         if known.id != entry.id:
+            directory = self.kinds[entry.kind].directory(name, partition)
             raise UnknownPartition(f"{directory}: its {entry.kind} was deleted")
-        entry = known  # its settings may have been changed since it was looked up
+        return known
+
+    def _first_use(self, directory: str, entry: Entry, partition: int) -> DiskLog:
+        key = entry.log_key(partition)
         try:
             log = self._open_log(directory, entry, partition)
         except OSError as error:
-            self._unrecovered.add(directory)
+            self._unrecovered.failed(key)
             path = error.filename or self._file(directory)
             raise failure(error, f"open {directory}", path) from None
         except CorruptStore as error:
-            self._unrecovered.add(directory)
+            self._unrecovered.failed(key)
             raise named(error, directory) from None
         except LogstoreError:
-            self._unrecovered.add(directory)
+            self._unrecovered.failed(key)
             raise
-        self._unrecovered.discard(directory)
-        self._logs[directory] = log
-        self._keys[log] = entry.log_key(partition)
+        if log.damage is None:
+            self._unrecovered.done(key)
+        elif key in self._unrecovered:
+            self._unrecovered.failed(key)
         return log
+
+    def _let_go(self, log: DiskLog, key: bytes) -> bool:
+        """Save where it stands, and close it; False, and it stays open, where that can't be."""
+        if log.damage is not None:
+            return False  # what was found is told by it
+        saved = log.state
+        try:
+            state = log.recovery_point()
+            if state != saved:
+                notes = {} if log.notes is None else {key: log.note}
+                self._catalog.save_log_states({key: state}, notes)
+        except (LogstoreError, OSError):
+            return False
+        log.let_go()
+        return True
 
     def _open_log(self, name: str, entry: Entry, partition: int) -> DiskLog:
         path, settings = self._file(name), self.settings(entry)
@@ -401,7 +493,7 @@ class WriterDirectory:
         if notes is not None:
             notes.load(note)
         found = recover(
-            chain, self._files, state, slot.synced(), crashed=self._crashed, notes=notes
+            chain, self._files, state, slot.synced(), crashed=key in self._unrecovered, notes=notes
         )
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
@@ -460,12 +552,13 @@ class WriterDirectory:
                 self._attempt(f"close {log.name}", log.close)
             except LogstoreError as error:
                 failures.append(error)
+                self._unrecovered.failed(self._keys[log])  # with what the disk has of it
         self._flusher.close()
         try:
             states = {self._keys[log]: log.state for log in self._logs.values()}
-            # A log that could not be read must be recovered when it can be.
-            clean = not failures and self.recovered
-            self._catalog.save_log_states(states, self._notes_of(self._logs.values()), clean=clean)
+            self._catalog.save_log_states(
+                states, self._notes_of(self._logs.values()), unrecovered=self._unrecovered.tried()
+            )
         except LogstoreError as error:
             failures.append(error)
         self._files.close()

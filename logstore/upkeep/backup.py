@@ -131,7 +131,7 @@ class _Backup:
                 self._leave_out(kinds[kind].directory(name, 0), damage)
             catalog.buried(catalog.doomed())
             catalog.forget_producer_ids()
-            catalog.save_log_states(states, clean=True)
+            catalog.save_log_states(states, unrecovered={})
         finally:
             catalog.close()
         self._disk.remove(path + LOCK_ENDING)

@@ -135,10 +135,16 @@ class Jobs:
             worker.stop()
 
     def run(
-        self, job: Job, tell: Tell = untold, *, bytes_per_second: int | None = None
+        self,
+        job: Job,
+        tell: Tell = untold,
+        *,
+        bytes_per_second: int | None = None,
+        only_recovered: bool = False,
     ) -> Iterator[Outcome]:
         """What became of each log that the job is about.
 
+        ``only_recovered``: leave those alone that are still to be recovered after a crash.
         ``bytes_per_second``: else what upkeep.bytes.per.second says. A log that is damaged is left
         as it is, and its outcome says so. Raises UnknownTopic, ReadOnly, Closed.
         """
@@ -158,6 +164,8 @@ class Jobs:
                 for number in range(entry.partitions) if run.concerns(entry) else ():
                     if self._closed:
                         return
+                    if only_recovered and not directory.writable().is_recovered(entry, number):
+                        continue
                     with self._one:
                         outcome = run.one(name, entry, number)
                     yield outcome

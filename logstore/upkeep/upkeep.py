@@ -21,6 +21,7 @@ from logstore.upkeep.jobs import (
     Rewritten,
     Tell,
 )
+from logstore.upkeep.recovering import Recovering
 from logstore.upkeep.rhythm import Rhythm
 
 _log = logging.getLogger("logstore.upkeep")
@@ -35,6 +36,7 @@ class Upkeep:
         self._directory = directory
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         self._rhythm: Rhythm | None = None
+        self._recovering: Recovering | None = None
 
     def begin(self) -> None:
         """Do it by itself from now on, and take jobs from other processes: only for who writes."""
@@ -44,6 +46,8 @@ class Upkeep:
         except OSError as error:
             _log.warning("%s: takes no jobs from others: %s", directory.path, error.strerror)
             return
+        if not directory.writable().recovered:
+            self._recovering = Recovering(directory.writable().recover_next)
         interval_ms = directory.config.store.upkeep_interval_ms
         interval_s = None if interval_ms < 0 else interval_ms / 1000
         self._rhythm = Rhythm(desk, self.do, self._jobs.run, interval_s, directory.look)
@@ -52,7 +56,9 @@ class Upkeep:
         """What a process that writes does by itself; a line of the log for each that fails."""
         try:
             self._directory.tidy()
-            outcomes = [it for name in NAMES for it in self._jobs.run(Job(name))]
+            outcomes = [
+                it for name in NAMES for it in self._jobs.run(Job(name), only_recovered=True)
+            ]
             self.expire_offsets()
         except Closed:  # the store, while this was under way
             return
@@ -100,6 +106,8 @@ class Upkeep:
     def close(self) -> None:
         """Give up what is under way; nothing of it is half done."""
         self._jobs.close()
+        if self._recovering is not None:
+            self._recovering.close()
         if self._rhythm is not None:
             self._rhythm.close()
 

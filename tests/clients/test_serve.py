@@ -1,9 +1,11 @@
 """``logstore serve`` as a process: starting, limits, faults, stopping."""
 
 import resource
+import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from contextlib import ExitStack
 
@@ -16,6 +18,7 @@ from wire_client import WireClient, produce_body
 import logstore
 from logstore.errors import StoreLocked
 from logstore.kafka.messages import api_versions, delete_topics, metadata
+from logstore.storage.catalog import Catalog
 from logstore.storage.disk import Disk
 from logstore.storage.lock import owner_of
 
@@ -52,6 +55,64 @@ def test_listening_beyond_this_machine_is_warned_of(tmp_path):
     process.terminate()
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, b"may read and write everything" in errors) == (0, True)
+
+
+def is_closed(data):
+    catalog = Catalog(Disk(), str(data / "catalog.mdb"), create=False, write=False)
+    try:
+        return catalog.clean
+    finally:
+        catalog.close()
+
+
+SIGNALLED = """
+import os, signal, sys
+from logstore.storage.writer import WriterDirectory
+real = WriterDirectory.{name}
+def signalled(self):
+    os.kill(os.getpid(), signal.SIG{signal})
+    real(self)
+WriterDirectory.{name} = signalled
+from logstore_cli.main import main
+sys.argv = ["logstore", "serve", "--data", sys.argv[1], "--kafka-port", "0", "--resp-port", "0"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", ["TERM", "INT", "HUP"])
+def test_a_signal_while_the_store_is_opened_ends_in_good_order(tmp_path, number):
+    code = SIGNALLED.format(name="_mark_unrecovered", signal=number)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "data"], capture_output=True, timeout=DEADLINE_S
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert is_closed(tmp_path / "data")
+
+
+def test_one_more_signal_while_the_store_is_closed_ends_nothing_half_way(tmp_path):
+    code = SIGNALLED.format(name="close", signal="TERM")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "data"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert b"Kafka clients at" in process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, errors) == (0, b"")
+    assert is_closed(tmp_path / "data")
+
+
+def test_a_server_that_was_killed_recovers_what_nobody_uses_and_keeps_it_for_readers(start):
+    server = start()
+    with WireClient(server.endpoint) as client:
+        for name in ("a", "b", "c"):
+            client.ask(3, 9, metadata.Request([metadata.Topic(name=name)]), metadata.Response)
+            produce(server, name, [b"1", b"2", b"3"])
+    server.stop(signal.SIGKILL)
+    again = start()
+    with logstore.open(server.data, "read") as reader:
+        assert [reader.topic(name).partition(0).end for name in ("a", "b", "c")] == [3, 3, 3]
+    assert again.stop() == (0, "")
 
 
 def test_the_lock_file_says_where_the_server_is_spoken_to(start):

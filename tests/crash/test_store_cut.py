@@ -142,6 +142,55 @@ def test_the_law_holds_when_the_power_goes_again_in_recovery(base, workload):
     assert states > 30
 
 
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_the_law_holds_when_the_power_goes_while_the_rest_is_recovered(base, workload):
+    """Some logs recovered in the background, some used, some not touched, some left by a close."""
+    machine = Machine(StoreDisk(base))
+    workload(machine)
+    machine.crash()
+    choose, states = random.Random(SEED), 0
+    for moment in some(machine.moments, choose, MOMENTS):
+        again = Machine(choose.choice(list(moment.disk.survivors(choose, 4))))
+        again.before, again.after = moment.before, moment.after
+        again.recover_next()
+        if choose.random() < 0.5:
+            again.close()
+            again.open()
+        while again.recover_next():
+            if choose.random() < 0.3:
+                break
+        again.crash()
+        for second in choose.sample(again.moments, min(3, len(again.moments))):
+            for twice in second.disk.survivors(choose, 2):
+                third = Machine(twice)
+                while choose.random() < 0.5 and third.recover_next():
+                    pass
+                check(third.store, moment.before, moment.after)
+                third.crash()
+                states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 30
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_the_law_holds_for_a_log_recovered_in_the_background_then_used(base, workload):
+    machine = Machine(StoreDisk(base))
+    workload(machine)
+    machine.crash()
+    choose, states = random.Random(SEED), 0
+    for moment in some(machine.moments, choose, MOMENTS):
+        for disk in moment.disk.survivors(choose, 3):
+            again = Machine(disk)
+            while again.recover_next():
+                pass
+            assert again.store.internals.directory.recovered
+            again.crash()
+            check_law(moment, again.disk.freeze().disk(frozenset()))
+            states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 30
+
+
 def test_a_store_in_a_new_directory_below_a_new_one_is_there_after_a_power_cut(base):
     machine = Machine(StoreDisk(base))
     machine.create("a")

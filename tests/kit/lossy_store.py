@@ -296,6 +296,12 @@ class Machine:
 
     # Steps
 
+    def recover_next(self):
+        """What the background does after a crash; whether a log was left."""
+        left = self.store.internals.directory.recover_next()
+        self.picture()
+        return left
+
     def create(self, name, partitions=1):
         self.generations += 1
         generation = self.generations

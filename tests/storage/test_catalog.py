@@ -69,7 +69,7 @@ class TestStates:
         assert catalog.clean
         catalog.opened()
         assert not catalog.clean
-        catalog.save_log_states({b"k": LogState(1, 2, 3, 4)}, clean=True)
+        catalog.save_log_states({b"k": LogState(1, 2, 3, 4)}, unrecovered={})
         assert catalog.clean
         assert catalog.log_state(b"k") == LogState(1, 2, 3, 4)
         assert catalog.log_state(b"other") == LogState()

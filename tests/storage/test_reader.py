@@ -50,7 +50,7 @@ def test_who_writes(store):
     store.writer()
     reader = store.reader()
     assert reader.writer().pid > 0
-    assert not reader.clean
+    assert not reader.settled
 
 
 def test_size(store):

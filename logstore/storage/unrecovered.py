@@ -1,0 +1,64 @@
+"""Which logs a crash has left to be recovered, and of which of them that was tried.
+
+A log is recovered at its first use, or by whoever goes through the rest in the background. The
+catalogue is told when the store is closed, so that the next writer recovers no other logs.
+"""
+
+import threading
+from collections import deque
+from typing import NamedTuple
+
+from logstore.storage.catalog import Entry
+
+
+class LogPlace(NamedTuple):
+    """One log, as the catalogue named it when the store was opened."""
+
+    name: str
+    entry: Entry
+    partition: int
+
+
+class Unrecovered:
+    """From any thread."""
+
+    def __init__(self) -> None:
+        self._tried: dict[bytes, bool] = {}  # by the log's key in the catalogue
+        self._waiting: deque[tuple[bytes, LogPlace]] = deque()  # for the background
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._tried)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._tried
+
+    def found(self, key: bytes, place: LogPlace, *, tried: bool) -> None:
+        """The store is being opened, and this log was not recovered since a crash."""
+        with self._lock:
+            self._tried[key] = tried
+            self._waiting.append((key, place))
+
+    def failed(self, key: bytes) -> None:
+        """It could not be recovered, or not be closed in good order."""
+        with self._lock:
+            self._tried[key] = True
+
+    def done(self, key: bytes) -> None:
+        """It was recovered, or is no more."""
+        with self._lock:
+            self._tried.pop(key, None)
+
+    def next(self) -> LogPlace | None:
+        """One that nobody has used yet; None: there is none left. Each is given once."""
+        with self._lock:
+            while self._waiting:
+                key, place = self._waiting.popleft()
+                if key in self._tried:
+                    return place
+            return None
+
+    def tried(self) -> dict[bytes, bool]:
+        """What the catalogue is told: each such log, and whether it was tried."""
+        with self._lock:
+            return self._tried.copy()
