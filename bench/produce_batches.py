@@ -16,7 +16,7 @@ from bench import sqlite
 from bench.harness import Figure, alternate, ratio, script, seconds, settle, size, synced_writes
 from bench.messages import KEY_BYTES, VALUE_BYTES, pairs
 from logstore import Message
-from logstore.broker.topic import RECORD_BYTES_EXTRA
+from logstore.broker.rules import RECORD_BYTES_EXTRA
 
 RECORDS = 1000
 BATCHES = size(100, 3)

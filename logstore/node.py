@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import uvloop
 
-from logstore.broker.topic import now_ms
+from logstore.clock import now_ms
 from logstore.doors import DOORS, Door
 from logstore.errors import Failed
 from logstore.node_groups import Groups

@@ -221,7 +221,7 @@ class OpenTopics:
             if topic is None or topic.id != entry.id:
                 return self._make(name, entry)
             if known != entry:
-                topic.settings = self._directory.settings(entry)
+                topic.change(self._directory.settings(entry))
                 if len(topic.partitions) != entry.partitions:
                     topic.grow(Partitions(self._directory, name, entry))
                 assert isinstance(topic.partitions, Partitions)

@@ -22,6 +22,7 @@ from logstore.broker.listening import Channel, Listener
 from logstore.broker.producer import Producer, flush_all
 from logstore.broker.reading import OnDamage, skip_of
 from logstore.broker.replay import replay
+from logstore.broker.rules import BATCH_BYTES
 from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import (
     OnOutOfRange,
@@ -32,8 +33,9 @@ from logstore.broker.start import (
     committed_offset,
     offset_of,
 )
-from logstore.broker.topic import BATCH_BYTES, Topic, now_ms
+from logstore.broker.topic import Topic
 from logstore.broker.trimming import Trim, trim
+from logstore.clock import now_ms
 from logstore.config import Chosen, Config
 from logstore.errors import (
     Closed,

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple, Self
 
 from logstore.broker.reading import OnDamage
 from logstore.broker.replay import in_order
+from logstore.broker.rules import BATCH_BYTES, check_partition
 from logstore.broker.start import OnOutOfRange, Start, offset_of
-from logstore.broker.topic import BATCH_BYTES
 from logstore.errors import LogstoreError, Refused, UnknownGroup, UnknownTopic
 from logstore.log import TopicPartition
 from logstore.names import check_topic
@@ -23,7 +23,7 @@ from .group import ClusterGroup
 from .producer import ClusterProducer
 from .refusal import ANSWER_S
 from .streams import Streams
-from .topic import ClusterTopic, check_partition
+from .topic import ClusterTopic
 
 HEARD_S: Final = 0.05  # how long the news of a topic takes from broker to broker
 

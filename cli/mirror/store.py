@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from logstore.broker.admission import kept
 from logstore.broker.reading import OnDamage, located, skip_of
-from logstore.broker.topic import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA, Topic
+from logstore.broker.rules import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA, Rules
+from logstore.broker.topic import Topic
 from logstore.config import check_topic_settings
 from logstore.errors import CorruptBatch, Damaged, InvalidRecord, OffsetBelowStart, RecordTooLarge
 from logstore.kept import OffsetToCommit
@@ -167,7 +168,7 @@ class StoreTarget:
         """The batch, its bytes kept as far as they can be: its producer is none of this store's."""
         name = "{}-{}".format(*place)
         try:
-            copy = kept(topic, batch)
+            copy = kept(topic.rules, batch)
             copy = anonymous(copy) if copy.producer_id >= 0 else copy
         except (InvalidRecord, Damaged) as error:
             said = f"{name}: the batch at offset {batch.base_offset} of the source: {error}"
@@ -183,7 +184,7 @@ class StoreTarget:
         """Batches of records, with the timestamps that they have."""
         name = "{}-{}".format(*piece.place)
         kept = replace(topic.settings, message_timestamp_type="CreateTime")
-        maker = Topic(topic.name, topic.id, topic.partitions, kept, topic.created_ms)
+        maker = Rules(topic.name, kept)
         codec = COMPRESSION_BY_NAME[
             self._compression if kept.compression_type == "producer" else kept.compression_type
         ]

@@ -10,7 +10,7 @@ the records that are at fault, and gives the batch the codec of its topic.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from logstore.broker.topic import COMPRESSION_BY_NAME, Topic, between
+from logstore.broker.rules import COMPRESSION_BY_NAME, Rules
 from logstore.errors import (
     CorruptBatch,
     InvalidRecord,
@@ -59,14 +59,14 @@ class Glance(NamedTuple):
     cost: int
 
 
-def admit(topic: Topic, data: Buffer) -> Batch:
+def admit(rules: Rules, data: Buffer) -> Batch:
     """The one batch that ``data`` is, if the topic takes what its header says.
 
     Raises CorruptBatch, InvalidRecord, RecordTooLarge.
     """
-    settings = topic.settings
+    settings = rules.settings
     if len(data) > settings.max_message_bytes:
-        raise _too_large(topic, len(data))
+        raise _too_large(rules, len(data))
     try:
         batch = Batch(data)
     except CorruptBatch as error:
@@ -91,16 +91,16 @@ def admit(topic: Topic, data: Buffer) -> Batch:
         )
     if batch.is_log_append_time and settings.message_timestamp_type == "LogAppendTime":
         raise InvalidTimestamp(
-            f"topic {topic.name!r} has message.timestamp.type LogAppendTime, which a client must "
+            f"topic {rules.topic!r} has message.timestamp.type LogAppendTime, which a client must "
             f"not claim for its batches"
         )
     return batch
 
 
-def _too_large(topic: Topic, size: int, how: str = "") -> RecordTooLarge:
+def _too_large(rules: Rules, size: int, how: str = "") -> RecordTooLarge:
     return RecordTooLarge(
-        f"topic {topic.name!r}: a batch of {size} bytes{how} is over max.message.bytes, "
-        f"{topic.settings.max_message_bytes}"
+        f"topic {rules.topic!r}: a batch of {size} bytes{how} is over max.message.bytes, "
+        f"{rules.settings.max_message_bytes}"
     )
 
 
@@ -132,14 +132,14 @@ def _says_a_count_that_cannot_be(data: Buffer) -> bool:
     return crc32c(view[CRC_COVERS_FROM:]) == crc and not 0 <= count <= delta + 1
 
 
-def glance(topic: Topic, batch: Batch, now_ms: int, cost_max: int) -> Glance:
+def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:
     """The batch as it goes into the log, if that is found out within ``cost_max``.
 
     Raises InvalidRecord for records that are not whole.
     """
     cost = _OF_A_BATCH + batch.record_count
     size = batch.size - HEADER_BYTES
-    if cost > cost_max or size > GLANCE_BYTES_MAX or _recodes(topic, batch):
+    if cost > cost_max or size > GLANCE_BYTES_MAX or _recodes(rules, batch):
         return Glance(None, _OF_A_BATCH)
     bytes_max = GLANCE_BYTES_MAX
     if batch.compression:
@@ -160,84 +160,84 @@ def glance(topic: Topic, batch: Batch, now_ms: int, cost_max: int) -> Glance:
     cost += _COST_OF_SLOW * walk.slow
     if batch.compression:
         cost += opened // _BYTES_OF_A_RECORD
-    if not _all_fit(topic, facts, now_ms):
+    if not _all_fit(rules, facts, now_ms):
         return Glance(None, cost)
-    return Glance(_stamped(topic, batch, facts, now_ms), cost)
+    return Glance(_stamped(rules, batch, facts, now_ms), cost)
 
 
-def inspect(topic: Topic, batch: Batch, now_ms: int) -> Batch:
+def inspect(rules: Rules, batch: Batch, now_ms: int) -> Batch:
     """The batch as it goes into the log, however long it takes to find that out.
 
     Raises InvalidRecord, whose ``faults`` name records; InvalidTimestamp, RecordTooLarge.
     """
-    facts = _facts(topic, batch, None)
-    if not _all_fit(topic, facts, now_ms):
-        faults = _Faults(topic, now_ms)
-        _facts(topic, batch, faults.note)
+    facts = _facts(rules, batch, None)
+    if not _all_fit(rules, facts, now_ms):
+        faults = _Faults(rules, now_ms)
+        _facts(rules, batch, faults.note)
         if (refusal := faults.refusal(batch.record_count)) is not None:
             raise refusal
-    batch = _stamped(topic, batch, facts, now_ms)
-    if _recodes(topic, batch):
-        batch = recode(batch, _codec(topic), topic.level(_codec(topic)))
-        if batch.size > topic.settings.max_message_bytes:
-            raise _too_large(topic, batch.size, f" as {topic.settings.compression_type}")
+    batch = _stamped(rules, batch, facts, now_ms)
+    if _recodes(rules, batch):
+        batch = recode(batch, _codec(rules), rules.level(_codec(rules)))
+        if batch.size > rules.settings.max_message_bytes:
+            raise _too_large(rules, batch.size, f" as {rules.settings.compression_type}")
     return batch
 
 
-def kept(topic: Topic, batch: Batch) -> Batch:
+def kept(rules: Rules, batch: Batch) -> Batch:
     """A batch of another log as it goes into this topic, with the timestamps that it has.
 
     It may have been compacted. Raises InvalidRecord; CorruptBatch where it is damaged.
     """
     batch.check()
     facts = look(batch, dense=False)
-    if facts.keyless and "compact" in topic.settings.cleanup_policy:
-        raise InvalidRecord(f"topic {topic.name!r} is compacted: a record needs a key")
+    if facts.keyless and "compact" in rules.settings.cleanup_policy:
+        raise InvalidRecord(f"topic {rules.topic!r} is compacted: a record needs a key")
     most, said = facts.max_timestamp_ms, batch.max_timestamp_ms
     # Compaction keeps the largest timestamp, though its record may be gone.
     compacted = facts.records < batch.last_offset_delta + 1
     if facts.records and most != said and not (compacted and most < said):
         batch = batch if batch.is_log_append_time else with_max_timestamp(batch, most)
-    if _recodes(topic, batch):
-        batch = recode(batch, _codec(topic), topic.level(_codec(topic)))
+    if _recodes(rules, batch):
+        batch = recode(batch, _codec(rules), rules.level(_codec(rules)))
     return batch
 
 
-def _facts(topic: Topic, batch: Batch, note: Callable[[int, int, bool], None] | None) -> Facts:
+def _facts(rules: Rules, batch: Batch, note: Callable[[int, int, bool], None] | None) -> Facts:
     bytes_max = DECOMPRESSED_BYTES_MAX
-    if _recodes(topic, batch) and _codec(topic) is Compression.NONE:
-        bytes_max = topic.settings.max_message_bytes - HEADER_BYTES
+    if _recodes(rules, batch) and _codec(rules) is Compression.NONE:
+        bytes_max = rules.settings.max_message_bytes - HEADER_BYTES
     try:
         return look(batch, dense=True, bytes_max=bytes_max, note=note)
     except OpensTooLarge as error:
-        raise RecordTooLarge(f"topic {topic.name!r}: {error}: see max.message.bytes") from None
+        raise RecordTooLarge(f"topic {rules.topic!r}: {error}: see max.message.bytes") from None
     except CorruptBatch as error:
         raise InvalidRecord(str(error)) from None
 
 
-def _recodes(topic: Topic, batch: Batch) -> bool:
-    return topic.settings.compression_type != "producer" and _codec(topic) != batch.compression
+def _recodes(rules: Rules, batch: Batch) -> bool:
+    return rules.settings.compression_type != "producer" and _codec(rules) != batch.compression
 
 
-def _codec(topic: Topic) -> Compression:
-    return COMPRESSION_BY_NAME[topic.settings.compression_type]
+def _codec(rules: Rules) -> Compression:
+    return COMPRESSION_BY_NAME[rules.settings.compression_type]
 
 
-def _all_fit(topic: Topic, facts: Facts, now_ms: int) -> bool:
+def _all_fit(rules: Rules, facts: Facts, now_ms: int) -> bool:
     """Whether no record is at fault, as far as all together tell; else each must be looked at."""
-    settings = topic.settings
+    settings = rules.settings
     if facts.keyless and "compact" in settings.cleanup_policy:
         return False
     if settings.message_timestamp_type != "CreateTime":
         return True
-    low, high = between(settings, now_ms)
+    low, high = rules.between(now_ms)
     least, most = facts.least_timestamp_ms, facts.max_timestamp_ms
     return least == most == NO_TIMESTAMP or (low <= least and most <= high)
 
 
-def _stamped(topic: Topic, batch: Batch, facts: Facts, now_ms: int) -> Batch:
+def _stamped(rules: Rules, batch: Batch, facts: Facts, now_ms: int) -> Batch:
     """The batch, its header saying what its records do; the same one if it did."""
-    if topic.settings.message_timestamp_type != "CreateTime":
+    if rules.settings.message_timestamp_type != "CreateTime":
         return restamp(batch, now_ms)
     if facts.max_timestamp_ms == batch.max_timestamp_ms and not batch.is_log_append_time:
         return batch
@@ -247,12 +247,12 @@ def _stamped(topic: Topic, batch: Batch, facts: Facts, now_ms: int) -> Batch:
 class _Faults:
     """The records of a batch that its topic does not take."""
 
-    def __init__(self, topic: Topic, now_ms: int) -> None:
-        settings = topic.settings
-        self._name = topic.name
+    def __init__(self, rules: Rules, now_ms: int) -> None:
+        settings = rules.settings
+        self._name = rules.topic
         self._needs_keys = "compact" in settings.cleanup_policy
         self._has_limits = settings.message_timestamp_type == "CreateTime"
-        self._low, self._high = between(settings, now_ms)
+        self._low, self._high = rules.between(now_ms)
         self._places: list[tuple[int, str | None]] = []
         self._times = 0  # of them, for their timestamps
         self._keys = 0

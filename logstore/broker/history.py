@@ -72,8 +72,8 @@ class History:
 
         Raises InvalidRecord, StorageFull, LogFailed.
         """
-        columns = self.topic.columns([(payload, None, (), None) for payload in payloads])
-        for batch in self.topic.encode(columns):
+        columns = self.topic.rules.columns([(payload, None, (), None) for payload in payloads])
+        for batch in self.topic.rules.encode(columns):
             unsafe.add(self.log, self.log.append(batch) + batch.record_count)
 
     def read(

@@ -9,14 +9,8 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 from logstore.broker.partitioner import Partitioner
-from logstore.broker.topic import (
-    BATCH_BYTES,
-    COMPRESSION_BY_NAME,
-    RECORD_BYTES_EXTRA,
-    HeadersGiven,
-    Topic,
-    as_headers,
-)
+from logstore.broker.rules import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA
+from logstore.broker.topic import HeadersGiven, Topic, as_headers
 from logstore.errors import Closed, Forked, InvalidSetting, UnknownPartition, UnknownTopic
 from logstore.log import Log
 from logstore.records.batch import Batch
@@ -143,10 +137,10 @@ class Producer:
         """Encode a part: in a thread where it is compressed, for that needs no interpreter."""
         codec = _codec(self._topic, self._compression)
         if codec == Compression.NONE or self._closed:
-            return self._topic.encode(part, codec)
+            return self._topic.rules.encode(part, codec)
         if self._maker is None:
             self._maker = ThreadPoolExecutor(1, "producer")
-        return self._maker.submit(self._topic.encode, part, codec)
+        return self._maker.submit(self._topic.rules.encode, part, codec)
 
     def _append(self, number: int, ahead: int) -> None:
         """Append a partition's batches; ``ahead`` of the parts may still be in the making."""
@@ -237,7 +231,7 @@ def _is_there(write: Callable[[], None]) -> bool:
 
 def _codec(topic: Topic, compression: str | None) -> Compression:
     if topic.settings.compression_type != "producer" or compression is None:
-        return topic.compression
+        return topic.rules.compression
     codec = COMPRESSION_BY_NAME.get(compression)
     if codec is None:
         names = ", ".join(name for name in COMPRESSION_BY_NAME if name != "producer")

@@ -4,13 +4,13 @@ import errno
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from logstore import forks
+from logstore.clock import now_ms
 from logstore.errors import Forked
 from logstore.owner import Owner, pid_namespace
 from logstore.storage.disk import NO_SPACE, Disk
@@ -44,9 +44,7 @@ class LockFile:
             if not self._disk.lock(fd):
                 self._disk.close(fd)
                 return False
-            self._owner = Owner(
-                os.getpid(), _command(), time.time_ns() // 10**6, pid_namespace=pid_namespace()
-            )
+            self._owner = Owner(os.getpid(), _command(), now_ms(), pid_namespace=pid_namespace())
             self._write(fd)
         except OSError as error:
             if not untold or error.errno not in NO_SPACE:

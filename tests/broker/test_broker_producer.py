@@ -184,7 +184,7 @@ def test_a_message_of_wrong_types_does_not_spoil_its_batch(wrong, partitions):
 
 def test_a_record_that_its_codec_makes_too_large_goes_uncompressed():
     noise = random.Random(1).randbytes(300)
-    size = memory_topic().encode(memory_topic().columns([Message(noise)]))[0].size
+    size = memory_topic().rules.encode(memory_topic().rules.columns([Message(noise)]))[0].size
     for codec in ("gzip", "snappy", "lz4", "zstd"):
         topic = memory_topic(max_message_bytes=str(size))
         with Producer(topic, compression=codec) as producer:
@@ -216,7 +216,7 @@ def test_a_codec_set_while_a_producer_is_open_counts_from_the_next_batch():
     with Producer(topic) as producer:
         producer.send_many(numbered(50))
         producer.flush()
-        topic.settings = Config().topic({"compression.type": "lz4"})
+        topic.change(Config().topic({"compression.type": "lz4"}))
         producer.send_many(numbered(50))
     assert [b.compression for b in batches_of(topic)] == [Compression.NONE, Compression.LZ4]
 

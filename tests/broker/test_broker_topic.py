@@ -245,7 +245,7 @@ def test_log_append_time_stamps_all_and_checks_no_timestamp():
 
 
 def test_a_batch_of_exactly_max_message_bytes_is_taken_and_one_byte_more_is_not():
-    size = memory_topic().encode(memory_topic().columns([Message(b"x" * 100)]))[0].size
+    size = memory_topic().rules.encode(memory_topic().rules.columns([Message(b"x" * 100)]))[0].size
     topic = memory_topic(max_message_bytes=str(size))
     topic.append(b"x" * 100)
     with pytest.raises(RecordTooLarge, match=f"of {size + 1} bytes"):
@@ -287,7 +287,7 @@ def test_what_compression_brings_under_max_message_bytes_is_taken(codec):
 @pytest.mark.parametrize("codec", CODECS)
 def test_what_fits_only_uncompressed_goes_uncompressed(codec):
     noise = random.Random(1).randbytes(300)
-    size = memory_topic().encode(memory_topic().columns([Message(noise)]))[0].size
+    size = memory_topic().rules.encode(memory_topic().rules.columns([Message(noise)]))[0].size
     topic = memory_topic(compression_type=codec, max_message_bytes=str(size))
     topic.append_many([Message(noise), Message(noise)])
     assert values_in(topic) == [noise, noise]

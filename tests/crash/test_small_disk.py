@@ -117,7 +117,7 @@ def test_it_frees_itself_by_altering_and_retention(full):
         topic = store.topic("t")
         end = topic.partition(0).safe
         assert end > 100
-        store._upkeep._jobs._clock = lambda: logstore.broker.topic.now_ms() + 60_000
+        store._upkeep._jobs._clock = lambda: logstore.clock.now_ms() + 60_000
         outcomes = list(store.retention())
         assert all(it.broke is None for it in outcomes), outcomes
         assert topic.partition(0).start == end

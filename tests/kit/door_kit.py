@@ -127,7 +127,7 @@ class MemoryTopics:
     def alter(self, name, settings, reset):
         given = {k: v for k, v in self._given[name].items() if k not in reset} | dict(settings)
         self._given[name] = given
-        self._topics[name].settings = self._config.topic(given)
+        self._topics[name].change(self._config.topic(given))
         return self._topics[name]
 
     def delete(self, name):

@@ -103,7 +103,7 @@ def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Ar
     now_ms = door.clock()
     try:
         log = topic.at_hand(part.partition)
-        batch = admit(topic, part.records or b"")
+        batch = admit(topic.rules, part.records or b"")
         if batch.is_transactional:
             _refuse(part, errors.INVALID_TXN_STATE, "there are no transactions here")
             return None
@@ -111,7 +111,7 @@ def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Ar
             code = errors.UNSUPPORTED_COMPRESSION_TYPE
             _refuse(part, code, f"zstd needs produce version {FIRST_WITH_ZSTD}")
             return None
-        seen = glance(topic, batch, now_ms, client.glances_left)
+        seen = glance(topic.rules, batch, now_ms, client.glances_left)
     except LogstoreError as error:
         _refuse_for(part, error)
         return None
@@ -188,7 +188,7 @@ class Arrival:
     def look(self) -> None:
         """Look into it, and open its log. Called in a worker."""
         try:
-            self._batch = inspect(self._topic, self._batch, self._now_ms)
+            self._batch = inspect(self._topic.rules, self._batch, self._now_ms)
         except LogstoreError as error:
             _refuse_for(self._part, error)
             return

@@ -1,0 +1,8 @@
+"""The wall clock, for who is given none."""
+
+import time
+
+
+def now_ms() -> int:
+    """The wall clock, in ms since 1970."""
+    return time.time_ns() // 1_000_000
