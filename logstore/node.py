@@ -18,6 +18,7 @@ from typing import Any, Final
 import uvloop
 
 from logstore.clock import now_ms
+from logstore.descriptors import shares
 from logstore.doors import DOORS, Door
 from logstore.errors import Failed
 from logstore.node_groups import Groups
@@ -108,7 +109,8 @@ class Node:
         if asked():
             return
         turn = Turn(loop)
-        server = Server(loop, turn)
+        files_max = self._store.directory.config.store.files_open_max
+        server = Server(loop, turn, shares(files_max).connections)
         topics = self._store.topics
         groups = Groups(loop, turn, self._store)
         house = House(

@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Listening:
     doorway: Doorway
     connections: int = 0
     refused: int = 0  # since the last sweep
+    why: str = ""  # the last of these was
 
 
 class Connection:
@@ -396,9 +398,16 @@ def _reason(error: OSError) -> str:
 class Server:
     """Listening sockets, and the connections that came in through them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: Turn,
+        connections_max: int = sys.maxsize,
+    ) -> None:
+        """``connections_max``: of all doors, so that files of logs can still be opened."""
         self.loop = loop
         self.turn = turn
+        self._connections_max = connections_max
         self.shared = bytearray(RECEIVE_BYTES)
         self._listening: list[Listening] = []
         self._connections: set[Connection] = set()
@@ -449,8 +458,13 @@ class Server:
 
     def _take(self, sock: socket.socket, address: tuple[str, int], listening: Listening) -> None:
         peer = f"{address[0]}:{address[1]}"
-        if listening.connections >= listening.doorway.limits.connections_max:
-            self._refuse(sock, peer, listening)
+        limits = listening.doorway.limits
+        if listening.connections >= limits.connections_max:
+            self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
+            return
+        if len(self._connections) >= self._connections_max:
+            why = f"no file descriptors for more than {self._connections_max}: raise ulimit -n"
+            self._refuse(sock, peer, listening, why)
             return
         try:
             sock.setblocking(False)
@@ -463,11 +477,12 @@ class Server:
             self._connections.add(connection)
             listening.connections += 1
 
-    def _refuse(self, sock: socket.socket, peer: str, listening: Listening) -> None:
+    def _refuse(self, sock: socket.socket, peer: str, listening: Listening, why: str) -> None:
         limits = listening.doorway.limits
         listening.refused += 1
+        listening.why = why
         if listening.refused == 1:  # the others are told of together
-            log.warning("%s: refused: %s is %d", peer, limits.setting, limits.connections_max)
+            log.warning("%s: refused: %s", peer, why)
         with contextlib.suppress(OSError):  # it is one that nobody waits for
             sock.setblocking(False)
             sock.send(limits.refusal)
@@ -488,8 +503,7 @@ class Server:
         began, now = monotonic(), self.turn.now()
         for listening in self._listening:
             if listening.refused > 1:
-                setting = listening.doorway.limits.setting
-                log.warning("%d connections refused: %s", listening.refused, setting)
+                log.warning("%d connections refused: %s", listening.refused, listening.why)
             listening.refused = 0
         for connection in list(self._connections):
             silent = now - connection.heard_at

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from struct import Struct
 
+from logstore.descriptors import opened
 from logstore.errors import Failed, LogstoreError, ReadOnly, StorageFull
 
 Buffer = bytes | bytearray | memoryview
@@ -39,7 +40,8 @@ class Disk:
         # Not blocking: a pipe of that name, which somebody has put there, must hold up nobody.
         flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
         # A link that somebody has put there must not have us make, or empty, a file elsewhere.
-        return os.open(path, flags | (os.O_CREAT | os.O_NOFOLLOW if create else 0), 0o644)
+        flags |= os.O_CREAT | os.O_NOFOLLOW if create else 0
+        return opened(lambda: os.open(path, flags, 0o644))
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -87,7 +89,7 @@ class Disk:
             raise OSError(code, os.strerror(code))
 
     def sync_directory(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = opened(lambda: os.open(path, _DIRECTORY))
         try:
             os.fsync(fd)
         finally:
@@ -144,7 +146,7 @@ class Disk:
         return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_RDONLY
 
     def list(self, path: str) -> list[str]:
-        return os.listdir(path)
+        return opened(lambda: os.listdir(path))
 
     def make_directory(self, path: str) -> None:
         os.makedirs(path, exist_ok=True)
@@ -170,7 +172,7 @@ class Disk:
         What can be removed is, whatever else can't. Raises OSError: the first of that, by its path.
         """
         above, name = os.path.split(path)
-        fd = os.open(above or ".", _DIRECTORY)
+        fd = opened(lambda: os.open(above or ".", _DIRECTORY))
         try:
             failure = _remove_tree(fd, name, path)
         finally:
@@ -231,7 +233,7 @@ class Disk:
 def _short(path: str) -> Iterator[str]:
     """The same file by a path that fits into the 107 bytes of a socket's address."""
     directory, name = os.path.split(path)
-    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = opened(lambda: os.open(directory or ".", _DIRECTORY))
     try:
         yield f"/proc/self/fd/{fd}/{name}"
     finally:

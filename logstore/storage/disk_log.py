@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from logstore import forks
+from logstore.descriptors import NONE_LEFT
 from logstore.errors import (
     Closed,
     CorruptBatch,
@@ -203,7 +204,8 @@ class DiskLog:
         try:
             self._files.write(path, batch.stamped(base_offset), self._position)
         except OSError as error:
-            self._undo_write(path)
+            if error.errno not in NONE_LEFT:  # else it was not even opened
+                self._undo_write(path)
             raise refusal(error, f"append to {self.name} at offset {base_offset}", path) from None
         except BaseException:  # Ctrl-C: how much was written is not known
             self._undo_write(path)
@@ -302,6 +304,8 @@ class DiskLog:
         return self.notes.freeze() if self.notes is not None else _nothing
 
     def end_sync(self, job: Unsynced, error: OSError | None) -> None:
+        if error is not None and error.errno in NONE_LEFT:
+            return  # what is written is still to be synced: whoever waits tries again
         if error is not None:
             # A second try on the same file may succeed without having written anything.
             self._fail(

@@ -1,4 +1,7 @@
-"""Open files, by path: at most so many at once, the least recently used closed first."""
+"""Open files, by path: at most so many at once, the least recently used closed first.
+
+No more than this process's share, whatever is asked for (``descriptors.py``).
+"""
 
 import errno
 import os
@@ -8,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from logstore import forks
+from logstore import descriptors, forks
 from logstore.errors import Closed, Forked
 from logstore.storage.cold import ColdReads, NotHere
 from logstore.storage.disk import Buffer, Disk
@@ -44,19 +47,21 @@ class OpenFiles:
 
     def __init__(self, disk: Disk, open_max: int, *, write: bool) -> None:
         self.disk = disk
-        self._open_max = open_max
+        self._open_max = descriptors.shares(open_max).files
         self._write = write
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._failed: dict[str, OSError] = {}  # by path
-        self._lock = threading.Lock()
+        # Entered again where a file that is being opened has others closed.
+        self._lock = threading.RLock()
         self._closed: Closed | None = None
         self._cold: ColdReads | None = None
         self._synced_s = 0.0  # when a sync was last begun
+        descriptors.keeps(self)
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: these descriptors are copies."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = error
         self._cold = None  # its thread is in the other process
         for file in self._open.values():
@@ -108,6 +113,18 @@ class OpenFiles:
     def _close_surplus(self) -> None:
         while len(self._open) > self._open_max:
             self._retire(self._open.popitem(last=False)[1])
+
+    def close_idle(self) -> bool:
+        """As Keeper.close_idle: half of them, the least recently used."""
+        if not self._lock.acquire(blocking=False):
+            return False  # it is being changed by another thread
+        try:
+            idle = [path for path, file in self._open.items() if not file.uses]
+            for path in idle[: len(idle) // 2 + 1]:
+                self._retire(self._open.pop(path))
+            return bool(idle)
+        finally:
+            self._lock.release()
 
     def _retire(self, file: OpenFile) -> None:
         file.doomed = True

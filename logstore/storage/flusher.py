@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from logstore.descriptors import NONE_LEFT
 from logstore.errors import LogFailed, LogstoreError
 from logstore.storage.files import OpenFiles
 from logstore.storage.in_place import InPlace, moved
@@ -21,6 +22,7 @@ from logstore.storage.in_place import InPlace, moved
 # One syncfs beats this many fdatasync, as long as little else is dirty on the file system.
 SYNC_ALL_FILES_MIN = 3
 SYNC_ALL_BYTES_MAX = 8 << 20
+SHORT_S = 0.05  # until a sync that found no file descriptor left is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Flusher:
         self._mutex = threading.Lock()
         self._dirty: dict[Flushable, None] = {}
         self._leading = False
+        self._short = False  # the last sync found no file descriptor left
         self._followers: list[_Turn] = []
         self._thread: threading.Thread | None = None
         self._due: dict[Flushable, float] = {}  # for the thread: log -> monotonic time
@@ -132,6 +135,8 @@ class Flusher:
         while log.synced < upto:
             log.check_failure()
             self._take_turn(_Turn(log, upto))
+            if log.synced < upto and self._short:  # others may close some of theirs
+                time.sleep(SHORT_S)
 
     def _take_turn(self, turn: _Turn) -> None:
         """Do the next cycle, or wait until one has synced what the turn is for."""
@@ -197,8 +202,12 @@ class Flusher:
                 self._sync_all([it for it in jobs if it[1].device == device])
         else:
             for log, job in jobs:
-                log.end_sync(job, self._sync_each(log, job))
+                self._end(log, job, self._sync_each(log, job))
         return logs
+
+    def _end(self, log: Flushable, job: Unsynced, error: OSError | None) -> None:
+        self._short = error is not None and error.errno in NONE_LEFT
+        log.end_sync(job, error)
 
     def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> None:
         """Sync a file system, directories and all, through the first file that can be opened.
@@ -210,11 +219,11 @@ class Flusher:
         with opened:
             for log, job in jobs:
                 try:
-                    for path in job.paths:
-                        self._files.syncing(path)
+                    fd = self._first(log, job, opened) if fd is None else fd
                     if (its_own := self._moved(log, job)) is not None:
                         raise its_own
-                    fd = self._first(log, job, opened) if fd is None else fd
+                    for path in job.paths:
+                        self._files.syncing(path)
                 except OSError as error:
                     failed.append((log, job, error))
                 else:
@@ -228,7 +237,7 @@ class Flusher:
         for log, job in good:
             log.end_sync(job, outcome)
         for log, job, its_own in failed:
-            log.end_sync(job, its_own)
+            self._end(log, job, its_own)
 
     def _first(self, log: Flushable, job: Unsynced, opened: contextlib.ExitStack) -> int | None:
         """The first file of the log that is there; None where all may be trimmed or deleted."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from shutil import which
 
 import pytest
 from confluent_kafka import Producer
@@ -199,6 +200,27 @@ def test_five_thousand_idle_connections_are_cheap(start):
         for it in idle:
             it.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+
+
+@pytest.mark.skipif(which("prlimit") is None, reason="there is no prlimit here")
+def test_at_a_low_ulimit_many_topics_and_connections_keep_nobody_out(start):
+    """77 topics in use took all 256 descriptors; nobody else could come in."""
+    server = start(wrapped=("prlimit", "--nofile=256:256"))
+    idle = [socket.create_connection(server.endpoint, DEADLINE_S) for _ in range(300)]
+    try:
+        for it in idle[:200]:
+            it.close()
+        with WireClient(server.endpoint) as client:
+            for offset in range(2):
+                for n in range(120):
+                    assert client.produce(f"t{n}", [b"x"]) == (0, offset)
+    finally:
+        for it in idle:
+            it.close()
+    code, errors = server.stop()
+    assert code == 0
+    assert "raise ulimit -n" in errors
+    assert "Too many open files" not in errors
 
 
 def test_stopping_answers_what_waits(start):

@@ -19,7 +19,8 @@ def resident_bytes(server):
 class Serving:
     """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
-    def __init__(self, data, port=0, resp_port=0, **settings):
+    def __init__(self, data, port=0, resp_port=0, wrapped=(), **settings):
+        """``wrapped``: words before the command, of one that becomes it."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
@@ -27,6 +28,7 @@ class Serving:
         self._errors = open(f"{data}.stderr", "a+b")  # noqa: SIM115  closed by stop
         self.process = subprocess.Popen(
             [
+                *wrapped,
                 COMMAND,
                 "serve",
                 "--data",

@@ -1,9 +1,13 @@
 import errno
 import os
+import resource
+from contextlib import ExitStack
+from typing import ClassVar
 
 import pytest
 from storage_kit import NamedDisk, run_all
 
+from logstore.descriptors import opened, shares
 from logstore.storage.disk import Disk
 from logstore.storage.files import OpenFiles
 
@@ -134,3 +138,64 @@ def test_a_sync_that_failed_as_the_file_was_closed_is_told_to_the_next(tmp_path)
         files.syncing(a)
     files.sync(b)
     files.close()
+
+
+class Short(Disk):
+    """Files beyond so many can't be opened, by this process."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def open(self, path, *, write=False, create=False):
+        return opened(lambda: self._open(path, write=write, create=create))
+
+    def _open(self, path, **how):
+        if len(self.there) >= self.most:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        fd = super().open(path, **how)
+        self.there.add(fd)
+        return fd
+
+    there: ClassVar[set[int]] = set()
+
+    def close(self, fd):
+        self.there.discard(fd)
+        super().close(fd)
+
+
+def test_where_no_descriptor_is_left_files_that_nobody_uses_are_closed(tmp_path):
+    disk = Short(6)
+    one, other = OpenFiles(disk, 100, write=True), OpenFiles(disk, 100, write=True)
+    for n in range(20):
+        for files in (one, other):
+            files.write(str(tmp_path / f"{id(files)}-{n}"), [b"%d" % n], 0)
+    assert len(disk.there) <= 6
+    for n in range(20):
+        assert one.read(str(tmp_path / f"{id(one)}-{n}"), 9, 0) == b"%d" % n
+    with ExitStack() as using:
+        for n in range(6):
+            using.enter_context(other.use(str(tmp_path / f"{id(other)}-{n}")))
+        with pytest.raises(OSError, match="Too many open files"):
+            other.use(str(tmp_path / f"{id(other)}-19"))
+    one.close()
+    other.close()
+
+
+def test_no_more_files_are_kept_open_than_the_process_has_room_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (128, 128))
+    before = descriptors()
+    files = OpenFiles(Disk(), 4096, write=True)
+    for n in range(100):
+        files.write(str(tmp_path / str(n)), [b"x"], 0)
+    assert descriptors() == before + shares(4096).files == before + 32
+    files.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "wanted", "files", "connections"),
+    [(256, 4096, 96, 96), (1024, 4096, 480, 480), (1024, 16, 16, 944), (20_000, 4096, 4096, 15840),
+     (64, 4096, 16, 16)],
+)  # fmt: skip
+def test_files_and_connections_have_each_their_share(limit, wanted, files, connections):
+    assert shares(wanted, limit) == (files, connections)

@@ -1,0 +1,68 @@
+"""File descriptors: how many this process may have open, and who gets how many of them.
+
+Files of logs and connections are bounded, each by its share, so that neither keeps out the other.
+Whoever finds none left all the same has the files that are kept open, but not in use, closed.
+"""
+
+import errno
+import resource
+import weakref
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+# What a server has open besides, with room: standard streams, event loop and its pipes, catalogue,
+# lock, watermarks, listening sockets, pipes of upkeep's child, a directory in each thread.
+OWN: Final = 64
+LEAST: Final = 16  # of either
+NONE_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+_T = TypeVar("_T")
+
+
+class Shares(NamedTuple):
+    """Who gets how many."""
+
+    files: int
+    connections: int
+
+
+def shares(wanted: int, limit: int | None = None) -> Shares:
+    """``wanted``: files, if there is room; ``limit``: of the process, else what it is now.
+
+    Half of what is left beyond our own, so that as many connections as files can be open.
+    """
+    if limit is None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    left = limit - OWN
+    files = min(wanted, max(left // 2, LEAST))
+    return Shares(files, max(left - files, LEAST))
+
+
+class Keeper(Protocol):
+    """Whoever keeps files open that are not in use."""
+
+    def close_idle(self) -> bool:
+        """Close some; whether there were any. It is called with locks held: it waits for none."""
+
+
+_keepers: Final[weakref.WeakSet[Keeper]] = weakref.WeakSet()
+
+
+def keeps(keeper: Keeper) -> None:
+    """Have it asked when there are none left, as long as it lives."""
+    _keepers.add(keeper)
+
+
+def opened(open_: Callable[[], _T]) -> _T:
+    """What ``open_()`` returns; again as long as it finds none left, and others can be closed.
+
+    Raises OSError.
+    """
+    while True:
+        try:
+            return open_()
+        except OSError as error:
+            if error.errno not in NONE_LEFT:
+                raise
+            if not any(keeper.close_idle() for keeper in list(_keepers)):
+                raise
