@@ -22,11 +22,14 @@
 #define TAKEN_AT_ONCE 10000 /* messages out of the consumer's queue */
 #define PATIENCE_S 120      /* after which a broker that says nothing is given up */
 #define POLL_EVERY 1024     /* messages produced between two looks at what was delivered */
+#define WORDS_BYTES 65536   /* that values of words are cut from */
+
+static const char *const CODECS[] = {"none", "gzip", "snappy", "lz4", "zstd"}; /* by Kafka's numbers */
 
 struct options {
 	const char *address, *topic;
 	long partitions, bytes, count, linger_ms, batch_bytes, bytes_per_s, flush_messages;
-	long messages_per_s, warm, acks;
+	long messages_per_s, warm, acks, mixed, codec;
 };
 
 static long delivered, failed; /* by the producer's callback, in the thread that polls */
@@ -119,6 +122,7 @@ static rd_kafka_t *producer(const struct options *to)
 	set_number(conf, "acks", to->acks);
 	set_number(conf, "linger.ms", to->linger_ms);
 	set_number(conf, "batch.size", to->batch_bytes);
+	set(conf, "compression.codec", CODECS[to->codec]);
 	set(conf, "batch.num.messages", "1000000");
 	set(conf, "queue.buffering.max.messages", "1000000");
 	set(conf, "queue.buffering.max.kbytes", "1048576");
@@ -171,6 +175,30 @@ static char *value_of(long bytes)
 	return value;
 }
 
+/* Words in a random order, the same each time: about as compressible as lines of a log. */
+static char *words(long bytes)
+{
+	static const char *known[] = {"order ", "placed ", "by ", "customer ", "42 ", "8817 ", "ok ", "total=",
+	                              "19.90 ", "eur ", "shipped ", "from ", "warehouse ", "7 ", "retry ", "id="};
+	char *text = malloc(bytes);
+	unsigned state = 1;
+	for (long at = 0; at < bytes;) {
+		state = state * 1103515245 + 12345;
+		const char *word = known[state >> 28];
+		for (; *word && at < bytes; word++)
+			text[at++] = *word;
+		if (at < bytes)
+			text[at++] = 'a' + (state >> 16) % 26;
+	}
+	return text;
+}
+
+/* The n-th message: all alike, or (mixed) from half to one and a half times as long. */
+static long size_of(const struct options *to, long n)
+{
+	return to->mixed ? to->bytes / 2 + (long)((n * 2654435761UL >> 8) % (to->bytes + 1)) : to->bytes;
+}
+
 /* What it does */
 
 static void create_or_delete(const struct options *to, int create)
@@ -214,7 +242,9 @@ static void produce(const struct options *to)
 {
 	rd_kafka_t *client = producer(to);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(client, to->topic, NULL);
-	char *value = value_of(to->bytes);
+	int worded = to->mixed || to->codec;
+	char *value = worded ? words(WORDS_BYTES + 2 * to->bytes) : value_of(to->bytes);
+	double total = 0;
 	for (long i = 0; i < to->partitions; i++) /* connected, and every partition known */
 		send_one(client, topic, i, value, to->bytes);
 	wait_delivered(client, to->partitions);
@@ -226,7 +256,9 @@ static void produce(const struct options *to)
 			rd_kafka_poll(client, 0);
 			sleep_until(begun + i * every + 0.0005);
 		}
-		send_one(client, topic, i % to->partitions, value, to->bytes);
+		long bytes = size_of(to, i);
+		total += bytes;
+		send_one(client, topic, i % to->partitions, worded ? value + i * 101 % WORDS_BYTES : value, bytes);
 		if (i % POLL_EVERY == 0)
 			rd_kafka_poll(client, 0);
 	}
@@ -234,7 +266,7 @@ static void produce(const struct options *to)
 	wait_delivered(client, to->count);
 	double took = now() - begun;
 	printf("{\"seconds\": %.6f, \"bytes\": %.0f, \"client_cpu\": %.3f}\n", took,
-	       (double)to->count * to->bytes, cpu_seconds() - cpu);
+	       total, cpu_seconds() - cpu);
 }
 
 /* All messages from the first offset on; timed from the first one that comes. */
@@ -350,6 +382,7 @@ static void read_options(struct options *to, int count, char **given)
 		{"linger_ms", &to->linger_ms}, {"batch_bytes", &to->batch_bytes},
 		{"bytes_per_s", &to->bytes_per_s}, {"flush_messages", &to->flush_messages},
 		{"messages_per_s", &to->messages_per_s}, {"warm", &to->warm}, {"acks", &to->acks},
+		{"mixed", &to->mixed}, {"codec", &to->codec},
 	};
 	for (int i = 0; i < count; i++) {
 		size_t length = strcspn(given[i], "=");

@@ -5,7 +5,8 @@ else the same by confluent-kafka in a child process (``load_child.py``), which i
 create     a topic of ``partitions``, with ``flush_messages``
 delete     the topic
 produce    ``count`` messages of ``bytes`` to all partitions in turn, until all are acknowledged;
-           at ``bytes_per_s`` if given: seconds, bytes, client_cpu
+           at ``bytes_per_s`` if given, in words and of ``mixed`` sizes (half to one and a half of
+           ``bytes``), compressed by ``codec`` (Kafka's number): seconds, bytes, client_cpu
 consume    ``count`` messages from the first offset on: the same, and first_s (until the first)
 latency    ``count`` messages at ``messages_per_s``, from when each was due to when a consumer has
            it; ``warm`` more before that do not count: p50_ms, p99_ms, max_ms

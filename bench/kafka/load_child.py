@@ -18,9 +18,13 @@ PATIENCE_S = 120
 TAKEN_AT_ONCE = 10_000
 POLL_EVERY = 1024
 DUE = struct.Struct("d")
+WORDS_BYTES = 65_536  # that values of words are cut from
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")  # by Kafka's numbers
+WORDS = b"order placed by customer 42 8817 ok total= 19.90 eur shipped from warehouse 7 retry id="
 OPTIONS = {
     "partitions": 1, "bytes": 100, "count": 1000, "linger_ms": 0, "batch_bytes": 1_000_000,
     "bytes_per_s": 0, "flush_messages": 1, "messages_per_s": 1000, "warm": 0, "acks": -1,
+    "mixed": 0, "codec": 0,
 }  # fmt: skip
 
 
@@ -34,6 +38,7 @@ class Sender:
         self._producer = Producer(
             {
                 "bootstrap.servers": address, "socket.nagle.disable": True, "acks": given["acks"],
+                "compression.codec": CODECS[given["codec"]],
                 "linger.ms": given["linger_ms"], "batch.size": given["batch_bytes"],
                 "batch.num.messages": 1_000_000, "queue.buffering.max.messages": 1_000_000,
                 "queue.buffering.max.kbytes": 1_048_576,
@@ -95,26 +100,49 @@ def delete(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
     return {}
 
 
+def values(given: dict[str, int]) -> Callable[[int], bytes]:
+    """The n-th message: all alike, or (mixed) from half to one and a half times as long."""
+    size = given["bytes"]
+    if not given["mixed"] and not given["codec"]:
+        alike = bytes(size)
+        return lambda number: alike
+    known, state, text = WORDS.split(), 1, bytearray()
+    while len(text) < WORDS_BYTES + 2 * size:
+        state = (state * 1_103_515_245 + 12_345) % 2**32
+        text += known[state % len(known)] + b" %c" % (97 + (state >> 16) % 26)
+    pool = bytes(text)
+
+    def value(number: int) -> bytes:
+        at = number * 101 % WORDS_BYTES
+        return pool[at : at + (size // 2 + (number * 2_654_435_761 >> 8) % (size + 1)
+                               if given["mixed"] else size)]  # fmt: skip
+
+    return value
+
+
 def produce(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
-    sender, value, count = Sender(address, topic, given), bytes(given["bytes"]), given["count"]
+    sender, count = Sender(address, topic, given), given["count"]
+    value_of = values(given)
     for number in range(given["partitions"]):  # connected, and every partition known
-        sender.send(number, value)
+        sender.send(number, value_of(number))
     sender.wait(given["partitions"])
     sender.delivered = 0
     every = given["bytes"] / given["bytes_per_s"] if given["bytes_per_s"] else 0
-    cpu, begun = time.process_time(), time.monotonic()
+    cpu, begun, total = time.process_time(), time.monotonic(), 0
     for number in range(count):
         early = begun + number * every - time.monotonic()
         if every and early > 0:
             sender.poll()
             time.sleep(early)
+        value = value_of(number)
+        total += len(value)
         sender.send(number, value)
         if number % POLL_EVERY == 0:
             sender.poll()
     sender.wait(count)
     return {
         "seconds": time.monotonic() - begun,
-        "bytes": count * given["bytes"],
+        "bytes": total,
         "client_cpu": time.process_time() - cpu,
     }
 
