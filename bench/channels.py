@@ -6,11 +6,14 @@ turns. Bars: 100 subscribers 1, 10 subscribers 0.8, one 0.9, none 1, 100 at pipe
 connections without pipeline 0.7, latency at most 1.2, 10,000 patterns 1. Also the processor time
 that each server took for it, which other programs on the machine hardly change (with the coming and
 going of the subscribers in it: of 10,000 that is most), and the most memory that it held meanwhile.
-One that never reads listens to all channels, and would get 52 MB: it is cut off at 32.
+One that never reads listens to all channels, and would get 52 MB: it is cut off at 32. "the
+floor": what a Python program reaches that only reads, parses by hiredis and sends
+(`bench/floor_server.py`).
 """
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,6 +43,9 @@ FANS = [
 def _logstore(data: Path, port: int) -> list[str]:
     serve = [process.logstore_command(), "serve", "--data", str(data)]
     return [*serve, "--kafka-port", "0", "--resp-port", str(port)]
+
+
+Run = Callable[[str, str, list[str]], list[float]]
 
 
 @contextmanager
@@ -81,16 +87,44 @@ def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
         for what, words, bar in FANS:
             scaled = _tiny(words) if harness.TINY else words
             figures += _fan(run, servers, rounds, what, scaled, bar)
-        return figures + _alone(run, servers, rounds)
+        return figures + _alone(run, servers, rounds) + _floor(scratch, run, servers, rounds)
+
+
+def _floor(
+    scratch: Path, run: Run, servers: dict[str, Server], rounds: int
+) -> list[harness.Figure]:
+    """Few receivers: how much is left to gain."""
+    port = free_port()
+    floor = Server("floor", scratch, port, [sys.executable, "-m", "bench.floor_server", str(port)])
+    floor.start()
+    floor.wait_until_it_listens()
+    servers["floor"] = floor
+    figures = []
+    try:
+        for what, words, _ in FANS:
+            if int(words[0]) > 1:
+                continue
+            scaled = _tiny(words) if harness.TINY else words
+            sides = ("floor", "redis")
+            taken = harness.alternate(
+                {name: lambda name=name, w=scaled: run(name, "fan", w)[0] for name in sides}, rounds
+            )
+            unit = "published/s" if words[0] == "0" else "delivered/s"
+            figures.append(
+                harness.ratio(
+                    f"{what}: the floor", unit, taken, ours="floor", theirs="redis", bar=None
+                )
+            )
+    finally:
+        floor.stop()
+        del servers["floor"]
+    return figures
 
 
 def _tiny(words: list[str]) -> list[str]:
     subscribers, _, pipeline, kind, channels, *others = words
     few = str(min(int(subscribers), 10))
     return [few, str(4 * int(pipeline)), pipeline, kind, str(min(int(channels), 5)), *others]
-
-
-Run = Callable[[str, str, list[str]], list[float]]
 
 
 def _fan(
