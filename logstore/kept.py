@@ -114,6 +114,9 @@ class Claim(Protocol):
 class Groups(Protocol):
     """The groups of a directory that several processes share."""
 
+    def names(self) -> list[str]:
+        """All groups, sorted."""
+
     def load(self, group: str) -> KeptGroup | None: ...
     def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
         """What the group has committed in topics that are there still: all, or of these places."""
@@ -145,6 +148,9 @@ class Groups(Protocol):
 
         Raises GroupBusy, UnknownGroup.
         """
+
+    def expire(self, retention_minutes: int) -> list[str]:
+        """Drop the offsets whose time is over, and groups that have none left; their names."""
 
 
 class GroupKeeper(Protocol):

@@ -1,62 +1,46 @@
 """The library face: one data directory, its topics and groups."""
 
 import os
-import threading
 import time
-import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSet, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Self
 
 from logstore import forks
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
-from logstore.broker.coordinator.assignor import Place
-from logstore.broker.embedded import EmbeddedMember
+from logstore.broker.consuming import Consuming, Wish
 from logstore.broker.group import Group
+from logstore.broker.handles import Handles, close_all
+from logstore.broker.known_groups import KnownGroups
 from logstore.broker.ledger import Ledger
 from logstore.broker.listening import Channel, Listener
-from logstore.broker.producer import Producer, flush_all
+from logstore.broker.producer import Producer
 from logstore.broker.reading import OnDamage, skip_of
 from logstore.broker.replay import replay
 from logstore.broker.rules import BATCH_BYTES
-from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import (
     OnOutOfRange,
     Start,
     Starts,
-    check_offset,
-    check_on_out_of_range,
-    committed_offset,
-    offset_of,
 )
 from logstore.broker.topic import Topic
 from logstore.broker.trimming import Trim, trim
 from logstore.clock import now_ms
 from logstore.config import Chosen, Config
 from logstore.errors import (
-    Closed,
     Forked,
-    InvalidName,
-    LogstoreError,
     ReadOnly,
     Refused,
-    UnknownGroup,
-    UnknownPartition,
-    UnknownTopic,
 )
 from logstore.internals import Internals
-from logstore.kept import Offsets
-from logstore.log import Log, TopicPartition
-from logstore.names import check_group
 from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk
-from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC
 from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
@@ -71,17 +55,6 @@ from logstore.upkeep.jobs import (
 )
 from logstore.upkeep.upkeep import Upkeep
 
-_User = TypeVar("_User", Producer, Consumer, Listener)
-
-
-class _Begin(NamedTuple):
-    """Where a consumer begins in a partition."""
-
-    start: Starts
-    damaged: bool  # at a batch that can't be read, too
-    group: str | None = None
-    on_out_of_range: OnOutOfRange = "stop"
-
 
 class Store:
     """Topics and groups of one data directory. Made by ``logstore.open``; any thread may use it."""
@@ -91,16 +64,15 @@ class Store:
     ) -> None:
         self._directory = directory
         self._clock = clock
-        # A producer that nobody has any more may still have gathered records: they are not lost.
-        self._producers: set[Producer] = set()
-        self._consumers: weakref.WeakSet[Consumer] = weakref.WeakSet()
-        self._lock = threading.RLock()  # who is to be closed, and whether the store is
-        self._closed = False
+        self._handles = Handles(directory.path)
         self._topics = OpenTopics(directory, clock, others_write=mode == "read")
         self._topics.tell(self._tell_change)
-        self._forked: Forked | None = None
         self._channels = Channels()
-        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        self._groups = KnownGroups(directory.path, lambda: self._open().groups, self._open_topics)
+        self._consuming = Consuming(
+            self._open_topics, self._groups.table, self.config.store,
+            self._handles.flush_producers,
+        )  # fmt: skip
         self.mode = mode
         self._upkeep = Upkeep(directory, clock)
         if mode == "write" and self.config.channels:
@@ -111,13 +83,9 @@ class Store:
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: everything that was made of this store is of no use here."""
-        self._lock = threading.RLock()
-        self._closed, self._forked = True, error
         self._topics.forked(error)
         self._channels.forked(error)
-        users: list[forks.Forkable] = [*self._producers, *self._consumers, *self._listeners]
-        for user in users:
-            user.forked(error)
+        self._handles.forked(error)
 
     def __repr__(self) -> str:
         return f"<Store {self.path} {self.mode}>"
@@ -149,8 +117,7 @@ class Store:
         return Internals(self._open(), self._topics, self._channels)
 
     def _open(self) -> LocalDirectory:
-        if self._closed:
-            raise self._forked or Closed(f"{self.path}: the store is closed")
+        self._handles.check_open()
         return self._directory
 
     def close(self) -> None:
@@ -159,26 +126,17 @@ class Store:
         Producers still open are flushed. Consumers still open leave their groups; the record that
         one handed out last is not done. In a fork of the process that opened it nothing happens.
         """
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._channels.close()
-            closings: list[Callable[[], None]] = [it.close for it in self._listeners]
-            closings += [it.close for it in self._producers]
-            closings += [partial(it.close, last_done=False) for it in self._consumers]
-        failures: list[LogstoreError] = []
+        closings = self._handles.shut()
+        if closings is None:
+            return
+        self._channels.close()
         self._upkeep.close()
         try:
-            for close in closings:
-                try:
-                    close()
-                except LogstoreError as error:
-                    failures.append(error)
+            failure = close_all(closings)
         finally:
             self._directory.close()
-        if failures:
-            raise failures[0]
+        if failure is not None:
+            raise failure
 
     # Topics
 
@@ -252,18 +210,7 @@ class Store:
         """Raises UnknownTopic, ReadOnly, InvalidSetting."""
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
-        closed = partial(self._producer_closed, topic)
-        producer = Producer(self.topic(topic), batch_bytes, compression, closed)
-        return self._keep(producer, self._producers)
-
-    def _producer_closed(self, topic: str, producer: Producer, error: BaseException | None) -> None:
-        if error is not None and not isinstance(error, UnknownTopic | UnknownPartition):
-            for consumer in list(self._consumers):
-                consumer.lose_output(topic, error)
-        self._producers.discard(producer)  # last: until then a commit finds it
-
-    def _flush_producers(self) -> None:
-        flush_all(list(self._producers))
+        return self._handles.producer(self.topic(topic), batch_bytes, compression)
 
     def consumer(
         self,
@@ -300,95 +247,10 @@ class Store:
         Raises UnknownTopic, UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd;
         GroupBusy where clients of a server consume as the group.
         """
-        if not topics:
-            raise Refused("a consumer needs a topic")
-        logs: dict[TopicPartition, Log] = {}
-        for name in topics:
-            topic = self.topic(name)
-            for number in range(len(topic.partitions)) if partitions is None else partitions:
-                logs[name, number] = topic.partition(number)
-        if isinstance(start, Mapping) and (strangers := start.keys() - logs.keys()):
-            raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
-        check_on_out_of_range(on_out_of_range)
-        skips = skip_of(on_damage) is not None
-        if group is None:
-            positions = _positions(logs, {}, _Begin(start, skips))
-            consumer = Consumer(
-                logs, positions, follow=follow, on_damage=on_damage, on_out_of_range=on_out_of_range
-            )
-            return self._keep(consumer, self._consumers)
-        return self._member(
-            group,
-            frozenset(topics),
-            partitions,
-            start,
-            follow=follow,
-            on_damage=on_damage,
-            on_out_of_range=on_out_of_range,
-            auto_commit=auto_commit,
+        wish = Wish(
+            topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit
         )
-
-    def _member(
-        self,
-        group: str,
-        topics: frozenset[str],
-        partitions: Sequence[int] | None,
-        start: Starts,
-        *,
-        follow: bool,
-        on_damage: OnDamage,
-        on_out_of_range: OnOutOfRange,
-        auto_commit: bool,
-    ) -> Consumer:
-        """A consumer that shares the partitions with the others of its group."""
-        settings = self.config.store
-        member = EmbeddedMember(
-            check_group(group),
-            self._table(),
-            self._topics.facts,
-            topics,
-            None if partitions is None else frozenset(partitions),
-            session_timeout_ms=settings.consumer_session_timeout_ms,
-            rebalance_timeout_ms=settings.consumer_rebalance_timeout_ms,
-            members_max=settings.group_max_size,
-        )
-        begin = _Begin(start, skip_of(on_damage) is not None, group, on_out_of_range)
-        opened = partial(self._opened, begin)
-        sharing = Sharing(member, opened, settings.offset_metadata_max_bytes)
-        commit_s = settings.consumer_commit_ms / 1000
-        consumer = Consumer(
-            {}, {}, membership=sharing, follow=follow, commit_s=commit_s, on_damage=on_damage,
-            on_out_of_range=on_out_of_range, group=group, auto_commit=auto_commit,
-            flush=self._flush_producers,
-        )  # fmt: skip
-        try:
-            sharing.start(consumer)
-        except BaseException:
-            consumer.close()
-            raise
-        return self._keep(consumer, self._consumers)
-
-    def _opened(
-        self,
-        begin: _Begin,
-        places: Collection[Place],
-        committed: Offsets,
-    ) -> Opened:
-        """The logs of these partitions, and where a member of a group begins in them."""
-        names = self._topics.names_by_id()
-        found: dict[TopicPartition, Place] = {}
-        logs: dict[TopicPartition, Log] = {}
-        for topic_id, number in sorted(places):
-            try:
-                topic = self.topic(names.get(topic_id, ""))
-                log = topic.partition(number)
-            except (UnknownTopic, UnknownPartition, InvalidName):
-                continue  # deleted since: the group will hear of it
-            if topic.id == topic_id:
-                logs[topic.name, number] = log
-                found[topic.name, number] = topic_id, number
-        offsets = {it: committed[it].offset for it in logs if it in committed}
-        return Opened(logs, _positions(logs, offsets, begin), offsets, found)
+        return self._handles.consumer(self._consuming.consumer(wish))
 
     # Channels
 
@@ -406,17 +268,7 @@ class Store:
         """
         self._open()
         named, matched = map(_as_bytes, names), map(_as_bytes, patterns)
-        listener = Listener(self._channels, named, matched, self._listeners.discard)
-        return self._keep(listener, self._listeners)
-
-    def _keep(self, user: _User, users: MutableSet[_User]) -> _User:
-        """Have it closed with the store."""
-        with self._lock:
-            if not self._closed:
-                users.add(user)
-                return user
-        user.close()
-        raise self._forked or Closed(f"{self.path}: the store is closed")
+        return self._handles.listener(partial(Listener, self._channels, named, matched))
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record of this time or later; the end if there is none."""
@@ -448,32 +300,19 @@ class Store:
 
     def groups(self) -> list[str]:
         """The names of all groups, sorted."""
-        table = self._open().groups
-        return table.names() if table is not None else []
+        return self._groups.names()
 
     def group(self, name: str) -> Group:
         """Raises UnknownGroup."""
-        if name not in self.groups():
-            raise UnknownGroup(f"no group {name!r}: it has committed nothing")
-        return Group(
-            name,
-            self._table,
-            lambda topic: dict(enumerate(self.topic(topic).partitions)),
-            self._topics.names_by_id,
-        )
-
-    def _table(self) -> GroupTable:
-        table = self._open().groups
-        if table is None:
-            raise ReadOnly(f"{self.path}: without a catalogue there are no groups")
-        return table
+        return self._groups.group(name)
 
     def expire_offsets(self) -> list[str]:
         """Drop what is past ``offsets.retention.minutes``; the groups of which nothing is left.
 
         Raises ReadOnly.
         """
-        return self._upkeep_open().expire_offsets()
+        minutes = self.config.store.offsets_retention_minutes
+        return self._groups.table().expire(minutes)
 
     # Upkeep
 
@@ -546,22 +385,6 @@ class Store:
     def status(self) -> Status:
         """With a look at both ends of each log for damage; ``verify`` reads all."""
         return status(self._open())
-
-
-def _positions(
-    logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int], begin: _Begin
-) -> dict[TopicPartition, int]:
-    positions = {}
-    for place, log in logs.items():
-        if place in committed:
-            positions[place] = committed_offset(
-                log, committed[place], begin.group, begin.on_out_of_range
-            )
-        elif isinstance(begin.start, Mapping):
-            positions[place] = check_offset(log, begin.start.get(place, log.start))
-        else:
-            positions[place] = offset_of(log, begin.start, damaged=begin.damaged)
-    return positions
 
 
 def _as_bytes(name: str | bytes) -> bytes:

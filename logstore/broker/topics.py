@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from logstore.broker.coordinator.consumer import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.config import Chosen
 
@@ -29,6 +30,19 @@ class Space:
 
     total_bytes: int
     usable_bytes: int
+
+
+class OpenedTopics(Protocol):
+    """The topics as consumers and groups of the library see them."""
+
+    def topic(self, name: str) -> Topic:
+        """Raises UnknownTopic, InvalidName."""
+
+    def facts(self, name: str) -> TopicFacts | None:
+        """What a group must know of a topic; None: there is none."""
+
+    def names_by_id(self) -> Mapping[str, str]:
+        """The name of each topic, by its id."""
 
 
 class Topics(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-from logstore.errors import Closed, ReadOnly
+from logstore.errors import Closed
 from logstore.log import TopicPartition
 from logstore.storage.directory import LocalDirectory
 from logstore.upkeep.child import worker_for
@@ -59,7 +59,7 @@ class Upkeep:
             outcomes = [
                 it for name in NAMES for it in self._jobs.run(Job(name), only_recovered=True)
             ]
-            self.expire_offsets()
+            self._expire_offsets()
         except Closed:  # the store, while this was under way
             return
         for outcome in outcomes:  # one log's failure must not hide another's
@@ -88,12 +88,10 @@ class Upkeep:
             assert isinstance(outcome, kind)
             yield outcome
 
-    def expire_offsets(self) -> list[str]:
-        """As Store.expire_offsets."""
+    def _expire_offsets(self) -> None:
         table = self._directory.groups
-        if table is None:
-            raise ReadOnly(f"{self._directory.path}: without a catalogue there are no groups")
-        return table.expire(self._directory.config.store.offsets_retention_minutes)
+        assert table is not None, "a store that is written has a catalogue"
+        table.expire(self._directory.config.store.offsets_retention_minutes)
 
     def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
         table = self._directory.groups if groups else None

@@ -180,7 +180,7 @@ def test_every_use_of_a_reading_store_is_refused(store):
 def test_locks_that_other_threads_hold_do_not_hang_the_child(store):
     log, stop = store.topic("t").partition(0), threading.Event()
     held = [
-        store._lock, store._channels.lock, log._lock, store._directory._files._lock,
+        store._handles._lock, store._channels.lock, log._lock, store._directory._files._lock,
         store._directory._changing, store._directory._catalog.environment._shared.writing,
     ]  # fmt: skip
     found = uses(store)

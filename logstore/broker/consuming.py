@@ -1,0 +1,153 @@
+"""How the consumers of a store are made: what each reads, and where it begins."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from logstore.broker.consumer import Consumer
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.embedded import EmbeddedMember
+from logstore.broker.reading import OnDamage, skip_of
+from logstore.broker.sharing import Opened, Sharing
+from logstore.broker.start import (
+    OnOutOfRange,
+    Starts,
+    check_offset,
+    check_on_out_of_range,
+    committed_offset,
+    offset_of,
+)
+from logstore.broker.topics import OpenedTopics
+from logstore.errors import InvalidName, Refused, UnknownPartition, UnknownTopic
+from logstore.kept import Groups, Offsets
+from logstore.log import Log, TopicPartition
+from logstore.names import check_group
+from logstore.settings import StoreSettings
+
+
+class Wish(NamedTuple):
+    """What a consumer is asked to be. ``Store.consumer`` says what each means."""
+
+    topics: Sequence[str]
+    partitions: Sequence[int] | None
+    group: str | None
+    start: Starts
+    follow: bool
+    on_damage: OnDamage
+    on_out_of_range: OnOutOfRange
+    auto_commit: bool
+
+    def positions(
+        self, logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Where it begins in these logs. Raises OffsetBelowStart, OffsetAboveEnd, Refused."""
+        return {
+            place: self._committed(log, committed[place])
+            if place in committed
+            else self._start(place, log)
+            for place, log in logs.items()
+        }
+
+    def _committed(self, log: Log, offset: int) -> int:
+        return committed_offset(log, offset, self.group, self.on_out_of_range)
+
+    def _start(self, place: TopicPartition, log: Log) -> int:
+        if isinstance(self.start, Mapping):
+            return check_offset(log, self.start.get(place, log.start))
+        return offset_of(log, self.start, damaged=skip_of(self.on_damage) is not None)
+
+
+class Consuming:
+    """Makes them. From any thread."""
+
+    def __init__(
+        self,
+        topics: Callable[[], OpenedTopics],
+        groups: Callable[[], Groups],
+        settings: StoreSettings,
+        flush: Callable[[], None],
+    ) -> None:
+        """``topics()`` raises Closed, ``groups()`` ReadOnly, too. ``flush()``: before a commit."""
+        self._topics = topics
+        self._groups = groups
+        self._settings = settings
+        self._flush = flush
+
+    def consumer(self, wish: Wish) -> Consumer:
+        """As Store.consumer."""
+        if not wish.topics:
+            raise Refused("a consumer needs a topic")
+        topics = self._topics()
+        logs: dict[TopicPartition, Log] = {}
+        for name in wish.topics:
+            topic = topics.topic(name)
+            every = range(len(topic.partitions))
+            for number in every if wish.partitions is None else wish.partitions:
+                logs[name, number] = topic.partition(number)
+        if isinstance(wish.start, Mapping) and (strangers := wish.start.keys() - logs.keys()):
+            raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
+        check_on_out_of_range(wish.on_out_of_range)
+        skip_of(wish.on_damage)  # another word is refused before a group is joined
+        if wish.group is not None:
+            return self._member(wish, check_group(wish.group))
+        return Consumer(
+            logs,
+            wish.positions(logs, {}),
+            follow=wish.follow,
+            on_damage=wish.on_damage,
+            on_out_of_range=wish.on_out_of_range,
+        )
+
+    def _member(self, wish: Wish, group: str) -> Consumer:
+        """A consumer that shares the partitions with the others of its group."""
+        settings = self._settings
+        member = EmbeddedMember(
+            group,
+            self._groups(),
+            self._topics().facts,
+            frozenset(wish.topics),
+            None if wish.partitions is None else frozenset(wish.partitions),
+            session_timeout_ms=settings.consumer_session_timeout_ms,
+            rebalance_timeout_ms=settings.consumer_rebalance_timeout_ms,
+            members_max=settings.group_max_size,
+        )
+        opened = partial(self._opened, wish)
+        sharing = Sharing(member, opened, settings.offset_metadata_max_bytes)
+        consumer = Consumer(
+            {},
+            {},
+            membership=sharing,
+            follow=wish.follow,
+            commit_s=settings.consumer_commit_ms / 1000,
+            on_damage=wish.on_damage,
+            on_out_of_range=wish.on_out_of_range,
+            group=group,
+            auto_commit=wish.auto_commit,
+            flush=self._flush,
+        )
+        try:
+            sharing.start(consumer)
+        except BaseException:
+            consumer.close()
+            raise
+        return consumer
+
+    def _opened(self, wish: Wish, places: Collection[Place], committed: Offsets) -> Opened:
+        """The logs of these partitions, and where a member of a group begins in them."""
+        if not places:
+            return Opened({}, {}, {}, {})
+        topics = self._topics()
+        names = topics.names_by_id()
+        found: dict[TopicPartition, Place] = {}
+        logs: dict[TopicPartition, Log] = {}
+        for topic_id, number in sorted(places):
+            try:
+                topic = topics.topic(names.get(topic_id, ""))
+                log = topic.partition(number)
+            except (UnknownTopic, UnknownPartition, InvalidName):
+                continue  # deleted since: the group will hear of it
+            if topic.id == topic_id:
+                logs[topic.name, number] = log
+                found[topic.name, number] = topic_id, number
+        offsets = {it: committed[it].offset for it in logs if it in committed}
+        return Opened(logs, wish.positions(logs, offsets), offsets, found)

@@ -1,0 +1,46 @@
+"""The groups of a store: which there are, and each seen from outside."""
+
+from collections.abc import Callable
+
+from logstore.broker.group import Group
+from logstore.broker.topics import OpenedTopics
+from logstore.errors import ReadOnly, UnknownGroup
+from logstore.kept import Groups
+
+
+class KnownGroups:
+    """From any thread."""
+
+    def __init__(
+        self,
+        path: str,
+        table: Callable[[], Groups | None],
+        topics: Callable[[], OpenedTopics],
+    ) -> None:
+        """``table()``: None where there is no catalogue. Both raise Closed once the store is."""
+        self._path = path
+        self._table = table
+        self._topics = topics
+
+    def table(self) -> Groups:
+        """What is kept of them. Raises Closed; ReadOnly where there is no catalogue."""
+        table = self._table()
+        if table is None:
+            raise ReadOnly(f"{self._path}: without a catalogue there are no groups")
+        return table
+
+    def names(self) -> list[str]:
+        """As Store.groups."""
+        table = self._table()
+        return [] if table is None else table.names()
+
+    def group(self, name: str) -> Group:
+        """As Store.group."""
+        if name not in self.names():
+            raise UnknownGroup(f"no group {name!r}: it has committed nothing")
+        return Group(
+            name,
+            self.table,
+            lambda topic: dict(enumerate(self._topics().topic(topic).partitions)),
+            lambda: self._topics().names_by_id(),
+        )
