@@ -9,7 +9,7 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.errors import Failed
 from logstore.internals import Internals
 from logstore.open_topics import Change
-from logstore.protocols.kafka.subscription import topics_of
+from logstore.protocols.kafka.subscription import SPEECH
 from logstore.storage.committer import GroupCommitter
 from logstore.turn import Turn
 
@@ -66,7 +66,7 @@ class Groups:
             self._committer,
             store.topics.facts,
             names=store.topics.names,
-            topics_of=topics_of,
+            speech=SPEECH,
             due=self._alarm.set,
             rebalanced=partial(store.channels.tell, "groups", "group-rebalanced"),
         )

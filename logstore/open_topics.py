@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, overload
 
-from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.producer_ids import ProducerIds
 from logstore.broker.topic import Topic, uuid_of
 from logstore.broker.topics import Space

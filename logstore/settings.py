@@ -330,6 +330,12 @@ class StoreSettings:
         "assignors of the new protocol; the first is for members that ask for none",
         words=("uniform", "range"),
     )
+    group_consumer_migration_policy: str = _setting(
+        "bidirectional",
+        "which groups with members go over: of the classic protocol to the new one (upgrade), back "
+        "(downgrade), both ways (bidirectional), or none (disabled)",
+        words=("bidirectional", "upgrade", "downgrade", "disabled"),
+    )
     offset_metadata_max_bytes: int = _setting(
         4096, "metadata beside a committed offset", unit="bytes", low=0, high=1 << 20
     )

@@ -20,8 +20,8 @@ import msgspec
 
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import LEAVE, Beat
-from logstore.broker.coordinator.consumer import (
-    ConsumerGroup,
+from logstore.broker.coordinator.consumer import ConsumerGroup
+from logstore.broker.coordinator.consumer_member import (
     ConsumerHead,
     ConsumerLimits,
     TopicFacts,

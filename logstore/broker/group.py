@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from logstore.broker.coordinator.consumer import decode_member
+from logstore.broker.coordinator.consumer_member import decode_member
 from logstore.broker.start import Held, Start, is_in_range, offset_of
 from logstore.errors import UnknownPartition, UnknownTopic
 from logstore.kept import Groups, OffsetToCommit

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.config import Chosen
 

@@ -4,7 +4,7 @@ import pytest
 from coordinator_parts import REBALANCE_MS, Bench, MemoryKeeper, T
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC, Leaver
-from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.refusal import GroupError
 from logstore.errors import StorageFull
 
@@ -389,7 +389,7 @@ def test_an_empty_group_changes_its_kind_and_goes_on_counting(bench):
     assert answer.epoch > member.generation
     assert describe(bench).kind == "consumer"
     assert set(bench.keeper.kept["g"].members) == {"a"}
-    [told] = bench.join()
+    [told] = bench.join(protocol_type="connect")
     assert told.error is E.INCONSISTENT_GROUP_PROTOCOL
     assert bench.heartbeat(member) is E.UNKNOWN_MEMBER_ID
     bench.beat("a", LEAVE)

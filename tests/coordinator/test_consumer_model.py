@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC
-from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.refusal import GroupError
 from logstore.errors import StorageFull
 

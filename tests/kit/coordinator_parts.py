@@ -11,8 +11,9 @@ from logstore.broker.coordinator.calls import (
     OffsetCommit,
     Sync,
 )
-from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.coordinator.translation import Assignment, Speech, Subscription
 from logstore.config import Config
 from logstore.errors import GroupBusy, UnknownGroup
 from logstore.kept import Keeping, KeptOffset, OffsetToCommit
@@ -20,6 +21,33 @@ from logstore.kept import Keeping, KeptOffset, OffsetToCommit
 SESSION_MS = 10_000
 REBALANCE_MS = 30_000
 T = TopicFacts("id-t", 4)
+
+
+# How members write here what they read: metadata is "t u" or "t u|t:0 t:1" with what is owned, an
+# assignment is "=t:0 t:1".
+
+
+def places_of(words):
+    return frozenset((name, int(n)) for name, n in (it.split(":") for it in words.split()))
+
+
+def text_of(places):
+    return " ".join(f"{name}:{number}" for name, number in sorted(places))
+
+
+def subscription_of(metadata):
+    topics, _, owned = metadata.decode().partition("|")
+    return Subscription(1, frozenset(topics.split()), places_of(owned))
+
+
+def assignment_of(assignment):
+    """``+`` instead of ``=``: and more, of the assignor's own."""
+    if assignment[:1] not in (b"=", b"+"):
+        return None
+    return Assignment(places_of(assignment[1:].decode()), assignment[:1] == b"+")
+
+
+SPEECH = Speech(subscription_of, assignment_of, lambda _, it: b"=" + text_of(it).encode())
 
 
 @dataclass
@@ -130,7 +158,7 @@ class Bench:
         """A new process over what was kept."""
         self.coordinator = Coordinator(
             self.settings, self.keeper, self.topics.get,
-            names=lambda: list(self.topics), topics_of=lambda it: it.decode().split(),
+            names=lambda: list(self.topics), speech=SPEECH,
             new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
         )  # fmt: skip
         self.coordinator.start(self.now)
@@ -176,8 +204,11 @@ class Bench:
     def leave(self, member_id, instance=None):
         return self.coordinator.leave("g", [Leaver(member_id, instance)], self.now)[0].error
 
-    def members(self, count, **fields):
-        """So many members in a stable generation; the leader's answer comes first."""
+    def members(self, count, assign=str.encode, **fields):
+        """So many members in a stable generation; the leader's answer comes first.
+
+        ``assign(member id)`` is what the leader gives a member.
+        """
         known = []
         for turn in range(count):
             answers = [self.join(client=f"c{turn}", **fields)]
@@ -185,7 +216,7 @@ class Bench:
             known = [answer for (answer,) in answers]
             assert all(it.error is None for it in known)
         known.sort(key=lambda it: it.member_id != it.leader)
-        parts = {it.member_id: it.member_id.encode() for it in known}
+        parts = {it.member_id: assign(it.member_id) for it in known}
         waiting = [self.sync(it) for it in known[1:]]
         [first] = self.sync(known[0], parts)
         assert [it.error for it in [first, *(answer for (answer,) in waiting)]] == [None] * count

@@ -8,7 +8,7 @@ from clock import NOW_MS
 from coordinator_parts import MemoryKeeper
 from memory_log import MemoryLog
 
-from logstore.broker.coordinator.consumer import TopicFacts
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
@@ -18,7 +18,7 @@ from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import Door
 from logstore.protocols.kafka.session import KafkaSession
-from logstore.protocols.kafka.subscription import topics_of
+from logstore.protocols.kafka.subscription import SPEECH
 from logstore.records.encode import encode
 
 
@@ -183,7 +183,7 @@ class Talk:
             given = {name: (str(value), "test") for name, value in (settings or {}).items()}
             settings = Config(given).store
             self.coordinator = Coordinator(
-                settings, self.keeper, self._facts, topics_of=topics_of, due=self._set_timer
+                settings, self.keeper, self._facts, speech=SPEECH, due=self._set_timer
             )
             self.door = Door(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,

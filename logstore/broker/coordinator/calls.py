@@ -175,6 +175,7 @@ class MemberDescription:
     regex: str = ""
     assigned: frozenset[Place] = frozenset()
     target: frozenset[Place] = frozenset()
+    speaks_classic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

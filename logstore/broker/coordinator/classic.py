@@ -15,7 +15,7 @@ assignment before any member gets its part, so that members can go on after a re
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -41,6 +41,7 @@ from logstore.broker.coordinator.classic_member import (
     Member,
     Save,
     State,
+    check_join,
     common,
 )
 from logstore.broker.coordinator.refusal import GroupError, Refusal
@@ -49,8 +50,6 @@ _A = TypeVar("_A")
 Answer = tuple[Callable[[_A], None], _A]
 
 # A client that gave up waiting for its first rebalance is not waited for longer, as in Kafka.
-# Of one member; clients have one to five. Each is compared with those of all other members.
-PROTOCOLS_MAX: Final = 100
 NEW_MEMBER_JOIN_MS: Final = 300_000
 
 
@@ -114,7 +113,21 @@ class ClassicGroup:
                     now_ms + it.session_timeout_ms,
                     it.assignment,
                 )
+            if head.rejoin:
+                group._prepare(now_ms)
         return group
+
+    @property
+    def members(self) -> Iterable[Member]:
+        return self._members.values()
+
+    def dissolve(self) -> None:
+        """It goes on as a consumer group: whoever waits is told to join that."""
+        for member in self._members.values():
+            self._drop_calls(member, GroupError.REBALANCE_IN_PROGRESS)
+        self._members.clear()
+        self._pending.clear()
+        self.state = State.EMPTY
 
     @property
     def empty(self) -> bool:
@@ -134,23 +147,7 @@ class ClassicGroup:
             reply(Joined(it.error, call.member_id, message=it.message))
 
     def _check_join(self, call: Join) -> None:
-        low, high = self._limits.session_timeout_min_ms, self._limits.session_timeout_max_ms
-        if not low <= call.session_timeout_ms <= high:
-            raise Refusal(
-                GroupError.INVALID_SESSION_TIMEOUT,
-                f"session timeout {call.session_timeout_ms} ms: takes {low} to {high}",
-            )
-        if len(call.protocols) > PROTOCOLS_MAX:
-            raise Refusal(
-                GroupError.INVALID_REQUEST,
-                f"{len(call.protocols)} protocols of one member, {PROTOCOLS_MAX} at most",
-            )
-        size = sum(len(name) + len(data) for name, data in call.protocols)
-        if size > self._limits.metadata_bytes_max:
-            raise Refusal(
-                GroupError.INVALID_REQUEST,
-                f"{size} bytes of metadata, {self._limits.metadata_bytes_max} at most",
-            )
+        check_join(call, self._limits)
         if not self._has_room_for(call.member_id):
             raise Refusal(
                 GroupError.GROUP_MAX_SIZE_REACHED, f"the group has {len(self._members)} members"

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from logstore.broker.coordinator.calls import Identity, Joined, Synced
-from logstore.broker.coordinator.refusal import GroupError
+from logstore.broker.coordinator.calls import Identity, Join, Joined, Synced
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+
+# Of one member; clients have one to five. Each is compared with those of all other members.
+PROTOCOLS_MAX: Final = 100
 
 
 class State(Enum):
@@ -51,6 +54,7 @@ class KeptHead(msgspec.Struct):
     protocol: str | None = None
     leader: str | None = None
     synced: bool = False  # the members kept are those of this generation
+    rejoin: bool = False  # and have to join again: it was a consumer group until now
 
 
 class Kept(NamedTuple):
@@ -95,6 +99,27 @@ class Member:
         if self.join is not None:
             return self.new_until_ms
         return None if self.sync is not None else self.session_ends_ms
+
+
+def check_join(call: Join, limits: ClassicLimits) -> None:
+    """Whether any group takes it. Raises Refusal."""
+    low, high = limits.session_timeout_min_ms, limits.session_timeout_max_ms
+    if not low <= call.session_timeout_ms <= high:
+        raise Refusal(
+            GroupError.INVALID_SESSION_TIMEOUT,
+            f"session timeout {call.session_timeout_ms} ms: takes {low} to {high}",
+        )
+    if len(call.protocols) > PROTOCOLS_MAX:
+        raise Refusal(
+            GroupError.INVALID_REQUEST,
+            f"{len(call.protocols)} protocols of one member, {PROTOCOLS_MAX} at most",
+        )
+    size = sum(len(name) + len(data) for name, data in call.protocols)
+    if size > limits.metadata_bytes_max:
+        raise Refusal(
+            GroupError.INVALID_REQUEST,
+            f"{size} bytes of metadata, {limits.metadata_bytes_max} at most",
+        )
 
 
 def common(members: Iterable[Member]) -> frozenset[str]:

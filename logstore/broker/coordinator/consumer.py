@@ -11,11 +11,14 @@ partition is held by who is assigned it or has not given it up yet: one member a
 
 The same table runs in the server's memory, and inside a transaction for the members of a group
 in one directory (``embedded.py``). Times are the caller's; nothing here asks a clock.
+
+A member may speak the classic protocol: ``translation.py`` makes heartbeats of its joins. It goes
+the same way, but hears of news by being told to join again (``must_join``).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -29,66 +32,17 @@ from logstore.broker.coordinator.calls import (
     Identity,
     MemberDescription,
 )
-from logstore.broker.coordinator.decoding import decoder_of
+from logstore.broker.coordinator.consumer_member import (
+    ClassicFacts,
+    ConsumerHead,
+    ConsumerLimits,
+    ConsumerMember,
+    Matching,
+    TopicLookup,
+)
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
-
-
-class TopicFacts(NamedTuple):
-    """What a group must know of a topic."""
-
-    id: str
-    partitions: int
-
-
-TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
-Matching = Callable[[str], frozenset[str]]  # the names of the topics that match a pattern
-
-
-class ConsumerLimits(NamedTuple):
-    """The bounds of one group."""
-
-    session_timeout_ms: int
-    heartbeat_interval_ms: int
-    members_max: int
-    metadata_bytes_max: int
-    assignors: tuple[str, ...]
-
-
-class ConsumerMember(msgspec.Struct, kw_only=True):
-    """One member, as it is kept."""
-
-    id: str
-    instance_id: str | None = None
-    rack_id: str | None = None
-    client_id: str = ""
-    client_host: str = ""
-    topics: frozenset[str] = frozenset()  # names
-    regex: str = ""  # and the topics that match it
-    only: frozenset[int] | None = None
-    assignor: str | None = None
-    rebalance_timeout_ms: int = 0
-    epoch: int = 0  # LEAVE_STATIC: away for a while
-    previous_epoch: int = 0  # the answer that raised the epoch may have been lost
-    state: Literal["stable", "unrevoked", "unreleased"] = "stable"
-    assigned: set[Place] = msgspec.field(default_factory=set)
-    revoking: set[Place] = msgspec.field(default_factory=set)  # held until it says otherwise
-    target: set[Place] = msgspec.field(default_factory=set)
-    session_ends_ms: int = 0
-    revoke_ends_ms: int | None = None
-
-    @property
-    def held(self) -> set[Place]:
-        return self.assigned | self.revoking
-
-
-class ConsumerHead(msgspec.Struct):
-    """What a group has beside its members, as it is kept."""
-
-    epoch: int = 0
-    target_epoch: int = 0
-    facts: dict[str, TopicFacts] = msgspec.field(default_factory=dict)  # as the target saw them
 
 
 class ConsumerGroup:
@@ -124,14 +78,9 @@ class ConsumerGroup:
             return self._leave(beat)
         joins = beat.epoch == 0
         member = self._joining(beat) if joins else self._known(beat)
-        member.session_ends_ms = now_ms + self.limits.session_timeout_ms
         repeated = beat.epoch != member.epoch
         before = set(member.assigned)
-        if self._take_over(member, beat):
-            self._bump()
-        self._look_at_topics(now_ms)
-        self._make_target()
-        self._reconcile(member, beat.owned, now_ms)
+        self._go_on(member, beat, now_ms)
         tell = joins or repeated or beat.whole or member.assigned != before
         return Beaten(
             None,
@@ -141,16 +90,29 @@ class ConsumerGroup:
             frozenset(member.assigned) if tell else None,
         )
 
+    def _go_on(self, member: ConsumerMember, beat: Beat, now_ms: int) -> None:
+        member.session_ends_ms = now_ms + self._session_ms(member)
+        if self._take_over(member, beat):
+            self._bump()
+        self.make_target(now_ms)
+        self._reconcile(member, beat.owned, now_ms)
+
+    def _session_ms(self, member: ConsumerMember) -> int:
+        if member.classic is not None:
+            return member.classic.session_timeout_ms
+        return self.limits.session_timeout_ms
+
     def _joining(self, beat: Beat) -> ConsumerMember:
         """The member as it begins; it owns nothing, whatever it had."""
         holder = self._static(beat.client.instance_id)
         if holder is not None and holder.id != beat.member_id:
-            if holder.epoch != LEAVE_STATIC:
+            # One of the classic protocol never says that it goes: whoever comes back replaces it.
+            if holder.epoch != LEAVE_STATIC and holder.classic is None:
                 raise Refusal(
                     GroupError.UNRELEASED_INSTANCE_ID,
                     f"instance {holder.instance_id!r} is a member still",
                 )
-            return self._replace(holder, beat)
+            return self._replace(holder, beat.member_id)
         known = self.members.get(beat.member_id)
         if known is not None:
             if known.instance_id != beat.client.instance_id:
@@ -158,9 +120,13 @@ class ConsumerGroup:
             # Its first join, answered and not heard, or a start from nothing: it owns nothing.
             known.epoch = known.previous_epoch = 0
             known.assigned, known.revoking = set(), set()
+            known.classic = known.call_ends_ms = None
             self._become(known, "stable")
             self.changed.add(known.id)
             return known
+        return self._add(beat)
+
+    def _add(self, beat: Beat) -> ConsumerMember:
         if len(self.members) >= self.limits.members_max:
             raise Refusal(
                 GroupError.GROUP_MAX_SIZE_REACHED, f"the group has {len(self.members)} members"
@@ -171,13 +137,14 @@ class ConsumerGroup:
         self._bump()
         return member
 
-    def _replace(self, holder: ConsumerMember, beat: Beat) -> ConsumerMember:
+    def _replace(self, holder: ConsumerMember, member_id: str) -> ConsumerMember:
         """A static member is back, under a new id: what was kept for it is its again."""
         del self.members[holder.id]
         self.changed.add(holder.id)
         member = msgspec.structs.replace(
-            holder, id=beat.member_id, epoch=0, previous_epoch=0, revoking=set()
-        )
+            holder, id=member_id, epoch=0, previous_epoch=0, revoking=set(), classic=None,
+            call_ends_ms=None,
+        )  # fmt: skip
         self._become(member, "stable")
         self.members[member.id] = member
         self.changed.add(member.id)
@@ -185,7 +152,11 @@ class ConsumerGroup:
 
     def _known(self, beat: Beat) -> ConsumerMember:
         """The member that sends this. Raises Refusal where it is none, or not at this epoch."""
-        member = self._member(beat.member_id, beat.client.instance_id)
+        member = self.member(beat.member_id, beat.client.instance_id)
+        if member.classic is not None:
+            raise Refusal(
+                GroupError.UNKNOWN_MEMBER_ID, f"member {member.id!r} speaks the classic protocol"
+            )
         if beat.epoch == member.epoch:
             return member
         if beat.epoch == member.previous_epoch and (
@@ -197,7 +168,8 @@ class ConsumerGroup:
             f"member {member.id!r} is at epoch {member.epoch}, not {beat.epoch}: join again",
         )
 
-    def _member(self, member_id: str, instance_id: str | None) -> ConsumerMember:
+    def member(self, member_id: str, instance_id: str | None) -> ConsumerMember:
+        """Raises Refusal: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID."""
         if instance_id is not None:
             holder = self._static(instance_id)
             if holder is None:
@@ -215,6 +187,45 @@ class ConsumerGroup:
         if instance_id is None:
             return None
         return next((it for it in self.members.values() if it.instance_id == instance_id), None)
+
+    # Members that speak the classic protocol
+
+    def join_classic(self, beat: Beat, classic: ClassicFacts, now_ms: int) -> ConsumerMember:
+        """One joins, or joins again; ``beat`` says what its metadata does. Raises Refusal.
+
+        ``beat.member_id`` is new, or the member's; an instance's older self is replaced by a new
+        one.
+        """
+        holder = self._static(beat.client.instance_id)
+        member = self.members.get(beat.member_id)
+        if holder is not None and holder.id != beat.member_id:
+            member = self._replace(holder, beat.member_id)
+        elif member is None:
+            if beat.owned:  # others may have by now what it reads: it must hear that first
+                raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no member {beat.member_id!r}")
+            member = self._add(beat)
+        elif member.classic is None or member.instance_id != beat.client.instance_id:
+            raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"member {member.id!r} is another one")
+        if member.classic != classic:
+            member.classic = classic
+            self.changed.add(member.id)
+        self._go_on(member, beat, now_ms)
+        member.call_ends_ms = now_ms + member.rebalance_timeout_ms  # to sync
+        return member
+
+    def must_join(self, member: ConsumerMember) -> bool:
+        """Whether there is news for this classic member, which it hears by joining again."""
+        if member.state == "unreleased" and member.epoch == self.head.epoch:
+            return not (member.target - member.assigned) & self._held_by_others(member)
+        return member.epoch < self.head.epoch or member.state == "unrevoked"
+
+    def heard_of(self, member: ConsumerMember, now_ms: int, *, joins: bool) -> None:
+        """A classic member lives; ``joins``: it was told to join, and has to within its time."""
+        member.session_ends_ms = now_ms + self._session_ms(member)
+        if not joins:
+            member.call_ends_ms = None
+        elif member.call_ends_ms is None:
+            member.call_ends_ms = now_ms + member.rebalance_timeout_ms
 
     def _take_over(self, member: ConsumerMember, beat: Beat) -> bool:
         """What the member says of itself; whether the target depends on what has changed."""
@@ -242,7 +253,7 @@ class ConsumerGroup:
     # Leaving
 
     def _leave(self, beat: Beat) -> Beaten:
-        member = self._member(beat.member_id, beat.client.instance_id)
+        member = self.member(beat.member_id, beat.client.instance_id)
         if beat.epoch == LEAVE_STATIC:
             member.epoch = LEAVE_STATIC  # its partitions wait for it until its session ends
             member.revoking = set()
@@ -256,7 +267,7 @@ class ConsumerGroup:
         """Out at once; a static member may be named by its instance alone. Raises Refusal."""
         if not member_id and (holder := self._static(instance_id)) is not None:
             member_id = holder.id
-        self._remove(self._member(member_id, instance_id))
+        self._remove(self.member(member_id, instance_id))
 
     def _remove(self, member: ConsumerMember) -> None:
         del self.members[member.id]
@@ -266,18 +277,20 @@ class ConsumerGroup:
     def tick(self, now_ms: int) -> None:
         """Remove who was silent for its session, or did not give up in time."""
         for member in list(self.members.values()):
-            if _ends_ms(member) <= now_ms:
+            if member.ends_ms <= now_ms:
                 self._remove(member)
 
     def deadline(self) -> int | None:
-        return min(map(_ends_ms, self.members.values()), default=None)
+        return min((it.ends_ms for it in self.members.values()), default=None)
 
     def resume(self, now_ms: int) -> None:
         """The process begins anew, and its clock: everyone has its time once more."""
         for member in self.members.values():
-            member.session_ends_ms = now_ms + self.limits.session_timeout_ms
+            member.session_ends_ms = now_ms + self._session_ms(member)
             if member.revoke_ends_ms is not None:
                 member.revoke_ends_ms = now_ms + member.rebalance_timeout_ms
+            if member.call_ends_ms is not None:
+                member.call_ends_ms = now_ms + member.rebalance_timeout_ms
 
     # The target, and the way to it
 
@@ -310,7 +323,9 @@ class ConsumerGroup:
     def _subscribed(self, member: ConsumerMember) -> frozenset[str]:
         return member.topics | self._matching(member.regex) if member.regex else member.topics
 
-    def _make_target(self) -> None:
+    def make_target(self, now_ms: int) -> None:
+        """Where anything has changed that it depends on."""
+        self._look_at_topics(now_ms)
         if self.head.target_epoch == self.head.epoch:
             return
         facts = self.head.facts
@@ -377,10 +392,13 @@ class ConsumerGroup:
 
     def check_epoch(self, member_id: str, epoch: int, instance_id: str | None = None) -> None:
         """Whether this member may commit and fetch. Raises Refusal."""
-        if self._member(member_id, instance_id).epoch != epoch:
+        member = self.member(member_id, instance_id)
+        if member.epoch != epoch:
             raise Refusal(
-                GroupError.STALE_MEMBER_EPOCH,
-                f"member {member_id!r} is at epoch {self.members[member_id].epoch}, not {epoch}",
+                GroupError.STALE_MEMBER_EPOCH
+                if member.classic is None
+                else GroupError.ILLEGAL_GENERATION,
+                f"member {member_id!r} is at epoch {member.epoch}, not {epoch}",
             )
 
     # Looked at
@@ -458,11 +476,6 @@ def check_beat(beat: Beat, limits: ConsumerLimits) -> None:
         )
 
 
-def _ends_ms(member: ConsumerMember) -> int:
-    ends = member.session_ends_ms, member.revoke_ends_ms
-    return min(it for it in ends if it is not None)
-
-
 def _description(member: ConsumerMember) -> MemberDescription:
     return MemberDescription(
         member.id,
@@ -472,8 +485,5 @@ def _description(member: ConsumerMember) -> MemberDescription:
         regex=member.regex,
         assigned=frozenset(member.held),
         target=frozenset(member.target),
+        speaks_classic=member.classic is not None,
     )
-
-
-decode_head = decoder_of(ConsumerHead)
-decode_member = decoder_of(ConsumerMember)

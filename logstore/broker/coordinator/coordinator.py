@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from logstore.broker.coordinator import classic_member, consumer
+from logstore.broker.coordinator import classic_member, consumer, consumer_member, translation
 from logstore.broker.coordinator.calls import (
     SIMPLE,
     Beat,
@@ -30,10 +30,12 @@ from logstore.broker.coordinator.calls import (
     Synced,
 )
 from logstore.broker.coordinator.classic import ClassicGroup
-from logstore.broker.coordinator.consumer import ConsumerGroup, Matching, TopicLookup
+from logstore.broker.coordinator.consumer import ConsumerGroup
+from logstore.broker.coordinator.consumer_member import Matching, TopicLookup
 from logstore.broker.coordinator.decoding import decoder_of
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.translation import ClassicMembers, Speech
 from logstore.errors import GroupBusy, InvalidName, LogstoreError, UnknownGroup
 from logstore.kept import (
     GroupChange,
@@ -53,8 +55,6 @@ PREFIX_CHARACTERS_MAX: Final = 40  # of a client's own name in the member id tha
 _T = TypeVar("_T")
 
 Results = Mapping[TopicPartition, GroupError | None]
-# The topics that a classic member's metadata names; None where that can't be told.
-TopicsOf = Callable[[bytes], Collection[str] | None]
 
 
 def new_member_id(prefix: str) -> str:
@@ -72,12 +72,13 @@ class Coordinator:
         topics: TopicLookup,
         *,
         names: Callable[[], Collection[str]] = tuple,
-        topics_of: TopicsOf = lambda _: None,
+        speech: Speech = translation.MUTE,
         new_id: Callable[[str], str] = new_member_id,
         due: Callable[[int], None] = lambda _: None,
         rebalanced: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``topics(name)``: what a topic is now; it is asked often. ``names()``: of all topics.
+        ``speech``: how members of the classic protocol write what they read.
 
         ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far;
         ``rebalanced(group)`` when a new generation or epoch of it is kept.
@@ -86,7 +87,7 @@ class Coordinator:
         self._keeper = keeper
         self._topics = topics
         self._patterns = Patterns(names)
-        self._topics_of = topics_of
+        self._speech = speech
         self._new_id = new_id
         self._told_due = due
         self._told_rebalanced = rebalanced
@@ -103,7 +104,7 @@ class Coordinator:
             settings.group_max_size,
             settings.group_metadata_max_bytes,
         )
-        self._consumer_limits = consumer.ConsumerLimits(
+        self._consumer_limits = consumer_member.ConsumerLimits(
             settings.group_consumer_session_timeout_ms,
             settings.group_consumer_heartbeat_interval_ms,
             settings.group_max_size,
@@ -130,20 +131,45 @@ class Coordinator:
 
     def join(self, call: Join, now_ms: int, reply: Callable[[Joined], None]) -> None:
         try:
-            group = self._classic(call.group, now_ms, joins=True)
+            group = self._joined_by_classic(call.group, now_ms)
+            if isinstance(group, ConsumerGroup):
+                self._join_consumer(group, call, now_ms, reply)
+            else:
+                group.join(call, now_ms, reply)
         except Refusal as it:
             reply(Joined(it.error, call.member_id, message=it.message))
-            return
-        group.join(call, now_ms, reply)
         self._settle(call.group)
+
+    def _join_consumer(
+        self, group: ConsumerGroup, call: Join, now_ms: int, reply: Callable[[Joined], None]
+    ) -> None:
+        """A member of the classic protocol joins a group of the new one. Raises Refusal."""
+        joined = self._classic_members(group).join(call, self._new_id, now_ms)
+        if self._went_back(group, now_ms):
+            # It was the last one of the new protocol until now: it waits with the others.
+            again = replace(call, member_id=joined.member_id)
+            classic = self._groups[group.name]
+            assert isinstance(classic, ClassicGroup)
+            classic.join(again, now_ms, reply)
+            return
+        self._keep(
+            group,
+            lambda error: reply(joined if error is None else Joined(error, joined.member_id)),
+        )
+
+    def _classic_members(self, group: ConsumerGroup) -> ClassicMembers:
+        return ClassicMembers(group, self._speech, self._classic_limits, self._topics)
 
     def sync(self, call: Sync, now_ms: int, reply: Callable[[Synced], None]) -> None:
         try:
-            group = self._classic(call.group, now_ms)
+            group = self._of_classic(call.group, now_ms)
+            if isinstance(group, ConsumerGroup):
+                synced = self._classic_members(group).sync(call, now_ms)
+                self._keep(group, lambda it: reply(synced if it is None else Synced(it)))
+            else:
+                group.sync(call, now_ms, reply)
         except Refusal as it:
             reply(Synced(it.error, message=it.message))
-            return
-        group.sync(call, now_ms, reply)
         self._settle(call.group)
 
     def heartbeat(
@@ -155,7 +181,15 @@ class Coordinator:
         now_ms: int,
     ) -> Done:
         try:
-            found = self._classic(group, now_ms)
+            found = self._of_classic(group, now_ms)
+            if isinstance(found, ConsumerGroup):
+                members = self._classic_members(found)
+                done = members.heartbeat(member_id, generation, instance_id, now_ms)
+                quiet = done.error is None and not found.head_changed and group in self._due_ms
+                self._keep(found, lambda _: None)
+                if not quiet:
+                    self._settle(group)
+                return done
         except Refusal as it:
             return Done(it.error, it.message)
         done = found.heartbeat(member_id, generation, instance_id, now_ms)
@@ -173,7 +207,8 @@ class Coordinator:
             answers = [found.leave(leaver, now_ms) for leaver in leavers]
         else:
             answers = [_remove(found, leaver) for leaver in leavers]
-            self._keep(found, lambda _: None)
+            if not self._went_back(found, now_ms):
+                self._keep(found, lambda _: None)
         self._settle(group)
         return answers
 
@@ -191,10 +226,15 @@ class Coordinator:
             reply(Beaten(it.error, beat.member_id, message=it.message))
             self._settle(beat.group)
             return
+        if self._groups[beat.group] is not group:
+            self._go_over(group)
         quiet = not group.changed and not group.head_changed and beat.group in self._due_ms
-        self._keep(
-            group, lambda error: reply(answer if error is None else Beaten(error, beat.member_id))
-        )
+
+        def kept(error: GroupError | None) -> None:
+            reply(answer if error is None else Beaten(error, beat.member_id))
+
+        if not self._went_back(group, now_ms, kept):
+            self._keep(group, kept)
         if not quiet:
             self._settle(beat.group)
 
@@ -314,10 +354,10 @@ class Coordinator:
         """Those of the topics that members subscribe to."""
         if isinstance(group, ConsumerGroup):
             return {topic for topic in topics if group.subscribes(topic)}
-        told = [self._topics_of(metadata) for metadata in group.metadata()]
+        told = [self._speech.subscription(metadata) for metadata in group.metadata()]
         if None in told:  # nobody can say which
             return topics
-        return {topic for topics_told in told for topic in topics_told or ()}.intersection(topics)
+        return {topic for it in told if it is not None for topic in it.topics}.intersection(topics)
 
     # Groups from outside
 
@@ -393,7 +433,7 @@ class Coordinator:
             del self._due_ms[name]
             group = self._groups[name]
             group.tick(now_ms)
-            if isinstance(group, ConsumerGroup):
+            if isinstance(group, ConsumerGroup) and not self._went_back(group, now_ms):
                 self._keep(group, lambda _: None)
             self._settle(name)
 
@@ -430,40 +470,108 @@ class Coordinator:
         empty.generation = kept.epoch if kept is not None else 0
         return empty
 
-    def _classic(self, name: str, now_ms: int, *, joins: bool = False) -> ClassicGroup:
-        """An empty group becomes a classic one by a join. Raises Refusal for any other."""
+    def _of_classic(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
+        """The group that a member of the classic protocol speaks of. Raises Refusal."""
         found = self._find(name, now_ms)
-        if isinstance(found, ConsumerGroup):
-            if found.members or not joins:
-                raise _other_kind(joins, f"group {name!r} has members of the new protocol")
+        if isinstance(found, ConsumerGroup) and not found.members:
+            raise _other_kind(joins=False, message=f"group {name!r} has no members")
+        return found
+
+    def _joined_by_classic(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
+        """An empty group becomes a classic one by a join. Raises Refusal."""
+        found = self._find(name, now_ms)
+        if isinstance(found, ConsumerGroup) and not found.members:
             epoch = found.head.epoch
             found = ClassicGroup(
                 name, self._classic_limits, partial(self._save_classic, name), self._new_id
             )
             found.generation = epoch
             self._groups[name] = found
-        if joins and found.empty and self._keeper.embedded(name):
-            self._settle(name)
-            raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
+        if self._idle(found) and self._keeper.embedded(name):
+            raise _other_kind(
+                joins=True, message=f"group {name!r} is consumed in the directory itself"
+            )
         return found
 
     def _consumer(self, name: str, now_ms: int, *, joins: bool) -> ConsumerGroup:
         found = self._find(name, now_ms)
         if isinstance(found, ConsumerGroup):
             return found
-        if not found.empty or not joins:
+        if not joins:
             self._settle(name)
-            error = GroupError.GROUP_ID_NOT_FOUND if joins else GroupError.UNKNOWN_MEMBER_ID
-            raise Refusal(error, f"group {name!r} is not of the new protocol")
+            raise _other_kind(joins, f"group {name!r} is not of the new protocol")
+        if not found.empty:
+            return self._upgraded(found, now_ms)
         if self._keeper.embedded(name):
             self._settle(name)
             raise _other_kind(joins, f"group {name!r} is consumed in the directory itself")
-        head = consumer.ConsumerHead(found.generation, found.generation)
+        head = consumer_member.ConsumerHead(found.generation, found.generation)
         matching = self._patterns.topics
         group = ConsumerGroup(name, self._consumer_limits, self._topics, head, matching=matching)
         self._groups[name] = group
         self._unsaved.add(name)  # what was kept of another kind has to go
         return group
+
+    # From one protocol to the other
+
+    def _upgraded(self, found: ClassicGroup, now_ms: int) -> ConsumerGroup:
+        """The group as one of the new protocol; it goes over when its new member is in it.
+
+        Raises Refusal.
+        """
+        name, limits = found.name, self._consumer_limits
+        if self._settings.group_consumer_migration_policy not in translation.UPGRADES:
+            raise Refusal(
+                GroupError.GROUP_ID_NOT_FOUND,
+                f"group {name!r} has members of the classic protocol, and "
+                f"group.consumer.migration.policy lets it not go over",
+            )
+        if self._saving[name]:  # members are about to hear of what they read
+            raise Refusal(
+                GroupError.COORDINATOR_NOT_AVAILABLE, f"group {name!r} is being kept: ask again"
+            )
+        head, members = translation.to_consumer(found, self._speech, self._topics)
+        if len(members) >= limits.members_max:
+            raise Refusal(
+                GroupError.GROUP_MAX_SIZE_REACHED, f"the group has {len(members)} members"
+            )
+        group = ConsumerGroup(name, limits, self._topics, head, members, self._patterns.topics)
+        group.resume(now_ms)
+        return group
+
+    def _go_over(self, group: ConsumerGroup) -> None:
+        """The classic group of this name is this one from now on."""
+        classic = self._groups[group.name]
+        assert isinstance(classic, ClassicGroup)
+        self._groups[group.name] = group
+        self._unsaved.add(group.name)  # all of it is to be kept, in place of what was
+        classic.dissolve()
+
+    def _went_back(
+        self,
+        group: ConsumerGroup,
+        now_ms: int,
+        kept: Callable[[GroupError | None], None] = lambda _: None,
+    ) -> bool:
+        """Whether the last member of the new protocol has gone, so that it is a classic group now.
+
+        ``kept`` is called when that is durable.
+        """
+        policy, members_max = (
+            self._settings.group_consumer_migration_policy,
+            self._classic_limits.members_max,
+        )
+        if not translation.may_go_back(group, policy, members_max):
+            return False
+        name = group.name
+        found = translation.to_classic(group, self._speech)
+        self._unsaved.discard(name)
+        self._groups[name] = ClassicGroup.resumed(
+            name, self._classic_limits, partial(self._save_classic, name), self._new_id,
+            found.head, found.members or (), now_ms,
+        )  # fmt: skip
+        self._save_classic(name, found, kept)
+        return True
 
     @staticmethod
     def _idle(group: ClassicGroup | ConsumerGroup) -> bool:
@@ -591,12 +699,12 @@ def _remove(group: ConsumerGroup, leaver: Leaver) -> Done:
 def _consumer_group(
     name: str,
     kept: KeptGroup,
-    limits: consumer.ConsumerLimits,
+    limits: consumer_member.ConsumerLimits,
     topics: TopicLookup,
     matching: Matching = lambda _: frozenset(),
 ) -> ConsumerGroup:
-    members = [consumer.decode_member(value) for value in kept.members.values()]
-    head = consumer.decode_head(kept.state)
+    members = [consumer_member.decode_member(value) for value in kept.members.values()]
+    head = consumer_member.decode_head(kept.state)
     return ConsumerGroup(name, limits, topics, head, members, matching)
 
 
@@ -608,7 +716,9 @@ def _describe(group: ClassicGroup | ConsumerGroup) -> GroupDescription:
     return group.describe() if isinstance(group, ClassicGroup) else group.describe("consumer")
 
 
-def _describe_kept(name: str, kept: KeptGroup, limits: consumer.ConsumerLimits) -> GroupDescription:
+def _describe_kept(
+    name: str, kept: KeptGroup, limits: consumer_member.ConsumerLimits
+) -> GroupDescription:
     """A group that is not in memory: without members, or of another process."""
     if kept.kind == "embedded" or (kept.kind == "consumer" and not kept.empty):
         return _consumer_group(name, kept, limits, lambda _: None).describe(kept.kind)

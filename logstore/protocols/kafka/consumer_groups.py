@@ -22,7 +22,7 @@ from logstore.protocols.kafka.operations import OF_GROUP, allowed
 from logstore.slices import Steps
 
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
-CONSUMER_MEMBER: Final = 1  # a member's type, in ConsumerGroupDescribe
+CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1  # a member's type, in ConsumerGroupDescribe
 
 
 def heartbeat(
@@ -146,7 +146,7 @@ def _member(door: Door, it: MemberDescription) -> describe_messages.Member:
         subscribed_topic_regex=it.regex or None,
         assignment=_assignment(door, it.assigned),
         target_assignment=_assignment(door, it.target),
-        member_type=CONSUMER_MEMBER,
+        member_type=CLASSIC_MEMBER if it.speaks_classic else CONSUMER_MEMBER,
     )
 
 

@@ -1,20 +1,88 @@
-"""What a consumer of the classic protocol says of itself: the metadata of its JoinGroup."""
+"""What consumers of the classic protocol say among themselves: Kafka's ConsumerProtocol.
 
-from collections.abc import Collection
+The broker carries it without looking into it, but where it has to know which topics a group reads,
+or a group goes over to the new protocol.
+"""
 
+from collections.abc import Iterable
+from typing import Any, Final
+
+from logstore.broker.coordinator.translation import Assignment, Speech, Subscription
 from logstore.errors import BrokenProtocol
 from logstore.kafka import wire
+from logstore.log import TopicPartition
 
-# Kafka's ConsumerProtocolSubscription: a version, then the topics; more follows in every version.
-_read_topics, _ = wire.array(*wire.string(compact=False, nullable=False), False, False)
+NEWEST: Final = 3  # of both; a newer one is read as far as this one goes, as Kafka does
+OWNED_SINCE: Final = 1
+GENERATION_SINCE: Final = 2
+RACK_SINCE: Final = 3
+
+_read_string, _write_string = wire.string(compact=False, nullable=False)
+_read_rack, _ = wire.string(compact=False, nullable=True)
+_read_topics, _ = wire.array(_read_string, _write_string, False, False)
+_read_data, _write_data = wire.blob(compact=False, nullable=True)
+_read_numbers, _write_numbers = wire.array(wire.read_int32, wire.write_int32, False, False)
 
 
-def topics_of(metadata: bytes) -> Collection[str] | None:
-    """The topics that it subscribes to; None where it speaks a protocol of its own."""
+def _read_partitions(data: wire.Buffer, at: int) -> tuple[tuple[str, list[int]], int]:
+    name, at = _read_string(data, at)
+    numbers, at = _read_numbers(data, at)
+    return (name, numbers), at
+
+
+def _write_partitions(out: bytearray, value: tuple[str, list[int]]) -> None:
+    _write_string(out, value[0])
+    _write_numbers(out, value[1])
+
+
+_read_places, _write_places = wire.array(_read_partitions, _write_partitions, False, False)
+
+
+def subscription_of(metadata: bytes) -> Subscription | None:
+    """ConsumerProtocolSubscription; None where the member speaks a protocol of its own."""
+    owned: frozenset[TopicPartition] = frozenset()
+    rack_id = None
     try:
-        _, at = wire.read_int16(metadata, 0)
-        topics, _ = _read_topics(metadata, at)
+        version, at = wire.read_int16(metadata, 0)
+        topics, at = _read_topics(metadata, at)
+        _, at = _read_data(metadata, at)
+        if version >= OWNED_SINCE:
+            named, at = _read_places(metadata, at)
+            owned = _flat(named)
+        if version >= GENERATION_SINCE:
+            _, at = wire.read_int32(metadata, at)
+        if version >= RACK_SINCE:
+            rack_id, at = _read_rack(metadata, at)
     except BrokenProtocol:
         return None
-    found: list[str] = topics
-    return found
+    return Subscription(version, frozenset(topics), owned, rack_id) if version >= 0 else None
+
+
+def assignment_of(assignment: bytes) -> Assignment | None:
+    """ConsumerProtocolAssignment; None where it is none."""
+    try:
+        version, at = wire.read_int16(assignment, 0)
+        named, at = _read_places(assignment, at)
+        data, _ = _read_data(assignment, at)
+    except BrokenProtocol:
+        return None
+    return Assignment(_flat(named), bool(data)) if version >= 0 else None
+
+
+def assigned(version: int, places: Iterable[TopicPartition]) -> bytes:
+    """A ConsumerProtocolAssignment, in the version that its reader speaks."""
+    by_topic: dict[str, list[int]] = {}
+    for name, number in places:
+        by_topic.setdefault(name, []).append(number)
+    out = bytearray()
+    wire.write_int16(out, min(version, NEWEST))
+    _write_places(out, list(by_topic.items()))
+    _write_data(out, None)
+    return bytes(out)
+
+
+def _flat(named: Iterable[tuple[str, list[Any]]]) -> frozenset[TopicPartition]:
+    return frozenset((name, number) for name, numbers in named for number in numbers)
+
+
+SPEECH: Final = Speech(subscription_of, assignment_of, assigned)

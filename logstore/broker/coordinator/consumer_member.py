@@ -1,0 +1,84 @@
+"""A member of a group of the new protocol (KIP-848), what of a group is kept, and its bounds."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.decoding import decoder_of
+
+
+class TopicFacts(NamedTuple):
+    """What a group must know of a topic."""
+
+    id: str
+    partitions: int
+
+
+TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
+Matching = Callable[[str], frozenset[str]]  # the names of the topics that match a pattern
+
+
+class ConsumerLimits(NamedTuple):
+    """The bounds of one group."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    members_max: int
+    metadata_bytes_max: int
+    assignors: tuple[str, ...]
+
+
+class ClassicFacts(msgspec.Struct):
+    """What a member that speaks the classic protocol said as it joined."""
+
+    session_timeout_ms: int
+    protocols: list[tuple[str, bytes]]  # name, metadata; the one liked best comes first
+
+
+class ConsumerMember(msgspec.Struct, kw_only=True):
+    """One member, as it is kept."""
+
+    id: str
+    instance_id: str | None = None
+    rack_id: str | None = None
+    client_id: str = ""
+    client_host: str = ""
+    topics: frozenset[str] = frozenset()  # names
+    regex: str = ""  # and the topics that match it
+    only: frozenset[int] | None = None
+    assignor: str | None = None
+    rebalance_timeout_ms: int = 0
+    epoch: int = 0  # LEAVE_STATIC: away for a while
+    previous_epoch: int = 0  # the answer that raised the epoch may have been lost
+    state: Literal["stable", "unrevoked", "unreleased"] = "stable"
+    assigned: set[Place] = msgspec.field(default_factory=set)
+    revoking: set[Place] = msgspec.field(default_factory=set)  # held until it says otherwise
+    target: set[Place] = msgspec.field(default_factory=set)
+    session_ends_ms: int = 0
+    revoke_ends_ms: int | None = None
+    classic: ClassicFacts | None = None  # None: it speaks the new protocol
+    call_ends_ms: int | None = None  # of a classic one: when it must have joined again, or synced
+
+    @property
+    def held(self) -> set[Place]:
+        return self.assigned | self.revoking
+
+    @property
+    def ends_ms(self) -> int:
+        """When it is out, unless it is heard of until then."""
+        ends = self.session_ends_ms, self.revoke_ends_ms, self.call_ends_ms
+        return min(it for it in ends if it is not None)
+
+
+class ConsumerHead(msgspec.Struct):
+    """What a group has beside its members, as it is kept."""
+
+    epoch: int = 0
+    target_epoch: int = 0
+    facts: dict[str, TopicFacts] = msgspec.field(default_factory=dict)  # as the target saw them
+
+
+decode_head = decoder_of(ConsumerHead)
+decode_member = decoder_of(ConsumerMember)
