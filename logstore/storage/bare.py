@@ -49,7 +49,9 @@ class BareDirectory:
         self._poller = Poller(config.store.reader_poll_ms / 1000)
         self._logs: dict[tuple[str, int], FollowerLog] = {}
         self._opening = threading.Lock()  # two threads must not open the same log twice
-        self._topics = found_topics(disk, path)
+        with disk.anchored(path):
+            self._topics = found_topics(disk, path)
+            disk.anchor(path)
 
     def topics(self) -> dict[str, Entry]:
         return self._topics
@@ -130,6 +132,7 @@ class BareDirectory:
 
     def close(self) -> None:
         self._files.close()
+        self.disk.let_go(self.path)
 
 
 def found_topics(disk: Disk, path: str) -> dict[str, Entry]:

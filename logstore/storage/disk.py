@@ -2,6 +2,10 @@
 
 Storage takes a ``Disk`` as an argument, so that a test can pass one that forgets what was not
 synced, fails at the Nth call, or is full. Errors stay OSError here; ``refusal`` translates them.
+
+A path is a name, and names can be given to another directory at any moment. So whoever opens a
+data directory has the disk ``anchor`` it: what lies below is taken from the open directory from
+then on, wherever that is by now, and never from a stranger that has got its name.
 """
 
 import ctypes
@@ -11,14 +15,18 @@ import mmap
 import os
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from struct import Struct
+from typing import Any, TypeVar
 
+from logstore import forks
 from logstore.descriptors import opened
-from logstore.errors import Failed, LogstoreError, ReadOnly, StorageFull
+from logstore.errors import Failed, Forked, LogstoreError, ReadOnly, StorageFull
 
+_T = TypeVar("_T")
 Buffer = bytes | bytearray | memoryview
 
 _LOCK = Struct("hhqqi0q")  # struct flock: type, whence, start, length (0: all that follows), pid
@@ -27,21 +35,134 @@ _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not 
 
 # os.pwritev takes at most IOV_MAX (1024) buffers.
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_PLACE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # to take paths from; nothing is read by it
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a directory
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
+# What says that a path leads nowhere, or elsewhere than to a directory.
+ASTRAY = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    fd: int
+    users: int
+
+
 class Disk:
-    """The real one."""
+    """The real one. It serves one store."""
+
+    _anchors: Mapping[str, _Anchor] = {}  # by the directory's path; replaced, never changed
+
+    # Where paths are taken from
+
+    def anchor(self, path: str) -> None:
+        """Take what is below this directory from where it is now; undone by ``let_go``.
+
+        Raises OSError; ESTALE where the disk has another one of that name.
+        """
+        known = self._anchors.get(path)
+        if known is not None and not self.at_home(path):
+            raise OSError(errno.ESTALE, "another directory has got its name", path)
+        fd = opened(lambda: os.open(path, _PLACE)) if known is None else known.fd
+        users = 1 if known is None else known.users + 1
+        self._anchors = {**self._anchors, path: _Anchor(fd, users)}
+        forks.watch(self)
+
+    def let_go(self, path: str) -> None:
+        """One user less; after the last one, what is below is found by its name again."""
+        known = self._anchors.get(path)
+        if known is None:
+            return
+        others = {at: it for at, it in self._anchors.items() if at != path}
+        if known.users > 1:
+            self._anchors = {**others, path: _Anchor(known.fd, known.users - 1)}
+        else:
+            self._anchors = others
+            os.close(known.fd)
+
+    @contextmanager
+    def anchored(self, path: str) -> Iterator[None]:
+        """As ``anchor``, inside; nothing where there is no directory. Raises OSError."""
+        try:
+            self.anchor(path)
+        except OSError as error:
+            if error.errno not in ASTRAY:
+                raise
+            yield
+            return
+        try:
+            yield
+        finally:
+            self.let_go(path)
+
+    def anchors(self) -> dict[str, int]:
+        """The descriptors of anchored directories, by path: for a child process to ``adopt``."""
+        return {path: it.fd for path, it in self._anchors.items()}
+
+    def adopt(self, anchors: Mapping[str, int]) -> None:
+        """In a child process: take paths from where the parent takes them."""
+        self._anchors = {path: _Anchor(fd, 1) for path, fd in anchors.items()}
+
+    def at_home(self, path: str) -> bool:
+        """Whether an anchored directory still has its name. Where that can't be told: yes."""
+        known = self._anchors.get(path)
+        if known is None:
+            return True
+        try:
+            named = os.stat(path)
+        except OSError as error:
+            return error.errno not in ASTRAY
+        return os.path.samestat(named, os.fstat(known.fd))
+
+    def place_of(self, path: str) -> str:
+        """A path that leads to the same file for who opens files by themselves, as LMDB does."""
+        at, name = self._at(path)
+        place = f"/proc/self/fd/{at}"
+        return path if at is None or not os.path.exists(place) else f"{place}/{name}"
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked."""
+        anchors, self._anchors = self._anchors, {}
+        for anchor in anchors.values():
+            os.close(anchor.fd)
+
+    def _at(self, path: str) -> tuple[int | None, str]:
+        """The open directory that a path is taken from, and the way from there."""
+        for root, anchor in self._anchors.items():
+            if path.startswith(root):
+                if path[len(root) :].startswith("/"):
+                    return anchor.fd, path[len(root) + 1 :] or "."
+                if path == root:
+                    return anchor.fd, "."
+        return None, path
+
+    def _call(self, path: str, call: Callable[..., _T], *given: Any, **named: Any) -> _T:  # noqa: ANN401
+        """Call a function of ``os`` for this path. Raises OSError, which has the path as it is."""
+        at, name = self._at(path)
+        try:
+            return call(name, *given, dir_fd=at, **named)
+        except OSError as error:
+            error.filename = path
+            raise
+
+    def _open_directory(self, path: str) -> int:
+        return opened(lambda: self._call(path or ".", os.open, _DIRECTORY))
+
+    def _stat(self, path: str) -> os.stat_result:
+        return self._call(path, os.stat)
+
+    # Files
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         # Not blocking: a pipe of that name, which somebody has put there, must hold up nobody.
         flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
         # A link that somebody has put there must not have us make, or empty, a file elsewhere.
         flags |= os.O_CREAT | os.O_NOFOLLOW if create else 0
-        return opened(lambda: os.open(path, flags, 0o644))
+        return opened(lambda: self._call(path, os.open, flags, 0o644))
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -89,7 +210,7 @@ class Disk:
             raise OSError(code, os.strerror(code))
 
     def sync_directory(self, path: str) -> None:
-        fd = opened(lambda: os.open(path, _DIRECTORY))
+        fd = self._open_directory(path)
         try:
             os.fsync(fd)
         finally:
@@ -111,25 +232,29 @@ class Disk:
             self.close(fd)
 
     def size(self, path: str) -> int:
-        return os.stat(path).st_size
+        return self._stat(path).st_size
 
     def size_of(self, fd: int) -> int:
         return os.fstat(fd).st_size
 
     def modified_ms(self, path: str) -> int:
         """When the file was last written, in ms since 1970."""
-        return os.stat(path).st_mtime_ns // 1_000_000
+        return self._stat(path).st_mtime_ns // 1_000_000
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        try:
+            self._stat(path)
+        except (OSError, ValueError):  # as os.path.exists
+            return False
+        return True
 
     def device(self, path: str) -> int:
         """The same for two paths on the same file system."""
-        return os.stat(path).st_dev
+        return self._stat(path).st_dev
 
     def identity(self, path: str) -> tuple[int, int]:
         """The same for two paths that lead to the same file."""
-        facts = os.stat(path)
+        facts = self._stat(path)
         return facts.st_dev, facts.st_ino
 
     def identity_of(self, fd: int) -> tuple[int, int]:
@@ -139,32 +264,62 @@ class Disk:
 
     def space(self, path: str) -> tuple[int, int]:
         """Bytes of the file system in all, and those that this process may still write."""
-        facts = os.statvfs(path)
+        facts = self._statvfs(path)
         return facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize
 
     def writable(self, path: str) -> bool:
-        return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_RDONLY
+        may = self._call(path, os.access, os.W_OK)
+        return may and not self._statvfs(path).f_flag & os.ST_RDONLY
+
+    def _statvfs(self, path: str) -> os.statvfs_result:
+        fd = opened(lambda: self._call(path, os.open, os.O_PATH | os.O_CLOEXEC))
+        try:
+            return os.statvfs(fd)
+        finally:
+            os.close(fd)
 
     def list(self, path: str) -> list[str]:
-        return opened(lambda: os.listdir(path))
+        fd = self._open_directory(path)
+        try:
+            return opened(lambda: os.listdir(fd))
+        finally:
+            os.close(fd)
 
     def make_directory(self, path: str) -> None:
-        os.makedirs(path, exist_ok=True)
+        """And those above it that are missing."""
+        above = os.path.dirname(path)
+        if above not in ("", path) and not self.exists(above):
+            self.make_directory(above)
+        try:
+            self._call(path, os.mkdir)
+        except OSError:
+            if not (self.exists(path) and stat.S_ISDIR(self._stat(path).st_mode)):
+                raise
 
     def set_modified(self, path: str, ms: int) -> None:
         """Say that the file was last written then."""
-        os.utime(path, ns=(ms * 1_000_000, ms * 1_000_000))
+        self._call(path, os.utime, ns=(ms * 1_000_000, ms * 1_000_000))
 
     def link(self, path: str, other: str) -> None:
         """The same file under another name, too."""
-        os.link(path, other)
+        self._call_both(os.link, path, other, follow_symlinks=False)
 
     def rename(self, path: str, other: str) -> None:
         """In one step; what had the other name is gone."""
-        os.rename(path, other)
+        self._call_both(os.rename, path, other)
+
+    def _call_both(self, call: Callable[..., None], path: str, other: str, **named: bool) -> None:
+        """As ``_call``, of two paths."""
+        at, name = self._at(path)
+        other_at, other_name = self._at(other)
+        try:
+            call(name, other_name, src_dir_fd=at, dst_dir_fd=other_at, **named)
+        except OSError as error:
+            error.filename, error.filename2 = path, other
+            raise
 
     def remove(self, path: str) -> None:
-        os.unlink(path)
+        self._call(path, os.unlink)
 
     def remove_tree(self, path: str) -> None:
         """A directory and all that is in it; no symbolic link is followed (ELOOP).
@@ -172,7 +327,7 @@ class Disk:
         What can be removed is, whatever else can't. Raises OSError: the first of that, by its path.
         """
         above, name = os.path.split(path)
-        fd = opened(lambda: os.open(above or ".", _DIRECTORY))
+        fd = self._open_directory(above)
         try:
             failure = _remove_tree(fd, name, path)
         finally:
@@ -187,22 +342,32 @@ class Disk:
     def listen(self, path: str) -> socket.socket:
         """A socket that other processes find by this path; for the user of this process alone."""
         with suppress(FileNotFoundError):
-            os.unlink(path)  # a killed process leaves its own
+            self.remove(path)  # a killed process leaves its own
         listening = socket.socket(socket.AF_UNIX)
         try:
-            with _short(path) as short:
+            with self._short(path) as short:
                 listening.bind(short)
-            os.chmod(path, 0o600)
+            self._call(path, os.chmod, 0o600)
             listening.listen()
         except BaseException:
             listening.close()
             raise
         return listening
 
+    @contextmanager
+    def _short(self, path: str) -> Iterator[str]:
+        """The same file by a path that fits into the 107 bytes of a socket's address."""
+        directory, name = os.path.split(path)
+        fd = opened(lambda: self._call(directory or ".", os.open, _PLACE))
+        try:
+            yield f"/proc/self/fd/{fd}/{name}"
+        finally:
+            os.close(fd)
+
     def connect(self, path: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         try:
-            with _short(path) as short:
+            with self._short(path) as short:
                 connection.connect(short)
         except BaseException:
             connection.close()
@@ -227,17 +392,6 @@ class Disk:
         found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
         kind: int = _LOCK.unpack(found)[0]
         return kind != fcntl.F_UNLCK
-
-
-@contextmanager
-def _short(path: str) -> Iterator[str]:
-    """The same file by a path that fits into the 107 bytes of a socket's address."""
-    directory, name = os.path.split(path)
-    fd = opened(lambda: os.open(directory or ".", _DIRECTORY))
-    try:
-        yield f"/proc/self/fd/{fd}/{name}"
-    finally:
-        os.close(fd)
 
 
 def _remove_tree(above: int, name: str, path: str) -> OSError | None:
@@ -319,6 +473,8 @@ def failure(error: OSError, doing: str, path: str) -> Failed:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.ELOOP:
         reason = "it is a symbolic link, which is not followed here"
+    if error.errno == errno.ESTALE:
+        reason = "it was removed, moved or replaced meanwhile: try again"
     if error.errno in NO_SPACE:
         return StorageFull(f"{path}: {doing}: {reason}; nothing of it was kept: free some space")
     return Failed(f"{path}: {doing}: {reason}")

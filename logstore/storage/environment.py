@@ -230,9 +230,12 @@ class Environment:
                 if write:
                     # LMDB maps it: if it were sparse, a full disk would end us with SIGBUS.
                     disk.reserve(path + LOCK_ENDING, table_bytes())
-                shared = _open[self._key] = _Shared(
-                    _translated(path, lambda: _open_lmdb(path, write))
-                )
+                place = disk.place_of(path)
+                env = _translated(path, lambda: _open_lmdb(place, write))
+                if place == path and not disk.at_home(os.path.dirname(path)):
+                    env.close()  # who knows whose it is
+                    raise _lost(path)
+                shared = _open[self._key] = _Shared(env)
             shared.users += 1
             self._shared = shared
         self._tables: dict[bytes, lmdb._Database] = {}
@@ -366,16 +369,15 @@ class Environment:
         if now < self._look_at_s:
             return
         try:
-            there = self._disk.identity(self.path) == self._key
+            there = self._disk.at_home(os.path.dirname(self.path)) and (
+                self._disk.identity(self.path) == self._key
+            )
         except (FileNotFoundError, NotADirectoryError):
             there = False
         except OSError:
             there = True  # it can't be told
         if not there:
-            raise Failed(
-                f"{self.path}: was removed, moved or replaced: nothing is written to it any more; "
-                f"put it back, then start again"
-            )
+            raise _lost(self.path)
         self._look_at_s = now + LOOK_S
 
     def copy(self, disk: Disk, path: str) -> None:
@@ -417,6 +419,13 @@ class Environment:
                 self._shared.resize(0)  # another process grew it: take its size
 
 
+def _lost(path: str) -> Failed:
+    return Failed(
+        f"{path}: was removed, moved or replaced: nothing is written to it any more; put it back, "
+        f"then start again"
+    )
+
+
 def _translated(path: str, run: Callable[[], _T]) -> _T:
     """Run it, with LMDB's errors translated; MapResizedError stays, for who can map anew."""
     try:
@@ -428,9 +437,9 @@ def _translated(path: str, run: Callable[[], _T]) -> _T:
     except lmdb.NotFoundError:
         raise _Absent from None
     except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
-        raise CorruptStore(f"{path}: not a catalogue, or damaged: {error}") from None
+        raise CorruptStore(f"{path}: not a catalogue, or damaged: {_reason(path, error)}") from None
     except lmdb.VersionMismatchError as error:
-        raise CorruptStore(f"{path}: another version of LMDB: {error}") from None
+        raise CorruptStore(f"{path}: another version of LMDB: {_reason(path, error)}") from None
     except lmdb.Error as error:
         raise _failure(path, error) from None
 
@@ -481,8 +490,13 @@ class _Absent(Exception):
     """No such database yet."""
 
 
+def _reason(path: str, error: lmdb.Error) -> str:
+    """What LMDB says, without the way by which it came to the file."""
+    return str(error).rpartition(f"{os.path.basename(path)}: ")[2]
+
+
 def _failure(path: str, error: lmdb.Error) -> LogstoreError:
-    text = str(error)
+    text = _reason(path, error)
     if isinstance(error, lmdb.DiskError) or "No space left" in text:
         return StorageFull(f"{path}: {text}: free some space")
     if "Resource temporarily unavailable" in text:

@@ -1,9 +1,9 @@
 """Whether files are still where they were opened: a removed or moved one takes writes for ever.
 
 Somebody who removes, moves or replaces the data directory of a running process leaves it with open
-files that nobody will find again, and what it acknowledges is lost. The lock file is what tells: it
-is held open, so another file of its name, or none, means another directory, or none. It is looked
-at often enough to be noticed within a second, and seldom enough to cost nothing.
+files that nobody will find again, and what it acknowledges is lost. Directory and lock file are
+held open, so another one of its name, or none, tells. They are looked at often enough to be noticed
+within a second, and seldom enough to cost nothing.
 """
 
 import errno
@@ -13,11 +13,9 @@ from collections.abc import Callable
 from typing import Final
 
 from logstore.errors import LogFailed
-from logstore.storage.disk import Disk
+from logstore.storage.disk import ASTRAY, Disk
 
 LOOK_S: Final = 0.25
-
-_GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def is_in_place(disk: Disk, fd: int, path: str) -> bool:
@@ -25,7 +23,7 @@ def is_in_place(disk: Disk, fd: int, path: str) -> bool:
     try:
         return disk.identity(path) == disk.identity_of(fd)
     except OSError as error:
-        return error.errno not in _GONE
+        return error.errno not in ASTRAY
 
 
 class InPlace:
@@ -38,7 +36,9 @@ class InPlace:
         lost: Callable[[LogFailed], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``looks()``: whether the lock file is in place; ``lost`` is told once that it is not."""
+        """``looks()``: whether the directory and its lock file are in place; ``lost`` is told once
+        that they are not.
+        """
         self._path = path
         self._looks = looks
         self._lost = lost

@@ -7,11 +7,13 @@ from logstore.config import Config
 from logstore.errors import NotAStore, ReadOnly, StorageFull, StoreLocked
 from logstore.storage.bare import BareDirectory, found_topics
 from logstore.storage.directory import LocalDirectory
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import Disk, make_directories, refusal
 from logstore.storage.kinds import KINDS, Kinds
 from logstore.storage.names import CATALOG, CONFIG, LOCK, WATERMARKS
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
+
+_Kind = Literal["store", "bare", "empty", "absent", "foreign"]
 
 
 def open_directory(
@@ -26,9 +28,29 @@ def open_directory(
 ) -> LocalDirectory:
     """``kinds``: of logs that it may hold. Raises NotAStore, and what its class raises."""
     try:
-        kind = _kind(path, disk)
+        if mode == "write" and create and not disk.exists(path):
+            make_directories(disk, path)
     except OSError as error:
-        raise refusal(error, "open the store", path) from None
+        raise refusal(error, "open the store for writing", error.filename or path) from None
+    try:
+        with disk.anchored(path):  # what is looked at here is what is opened
+            kind = _kind(path, disk)
+            return _open(kind, path, mode, config, disk, create=create, clock=clock, kinds=kinds)
+    except OSError as error:
+        raise refusal(error, "open the store", error.filename or path) from None
+
+
+def _open(
+    kind: _Kind,
+    path: str,
+    mode: Literal["write", "read"],
+    config: Config,
+    disk: Disk,
+    *,
+    create: bool,
+    clock: Callable[[], int],
+    kinds: Kinds,
+) -> LocalDirectory:
     if kind == "store":
         if mode == "write":
             return WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
@@ -47,7 +69,7 @@ def open_directory(
     return WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
 
 
-def _kind(path: str, disk: Disk) -> Literal["store", "bare", "empty", "absent", "foreign"]:
+def _kind(path: str, disk: Disk) -> _Kind:
     if not disk.exists(path):
         return "absent"
     try:

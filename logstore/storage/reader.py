@@ -36,14 +36,19 @@ class ReaderDirectory:
     ) -> None:
         """Raises SchemaTooNew, CorruptStore, Failed."""
         self.path, self.config, self.disk, self.kinds = path, config, disk, kinds
-        catalog = self._file(CATALOG)
+        self._marks: Watermarks | None = None
         try:
-            writable = disk.writable(path) and disk.writable(catalog)
-            self._catalog = Catalog(disk, catalog, create=False, write=writable, kinds=kinds)
-            self._marks: Watermarks | None = None
-            self._open_marks()
+            disk.anchor(path)
         except OSError as error:
+            raise refusal(error, "open the store for reading", path) from None
+        try:
+            self._open()
+        except OSError as error:
+            disk.let_go(path)
             raise refusal(error, "open the store for reading", error.filename or path) from None
+        except BaseException:
+            disk.let_go(path)
+            raise
         self.groups = self._catalog.groups(disk, path, clock)
         self._files = OpenFiles(disk, config.store.files_open_max, write=False)
         self._indexes = Indexes()
@@ -53,6 +58,16 @@ class ReaderDirectory:
 
     def _file(self, name: str) -> str:
         return os.path.join(self.path, name)
+
+    def _open(self) -> None:
+        catalog = self._file(CATALOG)
+        writable = self.disk.writable(self.path) and self.disk.writable(catalog)
+        self._catalog = Catalog(self.disk, catalog, create=False, write=writable, kinds=self.kinds)
+        try:
+            self._open_marks()
+        except BaseException:
+            self._catalog.close()
+            raise
 
     def _open_marks(self) -> None:
         path = self._file(WATERMARKS)
@@ -215,3 +230,4 @@ class ReaderDirectory:
         if self._marks is not None:
             self._marks.close()
         self._catalog.close()
+        self.disk.let_go(self.path)

@@ -74,11 +74,13 @@ class WriterDirectory:
         self.rolled: Callable[[str, int], None] | None = None
         self._changing = threading.RLock()  # which topics there are, and which logs are open
         self._lock = LockFile(disk, self._file(LOCK))
-        self._attempt("open the store for writing", self._take_lock)
+        self._attempt("open the store for writing", self._enter)
         try:
+            self._attempt("open the store for writing", self._take_lock)
             self._attempt("open the store for writing", self._open_store)
         except BaseException:
             self._lock.release()
+            disk.let_go(path)
             raise
 
     def _file(self, name: str) -> str:
@@ -90,9 +92,12 @@ class WriterDirectory:
         except OSError as error:
             raise refusal(error, doing, error.filename or self.path) from None
 
-    def _take_lock(self) -> None:
+    def _enter(self) -> None:
         if not self.disk.exists(self._file(CATALOG)):
             make_directories(self.disk, self.path)
+        self.disk.anchor(self.path)
+
+    def _take_lock(self) -> None:
         if not self._lock.take(untold=True):
             owner = owner_of(self.disk, self._lock.path)
             raise StoreLocked(
@@ -122,7 +127,7 @@ class WriterDirectory:
             self._indexes = Indexes()
             self._logs: dict[str, DiskLog] = {}
             self._readers_due_s = 0.0
-            self._in_place = InPlace(self.path, self._lock.in_place, self._lose)
+            self._in_place = InPlace(self.path, self._is_in_place, self._lose)
             self._catalog.environment.guard = self._in_place.check
             self._flusher = Flusher(self._files, self._after_sync, self._in_place)
             self._keys: dict[DiskLog, bytes] = {}
@@ -181,6 +186,9 @@ class WriterDirectory:
         if damage is not None:
             _log.warning("not recovered: %s", damage)
         return True
+
+    def _is_in_place(self) -> bool:
+        return self.disk.at_home(self.path) and self._lock.in_place()
 
     def _lose(self, error: LogFailed) -> None:
         """The directory is not the one that was opened any more."""
@@ -293,7 +301,7 @@ class WriterDirectory:
         self._in_place.check_now()
         names = [self.kinds[kind].directory(name, partition) for partition in partitions]
         self._leftovers.make_way(names)  # or the next start would remove what is made here
-        folder = os.path.normpath(self._file(self.kinds[kind].folder))
+        folder = os.path.join(self.path, self.kinds[kind].folder).removesuffix("/")
         if folder != self.path:
             self.disk.make_directory(folder)
             self.disk.sync_directory(self.path)
@@ -565,5 +573,6 @@ class WriterDirectory:
         self._marks.close()
         self._catalog.close()
         self._lock.release()
+        self.disk.let_go(self.path)
         if failures:
             raise failures[0]

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -39,6 +39,7 @@ from logstore.upkeep.work import (
     Worker,
 )
 
+_PROGRAM: Final = "from logstore.upkeep.child import main; main({}, {})"
 _NICENESS: Final = 19  # the lowest priority: it gets what others leave
 
 _encode = msgspec.json.Encoder().encode
@@ -80,13 +81,15 @@ class Here:
 
 def worker_for(disk: Disk) -> Worker:
     """A child process for the real disk; a test's own disk is in this process alone."""
-    return Child() if type(disk) is Disk else Here(disk)
+    return Child(disk) if type(disk) is Disk else Here(disk)
 
 
 class Child:
     """A worker that has the work done by a child process, begun at its first use."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Disk) -> None:
+        """It takes paths from where this disk takes them."""
+        self._disk = disk
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -121,7 +124,7 @@ class Child:
             if self._closed:
                 raise Closed("upkeep: the store is closed")
             if self._process is None:
-                self._process = _start()
+                self._process = _start(self._disk.anchors())
             return self._process
 
     def _death(self, process: "subprocess.Popen[bytes]") -> LogstoreError:
@@ -157,7 +160,7 @@ class Child:
         self._end()
 
 
-def _start() -> "subprocess.Popen[bytes]":
+def _start(anchors: Mapping[str, int]) -> "subprocess.Popen[bytes]":
     """Raises Failed."""
     package = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")
@@ -166,7 +169,8 @@ def _start() -> "subprocess.Popen[bytes]":
     }
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", f"from logstore.upkeep.child import main; main({os.getpid()})"],
+            [sys.executable, "-c", _PROGRAM.format(os.getpid(), ascii(dict(anchors)))],
+            pass_fds=[*anchors.values()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -183,16 +187,21 @@ def _put(pipe: IO[bytes], line: bytes) -> None:
     pipe.flush()
 
 
-def main(owner: int) -> None:
-    """The child: one work after the other, until its input ends, or its owner has gone."""
+def main(owner: int, anchors: Mapping[str, int]) -> None:
+    """The child: one work after the other, until its input ends, or its owner has gone.
+
+    ``anchors``: as Disk.anchors gives them; these descriptors are open here, too.
+    """
     os.nice(_NICENESS)
+    disk = Disk()
+    disk.adopt(anchors)
     # Not buffered: what can't be said any more must not be tried again at the end.
     with suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as tell:
         for line in iter(sys.stdin.buffer.readline, b""):
             # What it was told may have lain in the pipe since before the owner died: by now the
             # directory may have another one, whose recovery is over.
             _check(owner)
-            _serve(_decode_work(line), tell, owner)
+            _serve(_decode_work(line), disk, tell, owner)
 
 
 def _check(owner: int) -> None:
@@ -200,11 +209,11 @@ def _check(owner: int) -> None:
         raise BrokenPipeError
 
 
-def _serve(work: Work, tell: IO[bytes], owner: int) -> None:
+def _serve(work: Work, disk: Disk, tell: IO[bytes], owner: int) -> None:
     """Raises BrokenPipeError when the owner has gone."""
     try:
-        for step in steps(work, Disk(), Pace(work.place.bytes_per_second)):
-            _say(step, tell, owner)
+        for step in steps(work, disk, Pace(work.place.bytes_per_second)):
+            _say(step, disk, tell, owner)
             if isinstance(step, Cleaned) and not sys.stdin.buffer.readline():
                 raise BrokenPipeError  # nothing is removed: recovery may be about to swap it in
             _check(owner)
@@ -214,12 +223,12 @@ def _serve(work: Work, tell: IO[bytes], owner: int) -> None:
         _put(tell, _encode(Ended()))
 
 
-def _say(step: Step, tell: IO[bytes], owner: int) -> None:
+def _say(step: Step, disk: Disk, tell: IO[bytes], owner: int) -> None:
     """Raises BrokenPipeError when the owner can't hear of it any more; then it never was."""
     try:
         _check(owner)
         _put(tell, _encode(step))
     except BrokenPipeError:
         if isinstance(step, Cleaned):
-            remove_segment(Disk(), step.stem)
+            remove_segment(disk, step.stem)
         raise

@@ -52,7 +52,7 @@ def values(store):
 
 
 def test_it_waits_with_each_segment_until_it_is_swapped_in(store):
-    child, before = Child(), files(store)
+    child, before = Child(Disk()), files(store)
     steps = child.steps(work_on(store))
     cleaned = next(it for it in steps if isinstance(it, Cleaned))
     assert os.path.exists(cleaned.stem + ".log")
@@ -70,7 +70,7 @@ def test_it_waits_with_each_segment_until_it_is_swapped_in(store):
 
 
 def test_one_that_is_killed_is_told_and_the_next_run_does_it(store):
-    child, before = Child(), values(store)
+    child, before = Child(Disk()), values(store)
     steps = child.steps(work_on(store))
     next(it for it in steps if isinstance(it, Cleaned))
     os.kill(child._process.pid, signal.SIGKILL)
@@ -88,7 +88,11 @@ def test_work_that_lay_in_the_pipe_when_the_owner_died_is_not_begun(store):
     before = files(store)
     someone_else = os.getpid() + 1  # who started it is not who is its parent now
     ended = subprocess.run(
-        [sys.executable, "-c", f"from logstore.upkeep.child import main; main({someone_else})"],
+        [
+            sys.executable,
+            "-c",
+            f"from logstore.upkeep.child import main; main({someone_else}, {{}})",
+        ],
         input=msgspec.json.encode(work_on(store)) + b"\n",
         capture_output=True,
         check=False,
@@ -102,7 +106,7 @@ def test_what_was_written_for_an_owner_that_cannot_hear_of_it_is_removed(store):
     [told] = [it for it in steps(work_on(store), Disk(), Pace(-1)) if isinstance(it, Cleaned)][:1]
     assert os.path.exists(told.stem + ".log")
     with pytest.raises(BrokenPipeError):
-        _say(told, io.BytesIO(), owner=os.getppid() + 1)
+        _say(told, Disk(), io.BytesIO(), owner=os.getppid() + 1)
     left = [name for name in files(store) if os.path.basename(told.stem) in name]
     assert not left
     store.topic("t").partition(0).sweep()
@@ -115,7 +119,7 @@ def test_what_is_damaged_is_raised_here(store):
     with open(path, "r+b") as file:
         file.seek(70)
         file.write(b"\xff")
-    child = Child()
+    child = Child(Disk())
     with pytest.raises(CorruptBatch):
         list(child.steps(work))
     assert list(child.steps(work_on_nothing(work)))  # it is there still
@@ -128,7 +132,7 @@ def work_on_nothing(work):
 
 
 def test_stopped_from_another_thread_it_gives_up(store):
-    child = Child()
+    child = Child(Disk())
     steps = child.steps(work_on(store))
     next(it for it in steps if isinstance(it, Cleaned))
     stopper = threading.Thread(target=child.stop)
