@@ -60,9 +60,9 @@ class InPlace:
             self._due_s = self._clock() + LOOK_S
             if not self._looks():
                 self.error = LogFailed(
-                    f"{self._path}: was removed, moved or replaced (its lock file is not the one "
-                    f"that was opened): nothing is written or acknowledged any more; put it back, "
-                    f"then start again"
+                    f"{self._path}: was removed, moved or replaced (it, or its lock file, is not "
+                    f"the one that was opened): nothing is written or acknowledged any more; put "
+                    f"it back, then start again"
                 )
                 self._lost(self.error)
         if self.error is not None:
