@@ -130,7 +130,7 @@ class PartitionFetch:
         if log is None:
             return given
         try:
-            given.high_watermark, given.log_start = log.safe, log.start
+            given.log_start = log.start
             bytes_max = min(bytes_max, asked.bytes_max)
             if bytes_max > 0 or first:
                 given.records = self._records(log, bytes_max, first)
@@ -138,6 +138,8 @@ class PartitionFetch:
             given.error_code = code_of(error)
             if given.error_code == errors.OFFSET_OUT_OF_RANGE:
                 given.high_watermark = -1
+                return given
+        given.high_watermark = log.safe  # after: what is given is below it
         return given
 
     def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
@@ -148,6 +150,8 @@ class PartitionFetch:
         self.cold = not batches and self.asked.offset < log.safe
         if batches and (first or batches[0].size <= bytes_max):
             return [batch.data for batch in batches]
+        if not batches and not self.cold:
+            log.check_failure()  # else who waits for more would be answered at once, for ever
         return ()
 
 
@@ -214,13 +218,15 @@ class Fetching:
         self._uncounted = list(range(len(self._fetches)))
         self._uncounted.reverse()
 
-    def _watch(self) -> None:
+    def _watch(self) -> bool:
+        """From now on news is heard; False: it is already."""
         if self._by_log:
-            return
+            return False
         for number, fetch in enumerate(self._fetches):
             if fetch.log is not None:
                 self._by_log.setdefault(fetch.log, []).append(number)
         self._client.watch_these(self._by_log)
+        return True
 
     def ready(self, now: float) -> bool:
         if self._opening is not None:
@@ -237,7 +243,7 @@ class Fetching:
             return True
         self._hear()
         # Never more than will be given, or it would wait for ever.
-        wanted = min(max(self._request.min_bytes, 1), self._bytes_max)
+        wanted = max(min(self._request.min_bytes, self._bytes_max), 1)
         counted = read = 0
         while self._total < wanted and self._uncounted:
             if counted >= COUNTED_AT_ONCE or read >= COUNTED_BYTES_AT_ONCE:
@@ -270,8 +276,9 @@ class Fetching:
                 largest = max(largest, len(records))
             given.append(it)
         if not largest and not self._finishing and any(fetch.cold for fetch in self._fetches):
-            self._watch()
             self.deadline = None  # the disk answers
+            if self._watch():
+                return self._read()  # it may have answered before anyone watched
             return None
         return given
 

@@ -374,6 +374,77 @@ def test_what_has_to_be_fetched_from_the_disk_is_waited_for(talk, monkeypatch, w
     assert offsets(part) == [0, 2, 4]
 
 
+def test_what_arrives_before_anyone_watches_is_not_waited_for_for_ever(talk, monkeypatch):
+    """The disk answers another thread, while the other partitions are still being read."""
+    first, second = fill(talk, partitions=2).partitions
+    arrive = cold(first, monkeypatch)
+    read = second.read
+
+    def late(at, size):
+        arrive()
+        return read(at, size)
+
+    monkeypatch.setattr(second, "read", late)
+    places = [("t", 0, 0, MIB), ("t", 1, 6, MIB)]
+    one, other = parts(fetch(talk, places))
+    assert (offsets(one), offsets(other)) == ([0, 2, 4], [])
+
+
+def test_what_becomes_safe_while_it_is_read_is_not_waited_for_for_ever(talk, monkeypatch):
+    [log] = fill(talk).partitions
+    log.hold()
+    log.append(Batch(a_batch(b"news")))
+    read, reads = log.read, []
+
+    def just_before(at, size):
+        found = read(at, size)
+        if not reads:
+            log.sync()
+        reads.append(at)
+        return found
+
+    monkeypatch.setattr(log, "read", just_before)
+    [part] = parts(fetch(talk, [("t", 0, 6, MIB)]))
+    assert offsets(part) == [6]
+
+
+def test_no_batch_is_above_the_high_watermark_that_is_told_with_it(talk, monkeypatch):
+    [log] = fill(talk).partitions
+    log.hold()
+    log.append(Batch(a_batch(b"news")))
+    read = log.read
+
+    def just_after(at, size):
+        log.sync()
+        return read(at, size)
+
+    monkeypatch.setattr(log, "read", just_after)
+    [part] = parts(fetch(talk, [("t", 0, 0, MIB)]))
+    assert offsets(part) == [0, 2, 4, 6]
+    assert part["high_watermark"] == 7
+
+
+def test_who_waits_for_more_of_a_log_that_has_failed_is_told(talk):
+    """An answer with nothing, at once, would be asked for again at once, for ever."""
+    [log] = fill(talk).partitions
+    talk.send(1, 11, asking(11, [("t", 0, 6, MIB)], wait_ms=9999))
+    assert talk.replies() == []
+    log.fail()
+    [part] = parts(answer(talk, 11))
+    assert part["error_code"] == 56  # KAFKA_STORAGE_ERROR
+    [part] = parts(fetch(talk, [("t", 0, 0, MIB)], wait_ms=9999))
+    assert (offsets(part), part["error_code"]) == ([0, 2, 4], 0)
+
+
+def test_who_wants_no_bytes_waits_all_the_same(talk):
+    [log] = fill(talk).partitions
+    talk.send(1, 11, asking(11, [("t", 0, 6, MIB)], wait_ms=9999, max_bytes=0))
+    assert talk.replies() == []
+    log.append(Batch(a_batch(b"news")))
+    [part] = parts(answer(talk, 11))
+    assert offsets(part) == [6]
+
+
 def test_what_is_here_is_not_held_up_by_what_is_not(talk, monkeypatch):
     first, second = fill(talk, partitions=2).partitions
     arrive = cold(first, monkeypatch)
