@@ -452,12 +452,13 @@ class DiskLog:
 
     def _end_of_safe(self) -> tuple[int, int | None]:
         """What is safe, and where it ends in the last segment, if it ends there."""
-        if self.settings.flush_messages > 1:
-            with self._lock:
-                return self.end, self._position
         upto, base_offset, position = self._synced_at
-        here = upto == self.safe and base_offset == self._active.base_offset
-        return upto, position if here else None
+        if self.settings.flush_messages > 1 and self._lock.acquire(blocking=False):
+            upto, base_offset, position = self.end, self._active.base_offset, self._position
+            self._lock.release()  # where others hold it: a trim, which syncs, is not waited for
+        safe = self.safe  # less, while a sync ends or after flush.messages was raised
+        here = upto == safe and base_offset == self._active.base_offset
+        return min(upto, safe), position if here else None
 
     def where(self, offset: int) -> str:
         """As Log.where."""

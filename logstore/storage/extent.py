@@ -11,7 +11,7 @@ class Extent:
     __slots__ = ("_file", "position", "size")
 
     def __init__(self, file: OpenFile, position: int, size: int) -> None:
-        """``file`` is in use already, by this extent from now on."""
+        """``file`` is lent (``OpenFiles.lend``), to this extent from now on."""
         self._file = file
         self.position = position
         self.size = size
@@ -30,4 +30,4 @@ class Extent:
 
     def release(self) -> None:
         """As log.Extent.release."""
-        self._file.__exit__(None, None, None)
+        self._file.give_back()

@@ -21,10 +21,11 @@ from logstore.storage.in_place import is_in_place
 class OpenFile:
     """One descriptor, and how many are using it now."""
 
-    __slots__ = ("_files", "dirty", "doomed", "fd", "path", "uses")
+    __slots__ = ("_files", "dirty", "doomed", "fd", "lent", "path", "uses")
 
     def __init__(self, files: "OpenFiles", path: str, fd: int) -> None:
         self._files, self.path, self.fd, self.uses = files, path, fd, 0
+        self.lent = 0  # of the uses: those that a peer ends when it likes
         self.doomed = False  # closed when nobody uses it any more
         self.dirty = False  # written to since the last sync
 
@@ -36,6 +37,10 @@ class OpenFile:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self._files.release(self)
+
+    def give_back(self) -> None:
+        """End a use that was lent."""
+        self._files.give_back(self)
 
 
 class OpenFiles:
@@ -51,6 +56,7 @@ class OpenFiles:
         self._write = write
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._failed: dict[str, OSError] = {}  # by path
+        self._lent = 0  # files that are lent
         # Entered again where a file that is being opened has others closed.
         self._lock = threading.RLock()
         self._closed: Closed | None = None
@@ -109,6 +115,27 @@ class OpenFiles:
             file.uses -= 1
             if file.doomed and not file.uses:
                 self._close(file)
+
+    def lend(self, file: OpenFile) -> bool:
+        """Leave a use to a peer, who may take its time, until ``give_back``.
+
+        False, and the use is still the caller's, where so many files are lent: peers that do not
+        read keep them open, retired and removed ones, too, so no more than half of the bound.
+        """
+        with self._lock:
+            if not file.lent:
+                if self._lent >= self._open_max // 2:
+                    return False
+                self._lent += 1
+            file.lent += 1
+            return True
+
+    def give_back(self, file: OpenFile) -> None:
+        with self._lock:
+            file.lent -= 1
+            if not file.lent:
+                self._lent -= 1
+            self.release(file)
 
     def _close_surplus(self) -> None:
         while len(self._open) > self._open_max:

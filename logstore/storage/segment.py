@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final, Literal
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, Batch
+from logstore.records.batch import HEADER_BYTES, LENGTH_END, LENGTH_MIN, MAGIC, Batch
 from logstore.records.latest import latest, recorded
 from logstore.records.parts import parts
 from logstore.storage.cold import PROBE_EVERY
@@ -25,6 +25,8 @@ CHUNK_BYTES: Final = 1 << 20  # a walk's reads: larger ones gain nothing
 INDEX_INTERVAL_BYTES: Final = 4096  # Kafka's default
 READ_BYTES_MIN: Final = 16 << 10  # a read has batches to step over before the one asked for
 PLACES_KEPT: Final = 16  # of a segment: readers in it that go on where they were
+
+MAGIC_END: Final = 17  # of a batch's head
 
 _PREFIX = Struct(">qi")  # base offset, length
 
@@ -202,8 +204,10 @@ class Segment:
                 return None
             if not self._files.disk.cached(file.fd, begin, size, PROBE_EVERY):
                 return None
+            kept = self._files.lend(file)
+            if not kept:
+                return None
             self._keep_place(following, stop)
-            kept = True
             return Extent(file, begin, size)
         finally:
             if not kept:
@@ -212,7 +216,7 @@ class Segment:
     def _begin_of(self, fd: int, at: int) -> int | None:
         """Where the batch that begins with ``at`` does; None where it is not easily found."""
         place = self._places.get(at)
-        if place is not None:
+        if place is not None and self._begins(fd, place, at):
             return place
         if not self._files.disk.cached(fd, self._indexed(at), READ_BYTES_MIN, PROBE_EVERY):
             return None
@@ -220,6 +224,14 @@ class Segment:
         now = self._files.must_not_wait()
         walked, _ = self._chunk(fd, position, READ_BYTES_MIN, EVERYTHING, self.base_offset, now=now)
         return next((it for it, batch in walked if batch.base_offset == at), None)
+
+    def _begins(self, fd: int, position: int, at: int) -> bool:
+        """Whether a batch that begins with ``at`` stands there.
+
+        Not where the file was swapped between this segment's look at it and ``fd``.
+        """
+        head = self._files.disk.read(fd, MAGIC_END, position)
+        return len(head) == MAGIC_END and head[-1] == MAGIC and _PREFIX.unpack_from(head)[0] == at
 
     def _last_begin(self, fd: int, position: int) -> tuple[int, int]:
         """The last indexed batch that begins at or before ``position``: where, and its offset."""

@@ -1,6 +1,7 @@
 """Batches sent from the file as they stand there: the same bytes that reading gives."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -129,6 +130,74 @@ def test_it_outlives_its_file(store):
     extent = log.extent(0, 150_000)
     log.trim(log.end)
     assert data_of(extent) == expected[: len(expected)]
+
+
+def another_file_in_its_place(log, base_offset):
+    """Compaction has swapped the file; a reader looks between its steps."""
+    path = log.chain.segment(base_offset).path
+    with open(path, "rb") as file:
+        first, *rest = split(file.read())
+    with open(path + ".other", "wb") as file:
+        file.write(b"".join(bytes(batch.data) for batch in rest))
+    os.rename(path + ".other", path)
+    log._files.forget(path)
+    return first.size
+
+
+def test_of_a_file_that_was_swapped_it_is_at_the_batch_asked_for(store):
+    """Else a client would be sent bytes from the middle of a batch."""
+    log = full_log(store, segment_bytes=300_000)
+    data = data_of(log.extent(0, 100_000))
+    at = [*split(data)][-1].next_offset
+    log.extent(at, 100_000).release()  # where it begins is known by now
+    another_file_in_its_place(log, 0)
+    extent = log.extent(at, MIB)  # to the end of the file
+    assert extent is None or next(split(data_of(extent))).base_offset == at
+    assert log.read(at, 1)[0].base_offset == at
+
+
+def test_what_was_written_before_flush_messages_was_raised_is_not_in_it(store, monkeypatch):
+    log = full_log(store)
+    safe, synced = log.safe, read(log, 0, 2 * MIB)
+    monkeypatch.setattr(log._flusher, "written", lambda log: None)
+    for n in range(100):
+        log.append(a_batch(b"%d" % n, bytes(2000)))
+    log.settings = replace(log.settings, flush_messages=UNSYNCED)
+    assert log.safe == safe
+    extent = log.extent(0, 2 * MIB)
+    assert extent is None or synced.startswith(data_of(extent))
+    assert log.extent(safe, MIB) is None
+
+
+def test_what_is_synced_and_not_yet_safe_is_not_in_it(store, monkeypatch):
+    """The flusher's thread is between the two."""
+    log = full_log(store, segment_bytes=250_000)
+    safe = log.safe
+    for _ in range(100):
+        log.append(a_batch(bytes(2000)))
+    log.sync()
+    monkeypatch.setattr(log, "safe", safe)
+    assert log.extent(safe, MIB) is None
+
+
+def test_clients_that_never_read_keep_half_of_the_files_open_at_most(store):
+    directory = store.writer(files_open_max=16)
+    log = store.log_of(directory, segment_bytes=100_000)
+    for _ in range(2000):
+        log.append(a_batch(bytes(2000)))
+    log.sync()
+    bases = log.bases()
+    assert len(bases) > 30
+    before = len(os.listdir("/proc/self/fd"))
+    extents = [log.extent(base, 90_000) for base in bases]
+    again = [log.extent(base, 90_000) for base in bases]
+    held = [it for it in extents + again if it is not None]
+    assert len({it.fileno() for it in held}) == 8
+    assert len(os.listdir("/proc/self/fd")) <= before + 16 + 8
+    for it in held:
+        it.release()
+    assert len(os.listdir("/proc/self/fd")) <= before + 16
+    data_of(log.extent(bases[0], 90_000))
 
 
 class Cold(Disk):
