@@ -10,6 +10,7 @@ from sys import byteorder
 from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
+from logstore.records.stretch import Stretch
 from logstore.records.varint import NULL, decoded
 
 ALIKE_MIN = 16  # fewer cost more this way than one by one
@@ -26,16 +27,6 @@ _GOES_ON = bytes(byte >> 7 for byte in range(256))  # whether a varint has a byt
 _NEGATIVE = bytes(byte & 1 for byte in range(256))  # by a zigzag number's first byte
 
 
-class Alike(NamedTuple):
-    """A run of records that were found whole."""
-
-    records: int
-    end: int  # where the last of them ends
-    least: int  # timestamp deltas
-    most: int
-    keyless: bool  # all of them, or none
-
-
 class _Layout(NamedTuple):
     """Of one record; places are counted from its first byte."""
 
@@ -48,7 +39,7 @@ class _Layout(NamedTuple):
     keyless: bool
 
 
-def alike(data: bytes, at: int, left: int, delta: int) -> Alike | None:
+def alike(data: bytes, at: int, left: int, delta: int) -> Stretch | None:
     """The run that begins at ``at``, of at most ``left`` records; None where it is short.
 
     ``delta``: the offset delta that the first must have, the others follow it.
@@ -90,7 +81,7 @@ def alike(data: bytes, at: int, left: int, delta: int) -> Alike | None:
     if count < ALIKE_MIN:
         return None
     least, most = _extremes([column[:count] for column in columns])
-    return Alike(count, at + count * size, least, most, layout.keyless)
+    return Stretch(count, at + count * size, least, most, layout.keyless)
 
 
 def _layout(data: bytes, at: int, delta: int) -> _Layout | None:

@@ -8,8 +8,9 @@ as it must be ends the stretch.
 """
 
 from struct import Struct, error
-from typing import Final, NamedTuple
+from typing import Final
 
+from logstore.records.stretch import Stretch
 from logstore.records.varint import NULL
 
 FIRST_DELTA: Final = 64  # offset deltas of two bytes: from the first to below the end
@@ -27,16 +28,6 @@ _DELTAS: Final = [0] * FIRST_DELTA + [
 # length, timestamp delta, offset delta, the key's length; and the value's, where there is no key
 _KEYED: Final = {1: Struct("<HxBHB"), 2: Struct("<HxHHB")}
 _KEYLESS: Final = {1: Struct("<HxBHBH"), 2: Struct("<HxHHBH")}
-
-
-class Stretch(NamedTuple):
-    """Records that were found whole, one after the other."""
-
-    records: int
-    end: int  # where the last of them ends
-    least: int  # timestamp deltas
-    most: int
-    keyless: bool  # all of them, or none
 
 
 class _Sizes(dict[int, int]):

@@ -6,21 +6,17 @@ import time
 import confluent_kafka
 import confluent_kafka.admin
 import pytest
+from kept_channels import ORDERS_KEPT, keeping_orders
 from redis_parts import Raw, request
 from serving import COMMAND, DEADLINE_S, Serving
 
 import logstore
 from logstore.errors import InvalidSetting, UnknownSetting
 
-CONFIGURED = '[[channel]]\npattern = "orders.*"\nhistory = "1h"\n'
-
 
 @pytest.fixture
 def data(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "logstore.toml").write_text(CONFIGURED)
-    return folder
+    return keeping_orders(tmp_path / "data")
 
 
 @pytest.fixture
@@ -252,7 +248,7 @@ def test_events_are_off_unless_asked_for(serve):
 
 
 def test_events_keep_no_history_though_a_rule_says_so_of_every_channel(serve, data):
-    (data / "logstore.toml").write_text(CONFIGURED.replace("orders.*", "*"))
+    (data / "logstore.toml").write_text(ORDERS_KEPT.replace("orders.*", "*"))
     serve(notify="topics")
     listener, publisher = serve.connect(), serve.connect()
     # Each takes effect when its histories are there: in one request, the event would come before.

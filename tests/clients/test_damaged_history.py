@@ -2,6 +2,7 @@
 
 import pytest
 from crafted import DAMAGED, NOW_MS, bomb, put, three
+from kept_channels import keeping_orders
 from redis_parts import Raw, request
 from serving import Serving, resident_bytes
 
@@ -9,15 +10,10 @@ import logstore
 from logstore.records.compression import Compression
 from logstore.records.encode import encode
 
-CONFIGURED = '[[channel]]\npattern = "orders.*"\nhistory = "1h"\n'
-
 
 @pytest.fixture
 def data(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "logstore.toml").write_text(CONFIGURED)
-    return folder
+    return keeping_orders(tmp_path / "data")
 
 
 @pytest.fixture

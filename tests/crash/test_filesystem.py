@@ -1,11 +1,11 @@
 """A real, small ext4: filled to its last byte, and remounted for reading under a running writer."""
 
 import os
-import shutil
 import subprocess
 from contextlib import suppress
 
 import pytest
+from system_commands import command
 
 import logstore
 from logstore.config import Config
@@ -17,15 +17,6 @@ SETTINGS = {
     "segment.bytes": "400000", "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0",
 }  # fmt: skip
 VALUE = bytes(range(256)) * 40
-
-
-def command(*words):
-    """Skips the test, with the reason, where the machine does not let us."""
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not on this machine")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 
 import pytest
+from system_commands import command
 
 import logstore
 from logstore.config import Config
@@ -36,15 +36,6 @@ with open(sys.argv[1] + "/../rest", "wb", buffering=0) as rest:
         pass
 os.kill(os.getpid(), 9)
 """
-
-
-def command(*words):
-    """Skips the test, with the reason, where the machine does not let us."""
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not on this machine")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])

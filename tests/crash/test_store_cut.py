@@ -63,6 +63,14 @@ def closed_and_opened(machine):
 WORKLOADS = [topics_come_and_go, groups_commit, closed_and_opened]
 
 
+def moments(base, workload, choose, count=MOMENTS):
+    """Some of the moments of a workload, each of which the power may be cut at."""
+    machine = Machine(StoreDisk(base))
+    workload(machine)
+    machine.crash()
+    return some(machine.moments, choose, count)
+
+
 def check_law(moment, disk):
     """The law; then the store goes on as if nothing had been, and the power goes again."""
     machine = Machine(disk)
@@ -88,26 +96,20 @@ def check_law(moment, disk):
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_law_holds_whatever_a_power_cut_leaves(base, monkeypatch, workload, least):
     monkeypatch.setattr("logstore.storage.flusher.SYNC_ALL_FILES_MIN", least)
-    machine = Machine(StoreDisk(base))
-    workload(machine)
-    machine.crash()
     choose, states = random.Random(SEED), 0
-    for moment in some(machine.moments, choose, MOMENTS):
+    for moment in moments(base, workload, choose):
         for disk in moment.disk.survivors(choose, SURVIVORS):
             check_law(moment, disk)
             states += 1
-    print(f"seed {SEED}: {len(machine.moments)} moments, {states} states")
+    print(f"seed {SEED}: {states} states")
     assert states > 40
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_law_holds_when_a_killed_process_is_followed_by_a_power_cut(base, workload):
     """What the next process has shown of the kernel's cache is never unread."""
-    machine = Machine(StoreDisk(base))
-    workload(machine)
-    machine.crash()
     choose, states = random.Random(SEED), 0
-    for moment in some(machine.moments, choose, 3 * MOMENTS):
+    for moment in moments(base, workload, choose, 3 * MOMENTS):
         again = Machine(moment.disk.killed())
         check(again.store, moment.before, moment.after)
         shown = known_of(again.store)
@@ -124,11 +126,8 @@ def test_the_law_holds_when_a_killed_process_is_followed_by_a_power_cut(base, wo
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_law_holds_when_the_power_goes_again_in_recovery(base, workload):
-    machine = Machine(StoreDisk(base))
-    workload(machine)
-    machine.crash()
     choose, states = random.Random(SEED), 0
-    for moment in some(machine.moments, choose, MOMENTS):
+    for moment in moments(base, workload, choose):
         disk = choose.choice(list(moment.disk.survivors(choose, 4)))
         again = Machine(disk)
         again.crash()
@@ -145,11 +144,8 @@ def test_the_law_holds_when_the_power_goes_again_in_recovery(base, workload):
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_law_holds_when_the_power_goes_while_the_rest_is_recovered(base, workload):
     """Some logs recovered in the background, some used, some not touched, some left by a close."""
-    machine = Machine(StoreDisk(base))
-    workload(machine)
-    machine.crash()
     choose, states = random.Random(SEED), 0
-    for moment in some(machine.moments, choose, MOMENTS):
+    for moment in moments(base, workload, choose):
         again = Machine(choose.choice(list(moment.disk.survivors(choose, 4))))
         again.before, again.after = moment.before, moment.after
         again.recover_next()
@@ -174,11 +170,8 @@ def test_the_law_holds_when_the_power_goes_while_the_rest_is_recovered(base, wor
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_law_holds_for_a_log_recovered_in_the_background_then_used(base, workload):
-    machine = Machine(StoreDisk(base))
-    workload(machine)
-    machine.crash()
     choose, states = random.Random(SEED), 0
-    for moment in some(machine.moments, choose, MOMENTS):
+    for moment in moments(base, workload, choose):
         for disk in moment.disk.survivors(choose, 3):
             again = Machine(disk)
             while again.recover_next():

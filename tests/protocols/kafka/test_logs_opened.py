@@ -6,6 +6,7 @@ import pytest
 import storage_kit
 from door_kit import Talk, a_batch, produce_body, produced
 from fetch_kit import answer, asking
+from workers import LaterWork
 
 from logstore.errors import Failed
 from logstore.kafka.messages import list_offsets, offset_for_leader_epoch
@@ -28,20 +29,15 @@ class Closed(Sequence):
         return self.logs[number]
 
 
-class Workers(Talk):
+class Workers(LaterWork, Talk):
     """Jobs are done when the test says so."""
 
     def __init__(self):
-        self.jobs, self.working = [], False
-        super().__init__(work=lambda job, done: self.jobs.append((job, done)))
+        LaterWork.__init__(self)
+        Talk.__init__(self, work=self.take)
 
     def work_off(self):
-        while self.jobs:
-            job, done = self.jobs.pop(0)
-            self.working = True
-            result = job()
-            self.working = False
-            done(result)
+        super().work_off()
         self.session.wake(self.now)
 
 

@@ -8,6 +8,7 @@ from memory_log import MemoryLog
 from redis_parts import request
 from resp_kit import FakeDoor
 from storage_kit import a_batch
+from workers import LaterWork
 
 from logstore.broker.topic import Topic
 from logstore.errors import Failed
@@ -52,29 +53,21 @@ class Topics:
         return self.topics[name]
 
 
-class Workers(FakeDoor):
+class Workers(LaterWork, FakeDoor):
     """Jobs are done when the test says so."""
 
     def __init__(self):
-        super().__init__()
-        self.jobs, self.working = [], False
+        LaterWork.__init__(self)
+        FakeDoor.__init__(self)
         self.topics = Topics(self)
         rules = [ChannelRule("orders.*", 1000)]
         self.channels.keep(rules, self.topics)
 
     def work(self, job, done):
-        self.jobs.append((job, done))
+        self.take(job, done)
 
     def work_off(self):
-        """How many jobs there were, one behind the other."""
-        count = 0
-        while self.jobs:
-            job, done = self.jobs.pop(0)
-            self.working = True
-            result = job()
-            self.working = False
-            done(result)
-            count += 1
+        count = super().work_off()
         for session in self.sessions:
             session.wake(self.now)
         return count

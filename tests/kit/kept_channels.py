@@ -1,0 +1,10 @@
+"""A data directory whose channels keep a history."""
+
+ORDERS_KEPT = '[[channel]]\npattern = "orders.*"\nhistory = "1h"\n'
+
+
+def keeping_orders(folder):
+    """The new directory ``folder``, configured so."""
+    folder.mkdir()
+    (folder / "logstore.toml").write_text(ORDERS_KEPT)
+    return folder
