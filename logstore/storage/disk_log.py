@@ -712,6 +712,26 @@ class DiskLog:
         self._synced_at = self.end, self._active.base_offset, self._position
         self._noted = self._freeze()
 
+    def look(self) -> LogstoreError | None:
+        """See whether the file that is appended to is where it was, though nobody appends.
+
+        The error that everybody gets from now on; None where all is well, or was known to be lost.
+        """
+        path = self._active.path
+        if self._failure is not None or self._files.stands(path):
+            return None
+        with self._lock:  # no other segment is begun, and none is removed
+            lost = self._failure is None and path == self._active.path
+            if lost and not self._files.stands(path):
+                self._failure = LogFailed(
+                    f"{path}: was removed or moved: offsets {self.synced} and above are not "
+                    f"acknowledged: put it back, then open the store anew"
+                )
+            failure = self._failure if lost else None
+        if failure is not None:
+            self._wake()
+        return failure
+
     def lose(self, error: LogFailed) -> None:
         """Its directory is not where it was: take no more appends, tell those who wait."""
         if self._failure is None:

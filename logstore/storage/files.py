@@ -14,7 +14,7 @@ from types import TracebackType
 from logstore import descriptors, forks
 from logstore.errors import Closed, Forked
 from logstore.storage.cold import ColdReads, NotHere
-from logstore.storage.disk import Buffer, Disk
+from logstore.storage.disk import ASTRAY, Buffer, Disk
 from logstore.storage.in_place import is_in_place
 
 
@@ -199,6 +199,24 @@ class OpenFiles:
         """Whether the file is still where it was opened. Raises OSError."""
         with self.use(path) as fd:
             return is_in_place(self.disk, fd, path)
+
+    def stands(self, path: str) -> bool:
+        """Whether there is such a file, the one that is open, if it is; none is opened for that.
+
+        Where that can't be told: yes.
+        """
+        with self._lock:
+            file = self._open.get(path)
+            if file is not None:
+                file.uses += 1
+        if file is not None:
+            with file as fd:
+                return is_in_place(self.disk, fd, path)
+        try:
+            self.disk.identity(path)
+        except OSError as error:
+            return error.errno not in ASTRAY
+        return True
 
     def read(self, path: str, size: int, position: int) -> bytes:
         with self.use(path) as fd:

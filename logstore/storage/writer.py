@@ -45,6 +45,7 @@ from logstore.storage.segment import Indexes
 from logstore.storage.unrecovered import LogPlace, Unrecovered
 from logstore.storage.watermarks import Watermarks
 
+LOOKS_MAX: Final = 1024  # logs at one time, half a second after the last: 4 us each
 READERS_S: Final = 30.0  # a dead reader of the catalogue keeps pages from being used again so long
 
 _log = logging.getLogger("logstore.storage")
@@ -127,6 +128,7 @@ class WriterDirectory:
             self._indexes = Indexes()
             self._logs: dict[str, DiskLog] = {}
             self._readers_due_s = 0.0
+            self._to_look_at: list[DiskLog] = []
             self._in_place = InPlace(self.path, self._is_in_place, self._lose)
             self._catalog.environment.guard = self._in_place.check
             self._flusher = Flusher(self._files, self._after_sync, self._in_place)
@@ -204,11 +206,21 @@ class WriterDirectory:
         if self._in_place.error is None:
             with suppress(LogFailed):
                 self._in_place.check_now()
+                self._look_at_logs()
         now_s = time.monotonic()
         if now_s >= self._readers_due_s:
             self._readers_due_s = now_s + READERS_S
             with suppress(LogstoreError):  # it is tried again
                 self._catalog.environment.clear_readers()
+
+    def _look_at_logs(self) -> None:
+        """Also those that nobody writes to: whoever reads or waits is to know, too."""
+        if not self._to_look_at:
+            self._to_look_at = list(self._logs.values())
+        now, self._to_look_at = self._to_look_at[:LOOKS_MAX], self._to_look_at[LOOKS_MAX:]
+        for log in now:
+            if (error := log.look()) is not None:
+                _log.error("%s", error)
 
     @property
     def recovered(self) -> bool:

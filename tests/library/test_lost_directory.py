@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import logstore
+import logstore.storage.writer
 from logstore.config import Config
 from logstore.errors import LogFailed, LogstoreError
 
@@ -26,6 +27,11 @@ def replaced(path):
     os.rename(path, f"{path}.moved")
     with logstore.open(path, config=OFF) as stranger:
         stranger.create_topic("t").append(b"a stranger's")
+
+
+def replaced_by_another(path):
+    os.rename(path, f"{path}.moved")
+    shutil.copytree(f"{path}.moved", path)
 
 
 def without_lock(path):
@@ -132,6 +138,60 @@ def test_one_partitions_files_are_removed_and_the_others_go_on(tmp_path, logs):
     for topic in topics[1:logs]:
         topic.partition(0).wait(2)
     assert topics[1].append(b"3").offset == min(logs, 2)
+    with pytest.raises(LogstoreError):
+        store.close()
+
+
+@pytest.mark.parametrize("how", [removed, moved, replaced_by_another])
+def test_an_idle_partition_that_is_lost_is_noticed_though_nobody_writes(tmp_path, caplog, how):
+    path = str(tmp_path / "data")
+    store = logstore.open(path, config=OFF)
+    idle, other = store.create_topic("idle"), store.create_topic("other")
+    idle.append(b"1")
+    other.append(b"1")
+    woken = []
+    idle.partition(0).watch(lambda: woken.append(1))
+    how(f"{path}/idle-0")
+    store._directory.look()
+    with pytest.raises(LogFailed, match=r"idle-0.*was removed or moved"):
+        idle.partition(0).append(other.partition(0).read(0, 1)[0])
+    assert woken
+    store._directory.look()
+    assert caplog.text.count("was removed or moved") == 1
+    assert other.append(b"2").offset == 1
+    with pytest.raises(LogstoreError):
+        store.close()
+
+
+def test_logs_that_roll_trim_and_close_their_files_are_not_taken_for_lost(tmp_path):
+    few = Config({"upkeep.interval.ms": ("-1", "test"), "files.open.max": ("16", "test")})
+    with logstore.open(tmp_path / "data", config=few) as store:
+        topics = [store.create_topic(f"t{n}", settings={"segment.bytes": "1000"}) for n in range(9)]
+        for n in range(20):
+            for topic in topics:
+                topic.append(bytes(200))
+            store.trim("t0", n)
+            store._directory.look()
+        store.delete_topic("t1")
+        store._directory.look()
+        assert topics[0].append(b"1").offset == 20
+
+
+def test_all_logs_are_looked_at_in_turn_however_many_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(logstore.storage.writer, "LOOKS_MAX", 2)
+    path = str(tmp_path / "data")
+    store = logstore.open(path, config=OFF)
+    topics = [store.create_topic(f"t{n}") for n in range(5)]
+    for topic in topics:
+        topic.append(b"1")
+    directory = store._directory
+    while directory._to_look_at:  # the thread of upkeep may have begun a round
+        directory.look()
+    removed(f"{path}/t4-0")
+    for _ in range(6):  # two, two, one; and a round that the thread of upkeep had begun
+        directory.look()
+    with pytest.raises(LogFailed, match="was removed or moved"):
+        topics[4].append(b"2")
     with pytest.raises(LogstoreError):
         store.close()
 
