@@ -1,6 +1,6 @@
 """``logstore status`` and ``config show``: a store and its settings at one glance."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from .ends import put
 from .options import HERE, Data, Json
 from .show import as_json, counted, facts, size, table
 from .times import iso
+
+if TYPE_CHECKING:
+    from logstore.storage.ran import Ran
 
 config_app = typer.Typer(cls=Group, no_args_is_help=True)
 
@@ -71,7 +74,10 @@ def status(json_: Json = False, data: Data = HERE) -> None:
         }
         shown = {name: getattr(found, name) for name in found.__slots__}
         lists = {"damaged": list(found.damaged), "leftovers": list(found.leftovers)}
-        put(as_json({**shown, "writer": owner, **lists}))
+        ran = found.upkeep and {
+            it: getattr(found.upkeep, it) for it in found.upkeep.__struct_fields__
+        }
+        put(as_json({**shown, "writer": owner, "upkeep": ran, **lists}))
         return
     put(
         facts(
@@ -85,12 +91,32 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("offsets", f"{found.offsets:,}"),
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
+                *_upkeep(found.upkeep),
                 ("damaged", _damage(found.damaged)),
                 *_reader(found.oldest_reader),
                 *(("leftover", it) for it in found.leftovers),
             )
         )
     )
+
+
+def _upkeep(ran: "Ran | None") -> list[tuple[str, str]]:
+    """When it ran last, what it did, and what it failed at."""
+    if ran is None:
+        return []
+    did = [
+        (ran.segments_dropped, f"dropped {counted(ran.segments_dropped, 'segment')}"),
+        (ran.logs_compacted, f"compacted {counted(ran.logs_compacted, 'log')}"),
+        (ran.records_removed, f"removed {counted(ran.records_removed, 'record')}"),
+        (ran.logs_recompressed, f"recompressed {counted(ran.logs_recompressed, 'log')}"),
+        (ran.groups_expired, f"expired {counted(ran.groups_expired, 'group')}"),
+    ]
+    told = ", ".join(text for number, text in did if number) or "nothing to do"
+    rows = [("upkeep", f"{iso(ran.ended_ms)}: {told}")]
+    rows += [("upkeep failed", failure) for failure in ran.failures]
+    if ran.failed > len(ran.failures):
+        rows.append(("upkeep failed", f"{counted(ran.failed - len(ran.failures), 'more log')}"))
+    return rows
 
 
 def _reader(oldest: tuple[int, int] | None) -> list[tuple[str, str]]:

@@ -355,6 +355,13 @@ class StoreSettings:
         low=-1,
         high=DAY_MS,
     )
+    log_cleaner_backoff_ms: int = _setting(
+        15_000,
+        "how soon what is dirty enough is compacted; unless upkeep.interval.ms is -1",
+        unit="ms",
+        low=1,
+        high=DAY_MS,
+    )
     upkeep_bytes_per_second: int = _setting(
         32 << 20,
         "what upkeep reads and writes at the most, so that producers and consumers hardly notice "

@@ -124,6 +124,9 @@ class BareDirectory:
             raise failure(error, "measure", error.filename or log.name) from None
         return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
 
+    def noted_upkeep(self) -> bytes:
+        return b""
+
     def copy_catalog(self, path: str) -> None:
         raise Refused(f"{self.path}: partitions without a catalogue: copy their directories")
 

@@ -5,6 +5,7 @@ Databases (LMDB), keys and values::
     meta     "schema"              "3"
              "id"                  the store's UUID
              "producers"           the id that the next idempotent producer may get
+             "upkeep"              JSON: what upkeep did last (``upkeep/ran.py``)
              "clean"               "1" after a clean close, "0" while written or after a crash
     topics   name                  JSON: id, partitions, settings (those given), created_ms, slots
     entries  kind NUL name         the same, and the kind: logs of the other kinds (``kinds.py``)
@@ -232,6 +233,14 @@ class Catalog:
     def forget_producer_ids(self) -> None:
         """For a copy: the store that was copied goes on giving ids, and both must not give one."""
         self.environment.commit([(_META, b"producer_secret", None)])
+
+    def note_upkeep(self, text: bytes) -> None:
+        """Keep what upkeep did last; to be read by other processes."""
+        self._set_meta({b"upkeep": text})
+
+    def noted_upkeep(self) -> bytes:
+        """As noted; empty where it never ran."""
+        return self._meta(b"upkeep") or b""
 
     @property
     def schema(self) -> int:

@@ -160,6 +160,9 @@ class LocalDirectory(Directory, Protocol):
     def writer(self) -> Owner | None:
         """The process that writes the directory now."""
 
+    def noted_upkeep(self) -> bytes:
+        """What ``note_upkeep`` was given last, by any process; empty: nothing yet."""
+
     def copy_catalog(self, path: str) -> None:
         """Topics, states and offsets as they are at one moment, into a new file; synced.
 
@@ -175,6 +178,15 @@ class WritableDirectory(LocalDirectory, Protocol):
 
     rolled: Callable[[str, int], None] | None
     """Told of each segment that a log begins: the log's name, the segment's base offset."""
+
+    def note_upkeep(self, text: bytes) -> None:
+        """Keep what upkeep did; durable. Raises Failed."""
+
+    def stirred(self) -> set[str]:
+        """The directories of logs that were rolled, or altered, since this was asked before."""
+
+    def is_worth_opening(self, name: str, entry: Entry, partition: int) -> bool:
+        """Whether a log that nobody uses has what upkeep may work on. Raises OSError."""
 
     @property
     def recovered(self) -> bool:

@@ -218,6 +218,9 @@ class ReaderDirectory:
             raise failure(error, "measure", error.filename or log.name) from None
         return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
 
+    def noted_upkeep(self) -> bytes:
+        return self._catalog.noted_upkeep()
+
     def copy_catalog(self, path: str) -> None:
         self._catalog.environment.copy(self.disk, path)
 

@@ -8,6 +8,7 @@ from logstore.log import Log
 from logstore.owner import Owner
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.kinds import TOPIC
+from logstore.storage.ran import Ran, last
 
 Mode = Literal["write", "read"]
 
@@ -29,6 +30,7 @@ class Status:
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
     oldest_reader: tuple[int, int] | None = None  # of the catalogue: pid, commits behind
     leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
+    upkeep: Ran | None = None  # what it did when it ran last; None: it has not, by itself
 
 
 def status(directory: LocalDirectory) -> Status:
@@ -64,6 +66,7 @@ def status(directory: LocalDirectory) -> Status:
         damaged=tuple(damaged),
         oldest_reader=directory.oldest_reader(),
         leftovers=tuple(map(str, directory.leftovers())),
+        upkeep=last(directory.noted_upkeep()),
     )
 
 

@@ -134,6 +134,7 @@ class WriterDirectory:
             self._flusher = Flusher(self._files, self._after_sync, self._in_place)
             self._keys: dict[DiskLog, bytes] = {}
             self._unrecovered = Unrecovered()
+            self._stirred: set[str] = set()  # directories of logs; see ``stirred``
             self._opening: set[str] = set()  # directories of logs that are being opened
             self._opened = threading.Condition(self._changing)
             self._leftovers = Leftovers(
@@ -276,6 +277,13 @@ class WriterDirectory:
     def settings(self, entry: Entry) -> TopicSettings:
         return self.config.topic(entry.settings)
 
+    def note_upkeep(self, text: bytes) -> None:
+        with self._changing:
+            self._catalog.note_upkeep(text)
+
+    def noted_upkeep(self) -> bytes:
+        return self._catalog.noted_upkeep()
+
     def copy_catalog(self, path: str) -> None:
         self._catalog.environment.copy(self.disk, path)
 
@@ -349,6 +357,7 @@ class WriterDirectory:
         changed = self._catalog.change(TOPIC.name, name, added_slots=slots, settings=settings)
         self._publish_new(changed, entry.partitions)
         for partition in range(entry.partitions):
+            self._stirred.add(TOPIC.directory(name, partition))
             log = self._logs.get(TOPIC.directory(name, partition))
             if log is not None:
                 self._apply_settings(log, self.settings(changed))
@@ -530,7 +539,24 @@ class WriterDirectory:
         segments = len(log.chain.bases)
         return LogSize(partition, log.start, log.safe, log.end, segments, size, log.damage)
 
+    def stirred(self) -> set[str]:
+        """The directories of logs that were rolled, or altered, since this was asked before."""
+        found, self._stirred = self._stirred, set()
+        return found
+
+    def is_worth_opening(self, name: str, entry: Entry, partition: int) -> bool:
+        """Whether upkeep may find something in a log that nobody uses here: a sealed segment.
+
+        Opening each costs memory for good. Raises OSError.
+        """
+        directory = self.kinds[entry.kind].directory(name, partition)
+        if directory in self._logs:
+            return True
+        files = self.disk.list(self._file(directory))
+        return sum(parse_segment(file) is not None for file in files) != 1
+
     def _tell_rolled(self, log: DiskLog, base_offset: int) -> None:
+        self._stirred.add(log.name)
         if self.rolled is not None:
             self.rolled(log.name, base_offset)
 

@@ -24,7 +24,7 @@ from typing import cast
 from logstore.records.batch import Batch
 from logstore.records.check import whole
 from logstore.records.keyed import keyed, thinned
-from logstore.settings import TopicSettings
+from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
@@ -75,6 +75,31 @@ def plan(
 def is_overdue(oldest_ms: int, now_ms: int, settings: TopicSettings) -> bool:
     """Whether a record of this time must not stay uncompacted (KIP-354)."""
     return oldest_ms != NO_TIMESTAMP and now_ms - oldest_ms > settings.max_compaction_lag_ms
+
+
+def again_ms(
+    segments: Sequence[SegmentFacts],
+    state: LogState,
+    now_ms: int,
+    settings: TopicSettings,
+    oldest_ms: int,
+) -> int | None:
+    """When time alone may make it due, with nothing appended; None: it can't. Pure.
+
+    ``oldest_ms``: of all that is not compacted, for max.compaction.lag.ms. Where there is none,
+    that is now: nobody tells of the first record that comes.
+    """
+    times: list[int] = []
+    if state.tombstones_below:
+        times.append(state.tombstones_until_ms)
+    if settings.min_compaction_lag_ms:
+        dirty = [it for it in segments if not it.active and it.end_offset > state.clean_below]
+        ripe = [it.max_timestamp_ms + settings.min_compaction_lag_ms for it in dirty]
+        times += [at for at in ripe if at > now_ms][:1]
+    if settings.max_compaction_lag_ms != FOREVER:
+        is_none = oldest_ms == NO_TIMESTAMP
+        times.append(now_ms if is_none else oldest_ms + settings.max_compaction_lag_ms + 1)
+    return min(times, default=None)
 
 
 class _Keys:

@@ -6,7 +6,7 @@ plain fact that can be sent to whoever asked, in another process too.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Final, Literal, Protocol
@@ -25,6 +25,7 @@ from logstore.storage.disk import refusal
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.kinds import TOPIC
 from logstore.storage.segment import SegmentFacts
+from logstore.storage.unrecovered import LogPlace
 from logstore.upkeep import compaction, recompression
 from logstore.upkeep.retention import Verdict, drop, judge
 from logstore.upkeep.work import (
@@ -81,6 +82,7 @@ class Rewritten(msgspec.Struct, frozen=True, tag=True):
     records_removed: int = 0
     passes: int = 0
     broke: Broke | None = None
+    again_ms: int | None = None  # when time alone may make it due
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -140,19 +142,20 @@ class Jobs:
         tell: Tell = untold,
         *,
         bytes_per_second: int | None = None,
-        only_recovered: bool = False,
+        by_itself: bool = False,
+        places: Iterable[LogPlace] | None = None,
     ) -> Iterator[Outcome]:
         """What became of each log that the job is about.
 
-        ``only_recovered``: leave those alone that are still to be recovered after a crash.
+        ``by_itself``: nobody asked for it. It leaves those alone that are still to be recovered
+        after a crash, and those that nobody uses and that have nothing to work on. ``places``: only
+        these logs.
         ``bytes_per_second``: else what upkeep.bytes.per.second says. A log that is damaged is left
         as it is, and its outcome says so. Raises UnknownTopic, ReadOnly, Closed.
         """
         directory = self._directory
-        if job.topics:  # each is looked for before anything is done to one
-            entries = [(name, directory.topic(name)) for name in job.topics]
-        else:
-            entries = directory.entries()
+        if places is None:
+            places = _places(directory, job)
         pace = bytes_per_second
         run = _Run(
             directory, self._clock, self._committed, self._make_worker(), tell, job,
@@ -160,18 +163,26 @@ class Jobs:
         )  # fmt: skip
         self._workers.add(run.worker)
         try:
-            for name, entry in entries:
-                for number in range(entry.partitions) if run.concerns(entry) else ():
-                    if self._closed:
-                        return
-                    if only_recovered and not directory.writable().is_recovered(entry, number):
-                        continue
-                    with self._one:
-                        outcome = run.one(name, entry, number)
-                    yield outcome
+            for place in places:
+                if self._closed:
+                    return
+                if not run.concerns(place.entry) or (by_itself and run.spares(place)):
+                    continue
+                with self._one:
+                    outcome = run.one(*place)
+                yield outcome
         finally:
             self._workers.discard(run.worker)
             run.worker.close()
+
+
+def _places(directory: LocalDirectory, job: Job) -> Iterator[LogPlace]:
+    """The logs that the job names. Raises UnknownTopic: each is looked for before the first."""
+    if job.topics:
+        entries = [(name, directory.topic(name)) for name in job.topics]
+    else:
+        entries = directory.entries()
+    return (LogPlace(name, it, number) for name, it in entries for number in range(it.partitions))
 
 
 class _Run:
@@ -204,6 +215,19 @@ class _Run:
             "compact": "compact" in settings.cleanup_policy,
             "recompress": settings.compression_sealed != "producer",
         }[self._job.name]
+
+    def spares(self, place: LogPlace) -> bool:
+        """Whether to leave this one alone where nobody asked for it."""
+        directory = self._directory.writable()
+        if not directory.is_recovered(place.entry, place.partition):
+            return True
+        lag_ms = self._directory.settings(place.entry).max_compaction_lag_ms
+        if self._job.name == "compact" and lag_ms != FOREVER:
+            return False  # an active segment may be overdue
+        try:
+            return not directory.is_worth_opening(*place)
+        except OSError:
+            return False  # whoever opens it is told
 
     def one(self, name: str, entry: Entry, partition: int) -> Outcome:
         """One log. Raises ReadOnly, Closed."""
@@ -289,23 +313,18 @@ class Rewrite:
         log = self._log
         if job.name == "compact" and not job.dry_run:
             self._roll_what_is_overdue()
-        secure = None if job.dry_run else log.secure()
-        before, state = log.segments(), log.state
-        if secure is None:
-            secure = before[-1].base_offset
-        if job.name == "compact":
-            oldest_ms = self._oldest_ms(before[:-1], state.clean_below)
-            chosen, why = compaction.plan(
-                before, state, secure, self._now_ms, self._settings, oldest_ms
-            )
-        else:
-            chosen, why = recompression.plan(before, state, secure, self._settings)
-        if not job.dry_run:
+        before = log.segments()
+        chosen, why = self._plan(job, before, before[-1].base_offset)
+        to_merge = recompression.runs(before, before[-1].base_offset, self._settings)
+        if not job.dry_run and (chosen or to_merge):  # else the disk is left in peace
+            secure = log.secure()
+            before = log.segments()
+            chosen, why = self._plan(job, before, secure)
             self._bytes_total = sum(it.bytes for it in chosen)
             try:
                 if chosen:
                     rewrite = self._compact if job.name == "compact" else self._recompress
-                    rewrite(chosen, before, state)
+                    rewrite(chosen, before, log.state)
                 self._merge(secure)
             except BaseException:
                 log.sweep()
@@ -314,8 +333,24 @@ class Rewrite:
         return Rewritten(
             self._topic, self._partition, bool(chosen), why,
             sum(it.bytes for it in before), sum(it.bytes for it in after), len(before), len(after),
-            self._records_removed, self._passes,
+            self._records_removed, self._passes, again_ms=self._again_ms(job, after),
         )  # fmt: skip
+
+    def _plan(
+        self, job: Job, segments: Sequence[SegmentFacts], secure: int
+    ) -> tuple[list[SegmentFacts], str]:
+        state, settings = self._log.state, self._settings
+        if job.name != "compact":
+            return recompression.plan(segments, state, secure, settings)
+        oldest_ms = self._oldest_ms(segments[:-1], state.clean_below)
+        return compaction.plan(segments, state, secure, self._now_ms, settings, oldest_ms)
+
+    def _again_ms(self, job: Job, segments: Sequence[SegmentFacts]) -> int | None:
+        if job.name != "compact":
+            return None
+        state = self._log.state
+        oldest_ms = self._oldest_ms(segments, state.clean_below)
+        return compaction.again_ms(segments, state, self._now_ms, self._settings, oldest_ms)
 
     def _roll_what_is_overdue(self) -> None:
         if compaction.is_overdue(

@@ -3,9 +3,11 @@ that other processes bring to the desk, one thing at a time.
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from logstore.errors import LogstoreError
@@ -18,8 +20,21 @@ _log = logging.getLogger("logstore.upkeep")
 LOOK_S: Final = 0.5
 
 
+@dataclass(slots=True)
+class Work:
+    """What is done every so often."""
+
+    do: Callable[[], None]
+    interval_s: float
+    due_s: float = 0.0
+
+    def put_off(self) -> None:
+        """Until a whole interval has gone."""
+        self.due_s = time.monotonic() + self.interval_s
+
+
 class Rhythm:
-    """Calls ``work`` again and again, the first time after a whole interval.
+    """Does each of ``works`` again and again, the first time after a whole interval.
 
     What it raises on purpose is logged as a warning (logger ``logstore.upkeep``): nobody waits for
     it, and the next time may go better.
@@ -28,43 +43,45 @@ class Rhythm:
     def __init__(
         self,
         desk: Desk,
-        work: Callable[[], None],
+        works: Sequence[Work],
         run: Callable[[Job, Tell], Iterator[Outcome]],
-        interval_s: float | None,
         look: Callable[[], None] = lambda: None,
     ) -> None:
-        """``run(job, tell)`` does a job for another process. ``interval_s`` None: no ``work``.
+        """``run(job, tell)`` does a job for another process.
 
         ``look`` is called every ``LOOK_S`` seconds, unless something else is under way.
         """
         self._look = look
         self._desk = desk
-        self._work = work
+        self._works = works
         self._run_job = run
-        self._interval_s = interval_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        due_s = self._next()
+        for work in self._works:
+            work.put_off()
         while not self._over.is_set():
-            left_s = LOOK_S if due_s is None else max(due_s - time.monotonic(), 0)
+            first_s = min((it.due_s for it in self._works), default=math.inf)
+            left_s = max(first_s - time.monotonic(), 0)
             request = self._desk.wait(min(left_s, LOOK_S))
             if self._over.is_set():
                 return
             self._look()
             if request is not None:
                 request.serve(self._run_job)
-            elif due_s is not None and time.monotonic() >= due_s:
-                try:
-                    self._work()
-                except LogstoreError as error:
-                    _log.warning("%s", error)
-                due_s = self._next()
+                continue
+            for work in self._works:
+                if time.monotonic() >= work.due_s and not self._over.is_set():
+                    self._do(work)
 
-    def _next(self) -> float | None:
-        return None if self._interval_s is None else time.monotonic() + self._interval_s
+    def _do(self, work: Work) -> None:
+        try:
+            work.do()
+        except LogstoreError as error:
+            _log.warning("%s", error)
+        work.put_off()
 
     def close(self) -> None:
         """Do no more; what is under way is waited for."""

@@ -8,21 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-from logstore.errors import Closed
+from logstore.errors import Closed, LogstoreError
 from logstore.log import TopicPartition
 from logstore.storage.directory import LocalDirectory
+from logstore.storage.ran import Ran, encode
 from logstore.upkeep.child import worker_for
 from logstore.upkeep.desk import Desk
 from logstore.upkeep.jobs import (
     NAMES,
     Job,
     Jobs,
+    Name,
+    Outcome,
     Retained,
     Rewritten,
     Tell,
 )
+from logstore.upkeep.ran import summed
 from logstore.upkeep.recovering import Recovering
-from logstore.upkeep.rhythm import Rhythm
+from logstore.upkeep.rhythm import Rhythm, Work
+from logstore.upkeep.stirred import Stirred
 
 _log = logging.getLogger("logstore.upkeep")
 
@@ -34,6 +39,7 @@ class Upkeep:
 
     def __init__(self, directory: LocalDirectory, clock: Callable[[], int]) -> None:
         self._directory = directory
+        self._clock = clock
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         self._rhythm: Rhythm | None = None
         self._recovering: Recovering | None = None
@@ -48,23 +54,58 @@ class Upkeep:
             return
         if not directory.writable().recovered:
             self._recovering = Recovering(directory.writable().recover_next)
-        interval_ms = directory.config.store.upkeep_interval_ms
-        interval_s = None if interval_ms < 0 else interval_ms / 1000
-        self._rhythm = Rhythm(desk, self.do, self._jobs.run, interval_s, directory.look)
+        self._stirred = Stirred(directory.writable(), self._clock)
+        settings = directory.config.store
+        never = settings.upkeep_interval_ms < 0
+        works = [] if never else [
+            Work(self.do, settings.upkeep_interval_ms / 1000),
+            Work(self.look, settings.log_cleaner_backoff_ms / 1000),
+        ]  # fmt: skip
+        self._rhythm = Rhythm(desk, works, self._jobs.run, directory.look)
 
     def do(self) -> None:
-        """What a process that writes does by itself; a line of the log for each that fails."""
+        """What a process that writes does by itself; a line of the log for each that fails.
+
+        What was done is noted in the catalogue.
+        """
+        began_ms, failure = self._clock(), ""
+        outcomes: list[tuple[Name, Outcome]] = []
+        expired: list[str] = []
         try:
             self._directory.tidy()
-            outcomes = [
-                it for name in NAMES for it in self._jobs.run(Job(name), only_recovered=True)
-            ]
-            self._expire_offsets()
+            for name in NAMES:
+                outcomes += [(name, it) for it in self._jobs.run(Job(name), by_itself=True)]
+            expired = self._expire_offsets()
         except Closed:  # the store, while this was under way
             return
-        for outcome in outcomes:  # one log's failure must not hide another's
-            if outcome.broke is not None:
-                _log.warning("%s", outcome.broke.error())
+        except LogstoreError as error:
+            failure = str(error)
+        self._note(summed(began_ms, self._clock(), outcomes, expired, failure), outcomes)
+
+    def look(self) -> None:
+        """Compact what is dirty enough; of that which may have become so since the last look."""
+        began_ms, places = self._clock(), self._stirred.take()
+        if not places:
+            return
+        job = Job("compact")
+        try:
+            outcomes = [(job.name, it) for it in self._jobs.run(job, by_itself=True, places=places)]
+        except Closed:
+            return
+        ran = summed(began_ms, self._clock(), outcomes)
+        if ran.is_worth_telling:
+            self._note(ran, outcomes)
+        else:
+            self._stirred.told(it for _, it in outcomes)
+
+    def _note(self, ran: Ran, outcomes: Sequence[tuple[Name, Outcome]]) -> None:
+        """Raises Failed."""
+        self._stirred.told(it for _, it in outcomes)
+        for failure in ran.failures:  # one log's failure must not hide another's
+            _log.warning("%s", failure)
+        if ran.failed > len(ran.failures):
+            _log.warning("and %d more failures", ran.failed - len(ran.failures))
+        self._directory.writable().note_upkeep(encode(ran))
 
     def retention(self, topics: Sequence[str], *, dry_run: bool, tell: Tell) -> Iterator[Retained]:
         """As Store.retention."""
@@ -88,10 +129,11 @@ class Upkeep:
             assert isinstance(outcome, kind)
             yield outcome
 
-    def _expire_offsets(self) -> None:
+    def _expire_offsets(self) -> list[str]:
+        """The groups that are gone by it."""
         table = self._directory.groups
         assert table is not None, "a store that is written has a catalogue"
-        table.expire(self._directory.config.store.offsets_retention_minutes)
+        return table.expire(self._directory.config.store.offsets_retention_minutes)
 
     def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
         table = self._directory.groups if groups else None

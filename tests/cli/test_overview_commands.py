@@ -4,6 +4,9 @@ import subprocess
 
 import pytest
 
+from logstore import open as open_store
+from logstore.storage.ran import Ran, encode
+
 
 @pytest.fixture
 def topic(logstore):
@@ -224,3 +227,37 @@ def test_a_directory_that_cannot_be_written(logstore, topic, data, read_only):
     )
     assert logstore("verify").lines[-1].endswith("nothing is damaged")
     assert len(logstore("status").lines) == 10
+
+
+class TestUpkeep:
+    RAN = Ran(
+        1_700_000_000_000, 1_700_000_060_000, segments_dropped=3, bytes_dropped=3000,
+        logs_compacted=1, records_removed=2000, failures=("t-0: compact: damaged",), failed=3,
+    )  # fmt: skip
+
+    def note(self, data, ran):
+        with open_store(data) as store:
+            store.internals().directory.writable().note_upkeep(encode(ran))
+
+    def test_what_it_did_and_what_it_failed_at_is_shown(self, logstore, data):
+        self.note(data, self.RAN)
+        lines = logstore("status").lines
+        assert [line.split(None, 1)[1] for line in lines if line.startswith("upkeep  ")] == [
+            "2023-11-14T22:14:20.000Z: dropped 3 segments, compacted 1 log, removed 2,000 records"
+        ]
+        failed = [line for line in lines if line.startswith("upkeep failed")]
+        assert [line.split("failed")[1].strip() for line in failed] == [
+            "t-0: compact: damaged", "2 more logs",
+        ]  # fmt: skip
+        shown = json.loads(logstore("status", "--json").out)["upkeep"]
+        assert shown["logs_compacted"] == 1
+        assert shown["failures"] == ["t-0: compact: damaged"]
+
+    def test_nothing_to_do(self, logstore, data):
+        self.note(data, Ran(1_700_000_000_000, 1_700_000_060_000))
+        assert "2023-11-14T22:14:20.000Z: nothing to do" in logstore("status").out
+
+    def test_it_has_not_run_by_itself(self, logstore, data):
+        logstore("topic", "create", "t")
+        assert "upkeep" not in logstore("status").out
+        assert json.loads(logstore("status", "--json").out)["upkeep"] is None

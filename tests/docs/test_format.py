@@ -43,6 +43,7 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
     with logstore.open(tmp_path / "data") as store:
         store._directory.writable().producer_ids()
         store._directory.writable().new_producer_ids(1)
+        store._directory.writable().note_upkeep(b"{}")
         environment = store._directory._catalog.environment
         kept = {key.decode() for key, _ in environment.items(b"meta")}
     assert {name for row in rows()["meta"] for name in re.findall(r"`(\w+)`", row[0])} == kept

@@ -10,7 +10,7 @@ from logstore.config import Config
 from logstore.errors import Failed
 from logstore.storage.disk import Disk
 from logstore.upkeep.desk import Desk
-from logstore.upkeep.rhythm import Rhythm
+from logstore.upkeep.rhythm import Rhythm, Work
 
 DEADLINE_S = 30
 
@@ -34,7 +34,7 @@ def test_it_comes_again_and_a_failure_is_told(caplog, desk):
         raise Failed(f"call {len(calls)}")
 
     with caplog.at_level(logging.WARNING, "logstore.upkeep"):
-        rhythm = Rhythm(desk, work, no_job, 0.001)
+        rhythm = Rhythm(desk, [Work(work, 0.001)], no_job)
         assert enough.wait(DEADLINE_S)
         rhythm.close()
     count = len(calls)
@@ -45,8 +45,9 @@ def test_it_comes_again_and_a_failure_is_told(caplog, desk):
 
 @pytest.mark.parametrize("interval_s", [3600, None])
 def test_it_does_nothing_before_its_time(desk, interval_s, tmp_path):
-    rhythm = Rhythm(desk, lambda: calls.append(1), no_job, interval_s)
     calls = []
+    works = [] if interval_s is None else [Work(lambda: calls.append(1), interval_s)]
+    rhythm = Rhythm(desk, works, no_job)
     rhythm.close()
     assert calls == []
     assert list(tmp_path.iterdir()) == []

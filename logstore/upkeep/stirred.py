@@ -1,0 +1,59 @@
+"""Which logs compaction should look at now: those in which something happened, or time has come.
+
+What is dirty can only become more when a segment is sealed, a setting is changed, or a time comes
+that was told by the last look. So a log in which nothing happens costs a look nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from logstore.errors import UnknownTopic
+from logstore.storage.directory import WritableDirectory
+from logstore.storage.kinds import TOPIC, parse_directory
+from logstore.storage.unrecovered import LogPlace
+from logstore.upkeep.jobs import Outcome, Rewritten
+
+
+class Stirred:
+    """Belongs to the thread that does upkeep."""
+
+    def __init__(self, directory: WritableDirectory, clock: Callable[[], int]) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._again: dict[str, int] = {}  # when (ms), by the log's directory
+        self._is_first = True
+
+    def take(self) -> list[LogPlace]:
+        """The logs to look at now; the first time all, as they were left by whoever wrote before.
+
+        ``told`` is to be called with what became of them.
+        """
+        now_ms, paths = self._clock(), self._directory.stirred()
+        if self._is_first:
+            self._is_first = False
+            return [
+                LogPlace(name, it, number)
+                for name, it in self._directory.entries() for number in range(it.partitions)
+            ]  # fmt: skip
+        paths |= {path for path, at_ms in self._again.items() if at_ms <= now_ms}
+        for path in paths:
+            self._again.pop(path, None)
+        return list(self._placed(paths))
+
+    def _placed(self, paths: Iterable[str]) -> Iterator[LogPlace]:
+        for path in sorted(paths):
+            parsed = parse_directory(self._directory.kinds, path)
+            if parsed is None or parsed[0].name != TOPIC.name:
+                continue
+            _, name, partition = parsed
+            try:
+                entry = self._directory.topic(name)
+            except UnknownTopic:
+                continue  # deleted since
+            if partition < entry.partitions:
+                yield LogPlace(name, entry, partition)
+
+    def told(self, outcomes: Iterable[Outcome]) -> None:
+        """What became of logs; those that time will make due are looked at then."""
+        for it in outcomes:
+            if isinstance(it, Rewritten) and it.again_ms is not None:
+                self._again[TOPIC.directory(it.topic, it.partition)] = it.again_ms
