@@ -31,7 +31,7 @@ READ_BYTES = 1 << 20  # large enough that what is done once a chunk does not sho
 WAIT_S = 0.05
 
 
-class Source:
+class Input:
     """The bytes to be read: a file, or standard input."""
 
     def __init__(self, path: Path | None, stop: Stop) -> None:
@@ -55,7 +55,7 @@ class Source:
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, READ_BYTES)
 
-    def __enter__(self) -> "Source":
+    def __enter__(self) -> "Input":
         return self
 
     def __exit__(
@@ -158,7 +158,7 @@ class Intake:
 
     def __init__(
         self,
-        source: Source,
+        source: Input,
         lines: LineInput,
         sink: Sink,
         *,

@@ -35,7 +35,7 @@ _CONFIG_FILE = "logstore.config_file"
 _BOOTSTRAP = "logstore.bootstrap"
 
 
-class Place(Protocol):
+class Where(Protocol):
     """Where topics are."""
 
     def reach(
@@ -113,7 +113,7 @@ class DataDir:
         return None if owner is None else owner.endpoints.get(door.name)
 
     def beside(self, path: Path) -> "DataDir":
-        """As Place.beside."""
+        """As Where.beside."""
         return replace(self, path=path)
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
@@ -182,7 +182,7 @@ class ClusterAt:
         return self.reach("write")
 
     def beside(self, path: Path) -> DataDir:
-        """As Place.beside."""
+        """As Where.beside."""
         return DataDir(path)
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
@@ -204,7 +204,7 @@ def _nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> 
     return replace(found, config_file=ctx.meta.get(_CONFIG_FILE))
 
 
-def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> Place:
+def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> Where:
     directory = _nearest(ctx, param, value)
     bootstrap = ctx.meta.get(_BOOTSTRAP)
     if bootstrap is None:
@@ -245,7 +245,7 @@ Data = Annotated[
     ),
 ]
 At = Annotated[
-    Place,
+    Where,
     typer.Option(
         "--data",
         metavar="DIR",

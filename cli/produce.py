@@ -153,7 +153,7 @@ def produce(
     policy, dead_letter = _policy(on_error, dead_letter)
     codec = "uncompressed" if compression is Compression.NONE else compression
 
-    from .intake import DeadLetters, Intake, Skipped, Source
+    from .intake import DeadLetters, Input, Intake, Skipped
     from .lines import LineInput
     from .progress import progress_for
     from .stop import Stop
@@ -167,7 +167,7 @@ def produce(
     gc.set_threshold(50_000)
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
-        source = stack.enter_context(Source(file, stop))
+        source = stack.enter_context(Input(file, stop))
         store = stack.enter_context(data.reach("write"))
         rows = format_ is InputFormat.CSV
         bad_lines = None if policy == "stop" else Skipped(rows=rows)
