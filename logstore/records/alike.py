@@ -6,13 +6,14 @@ their lengths, the lengths within them, their headers', and the offset deltas wi
 be. Nothing is raised and nothing is assumed: where a byte differs, fewer records are alike.
 """
 
+from operator import lt
 from sys import byteorder
 from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
-from logstore.records.stretch import Stretch
 from logstore.records.varint import NULL, decoded
 
+NO_KEY = -1
 ALIKE_MIN = 16  # fewer cost more this way than one by one
 
 _HEADERS_MAX = 32  # of records with more the columns would cost more than the loop
@@ -27,7 +28,18 @@ _GOES_ON = bytes(byte >> 7 for byte in range(256))  # whether a varint has a byt
 _NEGATIVE = bytes(byte & 1 for byte in range(256))  # by a zigzag number's first byte
 
 
-class _Layout(NamedTuple):
+class Alike(NamedTuple):
+    """A run of records that were found whole."""
+
+    records: int
+    end: int  # where the last of them ends
+    least: int  # timestamp deltas
+    most: int
+    delta: int  # the offset delta of the last
+    layout: "Layout"  # of each of them
+
+
+class Layout(NamedTuple):
     """Of one record; places are counted from its first byte."""
 
     same: list[int]  # of bytes that must be alike in all: lengths and counts
@@ -36,13 +48,17 @@ class _Layout(NamedTuple):
     time_end: int
     delta_end: int
     size: int
-    keyless: bool
+    delta: int
+    key_at: int
+    key_bytes: int  # NO_KEY: null
+    valueless: bool  # null, which is not an empty value
 
 
-def alike(data: bytes, at: int, left: int, delta: int) -> Stretch | None:
+def alike(data: bytes, at: int, left: int, delta: int, *, dense: bool = True) -> Alike | None:
     """The run that begins at ``at``, of at most ``left`` records; None where it is short.
 
-    ``delta``: the offset delta that the first must have, the others follow it.
+    ``delta``: the offset delta that the first must have, the others follow it. Not ``dense``: the
+    least that it may have, and the others rise.
     """
     # Most records that are not alike are not equally long.
     try:
@@ -54,21 +70,26 @@ def alike(data: bytes, at: int, left: int, delta: int) -> Stretch | None:
                 return None
         if data[second] != length:
             return None
-        layout = _layout(data, at, delta)
+        layout = _layout(data, at)
     except (IndexError, CorruptBatch):
         return None  # whoever reads it record by record finds out
-    if layout is None:
+    if layout is None or layout.delta < delta or (dense and layout.delta > delta):
         return None
+    delta = layout.delta
     size = layout.size
     width = layout.delta_end - layout.delta_at
-    count = min(left, (len(data) - at) // size, _WIDTH_ENDS[width] - delta, 1 << 13)
+    count = min(left, (len(data) - at) // size, 1 << 13)
     for place in layout.same:
         if count < ALIKE_MIN:
             return None
         column = data[at + place : at + count * size : size]
         if column != column[:1] * count:
             count -= len(column.lstrip(column[:1]))
-    count = _following(data, at + layout.delta_at, size, width, count, delta)
+    follow = min(count, _WIDTH_ENDS[width] - delta)
+    follow = _following(data, at + layout.delta_at, size, width, follow, delta)
+    if not follow and not dense:
+        follow = _rising(data, at + layout.delta_at, size, width, count)
+    count = follow
     columns = []
     for place in range(layout.time_at, layout.time_end):
         if count < ALIKE_MIN:
@@ -81,10 +102,11 @@ def alike(data: bytes, at: int, left: int, delta: int) -> Stretch | None:
     if count < ALIKE_MIN:
         return None
     least, most = _extremes([column[:count] for column in columns])
-    return Stretch(count, at + count * size, least, most, layout.keyless)
+    last, _ = decoded(data, at + (count - 1) * size + layout.delta_at)
+    return Alike(count, at + count * size, least, most, last >> 1, layout)
 
 
-def _layout(data: bytes, at: int, delta: int) -> _Layout | None:
+def _layout(data: bytes, at: int) -> Layout | None:
     """Where the fields of the record at ``at`` are; None for one that is not common.
 
     Raises IndexError, CorruptBatch.
@@ -96,11 +118,13 @@ def _layout(data: bytes, at: int, delta: int) -> _Layout | None:
     _, time_end = decoded(data, time_at, _TIME_BYTES_MAX)
     found, delta_end = decoded(data, time_end)
     width = delta_end - time_end
-    if found != 2 * delta or not _width_fits(width, delta) or zigzag & 1 or end > len(data):
+    delta = found >> 1
+    if found & 1 or not _width_fits(width, delta) or zigzag & 1 or end > len(data):
         return None
     key, place = decoded(data, delta_end)
     same += range(delta_end, place)
     sizes = [key]
+    key_at = place - at
     place += key >> 1 if key != NULL else 0
     begin = place
     value, place = decoded(data, place)
@@ -122,14 +146,17 @@ def _layout(data: bytes, at: int, delta: int) -> _Layout | None:
         place += size >> 1 if size != NULL else 0
     if place != end or any(size & 1 and size != NULL for size in sizes):
         return None
-    return _Layout(
+    return Layout(
         [it - at for it in same],
         time_at - at,
         time_end - at,
         time_end - at,
         delta_end - at,
         end - at,
-        key == NULL,
+        delta,
+        key_at,
+        key >> 1 if key != NULL else NO_KEY,
+        value == NULL,
     )
 
 
@@ -161,6 +188,30 @@ def _following(data: bytes, at: int, size: int, width: int, count: int, delta: i
     return count if fits else 0
 
 
+def _rising(data: bytes, at: int, size: int, width: int, count: int) -> int:
+    """How many of the offset deltas take so many bytes; 0 if they do not rise."""
+    if count < ALIKE_MIN:
+        return 0
+    columns = [data[at + nth : at + nth + (count - 1) * size + 1 : size] for nth in range(width)]
+    for column in columns:
+        wide = column.translate(_GOES_ON)
+        count -= len(wide.lstrip(wide[:1]))
+        if count < ALIKE_MIN:
+            return 0
+    if any(columns[0].translate(_NEGATIVE)):
+        return 0
+    numbers = _ordered([column[:count] for column in columns])
+    return count if all(map(lt, numbers, numbers[1:])) else 0
+
+
+def _ordered(columns: list[bytes]) -> list[int]:
+    """Varints of equal width as numbers that are in the same order, if none is negative."""
+    together = bytearray(4 * len(columns[0]))
+    for nth, column in enumerate(columns):
+        together[nth if byteorder == "little" else 3 - nth :: 4] = column
+    return memoryview(together).cast("I").tolist()
+
+
 def _extremes(columns: list[bytes]) -> tuple[int, int]:
     """The least and the largest of varints of equal width, by column."""
     count, width = len(columns[0]), len(columns)
@@ -172,10 +223,7 @@ def _extremes(columns: list[bytes]) -> tuple[int, int]:
         rows = set(zip(*columns, strict=True))
     else:
         # None is negative, so they are in the order that their bytes have as one number.
-        together = bytearray(4 * count)
-        for nth, column in enumerate(columns):
-            together[nth if byteorder == "little" else 3 - nth :: 4] = column
-        numbers = memoryview(together).cast("I")
+        numbers = _ordered(columns)
         rows = {tuple(it.to_bytes(4, "little")[:width]) for it in (min(numbers), max(numbers))}
     found = [_number(row) for row in rows]
     return min(found), max(found)

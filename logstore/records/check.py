@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
-from logstore.records.alike import ALIKE_MIN, alike
+from logstore.records.alike import ALIKE_MIN, NO_KEY, alike
 from logstore.records.batch import HEADER_BYTES, Batch
 from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompress, decompressed
+from logstore.records.framing import Framing
 from logstore.records.plain import stretch
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 
@@ -72,12 +73,13 @@ def look(
         raise type(error)(f"batch at offset {batch.base_offset}: {error}") from None
 
 
-def whole(batch: Batch) -> bytes:
+def whole(batch: Batch, framing: Framing | None = None) -> bytes:
     """The records, opened, once each of them is known to be whole: for whoever writes them anew.
 
-    As ``look``, not dense. Raises CorruptBatch.
+    As ``look``, not dense. ``framing``, an empty one, then tells where in these bytes each record
+    begins, and its key. Raises CorruptBatch.
     """
-    walk = Walk(batch, dense=False)
+    walk = Walk(batch, dense=False, framing=framing)
     view = memoryview(batch.data)[HEADER_BYTES:]
     try:
         data = decompress(batch.compression, view)
@@ -96,13 +98,22 @@ class Walk:
     """
 
     __slots__ = (
-        "_base_ms", "_common", "_count", "_delta", "_dense", "_held", "_held_bytes", "_index",
+        "_base_ms", "_common", "_count", "_delta", "_dense", "_framing", "_held", "_held_bytes",
+        "_index",
         "_keyless", "_last_delta", "_least", "_most", "_note", "_sections", "_size", "_wanted",
         "slow",
     )  # fmt: skip
 
-    def __init__(self, batch: Batch, *, dense: bool, note: Note | None = None) -> None:
-        """As ``look``."""
+    def __init__(
+        self,
+        batch: Batch,
+        *,
+        dense: bool,
+        note: Note | None = None,
+        framing: Framing | None = None,
+    ) -> None:
+        """As ``look``. With a ``framing`` as ``whole``: what is fed comes in one piece."""
+        self._framing = framing
         self._base_ms = batch.base_timestamp_ms
         self._note = note
         # Records may go through the fast ways: no sum of such a base and a delta of five bytes
@@ -167,33 +178,41 @@ class Walk:
         """Look at the records up to the number ``stop``; where they end."""
         singles = _SINGLES_MIN
         while (left := stop - self._index) > 0:
-            end = self._some(data, at, left)
-            if end is None:
+            before = self._index
+            at = self._some(data, at, left)
+            if self._index - before >= ALIKE_MIN:
+                singles = _SINGLES_MIN
+            elif left := stop - self._index:
                 at = self._each(data, at, self._index + min(left, singles))
                 singles = min(2 * singles, _SINGLES_MAX)
-            else:
-                at, singles = end, _SINGLES_MIN
         return at
 
-    def _some(self, data: bytes, at: int, left: int) -> int | None:
-        """Look at the next records in one of the fast ways; where they end. None: there is none."""
+    def _some(self, data: bytes, at: int, left: int) -> int:
+        """Look at the next records in one of the fast ways; where they end."""
         if not self._common:
-            return None
-        run = alike(data, at, left, self._delta + 1) if left >= ALIKE_MIN else None
+            return at
+        delta, framing = self._delta + 1, self._framing
+        run = alike(data, at, left, delta, dense=self._dense) if left >= ALIKE_MIN else None
         if run is not None:
-            self._passed(run.records, run.records if run.keyless else 0, run.least, run.most)
+            keyless = run.layout.key_bytes == NO_KEY
+            self._passed(run.records, run.records if keyless else 0, run.delta)
+            self._note_times(run.least, run.most)
+            if framing is not None:
+                framing.add_run(data, at, run)
             return run.end
-        found = stretch(data, at, left, self._delta + 1)
+        found = None if framing is not None else stretch(data, at, left, delta)
         if found is None:
-            return None
-        self._passed(found.records, found.records if found.keyless else 0, found.least, found.most)
+            return at
+        keyless = found.keyless
+        self._passed(found.records, found.records if keyless else 0, self._delta + found.records)
+        self._note_times(found.least, found.most)
         return found.end
 
-    def _passed(self, records: int, keyless: int, least: int, most: int) -> None:
+    def _passed(self, records: int, keyless: int, delta: int) -> None:
+        """``delta``: of the last of them."""
         self._index += records
-        self._delta += records
+        self._delta = delta
         self._keyless += keyless
-        self._note_times(least, most)
 
     def _note_times(self, least: int, most: int) -> None:
         """Deltas, of which none overflows."""
@@ -215,13 +234,16 @@ class Walk:
         A field may claim more than its record has. The position only ever grows, so it misses the
         record's end then.
         """
-        expected = first = 2 * (self._delta + 1)  # the zigzag of the offset delta
-        keyless = key = 0
+        expected, last_delta = 2 * (self._delta + 1), 2 * self._last_delta  # zigzag
+        dense, framing = self._dense, self._framing
+        if framing is not None:
+            note_start, note_key = framing.starts.append, framing.keys.append
+        keyless = key = read = 0
         size, sections = len(data), self._sections
         last_time, least, most = -1, _TIME_MAX, -_TIME_MAX
         start = at
         try:
-            for expected in range(first, first + 2 * count, 2):
+            for read in range(count):  # noqa: B007 - it is used after the loop
                 start, key = at, 0
                 length = data[at]
                 at += 1
@@ -243,7 +265,9 @@ class Walk:
                     at += 1
                     if delta > 16383:
                         delta, at = _longer(data, delta, at)
-                if delta != expected or length & _NOT_COMMON or time > _TIME_MAX:
+                if delta != expected and (dense or delta & 1 or not expected < delta <= last_delta):
+                    break
+                if length & _NOT_COMMON or time > _TIME_MAX:
                     break
                 key = data[at]
                 at += 1
@@ -257,6 +281,7 @@ class Walk:
                         key = 0
                         break
                     at += key >> 1
+                value_at = at
                 value = data[at]
                 at += 1
                 if value > 127:
@@ -285,16 +310,24 @@ class Walk:
                         most = number
                     if number < least:
                         least = number
+                if framing is not None:
+                    note_start(start)
+                    if key == NULL:
+                        note_key(None)
+                    else:
+                        note_key(data[value_at - (key >> 1) : value_at])
+                        if value == NULL:
+                            framing.tombstones.append(len(framing.keys) - 1)
+                expected = delta + 2
             else:
-                start, key = at, 0
-                expected += 2
+                start, key, read = at, 0, count
         except IndexError:
             pass  # of the record that begins at ``start``
         if key == NULL:  # of a record that was not gone through
             keyless -= 1
-        read = (expected - first) >> 1
         if read:
-            self._passed(read, keyless, least, most)
+            self._passed(read, keyless, (expected >> 1) - 1)
+            self._note_times(least, most)
         return start
 
     def _any(self, data: bytes, at: int) -> int:
@@ -311,21 +344,21 @@ class Walk:
         if end > len(data):
             raise _MoreWanted(start, end - start)
         try:
-            self._fields(data, at + 1, end)
+            self._fields(data, start, at + 1, end)
         except IndexError:
             raise self._fault("does not fit into its own length") from None
         self._index += 1
         return end
 
-    def _fields(self, data: bytes, at: int, end: int) -> None:
+    def _fields(self, data: bytes, start: int, at: int, end: int) -> None:
         time, at = decoded(data, at, 10)
         zigzag, at = decoded(data, at)
         delta, expected = signed(zigzag), self._delta + 1
         if delta != expected if self._dense else not expected <= delta <= self._last_delta:
             than = expected if self._dense else f"{expected} to {self._last_delta}"
             raise self._fault(f"has offset delta {delta}, expected {than}")
-        key, at = decoded(data, at)
-        at = self._past(key, "key", at)
+        key, key_at = decoded(data, at)
+        at = key_end = self._past(key, "key", key_at)
         value, at = decoded(data, at)
         at = self._past(value, "value", at)
         if at >= end:
@@ -339,6 +372,9 @@ class Walk:
         timestamp_ms = wrapped64(self._base_ms + signed(time))
         self._least = min(self._least, timestamp_ms)
         self._most = max(self._most, timestamp_ms)
+        if self._framing is not None:
+            named = None if key == NULL else data[key_at:key_end]
+            self._framing.add(start, named, valueless=value == NULL)
         if self._note is not None:
             self._note(self._index, timestamp_ms, key == NULL)
 

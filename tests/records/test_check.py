@@ -1,5 +1,6 @@
 """What the check accepts, a plain decoder accepts, and the other way round."""
 
+import itertools
 import random
 
 import pytest
@@ -13,14 +14,31 @@ from logstore.records import check
 from logstore.records.batch import Batch
 from logstore.records.check import Walk, look
 from logstore.records.encode import encode, recode
+from logstore.records.keyed import keyed, thinned
 from logstore.records.varint import encoded
 
 
-def naive(data, batch, dense):
-    """What ``look`` should find in these records, by a decoder that makes them; None: refused."""
+def naive_keyed(records):
+    """What ``keyed`` should find."""
+    keys = [it[2] for it in records]
+    bare = [nth for nth, it in enumerate(records) if it[3] is None and it[2] is not None]
+    return keys, bare
+
+
+def found_keyed(batch):
+    """The same, and the bytes between the boundaries that are found; None: refused."""
     try:
-        records = naive_records(data, batch.record_count, batch.last_offset_delta)
-    except Refused:
+        found = keyed(batch)
+    except CorruptBatch:
+        return None, None
+    data, borders = found.data, found.starts
+    cut = [data[begin:end] for begin, end in itertools.pairwise(borders)]
+    return (found.keys, found.tombstones), cut
+
+
+def naive(records, data, batch, dense):
+    """What ``look`` should find in these records, by a decoder that makes them; None: refused."""
+    if records is None:
         return None
     if dense and [it[0] for it in records] != list(range(len(records))):
         return None
@@ -51,8 +69,17 @@ def in_parts(batch, dense, size):
 def same_as_naive(batch, sizes=()):
     """Whether the batch is accepted; in either case a plain decoder must say the same."""
     data = bytes(batch.data[61:])
+    try:
+        records = naive_records(data, batch.record_count, batch.last_offset_delta)
+    except Refused:
+        records = None
+    keys, cut = found_keyed(batch)
+    assert keys == (None if records is None else naive_keyed(records))
+    if cut is not None:
+        assert b"".join(cut) == data
+        assert [naive_records(it, 1, 2**31) for it in cut] == [[it] for it in records]
     for dense in (True, False):
-        expected = naive(data, batch, dense)
+        expected = naive(records, data, batch, dense)
         assert whole(batch, dense) == expected
         for size in sizes or (max(7, len(data) // 50),):
             assert in_parts(batch, dense, size) == expected
@@ -95,8 +122,22 @@ SHAPES = {
     ],
     "mixed, backwards": mixed(90, step=-700),
     "long": uniform(20, value=b"v" * 9000),
+    "uniform, keyed, without every fifth value": [
+        (None if n % 5 == 0 else b"", b"k" * 9, (), 0) for n in range(90)
+    ],
     "one": uniform(1),
 }
+# As compaction leaves them: every third record is gone, and later all but one in fifty.
+WITH_GAPS = ["uniform, keyed", "uniform, with headers", "mixed, at other times", "mixed, keyed"]
+SHAPES |= {f"{name}, with gaps": SHAPES[name] for name in WITH_GAPS}
+
+
+def made(shape):
+    batch = encode(SHAPES[shape])
+    if not shape.endswith("with gaps"):
+        return batch
+    places = [it for it in range(batch.record_count) if it % 3 and (it < 70 or it % 50 == 1)]
+    return thinned(batch, keyed(batch).spans(places))
 
 
 @given(messages, st.sampled_from(CODECS), st.booleans())
@@ -111,7 +152,7 @@ def test_every_batch_that_we_make_is_accepted(sent, codec, dense):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape_is_accepted_whole_and_in_parts(shape):
-    assert same_as_naive(encode(SHAPES[shape]), sizes=(1, 7, 64, 1000))
+    assert same_as_naive(made(shape), sizes=(1, 7, 64, 1000))
 
 
 @pytest.mark.parametrize("make", [uniform, mixed])
@@ -130,7 +171,7 @@ def test_batches_of_many_records_are_accepted(make, facts):
 @pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_byte_is_believed_that_a_plain_decoder_would_refuse(shape):
-    good = encode(SHAPES[shape])
+    good = made(shape)
     outcomes = set()
     # Five has no divisor in common with a record's size, so each byte of a record has its turn.
     for at in range(61, good.size, max(5, good.size // 200 // 5 * 5 + 1)):
@@ -145,15 +186,16 @@ def test_no_byte_is_believed_that_a_plain_decoder_would_refuse(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_spliced_records_are_accepted_where_a_plain_decoder_takes_them(shape):
     rng = random.Random(shape)
-    base = encode(SHAPES[shape])
+    base = made(shape)
     good = bytes(base.data[61:])
     outcomes = set()
     for _ in range(1000):
         at, size = rng.randrange(len(good)), rng.choice((0, 1, 2, 3))
         varint = encoded(rng.choice((-2, -1, 0, 1, 5, 63, 64, 8191, 8192, 2**31 - 1)))
         data = good[:at] + rng.choice((varint, b"", b"\x80", rng.randbytes(2))) + good[at + size :]
-        count = len(SHAPES[shape]) + rng.choice((0, 0, -1, 1))
-        batch = with_records(base, data, count, max(count - 1, 0) + rng.choice((0, 40)))
+        more = rng.choice((0, 0, -1, 1))
+        count, last = base.record_count + more, max(base.last_offset_delta + more, 0)
+        batch = with_records(base, data, count, last + rng.choice((0, 40)))
         outcomes.add(same_as_naive(batch))
     assert False in outcomes
 
@@ -193,6 +235,25 @@ def test_what_is_wrong_is_said(records, count, words):
     batch = with_records(ONE, records, count, count - 1)
     with pytest.raises(CorruptBatch, match=f"^batch at offset 0: .*{words}"):
         look(batch, dense=True)
+
+
+@pytest.mark.parametrize("step", [2, 7, 150])
+@pytest.mark.parametrize("first", [0, 63, 64, 8190, 2**20 - 20])
+@pytest.mark.parametrize("size", [[40], [3, 70, 200]])
+def test_offset_deltas_with_gaps_are_read_many_at_a_time(first, step, size):
+    deltas = range(first, first + 400 * step, step)
+    values = [b"v" * size[n % len(size)] for n in range(400)]
+    records = b"".join(
+        framed(it, value=encoded(len(value)) + value)
+        for it, value in zip(deltas, values, strict=True)
+    )
+    batch = with_records(ONE, records, 400, deltas[-1])
+    walk = Walk(batch, dense=False)
+    for _ in walk.feed(records):
+        pass
+    assert (walk.end().records, walk.slow) == (400, 0)
+    assert same_as_naive(batch)
+    assert not same_as_naive(with_records(ONE, records, 400, deltas[-1] - 1))
 
 
 @pytest.mark.parametrize("first", [0, 64, 8190, 16_380, 2**20 - 20, 2**21, 2**30])

@@ -1,0 +1,46 @@
+"""Where each record of a batch begins, and its key: what compaction needs to know of it.
+
+Filled by the walk that finds the records whole (``check``), so that they are gone over once.
+"""
+
+from array import array
+from itertools import chain
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from logstore.records.alike import NO_KEY
+
+if TYPE_CHECKING:
+    from logstore.records.alike import Alike
+
+
+class Framing:
+    """Places are counted from the first record of the batch, positions in its bytes, opened."""
+
+    __slots__ = ("keys", "starts", "tombstones")
+
+    def __init__(self) -> None:
+        self.starts = array("I")  # positions
+        self.keys: list[bytes | None] = []
+        self.tombstones: list[int] = []  # places of records that have a key and no value
+
+    def add(self, start: int, key: bytes | None, *, valueless: bool) -> None:
+        """One more record."""
+        if valueless and key is not None:
+            self.tombstones.append(len(self.keys))
+        self.starts.append(start)
+        self.keys.append(key)
+
+    def add_run(self, data: bytes, at: int, run: "Alike") -> None:
+        """Records of one layout, of which the first begins at ``at``."""
+        size, layout = run.layout.size, run.layout
+        self.starts.extend(range(at, run.end, size))
+        if layout.key_bytes == NO_KEY:
+            self.keys += [None] * run.records
+            return
+        if layout.valueless:
+            first = len(self.keys)
+            self.tombstones += range(first, first + run.records)
+        rest = size - layout.key_at - layout.key_bytes
+        fields = Struct(f"{layout.key_at}x{layout.key_bytes}s{rest}x")
+        self.keys += chain.from_iterable(fields.iter_unpack(memoryview(data)[at : run.end]))
