@@ -27,6 +27,7 @@ QUESTIONS = [
     "reopen",
     "growth",
     "partitions",
+    "many_partitions",
     "retention",
     "compaction",
     "upkeep",

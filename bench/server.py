@@ -49,11 +49,11 @@ class Server:
                 env={**environment, **self._settings},
             )
 
-    def stop(self) -> None:
+    def stop(self, ending: signal.Signals = signal.SIGTERM) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(ending)
         try:
             process.wait(STOP_WITHIN_S)
         finally:
