@@ -56,8 +56,9 @@ class ColdReads:
         self._disk = disk
         self._use = use
         self._thread = thread
-        self._asked: deque[tuple[Place, Callable[[], None]]] = deque()
-        self._waiting: set[Place] = set()
+        self._asked: deque[Place] = deque()
+        # Who is to be told, each once: a topic that is made anew has the paths of the old one.
+        self._waiting: dict[Place, dict[Callable[[], None], None]] = {}
         # What was fetched is read at the next try, come what may: under memory pressure it might
         # be gone again, for ever.
         self._fetched: set[Place] = set()
@@ -81,10 +82,11 @@ class ColdReads:
     def fetch(self, missing: NotHere, done: Callable[[], None]) -> None:
         """Have it read; ``done`` is called, from another thread, when the next read finds it."""
         with self._more:
-            if missing.place not in self._waiting:
-                self._waiting.add(missing.place)
-                self._asked.append((missing.place, done))
+            waiting = self._waiting.setdefault(missing.place, {})
+            if not waiting:
+                self._asked.append(missing.place)
                 self._more.notify()
+            waiting[done] = None
 
     def _work(self) -> None:
         room = bytearray(PIECE_BYTES)
@@ -93,17 +95,18 @@ class ColdReads:
                 self._more.wait_for(lambda: self._asked or self._closed)
                 if self._closed:
                     return
-                place, done = self._asked.popleft()
+                place = self._asked.popleft()
             try:  # whoever asked tries again, and is told what is wrong
                 self._read(place, room)
             except (OSError, LogstoreError) as error:
                 log.debug("%s: %s", place[0], error)
             with self._more:
-                self._waiting.discard(place)
+                waiting = self._waiting.pop(place)
                 if len(self._fetched) >= PLACES_KEPT:
                     self._fetched.clear()
                 self._fetched.add(place)
-            done()
+            for done in waiting:
+                done()
 
     def _read(self, place: Place, room: bytearray) -> None:
         path, position, size = place

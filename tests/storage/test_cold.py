@@ -4,6 +4,7 @@ import threading
 
 from storage_kit import DEADLINE_S, add, fill, numbers
 
+from logstore.storage.cold import NotHere
 from logstore.storage.disk import Disk
 
 
@@ -90,6 +91,28 @@ def test_it_is_asked_for_once_however_many_want_it(store):
     assert here.wait(DEADLINE_S)
     assert len(log.read(0, 1 << 20)) == 10
     assert len({position for _, position in disk.reads}) == len(disk.reads)
+
+
+def test_all_are_told_who_have_asked_for_the_same(store):
+    """A topic that was deleted and made anew has the same paths, and other watchers."""
+    log, disk = cold_log(store)
+    waiting, go_on = threading.Event(), threading.Event()
+    read_into = disk.read_into
+
+    def held(fd, room, position):
+        waiting.set()
+        assert go_on.wait(DEADLINE_S)
+        return read_into(fd, room, position)
+
+    disk.read_into = held
+    missing = NotHere((log.chain.segment(0).path, 0, 1000))
+    first, second = threading.Event(), threading.Event()
+    log._files.fetch(missing, first.set)
+    assert waiting.wait(DEADLINE_S)
+    log._files.fetch(missing, second.set)
+    go_on.set()
+    assert first.wait(DEADLINE_S)
+    assert second.wait(DEADLINE_S)
 
 
 def test_a_disk_that_fails_is_told_by_the_next_read(store):

@@ -126,7 +126,7 @@ class PartitionFetch:
         """Up to so many bytes; if it is the first to give any, at least one batch."""
         asked = self.asked
         given = Given(asked.topic, asked.partition, self.error_code)
-        log = self.log
+        log, self.cold = self.log, False  # what was is over, also where there is an error now
         if log is None:
             return given
         try:

@@ -5,6 +5,7 @@ import pytest
 from door_kit import Talk, a_batch
 from fetch_kit import MIB, answer, asking
 
+from logstore.errors import OffsetBelowStart
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 
@@ -372,6 +373,26 @@ def test_what_has_to_be_fetched_from_the_disk_is_waited_for(talk, monkeypatch, w
     arrive()
     [part] = parts(answer(talk, 11))
     assert offsets(part) == [0, 2, 4]
+
+
+def test_what_is_trimmed_while_it_is_fetched_from_the_disk_is_not_waited_for_for_ever(
+    talk, monkeypatch
+):
+    [log] = fill(talk).partitions
+    cold(log, monkeypatch)
+    talk.send(1, 11, asking(11, [("t", 0, 0, MIB)], wait_ms=9999))
+    assert talk.replies() == []
+    read = log.read
+
+    def trimmed(at, size):
+        if at < log.start:
+            raise OffsetBelowStart("t-0: trimmed away")
+        return read(at, size)
+
+    monkeypatch.setattr(log, "read", trimmed)
+    log.trim(4)
+    [part] = parts(answer(talk, 11))
+    assert part["error_code"] == 1  # OFFSET_OUT_OF_RANGE
 
 
 def test_what_arrives_before_anyone_watches_is_not_waited_for_for_ever(talk, monkeypatch):
