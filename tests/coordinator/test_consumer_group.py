@@ -406,3 +406,14 @@ def test_embedded_members_that_came_first_keep_the_clients_out():
     keeper.settle()
     assert answers[0].error is E.INCONSISTENT_GROUP_PROTOCOL
     assert bench.coordinator._groups == {}
+
+
+def test_what_is_given_up_twice_in_one_millisecond_is_kept_twice(bench):
+    one = bench.beat("a", 0)
+    for others in (["b"], ["c", "d"]):
+        for member in others:
+            bench.beat(member, 0)
+        one = bench.beat("a", one.epoch, one.assignment)
+    before = {it.id: it.assigned for it in describe(bench).members}
+    bench.start()
+    assert {it.id: it.assigned for it in describe(bench).members} == before

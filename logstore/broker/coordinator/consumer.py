@@ -363,6 +363,7 @@ class ConsumerGroup:
         giving_up = member.assigned - member.target
         if giving_up and (owned is None or owned & giving_up):
             member.assigned, member.revoking = kept, giving_up
+            self.changed.add(member.id)
             self._become(member, "unrevoked", now_ms + member.rebalance_timeout_ms)
             return
         wanted = member.target - kept
