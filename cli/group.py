@@ -1,5 +1,6 @@
 """``logstore group``: list, describe, reset-offsets, delete."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from .show import as_json, facts, names, table
 from .times import iso
 
 if TYPE_CHECKING:
-    from logstore.broker.group import GroupMember
+    from logstore.broker.group import GroupMember, Lag
 
 
 class Edge(StrEnum):
@@ -47,6 +48,8 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Show a group's offsets, lag and members.
 
+    A damaged topic does not hide the others, and ends in exit code 1.
+
     $ logstore group describe billing
     """
     with data.reach_group(name) as store:
@@ -59,6 +62,7 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
             "partitions": [lag._asdict() for lag in lags],
         }
         put(as_json(found))
+        _complain(lags)
         return
     heads = ("topic", "partition", "committed", "end", "lag", "commit time")
     rows = [
@@ -70,6 +74,18 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
     put(f"{about}\n{table(heads, rows)}")
     if members:
         put(f"\n{table(('member', 'partitions'), [(it.owner, _reads(it)) for it in members])}")
+    _complain(lags)
+
+
+def _complain(lags: "Sequence[Lag]") -> None:
+    """Of what is broken; the last of it ends the command."""
+    from logstore.errors import Damaged
+
+    broken = list(dict.fromkeys(it.broken for it in lags if it.broken is not None))
+    for line in broken[:-1]:
+        say(line)
+    if broken:
+        raise Damaged(broken[-1])
 
 
 def _reads(member: "GroupMember") -> str:

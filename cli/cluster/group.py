@@ -78,7 +78,10 @@ class ClusterGroup:
             if topics is None
             else {topic: self._partitions_of(topic) for topic in topics}
         )
-        logs = chosen(found, partitions)
+        logs = {
+            topic: {number: logs[number] for number in chosen(topic, len(logs), partitions)}
+            for topic, logs in found.items()
+        }
         wanted = moves(committed, logs, to, out_of_range=out_of_range)
         if not dry_run and not wanted and self.members():
             raise self._busy(GroupBusy(f"group {self.name!r} has members"))

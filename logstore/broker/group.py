@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from logstore.broker.coordinator.consumer_member import decode_member
 from logstore.broker.start import Held, Start, is_in_range, offset_of
-from logstore.errors import UnknownPartition, UnknownTopic
+from logstore.errors import Damaged, Failed, LogstoreError, UnknownPartition, UnknownTopic
 from logstore.kept import Groups, OffsetToCommit
 from logstore.log import TopicPartition
 
@@ -24,15 +24,16 @@ class Committed(Protocol):
 
 
 class Lag(NamedTuple):
-    """How far a group is in one partition."""
+    """How far a group is in one partition. Offsets; ``end`` and ``lag`` None where it is broken."""
 
     topic: str
     partition: int
     committed: int | None  # None: nothing committed yet
-    end: int
-    lag: int
+    end: int | None
+    lag: int | None
     metadata: str
     commit_ms: int | None
+    broken: str | None = None  # why the log can't be read
 
 
 class GroupMember(NamedTuple):
@@ -59,10 +60,10 @@ class Group:
         self,
         name: str,
         table: Callable[[], Groups],
-        logs_of: Callable[[str], Mapping[int, Held]],
+        logs_of: Callable[[str], Sequence[Held]],
         topic_names: Callable[[], Mapping[str, str]],
     ) -> None:
-        """``logs_of(topic)`` gives a topic's logs by partition, or raises UnknownTopic.
+        """``logs_of(topic)`` gives a topic's logs, each opened as it is taken; or UnknownTopic.
 
         ``topic_names()``: of all topics, by id. ``table()`` raises Closed when it can't be used any
         more.
@@ -105,16 +106,24 @@ class Group:
         return sorted({topic for topic, _ in self._table().fetch(self.name)})
 
     def describe(self) -> list[Lag]:
-        """Every partition of those topics, and of those that its members read."""
+        """Every partition of those topics, and of those that its members read.
+
+        A log that is broken is described as such, and hides no other.
+        """
         committed = self._table().fetch(self.name)
         topics = read_or_committed(committed, self.members())
-        return lags(committed, {topic: self._logs(topic) for topic in topics})
+        return lags(committed, {topic: self._logs(topic, committed) for topic in topics})
 
-    def _logs(self, topic: str) -> Mapping[int, Held]:
+    def _logs(
+        self, topic: str, committed: Mapping[TopicPartition, Committed]
+    ) -> Mapping[int, Held | LogstoreError]:
         try:
-            return self._logs_of(topic)
+            logs = self._logs_of(topic)
         except UnknownTopic:
             return {}  # deleted since; its offsets go with it
+        except (Damaged, Failed) as error:
+            return dict.fromkeys((number for name, number in committed if name == topic), error)
+        return {number: _opened(logs, number) for number in range(len(logs))}
 
     def reset(
         self,
@@ -133,7 +142,10 @@ class Group:
         """
         committed = self._table().fetch(self.name)
         wanted = self.topics() if topics is None else topics
-        logs = chosen({topic: self._logs_of(topic) for topic in wanted}, partitions)
+        logs = {
+            topic: {number: found[number] for number in chosen(topic, len(found), partitions)}
+            for topic, found in [(it, self._logs_of(it)) for it in wanted]
+        }
         found = moves(committed, logs, to, out_of_range=out_of_range)
         if found and not dry_run:
             offsets = {(it.topic, it.partition): OffsetToCommit(it.after) for it in found}
@@ -154,42 +166,48 @@ def read_or_committed(
 
 
 def lags(
-    committed: Mapping[TopicPartition, Committed], logs: Mapping[str, Mapping[int, Held]]
+    committed: Mapping[TopicPartition, Committed],
+    logs: Mapping[str, Mapping[int, Held | LogstoreError]],
 ) -> list[Lag]:
-    """How far a group that has committed this is in every partition of these topics."""
+    """How far a group that has committed this is in every partition of these topics.
+
+    An error in place of a log says why that is broken.
+    """
     found = []
     for topic, partitions in logs.items():
         for partition, log in partitions.items():
             commit = committed.get((topic, partition))
             at = commit.offset if commit else None
-            found.append(
-                Lag(
-                    topic,
-                    partition,
-                    at,
-                    log.safe,
-                    max(log.safe - max(at or 0, log.start), 0),
-                    commit.metadata if commit else "",
-                    commit.commit_ms if commit else None,
-                )
-            )
+            metadata, commit_ms = (commit.metadata, commit.commit_ms) if commit else ("", None)
+            if isinstance(log, LogstoreError):
+                end = lag = None
+                broken = str(log)
+            else:
+                end, lag, broken = log.safe, max(log.safe - max(at or 0, log.start), 0), None
+            found.append(Lag(topic, partition, at, end, lag, metadata, commit_ms, broken))
     return found
 
 
-def chosen(
-    logs: Mapping[str, Mapping[int, Held]], partitions: Sequence[int] | None
-) -> dict[str, Mapping[int, Held]]:
-    """These partitions of each topic; None: all. Raises UnknownPartition where one is missing."""
+def _opened(logs: Sequence[Held], number: int) -> Held | LogstoreError:
+    try:
+        return logs[number]
+    except (Damaged, Failed) as error:
+        return error
+
+
+def chosen(topic: str, count: int, partitions: Sequence[int] | None) -> list[int]:
+    """These partitions of a topic that has so many, each once; None: all of them.
+
+    Raises UnknownPartition where one is missing.
+    """
     if partitions is None:
-        return dict(logs)
-    for topic, found in logs.items():
-        for number in partitions:
-            if number not in found:
-                raise UnknownPartition(
-                    f"topic {topic!r} has no partition {number}, only 0 to {len(found) - 1}"
-                )
-    wanted = dict.fromkeys(partitions)
-    return {topic: {it: found[it] for it in wanted} for topic, found in logs.items()}
+        return list(range(count))
+    for number in partitions:
+        if not 0 <= number < count:
+            raise UnknownPartition(
+                f"topic {topic!r} has no partition {number}, only 0 to {count - 1}"
+            )
+    return list(dict.fromkeys(partitions))
 
 
 def moves(

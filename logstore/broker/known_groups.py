@@ -41,6 +41,6 @@ class KnownGroups:
         return Group(
             name,
             self.table,
-            lambda topic: dict(enumerate(self._topics().topic(topic).partitions)),
+            lambda topic: self._topics().topic(topic).partitions,
             lambda: self._topics().names_by_id(),
         )

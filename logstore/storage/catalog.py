@@ -136,6 +136,14 @@ def named(error: CorruptStore, directory: str) -> CorruptStore:
     return error if directory in str(error) else CorruptStore(f"{directory}: {error}")
 
 
+def _topic_id(value: bytes) -> str | None:
+    """Of a topic's entry; None where that is damaged: whoever opens the topic hears of it."""
+    try:
+        return str(uuid.UUID(_decode(value).id))
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
 def _row(kind: str, name: str) -> tuple[bytes, bytes]:
     """Table and key. Topics have a table of their own, as before there were kinds."""
     if kind == TOPIC.name:
@@ -261,7 +269,7 @@ class Catalog:
 
     def groups(self, disk: Disk, path: str, clock: Callable[[], int]) -> GroupTable:
         """The groups beside it; ``path``: of the data directory."""
-        offsets = CommittedOffsets(self.environment, lambda value: _decode(value).id)
+        offsets = CommittedOffsets(self.environment, _topic_id)
         return GroupTable(self.environment, offsets, disk, path, clock)
 
     # entries

@@ -22,7 +22,7 @@ from functools import partial
 from struct import Struct
 from typing import Final, TypeVar
 
-from logstore.errors import GroupBusy, ReadOnly, UnknownGroup
+from logstore.errors import CorruptStore, GroupBusy, ReadOnly, UnknownGroup
 from logstore.kept import GROUP_KINDS, GroupChange, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
 from logstore.names import check_group
@@ -71,7 +71,7 @@ class GroupTable:
         return [_name(key) for key, _ in self.environment.items(GROUPS)]
 
     def kinds(self) -> dict[str, str]:
-        return {_name(key): parse_head(row).kind for key, row in self.environment.items(GROUPS)}
+        return {_name(key): _kind(row) for key, row in self.environment.items(GROUPS)}
 
     def version(self, group: str) -> int:
         """Other than before when other members have changed something. Cheap; 0: no such group."""
@@ -232,21 +232,32 @@ class GroupTable:
         """Drop the offsets whose time is over, and groups that have none left; their names.
 
         Counted from when the group became empty; of a group that never had members, from each
-        commit. A group with members keeps all. Durable on return.
+        commit. A group with members keeps all. Durable on return. A group that is damaged keeps
+        all, too, and no other one from this: CorruptStore names it when all others are done.
         """
         if retention_minutes < 0:
             return []
         before_ms = self._clock() - retention_minutes * MINUTE_MS
         gone = []
+        damaged: CorruptStore | None = None
         for group in self.names():
-            entry = self.load(group)
-            # Most groups have nothing to expire: they should cost no transaction.
-            if entry is None or not self._expires(entry, self.offsets.fetch(group), before_ms):
-                continue
-            expire = partial(self._expire, group=group, before_ms=before_ms)
-            if self.environment.transact(TABLES, expire):
-                gone.append(group)
+            try:
+                if self._expire_one(group, before_ms):
+                    gone.append(group)
+            except CorruptStore as error:
+                damaged = damaged or CorruptStore(f"group {group!r} does not expire: {error}")
+        if damaged is not None:
+            raise damaged
         return gone
+
+    def _expire_one(self, group: str, before_ms: int) -> bool:
+        """Whether the whole group has gone."""
+        entry = self.load(group)
+        # Most groups have nothing to expire: they should cost no transaction.
+        if entry is None or not self._expires(entry, self.offsets.fetch(group), before_ms):
+            return False
+        expire = partial(self._expire, group=group, before_ms=before_ms)
+        return self.environment.transact(TABLES, expire)
 
     def _expires(self, entry: KeptGroup, offsets: Offsets, before_ms: int) -> bool:
         """Whether anything of the group has to be changed now."""
@@ -391,6 +402,14 @@ def _parse_head(value: bytes) -> KeptGroup:
     return KeptGroup(
         created_ms, GROUP_KINDS[kind], empty_since_ms, epoch, version, value[_HEAD.size :]
     )
+
+
+def _kind(row: bytes) -> str:
+    """Of a row that is damaged: classic, so that whoever loads the group hears of it."""
+    try:
+        return parse_head(row).kind
+    except CorruptStore:
+        return "classic"
 
 
 def _with_members(head: KeptGroup, rows: Collection[tuple[bytes, bytes]]) -> KeptGroup:

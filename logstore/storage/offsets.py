@@ -35,7 +35,7 @@ _OLD_VALUE = Struct(">qq")
 _VALUE = Struct(">Biqq16s")
 _TAG: Final = 0x82  # the first byte of an offset, as schema 1 wrote it, is below 0x80
 
-TopicId = Callable[[bytes], str]  # of a topic's value in the catalogue
+TopicId = Callable[[bytes], str | None]  # of a topic's value in the catalogue; None: damaged
 
 
 class CommittedOffsets:
@@ -125,18 +125,22 @@ class CommittedOffsets:
 
     def _ids(
         self, topics: Iterable[str], value_of: Callable[[bytes], bytes | None]
-    ) -> dict[str, str]:
+    ) -> dict[str, str | None]:
+        """Of those that there are; None where it can't be read."""
         values = ((topic, value_of(topic.encode())) for topic in topics)
         return {topic: self._topic_id(value) for topic, value in values if value is not None}
 
 
 def _counting(
-    prefix: bytes, rows: Iterable[tuple[bytes, bytes]], ids: Mapping[str, str]
+    prefix: bytes, rows: Iterable[tuple[bytes, bytes]], ids: Mapping[str, str | None]
 ) -> dict[TopicPartition, KeptOffset]:
+    """What was committed in these topics; in one whose id can't be read, all that has its name."""
     found = {}
     for key, value in rows:
         place, committed = _place(key[len(prefix) :]), parse_committed(value)
-        if place[0] in ids and committed.topic_id in (None, ids[place[0]]):
+        if place[0] in ids and (
+            committed.topic_id is None or ids[place[0]] in (None, committed.topic_id)
+        ):
             found[place] = committed
     return found
 

@@ -133,6 +133,8 @@ def damaged(request, clean, tmp_path):
     with logstore.open(path, config=OFF) as store:
         for name in ("bad", "good", "late"):
             store.create_topic(name, 1, SETTINGS).append_many(RECORDS)
+        with store.consumer("bad", "good", "late", group="g") as consumer:
+            assert len(list(consumer)) == 6
     request.param(path, disk)
     if not clean:
         catalog = Catalog(Disk(), str(path / "catalog.mdb"), create=False, write=True)
@@ -190,6 +192,24 @@ def test_status_and_verify_name_it_and_go_on(damaged, mode, request):
     assert all("\n" not in it.message for it in findings)
     whole = [it for it in reports if not it.findings]
     assert sum(it.records for it in whole) == 4
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_a_group_that_reads_it_is_described_moved_and_goes_on_in_the_others(damaged, mode):
+    path, disk = damaged
+    with logstore.open(path, mode, config=OFF, disk=disk) as store:
+        found = {it.topic: it for it in store.group("g").describe()}
+        assert found.keys() == {"bad", "good", "late"}
+        for name in ("good", "late"):
+            assert (found[name].committed, found[name].lag, found[name].broken) == (2, 0, None)
+        assert (found["bad"].broken is None) == (found["bad"].lag is not None)
+        assert "\n" not in (found["bad"].broken or "")
+        if mode == "write":
+            [move] = store.group("g").reset("earliest", ["good"])
+            assert move.before == 2
+            with store.consumer("good", group="g") as consumer:
+                assert len(list(consumer)) == 2
+            assert store.expire_offsets() == []
 
 
 def test_upkeep_goes_on_with_the_others(damaged):
