@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from logstore.doors import Door
     from logstore.node import Addresses
 
+    from .options import DataDir
+    from .stop import Stop
+
 FILES_OPEN_MAX = "4096"
 _PORTS = "logstore.ports"  # below the context: what the ports' options say
 
@@ -94,12 +97,20 @@ def serve(
     $ logstore serve
     $ logstore serve --host 0.0.0.0 --insecure --resp-port -1
     """
+    from .stop import Stop
+
+    with Stop() as stop:  # a signal that comes before there is a loop to hear it is one, too
+        _serve(context, host, data, stop, insecure=insecure)
+
+
+def _serve(
+    context: typer.Context, host: str | None, data: "DataDir", stop: "Stop", *, insecure: bool
+) -> None:
     from logstore.doors import DOORS
     from logstore.node import Listen, Node, allow_many_files
     from logstore.settings import STORE_SETTINGS
 
     from .logs import show_dated
-    from .stop import Stop
 
     show_dated()
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
@@ -111,14 +122,15 @@ def serve(
         config.store.listen_host if host is None else host, ports | context.meta.get(_PORTS, {})
     )
     _check_exposure(listen.host, insecure)
+    if stop.asked:
+        return
     allow_many_files()  # before the store takes its share of them
-    # A signal that comes before there is a loop to hear it, or after, ends nothing half-way.
-    with Stop() as stop, data.open("write", create=True, config=config) as store:
+    with data.open("write", create=True, config=config) as store:
         node = Node(store, listen)
         try:
             node.run(lambda addresses: _tell_ready(str(data), addresses), lambda: stop.asked)
         finally:
-            stop.hear()
+            stop.hear()  # one more ends nothing half-way
 
 
 def _tell_ready(data: str, addresses: "Addresses") -> None:

@@ -90,6 +90,22 @@ def test_a_signal_while_the_store_is_opened_ends_in_good_order(tmp_path, number)
     assert is_closed(tmp_path / "data")
 
 
+def test_a_signal_before_the_store_is_opened_leaves_it_alone(tmp_path):
+    code = f"""
+import os, signal, sys
+import logstore_cli.logs
+logstore_cli.logs.show_dated = lambda: os.kill(os.getpid(), signal.SIGTERM)
+from logstore_cli.main import main
+sys.argv = ["logstore", "serve", "--data", {str(tmp_path / "data")!r}]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=DEADLINE_S, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert not (tmp_path / "data").exists()
+
+
 def test_one_more_signal_while_the_store_is_closed_ends_nothing_half_way(tmp_path):
     code = SIGNALLED.format(name="close", signal="TERM")
     process = subprocess.Popen(
