@@ -176,7 +176,7 @@ def test_the_law_holds_for_a_log_recovered_in_the_background_then_used(base, wor
             again = Machine(disk)
             while again.recover_next():
                 pass
-            assert again.store.internals.directory.recovered
+            assert again.store.internals().directory.recovered
             again.crash()
             check_law(moment, again.disk.freeze().disk(frozenset()))
             states += 1

@@ -298,7 +298,7 @@ class Machine:
 
     def recover_next(self):
         """What the background does after a crash; whether a log was left."""
-        left = self.store.internals.directory.recover_next()
+        left = self.store.internals().directory.recover_next()
         self.picture()
         return left
 
