@@ -16,6 +16,7 @@ from logstore.records.batch import HEADER_BYTES, Batch
 from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompress, decompressed
 from logstore.records.framing import Framing
 from logstore.records.plain import stretch
+from logstore.records.quick import quick
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 
 # So many records at most are looked at in one go: 0.1 to 1 ms, 10 ms at worst. Whoever looks into a
@@ -200,7 +201,15 @@ class Walk:
             if framing is not None:
                 framing.add_run(data, at, run)
             return run.end
-        found = None if framing is not None else stretch(data, at, left, delta)
+        few = quick(data, at, left, delta, starts=framing is not None)
+        if few is not None:
+            last = self._delta + few.records
+            self._passed(few.records, few.records if few.keyless else 0, last)
+            self._note_times(few.least, few.most)
+            if framing is not None:
+                framing.add_each(data, few)
+            return few.end
+        found = stretch(data, at, left, delta) if framing is None else None
         if found is None:
             return at
         keyless = found.keyless

@@ -12,6 +12,7 @@ from logstore.records.alike import NO_KEY
 
 if TYPE_CHECKING:
     from logstore.records.alike import Alike
+    from logstore.records.quick import Quick
 
 
 class Framing:
@@ -44,3 +45,16 @@ class Framing:
         rest = size - layout.key_at - layout.key_bytes
         fields = Struct(f"{layout.key_at}x{layout.key_bytes}s{rest}x")
         self.keys += chain.from_iterable(fields.iter_unpack(memoryview(data)[at : run.end]))
+
+    def add_each(self, data: bytes, found: "Quick") -> None:
+        """Records whose keys are equally far from where they begin, and equally long."""
+        self.starts.extend(found.starts)
+        if found.keyless:
+            self.keys += [None] * found.records
+            return
+        begin, end = found.key_at, found.key_at + found.key_bytes
+        keys: list[bytes | None] = [data[it + begin : it + end] for it in found.starts]
+        for place in found.short:
+            at = found.starts[place] - 1
+            keys[place] = data[at + begin : at + end]
+        self.keys += keys
