@@ -4,6 +4,7 @@ import pytest
 from coordinator_parts import REBALANCE_MS, SESSION_MS, Bench, MemoryKeeper
 
 from logstore.broker.coordinator.calls import MemberMetadata
+from logstore.broker.coordinator.classic_member import TRANSITIONS, Event, State
 from logstore.broker.coordinator.refusal import GroupError
 from logstore.errors import StorageFull
 
@@ -526,3 +527,16 @@ def test_embedded_members_that_came_first_keep_the_clients_out_that_were_joining
     bench.pass_ms(3000)
     assert errors(joined) == [E.INCONSISTENT_GROUP_PROTOCOL]
     assert bench.coordinator._groups == {}
+
+
+# The table
+
+
+def test_every_state_is_left_and_reached_by_the_table():
+    assert set(TRANSITIONS) == set(State)
+    reached = {State.EMPTY}
+    for _ in State:
+        reached |= {after for state in reached for after in TRANSITIONS[state].values()}
+    assert reached == set(State)
+    used = {event for row in TRANSITIONS.values() for event in row}
+    assert used == set(Event)

@@ -34,7 +34,9 @@ from logstore.broker.coordinator.calls import (
     Synced,
 )
 from logstore.broker.coordinator.classic_member import (
+    TRANSITIONS,
     ClassicLimits,
+    Event,
     Kept,
     KeptHead,
     KeptMember,
@@ -127,7 +129,11 @@ class ClassicGroup:
             self._drop_calls(member, GroupError.REBALANCE_IN_PROGRESS)
         self._members.clear()
         self._pending.clear()
-        self.state = State.EMPTY
+        self._on(Event.DISSOLVED)
+
+    def _on(self, event: Event) -> None:
+        """The one place where a group that goes on changes its state."""
+        self.state = TRANSITIONS[self.state][event]
 
     @property
     def empty(self) -> bool:
@@ -297,7 +303,7 @@ class ClassicGroup:
         if self.state is State.EMPTY and self._limits.initial_delay_ms:
             self._rebalance.first_ms = now_ms + self._limits.initial_delay_ms
             self._rebalance.ends_ms = now_ms + max(patience_ms, self._limits.initial_delay_ms)
-        self.state = State.PREPARING
+        self._on(Event.UNSETTLED)
         self._complete_if_all_joined(now_ms)
 
     def _complete_if_all_joined(self, now_ms: int) -> None:
@@ -323,14 +329,15 @@ class ClassicGroup:
         """A new generation, of those who have joined."""
         self.generation += 1
         if not self._members:
-            self.state, self.protocol, self.leader = State.EMPTY, None, None
+            self._on(Event.DESERTED)
+            self.protocol = self.leader = None
             self._save(self._kept(synced=False), lambda _: None)  # nobody waits to hear of it
             return
         joined = [it for it in self._members.values() if it.join is not None]
         if self.leader not in {it.id for it in joined}:
             self.leader = joined[0].id
         self.protocol = self._select()
-        self.state = State.COMPLETING
+        self._on(Event.JOINED)
         patience_ms = max(it.rebalance_timeout_ms for it in self._members.values())
         self._sync_ends_ms = now_ms + max(patience_ms, 1)
         answers: list[Answer[Joined]] = []
@@ -365,7 +372,8 @@ class ClassicGroup:
         for member in list(self._members.values()):
             self._forget(member, error)
         self._pending.clear()
-        self.state, self.protocol, self.leader = State.EMPTY, None, None
+        self._on(Event.DISSOLVED)
+        self.protocol = self.leader = None
 
     def _select(self) -> str:
         """The protocol that most members like best, of those that all know."""
@@ -436,7 +444,7 @@ class ClassicGroup:
                 self._answer_syncs(error)
                 self._undo(error, now_ms)
                 return
-            self.state = State.STABLE
+            self._on(Event.ASSIGNED)
             for member in self._members.values():
                 if member.sync is not None:
                     reply, member.sync = member.sync, None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,6 +21,34 @@ class State(Enum):
     PREPARING = "PreparingRebalance"
     COMPLETING = "CompletingRebalance"
     STABLE = "Stable"
+
+
+class Event(Enum):
+    """What moves a group from one state to another."""
+
+    UNSETTLED = auto()  # a member has come or gone, or does not join or sync in its time
+    JOINED = auto()  # all who are waited for have joined
+    DESERTED = auto()  # nobody is left to join
+    ASSIGNED = auto()  # what the leader has assigned is kept
+    DISSOLVED = auto()  # its members are told to go elsewhere
+
+
+# What is not here can't happen: looking it up raises KeyError.
+TRANSITIONS: Final = {
+    State.EMPTY: {Event.UNSETTLED: State.PREPARING, Event.DISSOLVED: State.EMPTY},
+    State.PREPARING: {
+        Event.UNSETTLED: State.PREPARING,  # its last generation could not be kept: wait anew
+        Event.JOINED: State.COMPLETING,
+        Event.DESERTED: State.EMPTY,
+        Event.DISSOLVED: State.EMPTY,
+    },
+    State.COMPLETING: {
+        Event.UNSETTLED: State.PREPARING,
+        Event.ASSIGNED: State.STABLE,
+        Event.DISSOLVED: State.EMPTY,
+    },
+    State.STABLE: {Event.UNSETTLED: State.PREPARING, Event.DISSOLVED: State.EMPTY},
+}
 
 
 class ClassicLimits(NamedTuple):
