@@ -40,6 +40,7 @@ QUESTIONS = [
     "kafka_start",
     "cold_reads",
     "channels",
+    "turns",
 ]
 
 

@@ -35,6 +35,11 @@ SWITCH_INTERVAL_S: Final = 0.0002
 WORKERS: Final = 4  # for what may not hold up the loop: making topics, looking into records
 STOP_WITHIN_S: Final = 10.0
 
+# A full collection looks at every object: 100 ms where there are a million (subscriptions, large
+# requests), by default whenever there are a quarter more. What is done with here needs none, but
+# for little, which is young.
+COLLECTIONS: Final = 50_000, 5, 100
+
 M_TRIM_THRESHOLD: Final = -1  # malloc.h
 M_MMAP_THRESHOLD: Final = -3
 REUSED_BYTES_MAX: Final = 32 << 20  # the most that glibc takes
@@ -91,6 +96,8 @@ class Node:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.freeze()  # what is there now stays
+        collections = gc.get_threshold()
+        gc.set_threshold(*COLLECTIONS)
         allow_many_files()
         _reuse_memory()
         try:
@@ -100,6 +107,7 @@ class Node:
             self._workers.shutdown(cancel_futures=True)
             self._store.topics.refuse(None)
             sys.setswitchinterval(interval)
+            gc.set_threshold(*collections)
 
     async def _serve(self, ready: Callable[[Addresses], None], asked: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

@@ -384,8 +384,16 @@ class Connection:
         self._sock.close()
         self._server.forget(self)
         self.session.close()
+        self._turn.soon(self._let_go)
         if reason:
             log.warning("%s: connection closed: %s", self.peer, reason)
+
+    def _let_go(self) -> None:
+        """Nobody asks for the session of a connection that is gone.
+
+        Each has the other: the interpreter would find that out in a full collection alone.
+        """
+        del self.session
 
 
 def _reason(error: OSError) -> str:

@@ -29,6 +29,10 @@ class Turns:
         self.longest_s = max(self.longest_s, length_s)
         self.columns[bisect_left(COLUMNS_MS, length_s * 1000)] += 1
 
+    def forget_longest(self) -> None:
+        """Begin anew to look for the longest."""
+        self.longest_s = 0.0
+
     def add_gap(self, length_s: float) -> None:
         """The thread did not run for so long, or was in one turn."""
         self.gaps += 1

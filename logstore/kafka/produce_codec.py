@@ -57,8 +57,13 @@ _names = {flexible: wire.string(flexible, nullable=False)[0] for flexible in (Fa
 _write_names = {flexible: wire.string(flexible, nullable=True)[1] for flexible in (False, True)}
 
 
-def read_request(version: int, data: memoryview, at: int) -> ProduceRequest:
-    """The records stay views of ``data``. Raises BrokenProtocol."""
+def read_request(
+    version: int, data: memoryview, at: int, most: int = wire.ELEMENTS_MAX
+) -> ProduceRequest | None:
+    """The records stay views of ``data``; None: more than ``most`` topics and partitions.
+
+    Raises BrokenProtocol, also of more than any request may have.
+    """
     flexible = version >= FLEXIBLE
     transactional_id, at = _strings[flexible](data, at)
     try:
@@ -70,11 +75,13 @@ def read_request(version: int, data: memoryview, at: int) -> ProduceRequest:
     total = 0
     for _ in range(count):
         topic, at = _read_topic(version, data, at)
-        parts, at = _read_parts(data, at, flexible)
-        topics.append((topic, parts))
-        total += 1 + len(parts)
+        total += 1 + max(wire.read_count(data, at, flexible)[0], 0)
         if total > wire.ELEMENTS_MAX:
             raise BrokenProtocol(f"records for more than {wire.ELEMENTS_MAX} partitions at once")
+        if total > most:
+            return None
+        parts, at = _read_parts(data, at, flexible)
+        topics.append((topic, parts))
     return ProduceRequest(transactional_id, acks, timeout_ms, topics)
 
 

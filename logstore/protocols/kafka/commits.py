@@ -34,7 +34,8 @@ NOTHING: Final = -1  # the offset where nothing is committed
 
 def offset_commit(client: KafkaClient, version: int, request: commit_messages.Request) -> Steps:
     """Key 8. Durable when answered."""
-    if sum(len(it.partitions) for it in request.topics) > AT_ONCE:
+    many = _are_many(request.topics)
+    if many:
         work = partial(_to_commit, client.door, version, request)
         topics, offsets = yield made_elsewhere(client.door, work)
     else:
@@ -43,9 +44,13 @@ def offset_commit(client: KafkaClient, version: int, request: commit_messages.Re
     for some in parts(offsets, COMMITTED_AT_ONCE) if offsets else [()]:
         results |= yield given(_commitment(client, request, dict(some)))
         yield len(some)
-    if len(offsets) > AT_ONCE:
+    if many:
         return InWorker(partial(_committed, version, request.topics, topics, results))
     return _committed(version, request.topics, topics, results)
+
+
+def _are_many(topics: Sequence[commit_messages.Topic] | Sequence[delete_messages.Topic]) -> bool:
+    return len(topics) > AT_ONCE or sum(len(it.partitions) for it in topics) > AT_ONCE
 
 
 Offsets = Sequence[tuple[TopicPartition, OffsetToCommit]]
@@ -153,11 +158,13 @@ def offset_fetch(
     """Key 9. There are no transactions, so every offset is stable."""
     whole = partial(_offsets_fetched, client, version, request)
     groups = request.groups if version >= MANY_GROUPS else [request]
-    many = any(
-        it.topics is None or sum(len(topic.partition_indexes) for topic in it.topics) > AT_ONCE
+    many = len(groups) > 1 or any(
+        it.topics is None
+        or len(it.topics) > AT_ONCE
+        or sum(len(topic.partition_indexes) for topic in it.topics) > AT_ONCE
         for it in groups
     )
-    return InWorker(whole) if many or len(groups) > 1 else whole()
+    return InWorker(whole) if many else whole()
 
 
 def _offsets_fetched(
@@ -276,7 +283,8 @@ def _partition(
 
 def offset_delete(client: KafkaClient, version: int, request: delete_messages.Request) -> Steps:
     """Key 47. Durable when answered."""
-    if sum(len(it.partitions) for it in request.topics) > AT_ONCE:
+    many = _are_many(request.topics)
+    if many:
         places = yield made_elsewhere(client.door, partial(_to_delete, client.door, request))
     else:
         places = _to_delete(client.door, request)
@@ -284,7 +292,7 @@ def offset_delete(client: KafkaClient, version: int, request: delete_messages.Re
     for some in parts(places, COMMITTED_AT_ONCE) if places else [()]:
         results |= yield given(_deletion(client, request.group_id, some))
         yield len(some)
-    if len(places) > AT_ONCE:
+    if many:
         return InWorker(partial(_deleted, request, results))
     return _deleted(request, results)
 

@@ -1,6 +1,6 @@
 """The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -21,6 +21,7 @@ from logstore.protocols.kafka.membership import identity_of
 from logstore.protocols.kafka.operations import OF_GROUP, allowed
 from logstore.slices import Steps
 
+FEW: Final = 100  # partitions that are looked at while others wait
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
 CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1  # a member's type, in ConsumerGroupDescribe
 
@@ -33,8 +34,21 @@ def heartbeat(
         return heartbeat_messages.Response(
             error_code=errors.INVALID_REQUEST, error_message="a member must name itself"
         )
+    owned = request.topic_partitions or ()
+    if len(owned) > FEW or sum(len(it.partitions) for it in owned) > FEW:
+        return _large_beat(client, request)
+    return _heard(client, _beat_of(client, request))
+
+
+def _large_beat(client: KafkaClient, request: heartbeat_messages.Request) -> Steps:
+    beat = yield made_elsewhere(client.door, partial(_beat_of, client, request))
+    done = _heard(client, beat)
+    return (yield from done) if isinstance(done, Generator) else done
+
+
+def _beat_of(client: KafkaClient, request: heartbeat_messages.Request) -> Beat:
     names, owned = request.subscribed_topic_names, request.topic_partitions
-    beat = Beat(
+    return Beat(
         request.group_id,
         request.member_id,
         request.member_epoch,
@@ -47,6 +61,9 @@ def heartbeat(
             (str(UUID(bytes=it.topic_id)), number) for it in owned for number in it.partitions
         ),
     )  # fmt: skip
+
+
+def _heard(client: KafkaClient, beat: Beat) -> Later | Steps:
     coordinator = client.door.coordinator
     if beat.regex and not coordinator.knows_pattern(beat.regex):
         return _with_pattern(client, beat)

@@ -22,16 +22,19 @@ from logstore.kafka.fetch_codec import (
 from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere
+from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
-from logstore.protocols.kafka.slots import Ready, Slot
+from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.session import Buffer
+from logstore.slices import Steps
 
 # However much a client takes at once: smaller answers are read and received into memory that was
 # used before, and a client asks again. What it takes first is given whole all the same.
 RESPONSE_BYTES: Final = 8 << 20
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
+LARGE_BYTES: Final = 64 << 10  # of a request: 2000 partitions, read in a worker
+READ_AT_ONCE: Final = 2000  # partitions of a fetch; of more a worker makes the answer
 # A request that waits for much is counted in parts, between which others have their turn.
 COUNTED_AT_ONCE: Final = 500  # partitions
 COUNTED_BYTES_AT_ONCE: Final = 4 << 20  # of batches read to be counted
@@ -39,12 +42,36 @@ COUNTED_BYTES_AT_ONCE: Final = 4 << 20  # of batches read to be counted
 
 def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
     """Key 1."""
-    request = read_request(version, frame, at)
+    known = client.fetching
+    if len(frame) > LARGE_BYTES or (known is not None and len(known) > READ_AT_ONCE):
+        slot = Unfolding(client.wake)
+        client.hold(slot)  # the session is another thread's meanwhile
+        client.door.slices.begin(_large(client, version, memoryview(bytes(frame)), at), slot.give)
+        return slot
+    return _fetching(client, version, read_request(version, frame, at))
+
+
+def _large(client: KafkaClient, version: int, frame: memoryview, at: int) -> Steps:
+    def made() -> Slot:
+        return _fetching(client, version, read_request(version, frame, at), begins=False)
+
+    slot = yield made_elsewhere(client.door, made)
+    if isinstance(slot, Fetching):
+        slot.open()
+    return slot
+
+
+def _fetching(
+    client: KafkaClient, version: int, request: FetchRequest, *, begins: bool = True
+) -> Slot:
     fetching, code = begin(client.fetching, request)
     if code:
         return Ready(b"".join(write_response(version, NO_SESSION, code, (), committed=False)))
     client.fetching = fetching
-    return Fetching(client, version, request, fetching)
+    slot = Fetching(client, version, request, fetching)
+    if begins:
+        slot.open()
+    return slot
 
 
 class PartitionFetch:
@@ -172,6 +199,7 @@ class Fetching:
         "_fetches",
         "_fetching",
         "_finishing",
+        "_made",
         "_opening",
         "_request",
         "_total",
@@ -203,10 +231,14 @@ class Fetching:
         self._uncounted: list[int] = []  # fetches that are still to be counted, or again
         self._counts: dict[int, int] = {}
         self._total = 0  # bytes that are there
+        self._made: Later | None = None
+
+    def open(self) -> None:
+        """Have its logs open; only in the sessions' thread."""
         closed = [fetch for fetch in self._fetches if fetch.opens]
         if closed:
-            self._opening = elsewhere(client.door, partial(_open, closed))
-            self._opening.waiting(client.wake)
+            self._opening = elsewhere(self._client.door, partial(_open, closed))
+            self._opening.waiting(self._client.wake)
         else:
             self._begin()
 
@@ -234,9 +266,24 @@ class Fetching:
                 return False
             self._opening = None
             self._begin()
+        if len(self._fetches) > READ_AT_ONCE:
+            return self._ready_elsewhere(now)
         if self._answer is None and self._is_due(now):
             self._answer = self._read()
         return self._answer is not None
+
+    def _ready_elsewhere(self, now: float) -> bool:
+        """The same of very many partitions: a worker reads them, and makes the answer."""
+        if self._made is None and self._is_due(now):
+            self.deadline = None
+            self._made = elsewhere(self._client.door, self._whole)
+            self._made.waiting(self._client.wake)
+        return self._made is not None and self._made.answer is not None
+
+    def _whole(self) -> Sequence[Buffer]:
+        self._finishing = True  # in a worker the disk can be waited for
+        self._answer = self._read()
+        return self._body()
 
     def _is_due(self, now: float) -> bool:
         if self.deadline is None or now >= self.deadline or not self._fetches:
@@ -287,6 +334,14 @@ class Fetching:
         return min(self._request.max_bytes, self._client.door.settings.fetch_max_bytes)
 
     def body(self) -> Sequence[Buffer]:
+        if self._made is None:
+            return self._body()
+        answer: Sequence[Buffer] | LogstoreError = self._made.answer
+        if isinstance(answer, LogstoreError):
+            raise answer
+        return answer
+
+    def _body(self) -> Sequence[Buffer]:
         given, self._answer = self._answer, None
         assert given is not None, "it is asked for when it is ready"
         session_id = NO_SESSION

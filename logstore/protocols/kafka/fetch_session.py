@@ -51,6 +51,9 @@ class FetchSession:
             self._told.pop(place, None)
         return errors.NONE
 
+    def __len__(self) -> int:
+        return len(self._asked)
+
     @property
     def asked(self) -> list[Asked]:
         return list(self._asked.values())

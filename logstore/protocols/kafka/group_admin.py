@@ -22,6 +22,7 @@ TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an erro
 STABLE: Final = "Stable"
 # Of one transaction; each is looked for in the catalogue first, which is some 20 us.
 DELETED_AT_ONCE: Final = 200
+DELETE_UNITS: Final = 5
 DEAD: Final = "Dead"  # the state of a group that is not there
 
 # Read (3), delete (6), describe (8), as bits: everybody may, for nobody is asked who they are.
@@ -120,7 +121,7 @@ def delete_groups(client: KafkaClient, version: int, request: delete_messages.Re
     for some in parts(names, DELETED_AT_ONCE):
         codes = yield given(_deletion(client, some))
         results += [delete_messages.DeletableGroupResult(it, codes[it]) for it in some]
-        yield len(some)
+        yield DELETE_UNITS * len(some)
     return delete_messages.Response(results=results)
 
 

@@ -10,7 +10,7 @@ log meanwhile waits in the log's line, nothing else does.
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from logstore.broker.admission import admit, glance, inspect
+from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
 from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
@@ -25,13 +25,20 @@ from logstore.kafka.produce_codec import (
 from logstore.log import NOT_KNOWN, Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.door import Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.lines import Place
-from logstore.protocols.kafka.slots import Ready, Slot
+from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.session import Buffer
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
+from logstore.slices import Steps
+from logstore.slices import parts as parts_of
 
+# Of a request: clients send some tens of batches; one with more does not hold up the others.
+PARTS_AT_ONCE = 1000
+PARTS_A_STEP = 50
+APPEND_UNITS = 10  # what it is to put a batch into its log
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 FIRST_WITH_ZSTD = 7  # KIP-110
 
@@ -41,7 +48,75 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
     if version < FIRST_WITH_BATCHES:
         client.end(f"produce version {version}: the record formats before version 2 are not taken")
         return None
-    request = read_request(version, frame, at)
+    request = read_request(version, frame, at, PARTS_AT_ONCE)
+    if request is None:
+        slot = Unfolding(client.wake)
+        client.hold(slot)
+        client.door.slices.begin(_many(client, version, memoryview(bytes(frame)), at), slot.give)
+        return slot
+    if _refused_as_a_whole(request):
+        return _answer(client, version, request, [])
+    arrivals = [
+        it for topic, parts in request.topics for it in _arrivals(client, version, topic, parts)
+    ]
+    return _arrived_all(client, version, request, arrivals)
+
+
+def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Steps:
+    """A request with very many partitions: looked into in parts, and answered by a worker."""
+    door = client.door
+    request = yield made_elsewhere(door, partial(read_request, version, frame, at))
+    arrivals: list[Arrival] = []
+    if not _refused_as_a_whole(request):
+        for topic, all_parts in request.topics:
+            for some in parts_of(all_parts, PARTS_A_STEP):
+                client.glances_left = GLANCE_MAX // PARTS_A_STEP
+                found = _arrivals(client, version, topic, some)
+                client.sync_now()
+                arrivals += found
+                yield len(some) + APPEND_UNITS * len(found)
+    if request.acks != 0 and not any(it.waits or it.written for it in arrivals):
+        body = yield made_elsewhere(door, partial(write_response, version, request.topics))
+        return Ready(body)
+    held = client.held
+    slot = _arrived_all(client, version, request, arrivals)
+    client.held = held  # its own place is within that one
+    return None if slot is None else _AnsweredElsewhere(client, slot)
+
+
+class _AnsweredElsewhere:
+    """A slot whose answer is long: a worker makes it when it is ready."""
+
+    def __init__(self, client: KafkaClient, slot: Slot) -> None:
+        self.deadline: float | None = None
+        self._client = client
+        self._slot = slot
+        self._body: Later | None = None
+
+    def ready(self, now: float) -> bool:
+        if self._body is None:
+            if not self._slot.ready(now):
+                self.deadline = self._slot.deadline
+                return False
+            self.deadline = None
+            self._body = elsewhere(self._client.door, lambda: (self._slot.body(),))
+            self._body.waiting(self._client.wake)
+        return self._body.answer is not None
+
+    def body(self) -> Sequence[Buffer] | None:
+        assert self._body is not None, "it is asked for when it is ready"
+        answer = self._body.answer
+        if isinstance(answer, LogstoreError):
+            raise answer
+        body: Sequence[Buffer] | None = answer[0]
+        return body
+
+    def finish(self) -> None:
+        self._slot.finish()
+
+
+def _refused_as_a_whole(request: ProduceRequest) -> bool:
+    """Whether nothing of it can be taken; each part has the code then."""
     if request.acks not in (-1, 0, 1) or request.transactional_id is not None:
         code = (
             errors.INVALID_TXN_STATE if request.transactional_id else errors.INVALID_REQUIRED_ACKS
@@ -49,10 +124,13 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
         for _, parts in request.topics:
             for part in parts:
                 part.error_code = code
-        return _answer(client, version, request, [])
-    arrivals = [
-        it for topic, parts in request.topics for it in _arrivals(client, version, topic, parts)
-    ]
+        return True
+    return False
+
+
+def _arrived_all(
+    client: KafkaClient, version: int, request: ProduceRequest, arrivals: "Sequence[Arrival]"
+) -> Slot | None:
     if any(it.waits for it in arrivals):
         slot = InLine(client, version, request, arrivals)
         client.hold(slot)

@@ -67,3 +67,45 @@ class Promised:
     def finish(self) -> None:
         """What is done elsewhere cannot be hurried; what waits for others can be given up."""
         self._later.give_up()
+
+
+class Unfolding:
+    """The place of a request that takes long to look into: its own slot is given later."""
+
+    __slots__ = ("_error", "_finishing", "_given", "_slot", "_wake", "deadline")
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        """``wake`` is called when it has its slot."""
+        self.deadline: float | None = None
+        self._wake = wake
+        self._given = self._finishing = False
+        self._slot: Slot | None = None
+        self._error: LogstoreError | None = None
+
+    def give(self, outcome: Slot | LogstoreError | None) -> None:
+        """The slot; or the error that is to end the connection; None: there is no answer."""
+        self._given = True
+        if isinstance(outcome, LogstoreError):
+            self._error = outcome
+        else:
+            self._slot = outcome
+            if outcome is not None and self._finishing:
+                outcome.finish()
+        self._wake()
+
+    def ready(self, now: float) -> bool:
+        if not self._given or self._slot is None:
+            return self._given
+        is_ready = self._slot.ready(now)
+        self.deadline = self._slot.deadline
+        return is_ready
+
+    def body(self) -> Sequence[Buffer] | None:
+        if self._error is not None:
+            raise self._error
+        return None if self._slot is None else self._slot.body()
+
+    def finish(self) -> None:
+        self._finishing = True
+        if self._slot is not None:
+            self._slot.finish()

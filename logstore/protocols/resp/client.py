@@ -5,7 +5,7 @@ Knows nothing of how requests are read; ``session.py`` does that.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
@@ -14,6 +14,7 @@ from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
+from logstore.slices import AT_ONCE, Steps
 
 if TYPE_CHECKING:
     from logstore.protocols.resp.command import Command
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # A subscriber that has left so much unread is given what is in a history when it asks for more.
 BEHIND_BYTES: Final = 1 << 20
 READ_ON_BYTES: Final = 256 << 10  # of a history at once
+OUT_AT_ONCE: Final = 4096  # replies of a long command
+QUEUED_AT_ONCE: Final = 3000  # of these; of more, what others publish may come between
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
@@ -125,6 +128,61 @@ class RespClient:
         else:
             self.working = True
             self.door.work(run, answer)
+
+    def in_slices(self, command: "Command", steps: Steps, *, whole: bool = False) -> None:
+        """Have it done that may take long; nothing more is carried out before it is.
+
+        ``whole``: its replies stand together, and nothing else comes between them.
+        """
+        gathered: list[bytes] | None = [] if whole else None
+        inline = True
+
+        def done(result: Any) -> None:  # noqa: ANN401
+            with self.door.channels.lock:
+                self.working = False
+                if self.cut_off:
+                    return
+                self.out += gathered or ()
+                if isinstance(result, LogstoreError):
+                    self.fail(str(result))
+                self.carried_out(command)
+            if not inline:
+                self.link.wake()
+
+        self.working = True
+        at_once = QUEUED_AT_ONCE if whole else AT_ONCE
+        self.door.slices.begin(self._careful(steps, gathered), done, at_once)
+        inline = False
+
+    def _careful(self, steps: Steps, gathered: list[bytes] | None) -> Steps:
+        """The same, each with the channels' lock, and none once it is gone."""
+        given: Any = None
+        error: LogstoreError | None = None
+        replying = self.replying
+        while True:
+            with self.door.channels.lock:
+                if self.cut_off:
+                    steps.close()
+                    return
+                out, before = self.out, self.replying
+                self.out, self.replying = (out if gathered is None else gathered), replying
+                try:
+                    step = steps.send(given) if error is None else steps.throw(error)
+                except StopIteration:
+                    return
+                finally:
+                    self.out = out
+                    if self.replying == replying:  # else it was just changed
+                        self.replying = before
+                    else:
+                        replying = self.replying
+            if gathered is None and len(self.out) > OUT_AT_ONCE:
+                self.link.wake()  # what is said is sent meanwhile
+            given = error = None
+            try:
+                given = yield step
+            except LogstoreError as raised:
+                error = raised
 
     def push(self, items: Sequence[bytes]) -> None:
         """What comes whether it wants replies or not."""
@@ -246,9 +304,10 @@ class RespClient:
     def subscriptions(self, *rosters: Roster) -> int:
         return sum(roster.names_count(self) for roster in rosters)
 
-    def leave(self) -> None:
+    def leave(self) -> Steps:
         """Listen to nothing any more."""
-        self.door.channels.leave(self)
+        for _ in self.door.channels.leaving(self):
+            yield 1
         self.subscribed = False
         for history in (*self.behind, *self.following):
             history.followers.discard(self.link.wake)
@@ -258,10 +317,10 @@ class RespClient:
     def forget_queue(self) -> None:
         self.queue, self.queue_bytes, self.queue_failed = None, 0, False
 
-    def reset(self) -> None:
+    def reset(self) -> Steps:
         """As if it had just connected."""
         self.forget_queue()
-        self.leave()
+        yield from self.leave()
         self.name = b""
         self.database = 0
         self.no_evict = self.no_touch = False

@@ -5,10 +5,11 @@ from typing import Final
 
 from logstore.protocols.resp import tracking
 from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, RespClient
-from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.command import Command, Run, help_of, table
 from logstore.protocols.resp.connection import BAD_NAME, USER, is_plain
 from logstore.protocols.resp.replies import OK, bulk, integer, verbatim
 from logstore.protocols.resp.requests import as_integer
+from logstore.slices import Steps
 
 TYPES: Final = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 PAUSE_MS_MAX: Final = 2**53  # about what a clock of seconds can still tell apart
@@ -75,7 +76,7 @@ def _info(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(verbatim(line(client, client.now).encode(), client.version))
 
 
-def _list(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _list(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     chosen = list(client.door.clients.values())
     option = arguments[2].upper() if len(arguments) > 2 else b""
     if option == b"TYPE" and len(arguments) == 4:
@@ -94,8 +95,11 @@ def _list(client: RespClient, arguments: Sequence[bytes]) -> None:
     elif option:
         client.fail("syntax error")
         return
-    lines = "".join(line(it, client.now) for it in chosen)
-    client.say(verbatim(lines.encode(), client.version))
+    lines = []
+    for it in chosen:
+        lines.append(line(it, client.now))
+        yield 1
+    client.say(verbatim("".join(lines).encode(), client.version))
 
 
 def _kill(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -251,7 +255,7 @@ def _unblock(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 
 def _sub(
-    name: str, arity: int, run: Callable[[RespClient, Sequence[bytes]], None], summary: str,
+    name: str, arity: int, run: Run, summary: str,
     since: str = "2.4.0", *, admin: bool = False,
 ) -> Command:  # fmt: skip
     flags = ("admin",) * admin + ("noscript", "loading", "stale")

@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.protocols.resp.replies import array, simple
+from logstore.slices import Steps
 
 if TYPE_CHECKING:
     from logstore.protocols.resp.client import RespClient
 
-# Carries it out and says its one reply. The arguments begin with the command's own name.
-Run = Callable[["RespClient", Sequence[bytes]], None]
+# Carries it out and says its one reply. The arguments begin with the command's own name. Where it
+# may take long it gives the steps that do so; each is made with the channels' lock held.
+Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
 # What is done with the keys, in the words of COMMAND: once for all of them, or once for each.
 KeyFlags = tuple[tuple[str, ...], ...]
+
+
+FEW_MAX: Final = 500  # arguments of a command that is not for many: options, a few ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,13 @@ class Command:
     while_subscribed: bool = False  # RESP2 takes it on a connection that listens
     at_once: bool = False  # not queued after MULTI
     publishes: bool = False  # or writes: held up by CLIENT PAUSE WRITE
+    many: bool = False  # takes 100,000s of arguments: in steps, or without looking at them
 
     def takes(self, count: int) -> bool:
         """Whether so many arguments, its names included, may be given."""
-        return count == self.arity if self.arity >= 0 else count >= -self.arity
+        if self.arity >= 0:
+            return count == self.arity
+        return count >= -self.arity and (self.many or count <= FEW_MAX)
 
 
 def table(*commands: Command) -> dict[bytes, Command]:

@@ -1,6 +1,7 @@
 """The table of all commands, and COMMAND, which shows it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final
 
 from logstore.broker.patterns import Pattern
@@ -15,7 +16,7 @@ from logstore.protocols.resp import (
     pubsub,
 )
 from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.command import Command, Run, help_of, table
 from logstore.protocols.resp.replies import (
     Version,
     array,
@@ -108,8 +109,13 @@ def find(name: bytes) -> Command | None:
     return command.subcommands.get(second)
 
 
+@cache
+def _all_described(version: Version) -> bytes:
+    return array([_described(it, version) for it in COMMANDS.values()])
+
+
 def _all(client: RespClient, _: Sequence[bytes]) -> None:
-    client.say(array([_described(it, client.version) for it in COMMANDS.values()]))
+    client.say(_all_described(client.version))
 
 
 def _info(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -122,8 +128,17 @@ def _info(client: RespClient, arguments: Sequence[bytes]) -> None:
     )
 
 
+@cache
+def _all_documented(version: Version) -> bytes:
+    docs = {it.name.encode(): _documented(it, version) for it in COMMANDS.values()}
+    return mapping(docs, version)
+
+
 def _docs(client: RespClient, arguments: Sequence[bytes]) -> None:
-    found = [find(name) for name in arguments[2:]] if len(arguments) > 2 else COMMANDS.values()
+    if len(arguments) == 2:
+        client.say(_all_documented(client.version))
+        return
+    found = [find(name) for name in arguments[2:]]
     docs = {it.name.encode(): _documented(it, client.version) for it in found if it is not None}
     client.say(mapping(docs, client.version))
 
@@ -157,7 +172,7 @@ def _list(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(array([bulk(it.name.encode()) for it in chosen]))
 
 
-def _sub(name: str, arity: int, run: Callable[..., None], summary: str, since: str) -> Command:
+def _sub(name: str, arity: int, run: Run, summary: str, since: str) -> Command:
     return Command(
         f"command|{name}", arity, run, summary, since, "server", ("loading", "stale"),
         ("@slow", "@connection"),

@@ -150,6 +150,7 @@ def _change(limits: RespLimits, name: str, value: str) -> str | None:
 
 def _reset_counts(client: RespClient, _: Sequence[bytes]) -> None:
     client.door.counts = Counts()
+    client.door.facts.turns.forget_longest()
     client.say(OK)
 
 

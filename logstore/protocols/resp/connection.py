@@ -5,11 +5,12 @@ from typing import Final
 
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
-from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.client import Queued, RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.door import REDIS_VERSION
 from logstore.protocols.resp.replies import OK, PONG, Version, bulk, integer
 from logstore.protocols.resp.requests import as_integer
+from logstore.slices import Steps
 
 DATABASES: Final = 16  # that may be selected; nothing is in them
 USER: Final = b"default"  # the only one, and without a password
@@ -114,8 +115,8 @@ def _quit(client: RespClient, _: Sequence[bytes]) -> None:
     client.closed = ""
 
 
-def _reset(client: RespClient, _: Sequence[bytes]) -> None:
-    client.reset()
+def _reset(client: RespClient, _: Sequence[bytes]) -> Steps:
+    yield from client.reset()
     client.say(b"+RESET\r\n")
 
 
@@ -135,23 +136,30 @@ def _discard(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _exec(client: RespClient, _: Sequence[bytes]) -> None:
+def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
     if client.queue is None:
         client.fail("EXEC without MULTI")
-        return
+        return None
     queue, failed = client.queue, client.queue_failed
     client.forget_queue()
     if failed:
         client.refuse("EXECABORT", "Transaction discarded because of previous errors.")
-        return
+        return None
+    return _all_queued(client, queue)
+
+
+def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     client.say(b"*%d\r\n" % len(queue))
     client.in_transaction = True
     for number, (command, arguments) in enumerate(queue):
         assert command.run is not None
         try:
-            command.run(client, arguments)
+            steps = command.run(client, arguments)
+            if steps is not None:
+                yield from steps
         except LogstoreError as error:
             client.fail(str(error))
+        yield 1
         if number % REPLIES_AT_ONCE == 0 and sum(map(len, client.out)) > OUT_BYTES_MAX:
             client.cut(f"a transaction whose replies are over {OUT_BYTES_MAX} bytes")
         if client.cut_off:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from logstore.broker.channel import Channels
 from logstore.protocols import session
 from logstore.protocols.house import Work
+from logstore.slices import Slices
 from logstore.turns import Turns
 from logstore.usage import Usage, measure
 
@@ -93,6 +94,7 @@ class Door:
     facts: Facts
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
+    slices: Slices = field(default_factory=Slices)
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
     clients: "dict[int, RespClient]" = field(default_factory=dict)  # by number

@@ -20,6 +20,7 @@ def open(house: House) -> Doorway:
         resp.Facts(house.process_id, house.store_id, house.path, house.turns),
         house.clock,
         house.work,
+        house.slices,
     )
 
     def new_session(link: Link) -> Session:

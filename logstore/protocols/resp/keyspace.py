@@ -188,7 +188,7 @@ def _read(
 ) -> Command:  # fmt: skip
     return Command(
         name, arity, run, summary, since, "generic", ("readonly", "fast")[: 1 + fast],
-        (*_READ, "@fast" if fast else "@slow", *more), tips, keys, key_flags,
+        (*_READ, "@fast" if fast else "@slow", *more), tips, keys, key_flags, many=keys == _ALL,
     )  # fmt: skip
 
 
@@ -200,6 +200,7 @@ def _write(
     return Command(
         name, arity, run, summary, since, "generic", ("write", *flags, *("fast",) * fast),
         (*_WRITE, "@fast" if fast else "@slow", *more), tips, keys, key_flags, publishes=True,
+        many=keys == _ALL,
     )  # fmt: skip
 
 
@@ -283,7 +284,7 @@ COMMANDS: Final = (
             )),
     Command("watch", -2, _watch, "Taken; no key ever changes here.", "2.2.0", "transactions",
             ("noscript", "loading", "stale", "fast", "allow_busy"), ("@fast", "@transaction"),
-            keys=_ALL, key_flags=_RO, at_once=True),
+            keys=_ALL, key_flags=_RO, at_once=True, many=True),
     Command("unwatch", 1, _always(OK), "Taken; nothing is watched.", "2.2.0", "transactions",
             ("noscript", "loading", "stale", "fast", "allow_busy"), ("@fast", "@transaction")),
     Command("time", 1, _time, "What time it is here.", "2.6.0", "server",

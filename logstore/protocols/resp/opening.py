@@ -15,6 +15,9 @@ _NAMED: Final = {
 }
 
 
+NAMES_AT_ONCE: Final = 100  # of a request, opened before it begins
+
+
 class Opening:
     """Of one connection, which takes nothing more meanwhile."""
 
@@ -37,6 +40,8 @@ class Opening:
         if tried or not channels.keeps:
             return False
         verb = request[0].lower()
+        if len(request) > NAMES_AT_ONCE and verb in _NAMED:
+            return False  # it has each opened when it comes to it
         if self._client.queue is not None and verb != b"exec":
             return False  # it is carried out later, if at all
         needed = channels.unopened(self._needed(request))

@@ -1,14 +1,17 @@
 """SUBSCRIBE and its kin, PUBLISH, PUBSUB."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from logstore.broker.channel import Channels, Roster
 from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName, LogstoreError
 from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.command import Command, Run, help_of, table
+from logstore.protocols.resp.opening import NAMES_AT_ONCE
 from logstore.protocols.resp.replies import array, bulk, integer
+from logstore.slices import AT_ONCE, Steps, parts
 
 HELP: Final = [
     "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -19,6 +22,9 @@ HELP: Final = [
     "NUMPAT",
     "    How many patterns there are.",
 ]
+NAME_UNITS: Final = 2  # one that comes or goes
+PATTERN_UNITS: Final = 20  # one that is compiled
+NAME_BYTES_A_UNIT: Final = 32  # of it
 LISTENING: Final = ("pubsub", "noscript", "loading", "stale")
 
 
@@ -29,6 +35,7 @@ class Kind(NamedTuple):
     end: Callable[[Channels, RespClient, bytes], None]
     roster: Callable[[Channels], Roster]
     counted: Callable[[Channels], tuple[Roster, ...]]  # what a confirmation counts
+    units: int = NAME_UNITS  # of work, to begin one
 
 
 NAMES: Final = Kind(
@@ -42,6 +49,7 @@ PATTERNS: Final = Kind(
     Channels.unsubscribe_pattern,
     lambda channels: channels.patterns,
     lambda channels: (channels.names, channels.patterns),
+    PATTERN_UNITS,
 )
 SHARDS: Final = Kind(
     Channels.subscribe_apart,
@@ -57,31 +65,45 @@ def _confirm(client: RespClient, word: bytes, name: bytes | None, kind: Kind) ->
     client.push([bulk(word), shown, integer(count)])
 
 
-def _subscribe(kind: Kind) -> Callable[[RespClient, Sequence[bytes]], None]:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _opened(client: RespClient, names: Sequence[bytes]) -> Steps:
+    """Have the histories open, which may take long; a short request has had it done before."""
+    channels = client.door.channels
+    needed = channels.unopened([(name, True) for name in names])
+    if needed and not client.in_transaction:
+        yield lambda go_on: client.door.work(partial(channels.open_histories, needed), go_on)
+
+
+def _subscribe(kind: Kind) -> Run:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         word = arguments[0].lower()
         if kind is SHARDS and client.in_transaction:  # Redis 7 lets only the others be there
             client.fail("SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
             return
-        for name in arguments[1:]:
+        channels = client.door.channels
+        for number, name in enumerate(arguments[1:]):
+            if kind is NAMES and channels.keeps and number % NAMES_AT_ONCE == 0:
+                yield from _opened(client, arguments[1 + number : 1 + number + NAMES_AT_ONCE])
             try:
                 kind.begin(client.door.channels, client, name)
             except LogstoreError as error:
                 client.fail(str(error))
+                yield NAME_UNITS
                 continue
             client.subscribed = True
             _confirm(client, word, name, kind)
+            yield kind.units + len(name) // NAME_BYTES_A_UNIT
 
     return run
 
 
-def _unsubscribe(kind: Kind) -> Callable[[RespClient, Sequence[bytes]], None]:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _unsubscribe(kind: Kind) -> Run:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         channels, word = client.door.channels, arguments[0].lower()
         names = arguments[1:] or kind.roster(channels).names(client)
         for name in names:
             kind.end(channels, client, name)
             _confirm(client, word, name, kind)
+            yield NAME_UNITS
         if not names:
             _confirm(client, word, None, kind)
         client.subscribed = channels.listens(client)
@@ -105,8 +127,8 @@ def _spublish(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(integer(receivers))
 
 
-def _channels(which: Callable[[Channels], Roster]) -> Callable[[RespClient, Sequence[bytes]], None]:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _channels(which: Callable[[Channels], Roster]) -> Run:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         if len(arguments) > 3:
             shown = arguments[1].decode("latin-1")
             client.fail(
@@ -114,23 +136,31 @@ def _channels(which: Callable[[Channels], Roster]) -> Callable[[RespClient, Sequ
             )
             return
         found = list(which(client.door.channels))
+        pattern: Pattern | None = None
         if len(arguments) == 3:
             try:
                 pattern = Pattern(arguments[2])
             except InvalidName as error:
                 client.fail(str(error))
                 return
-            found = [name for name in found if pattern.matches(name)]
-        client.say(array([bulk(name) for name in found]))
+        replies: list[bytes] = []
+        for some in parts(found, AT_ONCE):
+            replies += [bulk(name) for name in some if pattern is None or pattern.matches(name)]
+            yield len(some)
+        client.say(array(replies))
 
     return run
 
 
-def _counts(which: Callable[[Channels], Roster]) -> Callable[[RespClient, Sequence[bytes]], None]:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _counts(which: Callable[[Channels], Roster]) -> Run:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         roster = which(client.door.channels)
-        pairs = [(bulk(name), integer(roster.count(name))) for name in arguments[2:]]
-        client.say(array([reply for pair in pairs for reply in pair]))
+        counted: list[bytes] = []
+        for some in parts(arguments[2:], AT_ONCE):
+            for name in some:
+                counted += bulk(name), integer(roster.count(name))
+            yield len(some)
+        client.say(array(counted))
 
     return run
 
@@ -145,14 +175,22 @@ def _listening(
     run = (_unsubscribe if "unsubscribe" in name else _subscribe)(kind)
     return Command(
         name, arity, run, summary, since, "pubsub", LISTENING, ("@pubsub", "@slow"),
-        keys=keys, while_subscribed=True,
+        keys=keys, while_subscribed=True, many=True,
     )  # fmt: skip
 
 
-def _asking(name: str, arity: int, run: Callable[..., None], summary: str, since: str) -> Command:
+def _asking(name: str, arity: int, run: Run, summary: str, since: str) -> Command:
     flags = ("pubsub", "loading", "stale")
     return Command(
-        f"pubsub|{name}", arity, run, summary, since, "pubsub", flags, ("@pubsub", "@slow")
+        f"pubsub|{name}",
+        arity,
+        run,
+        summary,
+        since,
+        "pubsub",
+        flags,
+        ("@pubsub", "@slow"),
+        many=True,
     )
 
 

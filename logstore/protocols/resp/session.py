@@ -29,8 +29,12 @@ from logstore.protocols.resp.opening import Opening
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.session import Buffer, Link
+from logstore.slices import Steps
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
+# What one connection has done before others have their turn.
+COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
+BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
 SHOWN_BYTES: Final = 128  # of what was sent, in an error
 PROTOCOL: Final = "the Redis protocol"  # as a peer of another is told of
@@ -65,6 +69,7 @@ class RespSession:
         self._unsafe = self._client.unsafe
         self._opening = Opening(self._client)
         self._heard = False
+        self._left = COMMANDS_AT_ONCE
         if door.reader is None:
             door.reader = _new_reader()
         door.clients[self._client.number] = self._client
@@ -100,13 +105,21 @@ class RespSession:
                 client.closed = foreign
                 return len(data)
         channels = self._door.channels
+        self._left = COMMANDS_AT_ONCE
         with channels.lock:
             taken = self._take(data)
             channels.settle(taken)
             if self._unsafe:
                 self._unsafe.watch(client.link.wake)
         self._door.counts.bytes_in += taken
+        paused = self._begun is not None and self._begun.paused
+        if paused or (taken < len(data) and self._had_enough(taken)):
+            client.link.wake()
         return taken
+
+    def _had_enough(self, taken: int) -> bool:
+        """Whether others have their turn before it goes on."""
+        return self._left <= 0 or taken >= BYTES_AT_ONCE
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
@@ -138,10 +151,19 @@ class RespSession:
         """As Session.close."""
         with self._door.channels.lock:
             self._client.cut_off = True
-            self._client.leave()
             self._client.out.clear()
             self._unsafe.close()
             del self._door.clients[self._client.number]
+        self._door.slices.begin(self._leave(), lambda _: None)
+
+    def _leave(self) -> Steps:
+        steps = self._client.leave()
+        while True:
+            with self._door.channels.lock:
+                done = next(steps, None)
+            if done is None:
+                return
+            yield done
 
     # Taking requests
 
@@ -153,6 +175,7 @@ class RespSession:
             or self._waits_for_worker()
             or bool(self._unsafe)
             or self._out_bytes > OUT_BYTES_MAX
+            or self._left <= 0
         )
 
     def _waits_for_worker(self) -> bool:
@@ -160,9 +183,9 @@ class RespSession:
 
     def _take(self, data: memoryview) -> int:
         at, end = 0, len(data)
-        while at < end and not self._full():
+        while at < end and at < BYTES_AT_ONCE and not self._full():
             if self._begun is None and data[at] == _ARRAY:
-                at += self._take_many(data[at:])
+                at += self._take_many(data[at : at + BYTES_AT_ONCE])
                 if at == end or self._full():
                     break
             taken = self._take_one(data[at:])
@@ -220,7 +243,7 @@ class RespSession:
                 except LogstoreError as error:  # only a channel with a history
                     client.fail(str(error))
                 continue
-            if any(type(argument) is not bytes for argument in request) or self._hold(request):
+            if not _ALL_BYTES.issuperset(map(type, request)) or self._hold(request):
                 return number
             self._execute(request)
             if self._full():
@@ -315,6 +338,7 @@ class RespSession:
     def _execute(self, arguments: Sequence[bytes]) -> None:
         client = self._client
         self._door.counts.executed += 1
+        self._left -= 1
         before = len(client.out)
         name = arguments[0].lower()
         if name in OF_BROWSERS:
@@ -356,10 +380,12 @@ class RespSession:
         elif client.queue is not None and not command.at_once:
             self._queue(client.queue, command, arguments)
         else:
-            command.run(client, arguments)
+            steps = command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1
-            if client.notices or client.tracking is not None:
+            if steps is not None:
+                client.in_slices(command, steps, whole=command.name == "exec")
+            elif client.notices or client.tracking is not None:
                 client.carried_out(command)
 
     def _queue(self, queue: list[Any], command: Command, arguments: Sequence[bytes]) -> None:

@@ -1,0 +1,191 @@
+"""The largest legal request of each kind, of both doors: what ``bench.turns`` and the tests send.
+
+They come from the tables of requests and commands. A request with several lists is there once for
+each of them; one that the tables say nothing of the size of has to be added here, and a test finds
+out where it was not.
+"""
+
+import dataclasses
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from logstore.kafka import fetch_codec, wire
+from logstore.kafka.schema import codec
+from logstore.protocols.kafka.apis import APIS, Api
+from logstore.protocols.kafka.session import OTHER_BYTES_MAX
+from logstore.protocols.resp.command import FEW_MAX, Command
+from logstore.protocols.resp.commands import COMMANDS
+from logstore.protocols.resp.requests import ARGUMENTS_MAX
+
+HEADER_BYTES = 64  # of a Kafka request; more than it takes
+
+# What a request needs to get as far as its list.
+FACTS = {
+    "session_timeout_ms": 10_000, "rebalance_timeout_ms": 10_000, "protocol_type": "consumer",
+    "group_id": "g", "member_id": "m", "timeout_ms": 1000, "member_epoch": -1,
+    "generation_id_or_member_epoch": -1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """One request, as it is sent; without answer where a Kafka client asks for none."""
+
+    name: str
+    data: bytes
+
+
+# Kafka
+
+
+def kafka(elements: int = wire.ELEMENTS_MAX) -> Iterator[Large]:
+    """Of every key of the table, with lists of so many elements, as far as they are legal."""
+    for api in APIS.values():
+        if api.raw is not None:
+            yield from _RAW[api.name](api, elements)
+            continue
+        request = api.handler().request
+        paths = list(_lists(request, api.high)) or [()]
+        for path in paths:
+            yield Large(" ".join((api.name, *path[-1:])), _frame(api, _body(api, path, elements)))
+
+
+def _wires(message: type, version: int) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(message):
+        facts = field.metadata["wire"]
+        if facts.since <= version <= facts.until:
+            yield field.name, facts
+
+
+def _lists(message: type, version: int) -> Iterator[tuple[str, ...]]:
+    """The ways to the lists of a message."""
+    for name, facts in _wires(message, version):
+        if facts.repeated:
+            yield (name,)
+        if facts.of is not None:
+            yield from ((name, *rest) for rest in _lists(facts.of, version))
+
+
+def _body(api: Api, path: Sequence[str], elements: int) -> bytes:
+    request = api.handler().request
+    write = codec(request, api.high, api.high >= api.flexible).write
+    while True:
+        out = bytearray()
+        write(out, _filled(request, api.high, path, elements, 0))
+        if len(out) <= OTHER_BYTES_MAX - HEADER_BYTES or not path:
+            return bytes(out)
+        elements = int(elements * (OTHER_BYTES_MAX - HEADER_BYTES) / len(out)) - 1
+
+
+def _filled(message: type, version: int, path: Sequence[str], elements: int, number: int) -> Any:
+    """The message with the list at the end of the path filled; ``number`` tells it from others."""
+    values = {}
+    for name, facts in _wires(message, version):
+        if path and name == path[0]:
+            count = elements if len(path) == 1 else 1
+            if facts.of is None:
+                values[name] = [_plain(facts, it) for it in range(count)]
+            elif facts.repeated:
+                values[name] = [
+                    _filled(facts.of, version, path[1:], elements, it) for it in range(count)
+                ]
+            else:
+                values[name] = _filled(facts.of, version, path[1:], elements, 0)
+        elif name in FACTS:
+            values[name] = FACTS[name]
+        elif facts.primitive is not None and not facts.repeated and facts.tag is None:
+            value = _plain(facts, number)
+            if isinstance(value, str | bytes) or "partition" in name or "index" in name:
+                values[name] = value
+    return message(**values)
+
+
+def _plain(facts: Any, number: int) -> Any:
+    if facts.primitive is wire.string:
+        return f"{number:x}"
+    if facts.primitive is wire.blob:
+        return b""
+    read, _ = facts.primitive(True, False)
+    if read is wire.read_uuid:
+        return number.to_bytes(16, "big")
+    return number % 100 if read is not wire.read_int32 else number
+
+
+def _frame(api: Api, body: bytes) -> bytes:
+    head = struct.pack(">hhih", api.key, api.high, 1, -1) + b"\0" * (api.high >= api.flexible)
+    return struct.pack(">i", len(head) + len(body)) + head + body
+
+
+def _produce(api: Api, elements: int) -> Iterator[Large]:
+    """Many partitions of a topic, and many topics; batches that are none."""
+    head = struct.pack(">hhi", -1, -1, 1000)
+    parts = b"".join(struct.pack(">ii", it, -1) for it in range(elements - 1))
+    old = dataclasses.replace(api, high=8)
+    topic = struct.pack(">ih", 1, 1) + b"t" + struct.pack(">i", elements - 1)
+    yield Large("produce partitions", _frame(old, head + topic + parts))
+    count = elements // 2
+    topics = b"".join(struct.pack(">h8siii", 8, b"%08x" % it, 1, 0, -1) for it in range(count))
+    yield Large("produce topics", _frame(old, head + struct.pack(">i", count) + topics))
+
+
+def _fetch(api: Api, elements: int) -> Iterator[Large]:
+    old = dataclasses.replace(api, high=12)
+    for name, epoch in (("fetch", -1), ("fetch in a session", 0)):
+        asked = [fetch_codec.Asked("t", it, 0, 1 << 20) for it in range(elements)]
+        request = fetch_codec.FetchRequest(500, 1, 1 << 20, 0, 0, epoch, asked, [], False)
+        body = bytes(fetch_codec.write_request(12, request))
+        while len(body) > OTHER_BYTES_MAX - HEADER_BYTES:
+            del asked[int(len(asked) * OTHER_BYTES_MAX / len(body)) - 2 :]
+            body = bytes(fetch_codec.write_request(12, request))
+        yield Large(name, _frame(old, body))
+
+
+_RAW = {"produce": _produce, "fetch": _fetch}
+
+
+# Redis
+
+# Of those that take any number of arguments, but look at each: what stands before them.
+OPTIONS: dict[str, Sequence[bytes]] = {
+    "hello": (b"3",), "auth": (), "ping": (), "quit": (), "client|list": (b"ID",),
+    "client|kill": (), "client|pause": (b"1",), "client|unblock": (b"1",),
+    "client|tracking": (b"ON", b"BCAST"), "config|get": (), "config|set": (), "info": (),
+    "flushdb": (), "flushall": (), "scan": (b"0",), "expire": (b"k", b"1"), "pexpire": (b"k", b"1"),
+    "expireat": (b"k", b"1"), "pexpireat": (b"k", b"1"), "copy": (b"a", b"b"),
+    "channel.read": (b"c",), "command": (), "command|info": (), "command|docs": (),
+    "command|list": (),
+}  # fmt: skip
+
+
+def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
+    """Of every command of the table, subcommands too."""
+    for command in all_commands():
+        yield Large(command.name, request(words_of(command, arguments)))
+    queued = request([b"PING"]) * (arguments // 5)
+    yield Large("multi, exec", request([b"MULTI"]) + queued + request([b"EXEC"]))
+    yield Large("a crowd of lines", b"PING\r\n" * arguments)
+
+
+def all_commands() -> Iterator[Command]:
+    for command in COMMANDS.values():
+        if command.run is not None:
+            yield command
+        yield from command.subcommands.values()
+
+
+def words_of(command: Command, arguments: int) -> list[bytes]:
+    """Raises KeyError where nobody has said what it takes."""
+    words = [word.upper().encode() for word in command.name.split("|")]
+    if command.arity >= 0:
+        return words + [b"%d" % it for it in range(command.arity - len(words))]
+    if command.many:
+        return words + [b"%x" % it for it in range(arguments - len(words))]
+    words += OPTIONS[command.name]
+    return words + [b"%d" % it for it in range(FEW_MAX - len(words))]
+
+
+def request(words: Sequence[bytes]) -> bytes:
+    parts = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    return b"*%d\r\n%b" % (len(words), parts)

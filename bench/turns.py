@@ -1,0 +1,170 @@
+"""How long does the largest legal request of each kind hold up the other clients?
+
+One server, both doors. Each request of the tables is sent once a round, as large as it may be
+(200,000 elements or 8 MiB to the Kafka door, a million arguments to the Redis door), while another
+client sends PINGs without a pause. "waits": the longest that it has waited for an answer; "turns":
+the longest turn of the server's loop, by its own count. The bar is 50 ms, for the worst request of
+each door; the five worst are shown.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import largest
+from bench.harness import Figure, bound, script, size
+from bench.process import logstore_command
+from bench.server import Server, free_port
+
+BAR_MS = 50.0
+DEADLINE_S = 120
+SHOWN = 5
+MARK = b"all-is-answered"
+PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+class Line:
+    """One connection to the Redis door that asks and waits."""
+
+    def __init__(self, port: int) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+        self._file = self._sock.makefile("rb")
+
+    def ask(self, data: bytes) -> bytes:
+        """The first line of the answer; of a bulk string, all of it."""
+        self._sock.sendall(data)
+        line = self._file.readline()
+        return self._file.read(int(line[1:]) + 2) if line.startswith(b"$") else line
+
+    def close(self) -> None:
+        self._file.close()
+        self._sock.close()
+
+
+class Pings:
+    """The other client: how long it waits at the most."""
+
+    def __init__(self, port: int) -> None:
+        self._line, self._over, self.longest_s = Line(port), False, 0.0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Pings":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._thread.join()
+        self._line.close()
+
+    def _run(self) -> None:
+        while not self._over:
+            asked = time.perf_counter()
+            self._line.ask(PING)
+            self.longest_s = max(self.longest_s, time.perf_counter() - asked)
+
+
+def through_kafka(port: int, it: largest.Large) -> None:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
+        sock.sendall(it.data)
+        left, head = -1, b""
+        while left and (data := sock.recv(1 << 20)):
+            if left < 0:
+                head += data
+                if len(head) < 4:
+                    continue
+                left, data = int.from_bytes(head[:4], "big"), head[4:]
+            left -= len(data)
+
+
+def through_redis(port: int, it: largest.Large) -> None:
+    """Until a PING behind it is answered, or the connection is ended."""
+    ends = largest.request([b"PING", MARK])
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
+        sender = threading.Thread(target=_send, args=(sock, it.data + ends))
+        sender.start()
+        last = b""
+        try:
+            while MARK not in last and (data := sock.recv(1 << 20)):
+                last = last[-len(MARK) :] + data
+        except ConnectionResetError:  # refused before all of it was read
+            return
+        finally:
+            sender.join()
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):  # refused; the reader sees why
+        return
+
+
+def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
+    """ms: the longest wait of the other client, and the longest turn."""
+    control = Line(port)
+    control.ask(largest.request([b"CONFIG", b"RESETSTAT"]))
+    with Pings(port) as pings:
+        send()
+    stats = control.ask(largest.request([b"INFO", b"stats"]))
+    control.close()
+    [turn] = [it for it in stats.split(b"\r\n") if it.startswith(b"eventloop_duration_max:")]
+    return pings.longest_s * 1000, int(turn.partition(b":")[2]) / 1000
+
+
+def measure(scratch: Path, rounds: int) -> list[Figure]:
+    kafka_port, redis_port = free_port(), free_port()
+    serve = ["serve", "--data", str(scratch / "data"), "--kafka-port", str(kafka_port)]
+    command = [logstore_command(), *serve, "--resp-port", str(redis_port)]
+    server = Server("logstore", scratch, kafka_port, command)
+    server.start()
+    try:
+        _wait_for(redis_port)
+        return [
+            *_door("Kafka", through_kafka, kafka_port, redis_port,
+                   [*largest.kafka(size(200_000, 500))], rounds),
+            *_door("Redis", through_redis, redis_port, redis_port,
+                   [*largest.redis(size(999_990, 2000))], rounds),
+        ]  # fmt: skip
+    finally:
+        server.stop()
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            Line(port).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _door(
+    door: str,
+    through: Callable[[int, largest.Large], None],
+    port: int,
+    redis_port: int,
+    requests: list[largest.Large],
+    rounds: int,
+) -> list[Figure]:
+    waits: dict[str, list[float]] = {it.name: [] for it in requests}
+    turns: dict[str, list[float]] = {it.name: [] for it in requests}
+    for _ in range(rounds):
+        for it in requests:
+            wait_ms, turn_ms = held(redis_port, lambda it=it: through(port, it))
+            waits[it.name].append(wait_ms)
+            turns[it.name].append(turn_ms)
+    worst = sorted(turns, key=lambda name: -sorted(turns[name])[rounds // 2])[:SHOWN]
+    return [
+        bound(f"{door}: {name}, {what}", "ms", taken[name], bar=BAR_MS if not place else None)
+        for place, name in enumerate(worst)
+        for what, taken in (("turns", turns), ("waits", waits))
+    ]
+
+
+if __name__ == "__main__":
+    script(__doc__, measure)

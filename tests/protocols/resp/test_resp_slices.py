@@ -1,0 +1,177 @@
+"""Requests with 100,000s of parts: others have their turn between, and all is as if at once."""
+
+import pytest
+from redis_parts import request
+from resp_kit import FakeDoor
+
+from logstore.protocols.resp import requests, session
+from logstore.protocols.resp.command import FEW_MAX
+from logstore.slices import AT_ONCE, UNITS, Slices
+
+MANY = 30_000
+
+
+class Turns:
+    def __init__(self):
+        self.left = []
+
+    def soon(self, call):
+        self.left.append(call)
+
+    def over(self):
+        calls, self.left = self.left, []
+        for call in calls:
+            call()
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
+    return Turns()
+
+
+@pytest.fixture
+def door(turns):
+    door = FakeDoor()
+    door.door.slices = Slices(turns.soon)
+    return door
+
+
+def names(count=MANY):
+    return [b"c%d" % number for number in range(count)]
+
+
+def rest(peer, turns):
+    """What comes until nothing is left to be done, and the units of the longest slice."""
+    found = peer.new()
+    while turns.left:
+        turns.over()
+        found += peer.send(b"")
+    return found
+
+
+def confirmed(word, listed, count):
+    return b"".join(
+        b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n:%d\r\n" % (len(word), word, len(it), it, count(number))
+        for number, it in enumerate(listed)
+    )
+
+
+def test_subscribing_to_very_many_channels_lets_others_have_their_turn(door, turns):
+    peer, other = door.connect(), door.connect()
+    first = peer.ask(b"SUBSCRIBE", *names())
+    assert len(door.channels.names) == AT_ONCE
+    assert other.ask(b"PING") == b"+PONG\r\n"
+    assert other.ask(b"PUBLISH", b"c7", b"between") == b":1\r\n"
+    found = first + rest(peer, turns)
+    message = b"*3\r\n$7\r\nmessage\r\n$2\r\nc7\r\n$7\r\nbetween\r\n"
+    assert found.count(message) == 1
+    assert found.replace(message, b"") == confirmed(b"subscribe", names(), lambda n: n + 1)
+    assert door.door.slices.longest <= UNITS + 1
+
+
+def test_what_follows_a_long_request_waits_for_it(door, turns):
+    peer = door.connect()
+    found = peer.send(request(b"PUBSUB", b"NUMSUB", *names()) + request(b"PING"))
+    assert found == b""
+    found = rest(peer, turns)
+    assert found.startswith(b"*%d\r\n$2\r\nc0\r\n:0\r\n" % (2 * MANY))
+    assert found.endswith(b"$6\r\nc29999\r\n:0\r\n+PONG\r\n")
+
+
+def test_unsubscribing_and_going_away_are_done_in_parts_too(door, turns):
+    peer, other = door.connect(), door.connect()
+    peer.ask(b"SUBSCRIBE", *names())
+    rest(peer, turns)
+    peer.ask(b"UNSUBSCRIBE")
+    assert len(door.channels.names) == MANY - AT_ONCE
+    found = rest(peer, turns)
+    assert found.endswith(b"$6\r\nc29999\r\n:0\r\n")
+    assert len(door.channels.names) == 0
+    peer.ask(b"SUBSCRIBE", *names())
+    rest(peer, turns)
+    peer.session.close()
+    assert other.ask(b"PUBLISH", b"c29999", b"x") == b":1\r\n"  # it is going
+    while turns.left:
+        turns.over()
+    assert len(door.channels.names) == 0
+    assert peer.new() == b""
+
+
+def test_a_client_that_is_cut_off_in_the_middle_subscribes_to_nothing_more(door, turns):
+    peer = door.connect()
+    peer.ask(b"SUBSCRIBE", *names())
+    peer.session.close()
+    while turns.left:
+        turns.over()
+    assert len(door.channels.names) == 0
+
+
+def test_replies_of_a_long_transaction_stand_together(door, turns):
+    peer, other = door.connect(), door.connect()
+    peer.send(request(b"HELLO", b"3"))
+    peer.ask(b"SUBSCRIBE", b"news")
+    peer.send(request(b"MULTI") + request(b"PING") * MANY)
+    peer.new()
+    got = peer.ask(b"EXEC")
+    while turns.left:
+        other.ask(b"PUBLISH", b"news", b"x")
+        turns.over()
+        got += peer.send(b"")
+    replies = b"*%d\r\n" % MANY + b"+PONG\r\n" * MANY
+    assert replies in got
+    assert got.replace(replies, b"") == b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n" * (
+        got.count(b"message")
+    )
+
+
+def test_a_request_of_a_million_arguments_is_read_a_part_a_turn(door):
+    count = 999_990
+    peer = door.connect()
+    data = b"*%d\r\n$3\r\nDEL\r\n" % count + b"$1\r\nx\r\n" * (count - 2)
+    assert peer.session.receive(memoryview(data), 1.0) == 0
+    begun, reads = peer.session._begun, 1
+    while begun.paused:
+        before, woken = len(begun.arguments), peer.link.woken
+        assert peer.session.receive(memoryview(data), 1.0) == 0
+        assert 0 < len(begun.arguments) - before <= requests.ARGUMENTS_AT_ONCE
+        assert peer.link.woken == woken + begun.paused
+        reads += 1
+    assert reads == -(-(count - 1) // requests.ARGUMENTS_AT_ONCE)
+    peer.left = data
+    assert peer.send(b"$1\r\nx\r\n") == b":0\r\n"
+
+
+def test_each_argument_of_an_unfinished_request_copies_a_line_not_64_kib(monkeypatch):
+    copied = []
+
+    def copying(data):
+        copied.append(len(data))
+        return bytes(data)
+
+    monkeypatch.setattr(requests, "bytes", copying, raising=False)
+    count = 5000
+    data = b"*%d\r\n" % (count + 1) + b"$1\r\nx\r\n" * count
+    begun = requests.Begun()
+    assert requests.read(memoryview(data), begun, 1 << 20) is None
+    assert begun.left == 1
+    assert sum(copied) <= count * 2 * requests.SHORT_BYTES
+
+
+def test_a_crowd_of_small_requests_is_carried_out_a_part_a_turn(door):
+    peer = door.connect()
+    data = memoryview(b"PING\r\n" * 10 * session.COMMANDS_AT_ONCE)
+    taken = peer.session.receive(data, 1.0)
+    assert taken == 6 * session.COMMANDS_AT_ONCE
+    assert peer.link.woken == 1
+    found = b"".join(peer.session.outgoing(1 << 20)) + peer.send(bytes(data[taken:]))
+    assert found == b"+PONG\r\n" * 10 * session.COMMANDS_AT_ONCE
+
+
+def test_options_without_end_are_refused(door):
+    peer = door.connect()
+    for words in ([b"SCAN", b"0"], [b"CONFIG", b"GET"], [b"COMMAND", b"DOCS"]):
+        found = peer.ask(*words, *[b"x"] * FEW_MAX)
+        assert found.startswith(b"-ERR wrong number of arguments for '")
+    assert peer.ask(b"DEL", *[b"x"] * 200_000) == b":0\r\n"

@@ -1,0 +1,142 @@
+"""What one request may do in one turn, for every request of both doors, as large as it may be.
+
+Counted are calls of functions in the sessions' thread, not time.
+"""
+
+import sys
+from collections import deque
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from door_kit import Talk
+from resp_kit import FakeDoor
+
+from bench import largest
+from logstore.protocols.kafka.apis import APIS
+from logstore.protocols.kafka.session import KafkaSession
+from logstore.slices import Slices
+
+ELEMENTS = 20_000
+CALLS_MAX = 39_000  # in a turn, some 10 ms; two for each element would be more
+READ_BYTES = 512 << 10
+
+pytestmark = pytest.mark.long
+
+
+class Thread:
+    """The sessions' thread, in turns, and workers that are never in its way."""
+
+    def __init__(self):
+        self.left, self.jobs, self.most = [], deque(), 0
+
+    def soon(self, call):
+        self.left.append(call)
+
+    def work(self, job, done):
+        self.jobs.append((job, done))
+
+    def turn(self, call):
+        """Make the call, and count what it calls."""
+        count = 0
+
+        def counted(frame, event, argument):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(counted)
+        try:
+            result = call()
+        finally:
+            sys.setprofile(None)
+        self.most = max(self.most, count)
+        return result
+
+    def go_on(self):
+        """Whether there was anything to be done."""
+        calls, self.left = self.left, []
+        for call in calls:
+            self.turn(call)
+        if self.jobs:
+            job, done = self.jobs.popleft()
+            result = job()
+            self.turn(lambda: done(result))
+            return True
+        return bool(calls)
+
+
+@pytest.fixture
+def thread(monkeypatch):
+    monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
+    monkeypatch.setattr("logstore.protocols.resp.requests.ARGUMENTS_AT_ONCE", 1000)
+    return Thread()
+
+
+OF_KAFKA = [it.name for it in largest.kafka(5)]
+OF_REDIS = [it.name for it in largest.redis(20)]
+
+
+@cache
+def large(kind):
+    """By name; made once, by whoever needs them first."""
+    return {it.name: it for it in kind(ELEMENTS)}
+
+
+@pytest.mark.parametrize("name", OF_KAFKA)
+def test_no_kafka_request_does_more_in_a_turn(thread, name):
+    it = large(largest.kafka)[name]
+    talk = Talk(work=thread.work)
+    talk.topics.create("t", 3, {})
+    talk.door = replace(talk.door, slices=Slices(thread.soon))
+    session = talk.session = KafkaSession(
+        talk.door, talk._wake, ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
+    )
+    assert thread.turn(lambda: talk.feed(it.data)) == len(it.data)
+    answered = 0
+    for _ in range(ELEMENTS):
+        went_on = thread.go_on()
+        out = thread.turn(lambda: session.outgoing(1 << 20))
+        answered += sum(map(len, out))
+        if not went_on and not out:
+            talk.pass_time(1)  # a fetch waits for news
+            if not session.busy:
+                break
+    assert not session.busy
+    assert answered or session.closed
+    assert thread.most <= CALLS_MAX
+
+
+@pytest.mark.parametrize("name", OF_REDIS)
+def test_no_redis_command_does_more_in_a_turn(thread, name):
+    it = large(largest.redis)[name]
+    door = FakeDoor()
+    door.channels.attach(thread.soon)
+    door.door.slices, door.door.work = Slices(thread.soon), thread.work
+    peer = door.connect()
+    session, link = peer.session, peer.link
+    data = it.data + largest.request([b"PING", b"mark"])
+    arrived, at, last = 0, 0, b""
+    while session.closed is None and link.cut_for is None:
+        arrived = min(len(data), max(arrived, at + READ_BYTES))
+        view, woken = memoryview(data)[at:arrived], link.woken
+        taken = thread.turn(lambda view=view: session.receive(view, door.now)) if view else 0
+        at += taken
+        if not taken and arrived < len(data):
+            arrived += READ_BYTES
+        out = thread.turn(lambda: session.outgoing(1 << 20))
+        last = (last + b"".join(out) + link.sent)[-100:]
+        link.sent = b""
+        if not thread.go_on() and not taken and not out and woken == link.woken:
+            break
+    assert at == len(data) or session.closed is not None
+    assert b"mark" in last or b"QUEUED" in last or session.closed is not None
+    assert thread.most <= CALLS_MAX
+
+
+def test_every_request_of_the_tables_has_its_largest():
+    assert {name.split()[0] for name in OF_KAFKA} == {api.name for api in APIS.values()}
+    for command in largest.all_commands():
+        words = largest.words_of(command, ELEMENTS)  # or it says that there are none
+        assert command.run is None or command.takes(len(words)), command.name
+    assert {it.name for it in largest.all_commands()} <= set(OF_REDIS)
