@@ -70,6 +70,10 @@ class TopicExists(Refused):
     """A topic of that name already exists."""
 
 
+class TooManyPartitions(Refused):
+    """The store would have more partitions than partitions.max."""
+
+
 class UnknownPartition(Refused):
     """The topic has no partition of that number."""
 

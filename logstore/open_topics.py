@@ -23,6 +23,7 @@ from logstore.errors import (
     InvalidName,
     LogstoreError,
     Refused,
+    TooManyPartitions,
     TopicExists,
     UnknownTopic,
 )
@@ -244,7 +245,9 @@ class OpenTopics:
             raise TopicExists(f"topic {name!r} already exists")
         check_apart(name, self._entries)
         check_topic_settings(settings)
-        return self._count(partitions)
+        count = self._count(partitions)
+        self.check_room(count)
+        return count
 
     def _count(self, partitions: int | None) -> int:
         count = self._directory.config.store.num_partitions if partitions is None else partitions
@@ -257,11 +260,23 @@ class OpenTopics:
         check_topic(name)
         with self._changing:
             self._check_open()
+            if name not in self._entries:
+                self.check_room(count)
             try:
                 self._directory.writable().create_topic(name, count, given)
             finally:  # an error, and made all the same: nobody could see, delete or make it
                 self._show_new(name)
             return self.topic(name)
+
+    def check_room(self, partitions: int) -> None:
+        """As Topics.check_room."""
+        most = self._directory.config.store.partitions_max
+        there = sum(entry.partitions for entry in self._entries.copy().values())
+        if there + partitions > most:
+            raise TooManyPartitions(
+                f"there are {there} partitions, and {partitions} more would be over "
+                f"partitions.max, {most}: delete topics, or raise it"
+            )
 
     def _show_new(self, name: str) -> None:
         if name not in self._entries:
@@ -292,6 +307,8 @@ class OpenTopics:
                 raise Refused(
                     f"topic {name!r} has {entry.partitions} partitions: they can only become more"
                 )
+            if partitions is not None:
+                self.check_room(partitions - entry.partitions)
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
             entry = self._directory.writable().change_topic(
                 name, partitions=partitions, settings=own

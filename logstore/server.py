@@ -27,6 +27,7 @@ from logstore.protocols.session import Buffer, Doorway
 from logstore.turn import Turn
 
 RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
+READ_BYTES_MAX: Final = 512 << 10  # of one that has a larger buffer: others have their turn
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
 BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
 OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
@@ -121,7 +122,7 @@ class Connection:
             self._stop_reading()
             return
         try:
-            with memoryview(buffer) as view, view[self._end :] as room:
+            with memoryview(buffer) as view, view[self._end : self._end + READ_BYTES_MAX] as room:
                 size = self._sock.recv_into(room)
         except (BlockingIOError, InterruptedError):
             return

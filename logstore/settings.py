@@ -239,6 +239,13 @@ class StoreSettings:
     num_partitions: int = _setting(
         1, "partitions of a topic created without a number", low=1, high=100_000
     )
+    partitions_max: int = _setting(
+        100_000,
+        "partitions of all topics; no more are made beyond",
+        unit="partitions",
+        low=1,
+        high=10_000_000,
+    )
     files_open_max: int = _setting(
         256,
         "segment files kept open; more are closed, least recently used first",

@@ -8,6 +8,7 @@ no longer than one. What is small is done at once.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from logstore.errors import Failed, LogstoreError
 
 AT_ONCE: Final = 100  # units of work that are done before anything is put off
 UNITS: Final = 1000  # of a slice
+AT_ONCE_S: Final = 0.02
 SLICE_S: Final = 0.005  # half of what a connection may take (``server.TURNS_S``)
 
 log: Final = logging.getLogger("logstore.slices")
@@ -58,18 +60,18 @@ class Slices:
         self._due: deque[_Work] = deque()
         self.longest = 0  # units of one slice so far
 
-    def begin(self, steps: Steps, done: GoOn) -> bool:
+    def begin(self, steps: Steps, done: GoOn, at_once: int = AT_ONCE) -> bool:
         """``done`` gets what the generator returns, or its LogstoreError; whether it has already.
 
-        ``done`` is called once.
+        ``done`` is called once. ``at_once``: units that are done before anything is put off.
         """
         work = _Work(steps, done)
-        self._run(work, AT_ONCE if self._soon is not None else None)
+        until = math.inf if self._soon is None else monotonic() + AT_ONCE_S
+        self._run(work, at_once if self._soon is not None else None, until)
         return work.over
 
-    def _run(self, work: _Work, units: int | None) -> None:
+    def _run(self, work: _Work, units: int | None, until: float) -> None:
         """A slice of it."""
-        until = monotonic() + SLICE_S
         used, work.running = 0, True
         try:
             while True:
@@ -106,7 +108,7 @@ class Slices:
         work.goes_on_with, work.waits = given, False
         if not work.running:
             if self._soon is None:
-                self._run(work, None)
+                self._run(work, None, math.inf)
             else:
                 self._put_off(work)
 
@@ -119,7 +121,7 @@ class Slices:
     def _slice(self) -> None:
         """The turn's one."""
         work = self._due[0]
-        self._run(work, UNITS)
+        self._run(work, UNITS, monotonic() + SLICE_S)
         self._due.popleft()
         if self._due:
             assert self._soon is not None

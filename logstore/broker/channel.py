@@ -27,6 +27,7 @@ from logstore.settings import ChannelRule
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once
 FEW: Final = 8  # receivers: they are served faster than the loop turns
 ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
+FEW_NAMES: Final = 1000  # of a subscriber: of more it costs less to forget all routes
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
 
 _log = logging.getLogger("logstore.channels")
@@ -273,6 +274,7 @@ class Channels:
             return
         if pattern not in self._compiled:
             compiled = Pattern(pattern)
+            compiled.compile()
             self._compiled[pattern] = compiled
             self._index.add(compiled)
         if self._histories is not None:
@@ -305,22 +307,33 @@ class Channels:
 
     def leave(self, subscriber: Subscriber) -> None:
         """It listens to nothing any more."""
+        for _ in self.leaving(subscriber):
+            pass
+
+    def leaving(self, subscriber: Subscriber) -> Iterator[None]:
+        """The same, one subscription at a time: others may hold the lock between."""
         for name in self.names.names(subscriber):
             self.unsubscribe(subscriber, name)
+            yield
         for pattern in self.patterns.names(subscriber):
             self.unsubscribe_pattern(subscriber, pattern)
+            yield
         for name in self.apart.names(subscriber):
             self.unsubscribe_apart(subscriber, name)
+            yield
 
     def reform(self, subscriber: Subscriber) -> None:
         """To be called before the subscriber changes its form."""
         self.flush()
-        for name in self.names.names(subscriber):
+        if self.patterns.names_count(subscriber) or self.names.names_count(subscriber) > FEW_NAMES:
+            self._routes.clear()
+        if self.apart.names_count(subscriber) > FEW_NAMES:
+            self._routes_apart.clear()
+            return
+        for name in self.names.names(subscriber)[:FEW_NAMES]:
             self._routes.pop(name, None)
         for name in self.apart.names(subscriber):
             self._routes_apart.pop(name, None)
-        if self.patterns.names_count(subscriber):
-            self._routes.clear()
 
     def listens(self, subscriber: Subscriber) -> bool:
         rosters = (self.names, self.patterns, self.apart)

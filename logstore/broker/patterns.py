@@ -91,6 +91,11 @@ class Pattern:
         self.head = b"".join(bytes(it) for it in found[:literal] if it is not None)
         self._rest = found[literal:]
 
+    def compile(self) -> None:
+        """Do now what takes a millisecond, not when it is asked for the first time."""
+        if self._rest and self._rest != [_STARS]:
+            _ = self._compiled
+
     def matches(self, name: bytes) -> bool:
         """Whether the whole of ``name`` is as the pattern says."""
         if not self._rest:

@@ -63,6 +63,9 @@ class Topics(Protocol):
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
         """How many partitions it would get. Raises what ``create`` does of the same."""
 
+    def check_room(self, partitions: int) -> None:
+        """Raises TooManyPartitions where so many more would be."""
+
     def grow(self, name: str, partitions: int) -> Topic:
         """Raises UnknownTopic, Refused."""
 

@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from shutil import which
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from serving import COMMAND, DEADLINE_S, resident_bytes
 from test_confluent import consume, produce
 from wire_client import WireClient, produce_body
@@ -237,6 +238,34 @@ def test_at_a_low_ulimit_many_topics_and_connections_keep_nobody_out(start):
     assert code == 0
     assert "raise ulimit -n" in errors
     assert "Too many open files" not in errors
+
+
+def test_no_more_partitions_are_made_than_the_setting_says(start):
+    POLICY_VIOLATION = 44
+    server = start(partitions_max=3)
+    admin = AdminClient({"bootstrap.servers": server.address})
+
+    def refused(futures):
+        [future] = futures.values()
+        with pytest.raises(KafkaException, match=r"partitions.max, 3: delete topics") as error:
+            future.result(DEADLINE_S)
+        return error.value.args[0].code()
+
+    [made] = admin.create_topics([NewTopic("a", 2)]).values()
+    made.result(DEADLINE_S)
+    for validate_only in (True, False):
+        new, more = [NewTopic("b", 2)], [NewPartitions("a", 4)]
+        assert refused(admin.create_topics(new, validate_only=validate_only)) == POLICY_VIOLATION
+        more = admin.create_partitions(more, validate_only=validate_only)
+        assert refused(more) == POLICY_VIOLATION
+    with WireClient(server.endpoint) as client:
+        asked = metadata.Request([metadata.Topic(name="c"), metadata.Topic(name="d")])
+        told = client.ask(3, 9, asked, metadata.Response)
+    assert [it.error_code for it in told.topics] == [0, POLICY_VIOLATION]
+    [gone] = admin.delete_topics(["a"]).values()
+    gone.result(DEADLINE_S)
+    [made] = admin.create_topics([NewTopic("b", 2)]).values()
+    made.result(DEADLINE_S)
 
 
 def test_stopping_answers_what_waits(start):

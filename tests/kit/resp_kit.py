@@ -73,11 +73,12 @@ class Peer:
         """Give it, as the server would: what was not taken is given again with what follows."""
         self.left += data
         while self.left and self.link.cut_for is None and self.session.closed is None:
+            woken = self.link.woken
             taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
             self.left = self.left[taken:]
             out = b"".join(self.session.outgoing(1 << 20))
             self.link.sent += out
-            if not taken and not out:
+            if not taken and not out and self.link.woken == woken:  # else it is given again
                 break
         self.link.sent += b"".join(self.session.outgoing(1 << 20))
         self.door.channels.flush()

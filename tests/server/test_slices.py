@@ -35,6 +35,7 @@ def test_what_is_small_is_done_at_once():
 
 def test_what_is_long_is_done_a_slice_a_turn(monkeypatch):
     monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
     turns, done, results = Turns(), [], []
     slices = Slices(turns.soon)
     assert not slices.begin(counting(done, AT_ONCE + 3 * UNITS), results.append)
@@ -49,6 +50,7 @@ def test_what_is_long_is_done_a_slice_a_turn(monkeypatch):
 
 def test_many_share_the_slices_and_each_goes_on(monkeypatch):
     monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
     turns, results = Turns(), []
     slices = Slices(turns.soon)
     works = [[] for _ in range(50)]
@@ -65,6 +67,7 @@ def test_many_share_the_slices_and_each_goes_on(monkeypatch):
 
 def test_a_slice_ends_by_the_clock_where_units_are_longer_than_expected(monkeypatch):
     monkeypatch.setattr("logstore.slices.SLICE_S", -1)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", -1)
     turns, done, results = Turns(), [], []
     Slices(turns.soon).begin(counting(done, 5), results.append)
     for number in range(1, 6):

@@ -90,6 +90,7 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.InvalidRecord, INVALID_RECORD),
     (errors.InvalidName, INVALID_TOPIC_EXCEPTION),
     (errors.TopicExists, TOPIC_ALREADY_EXISTS),
+    (errors.TooManyPartitions, POLICY_VIOLATION),  # as Kafka's controller calls too many
     (errors.UnknownSetting, INVALID_CONFIG),
     (errors.InvalidSetting, INVALID_CONFIG),
     (errors.OutOfSequence, OUT_OF_ORDER_SEQUENCE_NUMBER),

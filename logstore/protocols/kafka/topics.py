@@ -207,7 +207,9 @@ def _grow(door: Door, asked: create_partitions_messages.Topic, validate_only: bo
             errors.INVALID_REPLICA_ASSIGNMENT,
             f"{added} partitions must be assigned to node {NODE_ID}, the only one",
         )
-    if not validate_only:
+    if validate_only:
+        door.topics.check_room(added)
+    else:
         door.topics.grow(asked.name, asked.count)
 
 
