@@ -1,7 +1,6 @@
 """One process that serves a data directory: opens it, wires the doors, stops in reverse order."""
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -17,6 +16,8 @@ from typing import Any, Final
 
 import uvloop
 
+from logstore import heap
+from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
 from logstore.doors import DOORS, Door
@@ -40,10 +41,6 @@ STOP_WITHIN_S: Final = 10.0
 # for little, which is young.
 COLLECTIONS: Final = 50_000, 5, 100
 
-M_TRIM_THRESHOLD: Final = -1  # malloc.h
-M_MMAP_THRESHOLD: Final = -3
-REUSED_BYTES_MAX: Final = 32 << 20  # the most that glibc takes
-
 log = logging.getLogger("logstore.node")
 
 
@@ -63,18 +60,6 @@ def allow_many_files() -> None:
     """A connection is a file, too; the limit that most systems start with is for shells."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _reuse_memory() -> None:
-    """Have large buffers come from memory that was used before.
-
-    glibc maps what a fetch reads anew each time, and gives it back: every page of it faults, which
-    costs as much as copying it. Elsewhere this changes nothing.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, REUSED_BYTES_MAX)
-        mallopt(M_TRIM_THRESHOLD, 2 * REUSED_BYTES_MAX)
 
 
 class Node:
@@ -99,7 +84,7 @@ class Node:
         collections = gc.get_threshold()
         gc.set_threshold(*COLLECTIONS)
         allow_many_files()
-        _reuse_memory()
+        heap.reuse()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(ready, asked))
@@ -117,15 +102,23 @@ class Node:
         if asked():
             return
         turn = Turn(loop)
-        files_max = self._store.directory.config.store.files_open_max
-        server = Server(loop, turn, shares(files_max).connections)
+        settings = self._store.directory.config.store
+        budget = budget_of(settings)
+        server = Server(
+            loop,
+            turn,
+            budget,
+            partial(self._workers.submit, heap.give_back),
+            shares(settings.files_open_max).connections,
+        )
         topics = self._store.topics
-        groups = Groups(loop, turn, self._store)
+        groups = Groups(loop, turn, self._store, budget)
         house = House(
             topics=topics,
             coordinator=groups.coordinator,
             channels=self._store.channels,
-            settings=self._store.directory.config.store,
+            settings=settings,
+            budget=budget,
             clock=now_ms,
             work=partial(self._work, turn),
             slices=Slices(turn.soon),

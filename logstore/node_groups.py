@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.budget import Budget
 from logstore.errors import Failed
 from logstore.internals import Internals
 from logstore.open_topics import Change
@@ -46,7 +47,9 @@ class Alarm:
 class Groups:
     """Wires them; closes them in reverse order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, store: Internals) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, turn: Turn, store: Internals, budget: Budget
+    ) -> None:
         """Raises Failed where another process has them."""
         table = store.groups
         assert table is not None, "a store that is written has a catalogue"
@@ -65,6 +68,7 @@ class Groups:
             store.directory.config.store,
             self._committer,
             store.topics.facts,
+            budget=budget,
             names=store.topics.names,
             speech=SPEECH,
             due=self._alarm.set,

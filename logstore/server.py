@@ -1,9 +1,11 @@
 """Sockets to sessions and back. Knows the event loop, as do ``turn`` and ``node`` with its groups.
 
 A socket is read into a buffer that all connections share; only a connection with half a message
-keeps one of its own, so an idle one costs next to nothing. What a session has to send goes out in
-one call, as many buffers as there are; what one session has for many others it pushes to each. A
-connection whose peer does not read is not read from either, until it does: it holds up nobody else.
+keeps one of its own, so an idle one costs next to nothing. What a
+session has to send goes out in one call, as many buffers as there are; what one session has for
+many others it pushes to each. A connection whose peer does not read is not read from either, until
+it does: it holds up nobody else. What all of them hold in memory is bounded by one budget: who
+holds much is not read from while there is little left, or is closed.
 """
 
 import asyncio
@@ -22,12 +24,14 @@ from itertools import islice, takewhile
 from time import monotonic
 from typing import Any, Final
 
+from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
 from logstore.protocols.session import Buffer, Doorway
 from logstore.turn import Turn
 
 RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
-READ_BYTES_MAX: Final = 512 << 10  # of one that has a larger buffer: others have their turn
+# Of one that has a larger buffer: others have their turn, and the budget is looked at each time.
+READ_BYTES_MAX: Final = 512 << 10
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
 BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
 OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
@@ -35,6 +39,9 @@ BACKLOG: Final = 1024
 ACCEPTS_AT_ONCE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
 SWEEP_S: Final = 10.0
+RELIEF_S: Final = 0.1  # while somebody has to wait for memory
+EASE_S: Final = 1.0  # that less is held, before it is given back
+BUFFER_BYTES: Final = 64  # of a buffer beside its bytes: many are short
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
 TURNS_S: Final = 0.01  # that they take, if so many are long
 HEARD_AT_ONCE: Final = 64  # connections that are read after a gap, before others have their turn
@@ -78,6 +85,11 @@ class Connection:
         self._begin = self._end = 0
         self._out: deque[Any] = deque()  # Buffers, each told from an extent where it matters
         self._extents = 0  # of those in _out
+        self._extent_bytes = 0  # unsent bytes that are in files, not in memory
+        self._shared: deque[tuple[int, bytes]] = deque()  # pushed chunks: where each ends of all
+        self._shared_bytes = 0
+        self._queued = 0  # bytes that were ever put into _out
+        self._touched = 0  # how far its own room was written to: so much of it is memory
         self._reading = self._writing = False
         self._ended = False  # the peer sends nothing more
         self._timer: asyncio.TimerHandle | None = None
@@ -85,6 +97,7 @@ class Connection:
         self.gone = False
         self.heard_at = self._turn.now()
         self.address: tuple[str, int] = sock.getsockname()[:2]
+        self._account = server.budget.open(self.close)
         self.session = listening.doorway.new_session(self)
         self._read()
 
@@ -121,9 +134,14 @@ class Connection:
         if self._end == len(buffer):  # reading nothing would look like the end
             self._stop_reading()
             return
+        if buffer is self._own and self._account.must_wait():
+            self._stop_reading()
+            self._server.wait(self)
+            return
         try:
-            with memoryview(buffer) as view, view[self._end : self._end + READ_BYTES_MAX] as room:
-                size = self._sock.recv_into(room)
+            upto = self._end + READ_BYTES_MAX
+            with memoryview(buffer) as view, view[self._end : upto] as room:
+                size, filled = self._sock.recv_into(room), len(room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -135,7 +153,14 @@ class Connection:
             self._stop_reading()
             self._attempt(self.session.finish, self.heard_at)
         else:
+            if size == filled:
+                # There may be more, and after it an error: libuv tells of that once, and then of
+                # nothing any more, so that it would be missed.
+                self._stop_reading()
+                self._read()
             self._end += size
+            if buffer is self._own:
+                self._touched = max(self._touched, self._end)
             self._attempt(self._feed, buffer)
         self.flush()
 
@@ -159,6 +184,8 @@ class Connection:
         left = self._end - self._begin
         if not left:
             self._begin = self._end = 0
+            if self._touched > self._server.budget.room_bytes_max:
+                self._own, self._touched = None, 0
         elif buffer is self._server.shared or self._end == len(buffer) or self._too_small():
             self._make_room(buffer, left)
         return taken > 0
@@ -181,8 +208,10 @@ class Connection:
             # Mapped, not a bytearray: memory that nothing was read into yet is none, so that a
             # size that is only claimed costs nothing.
             target = mmap.mmap(-1, wanted)
+            self._touched = 0
         target[:left] = buffer[self._begin : self._end]
         self._own, self._begin, self._end = target, 0, left
+        self._touched = max(self._touched, left)
 
     # Sending
 
@@ -191,6 +220,7 @@ class Connection:
         if self.gone or self._writing:
             return
         self._attempt(self._flush)
+        self._count()
 
     def _flush(self) -> None:
         until = monotonic() + TURNS_S
@@ -203,8 +233,13 @@ class Connection:
             out = self.session.outgoing(SEND_BYTES)
             if out:
                 self._out.extend(out)
-                self._extents += sum(type(it) not in PLAIN for it in out)
-                self.unsent += sum(map(len, out))
+                extents = [it for it in out if type(it) not in PLAIN]
+                if extents:
+                    self._extents += len(extents)
+                    self._extent_bytes += sum(map(len, extents))
+                size = sum(map(len, out))
+                self.unsent += size
+                self._queued += size
             elif not self._feed_again():
                 self._settle()
                 return
@@ -236,6 +271,8 @@ class Connection:
                 self.close(_reason(error))
                 return True
             self.unsent -= sent
+            if self._shared:
+                self._share_less()
             while out and sent >= len(out[0]):
                 sent -= len(out[0])
                 self._done_with(out.popleft())
@@ -256,12 +293,31 @@ class Connection:
             raise OSError(errno.EIO, "a segment is shorter than it was")
         extent.sent(sent)
         self.unsent -= sent
+        self._extent_bytes -= sent
         return 0
 
     def _done_with(self, it: Buffer) -> None:
         if self._extents and not isinstance(it, PLAIN):
             self._extents -= 1
             it.release()
+
+    def _share_less(self) -> None:
+        """Let go of the pushed chunks that are sent."""
+        sent = self._queued - self.unsent
+        while self._shared and self._shared[0][0] <= sent:
+            _, chunk = self._shared.popleft()
+            self._shared_bytes -= len(chunk)
+            self._server.budget.unshare(chunk)
+
+    def _count(self) -> None:
+        """Have it known what is held for this peer."""
+        if self.gone:
+            return
+        room = self._touched if self._own is not None else 0
+        out = max(self.unsent - self._extent_bytes - self._shared_bytes, 0)
+        own = room + out + BUFFER_BYTES * len(self._out) + self.session.held_bytes
+        missing = max(self.session.wants - (self._end - self._begin), 0)
+        self._account.hold(own, self._shared_bytes, missing)
 
     def _wait_writable(self) -> None:
         if self.gone:
@@ -318,8 +374,13 @@ class Connection:
                 return 0
         self._out.append(memoryview(data)[sent:] if sent else data)
         self.unsent += len(data) - sent
+        self._queued += len(data) - sent
+        self._shared.append((self._queued, data))
+        self._shared_bytes += len(data)
+        self._server.budget.share(data)
         if not self._writing:
             self._wait_writable()
+        self._count()
         return self.unsent
 
     # Time
@@ -355,10 +416,31 @@ class Connection:
         self._attempt(self.session.finish, self._turn.now())
         self.flush()
 
+    def notice_error(self) -> None:
+        """Close it where its peer is gone: libuv may have told of that while there was still
+        something to be read, and does not tell again.
+        """
+        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self.close(_reason(OSError(error, os.strerror(error))))
+
     def forget_room(self) -> None:
         """Give back the buffer of a connection that has none of its bytes in it."""
-        if self._begin == self._end:
+        if self._begin == self._end and self._own is not None:
             self._own = None
+            self._touched = self._begin = self._end = 0
+            self._count()
+
+    def go_on(self) -> None:
+        """Be read from, unless it still has to wait for memory."""
+        if self._account.must_wait():
+            self._server.wait(self)
+        elif not self._writing:
+            self._settle()
+
+    @property
+    def holds_much(self) -> bool:
+        return self._account.held_bytes > LITTLE_BYTES
 
     @property
     def idle(self) -> bool:
@@ -381,6 +463,9 @@ class Connection:
             self._timer.cancel()
         while self._out:
             self._done_with(self._out.popleft())
+        while self._shared:
+            self._server.budget.unshare(self._shared.popleft()[1])
+        self._account.close()
         self._own = None
         self._sock.close()
         self._server.forget(self)
@@ -411,12 +496,23 @@ class Server:
         self,
         loop: asyncio.AbstractEventLoop,
         turn: Turn,
+        budget: Budget,
+        give_back: Callable[[], object] = lambda: None,
         connections_max: int = sys.maxsize,
     ) -> None:
-        """``connections_max``: of all doors, so that files of logs can still be opened."""
+        """``give_back``: have the system get memory that is free.
+
+        ``connections_max``: of all doors, so that files of logs can still be opened.
+        """
         self.loop = loop
         self.turn = turn
+        self.budget = budget
+        self._give_back = give_back
         self._connections_max = connections_max
+        self._waiting: set[Connection] = set()  # for memory
+        self._relief: asyncio.TimerHandle | None = None
+        self._easing: asyncio.TimerHandle | None = None
+        budget.pressed = self._pressed
         self.shared = bytearray(RECEIVE_BYTES)
         self._listening: list[Listening] = []
         self._connections: set[Connection] = set()
@@ -500,9 +596,46 @@ class Server:
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
         self._connections.discard(connection)
+        self._waiting.discard(connection)
         connection.listening.connections -= 1
         if not self._connections:
             self._empty.set()
+
+    # Memory
+
+    def wait(self, connection: Connection) -> None:
+        """It is not read from before there is memory again."""
+        self._waiting.add(connection)
+
+    def _pressed(self) -> None:
+        self.turn.soon(self._relieve)
+
+    def _relieve(self) -> None:
+        """Let go of what nobody needs; have wait, lose or go on who must or may."""
+        budget = self.budget
+        if self._relief is not None:
+            self._relief.cancel()
+            self._relief = None
+        if budget.tight:
+            for connection in list(self._connections):
+                connection.forget_room()
+                if connection.holds_much:
+                    connection.notice_error()
+        budget.relieve(self.turn.now())
+        waiting, self._waiting = self._waiting, set()
+        for connection in waiting:
+            connection.go_on()
+        if budget.tight or self._waiting:
+            self._relief = self.loop.call_later(RELIEF_S, self._pressed)
+        if budget.watched and self._easing is None:
+            self._easing = self.loop.call_later(EASE_S, self._ease)
+
+    def _ease(self) -> None:
+        self._easing = None
+        if self.budget.eased():
+            self._give_back()
+        if self.budget.watched:
+            self._easing = self.loop.call_later(EASE_S, self._ease)
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
@@ -518,6 +651,7 @@ class Server:
             silent = now - connection.heard_at
             if silent > SWEEP_S:
                 connection.forget_room()
+                connection.notice_error()
             if silent > connection.listening.doorway.limits.idle_s and connection.idle:
                 connection.close("")
         self.turn.spent(began)
@@ -555,3 +689,6 @@ class Server:
         for connection in list(self._connections):
             connection.close("still busy when the server stopped")
         self._sweeper.cancel()
+        for timer in (self._relief, self._easing):
+            if timer is not None:
+                timer.cancel()

@@ -436,9 +436,20 @@ class StoreSettings:
         600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
         high=FOREVER,
     )  # fmt: skip
+    memory_clients_max_bytes: int = _setting(
+        0,
+        "memory that all clients together may make a server hold: half-sent requests, requests "
+        "under way, answers that are not read, transactions, members of groups; when it is nearly "
+        "used up, who holds most waits, and then loses the connection; 16777216 at least; 0: a "
+        "quarter of what the process may use (control groups and ulimit included), 1 GiB at most",
+        unit="bytes",
+        low=0,
+        high=1 << 50,
+    )
     socket_request_max_bytes: int = _setting(
         100 << 20,
-        "the largest request; more ends the connection",
+        "the largest request, and never more than half of memory.clients.max.bytes; more ends the "
+        "connection",
         unit="bytes",
         low=1 << 10,
         high=INT32_MAX,

@@ -1,8 +1,10 @@
-"""What this process uses: memory and processor time, as the system counts them."""
+"""What this process uses, and may use: memory and processor time, as the system counts them."""
 
 import os
 import resource
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -46,3 +48,46 @@ def measure() -> Usage:
         max(most, resident),  # the system takes its note now and then
         os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES,
     )
+
+
+def memory_bytes_max(root: Path = Path("/")) -> int:
+    """How much memory this process may use: the machine's, or what a limit leaves of it.
+
+    Limits of control groups (version 1 and 2, of its group and those above it) and of ``ulimit``.
+    ``root``: where /proc and /sys are.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES, *_of_groups(root)]
+    for which in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(which)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft)
+    return min(limits)
+
+
+def _of_groups(root: Path) -> Iterator[int]:
+    mounted = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return  # a system without control groups
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            yield from _upwards(mounted, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            yield from _upwards(mounted / "memory", path, "memory.limit_in_bytes")
+
+
+def _upwards(mounted: Path, path: str, name: str) -> Iterator[int]:
+    """The limits of a group and those above it, as far as they are seen from here."""
+    group = mounted / path.lstrip("/")
+    while True:
+        try:
+            text = (group / name).read_text().strip()
+        except OSError:  # within a container the path may be one of the outside
+            text = ""
+        if text.isdigit():  # else "max"
+            yield int(text)
+        if group == mounted or mounted not in group.parents:
+            return
+        group = group.parent

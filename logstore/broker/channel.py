@@ -28,6 +28,7 @@ TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publis
 FEW: Final = 8  # receivers: they are served faster than the loop turns
 ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
 FEW_NAMES: Final = 1000  # of a subscriber: of more it costs less to forget all routes
+SUBSCRIPTION_HELD_BYTES: Final = 512  # of one beside its name: where it stands in the tables
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
 
 _log = logging.getLogger("logstore.channels")
@@ -81,6 +82,7 @@ class Roster:
     def __init__(self) -> None:
         self._by_name: dict[bytes, dict[Subscriber, None]] = {}
         self._by_subscriber: dict[Subscriber, dict[bytes, None]] = {}
+        self._name_bytes: dict[Subscriber, int] = {}
 
     def __iter__(self) -> Iterator[bytes]:
         """The names that someone listens to."""
@@ -106,12 +108,18 @@ class Roster:
     def names_count(self, subscriber: Subscriber) -> int:
         return len(self._by_subscriber.get(subscriber, ()))
 
+    def held_bytes(self, subscriber: Subscriber) -> int:
+        """Memory that it takes to know this."""
+        names = self.names_count(subscriber)
+        return self._name_bytes.get(subscriber, 0) + SUBSCRIPTION_HELD_BYTES * names
+
     def has(self, subscriber: Subscriber, name: bytes) -> bool:
         return name in self._by_subscriber.get(subscriber, ())
 
     def add(self, subscriber: Subscriber, name: bytes) -> None:
         self._by_name.setdefault(name, {})[subscriber] = None
         self._by_subscriber.setdefault(subscriber, {})[name] = None
+        self._name_bytes[subscriber] = self._name_bytes.get(subscriber, 0) + len(name)
 
     def remove(self, subscriber: Subscriber, name: bytes) -> None:
         for table, key, item in (
@@ -122,6 +130,10 @@ class Roster:
             del entries[item]
             if not entries:
                 del table[key]  # type: ignore[arg-type]
+        if subscriber in self._by_subscriber:
+            self._name_bytes[subscriber] -= len(name)
+        else:
+            del self._name_bytes[subscriber]
 
 
 @dataclass(eq=False, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
+from logstore.budget import Budget
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
 from logstore.turns import Turns
@@ -23,6 +24,7 @@ class House:
     coordinator: Coordinator  # of groups; its time is the sessions', in ms
     channels: Channels
     settings: StoreSettings
+    budget: Budget  # of what peers make the process hold
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
     slices: Slices  # of what takes long and needs this thread

@@ -66,6 +66,14 @@ class Session(Protocol):
         """Whether something is still to be answered."""
 
     @property
+    def held_bytes(self) -> int:
+        """Memory that it holds for its peer: requests under way, answers, what it remembers.
+
+        Without what the server holds of it: what ``receive`` left, and what is to be sent. Asked
+        after every call.
+        """
+
+    @property
     def closed(self) -> str | None:
         """Why the connection is to end, once what ``outgoing`` gives is sent; "" : no fault."""
 

@@ -1,16 +1,19 @@
 """The server with a protocol of five lines: what a second door needs is what the session says."""
 
 import asyncio
+import os
 import socket
+import struct
 import tempfile
 import threading
 
 import pytest
 import uvloop
 
+from logstore.budget import PATIENCE_S, Budget
 from logstore.errors import BrokenProtocol
 from logstore.protocols.session import Doorway, Limits
-from logstore.server import Server
+from logstore.server import SWEEP_S, Server
 from logstore.turn import Turn
 
 DEADLINE_S = 20
@@ -45,6 +48,7 @@ class Lines:
 
     line_max = 1 << 24
     living = 0
+    held_bytes = seen = 0
 
     def __init__(self, link):
         self.link, self.wake_me = link, link.wake
@@ -61,6 +65,7 @@ class Lines:
 
     def receive(self, data, now):
         whole = bytes(data)
+        self.seen = len(whole)
         at = 0
         while not self.held and (end := whole.find(b"\n", at)) >= 0:
             self._take(whole[at:end], now)
@@ -118,7 +123,7 @@ def serving(test):
     async def run(**limits):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
         loop = asyncio.get_running_loop()
-        server = Server(loop, Turn(loop))
+        server = Server(loop, Turn(loop), Budget(given.pop("budget", 1 << 30)))
         host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)))
 
         async def connect():
@@ -419,4 +424,63 @@ async def test_a_file_that_has_become_shorter_ends_the_connection(server, connec
     Lines.file.truncate(1000)
     writer.write(b"file 5000\n")
     assert await reader.read() == b"<" + (bytes(range(256)) * 4)[:1000]
+    writer.close()
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+@serving
+async def test_a_reset_behind_what_was_sent_is_noticed(server, connect):
+    """libuv tells of an error once; what came before it may be read only then."""
+    _, writer = await connect()
+    writer.write(b"hold\n")
+    await until(lambda: Lines.living == 1 and Lines.last.held)
+    raw = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.write(raw.fileno(), b"x" * 100)
+    writer.transport.abort()
+    await until(lambda: Lines.last.seen >= 100)
+    for connection in server._connections:
+        connection.heard_at -= 2 * SWEEP_S
+    server._sweeper.cancel()
+    server._sweep()
+    assert Lines.living == 0
+
+
+@serving
+@limited(budget=16 * MIB)
+async def test_the_peer_that_makes_the_server_hold_most_is_closed(server, connect):
+    """A fast and a slow reader hold little: they are not touched."""
+    _, large = await connect()
+    reader, small = await connect()
+    large.write(b"x" * 2000)
+    await until(lambda: Lines.living == 2)
+    large.write(b"x" * (14 * MIB))
+    await until(lambda: server.budget.tight)
+    assert server.budget.total_bytes < 16 * MIB
+    small.write(b"hello\n")
+    assert await reader.readline() == b"HELLO\n"
+    server.budget.relieve(server.turn.now())
+    server.budget.relieve(server.turn.now() + PATIENCE_S)
+    assert Lines.living == 1
+    assert server.budget.lost == 1
+    assert server.budget.total_bytes < MIB
+    small.write(b"again\n")
+    assert await reader.readline() == b"AGAIN\n"
+    large.transport.abort()
+    small.close()
+
+
+@serving
+async def test_what_is_sent_and_read_is_not_held(server, connect):
+    reader, writer = await connect()
+    writer.write(b"give 20000\n")
+    for _ in range(20):
+        await reader.readexactly(MIB // 2)
+    assert server.budget.total_bytes > 0
+    await reader.readexactly(20_000_000 - 10 * MIB)
+    await until(lambda: server.budget.total_bytes == 0)
     writer.close()

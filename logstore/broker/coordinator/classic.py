@@ -45,8 +45,10 @@ from logstore.broker.coordinator.classic_member import (
     State,
     check_join,
     common,
+    said_bytes,
 )
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.room import MEMBER_HELD_BYTES, PENDING_HELD_BYTES
 
 _A = TypeVar("_A")
 Answer = tuple[Callable[[_A], None], _A]
@@ -139,6 +141,18 @@ class ClassicGroup:
     def empty(self) -> bool:
         """Whether nobody is or is about to be a member."""
         return not self._members and not self._pending
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes. Looks at all members."""
+        members = sum(it.held_bytes for it in self._members.values())
+        return members + PENDING_HELD_BYTES * len(self._pending)
+
+    def more_bytes(self, call: Join) -> int:
+        """What it would take more if this member joins."""
+        known = self._members.get(call.member_id) or self._static(call.client.instance_id)
+        held = known.held_bytes if known is not None else 0
+        return MEMBER_HELD_BYTES + said_bytes(call.protocols) - held
 
     # Join
 

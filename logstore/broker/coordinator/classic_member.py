@@ -9,6 +9,7 @@ import msgspec
 
 from logstore.broker.coordinator.calls import Identity, Join, Joined, Synced
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
 
 # Of one member; clients have one to five. Each is compared with those of all other members.
 PROTOCOLS_MAX: Final = 100
@@ -110,6 +111,7 @@ class Member:
     sync: Callable[[Synced], None] | None = None  # waits for the leader
     new_until_ms: int | None = None  # until it has been in a generation
     names: frozenset[str] = frozenset()  # of its protocols
+    said_bytes: int = 0  # of its protocols
 
     def __post_init__(self) -> None:
         self.says(self.protocols)
@@ -117,6 +119,11 @@ class Member:
     def says(self, protocols: Sequence[tuple[str, bytes]]) -> None:
         self.protocols = list(protocols)
         self.names = frozenset(name for name, _ in protocols)
+        self.said_bytes = said_bytes(protocols)
+
+    @property
+    def held_bytes(self) -> int:
+        return MEMBER_HELD_BYTES + self.said_bytes + len(self.assignment)
 
     def metadata(self, protocol: str | None) -> bytes:
         return next((data for name, data in self.protocols if name == protocol), b"")
@@ -127,6 +134,11 @@ class Member:
         if self.join is not None:
             return self.new_until_ms
         return None if self.sync is not None else self.session_ends_ms
+
+
+def said_bytes(protocols: Iterable[tuple[str, bytes]]) -> int:
+    """How much a member says of itself."""
+    return sum(len(name) + len(data) for name, data in protocols)
 
 
 def check_join(call: Join, limits: ClassicLimits) -> None:
@@ -142,7 +154,7 @@ def check_join(call: Join, limits: ClassicLimits) -> None:
             GroupError.INVALID_REQUEST,
             f"{len(call.protocols)} protocols of one member, {PROTOCOLS_MAX} at most",
         )
-    size = sum(len(name) + len(data) for name, data in call.protocols)
+    size = said_bytes(call.protocols)
     if size > limits.metadata_bytes_max:
         raise Refusal(
             GroupError.INVALID_REQUEST,

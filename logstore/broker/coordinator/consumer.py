@@ -39,9 +39,11 @@ from logstore.broker.coordinator.consumer_member import (
     ConsumerMember,
     Matching,
     TopicLookup,
+    said_held_bytes,
 )
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
 from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
 
 
@@ -63,6 +65,9 @@ class ConsumerGroup:
         self._matching = matching
         self.head = head or ConsumerHead()
         self.members = {member.id: member for member in members}
+        # Memory that it takes, and each member, as it was when it was kept last.
+        self._held = {name: member.held_bytes for name, member in self.members.items()}
+        self.held_bytes = sum(self._held.values())
         self.head_changed = False
         self.changed: set[str] = set()  # members that are other than they were, or gone
         self._facts_due_ms: int | None = None  # when topics are looked at again
@@ -426,12 +431,24 @@ class ConsumerGroup:
     def subscribes(self, topic: str) -> bool:
         return any(topic in self._subscribed(member) for member in self.members.values())
 
+    def more_bytes(self, member_id: str, says: int) -> int:
+        """What it would take more for a member that says so many bytes of itself."""
+        known = self.members.get(member_id)
+        if known is not None:
+            return said_held_bytes(says - known.said_bytes)
+        return MEMBER_HELD_BYTES + said_held_bytes(says)
+
     def kept(self) -> dict[str, bytes | None]:
         """Each changed member as it must be written (None: gone); then nothing has changed."""
         members = {
             name: msgspec.json.encode(self.members[name]) if name in self.members else None
             for name in self.changed
         }
+        for name in self.changed:
+            self.held_bytes -= self._held.pop(name, 0)
+            if name in self.members:
+                self._held[name] = self.members[name].held_bytes
+                self.held_bytes += self._held[name]
         self.head_changed = False
         self.changed = set()
         return members
@@ -439,8 +456,18 @@ class ConsumerGroup:
     def forget_members(self) -> None:
         """The group belongs to others: nobody here is a member."""
         self.members.clear()
+        self._held.clear()
+        self.held_bytes = 0
         self.changed.clear()
         self.head_changed = False
+
+
+def more_bytes(group: ConsumerGroup, beat: Beat) -> int:
+    """The memory that the group takes more after this: for a member that joins or says more."""
+    if beat.epoch != 0 and beat.member_id not in group.members:
+        return 0
+    says = len(beat.regex or "") + sum(map(len, beat.topics or ()))
+    return group.more_bytes(beat.member_id, says)
 
 
 def check_beat(beat: Beat, limits: ConsumerLimits) -> None:

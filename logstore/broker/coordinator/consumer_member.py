@@ -1,12 +1,20 @@
 """A member of a group of the new protocol (KIP-848), what of a group is kept, and its bounds."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.decoding import decoder_of
+from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
+
+PLACE_HELD_BYTES: Final = 128  # of a partition that a member has, or is to have
+
+
+def said_held_bytes(size: int) -> int:
+    """Memory for so many bytes that a member says of itself: here, and as it was kept last."""
+    return 2 * size
 
 
 class TopicFacts(NamedTuple):
@@ -60,6 +68,18 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
     revoke_ends_ms: int | None = None
     classic: ClassicFacts | None = None  # None: it speaks the new protocol
     call_ends_ms: int | None = None  # of a classic one: when it must have joined again, or synced
+
+    @property
+    def said_bytes(self) -> int:
+        """What it says of itself."""
+        protocols = () if self.classic is None else self.classic.protocols
+        named = sum(map(len, self.topics)) + len(self.regex)
+        return named + sum(len(name) + len(data) for name, data in protocols)
+
+    @property
+    def held_bytes(self) -> int:
+        places = len(self.assigned) + len(self.revoking) + len(self.target)
+        return MEMBER_HELD_BYTES + said_held_bytes(self.said_bytes) + PLACE_HELD_BYTES * places
 
     @property
     def held(self) -> set[Place]:

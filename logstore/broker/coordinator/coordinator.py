@@ -35,7 +35,9 @@ from logstore.broker.coordinator.consumer_member import Matching, TopicLookup
 from logstore.broker.coordinator.decoding import decoder_of
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.room import Room
 from logstore.broker.coordinator.translation import ClassicMembers, Speech
+from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.errors import GroupBusy, InvalidName, LogstoreError, UnknownGroup
 from logstore.kept import (
     GroupChange,
@@ -71,6 +73,7 @@ class Coordinator:
         keeper: GroupKeeper,
         topics: TopicLookup,
         *,
+        budget: Budget | None = None,
         names: Callable[[], Collection[str]] = tuple,
         speech: Speech = translation.MUTE,
         new_id: Callable[[str], str] = new_member_id,
@@ -84,6 +87,7 @@ class Coordinator:
         ``rebalanced(group)`` when a new generation or epoch of it is kept.
         """
         self._settings = settings
+        self._room = Room(budget or Budget(BUDGET_BYTES_MAX))
         self._keeper = keeper
         self._topics = topics
         self._patterns = Patterns(names)
@@ -132,13 +136,14 @@ class Coordinator:
     def join(self, call: Join, now_ms: int, reply: Callable[[Joined], None]) -> None:
         try:
             group = self._joined_by_classic(call.group, now_ms)
+            self._room.check(call.group, _more_bytes(group, call), now_ms)
             if isinstance(group, ConsumerGroup):
                 self._join_consumer(group, call, now_ms, reply)
             else:
                 group.join(call, now_ms, reply)
         except Refusal as it:
             reply(Joined(it.error, call.member_id, message=it.message))
-        self._settle(call.group)
+        self._settle(call.group, measure=True)
 
     def _join_consumer(
         self, group: ConsumerGroup, call: Join, now_ms: int, reply: Callable[[Joined], None]
@@ -161,16 +166,18 @@ class Coordinator:
         return ClassicMembers(group, self._speech, self._classic_limits, self._topics)
 
     def sync(self, call: Sync, now_ms: int, reply: Callable[[Synced], None]) -> None:
+        given = call.assignments or {}
         try:
             group = self._of_classic(call.group, now_ms)
             if isinstance(group, ConsumerGroup):
                 synced = self._classic_members(group).sync(call, now_ms)
                 self._keep(group, lambda it: reply(synced if it is None else Synced(it)))
             else:
+                self._room.check(call.group, sum(map(len, given.values())), now_ms)
                 group.sync(call, now_ms, reply)
         except Refusal as it:
             reply(Synced(it.error, message=it.message))
-        self._settle(call.group)
+        self._settle(call.group, measure=bool(given))
 
     def heartbeat(
         self,
@@ -209,7 +216,7 @@ class Coordinator:
             answers = [_remove(found, leaver) for leaver in leavers]
             if not self._went_back(found, now_ms):
                 self._keep(found, lambda _: None)
-        self._settle(group)
+        self._settle(group, measure=True)
         return answers
 
     # The protocol of KIP-848
@@ -221,6 +228,7 @@ class Coordinator:
         try:
             consumer.check_beat(beat, self._consumer_limits)
             group = self._consumer(beat.group, now_ms, joins=beat.epoch == 0)
+            self._room.check(beat.group, consumer.more_bytes(group, beat), now_ms)
             answer = group.heartbeat(beat, now_ms)
         except Refusal as it:
             reply(Beaten(it.error, beat.member_id, message=it.message))
@@ -236,7 +244,7 @@ class Coordinator:
         if not self._went_back(group, now_ms, kept):
             self._keep(group, kept)
         if not quiet:
-            self._settle(beat.group)
+            self._settle(beat.group, measure=True)
 
     def knows_pattern(self, pattern: str) -> bool:
         """Whether it is known which topics match, so that a heartbeat with it takes no time."""
@@ -435,7 +443,7 @@ class Coordinator:
             group.tick(now_ms)
             if isinstance(group, ConsumerGroup) and not self._went_back(group, now_ms):
                 self._keep(group, lambda _: None)
-            self._settle(name)
+            self._settle(name, measure=True)
 
     # Which group
 
@@ -449,6 +457,7 @@ class Coordinator:
             found = self._groups[name] = _readable(
                 lambda it: self._resumed(it, self._keeper.load(it), now_ms), name
             )
+            self._room.hold(name, found.held_bytes)
         return found
 
     def _resumed(
@@ -577,18 +586,24 @@ class Coordinator:
     def _idle(group: ClassicGroup | ConsumerGroup) -> bool:
         return group.empty if isinstance(group, ClassicGroup) else not group.members
 
-    def _settle(self, name: str) -> None:
-        """After a call: when it is due next; out of memory where nothing of it is needed there."""
+    def _settle(self, name: str, *, measure: bool = False) -> None:
+        """After a call: when it is due next; out of memory where nothing of it is needed there.
+
+        ``measure``: what it takes may have changed.
+        """
         group = self._groups.get(name)
         if group is None:
             return
         if self._idle(group) and not self._saving[name]:
             del self._groups[name]
             del self._saving[name]
+            self._room.hold(name, 0)
             self._epochs.pop(name, None)
             self._unsaved.discard(name)
             self._due_ms.pop(name, None)
             return
+        if measure:
+            self._room.hold(name, group.held_bytes)
         due_ms = group.deadline()
         if due_ms is None:
             self._due_ms.pop(name, None)
@@ -646,9 +661,13 @@ class Coordinator:
         self, name: str, change: GroupChange, done: Callable[[GroupError | None], None]
     ) -> None:
         self._saving[name] += 1
+        # Here, and as pages of the catalogue that are changed.
+        size = 2 * sum(len(value) for value in change.members.values() if value is not None)
+        self._room.saving(size)
 
         def finished(kept: Keeping) -> None:
             self._saving[name] -= 1
+            self._room.saving(-size)
             busy = GroupError.INCONSISTENT_GROUP_PROTOCOL
             done(None if kept.error is None else _error(kept.error, busy))
             if kept.error is None and change.epoch > self._epochs.get(name, 0):
@@ -657,6 +676,13 @@ class Coordinator:
             self._settle(name)
 
         self._keeper.save(name, change).then(finished)
+
+
+def _more_bytes(group: ClassicGroup | ConsumerGroup, call: Join) -> int:
+    """The memory that the group takes more if a member joins by the classic protocol."""
+    if isinstance(group, ClassicGroup):
+        return group.more_bytes(call)
+    return group.more_bytes(call.member_id, classic_member.said_bytes(call.protocols))
 
 
 def _check_name(name: str) -> None:

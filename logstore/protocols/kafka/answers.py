@@ -13,6 +13,7 @@ from logstore.protocols.kafka.handler import Handler
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
 from logstore.slices import Steps
 
+OBJECT_BYTES: Final = 4  # of a request that was read, for each of its bytes
 LARGE_BYTES: Final = 4 << 10  # of a request: hundreds of names
 
 
@@ -35,22 +36,23 @@ def unsupported() -> bytearray:
 def _call(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
     if api.slow or (api.free and len(frame) > LARGE_BYTES):
         copy = memoryview(bytes(frame))  # its buffer will be used again
-        return _elsewhere(client, partial(_done, api, client, version, copy, at))
+        return _elsewhere(client, partial(_done, api, client, version, copy, at), len(frame))
     handler = api.handler()
     if len(frame) > LARGE_BYTES:
         whole = memoryview(bytes(frame))
-        return _in_slices(
-            client, partial(_read_elsewhere, api, handler, client, version, whole, at)
-        )
+        steps = partial(_read_elsewhere, api, handler, client, version, whole, at)
+        return _in_slices(client, steps, OBJECT_BYTES * len(frame))
     done = _carried_out(api, handler, client, version, frame, at)
     if isinstance(done, Generator):
-        return _in_slices(client, partial(_answered, api, handler, client, version, done))
+        steps = partial(_answered, api, handler, client, version, done)
+        return _in_slices(client, steps, OBJECT_BYTES * len(frame))
     if isinstance(done, InWorker):
-        return _elsewhere(client, lambda: _encode(api, handler, version, done.work()))
+        made = partial(_worked, api, handler, version, done)
+        return _elsewhere(client, made, len(frame))
     if isinstance(done, Later):
         if done.answer is None:
             done.waiting(client.wake)
-        return Promised(done, partial(_encode, api, handler, version))
+        return Promised(done, partial(_encode, api, handler, version), len(frame))
     return Ready(_encode(api, handler, version, done))
 
 
@@ -86,14 +88,16 @@ class _Followed(Later):
             self._inner.give_up()
 
 
-def _in_slices(client: KafkaClient, steps: Callable[[_Followed], Steps]) -> Slot:
+def _in_slices(
+    client: KafkaClient, steps: Callable[[_Followed], Steps], request_bytes: int
+) -> Slot:
     """``steps``, with what follows its answer, is work that makes the answer's bytes."""
     later = _Followed()
     if client.door.slices.begin(steps(later), later.give) and isinstance(later.answer, bytearray):
         return Ready(later.answer)
     later.long = True
     later.waiting(client.wake)
-    return Promised(later, _made_already)
+    return Promised(later, _made_already, request_bytes)
 
 
 def _read_elsewhere(
@@ -130,11 +134,11 @@ def _answered(
     return (yield made_elsewhere(client.door, encoded))
 
 
-def _elsewhere(client: KafkaClient, job: Callable[[], bytearray]) -> Slot:
+def _elsewhere(client: KafkaClient, job: Callable[[], bytearray], request_bytes: int) -> Slot:
     """The answer's bytes are made in another thread: many of them take long, too."""
     later = elsewhere(client.door, job)
     later.waiting(client.wake)
-    return Promised(later, _made_already)
+    return Promised(later, _made_already, request_bytes)
 
 
 def _made_already(answer: object) -> bytearray:
@@ -145,7 +149,13 @@ def _made_already(answer: object) -> bytearray:
 def _done(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int) -> bytearray:
     handler = api.handler()
     done = _carried_out(api, handler, client, version, frame, at)
-    return _encode(api, handler, version, done.work() if isinstance(done, InWorker) else done)
+    if isinstance(done, InWorker):
+        return _worked(api, handler, version, done)
+    return _encode(api, handler, version, done)
+
+
+def _worked(api: Api, handler: Handler, version: int, done: InWorker) -> bytearray:
+    return _encode(api, handler, version, done.work())
 
 
 def _encode(api: Api, handler: Handler, version: int, response: object) -> bytearray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
+from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
 from logstore.protocols.kafka.lines import Lines
@@ -29,6 +30,7 @@ class Door:
     clock: Callable[[], int]  # ms since 1970
     work: Work
     slices: Slices = field(default_factory=Slices)
+    budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     lines: Lines = field(default_factory=Lines)
 
 

@@ -17,6 +17,7 @@ def open(house: House) -> Doorway:
         house.clock,
         house.work,
         house.slices,
+        house.budget,
     )
     advertised = _address(settings.kafka_advertised_address)
 

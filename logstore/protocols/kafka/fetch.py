@@ -32,6 +32,7 @@ from logstore.slices import Steps
 # However much a client takes at once: smaller answers are read and received into memory that was
 # used before, and a client asks again. What it takes first is given whole all the same.
 RESPONSE_BYTES: Final = 8 << 20
+FETCH_HELD_BYTES: Final = 512  # of a request under way, for each of its partitions
 PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in every answer
 LARGE_BYTES: Final = 64 << 10  # of a request: 2000 partitions, read in a worker
 READ_AT_ONCE: Final = 2000  # partitions of a fetch; of more a worker makes the answer
@@ -44,7 +45,7 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
     """Key 1."""
     known = client.fetching
     if len(frame) > LARGE_BYTES or (known is not None and len(known) > READ_AT_ONCE):
-        slot = Unfolding(client.wake)
+        slot = Unfolding(client.wake, len(frame))
         client.hold(slot)  # the session is another thread's meanwhile
         client.door.slices.begin(_large(client, version, memoryview(bytes(frame)), at), slot.give)
         return slot
@@ -260,6 +261,10 @@ class Fetching:
         self._client.watch_these(self._by_log)
         return True
 
+    @property
+    def held_bytes(self) -> int:
+        return FETCH_HELD_BYTES * len(self._fetches)
+
     def ready(self, now: float) -> bool:
         if self._opening is not None:
             if self._opening.answer is None:
@@ -314,6 +319,8 @@ class Fetching:
         """What the answer gives; None where all of it has to be fetched from the disk first."""
         asked = PARTITION_BYTES * len(self._fetches), self._request.min_bytes
         enough = max(RESPONSE_BYTES, *asked)
+        # It is held until the client has read it, so it is short where there is little memory.
+        enough = self._client.door.budget.answer_bytes(enough)
         left, largest, given = min(self._bytes_max, enough), 0, []
         for fetch in self._fetches:
             # A batch that does not fit would be read for nothing; it is as large as the others.

@@ -23,6 +23,10 @@ EPOCH_MAX: Final = 2**31 - 1
 PARTITIONS_MAX: Final = 100_000  # a session is memory that a client fills; beyond this it has none
 
 
+# A partition in one: what is asked and what was told, as objects.
+PARTITION_HELD_BYTES: Final = 512
+
+
 class FetchSession:
     """What one client reads, and what it was last told of it."""
 
@@ -53,6 +57,10 @@ class FetchSession:
 
     def __len__(self) -> int:
         return len(self._asked)
+
+    @property
+    def held_bytes(self) -> int:
+        return PARTITION_HELD_BYTES * len(self._asked)
 
     @property
     def asked(self) -> list[Asked]:

@@ -40,6 +40,7 @@ PARTS_AT_ONCE = 1000
 PARTS_A_STEP = 50
 APPEND_UNITS = 10  # what it is to put a batch into its log
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
+PART_HELD_BYTES = 512  # of a batch's part of the request and of what waits for it, as objects
 FIRST_WITH_ZSTD = 7  # KIP-110
 
 
@@ -50,7 +51,7 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
         return None
     request = read_request(version, frame, at, PARTS_AT_ONCE)
     if request is None:
-        slot = Unfolding(client.wake)
+        slot = Unfolding(client.wake, len(frame))
         client.hold(slot)
         client.door.slices.begin(_many(client, version, memoryview(bytes(frame)), at), slot.give)
         return slot
@@ -93,6 +94,10 @@ class _AnsweredElsewhere:
         self._slot = slot
         self._body: Later | None = None
 
+    @property
+    def held_bytes(self) -> int:
+        return self._slot.held_bytes
+
     def ready(self, now: float) -> bool:
         if self._body is None:
             if not self._slot.ready(now):
@@ -131,6 +136,9 @@ def _refused_as_a_whole(request: ProduceRequest) -> bool:
 def _arrived_all(
     client: KafkaClient, version: int, request: ProduceRequest, arrivals: "Sequence[Arrival]"
 ) -> Slot | None:
+    for _, parts in request.topics:
+        for part in parts:
+            part.records = None  # or the buffer that they are in could not be given back
     if any(it.waits for it in arrivals):
         slot = InLine(client, version, request, arrivals)
         client.hold(slot)
@@ -239,9 +247,15 @@ class Arrival:
         """Where it goes."""
         return self._topic.id, self._part.partition
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the copy that waits."""
+        return len(self._batch.data) if self.waits else 0
+
     def append(self, log: Log) -> None:
         """Put it into the log."""
         part, batch = self._part, self._batch
+        del self._batch  # it is in the log, or refused: the request may still be answered later
         try:
             mark = _standing(self._client, log, batch)
             if mark is None:
@@ -315,6 +329,11 @@ class InLine:
         self._arrivals = arrivals
         self._answered = False
         self._then: Slot | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        copies = sum(it.held_bytes for it in self._arrivals)
+        return copies + PART_HELD_BYTES * len(self._arrivals)
 
     def begin(self) -> None:
         """Have them looked into that were not."""
@@ -399,7 +418,7 @@ def _storage_code(error: LogstoreError) -> int:
 class WaitForSafe:
     """A slot that is ready once all its batches are safe, or have failed."""
 
-    __slots__ = ("_encode", "_unsafe", "_written", "deadline")
+    __slots__ = ("_encode", "_unsafe", "_written", "deadline", "held_bytes")
 
     def __init__(
         self,
@@ -409,6 +428,7 @@ class WaitForSafe:
         deadline: float,
     ) -> None:
         self.deadline: float | None = deadline
+        self.held_bytes = PART_HELD_BYTES * len(written)
         self._encode = encode
         self._written = written
         self._unsafe = Unsafe()

@@ -15,7 +15,7 @@ from logstore.protocols.kafka.answers import take, unsupported
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Door
-from logstore.protocols.kafka.slots import Ready
+from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer, Wake
 
 SIZE_BYTES: Final = 4
@@ -55,10 +55,13 @@ class KafkaSession:
         self.wants = 0
         self._client = KafkaClient(door, wake, address, peer)
         self._slots = self._client.slots
-        self._frame_bytes_max = door.settings.socket_request_max_bytes
+        self._frame_bytes_max = min(
+            door.settings.socket_request_max_bytes, door.budget.request_bytes_max
+        )
         self._finishing = False
         self._heard = False  # the first bytes, by which a peer at the wrong port is known
         self._owed = 0  # bytes of answers that are made and not sent
+        self._held_bytes = 0  # by the slots, but for one that nothing is taken before
 
     # The session of the server
 
@@ -69,6 +72,15 @@ class KafkaSession:
     @property
     def closed(self) -> str | None:
         return self._client.closed
+
+    @property
+    def held_bytes(self) -> int:
+        held, fetching = self._client.held, self._client.fetching
+        return (
+            self._held_bytes
+            + (0 if held is None else held.held_bytes)
+            + (0 if fetching is None else fetching.held_bytes)
+        )
 
     @property
     def deadline(self) -> float | None:
@@ -88,7 +100,7 @@ class KafkaSession:
                 size = _SIZE.unpack_from(data, at)[0]
                 if not _HEADER.size <= size <= frame_max:
                     raise BrokenProtocol(
-                        f"a request of {size} bytes; socket.request.max.bytes is {frame_max}"
+                        f"a request of {size} bytes; {self._limit()} is {frame_max}"
                     )
                 after = at + SIZE_BYTES + size
                 if size > OTHER_BYTES_MAX and end - at >= SIZE_BYTES + _KEY.size:
@@ -105,6 +117,11 @@ class KafkaSession:
             at = end
         self._client.sync_now()
         return at
+
+    def _limit(self) -> str:
+        asked = self._client.door.settings.socket_request_max_bytes
+        less = self._frame_bytes_max < asked
+        return "half of memory.clients.max.bytes" if less else "socket.request.max.bytes"
 
     @staticmethod
     def _check_large(key: int, size: int) -> None:
@@ -139,8 +156,10 @@ class KafkaSession:
             slots.popleft()
             if slot is self._client.held:
                 self._client.held = None
+            else:
+                self._held_bytes -= slot.held_bytes
             if isinstance(slot, Ready):
-                self._owed -= slot.size
+                self._owed -= slot.held_bytes
             try:
                 body = slot.body()
             except LogstoreError as error:  # what was answered before it is sent
@@ -165,6 +184,8 @@ class KafkaSession:
         """As Session.close."""
         self._client.unwatch()
         self._slots.clear()
+        self._client.held = self._client.fetching = None
+        self._held_bytes = 0
 
     # Requests
 
@@ -179,9 +200,7 @@ class KafkaSession:
                     f"{api.name} version {version} is not served here: {api.low} to {api.high} are"
                 )
             # KIP-511: answered in version 0, so that the client can choose again.
-            refusal = Ready(unsupported())
-            self._owed += refusal.size
-            self._slots.append((refusal, correlation, False))
+            self._keep(Ready(unsupported()), correlation, tagged=False)
             return
         flexible = version >= api.flexible
         client_id, at = _nullable_string(frame, _HEADER.size)
@@ -191,12 +210,18 @@ class KafkaSession:
             at = wire.skip_tags(frame, at)
         slot = take(api, self._client, version, frame, at)
         if slot is not None:
-            if isinstance(slot, Ready):
-                self._owed += slot.size
             # KIP-511: a client that knows no versions yet could not read a tagged header.
-            self._slots.append((slot, correlation, flexible and key != API_VERSIONS))
-            if self._finishing:
-                slot.finish()
+            self._keep(slot, correlation, tagged=flexible and key != API_VERSIONS)
+
+    def _keep(self, slot: Slot, correlation: int, *, tagged: bool) -> None:
+        """The place of a request, until it is answered."""
+        if isinstance(slot, Ready):
+            self._owed += slot.held_bytes
+        if slot is not self._client.held:
+            self._held_bytes += slot.held_bytes
+        self._slots.append((slot, correlation, tagged))
+        if self._finishing:
+            slot.finish()
 
 
 _nullable_string, _ = wire.string(compact=False, nullable=True)

@@ -13,6 +13,10 @@ class Slot(Protocol):
 
     deadline: float | None  # when it is ready at the latest
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it holds until it is answered; only of one that is held it may change."""
+
     def ready(self, now: float) -> bool:
         """Whether ``body`` can be asked for."""
 
@@ -28,11 +32,11 @@ class Slot(Protocol):
 class Ready:
     """An answer that was there at once."""
 
-    __slots__ = ("_body", "deadline", "size")
+    __slots__ = ("_body", "deadline", "held_bytes")
 
     def __init__(self, body: Buffer) -> None:
         self.deadline: float | None = None
-        self.size = len(body)
+        self.held_bytes = len(body)
         self._body = body
 
     def ready(self, now: float) -> bool:
@@ -48,12 +52,24 @@ class Ready:
 class Promised:
     """The answer of a ``Later``."""
 
-    __slots__ = ("_encode", "_later", "deadline")
+    __slots__ = ("_encode", "_later", "_request_bytes", "deadline")
 
-    def __init__(self, later: Later, encode: Callable[[object], Buffer]) -> None:
+    def __init__(
+        self, later: Later, encode: Callable[[object], Buffer], request_bytes: int
+    ) -> None:
+        """``request_bytes``: of what is kept of the request until there is an answer."""
         self.deadline: float | None = None
+        self._request_bytes = request_bytes
         self._later = later
         self._encode = encode
+
+    @property
+    def held_bytes(self) -> int:
+        answer = self._later.answer
+        if answer is None:
+            return self._request_bytes
+        # One that is no bytes yet is small, or as large as its groups: there it is counted, too.
+        return len(answer) if isinstance(answer, bytearray) else self._request_bytes
 
     def ready(self, now: float) -> bool:
         return self._later.answer is not None
@@ -72,15 +88,20 @@ class Promised:
 class Unfolding:
     """The place of a request that takes long to look into: its own slot is given later."""
 
-    __slots__ = ("_error", "_finishing", "_given", "_slot", "_wake", "deadline")
+    __slots__ = ("_error", "_finishing", "_given", "_request_bytes", "_slot", "_wake", "deadline")
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        """``wake`` is called when it has its slot."""
+    def __init__(self, wake: Callable[[], None], request_bytes: int) -> None:
+        """``wake`` is called when it has its slot; ``request_bytes``: of what is kept till then."""
         self.deadline: float | None = None
+        self._request_bytes = request_bytes
         self._wake = wake
         self._given = self._finishing = False
         self._slot: Slot | None = None
         self._error: LogstoreError | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        return self._request_bytes if self._slot is None else self._slot.held_bytes
 
     def give(self, outcome: Slot | LogstoreError | None) -> None:
         """The slot; or the error that is to end the connection; None: there is no answer."""

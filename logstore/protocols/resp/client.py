@@ -76,6 +76,22 @@ class RespClient:
         self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
         self.soft_over = False  # more is unsent than the soft limit allows
         self.soft_until: float | None = None  # when that has lasted too long
+        self.changed = False  # since ``held_bytes`` was asked, by a command
+        self._remembered_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes: what it has subscribed to and says of itself, queue, replies."""
+        if self.changed:
+            self.changed = False
+            channels, tracking = self.door.channels, self.tracking
+            says = (self.name, *self.library.values(), *(tracking.prefixes if tracking else ()))
+            rosters = (channels.names, channels.patterns, channels.apart)
+            self._remembered_bytes = sum(map(len, says)) + sum(
+                roster.held_bytes(self) for roster in rosters
+            )
+        replies = sum(map(len, self.out)) if self.out else 0
+        return self._remembered_bytes + self.queue_bytes + replies
 
     # Telling it something
 

@@ -277,7 +277,7 @@ COMMANDS: Final = (
             _sub("setname", 3, _set_name, "Names the connection.", "2.6.9"),
             _sub("getname", 2, _get_name, "The connection's name.", "2.6.9"),
             _sub("setinfo", 4, _set_info, "What a library says of itself.", "7.2.0"),
-            _sub("no-evict", 3, _switch("no_evict"), "Taken; nothing is evicted here.", "7.0.0",
+            _sub("no-evict", 3, _switch("no_evict"), "Taken; who holds most is.", "7.0.0",
                  admin=True),
             _sub("no-touch", 3, _switch("no_touch"), "Taken; there are no keys here.", "7.2.0"),
             _sub("reply", 3, _reply, "Whether commands get replies.", "3.2.0"),

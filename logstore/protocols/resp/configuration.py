@@ -88,6 +88,7 @@ SETTINGS: Final = {
     "databases": _fixed(str(DATABASES)),
     "maxclients": Setting(lambda door: str(door.limits.crowd.connections_max), _set_clients),
     "maxmemory": _fixed("0"),
+    "maxmemory-clients": Setting(lambda door: str(door.budget.bytes_max)),
     "maxmemory-policy": _fixed("noeviction"),
     "notify-keyspace-events": _fixed(""),
     "proto-max-bulk-len": Setting(lambda door: str(door.limits.bulk_bytes_max), _set_bulk),

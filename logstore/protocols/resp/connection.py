@@ -14,8 +14,6 @@ from logstore.slices import Steps
 
 DATABASES: Final = 16  # that may be selected; nothing is in them
 USER: Final = b"default"  # the only one, and without a password
-OUT_BYTES_MAX: Final = 1 << 30  # of the replies of one transaction
-REPLIES_AT_ONCE: Final = 1024
 
 BAD_NAME: Final = "Client names cannot contain spaces, newlines or special characters."
 _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
@@ -151,7 +149,10 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
 def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     client.say(b"*%d\r\n" % len(queue))
     client.in_transaction = True
-    for number, (command, arguments) in enumerate(queue):
+    bytes_max = client.door.budget.request_bytes_max
+    size = 0
+    for command, arguments in queue:
+        before = len(client.out)
         assert command.run is not None
         try:
             steps = command.run(client, arguments)
@@ -160,8 +161,12 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
         except LogstoreError as error:
             client.fail(str(error))
         yield 1
-        if number % REPLIES_AT_ONCE == 0 and sum(map(len, client.out)) > OUT_BYTES_MAX:
-            client.cut(f"a transaction whose replies are over {OUT_BYTES_MAX} bytes")
+        size += sum(map(len, client.out[before:]))
+        if size > bytes_max:
+            client.cut(
+                f"a transaction whose replies are over {bytes_max} bytes: half of "
+                f"memory.clients.max.bytes"
+            )
         if client.cut_off:
             return
     client.in_transaction = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.channel import Channels
+from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.protocols import session
 from logstore.protocols.house import Work
 from logstore.slices import Slices
@@ -95,6 +96,7 @@ class Door:
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
     slices: Slices = field(default_factory=Slices)
+    budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
     clients: "dict[int, RespClient]" = field(default_factory=dict)  # by number

@@ -21,6 +21,7 @@ def open(house: House) -> Doorway:
         house.clock,
         house.work,
         house.slices,
+        house.budget,
     )
 
     def new_session(link: Link) -> Session:

@@ -127,6 +127,9 @@ def _memory(door: Door, _: RespClient) -> Facts:
         "maxmemory": 0,
         "maxmemory_human": "0B",
         "maxmemory_policy": "noeviction",
+        # Ours: of all doors, and what they may hold.
+        "mem_clients_held": door.budget.total_bytes,
+        "mem_clients_max": door.budget.bytes_max,
         "allocator_frag_ratio": "1.00",
         "allocator_frag_bytes": 0,
         "allocator_rss_ratio": "1.00",
@@ -189,9 +192,11 @@ def _stats(door: Door, _: RespClient) -> Facts:
         "instantaneous_output_repl_kbps": "0.00",
         **_zeros("rejected_connections sync_full sync_partial_ok sync_partial_err expired_keys"),
         "expired_stale_perc": "0.00",
+        **_zeros("expired_time_cap_reached_count expire_cycle_cpu_milliseconds evicted_keys"),
+        "evicted_clients": door.budget.lost,
+        "evicted_requests": door.budget.refused,  # ours: they were refused instead
         **_zeros(
-            "expired_time_cap_reached_count expire_cycle_cpu_milliseconds evicted_keys "
-            "evicted_clients total_eviction_exceeded_time current_eviction_exceeded_time "
+            "total_eviction_exceeded_time current_eviction_exceeded_time "
             "keyspace_hits keyspace_misses"
         ),
         "client_output_buffer_limit_disconnections": counts.cut_off,

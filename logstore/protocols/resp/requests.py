@@ -15,7 +15,6 @@ LINE_BYTES_MAX: Final = 64 << 10  # of a line: a whole inline request, or a coun
 SHORT_BYTES: Final = 64  # of most lines: looking for the end copies so much
 ARGUMENTS_AT_ONCE: Final = 10_000  # read before others have their turn: each takes a microsecond
 ARGUMENTS_MAX: Final = 1 << 20  # Redis had it until 7; more take more memory than anyone needs
-REQUEST_BYTES_MAX: Final = 1 << 30  # as Redis's client-query-buffer-limit
 
 _ESCAPES: Final = {
     ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a",
@@ -34,6 +33,7 @@ class Begun:
     left: int = -1  # arguments that are still to come; -1: not known
     wants: int = 0  # bytes of it that must be there before reading on gets anywhere
     room: int = 0  # that it is likely to need
+    bytes_max: int = 1 << 30  # that it may have, as Redis's client-query-buffer-limit
     arguments: list[bytes] = field(default_factory=list)
     paused: bool = False  # more of it is there, and is read when others had their turn
 
@@ -80,11 +80,13 @@ def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes]
 
 
 def _wait(data: memoryview, begun: Begun, wants: int) -> None:
-    if wants > REQUEST_BYTES_MAX:
-        raise BrokenProtocol(f"a request of more than {REQUEST_BYTES_MAX} bytes")
+    if wants > begun.bytes_max:
+        raise BrokenProtocol(
+            f"a request of more than {begun.bytes_max} bytes: half of memory.clients.max.bytes"
+        )
     begun.wants = wants
     # Doubled, so that a request of many small parts does not move to a larger room for each.
-    begun.room = max(wants, min(2 * len(data), REQUEST_BYTES_MAX)) if begun.arguments else wants
+    begun.room = max(wants, min(2 * len(data), begun.bytes_max)) if begun.arguments else wants
 
 
 def _number(

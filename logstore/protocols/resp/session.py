@@ -38,6 +38,7 @@ COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some micr
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
 SHOWN_BYTES: Final = 128  # of what was sent, in an error
+ARGUMENT_HELD_BYTES: Final = 128  # of one beside its bytes: as an object, or where it is found
 PROTOCOL: Final = "the Redis protocol"  # as a peer of another is told of
 # What begins the requests of a browser, sent here by a page that somebody looks at.
 OF_BROWSERS: Final = frozenset({b"post", b"host:"})
@@ -93,6 +94,13 @@ class RespSession:
     @property
     def closed(self) -> str | None:
         return self._client.closed
+
+    @property
+    def held_bytes(self) -> int:
+        held, begun = self._client.held_bytes, self._begun
+        if begun is not None and begun.arguments:
+            held += begun.at + ARGUMENT_HELD_BYTES * len(begun.arguments)
+        return held
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
@@ -153,6 +161,8 @@ class RespSession:
         with self._door.channels.lock:
             self._client.cut_off = True
             self._client.out.clear()
+            self._client.forget_queue()
+            self._begun = None
             self._unsafe.close()
             del self._door.clients[self._client.number]
         self._door.slices.begin(self._leave(), lambda _: None)
@@ -312,10 +322,11 @@ class RespSession:
 
     def _take_one(self, data: memoryview) -> int:
         """Carry out the request that ``data`` begins with; how many bytes it was, 0: not there."""
-        begun = self._begun or Begun()
+        begun = self._begun or Begun(bytes_max=self._door.budget.request_bytes_max)
         self._begun, self.wants = None, 0
         try:
-            arguments = read(data, begun, self._door.limits.bulk_bytes_max)
+            most = min(self._door.limits.bulk_bytes_max, begun.bytes_max)
+            arguments = read(data, begun, most)
         except BrokenProtocol as broken:
             self._end(str(broken.args[0]))
             return len(data)
@@ -369,6 +380,7 @@ class RespSession:
     def _command(self, command: Command, arguments: Sequence[bytes]) -> None:
         client = self._client
         client.last_command = command.name
+        client.changed = True
         if not command.takes(len(arguments)) or command.run is None:
             text = f"wrong number of arguments for '{command.name}' command"
             self._reject(text.encode(), command)
@@ -391,7 +403,7 @@ class RespSession:
 
     def _queue(self, queue: list[Any], command: Command, arguments: Sequence[bytes]) -> None:
         client = self._client
-        client.queue_bytes += sum(map(len, arguments)) + SHOWN_BYTES
+        client.queue_bytes += sum(map(len, arguments)) + ARGUMENT_HELD_BYTES * (1 + len(arguments))
         if client.queue_bytes > QUEUED_BYTES_MAX:
             client.cut(f"more than {QUEUED_BYTES_MAX} bytes of commands after MULTI")
             return

@@ -1,0 +1,70 @@
+"""The memory that groups take for what their members say of themselves: its part of the budget.
+
+A member stays when its connection is gone, so it cannot be had back by closing one. So who would
+make a group too large is refused; where all of them together are, those that bring much are.
+"""
+
+import logging
+from typing import Final
+
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.budget import Budget
+from logstore.printable import printable
+
+MEMBER_HELD_BYTES: Final = 2048  # of one beside what it says: as objects, in tables
+PENDING_HELD_BYTES: Final = 256  # of an id that was given out (KIP-394)
+GROUP_PARTS: Final = 2  # one group has no more than this part: its leader is told all of it at once
+LITTLE_GROUP_BYTES: Final = 2 * MEMBER_HELD_BYTES  # is not too much, up to twice the part
+TOLD_EVERY_MS: Final = 10_000
+
+_log = logging.getLogger("logstore.groups")
+
+
+class Room:
+    """Of all groups of a server."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._account = budget.open()
+        self._held: dict[str, int] = {}  # bytes, by group
+        self._total_bytes = 0  # with what is being saved
+        self._told_ms = -TOLD_EVERY_MS
+
+    def check(self, group: str, more_bytes: int, now_ms: int) -> None:
+        """Raises Refusal where the group must not hold so much more."""
+        if more_bytes <= 0:
+            return
+        most = self._budget.groups_bytes_max
+        size, total = self._held.get(group, 0) + more_bytes, self._total_bytes + more_bytes
+        fair = max(LITTLE_GROUP_BYTES, most // 2 // max(len(self._held), 1))
+        if size > most // GROUP_PARTS:
+            why = f"its members say {size} bytes of themselves, {most // GROUP_PARTS} at most"
+        elif total > 2 * most or (total > most and size > fair):
+            why = f"members of all groups say {total} bytes of themselves, {most} at most"
+        else:
+            return
+        self._budget.refused += 1
+        if now_ms - self._told_ms >= TOLD_EVERY_MS:
+            self._told_ms = now_ms
+            _log.warning(
+                "group %s: a member is refused: %s (a part of memory.clients.max.bytes)",
+                printable(group), why,
+            )  # fmt: skip
+        raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, why)
+
+    def hold(self, group: str, held_bytes: int) -> None:
+        """From now on it holds this."""
+        self._add(held_bytes - self._held.get(group, 0))
+        if held_bytes:
+            self._held[group] = held_bytes
+        else:
+            self._held.pop(group, None)
+
+    def saving(self, more_bytes: int) -> None:
+        """So much more is on its way to the disk; a negative number: it has arrived."""
+        self._add(more_bytes)
+
+    def _add(self, more_bytes: int) -> None:
+        if more_bytes:
+            self._total_bytes += more_bytes
+            self._account.hold(self._total_bytes)
