@@ -136,6 +136,22 @@ def test_every_file_has_its_place_on_the_map():
     assert {it for it in named if it not in known} == set()
 
 
+def test_all_that_is_counted_as_held_for_peers_has_its_row():
+    """The table in docs/decisions.md names each file that says how much it holds, and no other."""
+    text = (REPOSITORY / "docs" / "decisions.md").read_text()
+    table = text[text.index("| held for a peer |") :].split("\n\n")[0]
+    named = set(re.findall(r"`([\w/]+\.py)`", table))
+    says = re.compile(r"def held_bytes|self\.held_bytes|_HELD_BYTES|\.held_bytes\b|OBJECT_BYTES \*")
+    package = REPOSITORY / "logstore"
+    saying = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if says.search(path.read_text())
+    }
+    assert saying - named - {"protocols/session.py"} == set()
+    assert all((package / it).exists() for it in named)
+
+
 def write():
     """Put what the commands print now into the pages."""
     import tempfile
