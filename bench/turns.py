@@ -82,6 +82,8 @@ def through_kafka(port: int, it: largest.Large) -> None:
 def through_redis(port: int, it: largest.Large) -> None:
     """Until a PING behind it is answered, or the connection is ended."""
     ends = largest.request([b"PING", MARK])
+    if it.name == "multi":  # what follows is queued
+        ends += largest.request([b"EXEC"])
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
         sender = threading.Thread(target=_send, args=(sock, it.data + ends))
         sender.start()
