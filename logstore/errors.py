@@ -5,6 +5,7 @@
     │   ├── InvalidName             a topic, group or header name that is not allowed
     │   ├── UnknownTopic            no such topic
     │   ├── TopicExists             a topic of that name already exists
+    │   ├── TooManyPartitions       more than partitions.max in all
     │   ├── UnknownPartition        the topic has fewer partitions
     │   ├── UnknownGroup            no such consumer group
     │   ├── GroupBusy               the group has members, so that can't be done
