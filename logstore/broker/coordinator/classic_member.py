@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -137,8 +138,8 @@ class Member:
 
 
 def said_bytes(protocols: Iterable[tuple[str, bytes]]) -> int:
-    """How much a member says of itself."""
-    return sum(len(name) + len(data) for name, data in protocols)
+    """How much a member says of itself, as far as it may: ``check_join`` refuses more protocols."""
+    return sum(len(name) + len(data) for name, data in islice(protocols, PROTOCOLS_MAX))
 
 
 def check_join(call: Join, limits: ClassicLimits) -> None:
