@@ -12,6 +12,8 @@ import waiting
 
 import logstore
 
+pytestmark = pytest.mark.long
+
 DEADLINE_S = 60
 PARTITIONS = 4
 MEMBER = """

@@ -12,6 +12,8 @@ from crafted import DAMAGED, bomb, put, three
 import logstore as library
 from logstore.storage.catalog import SCHEMA
 
+pytestmark = pytest.mark.long
+
 COUNT = 300
 VALUES = [f"value {n}" for n in range(COUNT)]
 

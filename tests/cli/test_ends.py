@@ -17,6 +17,8 @@ import pytest
 from cli_process import COMMAND, DEADLINE_S
 from waiting import until
 
+pytestmark = pytest.mark.long
+
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 LINES = [f"line {n} ".encode() + b"." * (n % 50) for n in range(20_000)]
 

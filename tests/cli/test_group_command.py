@@ -3,6 +3,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def billing(logstore):

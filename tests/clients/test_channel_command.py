@@ -9,6 +9,8 @@ import pytest
 import redis
 from serving import COMMAND, DEADLINE_S
 
+pytestmark = pytest.mark.long
+
 
 def run(server, *words, code=0, **options):
     done = subprocess.run(

@@ -13,6 +13,8 @@ from serving import COMMAND, DEADLINE_S, Serving
 import logstore
 from logstore.errors import InvalidSetting, UnknownSetting
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def data(tmp_path):

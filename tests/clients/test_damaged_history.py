@@ -10,6 +10,8 @@ import logstore
 from logstore.records.compression import Compression
 from logstore.records.encode import encode
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def data(tmp_path):

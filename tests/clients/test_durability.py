@@ -6,6 +6,8 @@ import pytest
 from test_confluent import consume, produce
 from wire_client import WireClient
 
+pytestmark = pytest.mark.long
+
 
 def test_acknowledged_records_outlive_kill_9(start):
     server = start()

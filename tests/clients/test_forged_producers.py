@@ -7,6 +7,8 @@ import pytest
 from serving import COMMAND, DEADLINE_S, Serving
 from wire_client import WireClient
 
+pytestmark = pytest.mark.long
+
 NOT_GIVEN, INVALID_RECORD = 49, 87
 
 

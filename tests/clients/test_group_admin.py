@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     from kafka.admin import MemberToRemove
     from kafka.structs import OffsetAndMetadata
 
-pytestmark = pytest.mark.filterwarnings("ignore:read_text is deprecated")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:read_text is deprecated")]
 
 PARTITIONS = 4
 KINDS = {"confluent": Type.CLASSIC, "confluent-consumer": Type.CONSUMER}

@@ -25,6 +25,8 @@ from logstore.kafka.messages import (
 )
 from logstore.kafka.schema import codec
 
+pytestmark = pytest.mark.long
+
 ID_REQUIRED, NOT_COORDINATOR, REBALANCING, INCONSISTENT = 79, 16, 27, 23
 
 

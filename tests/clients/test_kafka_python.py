@@ -10,7 +10,7 @@ with warnings.catch_warnings():
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
     from kafka.admin import NewTopic
 
-pytestmark = pytest.mark.filterwarnings("ignore:read_text is deprecated")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:read_text is deprecated")]
 
 DEADLINE_MS = 20_000
 

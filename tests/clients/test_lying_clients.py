@@ -15,6 +15,8 @@ from wire_client import WireClient, produce_body
 from logstore.records.compression import Compression
 from logstore.records.encode import encode, recode
 
+pytestmark = pytest.mark.long
+
 MINUTE_MS = 60_000
 GARBAGE = with_records(encode([(b"", None, (), 0)]), b"\xff" * 50, 3, 2)
 

@@ -19,6 +19,8 @@ from logstore.kafka.messages import join_group
 from logstore.records.encode import encode
 from logstore.storage.segment import EXTENT_BYTES_MIN
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 GROUP_MAX_SIZE_REACHED = 81
 BUDGET = 64 * MIB

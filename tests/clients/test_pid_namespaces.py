@@ -15,11 +15,14 @@ from logstore.errors import StoreLocked
 
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("unshare") is None
-    or subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0,
-    reason="no pid namespaces can be made here",
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        shutil.which("unshare") is None
+        or subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0,
+        reason="no pid namespaces can be made here",
+    ),
+]
 
 READS = """
 import sys, logstore

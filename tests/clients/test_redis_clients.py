@@ -23,6 +23,8 @@ import redis.asyncio
 from redis_parts import DEADLINE_S, Raw, needs_tools, request
 from serving import COMMAND, Serving, resident_bytes
 
+pytestmark = pytest.mark.long
+
 NODE = Path(__file__).with_name("node")
 
 needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="no Node and npm here")

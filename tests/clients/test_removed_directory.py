@@ -9,6 +9,8 @@ from redis_parts import Raw, request
 from serving import DEADLINE_S, Serving
 from waiting import until
 
+pytestmark = pytest.mark.long
+
 CONFIGURED = '[[channel]]\npattern = "orders.*"\nhistory = "1h"\n'
 CHANNEL = "orders.eu"
 

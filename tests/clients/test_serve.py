@@ -24,6 +24,8 @@ from logstore.storage.catalog import Catalog
 from logstore.storage.disk import Disk
 from logstore.storage.lock import owner_of
 
+pytestmark = pytest.mark.long
+
 
 def refused(*words, data):
     done = subprocess.run(

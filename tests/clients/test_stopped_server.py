@@ -6,11 +6,14 @@ import signal
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from test_group_server import Member
 from waiting import until
 from wire_client import WireClient
 
 from logstore.kafka.messages import describe_groups
+
+pytestmark = pytest.mark.long
 
 SESSION_MS = 2000
 UNKNOWN_MEMBER = 25

@@ -10,6 +10,8 @@ from logstore import Message
 from logstore.config import Config
 from logstore.settings import FOREVER
 
+pytestmark = pytest.mark.long
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 YEAR_1970, YEAR_2100 = 1000, 4_102_444_800_000

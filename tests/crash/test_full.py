@@ -18,6 +18,8 @@ from logstore import Message
 from logstore.config import Config
 from logstore.errors import StorageFull
 
+pytestmark = pytest.mark.long
+
 SEED = 20130101
 NUMBERS = 30  # of places, in the default run
 ROUNDS = 9

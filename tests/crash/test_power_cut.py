@@ -27,6 +27,8 @@ from logstore.storage.flusher import Flusher
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 
+pytestmark = pytest.mark.long
+
 SEED = 20130101
 
 

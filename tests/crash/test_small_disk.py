@@ -14,6 +14,8 @@ import logstore
 from logstore.config import Config
 from logstore.errors import StorageFull
 
+pytestmark = pytest.mark.long
+
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 VALUE = bytes(range(256)) * 40
 FULL_BY_A_CHILD = """

@@ -14,6 +14,8 @@ from aiokafka.record.memory_records import MemoryRecords as AiokafkaRecords
 
 import logstore
 
+pytestmark = pytest.mark.long
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # importlib.resources.read_text
     from kafka.record.memory_records import MemoryRecords as KafkaPythonRecords

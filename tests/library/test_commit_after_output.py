@@ -15,6 +15,8 @@ from logstore.errors import Failed, LogFailed, StorageFull
 from logstore.records.record import Message
 from logstore.storage.disk import Disk
 
+pytestmark = pytest.mark.long
+
 RECORDS = 3_500
 OFTEN = Config({"consumer.commit.ms": ("10", "test")})
 

@@ -16,6 +16,8 @@ from logstore.records.keyed import keyed
 from logstore.records.merge import Merge
 from logstore.storage.disk import Disk
 
+pytestmark = pytest.mark.long
+
 COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"}
 RECOMPRESS = {"compression.sealed": "zstd"}
 
