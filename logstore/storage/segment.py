@@ -187,6 +187,8 @@ class Segment:
 
         Only of bytes whose headers were looked at in this process, and that are in the page cache.
         """
+        if end is not None and end - self._indexed(at) < EXTENT_BYTES_MIN:
+            return None  # a reader at the end of the log asks so for each batch
         first, last = self._seen
         file = self._files.use(self.path)
         kept = False
