@@ -159,12 +159,14 @@ class Aiokafka:
 
         class Listener(ConsumerRebalanceListener):
             def on_partitions_revoked(self, revoked):
-                pass
+                member._assigned = set()
 
             def on_partitions_assigned(self, assigned):
                 member.rebalances += 1
+                member._assigned = {it.partition for it in assigned}
 
         self.rebalances = 0
+        self._assigned = set()  # by the listener: the client's own is there before it is told
         self._loop = asyncio.new_event_loop()
 
         async def begin():
@@ -195,9 +197,7 @@ class Aiokafka:
         return [(place.partition, it.value) for place, them in found.items() for it in them]
 
     def assigned(self):
-        return set() if self._consumer is None else {
-            it.partition for it in self._consumer.assignment()
-        }  # fmt: skip
+        return self._assigned
 
     def commit(self):
         self._run(self._consumer.commit())
