@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final
 
 from logstore import forks
 from logstore.descriptors import NONE_LEFT
@@ -28,8 +27,8 @@ from logstore.errors import (
 )  # fmt: skip
 from logstore.log import Notes, Wake
 from logstore.records.batch import Batch
-from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
+from logstore.storage.active import ActiveSegment
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.cold import NotHere
@@ -37,23 +36,10 @@ from logstore.storage.disk import failure, refusal, room_or_not
 from logstore.storage.extent import Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
-from logstore.storage.index import ENTRY_LIMIT, NO_TIMESTAMP
 from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Watermark
 from logstore.storage.whole_segment import remove_segment, sweep
-
-# Zeros written ahead make a sync of a small append a quarter faster, since it changes no file
-# size; they also double the bytes written, so only a run of small synced appends gets them.
-AHEAD_BYTES: Final = 1 << 20
-AHEAD_APPEND_BYTES_MAX: Final = 64 << 10
-AHEAD_AFTER_APPENDS: Final = 32
-_ZEROS = bytes(AHEAD_BYTES)
-
-SEGMENT_OFFSETS_MAX: Final = 2**31 - 1  # the indexes hold relative offsets as Kafka's signed int32
-
-assert AHEAD_APPEND_BYTES_MAX < AHEAD_BYTES, "zeros for one append would be no run"
-assert SEGMENT_OFFSETS_MAX < ENTRY_LIMIT, "an index must hold every offset of its segment"
 
 
 def _nothing() -> bytes:
@@ -107,11 +93,8 @@ class DiskLog:
         self._lock = threading.RLock()
         self._watchers: dict[object, Wake] = {}
 
-        self._active = self._activate(chain.bases[-1] if chain.bases else end)
-        self._position = position  # where the next batch goes in the active segment
-        self._ahead = position  # zeros are written up to here
-        self._small_appends = 0
-        self._first_timestamp = self._first_of(self._active)
+        active = chain.segment(chain.bases[-1] if chain.bases else end)
+        self._active = ActiveSegment(active, files, position)
         self._sealed: list[Segment] = []  # rolled over since the last sync; not the active one
         self._unsynced_records = self._unsynced_bytes = 0
         self._since_recovery_point = 0  # bytes
@@ -135,39 +118,27 @@ class DiskLog:
         """The law of ``log.py``, wherever one of the offsets moves."""
         assert 0 <= self.start <= self.synced <= self.safe <= self.end, repr(self)
 
-    def _activate(self, base_offset: int) -> Segment:
-        segment = self.chain.segment(base_offset)
-        segment.pinned = True
-        return segment
-
-    @staticmethod
-    def _first_of(segment: Segment) -> int:
-        try:
-            first = next((batch for _, batch in segment.walk(chunk_bytes=16 << 10)), None)
-        except (CorruptBatch, FileNotFoundError):  # whoever reads it is told
-            first = None
-        return NO_TIMESTAMP if first is None else latest(first)
-
     # Appending
 
     def append(self, batch: Batch) -> int:
         """As Log.append."""
-        size = len(batch.data)
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            if self._is_full(batch):
+            if self._active.is_full(batch, self.end, self.settings):
                 self._roll()
             base_offset = self.end
             end = base_offset + batch.last_offset_delta + 1
             assert self.safe <= base_offset < end
-            self._write(batch, base_offset)
-            self._note(batch, base_offset)
-            self._position += size
+            try:
+                self._active.append(batch, base_offset, self.settings, self._fail)
+            except OSError as error:
+                doing = f"append to {self.name} at offset {base_offset}"
+                raise refusal(error, doing, self._active.path) from None
             self.end = end
             if self.notes is not None:
                 self.notes.appended(batch, base_offset)
-            self._unsynced_bytes += size
+            self._unsynced_bytes += len(batch.data)
             self._unsynced_records += batch.last_offset_delta + 1
             self._flusher.written(self)
             if self.settings.flush_messages > 1:
@@ -186,110 +157,45 @@ class DiskLog:
         assert mark < self.end
         return mark
 
-    def _is_full(self, batch: Batch) -> bool:
-        """Whether the batch belongs into a new segment: Kafka's rules (LogSegment.shouldRoll)."""
-        if not self._position:
-            return False
-        settings, active = self.settings, self._active
-        return (
-            self._position + len(batch.data) > settings.segment_bytes
-            or latest(batch) - self._first_timestamp > settings.segment_ms
-            or active.index.file_bytes >= settings.segment_index_bytes
-            or self.end + batch.last_offset_delta - active.base_offset > SEGMENT_OFFSETS_MAX
-        )
-
-    def _write(self, batch: Batch, base_offset: int) -> None:
-        """Put the batch at the position; all of it, or nothing is kept. Raises StorageFull."""
-        path = self._active.path
-        try:
-            self._files.write(path, batch.stamped(base_offset), self._position)
-        except OSError as error:
-            if error.errno not in NONE_LEFT:  # else it was not even opened
-                self._undo_write(path)
-            raise refusal(error, f"append to {self.name} at offset {base_offset}", path) from None
-        except BaseException:  # Ctrl-C: how much was written is not known
-            self._undo_write(path)
-            raise
-        self._write_ahead(len(batch.data))
-
-    def _undo_write(self, path: str) -> None:
-        try:
-            self._files.truncate(path, self._position)
-            self._ahead = self._position
-        except OSError as error:
-            self._fail(f"{path}: can't cut off a failed append: {error.strerror}")
-
-    def _write_ahead(self, size: int) -> None:
-        self._small_appends = self._small_appends + 1 if size <= AHEAD_APPEND_BYTES_MAX else 0
-        following = self._position + size
-        if following + size <= self._ahead:
-            return
-        wanted = self.settings.preallocate or (
-            self._small_appends > AHEAD_AFTER_APPENDS and self.settings.flush_messages == 1
-        )
-        room = min(AHEAD_BYTES, self.settings.segment_bytes - following)
-        if wanted and room > 0:
-            try:
-                self._files.write(self._active.path, [memoryview(_ZEROS)[:room]], following)
-            except OSError:
-                # Only speed is lost; what the disk took of the zeros is cut off with the segment.
-                self._small_appends = 0
-            self._ahead = following + room
-
-    def _note(self, batch: Batch, base_offset: int) -> None:
-        if self._first_timestamp == NO_TIMESTAMP:
-            self._first_timestamp = latest(batch)
-        last_offset = base_offset + batch.last_offset_delta
-        self._active.note(self._position, batch, last_offset)
-
     def roll(self) -> None:
         """Seal the active segment and begin a new one; nothing when it is empty."""
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            if self._position:
+            if self._active.position:
                 self._roll()
 
     def _roll(self) -> None:
         self._flusher.check_in_place()  # or a file could be made in a stranger's directory
-        sealed = self._active
+        sealed = self._active.segment
         try:
             with room_or_not():  # for the index, which grows as it is used
-                self._finish(sealed)
+                self._active.finish()
             segment = self.chain.add(self.end)
         except OSError as error:
             doing = f"begin a new segment of {self.name}"
             raise refusal(error, doing, self.chain.directory) from None
         self._sealed.append(sealed)
         sealed.pinned = False
-        self._active, self._position, self._ahead = self._activate(segment.base_offset), 0, 0
-        self._first_timestamp = NO_TIMESTAMP
+        self._active = ActiveSegment(segment, self._files, 0)
         if self._rolled is not None:
             self._rolled(self, segment.base_offset)
         if self.settings.flush_messages > 1:
             self._flusher.soon(self)
-
-    def _finish(self, segment: Segment) -> None:
-        """Cut off zeros written ahead (or what Ctrl-C left), and complete the indexes."""
-        if self._files.disk.size(segment.path) > self._position:
-            self._files.truncate(segment.path, self._position)
-        self._ahead = self._position
-        segment.index.note_largest()
-        segment.save_index()
 
     # Syncing: called by the flusher, one at a time
 
     def begin_sync(self) -> Unsynced:
         with self._lock:
             paths = self._paths_of_sealed()
-            if self._position:
+            if self._active.position:
                 paths.append(self._active.path)
             # A new segment was begun behind each sealed one: its name must be durable, too.
             directory = self.chain.directory if self._sealed else None
             assert self.synced <= self.end
             job = Unsynced(
                 tuple(paths), directory, self._device, self._unsynced_bytes,
-                self.end, self._active.base_offset, self._position, len(self._sealed),
+                self.end, self._active.base_offset, self._active.position, len(self._sealed),
             )  # fmt: skip
             self._since_recovery_point += self._unsynced_bytes
             self._begun = self._freeze()
@@ -454,7 +360,7 @@ class DiskLog:
         """What is safe, and where it ends in the last segment, if it ends there."""
         upto, base_offset, position = self._synced_at
         if self.settings.flush_messages > 1 and self._lock.acquire(blocking=False):
-            upto, base_offset, position = self.end, self._active.base_offset, self._position
+            upto, base_offset, position = self.end, self._active.base_offset, self._active.position
             self._lock.release()  # where others hold it: a trim, which syncs, is not waited for
         safe = self.safe  # less, while a sync ends or after flush.messages was raised
         here = upto == safe and base_offset == self._active.base_offset
@@ -508,7 +414,7 @@ class DiskLog:
             raise self._deleted
         bases = self.chain.bases[:-1]
         sizes = (self._files.disk.size(self.chain.segment(base).path) for base in bases)
-        return sum(sizes) + self._position
+        return sum(sizes) + self._active.position
 
     def bases(self) -> list[int]:
         """The base offsets of its segments now."""
@@ -527,7 +433,7 @@ class DiskLog:
             if self.chain.bases != bases:  # trimmed or merged since
                 return self.segments(timed=timed)
             raise failure(error, "look at the segments", self.chain.directory) from None
-        facts[-1] = replace(facts[-1], bytes=self._position)  # without zeros written ahead
+        facts[-1] = replace(facts[-1], bytes=self._active.position)  # without zeros written ahead
         return facts
 
     def timed(self, facts: SegmentFacts) -> SegmentFacts:
@@ -676,12 +582,12 @@ class DiskLog:
         if self.damage is None:
             self.check_failure()
             state = self.state
-            now = self.end, self._active.base_offset, self._position
+            now = self.end, self._active.base_offset, self._active.position
             if now == (state.recovery_offset, state.recovery_base, state.recovery_position):
                 return state  # nothing was written since: three syncs less, for each of many logs
             self.sync()
             with self._lock:
-                self._finish(self._active)
+                self._active.finish()
                 self._files.sync(self._active.path)
                 self._sync_roll()
         state = self.recovery_point()
@@ -709,7 +615,7 @@ class DiskLog:
                     raise
         self._files.disk.sync_directory(self.chain.directory)
         self._sealed.clear()
-        self._synced_at = self.end, self._active.base_offset, self._position
+        self._synced_at = self.end, self._active.base_offset, self._active.position
         self._noted = self._freeze()
 
     def look(self) -> LogstoreError | None:

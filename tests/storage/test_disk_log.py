@@ -26,9 +26,9 @@ from logstore.errors import (
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.storage import flusher
+from logstore.storage.active import SEGMENT_OFFSETS_MAX
 from logstore.storage.catalog import LogState
 from logstore.storage.disk import Disk
-from logstore.storage.disk_log import SEGMENT_OFFSETS_MAX
 
 
 class TestLayout:
