@@ -19,6 +19,7 @@ from .produce import produce
 from .replay import replay
 from .salvage import salvage
 from .serve import Serve, serve
+from .usage import UsageError, tell_usage
 from .verify import verify
 
 app = typer.Typer(
@@ -75,4 +76,13 @@ app.command(cls=Command)(overview.status)
 
 def run() -> None:
     """Do what the command line says. Always raises: SystemExit, or the command's own error."""
-    typer.main.get_command(app)(prog_name="logstore")
+    try:
+        code = typer.main.get_command(app).main(prog_name="logstore", standalone_mode=False)
+    except UsageError as error:
+        raise SystemExit(tell_usage(error)) from None
+    except typer.Abort:  # the answer to a question was no, or there was none
+        from .ends import say
+
+        say("logstore: not done: it was not confirmed")
+        code = 1
+    raise SystemExit(code)

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
 
+from .usage import UsageError
+
 # The headings of a command's help, in this order.
 INPUT: Final = "Input"  # what is read, of what, from where to where
 OUTPUT: Final = "Output"  # what becomes of it, and how it looks
@@ -80,7 +82,11 @@ def _once(ctx: Any, parser: Any) -> Any:  # noqa: ANN401
     parse = parser.parse_args
 
     def parse_args(args: list[str]) -> tuple[dict[str, Any], list[str], list[Any]]:
-        values, rest, order = parse(args)
+        try:
+            values, rest, order = parse(args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx  # else it points to the help of `logstore`
+            raise
         repeated = _repeated(order)
         if repeated is not None and not ctx.resilient_parsing:
             ctx.fail(f"{'/'.join(repeated.opts)} is given twice, and takes one value")

@@ -117,6 +117,9 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
             }
             yield from do[job.name](*job.topics, dry_run=job.dry_run, tell=tell)
     except StoreLocked as locked:
+        with data.open("read") as store:  # a reader names the topic that was meant, if it is none
+            for topic in job.topics:
+                store.topic(topic)
         say(f"handed to {locked.owner}, which has the store open")
         yield from ask(Disk(), str(data.path), job, tell)
 

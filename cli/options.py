@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 import typer
 
 from .ends import say
+from .similar import naming_the_nearest
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -151,7 +152,8 @@ class DataDir:
         take_own_number(self.path)
         store = open_store(self.path, mode, create=create, config=config or self.config())
         try:
-            yield store
+            with naming_the_nearest(store):
+                yield store
         except BaseException:
             with suppress(LogstoreError):  # what went wrong first says more
                 store.close()
@@ -174,7 +176,7 @@ class ClusterAt:
         from .cluster.address import Address
         from .cluster.cluster import Cluster
 
-        with Cluster(Address(self.bootstrap)) as cluster:
+        with Cluster(Address(self.bootstrap)) as cluster, naming_the_nearest(cluster):
             yield cluster
 
     def reach_group(self, group: str | None) -> "AbstractContextManager[Site]":

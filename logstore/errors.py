@@ -63,7 +63,15 @@ class InvalidName(Refused):
     """A topic, group or header name that is not allowed."""
 
 
-class UnknownTopic(Refused):
+class _NoneOfThatName(Refused):
+    """``name``: what was looked for; "" where the message alone says it."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class UnknownTopic(_NoneOfThatName):
     """No topic has that name."""
 
 
@@ -79,7 +87,7 @@ class UnknownPartition(Refused):
     """The topic has no partition of that number."""
 
 
-class UnknownGroup(Refused):
+class UnknownGroup(_NoneOfThatName):
     """No consumer group has that name."""
 
 

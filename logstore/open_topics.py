@@ -190,7 +190,7 @@ class OpenTopics:
         """Raises InvalidName where no topic can have this name, CorruptStore where one may."""
         with contextlib.suppress(UnknownTopic):
             self._directory.topic(check_topic(name))
-        return UnknownTopic(f"no topic {name!r}: create it first")
+        return UnknownTopic(f"no topic {name!r}", name)
 
     # Shown
 

@@ -111,7 +111,7 @@ class Cluster:
         try:
             return self.admin.topic(check_topic(name))
         except UnknownTopic:
-            raise UnknownTopic(f"no topic {name!r}: create it first") from None
+            raise UnknownTopic(f"no topic {name!r}", name) from None
 
     def topic(self, name: str) -> ClusterTopic:
         """Raises UnknownTopic, InvalidName."""
@@ -295,5 +295,5 @@ class Cluster:
     def group(self, name: str) -> ClusterGroup:
         """Raises UnknownGroup."""
         if name not in self.groups():
-            raise UnknownGroup(f"no group {name!r}: it has committed nothing")
+            raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
         return ClusterGroup(name, self.admin, self.partitions)

@@ -37,7 +37,7 @@ class KnownGroups:
     def group(self, name: str) -> Group:
         """As Store.group."""
         if name not in self.names():
-            raise UnknownGroup(f"no group {name!r}: it has committed nothing")
+            raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
         return Group(
             name,
             self.table,

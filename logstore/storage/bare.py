@@ -59,7 +59,9 @@ class BareDirectory:
     def topic(self, name: str) -> Entry:
         entry = self._topics.get(name)
         if entry is None:
-            raise UnknownTopic(f"no topic {name!r} in {self.path}: it has no directory {name}-0")
+            raise UnknownTopic(
+                f"no topic {name!r} in {self.path}: it has no directory {name}-0", name
+            )
         return entry
 
     @property

@@ -319,7 +319,7 @@ class Catalog:
         """Raises UnknownTopic."""
         entry = self.entry(kind, name)
         if entry is None:
-            raise UnknownTopic(f"no {kind} {name!r}: create it first")
+            raise UnknownTopic(f"no {kind} {name!r}", name)
         return entry
 
     def _entry(self, kind: str, name: str, value: bytes) -> Entry:

@@ -340,7 +340,7 @@ class GroupTable:
 
     def _delete(self, transaction: Transaction, group: str, entry: KeptGroup | None) -> None:
         if entry is None:
-            raise UnknownGroup(f"no group {group!r}")
+            raise UnknownGroup(f"no group {group!r}", group)
         for member in entry.members:
             transaction.change(MEMBERS, _prefix(group) + member.encode(), None)
         transaction.change(GROUPS, group.encode(), None)

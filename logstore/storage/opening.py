@@ -13,7 +13,7 @@ from logstore.storage.names import CATALOG, CONFIG, LOCK, WATERMARKS
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
-_Kind = Literal["store", "bare", "empty", "absent", "foreign"]
+_Kind = Literal["store", "bare", "empty", "absent", "foreign", "file"]
 
 
 def open_directory(
@@ -61,6 +61,8 @@ def _open(
                 f"{path}: holds Kafka-format partitions but no catalogue: they can only be read"
             )
         return BareDirectory(path, config, disk)
+    if kind == "file":
+        raise NotAStore(f"{path}: not a store: it is not a directory; name the data directory")
     if kind == "foreign":
         raise NotAStore(f"{path}: not a store: it holds other files")
     if mode == "read" or not create:
@@ -75,7 +77,7 @@ def _kind(path: str, disk: Disk) -> _Kind:
     try:
         names = set(disk.list(path))
     except NotADirectoryError:
-        return "foreign"
+        return "file"
     if CATALOG in names:
         return "store"
     if found_topics(disk, path):

@@ -1,11 +1,13 @@
 """What holds for every command: help, where --data may stand, usage errors, start-up."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cli_process import COMMAND
+from logstore_cli.similar import NAMES_MAX, nearest
 
 COMMANDS = [
     "topic create", "topic list", "topic describe", "topic alter", "topic delete",
@@ -53,8 +55,120 @@ def test_without_a_command_there_is_help(logstore, words):
 )
 def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
     result = logstore(*words, code=2)
-    assert "Usage: logstore" in result.err
+    assert result.out == ""
     assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("tpic", "no such command 'tpic' (did you mean topic?): see `logstore --help`"),
+        ("topic lst", "no such command 'lst' (did you mean list?): see `logstore topic --help`"),
+        ("topic create", "missing argument 'NAME': see `logstore topic create --help`"),
+        (
+            "topic create a b c",
+            "got unexpected extra argument (b c): see `logstore topic create --help`",
+        ),
+        ("topic list -x", "no such option: -x: see `logstore topic list --help`"),
+        (
+            "consume t --form raw",
+            "no such option: --form (did you mean --format or --from?): see"
+            " `logstore consume --help`",
+        ),
+        (
+            "consume t --max many",
+            "invalid value for '--max': 'many' is not a whole number: see"
+            " `logstore consume --help`",
+        ),
+        (
+            "consume t --max 0",
+            "invalid value for '--max': 0 is not in the range x>=1: see `logstore consume --help`",
+        ),
+        ("consume t --max", "option '--max' requires an argument: see `logstore consume --help`"),
+        (
+            "consume t --max 1 --max 2",
+            "--max is given twice, and takes one value: see `logstore consume --help`",
+        ),
+        (
+            "consume t --data d --bootstrap h:1",
+            "invalid value for '--data': --data and --bootstrap cannot both say where the topics"
+            " are: see `logstore consume --help`",
+        ),
+        (
+            "produce t --key a --key-field b",
+            "--key and --key-field cannot both say what the key is: see `logstore produce --help`",
+        ),
+        ("--nonsense", "no such option: --nonsense: see `logstore --help`"),
+        ("serve --no\nsense", "no such option: --no\\x0asense: see `logstore serve --help`"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_says_where_to_read_on(logstore, words, line):
+    result = logstore(*words.split(" "), code=2)
+    assert result.err == f"logstore: {line}\n"
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("words", ["topic list", "produce t", "status", "serve", "verify"])
+@pytest.mark.parametrize("kind", ["file", "fifo"])
+def test_a_data_directory_that_is_none_is_said_to_be_none(logstore, tmp_path, words, kind):
+    path = tmp_path / "here"
+    path.touch() if kind == "file" else os.mkfifo(path)
+    result = logstore(*words.split(), "--data", path, code=1)
+    sentence = "not a store: it is not a directory; name the data directory"
+    assert result.err == f"logstore: {path}: {sentence}\n"
+
+
+# Names that nothing has ---------------------------------------------------------------------------
+
+OF_A_TOPIC = [
+    "consume {}", "produce {}", "replay {}", "topic describe {}", "topic delete {} --yes",
+    "topic alter {} --partitions 2", "topic trim {} --before 1", "retention run --topic {}",
+    "compact run --topic {}", "recompress run --topic {} --dry-run",
+    "mirror --from . --to copy --topic {}", "group reset-offsets billing --to earliest --topic {}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", OF_A_TOPIC)
+@pytest.mark.parametrize("served", [False, True])
+def test_the_topic_of_a_similar_name_is_offered(logstore, data, words, served, start_serving):
+    logstore("topic", "create", "flights")
+    logstore("topic", "create", "Orders")
+    logstore("produce", "flights", stdin=b"one\n")
+    logstore("consume", "flights", "--group", "billing")
+    if served:
+        start_serving(data, upkeep_interval_ms=-1)
+    words = words.replace("--from .", f"--from {data}")
+    for wrong, right in (
+        ("flight", " (did you mean flights?)"),
+        ("orders", " (did you mean Orders?)"),
+        ("unlike", "; none of the 2 topics has a similar name"),
+    ):
+        result = logstore(*words.format(wrong).split(), code=1)
+        assert result.err.splitlines()[-1] == f"logstore: no topic {wrong!r}{right}"
+
+
+def test_a_store_without_topics_offers_none(logstore):
+    logstore("topic", "create", "flights")
+    logstore("topic", "delete", "flights", "--yes")
+    result = logstore("consume", "flight", code=1)
+    assert result.err == "logstore: no topic 'flight'; there is no topic yet\n"
+
+
+@pytest.mark.parametrize("words", ["describe {}", "delete {}", "reset-offsets {} --to earliest"])
+def test_the_group_of_a_similar_name_is_offered(logstore, words):
+    logstore("topic", "create", "t")
+    logstore("produce", "t", stdin=b"one\n")
+    logstore("consume", "t", "--group", "billing")
+    result = logstore("group", *words.format("biling").split(), code=1)
+    sentence = "no group 'biling': it has committed nothing (did you mean billing?)"
+    assert result.err == f"logstore: {sentence}\n"
+
+
+def test_of_very_many_names_few_are_compared(monkeypatch):
+    compared = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda _, names, **__: compared.append(names))
+    nearest("topic-1-of-b", [f"topic-{n}-of-a" for n in range(100_000)])
+    assert len(compared[0]) <= NAMES_MAX
 
 
 # --data -------------------------------------------------------------------------------------------
@@ -112,7 +226,10 @@ def test_names_are_utf_8_in_a_locale_that_is_not(logstore, spawn, monkeypatch, t
     assert spawn("group", "list").end()[:2] == (0, "größe\n".encode())
     assert "größe" in spawn("group", "describe", "größe").end()[1].decode()
     code, _, err = spawn("group", "describe", "größer").end()
-    assert (code, err) == (1, "logstore: no group 'größer': it has committed nothing\n")
+    assert (code, err) == (
+        1,
+        "logstore: no group 'größer': it has committed nothing (did you mean größe?)\n",
+    )
     (tmp_path / "größe").write_bytes(b"two\n")
     assert spawn("produce", "t", "größe").end()[0] == 0
 

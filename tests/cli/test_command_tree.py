@@ -86,7 +86,7 @@ def test_a_job_of_two_topics_is_done_for_both_and_no_other(logstore, job, dry):
 @pytest.mark.usefixtures("topics")
 def test_a_job_of_an_unknown_topic_is_refused_before_anything_is_done(logstore, job, words):
     result = logstore(job, "run", *(it for name in words for it in ("--topic", name)), code=1)
-    assert result.err == "logstore: no topic 'no-such': create it first\n"
+    assert result.err == "logstore: no topic 'no-such'; none of the 3 topics has a similar name\n"
     assert result.out == ""
     again = logstore(job, "run", "--topic", "a", "--dry-run")
     assert "would" in again.out  # all is still to be done

@@ -62,7 +62,7 @@ class TestKinds:
     @pytest.mark.parametrize("mode", ["write", "read"])
     def test_a_file(self, tmp_path, opened, mode):
         (tmp_path / "file").write_bytes(b"text")
-        with pytest.raises(NotAStore, match="file: not a store: it holds other files"):
+        with pytest.raises(NotAStore, match="file: not a store: it is not a directory"):
             opened(tmp_path / "file", mode)
 
     @pytest.mark.parametrize("mode", ["write", "read"])

@@ -1,0 +1,45 @@
+"""What is said of a command line that is wrong: one line, and where to read on."""
+
+import re
+from typing import Any, Final
+
+import typer
+
+# typer has it from the copy of click that it carries, and gives it no name of its own.
+UsageError: Final[Any] = typer.BadParameter.__bases__[0]
+
+# Of typer's sentences: what to find, and what to say.
+REWORDED: Final = (
+    (r"^Invalid value: ", ""),
+    (r" \(env var: '[A-Z_]+'\)(?=: )", ""),  # the option is what was given, or could be
+    (r"is not a valid (int(eger)?|int range)\.?$", "is not a whole number"),
+    (r"is not a valid float( range)?\.?$", "is not a number"),
+    (r"\. Did you mean '?([^'?]+)'?\?$", r" (did you mean \1?)"),
+    (r"argument\(s\)", "argument"),
+)
+BEGINNINGS: Final = ("Missing", "Invalid", "No such", "Got", "Option")
+
+
+def tell_usage(error: Any) -> int:  # noqa: ANN401  typer's own
+    """Say what is wrong with the command line. The exit code."""
+    from .ends import say
+
+    if type(error).__name__ == "NoArgsIsHelpError":  # a command of commands, and none is named
+        error.show()
+    else:
+        path = "logstore" if error.ctx is None else error.ctx.command_path
+        say(f"logstore: {sentence(error)}: see `{path} --help`")
+    return int(error.exit_code)
+
+
+def sentence(error: Any) -> str:  # noqa: ANN401
+    """What is wrong, in typer's words where they are good."""
+    near = getattr(error, "possibilities", None)
+    if near:
+        return f"no such option: {error.option_name} (did you mean {' or '.join(sorted(near))}?)"
+    text = " ".join(str(error.format_message()).split())
+    for pattern, better in REWORDED:
+        text = re.sub(pattern, better, text)
+    if text.startswith(BEGINNINGS):
+        text = text[0].lower() + text[1:]
+    return text.removesuffix(".")
