@@ -1,7 +1,7 @@
 """DescribeConfigs: what tools look for in any broker, with what is true of this one."""
 
 import pytest
-from test_confluent import create
+from librdkafka import create
 from wire_client import WireClient
 
 from logstore.kafka.messages import describe_configs, incremental_alter_configs

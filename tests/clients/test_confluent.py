@@ -1,12 +1,10 @@
 """librdkafka, the C client, by confluent-kafka."""
 
 import time
-from functools import cache
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -14,65 +12,7 @@ from confluent_kafka.admin import (
     NewTopic,
     OffsetSpec,
 )
-
-DEADLINE_S = 20
-
-
-def produce(server, topic, values, partition=0, keys=None, timestamps=None, **conf):
-    """What the broker said of each that it did not take."""
-    failed = []
-
-    def told(error, _):
-        if error is not None:
-            failed.append(error.name())
-
-    producer = Producer({"bootstrap.servers": server.address, **conf})
-    for n, value in enumerate(values):
-        more = {} if timestamps is None else {"timestamp": timestamps[n]}
-        key = None if keys is None else keys[n]
-        producer.produce(topic, value, key, partition, on_delivery=told, **more)
-    assert producer.flush(DEADLINE_S) == 0
-    return failed
-
-
-def consume(server, count, *places, **conf):
-    """So many messages of these partitions."""
-    consumer = Consumer({"bootstrap.servers": server.address, "group.id": "none", **conf})
-    consumer.assign([TopicPartition(*place) for place in places])
-    found = []
-    deadline = time.monotonic() + DEADLINE_S
-    while len(found) < count and time.monotonic() < deadline:
-        for message in consumer.consume(count - len(found), 0.5):
-            assert message.error() is None
-            found.append(message)
-    consumer.close()
-    return found
-
-
-@cache
-def _admin(address):
-    return AdminClient(
-        {"bootstrap.servers": address, "log_level": 0}
-    )  # one that is forgotten ends its requests
-
-
-def admin(server):
-    return _admin(server.address)
-
-
-def create(server, name, partitions=1, **config):
-    config = {key.replace("_", "."): value for key, value in config.items()}
-    [done] = admin(server).create_topics([NewTopic(name, partitions, 1, config=config)]).values()
-    done.result()
-
-
-def outcome(futures):
-    """The names of the errors of an admin request's items, None for each that went well."""
-    found = []
-    for it in futures.values():
-        error = it.exception()
-        found.append(error.args[0].name() if isinstance(error, KafkaException) else error)
-    return found
+from librdkafka import DEADLINE_S, admin, consume, create, outcome, produce
 
 
 @pytest.mark.parametrize("acks", ["0", "1", "all"])

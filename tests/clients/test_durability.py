@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from test_confluent import consume, produce
+from librdkafka import consume, produce
 from wire_client import WireClient
 
 pytestmark = pytest.mark.long

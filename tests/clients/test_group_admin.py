@@ -12,9 +12,9 @@ from confluent_kafka import (
 )
 from confluent_kafka import ConsumerGroupType as Type
 from confluent_kafka import TopicPartition as Place
+from librdkafka import admin, create, outcome, produce
 from members import CLIENTS, SETTINGS, polled, shared
 from serving import Serving
-from test_confluent import admin, create, outcome, produce
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources

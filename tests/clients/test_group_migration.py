@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 from confluent_kafka import KafkaException
+from librdkafka import admin, create, produce
 from members import CLIENTS, SETTINGS, polled, shared
-from test_confluent import admin, create, produce
 
 import logstore
 

@@ -4,9 +4,9 @@ import gc
 import signal
 
 import pytest
+from librdkafka import create, produce
 from members import CLIENTS, SETTINGS, Elsewhere, polled, shared
 from serving import Serving
-from test_confluent import create, produce
 
 PARTITIONS = 4
 RECORDS = [(n % PARTITIONS, b"%d" % n) for n in range(40)]

@@ -2,7 +2,7 @@
 
 import pytest
 from confluent_kafka import ElectionType, TopicPartition
-from test_confluent import admin, create
+from librdkafka import admin, create
 from wire_client import WireClient
 
 from logstore.kafka.messages import (

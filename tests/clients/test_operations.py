@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from test_confluent import create
+from librdkafka import create
 from wire_client import WireClient
 
 from logstore.kafka.messages import (

@@ -5,7 +5,7 @@ or trimmed: a batch that is sent again is never taken twice.
 import signal
 
 import pytest
-from test_confluent import consume
+from librdkafka import consume
 from wire_client import WireClient
 
 from logstore.kafka.messages import delete_records

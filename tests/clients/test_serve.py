@@ -13,8 +13,8 @@ from shutil import which
 import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from librdkafka import consume, produce
 from serving import COMMAND, DEADLINE_S, resident_bytes
-from test_confluent import consume, produce
 from wire_client import WireClient, produce_body
 
 import logstore

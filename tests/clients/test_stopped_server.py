@@ -7,9 +7,9 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from test_group_server import Member
 from waiting import until
 from wire_client import WireClient
+from wire_member import Member
 
 from logstore.kafka.messages import describe_groups
 

@@ -3,10 +3,10 @@
 import itertools
 
 from coordinator_parts import SESSION_MS, Bench, places_of, text_of
+from group_clients import Client as New
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from test_consumer_model import Client as New
 
 from logstore.broker.coordinator.calls import LEAVE
 from logstore.broker.coordinator.consumer_member import TopicFacts

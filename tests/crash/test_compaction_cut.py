@@ -9,7 +9,7 @@ import random
 import pytest
 from clock import NOW_MS
 from lossy_disk import SURVIVORS_MOST, LossyDisk
-from test_power_cut import SEED, Machine
+from lossy_log import SEED, Machine
 
 from logstore.errors import LogstoreError
 from logstore.records.encode import encode

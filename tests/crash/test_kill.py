@@ -1,7 +1,8 @@
 import random
 
-import kill
 import pytest
+
+from tests.crash import kill
 
 pytestmark = pytest.mark.long
 

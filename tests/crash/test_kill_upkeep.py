@@ -1,7 +1,8 @@
 import random
 
-import kill_upkeep
 import pytest
+
+from tests.crash import kill_upkeep
 
 pytestmark = pytest.mark.long
 

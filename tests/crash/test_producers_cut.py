@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from clock import NOW_MS
 from lossy_disk import LossyDisk
-from test_power_cut import MemorySlot
+from lossy_log import MemorySlot
 
 from logstore.broker.ledger import Ledger
 from logstore.records.encode import encode

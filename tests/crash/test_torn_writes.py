@@ -4,7 +4,7 @@ import random
 
 import pytest
 from lossy_disk import SURVIVORS_MOST, LossyDisk, torn
-from test_power_cut import SEED, Machine, check_law
+from lossy_log import SEED, Machine, check_law
 
 
 @pytest.mark.parametrize("preallocate", [False, True])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from golden_store import DOOMED, FOREVER, HERE, described, open_golden, unpack
 from serving import Serving
 
 from logstore.storage.catalog import SCHEMA, Catalog
 from logstore.storage.disk import Disk
+from tests.golden.golden_store import DOOMED, FOREVER, HERE, described, open_golden, unpack
 
 EXPECTED = json.loads((HERE / "store.json").read_text())
 CRASHED = {

@@ -1,8 +1,8 @@
 """Plain records of mixed sizes: read in few steps where they are, and no byte of them believed."""
 
 import pytest
+from checked_records import ONE, framed, same_as_naive
 from record_samples import with_records
-from test_check import ONE, framed, same_as_naive
 
 from logstore.records.quick import QUICK_MIN, quick
 from logstore.records.varint import decoded, encoded

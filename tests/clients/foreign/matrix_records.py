@@ -1,7 +1,7 @@
 """What every client is asked to do with records."""
 
+import librdkafka
 import pytest
-import test_confluent as librdkafka
 from cannot import Cannot, the_step_that_fails
 from speaking import Failed
 

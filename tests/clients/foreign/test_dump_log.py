@@ -4,8 +4,8 @@ import re
 import signal
 import subprocess
 
+import librdkafka
 import pytest
-import test_confluent as librdkafka
 import tools
 from cannot import Cannot, the_step_that_fails
 from serving import COMMAND, DEADLINE_S

@@ -4,8 +4,8 @@ import json
 import re
 from datetime import UTC, datetime
 
+import librdkafka
 import pytest
-import test_confluent as librdkafka
 import tools
 from cannot import Cannot, the_step_that_fails
 from speaking import until

@@ -4,8 +4,8 @@ import json
 import signal
 import threading
 
+import librdkafka
 import pytest
-import test_confluent as librdkafka
 from confluent_kafka import Consumer, TopicPartition
 from matrix_groups import PARTITIONS, numbers, positions, shared
 from speaking import Client, Member, until

@@ -4,8 +4,8 @@ import json
 import struct
 from collections import Counter
 
+import librdkafka
 import pytest
-import test_confluent as librdkafka
 from confluent_kafka import Consumer, TopicPartition
 from speaking import Streams, until
 

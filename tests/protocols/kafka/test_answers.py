@@ -2,11 +2,9 @@
 
 import random
 
-import kio_oracle as kio
 import pytest
 from door_kit import Talk, a_batch
-from test_fetch import asking
-from test_produce_codec import a_produce_request
+from every_request import a_request, check_answer
 
 from logstore.errors import BrokenProtocol
 from logstore.kafka.messages import (
@@ -19,7 +17,6 @@ from logstore.kafka.messages import (
     incremental_alter_configs,
     metadata,
 )
-from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
 from logstore.records.batch import Batch
 
@@ -40,28 +37,6 @@ def a_talk():
                 Batch(a_batch(b"a", key=b"k", producer_id=1, producer_epoch=0, base_sequence=0))
             )
     return talk
-
-
-def a_request(key, version, rng):
-    if key == 0:
-        return kio.written_by_kio(a_produce_request(version, rng))
-    if key == 1:
-        places = [(rng.choice(["topic", "none"]), rng.randrange(3), rng.randrange(-1, 3), 999)]
-        return asking(version, places, session=(rng.randrange(2), rng.randrange(-1, 2)))
-    kind = kio.ours(APIS[key].name).Request
-    out = bytearray()
-    codec(kind, version, version >= APIS[key].flexible).write(
-        out, kio.random_message(kind, version, rng)
-    )
-    return bytes(out)
-
-
-def check_answer(key, version, body):
-    if version >= APIS[key].flexible and key != 18:
-        assert body[:1] == b"\0"
-        body = body[1:]
-    entity = kio.read_by_kio(APIS[key].name, version, "response", body)
-    assert kio.written_by_kio(entity) == body
 
 
 @pytest.mark.parametrize(("key", "version"), EVERY)

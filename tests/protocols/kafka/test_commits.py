@@ -1,14 +1,22 @@
-import uuid
-
 import pytest
 from door_kit import Talk
-from test_membership import checked, joined, settled
+from group_kit import (
+    COMMIT,
+    DELETE,
+    FETCH,
+    NOWHERE,
+    a_commit,
+    checked,
+    committed,
+    fetched,
+    id_of,
+    joined,
+    settled,
+)
 
 from logstore.errors import StorageFull
 from logstore.kafka.messages import offset_commit, offset_delete, offset_fetch
 
-COMMIT, FETCH, DELETE = 8, 9, 47
-NOWHERE = uuid.uuid4().bytes
 UNKNOWN_TOPIC, UNKNOWN_ID, BAD_REQUEST, BAD_GROUP, UNKNOWN_MEMBER = 3, 100, 42, 24, 25
 
 
@@ -18,50 +26,6 @@ def talk():
     for name in ("t", "u"):
         found.topics.create(name, 3, {})
     return found
-
-
-def committed(talk, places, version=9, group="g", generation=-1, member=""):
-    """The error codes, in the order of the partitions: (topic, partition, offset, metadata)."""
-    talk.say(COMMIT, version, a_commit(talk, places, group, generation, member))
-    [(_, body)] = talk.replies()
-    answer = talk.read(COMMIT, version, offset_commit.Response, body)
-    return [it.error_code for topic in answer.topics for it in topic.partitions]
-
-
-def a_commit(talk, places, group="g", generation=-1, member=""):
-    topics = [
-        offset_commit.Topic(
-            id_of(talk, name), name, [offset_commit.Partition(number, offset, 7, metadata)]
-        )
-        for name, number, offset, metadata in places
-    ]
-    return offset_commit.Request(group, generation, member, topics=topics)
-
-
-def id_of(talk, name):
-    topic = talk.topics.get(name)
-    return NOWHERE if topic is None else topic.uuid
-
-
-def fetched(talk, version, group="g", topics=None, **more):
-    """Error code; (offset, metadata, error code) by topic (from v10 on: its id) and partition."""
-    if version >= 8:
-        asked = offset_fetch.Group(group, topics=topics, **more)
-        request = offset_fetch.Request([asked])
-        [found] = checked(talk, FETCH, version, request, offset_fetch.Response).groups
-    else:
-        named = None if topics is None else [
-            offset_fetch.Topic(it.name, it.partition_indexes) for it in topics
-        ]  # fmt: skip
-        request = offset_fetch.Request(group_id=group, topics=named)
-        found = checked(talk, FETCH, version, request, offset_fetch.Response)
-    return found.error_code, {
-        (topic.topic_id if version >= 10 else topic.name, it.partition_index): (
-            it.committed_offset, it.metadata, it.error_code,
-        )
-        for topic in found.topics
-        for it in topic.partitions
-    }  # fmt: skip
 
 
 def of(talk, name, *numbers):

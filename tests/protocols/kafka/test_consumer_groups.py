@@ -3,8 +3,7 @@
 import pytest
 from coordinator_parts import Kept
 from door_kit import Talk
-from test_commits import a_commit, committed, fetched
-from test_membership import checked, joined, settled
+from group_kit import a_commit, checked, committed, fetched, joined, settled
 
 from logstore.kafka.messages import (
     consumer_group_describe,

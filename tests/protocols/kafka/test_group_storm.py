@@ -6,7 +6,7 @@ from collections import Counter
 import kio_oracle as kio
 import pytest
 from door_kit import Talk
-from test_answers import a_request, check_answer
+from every_request import a_request, check_answer
 
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS

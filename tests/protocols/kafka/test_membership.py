@@ -1,8 +1,24 @@
-import struct
-
 import pytest
 from door_kit import Talk
-from test_answers import check_answer
+from group_kit import (
+    BEAT,
+    DESCRIBE,
+    ID_REQUIRED,
+    ILLEGAL,
+    JOIN,
+    LEAVE,
+    METADATA,
+    NOT_COORDINATOR,
+    REBALANCING,
+    SESSION_MS,
+    SYNC,
+    UNKNOWN_MEMBER,
+    a_join,
+    checked,
+    joined,
+    settled,
+    synced,
+)
 
 from logstore.kafka.messages import (
     api_versions,
@@ -12,50 +28,6 @@ from logstore.kafka.messages import (
     leave_group,
     sync_group,
 )
-
-SESSION_MS, REBALANCE_MS = 10_000, 30_000
-JOIN, BEAT, LEAVE, SYNC, DESCRIBE = 11, 12, 13, 14, 15
-ID_REQUIRED, UNKNOWN_MEMBER, ILLEGAL, REBALANCING, NOT_COORDINATOR = 79, 25, 22, 27, 16
-METADATA = struct.pack(">hih", 0, 1, 1) + b"t" + struct.pack(">i", 0)
-
-
-def a_join(member="", group="g", session_ms=SESSION_MS, metadata=METADATA, **more):
-    return join_group.Request(
-        group, session_ms, REBALANCE_MS, member, protocol_type="consumer",
-        protocols=[join_group.Protocol("range", metadata)], **more,
-    )  # fmt: skip
-
-
-def joined(talk, version=9, **more):
-    """The answer to a join that nobody has to be waited for."""
-    answer = checked(talk, JOIN, version, a_join(**more), join_group.Response)
-    if answer.error_code == ID_REQUIRED:
-        more["member"] = answer.member_id
-        answer = checked(talk, JOIN, version, a_join(**more), join_group.Response)
-    return answer
-
-
-def checked(talk, key, version, request, kind):
-    """The answer, which kio reads, too."""
-    asked = talk.say(key, version, request)
-    [(correlation, body)] = talk.replies()
-    assert correlation == asked
-    check_answer(key, version, body)
-    return talk.read(key, version, kind, body)
-
-
-def synced(talk, member, generation, version=5, assignments=()):
-    named = ("consumer", "range") if version >= 5 else (None, None)
-    request = sync_group.Request("g", generation, member, None, *named, assignments)
-    return checked(talk, SYNC, version, request, sync_group.Response)
-
-
-def settled(talk, version=9):
-    """A member id, of a group of one that is stable in generation 1."""
-    member = joined(talk, version).member_id
-    assignment = [sync_group.Assignment(member, b"all of it")]
-    assert synced(talk, member, 1, assignments=assignment).error_code == 0
-    return member
 
 
 def beaten(talk, member, generation, version=4):

@@ -3,32 +3,13 @@ import uuid
 
 import kio_oracle as kio
 import pytest
+from every_request import a_produce_request
 from kio.schema.errors import ErrorCode
 
 from logstore.errors import BrokenProtocol
 from logstore.kafka import fetch_codec, produce_codec
 
 PRODUCE, FETCH = range(3, 14), range(4, 19)
-
-
-def a_produce_request(version, rng):
-    module = kio.module_of("produce", version, "request")
-    topics = []
-    for n in range(rng.randrange(3)):
-        parts = tuple(
-            module.PartitionProduceData(
-                index=it, records=rng.choice([None, b"", rng.randbytes(rng.randrange(300))])
-            )
-            for it in range(rng.randrange(3))
-        )
-        place = {"topic_id": uuid.UUID(int=n + 1)} if version >= 13 else {"name": f"topic-{n}"}
-        topics.append(module.TopicProduceData(partition_data=parts, **place))
-    return module.ProduceRequest(
-        transactional_id=rng.choice([None, "t"]),
-        acks=rng.choice([-1, 0, 1]),
-        timeout=kio.milliseconds(rng.randrange(10_000)),
-        topic_data=tuple(topics),
-    )
 
 
 @pytest.mark.parametrize("version", PRODUCE)
