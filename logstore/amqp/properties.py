@@ -1,0 +1,91 @@
+"""The header of a message's content (4.2.6.1): how long its body is, and its properties.
+
+The properties travel through a queue as they came, flags and values, and are read only where
+somebody asks for one.
+"""
+
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.amqp.methods import LONGLONG, OCTET, SHORTSTR, TABLE
+from logstore.amqp.replies import FRAME_ERROR, Refusal
+
+BASIC: Final = 60  # the class that all contents are of
+
+HEAD: Final = Struct(">HHQ")  # class, weight, size of the body
+NONE: Final = b"\0\0"  # no properties
+
+# Each with the bit that says it is there, in the order of their values.
+_LAYOUT: Final = tuple(
+    (name, 1 << (15 - at), wire)
+    for at, (name, wire) in enumerate((
+        ("content_type", SHORTSTR), ("content_encoding", SHORTSTR), ("headers", TABLE),
+        ("delivery_mode", OCTET), ("priority", OCTET), ("correlation_id", SHORTSTR),
+        ("reply_to", SHORTSTR), ("expiration", SHORTSTR), ("message_id", SHORTSTR),
+        ("timestamp", LONGLONG), ("type", SHORTSTR), ("user_id", SHORTSTR),
+        ("app_id", SHORTSTR), ("cluster_id", SHORTSTR),
+    ))
+)  # fmt: skip
+_MORE: Final = 1  # further flags follow: of no property that there is
+
+
+class Properties(NamedTuple):
+    """None: not there."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: dict[str, Any] | None = None
+    delivery_mode: int | None = None
+    priority: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration: str | None = None
+    message_id: str | None = None
+    timestamp: int | None = None  # seconds
+    type: str | None = None
+    user_id: str | None = None
+    app_id: str | None = None
+    cluster_id: str | None = None
+
+
+def read(data: bytes) -> Properties:
+    """Of flags and values. Raises Refusal."""
+    flags, at = fields.read_short(data, 0)
+    more = flags
+    while more & _MORE:
+        more, at = fields.read_short(data, at)
+        if more & ~_MORE:
+            raise fields.broken("a content header has flags of properties that there are not")
+    found: dict[str, Any] = {}
+    for name, bit, wire in _LAYOUT:
+        if flags & bit:
+            found[name], at = wire.read(data, at)
+    return Properties(**found)
+
+
+def write(properties: Properties) -> bytes:
+    """Raises ValueError, TypeError for a value that can't travel."""
+    flags, parts = 0, []
+    for (_, bit, wire), value in zip(_LAYOUT, properties, strict=True):
+        if value is not None:
+            flags |= bit
+            parts.append(wire.write(value))
+    return fields.short(flags) + b"".join(parts)
+
+
+def read_header(payload: bytes) -> tuple[int, bytes]:
+    """Size of the body; the properties, as they are. Raises Refusal."""
+    try:
+        class_id, _, size = HEAD.unpack_from(payload)
+    except StructError:
+        raise Refusal(FRAME_ERROR, "a content header ends too early") from None
+    if class_id != BASIC:
+        raise Refusal(FRAME_ERROR, f"a content header of class {class_id}, expected {BASIC}")
+    return size, payload[HEAD.size :]
+
+
+def header(size: int, properties: bytes) -> bytes:
+    """What a header frame holds."""
+    return HEAD.pack(BASIC, 0, size) + properties
