@@ -16,7 +16,7 @@ from logstore.config import Config, check_topic_settings
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.kafka.subscription import SPEECH
 from logstore.records.encode import encode
@@ -185,7 +185,7 @@ class Talk:
             self.coordinator = Coordinator(
                 settings, self.keeper, self._facts, speech=SPEECH, due=self._set_timer
             )
-            self.door = Door(
+            self.door = KafkaDoor(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),
             )  # fmt: skip

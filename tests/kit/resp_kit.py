@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from redis_parts import request
 
 from logstore.broker.channel import Channels
-from logstore.protocols.resp.door import Door, Facts, RespLimits, Unread
+from logstore.protocols.resp.door import Facts, RespDoor, RespLimits, Unread
 from logstore.protocols.resp.session import RespSession
 
 
@@ -47,7 +47,9 @@ class FakeDoor:
         limits = RespLimits(
             SimpleNamespace(connections_max=100), bulk_bytes_max, Unread.parse(pubsub)
         )
-        self.door = Door(self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work)
+        self.door = RespDoor(
+            self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work
+        )
         self.sessions = []
 
     def work(self, job, done):

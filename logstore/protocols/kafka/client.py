@@ -10,7 +10,7 @@ from typing import Final
 
 from logstore.broker.admission import GLANCE_MAX
 from logstore.log import Log
-from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.fetch_session import FetchSession
 from logstore.protocols.kafka.slots import Slot
 from logstore.protocols.session import Wake
@@ -22,7 +22,7 @@ class KafkaClient:
     """What a handler may ask of the connection that a request came by."""
 
     def __init__(
-        self, door: Door, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
+        self, door: KafkaDoor, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
     ) -> None:
         """``wake``: have the server look at this connection again; from any thread.
 

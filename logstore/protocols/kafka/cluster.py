@@ -22,7 +22,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.wire import NIL_UUID
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door, InWorker
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, InWorker, KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import OF_CLUSTER, OF_TOPIC, allowed
@@ -78,7 +78,7 @@ def _of_all(client: KafkaClient, request: metadata_messages.Request) -> metadata
     return _metadata(client, request, [_described(topic) for topic in every if topic is not None])
 
 
-def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
+def _made(door: KafkaDoor, names: Sequence[str]) -> dict[str, int]:
     """Make these topics; the error codes of those that could not be made.
 
     Clients ask again for those that are left, so that nobody else waits for very many.
@@ -95,7 +95,7 @@ def _made(door: Door, names: Sequence[str]) -> dict[str, int]:
 
 
 def _asked_for(
-    door: Door, version: int, asked: Sequence[metadata_messages.Topic], failed: dict[str, int]
+    door: KafkaDoor, version: int, asked: Sequence[metadata_messages.Topic], failed: dict[str, int]
 ) -> list[metadata_messages.ResponseTopic]:
     found = []
     for it in asked:

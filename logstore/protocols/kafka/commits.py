@@ -15,7 +15,7 @@ from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Door, InWorker, Later, given, made_elsewhere
+from logstore.protocols.kafka.door import InWorker, KafkaDoor, Later, given, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
 from logstore.slices import Steps, parts
@@ -57,7 +57,7 @@ Offsets = Sequence[tuple[TopicPartition, OffsetToCommit]]
 
 
 def _to_commit(
-    door: Door, version: int, request: commit_messages.Request
+    door: KafkaDoor, version: int, request: commit_messages.Request
 ) -> tuple[Sequence[Topic | None], Offsets]:
     """The topics, one for each that is named, and what can be committed."""
     topics = [_topic(door, version, it) for it in request.topics]
@@ -94,7 +94,7 @@ def _commitment(
 
 
 def _topic(
-    door: Door, version: int, asked: commit_messages.Topic | fetch_messages.Topics
+    door: KafkaDoor, version: int, asked: commit_messages.Topic | fetch_messages.Topics
 ) -> Topic | None:
     return door.topics.by_uuid(asked.topic_id) if version >= BY_ID else door.topics.get(asked.name)
 
@@ -223,7 +223,7 @@ def _fetched(
 
 
 def _places(
-    door: Door, version: int, asked: Sequence[fetch_messages.Topics]
+    door: KafkaDoor, version: int, asked: Sequence[fetch_messages.Topics]
 ) -> Iterator[TopicPartition]:
     for it in asked:
         topic = _topic(door, version, it) if version >= BY_ID else None
@@ -233,7 +233,7 @@ def _places(
 
 
 def _all(
-    door: Door, version: int, kept: Mapping[TopicPartition, KeptOffset]
+    door: KafkaDoor, version: int, kept: Mapping[TopicPartition, KeptOffset]
 ) -> Iterator[fetch_messages.ResponseTopics]:
     by_topic: dict[str, list[fetch_messages.Partitions]] = {}
     for (name, number), it in sorted(kept.items(), key=lambda item: item[0]):
@@ -247,7 +247,7 @@ def _all(
 
 
 def _some(
-    door: Door,
+    door: KafkaDoor,
     version: int,
     asked: fetch_messages.Topics,
     kept: Mapping[TopicPartition, KeptOffset],
@@ -303,7 +303,7 @@ def _deletion(client: KafkaClient, group: str, places: Sequence[TopicPartition])
     return later
 
 
-def _to_delete(door: Door, request: delete_messages.Request) -> list[TopicPartition]:
+def _to_delete(door: KafkaDoor, request: delete_messages.Request) -> list[TopicPartition]:
     """Each once."""
     topics = door.topics
     places = {

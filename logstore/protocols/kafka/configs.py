@@ -25,7 +25,7 @@ from logstore.protocols.kafka.broker_settings import (
     kind_of,
 )
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import NODE_ID, Door
+from logstore.protocols.kafka.door import NODE_ID, KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 
@@ -233,7 +233,11 @@ def _attempt(kind: int, work: Callable[[], None]) -> tuple[int, str | None]:
 
 
 def _change(
-    door: Door, name: str, settings: Mapping[str, str], reset: Sequence[str], validate_only: bool
+    door: KafkaDoor,
+    name: str,
+    settings: Mapping[str, str],
+    reset: Sequence[str],
+    validate_only: bool,
 ) -> None:
     if door.topics.get(name) is None:
         raise UnknownTopic(f"no topic {name!r}")
@@ -288,7 +292,7 @@ def alter_incrementally(
 
 
 def _incremental(
-    door: Door, name: str, asked: Sequence[incremental_messages.AlterableConfig]
+    door: KafkaDoor, name: str, asked: Sequence[incremental_messages.AlterableConfig]
 ) -> tuple[dict[str, str], list[str]]:
     """What is set, and what goes back to its default."""
     _check_once([it.name for it in asked])

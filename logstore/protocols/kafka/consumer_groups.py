@@ -13,7 +13,7 @@ from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Door, Later, made_elsewhere
+from logstore.protocols.kafka.door import KafkaDoor, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, TYPES
 from logstore.protocols.kafka.handler import handler
@@ -136,7 +136,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
     return describe_messages.Response(groups=described)
 
 
-def _described(door: Door, found: GroupDescription) -> Steps:
+def _described(door: KafkaDoor, found: GroupDescription) -> Steps:
     members = []
     for it in found.members:
         members.append(_member(door, it))
@@ -151,7 +151,7 @@ def _described(door: Door, found: GroupDescription) -> Steps:
     )
 
 
-def _member(door: Door, it: MemberDescription) -> describe_messages.Member:
+def _member(door: KafkaDoor, it: MemberDescription) -> describe_messages.Member:
     return describe_messages.Member(
         member_id=it.id,
         instance_id=it.client.instance_id,
@@ -167,7 +167,7 @@ def _member(door: Door, it: MemberDescription) -> describe_messages.Member:
     )
 
 
-def _assignment(door: Door, places: Iterable[Place]) -> describe_messages.Assignment:
+def _assignment(door: KafkaDoor, places: Iterable[Place]) -> describe_messages.Assignment:
     """Without topics that are gone: they have no name any more."""
     return describe_messages.Assignment(
         [

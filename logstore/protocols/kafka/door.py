@@ -19,7 +19,7 @@ LEADER_EPOCH = 0  # it leads every partition, for ever
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class KafkaDoor:
     """Topics, groups, time and settings; what may take long is given to ``work``."""
 
     topics: Topics
@@ -78,7 +78,7 @@ class Later:
             self.give(self._otherwise)
 
 
-def elsewhere(door: Door, job: Callable[[], Any]) -> Later:
+def elsewhere(door: KafkaDoor, job: Callable[[], Any]) -> Later:
     """What ``job`` makes in another thread; what it raises comes out of the session."""
     later = Later()
     door.work(partial(_or_error, job), later.give)
@@ -95,7 +95,7 @@ def _or_error(job: Callable[[], Any]) -> Any:  # noqa: ANN401
 # What work in slices waits for
 
 
-def made_elsewhere(door: Door, job: Callable[[], Any]) -> Wait:
+def made_elsewhere(door: KafkaDoor, job: Callable[[], Any]) -> Wait:
     """It goes on with what ``job`` makes in another thread."""
     return lambda go_on: door.work(partial(_or_error, job), go_on)
 

@@ -1,14 +1,14 @@
 """The Kafka door, opened."""
 
 from logstore.protocols.house import House
-from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 
 def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
     settings = house.settings
-    door = Door(
+    door = KafkaDoor(
         house.topics,
         house.coordinator,
         settings,

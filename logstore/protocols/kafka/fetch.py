@@ -22,7 +22,7 @@ from logstore.kafka.fetch_codec import (
 from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door, Later, elsewhere, made_elsewhere
+from logstore.protocols.kafka.door import LEADER_EPOCH, KafkaDoor, Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
@@ -80,7 +80,7 @@ class PartitionFetch:
 
     __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
 
-    def __init__(self, door: Door, asked: Asked) -> None:
+    def __init__(self, door: KafkaDoor, asked: Asked) -> None:
         self.asked = asked
         self._bytes, self._upto = 0, asked.offset  # counted so far
         self.cold = False  # there is something, and it has to be fetched first

@@ -21,7 +21,7 @@ from logstore.kafka.messages import (
 from logstore.log import Log, TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, Door, InWorker
+from logstore.protocols.kafka.door import LEADER_EPOCH, InWorker, KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.records.parts import parts
@@ -38,7 +38,7 @@ QUICK: Final = (LATEST, EARLIEST, EARLIEST_LOCAL, LATEST_TIERED, EARLIEST_PENDIN
 DELETE_ALL: Final = -1  # DeleteRecords: as far as the log is safe
 
 
-def log_of(door: Door, name: str, partition: int) -> Log:
+def log_of(door: KafkaDoor, name: str, partition: int) -> Log:
     """Raises UnknownTopic, UnknownPartition, Damaged, Failed."""
     topic = door.topics.get(name)
     if topic is None:
@@ -57,7 +57,7 @@ def list_offsets(
     return InWorker(partial(_listed, client.door, request))
 
 
-def _at_hand(door: Door, places: Iterable[TopicPartition]) -> bool:
+def _at_hand(door: KafkaDoor, places: Iterable[TopicPartition]) -> bool:
     """Whether no log has to be opened to answer for these."""
     for name, partition in places:
         topic = door.topics.get(name)
@@ -67,7 +67,9 @@ def _at_hand(door: Door, places: Iterable[TopicPartition]) -> bool:
     return True
 
 
-def _listed(door: Door, request: list_offsets_messages.Request) -> list_offsets_messages.Response:
+def _listed(
+    door: KafkaDoor, request: list_offsets_messages.Request
+) -> list_offsets_messages.Response:
     return list_offsets_messages.Response(
         topics=[
             list_offsets_messages.TopicResponse(
@@ -79,7 +81,7 @@ def _listed(door: Door, request: list_offsets_messages.Request) -> list_offsets_
 
 
 def _found(
-    door: Door, name: str, asked: list_offsets_messages.Partition
+    door: KafkaDoor, name: str, asked: list_offsets_messages.Partition
 ) -> list_offsets_messages.PartitionResponse:
     answer = list_offsets_messages.PartitionResponse(asked.partition_index)
     if asked.current_leader_epoch > LEADER_EPOCH:
@@ -130,7 +132,7 @@ def offset_for_leader_epoch(
     return InWorker(partial(_epochs, client.door, request))
 
 
-def _epochs(door: Door, request: epoch_messages.Request) -> epoch_messages.Response:
+def _epochs(door: KafkaDoor, request: epoch_messages.Request) -> epoch_messages.Response:
     return epoch_messages.Response(
         topics=[
             epoch_messages.OffsetForLeaderTopicResult(
@@ -142,7 +144,7 @@ def _epochs(door: Door, request: epoch_messages.Request) -> epoch_messages.Respo
 
 
 def _end_of_epoch(
-    door: Door, name: str, asked: epoch_messages.OffsetForLeaderPartition
+    door: KafkaDoor, name: str, asked: epoch_messages.OffsetForLeaderPartition
 ) -> epoch_messages.EpochEndOffset:
     answer = epoch_messages.EpochEndOffset(partition=asked.partition)
     if asked.current_leader_epoch > LEADER_EPOCH:
@@ -172,7 +174,7 @@ def delete_records(
 
 
 def _deleted(
-    door: Door, name: str, asked: delete_records_messages.Partition
+    door: KafkaDoor, name: str, asked: delete_records_messages.Partition
 ) -> delete_records_messages.PartitionResult:
     answer = delete_records_messages.PartitionResult(asked.partition_index, low_watermark=-1)
     topic = door.topics.get(name)

@@ -33,7 +33,7 @@ from logstore.kafka.messages import (
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.configs import CLIENT_METRICS, GROUP, LOGGER, NODE, TOPIC
-from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, KafkaDoor
 from logstore.protocols.kafka.handler import handler
 
 ELECTIONS: Final = (0, 1)  # of the preferred leader, of any (KIP-460)
@@ -44,7 +44,7 @@ Told = tuple[int, str | None]  # error code and message
 FINE: Final[Told] = (errors.NONE, None)
 
 
-def _unknown(door: Door, topic: str, partition: int) -> Told | None:
+def _unknown(door: KafkaDoor, topic: str, partition: int) -> Told | None:
     """What is wrong with the place; None: the partition is there."""
     found = door.topics.get(topic)
     if found is None:

@@ -12,7 +12,7 @@ from logstore.kafka.messages import (
 )
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.offsets import log_of
@@ -45,7 +45,7 @@ def describe_producers(
     )
 
 
-def _described(door: Door, name: str, partition: int) -> describe_messages.PartitionResponse:
+def _described(door: KafkaDoor, name: str, partition: int) -> describe_messages.PartitionResponse:
     answer = describe_messages.PartitionResponse(partition)
     try:
         known = producers_of(log_of(door, name, partition))

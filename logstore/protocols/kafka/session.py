@@ -14,7 +14,7 @@ from logstore.kafka import wire
 from logstore.protocols.kafka.answers import take, unsupported
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Door
+from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer, Wake
 
@@ -49,7 +49,7 @@ class KafkaSession:
     """A ``Session``."""
 
     def __init__(
-        self, door: Door, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
+        self, door: KafkaDoor, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
     ) -> None:
         """``address``: where this node is reached, as clients are to be told."""
         self.wants = 0

@@ -23,7 +23,7 @@ from logstore.kafka.messages import (
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.configs import given_settings, source_of
-from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Door
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import OF_TOPIC
@@ -71,7 +71,7 @@ def create(
 
 
 def _created(
-    door: Door, asked: create_topics_messages.CreatableTopic, times: int, validate_only: bool
+    door: KafkaDoor, asked: create_topics_messages.CreatableTopic, times: int, validate_only: bool
 ) -> create_topics_messages.CreatableTopicResult:
     result = create_topics_messages.CreatableTopicResult(asked.name, configs=None)
 
@@ -150,7 +150,7 @@ def delete(
 
 
 def _deleted(
-    door: Door, asked: delete_topics_messages.DeleteTopicState
+    door: KafkaDoor, asked: delete_topics_messages.DeleteTopicState
 ) -> delete_topics_messages.DeletableTopicResult:
     topic = door.topics.get(asked.name) if asked.name else door.topics.by_uuid(asked.topic_id)
     result = delete_topics_messages.DeletableTopicResult(asked.name, asked.topic_id)
@@ -188,7 +188,7 @@ def create_partitions(
     )
 
 
-def _grow(door: Door, asked: create_partitions_messages.Topic, validate_only: bool) -> None:
+def _grow(door: KafkaDoor, asked: create_partitions_messages.Topic, validate_only: bool) -> None:
     topic = door.topics.get(asked.name)
     if topic is None:
         raise _Unfit(errors.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {asked.name!r}")

@@ -18,7 +18,7 @@ from logstore.slices import AT_ONCE, Steps
 
 if TYPE_CHECKING:
     from logstore.protocols.resp.command import Command
-    from logstore.protocols.resp.door import Door
+    from logstore.protocols.resp.door import RespDoor
 
 # A subscriber that has left so much unread is given what is in a history when it asks for more.
 BEHIND_BYTES: Final = 1 << 20
@@ -46,7 +46,7 @@ class Tracking:
 class RespClient:
     """A ``Subscriber``, too."""
 
-    def __init__(self, door: "Door", link: Link, number: int, now: float) -> None:
+    def __init__(self, door: "RespDoor", link: Link, number: int, now: float) -> None:
         self.door = door
         self.link = link
         self.number = number  # what CLIENT ID says

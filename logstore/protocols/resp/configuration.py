@@ -8,7 +8,7 @@ from logstore.errors import InvalidName
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import DATABASES
-from logstore.protocols.resp.door import Counts, Door, RespLimits, Unread, memory
+from logstore.protocols.resp.door import Counts, RespDoor, RespLimits, Unread, memory
 from logstore.protocols.resp.replies import OK, bulk, mapping
 from logstore.protocols.resp.requests import as_integer
 
@@ -31,7 +31,7 @@ HELP: Final = [
 class Setting(NamedTuple):
     """``change`` makes the new value stand, or says why it can't; None: it is fixed."""
 
-    value: Callable[[Door], str]
+    value: Callable[[RespDoor], str]
     change: Callable[[RespLimits, str], str | None] | None = None
 
 
@@ -72,7 +72,7 @@ def _set_unread(limits: RespLimits, text: str) -> str | None:
     return None
 
 
-def _unread(door: Door) -> str:
+def _unread(door: RespDoor) -> str:
     limit = door.limits.pubsub
     # The others are not read from while they do not read, so they need none.
     return f"normal 0 0 0 slave 0 0 0 pubsub {limit.hard} {limit.soft} {limit.soft_s}"

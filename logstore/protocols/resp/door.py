@@ -87,7 +87,7 @@ class Facts:
 
 
 @dataclass(slots=True)
-class Door:
+class RespDoor:
     """Channels, limits, who is connected."""
 
     channels: Channels

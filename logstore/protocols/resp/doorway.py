@@ -14,7 +14,7 @@ def open(house: House) -> Doorway:
     crowd = Limits(settings.resp_maxclients, math.inf, "resp.maxclients", resp.TOO_MANY)
     unread = resp.Unread.parse(settings.resp_client_output_buffer_limit)
     assert unread is not None, "the setting's pattern lets nothing else through"
-    door = resp.Door(
+    door = resp.RespDoor(
         house.channels,
         resp.RespLimits(crowd, settings.resp_proto_max_bulk_len, unread),
         resp.Facts(house.process_id, house.store_id, house.path, house.turns),

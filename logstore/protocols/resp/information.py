@@ -11,7 +11,7 @@ from typing import Final
 
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
-from logstore.protocols.resp.door import REDIS_VERSION, Door
+from logstore.protocols.resp.door import REDIS_VERSION, RespDoor
 from logstore.protocols.resp.replies import verbatim
 
 Facts = dict[str, object]
@@ -33,12 +33,12 @@ def _human(count: int) -> str:
     raise AssertionError("the last unit takes all")
 
 
-def _id(door: Door) -> str:
+def _id(door: RespDoor) -> str:
     """40 signs, as Redis's ids have."""
     return door.facts.store_id.replace("-", "").ljust(40, "0")
 
 
-def _server(door: Door, client: RespClient) -> Facts:
+def _server(door: RespDoor, client: RespClient) -> Facts:
     now_ms = door.clock()
     seconds = (now_ms - door.started_ms) // 1000
     system = os.uname()
@@ -73,7 +73,7 @@ def _server(door: Door, client: RespClient) -> Facts:
     }
 
 
-def _clients(door: Door, _: RespClient) -> Facts:
+def _clients(door: RespDoor, _: RespClient) -> Facts:
     clients = door.clients.values()
     return {
         "connected_clients": len(clients),
@@ -88,7 +88,7 @@ def _clients(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _memory(door: Door, _: RespClient) -> Facts:
+def _memory(door: RespDoor, _: RespClient) -> Facts:
     """What the process has of the system; what of it is in use is not known."""
     usage = door.facts.usage()
     used, most, unsent = (
@@ -149,7 +149,7 @@ def _memory(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _persistence(door: Door, _: RespClient) -> Facts:
+def _persistence(door: RespDoor, _: RespClient) -> Facts:
     """Of keys. What a channel keeps is synced before its publisher is answered."""
     return {
         "loading": 0,  # what clients wait for
@@ -177,7 +177,7 @@ def _persistence(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _stats(door: Door, _: RespClient) -> Facts:
+def _stats(door: RespDoor, _: RespClient) -> Facts:
     counts, turns = door.counts, door.facts.turns
     trackers = [it.tracking for it in door.clients.values() if it.tracking is not None]
     return {
@@ -233,7 +233,7 @@ def _stats(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _replication(door: Door, _: RespClient) -> Facts:
+def _replication(door: RespDoor, _: RespClient) -> Facts:
     return {
         "role": "master",
         "connected_slaves": 0,
@@ -249,7 +249,7 @@ def _replication(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _cpu(door: Door, _: RespClient) -> Facts:
+def _cpu(door: RespDoor, _: RespClient) -> Facts:
     usage = door.facts.usage()
     kinds = {"": usage.process, "_children": usage.children, "_main_thread": usage.thread}
     return {
@@ -259,7 +259,7 @@ def _cpu(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _commands(door: Door, _: RespClient) -> Facts:
+def _commands(door: RespDoor, _: RespClient) -> Facts:
     counts = door.counts
     calls = {**counts.calls, "publish": counts.calls.get("publish", 0) + counts.published}
     return {
@@ -271,21 +271,21 @@ def _commands(door: Door, _: RespClient) -> Facts:
     }
 
 
-def _errors(door: Door, _: RespClient) -> Facts:
+def _errors(door: RespDoor, _: RespClient) -> Facts:
     return {
         f"errorstat_{code}": f"count={count}" for code, count in sorted(door.counts.errors.items())
     }
 
 
-def _cluster(_: Door, __: RespClient) -> Facts:
+def _cluster(_: RespDoor, __: RespClient) -> Facts:
     return {"cluster_enabled": 0}
 
 
-def _nothing(_: Door, __: RespClient) -> Facts:
+def _nothing(_: RespDoor, __: RespClient) -> Facts:
     return {}
 
 
-def _debug(door: Door, _: RespClient) -> Facts:
+def _debug(door: RespDoor, _: RespClient) -> Facts:
     return {
         **_zeros("eventloop_duration_aof_sum eventloop_duration_cron_sum"),
         "eventloop_duration_max": int(door.facts.turns.longest_s * 1_000_000),
@@ -293,7 +293,7 @@ def _debug(door: Door, _: RespClient) -> Facts:
     }
 
 
-SECTIONS: Final[dict[bytes, Callable[[Door, RespClient], Facts]]] = {
+SECTIONS: Final[dict[bytes, Callable[[RespDoor, RespClient], Facts]]] = {
     b"server": _server,
     b"clients": _clients,
     b"memory": _memory,

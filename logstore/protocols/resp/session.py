@@ -25,7 +25,7 @@ from logstore.protocols.resp.client import (
 )
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.commands import COMMANDS
-from logstore.protocols.resp.door import Door
+from logstore.protocols.resp.door import RespDoor
 from logstore.protocols.resp.opening import Opening
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
@@ -61,7 +61,7 @@ _MARK: Final = b":7\r\n"  # a reply that no request is
 class RespSession:
     """A ``Session``."""
 
-    def __init__(self, door: Door, link: Link) -> None:
+    def __init__(self, door: RespDoor, link: Link) -> None:
         self.wants = 0
         self._door = door
         self._client = RespClient(door, link, door.next_number(), 0.0)
