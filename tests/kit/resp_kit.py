@@ -50,7 +50,7 @@ class FakeDoor:
         self.door = RespDoor(
             self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work
         )
-        self.sessions = []
+        self.sessions, self.everyone = [], {}
 
     def work(self, job, done):
         """At once; a test may keep it for later."""
@@ -58,7 +58,7 @@ class FakeDoor:
 
     def connect(self):
         link = FakeLink(1000 + len(self.sessions))
-        session = link.session = RespSession(self.door, link)
+        session = link.session = RespSession(self.door, self.everyone, link)
         self.sessions.append(session)
         return Peer(self, session, link)
 

@@ -5,20 +5,17 @@ Knows nothing of how requests are read; ``session.py`` does that.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
+from logstore.protocols.resp.door import RespDoor
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
 from logstore.slices import AT_ONCE, Steps
-
-if TYPE_CHECKING:
-    from logstore.protocols.resp.command import Command
-    from logstore.protocols.resp.door import RespDoor
 
 # A subscriber that has left so much unread is given what is in a history when it asks for more.
 BEHIND_BYTES: Final = 1 << 20
@@ -29,7 +26,17 @@ QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
 Result = TypeVar("Result")
-Queued = tuple["Command", Sequence[bytes]]
+# Carries out a command and says its one reply. The arguments begin with the command's own name.
+# Where it may take long it gives the steps that do so; each is made with the channels' lock held.
+Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
+
+
+class Queued(NamedTuple):
+    """A command between MULTI and EXEC."""
+
+    run: Run
+    arguments: Sequence[bytes]
+    publishes: bool
 
 
 @dataclass(slots=True)
@@ -46,10 +53,14 @@ class Tracking:
 class RespClient:
     """A ``Subscriber``, too."""
 
-    def __init__(self, door: "RespDoor", link: Link, number: int, now: float) -> None:
+    def __init__(
+        self, door: RespDoor, everyone: dict[int, "RespClient"], link: Link, now: float
+    ) -> None:
+        """``everyone``: all who are connected, by number; its session sees to that."""
         self.door = door
+        self.everyone = everyone
         self.link = link
-        self.number = number  # what CLIENT ID says
+        self.number = door.next_number()  # what CLIENT ID says
         self.created_at = self.active_at = now
         self.now = now
         self.name = b""
@@ -145,7 +156,7 @@ class RespClient:
             self.working = True
             self.door.work(run, answer)
 
-    def in_slices(self, command: "Command", steps: Steps, *, whole: bool = False) -> None:
+    def in_slices(self, name: str, steps: Steps, *, whole: bool = False) -> None:
         """Have it done that may take long; nothing more is carried out before it is.
 
         ``whole``: its replies stand together, and nothing else comes between them.
@@ -161,7 +172,7 @@ class RespClient:
                 self.out += gathered or ()
                 if isinstance(result, LogstoreError):
                     self.fail(str(result))
-                self.carried_out(command)
+                self.carried_out(name)
             if not inline:
                 self.link.wake()
 
@@ -204,16 +215,12 @@ class RespClient:
         """What comes whether it wants replies or not."""
         self.out.append(replies.push(items, self.version))
 
-    def carried_out(self, command: "Command") -> None:
-        """A command has said its reply."""
+    def carried_out(self, name: str) -> None:
+        """The command of this name has said its reply."""
         if self.notices:
             self.out += self.notices
             self.notices.clear()
-        if (
-            self.tracking is not None
-            and self.queue is None
-            and not command.name.startswith("client|")
-        ):
+        if self.tracking is not None and self.queue is None and not name.startswith("client|"):
             self.tracking.caching = False  # CLIENT CACHING is for the next command
 
     def null(self) -> bytes:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logstore.protocols.resp import tracking
-from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, RespClient
-from logstore.protocols.resp.command import Command, Run, help_of, table
+from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, RespClient, Run
+from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import BAD_NAME, USER, is_plain
 from logstore.protocols.resp.replies import OK, bulk, integer, verbatim
 from logstore.protocols.resp.requests import as_integer
@@ -77,7 +77,7 @@ def _info(client: RespClient, _: Sequence[bytes]) -> None:
 
 
 def _list(client: RespClient, arguments: Sequence[bytes]) -> Steps:
-    chosen = list(client.door.clients.values())
+    chosen = list(client.everyone.values())
     option = arguments[2].upper() if len(arguments) > 2 else b""
     if option == b"TYPE" and len(arguments) == 4:
         wanted = arguments[3].lower()
@@ -90,7 +90,7 @@ def _list(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         if None in numbers:
             client.fail("Invalid client ID")
             return
-        found = [client.door.clients.get(number or 0) for number in numbers]
+        found = [client.everyone.get(number or 0) for number in numbers]
         chosen = [it for it in found if it is not None]
     elif option:
         client.fail("syntax error")
@@ -103,7 +103,7 @@ def _list(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 
 def _kill(client: RespClient, arguments: Sequence[bytes]) -> None:
-    everyone = list(client.door.clients.values())
+    everyone = list(client.everyone.values())
     if len(arguments) == 3:
         found = [it for it in everyone if it.link.peer.encode() == arguments[2]]
         if not found:
@@ -241,6 +241,8 @@ def _pause(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 def _unpause(client: RespClient, _: Sequence[bytes]) -> None:
     client.door.resume()
+    for it in client.everyone.values():
+        it.link.wake()
     client.say(OK)
 
 

@@ -1,18 +1,12 @@
 """What a command is: a fact in a table, with the function that carries it out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.replies import array, simple
-from logstore.slices import Steps
 
-if TYPE_CHECKING:
-    from logstore.protocols.resp.client import RespClient
-
-# Carries it out and says its one reply. The arguments begin with the command's own name. Where it
-# may take long it gives the steps that do so; each is made with the channels' lock held.
-Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
 # What is done with the keys, in the words of COMMAND: once for all of them, or once for each.
 KeyFlags = tuple[tuple[str, ...], ...]
 
@@ -60,7 +54,7 @@ def help_of(*lines: str) -> Run:
     """What the HELP of a command says."""
     reply = array([simple(text.encode()) for text in (*lines, "HELP", "    Prints this help.")])
 
-    def run(client: "RespClient", _: Sequence[bytes]) -> None:
+    def run(client: RespClient, _: Sequence[bytes]) -> None:
         client.say(reply)
 
     return run

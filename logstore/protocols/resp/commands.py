@@ -15,8 +15,8 @@ from logstore.protocols.resp import (
     keyspace,
     pubsub,
 )
-from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.command import Command, Run, help_of, table
+from logstore.protocols.resp.client import RespClient, Run
+from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.replies import (
     Version,
     array,

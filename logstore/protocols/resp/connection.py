@@ -151,11 +151,10 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     client.in_transaction = True
     bytes_max = client.door.budget.request_bytes_max
     size = 0
-    for command, arguments in queue:
+    for queued in queue:
         before = len(client.out)
-        assert command.run is not None
         try:
-            steps = command.run(client, arguments)
+            steps = queued.run(client, queued.arguments)
             if steps is not None:
                 yield from steps
         except LogstoreError as error:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from logstore.broker.channel import Channels
 from logstore.budget import BUDGET_BYTES_MAX, Budget
@@ -12,9 +12,6 @@ from logstore.protocols.house import Work
 from logstore.slices import Slices
 from logstore.turns import Turns
 from logstore.usage import Usage, measure
-
-if TYPE_CHECKING:
-    from logstore.protocols.resp.client import RespClient
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
@@ -88,7 +85,7 @@ class Facts:
 
 @dataclass(slots=True)
 class RespDoor:
-    """Channels, limits, who is connected."""
+    """Channels, limits, counts."""
 
     channels: Channels
     limits: RespLimits
@@ -99,7 +96,6 @@ class RespDoor:
     budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
-    clients: "dict[int, RespClient]" = field(default_factory=dict)  # by number
     paused_until: float = 0.0  # of the sessions' clock
     paused_all: bool = False  # else: only those who publish
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
@@ -114,10 +110,8 @@ class RespDoor:
         self.paused_all = self.paused_all or everyone
 
     def resume(self) -> None:
-        """Take all commands again."""
+        """Take all commands again. Whoever was held up has to be woken."""
         self.paused_until, self.paused_all = 0.0, False
-        for client in self.clients.values():
-            client.link.wake()
 
     def next_number(self) -> int:
         number, self._next_number = self._next_number, self._next_number + 1

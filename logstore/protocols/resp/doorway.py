@@ -1,10 +1,14 @@
 """The Redis door, opened."""
 
 import math
+from typing import TYPE_CHECKING
 
 from logstore.protocols.house import House
 from logstore.protocols.resp import door as resp
 from logstore.protocols.session import Doorway, Limits, Link, Session
+
+if TYPE_CHECKING:
+    from logstore.protocols.resp.client import RespClient
 
 
 def open(house: House) -> Doorway:
@@ -24,9 +28,11 @@ def open(house: House) -> Doorway:
         house.budget,
     )
 
+    everyone: dict[int, RespClient] = {}
+
     def new_session(link: Link) -> Session:
         from logstore.protocols.resp.session import RespSession  # a server may have no client
 
-        return RespSession(door, link)
+        return RespSession(door, everyone, link)
 
     return Doorway(new_session, crowd)

@@ -73,8 +73,8 @@ def _server(door: RespDoor, client: RespClient) -> Facts:
     }
 
 
-def _clients(door: RespDoor, _: RespClient) -> Facts:
-    clients = door.clients.values()
+def _clients(door: RespDoor, client: RespClient) -> Facts:
+    clients = client.everyone.values()
     return {
         "connected_clients": len(clients),
         "cluster_connections": 0,
@@ -88,13 +88,13 @@ def _clients(door: RespDoor, _: RespClient) -> Facts:
     }
 
 
-def _memory(door: RespDoor, _: RespClient) -> Facts:
+def _memory(door: RespDoor, client: RespClient) -> Facts:
     """What the process has of the system; what of it is in use is not known."""
     usage = door.facts.usage()
     used, most, unsent = (
         usage.resident_bytes,
         usage.resident_bytes_max,
-        sum(it.link.unsent for it in door.clients.values()),
+        sum(it.link.unsent for it in client.everyone.values()),
     )
     return {
         "used_memory": used,
@@ -177,9 +177,9 @@ def _persistence(door: RespDoor, _: RespClient) -> Facts:
     }
 
 
-def _stats(door: RespDoor, _: RespClient) -> Facts:
+def _stats(door: RespDoor, client: RespClient) -> Facts:
     counts, turns = door.counts, door.facts.turns
-    trackers = [it.tracking for it in door.clients.values() if it.tracking is not None]
+    trackers = [it.tracking for it in client.everyone.values() if it.tracking is not None]
     return {
         "total_connections_received": counts.connections,
         "total_commands_processed": counts.commands,

@@ -7,8 +7,8 @@ Commands that would store or fetch a value are refused; ``unserved.py`` says why
 from collections.abc import Sequence
 from typing import Final
 
-from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.command import Command, KeyFlags, Run, help_of, table
+from logstore.protocols.resp.client import RespClient, Run
+from logstore.protocols.resp.command import Command, KeyFlags, help_of, table
 from logstore.protocols.resp.connection import DATABASES
 from logstore.protocols.resp.replies import OK, array, bulk, integer, simple
 from logstore.protocols.resp.requests import as_integer

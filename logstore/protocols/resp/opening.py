@@ -61,8 +61,8 @@ class Opening:
     def _needed(self, request: Sequence[bytes]) -> Iterator[Needed]:
         verb = request[0].lower()
         if verb == b"exec":
-            for _, queued in self._client.queue or ():
-                yield from self._needed(queued)
+            for queued in self._client.queue or ():
+                yield from self._needed(queued.arguments)
         elif verb in _NAMED:
             where, make = _NAMED[verb]
             for name in request[where]:

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 from logstore.broker.channel import Channels, Roster
 from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName, LogstoreError
-from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.command import Command, Run, help_of, table
+from logstore.protocols.resp.client import RespClient, Run
+from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.opening import NAMES_AT_ONCE
 from logstore.protocols.resp.replies import array, bulk, integer
 from logstore.slices import AT_ONCE, Steps, parts

@@ -21,6 +21,7 @@ from logstore.protocols.resp.client import (
     REPLY_ON,
     REPLY_SKIP,
     REPLY_SKIP_NEXT,
+    Queued,
     RespClient,
 )
 from logstore.protocols.resp.command import Command
@@ -61,10 +62,10 @@ _MARK: Final = b":7\r\n"  # a reply that no request is
 class RespSession:
     """A ``Session``."""
 
-    def __init__(self, door: RespDoor, link: Link) -> None:
+    def __init__(self, door: RespDoor, everyone: dict[int, RespClient], link: Link) -> None:
         self.wants = 0
         self._door = door
-        self._client = RespClient(door, link, door.next_number(), 0.0)
+        self._client = RespClient(door, everyone, link, 0.0)
         self._begun: Begun | None = None
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
@@ -74,7 +75,7 @@ class RespSession:
         self._left = COMMANDS_AT_ONCE
         if door.reader is None:
             door.reader = _new_reader()
-        door.clients[self._client.number] = self._client
+        everyone[self._client.number] = self._client
         door.counts.connections += 1
 
     # The session of the server
@@ -164,7 +165,7 @@ class RespSession:
             self._client.forget_queue()
             self._begun = None
             self._unsafe.close()
-            del self._door.clients[self._client.number]
+            del self._client.everyone[self._client.number]
         self._door.slices.begin(self._leave(), lambda _: None)
 
     def _leave(self) -> Steps:
@@ -314,7 +315,7 @@ class RespSession:
         if not door.paused_all:
             command = COMMANDS.get(request[0].lower())
             queue = self._client.queue
-            queued = queue is not None and any(it.publishes for it, _ in queue)
+            queued = queue is not None and any(it.publishes for it in queue)
             if command is None or not (command.publishes or (queued and command.name == "exec")):
                 return False
         self._held = request[0].lower() != b"quit"
@@ -391,23 +392,25 @@ class RespSession:
                 command,
             )
         elif client.queue is not None and not command.at_once:
-            self._queue(client.queue, command, arguments)
+            queued = Queued(command.run, arguments, command.publishes)
+            self._queue(client.queue, queued)
         else:
             steps = command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1
             if steps is not None:
-                client.in_slices(command, steps, whole=command.name == "exec")
+                client.in_slices(command.name, steps, whole=command.name == "exec")
             elif client.notices or client.tracking is not None:
-                client.carried_out(command)
+                client.carried_out(command.name)
 
-    def _queue(self, queue: list[Any], command: Command, arguments: Sequence[bytes]) -> None:
+    def _queue(self, queue: list[Queued], queued: Queued) -> None:
         client = self._client
+        arguments = queued.arguments
         client.queue_bytes += sum(map(len, arguments)) + ARGUMENT_HELD_BYTES * (1 + len(arguments))
         if client.queue_bytes > QUEUED_BYTES_MAX:
             client.cut(f"more than {QUEUED_BYTES_MAX} bytes of commands after MULTI")
             return
-        queue.append((command, arguments))
+        queue.append(queued)
         client.say(QUEUED)
 
     def _reject(self, text: bytes, command: Command | None = None) -> None:

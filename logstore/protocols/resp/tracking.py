@@ -40,7 +40,7 @@ def _options(client: RespClient, words: Sequence[bytes]) -> Tracking | None:
             if number is None:
                 client.fail("value is not an integer or out of range")
                 return None
-            if number not in client.door.clients:
+            if number not in client.everyone:
                 client.fail("The client ID you want redirect to does not exist")
                 return None
             redirect = number
@@ -158,7 +158,7 @@ def describe(client: RespClient, _: Sequence[bytes]) -> None:
 
 def tell_flushed(by: RespClient) -> None:
     """Tell all who keep copies that the databases were flushed by this client."""
-    others = [client for client in by.door.clients.values() if client is not by]
+    others = [client for client in by.everyone.values() if client is not by]
     for client in (*others, by):
         told = None if client.tracking is None else _flushed(client, client.tracking)
         if told is None:
@@ -174,7 +174,7 @@ def _flushed(client: RespClient, tracking: Tracking) -> tuple[RespClient, bytes]
     """Who is to be told that all that this client has copied is void, and how; None: no one."""
     listener = client
     if tracking.redirect:
-        found = client.door.clients.get(tracking.redirect)
+        found = client.everyone.get(tracking.redirect)
         if found is None:
             tracking.broken = True
             items = [bulk(b"tracking-redir-broken"), integer(tracking.redirect)]

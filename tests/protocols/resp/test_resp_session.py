@@ -264,7 +264,7 @@ def test_garbage_is_answered_or_ends_the_connection(pieces, step):
     assert good.link.sent.endswith(b"$1\r\nz\r\n$1\r\nx\r\n")
     if peer.link.cut_for is None:
         peer.session.close()
-    assert len(door.door.clients) == 2
+    assert len(door.everyone) == 2
 
 
 WORDS = st.sampled_from([
@@ -283,5 +283,5 @@ def test_any_words_are_answered(commands):
         peer.send(request(*words))  # raises nothing
     if peer.link.cut_for is None:
         peer.session.close()
-    assert door.door.clients == {}
+    assert door.everyone == {}
     assert len(door.channels.names) == len(door.channels.patterns) == 0
