@@ -242,7 +242,9 @@ async def test_a_reader_that_is_slow_gets_all(server, connect):
 
 def test_a_connection_whose_turns_are_long_gives_way_and_goes_on(monkeypatch):
     clock = iter(range(10**9))
-    monkeypatch.setattr("logstore.server.monotonic", lambda: next(clock))  # each is over the time
+    monkeypatch.setattr(
+        "logstore.connection.monotonic", lambda: next(clock)
+    )  # each is over the time
 
     @serving
     async def test(server, connect):
