@@ -19,6 +19,7 @@ from logstore.errors import (
     RecordTooLarge,
 )
 from logstore.records.batch import (
+    CRC_AT,
     CRC_COVERS_FROM,
     HEADER_BYTES,
     MAGIC,
@@ -105,7 +106,9 @@ def _too_large(rules: Rules, size: int, how: str = "") -> RecordTooLarge:
 
 
 def _refusal(data: Buffer, error: CorruptBatch) -> CorruptBatch | InvalidRecord:
-    """Which of the faults it is that a client can do something about."""
+    """Which fault it is: a client sends again what is corrupt, and nothing else."""
+    if not len(data):
+        return InvalidRecord("no records for a partition of the request")
     if len(data) > MAGIC_AT and data[MAGIC_AT] != MAGIC:
         return InvalidRecord(
             f"the records have format version {data[MAGIC_AT]}, expected {MAGIC}: "
@@ -117,19 +120,13 @@ def _refusal(data: Buffer, error: CorruptBatch) -> CorruptBatch | InvalidRecord:
         return worse
     if size is not None and size < len(data):
         return InvalidRecord("more than one batch for a partition in one request")
-    if size == len(data) and _says_a_count_that_cannot_be(data):
-        return InvalidRecord(str(error))
-    return error
+    return InvalidRecord(str(error)) if size == len(data) and _came_as_sent(data) else error
 
 
-def _says_a_count_that_cannot_be(data: Buffer) -> bool:
-    """Whether the batch came as it was sent, and its count and last offset delta disagree."""
-    if len(data) < HEADER_BYTES:
-        return False
+def _came_as_sent(data: Buffer) -> bool:
     view = memoryview(data)
-    crc = int.from_bytes(view[CRC_COVERS_FROM - 4 : CRC_COVERS_FROM], "big")
-    delta, count = (int.from_bytes(view[at : at + 4], "big", signed=True) for at in (23, 57))
-    return crc32c(view[CRC_COVERS_FROM:]) == crc and not 0 <= count <= delta + 1
+    crc = int.from_bytes(view[CRC_AT:CRC_COVERS_FROM], "big")
+    return crc32c(view[CRC_COVERS_FROM:]) == crc
 
 
 def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:

@@ -54,7 +54,7 @@ class Wish(NamedTuple):
     def _start(self, place: TopicPartition, log: Log) -> int:
         if isinstance(self.start, Mapping):
             return check_offset(log, self.start.get(place, log.start))
-        return offset_of(log, self.start, damaged=skip_of(self.on_damage) is not None)
+        return offset_of(log, self.start, damaged=True)  # whoever reads on from there is told
 
 
 class Consuming:

@@ -30,7 +30,7 @@ def records_between(
     """
     at, end = log.start, log.safe
     if from_ms is not None:
-        at = log.find(from_ms, damaged=skip is not None)
+        at = log.find(from_ms, damaged=True)  # read on from, that raises, or is skipped
     while at < end:
         before = at
         for chunk in chunks(log, place, at, skip, wait=True):

@@ -101,6 +101,11 @@ class LogState:
     # time entries are right before one is used.
     times_doubtful_below: int = 0
 
+    @property
+    def merged(self) -> tuple[int, int]:
+        """As Chain's."""
+        return self.merged_base, self.merged_below
+
 
 assert _STATE.size == 8 * len(fields(LogState))
 

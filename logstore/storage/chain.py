@@ -26,15 +26,18 @@ class Chain:
         *,
         gaps_below: Callable[[], int],
         times_doubtful_below: Callable[[], int] = lambda: 0,
+        merged: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         """``gaps_below()``: compaction may have taken offsets below; a gap above it is damage.
 
         ``times_doubtful_below()``: the time entries of segments that begin below may leave out
-        batches whose headers say too little.
+        batches whose headers say too little. ``merged()``: the base offset of a segment that holds
+        the batches of all below the other offset, which may be there still.
         """
         self.directory = directory
         self.gaps_below = gaps_below
         self._times_doubtful_below = times_doubtful_below
+        self._merged = merged
         self._files = files
         self._indexes = indexes
         self.interval = interval  # bytes between two index entries of segments opened from now on
@@ -125,8 +128,18 @@ class Chain:
             if following >= below:
                 break
             if at < following:
-                self.check_gap(at, following)
+                self._check_missing(at, following, bases[place])
         return []
+
+    def _check_missing(self, at: int, following: int, base: int) -> None:
+        """Raises CorruptBatch if offsets at the end of this sealed segment should be there.
+
+        Compaction may have taken them, but leaves nothing in the file that is not a batch.
+        """
+        self.check_gap(at, following)
+        merged_base, merged_below = self._merged()
+        if base != merged_base or following >= merged_below:
+            self.segment(base).check_end(at, following)
 
     def extent(self, at: int, bytes_max: int, below: int, end: int | None) -> Extent | None:
         """As Log.extent, of one segment. ``end``: where ``below`` is in the last segment."""
@@ -176,7 +189,13 @@ class Chain:
             segment, limit = self.segment(base), min(below, following)
             if base < doubtful_below:
                 segment.settle_times()
-            if segment.max_timestamp(limit) >= timestamp_ms:
+            try:
+                may_hold = segment.max_timestamp(limit) >= timestamp_ms
+            except CorruptBatch:
+                if not damaged:
+                    raise
+                may_hold = True
+            if may_hold:
                 found = segment.find(timestamp_ms, start, limit, damaged=damaged)
                 if found is not None:
                     return found

@@ -152,6 +152,7 @@ class ReaderDirectory:
                 self._file(directory), self._files, self._indexes, interval,
                 gaps_below=lambda: state().gaps_below,
                 times_doubtful_below=lambda: state().times_doubtful_below,
+                merged=lambda: state().merged,
             )  # fmt: skip
         except FileNotFoundError:
             raise CorruptStore(

@@ -337,6 +337,23 @@ class Segment:
                 return self._files.disk.size(self.path)
             return end
 
+    def check_end(self, at: int, below: int) -> None:
+        """Of a sealed segment: see that a walk from ``at`` to ``below`` comes to its file's end.
+
+        Raises CorruptBatch: what follows may be batches that nobody can find. OSError.
+        """
+        end = 0
+        with self._files.use(self.path) as fd:
+            for position, batch in self._walk(fd, self._position_of(fd, at), below):
+                end = position + batch.size
+            self.check_ends_at(fd, end)
+
+    def check_ends_at(self, fd: int, position: int) -> None:
+        """Raises CorruptBatch."""
+        if left := self._files.disk.size_of(fd) - position:
+            sentence = f"{left} bytes that are no batch of this log; run `logstore verify`"
+            raise self._corrupt(position, sentence)
+
     def position_of(self, at: int) -> int:
         """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
         with self._files.use(self.path) as fd:
@@ -399,6 +416,12 @@ class Segment:
                 sentence = f"batch has base offset {base}, expected at least {expected}"
                 raise self._corrupt(position + at, sentence)
             expected = base + batch.last_offset_delta + 1
+            if expected > below:
+                if walked:
+                    break
+                reaches = f"batch at offset {base} goes on to {expected - 1}"
+                sentence = f"{reaches}, expected {below - 1} at most"
+                raise self._corrupt(position + at, sentence)
             walked.append((position + at, batch))
             at = end
         else:
@@ -468,20 +491,28 @@ class Segment:
         known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
         # The batch of the next entry is looked into, even if its header says less.
         named = self.index.ceiling_time(timestamp_ms)
-        for position, batch in self._walk_from(last_offset, known, below):
-            if batch.last_offset < start:
-                continue
-            if latest(batch) < timestamp_ms and batch.last_offset != named:
-                continue
-            try:
-                found = _first_from(batch, timestamp_ms, start)
-            except CorruptBatch as error:
-                if damaged:
-                    return max(batch.base_offset, start)
-                raise self._corrupt(position, f"{error}; run `logstore verify`") from None
-            if found is not None:
-                return found
+        at = max(self.base_offset, start)
+        try:
+            for position, batch in self._walk_from(last_offset, known, below):
+                at = max(batch.base_offset, start)
+                if batch.last_offset >= start and (
+                    latest(batch) >= timestamp_ms or batch.last_offset == named
+                ):
+                    found = self._first_in(position, batch, timestamp_ms, start)
+                    if found is not None:
+                        return found
+                at = max(batch.next_offset, start)
+        except CorruptBatch:  # the batch at ``at``, or the way to it and to all that follow
+            if damaged:
+                return at
+            raise
         return None
+
+    def _first_in(self, position: int, batch: Batch, timestamp_ms: int, start: int) -> int | None:
+        try:
+            return _first_from(batch, timestamp_ms, start)
+        except CorruptBatch as error:
+            raise self._corrupt(position, f"{error}; run `logstore verify`") from None
 
     def _walk_from(
         self, offset: int, max_timestamp_ms: int, below: int

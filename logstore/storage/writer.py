@@ -513,6 +513,7 @@ class WriterDirectory:
             path, self._files, self._indexes, settings.index_interval_bytes,
             gaps_below=lambda: self._catalog.log_state(key).gaps_below,
             times_doubtful_below=lambda: self._catalog.log_state(key).times_doubtful_below,
+            merged=lambda: self._catalog.log_state(key).merged,
         )  # fmt: skip
         slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
         state = self._catalog.log_state(key)

@@ -380,7 +380,7 @@ class Rewrite:
         self._log.mark(gaps_below=max(upto, state.gaps_below))
         self._do(
             Compacting(
-                self._place, _parts(chosen), self._memory_bytes,
+                self._place, _parts(chosen, self._log.state), self._memory_bytes,
                 state.tombstones_below if due else 0,
                 keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
             )
@@ -401,14 +401,17 @@ class Rewrite:
             self._log.mark(recompressed_below=ends[step.bases[0]])
 
         level = recompression.level(self._settings)
-        work = Recompressing(self._place, _parts(chosen), recompression.BATCH_BYTES, level)
+        work = Recompressing(
+            self._place, _parts(chosen, self._log.state), recompression.BATCH_BYTES, level
+        )
         self._do(work, done)
 
     def _merge(self, secure: int) -> None:
         runs = recompression.runs(self._log.segments(), secure, self._settings)
         if runs:
             self._bytes_total += sum(it.bytes for run in runs for it in run)
-            self._do(Merging(self._place, tuple(map(_parts, runs))))
+            state = self._log.state
+            self._do(Merging(self._place, tuple(_parts(run, state) for run in runs)))
 
     @property
     def _place(self) -> LogFiles:
@@ -436,8 +439,14 @@ class Rewrite:
             )  # fmt: skip
 
 
-def _parts(segments: Sequence[SegmentFacts]) -> tuple[SegmentPart, ...]:
-    return tuple(SegmentPart(it.base_offset, it.end_offset, it.bytes) for it in segments)
+def _parts(segments: Sequence[SegmentFacts], state: LogState) -> tuple[SegmentPart, ...]:
+    return tuple(
+        SegmentPart(
+            it.base_offset, it.end_offset, it.bytes,
+            merged=it.base_offset == state.merged_base and it.end_offset < state.merged_below,
+        )
+        for it in segments
+    )  # fmt: skip
 
 
 def failure(outcomes: Sequence[Outcome]) -> LogstoreError | None:

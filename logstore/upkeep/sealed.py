@@ -28,11 +28,14 @@ class Sealed:
         return self._place.directory
 
     def backwards(self, part: SegmentPart) -> Iterator[tuple[int, Batch]]:
-        """Each batch with its position, the last one first. Raises CorruptBatch, OSError."""
+        """Each batch with its position, the last one first. Raises CorruptBatch, OSError.
+
+        Also where the file holds more than its batches: nobody is to write it anew without that.
+        """
         yield from self._each(part, backwards=True)
 
     def walk(self, part: SegmentPart) -> Iterator[tuple[int, Batch]]:
-        """Each batch with its position. Raises CorruptBatch, OSError."""
+        """As ``backwards``, the first one first."""
         yield from self._each(part, backwards=False)
 
     def _each(self, part: SegmentPart, *, backwards: bool) -> Iterator[tuple[int, Batch]]:
@@ -41,10 +44,17 @@ class Sealed:
         segment = Segment(directory, part.base_offset, files, Indexes(), interval)
         end = part.end_offset
         walk = segment.backwards(end) if backwards else segment.walk(0, end)
-        with closing(files), suppress(FileNotFoundError):  # trimmed; if not, the owner finds out
+        last = 0
+        with closing(files), suppress(FileNotFoundError), files.use(segment.path) as fd:
+            # Not found: it was trimmed; if not, the owner finds out.
             for position, batch in walk:
+                if backwards and not last and not part.merged:
+                    segment.check_ends_at(fd, position + batch.size)
+                last = position + batch.size
                 self._pace.spend(batch.size)
                 yield position, batch
+            if not (backwards and last) and not part.merged:
+                segment.check_ends_at(fd, last)
 
     @contextmanager
     def named(self, part: SegmentPart) -> Iterator[None]:

@@ -19,8 +19,9 @@ class SegmentPart(msgspec.Struct, frozen=True, array_like=True):
     """A sealed segment."""
 
     base_offset: int
-    end_offset: int  # the next one's base offset; what stands in the file beyond is that one's
+    end_offset: int  # the next one's base offset
     bytes: int
+    merged: bool = False  # batches that stand in the file beyond are the next one's
 
 
 class LogFiles(msgspec.Struct, frozen=True):

@@ -77,6 +77,45 @@ def flipped():
     return Batch(bytes(data))
 
 
+def _patched(at, layout, value, *, signed=True):
+    def patch(data):
+        data = bytearray(data)
+        struct.pack_into(layout, data, at, value)
+        return with_crc(data) if signed else bytes(data)
+
+    return patch
+
+
+# name -> what is made of the bytes of a batch that has a length, an offset or a shape by which
+# nobody finds the batches behind it in its file
+ASTRAY = {
+    "a negative length": _patched(8, ">i", -1, signed=False),
+    "no length": _patched(8, ">i", 0, signed=False),
+    "a length beyond the file": _patched(8, ">i", 2**31 - 1, signed=False),
+    "a base offset of before": _patched(0, ">q", 0, signed=False),
+    "a negative base offset": _patched(0, ">q", -1, signed=False),
+    "a base offset of a later segment": _patched(0, ">q", 1000, signed=False),
+    "the largest base offset": _patched(0, ">q", 2**63 - 1, signed=False),
+    "a last offset of a later segment": _patched(23, ">i", 2**31 - 1),
+    "an unknown codec": _patched(21, ">h", 7),
+    "an old format": _patched(16, ">b", 1, signed=False),
+    "zeros": lambda data: bytes(len(data)),
+    "a header of zeros": lambda data: bytes(HEADER_BYTES) + data[HEADER_BYTES:],
+    "ones": lambda data: b"\xff" * len(data),
+}
+
+
+def lead_astray(path, name, number=1):
+    """Make this of the batch with this number in the file."""
+    data = bytearray(path.read_bytes())
+    at = 0
+    for _ in range(number):
+        at += 12 + struct.unpack_from(">i", data, at + 8)[0]
+    end = at + 12 + struct.unpack_from(">i", data, at + 8)[0]
+    data[at:end] = ASTRAY[name](bytes(data[at:end]))
+    path.write_bytes(data)
+
+
 def with_maximum(batch, max_timestamp_ms=-1):
     """The batch with another largest timestamp in its header; sarama up to 1.45 leaves it at -1."""
     data = bytearray(batch.data)

@@ -1,9 +1,11 @@
 """Batches that no reader can read: named, or passed over; they stop no other partition."""
 
 import logging
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from crafted import DAMAGED, NOW_MS, bomb, flipped, put, three
+from crafted import ASTRAY, DAMAGED, NOW_MS, bomb, flipped, lead_astray, put, three
 
 import logstore
 from logstore.broker import reading
@@ -115,6 +117,44 @@ def test_a_file_that_cannot_be_walked_is_passed_over_to_the_next(tmp_path):
         assert found == [*range(bases[1]), *range(bases[2], 30)]
         [damage] = skipped
         assert f"offsets {bases[1]} to {bases[2] - 1} are skipped" in str(damage)
+
+
+@pytest.fixture(params=ASTRAY)
+def astray(store, request):
+    """In partition 1 the second batch of three of a sealed segment leads astray."""
+    for number in range(3):
+        log = store.topic("t").partition(number)
+        for n, letter in enumerate("abc"):
+            put(log, three(*[b"%s%d" % (letter.encode(), number)] * 3, at_ms=NOW_MS + 10 * n))
+        log.roll()
+        put(log, three(b"d%d" % number, at_ms=NOW_MS + 30))
+    lead_astray(Path(store.path, "t-1", f"{0:020d}.log"), request.param)
+    store.topic("t").partition(1).chain.let_go()
+    return store
+
+
+@pytest.mark.parametrize("place", ["earliest", datetime.fromtimestamp(NOW_MS / 1000, UTC)])
+def test_from_a_time_all_is_read_that_can_be(astray, place):
+    """A look-up by time raised at it, and no partition was read, whatever was to be skipped."""
+    with astray.consumer("t", start=place) as consumer:
+        values, message = taken(consumer)
+    good = [f"{letter}{number}" for number in (0, 2) for letter in "aaabbbcccd"]
+    assert sorted(values) == sorted([*good, "a1", "a1", "a1"])
+    assert f"{astray.path}/t-1/{0:020d}.log" in message
+    skipped = []
+    with astray.consumer("t", start=place, on_damage=skipped.append) as consumer:
+        values, message = taken(consumer)
+    assert sorted(values) == sorted([*good, "a1", "a1", "a1", "d1"])
+    assert (len(skipped), message) == (1, None)
+
+
+def test_a_replay_from_a_time_goes_over_what_leads_astray(astray):
+    for options, more in (({"on_damage": "skip"}, ["a1", "a1", "a1", "d1"]), ({}, ["a1"] * 3)):
+        found = (it for some in astray.replay("t", from_ms=NOW_MS, **options) for it in some)
+        values, message = taken(found)
+        good = [f"{letter}{number}" for number in (0, 2) for letter in "aaabbbcccd"]
+        assert sorted(values) == sorted([*good, *more])
+        assert (message is None) == bool(options)
 
 
 @pytest.fixture

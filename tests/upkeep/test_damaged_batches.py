@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from clock import NOW_MS
-from crafted import DAMAGED, put, three, with_maximum
+from crafted import ASTRAY, DAMAGED, lead_astray, put, three, with_maximum
 
 import logstore
 from logstore import Message
@@ -72,6 +72,29 @@ def test_a_damaged_log_is_named_and_left_and_the_others_are_done(store, damaged,
     with store.consumer("b") as consumer:
         values = [it.value for it in consumer]
     assert (values == [b"last"]) if job == "compaction" else (len(values) == 7)
+
+
+@pytest.mark.parametrize("name", ASTRAY)
+@pytest.mark.parametrize("job", ["compaction", "recompression"])
+def test_what_is_behind_a_batch_that_leads_astray_is_not_taken_for_gone(store, name, job):
+    """Compaction left out all that followed in the segment, and verify found nothing wrong then."""
+    settings = COMPACT if job == "compaction" else RECOMPRESS
+    log = fill(store, "a", settings, three(b"1", b"2", b"3", key=b"x"))
+    lead_astray(Path(store.path, "a-0", f"{0:020d}.log"), name)
+    log.chain.let_go()
+    before = files(store, "a")
+    [outcome] = getattr(store, job)("a")
+    error = outcome.broke.error()
+    assert isinstance(error, CorruptBatch)
+    assert f"{store.path}/a-0/{0:020d}.log at position " in str(error)
+    assert {it: files(store, "a")[it] for it in before} == before
+    assert any(it.findings for it in store.verify())
+    skipped = []
+    with store.consumer("a", on_damage=skipped.append) as consumer:
+        assert [it.offset for it in consumer] == [0, 1, 2, 9]
+    [damage] = skipped
+    assert f"{store.path}/a-0/{0:020d}.log" in str(damage)
+    assert "offsets 3 to 8 are skipped" in str(damage)
 
 
 def test_what_is_whole_of_a_recompressed_log_is_not_done_again(tmp_path):

@@ -120,8 +120,8 @@ GOOD = a_batch(b"a", b"b")
 @pytest.mark.parametrize(
     ("records", "code", "message"),
     [
-        (None, 2, "cut off"),
-        (b"", 2, "cut off"),
+        (None, 87, "no records"),
+        (b"", 87, "no records"),
         (GOOD[:50], 2, "cut off"),
         (GOOD[:-1], 2, "length"),
         (changed(GOOD, 70, b"\xff"), 2, "CRC"),
@@ -132,7 +132,7 @@ GOOD = a_batch(b"a", b"b")
         (changed(GOOD, 0, struct.pack(">q", 5)), 87, "offsets 5 to 6"),
         (with_crc(changed(GOOD, 21, b"\0\x20")), 87, "control"),
         (with_crc(changed(GOOD, 21, b"\0\x10")), 48, "transactions"),
-        (with_crc(changed(GOOD, 21, b"\0\x07")), 2, "compression 7"),
+        (with_crc(changed(GOOD, 21, b"\0\x07")), 87, "compression 7"),
         (a_batch(b"a", at_ms=NOW_MS + DAY_MS), 32, "message.timestamp.after.max.ms"),
         (a_batch(b"a", producer_id=5), 87, "producer 5"),
         (a_batch(b"x" * 1_100_000), 10, "max.message.bytes"),

@@ -125,6 +125,25 @@ def test_a_count_that_its_last_offset_denies_is_refused(talk, count, last_delta)
     assert produce(talk, sent)[:2] == (87, -1)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        claiming(a_batch(b"v"), last_delta=-1, count=0),
+        claiming(a_batch(b"v"), last_delta=-1, count=-1),
+        claiming(a_batch(b"v"), attributes=5),
+        claiming(a_batch(b"v"), attributes=7),
+        changed(a_batch(b"v"), 0, struct.pack(">q", -1)),
+        changed(a_batch(b"v"), 0, struct.pack(">q", 2**63 - 1)),
+    ],
+)
+def test_what_came_as_it_was_sent_is_not_asked_for_again(talk, sent):
+    """CORRUPT_MESSAGE has a client send the same bytes until its time is over."""
+    assert produce(talk, sent)[:2] == (87, -1)
+    cut = a_batch(b"v")[:-1]
+    assert produce(talk, cut)[0] == 2
+
+
 def test_a_batch_without_records_is_refused(talk):
     sent = with_records(Batch(THREE[Compression.NONE]), b"", 0, 0)
     assert produce(talk, sent.data)[0] == 87
