@@ -11,7 +11,7 @@ from logstore.errors import Failed
 from logstore.internals import Internals
 from logstore.open_topics import Change
 from logstore.protocols.kafka.subscription import SPEECH
-from logstore.storage.committer import GroupCommitter
+from logstore.storage.committer import Committer, GroupCommitter
 from logstore.turn import Turn
 
 log = logging.getLogger("logstore.node")
@@ -63,10 +63,10 @@ class Groups:
         self._turn = turn
         self._alarm = Alarm(turn, partial(turn.when_heard, self._tick))
         self._over = False
-        self._committer = GroupCommitter(table.environment, table, self._deliver, loop.call_soon)
+        self._committer = Committer(table.environment, self._deliver, loop.call_soon)
         self.coordinator = Coordinator(
             store.directory.config.store,
-            self._committer,
+            GroupCommitter(self._committer, table),
             store.topics.facts,
             budget=budget,
             names=store.topics.names,

@@ -2,7 +2,7 @@
 
 Databases (LMDB), keys and values::
 
-    meta     "schema"              "3"
+    meta     "schema"              "4"
              "id"                  the store's UUID
              "producers"           the id that the next idempotent producer may get
              "upkeep"              JSON: what upkeep did last (``upkeep/ran.py``)
@@ -17,9 +17,9 @@ Databases (LMDB), keys and values::
     doomed   directory             its logs are deleted, the files still have to go: why they
                                    could not be removed, or ""
 
-and those of ``groups.py`` and ``offsets.py``. Schema 2 has other rows of groups and offsets than
-1, and reads those; schema 3 has kinds. A process that can write raises the number of a store of a
-lower schema, and an older logstore refuses what it would misread.
+and those of ``groups.py``, ``offsets.py`` and ``queues.py``. Schema 2 has other rows of groups and
+offsets than 1, and reads those; schema 3 has kinds, schema 4 queues. A process that can write
+raises the number of a store of a lower schema, and an older logstore refuses what it would misread.
 """
 
 import uuid
@@ -40,8 +40,9 @@ from logstore.storage.groups import TABLES as GROUP_TABLES
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.offsets import CommittedOffsets
+from logstore.storage.queues import TABLES as QUEUE_TABLES
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 SECRET_BYTES: Final = 16
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
@@ -50,7 +51,9 @@ _NOTES, _ENTRIES, _UNRECOVERED = b"notes", b"entries", b"unrecovered"
 _FAILED = b"failed"
 _PARTITION = Struct(">I")
 _STATE = Struct(">12q")
-_TABLES = (_META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES)
+_TABLES = (
+    _META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES, *QUEUE_TABLES,
+)  # fmt: skip
 
 assert len(set(_TABLES)) <= TABLES_MAX
 

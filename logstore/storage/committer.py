@@ -1,4 +1,4 @@
-"""A thread that makes changes of groups durable: those of a turn in one transaction, outside it.
+"""A thread that makes changes durable, of groups and of queues: those of a turn in one transaction.
 
 The changes of one turn of the caller are gathered until it ends; while they are synced, the next
 gather. What is refused (``GroupBusy`` and the like) is refused by itself; what the machine can't do
@@ -7,16 +7,18 @@ gather. What is refused (``GroupBusy`` and the like) is refused by itself; what 
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused
 from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
+from logstore.kept_queues import Kept, KeptRouting
 from logstore.log import TopicPartition
+from logstore.storage import queues
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupTable
 
-_log = logging.getLogger("logstore.groups")
+_log = logging.getLogger("logstore.committer")
 
 # So many changes go into one transaction: a longer one keeps other processes out for too long.
 BATCH_MAX: Final = 4096
@@ -27,17 +29,17 @@ Work = Callable[[Transaction], Refusals]
 
 
 class _Item(NamedTuple):
+    tables: Sequence[bytes]  # that the work is done on
     work: Work
     keeping: Keeping
 
 
-class GroupCommitter:
-    """``GroupKeeper`` of a table in LMDB. One thread calls; one thread writes."""
+class Committer:
+    """One thread calls; one thread writes."""
 
     def __init__(
         self,
         environment: Environment,
-        table: GroupTable,
         deliver: Callable[[Callable[[], None]], object],
         soon: Callable[[Callable[[], None]], object],
     ) -> None:
@@ -46,49 +48,27 @@ class GroupCommitter:
         ``soon(call)``: the same, from that thread, when its turn ends.
         """
         self._environment = environment
-        self._table = table
         self._deliver = deliver
         self._soon = soon
         self._turn: list[_Item] = []  # of the caller's turn, which has not ended
         self._queue: list[_Item] = []
         self._news = threading.Condition()
         self._closed = self._failing = False
-        self._thread = threading.Thread(target=self._run, name="group committer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
-    # What is kept
+    def keep(
+        self, tables: Sequence[bytes], work: Callable[[Transaction], Refusals | None]
+    ) -> Keeping:
+        """Have this change made of these tables, in its turn's transaction.
 
-    def load(self, group: str) -> KeptGroup | None:
-        return self._table.load(group)
-
-    def kinds(self) -> Mapping[str, str]:
-        return self._table.kinds()
-
-    def embedded(self, group: str) -> bool:
-        return self._table.embedded(group)
-
-    def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
-        return self._table.fetch(group, places)
-
-    # What is to be kept
-
-    def save(self, group: str, change: GroupChange) -> Keeping:
-        return self._keep(lambda it: self._table.save(it, group, change))
-
-    def commit(self, group: str, offsets: ToCommit) -> Keeping:
-        return self._keep(lambda it: self._table.commit(it, group, offsets))
-
-    def delete_group(self, group: str) -> Keeping:
-        return self._keep(lambda it: self._table.delete(it, group))
-
-    def delete_offsets(self, group: str, places: Collection[TopicPartition]) -> Keeping:
-        return self._keep(lambda it: self._table.delete_offsets(it, group, places))
-
-    def _keep(self, work: Callable[[Transaction], Refusals | None]) -> Keeping:
+        ``work`` may be called again, and changes nothing but the transaction. What it raises that
+        is Refused or CorruptStore must come before its first change.
+        """
         if self._closed:
             raise Closed("the store is closed")
         keeping = Keeping()
-        self._turn.append(_Item(lambda it: work(it) or (), keeping))
+        self._turn.append(_Item(tables, lambda it: work(it) or (), keeping))
         if len(self._turn) == 1:
             self._soon(self._end_turn)
         return keeping
@@ -125,17 +105,18 @@ class GroupCommitter:
         def work(transaction: Transaction) -> list[Outcome]:
             return [_outcome(item, transaction) for item in batch]
 
+        tables = {table for item in batch for table in item.tables}
         try:
             self._environment.check_room()
-            outcomes = self._environment.transact(TABLES, work)
+            outcomes = self._environment.transact(tables, work)
             self._failing = False
         except LogstoreError as error:
             outcomes = [(error, ())] * len(batch)
             if not self._failing:  # clients try again and again: said once is enough
-                _log.warning("consumer groups and offsets can't be kept: %s", error)
+                _log.warning("changes of groups, offsets and queues can't be kept: %s", error)
             self._failing = True
         except Exception as error:  # noqa: BLE001  else no group could change any more
-            _log.exception("a bug in keeping consumer groups; %d changes are undone", len(batch))
+            _log.exception("a bug in what is to be kept; %d changes are undone", len(batch))
             outcomes = [(Failed(f"internal error: {error!r}"), ())] * len(batch)
 
         def tell() -> None:
@@ -151,3 +132,51 @@ def _outcome(item: _Item, transaction: Transaction) -> Outcome:
         return None, item.work(transaction)
     except (Refused, CorruptStore) as error:  # a damaged group is refused by itself
         return error, ()
+
+
+class GroupCommitter:
+    """``GroupKeeper`` of a table in LMDB."""
+
+    def __init__(self, committer: Committer, table: GroupTable) -> None:
+        self._committer = committer
+        self._table = table
+
+    def load(self, group: str) -> KeptGroup | None:
+        return self._table.load(group)
+
+    def kinds(self) -> Mapping[str, str]:
+        return self._table.kinds()
+
+    def embedded(self, group: str) -> bool:
+        return self._table.embedded(group)
+
+    def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
+        return self._table.fetch(group, places)
+
+    def save(self, group: str, change: GroupChange) -> Keeping:
+        return self._committer.keep(TABLES, lambda it: self._table.save(it, group, change))
+
+    def commit(self, group: str, offsets: ToCommit) -> Keeping:
+        return self._committer.keep(TABLES, lambda it: self._table.commit(it, group, offsets))
+
+    def delete_group(self, group: str) -> Keeping:
+        return self._committer.keep(TABLES, lambda it: self._table.delete(it, group))
+
+    def delete_offsets(self, group: str, places: Collection[TopicPartition]) -> Keeping:
+        return self._committer.keep(
+            TABLES, lambda it: self._table.delete_offsets(it, group, places)
+        )
+
+
+class QueueCommitter:
+    """``QueueKeeper`` of the tables in LMDB."""
+
+    def __init__(self, committer: Committer, environment: Environment) -> None:
+        self._committer = committer
+        self._environment = environment
+
+    def load(self) -> KeptRouting:
+        return queues.load(self._environment)
+
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+        return self._committer.keep(queues.TABLES, lambda it: queues.change(it, keep, forget))

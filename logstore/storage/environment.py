@@ -23,7 +23,7 @@ from logstore.storage.reader_table import PLACES_MAX, has_number, table_bytes
 _T = TypeVar("_T")
 Change = tuple[bytes, bytes, bytes | None]  # table, key, value; None deletes the key
 
-TABLES_MAX: Final = 16
+TABLES_MAX: Final = 32
 MAP_BYTES: Final = 16 << 20  # at first; doubled whenever it is full
 # A change writes anew each page that it touches, and the way to it: a small catalogue fits whole.
 RESERVE_BYTES: Final = 128 << 10

@@ -9,8 +9,9 @@ import pytest
 import logstore
 from logstore.broker import ledger
 from logstore.kept import GROUP_KINDS
+from logstore.kept_queues import KeptVhost
 from logstore.records import batch
-from logstore.storage import catalog, groups, index, names, offsets
+from logstore.storage import catalog, groups, index, names, offsets, queues
 
 TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
 
@@ -45,6 +46,7 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
         store._directory.writable().new_producer_ids(1)
         store._directory.writable().note_upkeep(b"{}")
         environment = store._directory._catalog.environment
+        environment.transact(queues.TABLES, lambda it: queues.change(it, [KeptVhost(1, "/")], []))
         kept = {key.decode() for key, _ in environment.items(b"meta")}
     assert {name for row in rows()["meta"] for name in re.findall(r"`(\w+)`", row[0])} == kept
 

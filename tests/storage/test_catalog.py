@@ -79,7 +79,7 @@ class TestSchema:
     @pytest.mark.parametrize(
         ("stored", "error", "message"),
         [
-            (b"4", SchemaTooNew, "schema version 4, this logstore knows up to 3"),
+            (b"5", SchemaTooNew, "schema version 5, this logstore knows up to 4"),
             (b"0", CorruptStore, "is none"),
             (b"one", CorruptStore, "is none"),
             (None, CorruptStore, "without a schema version"),

@@ -7,7 +7,7 @@ import pytest
 import logstore
 from logstore.errors import Closed, CorruptStore, Failed, StorageFull, UnknownGroup
 from logstore.kept import GroupChange, OffsetToCommit
-from logstore.storage.committer import GroupCommitter
+from logstore.storage.committer import Committer, GroupCommitter
 
 DEADLINE_S = 20
 
@@ -23,9 +23,10 @@ def store(tmp_path):
 def kept(store):
     """A committer, and the calls that it has delivered."""
     table, told, ends = store.internals().directory.groups, queue.Queue(), []
-    committer = GroupCommitter(table.environment, table, told.put, ends.append)
-    committer.table, committer.told, committer.ends = table, told, ends
-    yield committer
+    committer = Committer(table.environment, told.put, ends.append)
+    groups = GroupCommitter(committer, table)
+    groups.table, groups.told, groups.ends, groups.close = table, told, ends, committer.close
+    yield groups
     committer.close()
 
 
@@ -120,7 +121,7 @@ def test_what_cant_be_written_is_told_to_all_and_said_once(kept, monkeypatch, ca
             heard(kept, len(told) + 1, told)
     assert {type(it) for it in told} == {StorageFull}
     assert [it.message for it in caplog.records] == [
-        "consumer groups and offsets can't be kept: no space left"
+        "changes of groups, offsets and queues can't be kept: no space left"
     ]
     kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     assert heard(kept, 6, told)[-1] is None

@@ -1,0 +1,81 @@
+"""The waist for what is kept of exchanges, queues and bindings, as models and storage both see it.
+
+Facts are values; each has a number that no other ever gets, also not after it is gone: settlements
+and directories go by numbers, so that a queue that is made again never finds what an earlier one of
+its name has left. Only what outlives the process is kept: what is durable, and not exclusive.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from logstore.errors import CorruptStore
+from logstore.kept import Keeping
+
+DEFAULT_VHOST: Final = "/"
+
+Arguments = Mapping[str, Any]  # of the types that a table has (``amqp/fields.py``)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVhost:
+    """A space of names of its own."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptExchange:
+    id: int
+    vhost: int
+    name: str
+    type: str
+    auto_delete: bool = False
+    internal: bool = False
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQueue:
+    id: int
+    vhost: int
+    name: str
+    auto_delete: bool = False
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBinding:
+    id: int
+    source: int  # an exchange
+    destination: int  # a queue or an exchange: numbers of both are of one count
+    key: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+Kept = KeptVhost | KeptExchange | KeptQueue | KeptBinding
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRouting:
+    """All that is kept. What is damaged keeps nothing else from being read."""
+
+    vhosts: Sequence[KeptVhost]
+    exchanges: Sequence[KeptExchange]
+    queues: Sequence[KeptQueue]
+    bindings: Sequence[KeptBinding]
+    next_id: int  # no fact ever had this number, nor one above
+    damaged: Sequence[CorruptStore] = ()
+
+
+class QueueKeeper(Protocol):
+    """What a process that has the queues in its memory keeps them with.
+
+    Changes become durable in the order of the calls, and each ``Keeping`` is finished once, in that
+    order, in the caller's own thread.
+    """
+
+    def load(self) -> KeptRouting: ...
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+        """All of it or nothing. What is kept already is replaced."""

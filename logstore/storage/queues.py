@@ -1,0 +1,161 @@
+"""Vhosts, exchanges, queues and bindings, in LMDB beside the catalogue.
+
+    vhosts      id                    a table: name
+    exchanges   id                    a table: vhost, name, type, auto_delete, internal, arguments
+    queues      id                    a table: vhost, name, auto_delete, arguments
+    bindings    id of source, id      a table: destination, key, arguments
+
+Ids are 64 bits, big-endian, all of one count: ``routing_ids`` in ``meta`` is above all that there
+ever were. Tables are AMQP's (``amqp/fields.py``), so that arguments keep their types.
+"""
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, Final, TypeVar
+
+from logstore.amqp import fields
+from logstore.amqp.replies import Refusal
+from logstore.errors import CorruptStore
+from logstore.kept_queues import (
+    Kept,
+    KeptBinding,
+    KeptExchange,
+    KeptQueue,
+    KeptRouting,
+    KeptVhost,
+)
+from logstore.storage.environment import Environment, Transaction
+
+_META: Final = b"meta"
+_VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS = b"vhosts", b"exchanges", b"queues", b"bindings"
+TABLES: Final = (_VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS, _META)
+_NEXT: Final = b"routing_ids"
+
+_ID = Struct(">Q")
+_PAIR = Struct(">QQ")
+_Fact = TypeVar("_Fact", KeptVhost, KeptExchange, KeptQueue, KeptBinding)
+
+_NAMES: Final = {
+    _VHOSTS: "vhost", _EXCHANGES: "exchange", _QUEUES: "queue", _BINDINGS: "binding",
+}  # fmt: skip
+
+
+def load(environment: Environment) -> KeptRouting:
+    """Everything; a row that can't be read is named, and left where it is."""
+    damaged: list[CorruptStore] = []
+
+    def rows(table: bytes, parse: Callable[[bytes, dict[str, Any]], _Fact]) -> list[_Fact]:
+        found = []
+        for key, value in environment.items(table):
+            try:
+                row, end = fields.read_table(value, 0)
+                if end != len(value):
+                    raise ValueError(f"{len(value) - end} bytes too many")
+                found.append(parse(key, row))
+            except (Refusal, ValueError, KeyError, TypeError, IndexError) as error:
+                damaged.append(
+                    CorruptStore(
+                        f"{environment.path}: {_NAMES[table]} {key.hex()} is damaged: {error!r}: "
+                        f"it is left out"
+                    )
+                )
+        return found
+
+    given = environment.get(_META, _NEXT)
+    return KeptRouting(
+        rows(_VHOSTS, lambda key, it: KeptVhost(_id(key), _text(it["name"]))),
+        rows(_EXCHANGES, _exchange),
+        rows(_QUEUES, _queue),
+        rows(_BINDINGS, _binding),
+        1 if given is None else _ID.unpack(given)[0],
+        damaged,
+    )
+
+
+def change(transaction: Transaction, keep: Sequence[Kept], forget: Sequence[Kept]) -> None:
+    """Within one transaction of ``TABLES``."""
+    for fact in forget:
+        table, key = _place(fact)
+        transaction.change(table, key, None)
+    for fact in keep:
+        table, key = _place(fact)
+        transaction.change(table, key, fields.table(_row(fact)))
+    given = transaction.get(_META, _NEXT)
+    most = max((fact.id + 1 for fact in keep), default=0)
+    if most > (1 if given is None else _ID.unpack(given)[0]):
+        transaction.change(_META, _NEXT, _ID.pack(most))
+
+
+def _place(fact: Kept) -> tuple[bytes, bytes]:
+    match fact:
+        case KeptVhost():
+            return _VHOSTS, _ID.pack(fact.id)
+        case KeptExchange():
+            return _EXCHANGES, _ID.pack(fact.id)
+        case KeptQueue():
+            return _QUEUES, _ID.pack(fact.id)
+        case KeptBinding():
+            return _BINDINGS, _PAIR.pack(fact.source, fact.id)
+
+
+def _row(fact: Kept) -> dict[str, Any]:
+    match fact:
+        case KeptVhost():
+            return {"name": fact.name}
+        case KeptExchange():
+            return {
+                "vhost": fact.vhost, "name": fact.name, "type": fact.type,
+                "auto_delete": fact.auto_delete, "internal": fact.internal,
+                "arguments": dict(fact.arguments),
+            }  # fmt: skip
+        case KeptQueue():
+            return {
+                "vhost": fact.vhost, "name": fact.name, "auto_delete": fact.auto_delete,
+                "arguments": dict(fact.arguments),
+            }  # fmt: skip
+        case KeptBinding():
+            return {
+                "destination": fact.destination, "key": fact.key,
+                "arguments": dict(fact.arguments),
+            }  # fmt: skip
+
+
+def _id(key: bytes) -> int:
+    if len(key) != _ID.size:
+        raise ValueError(f"a key of {len(key)} bytes")
+    found: int = _ID.unpack(key)[0]
+    return found
+
+
+def _of(kind: type[Any], value: Any) -> Any:  # noqa: ANN401  what a row holds
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    found: str = _of(str, value)
+    return found
+
+
+def _exchange(key: bytes, row: dict[str, Any]) -> KeptExchange:
+    return KeptExchange(
+        _id(key), _of(int, row["vhost"]), _text(row["name"]), _text(row["type"]),
+        _of(bool, row["auto_delete"]), _of(bool, row["internal"]), _of(dict, row["arguments"]),
+    )  # fmt: skip
+
+
+def _queue(key: bytes, row: dict[str, Any]) -> KeptQueue:
+    return KeptQueue(
+        _id(key), _of(int, row["vhost"]), _text(row["name"]), _of(bool, row["auto_delete"]),
+        _of(dict, row["arguments"]),
+    )  # fmt: skip
+
+
+def _binding(key: bytes, row: dict[str, Any]) -> KeptBinding:
+    if len(key) != _PAIR.size:
+        raise ValueError(f"a key of {len(key)} bytes")
+    source, number = _PAIR.unpack(key)
+    return KeptBinding(
+        number, source, _of(int, row["destination"]), _text(row["key"]), _of(dict, row["arguments"])
+    )
