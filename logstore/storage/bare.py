@@ -22,7 +22,7 @@ from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import Entry, LogState
 from logstore.storage.chain import Chain
-from logstore.storage.directory import LogSize, WritableDirectory
+from logstore.storage.directory import LogSize, WritableDirectory, size_of
 from logstore.storage.disk import Disk, failure
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
@@ -119,12 +119,7 @@ class BareDirectory:
         return FollowerLog(directory, chain, lambda: mark, self._poller.watch, LogState)
 
     def size(self, name: str, entry: Entry, partition: int) -> LogSize:
-        log = self.log(name, entry, partition)
-        try:
-            size = log.bytes()
-        except OSError as error:
-            raise failure(error, "measure", error.filename or log.name) from None
-        return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
+        return size_of(self.log(name, entry, partition), partition)
 
     def noted_upkeep(self) -> bytes:
         return b""

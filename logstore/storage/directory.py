@@ -16,7 +16,7 @@ from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import Entry, GivenIds, LogState
 from logstore.storage.chain import Chain
-from logstore.storage.disk import Disk
+from logstore.storage.disk import Disk, failure
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import Kinds
 from logstore.storage.leftovers import Leftover
@@ -43,6 +43,9 @@ class SegmentedLog(Log, Protocol):
 
     def bases(self) -> list[int]:
         """The base offsets of its segments now. Raises OSError."""
+
+    def bytes(self) -> int:
+        """Size of its batches, without zeros written ahead. Raises OSError, UnknownPartition."""
 
     def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
         """What upkeep decides by, in order. Raises Damaged, Failed.
@@ -88,6 +91,15 @@ class SegmentedLog(Log, Protocol):
 
         Raises StorageFull, LogFailed, ReadOnly.
         """
+
+
+def size_of(log: SegmentedLog, partition: int) -> LogSize:
+    """How much it holds now. Raises Failed, CorruptBatch, UnknownPartition."""
+    try:
+        size = log.bytes()
+    except OSError as error:
+        raise failure(error, "measure", error.filename or log.chain.directory) from None
+    return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
 
 
 class Directory(Protocol):

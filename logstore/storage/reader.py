@@ -10,7 +10,7 @@ from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.catalog import Catalog, Entry, LogState, named
 from logstore.storage.chain import Chain
-from logstore.storage.directory import LogSize, WritableDirectory
+from logstore.storage.directory import LogSize, WritableDirectory, size_of
 from logstore.storage.disk import Disk, failure, refusal
 from logstore.storage.files import OpenFiles
 from logstore.storage.follower_log import FollowerLog
@@ -212,12 +212,7 @@ class ReaderDirectory:
             raise named(error, self.kinds[entry.kind].directory(name, partition)) from None
 
     def size(self, name: str, entry: Entry, partition: int) -> LogSize:
-        log = self.log(name, entry, partition)
-        try:
-            size = log.bytes()
-        except OSError as error:
-            raise failure(error, "measure", error.filename or log.name) from None
-        return LogSize(partition, log.start, log.safe, log.end, len(log.chain.bases), size)
+        return size_of(self.log(name, entry, partition), partition)
 
     def noted_upkeep(self) -> bytes:
         return self._catalog.noted_upkeep()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from logstore.config import Config
@@ -25,7 +26,7 @@ from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, Entry, GivenIds, LogState, named
 from logstore.storage.chain import Chain
-from logstore.storage.directory import LogSize, WritableDirectory
+from logstore.storage.directory import LogSize, WritableDirectory, size_of
 from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
@@ -533,12 +534,7 @@ class WriterDirectory:
 
     def size(self, name: str, entry: Entry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
-        try:
-            size = log.bytes()
-        except OSError as error:
-            raise failure(error, "measure", error.filename or self._file(log.name)) from None
-        segments = len(log.chain.bases)
-        return LogSize(partition, log.start, log.safe, log.end, segments, size, log.damage)
+        return replace(size_of(log, partition), damage=log.damage)
 
     def stirred(self) -> set[str]:
         """The directories of logs that were rolled, or altered, since this was asked before."""

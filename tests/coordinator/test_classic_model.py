@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from logstore.broker.coordinator.refusal import GroupError
-from logstore.errors import StorageFull
 
 PARTITIONS = 5
 CLIENTS = 4
@@ -162,10 +161,7 @@ class ClassicModel(RuleBasedStateMachine):
 
     @rule(fails=st.booleans())
     def disk(self, fails):
-        keeper = self.bench.keeper
-        keeper.error = StorageFull("full") if fails else None
-        keeper.settle()
-        keeper.error = None
+        self.bench.disk(fails)
 
     @rule()
     def restart(self):

@@ -8,7 +8,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC
 from logstore.broker.coordinator.consumer_member import TopicFacts
-from logstore.errors import StorageFull
 
 CLIENTS = 4
 SESSION_MS = 45_000
@@ -91,10 +90,7 @@ class ConsumerModel(RuleBasedStateMachine):
 
     @rule(fails=st.booleans())
     def disk(self, fails):
-        keeper = self.bench.keeper
-        keeper.error = StorageFull("full") if fails else None
-        keeper.settle()
-        keeper.error = None
+        self.bench.disk(fails)
 
     @rule()
     def restart(self):

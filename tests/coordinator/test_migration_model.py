@@ -11,7 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from logstore.broker.coordinator.calls import LEAVE
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.refusal import GroupError
-from logstore.errors import StorageFull
 
 PARTITIONS = 5
 CLASSIC, NEW = range(3), range(3, 6)
@@ -153,10 +152,7 @@ class MigrationModel(RuleBasedStateMachine):
 
     @rule(fails=st.booleans())
     def disk(self, fails):
-        keeper = self.bench.keeper
-        keeper.error = StorageFull("full") if fails else None
-        keeper.settle()
-        keeper.error = None
+        self.bench.disk(fails)
 
     @rule()
     def restart(self):

@@ -15,7 +15,7 @@ from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.coordinator.translation import Assignment, Speech, Subscription
 from logstore.config import Config
-from logstore.errors import GroupBusy, UnknownGroup
+from logstore.errors import GroupBusy, StorageFull, UnknownGroup
 from logstore.kept import Keeping, KeptOffset, OffsetToCommit
 
 SESSION_MS = 10_000
@@ -162,6 +162,12 @@ class Bench:
             new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
         )  # fmt: skip
         self.coordinator.start(self.now)
+
+    def disk(self, fails):
+        """What was to be kept is, or the disk is full."""
+        self.keeper.error = StorageFull("full") if fails else None
+        self.keeper.settle()
+        self.keeper.error = None
 
     def pass_ms(self, ms):
         """Time goes by, and everything due happens when it is."""

@@ -1,22 +1,9 @@
 """Long work in the sessions' thread, a slice a turn."""
 
+from turns_by_hand import Turns
+
 from logstore.errors import Failed, LogstoreError
 from logstore.slices import AT_ONCE, UNITS, Slices, parts
-
-
-class Turns:
-    """What is left for the end of each turn; ``over`` ends one."""
-
-    def __init__(self):
-        self.left = []
-
-    def soon(self, call):
-        self.left.append(call)
-
-    def over(self):
-        calls, self.left = self.left, []
-        for call in calls:
-            call()
 
 
 def counting(done, count, result="all"):

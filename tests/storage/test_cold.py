@@ -46,6 +46,20 @@ def read_when_it_is_here(log, at):
     return log.read(at, 1 << 20)
 
 
+def held_up(disk):
+    """An event that says that a read has begun, and one that lets it go on."""
+    waiting, go_on = threading.Event(), threading.Event()
+    read_into = disk.read_into
+
+    def held(fd, room, position):
+        waiting.set()
+        assert go_on.wait(DEADLINE_S)
+        return read_into(fd, room, position)
+
+    disk.read_into = held
+    return waiting, go_on
+
+
 def test_a_read_gives_nothing_and_tells_when_it_is_here(store):
     log, disk = cold_log(store)
     assert len(read_when_it_is_here(log, 0)) == 10
@@ -73,15 +87,7 @@ def test_what_was_fetched_is_read_though_it_is_gone_again(store):
 
 def test_it_is_asked_for_once_however_many_want_it(store):
     log, disk = cold_log(store)
-    waiting, go_on = threading.Event(), threading.Event()
-    read_into = disk.read_into
-
-    def held(fd, room, position):
-        waiting.set()
-        assert go_on.wait(DEADLINE_S)
-        return read_into(fd, room, position)
-
-    disk.read_into = held
+    waiting, go_on = held_up(disk)
     here = threading.Event()
     log.watch(here.set)
     assert log.read(0, 1 << 20) == []
@@ -96,15 +102,7 @@ def test_it_is_asked_for_once_however_many_want_it(store):
 def test_all_are_told_who_have_asked_for_the_same(store):
     """A topic that was deleted and made anew has the same paths, and other watchers."""
     log, disk = cold_log(store)
-    waiting, go_on = threading.Event(), threading.Event()
-    read_into = disk.read_into
-
-    def held(fd, room, position):
-        waiting.set()
-        assert go_on.wait(DEADLINE_S)
-        return read_into(fd, room, position)
-
-    disk.read_into = held
+    waiting, go_on = held_up(disk)
     missing = NotHere((log.chain.segment(0).path, 0, 1000))
     first, second = threading.Event(), threading.Event()
     log._files.fetch(missing, first.set)

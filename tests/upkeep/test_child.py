@@ -10,27 +10,11 @@ import threading
 import msgspec
 import pytest
 
-import logstore
-from logstore.config import Config
 from logstore.errors import Closed, CorruptBatch, Failed, StorageFull
 from logstore.storage.disk import Disk
 from logstore.upkeep.child import Child, _say, steps
 from logstore.upkeep.pace import Pace
 from logstore.upkeep.work import Broke, Cleaned, Compacting, LogFiles, SegmentPart
-
-OFF = Config({"upkeep.interval.ms": ("-1", "test")})
-COMPACTED = {
-    "cleanup.policy": "compact", "segment.bytes": 500, "min.cleanable.dirty.ratio": 0,
-}  # fmt: skip
-
-
-@pytest.fixture
-def store(tmp_path):
-    with logstore.open(tmp_path / "data", config=OFF) as store:
-        topic = store.create_topic("t", settings=COMPACTED)
-        for n in range(60):
-            topic.append(b"%d" % n, key=b"k%d" % (n % 4))
-        yield store
 
 
 def work_on(store):

@@ -47,6 +47,7 @@ from logstore.broker.coordinator.classic_member import (
     common,
     said_bytes,
 )
+from logstore.broker.coordinator.named import check_instance, known
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.room import MEMBER_HELD_BYTES, PENDING_HELD_BYTES
 
@@ -566,17 +567,8 @@ class ClassicGroup:
     def _member(self, member_id: str, instance_id: str | None) -> Member:
         """Raises Refusal: FENCED_INSTANCE_ID, UNKNOWN_MEMBER_ID."""
         if instance_id is not None:
-            holder = self._static(instance_id)
-            if holder is None:
-                raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no instance {instance_id!r}")
-            if holder.id != member_id:
-                raise Refusal(
-                    GroupError.FENCED_INSTANCE_ID, f"instance {instance_id!r} is another member now"
-                )
-        member = self._members.get(member_id)
-        if member is None:
-            raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no member {member_id!r}")
-        return member
+            check_instance(instance_id, member_id, self._static(instance_id))
+        return known(self._members, member_id)
 
     def _of_generation(self, member_id: str, generation: int, instance_id: str | None) -> Member:
         member = self._member(member_id, instance_id)

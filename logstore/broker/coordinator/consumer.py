@@ -41,6 +41,7 @@ from logstore.broker.coordinator.consumer_member import (
     TopicLookup,
     said_held_bytes,
 )
+from logstore.broker.coordinator.named import check_instance, known
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
@@ -176,17 +177,8 @@ class ConsumerGroup:
     def member(self, member_id: str, instance_id: str | None) -> ConsumerMember:
         """Raises Refusal: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID."""
         if instance_id is not None:
-            holder = self._static(instance_id)
-            if holder is None:
-                raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no instance {instance_id!r}")
-            if holder.id != member_id:
-                raise Refusal(
-                    GroupError.FENCED_INSTANCE_ID, f"instance {instance_id!r} is another member now"
-                )
-        member = self.members.get(member_id)
-        if member is None:
-            raise Refusal(GroupError.UNKNOWN_MEMBER_ID, f"no member {member_id!r}")
-        return member
+            check_instance(instance_id, member_id, self._static(instance_id))
+        return known(self.members, member_id)
 
     def _static(self, instance_id: str | None) -> ConsumerMember | None:
         if instance_id is None:

@@ -3,6 +3,7 @@
 import pytest
 from redis_parts import request
 from resp_kit import FakeDoor
+from turns_by_hand import Turns
 
 from logstore.protocols.resp import requests, session
 from logstore.protocols.resp.command import FEW_MAX
@@ -10,19 +11,6 @@ from logstore.protocols.resp.pubsub import NAME_UNITS
 from logstore.slices import AT_ONCE, UNITS, Slices
 
 MANY = 30_000
-
-
-class Turns:
-    def __init__(self):
-        self.left = []
-
-    def soon(self, call):
-        self.left.append(call)
-
-    def over(self):
-        calls, self.left = self.left, []
-        for call in calls:
-            call()
 
 
 @pytest.fixture
