@@ -1,7 +1,8 @@
 """Backup and restore: a consistent copy of a store, made while it is written.
 
 The catalogue is copied first, in one LMDB transaction, then each log as far as it is safe by then:
-so no group has committed an offset that its log does not reach. The .log of a sealed segment never
+so no group has committed an offset that its log does not reach. What is kept beside a log is told
+of the batches that the catalogue does not know yet. The .log of a sealed segment never
 changes, and is hard-linked where the file system allows; all else is copied. A backup is a store
 itself, closed cleanly, and beside it ``backup.json`` lists every file with its size and CRC-32C.
 That is written last: what has none is no finished backup. A log that is damaged, or whose files
@@ -23,6 +24,7 @@ from logstore.errors import (
     Failed,
     LogstoreError,
     NotAStore,
+    OffsetBelowStart,
     Refused,
     StorageFull,
     UnknownPartition,
@@ -112,11 +114,14 @@ class _Backup:
         catalog = Catalog(self._disk, path, create=False, write=True, kinds=kinds)
         try:
             states: dict[bytes, LogState] = {}
+            notes: dict[bytes, bytes] = {}
             for name, entry in catalog.entries():
                 for partition in range(entry.partitions):
+                    key = entry.log_key(partition)
                     try:
-                        known = catalog.log_state(entry.log_key(partition))
+                        known = catalog.log_state(key)
                         found = yield from self._copy_log(name, entry, partition, known)
+                        note = self._note(name, entry, partition, catalog.note(key), known, found)
                     except UnknownPartition:  # deleted since
                         catalog.remove(entry.kind, name)
                         break
@@ -125,13 +130,14 @@ class _Backup:
                     except (Damaged, Failed) as error:
                         self._leave_out(kinds[entry.kind].directory(name, partition), error)
                         continue
-                    states[entry.log_key(partition)] = found
+                    states[key] = found
+                    notes[key] = note
                     self._tell_of_damage(name, entry, partition)
             for (kind, name), damage in catalog.damaged_entries().items():
                 self._leave_out(kinds[kind].directory(name, 0), damage)
             catalog.buried(catalog.doomed())
             catalog.forget_producer_ids()
-            catalog.save_log_states(states, unrecovered={})
+            catalog.save_log_states(states, notes, unrecovered={})
         finally:
             catalog.close()
         self._disk.remove(path + LOCK_ENDING)
@@ -214,6 +220,36 @@ class _Backup:
             yield from copied
             # What was compacted since the catalogue was copied has gaps that it does not know.
             return replace(state, gaps_below=max(known.gaps_below, log.chain.gaps_below()))
+
+    def _note(
+        self, name: str, entry: Entry, partition: int,
+        note: bytes, known: LogState, copied: LogState,
+    ) -> bytes:  # fmt: skip
+        """What is kept beside the log, as of the recovery point of the copy.
+
+        ``note`` is of the one that the catalogue knew: nobody tells the copy of what is between.
+        """
+        make = self._directory.kinds[entry.kind].notes
+        if make is None:
+            return note
+        log = self._directory.log(name, entry, partition)
+        notes = make()
+        notes.load(note)
+        at, end = max(known.recovery_offset, copied.start), copied.recovery_offset
+        while at < end:
+            try:
+                batches = log.read(at, _COPY_BYTES)
+            except OffsetBelowStart:  # trimmed just now
+                at = log.start
+                continue
+            except CorruptBatch:  # whoever reads it there is told
+                at = log.following(at) or end
+                continue
+            for batch in batches:
+                if batch.base_offset < end:
+                    notes.appended(batch, batch.base_offset)
+            at = batches[-1].next_offset if batches else end
+        return notes.freeze()()
 
     def _copy_part(self, stem: str, folder: str, base: int, upto: int | None) -> Iterator[Copied]:
         """One segment: its log linked, or its first ``upto`` bytes copied; and its indexes."""

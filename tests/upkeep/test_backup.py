@@ -7,7 +7,9 @@ import pytest
 from clock import NOW_MS
 
 import logstore
+from logstore.broker.ledger import producers_of
 from logstore.errors import CorruptStore, NotAStore, Refused
+from logstore.records.encode import encode
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import MANIFEST, restore
 
@@ -78,6 +80,31 @@ def test_the_copy_goes_on_by_itself(store, places):
             assert record.offset == (committed[record.partition] or 0)
     produce(store.topic("t"), 40, 2)
     assert contents(places[1]) == before
+
+
+@pytest.mark.parametrize("mode", ["write", "read"])
+@pytest.mark.parametrize("secured", [0, 2])
+def test_the_copy_knows_what_its_producers_have_sent_last(store, places, mode, secured):
+    """It knew the batches up to the last roll or close: others were taken again, or for a gap."""
+    log = store.topic("t").partition(0)
+    first = log.end
+    for sequence in range(4):
+        log.append(encode([(b"v", None, (), NOW_MS)], producer_id=9, producer_epoch=0,
+                          base_sequence=sequence))  # fmt: skip
+        if sequence < secured:
+            log.secure()
+    log.sync()
+    if mode == "write":
+        list(store.backup(places[1]))
+    else:
+        with logstore.open(places[0], "read", clock=lambda: NOW_MS) as reader:
+            list(reader.backup(places[1]))
+    with logstore.open(restored(places), clock=lambda: NOW_MS) as copy:
+        known = producers_of(copy.topic("t").partition(0))
+        for sequence in range(5):
+            batch = encode([(b"v", None, (), NOW_MS)], producer_id=9, producer_epoch=0,
+                           base_sequence=sequence)  # fmt: skip
+            assert known.check(batch) == (first + sequence if sequence < 4 else None)
 
 
 def test_by_another_process_than_the_writer(store, places):
