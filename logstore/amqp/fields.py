@@ -1,19 +1,18 @@
 """Fields of AMQP 0-9-1, and its tables (4.2.5, with the types that RabbitMQ's errata give).
 
 Of a table's values each wire type has one type here, so that nothing is lost between reading and
-writing but the width of an integer::
+writing::
 
-    t boolean   bool     b B s u i I l L integers   int        f d   float
-    S string    str      x bytes                    bytes      D     Decimal
-    A array     list     F table                    dict       T     Timestamp
-    V void      None
+    t  bool     I  int      b B s u i l L  Octet and so on    d  float    f  Float
+    S  str      x  bytes    D  Decimal     A  list            F  dict     T  Timestamp    V  None
 
-Strings are UTF-8 as a rule; what is not is kept by ``surrogateescape``. An integer is written as
-``I`` where it fits, else as ``l``; ``Long`` always as ``l``.
+Strings are UTF-8 as a rule; what is not is kept by ``surrogateescape``. A plain ``int`` that does
+not fit ``I`` is written as ``l``, or ``L``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Any, Final, cast
@@ -30,12 +29,41 @@ _SIGNED_LONG, _SIGNED_LONGLONG, _DOUBLE = Struct(">i"), Struct(">q"), Struct(">d
 _DECIMAL = Struct(">BI")
 _INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
 
-# Of each type that has a fixed size: how it is read.
-_NUMBERS: Final = {
-    ord("b"): Struct(">b"), ord("B"): _OCTET, ord("s"): Struct(">h"), ord("u"): _SHORT,
-    ord("I"): _SIGNED_LONG, ord("i"): _LONG, ord("l"): _SIGNED_LONGLONG, ord("L"): _LONGLONG,
-    ord("f"): Struct(">f"), ord("d"): _DOUBLE,
-}  # fmt: skip
+
+class SignedOctet(int):
+    __slots__ = ()
+
+
+class Octet(int):
+    __slots__ = ()
+
+
+class SignedShort(int):
+    __slots__ = ()
+
+
+class Short(int):
+    __slots__ = ()
+
+
+class UnsignedLong(int):
+    __slots__ = ()
+
+
+class Long(int):
+    """64 bits with a sign: ``l``."""
+
+    __slots__ = ()
+
+
+class UnsignedLongLong(int):
+    __slots__ = ()
+
+
+class Float(float):
+    """32 bits: ``f``."""
+
+    __slots__ = ()
 
 
 class Timestamp(int):
@@ -44,10 +72,22 @@ class Timestamp(int):
     __slots__ = ()
 
 
-class Long(int):
-    """An integer that travels in 64 bits whatever it is."""
+# Of each number: its letter, how it is laid out, and what it is here.
+_LETTERS: Final[dict[str, tuple[Struct, type[Any]]]] = {
+    "b": (Struct(">b"), SignedOctet), "B": (_OCTET, Octet), "s": (Struct(">h"), SignedShort),
+    "u": (_SHORT, Short), "I": (_SIGNED_LONG, int), "i": (_LONG, UnsignedLong),
+    "l": (_SIGNED_LONGLONG, Long), "L": (_LONGLONG, UnsignedLongLong),
+    "f": (Struct(">f"), Float), "d": (_DOUBLE, float), "T": (_LONGLONG, Timestamp),
+}  # fmt: skip
+_NUMBERS: Final = {ord(letter): it for letter, it in _LETTERS.items()}
 
-    __slots__ = ()
+_PLAIN: Final = frozenset({int, float})  # what unpacking gives anyway
+
+# The letter of each type's values.
+KINDS: Final[dict[type[Any], str]] = {
+    **{kind: letter for letter, (_, kind) in _LETTERS.items()},
+    bool: "t", str: "S", bytes: "x", Decimal: "D", list: "A", dict: "F", type(None): "V",
+}  # fmt: skip
 
 
 def text(data: bytes) -> str:
@@ -141,9 +181,11 @@ def _end(of: bytes, at: int, deep: int) -> tuple[int, int]:
 
 def _read_value(of: bytes, at: int, deep: int) -> tuple[Value, int]:
     kind, at = read_octet(of, at)
-    layout = _NUMBERS.get(kind)
-    if layout is not None:
-        return _number(layout, of, at)
+    number = _NUMBERS.get(kind)
+    if number is not None:
+        layout, made = number
+        value, at = _number(layout, of, at)
+        return value if made in _PLAIN else made(value), at
     read = _OTHERS.get(kind)
     if read is None:
         raise broken(f"a field of unknown type {kind:#04x}")
@@ -170,19 +212,13 @@ def _read_decimal(of: bytes, at: int, _: int) -> tuple[Decimal, int]:
     return Decimal((0, tuple(map(int, str(value))), -scale)), at
 
 
-def _read_timestamp(of: bytes, at: int, _: int) -> tuple[Timestamp, int]:
-    value, at = read_longlong(of, at)
-    return Timestamp(value), at
-
-
 def _read_void(_of: bytes, at: int, _: int) -> tuple[None, int]:
     return None, at
 
 
 _OTHERS: Final = {
     ord("S"): _read_text, ord("x"): _read_bytes, ord("t"): _read_boolean,
-    ord("D"): _read_decimal, ord("T"): _read_timestamp, ord("A"): _read_array,
-    ord("F"): read_table, ord("V"): _read_void,
+    ord("D"): _read_decimal, ord("A"): _read_array, ord("F"): read_table, ord("V"): _read_void,
 }  # fmt: skip
 
 
@@ -224,19 +260,19 @@ def _array(values: Sequence[Value]) -> bytes:
     return longstr(b"".join(map(_value, values)))
 
 
+def _number_of(letter: bytes, layout: Struct, value: Any) -> bytes:  # noqa: ANN401
+    try:
+        return letter + layout.pack(value)
+    except (StructError, OverflowError):
+        raise ValueError(f"{value} does not fit a field of type {letter.decode()}") from None
+
+
 def _integer(value: int) -> bytes:
     if value in _INT32:
         return b"I" + _SIGNED_LONG.pack(value)
     if value in _INT64:
         return b"l" + _SIGNED_LONGLONG.pack(value)
-    return b"L" + _longlong_checked(value)
-
-
-def _longlong_checked(value: int) -> bytes:
-    try:
-        return _LONGLONG.pack(value)
-    except StructError:
-        raise ValueError(f"{value} does not fit 64 bits") from None
+    return _number_of(b"L", _LONGLONG, value)
 
 
 def _decimal(value: Decimal) -> bytes:
@@ -250,11 +286,12 @@ def _decimal(value: Decimal) -> bytes:
 
 
 _WRITERS: Final[dict[type[Any], Callable[[Any], bytes]]] = {
+    **{
+        kind: partial(_number_of, letter.encode(), layout)
+        for letter, (layout, kind) in _LETTERS.items()
+    },
     bool: lambda it: b"t\1" if it else b"t\0",
     int: _integer,
-    Long: lambda it: b"l" + _SIGNED_LONGLONG.pack(it),
-    Timestamp: lambda it: b"T" + _LONGLONG.pack(it),
-    float: lambda it: b"d" + _DOUBLE.pack(it),
     str: lambda it: b"S" + longstr(data(it)),
     bytes: lambda it: b"x" + longstr(it),
     Decimal: _decimal,
