@@ -9,10 +9,12 @@ Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 """
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
@@ -29,6 +31,8 @@ FEW: Final = 8  # receivers: they are served faster than the loop turns
 ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
 FEW_NAMES: Final = 1000  # of a subscriber: of more it costs less to forget all routes
 SUBSCRIPTION_HELD_BYTES: Final = 512  # of one beside its name: where it stands in the tables
+SENDS_AT_ONCE: Final = 1000  # in a turn, at some 6 us each; the other receivers wait for the next
+TOGETHER_MAX: Final = 10_000  # receivers of a turn's channels, to be looked through for who shares
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
 
 _log = logging.getLogger("logstore.channels")
@@ -144,6 +148,12 @@ class View:
     form: Form
     openings: list[Opening]
     members: tuple[Subscriber, ...]
+    _places: dict[Subscriber, int] | None = None  # in ``members``; made when it is asked for
+
+    def places(self) -> dict[Subscriber, int]:
+        if self._places is None:
+            self._places = {member: place for place, member in enumerate(self.members)}
+        return self._places
 
     def chunk(self, payloads: Sequence[bytes]) -> Chunk:
         return self.form.chunk(self.openings, payloads)
@@ -159,6 +169,52 @@ class Route:
 
 
 NOBODY: Final = Route()
+
+
+class HandOut:
+    """A chunk that is on its way to many: some of them in each turn, in order."""
+
+    __slots__ = ("_at", "_chunk", "_early", "_kept", "_members", "_places")
+
+    def __init__(
+        self,
+        chunk: Chunk,
+        members: Sequence[Subscriber],
+        places: Callable[[], dict[Subscriber, int]],
+        kept: Kept | None = None,
+    ) -> None:
+        """``places()``: where each member stands among them; asked only if one can't wait."""
+        self._chunk, self._kept = chunk, kept
+        self._members, self._places = members, places
+        self._at = 0
+        self._early: set[Subscriber] = set()
+
+    def some(self, most: int) -> int:
+        """Hand it to so many more; how many of those are left."""
+        end = min(self._at + most, len(self._members))
+        for member in self._members[self._at : end]:
+            if member not in self._early:
+                self._hand(member)
+        most -= end - self._at
+        self._at = end
+        return most
+
+    @property
+    def over(self) -> bool:
+        return self._at == len(self._members)
+
+    def now(self, member: Subscriber) -> None:
+        """Hand it to this one before its turn, if it is a member that has not got it."""
+        place = self._places().get(member, -1)
+        if place >= self._at and member not in self._early:
+            self._early.add(member)
+            self._hand(member)
+
+    def _hand(self, member: Subscriber) -> None:
+        if self._kept is None:
+            member.deliver(self._chunk)
+        else:
+            member.deliver_kept(self._chunk, self._kept)
 
 
 class Channels:
@@ -188,6 +244,9 @@ class Channels:
         self._publishers = 0  # that have published in this turn
         self._alone = 0  # turns for which one publisher is taken to be the only one
         self._woken: deque[History] = deque()
+        self._under_way: deque[HandOut] = deque()
+        self._sends_left = SENDS_AT_ONCE  # in this turn
+        self._after: list[Callable[[], object]] = []  # called when nothing is under way
         self._notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
 
@@ -217,7 +276,9 @@ class Channels:
 
     def detach(self) -> None:
         """Nobody is served there any more: a turn ends at once, and no events are told."""
-        self._soon, self._notify = None, frozenset()
+        with self.lock:
+            self._soon, self._notify = None, frozenset()
+            self._hand_out_some()
 
     def close(self) -> None:
         """Histories are fed no more, and who publishes in this process is refused."""
@@ -270,13 +331,13 @@ class Channels:
         if not self.names.has(subscriber, name):
             if self._histories is not None:
                 self._histories.make(name)
-            self.flush()
+            self._end_turn_for(subscriber)
             self.names.add(subscriber, name)
             self._routes.pop(name, None)
 
     def unsubscribe(self, subscriber: Subscriber, name: bytes) -> None:
         if self.names.has(subscriber, name):
-            self.flush()
+            self._end_turn_for(subscriber)
             self.names.remove(subscriber, name)
             self._routes.pop(name, None)
 
@@ -291,14 +352,14 @@ class Channels:
             self._index.add(compiled)
         if self._histories is not None:
             self._histories.look()
-        self.flush()
+        self._end_turn_for(subscriber)
         self.patterns.add(subscriber, pattern)
         self._routes.clear()
 
     def unsubscribe_pattern(self, subscriber: Subscriber, pattern: bytes) -> None:
         if not self.patterns.has(subscriber, pattern):
             return
-        self.flush()
+        self._end_turn_for(subscriber)
         self.patterns.remove(subscriber, pattern)
         self._routes.clear()
         if pattern not in self.patterns:
@@ -307,13 +368,13 @@ class Channels:
     def subscribe_apart(self, subscriber: Subscriber, name: bytes) -> None:
         """Listen to a channel apart."""
         if not self.apart.has(subscriber, name):
-            self.flush()
+            self._end_turn_for(subscriber)
             self.apart.add(subscriber, name)
             self._routes_apart.pop(name, None)
 
     def unsubscribe_apart(self, subscriber: Subscriber, name: bytes) -> None:
         if self.apart.has(subscriber, name):
-            self.flush()
+            self._end_turn_for(subscriber)
             self.apart.remove(subscriber, name)
             self._routes_apart.pop(name, None)
 
@@ -336,7 +397,7 @@ class Channels:
 
     def reform(self, subscriber: Subscriber) -> None:
         """To be called before the subscriber changes its form."""
-        self.flush()
+        self._end_turn_for(subscriber)
         if self.patterns.names_count(subscriber) or self.names.names_count(subscriber) > FEW_NAMES:
             self._routes.clear()
         if self.apart.names_count(subscriber) > FEW_NAMES:
@@ -350,6 +411,11 @@ class Channels:
     def listens(self, subscriber: Subscriber) -> bool:
         rosters = (self.names, self.patterns, self.apart)
         return any(roster.names_count(subscriber) for roster in rosters)
+
+    def _end_turn_for(self, subscriber: Subscriber) -> None:
+        """It is to get all that was published so far, and nothing of it after what comes now."""
+        self.flush()
+        self.catch_up(subscriber)
 
     # Publishing
 
@@ -427,6 +493,8 @@ class Channels:
         """The subscribers' turn ends: see how many have published, and hand it out."""
         with self.lock:
             self._alone = ALONE_TURNS if self._publishers <= 1 else 0
+            self._sends_left = SENDS_AT_ONCE
+            self._hand_out_some()
             self.flush()
 
     def _find(self, channel: bytes) -> Route:
@@ -476,7 +544,7 @@ class Channels:
             self.publish(*self._told.popleft(), nothing)
         assert not nothing
         self._flush_turn()
-        while self._woken:
+        while self._woken and not self._under_way:  # else those are handed out first
             # Others may add to it meanwhile, so it is never exchanged for an empty one.
             for history in {self._woken.popleft(): None for _ in range(len(self._woken))}:
                 self._hand_on(history)
@@ -502,9 +570,7 @@ class Channels:
         payloads = [record.value or b"" for record in records]
         kept = Kept(history, records[0].offset)
         for view in route.views:
-            chunk = view.chunk(payloads)
-            for member in view.members:
-                member.deliver_kept(chunk, kept)
+            self._hand_out(HandOut(view.chunk(payloads), view.members, view.places, kept))
         if history.next < history.log.safe:
             self._woken.append(history)
 
@@ -521,12 +587,24 @@ class Channels:
         self._turn, self._payloads = [], []
         first = turn[0]
         if turn.count(first) == len(turn):
-            for view in first.views:
-                chunk = view.chunk(payloads)
-                for member in view.members:
-                    member.deliver(chunk)
+            self._hand_out_to(first, payloads)
+            return
+        routes = dict.fromkeys(turn)
+        if sum(route.receivers for route in routes) > TOGETHER_MAX:
+            # Too many to be looked through in a turn; each message by itself keeps the order, too.
+            for route, run in groupby(zip(turn, payloads, strict=True), itemgetter(0)):
+                self._hand_out_to(route, [payload for _, payload in run])
         else:
             self._flush_many(turn, payloads)
+
+    def _hand_out_to(self, route: Route, payloads: Sequence[bytes]) -> None:
+        for view in route.views:
+            chunk = view.chunk(payloads)
+            if self._under_way or len(view.members) > FEW:
+                self._hand_out(HandOut(chunk, view.members, view.places))
+            else:
+                for member in view.members:
+                    member.deliver(chunk)
 
     def _flush_many(self, turn: Sequence[Route], payloads: Sequence[bytes]) -> None:
         """Those who hear the same channels of this turn share a chunk."""
@@ -538,13 +616,59 @@ class Channels:
             for view in route.views:
                 for member in view.members:
                     heard.setdefault(member, []).append(view)
-        groups: dict[tuple[View, ...], list[Subscriber]] = {}
+        groups: dict[tuple[View, ...], dict[Subscriber, int]] = {}
         for member, views in heard.items():
-            groups.setdefault(tuple(views), []).append(member)
+            members = groups.setdefault(tuple(views), {})
+            members[member] = len(members)
         for together, members in groups.items():
             chunk = _merged(together, places, payloads)
-            for member in members:
-                member.deliver(chunk)
+            self._hand_out(HandOut(chunk, list(members), partial(_it, members)))
+
+    # To many: some in each turn
+
+    def _hand_out(self, it: HandOut) -> None:
+        """Behind what is under way, and at once as far as the turn may take it."""
+        self._under_way.append(it)
+        if len(self._under_way) == 1:
+            self._hand_out_some()
+
+    def _hand_out_some(self) -> None:
+        """As many as the turn may take yet; all, where nobody else is served."""
+        left = self._sends_left if self._soon is not None else sys.maxsize
+        while self._under_way and left:
+            left = self._under_way[0].some(left)
+            if self._under_way[0].over:
+                self._under_way.popleft()
+        if self._soon is not None:
+            self._sends_left = left
+        if self._under_way:
+            assert self._soon is not None
+            self._soon(self.end_turn)
+        elif self._after:
+            after, self._after = self._after, []
+            for call in after:
+                call()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether messages are on their way, in this turn and the next ones."""
+        return bool(self._under_way)
+
+    def held_up(self, wake: Callable[[], object]) -> bool:
+        """Whether messages are on their way to so many that who publishes waits, to be woken."""
+        if not self._under_way:
+            return False
+        self._after.append(wake)
+        return True
+
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """It gets what is on its way to it, before anything else is said to it."""
+        for it in self._under_way:
+            it.now(subscriber)
+
+
+def _it(places: dict[Subscriber, int]) -> dict[Subscriber, int]:
+    return places
 
 
 def _merged(

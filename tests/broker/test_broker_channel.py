@@ -1,10 +1,13 @@
 """Channels with subscribers that write down what they get, against a model without any turns."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from naive_patterns import matches
+from turns_by_hand import Turns
 
 from logstore.broker import channel
 from logstore.broker.channel import Channels
@@ -146,6 +149,77 @@ def test_who_publishes_alone_and_to_few_does_not_wait_for_the_turn():
     assert (publish(b"many"), len(turns)) == (before + 3, 4)
 
 
+def test_one_message_to_ten_thousand_reaches_a_part_of_them_in_each_turn():
+    channels, turns = Channels(), Turns()
+    channels.attach(turns.soon)
+    listeners = [Listener() for _ in range(10_000)]
+    for it in listeners:
+        channels.subscribe(it, b"a")
+    assert channels.publish(b"a", b"1", NOTHING) == 10_000
+    channels.settle()
+    reached = [0]
+    while turns.left:
+        turns.over()
+        reached.append(sum(len(it.got) for it in listeners))
+    assert max(after - before for before, after in pairwise(reached)) == channel.SENDS_AT_ONCE
+    assert all(it.got == [(b"a", None, b"1")] for it in listeners)
+    assert not channels.under_way
+
+
+def test_who_publishes_to_ten_thousand_is_woken_when_all_have_it():
+    channels, turns = Channels(), Turns()
+    channels.attach(turns.soon)
+    listeners = [Listener() for _ in range(10_000)]
+    for it in listeners:
+        channels.subscribe(it, b"a")
+    assert not channels.held_up(pytest.fail)
+    channels.publish(b"a", b"1", NOTHING)
+    channels.settle()
+    turns.over()
+    woken = []
+    assert channels.held_up(lambda: woken.append(sum(len(it.got) for it in listeners)))
+    while turns.left:
+        turns.over()
+    assert woken == [10_000]
+
+
+def test_messages_on_their_way_come_before_what_a_subscriber_asks_for_next():
+    channels, turns = Channels(), Turns()
+    channels.attach(turns.soon)
+    listeners = [Listener() for _ in range(3000)]
+    for it in listeners:
+        channels.subscribe(it, b"a")
+    channels.publish(b"a", b"1", NOTHING)
+    channels.settle()
+    turns.over()
+    assert listeners[-1].got == []
+    channels.unsubscribe(listeners[-1], b"a")
+    assert listeners[-1].got == [(b"a", None, b"1")]
+    while turns.left:
+        turns.over()
+    assert [len(it.got) for it in listeners] == [1] * 3000
+
+
+def test_many_channels_with_many_subscribers_are_not_looked_through_in_one_turn():
+    channels, turns = Channels(), Turns()
+    channels.attach(turns.soon)
+    listeners = [Listener() for _ in range(2000)]
+    for it in listeners:
+        for name in range(10):
+            channels.subscribe(it, b"%d" % name)
+    for name in range(10):
+        channels.publish(b"%d" % name, b"x", NOTHING)
+    channels.settle()
+    before = 0
+    while turns.left:
+        turns.over()
+        reached = sum(len(it.got) for it in listeners)
+        assert reached <= before + channel.SENDS_AT_ONCE
+        before = reached
+    expected = [(b"%d" % name, None, b"x") for name in range(10)]
+    assert all(it.got == expected for it in listeners)
+
+
 def test_names_without_number_are_not_remembered(channels, monkeypatch):
     monkeypatch.setattr(channel, "ROUTES_MAX", 10)
     one = Listener()
@@ -243,5 +317,44 @@ class Everyone(RuleBasedStateMachine):
         self.flush()
 
 
+class InParts(Everyone):
+    """The same where a turn may reach two of them: the others get theirs in the next turns."""
+
+    def __init__(self):
+        super().__init__()
+        self.patched = pytest.MonkeyPatch()
+        self.patched.setattr(channel, "SENDS_AT_ONCE", 2)
+        self.patched.setattr(channel, "FEW", 0)
+        self.patched.setattr(channel, "TOGETHER_MAX", 5)
+        self.turns = Turns()
+        self.channels.attach(self.turns.soon)
+        self.turn()
+
+    @rule()
+    def turn(self):
+        """One turn, that reaches no more than two."""
+        before = sum(len(it.chunks) for it in self.listeners)
+        self.turns.over()
+        assert sum(len(it.chunks) for it in self.listeners) <= before + 2
+
+    @rule(who=WHO)
+    def catch_up(self, who):
+        self.channels.catch_up(self.listeners[who])
+
+    @rule()
+    def flush(self):
+        while self.turns.left:
+            self.turns.over()
+        super().flush()
+
+    def teardown(self):
+        while self.turns.left:
+            self.turns.over()
+        self.patched.undo()
+        super().teardown()
+
+
 Everyone.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestEveryone = Everyone.TestCase
+InParts.TestCase.settings = Everyone.TestCase.settings
+TestInParts = InParts.TestCase

@@ -2,15 +2,15 @@
 
 
 class Turns:
-    """What is left for the end of each turn; ``over`` ends one."""
+    """What is left for the end of each turn, once for equal calls; ``over`` ends one."""
 
     def __init__(self):
-        self.left = []
+        self.left = {}
 
     def soon(self, call):
-        self.left.append(call)
+        self.left[call] = None
 
     def over(self):
-        calls, self.left = self.left, []
+        calls, self.left = self.left, {}
         for call in calls:
             call()

@@ -17,7 +17,7 @@ def test_what_is_small_is_done_at_once():
     turns, done, results = Turns(), [], []
     slices = Slices(turns.soon)
     assert slices.begin(counting(done, AT_ONCE - 1), results.append)
-    assert (results, turns.left) == (["all"], [])
+    assert (results, turns.left) == (["all"], {})
 
 
 def test_what_is_long_is_done_a_slice_a_turn(monkeypatch):
@@ -31,7 +31,7 @@ def test_what_is_long_is_done_a_slice_a_turn(monkeypatch):
         assert results == []
         assert len(turns.left) == 1
         turns.over()
-    assert (results, turns.left) == (["all"], [])
+    assert (results, turns.left) == (["all"], {})
     assert slices.longest == UNITS
 
 
@@ -72,7 +72,7 @@ def test_work_waits_and_goes_on_with_what_it_is_given():
         return first, second
 
     assert not Slices(turns.soon).begin(steps(), results.append)
-    assert turns.left == []
+    assert not turns.left
     waiting[0](1)
     turns.over()
     assert results == [(1, 2)]

@@ -136,6 +136,7 @@ class RespClient:
                 self.working = False
                 if self.cut_off:
                     return
+                self.door.channels.catch_up(self)
                 now_replying, self.replying = self.replying, replying
                 if isinstance(result, LogstoreError):
                     self.fail(str(result))
@@ -191,6 +192,7 @@ class RespClient:
                 if self.cut_off:
                     steps.close()
                     return
+                self.door.channels.catch_up(self)
                 out, before = self.out, self.replying
                 self.out, self.replying = (out if gathered is None else gathered), replying
                 try:
@@ -199,6 +201,7 @@ class RespClient:
                     return
                 finally:
                     self.out = out
+                    self.door.channels.settle()
                     if self.replying == replying:  # else it was just changed
                         self.replying = before
                     else:

@@ -116,6 +116,7 @@ def _publish(client: RespClient, arguments: Sequence[bytes]) -> None:
     receivers = channels.publish(arguments[1], arguments[2], client.unsafe)
     if client.subscribed:
         channels.flush()  # what it gets itself comes before the reply
+        channels.catch_up(client)
     client.say(integer(receivers))
 
 
@@ -124,6 +125,7 @@ def _spublish(client: RespClient, arguments: Sequence[bytes]) -> None:
     receivers = channels.publish_apart(arguments[1], arguments[2])
     if client.subscribed:
         channels.flush()
+        channels.catch_up(client)
     client.say(integer(receivers))
 
 

@@ -69,6 +69,7 @@ class RespSession:
         self._begun: Begun | None = None
         self._out_bytes = 0  # replies of commands that may have long ones
         self._held = False  # CLIENT PAUSE
+        self._held_up = False  # what was published before is still on its way
         self._unsafe = self._client.unsafe
         self._opening = Opening(self._client)
         self._heard = False
@@ -90,7 +91,7 @@ class RespSession:
 
     @property
     def busy(self) -> bool:
-        return self._held or self._waits_for_worker() or bool(self._unsafe)
+        return self._held or self._held_up or self._waits_for_worker() or bool(self._unsafe)
 
     @property
     def closed(self) -> str | None:
@@ -117,6 +118,7 @@ class RespSession:
         channels = self._door.channels
         self._left = COMMANDS_AT_ONCE
         with channels.lock:
+            channels.catch_up(client)
             taken = self._take(data)
             channels.settle(taken)
             if self._unsafe:
@@ -134,7 +136,7 @@ class RespSession:
     def wake(self, now: float) -> None:
         """As Session.wake."""
         self._client.now = now
-        self._held = False  # looked at again
+        self._held = self._held_up = False  # looked at again
         self._client.look_at_the_clock(now)
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
@@ -145,6 +147,7 @@ class RespSession:
         out = client.out
         if not out and (client.behind or client.following):
             with self._door.channels.lock:
+                self._door.channels.catch_up(client)
                 client.read_on()
         if not out:
             return ()
@@ -184,6 +187,7 @@ class RespSession:
         return (
             self._client.closed is not None
             or self._held
+            or self._held_up
             or self._waits_for_worker()
             or bool(self._unsafe)
             or self._out_bytes > OUT_BYTES_MAX
@@ -302,24 +306,35 @@ class RespSession:
         ):
             return False
         client.last_command = "publish"
-        return self._door.paused_until <= client.now
+        return self._door.paused_until <= client.now and not self._door.channels.under_way
 
     def _hold(self, request: Sequence[bytes]) -> bool:
-        """Whether it waits, for a history or by CLIENT PAUSE; then the connection waits with it."""
+        """Whether it waits, and the connection with it.
+
+        For a history, by CLIENT PAUSE, or because what was published before is on its way to many.
+        """
         if self._opening.first(request):
             return True
         door = self._door
+        if self._publishes(request) and door.channels.held_up(self._client.link.wake):
+            self._held_up = True
+            return True
         if door.paused_until <= self._client.now:
             door.paused_all = False
             return False
-        if not door.paused_all:
-            command = COMMANDS.get(request[0].lower())
-            queue = self._client.queue
-            queued = queue is not None and any(it.publishes for it in queue)
-            if command is None or not (command.publishes or (queued and command.name == "exec")):
-                return False
+        if not door.paused_all and not self._publishes(request):
+            return False
         self._held = request[0].lower() != b"quit"
         return self._held
+
+    def _publishes(self, request: Sequence[bytes]) -> bool:
+        """Whether it publishes; of EXEC, whether one of what was queued does."""
+        command, queue = COMMANDS.get(request[0].lower()), self._client.queue
+        if command is None:
+            return False
+        if command.name == "exec":
+            return queue is not None and any(it.publishes for it in queue)
+        return command.publishes
 
     def _take_one(self, data: memoryview) -> int:
         """Carry out the request that ``data`` begins with; how many bytes it was, 0: not there."""

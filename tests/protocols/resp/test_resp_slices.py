@@ -6,6 +6,7 @@ from resp_kit import FakeDoor
 from turns_by_hand import Turns
 
 from logstore.protocols.resp import requests, session
+from logstore.protocols.resp.client import QUEUED_AT_ONCE
 from logstore.protocols.resp.command import FEW_MAX
 from logstore.protocols.resp.pubsub import NAME_UNITS
 from logstore.slices import AT_ONCE, UNITS, Slices
@@ -164,3 +165,65 @@ def test_options_without_end_are_refused(door):
         found = peer.ask(*words, *[b"x"] * FEW_MAX)
         assert found.startswith(b"-ERR wrong number of arguments for '")
     assert peer.ask(b"DEL", *[b"x"] * 200_000) == b":0\r\n"
+
+
+def test_publishing_waits_while_a_message_is_on_its_way_to_many(turns, door):
+    door.channels.attach(turns.soon)
+    subscribers = [door.connect() for _ in range(3000)]
+    for it in subscribers:
+        it.ask("SUBSCRIBE", "c")
+        it.new()
+    publisher, other = door.connect(), door.connect()
+    assert publisher.ask("PUBLISH", "c", "1") == b":3000\r\n"
+    turns.over()
+    assert door.channels.under_way
+    assert publisher.ask("PUBLISH", "c", "2") == b""
+    assert publisher.ask("PING") == b""  # its order stays
+    assert other.ask("PING") == b"+PONG\r\n"
+    while turns.left:
+        turns.over()
+    assert publisher.link.woken
+    publisher.session.wake(door.now)
+    assert publisher.send(b"") == b":3000\r\n+PONG\r\n"
+    while turns.left:
+        turns.over()
+    both = message(b"c", b"1") + message(b"c", b"2")
+    assert {it.new() for it in subscribers} == {both}
+
+
+def test_a_reply_comes_behind_the_message_that_is_on_its_way(turns, door):
+    door.channels.attach(turns.soon)
+    subscribers = [door.connect() for _ in range(3000)]
+    for it in subscribers:
+        it.ask("SUBSCRIBE", "c")
+        it.new()
+    door.connect().ask("PUBLISH", "c", "1")
+    turns.over()
+    last = subscribers[-1]
+    assert last.new() == b""
+    assert last.ask("UNSUBSCRIBE", "c") == message(b"c", b"1") + confirmed(
+        b"unsubscribe", [b"c"], lambda _: 0
+    )
+    while turns.left:
+        turns.over()
+    assert last.new() == b""
+
+
+def test_what_a_long_transaction_publishes_does_not_wait_for_the_next_request(turns, door):
+    door.channels.attach(turns.soon)
+    subscriber, publisher = door.connect(), door.connect()
+    subscriber.ask("SUBSCRIBE", "c")
+    count = 3 * QUEUED_AT_ONCE
+    publisher.ask("MULTI")
+    publisher.send(request("PUBLISH", "c", "1") * count)
+    subscriber.new()
+    publisher.ask("EXEC")
+    while turns.left:
+        turns.over()
+    assert subscriber.new() == message(b"c", b"1") * count
+
+
+def message(name, payload):
+    return b"*3\r\n$7\r\nmessage\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        len(name), name, len(payload), payload,
+    )  # fmt: skip
