@@ -27,7 +27,7 @@ HEADING_OF: Final = {
         ),
         CONNECTION: ("--data --bootstrap --config-file --server --host --insecure"),
         COMMON: (
-            "--on-error --on-damage --on-out-of-range --dry-run --yes --repair --progress "
+            "--on-error --on-damage --on-out-of-range --seal --dry-run --yes --repair --progress "
             "--version --help"
         ),
     }.items()

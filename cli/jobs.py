@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,14 @@ Topics = Annotated[
     typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Seal = Annotated[
+    bool,
+    typer.Option(
+        "--seal",
+        help="Seal the active segments first, so that all records are looked at; also where only"
+        " little is to be done.",
+    ),
+]
 ShowProgress = Annotated[
     bool | None,
     typer.Option(
@@ -38,7 +47,6 @@ def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
     @app.callback(help=does)
     def group(data: Data = HERE) -> None: ...
 
-    @app.command("run", cls=Command, help=run_does)
     def run(
         topic: Topics = None,
         dry_run: DryRun = False,
@@ -48,6 +56,18 @@ def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
     ) -> None:
         _run(name, topic or (), data, dry_run=dry_run, json_=json_, progress=progress)
 
+    def run_sealing(
+        topic: Topics = None,
+        seal: Seal = False,
+        dry_run: DryRun = False,
+        json_: Json = False,
+        progress: ShowProgress = None,
+        data: Data = HERE,
+    ) -> None:
+        _run(name, topic or (), data, dry_run=dry_run, json_=json_, progress=progress, seal=seal)
+
+    body = run if name == "retention" else run_sealing  # retention seals by itself what goes
+    app.command("run", cls=Command, help=run_does)(body)
     return app
 
 
@@ -79,10 +99,11 @@ def _run(
     dry_run: bool,
     json_: bool,
     progress: bool | None,
+    seal: bool = False,
 ) -> None:
     from logstore.upkeep.jobs import Job, failure
 
-    job = Job(name, tuple(dict.fromkeys(topics)), dry_run)
+    job = Job(name, tuple(dict.fromkeys(topics)), dry_run, seal)
     outcomes: list[Outcome] = []
     bar = _Bar(progress)
     with closing(bar):
@@ -112,8 +133,8 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
         with data.open("read" if job.dry_run else "write") as store:
             do: dict[Name, Callable[..., Iterator[Outcome]]] = {
                 "retention": store.retention,
-                "compact": store.compaction,
-                "recompress": store.recompression,
+                "compact": partial(store.compaction, seal=job.seal),
+                "recompress": partial(store.recompression, seal=job.seal),
             }
             yield from do[job.name](*job.topics, dry_run=job.dry_run, tell=tell)
     except StoreLocked as locked:
@@ -176,11 +197,12 @@ def _verdict(verdict: "Verdict") -> str:
 
 
 def _rewritten(outcome: "Rewritten", *, dry_run: bool) -> str:
+    why = "; ".join((outcome.why, *outcome.left_out))
     if dry_run and outcome.due:
-        return f"would be rewritten: {outcome.why}"
+        return f"would be rewritten: {why}"
     merged = outcome.segments_after < outcome.segments_before and not dry_run
     if not outcome.due and not merged:
-        return f"left as it is: {outcome.why}"
+        return f"left as it is: {'; '.join((*outcome.left_out, outcome.why))}"
     removed = counted(outcome.records_removed, "record")
     passes = counted(outcome.passes, "pass", "passes")
     parts = [f"{removed} removed in {passes}"] if outcome.passes else []
@@ -188,7 +210,7 @@ def _rewritten(outcome: "Rewritten", *, dry_run: bool) -> str:
     if merged:
         before = counted(outcome.segments_before, "segment")
         parts.append(f"{before} before, {outcome.segments_after} after")
-    return f"{', '.join(parts)}: {outcome.why}"
+    return f"{', '.join(parts)}: {why}"
 
 
 def _summary(job: "Job", outcomes: "list[Outcome]") -> str | None:
@@ -227,6 +249,7 @@ def _as_object(outcome: "Outcome") -> dict[str, object]:
             "segments_after": outcome.segments_after,
             "records_removed": outcome.records_removed,
             "passes": outcome.passes,
+            "left_out": list(outcome.left_out),
         }
     return facts | {"segments": [_verdict_as_object(it) for it in outcome.verdicts]}
 

@@ -338,22 +338,24 @@ class Store:
         return self._upkeep_open().retention(topics, dry_run=dry_run, tell=tell)
 
     def compaction(
-        self, *topics: str, dry_run: bool = False, tell: Tell = untold
+        self, *topics: str, dry_run: bool = False, seal: bool = False, tell: Tell = untold
     ) -> Iterator[Rewritten]:
         """Compact the logs for which it is time, of these topics or all compacted ones.
 
-        What was done. With ``dry_run`` only say for which. Raises UnknownTopic, ReadOnly.
+        What was done. With ``dry_run`` only say for which. ``seal``: begin new segments, and
+        compact all that is before them, however little it is. Raises UnknownTopic, ReadOnly.
         """
-        return self._upkeep_open().compaction(topics, dry_run=dry_run, tell=tell)
+        return self._upkeep_open().compaction(topics, dry_run=dry_run, seal=seal, tell=tell)
 
     def recompression(
-        self, *topics: str, dry_run: bool = False, tell: Tell = untold
+        self, *topics: str, dry_run: bool = False, seal: bool = False, tell: Tell = untold
     ) -> Iterator[Rewritten]:
         """Compress sealed segments anew where compression.sealed asks for it; what was done.
 
-        Of these topics or all. With ``dry_run`` only say where. Raises UnknownTopic, ReadOnly.
+        Of these topics or all. With ``dry_run`` only say where. ``seal``: begin new segments, so
+        that all there is is sealed. Raises UnknownTopic, ReadOnly.
         """
-        return self._upkeep_open().recompression(topics, dry_run=dry_run, tell=tell)
+        return self._upkeep_open().recompression(topics, dry_run=dry_run, seal=seal, tell=tell)
 
     def _upkeep_open(self) -> Upkeep:
         self._open()

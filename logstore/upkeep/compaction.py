@@ -41,11 +41,14 @@ def plan(
     now_ms: int,
     settings: TopicSettings,
     oldest_ms: int | None = None,
+    *,
+    at_once: bool = False,
 ) -> tuple[list[SegmentFacts], str]:
     """The segments to go over (none: not now), and why. Pure.
 
     Those that are sealed and secured, and whose records are all older than min.compaction.lag.ms.
     ``oldest_ms``: of what is sealed and not compacted; needed for max.compaction.lag.ms.
+    ``at_once``: however little of it is not compacted. What is left out: ``left_out``.
     """
     if "compact" not in settings.cleanup_policy:
         return [], "cleanup.policy is not compact"
@@ -60,16 +63,46 @@ def plan(
         chosen.append(segment)
     dirty = [it for it in chosen if it.end_offset > state.clean_below]
     if not dirty:
-        tombstones = state.tombstones_below and state.tombstones_until_ms <= now_ms
-        return (chosen, "tombstones are due") if tombstones else ([], "everything is compacted")
+        if state.tombstones_below and state.tombstones_until_ms <= now_ms:
+            return chosen, "tombstones are due"
+        rest = left_out(segments, state, now_ms, settings)
+        return [], f"everything {'else ' if rest else ''}is compacted"
     total, unclean = sum(it.bytes for it in chosen), sum(it.bytes for it in dirty)
     ratio = unclean / total if total else 0.0
-    if ratio >= settings.min_cleanable_dirty_ratio:
+    if at_once or ratio >= settings.min_cleanable_dirty_ratio:
         return chosen, f"{ratio:.0%} of it is not compacted"
     if oldest_ms is not None and is_overdue(oldest_ms, now_ms, settings):
         limit = f"max.compaction.lag.ms={settings.max_compaction_lag_ms}"
         return chosen, f"records are older than {limit}"
     return [], f"only {ratio:.0%} of it is not compacted: min.cleanable.dirty.ratio"
+
+
+def left_out(
+    segments: Sequence[SegmentFacts], state: LogState, now_ms: int, settings: TopicSettings
+) -> tuple[str, ...]:
+    """What compaction does not look at, and why, in sentences. Pure."""
+    lag_ms, sentences = settings.min_compaction_lag_ms, []
+    dirty = [it for it in segments if not it.active and it.end_offset > state.clean_below]
+    young = [it for it in dirty if lag_ms and now_ms - it.max_timestamp_ms < lag_ms]
+    if young:  # nothing after it is looked at either
+        first = max(young[0].base_offset, state.clean_below)
+        offsets = f"offsets {first} to {dirty[-1].end_offset - 1}"
+        sentences.append(f"{offsets} are left for min.compaction.lag.ms={lag_ms}")
+    if (active := in_active(segments)) is not None:
+        sentences.append(f"{active}, which is compacted once it is sealed")
+    return tuple(sentences)
+
+
+def in_active(segments: Sequence[SegmentFacts]) -> str | None:
+    """What is in the active segment, in words; None where nothing is. Pure."""
+    count = sum(it.end_offset - it.base_offset for it in segments if it.active)
+    if not count:
+        return None
+    return (
+        "1 record is in the active segment"
+        if count == 1
+        else (f"{count:,} records are in the active segment")
+    )
 
 
 def is_overdue(oldest_ms: int, now_ms: int, settings: TopicSettings) -> bool:

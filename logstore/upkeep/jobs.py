@@ -8,6 +8,7 @@ plain fact that can be sent to whoever asked, in another process too.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Final, Literal, Protocol
 
@@ -53,6 +54,7 @@ class Job(msgspec.Struct, frozen=True):
     name: Name
     topics: tuple[str, ...] = ()  # none: all
     dry_run: bool = False  # only say what would be done
+    seal: bool = False  # begin a new segment first, so that all there is can be rewritten
 
 
 class Retained(msgspec.Struct, frozen=True, tag=True):
@@ -83,6 +85,7 @@ class Rewritten(msgspec.Struct, frozen=True, tag=True):
     passes: int = 0
     broke: Broke | None = None
     again_ms: int | None = None  # when time alone may make it due
+    left_out: tuple[str, ...] = ()  # what was not looked at, and why
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -311,11 +314,15 @@ class Rewrite:
     def run(self, job: Job) -> Rewritten:
         """Raises Damaged, Failed, UnknownPartition, ReadOnly, Closed; what was done stays done."""
         log = self._log
-        if job.name == "compact" and not job.dry_run:
-            self._roll_what_is_overdue()
+        if not job.dry_run:
+            self._roll(job)
         before = log.segments()
-        chosen, why = self._plan(job, before, before[-1].base_offset)
-        to_merge = recompression.runs(before, before[-1].base_offset, self._settings)
+        if job.dry_run and job.seal:
+            before = [replace(it, active=False) for it in before]
+        last = before[-1]
+        sealed = last.base_offset if last.active else last.end_offset
+        chosen, why = self._plan(job, before, sealed)
+        to_merge = recompression.runs(before, sealed, self._settings)
         if not job.dry_run and (chosen or to_merge):  # else the disk is left in peace
             secure = log.secure()
             before = log.segments()
@@ -334,6 +341,7 @@ class Rewrite:
             self._topic, self._partition, bool(chosen), why,
             sum(it.bytes for it in before), sum(it.bytes for it in after), len(before), len(after),
             self._records_removed, self._passes, again_ms=self._again_ms(job, after),
+            left_out=self._left_out(job, before),
         )  # fmt: skip
 
     def _plan(
@@ -342,8 +350,17 @@ class Rewrite:
         state, settings = self._log.state, self._settings
         if job.name != "compact":
             return recompression.plan(segments, state, secure, settings)
-        oldest_ms = self._oldest_ms(segments[:-1], state.clean_below)
-        return compaction.plan(segments, state, secure, self._now_ms, settings, oldest_ms)
+        sealed = [it for it in segments if not it.active]
+        oldest_ms = self._oldest_ms(sealed, state.clean_below)
+        return compaction.plan(
+            segments, state, secure, self._now_ms, settings, oldest_ms, at_once=job.seal
+        )
+
+    def _left_out(self, job: Job, segments: Sequence[SegmentFacts]) -> tuple[str, ...]:
+        if job.name == "compact":
+            state = self._log.state
+            return compaction.left_out(segments, state, self._now_ms, self._settings)
+        return recompression.left_out(segments)
 
     def _again_ms(self, job: Job, segments: Sequence[SegmentFacts]) -> int | None:
         if job.name != "compact":
@@ -352,9 +369,13 @@ class Rewrite:
         oldest_ms = self._oldest_ms(segments, state.clean_below)
         return compaction.again_ms(segments, state, self._now_ms, self._settings, oldest_ms)
 
-    def _roll_what_is_overdue(self) -> None:
-        if compaction.is_overdue(
-            self._oldest_ms(self._log.segments()[-1:], 0), self._now_ms, self._settings
+    def _roll(self, job: Job) -> None:
+        """Where it is asked for, or what is in the active segment is overdue."""
+        active = self._log.segments()[-1:]
+        asked = job.seal and active[0].end_offset > active[0].base_offset
+        if asked or (
+            job.name == "compact"
+            and compaction.is_overdue(self._oldest_ms(active, 0), self._now_ms, self._settings)
         ):
             self._log.roll()
 

@@ -16,6 +16,7 @@ from logstore.settings import TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
+from logstore.upkeep.compaction import in_active
 from logstore.upkeep.sealed import Sealed
 from logstore.upkeep.work import Cleaned, Merging, Recompressing, SegmentPart, Step, Went
 
@@ -44,6 +45,12 @@ def plan(
     if not chosen:
         return [], "everything sealed is recompressed"
     return chosen, f"compression.sealed={settings.compression_sealed}"
+
+
+def left_out(segments: Sequence[SegmentFacts]) -> tuple[str, ...]:
+    """What recompression does not look at, and why, in sentences. Pure."""
+    active = in_active(segments)
+    return () if active is None else (f"{active}, which is recompressed once it is sealed",)
 
 
 def runs(

@@ -112,16 +112,16 @@ class Upkeep:
         return self._of(Job("retention", _once(topics), dry_run), tell, Retained)
 
     def compaction(
-        self, topics: Sequence[str], *, dry_run: bool, tell: Tell
+        self, topics: Sequence[str], *, dry_run: bool, seal: bool, tell: Tell
     ) -> Iterator[Rewritten]:
         """As Store.compaction."""
-        return self._of(Job("compact", _once(topics), dry_run), tell, Rewritten)
+        return self._of(Job("compact", _once(topics), dry_run, seal), tell, Rewritten)
 
     def recompression(
-        self, topics: Sequence[str], *, dry_run: bool, tell: Tell
+        self, topics: Sequence[str], *, dry_run: bool, seal: bool, tell: Tell
     ) -> Iterator[Rewritten]:
         """As Store.recompression."""
-        return self._of(Job("recompress", _once(topics), dry_run), tell, Rewritten)
+        return self._of(Job("recompress", _once(topics), dry_run, seal), tell, Rewritten)
 
     def _of(self, job: Job, tell: Tell, kind: type[_Outcome]) -> Iterator[_Outcome]:
         """What is asked for is done as fast as it goes."""

@@ -27,7 +27,8 @@ def test_nothing_to_do(logstore):
 
 def test_a_dry_run_and_a_run(logstore, topic):
     dry = logstore("compact", "run", "--dry-run").lines
-    assert dry == ["t-0: would be rewritten: 100% of it is not compacted"]
+    assert len(dry) == 1
+    assert dry[0].startswith("t-0: would be rewritten: 100% of it is not compacted; ")
     assert len(numbers(logstore)) == 60
     said = logstore("compact", "run", "--topic", "t").lines[0]
     assert said.startswith("t-0: ")
@@ -37,7 +38,73 @@ def test_a_dry_run_and_a_run(logstore, topic):
     assert len(left) < 20
     assert set(left) >= {56, 57, 58, 59}
     assert logstore("verify").lines[-1].endswith("nothing is damaged")
+    assert logstore("compact", "run").lines[0].endswith("; everything else is compacted")
+    logstore("compact", "run", "--seal")
     assert logstore("compact", "run").lines == ["t-0: left as it is: everything is compacted"]
+
+
+class TestTheActiveSegment:
+    """Where the newest records are, which are not compacted."""
+
+    @pytest.fixture(autouse=True)
+    def three_of_each_key(self, logstore):
+        logstore("topic", "create", "t", "--config", "cleanup.policy=compact")
+        self.put(logstore, 18)
+
+    def put(self, logstore, count):
+        lines = "".join(f'{{"k": "k{n % 6}", "n": {n}}}\n' for n in range(count))
+        logstore("produce", "t", "--key-field", "k", stdin=lines.encode())
+
+    @pytest.mark.parametrize("words", [(), ("--dry-run",), ("--topic", "t")])
+    def test_what_is_in_it_is_not_said_to_be_compacted(self, logstore, words):
+        why = "18 records are in the active segment, which is compacted once it is sealed"
+        said = logstore("compact", "run", *words).lines
+        assert said == [f"t-0: left as it is: {why}; everything else is compacted"]
+        [found] = json.loads(logstore("compact", "run", "--json", *words).out)
+        assert found["left_out"] == [why]
+        assert len(numbers(logstore)) == 18
+
+    @pytest.mark.parametrize("served", [False, True])
+    def test_it_is_sealed_and_compacted_where_that_is_asked_for(
+        self, logstore, data, served, start_serving
+    ):
+        if served:
+            start_serving(data, upkeep_interval_ms=-1)
+        dry = logstore("compact", "run", "--seal", "--dry-run").lines
+        assert dry == ["t-0: would be rewritten: 100% of it is not compacted"]
+        assert "12 records removed in 1 pass" in logstore("compact", "run", "--seal").out
+        assert numbers(logstore) == [12, 13, 14, 15, 16, 17]
+        again = logstore("compact", "run", "--seal").lines
+        assert again == ["t-0: left as it is: everything is compacted"]
+
+    def test_sealed_and_compacted_however_little_it_is(self, logstore):
+        logstore("compact", "run", "--seal")
+        self.put(logstore, 1)
+        said = logstore("compact", "run").lines
+        assert "1 record is in the active segment" in said[0]
+        assert "1 record removed" in logstore("compact", "run", "--seal").lines[0]
+        assert numbers(logstore) == [13, 14, 15, 16, 17, 0]
+
+    def test_what_is_too_young_stays_and_is_told(self, logstore):
+        logstore("topic", "alter", "t", "--config", "min.compaction.lag.ms=86400000")
+        young = "offsets 0 to 17 are left for min.compaction.lag.ms=86400000"
+        for words in (("--seal",), ()):
+            said = logstore("compact", "run", *words).lines
+            assert said == [f"t-0: left as it is: {young}; everything else is compacted"]
+        assert len(numbers(logstore)) == 18
+
+    def test_recompression_says_so_too(self, logstore):
+        logstore("topic", "alter", "t", "--config", "compression.sealed=zstd")
+        why = "18 records are in the active segment, which is recompressed once it is sealed"
+        said = logstore("recompress", "run").lines
+        assert said == [f"t-0: left as it is: {why}; everything sealed is recompressed"]
+        sealed = logstore("recompress", "run", "--seal").lines
+        assert "compression.sealed=zstd" in sealed[0]
+        assert "left as it is" not in sealed[0]
+        assert len(numbers(logstore)) == 18
+
+    def test_retention_takes_no_such_option(self, logstore):
+        assert "no such option: --seal" in logstore("retention", "run", "--seal", code=2).err
 
 
 def test_as_json(logstore, topic):
