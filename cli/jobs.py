@@ -13,10 +13,11 @@ from .ends import put, say, tell
 from .options import HERE, Data, DataDir, Json
 from .progress import progress_for
 from .show import as_json, counted, size
+from .similar import nearest
 
 if TYPE_CHECKING:
     from logstore.upkeep.jobs import Job, Name, Outcome, Progress, Rewritten, Tell
-    from logstore.upkeep.retention import Verdict
+    from logstore.upkeep.retention import Held, Verdict
 
 Topics = Annotated[
     list[str] | None,
@@ -101,7 +102,7 @@ def _run(
     progress: bool | None,
     seal: bool = False,
 ) -> None:
-    from logstore.upkeep.jobs import Job, failure
+    from logstore.upkeep.jobs import Job, failure, silent
 
     job = Job(name, tuple(dict.fromkeys(topics)), dry_run, seal)
     outcomes: list[Outcome] = []
@@ -118,9 +119,21 @@ def _run(
         put(as_json([_as_object(it) for it in outcomes]))
     elif (summary := _summary(job, outcomes)) is not None:
         tell(summary)
+    if missing := silent(outcomes):
+        _warn_of_silent(missing, data)
     failed = failure(outcomes)
     if failed is not None:
         raise failed
+
+
+def _warn_of_silent(missing: "list[tuple[str, str]]", data: DataDir) -> None:
+    from logstore.upkeep.jobs import silence
+
+    with data.open("read") as store:
+        groups = store.groups()
+    for topic, group in missing:
+        near = None if group in groups else nearest(group, groups)
+        say(f"logstore: {silence(topic, group)}{f' (did you mean {near}?)' if near else ''}")
 
 
 def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
@@ -187,6 +200,20 @@ def _lines(outcome: "Outcome", *, dry_run: bool) -> Iterator[str]:
         return
     for verdict in outcome.dropped:
         yield f"{'would drop' if dry_run else 'dropped'} {_verdict(verdict)}"
+    for held in outcome.held:
+        log = f"{outcome.topic}-{outcome.partition}"
+        yield f"{'would keep' if dry_run else 'kept'} {_held(held, log)}"
+
+
+def _held(held: "Held", log: str) -> str:
+    from .times import iso
+
+    amount = f"{counted(held.segments, 'segment')}, {size(held.bytes)}"
+    what = f"{log} offsets {held.base_offset} to {held.end_offset - 1} ({amount})"
+    if held.at is None or held.commit_ms is None:
+        return f"{what}: group {held.group} has committed nothing in it"
+    since = f"committed offset {held.at} at {iso(held.commit_ms)}, and nothing since"
+    return f"{what}: group {held.group} {since}"
 
 
 def _verdict(verdict: "Verdict") -> str:
@@ -221,7 +248,10 @@ def _summary(job: "Job", outcomes: "list[Outcome]") -> str | None:
     if job.name == "retention":
         dropped = sum(len(it.dropped) for it in outcomes if isinstance(it, Retained))
         did = "would drop" if job.dry_run else "dropped"
-        return f"{did} {counted(dropped, 'segment')}: {change}"
+        kept = [it.held_back for it in outcomes if isinstance(it, Retained)]
+        segments, length = sum(it for it, _ in kept), sum(it for _, it in kept)
+        held = f"; {counted(segments, 'segment')} ({size(length)}) kept for groups"
+        return f"{did} {counted(dropped, 'segment')}: {change}{held if segments else ''}"
     if not outcomes:
         setting = (
             "cleanup.policy is compact" if job.name == "compact" else "compression.sealed is set"
@@ -251,7 +281,25 @@ def _as_object(outcome: "Outcome") -> dict[str, object]:
             "passes": outcome.passes,
             "left_out": list(outcome.left_out),
         }
-    return facts | {"segments": [_verdict_as_object(it) for it in outcome.verdicts]}
+    return facts | {
+        "segments": [_verdict_as_object(it) for it in outcome.verdicts],
+        "held": [_held_as_object(it) for it in outcome.held],
+        "groups_without_commits": list(outcome.silent),
+    }
+
+
+def _held_as_object(held: "Held") -> dict[str, object]:
+    from .times import iso
+
+    return {
+        "group": held.group,
+        "committed": held.at,
+        "commit_time": None if held.commit_ms is None else iso(held.commit_ms),
+        "base_offset": held.base_offset,
+        "end_offset": held.end_offset,
+        "segments": held.segments,
+        "bytes": held.bytes,
+    }
 
 
 def _verdict_as_object(verdict: "Verdict") -> dict[str, object]:

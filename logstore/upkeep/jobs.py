@@ -16,6 +16,7 @@ import msgspec
 
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
+from logstore.kept import KeptOffset
 from logstore.log import TopicPartition
 from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
@@ -28,7 +29,7 @@ from logstore.storage.kinds import TOPIC
 from logstore.storage.segment import SegmentFacts
 from logstore.storage.unrecovered import LogPlace
 from logstore.upkeep import compaction, recompression
-from logstore.upkeep.retention import Verdict, drop, judge
+from logstore.upkeep.retention import Held, Verdict, drop, held, judge
 from logstore.upkeep.work import (
     Broke,
     Cleaned,
@@ -64,10 +65,19 @@ class Retained(msgspec.Struct, frozen=True, tag=True):
     partition: int
     verdicts: tuple[Verdict, ...] = ()
     broke: Broke | None = None  # nothing was decided
+    held: tuple[Held, ...] = ()  # what retention.groups keeps, by group
+    groups: tuple[str, ...] = ()  # of retention.groups
+    silent: tuple[str, ...] = ()  # those of them that have committed nothing here
 
     @property
     def dropped(self) -> list[Verdict]:
         return [it for it in self.verdicts if it.goes]
+
+    @property
+    def held_back(self) -> tuple[int, int]:
+        """Segments and bytes that retention.groups keeps."""
+        # Every group's end at the same segment: the largest has what the others have.
+        return max(((it.segments, it.bytes) for it in self.held), default=(0, 0))
 
 
 class Rewritten(msgspec.Struct, frozen=True, tag=True):
@@ -102,9 +112,11 @@ Tell = Callable[[Progress], None]
 
 
 class CommittedIn(Protocol):
-    """Where groups have committed: by group, then by log."""
+    """What groups have committed: by group, then by log."""
 
-    def __call__(self, groups: Sequence[str]) -> Mapping[str, Mapping[TopicPartition, int]]: ...
+    def __call__(
+        self, groups: Sequence[str]
+    ) -> Mapping[str, Mapping[TopicPartition, KeptOffset]]: ...
 
 
 def untold(progress: Progress) -> None:
@@ -259,13 +271,19 @@ class _Run:
     ) -> Retained:
         if not self._job.dry_run and log.state.times_doubtful_below:
             _settle_times(log)
-        committed = self._committed(settings.retention_groups)
+        expires = "delete" in settings.cleanup_policy
+        committed = self._committed(settings.retention_groups if expires else ())
         readers = {group: at.get((topic, partition)) for group, at in committed.items()}
-        segments = log.segments(timed=False)
-        verdicts = judge(segments, self._clock(), settings, readers, log.timed)
+        offsets = {group: None if it is None else it.offset for group, it in readers.items()}
+        segments, now_ms = log.segments(timed=False), self._clock()
+        verdicts = judge(segments, now_ms, settings, offsets, log.timed)
+        kept = held(segments, now_ms, settings, readers, log.timed)
         if not self._job.dry_run:
             drop(log, verdicts)
-        return Retained(topic, partition, tuple(verdicts))
+        return Retained(
+            topic, partition, tuple(verdicts), held=tuple(kept), groups=tuple(readers),
+            silent=tuple(group for group, it in readers.items() if it is None),
+        )  # fmt: skip
 
 
 def _of_log(error: LogstoreError, log: str, job: Name) -> LogstoreError:
@@ -468,6 +486,26 @@ def _parts(segments: Sequence[SegmentFacts], state: LogState) -> tuple[SegmentPa
         )
         for it in segments
     )  # fmt: skip
+
+
+def silent(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """Topics and the groups of their retention.groups that have never committed in them."""
+    retained = [it for it in outcomes if isinstance(it, Retained) and it.broke is None]
+    heard = {(it.topic, group) for it in retained for group in _heard(it)}
+    named = {(it.topic, group): None for it in retained for group in it.silent}
+    return [it for it in named if it not in heard]
+
+
+def silence(topic: str, group: str) -> str:
+    """What to say of one of them."""
+    return (
+        f"topic {topic}: group {group!r} of retention.groups has never committed there:"
+        " records that it has not read are not dropped"
+    )
+
+
+def _heard(retained: Retained) -> set[str]:
+    return set(retained.groups).difference(retained.silent)
 
 
 def failure(outcomes: Sequence[Outcome]) -> LogstoreError | None:

@@ -8,6 +8,7 @@ today. A time in the future, which only a wrong clock can have made, does not co
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from logstore.kept import KeptOffset
 from logstore.settings import TopicSettings
 from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP
@@ -21,6 +22,45 @@ class Verdict:
     segment: SegmentFacts
     goes: bool
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What stays only because a group of retention.groups has not read it: up to ``end_offset``."""
+
+    group: str
+    at: int | None  # where the group will read on; None: it has committed nothing here
+    commit_ms: int | None  # when it said so last
+    base_offset: int
+    end_offset: int
+    segments: int
+    bytes: int
+
+
+def held(
+    segments: Sequence[SegmentFacts],
+    now_ms: int,
+    settings: TopicSettings,
+    readers: Mapping[str, KeptOffset | None],
+    timed: Callable[[SegmentFacts], SegmentFacts] = lambda facts: facts,
+) -> list[Held]:
+    """What each of the groups keeps that would go without any. Pure."""
+    if not readers:
+        return []
+    offsets = {group: None if it is None else it.offset for group, it in readers.items()}
+    alone = judge(segments, now_ms, settings, {}, timed)
+    judged = judge(segments, now_ms, settings, offsets, timed)
+    stay = [it.segment for it, one in zip(judged, alone, strict=True) if one.goes and not it.goes]
+    found = []
+    for group, reader in readers.items():
+        at = offsets[group]
+        its = [it for it in stay if at is None or at < it.end_offset]
+        if its:
+            commit_ms = None if reader is None else reader.commit_ms
+            size = sum(it.bytes for it in its)
+            ends = its[0].base_offset, its[-1].end_offset
+            found.append(Held(group, at, commit_ms, *ends, len(its), size))
+    return found
 
 
 def drop(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from logstore.errors import Closed, LogstoreError
+from logstore.kept import KeptOffset
 from logstore.log import TopicPartition
 from logstore.storage.directory import LocalDirectory
 from logstore.storage.ran import Ran, encode
@@ -23,6 +24,8 @@ from logstore.upkeep.jobs import (
     Retained,
     Rewritten,
     Tell,
+    silence,
+    silent,
 )
 from logstore.upkeep.ran import summed
 from logstore.upkeep.recovering import Recovering
@@ -43,6 +46,7 @@ class Upkeep:
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         self._rhythm: Rhythm | None = None
         self._recovering: Recovering | None = None
+        self._warned: set[tuple[str, str]] = set()
 
     def begin(self) -> None:
         """Do it by itself from now on, and take jobs from other processes: only for who writes."""
@@ -75,12 +79,25 @@ class Upkeep:
             self._directory.tidy()
             for name in NAMES:
                 outcomes += [(name, it) for it in self._jobs.run(Job(name), by_itself=True)]
+            self._warn_of_silent([it for _, it in outcomes])
             expired = self._expire_offsets()
         except Closed:  # the store, while this was under way
             return
         except LogstoreError as error:
             failure = str(error)
         self._note(summed(began_ms, self._clock(), outcomes, expired, failure), outcomes)
+
+    def _warn_of_silent(self, outcomes: Sequence[Outcome]) -> None:
+        """Of groups that keep records though they have never committed; once of each."""
+        keeps = {
+            (it.topic, one.group)
+            for it in outcomes if isinstance(it, Retained)
+            for one in it.held
+        }  # fmt: skip
+        for topic, group in silent(outcomes):
+            if (topic, group) in keeps and (topic, group) not in self._warned:
+                self._warned.add((topic, group))
+                _log.warning("%s", silence(topic, group))
 
     def look(self) -> None:
         """Compact what is dirty enough; of that which may have become so since the last look."""
@@ -135,13 +152,9 @@ class Upkeep:
         assert table is not None, "a store that is written has a catalogue"
         return table.expire(self._directory.config.store.offsets_retention_minutes)
 
-    def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, int]]:
+    def _committed(self, groups: Sequence[str]) -> dict[str, dict[TopicPartition, KeptOffset]]:
         table = self._directory.groups if groups else None
-        return {
-            group: {} if table is None else
-            {place: it.offset for place, it in table.offsets.fetch(group).items()}
-            for group in groups
-        }  # fmt: skip
+        return {group: {} if table is None else table.offsets.fetch(group) for group in groups}
 
     def close(self) -> None:
         """Give up what is under way; nothing of it is half done."""

@@ -44,6 +44,75 @@ def test_as_json(logstore, topic):
     assert found["bytes_after"] == found["segments"][-1]["bytes"] < found["bytes_before"]
 
 
+class TestWhatGroupsKeep:
+    """retention.groups: what is over the limits, and stays because a group has not read it."""
+
+    @pytest.fixture(autouse=True)
+    def over_the_limit(self, logstore, topic):
+        settings = ("--config", "retention.bytes=0", "--config", "retention.groups=audit,billing")
+        logstore("topic", "alter", "t", *settings)
+        self.held = len(topic) - 1  # not the active one
+
+    def read(self, logstore, group, *words):
+        logstore("consume", "t", "--group", group, *words)
+
+    def test_a_group_that_has_never_committed_is_warned_about(self, logstore):
+        self.read(logstore, "billing")
+        for words, word in ((("--dry-run",), "would keep"), ((), "kept")):
+            result = logstore("retention", "run", *words)
+            line = result.lines[0]
+            assert line.startswith(f"{word} t-0 offsets 0 to ")
+            assert line.endswith(
+                f" ({self.held} segments, {line.split('segments, ')[1].split(')')[0]}):"
+                " group audit has committed nothing in it"
+            )
+            assert f"; {self.held} segments (" in result.lines[1]
+            assert result.lines[1].endswith(" kept for groups")
+            assert result.err == (
+                "logstore: topic t: group 'audit' of retention.groups has never committed there:"
+                " records that it has not read are not dropped\n"
+            )
+
+    def test_a_mistyped_group_is_answered_with_the_one_that_was_meant(self, logstore):
+        self.read(logstore, "audits")
+        self.read(logstore, "billing")
+        assert "(did you mean audits?)" in logstore("retention", "run", "--dry-run").err
+
+    def test_how_far_the_group_has_read_and_since_when(self, logstore):
+        self.read(logstore, "billing")
+        self.read(logstore, "audit", "--max", 9)
+        [found] = json.loads(logstore("retention", "run", "--json", "--dry-run").out)
+        [held] = found["held"]
+        goes = [it for it in found["segments"] if it["drop"]]
+        assert (held["group"], held["committed"]) == ("audit", 9)
+        assert held["base_offset"] == goes[-1]["end_offset"] <= 9
+        assert held["segments"] + len(goes) == self.held
+        assert found["groups_without_commits"] == []
+        result = logstore("retention", "run")
+        at = held["commit_time"]
+        assert f": group audit committed offset 9 at {at}, and nothing since" in result.out
+        assert result.err == ""
+
+    def test_nothing_is_said_of_groups_that_have_read_it(self, logstore):
+        self.read(logstore, "billing")
+        self.read(logstore, "audit")
+        result = logstore("retention", "run")
+        assert "kept" not in result.out
+        assert f"dropped {self.held} segments" in result.lines[-1]
+        assert result.err == ""
+
+    def test_nothing_is_said_where_nothing_expires(self, logstore):
+        logstore("topic", "alter", "t", "--config", "cleanup.policy=compact")
+        result = logstore("retention", "run", "--dry-run")
+        assert ("kept" in result.out, result.err) == (False, "")
+
+    def test_a_server_is_asked(self, logstore, data, start_serving):
+        start_serving(data, upkeep_interval_ms=-1)
+        result = logstore("retention", "run")
+        assert "group audit has committed nothing in it" in result.out
+        assert "group 'billing' of retention.groups has never committed there" in result.err
+
+
 def test_a_damaged_log_is_told_and_kept(logstore, topic):
     logstore("topic", "alter", "t", "--config", "retention.bytes=0")
     topic[0].write_bytes(b"%PDF")

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import logstore
 from logstore.errors import Damaged, OffsetAboveEnd, OffsetBelowStart, ReadOnly
+from logstore.kept import KeptOffset
 from logstore.settings import TopicSettings
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
-from logstore.upkeep.retention import duration, judge
+from logstore.upkeep.retention import duration, held, judge
 
 HOUR_MS = 3_600_000
 
@@ -39,6 +40,28 @@ def gone(found, readers=None, **settings):
 
 
 OLD = segments((100, 9, 9), (100, 6, 6), (100, 3, 3), (100, 0, 0))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 300), min_size=1, max_size=8),
+    limit=st.integers(-1, 1500),
+    readers=st.dictionaries(st.sampled_from("abc"), st.none() | st.integers(0, 90)),
+)
+def test_what_groups_hold_is_what_would_go_without_them(sizes, limit, readers):
+    found = segments(*((size, 1, 1) for size in sizes))
+    settings = TopicSettings(retention_ms=-1, retention_bytes=limit)
+    kept = {name: None if at is None else KeptOffset(at, 7, "") for name, at in readers.items()}
+    holds = held(found, NOW_MS, settings, kept)
+    goes = [found[it] for it in gone(found, readers, retention_bytes=limit)]
+    alone = [found[it] for it in gone(found, {}, retention_bytes=limit)]
+    assert (goes == alone) == (not holds)
+    for it in holds:
+        its = [one for one in alone[len(goes) :] if it.at is None or it.at < one.end_offset]
+        assert (it.base_offset, it.end_offset) == (its[0].base_offset, its[-1].end_offset)
+        assert (it.segments, it.bytes) == (len(its), sum(one.bytes for one in its))
+        assert it.commit_ms == (None if it.at is None else 7)
+    if holds:
+        assert max(it.segments for it in holds) == len(alone) - len(goes)
 
 
 class TestByAge:
@@ -215,6 +238,21 @@ def test_what_groups_have_not_read_is_kept(store, clock):
     assert log.start <= committed
     with store.consumer("t", group="billing") as consumer:
         assert [it.offset for it in consumer] == list(range(committed, 20))
+
+
+def test_upkeep_warns_once_of_a_group_that_has_never_committed(store, clock, caplog):
+    fill(store, retention_groups="audit,billing", retention_bytes=0)
+    clock.ms = NOW_MS + 100
+    with store.consumer("t", group="billing") as consumer:
+        consumer.poll(1)
+    upkeep = store._upkeep
+    for _ in range(2):
+        upkeep.do()
+    said = [it.getMessage() for it in caplog.records if "retention.groups" in it.getMessage()]
+    assert said == [
+        "topic t: group 'audit' of retention.groups has never committed there: records that it has"
+        " not read are not dropped"
+    ]
 
 
 def test_a_damaged_log_keeps_everything(store, clock):
