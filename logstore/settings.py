@@ -392,6 +392,14 @@ class StoreSettings:
         high=INT32_MAX,
     )
     listen_host: str = _setting("127.0.0.1", "the address that the doors listen on")
+    queue_segment_bytes: int = _setting(
+        64 << 20, "roll to a new segment of a queue over this size", unit="bytes", low=1 << 20,
+        high=INT32_MAX,
+    )  # fmt: skip
+    queue_ack_sync_ms: int = _setting(
+        100, "acknowledgements of queued messages are synced at the latest after so long",
+        unit="ms", low=0, high=60_000,
+    )  # fmt: skip
     kafka_port: int = _setting(
         9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
     )

@@ -227,6 +227,15 @@ class WritableDirectory(LocalDirectory, Protocol):
     def delete(self, kind: str, name: str) -> None:
         """As ``delete_topic``, logs of any kind."""
 
+    def make_volatile(self, name: str) -> SegmentedLog:
+        """A new log that is never synced, and gone when the directory is closed.
+
+        Raises StorageFull, Failed.
+        """
+
+    def drop_volatile(self, name: str) -> None:
+        """It is not needed any more. Raises Failed."""
+
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from logstore.log import Notes
+from logstore.settings import StoreSettings
 from logstore.storage.names import log_directory, parse_log_directory
 
 
@@ -22,6 +23,8 @@ class Kind:
     folder: str = ""  # below the data directory, where the directories of its logs lie
     jobs: frozenset[str] = frozenset()  # of upkeep, which the settings of a log may ask for
     notes: Callable[[], Notes] | None = None  # makes what a model keeps beside one log
+    # Of its logs, where they differ from what topics have by default: setting by name.
+    settings: Callable[[StoreSettings], Mapping[str, str]] = lambda store: {}
 
     def path(self, name: str) -> str:
         """What messages call the logs of this name."""
@@ -32,9 +35,21 @@ class Kind:
         return os.path.join(self.folder, log_directory(name, partition))
 
 
+JOURNAL_SEGMENT_BYTES: Final = 16 << 20
+
 TOPIC: Final = Kind("topic", jobs=frozenset({"retention", "compact", "recompress"}))
 Kinds = Mapping[str, Kind]  # by name
-KINDS: Final[Kinds] = MappingProxyType({TOPIC.name: TOPIC})
+
+# Of a queue: one log for each priority that it has messages of, and what is settled of all queues.
+LANE: Final = Kind(
+    "lane", "queues", settings=lambda store: {"segment.bytes": str(store.queue_segment_bytes)}
+)
+JOURNAL: Final = Kind(
+    "journal",
+    "journal",
+    settings=lambda store: {"segment.bytes": str(JOURNAL_SEGMENT_BYTES), "flush.messages": "1"},
+)
+KINDS: Final[Kinds] = MappingProxyType({it.name: it for it in (TOPIC, LANE, JOURNAL)})
 
 
 def parse_directory(kinds: Kinds, path: str) -> tuple[Kind, str, int] | None:

@@ -125,7 +125,8 @@ class ReaderDirectory:
         """The process that writes does it."""
 
     def settings(self, entry: Entry) -> TopicSettings:
-        return self.config.topic(entry.settings)
+        own = self.kinds[entry.kind].settings(self.config.store)
+        return self.config.topic({**own, **entry.settings})
 
     def log(self, name: str, entry: Entry, partition: int) -> FollowerLog:
         """The partition's log as far as it is safe. Raises UnknownPartition."""

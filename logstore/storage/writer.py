@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from logstore.config import Config
@@ -32,7 +33,7 @@ from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
 from logstore.storage.in_place import InPlace
-from logstore.storage.kinds import KINDS, TOPIC, Kinds
+from logstore.storage.kinds import KINDS, LANE, TOPIC, Kind, Kinds
 from logstore.storage.leftovers import Leftover, Leftovers
 from logstore.storage.lock import LockFile, owner_of
 from logstore.storage.names import (
@@ -44,10 +45,13 @@ from logstore.storage.names import (
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 from logstore.storage.unrecovered import LogPlace, Unrecovered
+from logstore.storage.volatile import VolatileLogs
 from logstore.storage.watermarks import Watermarks
 
 LOOKS_MAX: Final = 1024  # logs at one time, half a second after the last: 4 us each
 READERS_S: Final = 30.0  # a dead reader of the catalogue keeps pages from being used again so long
+
+NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _log = logging.getLogger("logstore.storage")
 
@@ -143,6 +147,9 @@ class WriterDirectory:
             )
             self._leftovers.bury()
             self._mark_unrecovered()
+            self._volatile = VolatileLogs(
+                self.path, self._files, self._in_place, self._kind_settings(LANE)
+            )
             self._catalog.opened()
         except BaseException:
             self._catalog.close()
@@ -276,7 +283,10 @@ class WriterDirectory:
             self._leftovers.bury()
 
     def settings(self, entry: Entry) -> TopicSettings:
-        return self.config.topic(entry.settings)
+        return self._kind_settings(self.kinds[entry.kind], entry.settings)
+
+    def _kind_settings(self, kind: Kind, given: Mapping[str, str] = NO_SETTINGS) -> TopicSettings:
+        return self.config.topic({**kind.settings(self.config.store), **given})
 
     def note_upkeep(self, text: bytes) -> None:
         with self._changing:
@@ -532,6 +542,14 @@ class WriterDirectory:
             rolled=self._tell_rolled, note=note,
         )  # fmt: skip
 
+    def make_volatile(self, name: str) -> DiskLog:
+        """As WritableDirectory.make_volatile."""
+        return self._volatile.make(name)
+
+    def drop_volatile(self, name: str) -> None:
+        """As WritableDirectory.drop_volatile."""
+        self._volatile.drop(name)
+
     def size(self, name: str, entry: Entry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         return replace(size_of(log, partition), damage=log.damage)
@@ -590,6 +608,7 @@ class WriterDirectory:
     def close(self) -> None:
         """Sync all, save where each log stands, let go of the lock. Raises the first failure."""
         failures: list[LogstoreError] = []
+        self._volatile.close()
         for log in list(self._logs.values()):
             try:
                 self._attempt(f"close {log.name}", log.close)

@@ -142,17 +142,17 @@ def test_a_backup_has_them(tmp_path):
 
 @pytest.mark.parametrize("mode", ["read", "write"])
 def test_a_store_with_an_unknown_kind_of_logs_is_not_opened(tmp_path, mode):
-    with library(tmp_path / "data") as store:
+    with library(tmp_path / "data", kinds={**BOTH, "hole": Kind("hole", "holes")}) as store:
         for number in range(3):
-            lane_of(store.internals().directory, str(number))
+            store.internals().directory.create("hole", str(number), 1, {})
     for _ in range(2):  # the first leaves nothing locked
         with pytest.raises(SchemaTooNew) as told:
             logstore.open(tmp_path / "data", mode)
         assert str(told.value) == (
-            f"{tmp_path}/data/catalog.mdb: has logs of kind 'lane', which this logstore does not "
+            f"{tmp_path}/data/catalog.mdb: has logs of kind 'hole', which this logstore does not "
             f"know: use the newer logstore that wrote it"
         )
-    library(tmp_path / "data").close()
+    library(tmp_path / "data", kinds={**BOTH, "hole": Kind("hole", "holes")}).close()
 
 
 def test_an_entry_under_another_kinds_key_is_damage(store):

@@ -1,0 +1,94 @@
+"""The logs of queues, where the models and the disk meet: lanes, the journal, what is volatile.
+
+A lane is known by its queue's number and its priority; so is its directory, ``queues/7.0-0``.
+Opening or making one that is to last may take long: a worker's thread does it. All else is for the
+one thread that has the queues.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from logstore.kept_queues import QueueKeeper
+from logstore.log import Log
+from logstore.storage.catalog import Entry
+from logstore.storage.directory import WritableDirectory
+from logstore.storage.kinds import JOURNAL, LANE
+
+JOURNAL_NAME: Final = "settled"
+PRIORITY_MAX: Final = 255
+
+
+class Lane(NamedTuple):
+    """A lane's name."""
+
+    queue: int
+    priority: int
+
+    def __str__(self) -> str:
+        return f"{self.queue}.{self.priority}"
+
+
+def parse_lane(name: str) -> Lane | None:
+    """``7.0`` -> queue 7, priority 0; None for any other name."""
+    queue, dot, priority = name.partition(".")
+    if not dot or not (queue.isdecimal() and priority.isdecimal()):
+        return None
+    lane = Lane(int(queue), int(priority))
+    return lane if str(lane) == name and lane.priority <= PRIORITY_MAX else None
+
+
+class OpenQueues:
+    """Of one data directory, in the process that writes it."""
+
+    def __init__(self, directory: WritableDirectory, keeper: QueueKeeper) -> None:
+        self.keeper = keeper
+        self._directory = directory
+        self._entries: dict[Lane, Entry] = {}
+        self._journal: Entry | None = None
+        for name, entry in directory.entries():
+            if entry.kind == LANE.name and (lane := parse_lane(name)) is not None:
+                self._entries[lane] = entry
+            elif entry.kind == JOURNAL.name and name == JOURNAL_NAME:
+                self._journal = entry
+
+    def lanes(self) -> dict[int, list[int]]:
+        """The priorities of which each queue has a lane, ascending."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for lane in sorted(self._entries):
+            found[lane.queue].append(lane.priority)
+        return dict(found)
+
+    def journal(self) -> Log:
+        """What is settled; made where there is none. Raises SchemaTooNew, Damaged, StorageFull."""
+        if self._journal is None:
+            self._journal = self._directory.create(JOURNAL.name, JOURNAL_NAME, 1, {})
+        return self._directory.log(JOURNAL_NAME, self._journal, 0)
+
+    def open(self, lane: Lane) -> Log:
+        """The lane's log, made where there is none. From any thread; may take long.
+
+        Raises StorageFull, Damaged, Failed.
+        """
+        entry = self._entries.get(lane)
+        if entry is None:
+            entry = self._directory.create(LANE.name, str(lane), 1, {})
+            self._entries[lane] = entry
+        return self._directory.log(str(lane), entry, 0)
+
+    def delete(self, lanes: Iterable[Lane]) -> None:
+        """These lanes and their files. From any thread; may take long. Raises StorageFull, Failed.
+
+        Those that are not there are gone already.
+        """
+        for lane in lanes:
+            if self._entries.pop(lane, None) is not None:
+                self._directory.delete(LANE.name, str(lane))
+
+    def make_volatile(self, lane: Lane) -> Log:
+        """A lane that is never synced. Raises StorageFull, Failed."""
+        return self._directory.make_volatile(str(lane))
+
+    def drop_volatile(self, lane: Lane) -> None:
+        """It is not needed any more. Raises Failed."""
+        self._directory.drop_volatile(str(lane))

@@ -1,0 +1,129 @@
+"""Logs that do not outlive the process: never synced, known to no catalogue, wiped at both ends.
+
+They lie in a folder of their own, so that a queue which is not durable may grow longer than memory.
+What is appended is safe at once, by the law of such a log: nothing of it is promised for later.
+"""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+
+from logstore.errors import LogstoreError
+from logstore.settings import FOREVER, TopicSettings
+from logstore.storage.catalog import LogState
+from logstore.storage.chain import Chain
+from logstore.storage.disk import refusal
+from logstore.storage.disk_log import DiskLog
+from logstore.storage.files import OpenFiles
+from logstore.storage.flusher import Flushable, Flusher
+from logstore.storage.in_place import InPlace
+from logstore.storage.names import VOLATILE
+from logstore.storage.segment import Indexes
+from logstore.storage.watermarks import Watermark
+
+
+class _NoSlot(Watermark):
+    """Nobody else sees such a log."""
+
+    def __init__(self) -> None:
+        pass
+
+    def publish(self, start: int, safe: int) -> None:
+        """As Watermark.publish."""
+
+    def publish_start(self, start: int) -> None:
+        """As Watermark.publish_start."""
+
+    def publish_safe(self, safe: int) -> None:
+        """As Watermark.publish_safe."""
+
+    def publish_synced(self, synced: int) -> None:
+        """As Watermark.publish_synced."""
+
+    def release(self) -> None:
+        """As Watermark.release."""
+
+
+class _NoFlusher(Flusher):
+    """Syncs nothing, whatever is asked of it."""
+
+    def written(self, log: Flushable) -> None:
+        """As Flusher.written."""
+
+    def soon(self, log: Flushable, within_ms: int = 0) -> None:
+        """As Flusher.soon."""
+
+    def wait(self, log: Flushable, upto: int) -> None:
+        """As Flusher.wait: it counts as synced, so that it can be trimmed."""
+        log.end_sync(log.begin_sync(), None)
+
+
+class VolatileLogs:
+    """Of one process that writes a data directory."""
+
+    def __init__(
+        self, path: str, files: OpenFiles, in_place: InPlace, settings: TopicSettings
+    ) -> None:
+        """``path``: of the data directory. What another process has left there goes."""
+        self._disk = files.disk
+        self._folder = os.path.join(path, VOLATILE)
+        self._files = files
+        self._flusher = _NoFlusher(files, in_place=in_place)
+        self._indexes = Indexes()
+        self._settings = replace(
+            settings, flush_messages=FOREVER, flush_ms=FOREVER, preallocate=False
+        )
+        self._logs: dict[str, DiskLog] = {}
+        self._wipe()
+
+    def _wipe(self) -> None:
+        try:
+            with suppress(FileNotFoundError):
+                self._disk.remove_tree(self._folder)
+        except OSError as error:
+            raise refusal(
+                error, "remove what was volatile", error.filename or self._folder
+            ) from None
+
+    def make(self, name: str) -> DiskLog:
+        """A new, empty log. Raises StorageFull, Failed."""
+        assert name not in self._logs
+        path = os.path.join(self._folder, name)
+        try:
+            if not self._disk.exists(self._folder):
+                self._disk.make_directory(self._folder)
+            self._disk.make_directory(path)
+        except OSError as error:
+            raise refusal(error, "begin a volatile log", error.filename or path) from None
+        chain = Chain(
+            path, self._files, self._indexes, self._settings.index_interval_bytes,
+            gaps_below=lambda: 0,
+        )  # fmt: skip
+        chain.add(0)
+        log = DiskLog(
+            os.path.join(VOLATILE, name), chain, self._files, self._flusher, _NoSlot(),
+            self._settings, LogState(), 0, 0, save=lambda log, state: None,
+        )  # fmt: skip
+        self._logs[name] = log
+        return log
+
+    def drop(self, name: str) -> None:
+        """The log is not needed any more. Raises Failed."""
+        log = self._logs.pop(name)
+        log.discard()
+        path = os.path.join(self._folder, name)
+        try:
+            with suppress(FileNotFoundError):
+                self._disk.remove_tree(path)
+        except OSError as error:
+            raise refusal(error, "remove a volatile log", error.filename or path) from None
+        finally:
+            self._files.forget_below(path)
+
+    def close(self) -> None:
+        """Drop them all."""
+        for log in self._logs.values():
+            log.discard()
+        self._logs.clear()
+        with suppress(LogstoreError):  # the next who opens the directory does it
+            self._wipe()
