@@ -189,6 +189,8 @@ class ClassicModel(RuleBasedStateMachine):
             generations = {it.joined.generation for it in self.clients if it.stable}
             found = self.bench.coordinator.describe("g")
             # Those who were killed as they joined are members until their session is over.
+            if found is None:  # nothing was kept before a restart, and all begin anew
+                continue
             members = {it.id for it in found.members} == {it.member_id for it in self.clients}
             calm = all(it.stable for it in self.clients) and generations == {found.epoch}
             if members and calm and found.state == "Stable":

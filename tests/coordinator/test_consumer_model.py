@@ -134,6 +134,8 @@ class ConsumerModel(RuleBasedStateMachine):
             epochs = {client.epoch for client in self.clients}
             reading = {client.member_id: client.owned for client in self.clients}
             # An answer may be under way still that says what to read.
+            if found is None:  # nothing was kept before a restart, and all begin anew
+                continue
             heard = reading == {it.id: it.assigned for it in found.members}
             if found.state == "Stable" and epochs == {found.epoch} and heard:
                 break
