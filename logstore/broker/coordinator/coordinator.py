@@ -4,15 +4,11 @@ In memory are groups that have members; of the others what is kept is enough. On
 of this; ``reply`` must not call back into it.
 """
 
-import heapq
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
-
-import msgspec
 
 from logstore.broker.coordinator import classic_member, consumer, consumer_member, translation
 from logstore.broker.coordinator.calls import (
@@ -36,11 +32,12 @@ from logstore.broker.coordinator.decoding import decoder_of
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.room import Room
+from logstore.broker.coordinator.saves import Saves, meaning
+from logstore.broker.coordinator.timetable import Timetable
 from logstore.broker.coordinator.translation import ClassicMembers, Speech
 from logstore.budget import BUDGET_BYTES_MAX, Budget
-from logstore.errors import GroupBusy, InvalidName, LogstoreError, UnknownGroup
+from logstore.errors import InvalidName, LogstoreError
 from logstore.kept import (
-    GroupChange,
     GroupKeeper,
     Keeping,
     KeptGroup,
@@ -93,14 +90,9 @@ class Coordinator:
         self._patterns = Patterns(names)
         self._speech = speech
         self._new_id = new_id
-        self._told_due = due
-        self._told_rebalanced = rebalanced
         self._groups: dict[str, ClassicGroup | ConsumerGroup] = {}
-        self._saving: Counter[str] = Counter()  # saves of a group that are under way
-        self._epochs: dict[str, int] = {}  # the last of each group in memory that was kept
-        self._unsaved: set[str] = set()  # groups of which a save has failed
-        self._due: list[tuple[int, str]] = []  # a heap; a time may be too early, never too late
-        self._due_ms: dict[str, int] = {}  # what counts of it
+        self._saves = Saves(keeper, self._room, rebalanced, self._settle)
+        self._timetable = Timetable(due)
         self._classic_limits = classic_member.ClassicLimits(
             settings.group_min_session_timeout_ms,
             settings.group_max_session_timeout_ms,
@@ -157,7 +149,7 @@ class Coordinator:
             assert isinstance(classic, ClassicGroup)
             classic.join(again, now_ms, reply)
             return
-        self._keep(
+        self._saves.consumer(
             group,
             lambda error: reply(joined if error is None else Joined(error, joined.member_id)),
         )
@@ -171,7 +163,7 @@ class Coordinator:
             group = self._of_classic(call.group, now_ms)
             if isinstance(group, ConsumerGroup):
                 synced = self._classic_members(group).sync(call, now_ms)
-                self._keep(group, lambda it: reply(synced if it is None else Synced(it)))
+                self._saves.consumer(group, lambda it: reply(synced if it is None else Synced(it)))
             else:
                 self._room.check(call.group, sum(map(len, given.values())), now_ms)
                 group.sync(call, now_ms, reply)
@@ -192,8 +184,8 @@ class Coordinator:
             if isinstance(found, ConsumerGroup):
                 members = self._classic_members(found)
                 done = members.heartbeat(member_id, generation, instance_id, now_ms)
-                quiet = done.error is None and not found.head_changed and group in self._due_ms
-                self._keep(found, lambda _: None)
+                quiet = done.error is None and not found.head_changed and group in self._timetable
+                self._saves.consumer(found, lambda _: None)
                 if not quiet:
                     self._settle(group)
                 return done
@@ -215,7 +207,7 @@ class Coordinator:
         else:
             answers = [_remove(found, leaver) for leaver in leavers]
             if not self._went_back(found, now_ms):
-                self._keep(found, lambda _: None)
+                self._saves.consumer(found, lambda _: None)
         self._settle(group, measure=True)
         return answers
 
@@ -236,13 +228,13 @@ class Coordinator:
             return
         if self._groups[beat.group] is not group:
             self._go_over(group)
-        quiet = not group.changed and not group.head_changed and beat.group in self._due_ms
+        quiet = not group.changed and not group.head_changed and beat.group in self._timetable
 
         def kept(error: GroupError | None) -> None:
             reply(answer if error is None else Beaten(error, beat.member_id))
 
         if not self._went_back(group, now_ms, kept):
-            self._keep(group, kept)
+            self._saves.consumer(group, kept)
         if not quiet:
             self._settle(beat.group, measure=True)
 
@@ -288,7 +280,7 @@ class Coordinator:
             return
 
         def finished(kept: Keeping) -> None:
-            told = None if kept.error is None else _error(kept.error, GroupError.UNKNOWN_MEMBER_ID)
+            told = None if kept.error is None else meaning(kept.error, GroupError.UNKNOWN_MEMBER_ID)
             for place in taken:
                 gone = told is None and place in kept.refused
                 results[place] = GroupError.UNKNOWN_TOPIC_OR_PARTITION if gone else told
@@ -351,7 +343,7 @@ class Coordinator:
             return
 
         def finished(kept: Keeping) -> None:
-            told = None if kept.error is None else _error(kept.error, GroupError.NON_EMPTY_GROUP)
+            told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
             reply(results | dict.fromkeys(free, told))
 
         self._keeper.delete_offsets(group, free).then(finished)
@@ -422,7 +414,7 @@ class Coordinator:
             self._settle(group)
 
         def finished(kept: Keeping) -> None:
-            told = None if kept.error is None else _error(kept.error, GroupError.NON_EMPTY_GROUP)
+            told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
             reply(Done(told, "" if kept.error is None else str(kept.error)))
 
         self._keeper.delete_group(group).then(finished)
@@ -431,18 +423,15 @@ class Coordinator:
 
     def deadline(self) -> int | None:
         """When ``tick`` has something to do; None: nothing for now."""
-        while self._due and self._due_ms.get(self._due[0][1]) != self._due[0][0]:
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+        return self._timetable.first_ms()
 
     def tick(self, now_ms: int) -> None:
         while (due_ms := self.deadline()) is not None and due_ms <= now_ms:
-            name = heapq.heappop(self._due)[1]
-            del self._due_ms[name]
+            name = self._timetable.take()
             group = self._groups[name]
             group.tick(now_ms)
             if isinstance(group, ConsumerGroup) and not self._went_back(group, now_ms):
-                self._keep(group, lambda _: None)
+                self._saves.consumer(group, lambda _: None)
             self._settle(name, measure=True)
 
     # Which group
@@ -468,7 +457,7 @@ class Coordinator:
             group = _consumer_group(name, kept, self._consumer_limits, self._topics, matching)
             group.resume(now_ms)
             return group
-        save = partial(self._save_classic, name)
+        save = partial(self._saves.classic, name)
         if kept is not None and kept.kind == "classic" and not kept.empty:
             head = _decode_classic_head(kept.state)
             members = [_decode_classic_member(value) for value in kept.members.values()]
@@ -492,7 +481,7 @@ class Coordinator:
         if isinstance(found, ConsumerGroup) and not found.members:
             epoch = found.head.epoch
             found = ClassicGroup(
-                name, self._classic_limits, partial(self._save_classic, name), self._new_id
+                name, self._classic_limits, partial(self._saves.classic, name), self._new_id
             )
             found.generation = epoch
             self._groups[name] = found
@@ -518,7 +507,7 @@ class Coordinator:
         matching = self._patterns.topics
         group = ConsumerGroup(name, self._consumer_limits, self._topics, head, matching=matching)
         self._groups[name] = group
-        self._unsaved.add(name)  # what was kept of another kind has to go
+        self._saves.owe(name)  # what was kept of another kind has to go
         return group
 
     # From one protocol to the other
@@ -535,7 +524,7 @@ class Coordinator:
                 f"group {name!r} has members of the classic protocol, and "
                 f"group.consumer.migration.policy lets it not go over",
             )
-        if self._saving[name]:  # members are about to hear of what they read
+        if self._saves.under_way(name):  # members are about to hear of what they read
             raise Refusal(
                 GroupError.COORDINATOR_NOT_AVAILABLE, f"group {name!r} is being kept: ask again"
             )
@@ -553,7 +542,7 @@ class Coordinator:
         classic = self._groups[group.name]
         assert isinstance(classic, ClassicGroup)
         self._groups[group.name] = group
-        self._unsaved.add(group.name)  # all of it is to be kept, in place of what was
+        self._saves.owe(group.name)  # all of it is to be kept, in place of what was
         classic.dissolve()
 
     def _went_back(
@@ -574,12 +563,12 @@ class Coordinator:
             return False
         name = group.name
         found = translation.to_classic(group, self._speech)
-        self._unsaved.discard(name)
+        self._saves.owe_nothing(name)
         self._groups[name] = ClassicGroup.resumed(
-            name, self._classic_limits, partial(self._save_classic, name), self._new_id,
+            name, self._classic_limits, partial(self._saves.classic, name), self._new_id,
             found.head, found.members or (), now_ms,
         )  # fmt: skip
-        self._save_classic(name, found, kept)
+        self._saves.classic(name, found, kept)
         return True
 
     @staticmethod
@@ -594,88 +583,15 @@ class Coordinator:
         group = self._groups.get(name)
         if group is None:
             return
-        if self._idle(group) and not self._saving[name]:
+        if self._idle(group) and not self._saves.under_way(name):
             del self._groups[name]
-            del self._saving[name]
+            self._saves.forget(name)
             self._room.hold(name, 0)
-            self._epochs.pop(name, None)
-            self._unsaved.discard(name)
-            self._due_ms.pop(name, None)
+            self._timetable.put(name, None)
             return
         if measure:
             self._room.hold(name, group.held_bytes)
-        due_ms = group.deadline()
-        if due_ms is None:
-            self._due_ms.pop(name, None)
-        elif self._due_ms.get(name) != due_ms:
-            self._due_ms[name] = due_ms
-            heapq.heappush(self._due, (due_ms, name))
-            if self._due[0] == (due_ms, name):
-                self._told_due(due_ms)
-
-    # Keeping
-
-    def _save_classic(
-        self,
-        name: str,
-        kept: classic_member.Kept,
-        done: Callable[[GroupError | None], None],
-    ) -> None:
-        members = {it.id: msgspec.json.encode(it) for it in kept.members or ()}
-        change = GroupChange(
-            "classic", kept.head.generation, kept.empty, msgspec.json.encode(kept.head),
-            members, replace=kept.members is not None,
-        )  # fmt: skip
-        self._save(name, change, done)
-
-    def _keep(self, group: ConsumerGroup, done: Callable[[GroupError | None], None]) -> None:
-        """Save what has changed; ``done`` when that, and all before it, is durable."""
-        name = group.name
-        whole = name in self._unsaved
-        if whole:
-            self._unsaved.discard(name)
-            group.changed.update(group.members)
-            group.head_changed = True
-        if not group.changed and not group.head_changed and not self._saving[name]:
-            done(None)
-            return
-        members = group.kept()
-        change = GroupChange(
-            "consumer", group.head.epoch, not group.members, msgspec.json.encode(group.head),
-            members, replace=whole,
-        )  # fmt: skip
-
-        def finished(error: GroupError | None) -> None:
-            if error is GroupError.INCONSISTENT_GROUP_PROTOCOL:
-                group.forget_members()
-            elif error is not None:
-                self._unsaved.add(name)
-            elif name in self._unsaved:
-                # One before this has failed, and this one may build on it.
-                error = GroupError.COORDINATOR_NOT_AVAILABLE
-            done(error)
-
-        self._save(name, change, finished)
-
-    def _save(
-        self, name: str, change: GroupChange, done: Callable[[GroupError | None], None]
-    ) -> None:
-        self._saving[name] += 1
-        # Here, and as pages of the catalogue that are changed.
-        size = 2 * sum(len(value) for value in change.members.values() if value is not None)
-        self._room.saving(size)
-
-        def finished(kept: Keeping) -> None:
-            self._saving[name] -= 1
-            self._room.saving(-size)
-            busy = GroupError.INCONSISTENT_GROUP_PROTOCOL
-            done(None if kept.error is None else _error(kept.error, busy))
-            if kept.error is None and change.epoch > self._epochs.get(name, 0):
-                self._epochs[name] = change.epoch
-                self._told_rebalanced(name)
-            self._settle(name)
-
-        self._keeper.save(name, change).then(finished)
+        self._timetable.put(name, group.deadline())
 
 
 def _more_bytes(group: ClassicGroup | ConsumerGroup, call: Join) -> int:
@@ -698,15 +614,6 @@ def _readable(read: Callable[[str], _T], group: str) -> _T:
         return read(group)
     except LogstoreError as error:
         raise Refusal(GroupError.COORDINATOR_NOT_AVAILABLE, str(error)) from None
-
-
-def _error(error: LogstoreError, busy: GroupError) -> GroupError:
-    """What a failure to keep it means to the client."""
-    if isinstance(error, GroupBusy):
-        return busy
-    if isinstance(error, UnknownGroup):
-        return GroupError.GROUP_ID_NOT_FOUND
-    return GroupError.COORDINATOR_NOT_AVAILABLE
 
 
 def _other_kind(joins: bool, message: str) -> Refusal:
