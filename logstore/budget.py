@@ -73,9 +73,10 @@ class Account:
         return self.waiting
 
     def close(self) -> None:
-        """It holds nothing any more."""
+        """It holds nothing any more, and its holder, which has it, is let go of."""
         self.hold(0)
         self.waiting = False
+        self._lose = None
         self._budget.forget(self)
 
     def lose(self, reason: str) -> None:
