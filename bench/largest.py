@@ -7,6 +7,7 @@ out where it was not.
 
 import dataclasses
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,11 @@ from logstore.protocols.kafka.session import OTHER_BYTES_MAX
 from logstore.protocols.resp.command import FEW_MAX, Command
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.requests import ARGUMENTS_MAX
+from logstore.records.encode import encode
 
+PRODUCE_BYTES = 99 << 20  # of batches; socket.request.max.bytes is 100 MiB with all around them
+BYTES_AN_ELEMENT = 5000
+RECORDS = 200  # of 1000 bytes, in a batch
 HEADER_BYTES = 64  # of a Kafka request; more than it takes
 
 # What a request needs to get as far as its list.
@@ -119,7 +124,7 @@ def _frame(api: Api, body: bytes) -> bytes:
 
 
 def _produce(api: Api, elements: int) -> Iterator[Large]:
-    """Many partitions of a topic, and many topics; batches that are none."""
+    """Many partitions of a topic, and many topics, without batches; many batches; many bytes."""
     head = struct.pack(">hhi", -1, -1, 1000)
     parts = b"".join(struct.pack(">ii", it, -1) for it in range(elements - 1))
     old = dataclasses.replace(api, high=8)
@@ -127,6 +132,15 @@ def _produce(api: Api, elements: int) -> Iterator[Large]:
     yield Large("produce partitions", _frame(old, head + topic + parts))
     count = elements // 2
     topics = b"".join(struct.pack(">h8siii", 8, b"%08x" % it, 1, 0, -1) for it in range(count))
+    one = bytes(encode([(b"v", None, (), int(time.time() * 1000))]).data)
+    parts = b"".join(struct.pack(">ii", it % 3, len(one)) + one for it in range(elements - 1))
+    yield Large("produce batches", _frame(old, head + topic + parts))
+    many = encode([(bytes(1000), None, (), int(time.time() * 1000))] * RECORDS)
+    one = bytes(many.data)
+    count = 1 + min(PRODUCE_BYTES, elements * BYTES_AN_ELEMENT) // (len(one) + 8)
+    parts = b"".join(struct.pack(">ii", it % 3, len(one)) + one for it in range(count))
+    few = struct.pack(">ih", 1, 1) + b"t" + struct.pack(">i", count)
+    yield Large("produce bytes", _frame(old, head + few + parts))
     yield Large("produce topics", _frame(old, head + struct.pack(">i", count) + topics))
 
 

@@ -47,9 +47,8 @@ class Host(Protocol):
     def turn(self) -> Turn: ...
     @property
     def budget(self) -> Budget: ...
-    @property
-    def shared(self) -> bytearray:
-        """What all sockets are read into."""
+
+    shared: bytearray  # what all sockets are read into; another one where a session keeps it
 
     def wait(self, connection: "Connection") -> None:
         """It is not read from before there is memory again."""
@@ -176,13 +175,26 @@ class Connection:
             return False
         self._begin += taken
         left = self._end - self._begin
-        if not left:
+        if self.session.kept:
+            self._hand_over(buffer, left)
+        elif not left:
             self._begin = self._end = 0
             if self._touched > self._host.budget.room_bytes_max:
                 self._own, self._touched = None, 0
         elif buffer is self._host.shared or self._end == len(buffer) or self._too_small():
             self._make_room(buffer, left)
         return taken > 0
+
+    def _hand_over(self, buffer: bytearray | mmap.mmap, left: int) -> None:
+        """The session has views of the buffer: what it has not taken goes on in another."""
+        if buffer is self._own:
+            self._own, self._touched = None, 0
+        else:
+            self._host.shared = bytearray(RECEIVE_BYTES)
+        if left:
+            self._make_room(buffer, left)
+        else:
+            self._begin = self._end = 0
 
     def _wanted(self) -> int:
         """The room for the message that has begun, and for what follows it."""

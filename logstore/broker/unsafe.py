@@ -1,6 +1,7 @@
 """What was appended and is to become safe, before anyone is told that it is."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
@@ -22,6 +23,10 @@ class Unsafe:
     def __bool__(self) -> bool:
         return bool(self._marks)
 
+    def __len__(self) -> int:
+        """How many logs are waited for."""
+        return len(self._marks)
+
     def __iter__(self) -> Iterator[Log]:
         """The logs that are waited for."""
         return iter(self._marks)
@@ -30,10 +35,13 @@ class Unsafe:
         """Wait for this, too: all below the mark ``upto`` of the log."""
         self._marks[log] = max(upto, self._marks.get(log, upto))
 
-    def settle(self) -> dict[Log, LogstoreError]:
-        """Forget what is safe by now, and what never will be: these, and why."""
+    def settle(self, most: int | None = None) -> dict[Log, LogstoreError]:
+        """Forget what is safe by now, and what never will be: these, and why.
+
+        ``most``: look at no more than so many logs, those that were added first.
+        """
         failed: dict[Log, LogstoreError] = {}
-        for log, upto in list(self._marks.items()):
+        for log, upto in list(islice(self._marks.items(), most)):
             if log.done < upto:
                 try:
                     log.check_failure()
@@ -66,10 +74,16 @@ class Unsafe:
             log.wait(upto)
             self._forget(log)
 
+    def give_up(self, most: int | None = None) -> list[Log]:
+        """Wait for these no longer: all, or so many, those that were added first."""
+        given_up = list(islice(self._marks, most))
+        for log in given_up:
+            self._forget(log)
+        return given_up
+
     def close(self) -> None:
         """Wait for nothing any more."""
-        for log in list(self._marks):
-            self._forget(log)
+        self.give_up()
 
     def _forget(self, log: Log) -> None:
         del self._marks[log]

@@ -74,6 +74,10 @@ class Session(Protocol):
         """
 
     @property
+    def kept(self) -> bool:
+        """Whether it has kept views of what the last ``receive`` was given: that is its own now."""
+
+    @property
     def closed(self) -> str | None:
         """Why the connection is to end, once what ``outgoing`` gives is sent; "" : no fault."""
 
@@ -81,7 +85,8 @@ class Session(Protocol):
         """Take whole messages from the front; how many bytes they were.
 
         What is left is given again with what comes after it. ``data`` may be overwritten as soon
-        as this returns. Takes nothing while it waits for an answer that must come first.
+        as this returns, unless it is ``kept``. Takes nothing while it waits for an answer that
+        must come first.
         """
 
     def wake(self, now: float) -> None:

@@ -51,12 +51,13 @@ class Lines:
     line_max = 1 << 24
     living = 0
     held_bytes = seen = 0
+    kept = False
 
     def __init__(self, link):
         self.link, self.wake_me = link, link.wake
         self.address, self.peer = link.address, link.peer_address
         self.wants, self.deadline, self.closed = 0, None, None
-        self.out, self.held, self.taken = [], False, 0
+        self.out, self.held, self.taken, self.views = [], False, 0, []
         self.finished = False
         type(self).living += 1
         type(self).last = self
@@ -66,10 +67,12 @@ class Lines:
         return self.held
 
     def receive(self, data, now):
-        whole = bytes(data)
+        whole, self.kept = bytes(data), False
         self.seen = len(whole)
         at = 0
         while not self.held and (end := whole.find(b"\n", at)) >= 0:
+            if whole[at:end].startswith(b"keep"):
+                self.kept, self.views = True, [*self.views, data[at:end]]
             self._take(whole[at:end], now)
             at = end + 1
         self.wants = self.line_max if len(whole) - at > 1000 and not self.held else 0
@@ -174,6 +177,20 @@ async def test_a_long_message_gets_its_room(server, connect):
         writer.write(b"x" * size + b"\nshort\n")
         assert await reader.readexactly(size + 1) == b"X" * size + b"\n"
         assert await line(reader) == b"SHORT\n"
+    writer.close()
+
+
+@serving
+async def test_what_a_session_keeps_of_a_buffer_stays_as_it_is(server, connect):
+    reader, writer = await connect()
+    for size in (10, 1000, 3 * MIB):
+        for byte in (b"a", b"b"):
+            writer.write(b"keep" + byte * size + b"\nbehind " + byte * 500 + b"\n")
+            assert len(await reader.readexactly(size + 5)) == size + 5
+            assert await line(reader) == b"BEHIND " + byte.upper() * 500 + b"\n"
+    kept = [bytes(it) for it in Lines.last.views]
+    sizes = [(size, byte) for size in (10, 1000, 3 * MIB) for byte in (b"a", b"b")]
+    assert kept == [b"keep" + byte * size for size, byte in sizes]
     writer.close()
 
 

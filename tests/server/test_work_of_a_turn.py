@@ -13,6 +13,9 @@ from door_kit import Talk
 from resp_kit import FakeDoor
 
 from bench import largest
+from logstore.kafka.messages import describe_groups as describe_messages
+from logstore.kafka.messages import join_group as join_messages
+from logstore.kafka.messages import sync_group as sync_messages
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.slices import Slices
@@ -132,6 +135,53 @@ def test_no_redis_command_does_more_in_a_turn(thread, name):
     assert at == len(data) or session.closed is not None
     assert b"mark" in last or b"QUEUED" in last or session.closed is not None
     assert thread.most <= CALLS_MAX
+
+
+MEMBERS = 2000
+GROUP_CALLS_MAX = 25  # of one turn, a member: some 30 ms for 10,000 of them
+
+
+def joining(member_id, talk):
+    protocols = [join_messages.Protocol("range", b"topics")]
+    request = join_messages.Request("g", 60_000, 60_000, member_id, None, "consumer", protocols)
+    return talk.say(11, 5, request)
+
+
+def test_a_large_group_holds_up_nobody_when_its_members_are_told(thread):
+    node = Talk(work=thread.work, settings={"group.initial.rebalance.delay.ms": 100_000})
+    node.door = replace(node.door, slices=Slices(thread.soon))
+    talks, members = [Talk(beside=node) for _ in range(MEMBERS)], []
+    for talk in talks:
+        joining("", talk)
+        [(_, body)] = talk.replies()
+        members.append(talk.read(11, 5, join_messages.Response, body).member_id)
+        joining(members[-1], talk)
+    node.keeper.held = True
+    thread.turn(lambda: node.pass_time(101))  # all have joined
+    thread.turn(node.keeper.settle)
+    sizes = [thread.turn(lambda talk=talk: talk.out()) for talk in talks]
+    [leader] = [number for number, it in enumerate(sizes) if not it]
+    for number, talk in enumerate(talks):
+        if number != leader:
+            talk.say(14, 3, sync_messages.Request("g", 1, members[number]))
+    assert thread.go_on()  # a worker makes the leader's answer
+    answer = thread.turn(lambda: talks[leader].out())
+    told = talks[leader].read(11, 5, join_messages.Response, answer[8:])
+    assert [it.member_id for it in told.members] == members
+    parts = [sync_messages.Assignment(it, b"all") for it in members]
+    sync = sync_messages.Request("g", 1, members[leader], assignments=parts)
+    thread.turn(lambda: talks[leader].say(14, 3, sync))
+    while thread.go_on():
+        pass
+    thread.turn(node.keeper.settle)
+    while thread.go_on():
+        pass
+    assert all(thread.turn(lambda talk=talk: talk.out()) for talk in talks)
+    thread.turn(lambda: talks[0].say(15, 5, describe_messages.Request(["g"])))
+    while thread.go_on():
+        pass
+    assert thread.turn(lambda: talks[0].out())
+    assert thread.most <= GROUP_CALLS_MAX * MEMBERS
 
 
 def test_every_request_of_the_tables_has_its_largest():

@@ -618,6 +618,9 @@ class ClassicGroup:
         ]
 
     def _kept(self, *, synced: bool) -> Kept:
+        head = KeptHead(self.generation, self.protocol_type, self.protocol, self.leader, synced)
+        if self._members and not synced:  # those kept stay
+            return Kept(head, None, empty=False)
         members = [
             KeptMember(
                 it.id, it.client.instance_id, it.client.id, it.client.host,
@@ -625,6 +628,4 @@ class ClassicGroup:
             )
             for it in self._members.values()
         ]  # fmt: skip
-        head = KeptHead(self.generation, self.protocol_type, self.protocol, self.leader, synced)
-        empty = not self._members
-        return Kept(head, members if synced or empty else None, empty)
+        return Kept(head, members, empty=not self._members)

@@ -127,7 +127,10 @@ class Member:
         return MEMBER_HELD_BYTES + self.said_bytes + len(self.assignment)
 
     def metadata(self, protocol: str | None) -> bytes:
-        return next((data for name, data in self.protocols if name == protocol), b"")
+        for name, data in self.protocols:  # no generator: a group asks for it of thousands
+            if name == protocol:
+                return data
+        return b""
 
     @property
     def ends_ms(self) -> int | None:

@@ -52,7 +52,8 @@ def _call(api: Api, client: KafkaClient, version: int, frame: memoryview, at: in
     if isinstance(done, Later):
         if done.answer is None:
             done.waiting(client.wake)
-        return Promised(done, partial(_encode, api, handler, version), len(frame))
+        begin = partial(_begun, client, api, handler, version)
+        return Promised(done, partial(_encode, api, handler, version), len(frame), begin)
     return Ready(_encode(api, handler, version, done))
 
 
@@ -124,7 +125,10 @@ def _answered(
     if isinstance(done, Generator):
         done = yield from done
     if isinstance(done, Later):
+        then = done.then
         done = yield given(later.follow(done))
+        if then is not None:
+            done = then(done)
     if not later.long and not isinstance(done, InWorker):
         return _encode(api, handler, version, done)
 
@@ -139,6 +143,12 @@ def _elsewhere(client: KafkaClient, job: Callable[[], bytearray], request_bytes:
     later = elsewhere(client.door, job)
     later.waiting(client.wake)
     return Promised(later, _made_already, request_bytes)
+
+
+def _begun(client: KafkaClient, api: Api, handler: Handler, version: int, made: InWorker) -> Later:
+    later = elsewhere(client.door, partial(_worked, api, handler, version, made))
+    later.waiting(client.wake)
+    return later
 
 
 def _made_already(answer: object) -> bytearray:

@@ -44,10 +44,19 @@ class InWorker:
 class Later:
     """An answer that comes when something has been done; until then the connection waits."""
 
-    __slots__ = ("_answer", "_otherwise", "_wake")
+    __slots__ = ("_answer", "_otherwise", "_wake", "then")
 
-    def __init__(self, otherwise: Any = None) -> None:  # noqa: ANN401
-        """``otherwise``: what to answer if the connection can't wait for it any longer."""
+    def __init__(
+        self,
+        otherwise: Any = None,  # noqa: ANN401
+        then: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """``otherwise``: what to answer if the connection can't wait for it any longer.
+
+        ``then`` makes the response of the answer, or an ``InWorker`` that does, when it is to be
+        sent: many may be given their answers at once.
+        """
+        self.then = then
         self._answer: Any = None
         self._otherwise = otherwise
         self._wake: Callable[[], None] | None = None

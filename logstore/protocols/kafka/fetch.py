@@ -4,7 +4,7 @@ A request keeps its place until enough is there or its time is up; the records a
 they can be sent. So a client that does not read its socket costs no memory here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,8 @@ from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.session import Buffer
-from logstore.slices import Steps
+from logstore.slices import UNITS, Steps
+from logstore.slices import parts as parts_of
 
 # However much a client takes at once: smaller answers are read and received into memory that was
 # used before, and a client asks again. What it takes first is given whole all the same.
@@ -37,6 +38,7 @@ PARTITION_BYTES: Final = 16 << 10  # of as many as are asked for: each costs in 
 LARGE_BYTES: Final = 64 << 10  # of a request: 2000 partitions, read in a worker
 READ_AT_ONCE: Final = 2000  # partitions of a fetch; of more a worker makes the answer
 # A request that waits for much is counted in parts, between which others have their turn.
+WATCHED_AT_ONCE: Final = 2000  # partitions
 COUNTED_AT_ONCE: Final = 500  # partitions
 COUNTED_BYTES_AT_ONCE: Final = 4 << 20  # of batches read to be counted
 
@@ -54,11 +56,14 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
 
 def _large(client: KafkaClient, version: int, frame: memoryview, at: int) -> Steps:
     def made() -> Slot:
-        return _fetching(client, version, read_request(version, frame, at), begins=False)
+        slot = _fetching(client, version, read_request(version, frame, at), begins=False)
+        if isinstance(slot, Fetching):
+            slot.open_all()
+        return slot
 
     slot = yield made_elsewhere(client.door, made)
     if isinstance(slot, Fetching):
-        slot.open()
+        yield from slot.begin()
     return slot
 
 
@@ -243,10 +248,22 @@ class Fetching:
         else:
             self._begin()
 
+    def open_all(self) -> None:
+        """Open its logs here and now: in a worker."""
+        _open([fetch for fetch in self._fetches if fetch.opens])
+
+    def begin(self) -> Steps:
+        """Wait for news of very many logs, all of which are open."""
+        if self._request.max_wait_ms > 0:
+            for numbers in parts_of(range(len(self._fetches)), WATCHED_AT_ONCE):
+                self._watch_some(numbers)
+                yield UNITS
+        self._begin()
+
     def _begin(self) -> None:
         """All logs are open: wait for news of them."""
         self.deadline = self._until
-        if self._request.max_wait_ms > 0:
+        if self._request.max_wait_ms > 0 and not self._by_log:
             self._watch()
         self._uncounted = list(range(len(self._fetches)))
         self._uncounted.reverse()
@@ -255,11 +272,16 @@ class Fetching:
         """From now on news is heard; False: it is already."""
         if self._by_log:
             return False
-        for number, fetch in enumerate(self._fetches):
-            if fetch.log is not None:
-                self._by_log.setdefault(fetch.log, []).append(number)
-        self._client.watch_these(self._by_log)
+        self._watch_some(range(len(self._fetches)))
+        self._client.watch_only(self._by_log)
         return True
+
+    def _watch_some(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            log = self._fetches[number].log
+            if log is not None:
+                self._by_log.setdefault(log, []).append(number)
+                self._client.watch(log)
 
     @property
     def held_bytes(self) -> int:

@@ -4,7 +4,8 @@ A join waits for the other members, a sync for the leader; the connection waits 
 has it. Who goes away meanwhile stays a member until its session is over.
 """
 
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from logstore.broker.coordinator.calls import Identity, Join, Joined, Leaver, Sync, Synced
 from logstore.kafka.messages import heartbeat as heartbeat_messages
@@ -13,7 +14,7 @@ from logstore.kafka.messages import leave_group as leave_messages
 from logstore.kafka.messages import sync_group as sync_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.door import InWorker, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
 from logstore.slices import Steps, parts
@@ -26,6 +27,7 @@ MAY_SKIP_ASSIGNMENT: Final = 9  # KIP-814
 
 NAMES_PROTOCOL: Final = 5  # SyncGroup: the client says which protocol it has heard of (KIP-559)
 LEAVING_AT_ONCE: Final = 20  # members: of a group of 10,000 each takes a millisecond
+MEMBERS_AT_ONCE: Final = 100  # told of in an answer; of more a worker makes it
 MANY_LEAVE: Final = 3  # LeaveGroup: several members at once (KIP-345)
 
 
@@ -56,13 +58,25 @@ def join_group(
         id_required=version >= KNOWS_ID_REQUIRED,
         may_skip_assignment=version >= MAY_SKIP_ASSIGNMENT,
     )
-    stopped = _joined(version, Joined(None, request.member_id))
-    stopped.error_code = errors.NOT_COORDINATOR
-    later = Later(stopped)
-    client.door.coordinator.join(
-        call, client.now_ms, lambda joined: later.give(_joined(version, joined))
-    )
+    later = Later(_Stopped(request.member_id), partial(_of_join, version))
+    client.door.coordinator.join(call, client.now_ms, later.give)
     return later
+
+
+class _Stopped(NamedTuple):
+    """The server ends, and does not wait for the group."""
+
+    member_id: str
+
+
+def _of_join(version: int, joined: Joined | _Stopped) -> join_messages.Response | InWorker:
+    if isinstance(joined, _Stopped):
+        stopped = _joined(version, Joined(None, joined.member_id))
+        stopped.error_code = errors.NOT_COORDINATOR
+        return stopped
+    if len(joined.members) > MEMBERS_AT_ONCE:
+        return InWorker(partial(_joined, version, joined))
+    return _joined(version, joined)
 
 
 def _joined(version: int, joined: Joined) -> join_messages.Response:
@@ -94,12 +108,15 @@ def sync_group(
         request.protocol_name,
         {it.member_id: it.assignment for it in request.assignments},  # 200,000 at most: 10 ms
     )
-    later = Later(sync_messages.Response(error_code=errors.NOT_COORDINATOR))
-    client.door.coordinator.sync(call, client.now_ms, lambda synced: later.give(_synced(synced)))
+    stopped = sync_messages.Response(error_code=errors.NOT_COORDINATOR)
+    later = Later(stopped, _synced)
+    client.door.coordinator.sync(call, client.now_ms, later.give)
     return later
 
 
-def _synced(synced: Synced) -> sync_messages.Response:
+def _synced(synced: Synced | sync_messages.Response) -> sync_messages.Response:
+    if isinstance(synced, sync_messages.Response):
+        return synced
     return sync_messages.Response(
         error_code=group_code(synced.error),
         protocol_type=synced.protocol_type,

@@ -7,7 +7,7 @@ wait. A batch that takes long to look into is copied and looked into in a worker
 log meanwhile waits in the log's line, nothing else does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
@@ -25,19 +25,24 @@ from logstore.kafka.produce_codec import (
 from logstore.log import NOT_KNOWN, Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Later, elsewhere, made_elsewhere
+from logstore.protocols.kafka.door import KafkaDoor, Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.lines import Place
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.session import Buffer
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
-from logstore.slices import Steps
+from logstore.slices import UNITS, Steps
 from logstore.slices import parts as parts_of
 
 # Of a request: clients send some tens of batches; one with more does not hold up the others.
 PARTS_AT_ONCE = 1000
 PARTS_A_STEP = 50
+# Of batches: to write 100 MB at once would take 50 ms and more.
+BYTES_AT_ONCE = 8 << 20
+BYTES_A_STEP = 2 << 20
+GLANCES_A_STEP = GLANCE_MAX // 4
+LOGS_AT_ONCE = 1000  # that are waited for, looked at before others have their turn
 APPEND_UNITS = 10  # what it is to put a batch into its log
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 PART_HELD_BYTES = 512  # of a batch's part of the request and of what waits for it, as objects
@@ -50,39 +55,86 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
         client.end(f"produce version {version}: the record formats before version 2 are not taken")
         return None
     request = read_request(version, frame, at, PARTS_AT_ONCE)
-    if request is None:
+    if request is None or _is_much(request, len(frame)):
         slot = Unfolding(client.wake, len(frame))
         client.hold(slot)
-        client.door.slices.begin(_many(client, version, memoryview(bytes(frame)), at), slot.give)
+        client.door.slices.begin(_many(client, version, client.keep(frame), at), slot.give)
         return slot
     if _refused_as_a_whole(request):
         return _answer(client, version, request, [])
     arrivals = [
         it for topic, parts in request.topics for it in _arrivals(client, version, topic, parts)
     ]
+    _let_go(request)
     return _arrived_all(client, version, request, arrivals)
 
 
+def _is_much(request: ProduceRequest, size: int) -> bool:
+    """Whether it can be cut into parts, and has to be."""
+    return size > BYTES_AT_ONCE and sum(len(parts) for _, parts in request.topics) > 1
+
+
+def _let_go(request: ProduceRequest) -> None:
+    """What the parts held of the buffer is in logs, or copied: it is to be given back."""
+    for _, parts in request.topics:
+        for part in parts:
+            part.records = None
+
+
+def _steps_of(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """So many at a time, in parts and in bytes."""
+    first = size = 0
+    for number, part in enumerate(parts):
+        size += len(part.records or b"")
+        if size >= BYTES_A_STEP or number - first == PARTS_A_STEP - 1:
+            yield parts[first : number + 1]
+            first, size = number + 1, 0
+    if first < len(parts):
+        yield parts[first:]
+
+
 def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Steps:
-    """A request with very many partitions: looked into in parts, and answered by a worker."""
+    """A request with very much in it: looked into in parts, and answered by a worker."""
     door = client.door
     request = yield made_elsewhere(door, partial(read_request, version, frame, at))
     arrivals: list[Arrival] = []
+    unsafe = Unsafe()
     if not _refused_as_a_whole(request):
         for topic, all_parts in request.topics:
-            for some in parts_of(all_parts, PARTS_A_STEP):
-                client.glances_left = GLANCE_MAX // PARTS_A_STEP
+            for some in _steps_of(all_parts):
+                client.glances_left = GLANCES_A_STEP
                 found = _arrivals(client, version, topic, some)
+                if request.acks == -1:
+                    for it in _written(found):
+                        wait_for(client, unsafe, it)
                 client.sync_now()
                 arrivals += found
-                yield len(some) + APPEND_UNITS * len(found)
-    if request.acks != 0 and not any(it.waits or it.written for it in arrivals):
+                full = sum(len(it.records or b"") for it in some) >= BYTES_A_STEP
+                yield UNITS if full else len(some) + APPEND_UNITS * len(found)
+    yield made_elsewhere(door, partial(_let_go, request))
+    waiting = [it for it in arrivals if it.waits]
+    yield from _looked_into([it for it in waiting if not it.looked_into], door)
+    in_line = any(it.waits for it in waiting)  # behind others' batches
+    if request.acks != 0 and not in_line and not (request.acks == -1 and _written(arrivals)):
         body = yield made_elsewhere(door, partial(write_response, version, request.topics))
         return Ready(body)
+    for late in parts_of(waiting, LOGS_AT_ONCE):
+        for it in _written(late):
+            wait_for(client, unsafe, it)
+        yield len(late)
     held = client.held
-    slot = _arrived_all(client, version, request, arrivals)
+    slot = _arrived_all(client, version, request, arrivals, None if in_line else unsafe)
     client.held = held  # its own place is within that one
     return None if slot is None else _AnsweredElsewhere(client, slot)
+
+
+def _looked_into(unseen: "Sequence[Arrival]", door: KafkaDoor) -> Steps:
+    """A worker looks into them; they go into their logs in parts."""
+    for some in parts_of(unseen, PARTS_A_STEP):
+        outcome = yield made_elsewhere(door, partial(_look_into, some))
+        for it in some:
+            it.looked(outcome)
+        yield APPEND_UNITS * len(some)
 
 
 class _AnsweredElsewhere:
@@ -134,32 +186,42 @@ def _refused_as_a_whole(request: ProduceRequest) -> bool:
 
 
 def _arrived_all(
-    client: KafkaClient, version: int, request: ProduceRequest, arrivals: "Sequence[Arrival]"
+    client: KafkaClient,
+    version: int,
+    request: ProduceRequest,
+    arrivals: "Sequence[Arrival]",
+    unsafe: Unsafe | None = None,
 ) -> Slot | None:
-    for _, parts in request.topics:
-        for part in parts:
-            part.records = None  # or the buffer that they are in could not be given back
+    """``unsafe``: the logs of those that are written, where somebody has gone over them."""
     if any(it.waits for it in arrivals):
         slot = InLine(client, version, request, arrivals)
         client.hold(slot)
         slot.begin()
         return slot
-    return _answer(client, version, request, _written(arrivals))
+    return _answer(client, version, request, _written(arrivals), unsafe)
 
 
 def _answer(
-    client: KafkaClient, version: int, request: ProduceRequest, written: "Sequence[Written]"
+    client: KafkaClient,
+    version: int,
+    request: ProduceRequest,
+    written: "Sequence[Written]",
+    unsafe: Unsafe | None = None,
 ) -> Slot | None:
-    parts = [part for _, parts in request.topics for part in parts]
     if request.acks == 0:
-        if any(part.error_code for part in parts):
+        if any(part.error_code for _, parts in request.topics for part in parts):
             # There is no answer that could say so; a client that is cut off looks anew.
             client.end("a batch sent with acks=0 could not be taken")
         return None
     if request.acks == 1 or not written:
         return Ready(write_response(version, request.topics))
     deadline = client.now + max(request.timeout_ms, 0) / 1000
-    return WaitForSafe(client, partial(write_response, version, request.topics), written, deadline)
+    if unsafe is None:
+        unsafe = Unsafe()
+        for it in written:
+            wait_for(client, unsafe, it)
+    encode = partial(write_response, version, request.topics)
+    return WaitForSafe(client, encode, written, unsafe, deadline)
 
 
 # Arriving
@@ -415,41 +477,53 @@ def _storage_code(error: LogstoreError) -> int:
     return errors.KAFKA_STORAGE_ERROR if isinstance(error, CorruptBatch) else code_of(error)
 
 
+def wait_for(client: KafkaClient, unsafe: Unsafe, it: Written) -> None:
+    """Have the client woken when it may be safe."""
+    unsafe.add(it.log, it.upto)
+    client.watch(it.log)
+
+
 class WaitForSafe:
     """A slot that is ready once all its batches are safe, or have failed."""
 
-    __slots__ = ("_encode", "_unsafe", "_written", "deadline", "held_bytes")
+    __slots__ = (
+        "_by_log", "_client", "_encode", "_unsafe", "_written", "deadline", "held_bytes",
+    )  # fmt: skip
 
     def __init__(
         self,
         client: KafkaClient,
         encode: Callable[[], Buffer],
         written: Sequence[Written],
+        unsafe: Unsafe,
         deadline: float,
     ) -> None:
+        """``unsafe``: the logs of ``written``, which the client watches."""
         self.deadline: float | None = deadline
         self.held_bytes = PART_HELD_BYTES * len(written)
+        self._client = client
         self._encode = encode
         self._written = written
-        self._unsafe = Unsafe()
-        for it in written:
-            self._unsafe.add(it.log, it.upto)
-        for log in self._unsafe:
-            client.watch(log)
+        self._unsafe = unsafe
+        self._by_log: dict[Log, list[Written]] = {}  # made when some are refused
 
     def ready(self, now: float) -> bool:
-        for log, error in self._unsafe.settle().items():
+        unsafe, before = self._unsafe, len(self._unsafe)
+        for log, error in unsafe.settle(LOGS_AT_ONCE).items():
             self._refuse(log, _storage_code(error), str(error))
-        if self._unsafe and self.deadline is not None and now >= self.deadline:
-            for log in self._unsafe:
+        if unsafe and self.deadline is not None and now >= self.deadline:
+            for log in unsafe.give_up(LOGS_AT_ONCE):
                 self._refuse(log, errors.REQUEST_TIMED_OUT, f"{log.name}: not synced in time")
-            self._unsafe.close()
-        return not self._unsafe
+        if unsafe and before > LOGS_AT_ONCE and len(unsafe) < before:
+            self._client.wake()  # there may be more of them that are
+        return not unsafe
 
     def _refuse(self, log: Log, code: int, message: str) -> None:
-        for it in self._written:
-            if it.log is log:
-                it.refuse(code, message)
+        if not self._by_log:
+            for it in self._written:
+                self._by_log.setdefault(it.log, []).append(it)
+        for it in self._by_log[log]:
+            it.refuse(code, message)
 
     def body(self) -> Sequence[Buffer]:
         for it in self._written:

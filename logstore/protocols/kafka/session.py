@@ -70,6 +70,10 @@ class KafkaSession:
         return bool(self._slots)
 
     @property
+    def kept(self) -> bool:
+        return self._client.kept
+
+    @property
     def closed(self) -> str | None:
         return self._client.closed
 
@@ -90,6 +94,7 @@ class KafkaSession:
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
         self._client.now, self._client.glances_left = now, GLANCE_MAX
+        self._client.kept = False
         at, end, taken = 0, len(data), 0
         frame_max = self._frame_bytes_max
         try:

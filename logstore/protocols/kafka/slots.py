@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from logstore.errors import LogstoreError
-from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.door import InWorker, Later
 from logstore.protocols.session import Buffer
 
 
@@ -52,16 +52,25 @@ class Ready:
 class Promised:
     """The answer of a ``Later``."""
 
-    __slots__ = ("_encode", "_later", "_request_bytes", "deadline")
+    __slots__ = ("_begin", "_encode", "_later", "_request_bytes", "_response", "deadline")
 
     def __init__(
-        self, later: Later, encode: Callable[[object], Buffer], request_bytes: int
+        self,
+        later: Later,
+        encode: Callable[[object], Buffer],
+        request_bytes: int,
+        begin: Callable[[InWorker], Later] | None = None,
     ) -> None:
-        """``request_bytes``: of what is kept of the request until there is an answer."""
+        """``request_bytes``: of what is kept of the request until there is an answer.
+
+        ``begin``: has the answer's bytes made in a worker, and wakes.
+        """
         self.deadline: float | None = None
         self._request_bytes = request_bytes
         self._later = later
         self._encode = encode
+        self._begin = begin
+        self._response: object = None
 
     @property
     def held_bytes(self) -> int:
@@ -72,13 +81,26 @@ class Promised:
         return len(answer) if isinstance(answer, bytearray) else self._request_bytes
 
     def ready(self, now: float) -> bool:
-        return self._later.answer is not None
+        if self._response is None and self._later.answer is not None:
+            self._respond(self._later.answer)
+        return self._response is not None
+
+    def _respond(self, answer: object) -> None:
+        then = self._later.then
+        if then is not None and not isinstance(answer, LogstoreError):
+            answer = then(answer)
+        if isinstance(answer, InWorker):
+            assert self._begin is not None
+            self._later = self._begin(answer)
+        else:
+            self._response = answer
 
     def body(self) -> Sequence[Buffer]:
-        answer = self._later.answer
-        if isinstance(answer, LogstoreError):  # the job was to translate it
-            raise answer
-        return (self._encode(answer),)
+        if isinstance(self._response, LogstoreError):  # the job was to translate it
+            raise self._response
+        if isinstance(self._response, bytearray):
+            return (self._response,)
+        return (self._encode(self._response),)
 
     def finish(self) -> None:
         """What is done elsewhere cannot be hurried; what waits for others can be given up."""

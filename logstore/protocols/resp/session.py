@@ -94,6 +94,10 @@ class RespSession:
         return self._held or self._held_up or self._waits_for_worker() or bool(self._unsafe)
 
     @property
+    def kept(self) -> bool:
+        return False
+
+    @property
     def closed(self) -> str | None:
         return self._client.closed
 
