@@ -85,6 +85,7 @@ class Segment:
         "_places",
         "_seen",
         "_times",
+        "_written",
         "base_offset",
         "path",
         "pinned",
@@ -108,6 +109,7 @@ class Segment:
         # Between these positions this process has written or walked every header.
         self._seen = (0, 0)
         self._places: dict[int, int] = {}  # where the batch of an offset begins, of a few
+        self._written = 0  # where the last batch ends that this process has put here, if any
 
     # The index
 
@@ -155,7 +157,8 @@ class Segment:
         """The batch stands at ``position`` now; a reader may be noting what is before it."""
         with self._learning:
             self.index.note(position, batch.size, last_offset, latest(batch))
-        self._see(position, position + batch.size)
+        self._written = position + batch.size
+        self._see(position, self._written)
 
     def save_index(self) -> None:
         """Write what the index files lack. Raises OSError."""
@@ -255,22 +258,59 @@ class Segment:
         At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch, and
         NotHere in the thread that must not wait.
         """
-        expected, size = self.base_offset, max(bytes_max, READ_BYTES_MIN)
-        now = self._files.must_not_wait()
+        wanted = max(bytes_max, READ_BYTES_MIN)
         with self._files.use(self.path) as fd:
-            if now:
-                self._files.check_here(self.path, fd, self._indexed(at), size)
-            position = begun = self._position_of(fd, at)
-            while True:
-                if now and position != begun:
-                    self._files.check_here(self.path, fd, position, size)
-                walked, position = self._chunk(fd, position, size, below, expected, now=now)
-                if not walked:
-                    return []
-                expected = walked[-1][1].next_offset
-                self._learn(walked)
-                if walked[-1][1].last_offset >= at:
-                    return _first_bytes([b for _, b in walked if b.last_offset >= at], bytes_max)
+            now = self._files.must_not_wait()
+            walked = self._from_place(fd, at, wanted, below, now=now)
+            walked = walked or self._from_index(fd, at, wanted, below, now=now)
+        if not walked:
+            return []
+        self._learn(walked)
+        found = _first_bytes([it for it in walked if it[1].last_offset >= at], bytes_max)
+        if self.pinned:  # its file is not swapped for another, and its readers go on from there
+            position, last = found[-1]
+            self._keep_place(last.next_offset, position + last.size)
+        return [batch for _, batch in found]
+
+    def _from_place(
+        self, fd: int, at: int, wanted: int, below: int, *, now: bool
+    ) -> list[tuple[int, Batch]]:
+        """From where the reader of what is before ``at`` has left off; empty if that is unknown."""
+        position = self._places.get(at) if self.pinned else None
+        if position is None:
+            return []
+        size = self._there(fd, position, wanted)
+        if now:
+            self._files.check_here(self.path, fd, position, size)
+        try:
+            walked, _ = self._chunk(fd, position, size, below, at, now=now)
+        except CorruptBatch:
+            return []  # who comes from the index is told
+        return walked if walked and walked[0][1].base_offset == at else []
+
+    def _from_index(
+        self, fd: int, at: int, wanted: int, below: int, *, now: bool
+    ) -> list[tuple[int, Batch]]:
+        """One chunk of batches, of which at least the last one is not below ``at``."""
+        here = -1  # what stands there is known to be in the page cache
+        if now:
+            here = self._indexed(at)
+            self._files.check_here(self.path, fd, here, self._there(fd, here, wanted))
+        position, expected = self._position_of(fd, at), self.base_offset
+        while True:
+            size = self._there(fd, position, wanted)
+            if now and position != here:
+                self._files.check_here(self.path, fd, position, size)
+            walked, position = self._chunk(fd, position, size, below, expected, now=now)
+            if not walked or walked[-1][1].last_offset >= at:
+                return walked
+            self._learn(walked)
+            expected = walked[-1][1].next_offset
+
+    def _there(self, fd: int, position: int, wanted: int) -> int:
+        """How much is worth asking for: not what is behind the last batch."""
+        end = self._written or self._files.disk.size_of(fd)
+        return min(wanted, max(end - position, READ_BYTES_MIN))
 
     def walk(
         self, position: int = 0, below: int = EVERYTHING, *, chunk_bytes: int = CHUNK_BYTES
@@ -583,11 +623,11 @@ def make_indexes(disk: Disk, directory: str, base_offset: int, *, sealed: bool) 
         files.close()
 
 
-def _first_bytes(batches: list[Batch], bytes_max: int) -> list[Batch]:
+def _first_bytes(walked: list[tuple[int, Batch]], bytes_max: int) -> list[tuple[int, Batch]]:
     """The first batch, and those after it that fit into ``bytes_max`` with it."""
     total = 0
-    for count, batch in enumerate(batches):
+    for count, (_, batch) in enumerate(walked):
         total += batch.size
         if total > bytes_max:
-            return batches[: max(count, 1)]
-    return batches
+            return walked[: max(count, 1)]
+    return walked

@@ -6,6 +6,7 @@ from storage_kit import DEADLINE_S, add, fill, numbers
 
 from logstore.storage.cold import NotHere
 from logstore.storage.disk import Disk
+from logstore.storage.segment import READ_BYTES_MIN
 
 
 class ColdDisk(Disk):
@@ -130,3 +131,48 @@ def test_a_store_is_closed_while_something_is_fetched(store):
     assert log.read(0, 1 << 20) == []
     store.close()
     assert not any(it.name.startswith("cold-reads") for it in threading.enumerate())
+
+
+class WatchedDisk(Disk):
+    """Notes what is asked of the kernel."""
+
+    def __init__(self):
+        self.read_bytes, self.probed_bytes = [], []
+
+    def read(self, fd, size, position):
+        self.read_bytes.append(size)
+        return super().read(fd, size, position)
+
+    def cached(self, fd, position, size, every):
+        self.probed_bytes.append(size)
+        return super().cached(fd, position, size, every)
+
+
+def test_a_reader_at_the_end_of_a_log_asks_for_no_more_than_is_there(store):
+    disk = WatchedDisk()
+    directory = store.writer(disk)
+    log = store.log_of(directory)
+    fill(log, 100)  # so many small ones have zeros written ahead of them
+    directory.never_wait_in(threading.get_ident())
+    last = log.read(99, 8 << 20)
+    for at in range(last[-1].next_offset, last[-1].next_offset + 3):
+        add(log, b"news")
+        log.sync()
+        disk.read_bytes.clear()
+        disk.probed_bytes.clear()
+        (batch,) = log.read(at, 8 << 20)
+        assert batch.base_offset == at
+        assert disk.read_bytes == disk.probed_bytes == [READ_BYTES_MIN]
+
+
+def test_a_place_that_is_kept_leads_to_what_the_index_leads_to(store):
+    log = store.log(segment_bytes=3000)
+    found, by_index = [], []
+    for n in range(200):
+        add(log, b"%d" % n)
+        log.sync()
+        found += [it.base_offset for it in log.read(n, 1 << 20)]
+    for n in range(200):
+        by_index.append(log.read(n, 1)[0].base_offset)
+    assert found == by_index == list(range(200))
+    assert len(log.chain.bases) > 3
