@@ -48,6 +48,7 @@ _OF_A_BATCH: Final = 16  # what each costs beside its records
 _BYTES_OF_A_RECORD: Final = 100  # so many are opened, gzipped, in the time of a record
 _SLOW_MAX: Final = 1000  # records that no client makes, so many at most are looked at here
 _COST_OF_SLOW: Final = 10
+_FEW_RECORDS: Final = _SLOW_MAX  # of a batch that is looked into in one go
 _CHUNKS_MAX: Final = 64  # a megabyte in blocks of 16 KiB; of crafted ones there may be 100,000
 
 _FAULTS_WITH_REASON_MAX: Final = 1000  # others are named by their places alone
@@ -138,17 +139,20 @@ def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:
     size = batch.size - HEADER_BYTES
     if cost > cost_max or size > GLANCE_BYTES_MAX or _recodes(rules, batch):
         return Glance(None, _OF_A_BATCH)
-    bytes_max = GLANCE_BYTES_MAX
-    if batch.compression:
-        bytes_max = min(bytes_max, _BYTES_OF_A_RECORD * (cost_max - cost))
     walk, opened = Walk(batch, dense=True), 0
     view = memoryview(batch.data)[HEADER_BYTES:]
     try:
-        for chunk in decompressed(batch.compression, view, bytes_max, _CHUNKS_MAX):
-            opened += len(chunk)
-            for _ in walk.feed(chunk):
-                if walk.slow > _SLOW_MAX:
-                    return Glance(None, cost + _COST_OF_SLOW * walk.slow)
+        if not batch.compression and batch.record_count <= _FEW_RECORDS:
+            walk.feed_few(bytes(view))
+        else:
+            bytes_max = GLANCE_BYTES_MAX
+            if batch.compression:
+                bytes_max = min(bytes_max, _BYTES_OF_A_RECORD * (cost_max - cost))
+            for chunk in decompressed(batch.compression, view, bytes_max, _CHUNKS_MAX):
+                opened += len(chunk)
+                for _ in walk.feed(chunk):
+                    if walk.slow > _SLOW_MAX:
+                        return Glance(None, cost + _COST_OF_SLOW * walk.slow)
         facts = walk.end()
     except OpensTooLarge:
         return Glance(None, cost + bytes_max // _BYTES_OF_A_RECORD)

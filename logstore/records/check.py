@@ -157,6 +157,19 @@ class Walk:
         if at < len(data):
             raise CorruptBatch(f"{len(data) - at} bytes follow the last record")
 
+    def feed_few(self, data: bytes) -> None:
+        """All of it at once: of a batch that is opened, with no more than STEP_RECORDS records."""
+        assert not self._index
+        assert self._count <= STEP_RECORDS
+        self._size = len(data)
+        try:
+            few = self._count < ALIKE_MIN  # there are no neighbours to be compared
+            at = self._each(data, 0, self._count) if few else self._step(data, 0, self._count)
+        except _MoreWanted:
+            return  # ``end`` says so
+        if at < len(data):
+            raise CorruptBatch(f"{len(data) - at} bytes follow the last record")
+
     @property
     def looked_at(self) -> int:
         """Records, so far."""

@@ -213,7 +213,9 @@ def _answer(
             # There is no answer that could say so; a client that is cut off looks anew.
             client.end("a batch sent with acks=0 could not be taken")
         return None
-    if request.acks == 1 or not written:
+    if request.acks == 1 or all(it.is_safe for it in written):
+        for it in written:
+            it.place()
         return Ready(write_response(version, request.topics))
     deadline = client.now + max(request.timeout_ms, 0) / 1000
     if unsafe is None:
@@ -438,13 +440,18 @@ class Written:
     def __init__(self, part: Part, log: Log, mark: int, records: int) -> None:
         self.part, self.log, self.mark, self.upto = part, log, mark, mark + records
 
+    @property
+    def is_safe(self) -> bool:
+        """Whether nothing has to be waited for."""
+        return self.log.done >= self.upto
+
     def place(self) -> None:
         """Tell where it stands, as far as that is known."""
         self.part.base_offset = self.log.offset_of(self.mark)
 
     def refuse(self, code: int, message: str) -> None:
         """It is not safe, unless it has become so meanwhile."""
-        if self.log.done < self.upto:
+        if not self.is_safe:
             self.part.base_offset = NOT_KNOWN
             _refuse(self.part, code, message)
 
