@@ -167,12 +167,11 @@ def test_a_reader_at_the_end_of_a_log_asks_for_no_more_than_is_there(store):
 
 def test_a_place_that_is_kept_leads_to_what_the_index_leads_to(store):
     log = store.log(segment_bytes=3000)
-    found, by_index = [], []
+    found = []
     for n in range(200):
         add(log, b"%d" % n)
         log.sync()
         found += [it.base_offset for it in log.read(n, 1 << 20)]
-    for n in range(200):
-        by_index.append(log.read(n, 1)[0].base_offset)
+    by_index = [log.read(n, 1)[0].base_offset for n in range(200)]
     assert found == by_index == list(range(200))
     assert len(log.chain.bases) > 3
