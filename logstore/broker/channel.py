@@ -464,6 +464,17 @@ class Channels:
         self._payloads.append(payload)
         return route.receivers
 
+    def is_quick(self, channel: bytes) -> bool:
+        """Whether it is found out at once who gets what is published to it."""
+        return not self._compiled or channel in self._routes or self._index.is_quick(channel)
+
+    def searching(self, channel: bytes) -> Iterator[int]:
+        """Find that out a part at a time; yields units of work, and then it is known."""
+        if not self.is_quick(channel):
+            patterns = yield from self._index.searching(channel)
+            if channel not in self._routes:
+                self._find(channel, patterns)
+
     def settle(self, size: int = 0) -> None:
         """To be called after publishing: who listens gets it soon. ``size``: bytes it came in.
 
@@ -497,8 +508,10 @@ class Channels:
             self._hand_out_some()
             self.flush()
 
-    def _find(self, channel: bytes) -> Route:
-        patterns = list(self._index.matching(channel)) if self._compiled else []
+    def _find(self, channel: bytes, patterns: Sequence[bytes] | None = None) -> Route:
+        """``patterns``: those that match it, if that is known."""
+        if patterns is None:
+            patterns = list(self._index.matching(channel)) if self._compiled else []
         history = None if self._histories is None else self._histories.make(channel)
         if not patterns and channel not in self.names and history is None:
             # Not remembered where no pattern had to be looked at: finding it again costs less.

@@ -7,7 +7,7 @@ backslash takes its meaning from the next byte.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -15,6 +15,17 @@ from logstore.errors import InvalidName
 
 # Compiling takes about a microsecond a byte; the longest names in use have some hundred bytes.
 PATTERN_BYTES_MAX: Final = 4096
+
+# Bytes of a name times bytes of a pattern: what matching takes at the worst; 1000 take 1 us to 10.
+# What is more is done a part at a time.
+AT_ONCE: Final = 1_000_000
+PART_BYTES: Final = 256  # of a name; at the longest pattern 70 us
+PART_UNITS: Final = 16  # of work in slices; so with the others
+STEPS_A_UNIT: Final = 4000
+PATTERNS_A_UNIT: Final = 4
+LOOK_BYTES: Final = 16
+ASKED_TOGETHER: Final = 100
+BUCKET: Final = 1000  # patterns of the same head, to be looked through without a look at others
 
 _STAR, _QUESTION, _OPEN, _CLOSE, _NOT, _RANGE, _ESCAPE = b"*?[]^-\\"
 _STARS: Final = None  # among tokens: any number of any bytes
@@ -73,7 +84,7 @@ def _signed(byte: int) -> int:
 class Pattern:
     """One pattern, ready to be asked."""
 
-    __slots__ = ("__dict__", "_rest", "head", "text")
+    __slots__ = ("__dict__", "_rest", "bucket", "head", "text")
 
     def __init__(self, text: bytes, *, any_case: bool = False) -> None:
         """``any_case``: ASCII letters match whatever their case is. Raises InvalidName."""
@@ -82,6 +93,7 @@ class Pattern:
                 f"a pattern of {len(text)} bytes; at most {PATTERN_BYTES_MAX} are taken"
             )
         self.text = text
+        self.bucket: dict[bytes, Pattern] | None = None  # of the index that it is in
         found = list(tokens(text.lower() if any_case else text))
         if any_case:
             found = [None if it is None else _both_cases(it) for it in found]
@@ -105,6 +117,58 @@ class Pattern:
         if self._rest == [_STARS]:
             return name.startswith(self.head)
         return self._compiled.fullmatch(name) is not None
+
+    def matching(self, name: bytes) -> Generator[int, None, bool]:
+        """The same, a part at a time, however long both are; yields units of work.
+
+        All places that the pattern may have come to are bits of one number, so that a byte of the
+        name is four operations, whatever the pattern is.
+        """
+        if len(name) * len(self.text) <= AT_ONCE:
+            yield 1 + len(name) * len(self.text) // STEPS_A_UNIT
+            return self.matches(name)
+        if not self._rest or self._rest == [_STARS]:
+            return self.matches(name)
+        yield PART_UNITS
+        if not (name.startswith(self.head) and self._may_end(name)):
+            return False
+        steps, stars, end = self._places()
+        yield PART_UNITS
+        name, here = name[len(self.head) :], 1
+        for at in range(0, len(name), PART_BYTES):
+            for byte in name[at : at + PART_BYTES]:
+                here = (here << 1 & steps[byte]) | (here & stars)
+            if not here:
+                return False
+            yield PART_UNITS
+        return bool(here & end)
+
+    def _may_end(self, name: bytes) -> bool:
+        """Whether what follows the last star is as the name ends."""
+        for byte, token in zip(
+            reversed(name[len(self.head) :]), reversed(self._rest), strict=False
+        ):
+            if token is _STARS:
+                return True
+            if byte not in token:
+                return False
+        return True
+
+    def _places(self) -> tuple[list[int], int, int]:
+        """Which places each byte leads to, at which any byte may stay, and the last place."""
+        steps, stars, place = [0] * 256, 0, 1
+        anything = 0
+        for token in self._rest:
+            if token is _STARS:
+                stars |= place
+                continue
+            place <<= 1
+            if token is _ANY or len(token) == len(_ANY):
+                anything |= place
+            else:
+                for byte in token:
+                    steps[byte] |= place
+        return [it | anything for it in steps], stars, place
 
     @cached_property
     def _compiled(self) -> "re.Pattern[bytes]":
@@ -139,34 +203,94 @@ class PatternIndex:
     """Many patterns, found by what they begin with: most of ten thousand need no look at all."""
 
     def __init__(self) -> None:
-        self._by_head: dict[bytes, dict[bytes, Pattern]] = {}
+        self._by_head: dict[bytes, list[dict[bytes, Pattern]]] = {}
         self._lengths: dict[int, int] = {}  # of heads: how many there are of each length
+        self._bytes = 0  # of all texts, and as much again for each as a look at it takes
+        self._added: list[Pattern] = []  # while anyone searches
+        self._searches = 0
 
     def add(self, pattern: Pattern) -> None:
         """One that is not in it."""
-        same_head = self._by_head.get(pattern.head)
-        if same_head is None:
-            same_head = self._by_head[pattern.head] = {}
+        buckets = self._by_head.get(pattern.head)
+        if buckets is None:
+            buckets = self._by_head[pattern.head] = [{}]
             length = len(pattern.head)
             self._lengths[length] = self._lengths.get(length, 0) + 1
-        same_head[pattern.text] = pattern
+        if len(buckets[-1]) >= BUCKET:
+            buckets.append({})
+        pattern.bucket = buckets[-1]
+        pattern.bucket[pattern.text] = pattern
+        self._bytes += len(pattern.text) + LOOK_BYTES
+        if self._searches:
+            self._added.append(pattern)
 
     def remove(self, pattern: Pattern) -> None:
         """One that is in it."""
-        same_head = self._by_head[pattern.head]
-        del same_head[pattern.text]
-        if not same_head:
+        bucket, pattern.bucket = pattern.bucket, None
+        assert bucket is not None
+        del bucket[pattern.text]
+        self._bytes -= len(pattern.text) + LOOK_BYTES
+        if bucket:
+            return
+        buckets = self._by_head[pattern.head]
+        del buckets[next(at for at, it in enumerate(buckets) if it is bucket)]
+        if not buckets:
             del self._by_head[pattern.head]
             length = len(pattern.head)
             self._lengths[length] -= 1
             if not self._lengths[length]:
                 del self._lengths[length]
 
+    def is_quick(self, name: bytes) -> bool:
+        """Whether ``matching`` is done at once: others need not have their turn meanwhile."""
+        return self._bytes * (len(name) + LOOK_BYTES) <= AT_ONCE
+
     def matching(self, name: bytes) -> Iterable[bytes]:
         """The texts of the patterns that match."""
-        for length in self._lengths:
-            same_head = self._by_head.get(name[:length])
-            if same_head is not None and length <= len(name):
-                for text, pattern in same_head.items():
+        for buckets in self._candidates(name):
+            for bucket in buckets:
+                for text, pattern in bucket.items():
                     if pattern.matches(name):
                         yield text
+
+    def _candidates(self, name: bytes) -> Iterator[list[dict[bytes, Pattern]]]:
+        """Those that begin as the name does; nothing for a length that is of none."""
+        for length in list(self._lengths):
+            if length <= len(name):
+                yield self._by_head.get(name[:length], [])
+
+    def searching(self, name: bytes) -> Generator[int, None, list[bytes]]:
+        """The same, a part at a time; yields units of work.
+
+        Patterns may come and go between the parts: found is what matches at the end.
+        """
+        found: list[Pattern] = []
+        at = len(self._added)
+        self._searches += 1
+        try:
+            for buckets in self._candidates(name):
+                yield 1
+                for bucket in list(buckets):
+                    yield from _ask(list(bucket.values()), name, found)
+            while at < len(self._added):
+                some = self._added[at : at + BUCKET]
+                at += len(some)
+                yield from _ask(some, name, found)
+            return [*dict.fromkeys(it.text for it in found if it.bucket is not None)]
+        finally:
+            self._searches -= 1
+            if not self._searches:
+                self._added.clear()
+
+
+def _ask(patterns: Sequence[Pattern], name: bytes, found: list[Pattern]) -> Iterator[int]:
+    """Add those that match."""
+    for at in range(0, len(patterns), ASKED_TOGETHER):
+        some = patterns[at : at + ASKED_TOGETHER]
+        if len(name) * sum([len(it.text) for it in some]) <= AT_ONCE:
+            found += [it for it in some if it.matches(name)]
+            yield 1 + len(some) // PATTERNS_A_UNIT
+            continue
+        for pattern in some:
+            if (yield from pattern.matching(name)):
+                found.append(pattern)

@@ -1,12 +1,14 @@
 """Patterns against a matcher that tries everything, and the index against asking each of them."""
 
 import time
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_patterns import matches
 
+from logstore.broker import patterns
 from logstore.broker.patterns import PATTERN_BYTES_MAX, Pattern, PatternIndex
 from logstore.errors import InvalidName
 
@@ -86,3 +88,83 @@ def test_the_index_finds_what_asking_each_finds(patterns, data, names):
     for name in names:
         expected = {it.text for it in compiled if it not in gone and matches(it.text, name)}
         assert set(index.matching(name)) == expected
+
+
+def drained(steps):
+    """What a generator returns, and what it has yielded."""
+    yielded = []
+    try:
+        while True:
+            yielded.append(next(steps))
+    except StopIteration as end:
+        return end.value, yielded
+
+
+@settings(max_examples=1000, deadline=None)
+@given(PATTERNS, NAMES)
+def test_matching_in_parts_is_matching(pattern, name):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(patterns, "AT_ONCE", 0)
+        patched.setattr(patterns, "PART_BYTES", 2)
+        assert drained(Pattern(pattern).matching(name))[0] == matches(pattern, name)
+
+
+@pytest.mark.parametrize("pattern", [b"*" + b"?" * 4000 + b"b*", b"*a" * 1500 + b"?", b"a*" * 2000])
+def test_a_name_of_a_megabyte_is_matched_in_parts(pattern):
+    compiled = Pattern(pattern)
+    found, units = drained(compiled.matching(b"a" * (1 << 20)))
+    assert found == (b"b" not in pattern)
+    assert len(units) >= (1 << 20) // patterns.PART_BYTES
+    assert max(units) <= patterns.PART_UNITS
+
+
+def test_a_name_that_ends_otherwise_costs_nothing():
+    for pattern in (b"*a" * 1500 + b"b", b"*" + b"?" * 4000 + b"[^a]", b"b*" + b"?" * 4000):
+        assert drained(Pattern(pattern).matching(b"a" * (1 << 20))) == (
+            False,
+            [patterns.PART_UNITS],
+        )
+
+
+def stepped(steps):
+    """What it returns; None: it goes on."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end.value
+    return None
+
+
+COMING = st.tuples(st.booleans(), st.sampled_from([b"*", b"a*", b"*b", b"?b", b"ab", b"b*", b"a?"]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(COMING, max_size=12), st.lists(COMING, max_size=12), st.booleans())
+def test_a_search_finds_what_matches_when_it_ends(before, meanwhile, again):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(patterns, "BUCKET", 2)
+        patched.setattr(patterns, "ASKED_TOGETHER", 1)
+        index, there = PatternIndex(), {}
+
+        def change(comes, text):
+            if comes and text not in there:
+                there[text] = Pattern(text)
+                index.add(there[text])
+            elif not comes and text in there:
+                index.remove(there.pop(text))
+
+        for it in before:
+            change(*it)
+        expected = None
+        searches = [index.searching(b"ab") for _ in range(1 + again)]
+        coming = iter(meanwhile)
+        while searches:
+            for search in list(searches):
+                if (found := stepped(search)) is None:
+                    for it in islice(coming, 1):
+                        change(*it)
+                    continue
+                expected = {it for it in there if matches(it, b"ab")}
+                assert sorted(found) == sorted(expected) == sorted(index.matching(b"ab"))
+                searches.remove(search)
+        assert expected is not None

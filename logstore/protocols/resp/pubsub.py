@@ -111,7 +111,19 @@ def _unsubscribe(kind: Kind) -> Run:
     return run
 
 
-def _publish(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _publish(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
+    if client.door.channels.is_quick(arguments[1]):
+        _publish_now(client, arguments)
+        return None
+    return _publish_when_found(client, arguments)
+
+
+def _publish_when_found(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+    yield from client.door.channels.searching(arguments[1])
+    _publish_now(client, arguments)
+
+
+def _publish_now(client: RespClient, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
     receivers = channels.publish(arguments[1], arguments[2], client.unsafe)
     if client.subscribed:
@@ -147,8 +159,13 @@ def _channels(which: Callable[[Channels], Roster]) -> Run:
                 return
         replies: list[bytes] = []
         for some in parts(found, AT_ONCE):
-            replies += [bulk(name) for name in some if pattern is None or pattern.matches(name)]
-            yield len(some)
+            if pattern is None:
+                replies += map(bulk, some)
+                yield len(some)
+                continue
+            for name in some:
+                if (yield from pattern.matching(name)):
+                    replies.append(bulk(name))
         client.say(array(replies))
 
     return run

@@ -258,6 +258,12 @@ class RespSession:
             ):
                 if keeps and channels.unopened([(request[1], True)]):
                     return number
+                if not channels.is_quick(request[1]):
+                    self._execute(request)
+                    if self._full():
+                        return number + 1
+                    quick = self._quick()
+                    continue
                 try:
                     out.append(integer(publish(request[1], request[2], unsafe)))
                 except LogstoreError as error:  # only a channel with a history
@@ -281,6 +287,8 @@ class RespSession:
         ).issuperset(verbs):
             return False
         client, door = self._client, self._door
+        if not all(map(door.channels.is_quick, set(channels))):
+            return False
         if door.channels.keeps and door.channels.unopened([(it, True) for it in set(channels)]):
             return False
         if channels.count(channels[0]) == len(channels):

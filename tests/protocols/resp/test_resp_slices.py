@@ -227,3 +227,28 @@ def message(name, payload):
     return b"*3\r\n$7\r\nmessage\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
         len(name), name, len(payload), payload,
     )  # fmt: skip
+
+
+def test_publishing_over_many_patterns_lets_others_have_their_turn(turns, door):
+    """Each message is of another name, so who gets it has to be found out for each."""
+    door.channels.attach(turns.soon)
+    listener, publisher, other = door.connect(), door.connect(), door.connect()
+    listener.ask("PSUBSCRIBE", *[b"*%x" % number for number in range(10_000)])
+    rest(listener, turns)
+    while turns.left:
+        turns.over()
+    listener.new()
+    door.door.slices.longest = 0
+    found = publisher.send(b"".join(request("PUBLISH", b"zz%d" % it, b"x") for it in range(20)))
+    assert found == b""
+    assert other.ask("PING") == b"+PONG\r\n"
+    for _ in range(1000):
+        turns.over()
+        found += publisher.send(b"")
+        if not turns.left and found.count(b"\r\n") == 20:
+            break
+    counts = [int(it[1:]) for it in found.split()]
+    assert counts == [sum((b"zz%d" % it).endswith(b"%x" % n) for n in range(10_000))
+                      for it in range(20)]  # fmt: skip
+    assert listener.new().count(b"pmessage") == sum(counts)
+    assert door.door.slices.longest <= UNITS + 50
