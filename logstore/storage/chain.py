@@ -1,7 +1,7 @@
 """The segments of one log, in order: finds and reads across them. Knows nothing of syncing."""
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -78,6 +78,20 @@ class Chain:
         stem = segment_stem(self.directory, base_offset)
         for ending in (LOG, INDEX, TIMEINDEX):
             self._files.forget(stem + ending)  # until then a reader may have opened the old one
+
+    def put(self, stem: str, bases: Sequence[int]) -> None:
+        """Rename a segment that was written anew to the first of these; the others still stand.
+
+        It is as old as the youngest of them. Raises OSError.
+        """
+        disk, first = self._files.disk, self.segment(bases[0])
+        paths = [self.segment(base).path for base in bases]
+        disk.set_modified(stem + LOG, max(map(disk.modified_ms, paths)))
+        try:
+            for ending in (LOG, INDEX, TIMEINDEX):  # an index of the old file is found out
+                disk.rename(stem + ending, first.stem + ending)
+        finally:
+            self.renew(bases[0])
 
     def let_go(self) -> None:
         """Keep nothing of the segments in memory."""

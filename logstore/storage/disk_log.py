@@ -518,7 +518,6 @@ class DiskLog:
         return swapped
 
     def _rename(self, bases: Sequence[int], stem: str) -> bool:
-        disk = self._files.disk
         self._flusher.check_in_place()
         with self._lock:
             if self._deleted is not None:
@@ -531,13 +530,7 @@ class DiskLog:
             assert known[place + len(bases)] <= self.state.recovery_base  # what recovery reads
             if len(bases) > 1:
                 self.mark(merged_base=bases[0], merged_below=known[place + len(bases)])
-            paths = [self.chain.segment(base).path for base in bases]
-            disk.set_modified(stem + LOG, max(map(disk.modified_ms, paths)))
-            try:
-                for ending in (LOG, INDEX, TIMEINDEX):  # an index of the old file is found out
-                    disk.rename(stem + ending, self.chain.segment(bases[0]).stem + ending)
-            finally:
-                self.chain.renew(bases[0])
+            self.chain.put(stem, bases)
             return True
 
     def _drop_merged(self, bases: Sequence[int]) -> None:

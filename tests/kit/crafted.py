@@ -6,14 +6,13 @@ below the doors, ``DiskLog.append``.
 
 import struct
 
+from clock import NOW_MS
 from record_samples import with_crc, with_records
 
 from logstore.records.batch import HEADER_BYTES, MAX_TIMESTAMP_AT, Batch
 from logstore.records.compression import Compression, compress
 from logstore.records.encode import encode
 from logstore.records.varint import encoded
-
-NOW_MS = 1_700_000_000_000
 
 
 def three(*values, at_ms=NOW_MS, key=b"k", **fields):

@@ -12,7 +12,7 @@ from logstore.broker.coordinator.room import Room
 from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
 from logstore.kept import GroupChange, GroupKeeper, Keeping
 
-Done = Callable[[GroupError | None], None]
+Told = Callable[[GroupError | None], None]
 
 
 class Saves:
@@ -54,7 +54,7 @@ class Saves:
         self._epochs.pop(name, None)
         self._owed.discard(name)
 
-    def classic(self, name: str, kept: classic_member.Kept, done: Done) -> None:
+    def classic(self, name: str, kept: classic_member.Kept, done: Told) -> None:
         """A group of the classic protocol."""
         members = {it.id: msgspec.json.encode(it) for it in kept.members or ()}
         change = GroupChange(
@@ -63,7 +63,7 @@ class Saves:
         )  # fmt: skip
         self._save(name, change, done)
 
-    def consumer(self, group: ConsumerGroup, done: Done) -> None:
+    def consumer(self, group: ConsumerGroup, done: Told) -> None:
         """What has changed of a group of the new protocol."""
         name = group.name
         whole = name in self._owed
@@ -92,7 +92,7 @@ class Saves:
 
         self._save(name, change, finished)
 
-    def _save(self, name: str, change: GroupChange, done: Done) -> None:
+    def _save(self, name: str, change: GroupChange, done: Told) -> None:
         self._under_way[name] += 1
         # Here, and as pages of the catalogue that are changed.
         size = 2 * sum(len(value) for value in change.members.values() if value is not None)
