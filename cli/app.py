@@ -36,7 +36,9 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"logstore {version('logstore')}")
+        from .ends import put
+
+        put(f"logstore {version('logstore')}\n")
         raise typer.Exit
 
 
@@ -74,8 +76,20 @@ app.add_typer(overview.config_app, name="config", help="Show settings and where 
 app.command(cls=Command)(overview.status)
 
 
+def _forget_services() -> None:
+    """A variable that tells where a Service is says nothing of where the data is."""
+    for name in ("LOGSTORE_DATA", "LOGSTORE_CONFIG"):
+        value = os.environ.get(name, "")
+        if "://" in value:  # else the library need not be loaded
+            from logstore.variables import of_a_service
+
+            if of_a_service(name, value):
+                del os.environ[name]
+
+
 def run() -> None:
     """Do what the command line says. Always raises: SystemExit, or the command's own error."""
+    _forget_services()
     try:
         code = typer.main.get_command(app).main(prog_name="logstore", standalone_mode=False)
     except UsageError as error:

@@ -58,6 +58,16 @@ def tell(line: str) -> None:
             raise CommandFailed(f"standard output: {error.strerror}") from None
 
 
+def found(line: str) -> None:
+    """One line on standard output that says what was found, which is all that was asked for.
+
+    Raises ReaderGone, CommandFailed.
+    """
+    if sys.stdout is None:
+        raise CommandFailed("standard output is closed")
+    tell(line)
+
+
 def say(text: str) -> None:
     """One line on standard error, likewise escaped; nothing when nobody reads it."""
     from logstore.printable import printable

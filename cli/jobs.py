@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command import Command, Group
-from .ends import put, say, tell
+from .ends import found, put, say, tell
 from .options import HERE, Data, DataDir, Json
 from .progress import progress_for
 from .show import as_json, counted, size
@@ -107,6 +107,7 @@ def _run(
     job = Job(name, tuple(dict.fromkeys(topics)), dry_run, seal)
     outcomes: list[Outcome] = []
     bar = _Bar(progress)
+    show = found if dry_run else tell
     with closing(bar):
         for outcome in _outcomes(job, data, bar.tell):
             outcomes.append(outcome)
@@ -114,11 +115,11 @@ def _run(
             if not json_:
                 bar.hide()
                 for line in _lines(outcome, dry_run=dry_run):
-                    tell(line)
+                    show(line)
     if json_:
         put(as_json([_as_object(it) for it in outcomes]))
     elif (summary := _summary(job, outcomes)) is not None:
-        tell(summary)
+        show(summary)
     if missing := silent(outcomes):
         _warn_of_silent(missing, data)
     failed = failure(outcomes)

@@ -16,6 +16,7 @@ BOM = "\ufeff"  # spreadsheets write it in front of UTF-8
 # the memory. Topics take 1 MiB by default.
 FIELD_CHARACTERS_MAX = 4 << 20
 OPEN_QUOTE = "a quote is not closed"
+LONE_RETURN = "a carriage return without a line feed, outside quotes"
 
 
 class CsvRows:
@@ -84,8 +85,12 @@ class CsvRows:
 
     def _reason(self, error: csv.Error) -> str:
         # Either the input or the room for one field has ended within quotes.
-        runaway = self._feed.dry or str(error).startswith("field larger")
-        return OPEN_QUOTE if runaway else f"{error}{self._feed.where()}"
+        text = str(error)
+        if self._feed.dry or text.startswith("field larger"):
+            return OPEN_QUOTE
+        if text.startswith("new-line character"):  # the rest of it is advice about Python
+            text = LONE_RETURN
+        return f"{text}{self._feed.where()}"
 
     def _refuse_first_line(self, parsed: Parsed, reason: str) -> None:
         self._feed.take_back_all_but_first()

@@ -224,6 +224,12 @@ def test_a_csv_row_becomes_an_object():
     )
 
 
+def test_a_lone_carriage_return_in_csv_is_told_as_such():
+    _, bad = parse(CsvRows, b"a,b\n1,2\r3,4\n5,6\n")
+    reason = "not CSV: a carriage return without a line feed, outside quotes"
+    assert [(line, why) for line, why, _ in bad] == [(2, reason)]
+
+
 def test_csv_fields_for_value_and_timestamp():
     wanted = Wanted(value_field="v", timestamp_field="t", key=b"k")
     data = b"t,v\r\n2013-01-05,x\r\n1357344000000,\r\n"

@@ -207,6 +207,18 @@ def test_data_from_the_environment_or_the_default(logstore, data, tmp_path, monk
     assert (tmp_path / "logstore-data").is_dir()
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "sctp"])
+@pytest.mark.parametrize("name", ["LOGSTORE_DATA", "LOGSTORE_CONFIG"])
+def test_a_variable_that_tells_where_a_service_is_tells_not_where_data_is(
+    logstore, tmp_path, monkeypatch, name, scheme
+):
+    monkeypatch.delenv("LOGSTORE_DATA")
+    monkeypatch.setenv(name, f"{scheme}://10.96.0.12:9092")
+    logstore("topic", "create", "t")
+    assert (tmp_path / "logstore-data").is_dir()
+    assert logstore("topic", "list").lines[1].split()[0] == "t"
+
+
 def test_bytes_on_the_command_line_that_are_no_text(logstore):
     logstore("topic", "create", "t")
     logstore("produce", "t", "--key", "\udcff", stdin=b"one\n")

@@ -233,6 +233,11 @@ def test_a_full_disk_behind_a_short_output(logstore, lines, spawn, words):
         ("verify >&-", 1, "logstore: standard output is closed"),
         ("topic alter lines --config retention.ms=-1 >&-", 0, ""),  # it is done
         ("retention run >&-", 0, ""),
+        ("retention run --dry-run >&-", 1, "logstore: standard output is closed"),
+        ("compact run --dry-run >&-", 1, "logstore: standard output is closed"),
+        ("recompress run --dry-run --json >&-", 1, "logstore: standard output is closed"),
+        ("topic trim lines --before 1 --dry-run >&-", 1, "logstore: standard output is closed"),
+        ("--version >&-", 1, "logstore: standard output is closed"),
         ("consume nowhere 2>&-", 1, ""),
     ],
 )
