@@ -1,0 +1,75 @@
+"""What an exchange is, as it was declared; whether a second declaration says the same."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments, Field, comparable
+from logstore.broker.routing.refusals import Inequivalent, InvalidArgument
+
+DEFAULT_EXCHANGE: Final = b""  # each queue is bound to it by its own name
+ALTERNATE_EXCHANGE: Final = b"alternate-exchange"
+RESERVED_PREFIX: Final = b"amq."
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFacts:
+    """One exchange as it was declared. What is predefined or durable outlives a restart."""
+
+    name: bytes
+    type_name: str
+    durable: bool = True
+    auto_delete: bool = False  # goes when its last binding to others goes
+    internal: bool = False  # takes messages from exchanges alone
+    arguments: Arguments = NO_ARGUMENTS
+
+    @property
+    def alternate(self) -> bytes | None:
+        """The exchange that gets what this one has no route for; it need not exist.
+
+        Raises InvalidArgument.
+        """
+        field = self.arguments.get(ALTERNATE_EXCHANGE)
+        if field is None:
+            return None
+        if field.kind != "S":
+            raise InvalidArgument(ALTERNATE_EXCHANGE, field, "a longstr, an exchange's name")
+        return bytes(field.value)
+
+
+def is_predefined(name: bytes) -> bool:
+    """Whether it is the default exchange's name, or one that the server keeps for itself."""
+    return name == DEFAULT_EXCHANGE or name.startswith(RESERVED_PREFIX)
+
+
+# What each virtual host has, as RabbitMQ makes them. The last is for its tracing.
+PREDEFINED: Final = (
+    ExchangeFacts(DEFAULT_EXCHANGE, "direct"),
+    ExchangeFacts(b"amq.direct", "direct"),
+    ExchangeFacts(b"amq.fanout", "fanout"),
+    ExchangeFacts(b"amq.headers", "headers"),
+    ExchangeFacts(b"amq.match", "headers"),
+    ExchangeFacts(b"amq.rabbitmq.trace", "topic", internal=True),
+    ExchangeFacts(b"amq.topic", "topic"),
+)
+
+
+def check_equivalent(current: ExchangeFacts, declared: ExchangeFacts) -> None:
+    """Raises Inequivalent with the first difference, in RabbitMQ's order.
+
+    Of the arguments it compares the alternate exchange alone.
+    """
+    for argument, was, said in (
+        ("type", current.type_name, declared.type_name),
+        ("durable", current.durable, declared.durable),
+        ("auto_delete", current.auto_delete, declared.auto_delete),
+        ("internal", current.internal, declared.internal),
+    ):
+        if was != said:
+            raise Inequivalent(current.name, argument, said, was)
+    had, has = (it.arguments.get(ALTERNATE_EXCHANGE) for it in (current, declared))
+    if _compared(had) != _compared(has):
+        raise Inequivalent(current.name, ALTERNATE_EXCHANGE.decode(), has, had)
+
+
+def _compared(field: Field | None) -> object:
+    return None if field is None else comparable(field)

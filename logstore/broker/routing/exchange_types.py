@@ -1,0 +1,68 @@
+"""The types of exchanges: those built in, and those that other packages bring."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
+
+from logstore.broker.routing.arguments import Arguments
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.consistent_hash import ConsistentHash
+from logstore.broker.routing.headers_match import HeadersMatch
+from logstore.broker.routing.key_matchers import Direct, Fanout, Random, Topic
+from logstore.broker.routing.matcher import Choose, Destination, Matcher, MatcherOf
+from logstore.broker.routing.properties import Properties
+from logstore.broker.routing.refusals import UnknownType
+
+ENTRY_POINTS: Final = "logstore.exchanges"
+
+BUILT_IN: Final[Mapping[str, MatcherOf]] = {
+    "direct": Direct,
+    "fanout": Fanout,
+    "headers": HeadersMatch,
+    "topic": Topic,
+    "x-consistent-hash": ConsistentHash,
+    "x-random": Random,
+}
+
+
+def matcher_of(type_name: str) -> MatcherOf:
+    """What makes the matchers of this type. Raises UnknownType."""
+    built_in = BUILT_IN.get(type_name)
+    return _installed(type_name) if built_in is None else built_in
+
+
+def _installed(type_name: str) -> MatcherOf:
+    from importlib.metadata import entry_points  # 20 ms, and few use it
+
+    for entry_point in entry_points(group=ENTRY_POINTS, name=type_name):
+        return cast(MatcherOf, entry_point.load())
+    raise UnknownType(type_name)
+
+
+class Uninstalled:
+    """An exchange that was kept, and whose type is not installed now.
+
+    It keeps its bindings for the day when it is again; what is published to it is refused.
+    """
+
+    by_key = False
+
+    def __init__(self, type_name: str) -> None:
+        self._type_name = type_name
+
+    def add(self, binding: Binding, destination: Destination) -> None:
+        pass
+
+    def remove(self, binding: Binding, destination: Destination) -> None:
+        pass
+
+    def match(self, keys: Sequence[bytes], properties: Properties) -> Iterable[Destination]:
+        """Raises UnknownType."""
+        raise UnknownType(self._type_name)
+
+
+def matcher_of_kept(type_name: str, arguments: Arguments, choose: Choose) -> Matcher:
+    """The matcher of an exchange that was declared in an earlier life."""
+    try:
+        return matcher_of(type_name)(arguments, choose)
+    except UnknownType:
+        return Uninstalled(type_name)

@@ -1,0 +1,41 @@
+"""What stands under one key: nothing, one thing, or many in order.
+
+Of a hundred thousand keys most have one thing, and a dictionary for each would take 232 bytes.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import TypeAlias, TypeVar
+
+_T = TypeVar("_T", bound=Hashable)
+
+# How often each was added; no thing is a dict, which can't be hashed.
+Held: TypeAlias = _T | dict[_T, int] | None
+
+
+def joined(held: Held[_T], thing: _T) -> Held[_T]:
+    """With one more of it. What was passed must not be used any more."""
+    if held is None:
+        return thing
+    if not isinstance(held, dict):
+        held = {held: 1}
+    held[thing] = held.get(thing, 0) + 1
+    return held
+
+
+def without(held: Held[_T], thing: _T) -> Held[_T]:
+    """With one less of it, which must be there. What was passed must not be used any more."""
+    if not isinstance(held, dict):
+        assert held == thing
+        return None
+    if held[thing] > 1:
+        held[thing] -= 1
+    else:
+        del held[thing]
+    return held or None
+
+
+def each(held: Held[_T]) -> Iterable[_T]:
+    """Each thing once, in the order in which they came."""
+    if held is None:
+        return ()
+    return held if isinstance(held, dict) else (held,)

@@ -1,0 +1,37 @@
+"""What a type of exchange does: it knows the bindings of one exchange, and picks among them."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol
+
+from logstore.broker.routing.arguments import Arguments
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.properties import Properties
+
+Destination = Hashable  # a queue or an exchange; what it is means nothing to a matcher
+Choose = Callable[[int], int]  # as random.randrange: a number from 0, below the one given
+
+
+class Matcher(Protocol):
+    """The bindings of one exchange, compiled.
+
+    A type from outside (entry point group ``logstore.exchanges``; the entry point's name is the
+    type's) is a callable as ``MatcherOf``.
+    """
+
+    by_key: bool  # the routing keys alone decide: what they lead to may be remembered
+
+    def add(self, binding: Binding, destination: Destination) -> None:
+        """One that is not there. Raises Refused, having changed nothing."""
+
+    def remove(self, binding: Binding, destination: Destination) -> None:
+        """One that was added."""
+
+    def match(self, keys: Sequence[bytes], properties: Properties) -> Iterable[Destination]:
+        """Where a message with these keys goes; a destination may come more than once.
+
+        ``keys``: the message's routing key, then those of its CC and BCC headers.
+        """
+
+
+# The matcher of a new exchange, by its arguments. Raises Refused for those that can't be.
+MatcherOf = Callable[[Arguments, Choose], Matcher]

@@ -1,0 +1,34 @@
+"""What exchanges may look at of a message, beside its routing keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+
+class Properties(Protocol):
+    """A message's properties. Asked only where an exchange depends on them: decode them then."""
+
+    @property
+    def headers(self) -> Mapping[bytes, Any]:
+        """Values as ``comparable`` takes them."""
+
+    @property
+    def correlation_id(self) -> bytes | None: ...
+    @property
+    def message_id(self) -> bytes | None: ...
+    @property
+    def timestamp(self) -> int | None:
+        """In seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainProperties:
+    """Properties that are known already."""
+
+    headers: Mapping[bytes, Any] = field(default_factory=dict)
+    correlation_id: bytes | None = None
+    message_id: bytes | None = None
+    timestamp: int | None = None
+
+
+NO_PROPERTIES: Final = PlainProperties()

@@ -1,0 +1,128 @@
+"""Why exchanges and bindings are refused. Each error carries its facts: a protocol words them.
+
+Refused
+├── NoExchange              no exchange has that name
+├── NoQueue                 no queue has that name
+├── NotPermitted            the default exchange, or a predefined one, is not to be changed
+├── Reserved                a new name that begins with "amq."
+├── InUse                   to be deleted only if unused, and it has bindings
+├── Inequivalent            declared again, otherwise than it is
+├── UnknownType             no such type of exchange
+├── InternalExchange        published to, and takes messages from exchanges alone
+├── InvalidArgument         an argument of a type or value that means nothing
+├── ConflictingArguments    two arguments of which there may be one
+└── InvalidWeight           a consistent hash's binding key that is no weight
+"""
+
+from logstore.broker.routing.arguments import Field
+from logstore.errors import Refused
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+class NoExchange(Refused):
+    """No exchange has that name."""
+
+    def __init__(self, exchange: bytes) -> None:
+        super().__init__(f"no exchange {_text(exchange)!r}; declare it first")
+        self.exchange = exchange
+
+
+class NoQueue(Refused):
+    """No queue has that name."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(f"no queue {_text(queue)!r}; declare it first")
+        self.queue = queue
+
+
+class NotPermitted(Refused):
+    """The default exchange takes no bindings; it and the predefined ones stay as they are."""
+
+    def __init__(self, exchange: bytes) -> None:
+        name = f"exchange {_text(exchange)!r}" if exchange else "the default exchange"
+        super().__init__(f"{name} is predefined and cannot be changed; use one of your own")
+        self.exchange = exchange
+
+
+class Reserved(Refused):
+    """Names that begin with "amq." belong to the server."""
+
+    def __init__(self, exchange: bytes) -> None:
+        super().__init__(
+            f"exchange name {_text(exchange)!r} begins with 'amq.', which is reserved; use another"
+        )
+        self.exchange = exchange
+
+
+class InUse(Refused):
+    """It was to be deleted only if nothing is bound to it."""
+
+    def __init__(self, exchange: bytes) -> None:
+        super().__init__(f"exchange {_text(exchange)!r} has bindings; remove them first")
+        self.exchange = exchange
+
+
+Said = str | bool | Field | None  # of an exchange: its type, a flag, an argument, or nothing
+
+
+class Inequivalent(Refused):
+    """The exchange exists, and differs; the first difference."""
+
+    def __init__(self, exchange: bytes, argument: str, received: Said, current: Said) -> None:
+        super().__init__(
+            f"exchange {_text(exchange)!r} already exists with {argument} {_said(current)}, not "
+            f"{_said(received)}; declare it as it is, or delete it first"
+        )
+        self.exchange, self.argument = exchange, argument
+        self.received, self.current = received, current
+
+
+def _said(value: Said) -> str:
+    if isinstance(value, Field):
+        value = value.value
+    return _text(value) if isinstance(value, bytes) else str(value).lower()
+
+
+class UnknownType(Refused):
+    """No type of exchange has that name, built in or installed."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(f"unknown exchange type {type_name!r}; is its package installed?")
+        self.type_name = type_name
+
+
+class InternalExchange(Refused):
+    """Only other exchanges may send it messages."""
+
+    def __init__(self, exchange: bytes) -> None:
+        super().__init__(
+            f"exchange {_text(exchange)!r} is internal; publish to one that is bound to it"
+        )
+        self.exchange = exchange
+
+
+class InvalidArgument(Refused):
+    """An argument whose type or value means nothing here."""
+
+    def __init__(self, argument: bytes, received: Field, expected: str) -> None:
+        super().__init__(f"invalid {_text(argument)} {_said(received)!r}; expected {expected}")
+        self.argument, self.received, self.expected = argument, received, expected
+
+
+class ConflictingArguments(Refused):
+    """Both were given, and exclude each other."""
+
+    def __init__(self, first: bytes, second: bytes) -> None:
+        super().__init__(f"{_text(first)} and {_text(second)} exclude each other; give one of them")
+        self.first, self.second = first, second
+
+
+class InvalidWeight(Refused):
+    """The routing key of a binding to a consistent hash is its weight."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(f"invalid weight {_text(key)!r}; the binding key is an integer from 1")
+        self.key = key

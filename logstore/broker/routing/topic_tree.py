@@ -1,0 +1,145 @@
+"""Topic patterns as one tree of words, which all patterns of an exchange share.
+
+A key is matched word by word against all patterns at once: what is kept from word to word are the
+nodes that the words so far lead to. So a match costs words times nodes reached, whatever the number
+of patterns. A ``#`` is a node that stays reached; many of them in a pattern reach more nodes, each
+of them once a word, and nothing is tried twice (going through a key recursively takes exponential
+time for patterns such as ``#.a.#.a.#.a``).
+"""
+
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Final, Generic, TypeVar
+
+from logstore.broker.routing.held import Held, each, joined, without
+
+_T = TypeVar("_T", bound=Hashable)
+
+ONE: Final = b"*"
+ANY: Final = b"#"
+
+
+def words_of(key: bytes) -> list[bytes]:
+    """The empty key has no words; ``a..b`` has an empty one in its middle."""
+    return key.split(b".") if key else []
+
+
+def canonical(pattern: bytes) -> list[bytes]:
+    """The words of the pattern that all with the same meaning share.
+
+    Only the number of ``*`` matters where they and ``#`` stand side by side: ``#.*.#`` asks for one
+    word or more, as ``*.#`` does.
+    """
+    words: list[bytes] = []
+    open_ended = False  # a "#" stands in the run of wildcards that is being read
+    for word in words_of(pattern):
+        if word == ANY:
+            open_ended = True
+            continue
+        if open_ended and word != ONE:
+            words.append(ANY)
+            open_ended = False
+        words.append(word)
+    if open_ended:
+        words.append(ANY)
+    return words
+
+
+class _Node(Generic[_T]):
+    __slots__ = ("any", "held", "one", "words")
+
+    def __init__(self) -> None:
+        self.held: Held[_T] = None  # what patterns that end here stand for
+        self.words: dict[bytes, _Node[_T]] | None = None  # None: there are none
+        self.one: _Node[_T] | None = None
+        self.any: _Node[_T] | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.held is None and not self.words and self.one is None and self.any is None
+
+    def child(self, word: bytes) -> "_Node[_T] | None":
+        if word == ONE:
+            return self.one
+        if word == ANY:
+            return self.any
+        return None if self.words is None else self.words.get(word)
+
+    def grow(self, word: bytes) -> "_Node[_T]":
+        node: _Node[_T] = _Node()
+        if word == ONE:
+            self.one = node
+        elif word == ANY:
+            self.any = node
+        else:
+            if self.words is None:
+                self.words = {}
+            self.words[word] = node
+        return node
+
+    def prune(self, word: bytes) -> None:
+        if word == ONE:
+            self.one = None
+        elif word == ANY:
+            self.any = None
+        else:
+            assert self.words is not None
+            del self.words[word]
+            if not self.words:
+                self.words = None
+
+
+class TopicTree(Generic[_T]):
+    """Patterns, and the things that each stands for; a thing may be added more than once."""
+
+    def __init__(self) -> None:
+        self._root: _Node[_T] = _Node()
+
+    def add(self, pattern: bytes, thing: _T) -> None:
+        node = self._root
+        for word in canonical(pattern):
+            node = node.child(word) or node.grow(word)
+        node.held = joined(node.held, thing)
+
+    def remove(self, pattern: bytes, thing: _T) -> None:
+        """One that was added."""
+        path = [(self._root, b"")]
+        for word in canonical(pattern):
+            node = path[-1][0].child(word)
+            assert node is not None
+            path.append((node, word))
+        last = path[-1][0]
+        last.held = without(last.held, thing)
+        while len(path) > 1 and path[-1][0].empty:
+            _, word = path.pop()
+            path[-1][0].prune(word)
+
+    def match(self, key: bytes) -> Iterator[_T]:
+        """What the patterns stand for that match; a thing comes once for each pattern."""
+        opened: dict[_Node[_T], None] = {}  # nodes of a "#", once reached: they stay so
+        active: list[_Node[_T]] = []  # those of them whose patterns go on
+        reached = [self._root]
+        _open(reached, opened, active)
+        for word in words_of(key):
+            after: list[_Node[_T]] = []
+            for node in (*reached, *active):
+                if node.words is not None and (child := node.words.get(word)) is not None:
+                    after.append(child)
+                if node.one is not None:
+                    after.append(node.one)
+            # Each node has one parent, and wildcards are canonical: none comes twice.
+            reached = after
+            _open(reached, opened, active)
+            if not reached and not active:
+                break
+        for node in (*reached, *opened):
+            yield from each(node.held)
+
+
+def _open(
+    reached: Iterable[_Node[_T]], opened: dict[_Node[_T], None], active: list[_Node[_T]]
+) -> None:
+    for node in reached:
+        if (tail := node.any) is not None and tail not in opened:
+            opened[tail] = None
+            if tail.words is not None:  # else its pattern ends: the rest of the key is all one
+                active.append(tail)

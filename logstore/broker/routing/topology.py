@@ -1,0 +1,413 @@
+"""The exchanges of one virtual host, what is bound to them, and where a message goes.
+
+Owns who is bound to whom, and which exchanges go by themselves. How one exchange picks among its
+bindings is its matcher's; queues are whatever the caller says they are. Calls come one at a time.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final, Generic, TypeVar, cast
+
+from logstore.broker.routing.binding import Binding, Kind
+from logstore.broker.routing.change import NOTHING, Change, Row
+from logstore.broker.routing.exchange import (
+    DEFAULT_EXCHANGE,
+    PREDEFINED,
+    ExchangeFacts,
+    check_equivalent,
+    is_predefined,
+)
+from logstore.broker.routing.exchange_types import matcher_of, matcher_of_kept
+from logstore.broker.routing.held import Held, each, joined, without
+from logstore.broker.routing.matcher import Choose, Matcher
+from logstore.broker.routing.properties import NO_PROPERTIES, Properties
+from logstore.broker.routing.refusals import (
+    InternalExchange,
+    InUse,
+    NoExchange,
+    NoQueue,
+    NotPermitted,
+    Reserved,
+)
+from logstore.broker.routing.routes import Routes
+
+_Q = TypeVar("_Q")
+
+# Bindings and alternates that lead to a changed exchange: of more it costs less to forget all
+# routes.
+UPSTREAM_MAX: Final = 256
+
+
+class _Exchange:
+    __slots__ = ("alternate", "bindings", "facts", "incoming", "matcher")
+
+    def __init__(self, facts: ExchangeFacts, matcher: Matcher) -> None:
+        self.facts = facts
+        self.alternate = facts.alternate
+        self.matcher = matcher
+        self.bindings: dict[Binding, None] = {}  # from it
+        self.incoming: Held[Binding] = None  # to it
+
+    @property
+    def durable(self) -> bool:
+        return self.facts.durable
+
+
+class _Queue(Generic[_Q]):
+    __slots__ = ("durable", "incoming", "name", "queue")
+
+    def __init__(self, name: bytes, queue: _Q, durable: bool) -> None:
+        self.name, self.queue, self.durable = name, queue, durable
+        self.incoming: Held[Binding] = None
+
+
+class Topology(Generic[_Q]):
+    """One virtual host's. Queues are added and removed by their owner, with ``add_queue``."""
+
+    def __init__(self, choose: Choose = random.randrange) -> None:
+        """``choose``: the chance that x-random takes."""
+        self._choose = choose
+        self._exchanges: dict[bytes, _Exchange] = {}
+        self._queues: dict[bytes, _Queue[_Q]] = {}
+        self._alternate_of: dict[bytes, dict[bytes, None]] = {}  # by the alternate: whose it is
+        self._internal: set[bytes] = set()
+        self._routes: Routes[_Q] = Routes()
+        for facts in PREDEFINED:
+            self._create(facts, matcher_of(facts.type_name)(facts.arguments, choose))
+
+    @classmethod
+    def restore(
+        cls,
+        exchanges: Iterable[ExchangeFacts],
+        queues: Iterable[tuple[bytes, _Q]],
+        bindings: Iterable[Binding],
+        choose: Choose = random.randrange,
+    ) -> tuple["Topology[_Q]", Change]:
+        """From what was kept: the durable queues, and the rows of changes.
+
+        Also returns a change that removes the bindings whose ends are not all there. An exchange
+        whose type is not installed keeps its bindings, and refuses what is published to it.
+        """
+        topology = cls(choose)
+        for facts in exchanges:
+            matcher = matcher_of_kept(facts.type_name, facts.arguments, choose)
+            topology._create(facts, matcher)
+        for name, queue in queues:
+            topology.add_queue(name, queue, durable=True)
+        lost: list[Row] = []
+        for binding in bindings:
+            source = topology._exchanges.get(binding.source)
+            destination = topology._end(binding.kind, binding.destination)
+            if source is None or destination is None:
+                lost.append(binding)
+            else:
+                topology._join(binding, source, destination)
+        return topology, Change(removed=tuple(lost))
+
+    # What there is
+
+    def exchange(self, name: bytes) -> ExchangeFacts:
+        """Raises NoExchange."""
+        return self._exchange(name).facts
+
+    def exchanges(self) -> Iterator[ExchangeFacts]:
+        """All, the predefined ones first."""
+        return (it.facts for it in self._exchanges.values())
+
+    def queue(self, name: bytes) -> _Q | None:
+        found = self._queues.get(name)
+        return None if found is None else found.queue
+
+    def bindings_from(self, exchange: bytes) -> Iterator[Binding]:
+        """In the order in which they were made. Raises NoExchange.
+
+        Each queue is bound to the default exchange, though nobody has bound it.
+        """
+        bindings = self._exchange(exchange).bindings
+        if exchange == DEFAULT_EXCHANGE:
+            return (_implicit(name) for name in self._queues)
+        return iter(bindings)
+
+    def bindings_to(self, name: bytes, kind: Kind = "queue") -> Iterator[Binding]:
+        """The same, by destination. Raises NoQueue, NoExchange."""
+        bindings = each(self._existing(kind, name).incoming)
+        return chain([_implicit(name)] if kind == "queue" else [], bindings)
+
+    # Exchanges
+
+    def declare(self, facts: ExchangeFacts) -> Change:
+        """Make it, unless it is there already and the same.
+
+        Raises, in this order: UnknownType; NotPermitted for the default exchange; Inequivalent
+        where it is there; Reserved, InvalidArgument, ConflictingArguments.
+        """
+        make = matcher_of(facts.type_name)
+        if facts.name == DEFAULT_EXCHANGE:
+            raise NotPermitted(facts.name)
+        if (current := self._exchanges.get(facts.name)) is not None:
+            check_equivalent(current.facts, facts)
+            return NOTHING
+        if is_predefined(facts.name):
+            raise Reserved(facts.name)
+        _ = facts.alternate  # whether it is one, before the type looks at the arguments
+        self._create(facts, make(facts.arguments, self._choose))
+        return Change(put=(facts,)) if facts.durable else NOTHING
+
+    def delete(self, name: bytes, *, if_unused: bool = False) -> Change:
+        """Delete an exchange, its bindings, and exchanges that go by themselves because of that.
+
+        Nothing happens where there is none. Raises NotPermitted, InUse.
+        """
+        if is_predefined(name):
+            raise NotPermitted(name)
+        exchange = self._exchanges.get(name)
+        if exchange is None:
+            return NOTHING
+        if if_unused and exchange.bindings:
+            raise InUse(name)
+        return self._delete(exchange)
+
+    # Queues
+
+    def add_queue(self, name: bytes, queue: _Q, *, durable: bool) -> None:
+        """A queue of a new name. ``durable``: it and its bindings outlive a restart."""
+        assert name not in self._queues
+        self._queues[name] = _Queue(name, queue, durable)
+        self._default_changed(name)
+
+    def remove_queue(self, name: bytes) -> Change:
+        """A queue that is there goes, with its bindings, and exchanges that go because of that."""
+        queue = self._queues.pop(name)
+        self._default_changed(name)
+        return self._cut(list(each(queue.incoming)), queue)
+
+    # Bindings
+
+    def bind(self, binding: Binding) -> Change:
+        """Nothing happens where it is there already.
+
+        Raises, in this order: NotPermitted for the default exchange; NoExchange, NoQueue; what the
+        type of the exchange says (InvalidArgument, InvalidWeight).
+        """
+        self._check_ends(binding)
+        source = self._exchange(binding.source)
+        destination = self._existing(binding.kind, binding.destination)
+        if binding in source.bindings:
+            return NOTHING
+        self._join(binding, source, destination)
+        return Change(put=(binding,)) if _is_kept(source, destination) else NOTHING
+
+    def unbind(self, binding: Binding) -> Change:
+        """Nothing happens where there is no such binding, exchange or queue, as in RabbitMQ.
+
+        Raises NotPermitted for the default exchange.
+        """
+        self._check_ends(binding)
+        source = self._exchanges.get(binding.source)
+        if source is None or binding not in source.bindings:
+            return NOTHING
+        destination = self._existing(binding.kind, binding.destination)
+        return self._cut([binding], destination)
+
+    # Messages
+
+    def route(
+        self,
+        exchange: bytes,
+        key: bytes,
+        properties: Properties = NO_PROPERTIES,
+        copies: Sequence[bytes] = (),
+        *,
+        dead: bool = False,
+    ) -> tuple[_Q, ...]:
+        """The queues that the message goes to, each once; none: it can't be routed.
+
+        ``copies``: the keys of its CC and BCC headers. ``dead``: a dead letter, which may go to an
+        internal exchange. Raises NoExchange; InternalExchange; UnknownType where an exchange on the
+        way is of a type that is not installed.
+        """
+        if exchange in self._internal and not dead:
+            raise InternalExchange(exchange)
+        if not copies:
+            try:
+                return self._routes.by_exchange[exchange][key]
+            except KeyError:
+                pass  # it is worked out below
+        queues, by_key = self._walk(self._exchange(exchange), (key, *copies), properties)
+        if by_key and not copies:
+            self._routes.keep(exchange, key, queues)
+        return queues
+
+    def _walk(
+        self, start: _Exchange, keys: Sequence[bytes], properties: Properties
+    ) -> tuple[tuple[_Q, ...], bool]:
+        """The queues; whether the keys alone decided. One loop, so that no depth is too deep."""
+        queues: dict[_Queue[_Q], None] = {}
+        reached = {start: None}
+        waiting = [start]  # grows while it is gone through
+        by_key = True
+        for exchange in waiting:
+            by_key = by_key and exchange.matcher.by_key
+            for destination in self._matched(exchange, keys, properties):
+                if isinstance(destination, _Queue):
+                    queues[destination] = None
+                elif destination not in reached:
+                    reached[destination] = None
+                    waiting.append(destination)
+        return tuple(it.queue for it in queues), by_key
+
+    def _matched(
+        self, exchange: _Exchange, keys: Sequence[bytes], properties: Properties
+    ) -> Iterable["_Queue[_Q] | _Exchange"]:
+        """Where it sends the message; the alternate exchange, where its bindings say nowhere."""
+        if exchange.facts.name == DEFAULT_EXCHANGE:
+            return [queue for it in keys if (queue := self._queues.get(it)) is not None]
+        found = cast("list[_Queue[_Q] | _Exchange]", list(exchange.matcher.match(keys, properties)))
+        if not found and exchange.alternate is not None:
+            alternate = self._exchanges.get(exchange.alternate)
+            return () if alternate is None else (alternate,)
+        return found
+
+    # Changes, carried out
+
+    def _create(self, facts: ExchangeFacts, matcher: Matcher) -> None:
+        exchange = self._exchanges[facts.name] = _Exchange(facts, matcher)
+        if facts.internal:
+            self._internal.add(facts.name)
+        if exchange.alternate is not None:
+            self._alternate_of.setdefault(exchange.alternate, {})[facts.name] = None
+        self._changed(facts.name)  # exchanges whose alternate it is lead somewhere now
+
+    def _join(
+        self, binding: Binding, source: _Exchange, destination: "_Queue[_Q] | _Exchange"
+    ) -> None:
+        source.matcher.add(binding, destination)  # first: it may refuse
+        source.bindings[binding] = None
+        destination.incoming = joined(destination.incoming, binding)
+        self._changed(source.facts.name)
+
+    def _cut(self, bindings: Sequence[Binding], destination: "_Queue[_Q] | _Exchange") -> Change:
+        """Remove these, all to one destination, and what goes by itself because of that."""
+        removed: list[Row] = []
+        gone: list[ExchangeFacts] = []
+        # Exchanges that have lost bindings to ``destination``, each by the loss of which they go.
+        losses = [(bindings, destination)]
+        for lost, end in losses:  # grows while it is gone through
+            sources: dict[bytes, None] = {}
+            for binding in lost:
+                source = self._exchanges[binding.source]
+                self._part(binding, source, end)
+                if _is_kept(source, end):
+                    removed.append(binding)
+                sources[binding.source] = None
+            for name in sources:
+                source = self._exchanges[name]
+                if source.facts.auto_delete and not source.bindings:
+                    self._drop(source)
+                    gone.append(source.facts)
+                    removed += [source.facts] if source.durable else []
+                    losses.append((list(each(source.incoming)), source))
+        return Change(removed=tuple(removed), gone=tuple(gone))
+
+    def _delete(self, exchange: _Exchange) -> Change:
+        removed: list[Row] = [exchange.facts] if exchange.durable else []
+        for binding in list(exchange.bindings):
+            destination = self._existing(binding.kind, binding.destination)
+            self._part(binding, exchange, destination)
+            if _is_kept(exchange, destination):
+                removed.append(binding)
+        self._drop(exchange)
+        cut = self._cut(list(each(exchange.incoming)), exchange)
+        return Change(removed=(*removed, *cut.removed), gone=(exchange.facts, *cut.gone))
+
+    def _part(
+        self, binding: Binding, source: _Exchange, destination: "_Queue[_Q] | _Exchange"
+    ) -> None:
+        self._changed(source.facts.name)
+        source.matcher.remove(binding, destination)
+        del source.bindings[binding]
+        destination.incoming = without(destination.incoming, binding)
+
+    def _drop(self, exchange: _Exchange) -> None:
+        """Take out one from which nothing is bound."""
+        name = exchange.facts.name
+        self._changed(name)
+        del self._exchanges[name]
+        self._internal.discard(name)
+        if exchange.alternate is not None:
+            referring = self._alternate_of[exchange.alternate]
+            del referring[name]
+            if not referring:
+                del self._alternate_of[exchange.alternate]
+
+    # Routes that a change makes untrue
+
+    def _changed(self, exchange: bytes) -> None:
+        """Where this exchange leads to changes: so do all routes through it."""
+        if len(self._routes):
+            through = self._upstream(exchange)
+            if through is None:
+                self._routes.forget_all()
+            else:
+                self._routes.forget(through)
+
+    def _default_changed(self, queue: bytes) -> None:
+        """A queue of this name came or went: of routes, those with its name as key change."""
+        if len(self._routes):
+            through = self._upstream(DEFAULT_EXCHANGE)
+            if through is None:
+                self._routes.forget_all()
+            else:
+                self._routes.forget_key(through, queue)
+
+    def _upstream(self, exchange: bytes) -> Iterable[bytes] | None:
+        """The exchange, and all from which messages come to it. None: there are too many to ask."""
+        found = {exchange: None}
+        waiting = [exchange]  # grows while it is gone through
+        looked_at = 0
+        for name in waiting:
+            for sender in self._senders(name):
+                looked_at += 1
+                if looked_at > UPSTREAM_MAX:
+                    return None
+                if sender not in found:
+                    found[sender] = None
+                    waiting.append(sender)
+        return waiting
+
+    def _senders(self, exchange: bytes) -> Iterator[bytes]:
+        yield from self._alternate_of.get(exchange, ())
+        if (there := self._exchanges.get(exchange)) is not None:
+            for binding in each(there.incoming):
+                yield binding.source
+
+    # Names
+
+    def _exchange(self, name: bytes) -> _Exchange:
+        try:
+            return self._exchanges[name]
+        except KeyError:
+            raise NoExchange(name) from None
+
+    def _end(self, kind: Kind, name: bytes) -> "_Queue[_Q] | _Exchange | None":
+        return self._queues.get(name) if kind == "queue" else self._exchanges.get(name)
+
+    def _existing(self, kind: Kind, name: bytes) -> "_Queue[_Q] | _Exchange":
+        found = self._end(kind, name)
+        if found is None:
+            raise NoQueue(name) if kind == "queue" else NoExchange(name)
+        return found
+
+    def _check_ends(self, binding: Binding) -> None:
+        for name, kind in ((binding.destination, binding.kind), (binding.source, "exchange")):
+            if kind == "exchange" and name == DEFAULT_EXCHANGE:
+                raise NotPermitted(name)
+
+
+def _is_kept(source: _Exchange, destination: "_Queue[_Q] | _Exchange") -> bool:
+    return source.durable and destination.durable
+
+
+def _implicit(queue: bytes) -> Binding:
+    return Binding(DEFAULT_EXCHANGE, queue, queue)
