@@ -9,7 +9,8 @@ within a second, and seldom enough to cost nothing.
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from logstore.errors import LogFailed
@@ -24,6 +25,27 @@ def is_in_place(disk: Disk, fd: int, path: str) -> bool:
         return disk.identity(path) == disk.identity_of(fd)
     except OSError as error:
         return error.errno not in ASTRAY
+
+
+def identities(disk: Disk, paths: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Of files that were opened just now, and are held open by others; those that can be told."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = disk.identity(path)
+    return found
+
+
+def are_in_place(disk: Disk, found: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether each path leads to the file that it led to. Where that can't be told: yes."""
+    for path, identity in found.items():
+        try:
+            if disk.identity(path) != identity:
+                return False
+        except OSError as error:
+            if error.errno in ASTRAY:
+                return False
+    return True
 
 
 class InPlace:
@@ -60,9 +82,9 @@ class InPlace:
             self._due_s = self._clock() + LOOK_S
             if not self._looks():
                 self.error = LogFailed(
-                    f"{self._path}: was removed, moved or replaced (it, or its lock file, is not "
-                    f"the one that was opened): nothing is written or acknowledged any more; put "
-                    f"it back, then start again"
+                    f"{self._path}: was removed, moved or replaced (it, or its lock file, "
+                    f"catalogue or watermarks, is not what was opened): nothing is written or "
+                    f"acknowledged any more; put it back, then start again"
                 )
                 self._lost(self.error)
         if self.error is not None:

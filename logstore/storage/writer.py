@@ -32,13 +32,14 @@ from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
-from logstore.storage.in_place import InPlace
+from logstore.storage.in_place import InPlace, are_in_place, identities
 from logstore.storage.kinds import KINDS, LANE, TOPIC, Kind, Kinds
 from logstore.storage.leftovers import Leftover, Leftovers
 from logstore.storage.lock import LockFile, owner_of
 from logstore.storage.names import (
     CATALOG,
     LOCK,
+    LOCK_ENDING,
     WATERMARKS,
     parse_segment,
 )  # fmt: skip
@@ -129,6 +130,9 @@ class WriterDirectory:
                 self._catalog.environment.check_room()
             self.groups = self._catalog.groups(self.disk, self.path, self._clock)
             self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=True)
+            # Without one of these, what is committed or shown here is found by nobody else.
+            shared = (CATALOG, CATALOG + LOCK_ENDING, WATERMARKS)
+            self._shared = identities(self.disk, map(self._file, shared))
             self._files = OpenFiles(self.disk, self.config.store.files_open_max, write=True)
             self._indexes = Indexes()
             self._logs: dict[str, DiskLog] = {}
@@ -199,7 +203,11 @@ class WriterDirectory:
         return True
 
     def _is_in_place(self) -> bool:
-        return self.disk.at_home(self.path) and self._lock.in_place()
+        return (
+            self.disk.at_home(self.path)
+            and self._lock.in_place()
+            and are_in_place(self.disk, self._shared)
+        )
 
     def _lose(self, error: LogFailed) -> None:
         """The directory is not the one that was opened any more."""

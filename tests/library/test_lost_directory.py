@@ -44,7 +44,37 @@ def with_another_lock(path):
         pass
 
 
-@pytest.fixture(params=[removed, moved, replaced, without_lock, with_another_lock])
+def without_catalogue(path):
+    os.unlink(os.path.join(path, "catalog.mdb"))
+
+
+def with_another_catalogue(path):
+    file = os.path.join(path, "catalog.mdb")
+    shutil.copy(file, f"{file}.copy")
+    os.rename(f"{file}.copy", file)
+
+
+def without_the_table_of_readers(path):
+    os.unlink(os.path.join(path, "catalog.mdb-lock"))
+
+
+def without_watermarks(path):
+    os.unlink(os.path.join(path, "watermarks"))
+
+
+@pytest.fixture(
+    params=[
+        removed,
+        moved,
+        replaced,
+        without_lock,
+        with_another_lock,
+        without_catalogue,
+        with_another_catalogue,
+        without_the_table_of_readers,
+        without_watermarks,
+    ]
+)
 def lost(request, tmp_path):
     path = str(tmp_path / "data")
     store = logstore.open(path, config=OFF)
