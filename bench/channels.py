@@ -23,6 +23,7 @@ from bench.server import Server, free_port
 
 LOAD = Path(__file__).with_name("pubsub_load.c")
 CLIENTS_MAX = "12000"  # of both; 10,000 subscribers are not all
+FEW = 1  # subscribers; with more a floor without limits and queues is none
 CROWD = 10_000  # subscribers: of fewer, memory says nothing
 
 # What, how the load is run, messages it counts per unit of work, the bar.
@@ -45,7 +46,7 @@ def _logstore(data: Path, port: int) -> list[str]:
     return [*serve, "--kafka-port", "0", "--resp-port", str(port)]
 
 
-Run = Callable[[str, str, list[str]], list[float]]
+Run = Callable[[Server, str, list[str]], list[float]]
 
 
 @contextmanager
@@ -78,47 +79,31 @@ def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
         load = scratch / "pubsub_load"
         subprocess.run(["gcc", "-O2", "-o", load, LOAD], check=True)
 
-        def run(name: str, mode: str, words: list[str]) -> list[float]:
-            command = [str(load), mode, str(servers[name].port), *words]
+        def run(server: Server, mode: str, words: list[str]) -> list[float]:
+            command = [str(load), mode, str(server.port), *words]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             return [float(text) for text in done.stdout.split()]
 
         figures = []
-        for what, words, bar in FANS:
-            scaled = _tiny(words) if harness.TINY else words
-            figures += _fan(run, servers, rounds, what, scaled, bar)
-        return figures + _alone(run, servers, rounds) + _floor(scratch, run, servers, rounds)
+        with _floor(scratch) as floor:
+            for what, words, bar in FANS:
+                scaled = _tiny(words) if harness.TINY else words
+                sides = servers | ({"floor": floor} if int(words[0]) <= FEW else {})
+                figures += _fan(run, sides, rounds, what, scaled, bar)
+        return figures + _alone(run, servers, rounds)
 
 
-def _floor(
-    scratch: Path, run: Run, servers: dict[str, Server], rounds: int
-) -> list[harness.Figure]:
-    """Few receivers: how much is left to gain."""
+@contextmanager
+def _floor(scratch: Path) -> Iterator[Server]:
+    """How much is left to gain, where the receivers are few."""
     port = free_port()
     floor = Server("floor", scratch, port, [sys.executable, "-m", "bench.floor_server", str(port)])
     floor.start()
-    floor.wait_until_it_listens()
-    servers["floor"] = floor
-    figures = []
     try:
-        for what, words, _ in FANS:
-            if int(words[0]) > 1:
-                continue
-            scaled = _tiny(words) if harness.TINY else words
-            sides = ("floor", "redis")
-            taken = harness.alternate(
-                {name: lambda name=name, w=scaled: run(name, "fan", w)[0] for name in sides}, rounds
-            )
-            unit = "published/s" if words[0] == "0" else "delivered/s"
-            figures.append(
-                harness.ratio(
-                    f"{what}: the floor", unit, taken, ours="floor", theirs="redis", bar=None
-                )
-            )
+        floor.wait_until_it_listens()
+        yield floor
     finally:
         floor.stop()
-        del servers["floor"]
-    return figures
 
 
 def _tiny(words: list[str]) -> list[str]:
@@ -143,7 +128,7 @@ def _fan(
             server = servers[name]
             server.forget_the_most()
             before = server.cpu_s()
-            [rate] = run(name, "fan", words)
+            [rate] = run(server, "fan", words)
             spent[name].append((server.cpu_s() - before) / int(words[1]) * 1e6)
             held[name].append(server.resident_max_mb())
             return rate
@@ -155,8 +140,20 @@ def _fan(
     return [
         _ratio(what, unit, taken, bar),
         _ratio(f"{what}: processor", "us/published", spent, None),
+        *(_beside_the_floor(what, unit, taken, spent) if "floor" in servers else ()),
         *([_ratio(f"{what}: memory", "MB", held, None)] if int(words[0]) >= CROWD else []),
     ]
+
+
+def _beside_the_floor(
+    what: str, unit: str, taken: dict[str, list[float]], spent: dict[str, list[float]]
+) -> Iterator[harness.Figure]:
+    """In the same rounds as the others, so that all have the same machine."""
+    yield harness.ratio(f"{what}: the floor", unit, taken, ours="floor", theirs="redis", bar=None)
+    yield harness.ratio(
+        f"{what}: the floor, processor", "us/published", spent, ours="floor", theirs="redis",
+        bar=None,
+    )  # fmt: skip
 
 
 def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Figure]:
@@ -165,7 +162,7 @@ def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Fi
 
     def one(name: str) -> Callable[[], float]:
         def once() -> float:
-            median, late = run(name, "latency", [harness.size("20000", "100")])
+            median, late = run(servers[name], "latency", [harness.size("20000", "100")])
             slowest[name].append(late)
             return median
 
@@ -175,7 +172,7 @@ def _alone(run: Run, servers: dict[str, Server], rounds: int) -> list[harness.Fi
     crowd = harness.alternate(
         {
             name: lambda name=name: run(
-                name, "crowd", [harness.size("50", "5"), harness.size("200000", "500")]
+                servers[name], "crowd", [harness.size("50", "5"), harness.size("200000", "500")]
             )[0]
             for name in servers
         },

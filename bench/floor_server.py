@@ -1,8 +1,9 @@
 """The least that a server for channels does in Python: ``python -m bench.floor_server PORT``.
 
 It reads, has hiredis parse, joins one chunk for the subscribers of a channel, and sends. It knows
-SUBSCRIBE and PUBLISH by name, believes its clients, and keeps no limit: what a real server does
-beside that, it does not. Its rate is what is left to gain.
+SUBSCRIBE and PUBLISH by name, believes its clients, keeps no limit and waits for who reads slowly:
+what a real server does beside that, it does not. It answers each PUBLISH by itself, in order, as
+any server must. Its rate is what is left to gain.
 """
 
 import asyncio
@@ -43,11 +44,11 @@ class Floor:
             return
         reader.feed(memoryview(self.room)[:size].tobytes())
         published = defaultdict(list)
-        count = 0
+        replies = []
         for request in iter(reader.gets, False):
             if request[0] == b"PUBLISH":
                 published[request[1]].append(request[2])
-                count += 1
+                replies.append(b":%d\r\n" % len(self.subscribers.get(request[1], ())))
             else:
                 self.subscribers[request[1]].append(sock)
                 sock.sendall(b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%b\r\n:1\r\n" % (
@@ -60,7 +61,8 @@ class Floor:
                 chunk = b"".join([b"%b%d\r\n%b\r\n" % (head, len(it), it) for it in payloads])
                 for subscriber in there:
                     subscriber.sendall(chunk)
-            sock.sendall(b":%d\r\n" % len(there or ()) * len(payloads))
+        if replies:
+            sock.sendall(b"".join(replies))
 
 
 async def serve(port: int) -> None:
