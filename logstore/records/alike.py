@@ -101,7 +101,7 @@ def alike(data: bytes, at: int, left: int, delta: int, *, dense: bool = True) ->
         columns.append(column)
     if count < ALIKE_MIN:
         return None
-    least, most = _extremes([column[:count] for column in columns])
+    least, most = extremes([column[:count] for column in columns])
     last, _ = decoded(data, at + (count - 1) * size + layout.delta_at)
     return Alike(count, at + count * size, least, most, last >> 1, layout)
 
@@ -212,7 +212,7 @@ def _ordered(columns: list[bytes]) -> list[int]:
     return memoryview(together).cast("I").tolist()
 
 
-def _extremes(columns: list[bytes]) -> tuple[int, int]:
+def extremes(columns: list[bytes]) -> tuple[int, int]:
     """The least and the largest of varints of equal width, by column."""
     count, width = len(columns[0]), len(columns)
     if all(column == column[:1] * count for column in columns):

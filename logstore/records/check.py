@@ -13,10 +13,11 @@ from typing import NamedTuple
 from logstore.errors import CorruptBatch
 from logstore.records.alike import ALIKE_MIN, NO_KEY, alike
 from logstore.records.batch import HEADER_BYTES, Batch
+from logstore.records.columns import COLUMNS_MIN, columns
 from logstore.records.compression import DECOMPRESSED_BYTES_MAX, decompress, decompressed
 from logstore.records.framing import Framing
 from logstore.records.plain import stretch
-from logstore.records.quick import quick
+from logstore.records.quick import Quick, quick
 from logstore.records.varint import INT64_MAX, INT64_MIN, NULL, decoded, signed, wrapped64
 
 # So many records at most are looked at in one go: 0.1 to 1 ms, 10 ms at worst. Whoever looks into a
@@ -28,6 +29,7 @@ _SECTIONS_KEPT_MAX = 256
 # So many records go through the loop before neighbours are compared again, twice as many after
 # each time that they were not alike.
 _SINGLES_MIN, _SINGLES_MAX = 8, 4096
+_COLUMNS_FIRST = 256  # records that are compared by columns before it is known to be of use
 # Of a zigzag number read as if it had two bytes at most: negative, or longer than that.
 _NOT_COMMON = ~0x3FFE
 _TIME_MAX = (1 << 35) - 1  # the zigzag of a timestamp delta in five bytes: 199 days
@@ -99,8 +101,8 @@ class Walk:
     """
 
     __slots__ = (
-        "_base_ms", "_common", "_count", "_delta", "_dense", "_framing", "_held", "_held_bytes",
-        "_index",
+        "_base_ms", "_columns_from", "_columns_many", "_columns_pause", "_common", "_count",
+        "_delta", "_dense", "_framing", "_held", "_held_bytes", "_index",
         "_keyless", "_last_delta", "_least", "_most", "_note", "_sections", "_size", "_wanted",
         "slow",
     )  # fmt: skip
@@ -123,6 +125,8 @@ class Walk:
         self._count = batch.record_count
         self._last_delta = batch.last_offset_delta
         self._dense = dense
+        self._columns_from, self._columns_many = 0, _COLUMNS_FIRST
+        self._columns_pause = STEP_RECORDS
         self.slow = 0  # records that had to be looked at field by field: 5 us each
         self._index = 0  # of the next record
         self._delta = -1  # of the record before
@@ -215,6 +219,8 @@ class Walk:
                 framing.add_run(data, at, run)
             return run.end
         few = quick(data, at, left, delta, starts=framing is not None)
+        if few is None:
+            few = self._columns(data, at, left, delta)
         if few is not None:
             last = self._delta + few.records
             self._passed(few.records, few.records if few.keyless else 0, last)
@@ -229,6 +235,19 @@ class Walk:
         self._passed(found.records, found.records if keyless else 0, self._delta + found.records)
         self._note_times(found.least, found.most)
         return found.end
+
+    def _columns(self, data: bytes, at: int, left: int, delta: int) -> Quick | None:
+        """As ``columns``, more at once each time; where it is of no use, ever more rarely."""
+        if self._index < self._columns_from:
+            return None
+        many = min(left, self._columns_many)
+        few = columns(data, at, many, delta, starts=self._framing is not None)
+        if few is not None:
+            self._columns_many = STEP_RECORDS
+        elif many >= COLUMNS_MIN and at > 1:
+            self._columns_from = self._index + self._columns_pause
+            self._columns_pause *= 2
+        return few
 
     def _passed(self, records: int, keyless: int, delta: int) -> None:
         """``delta``: of the last of them."""
