@@ -4,6 +4,7 @@ They lie in a folder of their own, so that a queue which is not durable may grow
 What is appended is safe at once, by the law of such a log: nothing of it is promised for later.
 """
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,8 @@ from logstore.storage.in_place import InPlace
 from logstore.storage.names import VOLATILE
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Watermark
+
+_log = logging.getLogger("logstore.storage")
 
 
 class _NoSlot(Watermark):
@@ -74,9 +77,15 @@ class VolatileLogs:
             settings, flush_messages=FOREVER, flush_ms=FOREVER, preallocate=False
         )
         self._logs: dict[str, DiskLog] = {}
-        self._wipe()
+        self._stuck = False
+        try:
+            self._wipe()
+        except LogstoreError as error:  # it must keep nobody from opening the store
+            self._stuck = True  # and is tried again by whoever needs the room
+            _log.warning("%s: remove it, or make it removable", error)
 
     def _wipe(self) -> None:
+        """Raises Failed."""
         try:
             with suppress(FileNotFoundError):
                 self._disk.remove_tree(self._folder)
@@ -88,6 +97,9 @@ class VolatileLogs:
     def make(self, name: str) -> DiskLog:
         """A new, empty log. Raises StorageFull, Failed."""
         assert name not in self._logs
+        if self._stuck:
+            self._wipe()
+            self._stuck = False
         path = os.path.join(self._folder, name)
         try:
             if not self._disk.exists(self._folder):

@@ -5,7 +5,7 @@ import os
 import pytest
 from storage_kit import a_batch, fill, numbers
 
-from logstore.errors import UnknownPartition
+from logstore.errors import Failed, UnknownPartition
 
 
 def folder(store):
@@ -62,3 +62,22 @@ def test_it_is_known_to_no_catalogue(store):
     directory = store.writer()
     fill(directory.make_volatile("7.0"), 3)
     assert directory.entries() == []
+
+
+@pytest.mark.parametrize("what", ["a link", "a file"])
+def test_a_folder_that_cannot_be_removed_keeps_no_topic_from_working(store, tmp_path, what, caplog):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    store.path.mkdir(exist_ok=True)
+    path = store.path / "volatile"
+    path.symlink_to(tmp_path / "elsewhere") if what == "a link" else path.touch()
+    directory = store.writer()
+    fill(store.log_of(directory), 2)
+    assert numbers(store.log_of(directory)) == [0, 1]
+    assert [str(path) in it.getMessage() for it in caplog.records] == [True]
+    with pytest.raises(Failed, match="remove what was volatile"):
+        directory.make_volatile("7.0")
+    path.unlink()
+    fill(directory.make_volatile("7.0"), 3)
+    assert folder(store) == ["7.0"]
+    assert (tmp_path / "elsewhere" / "kept").exists()
