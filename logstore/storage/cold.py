@@ -100,13 +100,18 @@ class ColdReads:
                 self._read(place, room)
             except (OSError, LogstoreError) as error:
                 log.debug("%s: %s", place[0], error)
+            except Exception:
+                log.exception("a bug in reading %s", place[0])
             with self._more:
                 waiting = self._waiting.pop(place)
                 if len(self._fetched) >= PLACES_KEPT:
                     self._fetched.clear()
                 self._fetched.add(place)
             for done in waiting:
-                done()
+                try:
+                    done()
+                except Exception:  # all others would wait for ever
+                    log.exception("a bug in telling of what was read of %s", place[0])
 
     def _read(self, place: Place, room: bytearray) -> None:
         path, position, size = place

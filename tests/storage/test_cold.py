@@ -15,13 +15,15 @@ class ColdDisk(Disk):
     def __init__(self):
         self.reads = []
         self.warm = set()
-        self.broken = False
+        self.broken, self.bug = False, None
 
     def cached(self, fd, position, size, every):
         return position in self.warm
 
     def read_into(self, fd, room, position):
         self.reads.append((threading.current_thread().name, position))
+        if self.bug is not None:
+            raise self.bug
         if self.broken:
             raise OSError(5, "Input/output error")
         self.warm.add(position)
@@ -175,3 +177,30 @@ def test_a_place_that_is_kept_leads_to_what_the_index_leads_to(store):
     by_index = [log.read(n, 1)[0].base_offset for n in range(200)]
     assert found == by_index == list(range(200))
     assert len(log.chain.bases) > 3
+
+
+def test_who_fails_at_being_told_keeps_nobody_else_waiting(store, caplog):
+    log, _ = cold_log(store)
+    path, told = log.chain.segment(0).path, threading.Event()
+
+    def fails():
+        raise ZeroDivisionError
+
+    log._files.fetch(NotHere((path, 0, 100)), fails)
+    log._files.fetch(NotHere((path, 0, 100)), told.set)
+    assert told.wait(DEADLINE_S)
+    told.clear()
+    log._files.fetch(NotHere((path, 0, 200)), told.set)
+    assert told.wait(DEADLINE_S)
+    assert "a bug in telling of what was read" in caplog.text
+
+
+def test_a_read_that_fails_by_a_bug_ends_no_other(store, caplog):
+    log, disk = cold_log(store)
+    disk.bug = ZeroDivisionError()
+    path, told = log.chain.segment(0).path, threading.Event()
+    for size in (100, 200):
+        log._files.fetch(NotHere((path, 0, size)), told.set)
+        assert told.wait(DEADLINE_S)
+        told.clear()
+    assert "a bug in reading" in caplog.text
