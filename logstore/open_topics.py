@@ -90,6 +90,7 @@ class OpenTopics:
         # to change them, since whoever looks up may come by.
         self._showing = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._partitions = 0  # of all entries: to add them up for each new topic takes long
         self._names: dict[bytes, str] = {}
         self._topics: dict[str, Topic] = {}
         if not others_write:
@@ -210,6 +211,7 @@ class OpenTopics:
         known = self._entries.get(name)
         if known is not None and known.id != entry.id:
             self._names.pop(uuid_of(known.id), None)
+        self._partitions += entry.partitions - (0 if known is None else known.partitions)
         self._entries[name] = entry
         if entry.id:  # partitions without a catalogue have none
             self._names[uuid_of(entry.id)] = name
@@ -232,6 +234,7 @@ class OpenTopics:
     def _hide(self, name: str) -> None:
         with self._showing:
             entry = self._entries.pop(name, None)
+            self._partitions -= 0 if entry is None else entry.partitions
             self._topics.pop(name, None)
             if entry is not None and entry.id:
                 self._names.pop(uuid_of(entry.id), None)
@@ -271,7 +274,7 @@ class OpenTopics:
     def check_room(self, partitions: int) -> None:
         """As Topics.check_room."""
         most = self._directory.config.store.partitions_max
-        there = sum(entry.partitions for entry in self._entries.copy().values())
+        there = self._partitions
         if there + partitions > most:
             raise TooManyPartitions(
                 f"there are {there} partitions, and {partitions} more would be over "

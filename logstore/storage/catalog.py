@@ -41,6 +41,7 @@ from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.queues import TABLES as QUEUE_TABLES
+from logstore.storage.slots import Slots
 
 SCHEMA: Final = 4
 SECRET_BYTES: Final = 16
@@ -171,6 +172,7 @@ class Catalog:
     ) -> None:
         """Raises SchemaTooNew, CorruptStore, ReadOnly, StorageFull, OSError."""
         self.environment = Environment(disk, path, create=create, write=write)
+        self._slots: Slots | None = None  # None: not looked for, or a commit may have failed
         self.kinds = kinds
         try:
             self._check_schema(create)
@@ -351,7 +353,7 @@ class Catalog:
         self.environment.check_room()
         id_ = str(uuid.uuid4())
         entry = Entry(id_, len(slots), dict(settings), now_ms, list(slots), kind)
-        self.environment.commit([(*_row(kind, name), _encode(entry))])
+        self._commit_slots([(*_row(kind, name), _encode(entry))], taken=slots)
         return entry
 
     def change(
@@ -375,14 +377,25 @@ class Catalog:
             slots,
             kind,
         )
-        self.environment.commit([(*_row(kind, name), _encode(changed))])
+        self._commit_slots([(*_row(kind, name), _encode(changed))], taken=added_slots)
         return changed
+
+    def _commit_slots(
+        self, changes: Iterable[Change], taken: Iterable[int] = (), given_back: Iterable[int] = ()
+    ) -> None:
+        """An error may come before or after the commit: then they are looked for again."""
+        slots, self._slots = self._slots, None
+        self.environment.commit(changes)
+        if slots is not None:
+            slots.taken(taken)
+            slots.given_back(given_back)
+            self._slots = slots
 
     def free_slots(self, count: int) -> list[int]:
         """Numbers that no log has in the watermarks file."""
-        used = {slot for _, entry in self.entries() for slot in entry.slots}
-        candidates = (slot for slot in range(len(used) + count) if slot not in used)
-        return [next(candidates) for _ in range(count)]
+        if self._slots is None:
+            self._slots = Slots(slot for _, entry in self.entries() for slot in entry.slots)
+        return self._slots.free(count)
 
     def remove(self, kind: str, name: str, also: Iterable[Change] = ()) -> Entry:
         """Forget the logs and doom their directories, in one commit. Raises UnknownTopic.
@@ -397,7 +410,7 @@ class Catalog:
             changes.append((_UNRECOVERED, entry.log_key(partition), None))
             directory = self.kinds[kind].directory(name, partition)
             changes.append((_DOOMED, directory.encode(), b""))
-        self.environment.commit(changes)
+        self._commit_slots(changes, given_back=entry.slots)
         return entry
 
     def doomed(self) -> list[str]:

@@ -1,0 +1,33 @@
+"""Which places in the watermarks file no log has: numbers; the catalogue says whose they are."""
+
+from collections.abc import Iterable
+
+
+class Slots:
+    """Those that are used, found once: looking at all topics for each new one takes long."""
+
+    def __init__(self, used: Iterable[int]) -> None:
+        self._used = set(used)
+        self._low = 0  # all below are used
+
+    def free(self, count: int) -> list[int]:
+        """The lowest that nobody has; they stay free until they are ``taken``."""
+        while self._low in self._used:
+            self._low += 1
+        found: list[int] = []
+        at = self._low
+        while len(found) < count:
+            if at not in self._used:
+                found.append(at)
+            at += 1
+        return found
+
+    def taken(self, slots: Iterable[int]) -> None:
+        """They have a log now."""
+        self._used.update(slots)
+
+    def given_back(self, slots: Iterable[int]) -> None:
+        """Their logs are gone."""
+        for slot in slots:
+            self._used.discard(slot)
+            self._low = min(self._low, slot)
