@@ -38,6 +38,17 @@ COMPRESSION_BY_NAME: Final = {
 }
 
 
+def level_of(settings: TopicSettings, codec: Compression) -> int | None:
+    """As ``Rules.level``."""
+    if codec is Compression.GZIP:
+        return None if settings.compression_gzip_level < 0 else settings.compression_gzip_level
+    if codec is Compression.ZSTD:
+        return settings.compression_zstd_level
+    if codec is Compression.LZ4 and settings.compression_lz4_level != LZ4_FAST:
+        return max(settings.compression_lz4_level, LZ4_SLOW_MIN)
+    return None
+
+
 class Rules:
     """Those of one topic, as its settings are now. Changed settings make other rules."""
 
@@ -108,14 +119,7 @@ class Rules:
 
     def level(self, codec: Compression) -> int | None:
         """The level at which batches are compressed here; None: the codec's default (KIP-390)."""
-        settings = self.settings
-        if codec is Compression.GZIP:
-            return None if settings.compression_gzip_level < 0 else settings.compression_gzip_level
-        if codec is Compression.ZSTD:
-            return settings.compression_zstd_level
-        if codec is Compression.LZ4 and settings.compression_lz4_level != LZ4_FAST:
-            return max(settings.compression_lz4_level, LZ4_SLOW_MIN)
-        return None
+        return level_of(self.settings, codec)
 
     def between(self, now: int) -> tuple[int, int]:
         """The lowest and the highest timestamp of a record that is taken at this time, in ms."""

@@ -187,7 +187,7 @@ def recode(batch: Batch, compression: Compression, level: int | None = None) -> 
     return assembled(fields, records, level)
 
 
-def rebatched(batch: Batch, count: int, records: bytes) -> Batch:
+def rebatched(batch: Batch, count: int, records: bytes, level: int | None = None) -> Batch:
     """A batch of ``count`` of another's records, given uncompressed, as they stood there.
 
     Every header field but length, count and CRC is kept: also the last offset delta, by which a
@@ -200,7 +200,7 @@ def rebatched(batch: Batch, count: int, records: bytes) -> Batch:
         batch.base_timestamp_ms, batch.max_timestamp_ms,
         batch.producer_id, batch.producer_epoch, batch.base_sequence, count,
     )  # fmt: skip
-    return assembled(fields, records)
+    return assembled(fields, records, level)
 
 
 def encoded_size_max(value: bytes | None, key: bytes | None = None, headers: Headers = ()) -> int:

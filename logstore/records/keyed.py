@@ -41,13 +41,15 @@ def keyed(batch: Batch) -> Keyed:
     return Keyed(data, framing.starts, framing.keys, framing.tombstones)
 
 
-def thinned(batch: Batch, spans: "array[int]") -> Batch:
+def thinned(batch: Batch, spans: "array[int]", level: int | None = None) -> Batch:
     """The batch with these of its records alone; offsets and timestamps are what they were.
 
-    ``spans`` as ``Keyed.spans`` of this batch gave them. Raises CorruptBatch.
+    ``spans`` as ``Keyed.spans`` of this batch gave them; ``level``: of its codec.
+
+    Raises CorruptBatch.
     """
     batch.check()
     data = decompress(batch.compression, memoryview(batch.data)[HEADER_BYTES:])
     pairs = zip(spans[0::2], spans[1::2], strict=True)
     kept = b"".join([data[start:end] for start, end in pairs])
-    return rebatched(batch, len(spans) // 2, kept)
+    return rebatched(batch, len(spans) // 2, kept, level)

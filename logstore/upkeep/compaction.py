@@ -184,7 +184,7 @@ class _Run:
                 kept, empty, full_at = self._look(part, below, keys, full_at)
             yield Went(part.bytes)
             if kept:
-                batches = _filtered(self._sealed.walk(part), kept, empty)
+                batches = _filtered(self._sealed.walk(part), kept, empty, self._work.levels)
                 with self._sealed.named(part):
                     stem = self._sealed.write(part.base_offset, batches)
                 yield Cleaned((part.base_offset,), stem, self._removed)
@@ -253,10 +253,11 @@ def _filtered(
     walk: Iterator[tuple[int, Batch]],
     kept: "Mapping[int, array[int]]",
     empty: Container[int],
+    levels: Mapping[int, int | None],
 ) -> Iterator[Batch]:
     for position, batch in walk:
         stays = kept.get(position)
         if stays is None:
             yield batch
         elif stays or position in empty:
-            yield thinned(batch, stays)
+            yield thinned(batch, stays, levels.get(batch.compression))

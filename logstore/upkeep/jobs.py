@@ -14,10 +14,12 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from logstore.broker.rules import level_of
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.kept import KeptOffset
 from logstore.log import TopicPartition
+from logstore.records.compression import Compression
 from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import Entry, LogState
@@ -422,6 +424,7 @@ class Rewrite:
                 self._place, _parts(chosen, self._log.state), self._memory_bytes,
                 state.tombstones_below if due else 0,
                 keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
+                levels={int(it): level_of(self._settings, it) for it in Compression},
             )
         )  # fmt: skip
         self._log.mark(clean_below=upto)

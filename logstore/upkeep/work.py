@@ -40,6 +40,7 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
     memory_bytes: int  # for keys
     tombstones_below: int  # tombstones below this offset go
     keeps_end: bool  # the last record stays: readers need one to get to the log's end
+    levels: dict[int, int | None] = {}  # of the codecs, by their numbers; else their own defaults
 
 
 class Recompressing(msgspec.Struct, frozen=True, tag=True):

@@ -1,6 +1,7 @@
 """Compaction: the plan alone, runs over a real store, and a model of random histories."""
 
 import contextlib
+import hashlib
 import os
 import sys
 import threading
@@ -14,7 +15,8 @@ import logstore
 from logstore import Message
 from logstore.config import Config
 from logstore.errors import CorruptBatch, ReadOnly
-from logstore.records.compression import Compression
+from logstore.records.batch import HEADER_BYTES
+from logstore.records.compression import Compression, compress, decompress
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.records.keyed import keyed, thinned
@@ -102,6 +104,26 @@ def test_the_latest_of_each_key_stays_at_its_offset(store, codec, batch):
     assert done.bytes_after < done.bytes_before
     assert run(store).why == "everything is compacted"
     assert not [it for report in store.verify() for it in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("codec", "given", "level"),
+    [("gzip", 1, 1), ("gzip", 9, 9), ("lz4", 12, 12), ("zstd", -7, -7), ("zstd", 19, 19)],
+)
+def test_what_stays_is_compressed_at_the_level_of_its_topic(store, codec, given, level):
+    chosen = {"compression.type": codec, f"compression.{codec}.level": given}
+    topic = store.create_topic("t", settings=SETTINGS | chosen | {"segment.bytes": 100_000})
+    words = [hashlib.sha256(bytes([n % 40])).hexdigest()[:9] for n in range(4000)]
+    put(topic, *((f"k{n % 900}", word * (n % 7)) for n, word in enumerate(words)), batch=2000)
+    sealed(store)
+    run(store)
+    kept = [it for it in topic.partition(0).read(0, 1 << 20) if it.record_count < 2000]
+    assert kept
+    for batch in kept:
+        records = memoryview(batch.data)[HEADER_BYTES:]
+        opened = decompress(batch.compression, records)
+        assert records == compress(batch.compression, opened, level)
+        assert records != compress(batch.compression, opened)
 
 
 def test_what_is_active_is_not_touched(store):
