@@ -200,7 +200,7 @@ class RespClient:
                 except StopIteration:
                     return
                 finally:
-                    self.out = out
+                    self.out, self.changed = out, True
                     self.door.channels.settle()
                     if self.replying == replying:  # else it was just changed
                         self.replying = before

@@ -5,6 +5,7 @@ from redis_parts import request
 from resp_kit import FakeDoor
 from turns_by_hand import Turns
 
+from logstore.broker.channel import SUBSCRIPTION_HELD_BYTES
 from logstore.protocols.resp import requests, session
 from logstore.protocols.resp.client import QUEUED_AT_ONCE
 from logstore.protocols.resp.command import FEW_MAX
@@ -46,6 +47,19 @@ def confirmed(word, listed, count):
         b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n:%d\r\n" % (len(word), word, len(it), it, count(number))
         for number, it in enumerate(listed)
     )
+
+
+@pytest.mark.parametrize("word", [b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE"])
+def test_what_is_subscribed_to_in_many_turns_is_counted_as_held(door, turns, word):
+    """What the first turn did was: of 50,000 channels some thousand were in the budget."""
+    peer = door.connect()
+    peer.ask(word, *names())
+    assert peer.session.held_bytes < MANY * SUBSCRIPTION_HELD_BYTES // 2
+    rest(peer, turns)
+    assert peer.session.held_bytes >= MANY * SUBSCRIPTION_HELD_BYTES
+    peer.ask(word.replace(b"SUB", b"UNSUB"))
+    rest(peer, turns)
+    assert peer.session.held_bytes < SUBSCRIPTION_HELD_BYTES
 
 
 def test_subscribing_to_very_many_channels_lets_others_have_their_turn(door, turns):
