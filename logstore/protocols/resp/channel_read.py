@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from logstore.broker.history import PULL_BYTES, Past
+from logstore.broker.history import PULL_BYTES
+from logstore.errors import LogstoreError
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.replies import array, entry
 from logstore.protocols.resp.requests import as_integer
+from logstore.slices import Steps
 
 COUNT_DEFAULT: Final = 1000
 COUNT_MAX: Final = 100_000
@@ -45,7 +47,7 @@ def _options(words: Sequence[bytes]) -> tuple[int, bool] | None:
     return count, follow
 
 
-def _read(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     name, word, where = arguments[1:4]
     options = _options(arguments[4:])
     if word.upper() != b"FROM" or options is None:
@@ -63,16 +65,18 @@ def _read(client: RespClient, arguments: Sequence[bytes]) -> None:
         return
     count, follow = options
 
-    def read() -> Past:
-        at = history.place(start)
-        return history.read(at, PULL_BYTES, count, wait=True)
+    def read() -> tuple[bytes, int] | LogstoreError:
+        """In a worker: there may be a hundred thousand records."""
+        try:
+            past = history.read(history.place(start), PULL_BYTES, count, wait=True)
+        except LogstoreError as error:
+            return error
+        return array([array(entry(record)) for record in past.records]), past.end
 
-    def reply(past: Past) -> None:
-        client.say(array([array(entry(record)) for record in past.records]))
-        if follow:
-            client.follow(history, past.end)
-
-    client.later(read, reply)
+    reply, end = yield lambda go_on: client.door.work(read, go_on)
+    client.say(reply)
+    if follow:
+        client.follow(history, end)
 
 
 COMMANDS: Final = (

@@ -123,40 +123,6 @@ class RespClient:
             replies.error(code.encode() + b" " + (text.encode() if isinstance(text, str) else text))
         )
 
-    def later(self, job: Callable[[], Result], then: Callable[[Result], None]) -> None:
-        """Have the reply made by ``then``, of what ``job`` has given in a worker.
-
-        Its LogstoreError is the reply. Within a transaction replies stand in a row, so all is done
-        at once.
-        """
-        replying = self.replying
-
-        def answer(result: Result | LogstoreError) -> None:
-            with self.door.channels.lock:
-                self.working = False
-                if self.cut_off:
-                    return
-                self.door.channels.catch_up(self)
-                now_replying, self.replying = self.replying, replying
-                if isinstance(result, LogstoreError):
-                    self.fail(str(result))
-                else:
-                    then(result)
-                self.replying = now_replying
-            self.link.wake()
-
-        def run() -> Result | LogstoreError:
-            try:
-                return job()
-            except LogstoreError as error:
-                return error
-
-        if self.in_transaction:
-            answer(run())
-        else:
-            self.working = True
-            self.door.work(run, answer)
-
     def in_slices(self, name: str, steps: Steps, *, whole: bool = False) -> None:
         """Have it done that may take long; nothing more is carried out before it is.
 

@@ -12,6 +12,7 @@ from workers import LaterWork
 
 from logstore.broker.topic import Topic
 from logstore.errors import Failed
+from logstore.protocols.resp.replies import entry
 from logstore.settings import ChannelRule, TopicSettings
 
 
@@ -193,3 +194,39 @@ def test_who_goes_away_meanwhile_is_told_nothing(door):
     assert door.work_off() == 1
     assert one.link.sent == b""
     assert not door.channels.history(b"orders.eu").followers
+
+
+@pytest.mark.parametrize("before", [b"", request("MULTI")])
+def test_the_past_is_written_as_a_reply_in_a_worker_in_a_transaction_too(door, monkeypatch, before):
+    """Of a hundred thousand records that took the sessions' thread a tenth of a second."""
+
+    def written(record):
+        assert door.working, "written in the sessions' thread"
+        return entry(record)
+
+    monkeypatch.setattr("logstore.protocols.resp.channel_read.entry", written)
+    log = door.topics.put("orders.eu")
+    log.append(a_batch(b"old"))
+    one = door.connect()
+    one.send(before + request("CHANNEL.READ", "orders.eu", "FROM", "0") + request("PING"))
+    one.send(request("EXEC") if before else b"")
+    while door.work_off():
+        one.wait(0)
+    replies = one.link.sent.removeprefix(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n")
+    assert replies.startswith(b"*1\r\n*3\r\n:0\r\n")
+    assert replies.endswith(b"$3\r\nold\r\n+PONG\r\n")
+
+
+@pytest.mark.parametrize("before", [b"", request("MULTI")])
+def test_what_is_wrong_with_the_past_is_the_reply_in_a_transaction_too(door, monkeypatch, before):
+    def failing(*_, **__):
+        raise Failed("the disk is gone")
+
+    door.topics.put("orders.eu")
+    one = door.connect()
+    monkeypatch.setattr("logstore.broker.history.History.read", failing)
+    one.send(before + request("CHANNEL.READ", "orders.eu", "FROM", "0") + request("PING"))
+    one.send(request("EXEC") if before else b"")
+    while door.work_off():
+        one.wait(0)
+    assert one.link.sent.endswith(b"-ERR the disk is gone\r\n+PONG\r\n")
