@@ -1,0 +1,330 @@
+"""Which records of one log are done with, which are out, and which wait to be given out again.
+
+Over the offsets of any ``Log``: a lane of a queue, or a partition of a topic that a share group
+reads. ``take`` gives out, ``settle`` ends it, ``release`` puts back: each record to its own place,
+so that order is by offset, whatever was returned when. Who has which is not known here
+(``unacked.py``), nor what is to be kept (``settled.py``): whoever calls this tells that, too.
+
+Offsets at or above ``cursor`` were never given out. Those below are *held* until they are settled,
+and what is held is either *out* or *back*. "Settled" is stored nowhere: below the cursor, and not
+held. So memory grows with what is unsettled, by the block of 256 offsets, and never with the log's
+length.
+
+Not every offset has a record: compaction leaves gaps. Whoever takes offsets and finds no record at
+some of them settles them like the others, and takes more; a gap that begins at the cursor is passed
+over at once by ``skip``.
+"""
+
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from logstore.broker.queues.bits import (
+    BIT,
+    BLOCK_BITS,
+    BLOCK_SHIFT,
+    BLOCKS_MAX,
+    Bits,
+    exclude,
+    include,
+    parts,
+    runs_of,
+    size,
+    span,
+)  # fmt: skip
+from logstore.broker.queues.counts import ByCount, Counts
+from logstore.broker.queues.state import LaneState
+
+
+class Run(NamedTuple):
+    """Offsets in a row that are given out together."""
+
+    first: int
+    length: int
+    redelivered: bool  # they may have been given out before
+
+    @property
+    def upto(self) -> int:
+        """The offset after the last."""
+        return self.first + self.length
+
+
+class Purged(NamedTuple):
+    """What ``purge`` has settled: what was back, and the run that was never given out."""
+
+    back: Bits
+    first: int
+    length: int
+
+    @property
+    def total(self) -> int:
+        """How many in all."""
+        return size(self.back) + self.length
+
+
+class Settlement:
+    """Of one log. Calls come one at a time; assertions check the offsets that they name."""
+
+    __slots__ = (
+        "_back", "_back_blocks", "_back_count", "_counts", "_held", "_held_count", "_low",
+        "cursor", "delivered_below",
+    )  # fmt: skip
+
+    def __init__(self, start: int = 0, delivered_below: int = 0) -> None:
+        """Nothing is known of a log that begins at ``start``.
+
+        ``delivered_below``: what is below may have been given out by a process that could not say
+        so any more, and so is given out as redelivered.
+        """
+        self.cursor = start
+        self.delivered_below = delivered_below
+        self._held: Bits = {}
+        self._back: Bits = {}  # part of _held; a block that became empty stays until it is lowest
+        self._back_blocks: list[int] = []  # the blocks of _back, a heap
+        self._counts = Counts()
+        self._held_count = self._back_count = 0
+        self._low = start >> BLOCK_SHIFT  # no block below is held
+
+    @classmethod
+    def restored(cls, state: LaneState, end: int, delivered_below: int = 0) -> "Settlement":
+        """As the journal has it, over a log that ends here: all that is held is back.
+
+        What the log has lost at its end is not known any more. Whoever calls this tells the journal
+        of it, and settles what the log has lost at its start (``settled.reopened`` does both).
+        """
+        new = cls(state.cursor, delivered_below)
+        new._held = dict(sorted(state.held.items()))
+        new._counts = state.counts.copy()
+        new._held_count = size(new._held)
+        new._low = min(new._held, default=new.cursor >> BLOCK_SHIFT)
+        new._all_back()
+        new._clip(end)
+        return new
+
+    def _all_back(self) -> None:
+        self._back = self._held.copy()
+        self._back_blocks = sorted(self._back)  # which is a heap
+        self._back_count = self._held_count
+
+    def _clip(self, end: int) -> None:
+        if self.cursor <= end:
+            return
+        assert self.out == 0, "a log is shorter only when it is opened"
+        exclude(self._held, end, self.cursor)
+        self._counts.keep(self._held)
+        self.cursor = end
+        self._low = min(self._low, end >> BLOCK_SHIFT)
+        self._held_count = size(self._held)
+        self._all_back()
+
+    # What there is
+
+    @property
+    def out(self) -> int:
+        """How many are given out and not settled."""
+        return self._held_count - self._back_count
+
+    @property
+    def back(self) -> int:
+        """How many wait to be given out again."""
+        return self._back_count
+
+    def ready(self, end: int) -> int:
+        """How many could be given out of a log that ends here, if all of it were safe.
+
+        Offsets are counted: those without a record, too.
+        """
+        return max(0, end - self.cursor) + self._back_count
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks are held: what memory goes by."""
+        return len(self._held)
+
+    @property
+    def floor(self) -> int:
+        """All below is settled: what the log may be trimmed to."""
+        if not self._held:
+            return self.cursor
+        if self._low not in self._held:
+            self._low = self._next_held()
+        mask = self._held[self._low]
+        return (self._low << BLOCK_SHIFT) + (mask & -mask).bit_length() - 1
+
+    def _next_held(self) -> int:
+        """The lowest block that is held. Over a lane's life each block is stepped over once."""
+        held = self._held
+        for block in range(self._low + 1, self._low + 1 + len(held)):
+            if block in held:
+                return block
+        return min(held)
+
+    def is_settled(self, offset: int) -> bool:
+        """Whether the record is done with: what compaction asks."""
+        return (
+            offset < self.cursor
+            and not self._held.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1
+        )
+
+    def head(self, below: int) -> int | None:
+        """What ``take`` would give first."""
+        block = self._lowest_back()
+        if block is not None:
+            mask = self._back[block]
+            return (block << BLOCK_SHIFT) + (mask & -mask).bit_length() - 1
+        return self.cursor if self.cursor < below else None
+
+    def failures(self, offset: int) -> int:
+        """How often the record was released as failed."""
+        return self._counts.of(offset)
+
+    def failures_of(self, bits: Bits) -> ByCount:
+        """The same of many; those that never failed are left out."""
+        return self._counts.within(bits)
+
+    # Giving out
+
+    def take(self, n: int, below: int) -> list[Run]:
+        """Give out the first ``n`` that are ready, or as many as there are, none from ``below`` on.
+
+        Those that are back come first, and all of them ascend. A lane that holds ``BLOCKS_MAX``
+        blocks gives out nothing new.
+        """
+        found: list[Run] = []
+        while n > 0 and (block := self._lowest_back()) is not None:
+            n -= self._take_back(block, n, found)
+        if n > 0 and self.cursor < below:
+            self._take_new(min(n, below - self.cursor), found)
+        return found
+
+    def _lowest_back(self) -> int | None:
+        back, blocks = self._back, self._back_blocks
+        while blocks:
+            if back[blocks[0]]:
+                return blocks[0]
+            del back[heappop(blocks)]
+        return None
+
+    def _take_back(self, block: int, n: int, found: list[Run]) -> int:
+        mask, base, taken = self._back[block], block << BLOCK_SHIFT, 0
+        left = mask
+        for bit, length in runs_of(mask):
+            count = min(length, n - taken)
+            first = base + bit
+            if found and found[-1].upto == first:
+                found[-1] = Run(found[-1].first, found[-1].length + count, True)
+            else:
+                found.append(Run(first, count, True))
+            left ^= (1 << bit + count) - (1 << bit)
+            taken += count
+            if taken == n:
+                break
+        self._back[block] = left
+        self._back_count -= taken
+        return taken
+
+    def _take_new(self, count: int, found: list[Run]) -> None:
+        count = min(count, (BLOCKS_MAX - len(self._held)) * BLOCK_BITS)
+        if count <= 0:
+            return
+        first, upto = self.cursor, self.cursor + count
+        include(self._held, first, count)
+        self._held_count += count
+        self.cursor = upto
+        before = min(upto, self.delivered_below)
+        for begin, end, again in ((first, before, True), (max(first, before), upto, False)):
+            if begin >= end:
+                continue
+            if again and found and found[-1].upto == begin:
+                found[-1] = Run(found[-1].first, found[-1].length + end - begin, True)
+            else:
+                found.append(Run(begin, end - begin, again))
+
+    # Ending it
+
+    def settle(self, first: int, count: int = 1) -> None:
+        """These, all of them out, are done with."""
+        if count == 1:
+            self._settle(first >> BLOCK_SHIFT, 1 << (first & BIT))
+            return
+        for block, mask in span(first, count):
+            self._settle(block, mask)
+
+    def settle_bits(self, first: int, bits: int) -> None:
+        """The same of the offsets ``first + n``, for each bit n of ``bits``."""
+        for block, mask in parts(first, bits):
+            self._settle(block, mask)
+
+    def _settle(self, block: int, mask: int) -> None:
+        held = self._held[block]
+        assert held & ~self._back.get(block, 0) & mask == mask, (block, mask)  # they are out
+        if held == mask:
+            del self._held[block]
+        else:
+            self._held[block] = held ^ mask
+        self._held_count -= mask.bit_count()
+        if self._counts:
+            self._counts.clear(block, mask)
+
+    def release(self, first: int, count: int = 1, *, failed: bool = True, dead_at: int = 0) -> Bits:
+        """These, all of them out, are ready again, each at its own place.
+
+        ``failed``: it counts. Those whose count has reached ``dead_at`` then, if that is given, are
+        not ready but stay out, and are returned: they are to be settled once it is safe where they
+        went.
+        """
+        return self._release(span(first, count), failed, dead_at)
+
+    def release_bits(self, first: int, bits: int, *, failed: bool = True, dead_at: int = 0) -> Bits:
+        """The same of the offsets ``first + n``, for each bit n of ``bits``."""
+        return self._release(parts(first, bits), failed, dead_at)
+
+    def _release(self, blocks: Iterable[tuple[int, int]], failed: bool, dead_at: int) -> Bits:
+        dead: Bits = {}
+        for block, mask in blocks:
+            back = self._back.get(block)
+            assert self._held[block] & ~(back or 0) & mask == mask, (block, mask)  # they are out
+            if failed:
+                self._counts.add(block, mask)
+                if dead_at and (died := self._counts.at_least(block, mask, dead_at)):
+                    dead[block] = died
+                    mask &= ~died
+                    if not mask:
+                        continue
+            if back is None:
+                heappush(self._back_blocks, block)
+                back = 0
+            self._back[block] = back | mask
+            self._back_count += mask.bit_count()
+        return dead
+
+    # Without having been out
+
+    def skip(self, upto: int) -> int:
+        """Settle all from the cursor to before ``upto``, in one step; how many they are."""
+        count = max(0, upto - self.cursor)
+        self.cursor += count
+        return count
+
+    def purge(self, upto: int) -> Purged:
+        """Settle all below ``upto`` that is ready: what is back, and what was never given out.
+
+        What is out stays out. Also for a log that has lost its start.
+        """
+        gone: Bits = {}
+        while (block := self._lowest_back()) is not None and block << BLOCK_SHIFT < upto:
+            mask = self._back[block]
+            if (block + 1) << BLOCK_SHIFT > upto:
+                mask &= (1 << (upto & BIT)) - 1
+            if not mask:
+                break
+            gone[block] = mask
+            self._back[block] ^= mask
+            self._back_count -= mask.bit_count()
+            self._settle(block, mask)
+        first = self.cursor
+        return Purged(gone, first, self.skip(upto))
+
+    def held(self) -> Iterator[tuple[int, int]]:
+        """Each block with what is held of it, ascending: what compaction has to keep."""
+        return iter(sorted(self._held.items()))

@@ -1,0 +1,166 @@
+"""What is settled of a queue, as its journal knows it: of each lane, what stands below a cursor and
+is not settled, and how often that has failed.
+
+Made of the operations of the journal (``settled.py``) alone. All of them may be told again, from
+any one on to the last, and the state is the same: a snapshot may be newer than where replay begins.
+Who has which message is not in it: after a start nobody has any.
+
+As bytes: format 1 (a byte), then for each lane, ascending::
+
+    lane (a byte) | cursor | bytes settled | held (a set) | counts | (count | offsets (a set))*
+
+Numbers are as in ``packed.py``, sets as in ``bits.py``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from logstore.broker.queues.bits import (
+    BLOCK_SHIFT,
+    KEPT_BLOCKS_MAX,
+    Bits,
+    decode_set,
+    encode,
+    exclude,
+    include,
+    size,
+    within,
+)  # fmt: skip
+from logstore.broker.queues.counts import Counts
+from logstore.broker.queues.packed import Packed, packed
+from logstore.errors import CorruptStore, SchemaTooNew
+
+FORMAT: Final = 1
+LANE_MAX: Final = 255  # a lane's number is a message's priority
+
+
+class DoesNotFit(CorruptStore):
+    """An operation would make a lane hold more than any lane ever does: it is not ours."""
+
+
+@dataclass(slots=True)
+class LaneState:
+    """One lane. Offsets below ``cursor`` that are not in ``held`` are settled."""
+
+    cursor: int = 0
+    held: Bits = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)  # of what is held
+    bytes_settled: int = 0  # of bodies, since the lane was made
+
+    def hold(self, upto: int) -> None:
+        """Move the cursor up to here: what it passes is not settled. Raises DoesNotFit."""
+        more = upto - self.cursor
+        if more <= 0:
+            return
+        if len(self.held) + (more >> BLOCK_SHIFT) > KEPT_BLOCKS_MAX:
+            raise DoesNotFit(f"offsets {self.cursor} to {upto - 1} are to be held at once")
+        include(self.held, self.cursor, more)
+        self.cursor = upto
+
+    def settle_run(self, first: int, count: int) -> None:
+        """All of these are settled, whether they were held or not. Raises DoesNotFit."""
+        self.hold(first)
+        self._forget(first, first + count)
+        self.cursor = max(self.cursor, first + count)
+
+    def settle_block(self, block: int, mask: int) -> None:
+        """The offsets of one block. Raises DoesNotFit."""
+        self.hold((block << BLOCK_SHIFT) + mask.bit_length())
+        left = self.held.get(block, 0) & ~mask
+        if left:
+            self.held[block] = left
+        else:
+            self.held.pop(block, None)
+        self.counts.clear(block, mask)
+
+    def failed(self, block: int, mask: int, count: int) -> None:
+        """Those of the block that are held have failed so often. Raises DoesNotFit."""
+        self.hold((block << BLOCK_SHIFT) + mask.bit_length())
+        mask &= self.held.get(block, 0)
+        if mask:
+            self.counts.put(block, mask, count)
+
+    def failed_run(self, first: int, count: int, failures: int) -> None:
+        """The same of offsets in a row. Raises DoesNotFit."""
+        self.hold(first + count)
+        for block, mask in within(self.held, first, first + count):
+            if mask & self.held[block]:
+                self.counts.put(block, mask & self.held[block], failures)
+
+    def clip(self, end: int) -> None:
+        """The log ends here: what was known of offsets above is of records that are lost."""
+        if self.cursor > end:
+            self._forget(end, self.cursor)
+            self.cursor = end
+
+    def _forget(self, first: int, upto: int) -> None:
+        if exclude(self.held, first, upto) and self.counts:
+            self.counts.keep(self.held)
+
+    @property
+    def unsettled(self) -> int:
+        """How many offsets below the cursor are not settled."""
+        return size(self.held)
+
+    def encode(self) -> bytes:
+        """As bytes, without the lane's number."""
+        parts = [packed(self.cursor), packed(self.bytes_settled), encode(self.held)]
+        by_count = self.counts.within(self.held)
+        parts.append(packed(len(by_count)))
+        for count, those in sorted(by_count.items()):
+            parts += (packed(count), encode(those))
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, data: Packed) -> "LaneState":
+        """What ``encode`` gave. Raises CorruptStore."""
+        lane = cls(cursor=data.number(), bytes_settled=data.number())
+        lane.held = decode_set(data, lane.cursor)
+        last = 0
+        for _ in range(data.number()):
+            count = data.number()
+            if count <= last:
+                raise data.damaged("has its counts out of order")
+            last = count
+            for block, mask in decode_set(data, lane.cursor).items():
+                if mask & ~lane.held.get(block, 0) or lane.counts.at_least(block, mask, 1):
+                    raise data.damaged(f"has a count of what is not held in block {block}")
+                lane.counts.put(block, mask, count)
+        return lane
+
+
+@dataclass(slots=True)
+class QueueState:
+    """The lanes of one queue, by their numbers."""
+
+    lanes: dict[int, LaneState] = field(default_factory=dict)
+
+    def lane(self, number: int) -> LaneState:
+        """The lane, which begins with nothing known."""
+        assert 0 <= number <= LANE_MAX
+        return self.lanes.setdefault(number, LaneState())
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        parts = [bytes((FORMAT,))]
+        for number, lane in sorted(self.lanes.items()):
+            parts += (bytes((number,)), lane.encode())
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, data: bytes, what: str = "the state of a queue") -> "QueueState":
+        """What ``encode`` gave; ``what`` it is. Raises CorruptStore, SchemaTooNew."""
+        reader = Packed(data, what)
+        if (found := reader.byte()) != FORMAT:
+            raise SchemaTooNew(
+                f"{what} has format {found}, known is {FORMAT}: open the store with the logstore "
+                f"that wrote it"
+            )
+        state, last = cls(), -1
+        while reader:
+            number = reader.byte()
+            if number <= last:
+                raise reader.damaged("has its lanes out of order")
+            state.lanes[number] = LaneState.decode(reader)
+            last = number
+        return state
