@@ -1,0 +1,262 @@
+"""What a channel has delivered and its client has not settled: delivery tags, and what they are of.
+
+Tags count from 1 within a channel, so a *page* has 1,024 of them as the bits of one number, and the
+runs of offsets that were delivered under them. There is no object for a message; to settle one
+costs a bit and a bisection among the runs of its page, wherever it stands.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from logstore.broker.queues.bits import spread
+
+PAGE_SHIFT: Final = 10
+PAGE_TAGS: Final = 1 << PAGE_SHIFT  # more make each change of a page's bits dearer, fewer the list
+# Of single deliveries that are joined to a run: offsets of a group are bits of one number, so those
+# that are far apart make it long.
+STRIDE_MAX: Final = 64
+
+Queue = TypeVar("Queue")
+Consumer = TypeVar("Consumer")
+
+
+class Delivered(NamedTuple, Generic[Queue, Consumer]):
+    """Messages of one lane: the offsets ``first + n``, for each bit n of ``bits``."""
+
+    queue: Queue
+    lane: int
+    first: int
+    bits: int
+    consumer: Consumer  # that had them
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return self.bits.bit_count()
+
+
+class _Run(NamedTuple, Generic[Queue, Consumer]):
+    """Tags in a row, whose offsets are ``stride`` apart. Lies within one page."""
+
+    tag: int
+    length: int
+    queue: Queue
+    lane: int
+    first: int
+    stride: int
+    consumer: Consumer
+
+    def mask(self, base: int) -> int:
+        """Its tags as bits of a page that begins at ``base``."""
+        begin = self.tag - base
+        return (1 << begin + self.length) - (1 << begin)
+
+
+class _Page(Generic[Queue, Consumer]):
+    __slots__ = ("bits", "done", "runs", "tags")
+
+    def __init__(self) -> None:
+        self.bits = 0  # the tags that are not settled
+        self.tags: list[int] = []  # the first of each run
+        self.runs: list[_Run[Queue, Consumer]] = []
+        self.done = 0  # runs of which nothing is left
+
+
+class Unacked(Generic[Queue, Consumer]):
+    """Of one channel. Queues and consumers are whatever the caller calls by these names."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, _Page[Queue, Consumer]] = {}
+        self._low = 0  # no page below has anything
+        self._next = 1
+        self._total = 0
+        self._of: dict[Consumer, int] = {}
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __contains__(self, tag: int) -> bool:
+        page = self._pages.get(tag >> PAGE_SHIFT)
+        return page is not None and tag > 0 and bool(page.bits >> (tag & PAGE_TAGS - 1) & 1)
+
+    @property
+    def next_tag(self) -> int:
+        """What the next delivery is called."""
+        return self._next
+
+    def of(self, consumer: Consumer) -> int:
+        """How many this consumer has: what its prefetch count limits."""
+        return self._of.get(consumer, 0)
+
+    # Delivering
+
+    def pass_over(self, count: int) -> int:
+        """The first of ``count`` tags for deliveries that nobody has to settle."""
+        tag, self._next = self._next, self._next + count
+        return tag
+
+    def add(
+        self, queue: Queue, lane: int, first: int, count: int, consumer: Consumer, stride: int = 1
+    ) -> int:
+        """Deliver the offsets ``first``, ``first + stride``, ..., so many; the first one's tag."""
+        begin = self.pass_over(count)
+        tag, end = begin, begin + count
+        while tag < end:
+            upto = min(end, (tag | PAGE_TAGS - 1) + 1)
+            offset = first + (tag - begin) * stride
+            self._put(_Run(tag, upto - tag, queue, lane, offset, stride, consumer))
+            tag = upto
+        if count:
+            self._total += count
+            self._of[consumer] = self._of.get(consumer, 0) + count
+        return begin
+
+    def _put(self, run: _Run[Queue, Consumer]) -> None:
+        number = run.tag >> PAGE_SHIFT
+        page = self._pages.get(number)
+        if page is None:
+            page = self._pages[number] = _Page()
+        page.bits |= run.mask(number << PAGE_SHIFT)
+        last = page.runs[-1] if page.runs else None
+        if last is not None and (longer := _joined(last, run)) is not None:
+            if not _left(page, last, number):  # it was counted as done
+                page.done -= 1
+            page.runs[-1] = longer
+            return
+        page.tags.append(run.tag)
+        page.runs.append(run)
+
+    # Settling
+
+    def ack(self, tag: int) -> Delivered[Queue, Consumer] | None:
+        """Take out one delivery; None where no such tag is unacked."""
+        if tag not in self:
+            return None
+        number = tag >> PAGE_SHIFT
+        page = self._pages[number]
+        page.bits ^= 1 << (tag & PAGE_TAGS - 1)
+        run = page.runs[bisect_right(page.tags, tag) - 1]
+        self._taken(run.consumer, 1)
+        page.done += not _left(page, run, number)
+        self._tidy(number, page)
+        offset = run.first + (tag - run.tag) * run.stride
+        return Delivered(run.queue, run.lane, offset, 1, run.consumer)
+
+    def ack_upto(self, tag: int) -> list[Delivered[Queue, Consumer]] | None:
+        """Take out all deliveries up to this one, in order; 0 stands for all there are.
+
+        None where no such tag is unacked, as RabbitMQ has it: nothing is taken out then.
+        """
+        if tag == 0:
+            return self.drain()
+        if tag not in self:
+            return None
+        found: list[Delivered[Queue, Consumer]] = []
+        last = tag >> PAGE_SHIFT
+        for number in self._numbers(last):
+            page = self._pages[number]
+            mask = page.bits
+            if number == last:
+                mask &= (2 << (tag & PAGE_TAGS - 1)) - 1
+            found += self._take(number, page, mask)
+        self._low = last
+        return found
+
+    def drain(self) -> list[Delivered[Queue, Consumer]]:
+        """Take out all there are, in order: a channel ends, or its client has them redelivered."""
+        last = (self._next - 1) >> PAGE_SHIFT
+        found: list[Delivered[Queue, Consumer]] = []
+        for number in self._numbers(last):
+            page = self._pages[number]
+            found += self._take(number, page, page.bits)
+        self._low = last
+        return found
+
+    def drain_consumer(self, consumer: Consumer) -> list[Delivered[Queue, Consumer]]:
+        """Take out all that one consumer has, in order. Goes over all there are."""
+        found: list[Delivered[Queue, Consumer]] = []
+        for number in sorted(self._pages):
+            page, mask = self._pages[number], 0
+            for run in page.runs:
+                if run.consumer == consumer:
+                    mask |= run.mask(number << PAGE_SHIFT)
+            found += self._take(number, page, page.bits & mask)
+        return found
+
+    def _numbers(self, last: int) -> Iterator[int]:
+        """The pages up to this one that have anything, ascending; they may go meanwhile."""
+        if last - self._low < 2 * len(self._pages):
+            return (number for number in range(self._low, last + 1) if number in self._pages)
+        return (number for number in sorted(self._pages) if number <= last)
+
+    def _take(
+        self, number: int, page: _Page[Queue, Consumer], mask: int
+    ) -> list[Delivered[Queue, Consumer]]:
+        found: list[Delivered[Queue, Consumer]] = []
+        if not mask:
+            return found
+        page.bits ^= mask
+        base, below = number << PAGE_SHIFT, (number << PAGE_SHIFT) + mask.bit_length()
+        lowest = base + (mask & -mask).bit_length() - 1
+        for place in range(bisect_right(page.tags, lowest) - 1, len(page.runs)):
+            run = page.runs[place]
+            if run.tag >= below:
+                break
+            if bits := (mask & run.mask(base)) >> run.tag - base:
+                found.append(_delivered(run, bits))
+                self._taken(run.consumer, bits.bit_count())
+                page.done += not _left(page, run, number)
+        self._tidy(number, page)
+        return found
+
+    def _tidy(self, number: int, page: _Page[Queue, Consumer]) -> None:
+        """Forget the page if it is empty, and runs of which nothing is left if they are most."""
+        if not page.bits:
+            del self._pages[number]
+        elif 2 * page.done > len(page.runs):
+            page.runs = [run for run in page.runs if _left(page, run, number)]
+            page.tags = [run.tag for run in page.runs]
+            page.done = 0
+
+    def _taken(self, consumer: Consumer, count: int) -> None:
+        self._total -= count
+        left = self._of[consumer] - count
+        if left:
+            self._of[consumer] = left
+        else:
+            del self._of[consumer]
+
+
+def _left(page: _Page[Queue, Consumer], run: _Run[Queue, Consumer], number: int) -> int:
+    """The tags of a run that are not settled, as bits of its page."""
+    return page.bits & run.mask(number << PAGE_SHIFT)
+
+
+def _delivered(run: _Run[Queue, Consumer], bits: int) -> Delivered[Queue, Consumer]:
+    """Some messages of a run: bit n is the one whose tag is its first and n."""
+    skipped = (bits & -bits).bit_length() - 1
+    first = run.first + skipped * run.stride
+    return Delivered(run.queue, run.lane, first, spread(bits >> skipped, run.stride), run.consumer)
+
+
+def _joined(
+    last: _Run[Queue, Consumer], run: _Run[Queue, Consumer]
+) -> _Run[Queue, Consumer] | None:
+    """Both as one run, where they are one; a single message goes with any stride."""
+    if (
+        run.tag != last.tag + last.length
+        or run.lane != last.lane
+        or run.queue != last.queue
+        or run.consumer != last.consumer
+    ):
+        return None
+    stride = run.first - (last.first + (last.length - 1) * last.stride)
+    if (
+        stride <= 0
+        or (last.length > 1 and last.stride != stride)
+        or (run.length > 1 and run.stride != stride)
+        or (last.length == run.length == 1 and stride > STRIDE_MAX)
+    ):
+        return None
+    return last._replace(length=last.length + run.length, stride=stride)
