@@ -1,0 +1,180 @@
+"""What the journal's log keeps beside itself: the state of every queue, as of a recovery point.
+
+The journal has one record for each queue that a turn touched. Its key says whose it is: a letter
+for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
+in ``settled.py``. So the state is made of the journal's batches alone.
+
+When a batch is appended, only its bytes are kept: what the live queues know is in their
+``Settlement``s. It is read when the log saves a recovery point, in the thread that does so, or when
+the state of a queue is asked for. Of each queue its encoded state is kept; only that of queues that
+were touched since is encoded anew.
+
+The note is a format (a byte), then for each queue: length | key | length | state (``state.py``).
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from logstore.broker.queues.packed import Packed, packed
+from logstore.broker.queues.settled import apply
+from logstore.broker.queues.state import QueueState
+from logstore.errors import CorruptStore, SchemaTooNew
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+
+FORMAT: Final = 1
+QUEUE: Final = b"Q"
+
+
+def queue_key(queue: int) -> bytes:
+    """The key of a queue's records, by its number."""
+    return QUEUE + packed(queue)
+
+
+def queue_of(key: bytes) -> int:
+    """The number of the queue whose key this is. Raises SchemaTooNew, CorruptStore."""
+    if key[:1] != QUEUE:
+        raise SchemaTooNew(
+            f"the journal has a record with the key {key[:16]!r}, which this logstore does not "
+            f"know: open the store with the one that wrote it"
+        )
+    data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
+    number = data.number()
+    if data:
+        raise data.damaged("is too long")
+    return number
+
+
+class SettlementNotes:
+    """Notes of the journal's log."""
+
+    def __init__(self) -> None:
+        self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
+        self._read = 0  # batches
+        self._unread: list[bytes] = []  # those that follow
+        self._note: bytes | None = None  # of _states
+        self._frozen: Callable[[], bytes] | None = None  # of all of it
+        self._appending = threading.Lock()  # held for a moment: an append never waits for a reading
+        self._reading = threading.Lock()  # taken before the other, if both are
+
+    # What the log calls
+
+    def load(self, note: bytes) -> None:
+        """As Notes.load. Also raises SchemaTooNew."""
+        data = Packed(note, "what is kept of queues beside the journal")
+        if note and (found := data.byte()) != FORMAT:
+            raise SchemaTooNew(
+                f"what is kept of queues beside the journal has format {found}, known is {FORMAT}: "
+                f"open the store with the logstore that wrote it"
+            )
+        states: dict[bytes, bytes] = {}
+        while data:
+            key = data.bytes(data.number())
+            queue_of(key)
+            if key in states:
+                raise data.damaged(f"has the key {key!r} twice")
+            states[key] = data.bytes(data.number())
+        self._states = states
+
+    def appended(self, batch: Batch, base_offset: int) -> None:
+        """As Notes.appended."""
+        with self._appending:
+            self._unread.append(bytes(batch.data))
+            self._frozen = None
+
+    def freeze(self) -> Callable[[], bytes]:
+        """As Notes.freeze.
+
+        What was frozen earlier gives what was read last, if that is more: it was frozen too, so it
+        is synced, and who replays batches that it has in it comes to the same state.
+        """
+        with self._appending:
+            if self._frozen is None:
+                upto = self._read + len(self._unread)
+                self._frozen = lambda: self._bytes(upto)
+            return self._frozen
+
+    # What the queues ask
+
+    def state(self, queue: int) -> QueueState | None:
+        """What is settled of a queue, by all that the journal has; None if nothing ever was.
+
+        Raises SchemaTooNew, CorruptStore.
+        """
+        key = queue_key(queue)
+        with self._reading:
+            self._read_all()
+            kept = self._states.get(key)
+        return None if kept is None else _decoded(key, kept)
+
+    def queues(self) -> list[int]:
+        """The queues that something is known of. Raises SchemaTooNew, CorruptStore."""
+        with self._reading:
+            self._read_all()
+            return [queue_of(key) for key in self._states]
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of batches that are kept until the next recovery point."""
+        with self._appending:
+            return sum(map(len, self._unread))
+
+    # Reading batches: with _reading held
+
+    def _bytes(self, upto: int) -> bytes:
+        with self._reading:
+            self._read_to(upto)
+            if self._note is None:
+                parts = [bytes((FORMAT,))]
+                for key, state in self._states.items():
+                    parts += (packed(len(key)), key, packed(len(state)), state)
+                self._note = b"".join(parts)
+            return self._note
+
+    def _read_all(self) -> None:
+        with self._appending:
+            upto = self._read + len(self._unread)
+        self._read_to(upto)
+
+    def _read_to(self, upto: int) -> None:
+        """Read the batches up to the one with this number, if they are not read yet."""
+        with self._appending:
+            batches = self._unread[: max(0, upto - self._read)]
+        if not batches:
+            return
+        touched: dict[bytes, QueueState | None] = {}
+        for key, value in _records(batches):
+            state = touched.get(key)
+            if state is None:
+                kept = self._states.get(key) if key not in touched else None
+                state = QueueState() if kept is None else _decoded(key, kept)
+            touched[key] = state if apply(value, state, _named(key)) else None
+        for key, changed in touched.items():
+            if changed is None:
+                self._states.pop(key, None)
+            else:
+                self._states[key] = changed.encode()
+        self._note = None
+        with self._appending:
+            del self._unread[: len(batches)]
+            self._read += len(batches)
+
+
+def _records(batches: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for data in batches:
+        for record in decode(Batch(data), check=False):  # the log has compared the checksum
+            if record.key is None or record.value is None:
+                raise CorruptStore(
+                    f"the record at offset {record.offset} of the journal has no key or no value: "
+                    f"restore the store from a backup"
+                )
+            yield record.key, record.value
+
+
+def _decoded(key: bytes, kept: bytes) -> QueueState:
+    return QueueState.decode(kept, f"what is kept of {_named(key)}")
+
+
+def _named(key: bytes) -> str:
+    return f"queue {queue_of(key)} in the journal"

@@ -1,0 +1,244 @@
+"""What a turn has settled of one queue, as the value of one record of the journal.
+
+A value is operations, each a letter, a lane (a byte) and what it is about::
+
+    E lane end                   clip: the lane's log ended here when it was opened
+    P lane (first | count)       settled, in a row, however many
+    S lane set                   settled, in any order
+    C lane cursor                all below has been given out
+    R lane count set             have failed so often
+    B lane total                 bytes of the bodies settled, since the lane was made
+    X                            the queue is gone; it has no lane, and nothing follows
+
+A delivery is no operation: what is settled lies below the cursor, and what lies between is not
+settled. Each says what is from then on, not what was added: replay may begin too early. Numbers are
+as in ``packed.py``, sets as in ``bits.py``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, decode, encode, include, parts
+from logstore.broker.queues.counts import ByCount
+from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
+from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.state import LANE_MAX, DoesNotFit, LaneState, QueueState
+from logstore.errors import SchemaTooNew
+
+CLIP, RUN, SET, CURSOR, FAILED, BYTES, GONE = b"E", b"P", b"S", b"C", b"R", b"B", b"X"
+
+# In a row: so many are an operation of their own, so that no set has to be made of them.
+LONG_RUN: Final = 16_384
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What is to be told of one lane."""
+
+    clip: int | None = None
+    runs: list[tuple[int, int]] = field(default_factory=list)
+    settled: Bits = field(default_factory=dict)
+    cursor: int | None = None
+    failed: ByCount = field(default_factory=dict)
+    bytes_settled: int | None = None
+
+    def encode(self, lane: bytes) -> list[bytes]:
+        """The operations, in the order that makes the state hold no more than has to be held."""
+        out: list[bytes] = []
+        if self.clip is not None:
+            out += (CLIP, lane, packed(self.clip))
+        for first, count in sorted(self.runs):
+            out += (RUN, lane, packed(first), packed(count))
+        if self.settled:
+            out += (SET, lane, encode(self.settled))
+        if self.cursor is not None:
+            out += (CURSOR, lane, packed(self.cursor))
+        for count, those in sorted(self.failed.items()):
+            out += (FAILED, lane, packed(count), encode(those))
+        if self.bytes_settled is not None:
+            out += (BYTES, lane, packed(self.bytes_settled))
+        return out
+
+
+class Settled:
+    """Gathers what happens to one queue until it is written. The order does not matter."""
+
+    __slots__ = ("_gone", "_lanes")
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, _Lane] = {}
+        self._gone = False
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return self._gone or bool(self._lanes)
+
+    def _lane(self, lane: int) -> _Lane:
+        assert 0 <= lane <= LANE_MAX
+        known = self._lanes.get(lane)
+        if known is None:
+            known = self._lanes[lane] = _Lane()
+        return known
+
+    def settle(self, lane: int, first: int, count: int = 1) -> None:
+        """Offsets in a row are settled, whether they have been out or not."""
+        if count <= 0:
+            return
+        it = self._lane(lane)
+        if count > LONG_RUN:
+            it.runs.append((first, count))
+        else:
+            include(it.settled, first, count)
+
+    def settle_bits(self, lane: int, first: int, bits: int) -> None:
+        """The offsets ``first + n``, for each bit n of ``bits``."""
+        if bits:
+            settled = self._lane(lane).settled
+            for block, mask in parts(first, bits):
+                settled[block] = settled.get(block, 0) | mask
+
+    def settle_set(self, lane: int, bits: Bits) -> None:
+        """A set of offsets."""
+        if bits:
+            settled = self._lane(lane).settled
+            for block, mask in bits.items():
+                settled[block] = settled.get(block, 0) | mask
+
+    def failed(self, lane: int, by_count: ByCount) -> None:
+        """These have failed so often by now (``Settlement.failures_of``)."""
+        if not by_count:
+            return
+        told = self._lane(lane).failed
+        for count, those in by_count.items():
+            for block, mask in those.items():
+                for other in told.values():  # it may have failed before in this turn
+                    if left := other.get(block, 0) & ~mask:
+                        other[block] = left
+                    else:
+                        other.pop(block, None)
+                known = told.setdefault(count, {})
+                known[block] = known.get(block, 0) | mask
+        for count in [count for count, those in told.items() if not those]:
+            del told[count]
+
+    def given_out(self, lane: int, cursor: int) -> None:
+        """All below has been given out. Told at a close: else what is settled tells."""
+        it = self._lane(lane)
+        it.cursor = max(cursor, it.cursor or 0)
+
+    def clip(self, lane: int, end: int) -> None:
+        """The log ends here, below what was settled. Told, and safe, before it is appended to."""
+        it = self._lane(lane)
+        assert it == _Lane(), "a lane is clipped before anything else happens to it"
+        it.clip = end
+
+    def body_bytes(self, lane: int, total: int) -> None:
+        """Bytes of all bodies settled since the lane was made."""
+        self._lane(lane).bytes_settled = total
+
+    def gone(self) -> None:
+        """The queue is deleted: nothing else counts."""
+        self._gone = True
+
+    def encode(self) -> bytes:
+        """The value of the record."""
+        if self._gone:
+            return GONE
+        out: list[bytes] = []
+        for number, lane in sorted(self._lanes.items()):
+            out += lane.encode(bytes((number,)))
+        return b"".join(out)
+
+
+def reopened(
+    lane: int, state: LaneState, start: int, end: int, delivered_below: int, settled: Settled
+) -> Settlement:
+    """What is settled of a lane whose log has these offsets now, as its journal has it.
+
+    ``delivered_below`` as Settlement has it: the log's end, unless the last writer has closed the
+    store. What the log has lost is put into ``settled``: where its end is below what was settled,
+    that is to be safe before anything is appended to the log, or else what is appended would count
+    as settled at the next start.
+    """
+    it = Settlement.restored(state, end, delivered_below)
+    if state.cursor > end:
+        settled.clip(lane, end)
+    gone = it.purge(start)
+    settled.settle_set(lane, gone.back)
+    settled.settle(lane, gone.first, gone.length)
+    return it
+
+
+def apply(value: bytes, state: QueueState, what: str = "a record of the journal") -> bool:
+    """Do to the state what the operations say; whether the queue is still there.
+
+    Raises SchemaTooNew for an operation that is not known, CorruptStore for what is none of ours;
+    the state is of no use then. ``what`` it is, for the message.
+    """
+    data = Packed(value, what)
+    while data:
+        letter = data.byte()
+        if letter == ord(GONE):
+            if data:
+                raise data.damaged("goes on behind the end of its queue")
+            return False
+        operation = _OPERATIONS.get(letter)
+        if operation is None:
+            raise SchemaTooNew(
+                f"{what} has an operation {bytes((letter,))!r}, which this logstore does not know: "
+                f"open the store with the one that wrote it"
+            )
+        lane = state.lane(data.byte())
+        try:
+            operation(lane, data)
+        except DoesNotFit as error:
+            raise data.damaged(f"makes no sense: {error}") from None
+    return True
+
+
+def _clip(lane: LaneState, data: Packed) -> None:
+    lane.clip(data.number())
+
+
+def _run(lane: LaneState, data: Packed) -> None:
+    first, count = data.number(), data.number()
+    if not 0 < count <= NUMBER_MAX - first:
+        raise data.damaged(f"settles {count} offsets from {first} on")
+    lane.settle_run(first, count)
+
+
+def _set(lane: LaneState, data: Packed) -> None:
+    for first, count, mask in decode(data):
+        if mask:
+            lane.settle_block(first >> BLOCK_SHIFT, mask)
+        else:
+            lane.settle_run(first, count)
+
+
+def _cursor(lane: LaneState, data: Packed) -> None:
+    lane.hold(data.number())
+
+
+def _failed(lane: LaneState, data: Packed) -> None:
+    count = data.number()
+    if not count:
+        raise data.damaged("tells of a failure that was none")
+    for first, many, mask in decode(data):
+        if mask:
+            lane.failed(first >> BLOCK_SHIFT, mask, count)
+        else:
+            lane.failed_run(first, many, count)
+
+
+def _bytes(lane: LaneState, data: Packed) -> None:
+    lane.bytes_settled = data.number()
+
+
+_OPERATIONS = {
+    ord(CLIP): _clip,
+    ord(RUN): _run,
+    ord(SET): _set,
+    ord(CURSOR): _cursor,
+    ord(FAILED): _failed,
+    ord(BYTES): _bytes,
+}
