@@ -146,13 +146,14 @@ class Budget:
 
     def changed(self, account: Account, more: int) -> None:
         """An account's own: it holds ``more`` bytes."""
-        if account.held_bytes:
+        held = account.held_bytes
+        if held:
             self._holders.add(account)
         else:
             self._holders.discard(account)
-        if account.held_bytes > LITTLE_BYTES:
+        if held > LITTLE_BYTES:
             self._large.add(account)
-        else:
+        elif self._large:
             self._large.discard(account)
         self._add(more)
 
@@ -160,10 +161,13 @@ class Budget:
         before, self.total_bytes = self.total_bytes, self.total_bytes + more
         assert self.total_bytes >= 0
         if more > 0:
-            self._peak_bytes = max(self._peak_bytes, self.total_bytes)
-            crossed = (self._watched_bytes, self.tight_bytes)
-            if self.total_bytes > self.bytes_max or any(
-                before <= it < self.total_bytes for it in crossed
+            after = self.total_bytes
+            if after > self._peak_bytes:
+                self._peak_bytes = after
+            if (
+                after > self.bytes_max
+                or before <= self._watched_bytes < after
+                or before <= self.tight_bytes < after
             ):
                 self.pressed()
 

@@ -154,7 +154,7 @@ class Connection:
             self._end += size
             if buffer is self._own:
                 self._touched = max(self._touched, self._end)
-            self._attempt(self._feed, buffer)
+            self._attempt(self._feed, buffer, self.heard_at)
         self.flush()
 
     def _attempt(self, work: Callable[..., object], *given: object) -> None:
@@ -167,10 +167,10 @@ class Connection:
             log.exception("%s: a bug ended this connection", self.peer)
             self.close("")
 
-    def _feed(self, buffer: bytearray | mmap.mmap) -> bool:
+    def _feed(self, buffer: bytearray | mmap.mmap, now: float) -> bool:
         """Give the session what has arrived; keep what it leaves. Whether it took any."""
         with memoryview(buffer) as view, view[self._begin : self._end] as data:
-            taken = self.session.receive(data, self._turn.now())
+            taken = self.session.receive(data, now)
         if self.gone:  # cut by its own session
             return False
         self._begin += taken
@@ -239,11 +239,12 @@ class Connection:
             out = self.session.outgoing(SEND_BYTES)
             if out:
                 self._out.extend(out)
-                extents = [it for it in out if type(it) not in PLAIN]
-                if extents:
-                    self._extents += len(extents)
-                    self._extent_bytes += sum(map(len, extents))
-                size = sum(map(len, out))
+                size = 0
+                for it in out:
+                    size += len(it)
+                    if type(it) not in PLAIN:
+                        self._extents += 1
+                        self._extent_bytes += len(it)
                 self.unsent += size
                 self._queued += size
             elif not self._feed_again():
@@ -255,7 +256,7 @@ class Connection:
         """Whether something was left that the session takes now, its answers being out."""
         if self._own is None or self._begin == self._end or self.session.closed is not None:
             return False
-        return self._feed(self._own)
+        return self._feed(self._own, self._turn.now())
 
     def _send(self) -> bool:
         """Whether all that was to be sent is sent."""
@@ -280,8 +281,10 @@ class Connection:
             if self._shared:
                 self._share_less()
             while out and sent >= len(out[0]):
-                sent -= len(out[0])
-                self._done_with(out.popleft())
+                it = out.popleft()
+                sent -= len(it)
+                if self._extents:
+                    self._done_with(it)
             if sent:
                 out[0] = memoryview(out[0])[sent:]
         return True
@@ -319,10 +322,14 @@ class Connection:
         """Have it known what is held for this peer."""
         if self.gone:
             return
-        room = self._touched if self._own is not None else 0
-        out = max(self.unsent - self._extent_bytes - self._shared_bytes, 0)
-        own = room + out + BUFFER_BYTES * len(self._out) + self.session.held_bytes
-        missing = max(self.session.wants - (self._end - self._begin), 0)
+        session = self.session
+        own, missing = session.held_bytes, session.wants
+        if self._out:
+            own += max(self.unsent - self._extent_bytes - self._shared_bytes, 0)
+            own += BUFFER_BYTES * len(self._out)
+        if self._own is not None:
+            own += self._touched
+            missing = max(missing - (self._end - self._begin), 0)
         self._account.hold(own, self._shared_bytes, missing)
 
     def _wait_writable(self) -> None:

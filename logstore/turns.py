@@ -8,6 +8,7 @@ from typing import Final
 
 # The upper ends of the histogram's columns; the last one has none. No request is to take 50 ms.
 COLUMNS_MS: Final = (1, 5, 10, 20, 50, 100, 500, 1000)
+_SHORT_S: Final = COLUMNS_MS[0] / 1000
 
 
 class Turns:
@@ -26,8 +27,12 @@ class Turns:
         """A turn is over."""
         self.count += 1
         self.total_s += length_s
-        self.longest_s = max(self.longest_s, length_s)
-        self.columns[bisect_left(COLUMNS_MS, length_s * 1000)] += 1
+        if length_s > self.longest_s:
+            self.longest_s = length_s
+        if length_s <= _SHORT_S:  # as most are
+            self.columns[0] += 1
+        else:
+            self.columns[bisect_left(COLUMNS_MS, length_s * 1000)] += 1
 
     def forget_longest(self) -> None:
         """Begin anew to look for the longest."""

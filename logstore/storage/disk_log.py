@@ -348,6 +348,8 @@ class DiskLog:
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
         """As Log.extent."""
+        if self._active.segment.ends_soon_after(at):
+            return None  # who reads at the end of the log asks so for each batch
         safe, end = self._end_of_safe()
         if self._deleted is not None or self.damage is not None or not self.start <= at < safe:
             return None

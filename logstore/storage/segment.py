@@ -218,6 +218,11 @@ class Segment:
             if not kept:
                 self._files.release(file)
 
+    def ends_soon_after(self, at: int) -> bool:
+        """Whether so little follows that it is not worth an extent, as far as that is at hand."""
+        place = self._places.get(at)
+        return place is not None and 0 < self._written < place + EXTENT_BYTES_MIN
+
     def _begin_of(self, fd: int, at: int) -> int | None:
         """Where the batch that begins with ``at`` does; None where it is not easily found."""
         place = self._places.get(at)
