@@ -1,7 +1,7 @@
 """A cluster's topics, partitions, settings and offsets, asked for by name and answered as facts."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
 )
 
 from logstore.config import parse
-from logstore.errors import InvalidSetting
+from logstore.errors import InvalidSetting, LogstoreError, UnknownTopic
 from logstore.settings import TOPIC_SETTINGS
 
 from .address import Address
@@ -173,6 +173,24 @@ class Admin:
         """The offset after the last that readers are shown, of each partition."""
         return self._offsets(topic, numbers, OffsetSpec.latest())
 
+    def edges(
+        self, topic: str, numbers: Collection[int]
+    ) -> dict[int, tuple[int, int] | LogstoreError]:
+        """Start and end of each partition, or why the cluster can't say. Raises UnknownTopic."""
+        starts, ends = (
+            self._asked(topic, numbers, spec)
+            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+        )
+        found: dict[int, tuple[int, int] | LogstoreError] = {}
+        for number in numbers:
+            try:
+                found[number] = starts(number), ends(number)
+            except UnknownTopic:
+                raise
+            except LogstoreError as error:
+                found[number] = error
+        return found
+
     def find(self, topic: str, number: int, timestamp_ms: int) -> int | None:
         """The offset of the first record of this time or later; None where there is none."""
         if timestamp_ms < 0:  # which the protocol has other uses for
@@ -182,16 +200,23 @@ class Admin:
         return None if offset < 0 else offset
 
     def _offsets(self, topic: str, numbers: Collection[int], spec: OffsetSpec) -> dict[int, int]:
+        offset = self._asked(topic, numbers, spec)
+        return {number: offset(number) for number in numbers}
+
+    def _asked(
+        self, topic: str, numbers: Collection[int], spec: OffsetSpec
+    ) -> Callable[[int], int]:
+        """What gives the offset of a partition. All are asked for at once."""
         wanted = {TopicPartition(topic, number): spec for number in numbers}
-        if not wanted:
-            return {}
-        futures = self._client.list_offsets(wanted, request_timeout=ANSWER_S)
-        return {
-            place.partition: answer(
-                future, self.address, f"find offsets of {topic}-{place.partition}"
-            ).offset
-            for place, future in futures.items()
-        }
+        futures = self._client.list_offsets(wanted, request_timeout=ANSWER_S) if wanted else {}
+        by_number = {place.partition: future for place, future in futures.items()}
+
+        def offset(number: int) -> int:
+            doing = f"find offsets of {topic}-{number}"
+            found: int = answer(by_number[number], self.address, doing).offset
+            return found
+
+        return offset
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Those below the offset of each partition."""

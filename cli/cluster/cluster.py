@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -176,16 +177,20 @@ class Cluster:
 
     def partitions(self, name: str) -> dict[int, Partition]:
         """Each partition's offsets. Raises UnknownTopic."""
-        numbers = range(self._facts(name).partitions)
-        starts, ends = self.admin.starts(name, numbers), self.admin.ends(name, numbers)
+        found = self.partitions_or_errors(name)
+        for it in found.values():
+            if isinstance(it, LogstoreError):
+                raise it
+        return found  # type: ignore[return-value]
+
+    def partitions_or_errors(self, name: str) -> dict[int, Partition | LogstoreError]:
+        """The same, and why the cluster can't say, where one is broken. Raises UnknownTopic."""
+        edges = self.admin.edges(name, range(self._facts(name).partitions))
         return {
-            number: Partition(
-                f"{name}-{number}",
-                starts[number],
-                ends[number],
-                lambda ms, number=number: self.admin.find(name, number, ms),  # type: ignore[misc]
-            )
-            for number in numbers
+            number: it
+            if isinstance(it, LogstoreError)
+            else Partition(f"{name}-{number}", *it, partial(self.admin.find, name, number))
+            for number, it in edges.items()
         }
 
     def trim(
@@ -296,4 +301,8 @@ class Cluster:
         """Raises UnknownGroup."""
         if name not in self.groups():
             raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
-        return ClusterGroup(name, self.admin, self.partitions)
+        return self.group_of(name)
+
+    def group_of(self, name: str) -> ClusterGroup:
+        """The same, whether there is one or not."""
+        return ClusterGroup(name, self.admin, self.partitions, self.partitions_or_errors)

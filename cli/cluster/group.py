@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition as Place
 
 from logstore.broker.group import GroupMember, Lag, Move, chosen, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
-from logstore.errors import Fenced, GroupBusy, UnknownTopic
+from logstore.errors import Fenced, GroupBusy, LogstoreError, UnknownTopic
 from logstore.log import TopicPartition
 
 from .admin import Admin
@@ -26,11 +26,17 @@ class ClusterGroup:
     """As ``logstore.broker.group.Group``."""
 
     def __init__(
-        self, name: str, admin: Admin, partitions_of: Callable[[str], Mapping[int, Held]]
+        self,
+        name: str,
+        admin: Admin,
+        partitions_of: Callable[[str], Mapping[int, Held]],
+        partitions_or_errors: Callable[[str], Mapping[int, Held | LogstoreError]],
     ) -> None:
+        """``partitions_or_errors(topic)``: the same where some may be broken."""
         self.name = name
         self._admin = admin
         self._partitions_of = partitions_of
+        self._partitions_or_errors = partitions_or_errors
 
     def members(self) -> list[GroupMember]:
         """Who consumes as this group now, in order of their ids."""
@@ -46,7 +52,18 @@ class ClusterGroup:
     def describe(self) -> list[Lag]:
         """As Group.describe."""
         committed = self.committed()
-        return lags(committed, self._partitions(read_or_committed(committed, self.members())))
+        topics = sorted(read_or_committed(committed, self.members()))
+        return lags(committed, {topic: self._as_it_is(topic, committed) for topic in topics})
+
+    def _as_it_is(
+        self, topic: str, committed: Mapping[TopicPartition, Committed]
+    ) -> Mapping[int, Held | LogstoreError]:
+        try:
+            return self._partitions_or_errors(topic)
+        except UnknownTopic:
+            return {}  # deleted since; its offsets go with it
+        except LogstoreError as error:
+            return dict.fromkeys((number for name, number in committed if name == topic), error)
 
     def committed(self) -> dict[TopicPartition, Committed]:
         """By topic and partition."""

@@ -12,7 +12,6 @@ from logstore.errors import Damaged, Failed, InvalidRecord, LogstoreError, Refus
 from logstore.log import TopicPartition
 from logstore.records.record import Record
 
-from ..cluster.group import ClusterGroup
 from ..cluster.producer import identified
 from ..cluster.reader import Reader, place_of
 from ..cluster.refusal import ANSWER_S, error_in, refused
@@ -243,4 +242,4 @@ class ClusterTarget:
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:
         """As Target.commit."""
-        ClusterGroup(group, self.site.admin, self.site.partitions).commit(offsets)
+        self.site.group_of(group).commit(offsets)
