@@ -36,11 +36,12 @@ from logstore.errors import (
     Refused,
 )
 from logstore.internals import Internals
+from logstore.log import Notes
 from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk
-from logstore.storage.kinds import KINDS, TOPIC
+from logstore.storage.kinds import JOURNAL, KINDS, TOPIC
 from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
 from logstore.storage.status import Mode, Status, status
@@ -413,6 +414,13 @@ def open_store(
     topics = replace(TOPIC, notes=lambda: Ledger(clock, expiration_ms))
     directory = open_directory(
         name, mode, config, disk or Disk(), create=create, clock=clock,
-        kinds={**KINDS, TOPIC.name: topics},
+        kinds={**KINDS, TOPIC.name: topics, JOURNAL.name: replace(JOURNAL, notes=_settlements)},
     )  # fmt: skip
     return Store(directory, mode, clock)
+
+
+def _settlements() -> Notes:
+    """Of the journal; imported where there is one: few stores have queues."""
+    from logstore.broker.queues.journal import SettlementNotes
+
+    return SettlementNotes()

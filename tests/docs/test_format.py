@@ -8,6 +8,7 @@ import pytest
 
 import logstore
 from logstore.broker import ledger
+from logstore.broker.queues import journal, settled, state
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
 from logstore.records import batch
@@ -18,7 +19,7 @@ TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
 
 def rows():
     """The table of the catalogue: name -> its rows, key and value."""
-    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## When is something durable")]
+    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## The journal")]
     found = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -80,6 +81,13 @@ def test_kinds_of_groups():
 def test_the_batch_header():
     assert batch.HEADER_BYTES == 61
     assert f"A batch is {batch.HEADER_BYTES} bytes of header" in TEXT
+
+
+def test_operations_of_the_journal():
+    told = re.findall(r"^\| `(\w)` \|", TEXT, re.MULTILINE)
+    assert {ord(it) for it in told} == settled._OPERATIONS.keys() | {ord(settled.GONE)}
+    assert f"format (a byte, {journal.FORMAT}), then for each queue" in TEXT.replace("\n", " ")
+    assert f"(a byte, {state.FORMAT}), then for each lane" in TEXT.replace("\n", " ")
 
 
 def test_index_entries():

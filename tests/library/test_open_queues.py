@@ -4,10 +4,12 @@ import os
 
 import pytest
 from clock import NOW_MS
-from storage_kit import a_batch, fill, numbers
+from storage_kit import fill, numbers
 
 import logstore
+from logstore.broker.queues.journal import queue_key
 from logstore.open_queues import Lane, OpenQueues, parse_lane
+from logstore.records.encode import encode
 
 FIRST, SECOND = Lane(7, 0), Lane(7, 255)
 
@@ -53,7 +55,7 @@ def test_a_lane_that_is_deleted_is_gone_and_may_be_deleted_again(queues, tmp_pat
 
 def test_the_journal_is_made_once_and_is_found_again(queues, tmp_path):
     journal = queues().journal()
-    journal.append(a_batch(b"0|"))
+    journal.append(encode([(b"X", queue_key(7), (), NOW_MS)]))
     journal.wait(1)
     assert os.listdir(tmp_path / "data" / "journal") == ["settled-0"]
     assert queues().journal().end == 1

@@ -14,12 +14,13 @@ The note is a format (a byte), then for each queue: length | key | length | stat
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, cast
 
 from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.settled import apply
 from logstore.broker.queues.state import QueueState
 from logstore.errors import CorruptStore, SchemaTooNew
+from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 
@@ -53,6 +54,7 @@ class SettlementNotes:
         self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
         self._read = 0  # batches
         self._unread: list[bytes] = []  # those that follow
+        self._replaying = True
         self._note: bytes | None = None  # of _states
         self._frozen: Callable[[], bytes] | None = None  # of all of it
         self._appending = threading.Lock()  # held for a moment: an append never waits for a reading
@@ -84,11 +86,17 @@ class SettlementNotes:
             self._frozen = None
 
     def freeze(self) -> Callable[[], bytes]:
-        """As Notes.freeze.
+        """As Notes.freeze. The first call, when the log is opened, reads what was replayed.
 
-        What was frozen earlier gives what was read last, if that is more: it was frozen too, so it
-        is synced, and who replays batches that it has in it comes to the same state.
+        So a journal is not opened that has what is not known here: raises SchemaTooNew,
+        CorruptStore. What was frozen earlier gives what was read last, if that is more: it was
+        frozen too, so it is synced, and who replays batches that it has in it comes to the same
+        state.
         """
+        if self._replaying:
+            with self._reading:
+                self._read_all()
+            self._replaying = False
         with self._appending:
             if self._frozen is None:
                 upto = self._read + len(self._unread)
@@ -159,6 +167,14 @@ class SettlementNotes:
         with self._appending:
             del self._unread[: len(batches)]
             self._read += len(batches)
+
+
+def settlements_of(log: Log) -> SettlementNotes:
+    """What the journal's log has beside itself, in the process that writes it.
+
+    The kind of a log says which notes it has: the journal's has these and no others (``store.py``).
+    """
+    return cast("SettlementNotes", log.notes)
 
 
 def _records(batches: list[bytes]) -> Iterator[tuple[bytes, bytes]]:

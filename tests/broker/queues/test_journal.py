@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import storage_kit
@@ -9,18 +10,20 @@ from clock import NOW_MS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import logstore
 from logstore.broker.queues import journal as module
-from logstore.broker.queues.journal import SettlementNotes, queue_key, queue_of
+from logstore.broker.queues.journal import SettlementNotes, queue_key, queue_of, settlements_of
 from logstore.broker.queues.packed import packed
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Run, Settlement
 from logstore.broker.queues.state import LaneState
 from logstore.errors import CorruptStore, SchemaTooNew
+from logstore.open_queues import OpenQueues
+from logstore.records.batch import split
 from logstore.records.encode import encode
-from logstore.storage.kinds import KINDS, Kind
+from logstore.storage.kinds import JOURNAL, KINDS
 
-JOURNAL = Kind("journal", "journal", notes=SettlementNotes)
-BOTH = {**KINDS, "journal": JOURNAL}
+WITH_NOTES = {**KINDS, "journal": replace(JOURNAL, notes=SettlementNotes)}
 
 
 @pytest.fixture
@@ -56,8 +59,10 @@ def held(notes, queue, lane=0):
 
 
 def loaded(note, *batches):
+    """Notes of a log that was opened with this note, and appended to."""
     notes = SettlementNotes()
     notes.load(note)
+    notes.freeze()
     for n, batch in enumerate(batches):
         notes.appended(batch, n)
     return notes
@@ -72,21 +77,34 @@ TURNS = (
 
 @pytest.mark.parametrize("how", ["close", "crash"])
 def test_after_a_close_and_after_a_crash_it_knows_the_same(store, how):
-    log = journal_of(store.writer(kinds=BOTH))
+    log = journal_of(store.writer(kinds=WITH_NOTES))
     for turn in TURNS:
         log.append(turn)
     log.wait(log.end)
     before = {queue: log.notes.state(queue) for queue in (1, 2, 3)}
     getattr(store, how)()
-    notes = journal_of(store.writer(kinds=BOTH)).notes
+    notes = journal_of(store.writer(kinds=WITH_NOTES)).notes
     assert {queue: notes.state(queue) for queue in (1, 2, 3)} == before
     assert notes.state(1).lanes == {0: LaneState(7, {0: 0b11000})}
     assert notes.state(2) is None
     assert notes.queues() == [1, 3]
 
 
+def test_a_store_keeps_what_is_settled_of_its_queues(tmp_path):
+    for begin in range(3):
+        with logstore.open(tmp_path / "data") as store:
+            queues = OpenQueues(store.internals().directory.writable(), keeper=None)
+            notes = settlements_of(queues.journal())
+            if begin:
+                assert notes.state(9).lanes == {4: LaneState(begin)}
+            journal = queues.journal()
+            journal.append(a_turn(q9=told((4, begin, 1))))
+            journal.wait(journal.end)
+            assert notes.state(9).lanes == {4: LaneState(begin + 1)}
+
+
 def test_below_a_recovery_point_nothing_is_read_again(store):
-    log = journal_of(store.writer(kinds=BOTH))
+    log = journal_of(store.writer(kinds=WITH_NOTES))
     for turn in TURNS:
         log.append(turn)
         log.wait(log.end)
@@ -96,14 +114,14 @@ def test_below_a_recovery_point_nothing_is_read_again(store):
     log.append(a_turn(q3=told((0, 0, 1))))
     log.wait(log.end)
     store.crash()
-    notes = journal_of(store.writer(kinds=BOTH)).notes
-    assert 0 < notes.unread_bytes < 100
+    notes = journal_of(store.writer(kinds=WITH_NOTES)).notes
+    assert notes.unread_bytes == 0
     assert notes.queues() == [1, 3]
     assert held(notes, 3) == {}
 
 
 def test_what_was_not_synced_is_in_no_recovery_point(store):
-    log = journal_of(store.writer(kinds=BOTH))
+    log = journal_of(store.writer(kinds=WITH_NOTES))
     log.append(a_turn(q1=told((0, 1, 1))))
     log.wait(log.end)
     log.append(a_turn(q1=told((0, 0, 1))))  # not waited for
@@ -192,8 +210,8 @@ def test_an_append_does_not_wait_for_a_recovery_point_that_is_being_made(monkeyp
         assert go.wait(storage_kit.DEADLINE_S)
         return real(*given)
 
-    monkeypatch.setattr(module, "apply", slow)
     notes = loaded(b"", TURNS[0])
+    monkeypatch.setattr(module, "apply", slow)
     finish = storage_kit.in_background(notes.freeze())
     assert entered.wait(storage_kit.DEADLINE_S)
     notes.appended(TURNS[1], 2)
@@ -264,15 +282,21 @@ def only_errors_of_ours():
 def test_a_journal_with_what_is_not_known_is_refused_and_stays_as_it_is(
     store, key, value, error, told_
 ):
-    log = journal_of(store.writer(kinds=BOTH))
+    log = journal_of(store.writer(kinds=WITH_NOTES))
     log.append(a_turn(q1=told((0, 0, 1))))
     log.append(encode([(value, key, (), NOW_MS)]))
     log.wait(log.end)
     store.crash()
-    notes = journal_of(store.writer(kinds=BOTH)).notes
+    directory = store.writer(kinds=WITH_NOTES)
     for _ in range(2):
         with pytest.raises(error, match=told_):
-            notes.queues()
+            journal_of(directory)
+    store.close()
+    assert numbers_of_records(store.segment(topic="journal/settled")) == 2
+
+
+def numbers_of_records(path):
+    return sum(batch.record_count for batch in split(path.read_bytes()) if batch.record_count)
 
 
 def test_one_queue_whose_state_is_damaged_leaves_the_others_alone():
@@ -291,7 +315,7 @@ def test_one_queue_whose_state_is_damaged_leaves_the_others_alone():
 
 def test_over_a_partition_of_a_topic_each_record_is_settled_once(store):
     """Share groups read topics: gaps by trimming, a crash, and redelivery from the journal."""
-    directory = store.writer(kinds=BOTH)
+    directory = store.writer(kinds=WITH_NOTES)
     log, journal = store.log_of(directory, "orders"), journal_of(directory)
     storage_kit.fill(log, 40)
     it, done = Settlement(log.start), []
@@ -302,7 +326,7 @@ def test_over_a_partition_of_a_topic_each_record_is_settled_once(store):
     journal.wait(journal.end)
     store.crash()
 
-    directory = store.writer(kinds=BOTH)
+    directory = store.writer(kinds=WITH_NOTES)
     log, journal = store.log_of(directory, "orders"), journal_of(directory)
     lane = journal.notes.state(1).lanes[0]
     lost = Settled()
