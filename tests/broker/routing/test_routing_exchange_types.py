@@ -1,8 +1,11 @@
 """The types of exchanges: chance, and those that another package brings."""
 
 import importlib.metadata
+import re
+import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,56 +15,42 @@ from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import UnknownType
 from logstore.broker.routing.topology import Topology
 
-MODULE = """
-class ByLength:
-    '''Messages go to the queues whose binding key is as long as theirs.'''
+PAGE = Path(__file__).parents[3] / "docs" / "exchange-types.md"
 
-    by_key = True
 
-    def __init__(self, arguments, choose):
-        field = arguments.get(b"x-least")
-        self.least = 0 if field is None else field.value
-        self.bindings = {}
-
-    def add(self, binding, destination):
-        self.bindings[binding] = destination
-
-    def remove(self, binding, destination):
-        del self.bindings[binding]
-
-    def match(self, keys, properties):
-        lengths = {len(key) for key in keys if len(key) >= self.least}
-        return [it for binding, it in self.bindings.items() if len(binding.key) in lengths]
-"""
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """A folder of packages into which pip has put the one that the page shows."""
+    project = tmp_path_factory.mktemp("project")
+    text = PAGE.read_text()
+    for language, name in (("python", "exchange_by_length.py"), ("toml", "pyproject.toml")):
+        [block] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        (project / name).write_text(block)
+    folder = tmp_path_factory.mktemp("packages")
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--no-index", "--no-deps", "--no-build-isolation", "--target", folder, project,
+        ],
+        check=True,
+    )  # fmt: skip
+    return folder
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """A distribution with a type of exchange, as pip puts it into a folder of packages."""
-    (tmp_path / "exchange_by_length.py").write_text(MODULE)
-    about = tmp_path / "exchange_by_length-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: exchange-by-length\nVersion: 1.0\n"
-    )
-    (about / "entry_points.txt").write_text(
-        "[logstore.exchanges]\nx-by-length = exchange_by_length:ByLength\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
+def installed(packages, monkeypatch):
+    monkeypatch.syspath_prepend(packages)
+    yield
     sys.modules.pop("exchange_by_length", None)
 
 
-def by_length(**fields):
-    arguments = Arguments.of({name.encode(): field for name, field in fields.items()})
-    return ExchangeFacts(b"e", "x-by-length", arguments=arguments)
+def by_length(**arguments):
+    return ExchangeFacts(b"e", "x-by-length", **arguments)
 
 
 def test_a_type_from_another_package_is_used_like_ours(installed):
     topology = Topology()
-    topology.declare(ExchangeFacts(b"e", "x-by-length", arguments=Arguments.of({
-        b"x-least": Field("I", 2),
-    })))  # fmt: skip
+    topology.declare(by_length(arguments=Arguments.of({b"x-least": Field("I", 2)})))
     for queue in (b"a", b"bb"):
         topology.add_queue(queue, queue, durable=True)
         topology.bind(Binding(b"e", queue, queue))
