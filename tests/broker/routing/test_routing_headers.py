@@ -146,6 +146,10 @@ def test_a_bad_x_match_is_refused(field):
     assert (refused.value.argument, refused.value.received) == (b"x-match", field)
 
 
+def test_headers_that_no_binding_asks_for_are_not_looked_at():
+    assert matches(matcher_of(a=Field("I", 1)), a=1, other=object())
+
+
 def test_a_header_of_no_type_of_amqp_is_the_callers_mistake():
     with pytest.raises(TypeError, match="object is no type of a header"):
         matches(matcher_of(a=Field("I", 1)), a=object())

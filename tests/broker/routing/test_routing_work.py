@@ -11,6 +11,7 @@ from logstore.broker.routing.arguments import Arguments, Field
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.properties import PlainProperties
+from logstore.broker.routing.refusals import NoExchange
 from logstore.broker.routing.topology import Topology
 
 ROUTING = "/logstore/broker/routing/"
@@ -91,6 +92,46 @@ def test_a_queue_of_a_name_that_was_published_to_is_found():
     made.add_queue(b"later", "there", durable=False)
     assert made.route(b"", b"later") == ("there",)
     assert made.works_out(b"", b"q") == 0
+
+
+def test_an_exchange_that_is_deleted_is_not_found_though_its_routes_were_remembered():
+    made = counted(ExchangeFacts(b"e", "fanout"))
+    assert made.route(b"e", b"k") == ()
+    made.delete(b"e")
+    with pytest.raises(NoExchange):
+        made.route(b"e", b"k")
+
+
+def test_an_alternate_that_comes_later_leads_on_at_once():
+    def alternate(name):
+        return Arguments.of({b"alternate-exchange": Field("S", name)})
+
+    made = counted(ExchangeFacts(b"e", "fanout", arguments=alternate(b"later")))
+    made.bind(Binding(b"amq.fanout", b"q"))
+    assert made.route(b"e", b"k") == ()
+    made.declare(ExchangeFacts(b"later", "direct", arguments=alternate(b"amq.fanout")))
+    assert made.route(b"e", b"k") == (b"q",)
+    made.delete(b"later")
+    assert made.route(b"e", b"k") == ()
+    made.delete(b"e")
+    assert made._alternate_of == {}
+
+
+def test_what_goes_on_after_a_headers_exchange_is_not_remembered():
+    made = chain_of_three()
+    made.declare(ExchangeFacts(b"h", "headers"))
+    asked = Arguments.of({b"n": Field("I", 1)})
+    made.bind(Binding(b"h", b"other", b"", asked, "exchange"))
+    assert made.route(b"h", b"k", PlainProperties({b"n": 1})) == (b"r",)
+    assert made.route(b"h", b"k") == ()
+
+
+def test_what_is_forgotten_by_key_no_longer_counts():
+    made = counted()
+    made.route(b"", b"q")
+    assert (len(made._routes), made._routes._queues) == (1, 1)
+    made.remove_queue(b"q")
+    assert (len(made._routes), made._routes._queues) == (0, 0)
 
 
 @pytest.mark.parametrize("way", ["headers", "x-random", "hash of a header"])
