@@ -214,6 +214,8 @@ def _block(data: Packed, kind: int) -> int:
         return mask
     if kind > _RAW:
         raise data.damaged(f"has a block of kind {kind}")
+    if kind == 1:
+        return 1 << data.byte()
     mask = 0
     for place in data.bytes(kind):
         if mask >> place:

@@ -151,22 +151,30 @@ class SettlementNotes:
             batches = self._unread[: max(0, upto - self._read)]
         if not batches:
             return
-        touched: dict[bytes, QueueState | None] = {}
+        values: dict[bytes, list[bytes]] = {}  # by key: queues have nothing to do with each other
         for key, value in _records(batches):
-            state = touched.get(key)
+            values.setdefault(key, []).append(value)
+        changed = {key: self._changed(key, told) for key, told in values.items()}
+        for key, state in changed.items():
             if state is None:
-                kept = self._states.get(key) if key not in touched else None
-                state = QueueState() if kept is None else _decoded(key, kept)
-            touched[key] = state if apply(value, state, _named(key)) else None
-        for key, changed in touched.items():
-            if changed is None:
                 self._states.pop(key, None)
             else:
-                self._states[key] = changed.encode()
+                self._states[key] = state
         self._note = None
         with self._appending:
             del self._unread[: len(batches)]
             self._read += len(batches)
+
+    def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
+        """The state of one queue after these; None: it is gone."""
+        kept, name = self._states.get(key), _named(key)
+        state = QueueState() if kept is None else _decoded(key, kept)
+        there = True
+        for value in values:
+            if not there:
+                state = QueueState()
+            there = apply(value, state, name)
+        return state.encode() if there else None
 
 
 def settlements_of(log: Log) -> SettlementNotes:

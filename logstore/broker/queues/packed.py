@@ -49,6 +49,9 @@ class Packed:
     def number(self) -> int:
         """A number that ``packed`` gave, in its shortest form."""
         at, data = self._at, self._data
+        if at < len(data) and data[at] < 0x80:  # nearly all of them
+            self._at = at + 1
+            return data[at]
         number = shift = 0
         for position in range(at, min(at + _BYTES_MAX, len(data))):
             byte = data[position]

@@ -65,13 +65,15 @@ class LaneState:
 
     def settle_block(self, block: int, mask: int) -> None:
         """The offsets of one block. Raises DoesNotFit."""
-        self.hold((block << BLOCK_SHIFT) + mask.bit_length())
+        if (upto := (block << BLOCK_SHIFT) + mask.bit_length()) > self.cursor:
+            self.hold(upto)
         left = self.held.get(block, 0) & ~mask
         if left:
             self.held[block] = left
         else:
             self.held.pop(block, None)
-        self.counts.clear(block, mask)
+        if self.counts:
+            self.counts.clear(block, mask)
 
     def failed(self, block: int, mask: int, count: int) -> None:
         """Those of the block that are held have failed so often. Raises DoesNotFit."""
