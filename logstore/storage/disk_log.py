@@ -66,6 +66,7 @@ class DiskLog:
         notes: Notes | None = None,
         rolled: Callable[["DiskLog", int], None] | None = None,
         note: bytes = b"",
+        recovery_bytes: int | None = None,
     ) -> None:
         """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
 
@@ -98,6 +99,7 @@ class DiskLog:
         self._sealed: list[Segment] = []  # rolled over since the last sync; not the active one
         self._unsynced_records = self._unsynced_bytes = 0
         self._since_recovery_point = 0  # bytes
+        self._recovery_bytes = recovery_bytes
         self._synced_at = (end, self._active.base_offset, position)  # what the last sync covered
         self._begun = self._noted = notes.freeze() if notes else _nothing  # when it began; of it
         self._check_law()
@@ -279,6 +281,9 @@ class DiskLog:
     # The recovery point
 
     def recovery_point_due(self, bytes_max: int) -> bool:
+        """Whether as many bytes are synced since, or as few as its kind says."""
+        if self._recovery_bytes is not None:
+            bytes_max = min(bytes_max, self._recovery_bytes)
         return self._since_recovery_point >= bytes_max and self._failure is None
 
     def recovery_point(self) -> LogState:

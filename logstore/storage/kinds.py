@@ -23,6 +23,8 @@ class Kind:
     folder: str = ""  # below the data directory, where the directories of its logs lie
     jobs: frozenset[str] = frozenset()  # of upkeep, which the settings of a log may ask for
     notes: Callable[[], Notes] | None = None  # makes what a model keeps beside one log
+    # The recovery point of its logs moves after so many bytes, or after fewer if the store says so.
+    recovery_bytes: int | None = None
     # Of its logs, where they differ from what topics have by default: setting by name.
     settings: Callable[[StoreSettings], Mapping[str, str]] = lambda store: {}
 
@@ -36,6 +38,8 @@ class Kind:
 
 
 JOURNAL_SEGMENT_BYTES: Final = 16 << 20
+# Until then its notes keep the batches, and then read them, at 0.25 s a MiB.
+JOURNAL_RECOVERY_BYTES: Final = 1 << 20
 
 TOPIC: Final = Kind("topic", jobs=frozenset({"retention", "compact", "recompress"}))
 Kinds = Mapping[str, Kind]  # by name
@@ -47,6 +51,7 @@ LANE: Final = Kind(
 JOURNAL: Final = Kind(
     "journal",
     "journal",
+    recovery_bytes=JOURNAL_RECOVERY_BYTES,
     settings=lambda store: {"segment.bytes": str(JOURNAL_SEGMENT_BYTES), "flush.messages": "1"},
 )
 KINDS: Final[Kinds] = MappingProxyType({it.name: it for it in (TOPIC, LANE, JOURNAL)})

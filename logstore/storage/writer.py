@@ -548,6 +548,7 @@ class WriterDirectory:
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
             found.position, save=self._save_state, damage=found.damage, notes=notes,
             rolled=self._tell_rolled, note=note,
+            recovery_bytes=self.kinds[entry.kind].recovery_bytes,
         )  # fmt: skip
 
     def make_volatile(self, name: str) -> DiskLog:

@@ -21,7 +21,7 @@ from logstore.errors import CorruptStore, SchemaTooNew
 from logstore.open_queues import OpenQueues
 from logstore.records.batch import split
 from logstore.records.encode import encode
-from logstore.storage.kinds import JOURNAL, KINDS
+from logstore.storage.kinds import JOURNAL, JOURNAL_RECOVERY_BYTES, KINDS
 
 WITH_NOTES = {**KINDS, "journal": replace(JOURNAL, notes=SettlementNotes)}
 
@@ -118,6 +118,21 @@ def test_below_a_recovery_point_nothing_is_read_again(store):
     assert notes.unread_bytes == 0
     assert notes.queues() == [1, 3]
     assert held(notes, 3) == {}
+
+
+def test_a_journal_keeps_few_batches_until_it_is_read(store):
+    """However rarely the recovery points of other logs move."""
+    log = journal_of(store.writer(kinds=WITH_NOTES))
+    scattered = Settled()
+    for n in range(20_000):
+        scattered.settle(0, 512 * n)
+    turn = a_turn(q1=scattered.encode())
+    assert turn.size < 1 << 16
+    for _ in range(3 * JOURNAL_RECOVERY_BYTES // turn.size):
+        log.append(turn)
+        log.wait(log.end)
+        assert log.notes.unread_bytes < JOURNAL_RECOVERY_BYTES + turn.size
+    assert log.state.recovery_offset > 2 * log.end // 3 - 2
 
 
 def test_what_was_not_synced_is_in_no_recovery_point(store):
