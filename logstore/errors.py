@@ -3,11 +3,12 @@
     LogstoreError
     ├── Refused                 the caller asked for something that cannot be
     │   ├── InvalidName             a topic, group or header name that is not allowed
-    │   ├── UnknownTopic            no such topic
+    │   ├── NoneOfThatName          nothing has the name that was looked for
+    │   │   ├── UnknownTopic            no such topic
+    │   │   └── UnknownGroup            no such consumer group
     │   ├── TopicExists             a topic of that name already exists
     │   ├── TooManyPartitions       more than partitions.max in all
     │   ├── UnknownPartition        the topic has fewer partitions
-    │   ├── UnknownGroup            no such consumer group
     │   ├── GroupBusy               the group has members, so that can't be done
     │   ├── Fenced                  a consumer that was away too long: others have its partitions
     │   ├── FellBehind              a listener that left too much unread, and was cut off
@@ -63,15 +64,16 @@ class InvalidName(Refused):
     """A topic, group or header name that is not allowed."""
 
 
-class _NoneOfThatName(Refused):
-    """``name``: what was looked for; "" where the message alone says it."""
+class NoneOfThatName(Refused):
+    """Nothing has the name that was looked for."""
 
     def __init__(self, message: str, name: str = "") -> None:
+        """``name``: what was looked for; "" where the message alone says it."""
         super().__init__(message)
         self.name = name
 
 
-class UnknownTopic(_NoneOfThatName):
+class UnknownTopic(NoneOfThatName):
     """No topic has that name."""
 
 
@@ -87,7 +89,7 @@ class UnknownPartition(Refused):
     """The topic has no partition of that number."""
 
 
-class UnknownGroup(_NoneOfThatName):
+class UnknownGroup(NoneOfThatName):
     """No consumer group has that name."""
 
 

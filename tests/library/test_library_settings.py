@@ -168,7 +168,7 @@ def test_index_entries_come_every_so_many_bytes(store):
         topic = store.create_topic(name, settings={"index.interval.bytes": str(interval)})
         for _ in range(50):
             topic.append(b"x" * 100)
-        entries[interval] = len(topic.partitions[0]._active.index.positions)
+        entries[interval] = len(topic.partitions[0]._active.segment.index.positions)
     assert entries[0] >= 49
     assert 5 <= entries[1000] <= 20
     assert entries[1_000_000] <= 1
