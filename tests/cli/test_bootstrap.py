@@ -303,12 +303,15 @@ REFUSED = [
 ]
 
 
-def test_what_can_not_be_is_told_as_of_a_directory(by_port, logstore, numbers):
-    logstore("topic", "create", numbers)
-    logstore("produce", numbers, stdin=b"x\n" * 5)
+def test_what_can_not_be_is_told_as_of_a_directory(logstore, start_serving, tmp_path, name):
+    served = start_serving(tmp_path / "served")  # its own: the messages count its topics
+    at = ("--bootstrap", served.address)
+    for where in ((), at):
+        logstore("topic", "create", name, *where)
+        logstore("produce", name, *where, stdin=b"x\n" * 5)
     for words, message in REFUSED:
-        given = [numbers if word == "NAME" else word for word in words]
-        told = by_port(*given, code=1).err
+        given = [name if word == "NAME" else word for word in words]
+        told = logstore(*given, *at, code=1).err
         assert message in told
         assert told == logstore(*given, code=1).err
 

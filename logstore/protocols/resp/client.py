@@ -21,7 +21,7 @@ from logstore.slices import AT_ONCE, Steps
 BEHIND_BYTES: Final = 1 << 20
 READ_ON_BYTES: Final = 256 << 10  # of a history at once
 OUT_AT_ONCE: Final = 4096  # replies of a long command
-QUEUED_AT_ONCE: Final = 2500  # of these; of more, what others publish may come between
+QUEUED_AT_ONCE: Final = 2000  # of these; of more, what others publish may come between
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
