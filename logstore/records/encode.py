@@ -150,13 +150,20 @@ def encode_columns(
     base_offset: int = 0,
     leader_epoch: int = 0,
     producer: tuple[int, int, int] = (-1, -1, -1),
+    sections: Sequence[bytes] | None = None,
 ) -> Batch:
     """As ``encode``, of what ``check_types`` lets pass.
 
-    ``attributes`` as in a batch's header; ``producer``: id, epoch, base sequence.
+    ``attributes`` as in a batch's header; ``producer``: id, epoch, base sequence. ``sections``:
+    the headers of each message as ``header_section`` gives them, in place of those in ``columns``.
     """
     count = columns.messages
-    records, max_timestamp = _one(columns) if count == 1 else _many(columns)
+    if count == 1:
+        section = header_section(columns.headers[0]) if sections is None else sections[0]
+        records, max_timestamp = _one(columns, section)
+    else:
+        headers = _header_column(columns.headers) if sections is None else _section_column(sections)
+        records, max_timestamp = _many(columns, headers)
     fields = (
         *(base_offset, leader_epoch, attributes, count - 1, columns.timestamps[0], max_timestamp),
         *(*producer, count),
@@ -236,27 +243,26 @@ def assembled(fields: tuple[int, ...], records: bytes, level: int | None = None)
     return Batch(b"".join((head, records)))
 
 
-def _one(columns: Columns) -> tuple[bytes, int]:
+def _one(columns: Columns, section: bytes) -> tuple[bytes, int]:
     """A batch's only record, and its timestamp: columns of one entry would cost five times more."""
-    value, key, headers = columns.values[0], columns.keys[0], columns.headers[0]
+    value, key = columns.values[0], columns.keys[0]
     _timestamp_column(columns.timestamps)
-    section = _header_section(headers, {}) if headers else VARINTS[0]
     # Attributes and both deltas are 0.
     body = b"".join((b"\0\0\0", _field(key), _field(value), section))
     return _length(len(body)) + body, columns.timestamps[0]
 
 
-def _many(columns: Columns) -> tuple[bytes, int]:
+def _many(columns: Columns, headers: tuple[_Bytes, _Sizes]) -> tuple[bytes, int]:
     """A batch's records, and the largest of their timestamps."""
     deltas, delta_sizes, max_timestamp = _timestamp_column(columns.timestamps)
     key_lengths, key_bytes, key_sizes = _field_columns(columns.keys)
     value_lengths, value_bytes, value_sizes = _field_columns(columns.values)
-    sections, section_sizes = _header_column(columns.headers)
+    sections, section_sizes = headers
     count = columns.messages
     sizes = (delta_sizes, key_sizes, value_sizes, section_sizes)
     alike = 1 + sum(size for size, _ in sizes)
     unlike = [each for _, each in sizes if each is not None]
-    tail = sections if isinstance(sections, bytes) else b""
+    tail = VARINTS[0] if sections == VARINTS[0] else b""
     parts: list[_Bytes]
     if not isinstance(key_lengths, bytes):
         parts = [_head_column(count, alike, unlike, tail), deltas, _deltas(count), key_lengths]
@@ -381,6 +387,19 @@ def _header_column(column: Sequence[Headers]) -> tuple[_Bytes, _Sizes]:
     names: dict[str, bytes] = {}  # few in a batch, and each in many records
     sections = [_header_section(headers, names) for headers in column]
     return sections, (0, list(map(len, sections)))
+
+
+def _section_column(sections: Sequence[bytes]) -> tuple[_Bytes, _Sizes]:
+    """The same of headers that were framed before."""
+    first = sections[0]
+    if sections.count(first) == len(sections):
+        return first, (len(first), None)
+    return sections, (0, list(map(len, sections)))
+
+
+def header_section(headers: Headers) -> bytes:
+    """The headers of one record, with their count: to be used again for many records."""
+    return _header_section(headers, {}) if headers else VARINTS[0]
 
 
 def _header_section(headers: Headers, names: dict[str, bytes]) -> bytes:

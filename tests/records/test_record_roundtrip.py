@@ -6,7 +6,15 @@ from record_samples import CODECS, INT64, fields, messages
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.records.decode import decode, keys
-from logstore.records.encode import encode, encoded_size_max, recode
+from logstore.records.encode import (
+    Columns,
+    by_column,
+    encode,
+    encode_columns,
+    encoded_size_max,
+    header_section,
+    recode,
+)
 from logstore.records.record import Message, Record
 
 
@@ -23,6 +31,13 @@ def test_what_is_encoded_is_decoded(sent, codec, base_offset, transactional):
     assert batch.max_timestamp_ms == max(it[3] for it in sent)
     assert batch.is_transactional == transactional
     assert keys(batch) == [it[1] for it in sent]
+
+
+@given(messages)
+def test_headers_that_were_framed_before_make_the_same_batch(sent):
+    columns = Columns(*by_column(sent))
+    sections = [header_section(headers) for _, _, headers, _ in sent]
+    assert encode_columns(columns, sections=sections).data == encode(sent).data
 
 
 @given(messages, st.sampled_from(CODECS), INT64)
