@@ -5,12 +5,13 @@ and directories go by numbers, so that a queue that is made again never finds wh
 its name has left. Only what outlives the process is kept: what is durable, and not exclusive.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.errors import CorruptStore
 from logstore.kept import Keeping
+from logstore.log import Log
 
 DEFAULT_VHOST: Final = "/"
 
@@ -79,3 +80,40 @@ class QueueKeeper(Protocol):
     def load(self) -> KeptRouting: ...
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
         """All of it or nothing. What is kept already is replaced."""
+
+
+class Lane(NamedTuple):
+    """A lane's name: a log of a queue, for the messages of one priority."""
+
+    queue: int
+    priority: int
+
+    def __str__(self) -> str:
+        return f"{self.queue}.{self.priority}"
+
+
+class QueueLogs(Protocol):
+    """Where the models have the logs of queues from (``open_queues.py``).
+
+    Opening or making what is to last may take long: a worker's thread does it, and deletes, too.
+    """
+
+    @property
+    def keeper(self) -> QueueKeeper: ...
+    def lanes(self) -> Mapping[int, Sequence[int]]:
+        """The priorities of which each queue has a lane, ascending."""
+
+    def journal(self) -> Log:
+        """What is settled; made where there is none."""
+
+    def open(self, lane: Lane) -> Log:
+        """The lane's log, made where there is none."""
+
+    def delete(self, lanes: Iterable[Lane]) -> None:
+        """These lanes and their files."""
+
+    def make_volatile(self, lane: Lane) -> Log:
+        """A lane that is never synced."""
+
+    def drop_volatile(self, lane: Lane) -> None:
+        """It is not needed any more."""

@@ -7,9 +7,9 @@ one thread that has the queues.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
-from logstore.kept_queues import QueueKeeper
+from logstore.kept_queues import Lane, QueueKeeper
 from logstore.log import Log
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import WritableDirectory
@@ -17,16 +17,6 @@ from logstore.storage.kinds import JOURNAL, LANE
 
 JOURNAL_NAME: Final = "settled"
 PRIORITY_MAX: Final = 255
-
-
-class Lane(NamedTuple):
-    """A lane's name."""
-
-    queue: int
-    priority: int
-
-    def __str__(self) -> str:
-        return f"{self.queue}.{self.priority}"
 
 
 def parse_lane(name: str) -> Lane | None:

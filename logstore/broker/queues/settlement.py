@@ -192,7 +192,10 @@ class Settlement:
         """
         found: list[Run] = []
         while n > 0 and (block := self._lowest_back()) is not None:
-            n -= self._take_back(block, n, found)
+            taken = self._take_back(block, n, below, found)
+            if not taken:
+                return found
+            n -= taken
         if n > 0 and self.cursor < below:
             self._take_new(min(n, below - self.cursor), found)
         return found
@@ -205,9 +208,11 @@ class Settlement:
             del back[heappop(blocks)]
         return None
 
-    def _take_back(self, block: int, n: int, found: list[Run]) -> int:
+    def _take_back(self, block: int, n: int, below: int, found: list[Run]) -> int:
         mask, base, taken = self._back[block], block << BLOCK_SHIFT, 0
         left = mask
+        if base + BLOCK_BITS > below:
+            mask &= (1 << max(0, below - base)) - 1
         for bit, length in runs_of(mask):
             count = min(length, n - taken)
             first = base + bit

@@ -89,6 +89,17 @@ class Unacked(Generic[Queue, Consumer]):
         """How many this consumer has: what its prefetch count limits."""
         return self._of.get(consumer, 0)
 
+    def oldest(self, consumer: Consumer) -> int | None:
+        """The lowest tag that this consumer has. Goes over the pages below it."""
+        if not self.of(consumer):
+            return None
+        for number in sorted(self._pages):
+            page, base = self._pages[number], number << PAGE_SHIFT
+            for run in page.runs:
+                if run.consumer == consumer and (left := page.bits & run.mask(base)):
+                    return base + (left & -left).bit_length() - 1
+        return None
+
     # Delivering
 
     def pass_over(self, count: int) -> int:

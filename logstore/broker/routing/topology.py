@@ -239,6 +239,12 @@ class Topology(Generic[_Q]):
             self._routes.keep(exchange, key, queues)
         return queues
 
+    def known_route(self, exchange: bytes, key: bytes) -> tuple[_Q, ...]:
+        """A route that is remembered, of a message without CC and BCC. Raises KeyError."""
+        if exchange in self._internal:
+            raise KeyError(exchange)
+        return self._routes.by_exchange[exchange][key]
+
     def _walk(
         self, start: _Exchange, keys: Sequence[bytes], properties: Properties
     ) -> tuple[tuple[_Q, ...], bool]:

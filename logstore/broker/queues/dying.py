@@ -1,0 +1,211 @@
+"""The messages of one queue that die in it: they go to its dead letter exchange, or nowhere.
+
+A dying message is out, and stays so, until it is safe wherever it went: after a crash it is in its
+queue, or where it went, or in both. Some hundreds go at once, and few such steps at a time, so that
+a million that expire in one moment keep nobody waiting.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.bits import runs_of
+from logstore.broker.queues.deaths import DeadLetter, Dying, dead_letter
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.limits import Limits
+from logstore.broker.queues.message import Showing
+from logstore.broker.queues.pending import NO_TIME, Waiting
+from logstore.broker.queues.stock import Stock
+from logstore.records.record import Record
+
+STEP_MAX: Final = 1000  # messages that go at once
+STEP_BYTES: Final = 1 << 20  # of their bodies, beside the first
+STEPS_MAX: Final = 4  # that are on their way
+RETRY_MS: Final = 1000  # after which what nobody has taken is tried again, if it is not to be lost
+
+
+class Sent(NamedTuple):
+    """What became of dead letters: numbers of those that no queue took, and of those refused."""
+
+    unrouted: Sequence[int]
+    rejected: Sequence[int]
+    waiting: Waiting
+
+
+Send = Callable[[Sequence[DeadLetter]], Sent]
+
+
+class _Part(NamedTuple):
+    """Messages of one lane that are out: the offsets ``first + n``, for each bit n."""
+
+    lane: Lane
+    first: int
+    bits: int
+    reason: str
+
+
+class _Step(NamedTuple):
+    waiting: Waiting
+    parts: list[_Part]
+
+
+class DeadLetters:
+    """Of one queue."""
+
+    def __init__(
+        self,
+        queue: bytes,
+        limits: Limits,
+        stock: Stock,
+        showing: Showing,
+        send: Send,
+        wake: Callable[[], None],
+    ) -> None:
+        self.dropped = 0  # that no queue took, or that one refused
+        self._queue = queue
+        self._limits = limits
+        self._stock = stock
+        self._showing = showing
+        self._send = send
+        self._wake = wake
+        self._dying: deque[_Part] = deque()
+        self._steps: list[_Step] = []
+        self._retained: list[tuple[int, _Part]] = []  # when each is tried again
+
+    def __len__(self) -> int:
+        """How many have died, and are here still."""
+        parts = [*self._dying, *(it for _, it in self._retained)]
+        parts += [part for step in self._steps for part in step.parts]
+        return sum(part.bits.bit_count() for part in parts)
+
+    @property
+    def deadline_ms(self) -> int:
+        """When something is to be tried again."""
+        return min((at for at, _ in self._retained), default=NO_TIME)
+
+    def die(self, lane: Lane, first: int, bits: int, reason: str) -> None:
+        """These, which are out, are to go."""
+        if self._limits.dead_letter_exchange is None:
+            self._stock.settle(lane.number, first, bits)
+        else:
+            self._dying.append(_Part(lane, first, bits, reason))
+
+    def step(self, now_ms: int) -> bool:
+        """Settle what has arrived, send some more; whether there is more to be sent now."""
+        self._steps = [it for it in self._steps if not self._arrived(it, now_ms)]
+        if self._retained and self._retained[0][0] <= now_ms:
+            due = [part for at, part in self._retained if at <= now_ms]
+            self._retained = [it for it in self._retained if it[0] > now_ms]
+            self._dying.extend(due)
+        while self._dying and len(self._steps) < STEPS_MAX:
+            if not self._send_some(now_ms):
+                return False  # it is not here yet: the log tells when it is
+            if not self._steps:
+                return bool(self._dying)
+        return False
+
+    def flush(self, now_ms: int) -> None:
+        """Send all that can be sent now: the queue is being deleted."""
+        while self._dying and self._send_some(now_ms):
+            pass
+        for step in self._steps:
+            step.waiting.close()
+
+    def _arrived(self, step: _Step, now_ms: int) -> bool:
+        if not step.waiting.settled():
+            return False
+        if step.waiting.failed is not None:
+            self._retained += [(now_ms + RETRY_MS, part) for part in step.parts]
+        else:
+            for part in step.parts:
+                self._stock.settle(part.lane.number, part.first, part.bits)
+        return True
+
+    def _send_some(self, now_ms: int) -> bool:
+        """One step; False: the first has to be read from disk."""
+        letters: list[DeadLetter] = []
+        places: list[_Part] = []  # of each letter: one bit
+        room = STEP_BYTES
+        waits = False
+        while self._dying and len(letters) < STEP_MAX and room > 0 and not waits:
+            part = self._dying.popleft()
+            for offset, left in _one_by_one(part):
+                record = self._stock.record(part.lane, offset)
+                if record is None and not part.lane.damaged and self._waits(part.lane, offset):
+                    self._dying.appendleft(_from(part, offset, left))
+                    waits = True
+                    break
+                if record is None:
+                    continue  # damaged: it stays out, and is not lost sight of
+                letters.append(self._letter(record, part.reason, now_ms))
+                places.append(part._replace(first=offset, bits=1))
+                room -= len(record.value or b"")
+                if len(letters) >= STEP_MAX or room <= 0:
+                    if left:
+                        self._dying.appendleft(_after(part, offset, left))
+                    break
+        if letters:
+            self._sent(letters, places, now_ms)
+        return bool(letters) or not waits
+
+    def _waits(self, lane: Lane, offset: int) -> bool:
+        """Whether the record is there and has to be fetched."""
+        window = lane.windows.get(lane)
+        return window is None or not window.first <= offset < window.upto
+
+    def _letter(self, record: Record, reason: str, now_ms: int) -> DeadLetter:
+        shown = self._showing.shown(record.headers)
+        dying = Dying(
+            shown.exchange, record.key or b"", shown.properties, record.value or b"", shown.deaths
+        )
+        to = self._limits.dead_letter_exchange
+        assert to is not None
+        return dead_letter(dying, self._queue, reason, to, self._limits.dead_letter_key, now_ms)
+
+    def _sent(self, letters: list[DeadLetter], places: list[_Part], now_ms: int) -> None:
+        sent = self._send(letters)
+        lost = {*sent.unrouted, *sent.rejected}
+        for number in sorted(lost):
+            part = places[number]
+            if self._limits.at_least_once:
+                self._retained.append((now_ms + RETRY_MS, part))
+            else:
+                self.dropped += 1
+                self._stock.settle(part.lane.number, part.first, part.bits)
+        going = _joined([part for n, part in enumerate(places) if n not in lost])
+        if going:
+            step = _Step(sent.waiting, going)
+            if not self._arrived(step, now_ms):
+                sent.waiting.watch(self._wake)
+                self._steps.append(step)
+
+
+def _one_by_one(part: _Part) -> list[tuple[int, int]]:
+    """Each offset, with the bits above it that are left then."""
+    found = []
+    for first, length in runs_of(part.bits):
+        bits = range(first, first + length)
+        found += [(part.first + bit, part.bits >> bit + 1) for bit in bits]
+    return found
+
+
+def _from(part: _Part, offset: int, left: int) -> _Part:
+    return part._replace(first=offset, bits=left << 1 | 1)
+
+
+def _after(part: _Part, offset: int, left: int) -> _Part:
+    return part._replace(first=offset + 1, bits=left)
+
+
+def _joined(parts: list[_Part]) -> list[_Part]:
+    """Single messages as few parts: those in a row of one lane are one."""
+    found: list[_Part] = []
+    for part in parts:
+        last = found[-1] if found else None
+        if last is not None and last.lane is part.lane and last.reason == part.reason:
+            distance = part.first - last.first
+            if 0 < distance < STEP_MAX * 64:
+                found[-1] = last._replace(bits=last.bits | part.bits << distance)
+                continue
+        found.append(part)
+    return found

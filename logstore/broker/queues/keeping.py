@@ -1,0 +1,108 @@
+"""The rows of one virtual host: what is kept of its exchanges, queues and bindings, and their ids.
+
+An exchange that every host has gets a row when the first durable binding from it or to it is made:
+bindings name both their ends by numbers.
+"""
+
+from collections.abc import Callable
+
+from logstore.amqp import fields
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.tables import arguments_of, table_of
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.change import Change
+from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts
+from logstore.kept_queues import Kept, KeptBinding, KeptExchange, KeptQueue, QueueKeeper
+
+
+class Rows:
+    """Of one virtual host."""
+
+    def __init__(self, vhost: int, keeper: QueueKeeper, next_id: Callable[[], int]) -> None:
+        self.queues: dict[int, Queue] = {}
+        self.exchanges: dict[bytes, KeptExchange] = {}
+        self.bindings: dict[Binding, KeptBinding] = {}
+        self._vhost = vhost
+        self._keeper = keeper
+        self._next_id = next_id
+        self._by_name: Callable[[bytes], Queue | None] = lambda name: None
+
+    def named_by(self, queue: Callable[[bytes], Queue | None]) -> None:
+        """How queues are found by their names."""
+        self._by_name = queue
+
+    def keep(self, queue: Queue) -> Pending:
+        """A queue that is new and lasts."""
+        return Pending(self._keeper.change([self._queue(queue)]))
+
+    def _queue(self, queue: Queue) -> KeptQueue:
+        facts = queue.facts
+        return KeptQueue(
+            queue.id, self._vhost, fields.text(facts.name), facts.auto_delete,
+            table_of(facts.arguments),
+        )  # fmt: skip
+
+    def change(self, change: Change, forget: Queue | None = None) -> Pending | None:
+        """What has changed among exchanges and bindings; and a queue that is gone."""
+        removed: list[Kept] = [] if forget is None else [self._queue(forget)]
+        bindings = [it for it in change.removed if isinstance(it, Binding)]
+        exchanges = [it for it in change.removed if isinstance(it, ExchangeFacts)]
+        removed += [self.bindings.pop(it) for it in bindings]
+        removed += [self.exchanges.pop(it.name) for it in exchanges]
+        put: list[Kept] = []
+        for row in change.put:
+            if isinstance(row, ExchangeFacts):
+                put.append(self._exchange(row.name, row))
+            else:
+                put += self._binding(row)
+        if not put and not removed:
+            return None
+        return Pending(self._keeper.change(put, removed))
+
+    def _exchange(self, name: bytes, facts: ExchangeFacts) -> KeptExchange:
+        kept = self.exchanges[name] = KeptExchange(
+            self._next_id(), self._vhost, fields.text(name), facts.type_name, facts.auto_delete,
+            facts.internal, table_of(facts.arguments),
+        )  # fmt: skip
+        return kept
+
+    def _binding(self, binding: Binding) -> list[Kept]:
+        put: list[Kept] = []
+        source = self._id_of(binding.source, put)
+        if binding.kind == "queue":
+            queue = self._by_name(binding.destination)
+            assert queue is not None
+            destination = queue.id
+        else:
+            destination = self._id_of(binding.destination, put)
+        kept = KeptBinding(
+            self._next_id(), source, destination, fields.text(binding.key),
+            table_of(binding.arguments),
+        )  # fmt: skip
+        self.bindings[binding] = kept
+        return [*put, kept]
+
+    def _id_of(self, exchange: bytes, put: list[Kept]) -> int:
+        kept = self.exchanges.get(exchange)
+        if kept is None:
+            facts = next(it for it in PREDEFINED if it.name == exchange)
+            kept = self._exchange(exchange, facts)
+            put.append(kept)
+        return kept.id
+
+
+def exchange_facts(kept: KeptExchange) -> ExchangeFacts:
+    """An exchange as it was declared."""
+    return ExchangeFacts(
+        fields.data(kept.name), kept.type, True, kept.auto_delete, kept.internal,
+        arguments_of(kept.arguments),
+    )  # fmt: skip
+
+
+def queue_facts(kept: KeptQueue) -> QueueFacts:
+    """A queue as it was declared."""
+    return QueueFacts(
+        fields.data(kept.name), True, False, kept.auto_delete, arguments_of(kept.arguments)
+    )

@@ -1,0 +1,239 @@
+"""One lane of a queue: a log, what is settled of it, and what of it was read last.
+
+While its log is being opened in another thread, batches are parked in their order. Reading goes by
+windows: some batches decoded at once, of which one is kept for a lane, and so many bytes for all.
+"""
+
+import logging
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.bits import Bits
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.settlement import Settlement
+from logstore.errors import CorruptBatch, LogstoreError
+from logstore.log import Log, Wake
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+from logstore.records.record import Record
+
+READ_BYTES: Final = 65_536  # some 500 small messages: decoding more at once keeps others waiting
+# Of all windows together: as much as two of the largest batches that a publish makes.
+WINDOWS_BYTES: Final = 16 << 20
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class Window(NamedTuple):
+    """Records in a row, those of some whole batches."""
+
+    first: int
+    upto: int  # the offset after the last; batches may end with offsets that have no record
+    records: list[Record]
+    offsets: list[int] | None  # of each; None: there are no gaps
+    expires: bool  # perhaps: some have an expiration of their own
+    mean_bytes: int  # of a record
+
+    def place(self, offset: int) -> int:
+        """The place of the first record at this offset or above."""
+        if self.offsets is None:
+            return min(max(0, offset - self.first), len(self.records))
+        return bisect_left(self.offsets, offset)
+
+
+class Windows:
+    """Of all lanes: those used last, as long as they are not too large."""
+
+    def __init__(self, bytes_max: int = WINDOWS_BYTES) -> None:
+        self._bytes_max = bytes_max
+        self._kept: OrderedDict[Lane, tuple[Window, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, lane: "Lane") -> Window | None:
+        kept = self._kept.get(lane)
+        return None if kept is None else kept[0]
+
+    def put(self, lane: "Lane", window: Window, size: int) -> None:
+        """In place of the lane's last one; of others, those that were read longest ago go."""
+        self.drop(lane)
+        self._kept[lane] = window, size
+        self._bytes += size
+        while self._bytes > self._bytes_max and len(self._kept) > 1:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._bytes -= gone
+
+    def drop(self, lane: "Lane") -> None:
+        _, size = self._kept.pop(lane, (None, 0))
+        self._bytes -= size
+
+
+class Parked(NamedTuple):
+    """What is to be appended once the lane is open."""
+
+    batch: Batch
+    waiting: Waiting
+
+
+class Lane:
+    """Of one priority."""
+
+    __slots__ = (
+        "_stop", "_told", "damaged", "done", "failed", "log", "number", "parked",
+        "parked_messages", "seen", "settlement", "windows",
+    )  # fmt: skip
+
+    def __init__(self, number: int, windows: Windows) -> None:
+        self.number = number
+        self.log: Log | None = None  # until it is open
+        self.failed: LogstoreError | None = None  # why it never will be
+        self.settlement = Settlement()
+        self.done: Bits = {}  # settled in this turn
+        self.parked: list[Parked] = []
+        self.parked_messages = 0
+        self.seen = 0  # below, consumers with room have been looked for
+        self.windows = windows
+        self._stop: Wake | None = None
+        self._told = -1  # where damage was told of last
+        self.damaged = False  # its head can't be read, and won't be
+
+    # Its log
+
+    def opened(self, log: Log, settlement: Settlement, wake: Callable[[], None]) -> None:
+        """The log is there: from now on ``wake`` is called, from any thread, when it has news."""
+        self.log, self.settlement = log, settlement
+        self.seen = log.safe
+        self._stop = log.watch(wake)
+
+    def append(self, batch: Batch, waiting: Waiting) -> None:
+        """Raises StorageFull, LogFailed, Damaged."""
+        if self.failed is not None:
+            raise self.failed
+        if self.log is None or self.parked:
+            waiting.park()
+            self.parked.append(Parked(batch, waiting))
+            self.parked_messages += batch.record_count
+        else:
+            mark = self.log.append(batch)
+            waiting.appended(self.log, mark + batch.record_count)
+
+    def unpark(self) -> int:
+        """Append what waited; bytes that are parked no longer."""
+        assert self.log is not None
+        parked, self.parked = self.parked, []
+        self.parked_messages = 0
+        for batch, waiting in parked:
+            try:
+                mark = self.log.append(batch)
+            except LogstoreError as error:
+                waiting.unparked(None, 0, error)
+            else:
+                waiting.unparked(self.log, mark + batch.record_count)
+        return sum(len(it.batch.data) for it in parked)
+
+    def give_up(self, error: LogstoreError | None) -> int:
+        """What is parked will not be appended; bytes. Without an error nobody needs it."""
+        self.failed = error
+        parked, self.parked = self.parked, []
+        self.parked_messages = 0
+        for _, waiting in parked:
+            waiting.unparked(None, 0, error)
+        return sum(len(it.batch.data) for it in parked)
+
+    def close(self) -> None:
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+        self.windows.drop(self)
+
+    # What there is
+
+    @property
+    def end(self) -> int:
+        return 0 if self.log is None else self.log.end
+
+    @property
+    def safe(self) -> int:
+        return 0 if self.log is None else self.log.safe
+
+    @property
+    def ready(self) -> int:
+        """Messages that are not out, safe or not."""
+        return self.settlement.ready(self.end) + self.parked_messages
+
+    @property
+    def head(self) -> int | None:
+        """The offset that would be given out first."""
+        return None if self.log is None else self.settlement.head(self.log.safe)
+
+    # Reading
+
+    def window(self, offset: int) -> Window | None:
+        """What was read around this offset, which is safe; None: it is not here yet, or damaged.
+
+        The log tells when it is here. What is damaged stays unsettled, and is passed over where
+        something can be read behind it.
+        """
+        window = self.windows.get(self)
+        if window is not None and window.first <= offset < window.upto:
+            return window
+        assert self.log is not None
+        self.damaged = False
+        try:
+            batches = self.log.read(offset, READ_BYTES)
+            if not batches:
+                return None
+            window = self._decoded(batches, offset)
+        except CorruptBatch as error:
+            return self._pass_over(offset, error)
+        except LogstoreError as error:
+            self._tell(offset, error)
+            return None
+        self.windows.put(self, window, sum(len(it.data) for it in batches))
+        return window
+
+    def _decoded(self, batches: Sequence[Batch], offset: int) -> Window:
+        records: list[Record] = []
+        upto, expires = offset, False
+        for batch in batches:
+            try:
+                found = decode(batch)
+            except CorruptBatch:
+                if upto > offset:  # read what is good first
+                    break
+                raise
+            records += found
+            upto = batch.next_offset
+        first = min(offset, batches[0].base_offset)
+        gaps = len(records) != upto - first
+        offsets = [it.offset for it in records] if gaps else None
+        seen: set[int] = set()
+        for record in records:
+            if id(record.headers) not in seen:
+                seen.add(id(record.headers))
+                expires = expires or _may_expire(record)
+        size = sum(len(it.data) for it in batches)
+        return Window(first, upto, records, offsets, expires, size // max(1, len(records)))
+
+    def _pass_over(self, offset: int, error: CorruptBatch) -> Window | None:
+        assert self.log is not None
+        self._tell(offset, error)
+        following = self.log.following(offset)
+        if following is None:
+            return None
+        # Taken and never settled: it is out until the log is mended, and is not lost sight of.
+        self.settlement.take(following - offset, following)
+        self.damaged = False
+        return self.window(head) if (head := self.head) is not None else None
+
+    def _tell(self, offset: int, error: LogstoreError) -> None:
+        self.damaged = True
+        if self._told != offset:
+            self._told = offset
+            log.error("messages from offset %d on can't be delivered: %s", offset, error)
+
+
+def _may_expire(record: Record) -> bool:
+    # The flag of ``expiration`` in the property flags, whatever else they are.
+    return len(record.headers) > 1 and bool((record.headers[1][1] or b"\0")[0] & 1)

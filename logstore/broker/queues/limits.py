@@ -1,0 +1,217 @@
+"""What a queue's arguments make of it: compiled once, when it is declared.
+
+The arguments of RabbitMQ's classic and of its quorum queues, all in one kind of queue; unknown ones
+are let pass, as there. Pure.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.refusals import InvalidQueueArgument, QueueDiffers
+from logstore.broker.routing.arguments import (
+    CLASS_OF_KIND,
+    NO_ARGUMENTS,
+    Arguments,
+    Field,
+    comparable,
+)
+
+TTL_MAX_MS: Final = 315_360_000_000  # ten years, as in RabbitMQ
+
+DROP_HEAD, REJECT_PUBLISH = b"drop-head", b"reject-publish"
+REJECT_PUBLISH_DLX = b"reject-publish-dlx"
+
+
+class QueueFacts(NamedTuple):
+    """One queue as it was declared."""
+
+    name: bytes
+    durable: bool = False
+    exclusive: bool = False  # dies with the connection that declared it
+    auto_delete: bool = False  # goes when its last consumer goes
+    arguments: Arguments = NO_ARGUMENTS
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it outlives the process: an exclusive one never does."""
+        return self.durable and not self.exclusive
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None: there is no such limit."""
+
+    expires_ms: int | None = None
+    ttl_ms: int | None = None
+    dead_letter_exchange: bytes | None = None
+    dead_letter_key: bytes | None = None
+    at_least_once: bool = False
+    max_length: int | None = None
+    max_bytes: int | None = None
+    overflow: bytes = DROP_HEAD
+    max_priority: int | None = None
+    delivery_limit: int | None = None
+    single_active: bool = False
+    consumer_timeout_ms: int | None = None
+    retry_type: bytes = b"disabled"
+    retry_min_ms: int = 0
+    retry_max_ms: int = 0
+    quorum: bool = False
+
+    @property
+    def rejects(self) -> bool:
+        """Whether what does not fit is refused, not made room for."""
+        return self.overflow != DROP_HEAD and (
+            self.max_length is not None or self.max_bytes is not None
+        )
+
+    def retried_later(self, *, failed: bool) -> bool:
+        """Whether a message that comes back waits before it is ready again."""
+        return self.retry_min_ms > 0 and (
+            self.retry_type == b"all" or self.retry_type == (b"failed" if failed else b"returned")
+        )
+
+
+_Fault = str | None
+_Check = Callable[[Field], _Fault]
+
+
+def _of_kind(name: str) -> _Check:
+    return lambda field: None if CLASS_OF_KIND[field.kind] == name else "unacceptable_type"
+
+
+_integer, _boolean, _text = _of_kind("integer"), _of_kind("boolean"), _of_kind("text")
+
+
+def _from_0(field: Field) -> _Fault:
+    return _integer(field) or ("value_negative" if field.value < 0 else None)
+
+
+def _from_1(field: Field) -> _Fault:
+    return _integer(field) or ("value_zero" if field.value == 0 else _from_0(field))
+
+
+def _upto(most: int, check: _Check, fault: str) -> _Check:
+    return lambda field: check(field) or (fault if field.value > most else None)
+
+
+def _one_of(fault: str, *values: bytes) -> _Check:
+    return lambda field: _text(field) or (None if field.value in values else fault)
+
+
+def _limit(field: Field) -> _Fault:
+    return _integer(field) or ("value_negative" if field.value < -1 else None)
+
+
+# In RabbitMQ's order of comparison as far as it has one; then those of quorum queues.
+CHECKS: Final[Mapping[bytes, _Check]] = {
+    b"x-expires": _upto(TTL_MAX_MS, _from_1, "value_too_big"),
+    b"x-message-ttl": _upto(TTL_MAX_MS, _from_0, "value_too_big"),
+    b"x-dead-letter-exchange": _text,
+    b"x-dead-letter-routing-key": _text,
+    b"x-dead-letter-strategy": _one_of("invalid_dlx_strategy", b"at-most-once", b"at-least-once"),
+    b"x-max-length": _from_0,
+    b"x-max-length-bytes": _from_0,
+    b"x-max-in-memory-length": _from_0,
+    b"x-max-in-memory-bytes": _from_0,
+    b"x-max-priority": _upto(255, _from_0, "max_value_exceeded"),
+    b"x-overflow": _one_of("invalid_overflow", DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX),
+    b"x-queue-mode": _one_of("invalid_queue_mode", b"default", b"lazy"),
+    b"x-queue-version": _upto(2, _from_1, "invalid_queue_version"),
+    b"x-single-active-consumer": _boolean,
+    b"x-queue-type": _one_of("invalid_queue_type", b"classic", b"quorum"),
+    b"x-quorum-initial-group-size": _from_1,
+    b"x-quorum-target-group-size": _from_1,
+    b"x-queue-master-locator": _text,
+    b"x-queue-leader-locator": _one_of(
+        "invalid_queue_locator_arg", b"client-local", b"balanced", b"random", b"least-leaders"
+    ),
+    b"x-delivery-limit": _limit,
+    b"x-consumer-timeout": _from_0,
+    b"x-consumer-disconnected-timeout": _from_0,
+    b"x-delayed-retry-type": _one_of(
+        "invalid_delayed_retry_type", b"disabled", b"all", b"failed", b"returned"
+    ),
+    b"x-delayed-retry-min": _upto(TTL_MAX_MS, _from_0, "value_too_big"),
+    b"x-delayed-retry-max": _upto(TTL_MAX_MS, _from_0, "value_too_big"),
+}
+# Of streams: they would mean nothing here, and who sends them expects a stream.
+_OF_STREAMS: Final = frozenset({
+    b"x-max-age", b"x-stream-max-segment-size-bytes", b"x-stream-filter-size-bytes",
+    b"x-initial-cluster-size",
+})  # fmt: skip
+
+
+def limits_of(facts: QueueFacts) -> Limits:
+    """Raises InvalidQueueArgument for the first argument that means nothing."""
+    found: dict[bytes, Field] = {}
+    for name, field in facts.arguments:
+        if name in _OF_STREAMS:
+            raise InvalidQueueArgument(facts.name, name, field, "only_for_streams")
+        check = CHECKS.get(name)
+        if check is not None:
+            found[name] = field
+            if fault := check(field):
+                raise InvalidQueueArgument(facts.name, name, field, fault)
+    key = found.get(b"x-dead-letter-routing-key")
+    if key is not None and b"x-dead-letter-exchange" not in found:
+        fault = "routing_key_but_no_dlx_defined"
+        raise InvalidQueueArgument(facts.name, b"x-dead-letter-routing-key", key, fault)
+    return _compiled({name: field.value for name, field in found.items()})
+
+
+def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
+    def number(name: bytes) -> int | None:
+        found = value.get(name)
+        return None if found is None else int(found)
+
+    def text(name: bytes) -> bytes | None:
+        found = value.get(name)
+        return found if isinstance(found, bytes) else None
+
+    limit = number(b"x-delivery-limit")
+    retry_min = number(b"x-delayed-retry-min") or 0
+    retry_max = number(b"x-delayed-retry-max")
+    return Limits(
+        expires_ms=number(b"x-expires"),
+        ttl_ms=number(b"x-message-ttl"),
+        dead_letter_exchange=text(b"x-dead-letter-exchange"),
+        dead_letter_key=text(b"x-dead-letter-routing-key"),
+        at_least_once=text(b"x-dead-letter-strategy") == b"at-least-once",
+        max_length=number(b"x-max-length"),
+        max_bytes=number(b"x-max-length-bytes"),
+        overflow=text(b"x-overflow") or DROP_HEAD,
+        max_priority=number(b"x-max-priority"),
+        delivery_limit=None if limit is None or limit < 0 else limit,
+        single_active=bool(value.get(b"x-single-active-consumer")),
+        consumer_timeout_ms=number(b"x-consumer-timeout") or None,
+        retry_type=text(b"x-delayed-retry-type") or b"disabled",
+        retry_min_ms=retry_min,
+        retry_max_ms=TTL_MAX_MS if retry_max is None else max(retry_min, retry_max),
+        quorum=text(b"x-queue-type") == b"quorum",
+    )
+
+
+_TYPE = b"x-queue-type"
+_CLASSIC = Field("S", b"classic")
+
+
+def check_equivalent(current: QueueFacts, declared: QueueFacts) -> None:
+    """Raises QueueDiffers with the first difference, in RabbitMQ's order.
+
+    Arguments that are not known are not compared; a queue without a type is a classic one.
+    """
+    for name, was, said in (
+        ("durable", current.durable, declared.durable),
+        ("exclusive", current.exclusive, declared.exclusive),
+        ("auto_delete", current.auto_delete, declared.auto_delete),
+    ):
+        if was != said:
+            raise QueueDiffers(current.name, name, said, was)
+    for argument in CHECKS:
+        default = _CLASSIC if argument == _TYPE else None
+        had = current.arguments.get(argument) or default
+        has = declared.arguments.get(argument) or default
+        if (had and comparable(had)) != (has and comparable(has)):
+            raise QueueDiffers(current.name, argument.decode(), has, had)

@@ -1,0 +1,240 @@
+"""A queued message, and the record that it is in a lane's log.
+
+    key        the routing key
+    value      the body
+    timestamp  when it was published, in ms
+    headers    amqp.exchange     the exchange's name
+               amqp.properties   property flags and list, exactly as they were received
+               __logstore.deaths the queues that it died in (``deaths.py``); of dead letters alone
+
+Publishers and consumers mostly send the same exchange and properties again and again, so what they
+come to is remembered in both directions: the headers as they are framed, and what a consumer sees.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields, properties
+from logstore.amqp.replies import Refusal
+from logstore.broker.queues.limits import TTL_MAX_MS
+from logstore.broker.queues.refusals import InvalidExpiration, InvalidHeader
+from logstore.broker.queues.tables import field_of
+from logstore.records.encode import header_section
+from logstore.records.record import Headers
+
+EXCHANGE: Final = "amqp.exchange"
+PROPERTIES: Final = "amqp.properties"
+DEATHS: Final = "__logstore.deaths"
+
+# Of each of the two memories: 4,096 pairs of names and properties of some 100 bytes are 2 MB.
+REMEMBERED_MAX: Final = 4096
+REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
+
+COUNT_HEADER: Final = "x-delivery-count"
+
+
+class Message(NamedTuple):
+    """One message as it is published. The body may be a view, which is copied."""
+
+    exchange: bytes
+    key: bytes
+    properties: bytes
+    body: bytes | memoryview
+
+
+class Delivery(NamedTuple):
+    """One message as it goes to a consumer."""
+
+    exchange: bytes
+    key: bytes
+    properties: bytes  # without BCC; with x-delivery-count if it has come back
+    body: bytes
+    redelivered: bool
+
+
+class Read(NamedTuple):
+    """What properties say that matters to exchanges and queues."""
+
+    priority: int = 0
+    expiration_ms: int | None = None
+    headers: dict[str, Any] | None = None
+    copies: tuple[bytes, ...] = ()  # the keys of CC and BCC
+
+
+class Framed(NamedTuple):
+    """A message but for key and body."""
+
+    section: bytes  # of its record: the headers
+    priority: int
+    expiration_ms: int | None
+    copies: tuple[bytes, ...]
+    exchange: bytes
+    properties: bytes
+    deaths: bytes  # the hidden header
+
+
+class Shown(NamedTuple):
+    """The headers of a record that was read."""
+
+    exchange: bytes
+    properties: bytes  # as they came
+    deliver: bytes  # without BCC
+    expiration_ms: int | None
+    deaths: bytes
+
+
+class Looked:
+    """A message's properties as exchanges ask for them: read when they do."""
+
+    __slots__ = ("_data", "_read")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._read: properties.Properties | None = None
+
+    def _all(self) -> properties.Properties:
+        if self._read is None:
+            self._read = properties.read(self._data)
+        return self._read
+
+    @property
+    def headers(self) -> dict[bytes, Any]:
+        return {fields.data(n): field_of(it) for n, it in (self._all().headers or {}).items()}
+
+    @property
+    def correlation_id(self) -> bytes | None:
+        return _data(self._all().correlation_id)
+
+    @property
+    def message_id(self) -> bytes | None:
+        return _data(self._all().message_id)
+
+    @property
+    def timestamp(self) -> int | None:
+        return self._all().timestamp
+
+
+def _data(text: str | None) -> bytes | None:
+    return None if text is None else fields.data(text)
+
+
+def read(data: bytes) -> Read:
+    """Raises Refusal for what are no properties; InvalidExpiration, InvalidHeader."""
+    found = properties.read(data)
+    expiration = found.expiration
+    return Read(
+        found.priority or 0,
+        None if expiration is None else expiration_ms(expiration),
+        found.headers,
+        tuple(key for name in ("CC", "BCC") for key in _keys(name, found.headers)),
+    )
+
+
+def expiration_ms(text: str) -> int:
+    """Raises InvalidExpiration."""
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if not (digits.isascii() and digits.isdecimal()):
+        raise InvalidExpiration(fields.data(text), "no_integer")
+    if text[0] == "-" and int(digits[:20]):
+        raise InvalidExpiration(fields.data(text), "value_negative")
+    if len(digits.lstrip("0")) > len(str(TTL_MAX_MS)) or int(digits) > TTL_MAX_MS:
+        raise InvalidExpiration(fields.data(text), "value_too_big")
+    return int(digits)
+
+
+def _keys(name: str, headers: dict[str, Any] | None) -> list[bytes]:
+    found = None if headers is None else headers.get(name)
+    if found is None:
+        return []
+    if type(found) is not list or any(type(it) is not str for it in found):
+        raise InvalidHeader(name.encode(), found)
+    return [fields.data(it) for it in found]
+
+
+def with_headers(data: bytes, headers: dict[str, Any] | None) -> bytes:
+    """The properties with these headers in place of theirs."""
+    return properties.write(properties.read(data)._replace(headers=headers))
+
+
+def counted(data: bytes, failures: int) -> bytes:
+    """The properties of a message that has come back so often (RabbitMQ: x-delivery-count)."""
+    try:
+        headers = dict(properties.read(data).headers or {})
+        headers[COUNT_HEADER] = fields.Long(failures)
+        return with_headers(data, headers)
+    except (Refusal, ValueError, TypeError):  # a record that no door has written
+        return data
+
+
+class Framing:
+    """What exchanges and properties come to as a record's headers; what was sent last."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[bytes, bytes], Framed] = {}
+
+    def framed(self, exchange: bytes, data: bytes, deaths: bytes = b"") -> Framed:
+        """Raises as ``read``."""
+        known = self.known.get((exchange, data)) if not deaths else None
+        if known is not None:
+            return known
+        found = read(data)
+        headers: Headers = ((EXCHANGE, exchange), (PROPERTIES, data))
+        if deaths:
+            headers = (*headers, (DEATHS, deaths))
+        framed = Framed(
+            header_section(headers), found.priority, found.expiration_ms, found.copies, exchange,
+            data, deaths,
+        )  # fmt: skip
+        if not deaths and len(data) <= REMEMBERED_BYTES_MAX:
+            if len(self.known) >= REMEMBERED_MAX:
+                self.known.clear()
+            self.known[(exchange, data)] = framed
+        return framed
+
+
+class Showing:
+    """What the headers of records come to for a consumer; what was read last."""
+
+    def __init__(self) -> None:
+        self.known: dict[Headers, Shown] = {}
+
+    def shown(self, headers: Headers) -> Shown:
+        """Of a record's headers, whatever they are."""
+        known = self.known.get(headers)
+        if known is not None:
+            return known
+        shown = _shown(headers)
+        if sum(len(value or b"") for _, value in headers) <= REMEMBERED_BYTES_MAX:
+            if len(self.known) >= REMEMBERED_MAX:
+                self.known.clear()
+            self.known[headers] = shown
+        return shown
+
+
+def _shown(headers: Headers) -> Shown:
+    values = {name: value or b"" for name, value in headers}
+    data = values.get(PROPERTIES, properties.NONE)
+    try:
+        found = properties.read(data)
+    except Refusal:  # a record that no door has written
+        data, found = properties.NONE, properties.Properties()
+    deliver, expiration = data, None
+    if found.headers is not None and "BCC" in found.headers:
+        deliver = with_headers(data, {n: it for n, it in found.headers.items() if n != "BCC"})
+    if found.expiration is not None:
+        try:
+            expiration = expiration_ms(found.expiration)
+        except InvalidExpiration:
+            expiration = None
+    return Shown(values.get(EXCHANGE, b""), data, deliver, expiration, values.get(DEATHS, b""))
+
+
+def keys_of(key: bytes, headers: dict[str, Any] | None) -> Sequence[bytes]:
+    """The routing key, and the keys of CC and BCC as far as they are some."""
+    found = [key]
+    for name in ("CC", "BCC"):
+        try:
+            found += _keys(name, headers)
+        except InvalidHeader:
+            continue
+    return found

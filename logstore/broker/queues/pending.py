@@ -1,0 +1,117 @@
+"""What somebody waits for: a change that is to be kept, and all that a run of messages needs.
+
+A ``Keeping`` tells one; here several may wait for the same.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from logstore.broker.unsafe import Unsafe
+from logstore.errors import LogstoreError, UnknownPartition
+from logstore.kept import Keeping
+from logstore.log import Log, Wake
+
+
+class Pending:
+    """A change that is to become durable. Used in one thread."""
+
+    __slots__ = ("_calls", "done", "error")
+
+    def __init__(self, keeping: Keeping | None = None) -> None:
+        self.done = False
+        self.error: LogstoreError | None = None  # why nothing of it was kept
+        self._calls: list[Callable[[Pending], None]] = []
+        if keeping is not None:
+            keeping.then(lambda it: self.finish(it.error))
+
+    def then(self, call: Callable[["Pending"], None]) -> None:
+        """Have it called once it is done; at once where it is."""
+        if self.done:
+            call(self)
+        else:
+            self._calls.append(call)
+
+    def finish(self, error: LogstoreError | None) -> None:
+        """Said once."""
+        assert not self.done
+        self.done, self.error = True, error
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call(self)
+
+
+class Waiting:
+    """All that a run of messages waits for before it is confirmed.
+
+    What was appended is to become safe; what is parked for a lane that is being opened is to be
+    appended first; queues that were just declared are to be kept.
+    """
+
+    __slots__ = ("_parked", "_unsafe", "_wake", "failed")
+
+    def __init__(self) -> None:
+        self.failed: LogstoreError | None = None  # why some of it never will be safe
+        self._unsafe = Unsafe()
+        self._parked = 0
+        self._wake: Wake | None = None
+
+    # What the model says
+
+    def appended(self, log: Log, upto: int) -> None:
+        """All below this mark of the log."""
+        self._unsafe.add(log, upto)
+
+    def park(self) -> None:
+        """Something can't be appended yet."""
+        self._parked += 1
+
+    def unparked(self, log: Log | None, upto: int, error: LogstoreError | None = None) -> None:
+        """It was appended, or never will be; without either: it is not needed any more."""
+        self._parked -= 1
+        if error is not None:
+            self.failed = self.failed or error
+        elif log is not None:
+            self._unsafe.add(log, upto)
+        self._news()
+
+    def pending(self, pending: Pending) -> None:
+        """A declaration that is to be kept."""
+        if not pending.done:
+            self._parked += 1
+            pending.then(self._kept)
+        elif pending.error is not None:
+            self.failed = self.failed or pending.error
+
+    def _kept(self, pending: Pending) -> None:
+        self.unparked(None, 0, pending.error)
+
+    def _news(self) -> None:
+        if self._wake is not None:
+            self._unsafe.watch(self._wake)
+            self._wake()
+
+    # What others ask
+
+    def settled(self) -> bool:
+        """Whether all of it is safe, or some of it never will be: see ``failed``."""
+        for error in self._unsafe.settle().values():
+            # What a queue had that was deleted counts as consumed, as in RabbitMQ.
+            if not isinstance(error, UnknownPartition):
+                self.failed = self.failed or error
+        if self.failed is not None:
+            self.close()
+            return True
+        return not self._parked and not self._unsafe
+
+    def watch(self, wake: Wake) -> None:
+        """Have it synced soon, and ``wake`` called, from any thread, when to look again."""
+        self._wake = wake
+        self._unsafe.watch(wake)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._wake = None
+        self._unsafe.close()
+
+
+NO_TIME: Final = 1 << 62  # later than any deadline, in ms

@@ -1,0 +1,142 @@
+"""A run of messages on its way into queues: those that go the same way are encoded once.
+
+A batch's checksum does not cover where it stands, so the same bytes are appended to each log that
+is to have them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
+from logstore.broker.queues.message import Framed
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.queue import Queue
+from logstore.errors import LogstoreError
+from logstore.records.batch import Batch
+from logstore.records.encode import Columns, encode_columns
+
+# Of one batch, beside its first message: what reads a message decodes all of its batch.
+BATCH_BYTES: Final = 65_536
+BATCH_MAX: Final = 1000
+
+Refused = Callable[[Queue, bytes, bytes | memoryview, Framed], None]
+
+
+class Published(NamedTuple):
+    """What became of a run of messages, by their numbers in it."""
+
+    unrouted: Sequence[int]  # no queue took them
+    rejected: Sequence[int]  # some queue had no room for them, or its log takes no more
+    waiting: Waiting
+    error: LogstoreError | None = None  # why a log takes no more
+
+
+class Publishing:
+    """One run. ``refused`` is told of what a queue has no room for, if it is to die there."""
+
+    def __init__(self, now_ms: int, refused: Refused) -> None:
+        self.unrouted: list[int] = []
+        self.rejected: dict[int, None] = {}
+        self.waiting = Waiting()
+        self.error: LogstoreError | None = None
+        self._now_ms = now_ms
+        self._refused = refused
+        self._queues: tuple[Queue, ...] = ()
+        self._priority = 0
+        self._numbers: list[int] = []
+        self._keys: list[bytes] = []
+        self._values: list[bytes | memoryview] = []
+        self._framed: list[Framed] = []
+        self._bytes = 0
+
+    def add(
+        self,
+        number: int,
+        queues: tuple[Queue, ...],
+        key: bytes,
+        body: bytes | memoryview,
+        framed: Framed,
+    ) -> None:
+        """The next message of the run."""
+        if not queues:
+            self.unrouted.append(number)
+            return
+        if (
+            queues is not self._queues
+            or framed.priority != self._priority
+            or self._bytes >= BATCH_BYTES
+            or len(self._numbers) >= BATCH_MAX
+        ):
+            self._go()
+            self._queues, self._priority = queues, framed.priority
+        self._numbers.append(number)
+        self._keys.append(key)
+        self._values.append(body)
+        self._framed.append(framed)
+        self._bytes += len(body)
+
+    def finish(self) -> Published:
+        """All were added."""
+        self._go()
+        return Published(self.unrouted, list(self.rejected), self.waiting, self.error)
+
+    def _go(self) -> None:
+        if not self._numbers:
+            return
+        whole: Batch | None = None
+        for queue in self._queues:
+            if queue.gone:  # since the message was routed
+                continue
+            accepted = queue.accepts(list(map(len, self._values))) if queue.limits.rejects else None
+            if accepted is not None:
+                batch, size = self._part(queue, accepted)
+            else:
+                batch = whole = self._encoded() if whole is None else whole
+                size = self._bytes
+            if batch is not None:
+                self._append(queue, batch, size)
+        self._numbers, self._keys, self._values, self._framed = [], [], [], []
+        self._bytes = 0
+
+    def _append(self, queue: Queue, batch: Batch, size: int) -> None:
+        most = queue.limits.max_priority
+        lane = 0 if not most else min(self._priority, most)
+        try:
+            queue.stock.append(lane, batch, size, self.waiting)
+        except LogstoreError as error:
+            self.error = error
+            self.rejected.update(dict.fromkeys(self._numbers))
+            return
+        if queue.kept is not None:
+            self.waiting.pending(queue.kept)
+
+    def _encoded(self) -> Batch:
+        return _batch(self._values, self._keys, self._framed, self._now_ms)
+
+    def _part(self, queue: Queue, accepted: Sequence[bool]) -> tuple[Batch | None, int]:
+        """A batch of those that are accepted; the others are refused."""
+        good = [n for n, it in enumerate(accepted) if it]
+        for n, it in enumerate(accepted):
+            if not it:
+                self.rejected[self._numbers[n]] = None
+                if queue.limits.overflow == REJECT_PUBLISH_DLX:
+                    self._refused(queue, self._keys[n], self._values[n], self._framed[n])
+        if not good:
+            return None, 0
+        values = [self._values[n] for n in good]
+        batch = _batch(
+            values, [self._keys[n] for n in good], [self._framed[n] for n in good], self._now_ms
+        )
+        return batch, sum(map(len, values))
+
+
+def _batch(
+    values: Sequence[bytes | memoryview],
+    keys: Sequence[bytes],
+    framed: Sequence[Framed],
+    now_ms: int,
+) -> Batch:
+    if len(values) == 1:
+        values = [bytes(values[0])]
+    columns = Columns(values, keys, (), [now_ms] * len(values))  # type: ignore[arg-type]  # joined
+    return encode_columns(columns, sections=[it.section for it in framed])

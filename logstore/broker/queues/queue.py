@@ -1,0 +1,561 @@
+"""One queue: who consumes it, and what becomes of its messages.
+
+Messages come by ``append`` and are given out in ``look``, which is called at the end of a turn that
+has brought news, and again in the next one if there was too much: no queue keeps others waiting.
+Everything is in the sessions' thread.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from typing import Any, Final, Protocol
+
+from logstore.broker.queues.bits import BLOCK_SHIFT
+from logstore.broker.queues.dealing import deal, strides
+from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
+from logstore.broker.queues.delays import Delays
+from logstore.broker.queues.dying import DeadLetters, Sent
+from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.limits import QueueFacts, limits_of
+from logstore.broker.queues.message import Delivery, Showing, counted
+from logstore.broker.queues.pending import NO_TIME, Pending
+from logstore.broker.queues.refusals import ExclusiveUse, SingleActive
+from logstore.broker.queues.stock import Chunk, Logs, Stock
+from logstore.broker.queues.subscription import Channel, Got, Subscription
+from logstore.broker.queues.timeouts import Timeouts
+from logstore.broker.queues.unacked import Delivered
+from logstore.errors import LogstoreError
+
+LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
+STEP_MAX: Final = 1000  # and at once
+
+Then = Callable[[Got | None], None]
+Group = Delivered[Any, Any]
+
+
+class Home(Protocol):
+    """What a queue needs of its virtual host, and of the process."""
+
+    @property
+    def windows(self) -> Windows: ...
+    @property
+    def showing(self) -> Showing: ...
+    @property
+    def logs(self) -> Logs: ...
+    def clock(self) -> int:
+        """Ms since 1970."""
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Call it at the end of the turn; from any thread."""
+
+    def touched(self, queue: "Queue") -> None:
+        """Something of it is to be told to the journal."""
+
+    def used(self) -> None:
+        """Something that lasts was given out."""
+
+    def alarm(self, queue: "Queue", at_ms: int) -> None:
+        """``look`` is to be called then, at the latest."""
+
+    def send(self, letters: Sequence[DeadLetter]) -> Sent:
+        """Publish dead letters."""
+
+    def goes(self, queue: "Queue") -> None:
+        """Delete it: its time is over, or its last consumer has gone."""
+
+
+class Queue:
+    """Of one virtual host, which makes it."""
+
+    def __init__(
+        self,
+        number: int,
+        facts: QueueFacts,
+        home: Home,
+        owner: object | None = None,
+        lanes: Sequence[int] = (),
+    ) -> None:
+        """``lanes``: the priorities it has messages of already. Raises InvalidQueueArgument."""
+        self.id = number
+        self.facts = facts
+        self.limits = limits_of(facts)
+        self.owner = owner  # the connection that an exclusive one is of
+        self.kept: Pending | None = None  # until it is durable, if it is to be
+        self.gone = False
+        self.subscriptions: list[Subscription] = []  # by priority, then as they came
+        self.active: Subscription | None = None  # the one that is served, if it is a single one
+        self._home = home
+        self._wake: Callable[[], None] = lambda: home.soon(self.look)
+        self.stock = Stock(
+            number, home.logs, home.windows, home.showing, self._wake_from_afar,
+            lasts=facts.lasts, ttl_ms=self.limits.ttl_ms,
+            sized=self.limits.max_bytes is not None, lanes=lanes,
+        )  # fmt: skip
+        self.dead_letters = DeadLetters(
+            facts.name, self.limits, self.stock, home.showing, home.send, self._wake_from_afar
+        )
+        self._delays = Delays()
+        self._timeouts = Timeouts(self.limits.consumer_timeout_ms)
+        self._getters: deque[tuple[Channel, bool, Then]] = deque()
+        self._turn = 0  # whose turn it is, among those of one priority
+        self._awake = False  # a look is coming
+        self._used_ms = home.clock()  # for x-expires
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.facts.name!r} {self.id}>"
+
+    # What there is
+
+    @property
+    def ready(self) -> int:
+        """Messages that are not out. Right once it is open (``when_open``)."""
+        return self.stock.ready
+
+    @property
+    def out(self) -> int:
+        """Messages that are given out and not settled."""
+        return self.stock.out
+
+    @property
+    def failed(self) -> LogstoreError | None:
+        """Why it can't be used, but deleted."""
+        return self.stock.failed
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """Call it once the queue's counts are known, or it has failed; at once, as a rule."""
+        self.stock.when_open(call)
+
+    def used(self) -> None:
+        """It is not forgotten (x-expires): declared again, or fetched from."""
+        self._used_ms = self._home.clock()
+        self._arm()
+
+    # Its consumers
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Serve it from the end of this turn on. Raises ExclusiveUse, and what ``failed`` is."""
+        if self.failed is not None:
+            raise self.failed
+        there = self.subscriptions
+        if (
+            (there and (subscription.exclusive or there[0].exclusive))
+            or (self.limits.single_active and subscription.exclusive)
+        ):  # fmt: skip
+            raise ExclusiveUse(self.facts.name)
+        place = sum(1 for it in there if it.priority >= subscription.priority)
+        there.insert(place, subscription)
+        if self.active is None:
+            self.active = there[0]
+        self.wake()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """What it has unacked stays out. The queue goes with its last one, if it is to."""
+        if subscription not in self.subscriptions:
+            return
+        self._remove(subscription)
+        if not self.subscriptions and not self.gone:
+            if self.facts.auto_delete:
+                self._home.goes(self)
+                return
+            self.used()
+        self.wake()
+
+    def _remove(self, subscription: Subscription) -> None:
+        self.subscriptions.remove(subscription)
+        self._timeouts.forget(subscription)
+        if self.active is subscription:
+            self.active = self.subscriptions[0] if self.subscriptions else None
+
+    def wake(self) -> None:
+        """There is news, or a consumer may take more: look at the end of the turn."""
+        if not self._awake and not self.gone:
+            self._awake = True
+            self._wake()
+
+    def _wake_from_afar(self) -> None:
+        """From any thread."""
+        self._home.soon(self.look)
+
+    # Fetching
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """Give out the first message to whoever has asked for one; ``then`` is called at once, or
+        when what is to be read first is here. Raises SingleActive, and what ``failed`` is.
+        """
+        if self.limits.single_active:
+            raise SingleActive(self.facts.name)
+        if self.failed is not None:
+            raise self.failed
+        self._used_ms = self._home.clock()
+        self._getters.append((channel, no_ack, then))
+        if len(self._getters) == 1:
+            self._serve()
+        if not self._getters:
+            self._arm()
+
+    def _serve(self) -> None:
+        """Answer those who fetch, in their order, as far as can be done now."""
+        while self._getters and not self.gone:
+            if not self.stock.open():
+                return
+            self._flush()
+            now_ms = self._home.clock()
+            chunks = self.stock.take(1, now_ms, fresh=False)
+            if chunks and chunks[0].expired:
+                self._bury(chunks)
+                continue
+            if not chunks and (self.stock.cold or (self.stock.unsafe and self.stock.ready)):
+                self._sync()
+                return
+            channel, no_ack, then = self._getters.popleft()
+            if not chunks:
+                then(None)
+                continue
+            tag = self._hand(channel, None, no_ack, chunks)
+            delivery = self._deliveries(chunks)[0]
+            then(Got(tag, delivery, self.ready))
+
+    def _sync(self) -> None:
+        for lane in self.stock.order:
+            if lane.log is not None and lane.log.safe < lane.log.end:
+                lane.log.sync_soon()
+
+    def _hand(
+        self,
+        channel: Channel,
+        consumer: Subscription | None,
+        no_ack: bool,
+        chunks: Iterable[Chunk],
+    ) -> int:
+        """Let the channel have these; the first one's tag."""
+        unacked = channel.unacked
+        first = unacked.next_tag
+        for chunk in chunks:
+            total = len(chunk.records)
+            if no_ack:
+                unacked.pass_over(total)
+                self.stock.settle(chunk.lane.number, chunk.first, (1 << total) - 1)
+            else:
+                unacked.add(self, chunk.lane.number, chunk.first, total, consumer)
+        if self.facts.lasts:
+            self._home.used()
+        if no_ack:
+            self.touch()
+        return first
+
+    # What comes back
+
+    def settle(self, delivered: Group) -> None:
+        """It is done with."""
+        if self.gone:
+            return
+        self.stock.settle(delivered.lane, delivered.first, delivered.bits)
+        if not self._awake:
+            self.wake()
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """It is ready again, at its own place; or it dies, if that was once too often.
+
+        ``failed``: not because the server stops.
+        """
+        if self.gone:
+            return
+        number, first, bits = delivered.lane, delivered.first, delivered.bits
+        limit = self.limits.delivery_limit
+        dead_at = 0 if limit is None else limit + 1
+        if self.limits.retried_later(failed=failed):
+            self._delay(number, first, bits, dead_at)
+        else:
+            self._release(number, first, bits, failed, dead_at)
+        self.wake()
+
+    def _release(self, number: int, first: int, bits: int, failed: bool, dead_at: int) -> None:
+        dead = self.stock.release(number, first, bits, failed=failed, dead_at=dead_at)
+        lane = self.stock.lanes[number]
+        for block, mask in dead.items():
+            self.dead_letters.die(lane, block << BLOCK_SHIFT, mask, DELIVERY_LIMIT)
+        self.touch()
+
+    def _delay(self, number: int, first: int, bits: int, dead_at: int) -> None:
+        lane = self.stock.lanes[number]
+        now_ms = self._home.clock()
+        for bit in range(bits.bit_length()):
+            if not bits >> bit & 1:
+                continue
+            failures = lane.settlement.failures(first + bit) + 1
+            if dead_at and failures >= dead_at:
+                self._release(number, first + bit, 1, True, dead_at)
+                continue
+            wait_ms = min(self.limits.retry_min_ms * failures, self.limits.retry_max_ms)
+            self._delays.add(now_ms + wait_ms, number, first + bit)
+
+    def reject(self, delivered: Group) -> None:
+        """Nobody wants it: it dies."""
+        if self.gone:
+            return
+        lane = self.stock.lanes[delivered.lane]
+        self.dead_letters.die(lane, delivered.first, delivered.bits, REJECTED)
+        self.touch()
+        self.wake()
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """Settle all that is ready; ``then`` is called with how many that was."""
+
+        def now() -> None:
+            total = 0 if self.gone else self.stock.purge()
+            if not self.gone:
+                self.touch()
+                self.wake()
+            then(total)
+
+        self.stock.when_open(now)
+
+    # The end of a turn
+
+    def look(self) -> None:
+        """Do what there is to do, within bounds."""
+        self._awake = False
+        if self.gone:
+            return
+        now_ms = self._home.clock()
+        self._flush()
+        for number, offset in self._delays.due(now_ms):
+            self._release(number, offset, 1, True, 0)
+        if not self._time_out(now_ms):
+            return
+        more = False
+        wanted = self._getters or self.subscriptions or self.stock.order
+        if wanted and self.stock.open():
+            self._serve()
+            left = self._deliver(now_ms, LOOK_MAX)
+            left = self._expire(now_ms, left)
+            left = self._make_room(now_ms, left)
+            more = left <= 0
+        more = self.dead_letters.step(now_ms) or more
+        self._flush()
+        if self._expires_at() <= now_ms and not self.subscriptions:
+            self._home.goes(self)
+            return
+        if more:
+            self.wake()
+        self._arm()
+
+    def _flush(self) -> None:
+        if self.stock.flush():
+            self.touch()
+
+    def touch(self) -> None:
+        """Something is settled, or is to be told to the journal."""
+        self._home.touched(self)
+
+    def _deliver(self, now_ms: int, left: int) -> int:
+        """Give out to consumers what they have room for; how many more may be given out."""
+        while left > 0:
+            rooms = self._rooms()
+            if not rooms:
+                break
+            most = min(left, STEP_MAX, sum(room for _, room in rooms))
+            chunks = self.stock.take(most, now_ms, fresh=True)
+            if not chunks:
+                break
+            left -= sum(len(it.records) for it in chunks)
+            good = [it for it in chunks if not it.expired]
+            if len(good) < len(chunks):
+                self._bury([it for it in chunks if it.expired])
+            if good:
+                self._push(rooms, good, now_ms)
+        if left > 0 and not self.stock.cold:
+            self.stock.all_seen()
+        return left
+
+    def _rooms(self) -> list[tuple[Subscription, int]]:
+        """The consumers to be served now, the next one first, and how many each may have."""
+        if self.limits.single_active:
+            candidates = [] if self.active is None else [self.active]
+        else:
+            candidates = self.subscriptions
+        found: list[tuple[Subscription, int]] = []
+        of_channel: dict[int, int] = {}
+        for it in candidates:
+            if found and it.priority < found[0][0].priority:
+                break
+            room = it.can_take()
+            if room > 0 and not it.no_ack:
+                channel = it.channel
+                if it.prefetch:
+                    room = min(room, it.prefetch - channel.unacked.of(it))
+                left = of_channel.get(id(channel))
+                if left is None:
+                    left = channel.room()
+                room = min(room, left)
+                of_channel[id(channel)] = left - max(0, room)
+            if room > 0:
+                found.append((it, room))
+        if len(found) > 1:
+            begin = self._turn % len(found)
+            found = found[begin:] + found[:begin]
+        return found
+
+    def _push(
+        self, rooms: list[tuple[Subscription, int]], chunks: list[Chunk], now_ms: int
+    ) -> None:
+        deliveries = self._deliveries(chunks)
+        if len(rooms) == 1:
+            consumer = rooms[0][0]
+            tag = self._hand(consumer.channel, consumer, consumer.no_ack, chunks)
+            self._timeouts.had(consumer, tag + len(deliveries), now_ms)
+            consumer.push(tag, deliveries)
+            return
+        self._turn += len(deliveries)
+        offsets: list[tuple[int, int]] = []  # lane and offset of each
+        for chunk in chunks:
+            offsets += zip(
+                [chunk.lane.number] * len(chunk.records), count(chunk.first), strict=False
+            )
+        hands = deal(len(deliveries), [room for _, room in rooms])
+        for (consumer, _), hand in zip(rooms, hands, strict=True):
+            if not hand:
+                continue
+            tag = self._hand_apart(consumer, [offsets[n] for n in hand])
+            self._timeouts.had(consumer, tag + len(hand), now_ms)
+            consumer.push(tag, [deliveries[n] for n in hand])
+
+    def _hand_apart(self, consumer: Subscription, places: list[tuple[int, int]]) -> int:
+        """As ``_hand``, of messages that others have some between."""
+        unacked = consumer.channel.unacked
+        first = unacked.next_tag
+        at = 0
+        while at < len(places):
+            number = places[at][0]
+            end = at
+            while end < len(places) and places[end][0] == number:
+                end += 1
+            for begin, total, stride in strides([offset for _, offset in places[at:end]]):
+                if consumer.no_ack:
+                    unacked.pass_over(total)
+                    for n in range(total):
+                        self.stock.settle(number, begin + n * stride, 1)
+                else:
+                    unacked.add(self, number, begin, total, consumer, stride)
+            at = end
+        if self.facts.lasts:
+            self._home.used()
+        if consumer.no_ack:
+            self.touch()
+        return first
+
+    def _deliveries(self, chunks: Iterable[Chunk]) -> list[Delivery]:
+        shown_of, found = self._home.showing.shown, list[Delivery]()
+        last, shown = None, None
+        new = tuple.__new__
+        for lane, _, records, again, _ in chunks:
+            for record in records:
+                headers = record.headers
+                if headers is not last or shown is None:
+                    last, shown = headers, shown_of(headers)
+                fields = (
+                    shown.exchange, record.key or b"", shown.deliver, record.value or b"", again,
+                )  # fmt: skip
+                delivery = new(Delivery, fields)
+                if again and (failures := lane.settlement.failures(record.offset)):
+                    delivery = delivery._replace(properties=counted(shown.deliver, failures))
+                found.append(delivery)
+        return found
+
+    def _bury(self, chunks: Iterable[Chunk], reason: str = EXPIRED) -> int:
+        total = 0
+        for chunk in chunks:
+            bits = (1 << len(chunk.records)) - 1
+            self.dead_letters.die(chunk.lane, chunk.first, bits, reason)
+            total += len(chunk.records)
+        self.touch()
+        return total
+
+    def _expire(self, now_ms: int, left: int) -> int:
+        if left <= 0:
+            return left
+        return left - self._bury(list(self.stock.expired(left, now_ms)))
+
+    def _make_room(self, now_ms: int, left: int) -> int:
+        """Drop what would be delivered next, where there are too many."""
+        limits = self.limits
+        if limits.rejects or (limits.max_length is None and limits.max_bytes is None):
+            return left
+        while left > 0:
+            over = 0
+            if limits.max_length is not None:
+                over = self.ready - limits.max_length
+            if limits.max_bytes is not None and self.stock.ready_bytes > limits.max_bytes:
+                over = max(over, 1)
+            if over <= 0:
+                break
+            chunks = self.stock.take(min(over, left, STEP_MAX), now_ms, fresh=True)
+            if not chunks:
+                break
+            left -= self._bury(chunks, MAXLEN)
+        return left
+
+    def accepts(self, sizes: Sequence[int]) -> list[bool] | None:
+        """Which of some messages of these sizes there is room for, if it refuses what does not fit.
+
+        None: all of them. A consumer that waits for messages takes some of them at once.
+        """
+        limits = self.limits
+        if not limits.rejects:
+            return None
+        credit = sum(room for _, room in self._rooms()) if limits.max_length != 0 else 0
+        room = None if limits.max_length is None else limits.max_length + credit - self.ready
+        room_bytes = None if limits.max_bytes is None else limits.max_bytes - self.stock.ready_bytes
+        found = []
+        for size in sizes:
+            good = (room is None or room > 0) and (room_bytes is None or room_bytes >= size)
+            found.append(good)
+            if good:
+                room = None if room is None else room - 1
+                room_bytes = None if room_bytes is None else room_bytes - size
+        return None if all(found) else found
+
+    # Time
+
+    def _expires_at(self) -> int:
+        expires_ms = self.limits.expires_ms
+        return NO_TIME if expires_ms is None else self._used_ms + expires_ms
+
+    def _arm(self) -> None:
+        """Have it looked at when the next of its times has come."""
+        at_ms = min(self.dead_letters.deadline_ms, self._delays.deadline_ms)
+        if not self.subscriptions:
+            at_ms = min(at_ms, self._expires_at())
+        at_ms = min(at_ms, self._timeouts.deadline_ms)
+        if not self.stock.busy:
+            for lane in self.stock.order:
+                if lane.log is not None and lane.settlement.ready(lane.log.safe):
+                    at_ms = min(at_ms, self.stock.head_deadline(lane))
+        if at_ms < NO_TIME:
+            self._home.alarm(self, at_ms)
+
+    def _time_out(self, now_ms: int) -> bool:
+        """Consumers that have had a message for too long are cancelled; it comes back.
+
+        Whether the queue is still there then.
+        """
+        for consumer in self._timeouts.due(now_ms):
+            for delivered in consumer.channel.unacked.drain_consumer(consumer):
+                delivered.queue.release(delivered)
+            consumer.cancelled()
+            self.unsubscribe(consumer)
+        return not self.gone
+
+    # Its end
+
+    def drop(self) -> None:
+        """It is gone: consumers are told, and nobody waits for it any more."""
+        self.gone = True
+        self.dead_letters.flush(self._home.clock())
+        subscriptions, self.subscriptions = self.subscriptions, []
+        self.active = None
+        for subscription in subscriptions:
+            subscription.cancelled()
+        while self._getters:
+            self._getters.popleft()[2](None)
+        self.stock.drop()

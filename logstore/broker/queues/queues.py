@@ -1,0 +1,502 @@
+"""All queues of a process: its virtual hosts, the journal, and the times that they wait for.
+
+At the end of a turn that has settled anything, one batch goes to the journal, with a record for
+each queue; nobody waits for it. Everything is in the sessions' thread, but what ``work`` takes to
+another one: opening lanes and deleting them.
+
+A process that does not close the queues may have given out messages that the journal does not know
+of. So the first message that is given out has the journal say that the queues are in use, as if it
+were a queue of its own, with the number 0, which no queue has; ``close`` takes it back.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Final
+
+from logstore.amqp import fields
+from logstore.broker.queues.journal import SettlementNotes, queue_key
+from logstore.broker.queues.keeping import Rows, exchange_facts, queue_facts
+from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.message import Framing, Showing
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.settled import Settled, reopened
+from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.state import LaneState
+from logstore.broker.queues.stock import Opened
+from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.arguments import Arguments
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import is_predefined
+from logstore.broker.routing.topology import Topology
+from logstore.errors import LogFailed, LogstoreError
+from logstore.kept_queues import (
+    DEFAULT_VHOST,
+    KeptBinding,
+    KeptQueue,
+    KeptRouting,
+    KeptVhost,
+    Lane,
+    QueueLogs,
+)
+from logstore.log import Log
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+# Of batches that wait for lanes which are being opened: doors stop reading publishes then.
+PARKED_BYTES_MAX: Final = 16 << 20
+OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
+RETRY_MS: Final = 1000  # after which what the journal did not take is told again
+IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
+SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
+
+log: Final = logging.getLogger("logstore.queues")
+
+Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+
+
+def _nobody(at_ms: int | None) -> None:
+    pass
+
+
+class Queues:
+    """Of one data directory, in the process that writes it."""
+
+    def __init__(
+        self,
+        logs: QueueLogs,
+        clock: Callable[[], int],
+        soon: Callable[[Callable[[], object]], object],
+        work: Work,
+        alarmed: Callable[[int | None], None] = _nobody,
+    ) -> None:
+        """``soon``: has a call made in this thread when its turn ends, once for equal ones.
+
+        ``work``: runs the first in another thread, then the second, with what it gave, in this
+        one. ``alarmed`` is told when ``tick`` is to be called; else ask ``deadline_ms``.
+        Raises SchemaTooNew, CorruptStore, StorageFull.
+        """
+        self.clock = clock
+        self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
+        self.vhosts: dict[bytes, Vhost] = {}
+        self._logs = logs
+        self._soon = soon
+        self._work = work
+        self._alarmed = alarmed
+        self._alarms: dict[Queue, int] = {}
+        self._times: list[tuple[int, int, Queue]] = []
+        self._numbers = count()
+        self._touched: dict[Queue, None] = {}
+        self._forgotten: list[int] = []  # queues whose end is to be told to the journal
+        self._ending = False
+        self._failing = False
+        self._parked_bytes = 0
+        self._closed = False
+        self._journal = logs.journal()
+        notes = self._journal.notes
+        assert isinstance(notes, SettlementNotes)
+        self._notes = notes
+        kept = logs.keeper.load()
+        for error in kept.damaged:
+            log.error("%s", error)
+        self._next_id = max(kept.next_id, IN_USE + 1)
+        self._clean = notes.state(IN_USE) is None  # the last process has closed the queues
+        self._in_use = not self._clean
+        self._to_mark = False
+        self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
+        self._restore(kept)
+
+    # From what is kept
+
+    def _restore(self, kept: KeptRouting) -> None:
+        lanes = dict(self._logs.lanes())
+        default = fields.data(DEFAULT_VHOST)
+        rows: dict[int, Rows] = {}
+        for fact in kept.vhosts:
+            rows[fact.id] = Rows(fact.id, self._logs.keeper, self.next_id)
+        for fact in kept.vhosts:
+            self._restore_vhost(fact, rows[fact.id], kept, lanes)
+        if default not in self.vhosts:
+            number = self.next_id()
+            self._logs.keeper.change([KeptVhost(number, DEFAULT_VHOST)])
+            self._add_vhost(
+                default, Rows(number, self._logs.keeper, self.next_id), Topology[Queue]()
+            )
+        left = [Lane(queue, it) for queue, those in lanes.items() for it in those]
+        if left:  # of queues that were deleted in a process which did not come to that any more
+            self._delete_logs(left)
+        known = {queue.id for vhost in self.vhosts.values() for queue in vhost.queues()}
+        self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
+        if self._forgotten:
+            self._end_soon()
+        waiting = deque(self._unopened)
+        for _ in range(OPENING_MAX):
+            self._open_next(waiting)
+
+    def _restore_vhost(
+        self, fact: KeptVhost, rows: Rows, kept: KeptRouting, lanes: dict[int, Sequence[int]]
+    ) -> None:
+        name = fields.data(fact.name)
+        vhost = Vhost(name, self, rows)
+        exchanges = [it for it in kept.exchanges if it.vhost == fact.id]
+        names = {it.id: ("exchange", fields.data(it.name)) for it in exchanges}
+        found: list[Queue] = []
+        for row in kept.queues:
+            if row.vhost == fact.id:
+                queue = self._restored_queue(row, vhost, lanes)
+                found.append(queue)
+                rows.queues[queue.id] = queue
+                names[queue.id] = ("queue", queue.facts.name)
+        bindings: list[Binding] = []
+        orphans: list[KeptBinding] = []
+        for it in kept.bindings:
+            if it.source not in names:
+                continue  # of another host
+            if it.destination not in names:
+                orphans.append(it)
+                continue
+            kind, destination = names[it.destination]
+            binding = Binding(
+                names[it.source][1], destination, fields.data(it.key), arguments_of(it.arguments),
+                "queue" if kind == "queue" else "exchange",
+            )  # fmt: skip
+            bindings.append(binding)
+            rows.bindings[binding] = it
+        for exchange in exchanges:
+            rows.exchanges[fields.data(exchange.name)] = exchange
+        topology, lost = Topology.restore(
+            [exchange_facts(it) for it in exchanges if not is_predefined(fields.data(it.name))],
+            [(queue.facts.name, queue) for queue in found],
+            bindings,
+        )
+        rows.change(lost)
+        if orphans:
+            self._logs.keeper.change((), orphans)
+        self._add_vhost(name, rows, topology, vhost)
+
+    def _restored_queue(
+        self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]]
+    ) -> Queue:
+        facts = queue_facts(row)
+        there = lanes.pop(row.id, [])
+        try:
+            queue = Queue(row.id, facts, vhost, lanes=there)
+        except LogstoreError as error:  # an argument that another logstore took
+            log.error("queue %s has none of its arguments: %s", row.name, error)  # noqa: TRY400
+            bare = QueueFacts(facts.name, True, False, facts.auto_delete, Arguments())
+            queue = Queue(row.id, bare, vhost, lanes=there)
+        if there:
+            self._unopened.add(queue)
+        queue.used()
+        return queue
+
+    def _add_vhost(
+        self, name: bytes, rows: Rows, topology: Topology[Queue], vhost: Vhost | None = None
+    ) -> None:
+        vhost = Vhost(name, self, rows) if vhost is None else vhost
+        vhost.topology = topology
+        rows.named_by(topology.queue)
+        self.vhosts[name] = vhost
+
+    def _open_next(self, waiting: deque[Queue]) -> None:
+        """Open what there is, some at a time: messages expire although nobody asks for them."""
+        if waiting and not self._closed:
+            queue = waiting.popleft()
+
+            def opened() -> None:
+                self._unopened.discard(queue)
+                self._open_next(waiting)
+
+            if queue.gone:
+                opened()
+            else:
+                queue.when_open(opened)
+
+    # What virtual hosts ask
+
+    @property
+    def logs(self) -> "Queues":
+        """Where lanes come from."""
+        return self
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Have it called when the turn ends; from any thread."""
+        self._soon(call)
+
+    def next_id(self) -> int:
+        """A number that none has had."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        return number
+
+    def used(self) -> None:
+        """Something that lasts was given out."""
+        if not self._in_use:
+            self._in_use = self._to_mark = True
+            self._end_soon()
+
+    def touched(self, queue: Queue) -> None:
+        """What was settled of it is to be told to the journal."""
+        self._touched[queue] = None
+        if not self._ending:
+            self._end_soon()
+
+    def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
+        """A queue is gone; its logs go once it is forgotten."""
+        self._touched.pop(queue, None)
+        self._unopened.discard(queue)
+        self._alarms.pop(queue, None)
+        lanes = [Lane(queue.id, it) for it in queue.stock.names()]
+        if not queue.facts.lasts:
+            for lane in lanes:
+                try:
+                    self._logs.drop_volatile(lane)
+                except LogstoreError as error:  # it is wiped at the next start
+                    log.warning("a deleted queue has left a folder: %s", error)
+        elif forgotten is not None and lanes:
+            forgotten.then(lambda it: self._forget(queue, lanes, it))
+
+    def _forget(self, queue: Queue, lanes: list[Lane], forgotten: Pending) -> None:
+        if forgotten.error is None:  # else it is there again at the next start
+            self._forgotten.append(queue.id)
+            self._end_soon()
+            queue.stock.when_still(lambda: self._delete_logs(lanes))
+
+    def _delete_logs(self, lanes: list[Lane]) -> None:
+        def delete() -> LogstoreError | None:
+            try:
+                self._logs.delete(lanes)
+            except LogstoreError as error:
+                return error
+            return None
+
+        def deleted(error: LogstoreError | None) -> None:
+            if error is not None:  # it is tried again at the next start
+                log.warning("logs of deleted queues are left: %s", error)
+
+        self._work(delete, deleted)
+
+    # Lanes
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too much waits for lanes that are being opened: read no more publishes now."""
+        return self._parked_bytes > PARKED_BYTES_MAX
+
+    def parked(self, size: int) -> None:
+        """As Logs.parked."""
+        self._parked_bytes += size
+
+    def make_volatile(self, queue: int, lane: int) -> Log:
+        """As Logs.make_volatile."""
+        return self._logs.make_volatile(Lane(queue, lane))
+
+    def open_lane(
+        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
+    ) -> None:
+        """As Logs.open_lane."""
+
+        def work() -> tuple[Opened, Settled] | LogstoreError:
+            try:
+                return self._open(Lane(queue, lane), sized)
+            except LogstoreError as error:
+                return error
+
+        def opened(found: tuple[Opened, Settled] | LogstoreError) -> None:
+            if isinstance(found, LogstoreError):
+                log.error("queue %d: a lane can't be opened: %s", queue, found)
+                then(found)
+            else:
+                self._clipped(queue, *found, then)
+
+        self._work(work, opened)
+
+    def _open(self, lane: Lane, sized: bool) -> tuple[Opened, Settled]:
+        """In another thread."""
+        found = self._logs.open(lane)
+        kept = self._notes.state(lane.queue)
+        state = LaneState() if kept is None else kept.lanes.get(lane.priority, LaneState())
+        settled = Settled()
+        before = 0 if self._clean else found.end
+        settlement = reopened(lane.priority, state, found.start, found.end, before, settled)
+        size = body_bytes(found, settlement) if sized else 0
+        return Opened(found, settlement, size), settled
+
+    def _clipped(
+        self,
+        queue: int,
+        opened: Opened,
+        settled: Settled,
+        then: Callable[[Opened | LogstoreError], None],
+    ) -> None:
+        """What the log has lost is told, and safe, before anything is appended to it."""
+        if not settled:
+            then(opened)
+            return
+        waiting = Waiting()
+        try:
+            batch = encode([(settled.encode(), queue_key(queue), (), self.clock())])
+            waiting.appended(self._journal, self._journal.append(batch) + 1)
+        except LogstoreError as error:
+            then(error)
+            return
+
+        told = False
+
+        def look() -> None:
+            nonlocal told
+            if not told and waiting.settled():
+                told = True
+                then(opened if waiting.failed is None else waiting.failed)
+
+        look()
+        if not told:
+            waiting.watch(lambda: self.soon(look))
+            look()
+
+    # The end of a turn
+
+    def _end_soon(self) -> None:
+        if not self._ending:
+            self._ending = True
+            self._soon(self.end_turn)
+
+    def end_turn(self) -> None:
+        """Tell the journal what was settled."""
+        self._ending = False
+        touched = [it for it in self._touched if not it.gone]
+        records: list[tuple[bytes, bytes, tuple[()], int]] = []
+        now_ms = self.clock()
+        told = []
+        for queue in touched:
+            queue.stock.flush()
+            if queue.stock.settled:
+                told.append(queue)
+                records.append((queue.stock.settled.encode(), queue_key(queue.id), (), now_ms))
+        gone = Settled()
+        gone.gone()
+        records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
+        if self._to_mark:
+            mark = Settled()
+            mark.given_out(0, 1)
+            records.append((mark.encode(), queue_key(IN_USE), (), now_ms))
+        if records:
+            try:
+                self._journal.append(encode(records))
+            except LogstoreError as error:
+                self._untold(error)
+                return
+            self._journal.sync_soon()
+        self._failing = self._to_mark = False
+        self._forgotten = []
+        self._touched.clear()
+        for queue in told:
+            queue.stock.settled = Settled()
+
+    def _untold(self, error: LogstoreError) -> None:
+        """What was settled comes again after a restart, unless it can be told until then."""
+        if not self._failing:
+            log.error("what was settled can't be kept: %s", error)
+        self._failing = True
+        if not isinstance(error, LogFailed):
+            self._alarmed(self.deadline_ms())
+
+    def journaled(self, queues: Iterable[Queue]) -> Waiting:
+        """What is to be safe once all that was settled so far is (tx.commit)."""
+        for queue in queues:
+            self._touched[queue] = None
+        self.end_turn()
+        waiting = Waiting()
+        if self._failing:
+            waiting.failed = LogFailed("what was settled can't be kept: see the log")
+        waiting.appended(self._journal, self._journal.end)
+        return waiting
+
+    def floors(self) -> Mapping[Lane, int]:
+        """Of each open lane: all below is settled, and may be trimmed once it is not retained."""
+        return {
+            Lane(queue.id, number): floor
+            for vhost in self.vhosts.values()
+            for queue in vhost.queues()
+            if queue.facts.lasts
+            for number, floor in queue.stock.floors().items()
+        }
+
+    # Time
+
+    def alarm(self, queue: Queue, at_ms: int) -> None:
+        """Have the queue looked at then, at the latest."""
+        known = self._alarms.get(queue)
+        if known is not None and known <= at_ms:
+            return
+        self._alarms[queue] = at_ms
+        first = not self._times or at_ms < self._times[0][0]
+        heappush(self._times, (at_ms, next(self._numbers), queue))
+        if first:
+            self._alarmed(at_ms)
+
+    def deadline_ms(self) -> int | None:
+        """When ``tick`` is to be called; None: nothing waits for a time."""
+        retry = self.clock() + RETRY_MS if self._failing else None
+        if not self._times:
+            return retry
+        return self._times[0][0] if retry is None else min(retry, self._times[0][0])
+
+    def tick(self, now_ms: int) -> None:
+        """That time has come."""
+        while self._times and self._times[0][0] <= now_ms:
+            at_ms, _, queue = heappop(self._times)
+            if self._alarms.get(queue) == at_ms:
+                del self._alarms[queue]
+                queue.wake()
+        if self._failing:
+            self._end_soon()
+        if self._times:
+            self._alarmed(self.deadline_ms())
+
+    # The end
+
+    def close(self) -> None:
+        """Keep the exact state. Consumers were cancelled, and what they had was released."""
+        self._closed = True
+        for vhost in self.vhosts.values():
+            for queue in vhost.queues():
+                queue.stock.cursors()
+                self._touched[queue] = None
+        if self._in_use and (self._clean or not self._unopened):
+            self._forgotten.append(IN_USE)
+            self._to_mark = False
+        self.end_turn()
+        if not self._failing:
+            self._journal.wait(self._journal.end)
+
+
+def body_bytes(log: Log, settlement: Settlement) -> int:
+    """The bytes of all bodies that are not settled. Reads the log, and waits for it.
+
+    Raises CorruptBatch.
+    """
+    total, at, news = 0, settlement.floor, threading.Event()
+    stop = log.watch(news.set)
+    try:
+        while at < log.safe:
+            news.clear()
+            batches = log.read(at, SIZED_BYTES)
+            if not batches:
+                news.wait()
+                continue
+            for batch in batches:
+                total += sum(
+                    len(it.value or b"")
+                    for it in decode(batch)
+                    if it.offset >= at and not settlement.is_settled(it.offset)
+                )
+            at = batches[-1].next_offset
+    finally:
+        stop()
+    return total

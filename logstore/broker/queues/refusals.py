@@ -1,0 +1,125 @@
+"""Why queues are refused. Each error carries its facts: a protocol words them.
+
+Refused
+├── QueueRefused
+│   ├── Locked              it is exclusive, and another connection's
+│   ├── ReservedName        a new name that begins with "amq."
+│   ├── QueueDiffers        declared again, otherwise than it is
+│   ├── InvalidQueueArgument
+│   ├── ConsumersThere      to be deleted only if unused, and it has consumers
+│   ├── NotEmpty            to be deleted only if empty
+│   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
+│   └── SingleActive        fetched from, and has a single active consumer
+├── InvalidExpiration       of a message: not a number of milliseconds
+└── InvalidHeader           CC or BCC of a message is no array of texts
+"""
+
+from typing import Any
+
+from logstore.broker.routing.arguments import Field
+from logstore.errors import Refused
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+class QueueRefused(Refused):
+    """Something that can't be done with a queue."""
+
+    def __init__(self, queue: bytes, sentence: str) -> None:
+        super().__init__(f"queue {_text(queue)!r} {sentence}")
+        self.queue = queue
+
+
+class Locked(QueueRefused):
+    """Another connection's exclusive queue."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "is exclusive to another connection; use that one")
+
+
+class ReservedName(QueueRefused):
+    """Names that begin with "amq." belong to the server."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "would begin with 'amq.', which is reserved; use another name")
+
+
+Said = bool | Field | None  # a flag, an argument, or nothing
+
+
+def _said(value: Said) -> str:
+    if isinstance(value, Field):
+        value = value.value
+    return _text(value) if isinstance(value, bytes) else str(value).lower()
+
+
+class QueueDiffers(QueueRefused):
+    """The queue exists, and differs; the first difference."""
+
+    def __init__(self, queue: bytes, argument: str, received: Said, current: Said) -> None:
+        super().__init__(
+            queue,
+            f"already exists with {argument} {_said(current)}, not {_said(received)}; declare it "
+            f"as it is, or delete it first",
+        )
+        self.argument, self.received, self.current = argument, received, current
+
+
+class InvalidQueueArgument(QueueRefused):
+    """An argument whose type or value means nothing. ``fault`` is RabbitMQ's word for it."""
+
+    def __init__(self, queue: bytes, argument: bytes, received: Field, fault: str) -> None:
+        super().__init__(
+            queue,
+            f"can't have {_text(argument)} {_said(received)}: {fault.replace('_', ' ')}; correct "
+            f"the argument",
+        )
+        self.argument, self.received, self.fault = argument, received, fault
+
+
+class ConsumersThere(QueueRefused):
+    """It was to be deleted only if nobody consumes it."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "has consumers; cancel them first")
+
+
+class NotEmpty(QueueRefused):
+    """It was to be deleted only if it is empty."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "is not empty; consume or purge it first")
+
+
+class ExclusiveUse(QueueRefused):
+    """A consumer that is to be alone would not be."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "is in exclusive use; cancel its consumers first")
+
+
+class SingleActive(QueueRefused):
+    """With a single active consumer nobody else may fetch messages."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "has a single active consumer; consume it instead of fetching")
+
+
+class InvalidExpiration(Refused):
+    """A message's expiration is a decimal number of milliseconds, as text."""
+
+    def __init__(self, text: bytes, fault: str) -> None:
+        super().__init__(
+            f"invalid expiration {_text(text)!r}; expected milliseconds, at most ten years"
+        )
+        self.text, self.fault = text, fault
+
+
+class InvalidHeader(Refused):
+    """The headers CC and BCC are arrays of texts."""
+
+    def __init__(self, header: bytes, received: Any) -> None:  # noqa: ANN401  what a table holds
+        super().__init__(f"invalid header {_text(header)}; expected an array of longstr")
+        self.header, self.received = header, received

@@ -1,0 +1,429 @@
+"""The messages of one queue: its lanes, opened when they are needed, and what is given out of them.
+
+Knows which messages there are and in what order they go; not to whom, nor what becomes of those
+that die. Of a queue that lasts, what is settled is gathered for the journal.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, parts, runs_of
+from logstore.broker.queues.lane import Lane, Window, Windows
+from logstore.broker.queues.message import Showing
+from logstore.broker.queues.pending import NO_TIME, Waiting
+from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.settlement import Settlement
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.records.batch import Batch
+from logstore.records.record import Record
+
+TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the first
+
+
+class Opened(NamedTuple):
+    """A lane that was opened in another thread."""
+
+    log: Log
+    settlement: Settlement
+    body_bytes: int  # of what is not settled; 0 if nobody asked
+
+
+class Chunk(NamedTuple):
+    """Messages in a row, given out together."""
+
+    lane: Lane
+    first: int
+    records: list[Record]
+    redelivered: bool
+    expired: bool
+
+
+class Logs(Protocol):
+    """Where the logs of lanes come from."""
+
+    def open_lane(
+        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
+    ) -> None:
+        """Open it, or make it; ``then`` is called in this thread, later or at once."""
+
+    def make_volatile(self, queue: int, lane: int) -> Log:
+        """Raises StorageFull, Failed."""
+
+    def parked(self, size: int) -> None:
+        """So many bytes more, or less, wait for lanes that are being opened."""
+
+
+class Stock:
+    """Of one queue."""
+
+    def __init__(
+        self,
+        queue: int,
+        logs: Logs,
+        windows: Windows,
+        showing: Showing,
+        wake: Callable[[], None],
+        *,
+        lasts: bool,
+        ttl_ms: int | None,
+        sized: bool,
+        lanes: Sequence[int] = (),
+    ) -> None:
+        """``lanes``: those that there are already. ``wake``: from any thread, there is news.
+
+        ``sized``: the bytes of bodies count.
+        """
+        self.settled = Settled()  # of this turn
+        self.lanes: dict[int, Lane] = {}
+        self.order: list[Lane] = []  # those that were opened or are being, highest first
+        self.ready_bytes = 0  # if they count
+        self.cold = False  # the last take has ended where something has to be read first
+        self._queue = queue
+        self._logs = logs
+        self._windows = windows
+        self._showing = showing
+        self._wake = wake
+        self._lasts = lasts
+        self._ttl_ms = ttl_ms
+        self._out_bytes: dict[tuple[int, int], int] | None = {} if sized else None
+        self._unopened = set(lanes)
+        self._opening = 0
+        self._when_open: list[Callable[[], None]] = []
+        self._dropped = False
+
+    # What there is
+
+    @property
+    def ready(self) -> int:
+        """Messages that are not out. Right once it is open."""
+        return sum([lane.ready for lane in self.order])
+
+    @property
+    def out(self) -> int:
+        """Messages that are given out and not settled."""
+        return sum([lane.settlement.out - _size(lane.done) for lane in self.order])
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether something is ready that can't be given out yet."""
+        return any(lane.end > lane.safe or lane.parked for lane in self.order)
+
+    @property
+    def failed(self) -> LogstoreError | None:
+        """Why some lane can't be opened."""
+        return next((lane.failed for lane in self.order if lane.failed is not None), None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a lane is being opened now."""
+        return self._opening > 0
+
+    def names(self) -> list[int]:
+        """All its lanes, opened or not."""
+        return [*self.lanes, *self._unopened]
+
+    def floors(self) -> dict[int, int]:
+        """Below, all of a lane is settled; of those that are open."""
+        return {it.number: it.settlement.floor for it in self.order if it.log is not None}
+
+    # Opening
+
+    def open(self) -> bool:
+        """Whether all there is is open; begin to open what is not."""
+        for number in list(self._unopened):
+            self.lane(number)
+        return not self._opening
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """Call it once all there is is open, or has failed to be; at once where it is."""
+        if self.open():
+            call()
+        else:
+            self._when_open.append(call)
+
+    def when_still(self, call: Callable[[], None]) -> None:
+        """Call it once no lane is being opened; at once where none is."""
+        if self._opening:
+            self._when_open.append(call)
+        else:
+            call()
+
+    def lane(self, number: int) -> Lane:
+        """The lane of a priority, perhaps still being opened. Raises StorageFull, Failed."""
+        known = self.lanes.get(number)
+        if known is not None:
+            return known
+        lane = Lane(number, self._windows)
+        if not self._lasts:
+            lane.opened(self._logs.make_volatile(self._queue, number), Settlement(), self._wake)
+            self._add(lane)
+            return lane
+        self._add(lane)
+        self._unopened.discard(number)
+        self._opening += 1
+        sized = self._out_bytes is not None
+        self._logs.open_lane(self._queue, number, lambda it: self._opened(lane, it), sized=sized)
+        return lane
+
+    def _add(self, lane: Lane) -> None:
+        self.lanes[lane.number] = lane
+        self.order = sorted(self.lanes.values(), key=lambda it: -it.number)
+
+    def _opened(self, lane: Lane, opened: Opened | LogstoreError) -> None:
+        self._opening -= 1
+        if self._dropped:
+            self._logs.parked(-lane.give_up(None))
+        elif isinstance(opened, LogstoreError):
+            self._logs.parked(-lane.give_up(opened))
+        else:
+            lane.opened(opened.log, opened.settlement, self._wake)
+            self.ready_bytes += opened.body_bytes
+            self._logs.parked(-lane.unpark())
+        if not self._opening:
+            calls, self._when_open = self._when_open, []
+            for call in calls:
+                call()
+            if not self._dropped:
+                self._wake()
+
+    def drop(self) -> None:
+        """The queue is gone: nobody needs any of it."""
+        self._dropped = True
+        for lane in self.order:
+            if lane.log is not None or lane.failed is not None:
+                self._logs.parked(-lane.give_up(None))
+            lane.close()
+
+    # Adding
+
+    def append(self, number: int, batch: Batch, body_bytes: int, waiting: Waiting) -> None:
+        """To the lane of this priority. Raises StorageFull, LogFailed, Damaged."""
+        lane = self.lane(number)
+        lane.append(batch, waiting)
+        if lane.parked:
+            self._logs.parked(len(batch.data))
+        self.ready_bytes += body_bytes
+
+    def cursors(self) -> None:
+        """Have all that was given out told to the journal: at a close."""
+        for lane in self.order:
+            if lane.log is not None and self._lasts:
+                self.settled.given_out(lane.number, lane.settlement.cursor)
+
+    # Giving out
+
+    def take(self, n: int, now_ms: int, *, fresh: bool) -> list[Chunk]:
+        """Give out the first ``n`` that are ready and safe, or as many as can be read now.
+
+        Among them are those that have expired, which are to die. ``fresh``: what has come since
+        consumers were looked for last has not, however short its time is.
+        """
+        found: list[Chunk] = []
+        room = TAKEN_BYTES
+        self.cold = False
+        for lane in self.order:
+            while n > 0 and room > 0 and (head := lane.head) is not None:
+                window = lane.window(head)
+                if window is None:
+                    if lane.damaged:
+                        break
+                    self.cold = True
+                    return found
+                if (head := lane.head) is None:  # damage was passed over
+                    break
+                most = min(n, max(1, room // (window.mean_bytes + 1)))
+                taken = self._take(lane, window, head, most, now_ms, fresh, found)
+                if taken < 0:
+                    return found
+                n -= taken
+                room -= taken * window.mean_bytes
+        return found
+
+    def _take(
+        self,
+        lane: Lane,
+        window: Window,
+        head: int,
+        most: int,
+        now_ms: int,
+        fresh: bool,
+        found: list[Chunk],
+    ) -> int:
+        """Messages in a row from the head on, of one window; -1: nothing can be taken now."""
+        place = window.place(head)
+        if window.offsets is None:
+            most = min(most, window.upto - head)
+        elif place == len(window.records) or window.records[place].offset != head:
+            behind = window.upto if place == len(window.records) else window.offsets[place]
+            self._settle_gap(lane, head, behind)
+            return 0
+        else:
+            most = _in_a_row(window.offsets, place, most)
+        expired = False
+        if self._ttl_ms is not None or window.expires:
+            most, expired = self._alike(lane, window.records, place, most, now_ms, fresh)
+        runs = lane.settlement.take(most, head + most)
+        taken = 0
+        for run in runs:
+            begin = place + run.first - head
+            records = window.records[begin : begin + run.length]
+            found.append(Chunk(lane, run.first, records, run.redelivered, expired))
+            taken += run.length
+            if self._out_bytes is not None:
+                for record in records:
+                    size = len(record.value or b"")
+                    self._out_bytes[lane.number, record.offset] = size
+                    self.ready_bytes -= size
+        return taken or -1
+
+    def _settle_gap(self, lane: Lane, first: int, upto: int) -> None:
+        """Offsets without records: compaction has taken those."""
+        for run in lane.settlement.take(upto - first, upto):
+            self.settle(lane.number, run.first, (1 << run.length) - 1)
+        self.flush()
+
+    def _alike(
+        self, lane: Lane, records: list[Record], place: int, most: int, now_ms: int, fresh: bool
+    ) -> tuple[int, bool]:
+        """How many from there on have expired, or have not, as the first; which of the two."""
+        first = None
+        for n in range(most):
+            record = records[place + n]
+            late = self.deadline(record) <= now_ms and not (fresh and record.offset >= lane.seen)
+            if first is None:
+                first = late
+            elif late != first:
+                return n, first
+        return most, bool(first)
+
+    def deadline(self, record: Record) -> int:
+        """When the message expires."""
+        own = self._showing.shown(record.headers).expiration_ms
+        ttl = self._ttl_ms
+        if own is None or (ttl is not None and ttl < own):
+            own = ttl
+        return NO_TIME if own is None else record.timestamp_ms + own
+
+    def expired(self, n: int, now_ms: int) -> Iterator[Chunk]:
+        """Give out those heads of lanes that have expired, at most so many; they are to die."""
+        for lane in self.order:
+            while n > 0 and self.head_deadline(lane) <= now_ms:
+                head, window = lane.head, self._windows.get(lane)
+                found: list[Chunk] = []
+                if head is None or window is None:
+                    return
+                taken = self._take(lane, window, head, n, now_ms, False, found)
+                if taken < 0:
+                    return
+                n -= taken
+                yield from found
+
+    def head_deadline(self, lane: Lane) -> int:
+        """When the lane's head expires, as far as that is known now."""
+        head = lane.head
+        window = None if head is None else lane.window(head)
+        if head is None or window is None or (self._ttl_ms is None and not window.expires):
+            return NO_TIME
+        place = window.place(head)
+        if place == len(window.records):
+            return 0  # a gap: it is passed over
+        return self.deadline(window.records[place])
+
+    def all_seen(self) -> None:
+        """Consumers were looked for, for all that is safe."""
+        for lane in self.order:
+            lane.seen = lane.safe
+
+    # What was given out
+
+    def settle(self, number: int, first: int, bits: int) -> None:
+        """It is done with: the offsets ``first + n``, for each bit n of ``bits``."""
+        done = self.lanes[number].done
+        if bits == 1:
+            block = first >> BLOCK_SHIFT
+            done[block] = done.get(block, 0) | 1 << (first & BIT)
+        else:
+            for block, mask in parts(first, bits):
+                done[block] = done.get(block, 0) | mask
+
+    def flush(self) -> bool:
+        """Make it so: what was settled is gathered until it is told. Whether it was anything."""
+        some = False
+        for lane in self.order:
+            if not lane.done:
+                continue
+            some = True
+            done, lane.done = lane.done, {}
+            for block, mask in done.items():
+                lane.settlement.settle_bits(block << BLOCK_SHIFT, mask)
+            if self._lasts:
+                self.settled.settle_set(lane.number, done)
+            if self._out_bytes is not None:
+                for offset in _offsets(done):
+                    self._out_bytes.pop((lane.number, offset), None)
+        return some
+
+    def failures(self, lane: Lane, offset: int) -> int:
+        return lane.settlement.failures(offset)
+
+    def release(self, number: int, first: int, bits: int, *, failed: bool, dead_at: int) -> Bits:
+        """It is ready again; what is returned has come back too often, and is to die."""
+        lane = self.lanes[number]
+        dead = lane.settlement.release_bits(first, bits, failed=failed, dead_at=dead_at)
+        those = dict(parts(first, bits))
+        if failed and self._lasts:
+            self.settled.failed(number, lane.settlement.failures_of(those))
+        if self._out_bytes is not None:
+            for block, mask in dead.items():
+                those[block] &= ~mask
+            for offset in _offsets(those):
+                self.ready_bytes += self._out_bytes.pop((number, offset), 0)
+        return dead
+
+    def purge(self) -> int:
+        """Settle all that is ready; how many that was."""
+        self.flush()
+        total = 0
+        for lane in self.order:
+            if lane.log is None:
+                continue
+            gone = lane.settlement.purge(lane.end)
+            total += gone.total
+            if self._lasts:
+                self.settled.settle_set(lane.number, gone.back)
+                self.settled.settle(lane.number, gone.first, gone.length)
+        self.ready_bytes = 0
+        return total
+
+    def record(self, lane: Lane, offset: int) -> Record | None:
+        """One that is out, read again; None: it has to be read from disk first, or is damaged."""
+        window = lane.window(offset)
+        if window is None:
+            return None
+        place = window.place(offset)
+        if place < len(window.records) and window.records[place].offset == offset:
+            return window.records[place]
+        return None
+
+
+def _size(bits: Bits) -> int:
+    return sum(map(int.bit_count, bits.values())) if bits else 0
+
+
+def _offsets(bits: Bits) -> Iterator[int]:
+    for block, mask in bits.items():
+        for first, length in runs_of(mask):
+            base = (block << BLOCK_SHIFT) + first
+            yield from range(base, base + length)
+
+
+def _in_a_row(offsets: list[int], place: int, most: int) -> int:
+    upto = min(len(offsets), place + most)
+    first = offsets[place]
+    if offsets[upto - 1] - first == upto - 1 - place:
+        return upto - place
+    n = 1
+    while offsets[place + n] == first + n:
+        n += 1
+    return n

@@ -1,0 +1,60 @@
+"""Consumers that may not have a message for longer than a time (x-consumer-timeout)."""
+
+from collections import deque
+from typing import Final
+
+from logstore.broker.queues.pending import NO_TIME
+from logstore.broker.queues.subscription import Subscription
+
+GRAIN_MS: Final = 1000  # deliveries within a second of each other count as one
+
+
+class Timeouts:
+    """Of one queue. What nobody asks for costs nothing."""
+
+    def __init__(self, timeout_ms: int | None) -> None:
+        """``timeout_ms``: of consumers that do not say another one."""
+        self._timeout_ms = timeout_ms
+        # When it has had something, and the tag after the last that it had then.
+        self._had: dict[Subscription, deque[tuple[int, int]]] = {}
+
+    def had(self, consumer: Subscription, upto: int, now_ms: int) -> None:
+        """It was sent messages, with tags below ``upto``."""
+        if self._of(consumer) is None or consumer.no_ack:
+            return
+        sent = self._had.setdefault(consumer, deque())
+        if sent and now_ms - sent[-1][0] < GRAIN_MS:
+            sent[-1] = (sent[-1][0], upto)
+        else:
+            sent.append((now_ms, upto))
+
+    def forget(self, consumer: Subscription) -> None:
+        self._had.pop(consumer, None)
+
+    def _of(self, consumer: Subscription) -> int | None:
+        return self._timeout_ms if consumer.timeout_ms is None else consumer.timeout_ms
+
+    @property
+    def deadline_ms(self) -> int:
+        """When somebody has to be looked at."""
+        found = NO_TIME
+        for consumer, sent in self._had.items():
+            timeout_ms = self._of(consumer)
+            if sent and timeout_ms:
+                found = min(found, sent[0][0] + timeout_ms)
+        return found
+
+    def due(self, now_ms: int) -> list[Subscription]:
+        """Those that have a message for too long."""
+        found = []
+        for consumer, sent in self._had.items():
+            timeout_ms = self._of(consumer) or 0
+            oldest = None
+            while sent and sent[0][0] + timeout_ms <= now_ms:
+                if oldest is None:
+                    oldest = consumer.channel.unacked.oldest(consumer)
+                if oldest is not None and oldest < sent[0][1]:
+                    found.append(consumer)
+                    break
+                sent.popleft()
+        return found

@@ -1,0 +1,281 @@
+"""One virtual host: its exchanges, queues and bindings, and what is published in it.
+
+What is durable is kept, too: each change of names is one change of what is kept, and a declaration
+counts once it is durable. Everything is in the sessions' thread.
+"""
+
+import logging
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterable, Sequence
+from secrets import token_bytes
+from typing import Final, Protocol
+
+from logstore.broker.queues.deaths import (
+    MAXLEN,
+    DeadLetter,
+    Dying,
+    dead_letter,
+    encode_deaths,
+    goes_in_circles,
+)
+from logstore.broker.queues.dying import Sent
+from logstore.broker.queues.keeping import Rows
+from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_of
+from logstore.broker.queues.message import Framed, Framing, Looked, Message, Showing
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.publishing import Published, Publishing
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.refusals import ConsumersThere, Locked, NotEmpty, ReservedName
+from logstore.broker.queues.stock import Logs
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.change import Change
+from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
+from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
+from logstore.broker.routing.topology import Topology
+from logstore.errors import LogstoreError
+
+SERVER_NAMED: Final = b"amq.gen-"
+CIRCLES_MAX: Final = 64  # dead letters that die at once where they go, and so on
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class Host(Protocol):
+    """What a virtual host needs of the process."""
+
+    windows: Windows
+    showing: Showing
+    framing: Framing
+
+    @property
+    def logs(self) -> Logs: ...
+    def clock(self) -> int: ...
+    def soon(self, call: Callable[[], object]) -> None: ...
+    def touched(self, queue: Queue) -> None: ...
+    def used(self) -> None: ...
+    def alarm(self, queue: Queue, at_ms: int) -> None: ...
+    def next_id(self) -> int: ...
+    def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
+        """A queue is gone; its logs can go once it is forgotten."""
+
+
+class Vhost:
+    """It is the home of its queues."""
+
+    def __init__(
+        self, name: bytes, host: Host, rows: Rows, topology: Topology[Queue] | None = None
+    ) -> None:
+        self.name = name
+        self.topology: Topology[Queue] = Topology() if topology is None else topology
+        self.windows, self.showing = host.windows, host.showing
+        self.logs = host.logs
+        self.clock, self.soon = host.clock, host.soon
+        self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
+        self._host = host
+        self._framing = host.framing
+        self._rows = rows
+        self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
+        self._sending = 0
+
+    # Exchanges and bindings
+
+    def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
+        """As ``Topology.declare``. None: there is nothing to be kept."""
+        return self._kept(self.topology.declare(facts))
+
+    def delete_exchange(self, name: bytes, *, if_unused: bool = False) -> Pending | None:
+        """As ``Topology.delete``."""
+        return self._kept(self.topology.delete(name, if_unused=if_unused))
+
+    def bind(self, binding: Binding, owner: object | None = None) -> Pending | None:
+        """As ``Topology.bind``. Also raises Locked."""
+        self._check_ends(binding, owner)
+        return self._kept(self.topology.bind(binding))
+
+    def unbind(self, binding: Binding, owner: object | None = None) -> Pending | None:
+        """As ``Topology.unbind``. Also raises Locked."""
+        self._check_ends(binding, owner)
+        return self._kept(self.topology.unbind(binding))
+
+    def _check_ends(self, binding: Binding, owner: object | None) -> None:
+        if binding.kind == "queue":
+            queue = self.topology.queue(binding.destination)
+            if queue is not None:
+                _check_owner(queue, owner)
+
+    def _kept(self, change: Change, queue: Queue | None = None) -> Pending | None:
+        return self._rows.change(change, forget=queue)
+
+    # Queues
+
+    def queue(self, name: bytes, owner: object | None = None) -> Queue:
+        """One that there is. Raises NoQueue, Locked."""
+        queue = self.topology.queue(name)
+        if queue is None:
+            raise NoQueue(name)
+        _check_owner(queue, owner)
+        return queue
+
+    def queues(self) -> Iterable[Queue]:
+        """All, in no order."""
+        return self._rows.queues.values()
+
+    def declare_queue(
+        self, facts: QueueFacts, owner: object | None = None
+    ) -> tuple[Queue, Pending | None]:
+        """Make it, unless it is there already and the same; what is to be kept, if not yet.
+
+        An empty name: a new one is made. Raises Locked, QueueDiffers, ReservedName,
+        InvalidQueueArgument.
+        """
+        known = self.topology.queue(facts.name) if facts.name else None
+        if known is not None:
+            _check_owner(known, owner)
+            check_equivalent(known.facts, facts)
+            known.used()
+            return known, known.kept
+        if facts.name.startswith(RESERVED_PREFIX):
+            raise ReservedName(facts.name)
+        if not facts.name:
+            facts = facts._replace(name=self._new_name())
+        limits_of(facts)  # before it costs a number
+        queue = Queue(self._host.next_id(), facts, self, owner if facts.exclusive else None)
+        self._add(queue)
+        if facts.lasts:
+            queue.kept = self._rows.keep(queue)
+            queue.kept.then(lambda it: self._declared(queue, it))
+        queue.used()
+        return queue, queue.kept
+
+    def _new_name(self) -> bytes:
+        while True:
+            name = SERVER_NAMED + urlsafe_b64encode(token_bytes(16)).rstrip(b"=")
+            if self.topology.queue(name) is None:
+                return name
+
+    def _add(self, queue: Queue) -> None:
+        self.topology.add_queue(queue.facts.name, queue, durable=queue.facts.lasts)
+        self._rows.queues[queue.id] = queue
+        if queue.owner is not None:
+            self._owned.setdefault(id(queue.owner), []).append(queue)
+
+    def _declared(self, queue: Queue, kept: Pending) -> None:
+        queue.kept = None
+        if kept.error is not None and not queue.gone:
+            self._delete(queue)
+
+    def delete_queue(
+        self, queue: Queue, *, if_unused: bool = False, if_empty: bool = False
+    ) -> tuple[int, Pending | None]:
+        """How many ready messages it had. Raises ConsumersThere, NotEmpty.
+
+        Counts are right once it is open (``when_open``).
+        """
+        if queue.gone:
+            return 0, None
+        if if_unused and queue.subscriptions:
+            raise ConsumersThere(queue.facts.name)
+        if if_empty and queue.ready:
+            raise NotEmpty(queue.facts.name)
+        return queue.ready, self._delete(queue)
+
+    def _delete(self, queue: Queue) -> Pending | None:
+        change = self.topology.remove_queue(queue.facts.name)
+        del self._rows.queues[queue.id]
+        if queue.owner is not None:
+            owned = self._owned[id(queue.owner)]
+            owned.remove(queue)
+            if not owned:
+                del self._owned[id(queue.owner)]
+        forgotten = self._kept(change, queue if queue.facts.lasts else None)
+        queue.drop()
+        self._host.deleted(queue, forgotten)
+        return forgotten
+
+    def owner_gone(self, owner: object) -> None:
+        """Its connection has ended: exclusive queues are gone when this returns."""
+        for queue in list(self._owned.get(id(owner), ())):
+            self._delete(queue)
+
+    def goes(self, queue: Queue) -> None:
+        """As Home.goes."""
+        if not queue.gone:
+            self._delete(queue)
+
+    # Messages
+
+    def route(self, message: Message) -> tuple[Queue, ...]:
+        """The queues that it goes to, each once.
+
+        Raises NoExchange, InternalExchange, UnknownType; InvalidExpiration, InvalidHeader; Refusal
+        for what are no properties.
+        """
+        exchange, key, properties, _ = message
+        framed = self._framing.known.get((exchange, properties))
+        if framed is None:
+            framed = self._framing.framed(exchange, properties)
+        if not framed.copies:
+            try:
+                return self.topology.known_route(exchange, key)
+            except KeyError:
+                pass  # it is worked out below
+        return self.topology.route(exchange, key, Looked(properties), framed.copies)
+
+    def publish(self, run: Sequence[tuple[tuple[Queue, ...], Message]]) -> Published:
+        """Append a run of messages, each to the queues that ``route`` gave. Raises nothing."""
+        publishing = Publishing(self.clock(), self._refused)
+        known, add = self._framing.known, publishing.add
+        for number, (queues, message) in enumerate(run):
+            exchange, key, properties, body = message
+            framed = known.get((exchange, properties))
+            if framed is None:
+                framed = self._framing.framed(exchange, properties)
+            add(number, queues, key, body, framed)
+        return publishing.finish()
+
+    def send(self, letters: Sequence[DeadLetter]) -> Sent:
+        """As Home.send."""
+        publishing = Publishing(self.clock(), self._refused)
+        for number, letter in enumerate(letters):
+            framed = self._framing.framed(
+                letter.exchange, letter.properties, encode_deaths(letter.deaths)
+            )
+            queues = self._dead_route(letter)
+            publishing.add(number, queues, letter.keys[0], letter.body, framed)
+        published = publishing.finish()
+        return Sent(published.unrouted, published.rejected, published.waiting)
+
+    def _dead_route(self, letter: DeadLetter) -> tuple[Queue, ...]:
+        key, *copies = letter.keys
+        try:
+            queues = self.topology.route(
+                letter.exchange, key, Looked(letter.properties), copies, dead=True
+            )
+        except (NoExchange, UnknownType):
+            return ()
+        if any(goes_in_circles(letter.deaths, it.facts.name) for it in queues):
+            return tuple(it for it in queues if not goes_in_circles(letter.deaths, it.facts.name))
+        return queues
+
+    def _refused(self, queue: Queue, key: bytes, body: bytes | memoryview, framed: Framed) -> None:
+        """A queue has no room for it, and has it dead-lettered (reject-publish-dlx)."""
+        to = queue.limits.dead_letter_exchange
+        if to is None or self._sending >= CIRCLES_MAX:
+            return
+        self._sending += 1
+        try:
+            dying = Dying(framed.exchange, key, framed.properties, bytes(body), framed.deaths)
+            letter = dead_letter(
+                dying, queue.facts.name, MAXLEN, to, queue.limits.dead_letter_key, self.clock()
+            )
+            self.send([letter]).waiting.close()
+        except LogstoreError as error:
+            log.warning("a dead letter of queue %r is lost: %s", queue.facts.name, error)
+        finally:
+            self._sending -= 1
+
+
+def _check_owner(queue: Queue, owner: object | None) -> None:
+    if queue.facts.exclusive and queue.owner is not owner:
+        raise Locked(queue.facts.name)

@@ -1,0 +1,298 @@
+"""Queues over a real directory, with turns that a test ends itself and a clock that it moves."""
+
+import threading
+from contextlib import suppress
+
+from clock import NOW_MS
+from turns_by_hand import Turns
+
+import logstore
+from logstore.amqp import properties
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.unacked import Unacked
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.open_queues import OpenQueues
+from logstore.storage.committer import Committer, QueueCommitter
+
+DEADLINE_S = 30
+MANY = 1 << 30
+
+
+def props(headers=None, **given):
+    """Property flags and list, as in a content header."""
+    return properties.write(properties.Properties(headers=headers, **given))
+
+
+class Channel:
+    """An AMQP channel as queues see it."""
+
+    def __init__(self, prefetch=0):
+        self.unacked = Unacked()
+        self.prefetch = prefetch
+
+    def room(self):
+        return self.prefetch - len(self.unacked) if self.prefetch else MANY
+
+    def ack(self, tag, *, multiple=False):
+        self._each(tag, multiple, lambda it: it.queue.settle(it))
+
+    def requeue(self, tag, *, multiple=False):
+        self._each(tag, multiple, lambda it: it.queue.release(it))
+
+    def reject(self, tag, *, multiple=False):
+        self._each(tag, multiple, lambda it: it.queue.reject(it))
+
+    def _each(self, tag, multiple, call):
+        found = self.unacked.ack_upto(tag) if multiple else [self.unacked.ack(tag)]
+        assert found is not None
+        for it in found:
+            call(it)
+
+    def end(self):
+        for it in self.unacked.drain():
+            it.queue.release(it)
+
+
+class Consumer:
+    """One that keeps what it is sent."""
+
+    def __init__(
+        self, channel=None, prefetch=0, *, no_ack=False, exclusive=False, priority=0,
+        timeout_ms=None, tag=b"c",
+    ):  # fmt: skip
+        self.channel = Channel() if channel is None else channel
+        self.prefetch, self.no_ack, self.exclusive = prefetch, no_ack, exclusive
+        self.priority, self.timeout_ms, self.tag = priority, timeout_ms, tag
+        self.takes = MANY
+        self.had = []  # tag and delivery
+        self.is_cancelled = False
+
+    def can_take(self):
+        return self.takes
+
+    def push(self, tag, deliveries):
+        self.had += enumerate(deliveries, tag)
+
+    def cancelled(self):
+        self.is_cancelled = True
+
+    @property
+    def bodies(self):
+        return [it.body for _, it in self.had]
+
+    def forget(self):
+        had, self.had = self.had, []
+        return had
+
+
+class Node:
+    """Queues in one process's life; ``run`` ends turns until nothing is left to do."""
+
+    def __init__(self, path, clock=None, **settings):
+        self.clock = clock if clock is not None else Time()
+        self.path = path
+        self.turns = Turns()
+        self.news = threading.Condition()
+        self.calls = []  # left by other threads
+        self.busy = 0  # works that run
+        self.alarms = []
+        self.here = threading.get_ident()
+        self.store = logstore.open(path / "data", clock=self.clock)
+        directory = self.store.internals().directory.writable()
+        environment = self.store.internals().groups.environment
+        self.committer = Committer(environment, self.deliver, self.soon)
+        self.logs = OpenQueues(directory, QueueCommitter(self.committer, environment))
+        self.directory = directory
+        self.queues = Queues(self.logs, self.clock, self.soon, self.work, self.alarms.append)
+        self.vhost = self.queues.vhosts[b"/"]
+
+    def soon(self, call):
+        if threading.get_ident() == self.here:
+            self.turns.soon(call)
+        else:
+            self.deliver(lambda: self.turns.soon(call))
+
+    def deliver(self, call):
+        with self.news:
+            self.calls.append(call)
+            self.news.notify()
+
+    def work(self, first, second):
+        self.busy += 1
+
+        def run():
+            found = first()
+            self.deliver(lambda: done(found))
+
+        def done(found):
+            self.busy -= 1
+            second(found)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def turn(self):
+        """What has come from other threads, and the end of a turn."""
+        with self.news:
+            calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+        self.turns.over()
+
+    def run(self, until=None):
+        """Turns until nothing is left, nothing is unsafe, and ``until`` says so."""
+        for _ in range(100_000):
+            self.turn()
+            if self.turns.left or self.calls:
+                continue
+            if (unsafe := self._unsafe()) is not None:
+                unsafe.wait(unsafe.end)
+                continue
+            if not self.busy and not self._keeping() and (until is None or until()):
+                return
+            with self.news:
+                if not self.calls:
+                    assert self.news.wait(DEADLINE_S), "nothing comes"
+        raise AssertionError("there is no end of it")
+
+    def _keeping(self):
+        return any(
+            queue.kept is not None
+            for vhost in self.queues.vhosts.values()
+            for queue in vhost.queues()
+        )
+
+    def _unsafe(self):
+        lanes = [
+            lane.log
+            for vhost in self.queues.vhosts.values()
+            for queue in vhost.queues()
+            for lane in queue.stock.order
+            if lane.log is not None
+        ]
+        logs = [*lanes, self.queues._journal]
+        return next((log for log in logs if log.safe < log.end), None)
+
+    def later(self, ms):
+        """So much time goes by."""
+        self.clock.now_ms += ms
+        self.queues.tick(self.clock.now_ms)
+        self.run()
+
+    # What tests do
+
+    def declare(
+        self, name, owner=None, *, durable=True, exclusive=False, auto_delete=False, **given
+    ):
+        args = {f"x-{it.replace('_', '-')}": value for it, value in given.items()}
+        arguments = arguments_of(args)
+        facts = QueueFacts(name, durable, exclusive, auto_delete, arguments)
+        queue, pending = self.vhost.declare_queue(facts, owner)
+        self.run(until=lambda: pending is None or pending.done)
+        assert pending is None or pending.error is None
+        return queue
+
+    def exchange(self, name, kind="direct", *, durable=True):
+        pending = self.vhost.declare_exchange(ExchangeFacts(name, kind, durable))
+        self.run(until=lambda: pending is None or pending.done)
+
+    def bind(self, exchange, queue, key=b""):
+        pending = self.vhost.bind(Binding(exchange, queue, key))
+        self.run(until=lambda: pending is None or pending.done)
+
+    def publish_soon(self, key, *bodies, exchange=b"", data=None, **given):
+        data = props(**given) if data is None else data
+        messages = [Message(exchange, key, data, body) for body in bodies]
+        return self.vhost.publish([(self.vhost.route(it), it) for it in messages])
+
+    def publish(self, key, *bodies, **given):
+        """Until it is confirmed."""
+        published = self.publish_soon(key, *bodies, **given)
+        published.waiting.watch(lambda: self.deliver(lambda: None))
+        self.run(until=published.waiting.settled)
+        assert published.waiting.failed is None
+        return published
+
+    def get(self, name, channel=None, *, no_ack=True):
+        found = []
+        channel = Channel() if channel is None else channel
+        self.vhost.queue(name).get(channel, no_ack, found.append)
+        self.run(until=lambda: found)
+        return found[0]
+
+    def bodies(self, name):
+        """All that is ready, consumed."""
+        found = []
+        while (got := self.get(name)) is not None:
+            found.append(got.delivery.body)
+        return found
+
+    def ready(self, name):
+        queue = self.vhost.queue(name)
+        known = []
+        queue.when_open(lambda: known.append(queue.ready))
+        self.run(until=lambda: known)
+        return known[0]
+
+    def delete(self, name, **given):
+        total, pending = self.vhost.delete_queue(self.vhost.queue(name), **given)
+        self.run(until=lambda: pending is None or pending.done)
+        return total
+
+    # The end
+
+    def close(self):
+        self.run()
+        self.queues.close()
+        self.committer.close()
+        self.store.close()
+
+    def crash(self):
+        """Leave the files as kill -9 would."""
+        self.committer.close()
+        directory = self.directory
+        directory._flusher.close()
+        directory._files.close()
+        directory._marks.close()
+        directory._catalog.close()
+        directory._lock.release()
+        self.store._closed = True
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now_ms = NOW_MS
+
+    def __call__(self):
+        return self.now_ms
+
+
+class Lives:
+    """One data directory in one life after the other."""
+
+    def __init__(self, path):
+        self._path = path
+        self.clock = Time()
+        self.node = None
+
+    def open(self):
+        self.node = Node(self._path, self.clock)
+        return self.node
+
+    def again(self):
+        self.node.close()
+        return self.open()
+
+    def kill(self):
+        self.node.crash()
+        return self.open()
+
+    def end(self):
+        if self.node is not None:
+            with suppress(Exception):
+                self.node.close()
