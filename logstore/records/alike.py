@@ -6,6 +6,7 @@ their lengths, the lengths within them, their headers', and the offset deltas wi
 be. Nothing is raised and nothing is assumed: where a byte differs, fewer records are alike.
 """
 
+from functools import lru_cache
 from operator import lt
 from sys import byteorder
 from typing import NamedTuple
@@ -22,9 +23,12 @@ _TIME_BYTES_MAX = 5
 _NARROW = bytes(range(0, 128, 2))
 _LOW = bytes(delta << 1 & 0x7F | 0x80 for delta in range(64 * 128))
 _MIDDLE = bytes(delta >> 6 & 0x7F for delta in range(64 * 128))
+_MIDDLE_OF_THREE = bytes(it | 0x80 for it in _MIDDLE)
 _WIDTH_ENDS = (0, 1 << 6, 1 << 13, 1 << 20)  # where an offset delta takes a byte more
 
 _GOES_ON = bytes(byte >> 7 for byte in range(256))  # whether a varint has a byte after this one
+# Of an integer, for a varint of so many bytes, whose top bit is 0 then.
+_LANE_BYTES = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8}
 _NEGATIVE = bytes(byte & 1 for byte in range(256))  # by a zigzag number's first byte
 
 
@@ -182,7 +186,7 @@ def _following(data: bytes, at: int, size: int, width: int, count: int, delta: i
     third = data[at + 2 : stop + 2 : size][:count]
     fits = (
         low[:count] == _LOW[begin : begin + count]
-        and high[:count] == bytes(it | 0x80 for it in _MIDDLE[begin : begin + count])
+        and high[:count] == _MIDDLE_OF_THREE[begin : begin + count]
         and third == bytes((delta >> 13,)) * count
     )
     return count if fits else 0
@@ -198,7 +202,7 @@ def _rising(data: bytes, at: int, size: int, width: int, count: int) -> int:
         count -= len(wide.lstrip(wide[:1]))
         if count < ALIKE_MIN:
             return 0
-    if any(columns[0].translate(_NEGATIVE)):
+    if 1 in columns[0].translate(_NEGATIVE):
         return 0
     numbers = _ordered([column[:count] for column in columns])
     return count if all(map(lt, numbers, numbers[1:])) else 0
@@ -213,22 +217,68 @@ def _ordered(columns: list[bytes]) -> list[int]:
 
 
 def extremes(columns: list[bytes]) -> tuple[int, int]:
-    """The least and the largest of varints of equal width, by column."""
+    """The least and the largest of varints of equal width, by column.
+
+    They are lanes of one integer, all compared at once: no object is made for a record.
+    """
     count, width = len(columns[0]), len(columns)
+    first = bytes(column[0] for column in columns)
     if all(column == column[:1] * count for column in columns):
-        rows = {tuple(column[0] for column in columns)}
-    elif width == 1:
-        rows = {(byte,) for byte in set(columns[0])}
-    elif width > 4 or any(columns[0].translate(_NEGATIVE)):
-        rows = set(zip(*columns, strict=True))
+        return _number(first), _number(first)
+    lane = _LANE_BYTES[width]
+    together = bytearray(lane * count)
+    for nth, column in enumerate(columns):
+        together[nth::lane] = column
+    numbers, tops = int.from_bytes(together, "little"), _tops(count, lane)
+    ones = tops >> 8 * lane - 1
+    below = (1 << 8 * lane - 1) - 1  # every bit of a lane but its top one
+    if not (odd := numbers & ones):
+        if _rise(numbers, count, lane):  # most often they do
+            return _number(first), _number(bytes(column[-1] for column in columns))
+        least = _largest(numbers ^ below * ones, count, lane) ^ below
+        most = _largest(numbers, count, lane)
+    elif odd == ones:  # all are negative, and the more so the larger they are
+        least = _largest(numbers, count, lane)
+        most = _largest(numbers ^ below * ones, count, lane) ^ below
     else:
-        # None is negative, so they are in the order that their bytes have as one number.
-        numbers = _ordered(columns)
-        rows = {tuple(it.to_bytes(4, "little")[:width]) for it in (min(numbers), max(numbers))}
-    found = [_number(row) for row in rows]
-    return min(found), max(found)
+        least = _largest(numbers & odd * below, count, lane)
+        most = _largest(numbers & ~(odd * below), count, lane)
+    return _number(least.to_bytes(lane, "little")), _number(most.to_bytes(lane, "little"))
 
 
-def _number(row: tuple[int, ...]) -> int:
+def _rise(numbers: int, count: int, lane: int) -> bool:
+    """Whether no lane is less than the one before. As ``_largest``."""
+    bits = 8 * lane
+    tops = _tops(count, lane) >> bits
+    before = numbers & (1 << (count - 1) * bits) - 1
+    return (numbers >> bits | tops) - before & tops == tops
+
+
+def _largest(numbers: int, count: int, lane: int) -> int:
+    """Of the lanes of an integer, so many bytes each, whose top bits are 0.
+
+    One half is compared with the other, lane by lane, then the half of what is left.
+    """
+    bits = 8 * lane
+    tops = _tops(count, lane)
+    while count > 1:
+        half = (count + 1) // 2
+        upper = numbers >> (count - half) * bits  # an odd one is in both
+        lower = numbers & (1 << half * bits) - 1
+        tops >>= (count - half) * bits
+        larger = (upper | tops) - lower & tops  # a lane's top bit is left where upper >= lower
+        larger -= larger >> bits - 1
+        numbers = lower ^ (lower ^ upper) & larger
+        count = half
+    return numbers
+
+
+@lru_cache(8)
+def _tops(count: int, lane: int) -> int:
+    """The top bit of each of so many lanes."""
+    return int.from_bytes((bytes(lane - 1) + b"\x80") * count, "little")
+
+
+def _number(row: bytes) -> int:
     zigzag = sum((byte & 0x7F) << 7 * nth for nth, byte in enumerate(row))
     return zigzag >> 1 ^ -(zigzag & 1)
