@@ -172,13 +172,21 @@ OPTIONS: dict[str, Sequence[bytes]] = {
     "command|list": (),
 }  # fmt: skip
 
+# What a transaction is made of: commands that are cheap, long to answer, or make work for others.
+QUEUED: dict[str, Sequence[bytes]] = {
+    "exec": (b"PING",), "info": (b"INFO",), "command": (b"COMMAND",),
+    "publish": (b"PUBLISH", b"c", b"v"), "channels": (b"PUBSUB", b"CHANNELS"),
+    "read": (b"CHANNEL.READ", b"c", b"0"), "psubscribe": (b"PSUBSCRIBE", b"*a"),
+}  # fmt: skip
+
 
 def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
     """Of every command of the table, subcommands too."""
     for command in all_commands():
         yield Large(command.name, request(words_of(command, arguments)))
-    queued = request([b"PING"]) * (arguments // 5)
-    yield Large("multi, exec", request([b"MULTI"]) + queued + request([b"EXEC"]))
+    for name, words in QUEUED.items():
+        queued = request(words) * (arguments // 5)
+        yield Large(f"multi, {name}", request([b"MULTI"]) + queued + request([b"EXEC"]))
     yield Large("a crowd of lines", b"PING\r\n" * arguments)
 
 
