@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import harness, results
 
-# In the order of the page: records, one log, whole programs, size, Kafka and Redis beside.
+# In the order of the page: records, one log, whole programs, size, then beside others.
 QUESTIONS = [
     "encode",
     "decode",
@@ -38,6 +38,11 @@ QUESTIONS = [
     "kafka_latency",
     "kafka_partitions",
     "kafka_start",
+    "rabbit_queue",
+    "rabbit_routes",
+    "rabbit_latency",
+    "rabbit_start",
+    "queue_depth",
     "cold_reads",
     "channels",
     "turns",
