@@ -4,6 +4,7 @@ Knows nothing of what is synced and safe. Everything is called with the log's lo
 than one thread can have the log.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ from logstore.errors import CorruptBatch
 from logstore.records.batch import Batch
 from logstore.records.latest import latest
 from logstore.settings import TopicSettings
+from logstore.storage.disk import ASTRAY
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import ENTRY_LIMIT, NO_TIMESTAMP
 from logstore.storage.segment import Segment
@@ -134,6 +136,10 @@ class ActiveSegment:
 def _first_of(segment: Segment) -> int:
     try:
         first = next((batch for _, batch in segment.walk(chunk_bytes=16 << 10)), None)
-    except (CorruptBatch, FileNotFoundError):  # whoever reads it is told
+    except CorruptBatch:  # whoever reads it is told
+        first = None
+    except OSError as error:  # so is whoever finds another thing there, or nothing
+        if error.errno not in {*ASTRAY, errno.ENXIO}:
+            raise
         first = None
     return NO_TIMESTAMP if first is None else latest(first)

@@ -42,6 +42,8 @@ _NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a dire
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
+_NO_FILE = "it is no regular file"
+
 # What says that a path leads nowhere, or elsewhere than to a directory.
 ASTRAY = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
@@ -158,11 +160,17 @@ class Disk:
     # Files
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
+        """A regular file. Raises OSError: ELOOP for a link that would be written through, ENXIO."""
         # Not blocking: a pipe of that name, which somebody has put there, must hold up nobody.
         flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
-        # A link that somebody has put there must not have us make, or empty, a file elsewhere.
-        flags |= os.O_CREAT | os.O_NOFOLLOW if create else 0
-        return opened(lambda: self._call(path, os.open, flags, 0o644))
+        # A link that somebody has put there must not have us make, or change, a file elsewhere.
+        flags |= os.O_NOFOLLOW if write or create else 0
+        flags |= os.O_CREAT if create else 0
+        fd = opened(lambda: self._call(path, os.open, flags, 0o644))
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.ENXIO, _NO_FILE, path)
+        return fd
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -247,6 +255,16 @@ class Disk:
         except (OSError, ValueError):  # as os.path.exists
             return False
         return True
+
+    def is_odd(self, path: str) -> bool:
+        """Whether something has this name that is no regular file: a link, a pipe, a directory."""
+        try:
+            facts = self._call(path, os.stat, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in ASTRAY:
+                return False
+            raise
+        return not stat.S_ISREG(facts.st_mode)
 
     def device(self, path: str) -> int:
         """The same for two paths on the same file system."""
@@ -471,8 +489,12 @@ def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
 def failure(error: OSError, doing: str, path: str) -> Failed:
     """What an OSError in one log's files means: they may be forbidden, the store is not."""
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.ENXIO and isinstance(error.filename, str):
+        path = error.filename  # which of the files below it
     if error.errno == errno.ELOOP:
         reason = "it is a symbolic link, which is not followed here"
+    if error.errno == errno.ENXIO:
+        reason = _NO_FILE
     if error.errno == errno.ESTALE:
         reason = "it was removed, moved or replaced meanwhile: try again"
     if error.errno in NO_SPACE:

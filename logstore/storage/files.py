@@ -16,18 +16,20 @@ from logstore.errors import Closed, Forked
 from logstore.storage.cold import ColdReads, NotHere
 from logstore.storage.disk import ASTRAY, Buffer, Disk
 from logstore.storage.in_place import is_in_place
+from logstore.storage.names import LOG
 
 
 class OpenFile:
     """One descriptor, and how many are using it now."""
 
-    __slots__ = ("_files", "dirty", "doomed", "fd", "lent", "path", "uses")
+    __slots__ = ("_files", "dirty", "doomed", "fd", "lent", "linked", "path", "uses")
 
     def __init__(self, files: "OpenFiles", path: str, fd: int) -> None:
         self._files, self.path, self.fd, self.uses = files, path, fd, 0
         self.lent = 0  # of the uses: those that a peer ends when it likes
         self.doomed = False  # closed when nobody uses it any more
         self.dirty = False  # written to since the last sync
+        self.linked = False  # the name is a link: it is read, and never written to
 
     def __enter__(self) -> int:
         return self.fd
@@ -95,20 +97,33 @@ class OpenFiles:
     def use(self, path: str, *, create: bool = False) -> OpenFile:
         """``with files.use(path) as fd``: open and not closed by others meanwhile.
 
-        Raises Closed after ``close``: what is opened then nobody would close.
+        ``create``: to be written to; made, if there is none. A .log that is a link is only read.
+        Raises Closed after ``close``: what is opened then nobody would close. Raises OSError.
         """
         with self._lock:
             if self._closed is not None:
                 raise self._closed
             file = self._open.get(path)
             if file is None:
-                fd = self.disk.open(path, write=self._write, create=create)
-                file = self._open[path] = OpenFile(self, path, fd)
+                file = self._open[path] = self._opened(path, create=create)
                 self._close_surplus()
             else:
                 self._open.move_to_end(path)
+            if create:
+                _check_writable(file)
             file.uses += 1
             return file
+
+    def _opened(self, path: str, *, create: bool) -> OpenFile:
+        try:
+            return OpenFile(self, path, self.disk.open(path, write=self._write, create=create))
+        except OSError as error:
+            # An operator may keep what is sealed elsewhere; nobody has a reason to with an index.
+            if error.errno != errno.ELOOP or create or not path.endswith(LOG):
+                raise
+        file = OpenFile(self, path, self.disk.open(path))
+        file.linked = True
+        return file
 
     def release(self, file: OpenFile) -> None:
         with self._lock:
@@ -245,6 +260,7 @@ class OpenFiles:
     def truncate(self, path: str, size: int) -> None:
         file = self.use(path)
         with file as fd:
+            _check_writable(file)
             file.dirty = True
             self.disk.truncate(fd, size)
 
@@ -265,3 +281,9 @@ class OpenFiles:
         file = self._open.get(path)
         if file is not None:
             file.dirty = False
+
+
+def _check_writable(file: OpenFile) -> None:
+    """Raises OSError."""
+    if file.linked:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), file.path)

@@ -140,7 +140,10 @@ class Index:
             self._largest = self.times[-1], self.base_offset + self.time_offsets[-1]
 
     def save(self, files: OpenFiles, stem: str) -> None:
-        """Write the entries that the files lack."""
+        """Write the entries that the files lack; all anew where a name is no regular file's."""
+        if any(files.disk.is_odd(stem + ending) for ending in (INDEX, TIMEINDEX)):
+            self.replace(files, stem)
+            return
         if self._saved < len(self.offsets):
             data = _interleave(self.offsets[self._saved :], self.positions[self._saved :])
             files.write(stem + INDEX, [data], self._saved * OFFSET_ENTRY.size)
@@ -156,6 +159,9 @@ class Index:
     def replace(self, files: OpenFiles, stem: str) -> None:
         """Write both files anew, for instance after a cut."""
         for ending in (INDEX, TIMEINDEX):
+            if files.disk.is_odd(stem + ending):
+                files.forget(stem + ending)
+                files.disk.remove(stem + ending)
             with files.use(stem + ending, create=True) as fd:
                 files.disk.truncate(fd, 0)
         self._saved = self._times_saved = 0
@@ -169,6 +175,8 @@ class Index:
         checked by the reader that follows it.
         """
         index = cls(base_offset, interval_bytes)
+        if any(files.disk.is_odd(stem + ending) for ending in (INDEX, TIMEINDEX)):
+            return index
         try:
             data, times = _whole(files, stem + INDEX), _whole(files, stem + TIMEINDEX)
         except FileNotFoundError:

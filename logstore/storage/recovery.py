@@ -54,6 +54,12 @@ def recover(
     if not chain.bases:
         return _begin(chain, files, state, known_safe)
     place, end, position = _starting_point(chain, state)
+    active = chain.segment(chain.bases[-1]).path
+    if files.disk.is_odd(active):
+        return Recovered(end, position, CorruptBatch(
+            f"{active}: it is a link, or no regular file: the log takes no appends until the file "
+            f"itself has this name"
+        ))  # fmt: skip
     if state.recovery_base not in chain.bases and state.recovery_offset > chain.bases[0]:
         lost = chain.segment(state.recovery_base).path
         before = chain.segment(chain.bases[chain.holding(state.recovery_base)])

@@ -258,7 +258,9 @@ def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:
     shapes_are_good = True
     for path, entry in ((stem + INDEX, OFFSET_ENTRY), (stem + TIMEINDEX, TIME_ENTRY)):
         sentence = ""
-        if not files.disk.exists(path):
+        if files.disk.is_odd(path):
+            sentence = "it is no regular file"
+        elif not files.disk.exists(path):
             sentence = "the file is missing"
         elif files.disk.size(path) % entry.size:
             sentence = "the last entry is cut off"

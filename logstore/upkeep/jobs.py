@@ -492,7 +492,10 @@ def _parts(segments: Sequence[SegmentFacts], state: LogState) -> tuple[SegmentPa
 
 
 def silent(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
-    """Topics and the groups of their retention.groups that have never committed in them."""
+    """Topics and the groups of their retention.groups that have no offset in them.
+
+    None was committed, or it has expired.
+    """
     retained = [it for it in outcomes if isinstance(it, Retained) and it.broke is None]
     heard = {(it.topic, group) for it in retained for group in _heard(it)}
     named = {(it.topic, group): None for it in retained for group in it.silent}
@@ -502,7 +505,7 @@ def silent(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
 def silence(topic: str, group: str) -> str:
     """What to say of one of them."""
     return (
-        f"topic {topic}: group {group!r} of retention.groups has never committed there:"
+        f"topic {topic}: group {group!r} of retention.groups has no offset there:"
         " records that it has not read are not dropped"
     )
 

@@ -69,7 +69,7 @@ class TestWhatGroupsKeep:
             assert f"; {self.held} segments (" in result.lines[1]
             assert result.lines[1].endswith(" kept for groups")
             assert result.err == (
-                "logstore: topic t: group 'audit' of retention.groups has never committed there:"
+                "logstore: topic t: group 'audit' of retention.groups has no offset there:"
                 " records that it has not read are not dropped\n"
             )
 
@@ -110,7 +110,7 @@ class TestWhatGroupsKeep:
         start_serving(data, upkeep_interval_ms=-1)
         result = logstore("retention", "run")
         assert "group audit has committed nothing in it" in result.out
-        assert "group 'billing' of retention.groups has never committed there" in result.err
+        assert "group 'billing' of retention.groups has no offset there" in result.err
 
 
 def test_a_damaged_log_is_told_and_kept(logstore, topic):

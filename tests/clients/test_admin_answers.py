@@ -7,9 +7,11 @@ from logstore.kafka.messages import (
     create_partitions,
     create_topics,
     describe_topic_partitions,
+    init_producer_id,
     metadata,
 )
 
+TOPIC_AUTHORIZATION_FAILED = 29
 INVALID_TOPIC, EXISTS, INVALID_REQUEST, UNKNOWN_TOPIC = 17, 36, 42, 3
 
 
@@ -131,9 +133,22 @@ def test_a_topic_of_kafkas_own_is_not_made_by_asking_for_it(client, name):
     assert shown(client, f"{name}_").error_code == 0
 
 
+def test_the_topic_of_kafkas_metadata_can_not_be_created(client):
+    told = make(client, a_topic("__cluster_metadata"))["__cluster_metadata"]
+    assert told.error_code == TOPIC_AUTHORIZATION_FAILED
+    assert not shown_is_there(client, "__cluster_metadata")
+
+
+def test_an_answer_without_a_producer_id_has_no_epoch_either(client):
+    request = init_producer_id.Request("transactional", 60_000)
+    answer = client.ask(22, 4, request, init_producer_id.Response)
+    assert answer.error_code != 0
+    assert (answer.producer_id, answer.producer_epoch) == (-1, -1)
+
+
 def test_a_topic_of_kafkas_own_that_somebody_made_is_called_internal(client):
-    make(client, a_topic("__cluster_metadata"), a_topic("plain"))
-    for name, internal in (("__cluster_metadata", True), ("plain", False)):
+    make(client, a_topic("__share_group_state"), a_topic("plain"))
+    for name, internal in (("__share_group_state", True), ("plain", False)):
         assert shown(client, name).is_internal is internal
         request = describe_topic_partitions.Request([describe_topic_partitions.TopicRequest(name)])
         [found] = client.ask(75, 0, request, describe_topic_partitions.Response).topics

@@ -250,7 +250,7 @@ def test_upkeep_warns_once_of_a_group_that_has_never_committed(store, clock, cap
         upkeep.do()
     said = [it.getMessage() for it in caplog.records if "retention.groups" in it.getMessage()]
     assert said == [
-        "topic t: group 'audit' of retention.groups has never committed there: records that it has"
+        "topic t: group 'audit' of retention.groups has no offset there: records that it has"
         " not read are not dropped"
     ]
 

@@ -23,11 +23,16 @@ def init_producer_id(
 ) -> init_messages.Response:
     """Key 22: an id that nobody had before."""
     if request.transactional_id is not None:
-        return init_messages.Response(error_code=errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        return _refused(errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     try:
         return init_messages.Response(producer_id=client.door.topics.new_producer_id())
     except LogstoreError as error:
-        return init_messages.Response(error_code=code_of(error))
+        return _refused(code_of(error))
+
+
+def _refused(error_code: int) -> init_messages.Response:
+    """Without an id, and without an epoch: 0 would be one."""
+    return init_messages.Response(error_code=error_code, producer_epoch=-1)
 
 
 def describe_producers(

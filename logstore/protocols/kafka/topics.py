@@ -33,6 +33,7 @@ DEFAULT: Final = -1  # a number of partitions or copies that the broker is to ch
 COPIES: Final = 1
 PARTITIONS_OF_TOPIC_MAX: Final[int] = STORE_SETTINGS["num.partitions"].metadata["high"]
 PARTITIONS_MAX: Final = 2000  # of one answer to DescribeTopicPartitions, as Kafka's
+METADATA_TOPIC: Final = "__cluster_metadata"  # the other internal ones may be created, as in Kafka
 
 
 class _Unfit(Refused):
@@ -78,6 +79,11 @@ def _created(
     def work() -> None:
         if times > 1:
             raise _Unfit(errors.INVALID_REQUEST, f"topic {asked.name!r} is in the request twice")
+        if asked.name == METADATA_TOPIC:
+            raise _Unfit(
+                errors.TOPIC_AUTHORIZATION_FAILED,
+                f"topic {asked.name!r}: Kafka keeps its metadata in it; nobody else may create it",
+            )
         settings = given_settings(asked.configs)
         count = _count(asked)
         _check_count(count)
