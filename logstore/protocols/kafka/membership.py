@@ -146,23 +146,20 @@ def leave_group(client: KafkaClient, version: int, request: leave_messages.Reque
         if version >= MANY_LEAVE
         else [leave_messages.MemberIdentity(request.member_id)]
     )
-    codes: list[int] = []
+    left: list[leave_messages.MemberResponse] = []
     for some in parts(leaving, LEAVING_AT_ONCE):
         answers = client.door.coordinator.leave(
             request.group_id,
             [Leaver(it.member_id, it.group_instance_id) for it in some],
             client.now_ms,
         )
-        codes += [group_code(it.error) for it in answers]
+        for it, answer in zip(some, answers, strict=True):
+            code = group_code(answer.error)
+            if version < MANY_LEAVE or code == errors.INVALID_GROUP_ID:  # of the group, so of all
+                return leave_messages.Response(error_code=code)
+            left.append(leave_messages.MemberResponse(it.member_id, it.group_instance_id, code))
         yield len(some)
-    if version < MANY_LEAVE or errors.INVALID_GROUP_ID in codes:
-        return leave_messages.Response(error_code=codes[0])
-    return leave_messages.Response(
-        members=[
-            leave_messages.MemberResponse(it.member_id, it.group_instance_id, code)
-            for it, code in zip(leaving, codes, strict=True)
-        ]
-    )
+    return leave_messages.Response(members=left)
 
 
 HANDLERS: Final = {
