@@ -1,0 +1,1 @@
+"""The RabbitMQ door: AMQP 0-9-1 for what queues do."""
