@@ -90,7 +90,7 @@ def serve(
     insecure: Insecure = False,
     data: Data = HERE,
 ) -> None:
-    """Serve a store to Kafka and Redis clients.
+    """Serve Kafka, Redis and RabbitMQ clients.
 
     Runs until Ctrl-C or SIGTERM.
 
@@ -118,8 +118,15 @@ def _serve(
     ports = {
         door.name: getattr(config.store, STORE_SETTINGS[door.port_setting].name) for door in DOORS
     }
+    asked = context.meta.get(_PORTS, {})
     listen = Listen(
-        config.store.listen_host if host is None else host, ports | context.meta.get(_PORTS, {})
+        config.store.listen_host if host is None else host,
+        ports | asked,
+        frozenset(
+            door.name
+            for door in DOORS
+            if door.name not in asked and not config.is_given(door.port_setting)
+        ),
     )
     _check_exposure(listen.host, insecure)
     if stop.asked:

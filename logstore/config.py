@@ -156,6 +156,10 @@ class Config:
             self._given[name] = parse(name, field, text), source
         self.store = StoreSettings(**self._fields(STORE_SETTINGS, ""))
 
+    def is_given(self, name: str) -> bool:
+        """Whether somebody has chosen this setting: in the file, the environment, an option."""
+        return name in self._given and self._given[name][1] != "default"
+
     def unless_given(self, name: str, text: str) -> "Config":
         """The same, with another default for a setting of the store."""
         if name in self._given:

@@ -8,11 +8,14 @@ connection whose peer does not read is not read from either, until it does: it h
 
 import asyncio
 import errno
+import fcntl
 import logging
 import math
 import mmap
 import os
 import socket
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from itertools import islice, takewhile
@@ -366,6 +369,14 @@ class Connection:
 
     # What the session asks of its link
 
+    @property
+    def unread(self) -> int:
+        """As Link.unread."""
+        if self.gone:
+            return 0
+        answer = fcntl.ioctl(self._sock.fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+
     def wake(self) -> None:
         """As Link.wake."""
         self._turn.soon(self.look)
@@ -423,11 +434,22 @@ class Connection:
                 self._set_timer()
 
     def finish(self) -> None:
-        """Take nothing more; close when all is answered."""
+        """The server stops: close when all is answered that was asked."""
+        if self._hear_out():
+            self.flush()
+            return
         self._ended = True
         self._stop_reading()
         self._attempt(self.session.finish, self._turn.now())
         self.flush()
+
+    def _hear_out(self) -> bool:
+        """Whether its session ends it, and hears what the peer has to say until then."""
+        try:
+            return not self._ended and self.session.leave(self._turn.now())
+        except Exception:
+            log.exception("%s: a bug at the end of this connection", self.peer)
+            return False
 
     def notice_error(self) -> None:
         """Close it where its peer is gone: libuv may have told of that while there was still

@@ -19,6 +19,11 @@ class Door(NamedTuple):
     clients: str  # whose they are, for people
     port_setting: str
     open: "Callable[[House], Doorway]"
+    optional: bool = False  # others are served without it, where its port is in use
+
+    def may_stay_closed(self, by_default: frozenset[str]) -> bool:
+        """Whether that is so: nobody has asked for its port."""
+        return self.optional and self.name in by_default
 
 
 def _kafka(house: "House") -> "Doorway":
@@ -33,7 +38,14 @@ def _resp(house: "House") -> "Doorway":
     return doorway.open(house)
 
 
+def _amqp(house: "House") -> "Doorway":
+    from logstore.protocols.amqp import doorway
+
+    return doorway.open(house)
+
+
 KAFKA: Final = Door("kafka", "Kafka", "kafka.port", _kafka)
 RESP: Final = Door("resp", "Redis", "resp.port", _resp)
+AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", _amqp, optional=True)
 
-DOORS: Final = (KAFKA, RESP)
+DOORS: Final = (KAFKA, RESP, AMQP)

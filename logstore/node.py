@@ -1,6 +1,7 @@
 """One process that serves a data directory: opens it, wires the doors, stops in reverse order."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -23,6 +24,7 @@ from logstore.descriptors import shares
 from logstore.doors import DOORS, Door
 from logstore.errors import Failed
 from logstore.node_groups import Groups
+from logstore.node_queues import NodeQueues
 from logstore.protocols.house import House
 from logstore.server import Server
 from logstore.settings import STORE_SETTINGS
@@ -50,6 +52,7 @@ class Listen:
 
     host: str
     ports: Mapping[str, int]  # by the door's name; 0: any free one, -1: no such door
+    by_default: frozenset[str] = frozenset()  # doors whose port nobody has chosen
 
 
 # Where the doors are, by their names, in the order of the table.
@@ -113,14 +116,21 @@ class Node:
         )
         topics = self._store.topics
         groups = Groups(loop, turn, self._store, budget)
+        work = partial(self._work, turn)
+        try:
+            queues = NodeQueues(loop, turn, self._store, groups.committer, work)
+        except BaseException:
+            groups.close()
+            raise
         house = House(
             topics=topics,
+            queues=queues.queues,
             coordinator=groups.coordinator,
             channels=self._store.channels,
             settings=settings,
             budget=budget,
             clock=now_ms,
-            work=partial(self._work, turn),
+            work=work,
             slices=Slices(turn.soon),
             soon=turn.soon,
             turns=turn.turns,
@@ -131,9 +141,10 @@ class Node:
         try:
             groups.start()
             addresses = {
-                door.name: self._open(server, door, house)
+                door.name: address
                 for door in DOORS
                 if self._listen.ports[door.name] >= 0
+                and (address := self._open(server, door, house)) is not None
             }
             self._wire_channels(turn)
             self._store.directory.writable().never_wait_in(threading.get_ident())
@@ -148,17 +159,24 @@ class Node:
             finally:
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
+                queues.close()
                 groups.close()
                 self._store.channels.detach()
                 turn.stop()
 
-    def _open(self, server: Server, door: Door, house: House) -> tuple[str, int]:
-        """Where it listens."""
+    def _open(self, server: Server, door: Door, house: House) -> tuple[str, int] | None:
+        """Where it listens; None: its port is another's, and nobody has asked for that one."""
         host, port = self._listen.host, self._listen.ports[door.name]
         try:
             return server.listen(host, port, door.open(house))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
+            if error.errno == errno.EADDRINUSE and door.may_stay_closed(self._listen.by_default):
+                log.warning(
+                    "%s:%d: no door for %s clients: %s; choose another with --%s-port (%s)",
+                    host, port, door.clients, reason, door.name, door.port_setting,
+                )  # fmt: skip
+                return None
             lowest = STORE_SETTINGS[door.port_setting].metadata["low"]
             without = f"; -1: no {door.clients} door" if lowest < 0 else ""
             raise Failed(

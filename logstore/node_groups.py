@@ -63,10 +63,10 @@ class Groups:
         self._turn = turn
         self._alarm = Alarm(turn, partial(turn.when_heard, self._tick))
         self._over = False
-        self._committer = Committer(table.environment, self._deliver, loop.call_soon)
+        self.committer = Committer(table.environment, self._deliver, loop.call_soon)
         self.coordinator = Coordinator(
             store.directory.config.store,
-            GroupCommitter(self._committer, table),
+            GroupCommitter(self.committer, table),
             store.topics.facts,
             budget=budget,
             names=store.topics.names,
@@ -110,5 +110,5 @@ class Groups:
         self._over = True
         self._tell_no_more()
         self._alarm.stop()
-        self._committer.close()
+        self.committer.close()
         self._claim.release()

@@ -423,6 +423,19 @@ class StoreSettings:
         "seconds; 0: no limit",
         pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
     )
+    amqp_port: int = _setting(
+        5672, "where RabbitMQ clients connect; 0: any free port, -1: no RabbitMQ door", low=-1,
+        high=65_535,
+    )  # fmt: skip
+    amqp_server_version: str = _setting(
+        "3.13.7",
+        "the version of RabbitMQ that its clients are told: some choose their ways by it",
+        pattern=r"\d{1,4}\.\d{1,4}\.\d{1,4}",
+    )
+    amqp_max_message_size: int = _setting(
+        16 << 20, "the largest message of a RabbitMQ client; more ends the channel", unit="bytes",
+        low=1 << 10, high=512 << 20,
+    )  # fmt: skip
     notify: tuple[str, ...] = _setting(
         ("none",),
         "what a server tells on channels named __logstore__:...: topics made and deleted, groups "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
@@ -11,6 +11,9 @@ from logstore.budget import Budget
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
 from logstore.turns import Turns
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues  # made when there is a use for it
 
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -21,6 +24,7 @@ class House:
     """Models, settings, time and workers; who we are. Everything is for the sessions' thread."""
 
     topics: Topics
+    queues: "Queues"
     coordinator: Coordinator  # of groups; its time is the sessions', in ms
     channels: Channels
     settings: StoreSettings

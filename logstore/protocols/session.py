@@ -37,6 +37,10 @@ class Link(Protocol):
     def unsent(self) -> int:
         """Bytes that were given to be sent, and that the peer has not taken."""
 
+    @property
+    def unread(self) -> int:
+        """Bytes that the peer has sent and that were not taken yet: it is not read from."""
+
     def wake(self) -> None:
         """Have the session's own ``wake`` called soon. From any thread."""
 
@@ -97,6 +101,12 @@ class Session(Protocol):
 
     def finish(self, now: float) -> None:
         """Nothing more arrives: answer what waits as well as can be done now."""
+
+    def leave(self, now: float) -> bool:
+        """The server stops. Whether the peer is to be heard until the session is ``closed``.
+
+        If not, ``finish`` is called.
+        """
 
     def close(self) -> None:
         """The connection is gone. Lets go of everything; called once."""

@@ -40,7 +40,8 @@ WORDS = {
     "consume": ["t" + EVIL, "--group", "another"],
     "replay": ["no-such"],
     "mirror": ["--from", ".", "--to", "copy", "--group", EVIL],
-    "serve": ["--kafka-port", "0", "--resp-port", "0"],  # another has the directory
+    # Another has the directory.
+    "serve": ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0"],
     "channel publish": [EVIL, "x"],
     "channel subscribe": [EVIL, "--max", "1", "--server", "127.0.0.1:1"],
     "channel psubscribe": [EVIL, "--max", "1", "--server", "127.0.0.1:1"],

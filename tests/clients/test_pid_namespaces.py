@@ -68,7 +68,18 @@ def reader(begin, data):
 
 
 def serve(begin, data):
-    server = begin(COMMAND, "serve", "--data", data, "--kafka-port", "0", "--resp-port", "0")
+    server = begin(
+        COMMAND,
+        "serve",
+        "--data",
+        data,
+        "--kafka-port",
+        "0",
+        "--resp-port",
+        "0",
+        "--amqp-port",
+        "-1",
+    )
     line = server.stdout.readline().decode()
     assert "Kafka clients at" in line, server.stderr.read()
     return server
@@ -141,7 +152,18 @@ def test_who_holds_a_store_is_told_to_be_of_another_namespace(begin, data):
 
 def test_of_two_servers_the_second_is_refused_whatever_their_numbers(begin, data):
     serve(begin, data)
-    second = begin(COMMAND, "serve", "--data", data, "--kafka-port", "0", "--resp-port", "0")
+    second = begin(
+        COMMAND,
+        "serve",
+        "--data",
+        data,
+        "--kafka-port",
+        "0",
+        "--resp-port",
+        "0",
+        "--amqp-port",
+        "-1",
+    )
     _, errors = second.communicate(timeout=DEADLINE_S)
     assert second.returncode == 1
     assert "written by pid 1 of another pid namespace" in errors.decode()

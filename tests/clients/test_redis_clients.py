@@ -295,7 +295,8 @@ def test_a_port_in_use_names_its_setting(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
-            [COMMAND, "serve", "--data", tmp_path, "--kafka-port", "0", "--resp-port", port],
+            [COMMAND, "serve", "--data", tmp_path, "--kafka-port", "0", "--resp-port", port,
+             "--amqp-port", "-1"],
             capture_output=True, text=True, timeout=DEADLINE_S, check=False,
         )  # fmt: skip
     assert done.returncode == 1

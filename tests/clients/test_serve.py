@@ -52,7 +52,7 @@ def test_listening_beyond_this_machine_must_be_asked_for(tmp_path):
 def test_listening_beyond_this_machine_is_warned_of(tmp_path):
     process = subprocess.Popen(
         [COMMAND, "serve", "--data", tmp_path / "data", "--host", "0.0.0.0", "--insecure",
-         "--kafka-port", "0", "--resp-port", "0"],
+         "--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert b"Kafka clients at 0.0.0.0:" in process.stdout.readline()
@@ -78,7 +78,8 @@ def signalled(self):
     real(self)
 WriterDirectory.{name} = signalled
 from logstore_cli.main import main
-sys.argv = ["logstore", "serve", "--data", sys.argv[1], "--kafka-port", "0", "--resp-port", "0"]
+ports = ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0"]
+sys.argv = ["logstore", "serve", "--data", sys.argv[1], *ports]
 main()
 """
 

@@ -20,7 +20,7 @@ def resident_bytes(server):
 class Serving:
     """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
-    def __init__(self, data, port=0, resp_port=0, wrapped=(), **settings):
+    def __init__(self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, **settings):
         """``wrapped``: words before the command, of one that becomes it."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
@@ -38,6 +38,8 @@ class Serving:
                 str(port),
                 "--resp-port",
                 str(resp_port),
+                "--amqp-port",
+                str(amqp_port),
             ],
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -53,6 +55,11 @@ class Serving:
             assert "Redis clients at" in line, self.errors()
             host, port = line.split()[-1].split(":")
             self.redis = host, int(port)
+        if amqp_port >= 0:
+            line = self.process.stdout.readline().decode()
+            assert "RabbitMQ clients at" in line, self.errors()
+            host, port = line.split()[-1].split(":")
+            self.amqp = host, int(port)
 
     def errors(self):
         """What it said, but for how slow the machine is: a test asks for no time."""

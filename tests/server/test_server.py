@@ -112,6 +112,9 @@ class Lines:
         out, self.out = self.out[: bytes_max // 1000 + 1], self.out[bytes_max // 1000 + 1 :]
         return out
 
+    def leave(self, now):
+        return False
+
     def finish(self, now):
         self.finished = True
         if self.held:

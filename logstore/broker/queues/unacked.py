@@ -161,8 +161,10 @@ class Unacked(Generic[Queue, Consumer]):
         """
         if tag == 0:
             return self.drain()
-        if tag not in self:
-            return None
+        return self.take_upto(tag) if tag in self else None
+
+    def take_upto(self, tag: int) -> list[Delivered[Queue, Consumer]]:
+        """Take out all deliveries up to this one, in order, whether it is unacked itself or not."""
         found: list[Delivered[Queue, Consumer]] = []
         last = tag >> PAGE_SHIFT
         for number in self._numbers(last):

@@ -185,6 +185,10 @@ class KafkaSession:
         for slot, _, _ in self._slots:
             slot.finish()
 
+    def leave(self, now: float) -> bool:
+        """As Session.leave: what has arrived is answered, and that is all."""
+        return False
+
     def close(self) -> None:
         """As Session.close."""
         self._client.unwatch()

@@ -164,6 +164,10 @@ class RespSession:
         """As Session.finish."""
         self._held = False
 
+    def leave(self, now: float) -> bool:
+        """As Session.leave: what has arrived is answered, and that is all."""
+        return False
+
     def close(self) -> None:
         """As Session.close."""
         with self._door.channels.lock:

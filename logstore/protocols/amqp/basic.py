@@ -1,0 +1,120 @@
+"""The class ``basic`` but for what goes with every message: consumers, fetching, prefetch."""
+
+from secrets import token_urlsafe
+from typing import Final
+
+from logstore.amqp import methods
+from logstore.amqp.fields import data, text
+from logstore.amqp.replies import (
+    NOT_ALLOWED,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    Refusal,
+)
+from logstore.broker.queues.subscription import Got
+from logstore.broker.queues.tables import field_of
+from logstore.broker.routing.arguments import CLASS_OF_KIND
+from logstore.protocols.amqp.channel import AmqpChannel, release
+from logstore.protocols.amqp.door import REPLY_TO
+from logstore.protocols.amqp.queue import named
+from logstore.protocols.amqp.refusals import TYPES
+from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
+
+TAG_BYTES: Final = 16  # of randomness in a consumer tag that the server makes
+
+
+def qos(channel: AmqpChannel, method: methods.BasicQos) -> None:
+    if method.prefetch_size:
+        raise Refusal(NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
+    if method.global_:
+        channel.limit = method.prefetch_count
+        channel.wake_queues()
+    else:
+        channel.prefetch = method.prefetch_count
+    channel.answer(methods.BasicQosOk())
+
+
+def consume(channel: AmqpChannel, method: methods.BasicConsume) -> None:
+    tag = data(method.consumer_tag) or b"amq.ctag-" + token_urlsafe(TAG_BYTES).encode()
+    if tag in channel.subscriptions or tag == channel.reply_tag:
+        raise Refusal(NOT_ALLOWED, f"attempt to reuse consumer tag '{text(tag)}'")
+    name = named(channel, method.queue)
+    if name == REPLY_TO:
+        _wait_for_replies(channel, tag, no_ack=method.no_ack)
+    else:
+        queue = channel.of.vhost.queue(name, channel.of)
+        subscription = AmqpSubscription(
+            channel.of, channel.number, channel, queue, tag, no_ack=method.no_ack,
+            exclusive=method.exclusive, priority=_number(method, "x-priority") or 0,
+            prefetch=channel.prefetch, timeout_ms=_number(method, "x-consumer-timeout"),
+        )  # fmt: skip
+        queue.subscribe(subscription)
+        channel.subscriptions[tag] = subscription
+    channel.answers(methods.BasicConsumeOk(text(tag)), method.nowait)()
+
+
+def _number(method: methods.BasicConsume, argument: str) -> int | None:
+    given = method.arguments.get(argument)
+    if given is None:
+        return None
+    field = field_of(given)
+    if CLASS_OF_KIND[field.kind] != "integer":
+        raise Refusal(
+            PRECONDITION_FAILED,
+            f"invalid arg '{argument}' for queue '{method.queue}': "
+            f"{{unacceptable_type,{TYPES[field.kind]}}}",
+        )
+    return int(field.value)
+
+
+def _wait_for_replies(channel: AmqpChannel, tag: bytes, *, no_ack: bool) -> None:
+    if not no_ack:
+        raise Refusal(PRECONDITION_FAILED, "reply consumer cannot acknowledge")
+    if channel.reply_token:
+        raise Refusal(PRECONDITION_FAILED, "reply consumer already set")
+    channel.take_replies(channel.of.door.token(), tag)
+
+
+def cancel(channel: AmqpChannel, method: methods.BasicCancel) -> None:
+    """What it has unacked stays out. A tag that there is not is cancelled already."""
+    tag = data(method.consumer_tag)
+    subscription = channel.subscriptions.pop(tag, None)
+    if subscription is not None:
+        subscription.queue.unsubscribe(subscription)
+    elif tag == channel.reply_tag:
+        channel.take_no_replies()
+    channel.answers(methods.BasicCancelOk(method.consumer_tag), method.nowait)()
+
+
+def get(channel: AmqpChannel, method: methods.BasicGet) -> None:
+    queue = channel.of.vhost.queue(named(channel, method.queue), channel.of)
+    held_by = channel.hold()
+
+    def answer(got: Got | None) -> None:
+        if got is None:
+            channel.answer(methods.BasicGetEmpty())
+            return
+        it = got.delivery
+        found = methods.BasicGetOk(
+            got.tag, it.redelivered, text(it.exchange), text(it.key), got.ready
+        )
+        room = channel.of.payload_max
+        channel.of.put(content_frames(channel.number, found, it.properties, it.body, room))
+
+    queue.get(channel, method.no_ack, lambda got: channel.go_on(held_by, lambda: answer(got)))
+
+
+def recover(channel: AmqpChannel, method: methods.BasicRecover) -> None:
+    _recover(channel, requeue=method.requeue)
+    channel.answer(methods.BasicRecoverOk())
+
+
+def recover_async(channel: AmqpChannel, method: methods.BasicRecoverAsync) -> None:
+    _recover(channel, requeue=method.requeue)
+
+
+def _recover(channel: AmqpChannel, *, requeue: bool) -> None:
+    if not requeue:
+        raise Refusal(NOT_IMPLEMENTED, "requeue=false")
+    release(channel.unacked.drain())
+    channel.wake_queues()

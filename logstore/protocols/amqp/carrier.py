@@ -1,0 +1,66 @@
+"""What a channel sees of its connection, and a message that is being received."""
+
+from typing import Any, NamedTuple, Protocol
+
+from logstore.amqp.methods import Method
+from logstore.amqp.replies import Refusal
+from logstore.broker.queues.vhost import Vhost
+from logstore.protocols.amqp.door import AmqpDoor
+from logstore.protocols.session import Link
+
+
+class Publishing(NamedTuple):
+    """What a Publish says."""
+
+    exchange: bytes
+    key: bytes
+    mandatory: bool
+    immediate: bool
+
+
+class Last(NamedTuple):
+    """The message before, as its frames began: the next one mostly is the same but for its body."""
+
+    prefix: bytes  # its frames up to the body
+    size: int  # of the body
+    publishing: Publishing
+    properties: bytes
+
+
+class Carrier(Protocol):
+    """The connection of a channel."""
+
+    door: AmqpDoor
+    link: Link
+    vhost: Vhost
+    vhost_name: str
+    may_cancel: bool  # the client understands that a consumer of it is cancelled
+    published: dict[Any, None]  # channels that have messages for the queues
+    confirming: dict[Any, None]  # channels that wait for something to be safe
+    roomier: dict[Any, None]  # channels that may have more unacked than before
+    content_bytes: int  # of bodies that have not arrived as a whole, and of transactions
+    payload_max: int  # of a frame
+    publishings: dict[bytes, Publishing]  # by the methods that said it
+    told_blocked: str  # why it may not publish now
+
+    def put(self, frames: bytes) -> None: ...
+    def room_bytes(self) -> int: ...
+    def park(self, size: int) -> None: ...
+    def went_on(self) -> None: ...
+    def cancelled(
+        self,
+        channel: Any,  # noqa: ANN401
+        tag: bytes,
+        timeout_ms: int | None,
+    ) -> None: ...
+    def forget_channel(self, channel: Any) -> None: ...  # noqa: ANN401
+    def fail(self, refusal: Refusal, ids: tuple[int, int]) -> None: ...
+    def send_all_published(self) -> None: ...
+    def publish(
+        self,
+        channel: Any,  # noqa: ANN401
+        publishing: Publishing,
+        properties: bytes,
+        body: bytes,
+    ) -> None: ...
+    def carry_out(self, channel: Any, method: Method) -> None: ...  # noqa: ANN401

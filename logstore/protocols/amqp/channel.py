@@ -1,0 +1,393 @@
+"""One AMQP channel: a conversation within a connection, in strict order.
+
+While an answer waits for something to become durable, what comes after it on the channel waits,
+too; other channels go on. A channel that has failed takes nothing but the answer to its Close.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from struct import Struct
+from typing import Final
+
+from logstore.amqp import methods
+from logstore.amqp.fields import data, text
+from logstore.amqp.frames import BODY, HEADER, METHOD, method_frame
+from logstore.amqp.methods import IDS, Method
+from logstore.amqp.properties import read_header
+from logstore.amqp.replies import (
+    FRAME_ERROR,
+    PRECONDITION_FAILED,
+    UNEXPECTED_FRAME,
+    Refusal,
+)
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.unacked import Delivered, Unacked
+from logstore.errors import LogstoreError
+from logstore.protocols.amqp.carrier import Carrier, Last, Publishing
+from logstore.protocols.amqp.confirm import Confirms
+from logstore.protocols.amqp.refusals import refusal_of
+from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
+from logstore.protocols.amqp.transaction import Outgoing, Transaction
+
+CHANNEL_BYTES: Final = 1024  # that an open one takes: a client may have 2,047
+FRAME_BYTES: Final = 128  # of a frame that waits, beside what it holds
+ROOM: Final = 1 << 30  # without a limit
+PUBLISHINGS_MAX: Final = 1024  # remembered; clients say the same again and again
+_IDS: Final = Struct(">HH")  # a method's class and its own
+
+_PUBLISH: Final = IDS[methods.BasicPublish]
+_CLOSE: Final = IDS[methods.ChannelClose]
+_CLOSE_OK: Final = IDS[methods.ChannelCloseOk]
+# What leaves the order of publishes and others as it is.
+_SETTLING: Final = (methods.BasicAck, methods.BasicNack, methods.BasicReject)
+
+
+class _Content:
+    """A message that is being received."""
+
+    __slots__ = ("left", "parts", "properties", "publishing")
+
+    def __init__(self, publishing: Publishing) -> None:
+        self.publishing = publishing
+        self.properties: bytes | None = None  # None: its header is due
+        self.left = 0  # of the body
+        self.parts: list[bytes] = []
+
+
+class AmqpChannel:
+    """One of a connection's. To the queues it is a ``Channel``."""
+
+    __slots__ = (
+        "_commit", "_content", "_held_by", "_kept_back", "_parked", "_unacked", "closing",
+        "confirms", "current", "gone", "last", "last_queue", "limit", "mandatory", "number", "of",
+        "prefetch", "quick", "reply_tag", "reply_token", "run", "subscriptions", "transaction",
+    )  # fmt: skip
+
+    def __init__(self, of: Carrier, number: int) -> None:
+        self.of = of
+        self.number = number
+        self.quick = True  # the next frame can be taken at once: nothing waits or has begun
+        self.closing = False  # CloseOk is due
+        self.gone = False
+        self.current = (0, 0)  # class and method of what is carried out
+        self.last: Last | None = None  # message that was published
+        self.last_queue = b""  # that was declared
+        self.prefetch = 0  # of consumers that begin later
+        self.limit = 0  # of the whole channel
+        self.run: list[Outgoing] = []  # published, and not given to the queues yet
+        self.mandatory: list[int] = []  # numbers within the run
+        self.confirms: Confirms | None = None
+        self.transaction: Transaction | None = None
+        self.subscriptions: dict[bytes, AmqpSubscription] = {}
+        self.reply_token = b""  # its address for replies, if it has one
+        self.reply_tag = b""  # the consumer that they go to
+        self._unacked: Unacked[Queue, AmqpSubscription | None] | None = None
+        self._content: _Content | None = None
+        self._held_by: object = None  # what is waited for
+        self._parked: deque[tuple[int, bytes]] = deque()
+        self._kept_back: list[tuple[Callable[[], None], int]] = []  # until it may publish
+        self._commit: tuple[Sequence[Waiting], Callable[[], None]] | None = None
+
+    # As the queues see it
+
+    @property
+    def unacked(self) -> Unacked[Queue, AmqpSubscription | None]:
+        if self._unacked is None:  # few of 2,047 consume
+            self._unacked = Unacked()
+        return self._unacked
+
+    @property
+    def owes(self) -> bool:
+        """Whether something that was delivered is not settled."""
+        return bool(self._unacked)
+
+    def room(self) -> int:
+        """As queues.Channel.room."""
+        return max(0, self.limit - len(self.unacked)) if self.limit else ROOM
+
+    def wake_queues(self) -> None:
+        """Those of its consumers may go on."""
+        for queue in {it.queue for it in self.subscriptions.values()}:
+            queue.wake()
+
+    # Taking frames
+
+    def take(self, kind: int, payload: bytes) -> None:
+        """The next frame, with a type that there is."""
+        if self.closing:
+            self._take_while_closing(kind, payload)
+        elif self._held_by is not None:
+            self._parked.append((kind, payload))
+            self.of.park(len(payload) + FRAME_BYTES)
+        else:
+            try:
+                self._take(kind, payload)
+            except LogstoreError as error:
+                self.fail(error)
+            self._judge()
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if self._content is not None:
+            self._take_content(self._content, kind, payload)
+        elif kind != METHOD:
+            raise Refusal(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+        else:
+            self.current = ids_of(payload)
+            if self.current == _PUBLISH:
+                self._content = _Content(self.publishing(payload))
+                return
+            method = methods.decode(payload)
+            if not isinstance(method, _SETTLING):
+                self.of.send_all_published()
+            if not self.closing:  # it failed by what was published
+                self.of.carry_out(self, method)
+
+    def publishing(self, payload: bytes) -> Publishing:
+        """What a Publish says; most say the same as the one before. Raises Refusal."""
+        known = self.of.publishings.get(payload)
+        if known is None:
+            method = methods.decode(payload)
+            assert isinstance(method, methods.BasicPublish)
+            known = Publishing(
+                data(method.exchange), data(method.routing_key), method.mandatory, method.immediate
+            )
+            if len(self.of.publishings) >= PUBLISHINGS_MAX:
+                self.of.publishings.clear()
+            self.of.publishings[payload] = known
+        return known
+
+    def _take_content(self, content: _Content, kind: int, payload: bytes) -> None:
+        if content.properties is None:
+            if kind != HEADER:
+                raise Refusal(
+                    UNEXPECTED_FRAME,
+                    "expected content header for class 60, got non content header frame instead",
+                )
+            content.left, content.properties = read_header(payload)
+            most = self.of.door.message_bytes_max
+            if content.left > most:
+                raise Refusal(
+                    PRECONDITION_FAILED,
+                    f"message size {content.left} is larger than configured max size {most}",
+                )
+        else:
+            if kind != BODY:
+                raise Refusal(
+                    UNEXPECTED_FRAME, "expected content body, got non content body frame instead"
+                )
+            if len(payload) > content.left:
+                longer = len(payload) - content.left
+                raise Refusal(FRAME_ERROR, f"a body {longer} bytes longer than its header says")
+            content.left -= len(payload)
+            content.parts.append(payload)
+            self.of.content_bytes += len(payload)
+        if not content.left:
+            self.forget_content()
+            self.of.publish(self, content.publishing, content.properties, b"".join(content.parts))
+
+    def forget_content(self) -> None:
+        """A message has arrived, or is not needed any more."""
+        if self._content is not None:
+            self.of.content_bytes -= sum(map(len, self._content.parts))
+            self._content = None
+
+    def _take_while_closing(self, kind: int, payload: bytes) -> None:
+        if kind != METHOD:
+            return
+        ids = ids_of(payload)
+        if ids == _CLOSE:  # both have sent one
+            self.answer(methods.ChannelCloseOk())
+        elif ids == _CLOSE_OK:
+            self.of.forget_channel(self)
+
+    def _judge(self) -> None:
+        self.quick = self._content is None and self._held_by is None and not self.closing
+
+    # Replies that come past all queues
+
+    def take_replies(self, token: str, tag: bytes) -> None:
+        """From now on it has an address that replies can be sent to."""
+        self.reply_token, self.reply_tag = token.encode(), tag
+        self.of.door.reply_channels[self.reply_token] = self
+
+    def take_no_replies(self) -> None:
+        """Nobody can reply to it any more."""
+        if self.reply_token:
+            del self.of.door.reply_channels[self.reply_token]
+            self.reply_token = self.reply_tag = b""
+
+    def take_reply(self, message: Message) -> bool:
+        """As door.Replied.take_reply. A client that does not read gets none."""
+        if not self.of.room_bytes():
+            return False
+        tag = self.unacked.pass_over(1)
+        method = methods.BasicDeliver(
+            text(self.reply_tag), tag, False, text(message.exchange), text(message.key)
+        )
+        self.of.put(
+            content_frames(
+                self.number, method, message.properties, bytes(message.body), self.of.payload_max
+            )
+        )
+        self.of.link.wake()
+        return True
+
+    # Publishing
+
+    def keep_back(self, call: Callable[[], None], size: int) -> None:
+        """Call it when it may publish again. ``size``: the bytes that wait with it."""
+        self._kept_back.append((call, size))
+        self.of.park(size)
+
+    def unblock(self) -> None:
+        """It may publish again."""
+        kept_back, self._kept_back = self._kept_back, []
+        for call, size in kept_back:
+            self.of.park(-size)
+            call()
+
+    def look(self) -> None:
+        """See what has become safe: confirm it, end a commit."""
+        if self.confirms is not None:
+            if frames := self.confirms.take():
+                self.of.put(frames)
+            if not self.confirms and self._commit is None:
+                self.of.confirming.pop(self, None)
+        if self._commit is not None:
+            waiting, answer = self._commit
+            if all(it.settled() for it in waiting):
+                self._commit = None
+                self.of.confirming.pop(self, None)
+                held_by = self._held_by
+                assert held_by is not None
+                error = next((it.failed for it in waiting if it.failed is not None), None)
+                self.go_on(held_by, answer, error)
+
+    def when_safe(self, waiting: Sequence[Waiting], answer: Callable[[], None]) -> None:
+        """Answer when all of this is safe; what comes next waits."""
+        self._commit = waiting, answer
+        self.hold()
+        self.of.confirming[self] = None
+        for it in waiting:
+            if not it.settled():
+                it.watch(self.of.link.wake)
+
+    # Answers
+
+    def answers(self, method: Method, nowait: bool = False) -> Callable[[], None]:
+        """What answers so, unless the client does not want it."""
+        return _nothing if nowait else lambda: self.answer(method)
+
+    def answer(self, method: Method) -> None:
+        """Behind all that is to be sent."""
+        self.of.put(method_frame(self.number, method))
+
+    def until(self, pending: Pending | None, answer: Callable[[], None]) -> None:
+        """Answer when this is durable; at once where it is None. What comes next waits."""
+        if pending is None:
+            answer()
+            return
+        held_by = self.hold()
+        pending.then(lambda it: self.go_on(held_by, answer, it.error))
+
+    def hold(self) -> object:
+        """Have what comes next wait until ``go_on`` is called with what is given."""
+        assert self._held_by is None
+        self._held_by = object()
+        self.quick = False
+        return self._held_by
+
+    def go_on(
+        self, held_by: object, answer: Callable[[], None], error: LogstoreError | None = None
+    ) -> None:
+        """What it was held by is done. Without effect where it has ended meanwhile."""
+        if self._held_by is not held_by:
+            return
+        self._held_by = None
+        try:
+            if error is not None:
+                raise error
+            answer()
+        except LogstoreError as failed:
+            self.fail(failed)
+        self._judge()
+        if self._parked:
+            self._take_parked()
+        self.of.went_on()
+
+    def _take_parked(self) -> None:
+        while self._parked and self._held_by is None and not self.gone:
+            kind, payload = self._parked.popleft()
+            self.of.park(-len(payload) - FRAME_BYTES)
+            self.take(kind, payload)
+
+    # The end
+
+    def fail(self, error: LogstoreError) -> None:
+        """End the channel, or the connection where it is that bad. The client is told."""
+        refusal = refusal_of(error, self.of.vhost_name)
+        if refusal.hard:
+            self.of.fail(refusal, self.current)
+            return
+        self.let_go()
+        self.gone = False
+        self.closing = True
+        self.quick = False
+        self.answer(methods.ChannelClose(refusal.code, refusal.text, *self.current))
+
+    def time_out(self, refusal: Refusal) -> None:
+        """A consumer of a client that can't be told otherwise was too slow."""
+        if not self.gone and not self.closing:
+            self.current = (0, 0)
+            self.fail(refusal)
+
+    def let_go(self) -> None:
+        """It has ended: what it had of the queues goes back, in its order."""
+        self.gone = True
+        self.quick = False
+        self._held_by = None
+        self.forget_content()
+        self.of.park(-sum(len(payload) + FRAME_BYTES for _, payload in self._parked))
+        self._parked.clear()
+        self.run, self.mandatory, self.last = [], [], None
+        self.of.published.pop(self, None)
+        self.of.confirming.pop(self, None)
+        self.of.roomier.pop(self, None)
+        if self.confirms is not None:
+            self.confirms.close()
+        if self.transaction is not None:
+            self.of.content_bytes -= self.transaction.held_bytes
+            self.transaction = None
+        if self._commit is not None:
+            for it in self._commit[0]:
+                it.close()
+            self._commit = None
+        self.of.park(-sum(size for _, size in self._kept_back))
+        self._kept_back.clear()
+        self.take_no_replies()
+        subscriptions, self.subscriptions = self.subscriptions, {}
+        # First: a queue's next consumer begins with what goes back.
+        if self._unacked is not None:
+            release(self._unacked.drain())
+        for subscription in subscriptions.values():
+            subscription.queue.unsubscribe(subscription)
+
+
+def _nothing() -> None:
+    pass
+
+
+def release(delivered: Iterable[Delivered[Queue, AmqpSubscription | None]]) -> None:
+    """Give back what was delivered: each message to its own place."""
+    for it in delivered:
+        it.queue.release(it)
+
+
+def ids_of(payload: bytes) -> tuple[int, int]:
+    """Class and method of a method frame; zeros where it has none."""
+    if len(payload) < _IDS.size:
+        return 0, 0
+    class_id, method_id = _IDS.unpack_from(payload)
+    return class_id, method_id

@@ -1,0 +1,85 @@
+"""Publisher confirms of one channel: what was published, in order, and what may be said of it.
+
+A run of messages is confirmed when all that it waits for is safe, and never before an earlier run.
+One Ack speaks for as many as it can, and for none that is not safe or was refused.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from logstore.amqp.frames import METHOD
+from logstore.broker.queues.pending import Waiting
+from logstore.log import Wake
+
+_FRAME: Final = Struct(">BHIHHQBB")  # head, class and method, tag, bits, end
+_SIZE: Final = 13
+_ACK, _NACK = 80, 120
+_END: Final = 0xCE
+
+
+class _Run(NamedTuple):
+    first: int
+    last: int
+    refused: Sequence[int]  # tags, ascending
+    waiting: Waiting
+
+
+class Confirms:
+    """Sequence numbers begin at 1 with Confirm.Select."""
+
+    __slots__ = ("_frames", "_next", "_number", "_runs", "_said")
+
+    def __init__(self, number: int) -> None:
+        """``number``: of the channel."""
+        self._number = number
+        self._next = 1
+        self._said = 0  # all up to this are confirmed or refused
+        self._runs: deque[_Run] = deque()
+        self._frames: list[bytes] = []
+
+    def __len__(self) -> int:
+        """Runs that are not confirmed."""
+        return len(self._runs)
+
+    def add(self, count: int, refused: Sequence[int], waiting: Waiting, wake: Wake) -> None:
+        """The next ``count`` messages; ``refused``: numbers within them."""
+        first = self._next
+        self._next += count
+        self._runs.append(_Run(first, self._next - 1, [first + it for it in refused], waiting))
+        if not waiting.settled():
+            waiting.watch(wake)
+
+    def take(self) -> bytes:
+        """The frames that can be sent now."""
+        acked = self._said
+        while self._runs and self._runs[0].waiting.settled():
+            run = self._runs.popleft()
+            if run.waiting.failed is not None:
+                self._say(_ACK, acked)
+                self._say(_NACK, run.last)
+                acked = run.last
+                continue
+            for tag in run.refused:
+                self._say(_ACK, tag - 1)
+                self._say(_NACK, tag)
+            acked = run.last
+        self._say(_ACK, acked)
+        frames, self._frames = self._frames, []
+        return b"".join(frames)
+
+    def _say(self, method: int, upto: int) -> None:
+        """That all after those of which something was said, up to this one, are so."""
+        if upto > self._said:
+            many = upto - self._said > 1
+            self._frames.append(
+                _FRAME.pack(METHOD, self._number, _SIZE, 60, method, upto, many, _END)
+            )
+            self._said = upto
+
+    def close(self) -> None:
+        """Nobody is told any more."""
+        for run in self._runs:
+            run.waiting.close()
+        self._runs.clear()

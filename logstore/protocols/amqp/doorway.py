@@ -1,0 +1,26 @@
+"""The RabbitMQ door, opened."""
+
+import math
+
+from logstore.protocols.amqp.door import AmqpDoor
+from logstore.protocols.house import House
+from logstore.protocols.session import Doorway, Limits, Link, Session
+
+
+def open(house: House) -> Doorway:
+    """Limits are fixed while it serves."""
+    settings = house.settings
+    door = AmqpDoor(
+        house.queues,
+        settings.amqp_server_version,
+        house.store_id,
+        min(settings.amqp_max_message_size, house.budget.request_bytes_max),
+    )
+
+    def new_session(link: Link) -> Session:
+        from logstore.protocols.amqp.session import AmqpSession  # a server may have no client
+
+        return AmqpSession(door, link)
+
+    # A consumer may be silent for ever; heartbeats tell whether it is there.
+    return Doorway(new_session, Limits(settings.max_connections, math.inf))

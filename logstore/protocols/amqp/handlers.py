@@ -1,0 +1,61 @@
+"""What a client may ask of a channel, each with what carries it out."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from logstore.amqp import methods
+from logstore.amqp.replies import CHANNEL_ERROR, NOT_IMPLEMENTED, Refusal
+from logstore.protocols.amqp import basic, exchange, modes, queue, settle
+from logstore.protocols.amqp.channel import AmqpChannel
+
+
+def _open(_: AmqpChannel, __: methods.ChannelOpen) -> None:
+    raise Refusal(CHANNEL_ERROR, "second 'channel.open' seen")
+
+
+def _close(channel: AmqpChannel, _: methods.ChannelClose) -> None:
+    channel.unblock()
+    channel.let_go()
+    channel.of.forget_channel(channel)
+    channel.answer(methods.ChannelCloseOk())
+
+
+def _flow(channel: AmqpChannel, method: methods.ChannelFlow) -> None:
+    if not method.active:
+        raise Refusal(NOT_IMPLEMENTED, "active=false")
+    channel.answer(methods.ChannelFlowOk(True))
+
+
+def _access(channel: AmqpChannel, _: methods.AccessRequest) -> None:
+    """Of AMQP 0-8: everybody may do everything."""
+    channel.answer(methods.AccessRequestOk())
+
+
+HANDLERS: Final[dict[type, Callable[[AmqpChannel, Any], None]]] = {
+    methods.ChannelOpen: _open,
+    methods.ChannelClose: _close,
+    methods.ChannelFlow: _flow,
+    methods.AccessRequest: _access,
+    methods.ExchangeDeclare: exchange.declare,
+    methods.ExchangeDelete: exchange.delete,
+    methods.ExchangeBind: exchange.bind,
+    methods.ExchangeUnbind: exchange.unbind,
+    methods.QueueDeclare: queue.declare,
+    methods.QueueBind: queue.bind,
+    methods.QueueUnbind: queue.unbind,
+    methods.QueuePurge: queue.purge,
+    methods.QueueDelete: queue.delete,
+    methods.BasicQos: basic.qos,
+    methods.BasicConsume: basic.consume,
+    methods.BasicCancel: basic.cancel,
+    methods.BasicGet: basic.get,
+    methods.BasicRecover: basic.recover,
+    methods.BasicRecoverAsync: basic.recover_async,
+    methods.BasicAck: settle.ack,
+    methods.BasicNack: settle.nack,
+    methods.BasicReject: settle.reject,
+    methods.ConfirmSelect: modes.select_confirms,
+    methods.TxSelect: modes.select_transactions,
+    methods.TxCommit: modes.commit,
+    methods.TxRollback: modes.roll_back,
+}

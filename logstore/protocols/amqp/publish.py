@@ -1,0 +1,207 @@
+"""Basic.Publish: messages on their way from a channel to the queues.
+
+What one read brings is gathered in its channel's run, and given to the queues together. A message
+that arrives whole is taken in one step, and where its frames are those of the last message but for
+the body, which they mostly are, they are not even looked at: 0.3 us instead of 1.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import Final
+
+from logstore.amqp import methods, properties
+from logstore.amqp.fields import data, text
+from logstore.amqp.frames import BODY, HEAD, HEAD_BYTES, HEADER, METHOD, OVERHEAD
+from logstore.amqp.methods import IDS as METHOD_IDS
+from logstore.amqp.replies import (
+    NO_ROUTE,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    Refusal,
+)
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.pending import Waiting
+from logstore.errors import LogstoreError
+from logstore.protocols.amqp.carrier import Last, Publishing
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.door import REPLY_TO, reply_address
+from logstore.protocols.amqp.handshake import GUEST
+from logstore.protocols.amqp.subscription import returned_frames
+from logstore.protocols.amqp.transaction import Outgoing, bytes_of
+
+IDS: Final = Struct(">HH").pack(*METHOD_IDS[methods.BasicPublish])  # how its frames begin
+
+_CONTENT: Final = Struct(">BHIHHQH")  # head of a header frame, class, weight, body size, flags
+_END: Final = 0xCE
+# Properties that are looked at: who it is from, and where its reply goes.
+_LOOKED_AT: Final = 1 << 4 | 1 << 9
+
+
+def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
+    """Take the whole messages of this channel that follow each other from there; up to where.
+
+    Only those that can be taken at once: what is left is for ``AmqpChannel.take``.
+    """
+    run, last, end = channel.run, channel.last, len(raw)
+    route, new = channel.of.vhost.route, Message._make
+    begun = len(run)
+    try:
+        while True:
+            if last is not None and raw.startswith(last.prefix, at):
+                begin = at + len(last.prefix)
+                upto = begin + last.size
+            else:
+                found = _look(channel, raw, at)
+                if found is None:
+                    break
+                last = channel.last = found
+                begin = at + len(last.prefix)
+                upto = begin + last.size
+            if upto >= end or raw[upto] != _END:
+                break
+            _, _, publishing, props = last
+            message = new((publishing.exchange, publishing.key, props, raw[begin:upto]))
+            at = upto + 1
+            queues = route(message)
+            if publishing.mandatory:
+                channel.mandatory.append(len(run))
+            run.append((queues, message))
+    except LogstoreError as error:
+        channel.current = METHOD_IDS[methods.BasicPublish]
+        refused(channel, error)
+    else:
+        if len(run) > begun:
+            channel.of.published[channel] = None
+    return at
+
+
+def _look(channel: AmqpChannel, raw: bytes, at: int) -> Last | None:
+    """The message that begins there, if its frames are whole but for the body's, and plain."""
+    try:
+        kind, number, size = HEAD.unpack_from(raw, at)
+        header_at = at + size + OVERHEAD
+        kind_2, number_2, size_2, class_id, _, body_size, flags = _CONTENT.unpack_from(
+            raw, header_at
+        )
+        body_at = header_at + size_2 + OVERHEAD
+        if body_size:
+            kind_3, number_3, size_3 = HEAD.unpack_from(raw, body_at)
+        else:  # of an empty body there is no frame: its header frame ends it
+            kind_3, number_3, size_3 = BODY, number, 0
+        ends = raw[header_at - 1] == raw[body_at - 1] == _END
+    except (StructError, IndexError):
+        return None
+    if (
+        (kind, kind_2, kind_3) != (METHOD, HEADER, BODY)
+        or not number == number_2 == number_3 == channel.number
+        or not ends
+        or class_id != properties.BASIC
+        or size_2 < properties.HEAD.size + 2
+        or size_3 != body_size
+        or max(size, size_2, size_3) > channel.of.payload_max
+        or body_size > channel.of.door.message_bytes_max
+        or flags & _LOOKED_AT
+        or not raw.startswith(IDS, at + HEAD_BYTES)
+    ):
+        return None
+    try:
+        publishing = channel.publishing(raw[at + HEAD_BYTES : header_at - 1])
+    except Refusal:
+        return None  # it will be told of in its turn
+    if publishing.immediate:
+        return None
+    body_from = body_at + HEAD_BYTES if body_size else body_at - 1
+    return Last(
+        raw[at:body_from],
+        body_size,
+        publishing,
+        raw[header_at + HEAD_BYTES + properties.HEAD.size : body_at - 1],
+    )
+
+
+def take_one(channel: AmqpChannel, publishing: Publishing, props: bytes, body: bytes) -> None:
+    """A message in whatever form it came. Raises Refusal, what the queues refuse."""
+    if publishing.immediate:
+        raise Refusal(NOT_IMPLEMENTED, "immediate=true")
+    props = _checked(channel, props)
+    message = Message(publishing.exchange, publishing.key, props, body)
+    try:
+        queues = channel.of.vhost.route(message)
+    except LogstoreError:
+        channel.of.send_all_published()
+        raise
+    if publishing.mandatory:
+        channel.mandatory.append(len(channel.run))
+    channel.run.append((queues, message))
+    channel.of.published[channel] = None
+
+
+def refused(channel: AmqpChannel, error: LogstoreError) -> None:
+    """The next message can't be taken; those before it can."""
+    if channel.run:
+        channel.of.published[channel] = None
+    channel.of.send_all_published()
+    if not channel.closing:
+        channel.fail(error)
+
+
+def _checked(channel: AmqpChannel, props: bytes) -> bytes:
+    """The properties; with an address that can be replied to, where that is asked for."""
+    if not int.from_bytes(props[:2]) & _LOOKED_AT:
+        return props
+    found = properties.read(props)
+    if found.user_id is not None and data(found.user_id) != GUEST:
+        raise Refusal(
+            PRECONDITION_FAILED,
+            f"user_id property set to '{found.user_id}' but authenticated user was '{text(GUEST)}'",
+        )
+    if found.reply_to != text(REPLY_TO):
+        return props
+    if not channel.reply_token:
+        raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist")
+    return properties.write(found._replace(reply_to=text(reply_address(channel.reply_token))))
+
+
+def flush(channel: AmqpChannel) -> None:
+    """Give the queues what a channel has published, or keep it until they may have it."""
+    run, channel.run = channel.run, []
+    mandatory, channel.mandatory = channel.mandatory, []
+    if channel.transaction is not None:
+        before = channel.transaction.held_bytes
+        channel.transaction.publish(run, mandatory)
+        channel.of.content_bytes += channel.transaction.held_bytes - before
+    elif channel.of.told_blocked:
+        channel.keep_back(lambda: _go_on(channel, run, mandatory), bytes_of(run))
+    else:
+        hand_over(channel, run, mandatory)
+
+
+def _go_on(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
+    hand_over(channel, run, mandatory)
+
+
+def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> Waiting:
+    """Publish; return what nobody took, where that is asked for; have the rest confirmed."""
+    published = channel.of.vhost.publish(run)
+    if published.unrouted:
+        asked = frozenset(mandatory)
+        for number in published.unrouted:
+            message = run[number][1]
+            if not _is_reply(channel, message) and number in asked:
+                channel.of.put(
+                    returned_frames(channel.number, NO_ROUTE, message, channel.of.payload_max)
+                )
+    if channel.confirms is not None:
+        wake = channel.of.link.wake
+        channel.confirms.add(len(run), published.rejected, published.waiting, wake)
+        channel.of.confirming[channel] = None
+    return published.waiting
+
+
+def _is_reply(channel: AmqpChannel, message: Message) -> bool:
+    """Whether it goes to a client that waits for replies, past all queues; it is sent then."""
+    if message.exchange or not message.key.startswith(REPLY_TO):
+        return False
+    receiver = channel.of.door.reply_channel(message.key)
+    return receiver is not None and receiver.take_reply(message)

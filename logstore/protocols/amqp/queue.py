@@ -1,0 +1,114 @@
+"""The class ``queue``: declared, bound, purged, deleted."""
+
+from functools import partial
+
+from logstore.amqp import methods
+from logstore.amqp.fields import data, text
+from logstore.amqp.replies import ACCESS_REFUSED, NOT_FOUND, Refusal
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.tables import arguments_of
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.refusals import NoQueue
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.door import REPLY_TO
+from logstore.protocols.amqp.exchange import name_of
+
+
+def named(channel: AmqpChannel, given: str) -> bytes:
+    """The queue that is meant: without a name the one that the channel declared last."""
+    name = name_of(given)
+    if not name:
+        if not channel.last_queue:
+            raise Refusal(NOT_FOUND, "no previously declared queue")
+        name = channel.last_queue
+    return name
+
+
+def declare(channel: AmqpChannel, method: methods.QueueDeclare) -> None:
+    name = name_of(method.queue)
+    if name.startswith(REPLY_TO):
+        _declare_reply_to(channel, name, nowait=method.nowait)
+    elif method.passive:
+        _declared(channel, channel.of.vhost.queue(name, channel.of), nowait=method.nowait)
+    else:
+        facts = QueueFacts(
+            name, method.durable, method.exclusive, method.auto_delete,
+            arguments_of(method.arguments),
+        )  # fmt: skip
+        queue, pending = channel.of.vhost.declare_queue(facts, channel.of)
+        channel.until(pending, partial(_declared, channel, queue, nowait=method.nowait))
+
+
+def _declared(channel: AmqpChannel, queue: Queue, *, nowait: bool) -> None:
+    """Its counts are known once its logs are open."""
+    channel.last_queue = queue.facts.name
+    if nowait:
+        return
+    held_by = channel.hold()
+    queue.when_open(partial(channel.go_on, held_by, partial(_answer_declare, channel, queue)))
+
+
+def _answer_declare(channel: AmqpChannel, queue: Queue) -> None:
+    if queue.failed is not None:
+        raise queue.failed
+    name = text(queue.facts.name)
+    channel.answer(methods.QueueDeclareOk(name, queue.ready, len(queue.subscriptions)))
+
+
+def _declare_reply_to(channel: AmqpChannel, name: bytes, *, nowait: bool) -> None:
+    """Whether it is there: replies go past all queues."""
+    if name != REPLY_TO and channel.of.door.reply_channel(name) is None:
+        raise NoQueue(name)
+    channel.last_queue = name
+    if not nowait:
+        channel.answer(methods.QueueDeclareOk(text(name), 0, 1))
+
+
+def _binding(channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind) -> Binding:
+    queue = named(channel, method.queue)
+    if queue.startswith(REPLY_TO):
+        raise Refusal(ACCESS_REFUSED, f"operation not permitted on queue '{text(queue)}'")
+    key = data(method.routing_key)
+    if not key and not method.queue:
+        key = queue
+    return Binding(name_of(method.exchange), queue, key, arguments_of(method.arguments))
+
+
+def bind(channel: AmqpChannel, method: methods.QueueBind) -> None:
+    pending = channel.of.vhost.bind(_binding(channel, method), channel.of)
+    channel.until(pending, channel.answers(methods.QueueBindOk(), method.nowait))
+
+
+def unbind(channel: AmqpChannel, method: methods.QueueUnbind) -> None:
+    pending = channel.of.vhost.unbind(_binding(channel, method), channel.of)
+    channel.until(pending, channel.answers(methods.QueueUnbindOk(), nowait=False))
+
+
+def purge(channel: AmqpChannel, method: methods.QueuePurge) -> None:
+    queue = channel.of.vhost.queue(named(channel, method.queue), channel.of)
+    held_by = channel.hold()
+
+    def purged(total: int) -> None:
+        answer = channel.answers(methods.QueuePurgeOk(total), method.nowait)
+        channel.go_on(held_by, answer, queue.failed)
+
+    queue.purge(purged)
+
+
+def delete(channel: AmqpChannel, method: methods.QueueDelete) -> None:
+    """One that is not there is deleted already, as in RabbitMQ."""
+    try:
+        queue = channel.of.vhost.queue(named(channel, method.queue), channel.of)
+    except NoQueue:
+        channel.answers(methods.QueueDeleteOk(0), method.nowait)()
+        return
+    held_by = channel.hold()  # how much is in it is known once its logs are open
+    queue.when_open(partial(channel.go_on, held_by, partial(_delete, channel, queue, method)))
+
+
+def _delete(channel: AmqpChannel, queue: Queue, method: methods.QueueDelete) -> None:
+    total, pending = channel.of.vhost.delete_queue(
+        queue, if_unused=method.if_unused, if_empty=method.if_empty
+    )
+    channel.until(pending, channel.answers(methods.QueueDeleteOk(total), method.nowait))

@@ -1,0 +1,183 @@
+"""What models refuse, in RabbitMQ's words: texts are what people search for, and clients compare.
+
+One table, by the kind of error. Each gives the reply's code and text; the text says the virtual
+host, which models don't.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from logstore.amqp.fields import text
+from logstore.amqp.replies import (
+    ACCESS_REFUSED,
+    COMMAND_INVALID,
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    RESOURCE_LOCKED,
+    Refusal,
+)
+from logstore.broker.queues import refusals as queues
+from logstore.broker.routing import refusals as routing
+from logstore.broker.routing.arguments import Field
+from logstore.errors import Failed, LogstoreError
+
+# RabbitMQ's names of the types of fields, by their letters.
+TYPES: Final = {
+    "S": "longstr", "I": "signedint", "D": "decimal", "T": "timestamp", "F": "table", "b": "byte",
+    "B": "unsignedbyte", "d": "double", "f": "float", "l": "long", "L": "unsignedlong",
+    "s": "short", "u": "unsignedshort", "i": "unsignedint", "t": "bool", "x": "binary",
+    "V": "void", "A": "array",
+}  # fmt: skip
+
+Worded = tuple[int, str]
+
+
+def place(kind: str, name: bytes, vhost: str) -> str:
+    """As RabbitMQ says where something is."""
+    return f"{kind} '{text(name)}' in vhost '{vhost}'"
+
+
+def _value(field: Field) -> str:
+    value = field.value
+    if isinstance(value, bytes):
+        return text(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _said(value: str | bool | Field | None) -> str:
+    """One side of an inequivalent argument."""
+    if value is None:
+        return "none"
+    if isinstance(value, Field):
+        return f"the value '{_value(value)}' of type '{TYPES[value.kind]}'"
+    return f"'{str(value).lower()}'" if isinstance(value, bool) else f"'{value}'"
+
+
+def _differs(kind: str, name: bytes, error: Any, vhost: str) -> Worded:  # noqa: ANN401  either's
+    return PRECONDITION_FAILED, (
+        f"inequivalent arg '{error.argument}' for {place(kind, name, vhost)}: received "
+        f"{_said(error.received)} but current is {_said(error.current)}"
+    )
+
+
+def no_exchange(name: bytes, vhost: str) -> Refusal:
+    return Refusal(NOT_FOUND, f"no {place('exchange', name, vhost)}")
+
+
+def no_queue(name: bytes, vhost: str) -> Refusal:
+    return Refusal(NOT_FOUND, f"no {place('queue', name, vhost)}")
+
+
+def _not_permitted(error: routing.NotPermitted, vhost: str) -> Worded:
+    if not error.exchange:
+        return ACCESS_REFUSED, "operation not permitted on the default exchange"
+    return ACCESS_REFUSED, (
+        f"deletion of system {place('exchange', error.exchange, vhost)} not allowed"
+    )
+
+
+def _invalid_exchange(error: routing.InvalidArgument, _: str) -> Worded:
+    if error.argument == b"x-match":
+        given = error.received
+        shown = f'<<"{_value(given)}">>' if given.kind == "S" else _value(given)
+        return PRECONDITION_FAILED, (
+            f"Invalid x-match field value {shown}; expected all, any, all-with-x, or any-with-x"
+        )
+    return PRECONDITION_FAILED, (
+        f"invalid arg '{text(error.argument)}': the value '{_value(error.received)}' of type "
+        f"'{TYPES[error.received.kind]}'; expected {error.expected}"
+    )
+
+
+def _invalid_queue(error: queues.InvalidQueueArgument, vhost: str) -> Worded:
+    received = error.received
+    shown = f'<<"{_value(received)}">>' if received.kind == "S" else _value(received)
+    return PRECONDITION_FAILED, (
+        f"invalid arg '{text(error.argument)}' for {place('queue', error.queue, vhost)}: "
+        f"{{{error.fault},{shown}}}"
+    )
+
+
+def _locked(error: queues.Locked, vhost: str) -> Worded:
+    return RESOURCE_LOCKED, (
+        f"cannot obtain exclusive access to locked {place('queue', error.queue, vhost)}. It could "
+        f"be originally declared on another connection or the exclusive property value does not "
+        f"match that of the original declaration."
+    )
+
+
+def _single_active(error: queues.SingleActive, vhost: str) -> Worded:
+    return RESOURCE_LOCKED, (
+        f"cannot obtain access to locked {place('queue', error.queue, vhost)}. basic.get "
+        f"operations are not supported by classic queues with single active consumer"
+    )
+
+
+def _expiration(error: queues.InvalidExpiration, _: str) -> Worded:
+    return PRECONDITION_FAILED, f"invalid expiration '{text(error.text)}': {error.fault}"
+
+
+def _header(error: queues.InvalidHeader, _: str) -> Worded:
+    return PRECONDITION_FAILED, (
+        f'invalid message: {{unacceptable_type_in_header,<<"{text(error.header)}">>}}'
+    )
+
+
+def _soft(code: int, words: Callable[[Any, str], str]) -> Callable[[Any, str], Worded]:
+    return lambda error, vhost: (code, words(error, vhost))
+
+
+_WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
+    routing.NoExchange: _soft(
+        NOT_FOUND, lambda it, vhost: f"no {place('exchange', it.exchange, vhost)}"
+    ),
+    routing.NoQueue: _soft(NOT_FOUND, lambda it, vhost: f"no {place('queue', it.queue, vhost)}"),
+    routing.NotPermitted: _not_permitted,
+    routing.Reserved: _soft(
+        ACCESS_REFUSED,
+        lambda it, _: f"exchange name '{text(it.exchange)}' contains reserved prefix 'amq.*'",
+    ),
+    routing.InUse: _soft(
+        PRECONDITION_FAILED, lambda it, vhost: f"{place('exchange', it.exchange, vhost)} in use"
+    ),
+    routing.Inequivalent: lambda it, vhost: _differs("exchange", it.exchange, it, vhost),
+    # The connection ends for it, as in RabbitMQ before 4.0.
+    routing.UnknownType: _soft(
+        COMMAND_INVALID, lambda it, _: f"unknown exchange type '{it.type_name}'"
+    ),
+    routing.InternalExchange: _soft(
+        ACCESS_REFUSED,
+        lambda it, vhost: f"cannot publish to internal {place('exchange', it.exchange, vhost)}",
+    ),
+    routing.InvalidArgument: _invalid_exchange,
+    queues.Locked: _locked,
+    queues.ReservedName: _soft(
+        ACCESS_REFUSED,
+        lambda it, _: f"queue name '{text(it.queue)}' contains reserved prefix 'amq.*'",
+    ),
+    queues.QueueDiffers: lambda it, vhost: _differs("queue", it.queue, it, vhost),
+    queues.InvalidQueueArgument: _invalid_queue,
+    queues.ConsumersThere: _soft(
+        PRECONDITION_FAILED, lambda it, vhost: f"{place('queue', it.queue, vhost)} in use"
+    ),
+    queues.NotEmpty: _soft(
+        PRECONDITION_FAILED, lambda it, vhost: f"{place('queue', it.queue, vhost)} not empty"
+    ),
+    queues.ExclusiveUse: _soft(
+        ACCESS_REFUSED, lambda it, vhost: f"{place('queue', it.queue, vhost)} in exclusive use"
+    ),
+    queues.SingleActive: _single_active,
+    queues.InvalidExpiration: _expiration,
+    queues.InvalidHeader: _header,
+}
+
+
+def refusal_of(error: LogstoreError, vhost: str) -> Refusal:
+    """What a peer is told of it. Where the machine failed its connection ends."""
+    if isinstance(error, Refusal):
+        return error
+    worded = _WORDED.get(type(error))
+    if worded is not None:
+        return Refusal(*worded(error, vhost))
+    return Refusal(INTERNAL_ERROR if isinstance(error, Failed) else PRECONDITION_FAILED, str(error))

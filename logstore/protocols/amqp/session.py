@@ -1,0 +1,574 @@
+"""One AMQP connection: frames in, frames out.
+
+After the protocol's header everything is frames. Those of channel 0 are the connection's own; the
+others are a channel's (``channel.py``), which takes them in their order. What comes in one read and
+publishes is given to the queues together.
+
+When the connection is to end with an error its reason is sent in a Close, and what the client says
+is thrown away until it has answered: to close a socket with unread bytes would destroy the Close on
+its way.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from importlib.metadata import version
+from struct import Struct
+from typing import Final
+
+from logstore.amqp import methods
+from logstore.amqp.fields import data, text
+from logstore.amqp.frames import (
+    HEAD,
+    HEAD_BYTES,
+    HEARTBEAT,
+    HEARTBEAT_FRAME,
+    METHOD,
+    OVERHEAD,
+    PROTOCOL,
+    SIZE_MIN,
+    method_frame,
+)
+from logstore.amqp.methods import Method
+from logstore.amqp.replies import (
+    ACCESS_REFUSED,
+    CHANNEL_ERROR,
+    COMMAND_INVALID,
+    CONNECTION_FORCED,
+    FRAME_ERROR,
+    NOT_ALLOWED,
+    PRECONDITION_FAILED,
+    UNEXPECTED_FRAME,
+    Refusal,
+)
+from logstore.broker.queues.vhost import Vhost
+from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
+from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
+from logstore.protocols.amqp import publish, settle
+from logstore.protocols.amqp.carrier import Publishing
+from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel, ids_of
+from logstore.protocols.amqp.door import AmqpDoor
+from logstore.protocols.amqp.handlers import HANDLERS
+from logstore.protocols.amqp.handshake import About, Handshake, State
+from logstore.protocols.session import Buffer, Link
+
+FIRST_FRAME_BYTES_MAX: Final = 2 * SIZE_MIN  # before both have agreed: RabbitMQ 4.1's size, too
+PLATFORM: Final = f"logstore {version('logstore')} (Python)"
+HANDSHAKE_S: Final = 10.0
+CLOSE_S: Final = 10.0  # that a client has to answer our Close
+# When the server stops: acknowledgements that are on their way still count.
+LEAVE_S: Final = 1.0
+LEFT_S: Final = 2.0  # that a client then has to answer our Close
+CROWDED_S: Final = 0.01  # between looks whether queues take messages again
+BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitMQ
+BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
+PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
+OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
+SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
+PROTOCOL_NAME: Final = "AMQP 0-9-1"
+_FRAME_END: Final = 0xCE
+_ALSO_TAKEN: Final = b"AMQP\1\1\0\x09"  # how 0-9-1 was announced at first
+_IDS: Final = Struct(">HH")  # a method's class and its own
+
+
+class Phase(Enum):
+    HEADER = auto()  # the protocol's header is due
+    HANDSHAKE = auto()
+    RUNNING = auto()
+    LEAVING = auto()  # the server stops; as running, without deliveries
+    CLOSING = auto()  # CloseOk is due
+    DISCARDING = auto()  # the same, and what comes cannot be read as frames any more
+    OVER = auto()
+
+
+_ENDING: Final = frozenset({Phase.CLOSING, Phase.DISCARDING, Phase.OVER})
+
+
+class AmqpSession:
+    """A ``Session``."""
+
+    def __init__(self, door: AmqpDoor, link: Link) -> None:
+        self.wants = 0
+        self.closed: str | None = None
+        self.door = door
+        self.link = link
+        self.vhost: Vhost  # once it is open
+        self.vhost_name = ""
+        self.channels: dict[int, AmqpChannel] = {}
+        self.out: list[bytes] = []
+        self.out_bytes = 0
+        self.parked_bytes = 0  # frames and contents that wait within channels
+        self.payload_max = FIRST_FRAME_BYTES_MAX - OVERHEAD
+        self.published: dict[AmqpChannel, None] = {}  # those that have messages for the queues
+        self.confirming: dict[AmqpChannel, None] = {}  # those that wait for something to be safe
+        self.roomier: dict[AmqpChannel, None] = {}  # those that may have more unacked than before
+        self.content_bytes = 0  # of bodies that have not arrived as a whole, and of transactions
+        self.publishings: dict[bytes, Publishing] = {}
+        self.starved = False  # a queue had more for it than it could take
+        self.may_cancel = False  # the client understands that a consumer of it is cancelled
+        self._hears_blocked = False
+        self.told_blocked = ""  # why it may not publish now
+        self._phase = Phase.HEADER
+        self._handshake = Handshake(
+            About(door.version, PLATFORM, door.cluster_name),
+            is_local(link.peer_address[0]),
+        )
+        self._now = 0.0
+        self._heard_at = 0.0
+        self._since = 0.0  # when the phase began
+        self._sent = True  # something, since the last beat
+        self._beat_at = 0.0
+        self._reason = ""  # why it is closed
+        self._begun = False
+        self._full = False  # takes nothing before a channel has gone on
+        self._crowded = False  # takes nothing before the queues have room
+        self._leaving = False
+        self._unread = 0  # bytes that it had sent when it was looked at last
+        self._later: list[Callable[[], None]] = []
+        door.sessions[self] = None
+
+    # The session of the server
+
+    @property
+    def deadline(self) -> float | None:
+        match self._phase:
+            case Phase.HEADER | Phase.HANDSHAKE:
+                return self._since + HANDSHAKE_S if self._begun else None
+            case Phase.RUNNING:
+                beat_s = self._handshake.heartbeat_s
+                if self._crowded:
+                    return self._now + CROWDED_S
+                return min(self._beat_at, self._heard_at + BEATS * beat_s) if beat_s else None
+            case Phase.LEAVING:
+                return self._since + LEAVE_S
+            case Phase.CLOSING | Phase.DISCARDING:
+                return self._since + (LEFT_S if self._leaving else CLOSE_S)
+            case Phase.OVER:
+                return None
+
+    @property
+    def busy(self) -> bool:
+        return False  # a client that has ended its side reads nothing any more
+
+    @property
+    def kept(self) -> bool:
+        return False
+
+    @property
+    def held_bytes(self) -> int:
+        held = self.parked_bytes + self.content_bytes + self.out_bytes
+        return held + CHANNEL_BYTES * len(self.channels)
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """As Session.receive."""
+        self._now = self._heard_at = now
+        if not self._begun:
+            self._begun, self._since = True, now
+        if len(data) < self.wants or self._full or self._crowded:
+            return 0
+        raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
+        self.wants = 0
+        taken = self._take(raw)
+        self._end_read()
+        if taken and taken < len(data) and not self.wants and not self._full:
+            self.link.wake()  # others first
+        return taken
+
+    def wake(self, now: float) -> None:
+        """As Session.wake."""
+        self._now = now
+        self._crowded = self._crowded and self.door.queues.crowded
+        later, self._later = self._later, []
+        for call in later:
+            call()
+        self._look()
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return
+        match self._phase:
+            case Phase.HEADER | Phase.HANDSHAKE:
+                self._end("handshake timeout")
+            case Phase.RUNNING:
+                self._beat(now)
+            case Phase.LEAVING:
+                self.fail(Refusal(CONNECTION_FORCED, SHUTDOWN))
+            case Phase.CLOSING | Phase.DISCARDING:
+                self._end(self._reason)
+
+    def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
+        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        out = self.out
+        if not out:
+            self._feed()
+            return ()
+        joined = out[0] if len(out) == 1 else b"".join(out)
+        self.out, self.out_bytes = [], 0
+        self._sent = self._sent or joined is not HEARTBEAT_FRAME
+        return (joined,)
+
+    def finish(self, now: float) -> None:
+        """As Session.finish: the client is gone, or does not read what it is sent."""
+        self._end(self._reason)
+
+    def leave(self, now: float) -> bool:
+        """As Session.leave."""
+        self._now, self._leaving = now, True
+        if self._phase is Phase.RUNNING:
+            self._to(Phase.LEAVING)
+            if not any(channel.owes for channel in self.channels.values()):
+                self.fail(Refusal(CONNECTION_FORCED, SHUTDOWN))
+        elif self._phase in (Phase.HEADER, Phase.HANDSHAKE):
+            self._end("")
+        return self._phase is not Phase.OVER
+
+    def close(self) -> None:
+        """As Session.close."""
+        self._end(self._reason)
+        self.door.sessions.pop(self, None)
+
+    # Frames
+
+    def _take(self, raw: bytes) -> int:
+        at = 0
+        if self._phase is Phase.HEADER:
+            at = self._take_header(raw)
+            if at != len(PROTOCOL):
+                return at
+        try:
+            return self._take_frames(raw, at)
+        except Refusal as refusal:  # of a frame, not of what it says
+            self.fail(refusal)
+            if self._phase is Phase.CLOSING:
+                self._phase = Phase.DISCARDING
+            return len(raw)
+
+    def _take_frames(self, raw: bytes, at: int) -> int:
+        """Whole frames from there on; up to where."""
+        end = len(raw)
+        channels, unpack = self.channels, HEAD.unpack_from
+        while end - at >= HEAD_BYTES and not self._full:
+            kind, number, size = unpack(raw, at)
+            upto = at + HEAD_BYTES + size
+            if size > self.payload_max:
+                raise self._too_large(kind, size)
+            if upto >= end:
+                self.wants = size + OVERHEAD
+                break
+            if raw[upto] != _FRAME_END:
+                raise bad_frame(kind, f"{{invalid_frame_end_marker,{raw[upto]}}}")
+            begin = at + HEAD_BYTES
+            if kind == METHOD and self._phase is Phase.RUNNING:
+                channel = channels.get(number)
+                if channel is not None and channel.quick:
+                    if raw.startswith(publish.IDS, begin):
+                        past = publish.take_many(channel, raw, at)
+                        if past != at:
+                            at = past
+                            continue
+                    elif size == settle.SIZE and raw.startswith(settle.IDS, begin):
+                        at = settle.take_many(channel, raw, at)
+                        continue
+            at = upto + 1
+            self._frame(kind, number, raw[begin:upto])
+            if self._phase in (Phase.DISCARDING, Phase.OVER):
+                return end
+        return at
+
+    def _take_header(self, raw: bytes) -> int:
+        """The protocol's header; how many bytes it was."""
+        if raw[:8] in (PROTOCOL, _ALSO_TAKEN):
+            self._to(Phase.HANDSHAKE)
+            self.send(self._handshake.begin())
+            return 8
+        head = raw[:FOREIGN_BYTES]
+        if len(raw) < 8 and (PROTOCOL.startswith(raw) or _ALSO_TAKEN.startswith(raw)):
+            self.wants = 8
+            return 0
+        if speaks_tls(head):
+            self._end(without_tls(PROTOCOL_NAME))
+        elif speaks_http(head):
+            self._end(not_http(PROTOCOL_NAME))
+        else:
+            self.put(PROTOCOL)  # 4.2.2: so it learns what is spoken here
+            self._end(f"the peer speaks another protocol: {PROTOCOL_NAME} is served here")
+        return len(raw)
+
+    def _too_large(self, kind: int, size: int) -> Refusal:
+        return bad_frame(kind, f"{{frame_too_large,{size},{self.payload_max}}}")
+
+    def _frame(self, kind: int, number: int, payload: bytes) -> None:
+        if self._phase is Phase.CLOSING:
+            self._frame_while_closing(kind, number, payload)
+        elif not METHOD <= kind <= 3 and kind != HEARTBEAT:
+            raise bad_frame(kind, "unknown_frame")
+        elif number == 0:
+            self._frame_of_connection(kind, payload)
+        elif kind == HEARTBEAT:
+            raise Refusal(UNEXPECTED_FRAME, "a heartbeat belongs to channel 0")
+        elif self._phase is Phase.HANDSHAKE:
+            raise Refusal(CHANNEL_ERROR, f"a frame of channel {number} before connection.open")
+        else:
+            channel = self.channels.get(number)
+            if channel is None:
+                self._open_channel(kind, number, payload)
+            else:
+                channel.take(kind, payload)
+
+    def _frame_while_closing(self, kind: int, number: int, payload: bytes) -> None:
+        """Only what ends the connection counts."""
+        if kind != METHOD or number != 0:
+            return
+        ids = payload[: _IDS.size]
+        if ids == _CLOSE:
+            self.send(methods.ConnectionCloseOk())
+        elif ids == _CLOSE_OK:
+            self._end(self._reason)
+
+    def _frame_of_connection(self, kind: int, payload: bytes) -> None:
+        if kind == HEARTBEAT:
+            return
+        if kind != METHOD:
+            raise Refusal(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+        try:
+            self._method(methods.decode(payload))
+        except Refusal as refusal:
+            self.fail(refusal, ids_of(payload))
+
+    def _method(self, method: Method) -> None:
+        if isinstance(method, methods.ConnectionClose):
+            self._close()
+        elif self._phase is Phase.HANDSHAKE:
+            self._shake_hands(method)
+        elif isinstance(method, methods.ConnectionUpdateSecret):
+            self.send(methods.ConnectionUpdateSecretOk())
+        else:
+            raise Refusal(CHANNEL_ERROR, "unexpected method in connection state running")
+
+    def _close(self) -> None:
+        """The client asks for it. Its queues are gone before it is told."""
+        self.send_all_published()
+        self._let_go()
+        self.send(methods.ConnectionCloseOk())
+        self._end("")
+
+    # The handshake
+
+    def _shake_hands(self, method: Method) -> None:
+        answer = self._handshake.take(method)
+        if self._handshake.state is State.DONE:
+            self._open()
+        if answer is not None:
+            self.send(answer)
+        if self._handshake.state is State.DONE:
+            self.tell_blocked()
+
+    def _open(self) -> None:
+        """Raises Refusal where there is no such virtual host."""
+        shake = self._handshake
+        vhost = self.door.queues.vhosts.get(data(shake.vhost))
+        if vhost is None:
+            raise Refusal(NOT_ALLOWED, f"vhost {shake.vhost} not found")
+        self.vhost, self.vhost_name = vhost, shake.vhost
+        self.payload_max = shake.frame_max - OVERHEAD
+        self.may_cancel = shake.can("consumer_cancel_notify")
+        self._hears_blocked = shake.can("connection.blocked")
+        self._to(Phase.RUNNING)
+        self._beat_at = self._now + shake.heartbeat_s / 2
+
+    # Channels
+
+    def _open_channel(self, kind: int, number: int, payload: bytes) -> None:
+        ids = ids_of(payload) if kind == METHOD else (0, 0)
+        if ids != methods.IDS[methods.ChannelOpen]:
+            self.fail(Refusal(CHANNEL_ERROR, "expected 'channel.open'"), ids)
+            return
+        most = self._handshake.channel_max
+        if number > most:
+            beyond = f"channel {number} is above the negotiated channel_max ({most})"
+            self.fail(Refusal(CHANNEL_ERROR, beyond), ids)
+        elif len(self.channels) >= most:
+            many = (
+                f"number of channels opened ({len(self.channels)}) has reached the negotiated "
+                f"channel_max ({most})"
+            )
+            self.fail(Refusal(NOT_ALLOWED, many), ids)
+        else:
+            self.channels[number] = AmqpChannel(self, number)
+            self.put(method_frame(number, methods.ChannelOpenOk()))
+
+    def forget_channel(self, channel: AmqpChannel) -> None:
+        """Its number may be used again."""
+        del self.channels[channel.number]
+
+    def went_on(self) -> None:
+        """A channel has taken what waited in it, or some of it."""
+        if self._full and self.parked_bytes <= PARKED_BYTES_MAX:
+            self._full = False
+        self.link.wake()
+
+    def park(self, size: int) -> None:
+        """So much more waits in a channel (or less); where that is much, nothing more is taken."""
+        self.parked_bytes += size
+        self._full = self.parked_bytes > PARKED_BYTES_MAX
+
+    def cancelled(self, channel: AmqpChannel, tag: bytes, timeout_ms: int | None) -> None:
+        """A consumer gets nothing more: tell the client, if it understands that.
+
+        ``timeout_ms``: that it was too slow for; None: its queue is gone.
+        """
+        if channel.subscriptions.pop(tag, None) is None:
+            return
+        if self.may_cancel:
+            channel.answer(methods.BasicCancel(text(tag), True))
+        elif timeout_ms is not None:
+            refusal = Refusal(
+                PRECONDITION_FAILED,
+                f"delivery acknowledgement on channel {channel.number} timed out. Timeout value "
+                f"used: {timeout_ms} ms. This timeout value can be configured, see consumers doc "
+                f"guide to learn more",
+            )
+            self._later.append(lambda: channel.time_out(refusal))
+        self.link.wake()
+
+    def publish(
+        self, channel: AmqpChannel, publishing: Publishing, properties: bytes, body: bytes
+    ) -> None:
+        """A message has arrived in several steps."""
+        publish.take_one(channel, publishing, properties, body)
+
+    def carry_out(self, channel: AmqpChannel, method: Method) -> None:
+        """What a channel is asked for. Raises Refusal, what the queues refuse."""
+        handler = HANDLERS.get(type(method))
+        if handler is None:
+            raise Refusal(COMMAND_INVALID, "unimplemented method")
+        handler(channel, method)
+
+    # Sending
+
+    def send(self, method: Method) -> None:
+        """A method of the connection's own."""
+        self.put(method_frame(0, method))
+
+    def put(self, frames: bytes) -> None:
+        """Behind all that is to be sent. The link is not woken."""
+        self.out.append(frames)
+        self.out_bytes += len(frames)
+
+    def room_bytes(self) -> int:
+        """How much more queues may give it; 0 where the client does not read."""
+        if self._phase is not Phase.RUNNING:
+            return 0
+        room = OUT_BYTES_MAX - self.out_bytes - self.link.unsent
+        if room <= 0:
+            self.starved = True
+            return 0
+        return room
+
+    def _feed(self) -> None:
+        """All is sent: queues that had more than it could take may go on."""
+        if self.starved:
+            self.starved = False
+            for channel in self.channels.values():
+                channel.wake_queues()
+
+    def _end_read(self) -> None:
+        if self.published:
+            self.send_all_published()
+            self._crowded = self.door.queues.crowded
+        self._look()
+
+    def _look(self) -> None:
+        for channel in list(self.confirming):
+            channel.look()
+        if self.roomier:
+            roomier, self.roomier = self.roomier, {}
+            for channel in roomier:
+                channel.wake_queues()
+
+    def send_all_published(self) -> None:
+        """Give the queues what was published so far."""
+        published, self.published = self.published, {}
+        for channel in published:
+            publish.flush(channel)
+
+    def tell_blocked(self) -> None:
+        """Say that nobody may publish, or may again."""
+        reason = self.door.blocked
+        if self._phase is not Phase.RUNNING or reason == self.told_blocked:
+            return
+        self.told_blocked = reason
+        if self._hears_blocked:
+            self.send(
+                methods.ConnectionBlocked(reason) if reason else methods.ConnectionUnblocked()
+            )
+        if not reason:
+            for channel in list(self.channels.values()):
+                channel.unblock()
+        self.link.wake()
+
+    def _beat(self, now: float) -> None:
+        beat_s = self._handshake.heartbeat_s
+        if self.link.unsent and self.link.unread != self._unread:
+            # It is not read from while it does not read; but it has sent something.
+            self._unread, self._heard_at = self.link.unread, now
+        if now >= self._heard_at + BEATS * beat_s:
+            self._end(f"missed heartbeats from the client, timeout: {beat_s} s")
+            return
+        if now >= self._beat_at:
+            if not self._sent:
+                self.put(HEARTBEAT_FRAME)
+            self._sent = False
+            self._beat_at = now + beat_s / 2
+
+    # The end
+
+    def _to(self, phase: Phase) -> None:
+        self._phase, self._since = phase, self._now
+
+    def fail(self, refusal: Refusal, ids: tuple[int, int] = (0, 0)) -> None:
+        """End the connection with an error that the client hears of. ``ids``: of what failed."""
+        if self._phase in _ENDING:
+            return
+        handshake = self._phase is Phase.HANDSHAKE
+        self._let_go()
+        self._reason = str(refusal)
+        if (
+            handshake
+            and refusal.code == ACCESS_REFUSED
+            and not self._handshake.can("authentication_failure_close")
+        ):
+            self._end(self._reason)
+            return
+        self.send(methods.ConnectionClose(refusal.code, refusal.text, *ids))
+        self._to(Phase.CLOSING)
+
+    def _end(self, reason: str) -> None:
+        self._let_go()
+        if self.closed is None:
+            self.closed = reason
+        self._phase = Phase.OVER
+
+    def _let_go(self) -> None:
+        """Give back what was delivered and not settled; exclusive queues go."""
+        channels, self.channels = self.channels, {}
+        for channel in channels.values():
+            channel.let_go()
+        for waiting in (self.published, self.confirming, self.roomier):
+            waiting.clear()
+        if self._phase in (Phase.RUNNING, Phase.LEAVING):
+            self.vhost.owner_gone(self)
+            self._phase = Phase.CLOSING
+        self.parked_bytes, self._full = 0, False
+
+
+def bad_frame(kind: int, fault: str) -> Refusal:
+    """As RabbitMQ words it."""
+    return Refusal(FRAME_ERROR, f"type {kind}, all octets = <<>>: {fault}")
+
+
+def is_local(host: str) -> bool:
+    """Whether this address is this machine."""
+    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+
+
+_CLOSE: Final = _IDS.pack(*methods.IDS[methods.ConnectionClose])
+_CLOSE_OK: Final = _IDS.pack(*methods.IDS[methods.ConnectionCloseOk])

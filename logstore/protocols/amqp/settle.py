@@ -1,0 +1,108 @@
+"""Basic.Ack, Nack and Reject: what becomes of delivered messages."""
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final
+
+from logstore.amqp import methods
+from logstore.amqp.frames import METHOD
+from logstore.amqp.methods import IDS as METHOD_IDS
+from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
+from logstore.broker.queues.queue import Queue
+from logstore.errors import LogstoreError
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.transaction import (
+    SETTLEMENT_BYTES,
+    Settlement,
+    Verdict,
+    rejected,
+    released,
+    settled,
+)
+
+_ACK: Final = METHOD_IDS[methods.BasicAck]
+IDS: Final = Struct(">HH").pack(*_ACK)  # how the frames of an Ack begin
+SIZE: Final = 13  # of what they hold
+_FRAME: Final = Struct(">BHI4sQBB")  # head, class and method, tag, multiple, end
+_END: Final = 0xCE
+
+
+def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
+    """Take the Acks of this channel that follow each other, from there on; up to where.
+
+    There is one at least.
+    """
+    number, unpack, size = channel.number, _FRAME.unpack_from, _FRAME.size
+    channel.current = _ACK
+    while at + size <= len(raw):
+        kind, of, length, ids, tag, multiple, end = unpack(raw, at)
+        if ids != IDS or of != number or kind != METHOD or length != SIZE or end != _END:
+            break
+        at += size
+        try:
+            settle(channel, settled, tag, multiple=multiple & 1)
+        except LogstoreError as error:
+            channel.fail(error)
+            break
+    return at
+
+
+def settle(channel: AmqpChannel, verdict: Verdict, tag: int, *, multiple: bool) -> None:
+    """One delivery, or all up to it. Raises Refusal where there is no such tag."""
+    unacked = channel.unacked
+    if channel.transaction is not None:
+        if not channel.transaction.settle(unacked, verdict, tag, multiple=multiple):
+            raise unknown(tag)
+        channel.of.content_bytes += SETTLEMENT_BYTES
+        return
+    if multiple:
+        several = unacked.ack_upto(tag)
+        if several is None:
+            raise unknown(tag)
+        for delivered in several:
+            verdict(delivered)
+    else:
+        one = unacked.ack(tag)
+        if one is None:
+            raise unknown(tag)
+        verdict(one)
+    if channel.limit:
+        channel.of.roomier[channel] = None
+
+
+def settle_all(channel: AmqpChannel, settlements: Sequence[Settlement]) -> set[Queue]:
+    """What a transaction has held back; the queues concerned.
+
+    What has left the channel meanwhile (its consumer was too slow) is not settled any more.
+    """
+    unacked, queues = channel.unacked, set[Queue]()
+    for verdict, tag, multiple in settlements:
+        if multiple:
+            found = unacked.take_upto(tag)
+        else:
+            one = unacked.ack(tag)
+            found = [] if one is None else [one]
+        for delivered in found:
+            verdict(delivered)
+            queues.add(delivered.queue)
+    if channel.limit:
+        channel.of.roomier[channel] = None
+    return queues
+
+
+def unknown(tag: int) -> Refusal:
+    """As RabbitMQ says it."""
+    return Refusal(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
+
+
+def ack(channel: AmqpChannel, method: methods.BasicAck) -> None:
+    settle(channel, settled, method.delivery_tag, multiple=method.multiple)
+
+
+def nack(channel: AmqpChannel, method: methods.BasicNack) -> None:
+    verdict = released if method.requeue else rejected
+    settle(channel, verdict, method.delivery_tag, multiple=method.multiple)
+
+
+def reject(channel: AmqpChannel, method: methods.BasicReject) -> None:
+    settle(channel, released if method.requeue else rejected, method.delivery_tag, multiple=False)

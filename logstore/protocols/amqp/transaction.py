@@ -1,0 +1,76 @@
+"""What a channel in transaction mode (tx.select) holds back until its client commits."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.unacked import Delivered, Unacked
+
+Outgoing = tuple[tuple[Queue, ...], Message]  # a message, and the queues that it goes to
+Verdict = Callable[[Delivered[Queue, Any]], None]  # what becomes of delivered messages
+
+SETTLEMENT_BYTES: Final = 128  # of one that is held back
+MESSAGE_BYTES: Final = 256  # of a message that waits, beside what it holds
+
+
+class Settlement(NamedTuple):
+    """One Ack, Nack or Reject."""
+
+    verdict: Verdict
+    tag: int
+    multiple: bool  # all up to this one
+
+
+def settled(it: Delivered[Queue, Any]) -> None:
+    """It is done with."""
+    it.queue.settle(it)
+
+
+def released(it: Delivered[Queue, Any]) -> None:
+    """Back to its own place."""
+    it.queue.release(it)
+
+
+def rejected(it: Delivered[Queue, Any]) -> None:
+    """Nobody wants it."""
+    it.queue.reject(it)
+
+
+def bytes_of(run: Sequence[Outgoing]) -> int:
+    """What messages hold in memory."""
+    return sum(len(it.body) + len(it.properties) + len(it.key) + MESSAGE_BYTES for _, it in run)
+
+
+class Transaction:
+    """What has not been committed. What it acknowledges is still the channel's."""
+
+    def __init__(self) -> None:
+        self.run: list[Outgoing] = []
+        self.mandatory: list[int] = []  # numbers within the run
+        self.settlements: list[Settlement] = []
+        self.held_bytes = 0
+        self._tags: set[int] = set()  # settled one by one
+        self._upto = 0  # all up to this are settled
+
+    def publish(self, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
+        """Hold these back."""
+        self.mandatory += [len(self.run) + number for number in mandatory]
+        self.run += run
+        self.held_bytes += bytes_of(run)
+
+    def settle(
+        self, unacked: Unacked[Queue, Any], verdict: Verdict, tag: int, *, multiple: bool
+    ) -> bool:
+        """Hold this back; whether there is such a tag that has not been settled."""
+        if multiple and tag == 0:
+            tag = unacked.next_tag - 1  # all that there is by now
+        elif tag not in unacked or tag <= self._upto or tag in self._tags:
+            return False
+        if multiple:
+            self._upto = max(self._upto, tag)
+        else:
+            self._tags.add(tag)
+        self.settlements.append(Settlement(verdict, tag, multiple))
+        self.held_bytes += SETTLEMENT_BYTES
+        return True

@@ -1,0 +1,307 @@
+"""Sessions of the RabbitMQ door without sockets, over real queues in a directory."""
+
+import threading
+
+from clock import NOW_MS
+from turns_by_hand import Turns
+
+import logstore
+from logstore.amqp import frames, methods, properties
+from logstore.amqp.frames import HEAD
+from logstore.broker.queues.queues import Queues
+from logstore.open_queues import OpenQueues
+from logstore.protocols.amqp.door import AmqpDoor
+from logstore.protocols.amqp.session import AmqpSession
+from logstore.storage.committer import Committer, QueueCommitter
+
+CAPABILITIES = {
+    "consumer_cancel_notify": True,
+    "connection.blocked": True,
+    "authentication_failure_close": True,
+}
+
+
+DEADLINE_S = 60
+
+
+class Node:
+    """Real queues over a real directory, with turns that a test ends itself."""
+
+    def __init__(self, path):
+        self.now_ms = NOW_MS
+        self.turns = Turns()
+        self._news = threading.Condition()
+        self._calls = []  # left by other threads
+        self._works = 0
+        self._here = threading.get_ident()
+        self._store = logstore.open(path / "data")
+        internals = self._store.internals()
+        environment = internals.groups.environment
+        self._committer = Committer(environment, self._deliver, self.soon)
+        keeper = QueueCommitter(self._committer, environment)
+        logs = OpenQueues(internals.directory.writable(), keeper)
+        self.queues = Queues(logs, lambda: self.now_ms, self.soon, self._work)
+
+    def soon(self, call):
+        if threading.get_ident() == self._here:
+            self.turns.soon(call)
+        else:
+            self._deliver(lambda: self.turns.soon(call))
+
+    def _deliver(self, call):
+        with self._news:
+            self._calls.append(call)
+            self._news.notify()
+
+    def _work(self, first, second):
+        self._works += 1
+
+        def run():
+            found = first()
+            self._deliver(lambda: done(found))
+
+        def done(found):
+            self._works -= 1
+            second(found)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def run(self, until):
+        """End turns until nothing is left to do, all is safe, and ``until`` says so."""
+        while True:
+            with self._news:
+                calls, self._calls = self._calls, []
+            for call in calls:
+                call()
+            self.turns.over()
+            if self.turns.left or self._calls:
+                continue
+            if not self._works and until() and not self._unsafe():
+                return
+            with self._news:
+                if not self._calls:
+                    assert self._news.wait(DEADLINE_S), "nothing comes"
+
+    def _unsafe(self):
+        """Whether something that was appended is not safe; then there is news when it is."""
+        queues = [it for vhost in self.queues.vhosts.values() for it in vhost.queues()]
+        logs = [it.log for queue in queues for it in queue.stock.order if it.log is not None]
+        for log in logs:
+            if log.safe < log.end:
+                log.watch(lambda: self._deliver(lambda: None))
+                log.sync_soon()
+                if log.safe < log.end:
+                    return True
+        return False
+
+    def later(self, ms):
+        self.now_ms += ms
+        self.queues.tick(self.now_ms)
+
+    def ready(self, name):
+        """How many messages of this queue are ready."""
+        return self.queues.vhosts[b"/"].queue(name).ready
+
+    def close(self):
+        self.queues.close()
+        self._committer.close()
+        self._store.close()
+
+
+class FakeLink:
+    def __init__(self, turns, number):
+        self.peer, self.address = f"127.0.0.1:{number}", ("127.0.0.1", 5672)
+        self.peer_address = "127.0.0.1", number
+        self.unsent = self.unread = 0
+        self.look = None
+        self._turns = turns
+
+    def wake(self):
+        self._turns.soon(self.look)
+
+    def cut(self, reason):
+        raise AssertionError(reason)
+
+
+class Door:
+    """A node's queues and the door to them."""
+
+    def __init__(self, path, message_bytes_max=16 << 20):
+        self.node = Node(path)
+        self.now = 100.0
+        self.tokens = iter(range(1000))
+        self.door = AmqpDoor(
+            self.node.queues, "3.13.7", "a-b", message_bytes_max,
+            token=lambda: f"token{next(self.tokens)}",
+        )  # fmt: skip
+        self.peers = []
+
+    def connect(self):
+        self.peers.append(Peer(self))
+        return self.peers[-1]
+
+    def open(self, **given):
+        """A connection with a channel 1."""
+        peer = self.connect()
+        peer.shake_hands(**given)
+        peer.ask(methods.ChannelOpen())
+        return peer
+
+    def run(self):
+        """Until nothing is left to do, all is safe, and whoever waits for that has heard of it."""
+        self.node.run(until=lambda: not any(peer.waits for peer in self.peers))
+
+    def close(self):
+        for peer in self.peers:
+            peer.end()
+        self.run()
+        self.node.close()
+
+
+class Peer:
+    """A client's end."""
+
+    def __init__(self, door):
+        self.door = door
+        self.link = FakeLink(door.node, 1000 + len(door.peers))
+        self.link.look = self.look
+        self.session = AmqpSession(door.door, self.link)
+        self.left = b""
+        self.got = b""
+        self.over = False
+
+    @property
+    def waits(self):
+        session = self.session
+        return bool(session.confirming) or any(it._held_by for it in session.channels.values())
+
+    def look(self):
+        if not self.over:
+            self.session.wake(self.door.now)
+            self.flush()
+
+    def flush(self):
+        """As the server does: send, and have it take what it has left."""
+        for _ in range(100):
+            if self.link.unsent:
+                return
+            out = self.session.outgoing(1 << 20)
+            if out:
+                self.got += b"".join(out)
+            elif not self.left or self.session.closed is not None or not self._feed():
+                return
+
+    def _feed(self):
+        taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
+        assert 0 <= taken <= len(self.left)
+        self.left = self.left[taken:]
+        return taken
+
+    def give(self, data):
+        """Bytes, as one read."""
+        self.left += data
+        if self.session.closed is None:
+            self._feed()
+        self.flush()
+
+    def end(self):
+        if not self.over:
+            self.over = True
+            self.session.close()
+
+    # Frames
+
+    def send(self, *sent, channel=1):
+        self.give(b"".join(frames.method_frame(channel, it) for it in sent))
+
+    def ask(self, method, channel=1):
+        """Send it; what is answered once all is done."""
+        self.send(method, channel=channel)
+        self.door.run()
+        return self.answer()
+
+    def shake_hands(self, vhost="/", heartbeat=0, capabilities=CAPABILITIES, frame_max=131_072,
+                    channel_max=2047):  # fmt: skip
+        self.give(frames.PROTOCOL)
+        self.send(
+            methods.ConnectionStartOk(
+                {"capabilities": dict(capabilities)}, "PLAIN", b"\0guest\0guest", "en_US"
+            ),
+            methods.ConnectionTuneOk(channel_max, frame_max, heartbeat),
+            methods.ConnectionOpen(vhost),
+            channel=0,
+        )
+        return self.methods()
+
+    def frames(self):
+        """All that have come since: type, channel, what it holds."""
+        found = []
+        while self.got:
+            kind, number, size = HEAD.unpack_from(self.got)
+            assert self.got[7 + size] == 0xCE
+            found.append((kind, number, self.got[7 : 7 + size]))
+            self.got = self.got[8 + size :]
+        return found
+
+    def all(self):
+        """Channel and method of each; with properties and body where it has some."""
+        found, body = [], None
+        for kind, number, payload in self.frames():
+            if kind == frames.METHOD:
+                assert not body, "a body is missing"
+                found.append((number, methods.decode(payload)))
+            elif kind == frames.HEADER:
+                size, data = properties.read_header(payload)
+                body = [size, data, b""]
+            elif kind == frames.BODY:
+                body[2] += payload
+            else:
+                found.append((number, "heartbeat"))
+            if body and len(body[2]) == body[0]:
+                found[-1] = (*found[-1], body[1], body[2])
+                body = None
+        return found
+
+    def methods(self):
+        return [it[1] for it in self.all()]
+
+    def answer(self):
+        """The one method that has come."""
+        (only,) = self.all()
+        return only[1] if len(only) == 2 else only[1:]
+
+    def publish(self, *bodies, exchange="", key="q", mandatory=False, props=None, channel=1):
+        """As one read."""
+        self.give(b"".join(
+            message(body, exchange, key, mandatory, props, channel) for body in bodies
+        ))  # fmt: skip
+
+
+def message(body, exchange="", key="q", mandatory=False, props=None, channel=1, room=131_064):
+    """The frames of a Publish."""
+    method = methods.BasicPublish(0, exchange, key, mandatory, False)
+    data = properties.write(props or properties.Properties())
+    return b"".join((
+        frames.method_frame(channel, method),
+        frames.frame(frames.HEADER, channel, properties.header(len(body), data)),
+        *frames.body_frames(channel, body, room + frames.OVERHEAD),
+    ))  # fmt: skip
+
+
+def declare(queue="q", passive=False, durable=False, exclusive=False, auto_delete=False,
+            nowait=False, **arguments):  # fmt: skip
+    return methods.QueueDeclare(
+        0, queue, passive, durable, exclusive, auto_delete, nowait, named(arguments)
+    )
+
+
+def consume(queue="q", tag="c", no_ack=False, exclusive=False, nowait=False, **arguments):
+    return methods.BasicConsume(0, queue, tag, False, no_ack, exclusive, nowait, named(arguments))
+
+
+def get(queue="q", no_ack=False):
+    return methods.BasicGet(0, queue, no_ack)
+
+
+def named(arguments):
+    return {"x-" + name.replace("_", "-"): value for name, value in arguments.items()}

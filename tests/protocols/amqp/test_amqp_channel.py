@@ -1,0 +1,727 @@
+"""What clients ask of channels, and what they are answered: RabbitMQ's order, codes and texts."""
+
+import pytest
+from amqp_kit import consume, declare, get, message
+
+from logstore.amqp import frames, methods, properties
+from logstore.amqp.frames import method_frame
+from logstore.amqp.properties import Properties
+
+
+def soft(code, text, ids=(50, 10)):
+    return methods.ChannelClose(code, text, *ids)
+
+
+def exchange(name="e", kind="direct", passive=False, durable=False, auto_delete=False,
+             internal=False, nowait=False, **arguments):  # fmt: skip
+    return methods.ExchangeDeclare(
+        0, name, kind, passive, durable, auto_delete, internal, nowait, arguments
+    )
+
+
+def bind(queue="q", source="e", key="", nowait=False, **arguments):
+    return methods.QueueBind(0, queue, source, key, nowait, arguments)
+
+
+def again(peer):
+    """After the channel was closed."""
+    peer.send(methods.ChannelCloseOk())
+    assert peer.ask(methods.ChannelOpen()) == methods.ChannelOpenOk()
+
+
+# Declaring
+
+Q, E, V = "queue 'q'", "exchange 'e'", "in vhost '/'"
+
+REFUSED = {
+    "passive queue": (declare("no", passive=True),
+        soft(404, f"NOT_FOUND - no queue 'no' {V}")),
+    "passive exchange": (exchange("no", passive=True),
+        soft(404, f"NOT_FOUND - no exchange 'no' {V}", (40, 10))),
+    "durable": (declare(durable=True), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'durable' for {Q} {V}: received 'true' but "
+        "current is 'false'")),
+    "auto_delete": (declare(auto_delete=True), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'auto_delete' for {Q} {V}: received 'true' but "
+        "current is 'false'")),
+    "argument": (declare(message_ttl=1000), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for {Q} {V}: received the value "
+        "'1000' of type 'signedint' but current is none")),
+    "argument of text": (declare(dead_letter_exchange="x"), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for {Q} {V}: received "
+        "the value 'x' of type 'longstr' but current is none")),
+    "reserved queue": (declare("amq.mine"), soft(403,
+        "ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'")),
+    "reserved exchange": (exchange("amq.mine"), soft(403,
+        "ACCESS_REFUSED - exchange name 'amq.mine' contains reserved prefix 'amq.*'", (40, 10))),
+    "default exchange": (exchange(""), soft(403,
+        "ACCESS_REFUSED - operation not permitted on the default exchange", (40, 10))),
+    "passive default exchange": (exchange("", passive=True), soft(403,
+        "ACCESS_REFUSED - operation not permitted on the default exchange", (40, 10))),
+    "delete default exchange": (methods.ExchangeDelete(0, "", False, False), soft(403,
+        "ACCESS_REFUSED - operation not permitted on the default exchange", (40, 20))),
+    "delete system exchange": (methods.ExchangeDelete(0, "amq.direct", False, False), soft(403,
+        f"ACCESS_REFUSED - deletion of system exchange 'amq.direct' {V} not allowed", (40, 20))),
+    "exchange type": (exchange(kind="topic"), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'type' for {E} {V}: received 'topic' but current "
+        "is 'direct'", (40, 10))),
+    "exchange durable": (exchange(durable=True), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'durable' for {E} {V}: received 'true' but "
+        "current is 'false'", (40, 10))),
+    "alternate": (exchange(**{"alternate-exchange": "x"}), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for {E} {V}: received the "
+        "value 'x' of type 'longstr' but current is none", (40, 10))),
+    "bind no exchange": (bind(source="no"), soft(404, f"NOT_FOUND - no exchange 'no' {V}",
+        (50, 20))),
+    "bind no queue": (bind("no"), soft(404, f"NOT_FOUND - no queue 'no' {V}", (50, 20))),
+    "bind to the default exchange": (bind(source=""), soft(403,
+        "ACCESS_REFUSED - operation not permitted on the default exchange", (50, 20))),
+    "x-match": (bind(source="amq.headers", **{"x-match": "foo"}), soft(406,
+        'PRECONDITION_FAILED - Invalid x-match field value <<"foo">>; expected all, any, '
+        "all-with-x, or any-with-x", (50, 20))),
+    "delete used exchange": (methods.ExchangeDelete(0, "bound", True, False), soft(406,
+        f"PRECONDITION_FAILED - exchange 'bound' {V} in use", (40, 20))),
+    "no queue named": (get(""), soft(404, "NOT_FOUND - no previously declared queue", (60, 70))),
+    "get": (get("no"), soft(404, f"NOT_FOUND - no queue 'no' {V}", (60, 70))),
+    "consume": (consume("no"), soft(404, f"NOT_FOUND - no queue 'no' {V}", (60, 20))),
+    "purge": (methods.QueuePurge(0, "no", False), soft(404, f"NOT_FOUND - no queue 'no' {V}",
+        (50, 30))),
+    "dead letter key alone": (declare("n", dead_letter_routing_key="k"), soft(406,
+        f"PRECONDITION_FAILED - invalid arg 'x-dead-letter-routing-key' for queue 'n' {V}: "
+        '{routing_key_but_no_dlx_defined,<<"k">>}')),
+    "a priority that is no number": (declare("n", max_priority="x"), soft(406,
+        f"PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue 'n' {V}: "
+        '{unacceptable_type,<<"x">>}')),
+    "expires never": (declare("n", expires=0), soft(406,
+        f"PRECONDITION_FAILED - invalid arg 'x-expires' for queue 'n' {V}: {{value_zero,0}}")),
+    "consumer priority": (consume("q", priority="x"), soft(406,
+        "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q': {unacceptable_type,longstr}",
+        (60, 20))),
+    "unknown tag": (methods.BasicAck(7, False), soft(406,
+        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 80))),
+    "unknown tag, multiple": (methods.BasicAck(7, True), soft(406,
+        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 80))),
+    "tag 0": (methods.BasicAck(0, False), soft(406,
+        "PRECONDITION_FAILED - unknown delivery tag 0", (60, 80))),
+    "nack": (methods.BasicNack(7, False, True), soft(406,
+        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 120))),
+    "reject": (methods.BasicReject(7, True), soft(406,
+        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 90))),
+    "commit": (methods.TxCommit(), soft(406,
+        "PRECONDITION_FAILED - channel is not transactional", (90, 20))),
+    "rollback": (methods.TxRollback(), soft(406,
+        "PRECONDITION_FAILED - channel is not transactional", (90, 30))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_closes_the_channel_with_the_words_of_rabbitmq(door, peer, name):
+    other = door.open()
+    for method in (
+        exchange(), exchange("bound"), declare("q2"), bind("q2", "bound"), declare(),
+    ):  # fmt: skip
+        other.ask(method)
+    method, expected = REFUSED[name]
+    assert peer.ask(method) == expected
+    peer.give(message(b"dropped") + method_frame(1, declare("dropped")))
+    assert peer.all() == []
+    again(peer)
+    assert peer.ask(declare("dropped", passive=True)).reply_code == 404
+    assert peer.session.closed is None
+
+
+def test_what_is_there_is_declared_again(peer):
+    for method in (
+        declare(message_ttl=1000, anything="else"), declare(message_ttl=1000),
+        declare(passive=True), declare("", passive=False),
+    ):  # fmt: skip
+        assert isinstance(peer.ask(method), methods.QueueDeclareOk)
+    for method in (
+        exchange(), exchange(), exchange("amq.topic", passive=True),
+        exchange("amq.topic", "topic", durable=True),
+    ):  # fmt: skip
+        assert peer.ask(method) == methods.ExchangeDeclareOk()
+
+
+def test_deleting_and_unbinding_what_is_not_there_is_answered_well(peer):
+    assert peer.ask(methods.QueueDelete(0, "no", False, False, False)).message_count == 0
+    assert peer.ask(methods.ExchangeDelete(0, "no", False, False)) == methods.ExchangeDeleteOk()
+    peer.ask(declare())
+    for unbind in (("q", "no", "k"), ("no", "amq.direct", "k"), ("q", "amq.direct", "k")):
+        ok = peer.ask(methods.QueueUnbind(0, *unbind, {}))
+        assert ok == methods.QueueUnbindOk()
+    ok = peer.ask(methods.ExchangeUnbind(0, "amq.direct", "amq.topic", "", False, {}))
+    assert ok == methods.ExchangeUnbindOk()
+
+
+def test_nowait_is_not_answered(peer):
+    peer.send(
+        declare(nowait=True), exchange(nowait=True), bind(nowait=True),
+        methods.ExchangeBind(0, "e", "amq.direct", "", True, {}), consume(nowait=True),
+        methods.ConfirmSelect(True), methods.BasicCancel("c", True),
+        methods.QueuePurge(0, "q", True), methods.QueueDelete(0, "q", False, False, True),
+        methods.ExchangeDelete(0, "e", False, True),
+    )  # fmt: skip
+    assert peer.ask(declare("q", passive=True)).reply_code == 404
+
+
+def test_access_and_flow_are_answered(peer):
+    assert peer.ask(methods.AccessRequest("/")) == methods.AccessRequestOk(1)
+    assert peer.ask(methods.ChannelFlow(True)) == methods.ChannelFlowOk(True)
+
+
+def test_t21_a_queue_without_a_name_gets_one_and_is_meant_by_none(peer):
+    name = peer.ask(declare("")).queue
+    assert name.startswith("amq.gen-")
+    assert len(name) == 8 + 22
+    assert peer.ask(declare(name)).queue == name
+    peer.publish(b"x", key=name)
+    assert peer.ask(get(""))[-1] == b"x"
+    peer.ask(exchange())
+    assert peer.ask(bind("", key="")) == methods.QueueBindOk()
+    peer.publish(b"y", exchange="e", key=name)
+    assert peer.ask(get(""))[-1] == b"y"
+
+
+def test_t21_line_ends_in_names_do_not_count(peer):
+    assert peer.ask(declare("a\r\nb")).queue == "ab"
+    assert peer.ask(declare("ab", passive=True)).queue == "ab"
+
+
+def test_t23_an_exclusive_queue_is_another_connections_until_that_has_closed(door, peer):
+    locked = (
+        f"RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'x' {V}. It could be "
+        "originally declared on another connection or the exclusive property value does not match "
+        "that of the original declaration."
+    )
+    peer.ask(declare("x", exclusive=True))
+    for method, ids in (
+        (declare("x", exclusive=True), (50, 10)), (declare("x", passive=True), (50, 10)),
+        (get("x"), (60, 70)), (consume("x"), (60, 20)),
+        (methods.QueueDelete(0, "x", False, False, False), (50, 40)),
+    ):  # fmt: skip
+        assert door.open().ask(method) == soft(405, locked, ids)
+    assert peer.ask(declare("x", exclusive=True)).queue == "x"
+    for _ in range(50):
+        peer.send(methods.ConnectionClose(200, "bye", 0, 0), channel=0)
+        assert peer.methods() == [methods.ConnectionCloseOk()]
+        peer = door.open()
+        assert peer.ask(declare("x", exclusive=True)).queue == "x"
+    peer.end()  # its socket is gone
+    assert door.open().ask(declare("x", exclusive=True)).queue == "x"
+
+
+def test_t24_in_use_and_not_empty(peer):
+    peer.ask(declare())
+    peer.publish(b"x")
+    assert peer.ask(methods.QueueDelete(0, "q", False, True, False)) == soft(
+        406, f"PRECONDITION_FAILED - queue 'q' {V} not empty", (50, 40)
+    )
+    again(peer)
+    peer.send(consume())
+    peer.methods()
+    assert peer.ask(methods.QueueDelete(0, "q", True, False, False)).reply_text == (
+        f"PRECONDITION_FAILED - queue 'q' {V} in use"
+    )
+
+
+def test_t34_exclusive_consumers_and_single_active_ones(door, peer):
+    peer.ask(declare())
+    peer.ask(consume())
+    other = door.open()
+    text = f"ACCESS_REFUSED - queue 'q' {V} in exclusive use"
+    assert other.ask(consume(exclusive=True)) == soft(403, text, (60, 20))
+    peer.ask(declare("s", single_active_consumer=True))
+    again(other)
+    assert other.ask(get("s")).reply_code == 405
+
+
+# Consuming
+
+
+def deliveries(peer):
+    return [
+        (it[1].consumer_tag, it[1].delivery_tag, it[1].redelivered, it[3])
+        for it in peer.all()
+        if isinstance(it[1], methods.BasicDeliver)
+    ]
+
+
+def test_messages_are_delivered_and_settled(door, peer):
+    peer.ask(declare())
+    peer.publish(*[b"m%d" % n for n in range(10)])
+    peer.ask(methods.BasicQos(0, 3, False))
+    peer.send(consume(tag="c"))
+    door.run()
+    found = peer.all()
+    assert found[0][1] == methods.BasicConsumeOk("c")
+    assert [it[1].delivery_tag for it in found[1:]] == [1, 2, 3]
+    peer.send(methods.BasicAck(2, True))
+    door.run()
+    assert deliveries(peer) == [("c", 4, False, b"m3"), ("c", 5, False, b"m4")]
+    peer.send(methods.BasicNack(0, True, True))
+    door.run()
+    assert deliveries(peer) == [("c", n, True, b"m%d" % (n - 4)) for n in (6, 7, 8)]
+    peer.send(methods.BasicReject(6, False), methods.BasicAck(7, False))
+    door.run()
+    assert [it[3] for it in deliveries(peer)] == [b"m5", b"m6"]
+
+
+def test_what_is_delivered_is_what_was_published(door, peer):
+    given = Properties(
+        "text/plain", "utf-8", {"a": [1, None, {"b": True}], "x": 2.5}, 2, 7, "corr", "re", None,
+        "id", 1234, "type", "guest", "app", "cluster",
+    )  # fmt: skip
+    peer.ask(declare())
+    bodies = [b"", b"x", bytes(300_000), b"y" * 131_064, b"z" * 131_065]
+    for no_ack in (False, True):
+        peer.publish(*bodies, props=given)
+        peer.send(consume(tag=str(no_ack), no_ack=no_ack))
+        door.run()
+        found = [it for it in peer.all() if isinstance(it[1], methods.BasicDeliver)]
+        assert [it[3] for it in found] == bodies
+        assert {it[2] for it in found} == {properties.write(given)}
+        assert {(it[1].exchange, it[1].routing_key) for it in found} == {("", "q")}
+        peer.send(methods.BasicCancel(str(no_ack), False), methods.BasicAck(0, True))
+        peer.methods()
+
+
+@pytest.mark.parametrize("how", ["close", "error", "connection", "gone"])
+def test_t1_what_was_not_settled_comes_again_in_its_place(door, peer, how):
+    peer.ask(declare())
+    peer.publish(b"1", b"2", b"3", b"4", b"5")
+    peer.ask(methods.BasicQos(0, 3, False))
+    peer.ask_all = peer.send(consume())
+    door.run()
+    assert [it[3] for it in deliveries(peer)] == [b"1", b"2", b"3"]
+    peer.send(methods.BasicAck(2, False))
+    door.run()
+    match how:
+        case "close":
+            peer.send(methods.ChannelClose(200, "", 0, 0))
+        case "error":
+            peer.send(methods.BasicAck(99, False))
+        case "connection":
+            peer.send(methods.ConnectionClose(200, "", 0, 0), channel=0)
+        case "gone":
+            peer.end()
+    other = door.open()
+    other.send(consume())
+    door.run()
+    assert [(it[2], it[3]) for it in deliveries(other)] == [
+        (True, b"1"), (True, b"3"), (True, b"4"), (False, b"5"),
+    ]  # fmt: skip
+
+
+def test_t18_acks_behind_our_close_are_dropped(door, peer):
+    peer.ask(declare())
+    peer.publish(b"1")
+    peer.ask(get())
+    peer.send(methods.BasicAck(9, False), methods.BasicAck(1, False))
+    door.run()
+    assert peer.answer().reply_code == 406
+    assert door.node.ready(b"q") == 1
+
+
+def test_t18_acking_nothing_at_all_is_no_error(peer):
+    peer.send(methods.BasicAck(0, True))
+    assert peer.ask(declare()).queue == "q"
+
+
+def test_t18_an_ack_for_a_queue_that_is_gone(peer):
+    peer.ask(declare())
+    peer.publish(b"1")
+    peer.ask(get())
+    peer.ask(methods.QueueDelete(0, "q", False, False, False))
+    peer.send(methods.BasicAck(1, False))
+    assert peer.ask(declare()).message_count == 0
+
+
+def test_t19_prefetch_of_the_channel_is_beside_that_of_consumers(door, peer):
+    for name in ("a", "b"):
+        peer.ask(declare(name))
+        peer.publish(*[b"%d" % n for n in range(10)], key=name)
+    peer.ask(methods.BasicQos(0, 2, False))
+    peer.ask(methods.BasicQos(0, 3, True))
+    peer.send(consume("a", "a"), consume("b", "b"))
+    door.run()
+    assert len(deliveries(peer)) == 3
+    peer.send(methods.BasicQos(0, 5, True))
+    door.run()
+    assert len(deliveries(peer)) == 1  # consumers have two each
+    peer.send(methods.BasicQos(0, 1, True))
+    peer.send(methods.BasicAck(0, True))
+    door.run()
+    assert len(deliveries(peer)) == 1
+    peer.send(methods.BasicQos(0, 0, True))
+    door.run()
+    assert len(deliveries(peer)) == 3
+
+
+def test_t25_a_consumer_is_told_that_its_queue_is_gone(door, peer):
+    deaf = door.open(capabilities={})
+    peer.ask(declare())
+    peer.send(consume(tag="mine"))
+    deaf.send(consume(tag="deaf"))
+    door.run()
+    peer.all(), deaf.all()
+    door.open().ask(methods.QueueDelete(0, "q", False, False, False))
+    assert peer.answer() == methods.BasicCancel("mine", True)
+    assert deaf.all() == []
+    assert peer.ask(methods.BasicCancel("mine", False)) == methods.BasicCancelOk("mine")
+
+
+def test_t25_a_tag_that_is_in_use(peer):
+    peer.ask(declare())
+    peer.ask(consume(tag="c"))
+    assert peer.ask(consume(tag="c")) == methods.ConnectionClose(
+        530, "NOT_ALLOWED - attempt to reuse consumer tag 'c'", 60, 20
+    )
+
+
+def test_a_consumer_without_a_tag_gets_one(peer):
+    peer.ask(declare())
+    first, second = (peer.ask(consume(tag="")).consumer_tag for _ in range(2))
+    assert first != second
+    assert first.startswith("amq.ctag-")
+
+
+def test_a_client_that_does_not_read_gets_no_more_until_it_does(door, peer):
+    peer.ask(declare())
+    peer.publish(*[bytes(10_000)] * 400)
+    peer.link.unsent = 1 << 20
+    peer.send(consume(no_ack=True))
+    door.run()
+    assert peer.session.out_bytes < 100
+    peer.link.unsent = 0
+    peer.flush()
+    total = 0
+    for _ in range(20):
+        total += len(deliveries(peer))
+        assert peer.session.out_bytes < 2 << 20
+        door.run()
+    assert total == 400
+
+
+# Publishing
+
+
+def confirms(peer):
+    """(ack or nack, tag, multiple) of each."""
+    return [
+        (type(it).__name__, it.delivery_tag, it.multiple)
+        for it in peer.methods()
+        if isinstance(it, (methods.BasicAck, methods.BasicNack))
+    ]
+
+
+def test_publishing_to_what_is_not_there_closes_the_channel(door, peer):
+    peer.ask(declare())
+    peer.give(message(b"good") + message(b"bad", exchange="no") + message(b"too late"))
+    door.run()
+    assert peer.answer() == soft(404, f"NOT_FOUND - no exchange 'no' {V}", (60, 40))
+    assert door.node.ready(b"q") == 1
+    again(peer)
+    peer.ask(exchange("inner", internal=True))
+    peer.publish(b"x", exchange="inner")
+    assert peer.answer() == soft(
+        403, f"ACCESS_REFUSED - cannot publish to internal exchange 'inner' {V}", (60, 40)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (Properties(expiration="soon"), "invalid expiration 'soon': no_integer"),
+        (Properties(headers={"CC": "q"}),
+         'invalid message: {unacceptable_type_in_header,<<"CC">>}'),
+        (Properties(user_id="me"),
+         "user_id property set to 'me' but authenticated user was 'guest'"),
+        (Properties(reply_to="amq.rabbitmq.reply-to"), "fast reply consumer does not exist"),
+    ],
+)  # fmt: skip
+def test_properties_that_are_refused(peer, given, text):
+    peer.publish(b"x", props=given)
+    assert peer.answer() == soft(406, f"PRECONDITION_FAILED - {text}", (60, 40))
+
+
+def test_properties_that_are_none_end_the_connection(peer):
+    peer.ask(declare())
+    peer.give(message(b"")[:-22] + frames.frame(2, 1, properties.header(0, b"\x80\0\xff")))
+    assert peer.answer().reply_code == 502
+
+
+def test_t15_confirms_begin_with_one_and_speak_for_many(door, peer):
+    peer.ask(declare())
+    peer.publish(b"not counted")
+    peer.ask(methods.ConfirmSelect(False))
+    assert peer.ask(methods.ConfirmSelect(False)) == methods.ConfirmSelectOk()
+    peer.publish(*[b"x"] * 10)
+    door.run()
+    assert confirms(peer) == [("BasicAck", 10, True)]
+    peer.publish(b"x")
+    door.run()
+    assert confirms(peer) == [("BasicAck", 11, False)]
+
+
+def test_t15_nothing_is_confirmed_before_it_is_safe(door, peer):
+    peer.ask(declare(durable=True))
+    peer.ask(methods.ConfirmSelect(False))
+    peer.publish(b"1", b"2")
+    peer.publish(b"unroutable", key="no")
+    assert confirms(peer) == []  # not even the third
+    door.run()
+    assert confirms(peer)[-1][1] == 3
+
+
+def test_t15_no_ack_speaks_for_a_message_that_was_refused(door, peer):
+    peer.ask(declare(max_length=2, overflow="reject-publish"))
+    peer.ask(declare("free"))
+    peer.ask(methods.ConfirmSelect(False))
+    peer.give(message(b"1") + message(b"2") + message(b"3") + message(b"4", key="free"))
+    door.run()
+    assert confirms(peer) == [
+        ("BasicAck", 2, True), ("BasicNack", 3, False), ("BasicAck", 4, False),
+    ]  # fmt: skip
+
+
+def test_t15_publishing_nowhere_is_confirmed(door, peer):
+    peer.ask(methods.ConfirmSelect(False))
+    peer.publish(b"1", b"2", key="nowhere")
+    door.run()
+    assert confirms(peer) == [("BasicAck", 2, True)]
+
+
+def test_t16_a_message_is_returned_before_it_is_confirmed(door, peer):
+    peer.ask(declare())
+    peer.ask(methods.ConfirmSelect(False))
+    peer.give(
+        message(b"there", mandatory=True) + message(b"lost", key="no", mandatory=True)
+        + message(b"not asked", key="no")
+    )  # fmt: skip
+    door.run()
+    found = peer.all()
+    assert found[0] == (
+        1, methods.BasicReturn(312, "NO_ROUTE", "", "no"), properties.NONE, b"lost",
+    )  # fmt: skip
+    assert found[1:] == [(1, methods.BasicAck(3, True))]
+
+
+def test_t27_a_blocked_connection_publishes_nothing_and_settles_all(door, peer):
+    deaf = door.open(capabilities={})
+    peer.ask(declare())
+    peer.publish(b"before")
+    peer.ask(get())
+    peer.ask(methods.ConfirmSelect(False))
+    door.door.block("low on disk")
+    door.run()
+    assert peer.answer() == methods.ConnectionBlocked("low on disk")
+    assert deaf.all() == []
+    peer.publish(b"1", b"2")
+    deaf.publish(b"3")
+    peer.send(methods.BasicAck(1, False))
+    assert peer.ask(declare(passive=True)).message_count == 0
+    assert peer.session.held_bytes > 1024
+    late = door.open()
+    assert late.all() == []
+    door.door.block("")
+    door.run()
+    found = peer.methods()
+    assert found[0] == methods.ConnectionUnblocked()
+    assert found[1] == methods.BasicAck(2, True)
+    assert door.node.ready(b"q") == 3
+
+
+def test_t27_a_blocked_connection_is_read_up_to_a_bound(door, peer):
+    peer.ask(declare())
+    door.door.block("low on disk")
+    for _ in range(40):
+        peer.publish(bytes(100_000))
+    assert 1 << 20 < peer.session.held_bytes < 3 << 20
+    assert peer.left
+    door.door.block("")
+    door.run()
+    assert not peer.left
+    assert door.node.ready(b"q") == 40
+
+
+def test_t27_who_comes_while_publishing_is_blocked_is_told(door):
+    door.door.block("low on disk")
+    peer = door.connect()
+    assert peer.shake_hands()[-1] == methods.ConnectionBlocked("low on disk")
+
+
+# Direct replies
+
+REPLY_TO = "amq.rabbitmq.reply-to"
+
+
+def test_t28_a_reply_goes_straight_to_who_asked(door, peer):
+    server = door.open()
+    server.ask(declare("rpc"))
+    peer.ask(consume(REPLY_TO, "r", no_ack=True))
+    peer.publish(b"ask", key="rpc", props=Properties(reply_to=REPLY_TO, correlation_id="7"))
+    _, data, body = server.ask(get("rpc", no_ack=True))
+    asked = properties.read(data)
+    assert (asked.reply_to, asked.correlation_id, body) == (REPLY_TO + ".token0", "7", b"ask")
+    assert server.ask(declare(asked.reply_to)) == methods.QueueDeclareOk(asked.reply_to, 0, 1)
+    assert server.ask(declare(REPLY_TO)).consumer_count == 1
+    server.ask(methods.ConfirmSelect(False))
+    server.publish(b"told", key=asked.reply_to, mandatory=True)
+    door.run()
+    assert server.answer() == methods.BasicAck(1, False)
+    method, _, body = peer.answer()
+    assert method == methods.BasicDeliver("r", 1, False, "", asked.reply_to)
+    assert body == b"told"
+    peer.ask(methods.BasicCancel("r", False))
+    assert server.ask(declare(asked.reply_to)).reply_code == 404
+    again(server)
+    server.publish(b"late", key=asked.reply_to, mandatory=True)
+    door.run()
+    assert server.answer()[0].reply_code == 312
+
+
+def test_t28_what_replies_are_refused_for(peer):
+    for asked, code, text in (
+        (consume(REPLY_TO), 406, "reply consumer cannot acknowledge"),
+        (bind(REPLY_TO, "amq.direct", "k"), 403, "operation not permitted on queue"),
+        (declare(REPLY_TO + ".no"), 404, f"no queue '{REPLY_TO}.no'"),
+    ):
+        close = peer.ask(asked)
+        assert (close.reply_code, text in close.reply_text) == (code, True)
+        again(peer)
+    peer.ask(consume(REPLY_TO, "a", no_ack=True))
+    assert "already set" in peer.ask(consume(REPLY_TO, "b", no_ack=True)).reply_text
+
+
+# Transactions
+
+
+def test_t35_nothing_happens_before_the_commit(door, peer):
+    other = door.open()
+    peer.ask(declare())
+    peer.publish(b"old")
+    peer.ask(methods.TxSelect())
+    peer.ask(get())
+    peer.publish(b"new")
+    peer.publish(b"lost", key="no", mandatory=True)
+    peer.send(methods.BasicAck(1, False))
+    door.run()
+    assert peer.all() == []
+    assert other.ask(declare(passive=True)).message_count == 0
+    peer.send(methods.TxCommit())
+    door.run()
+    found = peer.methods()
+    assert [type(it) for it in found] == [methods.BasicReturn, methods.TxCommitOk]
+    assert other.ask(get())[-1] == b"new"
+    peer.send(methods.BasicAck(1, False))  # it is settled
+    assert peer.methods()[0].reply_code == 406
+
+
+def test_t35_a_rollback_forgets_and_leaves_out_what_was_out(door, peer):
+    peer.ask(declare())
+    peer.publish(b"old")
+    peer.ask(methods.TxSelect())
+    peer.ask(get())
+    peer.publish(b"new")
+    peer.send(methods.BasicAck(1, False))
+    assert peer.ask(methods.TxRollback()) == methods.TxRollbackOk()
+    assert peer.ask(declare(passive=True)).message_count == 0
+    peer.send(methods.BasicNack(1, False, True))
+    peer.ask(methods.TxCommit())
+    assert peer.ask(get())[-1] == b"old"
+
+
+def test_t35_to_settle_twice_in_a_transaction_is_an_error(peer):
+    peer.ask(declare())
+    peer.publish(b"1", b"2", b"3")
+    peer.ask(methods.TxSelect())
+    for _ in range(3):
+        peer.ask(get())
+    peer.send(methods.BasicAck(0, True))
+    peer.send(methods.BasicAck(2, False))
+    assert peer.answer() == soft(406, "PRECONDITION_FAILED - unknown delivery tag 2", (60, 80))
+
+
+def test_t35_acking_all_of_nothing_in_a_transaction(peer):
+    peer.ask(methods.TxSelect())
+    peer.send(methods.BasicAck(0, True))
+    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
+
+
+@pytest.mark.parametrize("first", ["tx", "confirm"])
+def test_t35_a_channel_has_one_of_both_modes(peer, first):
+    modes = {"tx": methods.TxSelect(), "confirm": methods.ConfirmSelect(False)}
+    peer.ask(modes.pop(first))
+    ((second, method),) = modes.items()
+    close = peer.ask(method)
+    assert close.reply_text == (
+        f"PRECONDITION_FAILED - cannot switch from {first} to {second} mode"
+    )
+
+
+def test_t35_what_was_not_committed_is_rolled_back_with_the_channel(door, peer):
+    peer.ask(declare())
+    peer.ask(methods.TxSelect())
+    peer.publish(b"x")
+    assert peer.ask(methods.ChannelClose(200, "", 0, 0)) == methods.ChannelCloseOk()
+    assert door.node.ready(b"q") == 0
+    assert peer.session.held_bytes == 0
+
+
+# Order
+
+
+def test_a_channel_waits_until_what_it_declared_is_durable_and_others_do_not(door, peer):
+    peer.ask(methods.ChannelOpen(), channel=2)
+    peer.send(declare("slow", durable=True), get("slow"), methods.AccessRequest(""))
+    assert peer.all() == []
+    assert peer.session.parked_bytes > 0
+    peer.send(methods.AccessRequest(""), channel=2)
+    assert peer.all() == [(2, methods.AccessRequestOk(1))]
+    door.run()
+    assert [type(it) for it in peer.methods()] == [
+        methods.QueueDeclareOk, methods.BasicGetEmpty, methods.AccessRequestOk,
+    ]  # fmt: skip
+    assert peer.session.parked_bytes == 0
+
+
+def test_what_waits_behind_an_answer_has_a_bound(door, peer):
+    sent = method_frame(1, declare("slow", durable=True)) + message(bytes(1000), key="slow") * 3000
+    peer.give(sent)
+    assert peer.left
+    assert peer.session.held_bytes < 2 << 20
+    door.run()
+    assert not peer.left
+    assert peer.methods()[0].queue == "slow"
+    assert door.node.ready(b"slow") == 3000
+
+
+def test_a_channel_that_ends_while_it_waits_is_gone(door, peer):
+    peer.send(declare("slow", durable=True), methods.ChannelClose(200, "", 0, 0))
+    door.run()
+    assert [type(it) for it in peer.methods()] == [
+        methods.QueueDeclareOk, methods.ChannelCloseOk,
+    ]  # fmt: skip
+    peer.ask(methods.ChannelOpen())
+    peer.send(declare("slower", durable=True))
+    peer.end()
+    door.run()
+
+
+def test_messages_of_two_channels_are_kept_apart(door, peer):
+    peer.ask(methods.ChannelOpen(), channel=2)
+    peer.ask(declare())
+    first, second = message(b"1" * 10, channel=1), message(b"2" * 10, channel=2)
+    frames_1, frames_2 = (split(it) for it in (first, second))
+    peer.give(b"".join(it for both in zip(frames_1, frames_2, strict=True) for it in both))
+    assert [peer.ask(get(no_ack=True))[-1] for _ in range(2)] == [b"1" * 10, b"2" * 10]
+
+
+def split(sent):
+    found = []
+    while sent:
+        _, _, size = frames.HEAD.unpack_from(sent)
+        found.append(sent[: size + 8])
+        sent = sent[size + 8 :]
+    return found
