@@ -530,7 +530,7 @@ class AmqpSession:
             return
         handshake = self._phase is Phase.HANDSHAKE
         self._let_go()
-        self._reason = str(refusal)
+        self._reason = "" if self._leaving else str(refusal)  # a stop is no fault
         if (
             handshake
             and refusal.code == ACCESS_REFUSED
