@@ -154,6 +154,23 @@ class Unacked(Generic[Queue, Consumer]):
         offset = run.first + (tag - run.tag) * run.stride
         return Delivered(run.queue, run.lane, offset, 1, run.consumer)
 
+    def ack_range(self, first: int, last: int) -> list[Delivered[Queue, Consumer]] | None:
+        """Take out these deliveries, in order; None where one is not unacked: none is, then."""
+        found: list[Delivered[Queue, Consumer]] = []
+        numbers = range(first >> PAGE_SHIFT, (last >> PAGE_SHIFT) + 1)
+        masks = []
+        for number in numbers:
+            base = number << PAGE_SHIFT
+            begin, end = max(first, base) - base, min(last, base | PAGE_TAGS - 1) - base + 1
+            masks.append((1 << end) - (1 << begin))
+        for number, mask in zip(numbers, masks, strict=True):
+            page = self._pages.get(number)
+            if page is None or page.bits & mask != mask:
+                return None
+        for number, mask in zip(numbers, masks, strict=True):
+            found += self._take(number, self._pages[number], mask)
+        return found
+
     def ack_upto(self, tag: int) -> list[Delivered[Queue, Consumer]] | None:
         """Take out all deliveries up to this one, in order; 0 stands for all there are.
 

@@ -1,6 +1,6 @@
 """What a channel sees of its connection, and a message that is being received."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.methods import Method
 from logstore.amqp.replies import Refusal
@@ -25,6 +25,9 @@ class Last(NamedTuple):
     size: int  # of the body
     publishing: Publishing
     properties: bytes
+
+
+NO_LAST: Final = Last(b"", 0, Publishing(b"", b"", False, False), b"")
 
 
 class Carrier(Protocol):

@@ -5,7 +5,7 @@ that arrives whole is taken in one step, and where its frames are those of the l
 the body, which they mostly are, they are not even looked at: 0.3 us instead of 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Final
@@ -22,8 +22,9 @@ from logstore.amqp.replies import (
 )
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.queue import Queue
 from logstore.errors import LogstoreError
-from logstore.protocols.amqp.carrier import Last, Publishing
+from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO, reply_address
 from logstore.protocols.amqp.handshake import GUEST
@@ -44,29 +45,33 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
     Only those that can be taken at once: what is left is for ``AmqpChannel.take``.
     """
     run, last, end = channel.run, channel.last, len(raw)
-    route, new = channel.of.vhost.route, Message._make
+    route, known, new = channel.of.vhost.route, channel.of.vhost.topology.known_route, tuple.__new__
     begun = len(run)
+    prefix, size, (exchange, key, mandatory, _), props = last if last is not None else NO_LAST
+    length = len(prefix)
+    queues: tuple[Queue, ...] | None = None  # of all messages that begin so
     try:
         while True:
-            if last is not None and raw.startswith(last.prefix, at):
-                begin = at + len(last.prefix)
-                upto = begin + last.size
-            else:
-                found = _look(channel, raw, at)
-                if found is None:
+            if last is None or not raw.startswith(prefix, at):
+                last = _look(channel, raw, at)
+                if last is None:
                     break
-                last = channel.last = found
-                begin = at + len(last.prefix)
-                upto = begin + last.size
+                channel.last = last
+                prefix, size, (exchange, key, mandatory, _), props = last
+                length, queues = len(prefix), None
+            upto = at + length + size
             if upto >= end or raw[upto] != _END:
                 break
-            _, _, publishing, props = last
-            message = new((publishing.exchange, publishing.key, props, raw[begin:upto]))
+            message = new(Message, (exchange, key, props, raw[at + length : upto]))
             at = upto + 1
-            queues = route(message)
-            if publishing.mandatory:
+            if queues is None:
+                to = route(message)
+                queues = to if _is_known(known, message, to) else None
+            else:
+                to = queues
+            if mandatory:
                 channel.mandatory.append(len(run))
-            run.append((queues, message))
+            run.append((to, message))
     except LogstoreError as error:
         channel.current = METHOD_IDS[methods.BasicPublish]
         refused(channel, error)
@@ -74,6 +79,16 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
         if len(run) > begun:
             channel.of.published[channel] = None
     return at
+
+
+def _is_known(
+    known: Callable[[bytes, bytes], tuple[Queue, ...]], message: Message, to: tuple[Queue, ...]
+) -> bool:
+    """Whether all messages with these properties and this key go there, until something changes."""
+    try:
+        return known(message.exchange, message.key) is to
+    except KeyError:
+        return False
 
 
 def _look(channel: AmqpChannel, raw: bytes, at: int) -> Last | None:

@@ -230,3 +230,32 @@ def test_acks_up_to_a_tag_look_at_the_runs_they_take():
         module._left = real
     assert looked < 4 * 20 * PAGE_TAGS
     assert Steps.count < 2 * 20 * PAGE_TAGS
+
+
+def test_a_range_of_tags_is_taken_out_whole_or_not_at_all():
+    unacked = Unacked()
+    unacked.add("q", 0, 0, 3000, "c")
+    assert unacked.ack_range(10, 10) == [unacked_of(10, 1)]
+    assert unacked.ack_range(5, 15) is None
+    assert unacked.ack_range(2999, 3001) is None
+    assert unacked.ack_range(0, 3) is None
+    assert len(unacked) == 2999
+    found = unacked.ack_range(1000, 2100)
+    assert sum(it.size for it in found) == 1101
+    assert [it.first for it in found] == [999, 1023, 2047]
+    assert unacked.ack_range(1000, 2100) is None
+    assert len(unacked) == 2999 - 1101
+
+
+def test_all_up_to_a_tag_are_taken_out_though_it_is_not_unacked_itself():
+    unacked = Unacked()
+    unacked.add("q", 0, 0, 10, "c")
+    unacked.ack(5)
+    assert unacked.ack_upto(5) is None
+    assert sum(it.size for it in unacked.take_upto(5)) == 4
+    assert unacked.take_upto(5) == []
+    assert len(unacked) == 5
+
+
+def unacked_of(tag, size):
+    return Delivered("q", 0, tag - 1, (1 << size) - 1, "c")

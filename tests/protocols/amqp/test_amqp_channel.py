@@ -725,3 +725,19 @@ def split(sent):
         found.append(sent[: size + 8])
         sent = sent[size + 8 :]
     return found
+
+
+@pytest.mark.parametrize("acks", [[1, 2, 3, 9, 4], [3, 1, 2, 2], [2, 3, 1, 3], [1, 2, 3, 0]])
+def test_t18_acks_in_one_read_are_settled_up_to_the_wrong_one(door, peer, acks):
+    peer.ask(declare())
+    peer.publish(*[b"x"] * 5)
+    peer.send(consume())
+    door.run()
+    peer.all()
+    peer.send(*[methods.BasicAck(tag, False) for tag in acks])
+    door.run()
+    wrong = next(tag for at, tag in enumerate(acks) if tag in (0, 9) or tag in acks[:at])
+    assert peer.answer() == soft(
+        406, f"PRECONDITION_FAILED - unknown delivery tag {wrong}", (60, 80)
+    )
+    assert door.node.ready(b"q") == 2
