@@ -1,13 +1,14 @@
 """Queues over a real directory, with turns that a test ends itself and a clock that it moves."""
 
 import threading
-from contextlib import suppress
+from dataclasses import replace
 
 from clock import NOW_MS
+from storage_kit import Opened
 from turns_by_hand import Turns
 
-import logstore
 from logstore.amqp import properties
+from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
@@ -17,9 +18,11 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
+from logstore.storage.kinds import JOURNAL, KINDS
 
 DEADLINE_S = 30
 MANY = 1 << 30
+KINDS_WITH_NOTES = {**KINDS, JOURNAL.name: replace(JOURNAL, notes=SettlementNotes)}
 
 
 def props(headers=None, **given):
@@ -92,21 +95,18 @@ class Consumer:
 class Node:
     """Queues in one process's life; ``run`` ends turns until nothing is left to do."""
 
-    def __init__(self, path, clock=None, **settings):
-        self.clock = clock if clock is not None else Time()
-        self.path = path
+    def __init__(self, directory, clock):
+        self.clock = clock
+        self.directory = directory
         self.turns = Turns()
         self.news = threading.Condition()
         self.calls = []  # left by other threads
         self.busy = 0  # works that run
         self.alarms = []
         self.here = threading.get_ident()
-        self.store = logstore.open(path / "data", clock=self.clock)
-        directory = self.store.internals().directory.writable()
-        environment = self.store.internals().groups.environment
+        environment = directory._catalog.environment
         self.committer = Committer(environment, self.deliver, self.soon)
         self.logs = OpenQueues(directory, QueueCommitter(self.committer, environment))
-        self.directory = directory
         self.queues = Queues(self.logs, self.clock, self.soon, self.work, self.alarms.append)
         self.vhost = self.queues.vhosts[b"/"]
 
@@ -248,18 +248,6 @@ class Node:
         self.run()
         self.queues.close()
         self.committer.close()
-        self.store.close()
-
-    def crash(self):
-        """Leave the files as kill -9 would."""
-        self.committer.close()
-        directory = self.directory
-        directory._flusher.close()
-        directory._files.close()
-        directory._marks.close()
-        directory._catalog.close()
-        directory._lock.release()
-        self.store._closed = True
 
 
 class Time:
@@ -276,23 +264,31 @@ class Lives:
     """One data directory in one life after the other."""
 
     def __init__(self, path):
-        self._path = path
+        self._opened = Opened(path / "data")
         self.clock = Time()
         self.node = None
 
-    def open(self):
-        self.node = Node(self._path, self.clock)
+    def open(self, disk=None):
+        self.node = Node(self._opened.writer(disk, kinds=KINDS_WITH_NOTES), self.clock)
         return self.node
 
-    def again(self):
+    def close(self):
         self.node.close()
+        self._opened.close()
+
+    def again(self):
+        self.close()
         return self.open()
 
+    def crash(self):
+        """As kill -9 would leave the files."""
+        self.node.committer.close()
+        self._opened.crash()
+
     def kill(self):
-        self.node.crash()
+        self.crash()
         return self.open()
 
     def end(self):
-        if self.node is not None:
-            with suppress(Exception):
-                self.node.close()
+        self.node.committer.close()
+        self._opened.close_all()

@@ -464,11 +464,13 @@ class Queues:
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""
         self._closed = True
+        known = not self._unopened or self._clean
         for vhost in self.vhosts.values():
             for queue in vhost.queues():
-                queue.stock.cursors()
+                queue.stock.flush()
+                known = queue.stock.tell_cursors() and known
                 self._touched[queue] = None
-        if self._in_use and (self._clean or not self._unopened):
+        if self._in_use and known:
             self._forgotten.append(IN_USE)
             self._to_mark = False
         self.end_turn()

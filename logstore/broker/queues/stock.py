@@ -205,11 +205,18 @@ class Stock:
             self._logs.parked(len(batch.data))
         self.ready_bytes += body_bytes
 
-    def cursors(self) -> None:
-        """Have all that was given out told to the journal: at a close."""
+    def tell_cursors(self) -> bool:
+        """Tell the journal of all that was given out, at a close; whether that is known.
+
+        Of what an earlier process may have given out it is not, until it is given out again.
+        """
+        known = True
         for lane in self.order:
             if lane.log is not None and self._lasts:
-                self.settled.given_out(lane.number, lane.settlement.cursor)
+                settlement = lane.settlement
+                known = known and settlement.delivered_below <= settlement.cursor
+                self.settled.given_out(lane.number, settlement.cursor)
+        return known
 
     # Giving out
 

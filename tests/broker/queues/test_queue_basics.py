@@ -1,21 +1,7 @@
 """A queue's plain life: messages come, go to consumers, are settled, and outlive restarts."""
 
 import pytest
-from queue_parts import Channel, Consumer, Lives
-
-
-@pytest.fixture
-def lives(tmp_path):
-    lives = Lives(tmp_path)
-    lives.open()
-    yield lives
-    lives.end()
-
-
-@pytest.fixture
-def node(lives):
-    return lives.node
-
+from queue_parts import Channel, Consumer
 
 KINDS = pytest.mark.parametrize("durable", [True, False])
 
