@@ -48,6 +48,8 @@ class Publishing:
         self._values: list[bytes | memoryview] = []
         self._framed: list[Framed] = []
         self._bytes = 0
+        self._last: Framed | None = None
+        self._expires = False
 
     def add(
         self,
@@ -63,12 +65,15 @@ class Publishing:
             return
         if (
             queues is not self._queues
-            or framed.priority != self._priority
+            or (framed is not self._last and framed.priority != self._priority)
             or self._bytes >= BATCH_BYTES
             or len(self._numbers) >= BATCH_MAX
         ):
             self._go()
             self._queues, self._priority = queues, framed.priority
+        if framed is not self._last:
+            self._last = framed
+            self._expires = self._expires or framed.expiration_ms is not None
         self._numbers.append(number)
         self._keys.append(key)
         self._values.append(body)
@@ -102,7 +107,7 @@ class Publishing:
         most = queue.limits.max_priority
         lane = 0 if not most else min(self._priority, most)
         try:
-            queue.stock.append(lane, batch, size, self.waiting)
+            queue.stock.append(lane, batch, size, self.waiting, expires=self._expires)
         except LogstoreError as error:
             self.error = error
             self.rejected.update(dict.fromkeys(self._numbers))

@@ -78,6 +78,7 @@ class Stock:
         self.lanes: dict[int, Lane] = {}
         self.order: list[Lane] = []  # those that were opened or are being, highest first
         self.ready_bytes = 0  # if they count
+        self.expiring = False  # some of what is ready may have an expiration of its own
         self.cold = False  # the last take has ended where something has to be read first
         self._queue = queue
         self._logs = logs
@@ -179,6 +180,8 @@ class Stock:
         else:
             lane.opened(opened.log, opened.settlement, self._wake)
             self.ready_bytes += opened.body_bytes
+            there = lane.settlement.ready(lane.end)
+            self.expiring = self.expiring or there > 0
             self._logs.parked(-lane.unpark())
         if not self._opening:
             calls, self._when_open = self._when_open, []
@@ -197,13 +200,19 @@ class Stock:
 
     # Adding
 
-    def append(self, number: int, batch: Batch, body_bytes: int, waiting: Waiting) -> None:
-        """To the lane of this priority. Raises StorageFull, LogFailed, Damaged."""
+    def append(
+        self, number: int, batch: Batch, body_bytes: int, waiting: Waiting, *, expires: bool
+    ) -> None:
+        """To the lane of this priority. ``expires``: some have an expiration of their own.
+
+        Raises StorageFull, LogFailed, Damaged.
+        """
         lane = self.lane(number)
         lane.append(batch, waiting)
         if lane.parked:
             self._logs.parked(len(batch.data))
         self.ready_bytes += body_bytes
+        self.expiring = self.expiring or expires
 
     def tell_cursors(self) -> bool:
         """Tell the journal of all that was given out, at a close; whether that is known.
@@ -328,6 +337,8 @@ class Stock:
 
     def head_deadline(self, lane: Lane) -> int:
         """When the lane's head expires, as far as that is known now."""
+        if self._ttl_ms is None and not self.expiring:
+            return NO_TIME
         head = lane.head
         window = None if head is None else lane.window(head)
         if head is None or window is None or (self._ttl_ms is None and not window.expires):
@@ -341,6 +352,8 @@ class Stock:
         """Consumers were looked for, for all that is safe."""
         for lane in self.order:
             lane.seen = lane.safe
+        if self.expiring and not self.ready:
+            self.expiring = False
 
     # What was given out
 
