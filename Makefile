@@ -30,7 +30,7 @@ test: $(READY)        ## run the default tests: under two minutes, before a comm
 	$(PYTEST)
 
 test-all: $(READY)    ## run the rest of the tests that a change must pass
-	$(PYTEST) -m "long and not foreign"
+	$(PYTEST) -m "(long or hypothesis) and not foreign" --hypothesis-profile all
 
 test-clients: $(READY)  ## test clients in other languages; skips those for which java, mvn, node, npm or go is missing
 	mkdir -p .clients
