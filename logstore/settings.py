@@ -400,6 +400,14 @@ class StoreSettings:
         100, "acknowledgements of queued messages are synced at the latest after so long",
         unit="ms", low=0, high=60_000,
     )  # fmt: skip
+    queue_disk_free_bytes: int = _setting(
+        50_000_000,
+        "while less than this is free on the disk, RabbitMQ clients may consume and not publish; "
+        "0: always",
+        unit="bytes",
+        low=0,
+        high=1 << 50,
+    )
     kafka_port: int = _setting(
         9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
     )

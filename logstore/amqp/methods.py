@@ -5,29 +5,22 @@ other share an octet. ``encode`` and ``decode`` go by that; what travels with ev
 (Publish, Deliver, Ack) has quicker ways of its own in ``content.py``.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any, Final, NamedTuple, cast, get_type_hints
 
 from logstore.amqp import fields
 from logstore.amqp.fields import Table
 from logstore.amqp.replies import COMMAND_INVALID, NOT_IMPLEMENTED, Refusal
-
-
-class Wire(NamedTuple):
-    """How a field travels."""
-
-    read: Callable[[bytes, int], tuple[Any, int]]
-    write: Callable[[Any], bytes]
-
-
-OCTET: Final = Wire(fields.read_octet, fields.octet)
-SHORT: Final = Wire(fields.read_short, fields.short)
-LONG: Final = Wire(fields.read_long, fields.long)
-LONGLONG: Final = Wire(fields.read_longlong, fields.longlong)
-SHORTSTR: Final = Wire(fields.read_shortstr, fields.shortstr)
-LONGSTR: Final = Wire(fields.read_longstr, fields.longstr)
-TABLE: Final = Wire(fields.read_table, fields.table)
-BIT: Final = None  # by those beside it
+from logstore.amqp.wires import (
+    BIT,
+    LONG,
+    LONGLONG,
+    LONGSTR,
+    OCTET,
+    SHORT,
+    SHORTSTR,
+    TABLE,
+    Wire,
+)
 
 Octet = Annotated[int, OCTET]
 Short = Annotated[int, SHORT]

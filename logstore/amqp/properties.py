@@ -9,8 +9,8 @@ from struct import error as StructError  # noqa: N812
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields
-from logstore.amqp.methods import LONGLONG, OCTET, SHORTSTR, TABLE
 from logstore.amqp.replies import FRAME_ERROR, Refusal
+from logstore.amqp.wires import LONGLONG, OCTET, SHORTSTR, TABLE
 
 BASIC: Final = 60  # the class that all contents are of
 

@@ -1,5 +1,6 @@
 """What all AMQP sessions of a node share."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 REPLY_TO: Final = b"amq.rabbitmq.reply-to"
+LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhile
 TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that client messages
 
 
@@ -39,6 +41,16 @@ class AmqpDoor:
     # Who waits for replies, by what is behind REPLY_TO in its address.
     reply_channels: dict[bytes, Replied] = field(default_factory=dict)
     blocked: str = ""  # why nobody may publish; "": all may
+    free_bytes: Callable[[], int] = lambda: 0  # of the disk; less than 0: nobody knows
+    free_bytes_min: int = 0  # while there is less, nobody may publish; 0: it is not looked at
+    _looked_at: float = -math.inf
+
+    def look_at_disk(self, now: float) -> None:
+        """See whether there is room for messages, where that was not seen just now."""
+        if not self.free_bytes_min or now < self._looked_at + LOOK_S:
+            return
+        self._looked_at = now
+        self.block("low on disk" if 0 <= self.free_bytes() < self.free_bytes_min else "")
 
     def block(self, reason: str) -> None:
         """Take no messages any more, or again where there is no reason."""

@@ -15,6 +15,8 @@ def open(house: House) -> Doorway:
         settings.amqp_server_version,
         house.store_id,
         min(settings.amqp_max_message_size, house.budget.request_bytes_max),
+        free_bytes=lambda: house.topics.space().usable_bytes,
+        free_bytes_min=settings.queue_disk_free_bytes,
     )
 
     def new_session(link: Link) -> Session:

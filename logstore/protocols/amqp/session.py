@@ -9,6 +9,7 @@ is thrown away until it has answered: to close a socket with unread bytes would 
 its way.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from importlib.metadata import version
@@ -46,7 +47,7 @@ from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
 from logstore.protocols.amqp import publish, settle
 from logstore.protocols.amqp.carrier import Publishing
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel, ids_of
-from logstore.protocols.amqp.door import AmqpDoor
+from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
 from logstore.protocols.amqp.handlers import HANDLERS
 from logstore.protocols.amqp.handshake import About, Handshake, State
 from logstore.protocols.session import Buffer, Link
@@ -134,16 +135,22 @@ class AmqpSession:
             case Phase.HEADER | Phase.HANDSHAKE:
                 return self._since + HANDSHAKE_S if self._begun else None
             case Phase.RUNNING:
-                beat_s = self._handshake.heartbeat_s
-                if self._crowded:
-                    return self._now + CROWDED_S
-                return min(self._beat_at, self._heard_at + BEATS * beat_s) if beat_s else None
+                return self._next_look()
             case Phase.LEAVING:
                 return self._since + LEAVE_S
             case Phase.CLOSING | Phase.DISCARDING:
                 return self._since + (LEFT_S if self._leaving else CLOSE_S)
             case Phase.OVER:
                 return None
+
+    def _next_look(self) -> float | None:
+        beat_s = self._handshake.heartbeat_s
+        due = min(self._beat_at, self._heard_at + BEATS * beat_s) if beat_s else math.inf
+        if self._crowded:
+            due = min(due, self._now + CROWDED_S)
+        if self.told_blocked:
+            due = min(due, self._now + LOOK_S)
+        return due if due < math.inf else None
 
     @property
     def busy(self) -> bool:
@@ -175,20 +182,23 @@ class AmqpSession:
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
+        deadline = self.deadline
         self._now = now
         self._crowded = self._crowded and self.door.queues.crowded
+        if self.told_blocked:
+            self.door.look_at_disk(now)
         later, self._later = self._later, []
         for call in later:
             call()
         self._look()
-        deadline = self.deadline
         if deadline is None or now < deadline:
             return
         match self._phase:
             case Phase.HEADER | Phase.HANDSHAKE:
                 self._end("handshake timeout")
             case Phase.RUNNING:
-                self._beat(now)
+                if self._handshake.heartbeat_s:
+                    self._beat(now)
             case Phase.LEAVING:
                 self.fail(Refusal(CONNECTION_FORCED, SHUTDOWN))
             case Phase.CLOSING | Phase.DISCARDING:
@@ -472,6 +482,7 @@ class AmqpSession:
 
     def _end_read(self) -> None:
         if self.published:
+            self.door.look_at_disk(self._now)
             self.send_all_published()
             self._crowded = self.door.queues.crowded
         self._look()

@@ -551,6 +551,23 @@ def test_t27_who_comes_while_publishing_is_blocked_is_told(door):
     assert peer.shake_hands()[-1] == methods.ConnectionBlocked("low on disk")
 
 
+def test_t27_a_disk_that_is_nearly_full_blocks_until_it_is_not(door, peer):
+    free = 100
+    door.door.free_bytes, door.door.free_bytes_min = lambda: free, 1000
+    peer.ask(declare())
+    peer.publish(b"1")
+    door.run()
+    assert peer.answer() == methods.ConnectionBlocked("low on disk")
+    free = 5000
+    assert peer.session.deadline == door.now + 1
+    door.now = peer.session.deadline
+    peer.look()
+    door.run()
+    assert peer.answer() == methods.ConnectionUnblocked()
+    assert door.node.ready(b"q") == 1
+    assert peer.session.deadline is None
+
+
 # Direct replies
 
 REPLY_TO = "amq.rabbitmq.reply-to"
