@@ -3,12 +3,17 @@
 A node serves it; a mirror and the command line look into it. None of it is promised to users.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from logstore.broker.channel import Channels
 from logstore.open_topics import OpenTopics
 from logstore.storage.directory import LocalDirectory
 from logstore.storage.groups import GroupTable
+
+if TYPE_CHECKING:
+    from logstore.store_queues import StoreQueues
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,7 @@ class Internals:
     directory: LocalDirectory
     topics: OpenTopics
     channels: Channels
+    queues: "Callable[[], StoreQueues]"  # made when they are asked for
 
     @property
     def groups(self) -> GroupTable | None:

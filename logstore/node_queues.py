@@ -30,7 +30,9 @@ class NodeQueues:
         self._alarm = Alarm(loop, self._tick)
         keeper = QueueCommitter(committer, table.environment)
         logs = OpenQueues(store.directory.writable(), keeper)
+        store.queues().lend()
         self.queues = Queues(logs, now_ms, turn.soon, work, self._alarmed)
+        self._end_calls = store.queues().serve(self.queues, turn.soon)
 
     def _alarmed(self, at_ms: int | None) -> None:
         """Have ``tick`` called then, by the clock of messages."""
@@ -44,4 +46,5 @@ class NodeQueues:
     def close(self) -> None:
         """All that was settled is kept; messages that were out are ready again."""
         self._alarm.stop()
+        self._end_calls()
         self.queues.close()

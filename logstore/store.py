@@ -1,12 +1,13 @@
 """The library face: one data directory, its topics and groups."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from logstore import forks
 from logstore.broker.channel import Channels
@@ -55,6 +56,10 @@ from logstore.upkeep.jobs import (
 )
 from logstore.upkeep.upkeep import Upkeep
 
+if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues
+    from logstore.broker.queues.handles import Exchange, Queue
+    from logstore.store_queues import StoreQueues
+
 
 class Store:
     """Topics and groups of one data directory. Made by ``logstore.open``; any thread may use it."""
@@ -75,6 +80,8 @@ class Store:
         )  # fmt: skip
         self.mode = mode
         self._upkeep = Upkeep(directory, clock)
+        self._queues: StoreQueues | None = None
+        self._queues_lock = threading.Lock()
         if mode == "write" and self.config.channels:
             self._channels.keep(self.config.channels, self._topics)
         if mode == "write":
@@ -86,6 +93,9 @@ class Store:
         self._topics.forked(error)
         self._channels.forked(error)
         self._handles.forked(error)
+        self._queues_lock = threading.Lock()
+        if self._queues is not None:
+            self._queues.forked(error)
 
     def __repr__(self) -> str:
         return f"<Store {self.path} {self.mode}>"
@@ -109,7 +119,7 @@ class Store:
 
         Raises Closed.
         """
-        return Internals(self._open(), self._topics, self._channels)
+        return Internals(self._open(), self._topics, self._channels, self._store_queues)
 
     def _open(self) -> LocalDirectory:
         self._handles.check_open()
@@ -126,6 +136,9 @@ class Store:
             return
         self._channels.close()
         self._upkeep.close()
+        with self._queues_lock:
+            if self._queues is not None:
+                closings.append(self._queues.close)
         try:
             failure = close_all(closings)
         finally:
@@ -264,6 +277,87 @@ class Store:
         self._open()
         named, matched = map(_as_bytes, names), map(_as_bytes, patterns)
         return self._handles.listener(partial(Listener, self._channels, named, matched))
+
+    # Exchanges and queues
+
+    def exchange(
+        self,
+        name: str,
+        type: str | None = None,
+        *,
+        durable: bool = True,
+        auto_delete: bool = False,
+        internal: bool = False,
+        alternate: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> "Exchange":
+        """An exchange that there is; with ``type``, made unless it is there; durable on return.
+
+        ``type``: direct, topic, fanout, headers, x-consistent-hash, x-random, or one that is
+        installed. ``alternate``: the exchange that gets what this one has no queue for.
+        ``auto_delete``: it goes with its last binding. ``internal``: only exchanges publish to it.
+        Raises NoExchange without ``type``; Inequivalent where it is there and differs, UnknownType,
+        Reserved, ReadOnly, StorageFull.
+        """
+        from logstore.broker.queues.handles import declare_exchange
+
+        return declare_exchange(
+            self._store_queues(), name, type, durable=durable, auto_delete=auto_delete,
+            internal=internal, alternate=alternate, arguments=arguments,
+        )  # fmt: skip
+
+    def queue(
+        self,
+        name: str = "",
+        *,
+        durable: bool = True,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        **given: object,
+    ) -> "Queue":
+        """A queue, made unless it is there; durable on return. Without a name it gets a new one.
+
+        Arguments are RabbitMQ's, as it spells them in ``arguments``, or as ``max_priority=5``,
+        ``message_ttl=60_000``, ``dead_letter_exchange="dead"``. Without any, and durable, it is the
+        one that there is, whatever its arguments. ``durable=False`` and ``exclusive``: its messages
+        do not outlive the store's closing. ``auto_delete``: it goes with its last consumer.
+
+        Only the process that writes a store has its queues. Raises QueueDiffers where it is there
+        and differs, InvalidQueueArgument, ReservedName, InvalidName, Refused, ReadOnly,
+        StorageFull.
+        """
+        from logstore.broker.queues.handles import declare_queue
+
+        return declare_queue(
+            self._store_queues(), name, durable=durable, exclusive=exclusive,
+            auto_delete=auto_delete, arguments=arguments, given=given,
+        )  # fmt: skip
+
+    def exchanges(self) -> list[str]:
+        """The names of all exchanges, sorted; the default one's is empty. Raises ReadOnly."""
+        from logstore.amqp.fields import text
+
+        return self._store_queues().do(
+            lambda vhost: sorted(text(it.name) for it in vhost.topology.exchanges())
+        )
+
+    def queues(self) -> list[str]:
+        """The names of all queues, sorted. Raises ReadOnly."""
+        from logstore.amqp.fields import text
+
+        return self._store_queues().do(
+            lambda vhost: sorted(text(it.facts.name) for it in vhost.queues())
+        )
+
+    def _store_queues(self) -> "StoreQueues":
+        self._open()
+        with self._queues_lock:
+            if self._queues is None:
+                from logstore.store_queues import StoreQueues
+
+                self._queues = StoreQueues(self._directory, self._clock)
+        return self._queues
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """The offset of the first record of this time or later; the end if there is none."""

@@ -35,6 +35,10 @@ class Unsafe:
         """Wait for this, too: all below the mark ``upto`` of the log."""
         self._marks[log] = max(upto, self._marks.get(log, upto))
 
+    def mark(self, log: Log) -> int:
+        """The mark that this one is waited for."""
+        return self._marks[log]
+
     def settle(self, most: int | None = None) -> dict[Log, LogstoreError]:
         """Forget what is safe by now, and what never will be: these, and why.
 

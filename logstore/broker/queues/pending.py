@@ -108,6 +108,28 @@ class Waiting:
         self._wake = wake
         self._unsafe.watch(wake)
 
+    @property
+    def parked(self) -> bool:
+        """Whether some of it is not appended yet, or not kept."""
+        return self._parked > 0
+
+    def wait(self) -> None:
+        """Return when all of it is safe: for who has a thread to spend, and nothing is parked.
+
+        Raises what ``failed`` is.
+        """
+        assert not self._parked
+        for log in list(self._unsafe):
+            try:
+                log.wait(self._unsafe.mark(log))
+            except UnknownPartition:  # as above
+                continue
+            except LogstoreError as error:
+                self.failed = self.failed or error
+        self._unsafe.close()
+        if self.failed is not None:
+            raise self.failed
+
     def close(self) -> None:
         """Nobody waits any more."""
         self._wake = None

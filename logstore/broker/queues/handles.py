@@ -1,0 +1,472 @@
+"""Exchanges and queues as the library's users have them: by name, and without a wire.
+
+A handle looks its thing up by name at each call, so it is good for as long as one of that name
+exists. Names and keys are texts; those that are no UTF-8 come with surrogate escapes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from struct import error as StructError  # noqa: N812
+from typing import Any, Final, NamedTuple, Protocol
+
+from logstore.amqp import fields, properties
+from logstore.amqp.properties import Properties
+from logstore.broker.queues.limits import CHECKS, QueueFacts
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.publishing import Published
+from logstore.broker.queues.queue import Queue as Model
+from logstore.broker.queues.received import Desk, Hands, QueueConsumer, QueueMessage
+from logstore.broker.queues.subscription import Got
+from logstore.broker.queues.tables import arguments_of, table_of
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.binding import Binding, Kind
+from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
+from logstore.config import nearest
+from logstore.errors import InvalidName, Refused
+
+NAME_BYTES_MAX: Final = 255  # of names and routing keys: AMQP's short strings
+BODY_BYTES_MAX: Final = 128 << 20  # as RabbitMQ's largest; a batch is read whole
+PREFETCH: Final = 100
+PERSISTENT: Final = 2  # delivery_mode: what clients of other brokers look at
+
+Table = Mapping[str, Any]
+Then = Callable[[Got | None], None]
+
+
+class Owner(Desk, Protocol):
+    """What has the model: the store's queues."""
+
+    @property
+    def hands(self) -> Hands:
+        """For what is fetched."""
+
+    def consumer(self, consumer: QueueConsumer) -> QueueConsumer:
+        """The same; it is closed with the store from now on."""
+
+
+class Routed(NamedTuple):
+    """What became of many messages, by their places among them; all others are in their queues."""
+
+    unrouted: tuple[int, ...]  # no queue takes them
+    rejected: tuple[int, ...]  # some queue was full, and says reject-publish
+
+
+class QueueCounts(NamedTuple):
+    ready: int
+    unacked: int  # given out, and not settled
+    consumers: int
+
+
+class QueueBinding(NamedTuple):
+    """By which messages of an exchange go to a queue or another exchange."""
+
+    source: str
+    destination: str
+    kind: Kind  # of the destination
+    key: str
+    arguments: dict[str, Any]
+
+
+def name_of(text: str, what: str = "name") -> bytes:
+    """Raises InvalidName for one that is too long."""
+    if not isinstance(text, str):
+        raise TypeError(f"a {what} is a str, not {type(text).__name__}")
+    data = fields.data(text)
+    if len(data) > NAME_BYTES_MAX:
+        raise InvalidName(
+            f"a {what} of {len(data)} bytes ({text[:20]!r}...): at most {NAME_BYTES_MAX}"
+        )
+    return data
+
+
+def value(given: Any) -> Any:  # noqa: ANN401  what a table holds
+    """A value as tables have it: times become AMQP's. Raises TypeError for what they can't hold."""
+    if isinstance(given, datetime):
+        return fields.Timestamp(int(given.timestamp()))
+    if isinstance(given, Mapping):
+        return {str(name): value(it) for name, it in given.items()}
+    if isinstance(given, list | tuple):
+        return [value(it) for it in given]
+    if given is None or isinstance(given, bool | int | float | str | bytes | Decimal):
+        return given
+    raise TypeError(f"a table can't hold a {type(given).__name__}")
+
+
+def argument_table(arguments: Table | None, given: Table) -> dict[str, Any]:
+    """``max_priority=5`` is ``x-max-priority``. Raises Refused for one that no queue knows."""
+    found = {name: value(it) for name, it in (arguments or {}).items()}
+    known = {it.decode().removeprefix("x-").replace("-", "_"): it.decode() for it in CHECKS}
+    for name, it in given.items():
+        if name not in known:
+            raise Refused(
+                f"no queue has an argument {name!r}{nearest(name, known)}; arguments= takes any"
+            )
+        if it is not None:
+            found[known[name]] = value(it)
+    return found
+
+
+def kept(desk: Desk, change: Callable[[Vhost], Pending | None]) -> None:
+    """Make it, and return when it is durable. Raises what it raises, and StorageFull, Failed."""
+
+    def work(vhost: Vhost) -> Pending | None:
+        pending = change(vhost)
+        if pending is not None:
+            pending.then(lambda _: desk.poke())
+        return pending
+
+    pending = desk.do(work)
+    if pending is not None:
+        desk.wait(lambda: pending.done)
+        if pending.error is not None:
+            raise pending.error
+
+
+def message_of(
+    exchange: bytes, body: bytes, key: str, headers: Table | None, given: dict[str, Any]
+) -> Message:
+    """Raises TypeError, ValueError; InvalidName; Refused for a body that is too large."""
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"a body is bytes, not {type(body).__name__}")
+    if len(body) > BODY_BYTES_MAX:
+        raise Refused(f"a body of {len(body)} bytes: at most {BODY_BYTES_MAX}; split it")
+    if isinstance(given.get("timestamp"), datetime):
+        given["timestamp"] = int(given["timestamp"].timestamp())
+    if isinstance(given.get("expiration"), int):
+        given["expiration"] = str(given["expiration"])
+    given.setdefault("delivery_mode", PERSISTENT)
+    table = value(headers) if headers else None
+    wanted = Properties(headers=table, **given)
+    try:
+        data = properties.write(wanted)
+    except StructError as error:
+        raise ValueError(f"a property is out of range: {error}") from None
+    return Message(exchange, name_of(key, "routing key"), data, body)
+
+
+def publish(desk: Desk, messages: list[Message]) -> Routed:
+    """Return when all are safe. Raises what routing raises, for none of them; StorageFull."""
+
+    def work(vhost: Vhost) -> Published:
+        published = vhost.publish([(vhost.route(it), it) for it in messages])
+        if published.waiting.parked:
+            published.waiting.watch(desk.poke)
+        return published
+
+    published = desk.do(work)
+    waiting = published.waiting
+    if waiting.parked:
+        desk.wait(lambda: not waiting.parked)
+    waiting.wait()
+    if published.error is not None:
+        raise published.error
+    return Routed(tuple(published.unrouted), tuple(published.rejected))
+
+
+class Exchange:
+    """One exchange by its name."""
+
+    def __init__(self, name: str, desk: Owner) -> None:
+        self.name = name
+        self._name = name_of(name)
+        self._desk = desk
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.name!r}>"
+
+    def facts(self) -> ExchangeFacts:
+        """As it was declared. Raises NoExchange."""
+        return self._desk.do(lambda vhost: vhost.topology.exchange(self._name))
+
+    @property
+    def type(self) -> str:
+        """Raises NoExchange."""
+        return self.facts().type_name
+
+    def publish(
+        self, body: bytes, key: str = "", *, headers: Table | None = None, **properties: object
+    ) -> bool:
+        """Publish one message: whether any queue takes it. It is synced when this returns.
+
+        ``properties``: AMQP's, such as ``priority=5``, ``expiration=60_000`` (ms),
+        ``content_type``, ``correlation_id``, ``reply_to``, ``message_id``, ``timestamp``.
+        Raises NoExchange, InternalExchange, InvalidExpiration; Refused where a queue is full and
+        says reject-publish (other queues may have it); StorageFull, LogFailed.
+        """
+        message = message_of(self._name, body, key, headers, properties)
+        routed = publish(self._desk, [message])
+        if routed.rejected:
+            raise Refused(
+                f"exchange {self.name!r}: a queue is full and takes no message with key {key!r}; "
+                f"consume it first, or publish again later"
+            )
+        return not routed.unrouted
+
+    def publish_many(
+        self,
+        messages: Iterable[bytes | tuple[bytes, str]],
+        key: str = "",
+        *,
+        headers: Table | None = None,
+        **properties: object,
+    ) -> Routed:
+        """Publish bodies, or pairs of a body and its key, in order; all synced together.
+
+        Raises as ``publish``, but that what was rejected is told.
+        """
+        run = [
+            message_of(self._name, *(it if isinstance(it, tuple) else (it, key)), headers,
+                       dict(properties))
+            for it in messages
+        ]  # fmt: skip
+        return publish(self._desk, run)
+
+    def bind(
+        self, source: "str | Exchange", key: str = "", arguments: Table | None = None
+    ) -> "Exchange":
+        """Have this one get what is published to ``source`` with a matching key; durable on return.
+
+        Raises NoExchange, NotPermitted, InvalidArgument.
+        """
+        binding = _binding(source, self._name, key, arguments, "exchange")
+        kept(self._desk, lambda vhost: vhost.bind(binding, self._desk))
+        return self
+
+    def unbind(
+        self, source: "str | Exchange", key: str = "", arguments: Table | None = None
+    ) -> None:
+        """The reverse of ``bind``; without effect where there is no such binding."""
+        binding = _binding(source, self._name, key, arguments, "exchange")
+        kept(self._desk, lambda vhost: vhost.unbind(binding, self._desk))
+
+    def bindings(self) -> list[QueueBinding]:
+        """Those from it, in the order in which they were made. Raises NoExchange."""
+        return self._desk.do(
+            lambda vhost: list(map(_shown, vhost.topology.bindings_from(self._name)))
+        )
+
+    def delete(self, *, if_unused: bool = False) -> None:
+        """The exchange and its bindings; durable on return. Raises InUse, NotPermitted."""
+        kept(self._desk, lambda vhost: vhost.delete_exchange(self._name, if_unused=if_unused))
+
+
+class Queue:
+    """One queue by its name."""
+
+    def __init__(self, name: str, desk: Owner) -> None:
+        self.name = name
+        self._name = name_of(name)
+        self._desk = desk
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+    def _found(self, vhost: Vhost) -> Model:
+        return vhost.queue(self._name, self._desk)
+
+    def facts(self) -> QueueFacts:
+        """As it was declared. Raises NoQueue."""
+        return self._desk.do(lambda vhost: self._found(vhost).facts)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Raises NoQueue."""
+        return table_of(self.facts().arguments)
+
+    def counts(self) -> QueueCounts:
+        """Raises NoQueue; CorruptBatch, StorageFull where it can't be opened."""
+        queue = self._open()
+        if queue.failed is not None:
+            raise queue.failed
+        return self._desk.do(
+            lambda _: QueueCounts(queue.ready, queue.out, len(queue.subscriptions))
+        )
+
+    def _open(self) -> Model:
+        """Its counts are known when this returns, unless it has ``failed``. Raises NoQueue."""
+        opened: list[Model] = []
+
+        def look(vhost: Vhost) -> None:
+            queue = self._found(vhost)
+
+            def known() -> None:
+                opened.append(queue)
+                self._desk.poke()
+
+            queue.when_open(known)
+
+        self._desk.do(look)
+        self._desk.wait(lambda: opened)
+        return opened[0]
+
+    def bind(
+        self, exchange: str | Exchange, key: str = "", arguments: Table | None = None
+    ) -> "Queue":
+        """Have it get what is published to the exchange with a matching key; durable on return.
+
+        Raises NoExchange, NoQueue, NotPermitted, InvalidArgument.
+        """
+        binding = _binding(exchange, self._name, key, arguments, "queue")
+        kept(self._desk, lambda vhost: vhost.bind(binding, self._desk))
+        return self
+
+    def unbind(
+        self, exchange: str | Exchange, key: str = "", arguments: Table | None = None
+    ) -> None:
+        """The reverse of ``bind``; without effect where there is no such binding."""
+        binding = _binding(exchange, self._name, key, arguments, "queue")
+        kept(self._desk, lambda vhost: vhost.unbind(binding, self._desk))
+
+    def bindings(self) -> list[QueueBinding]:
+        """Those to it; the first is by its own name from the default exchange. Raises NoQueue."""
+        return self._desk.do(
+            lambda vhost: list(map(_shown, vhost.topology.bindings_to(self._name)))
+        )
+
+    def publish(self, body: bytes, *, headers: Table | None = None, **properties: object) -> None:
+        """Into this queue alone, by the default exchange. As Exchange.publish; raises NoQueue."""
+        self.facts()
+        Exchange("", self._desk).publish(body, self.name, headers=headers, **properties)
+
+    def get(self) -> QueueMessage | None:
+        """The first message that is ready, to be settled; None: none is.
+
+        What was not settled when the store is closed is ready again. Raises NoQueue, SingleActive.
+        """
+        hands = self._desk.hands
+        got: list[Got | None] = []
+        gone = False
+
+        def then(found: Got | None) -> None:
+            got.append(found)
+            self._desk.poke()
+            if gone and found is not None and (group := hands.unacked.ack(found.tag)) is not None:
+                group.queue.release(group, failed=False)
+
+        try:
+            self._desk.do(lambda vhost: self._found(vhost).get(hands, False, then))
+            self._desk.wait(lambda: got)
+        except BaseException:  # Ctrl-C: nobody takes it any more
+            gone = True
+            raise
+        found = got[0]
+        if found is None:
+            return None
+        return QueueMessage(self.name, found.delivery, found.tag, hands, self._desk)
+
+    def consume(
+        self, prefetch: int = PREFETCH, *, priority: int = 0, exclusive: bool = False
+    ) -> QueueConsumer:
+        """Messages as they come, shared in turn with its other consumers.
+
+        ``prefetch``: how many it has at most that are not settled; 0: any number. ``priority``:
+        those of a higher one are served first. ``exclusive``: it is the only one.
+        Raises NoQueue, ExclusiveUse.
+        """
+        if prefetch < 0:
+            raise ValueError(f"prefetch {prefetch}: takes 0 (any number) or more")
+        consumer = QueueConsumer(self.name, self._desk, prefetch, priority, exclusive=exclusive)
+        self._desk.do(lambda vhost: consumer.begin(self._found(vhost)))
+        return self._desk.consumer(consumer)
+
+    def purge(self) -> int:
+        """Settle all that is ready: how many that was. Raises NoQueue."""
+        counts: list[int] = []
+
+        def purged(count: int) -> None:
+            counts.append(count)
+            self._desk.poke()
+
+        self._desk.do(lambda vhost: self._found(vhost).purge(purged))
+        self._desk.wait(lambda: counts)
+        return counts[0]
+
+    def delete(self, *, if_unused: bool = False, if_empty: bool = False) -> int:
+        """The queue and its messages, durable on return: how many were ready.
+
+        Raises NoQueue, ConsumersThere, NotEmpty.
+        """
+        self._open()
+        total = 0
+
+        def delete(vhost: Vhost) -> Pending | None:
+            nonlocal total
+            queue = self._found(vhost)
+            total, pending = vhost.delete_queue(queue, if_unused=if_unused, if_empty=if_empty)
+            return pending
+
+        kept(self._desk, delete)
+        return total
+
+
+def _binding(
+    source: str | Exchange, destination: bytes, key: str, arguments: Table | None, kind: Kind
+) -> Binding:
+    name = source.name if isinstance(source, Exchange) else source
+    table = arguments_of({it: value(of) for it, of in (arguments or {}).items()})
+    return Binding(name_of(name), destination, name_of(key, "routing key"), table, kind)
+
+
+def _shown(binding: Binding) -> QueueBinding:
+    text = fields.text
+    return QueueBinding(
+        text(binding.source), text(binding.destination), binding.kind, text(binding.key),
+        table_of(binding.arguments),
+    )  # fmt: skip
+
+
+def declare_exchange(
+    desk: Owner,
+    name: str,
+    type_name: str | None,
+    *,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    alternate: str | None,
+    arguments: Table | None,
+) -> Exchange:
+    """Without a type: one that there is. Durable on return. As ``Store.exchange``."""
+    exchange = Exchange(name, desk)
+    if type_name is None:
+        exchange.facts()
+        return exchange
+    table = {it: value(of) for it, of in (arguments or {}).items()}
+    if alternate is not None:
+        table[fields.text(ALTERNATE_EXCHANGE)] = alternate
+    facts = ExchangeFacts(
+        name_of(name), type_name, durable, auto_delete, internal, arguments_of(table)
+    )
+    kept(desk, lambda vhost: vhost.declare_exchange(facts))
+    return exchange
+
+
+def declare_queue(
+    desk: Owner,
+    name: str,
+    *,
+    durable: bool,
+    exclusive: bool,
+    auto_delete: bool,
+    arguments: Table | None,
+    given: Table,
+) -> Queue:
+    """Durable on return. As ``Store.queue``."""
+    wanted = name_of(name)
+    table = argument_table(arguments, given)
+    plain = durable and not (exclusive or auto_delete or table)
+    facts = QueueFacts(wanted, durable, exclusive, auto_delete, arguments_of(table))
+    found = wanted
+
+    def declare(vhost: Vhost) -> Pending | None:
+        nonlocal found
+        if plain and wanted and vhost.topology.queue(wanted) is not None:
+            return vhost.queue(wanted, desk).kept
+        queue, pending = vhost.declare_queue(facts, desk)
+        found = queue.facts.name
+        return pending
+
+    kept(desk, declare)
+    return Queue(fields.text(found), desk)

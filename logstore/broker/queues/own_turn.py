@@ -1,0 +1,165 @@
+"""Turns of queues without a loop: any thread that calls is the sessions' thread while it does.
+
+One thread at a time is in the model, under one lock. What is left for the end of the turn is done
+before that thread goes on; whoever waits does what other threads have left meanwhile (the flusher,
+the committer, workers), and looks at the clock. So there is no thread that only waits, and nothing
+happens while nobody calls: nobody could see it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from logstore.broker.queues.queues import Queues
+from logstore.errors import Closed, Failed, LogstoreError
+
+_T = TypeVar("_T")
+
+# Turns in a row for one call: a queue of which a million messages expire keeps no other thread
+# waiting. What is left is done by the next that calls or waits.
+TURNS_MAX: Final = 16
+WORKERS: Final = 2  # that open lanes, as many as the model opens at once by itself
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class OwnTurn:
+    """Of one process that has the queues of a store to itself. From any thread."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._model = threading.RLock()  # held by whoever is in the model
+        self._news = threading.Condition()  # held for no longer than it takes to leave a call
+        self._calls: dict[Callable[[], object], None] = {}
+        self._turns = 0  # that were ended
+        self._workers = ThreadPoolExecutor(WORKERS, "queue-worker")
+        self._working = 0
+        self._queues: Queues | None = None
+        self._error: LogstoreError | None = None  # why there are no more turns
+
+    def begin(self, queues: Queues) -> None:
+        """These are called from now on."""
+        self._queues = queues
+
+    def forked(self, error: LogstoreError) -> None:
+        """As Forkable.forked."""
+        self._model, self._news = threading.RLock(), threading.Condition()
+        self._error = error
+
+    # What the model is given
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Have it called when the turn ends, once for equal ones. From any thread."""
+        with self._news:
+            self._calls[call] = None
+            self._news.notify_all()
+
+    def work(self, first: Callable[[], Any], second: Callable[[Any], None]) -> None:
+        """Run the first in another thread, then the second, with what it gave, in a turn."""
+        self._working += 1
+
+        def run() -> None:
+            try:
+                found = first()
+            except Exception as error:
+                log.exception("a bug in a worker")
+                found = Failed(f"internal error: {error!r}")
+            self.soon(lambda: done(found))
+
+        def done(found: object) -> None:
+            self._working -= 1
+            second(found)
+
+        self._workers.submit(run)
+
+    # What callers use
+
+    def do(self, call: Callable[[], _T]) -> _T:
+        """Call it in the model, and end the turn. Raises what it raises; Closed, Forked."""
+        with self._model:
+            self._check()
+            self._tick()
+            try:
+                return call()
+            finally:
+                self._end()
+
+    def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
+        """End turns until it is ready; whether it is, if there is a timeout. Raises Closed, Forked.
+
+        ``ready`` is called in the model.
+        """
+        until = None if timeout_s is None else monotonic() + timeout_s
+        while True:
+            with self._model:
+                self._check()
+                self._tick()
+                self._end()
+                if ready():
+                    return True
+                seen, due_s = self._turns, self._due_s()
+            left_s = None if until is None else until - monotonic()
+            if left_s is not None and left_s <= 0:
+                return False
+            times = [it for it in (left_s, due_s) if it is not None]
+            with self._news:
+                if not self._calls and self._turns == seen:
+                    self._news.wait(min(times) if times else None)
+
+    def poke(self) -> None:
+        """As Desk.poke: whoever waits looks again after each turn anyway."""
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _tick(self) -> None:
+        assert self._queues is not None, "nothing is called before there is a model"
+        due_ms = self._queues.deadline_ms()
+        if due_ms is not None and due_ms <= (now_ms := self._clock()):
+            self._queues.tick(now_ms)
+            self._end()  # what is over is over before anyone asks
+
+    def _due_s(self) -> float | None:
+        assert self._queues is not None
+        due_ms = self._queues.deadline_ms()
+        return None if due_ms is None else max(0, due_ms - self._clock()) / 1000
+
+    def _end(self) -> None:
+        for _ in range(TURNS_MAX):
+            with self._news:
+                calls, self._calls = self._calls, {}
+            for call in calls:
+                try:
+                    call()
+                except Exception:
+                    log.exception("a bug in what was to be done at the end of a turn")
+            if not calls:
+                break
+            with self._news:
+                self._turns += 1
+                self._news.notify_all()
+
+    # The end
+
+    def close(self, why: Closed, keep: Callable[[], None]) -> None:
+        """``keep`` is called once, when nothing is left to be done; others are told why."""
+        if self._error is not None:
+            return
+        self.wait(lambda: not self._working)
+        self._workers.shutdown()
+        with self._model:
+            assert self._queues is not None
+            self._error = why
+            try:
+                self._queues.close()
+                self._end()
+                keep()
+                self._end()
+            finally:
+                with self._news:
+                    self._turns += 1
+                    self._news.notify_all()

@@ -1,0 +1,291 @@
+"""What the library's users get of a queue: its messages, and those who take them one after another.
+
+Deliveries come to a consumer in a turn, and wait in it until somebody asks; each is unacked from
+the moment at which it came.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from logstore.amqp import fields, properties
+from logstore.amqp.properties import Properties
+from logstore.broker.queues.message import COUNT_HEADER, Delivery
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.unacked import Delivered, Unacked
+from logstore.broker.queues.vhost import Vhost
+from logstore.errors import Closed, Refused
+
+_T = TypeVar("_T")
+
+# Of bodies that wait in one consumer, beside the last that came: large ones are not gathered by the
+# hundred only because the prefetch count says so.
+WAITING_BYTES_MAX: Final = 32 << 20
+MANY: Final = 1 << 30  # messages: no prefetch count is larger
+
+Group = Delivered[Any, Any]
+
+
+class Desk(Protocol):
+    """Where calls are made: in the turn of whoever has the model. From any thread."""
+
+    def do(self, call: Callable[[Vhost], _T]) -> _T:
+        """Call it, and end the turn. Raises what it raises; Closed, Forked, ReadOnly."""
+
+    def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
+        """Return once it is ready, or when time is up; whether it is. Raises Closed, Forked.
+
+        ``ready`` is called in the model: at once, and after each ``poke``.
+        """
+
+    def poke(self) -> None:
+        """Something has come that somebody may wait for. From any thread."""
+
+
+class Hands:
+    """What is given out to the library's users and not settled: a ``Channel`` without a wire."""
+
+    def __init__(self) -> None:
+        self.unacked: Unacked[Queue, Any] = Unacked()
+
+    def room(self) -> int:
+        """As Channel.room."""
+        return MANY
+
+
+class QueueMessage:
+    """One message of a queue. It is the receiver's until it is settled; from any thread."""
+
+    __slots__ = ("_delivery", "_desk", "_hands", "_properties", "_tag", "queue")
+
+    def __init__(self, queue: str, delivery: Delivery, tag: int, hands: Hands, desk: Desk) -> None:
+        self.queue = queue
+        self._delivery = delivery
+        self._tag = tag
+        self._hands = hands
+        self._desk = desk
+        self._properties: Properties | None = None
+
+    def __repr__(self) -> str:
+        return f"<QueueMessage of {self.queue!r}, {len(self.body)} bytes>"
+
+    @property
+    def body(self) -> bytes:
+        return self._delivery.body
+
+    @property
+    def exchange(self) -> str:
+        """That it was published to; empty: the default exchange."""
+        return fields.text(self._delivery.exchange)
+
+    @property
+    def key(self) -> str:
+        """The routing key."""
+        return fields.text(self._delivery.key)
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been given out before."""
+        return self._delivery.redelivered
+
+    @property
+    def properties(self) -> Properties:
+        """All of them; those that were not given are None."""
+        if self._properties is None:
+            self._properties = properties.read(self._delivery.properties)
+        return self._properties
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """Of its properties. A dead letter has ``x-death``, one that failed x-delivery-count."""
+        return self.properties.headers or {}
+
+    @property
+    def delivery_count(self) -> int:
+        """How often it came back, having failed."""
+        return int(self.headers.get(COUNT_HEADER, 0))
+
+    def ack(self) -> None:
+        """It is done with. Not yet synced when this returns; when the store is closed it is.
+
+        Raises Refused where it was settled, or given back, before.
+        """
+        self._settle(lambda it: it.queue.settle(it))
+
+    def nack(self, *, requeue: bool = True) -> None:
+        """It could not be done: ready again, at its own place, or else as ``reject``.
+
+        Each time counts towards the queue's x-delivery-limit. Raises as ``ack``.
+        """
+        if requeue:
+            self._settle(lambda it: it.queue.release(it))
+        else:
+            self.reject()
+
+    def reject(self) -> None:
+        """It never can be done: to the queue's dead-letter exchange, if it has one. As ``ack``."""
+        self._settle(lambda it: it.queue.reject(it))
+
+    def _settle(self, call: Callable[[Group], None]) -> None:
+        settle([self], call)
+
+
+def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> None:
+    """Do so with all of them in one turn, up to the first that nobody has any more.
+
+    Raises Refused for that one.
+    """
+    messages = list(messages)
+
+    def work(_: Vhost) -> None:
+        for message in messages:
+            group = message._hands.unacked.ack(message._tag)
+            if group is None:
+                raise Refused(
+                    f"a message of queue {message.queue!r} was settled or given back before; "
+                    f"settle each once, while its consumer is open"
+                )
+            call(group)
+
+    if messages:
+        messages[0]._desk.do(work)
+
+
+class QueueConsumer:
+    """Messages of one queue as they come, in order; iterating waits for the next one.
+
+    Any thread may use it, several at once. It has at most ``prefetch`` messages that are not
+    settled, those counted that wait in it. A ``Subscription``.
+    """
+
+    no_ack = False
+    timeout_ms: int | None = None
+    tag = b""
+
+    def __init__(
+        self, queue: str, desk: Desk, prefetch: int, priority: int, *, exclusive: bool
+    ) -> None:
+        self.channel = Hands()
+        self.prefetch, self.priority, self.exclusive = prefetch, priority, exclusive
+        self._name = queue
+        self._desk = desk
+        self._queue: Queue | None = None
+        self._came: deque[tuple[int, Delivery]] = deque()
+        self._came_bytes = 0
+        self._handed = 0  # the last tag that was handed out: these count as failed if given back
+        self._cancelled = self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<QueueConsumer of {self._name!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What its queue calls, in the turn
+
+    def begin(self, queue: Queue) -> None:
+        """It is subscribed."""
+        queue.subscribe(self)
+        self._queue = queue
+
+    def can_take(self) -> int:
+        """As Subscription.can_take."""
+        return 0 if self._came_bytes >= WAITING_BYTES_MAX else MANY
+
+    def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:
+        """As Subscription.push."""
+        self._came.extend(enumerate(deliveries, tag))
+        self._came_bytes += sum(len(it.body) for it in deliveries)
+        self._desk.poke()
+
+    def cancelled(self) -> None:
+        """As Subscription.cancelled."""
+        self._cancelled = True
+        self._came.clear()
+        self._came_bytes = 0
+        self._desk.poke()
+
+    # What users call
+
+    def __iter__(self) -> Iterator[QueueMessage]:
+        """Until it is closed, from within the loop or elsewhere. Raises Refused as ``get``."""
+        while True:
+            try:
+                message = self.get()
+            except Closed:
+                return
+            if message is not None:
+                yield message
+
+    def get(self, timeout_s: float | None = None) -> QueueMessage | None:
+        """The next message; None if none comes in time.
+
+        Raises Closed; Refused once the queue is deleted, or has taken its messages back.
+        """
+        found = self.get_many(1, timeout_s)
+        return found[0] if found else None
+
+    def get_many(self, most: int, timeout_s: float | None = None) -> list[QueueMessage]:
+        """The next messages, at least one; none if none comes in time. Raises as ``get``."""
+        if most < 1:
+            raise ValueError(f"{most} messages: take at least one")
+        found: list[QueueMessage] = []
+
+        def ready() -> bool:
+            if self._came:
+                found.extend(self._take(most))
+            return bool(found) or self._cancelled or self._closed
+
+        self._desk.wait(ready, timeout_s)
+        if found:
+            return found
+        if self._closed:
+            raise Closed(f"the consumer of queue {self._name!r} is closed")
+        if self._cancelled:
+            raise Refused(
+                f"queue {self._name!r} has cancelled its consumer: it was deleted, or a message "
+                f"was held for longer than x-consumer-timeout; consume it again"
+            )
+        return []
+
+    def _take(self, most: int) -> Iterator[QueueMessage]:
+        full = self._came_bytes >= WAITING_BYTES_MAX
+        while self._came and most > 0:
+            tag, delivery = self._came.popleft()
+            self._came_bytes -= len(delivery.body)
+            self._handed = tag
+            most -= 1
+            yield QueueMessage(self._name, delivery, tag, self.channel, self._desk)
+        if full and self._came_bytes < WAITING_BYTES_MAX and self._queue is not None:
+            self._queue.wake()
+
+    def ack(self, messages: Iterable[QueueMessage]) -> None:
+        """As ``QueueMessage.ack`` of each, at the cost of one."""
+        settle(messages, lambda it: it.queue.settle(it))
+
+    def close(self) -> None:
+        """Consume no more. What is not settled is ready again, at its own place.
+
+        What was handed out counts towards x-delivery-limit then; what was not does not.
+        """
+        if not self._closed:
+            self._desk.do(lambda _: self.end())
+
+    def end(self) -> None:
+        """As ``close``, within the model."""
+        if self._closed or self._queue is None:
+            self._closed = True
+            return
+        self._closed = True
+        self._came.clear()
+        self._desk.poke()
+        unacked = self.channel.unacked
+        handed = unacked.take_upto(self._handed) if self._handed else []
+        self._queue.unsubscribe(self)
+        for group in handed:
+            group.queue.release(group)
+        for group in unacked.drain():
+            group.queue.release(group, failed=False)
