@@ -1,5 +1,6 @@
 """Exchanges and queues by the library, in one process and without a server."""
 
+import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,14 @@ from clock import NOW_MS
 from library_parts import DEADLINE_S, CountingDisk
 
 import logstore
+from logstore.broker.queues.message import Message
 from logstore.broker.queues.refusals import ExclusiveUse, NotEmpty, QueueDiffers
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
 from logstore.errors import Closed, Forked, InvalidName, ReadOnly, Refused
+from logstore.node_queues import NodeQueues
+from logstore.storage.committer import Committer
 from logstore.store import open_store
+from logstore.turn import Turn
 
 
 class Time:
@@ -390,3 +395,84 @@ def test_values_of_the_wrong_type_are_the_callers_fault(tmp_path):
         with pytest.raises(Refused, match="invalid expiration"):
             queue.publish(b"a", expiration=-1)
         assert queue.counts().ready == 0
+
+
+class Serving:
+    """What a node does with the queues of a store, in a thread that stands for its own."""
+
+    def __init__(self, store):
+        self.internals = store.internals()
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    async def _serve(self):
+        self.loop = asyncio.get_running_loop()
+        self.turn = Turn(self.loop)
+        self._over = asyncio.Event()
+        environment = self.internals.groups.environment
+        committer = Committer(environment, self.turn.soon, self.loop.call_soon)
+        with ThreadPoolExecutor(1) as pool:
+
+            def work(first, second):
+                pool.submit(lambda: self.done(first(), second))
+
+            served = NodeQueues(self.loop, self.turn, self.internals, committer, work)
+            self.queues = served.queues
+            self._up.set()
+            await self._over.wait()
+            served.close()
+            committer.close()
+            self.turn.stop()
+
+    def done(self, found, second):
+        self.turn.soon(lambda: second(found))
+
+    def publish(self, key, body):
+        """As a client's message."""
+        vhost = self.queues.vhosts[b"/"]
+        message = Message(b"", key, b"\0\0", body)
+
+        def publish():
+            published = vhost.publish([(vhost.route(message), message)])
+            published.waiting.watch(lambda: None)
+
+        self.turn.soon(publish)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._up.wait(DEADLINE_S)
+        return self
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+
+
+def test_a_server_in_the_same_process_shares_the_queues(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        queue = store.queue("work")
+        queue.publish(b"before")
+        before = queue.consume()
+        with Serving(store) as server, ThreadPoolExecutor(1) as pool:
+            with pytest.raises(Closed):
+                before.get()
+            store.exchange("events", "fanout")
+            queue.bind("events")
+            store.exchange("events").publish(b"by the library")
+            with queue.consume() as messages:
+                had = [messages.get(DEADLINE_S) for _ in range(2)]
+                assert [it.body for it in had] == [b"before", b"by the library"]
+                assert messages.get(timeout_s=0.01) is None
+                waiting = pool.submit(messages.get)
+                server.publish(b"work", b"by a client")
+                had.append(waiting.result(DEADLINE_S))
+                assert had[-1].body == b"by a client"
+                messages.ack(had[:2])
+                assert queue.counts() == (0, 1, 1)
+            left = queue.consume()
+            assert left.get(DEADLINE_S).body == b"by a client"
+        with pytest.raises(Closed):
+            left.get()
+        assert queue.counts() == (1, 0, 0)
+        assert bodies(queue) == [b"by a client"]

@@ -47,10 +47,11 @@ def test_producer_follow_and_replay(tmp_path):
 
 def test_the_promised_names_are_there_and_nothing_else():
     assert sorted(logstore.__all__) == [
-        "Channel", "Chosen", "Config", "Consumer", "Copied", "Group", "GroupMember", "Lag",
-        "Listener", "LogSize", "LogstoreError", "Message", "Move", "Owner", "Position", "Producer",
-        "Progress", "Published", "Record", "Report", "Retained", "Rewritten", "Status", "Store",
-        "Topic", "Trim", "open",
+        "Channel", "Chosen", "Config", "Consumer", "Copied", "Exchange", "Group", "GroupMember",
+        "Lag", "Listener", "LogSize", "LogstoreError", "Message", "Move", "Owner", "Position",
+        "Producer", "Progress", "Published", "Queue", "QueueBinding", "QueueConsumer",
+        "QueueCounts", "QueueMessage", "Record", "Report", "Retained", "Rewritten", "Routed",
+        "Status", "Store", "Topic", "Trim", "open",
     ]  # fmt: skip
     assert all(hasattr(logstore, name) for name in logstore.__all__)
 
@@ -59,9 +60,10 @@ def test_the_face_has_these_names_and_no_others():
     public = {name for name in dir(logstore.Store) if not name.startswith("_")}
     assert public == {
         "alter_topic", "backup", "channel", "close", "compaction", "config", "consumer",
-        "create_topic", "delete_topic", "describe_topic", "expire_offsets", "forked", "group",
-        "groups", "internals", "leftovers", "listen", "offset_for", "path", "producer",
-        "recompression", "replay", "retention", "sizes", "status", "topic", "topics", "trim",
+        "create_topic", "delete_topic", "describe_topic", "exchange", "exchanges",
+        "expire_offsets", "forked", "group", "groups", "internals", "leftovers", "listen",
+        "offset_for", "path", "producer", "queue", "queues", "recompression",
+        "replay", "retention", "sizes", "status", "topic", "topics", "trim",
         "verify",
     }  # fmt: skip
 
