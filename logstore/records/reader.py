@@ -204,6 +204,11 @@ class Reader:
             raise CorruptBatch(f"a record's {what} has length {signed(size)}")
         return self.data[at : at + (size >> 1)], at + (size >> 1)
 
+    def headers_of(self, section: bytes) -> Headers:
+        """The headers that these bytes are, with their count. Raises CorruptBatch, IndexError."""
+        known = self._sections.get(section)
+        return self._headers(section) if known is None else known
+
     def _headers(self, section: bytes) -> Headers:
         headers = decoded_headers(section, self._names)
         if len(self._sections) < _SECTIONS_KEPT_MAX:

@@ -13,10 +13,11 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 from logstore.records.reader import Reader
-from logstore.records.record import Record
+from logstore.records.record import Headers, Record
 from logstore.records.varint import NULL, SIGNED14, decoded
 
 RUN_MIN = 16  # a shorter run costs more than the loop
+SECTION_MAX = 256  # bytes of headers: each is one more column to be compared
 
 # Offset deltas as varints, cut into columns: one byte up to 63, then two up to 8191.
 _ONE_BYTE = bytes(range(0, 128, 2))
@@ -74,7 +75,8 @@ def take_run(reader: Reader, left: int) -> bool:
     count = len(timestamps)
     if count < RUN_MIN or not _offsets_follow(data, at, count, layout):
         return False
-    reader.records += _records(reader, count, layout, timestamps)
+    headers = reader.headers_of(data[at + layout.headers_at : at + size])
+    reader.records += _records(reader, count, layout, timestamps, headers)
     reader.at = at + count * size
     reader.last_offset = reader.records[-1].offset
     return True
@@ -93,8 +95,7 @@ def _layout(data: bytes, at: int) -> _Layout | None:
     if (
         (zigzag | offset_delta) & 1
         or end > len(data)
-        or headers_at + 1 != end
-        or data[headers_at] != 0
+        or not 0 < end - headers_at <= SECTION_MAX
         or offset_at - (start + 1) > 2
         or key_length_at - offset_at > 2
         or (key_length & 1 and key_length != NULL)
@@ -147,7 +148,7 @@ def _offsets_follow(data: bytes, at: int, count: int, layout: _Layout) -> bool:
 
 
 def _records(
-    reader: Reader, count: int, layout: _Layout, timestamps: list[int]
+    reader: Reader, count: int, layout: _Layout, timestamps: list[int], headers: Headers
 ) -> Iterator[Record]:
     key_bytes = layout.value_length_at - layout.key_at
     gap = layout.value_at - layout.value_length_at
@@ -165,7 +166,7 @@ def _records(
         timestamps,
         flat[0::2] if layout.has_key else repeat(None),
         flat[1::2] if layout.has_value else repeat(None),
-        repeat(()),
+        repeat(headers),
         strict=False,
     )
     # Record(...) runs Python code, 60 ns more for each.
