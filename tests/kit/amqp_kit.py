@@ -66,14 +66,18 @@ class Node:
 
         threading.Thread(target=run, daemon=True).start()
 
+    def step(self):
+        """What has come from other threads, and the end of a turn."""
+        with self._news:
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+        self.turns.over()
+
     def run(self, until):
         """End turns until nothing is left to do, all is safe, and ``until`` says so."""
         while True:
-            with self._news:
-                calls, self._calls = self._calls, []
-            for call in calls:
-                call()
-            self.turns.over()
+            self.step()
             if self.turns.left or self._calls:
                 continue
             if not self._works and until() and not self._unsafe():

@@ -46,7 +46,7 @@ from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
 from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
 from logstore.protocols.amqp import publish, settle
 from logstore.protocols.amqp.carrier import Publishing
-from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel, ids_of
+from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE, AmqpChannel, ids_of, work
 from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
 from logstore.protocols.amqp.handlers import HANDLERS
 from logstore.protocols.amqp.handshake import About, Handshake, State
@@ -190,7 +190,7 @@ class AmqpSession:
         later, self._later = self._later, []
         for call in later:
             call()
-        self._look()
+        self._end_read()  # what has waited in channels may have published
         if deadline is None or now < deadline:
             return
         match self._phase:
@@ -253,9 +253,9 @@ class AmqpSession:
 
     def _take_frames(self, raw: bytes, at: int) -> int:
         """Whole frames from there on; up to where."""
-        end = len(raw)
+        end, left = len(raw), WORK_AT_ONCE
         channels, unpack = self.channels, HEAD.unpack_from
-        while end - at >= HEAD_BYTES and not self._full:
+        while end - at >= HEAD_BYTES and not self._full and left > 0:
             kind, number, size = unpack(raw, at)
             upto = at + HEAD_BYTES + size
             if size > self.payload_max:
@@ -278,6 +278,7 @@ class AmqpSession:
                         at = settle.take_many(channel, raw, at)
                         continue
             at = upto + 1
+            left -= work(size)
             self._frame(kind, number, raw[begin:upto])
             if self._phase in (Phase.DISCARDING, Phase.OVER):
                 return end
@@ -415,6 +416,11 @@ class AmqpSession:
             self._full = False
         self.link.wake()
 
+    def later(self, call: Callable[[], None]) -> None:
+        """Have it called in the next turn."""
+        self._later.append(call)
+        self.link.wake()
+
     def park(self, size: int) -> None:
         """So much more waits in a channel (or less); where that is much, nothing more is taken."""
         self.parked_bytes += size
@@ -436,7 +442,7 @@ class AmqpSession:
                 f"used: {timeout_ms} ms. This timeout value can be configured, see consumers doc "
                 f"guide to learn more",
             )
-            self._later.append(lambda: channel.time_out(refusal))
+            self.later(lambda: channel.time_out(refusal))
         self.link.wake()
 
     def publish(

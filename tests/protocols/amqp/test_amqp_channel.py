@@ -6,6 +6,7 @@ from amqp_kit import consume, declare, get, message
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
+from logstore.protocols.amqp.channel import WORK_AT_ONCE
 
 
 def soft(code, text, ids=(50, 10)):
@@ -758,3 +759,31 @@ def test_t18_acks_in_one_read_are_settled_up_to_the_wrong_one(door, peer, acks):
         406, f"PRECONDITION_FAILED - unknown delivery tag {wrong}", (60, 80)
     )
     assert door.node.ready(b"q") == 2
+
+
+def test_what_waited_is_published_though_nothing_more_comes(door, peer):
+    peer.send(declare("slow", durable=True))
+    peer.publish(b"1", b"2", key="slow")
+    door.run()
+    assert door.node.ready(b"slow") == 2
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_turn_does_only_so_much_for_one_connection(door, peer, waits):
+    done, session = [0], peer.session
+    carry_out, receive, wake = session.carry_out, session.receive, session.wake
+
+    def counted(channel, method):
+        done[-1] += 1
+        carry_out(channel, method)
+
+    def each(call):
+        return lambda *given: (done.append(0), call(*given))[1]
+
+    session.carry_out, session.receive, session.wake = counted, each(receive), each(wake)
+    asked = b"".join(method_frame(1, declare(f"q{n}")) for n in range(1000))
+    peer.give((method_frame(1, declare("slow", durable=True)) if waits else b"") + asked)
+    door.run()
+    assert sum(done) == 1000 + waits
+    assert max(done) <= 2 * WORK_AT_ONCE  # of what waited, and of what has come
+    assert [it.queue for it in peer.methods()][-1000:] == [f"q{n}" for n in range(1000)]
