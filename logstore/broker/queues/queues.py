@@ -105,7 +105,7 @@ class Queues:
         kept = logs.keeper.load()
         for error in kept.damaged:
             log.error("%s", error)
-        self._next_id = max(kept.next_id, IN_USE + 1)
+        self._next_id = self._unused(kept)
         self._clean = notes.state(IN_USE) is None  # the last process has closed the queues
         self._in_use = not self._clean
         self._to_mark = False
@@ -113,6 +113,14 @@ class Queues:
         self._restore(kept)
 
     # From what is kept
+
+    def _unused(self, kept: KeptRouting) -> int:
+        """A number that nothing knows of, nor any above.
+
+        A queue whose declaration never became durable may have left lanes and settlements.
+        """
+        traces = [*self._notes.queues(), *self._logs.lanes(), IN_USE]
+        return max(kept.next_id, max(traces) + 1)
 
     def _restore(self, kept: KeptRouting) -> None:
         lanes = dict(self._logs.lanes())

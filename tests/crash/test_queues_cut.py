@@ -1,0 +1,290 @@
+"""The crash law of queues, whatever a power cut leaves, at every moment of short histories:
+
+a confirmed message is delivered until it is settled; what was settled, and synced, never comes
+back; a requeued message keeps its place; between two durable queues a dead letter is never lost;
+a queue that was declared is there; one that is made anew never gets what an earlier one has left.
+"""
+
+import random
+
+import pytest
+from lossy_disk import LONG, SURVIVORS_MOST, some
+from lossy_queues import Machine, Moment, check
+from lossy_store import StoreDisk
+
+long = pytest.mark.long
+
+SEED = 20130101
+SURVIVORS = max(4, SURVIVORS_MOST // 80)  # each is opened twice, with a catalogue
+MOMENTS = 6  # of each history, in the default run
+ORDERS = 6 if LONG else 2  # in which the threads do what each history asks for
+
+
+def published_and_settled(machine):
+    machine.declare(b"a", max_priority=3)
+    machine.some()
+    machine.publish(b"a", 2)
+    machine.some()
+    machine.publish(b"a", 3, priority=2)
+    machine.run()
+    machine.get(b"a", 3)
+    machine.some()
+    machine.publish(b"a", 2, priority=2)
+    machine.ack(b"a")
+    machine.some()
+    machine.publish(b"a", 4, priority=1)
+    machine.requeue(b"a")
+    machine.ack(b"a")
+    machine.some()
+    machine.get(b"a", 4)
+    machine.run()
+    machine.ack(b"a", 3)
+    machine.publish(b"a", 2, size=200)  # rolls
+    machine.run()
+    machine.requeue(b"a", 2)
+    machine.get(b"a", 6)
+    machine.ack(b"a", 4)
+    machine.run()
+
+
+def dead_letters_move(machine):
+    machine.declare(b"d")
+    machine.declare(b"a", dead_letter_exchange="", dead_letter_routing_key="d")
+    machine.run()
+    machine.publish(b"a", 4)
+    machine.some()
+    machine.get(b"a", 2)
+    machine.run()
+    machine.reject(b"a", b"d")
+    machine.some()
+    machine.reject(b"a", b"d")
+    machine.publish(b"a", 1, size=150)
+    machine.get(b"a", 3)
+    machine.run()
+    machine.reject(b"a", b"d", 2)
+    machine.ack(b"a")
+    machine.some()
+    machine.get(b"d", 2)
+    machine.run()
+    machine.ack(b"d")
+    machine.requeue(b"d")
+    machine.run()
+
+
+def purged_deleted_and_declared_anew(machine):
+    machine.declare(b"a")
+    machine.some()
+    machine.publish(b"a", 4)
+    machine.run()
+    machine.get(b"a", 2)
+    machine.run()
+    machine.requeue(b"a")
+    machine.purge(b"a")
+    machine.some()
+    machine.publish(b"a", 3)
+    machine.run()
+    machine.get(b"a", 2)
+    machine.ack(b"a", 2)
+    machine.some()
+    machine.delete(b"a")
+    machine.some()
+    machine.declare(b"a", max_priority=2)
+    machine.publish(b"a", 3, priority=1)
+    machine.some()
+    machine.delete(b"a")
+    machine.declare(b"a")
+    machine.some()
+    machine.publish(b"a", 2)
+    machine.run()
+    machine.get(b"a", 1)
+    machine.run()
+    machine.delete(b"a")
+    machine.run()
+    machine.declare(b"a")
+    machine.publish(b"a", 1)
+    machine.run()
+
+
+def closed_and_opened(machine):
+    machine.declare(b"a")
+    machine.publish(b"a", 3)
+    machine.run()
+    machine.get(b"a", 2)
+    machine.run()
+    machine.ack(b"a")
+    machine.again()
+    machine.publish(b"a", 2)
+    machine.some()
+    machine.get(b"a", 2)
+    machine.run()
+    machine.requeue(b"a")
+    machine.ack(b"a")
+    machine.publish(b"a", 1)
+    machine.again()
+    machine.declare(b"b")
+    machine.get(b"a", 4)
+    machine.run()
+    machine.ack(b"a", 3)
+    machine.run()
+    machine.again()
+    machine.publish(b"b", 1)
+    machine.publish(b"a", 1)
+    machine.run()
+
+
+HISTORIES = [
+    published_and_settled, dead_letters_move, purged_deleted_and_declared_anew, closed_and_opened,
+]  # fmt: skip
+
+
+def moments(base, history, choose, *, lax=False, count=MOMENTS):
+    """Some of the moments of a history, in each of some orders."""
+    found = []
+    for _ in range(ORDERS):
+        machine = Machine(StoreDisk(base), choose, lax=lax)
+        history(machine)
+        machine.crash()
+        found += some(machine.moments, choose, count)
+    return found
+
+
+def opened(moment, disk, choose, *, lax=False):
+    """What the next process makes of it."""
+    return Machine(disk, choose, lax=lax, known=moment.known, crashes=moment.crashes + 1)
+
+
+def check_law(moment, disk, choose, *, lax=False):
+    """The law; then the queues go on as if nothing had been, and the power goes again."""
+    machine = opened(moment, disk, choose, lax=lax)
+    if choose.random() < 0.5:  # at once, before anything that is left has been removed
+        machine.declare(b"new")
+        machine.publish(b"new", 2)
+    machine.adopt(check(machine, Moment(None, machine.known, moment.crashes)))
+    names = sorted(machine.live)
+    for name in names:
+        machine.publish(name, 2)
+        machine.get(name, 2)
+    machine.declare(b"a")
+    machine.some()
+    for name in names:
+        machine.ack(name)
+    machine.publish(b"a", 1)
+    machine.run()
+    machine.sync_lanes()
+    last = Moment(machine.disk.freeze(), machine.known.copy(), machine.crashes)
+    machine.crash()
+    third = opened(last, last.disk.disk(frozenset()), choose, lax=lax)
+    check(third, last)
+    third.crash()
+
+
+@long
+@pytest.mark.parametrize("least", [1, 1000], ids=["all at once", "one by one"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_law_holds_whatever_a_power_cut_leaves(base, monkeypatch, history, least):
+    monkeypatch.setattr("logstore.storage.flusher.SYNC_ALL_FILES_MIN", least)
+    choose, states = random.Random(SEED), 0
+    for moment in moments(base, history, choose):
+        for disk in moment.disk.survivors(choose, SURVIVORS):
+            check_law(moment, disk, choose)
+            states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 40
+
+
+@long
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_law_holds_where_lanes_are_synced_late(base, history):
+    """What a lane has lost of what was settled is clipped, and no new message counts as settled."""
+    choose, states = random.Random(SEED), 0
+    for moment in moments(base, history, choose, lax=True):
+        for disk in moment.disk.survivors(choose, SURVIVORS):
+            check_law(moment, disk, choose, lax=True)
+            states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 40
+
+
+@long
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_law_holds_when_a_killed_process_is_followed_by_a_power_cut(base, history):
+    """What the next process has shown of the kernel's cache is never unread."""
+    choose, states = random.Random(SEED), 0
+    for moment in moments(base, history, choose, count=2 * MOMENTS):
+        again = opened(moment, moment.disk.killed(), choose)
+        again.adopt(check(again, moment))
+        last = Moment(again.disk.freeze(), again.known.copy(), again.crashes)
+        again.crash()
+        for disk in last.disk.survivors(choose, 2):
+            third = opened(last, disk, choose)
+            check(third, last)
+            third.crash()
+            states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 30
+
+
+@long
+@pytest.mark.parametrize("lax", [False, True], ids=["synced", "late"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_law_holds_when_the_power_goes_again_in_recovery(base, history, lax):
+    choose, states = random.Random(SEED), 0
+    for moment in moments(base, history, choose, lax=lax):
+        disk = choose.choice(list(moment.disk.survivors(choose, 4)))
+        again = opened(moment, disk, choose, lax=lax)
+        again.contents()
+        again.crash()
+        for second in choose.sample(again.moments, min(2, len(again.moments))):
+            for twice in second.disk.survivors(choose, 2):
+                third = opened(second, twice, choose, lax=lax)
+                third.adopt(check(third, second))
+                third.crash()
+                states += 1
+    print(f"seed {SEED}: {states} states")
+    assert states > 30
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_new_queue_loses_nothing_to_one_whose_declaration_never_became_durable(base, seed):
+    """It had the number of the other, whose lanes were removed after the start: its own by then."""
+    choose = random.Random(seed)  # whether they are removed before it has one, or after
+    machine = Machine(StoreDisk(base), choose)
+    machine.run()
+    machine.declare(b"first")
+    machine.publish(b"first", 2)
+    while machine.turns.left or machine.calls or machine.works:  # but nothing is committed
+        machine.end_turn()
+        if machine.works:
+            machine.work_next()
+    last = machine.moments[-1]
+    machine.crash()
+    again = opened(last, last.disk.killed(), choose)
+    again.declare(b"new")
+    again.publish(b"new", 2)
+    again.run()
+    assert [number for number, _ in check(again, Moment(None, again.known, 1))[b"new"][1]] == [2, 3]
+    again.crash()
+
+
+def test_new_messages_do_not_count_as_settled_where_a_lane_has_lost_what_was(base):
+    choose = random.Random(SEED)
+    machine = Machine(StoreDisk(base), choose, lax=True)
+    machine.declare(b"a")
+    machine.publish(b"a", 3)
+    machine.run()
+    machine.get(b"a", 3)
+    machine.run()
+    machine.ack(b"a", 3)
+    machine.run()
+    last = machine.moments[-1]
+    machine.crash()
+    again = opened(last, last.disk.disk(frozenset()), choose, lax=True)
+    assert check(again, last)[b"a"][1] == []
+    again.publish(b"a", 2)
+    again.run()
+    again.sync_lanes()
+    last = Moment(again.disk.freeze(), again.known.copy(), again.crashes)
+    again.crash()
+    third = opened(last, last.disk.disk(frozenset()), choose, lax=True)
+    assert [number for number, _ in check(third, last)[b"a"][1]] == [3, 4]
+    third.crash()
