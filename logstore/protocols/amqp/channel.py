@@ -31,7 +31,7 @@ from logstore.protocols.amqp.refusals import refusal_of
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
 from logstore.protocols.amqp.transaction import Outgoing, Transaction
 
-CHANNEL_BYTES: Final = 1024  # that an open one takes: a client may have 2,047
+CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047
 FRAME_BYTES: Final = 128  # of a frame that waits, beside what it holds
 ROOM: Final = 1 << 30  # without a limit
 PUBLISHINGS_MAX: Final = 1024  # remembered; clients say the same again and again
@@ -90,7 +90,7 @@ class AmqpChannel:
         self._content: _Content | None = None
         self._held_by: object = None  # what is waited for
         self._taking = False  # a frame, now
-        self._parked: deque[tuple[int, bytes]] = deque()
+        self._parked: deque[tuple[int, bytes]] | None = None  # made when there is something
         self._kept_back: list[tuple[Callable[[], None], int]] = []  # until it may publish
         self._commit: tuple[Sequence[Waiting], Callable[[], None]] | None = None
 
@@ -123,6 +123,8 @@ class AmqpChannel:
         if self.closing:
             self._take_while_closing(kind, payload)
         elif self._held_by is not None or self._parked:
+            if self._parked is None:
+                self._parked = deque()
             self._parked.append((kind, payload))
             self.of.park(len(payload) + FRAME_BYTES)
         else:
@@ -366,8 +368,8 @@ class AmqpChannel:
         self.quick = False
         self._held_by = None
         self.forget_content()
-        self.of.park(-sum(len(payload) + FRAME_BYTES for _, payload in self._parked))
-        self._parked.clear()
+        self.of.park(-sum(len(payload) + FRAME_BYTES for _, payload in self._parked or ()))
+        self._parked = None
         self.run, self.mandatory, self.last = [], [], None
         self.of.published.pop(self, None)
         self.of.confirming.pop(self, None)

@@ -787,3 +787,31 @@ def test_a_turn_does_only_so_much_for_one_connection(door, peer, waits):
     assert sum(done) == 1000 + waits
     assert max(done) <= 2 * WORK_AT_ONCE  # of what waited, and of what has come
     assert [it.queue for it in peer.methods()][-1000:] == [f"q{n}" for n in range(1000)]
+
+
+@pytest.mark.parametrize("end", ["whole", "closed", "gone"])
+def test_what_a_half_message_holds_is_counted_until_it_ends(peer, end):
+    before = peer.session.held_bytes
+    sent = message(bytes(1 << 20), key="no")
+    peer.give(sent[:-200_000])
+    assert 700_000 < peer.session.held_bytes - before < 1 << 20
+    match end:
+        case "whole":
+            peer.give(sent[-200_000:])
+        case "closed":
+            peer.give(sent[-200_000 : -200_000 + 5] + b"")
+            peer.session.channels[1].let_go()
+        case "gone":
+            peer.end()
+            before = 0
+    assert peer.session.held_bytes <= before
+
+
+def test_what_a_transaction_holds_is_counted_until_it_ends(peer):
+    peer.ask(methods.TxSelect())
+    before = peer.session.held_bytes
+    for last in (methods.TxCommit(), methods.TxRollback()):
+        peer.publish(*[bytes(1000)] * 100)
+        assert peer.session.held_bytes - before > 100_000
+        peer.ask(last)
+        assert peer.session.held_bytes == before
