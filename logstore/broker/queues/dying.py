@@ -16,6 +16,7 @@ from logstore.broker.queues.limits import Limits
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.pending import NO_TIME, Waiting
 from logstore.broker.queues.stock import Stock
+from logstore.errors import LogstoreError
 from logstore.records.record import Record
 
 STEP_MAX: Final = 1000  # messages that go at once
@@ -30,6 +31,7 @@ class Sent(NamedTuple):
     unrouted: Sequence[int]
     rejected: Sequence[int]
     waiting: Waiting
+    error: LogstoreError | None = None  # why a log takes no more
 
 
 Send = Callable[[Sequence[DeadLetter]], Sent]
@@ -165,9 +167,11 @@ class DeadLetters:
     def _sent(self, letters: list[DeadLetter], places: list[_Part], now_ms: int) -> None:
         sent = self._send(letters)
         lost = {*sent.unrouted, *sent.rejected}
+        # A full disk is no queue's wish: what it did not take stays here.
+        kept = set(sent.rejected) if sent.error is not None else set()
         for number in sorted(lost):
             part = places[number]
-            if self._limits.at_least_once:
+            if self._limits.at_least_once or number in kept:
                 self._retained.append((now_ms + RETRY_MS, part))
             else:
                 self.dropped += 1

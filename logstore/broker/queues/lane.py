@@ -158,6 +158,16 @@ class Lane:
         return 0 if self.log is None else self.log.safe
 
     @property
+    def broken(self) -> bool:
+        """Whether what is not safe never will be."""
+        assert self.log is not None
+        try:
+            self.log.check_failure()
+        except LogstoreError:
+            return True
+        return False
+
+    @property
     def ready(self) -> int:
         """Messages that are not out, safe or not."""
         return self.settlement.ready(self.end) + self.parked_messages

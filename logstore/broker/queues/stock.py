@@ -108,7 +108,7 @@ class Stock:
     @property
     def unsafe(self) -> bool:
         """Whether something is ready that can't be given out yet."""
-        return any(lane.end > lane.safe or lane.parked for lane in self.order)
+        return any((lane.end > lane.safe and not lane.broken) or lane.parked for lane in self.order)
 
     @property
     def failed(self) -> LogstoreError | None:

@@ -4,11 +4,12 @@ import os
 
 import pytest
 from queue_parts import Channel, Consumer, props
+from storage_kit import FullDisk, SyncFailsDisk
 
 from logstore.broker.queues import queues as queues_file
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.settled import Settled
-from logstore.errors import Failed, LogstoreError
+from logstore.errors import Failed, LogFailed, LogstoreError
 from logstore.kept_queues import Lane
 from logstore.open_queues import OpenQueues
 
@@ -389,3 +390,50 @@ def test_floors_are_what_is_settled_of_each_lane(node):
         channel.ack(tag)
     node.run()
     assert node.queues.floors() == {Lane(queue.id, 1): 2, Lane(queue.id, 0): 2}
+
+
+def test_a_full_disk_loses_no_dead_letter(lives):
+    lives.close()
+    disk = FullDisk()
+    node = lives.open(disk)
+    node.declare(b"dead")
+    node.publish(b"dead", b"0")
+    queue = node.declare(b"q", dead_letter_exchange="", dead_letter_routing_key="dead")
+    node.publish(b"q", b"1", b"2")
+    channel = Channel()
+    for _ in range(2):
+        node.get(b"q", channel, no_ack=False)
+    node.run()
+    append = node.vhost.queue(b"dead").stock.lanes[0].log
+    disk.writes = 0
+    channel.reject(2, multiple=True)
+    node.turn()
+    assert append.end == 1
+    disk.writes = None
+    node.run()
+    assert (queue.out, queue.dead_letters.dropped) == (2, 0)
+    node.later(1_000)
+    assert queue.out == 0
+    assert node.bodies(b"dead") == numbers(0, 1, 2)
+
+
+def test_a_sync_that_fails_ends_no_wait_for_ever(lives):
+    lives.close()
+    disk = SyncFailsDisk(failing="/queues/")
+    node = lives.open(disk)
+    node.declare(b"q")
+    node.publish(b"q", b"1")
+    disk.failures = 1 << 30
+    published = node.publish_soon(b"q", b"2")
+    published.waiting.watch(lambda: node.deliver(lambda: None))
+    log = node.vhost.queue(b"q").stock.lanes[0].log
+    with pytest.raises(LogFailed):
+        log.wait(log.end)
+    got = []
+    for _ in range(2):
+        node.vhost.queue(b"q").get(Channel(), True, got.append)
+        node.turn()
+    assert [None if it is None else it.delivery.body for it in got] == [b"1", None]
+    assert published.waiting.settled()
+    assert isinstance(published.waiting.failed, LogFailed)
+    assert node.publish_soon(b"q", b"3").rejected == [0]

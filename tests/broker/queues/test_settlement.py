@@ -66,6 +66,15 @@ class SettlementModel(RuleBasedStateMachine):
         ), "runs that are one"
         self.what |= dict.fromkeys(back + new, OUT)
 
+    @rule(data=st.data(), n=st.integers(0, 600))
+    def take_below(self, data, n):
+        """Not to the end of what is safe: what is back above stays there."""
+        upto = data.draw(st.integers(self.start, self.end))
+        ready = sorted(it for it in self.those(BACK, NEW) if it < upto)[:n]
+        found = [offset for offset, _ in taken(self.it.take(n, upto))]
+        assert found == ready
+        self.what |= dict.fromkeys(ready, OUT)
+
     @rule(data=st.data(), how=st.sampled_from(["one", "run", "bits"]))
     def settle(self, data, how):
         for first, bits in self.some_out(data, how):

@@ -106,6 +106,8 @@ class UnackedModel(RuleBasedStateMachine):
         for consumer in "xyz":
             mine = [it for it in self.known.values() if it[3] == consumer]
             assert self.it.of(consumer) == len(mine)
+            tags = [tag for tag, it in self.known.items() if it[3] == consumer]
+            assert self.it.oldest(consumer) == min(tags, default=None)
         pages = {tag // PAGE_TAGS for tag in self.known}
         assert set(self.it._pages) == pages
         for number, page in self.it._pages.items():
