@@ -278,8 +278,9 @@ class AmqpSession:
                         at = settle.take_many(channel, raw, at)
                         continue
             at = upto + 1
-            left -= work(size)
+            before = self.out_bytes
             self._frame(kind, number, raw[begin:upto])
+            left -= work(size + self.out_bytes - before)
             if self._phase in (Phase.DISCARDING, Phase.OVER):
                 return end
         return at

@@ -815,3 +815,13 @@ def test_what_a_transaction_holds_is_counted_until_it_ends(peer):
         assert peer.session.held_bytes - before > 100_000
         peer.ask(last)
         assert peer.session.held_bytes == before
+
+
+def test_large_answers_count_as_several_requests(door, peer):
+    peer.ask(declare())
+    peer.publish(*[bytes(100_000)] * 20)
+    door.run()
+    asked = method_frame(1, get(no_ack=True))
+    taken = peer.session.receive(memoryview(bytearray(asked * 20)), door.now)
+    assert taken == 3 * len(asked)
+    door.run()
