@@ -46,6 +46,9 @@ class _Part(NamedTuple):
     reason: str
 
 
+_NOTHING: Final[deque[_Part]] = deque(maxlen=0)
+
+
 class _Step(NamedTuple):
     waiting: Waiting
     parts: list[_Part]
@@ -70,7 +73,8 @@ class DeadLetters:
         self._showing = showing
         self._send = send
         self._wake = wake
-        self._dying: deque[_Part] = deque()
+        # Of most queues nothing ever dies to go elsewhere, and a deque takes 600 bytes.
+        self._dying: deque[_Part] = _NOTHING if limits.dead_letter_exchange is None else deque()
         self._steps: list[_Step] = []
         self._retained: list[tuple[int, _Part]] = []  # when each is tried again
 
