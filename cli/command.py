@@ -23,12 +23,13 @@ HEADING_OF: Final = {
         ),
         OUTPUT: (
             "--format --json --into --into-data --timestamps --compression --batch-bytes "
-            "--dead-letter --partitions --config --delete-config --out-of-range --state"
+            "--dead-letter --partitions --config --delete-config --out-of-range --state "
+            "--transient --auto-delete --internal"
         ),
         CONNECTION: ("--data --bootstrap --config-file --server --host --insecure"),
         COMMON: (
             "--on-error --on-damage --on-out-of-range --seal --dry-run --yes --repair --progress "
-            "--version --help"
+            "--if-unused --if-empty --requeue --version --help"
         ),
     }.items()
     for name in names.split()

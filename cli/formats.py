@@ -5,8 +5,9 @@ each record, newline included. Templates are filled column by column, so that th
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,8 @@ from .times import CachedIso, iso
 
 Renderer = Callable[[Sequence[Record]], list[bytes]]
 Column = Callable[[Sequence[Record]], Iterable[object]]
+# name -> how bytes.__mod__ prints it, and the column of what it prints
+Columns = Mapping[str, tuple[bytes, Callable[[Any], Iterable[object]]]]
 
 
 def renderer(format_: str) -> Renderer:
@@ -92,7 +95,6 @@ def headers_text(headers: Headers) -> bytes:
 
 _ISO = CachedIso()
 
-# name -> how bytes.__mod__ prints it, and the column of what it prints
 COLUMNS: dict[str, tuple[bytes, Column]] = {
     "topic": (b"%b", lambda records: [record.topic.encode() for record in records]),
     "partition": (b"%d", lambda records: map(attrgetter("partition"), records)),
@@ -108,15 +110,15 @@ _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|\\[tn0\\]")
 _ESCAPES = {"{{": b"{", "}}": b"}", "\\t": b"\t", "\\n": b"\n", "\\0": b"\0", "\\\\": b"\\"}
 
 
-def template(text: str) -> Renderer:
+def template(text: str, known: Columns = COLUMNS) -> Callable[[Sequence[Any]], list[bytes]]:
     r"""A line of ``text`` for each record, with its ``{fields}`` filled in.
 
     ``{{`` and ``}}`` are braces; ``\t``, ``\n``, ``\0`` and ``\\`` are what they are in C. A null
     key or value is printed as nothing. Raises ValueError for an unknown field or a lone brace.
     """
-    line, columns = _parse(text)
+    line, columns = _parse(text, known)
 
-    def render(records: Sequence[Record]) -> list[bytes]:
+    def render(records: Sequence[Any]) -> list[bytes]:
         if not columns:
             return [line % ()] * len(records)
         cells = zip(*(column(records) for column in columns), strict=True)
@@ -125,23 +127,23 @@ def template(text: str) -> Renderer:
     return render
 
 
-def _parse(text: str) -> tuple[bytes, list[Column]]:
+def _parse(text: str, known: Columns) -> tuple[bytes, list[Callable[[Any], Iterable[object]]]]:
     line, columns, at = b"", [], 0
     for part in _PART.finditer(text):
         line += _literal(text[at : part.start()])
         at = part.end()
         if part[0] in _ESCAPES:
             line += _ESCAPES[part[0]]
-        elif part[1] in COLUMNS:
-            placeholder, column = COLUMNS[part[1]]
+        elif part[1] in known:
+            placeholder, column = known[part[1]]
             line += placeholder
             columns.append(column)
         elif part[1] is None:
             raise ValueError(f"{text!r} has a lone {part[0]!r}: write {part[0] * 2!r} for a brace")
         else:
             raise ValueError(
-                f"no field {part[0]} in a template{nearest(part[1], COLUMNS)};"
-                f" there are {' '.join(f'{{{name}}}' for name in COLUMNS)}"
+                f"no field {part[0]} in a template{nearest(part[1], known)};"
+                f" there are {' '.join(f'{{{name}}}' for name in known)}"
             )
     return line + _literal(text[at:]) + b"\n", columns
 

@@ -167,8 +167,15 @@ class Intake:
         bad_lines: Skipped | None = None,
         progress: Progress,
         clock: Callable[[], float] = time.monotonic,
+        did: str = "produced",
+        noun: str = "record",
+        policies: str = "skip or dead-letter",
     ) -> None:
-        """``bad_lines``: None ends the run at the first of them. ``clock`` counts seconds."""
+        """``bad_lines``: None ends the run at the first of them. ``clock`` counts seconds.
+
+        ``did``, ``noun``, ``policies`` of --on-error: what is said at the end.
+        """
+        self._did, self._noun, self._policies = did, noun, policies
         self._source = source
         self._lines = lines
         self._sink = sink
@@ -204,14 +211,14 @@ class Intake:
         if ended is None:
             say(
                 f"{self._done()} ({size(self._bytes)} read in {seconds:.2f} s,"
-                f" {rate:,.0f} records/s)"
+                f" {rate:,.0f} {self._noun}s/s)"
             )
         if self._bad_lines is not None and self._bad_lines.count:
             say(str(self._bad_lines))
         if isinstance(ended, _Ending):
             raise CommandFailed(
                 f"{self._source.name}, line {ended.bad.number}: {ended.bad.reason};"
-                f" {self._done()}. Correct the line, or use --on-error skip or dead-letter"
+                f" {self._done()}. Correct the line, or use --on-error {self._policies}"
             )
         if isinstance(ended, CommandFailed):
             raise CommandFailed(f"{ended}; {self._done()}")
@@ -277,4 +284,4 @@ class Intake:
             self._bad_lines.flush()
 
     def _done(self) -> str:
-        return f"produced {counted(self._sink.acknowledged, 'record')} to {self._topic}"
+        return f"{self._did} {counted(self._sink.acknowledged, self._noun)} to {self._topic}"

@@ -148,8 +148,8 @@ def produce(
     $ logstore produce flights --key-field tailnum < flights.jsonl
     $ tail -f access.log | logstore produce access
     """
-    wanted = _wanted(key_field, timestamp_field, value_field, header, header_field, key)
-    choose = _chooser(format_, wanted)
+    wanted = wanted_of(key_field, timestamp_field, value_field, header, header_field, key)
+    choose = chooser(format_, wanted)
     policy, dead_letter = _policy(on_error, dead_letter)
     codec = "uncompressed" if compression is Compression.NONE else compression
 
@@ -188,7 +188,7 @@ def produce(
         ).run()
 
 
-def _wanted(
+def wanted_of(
     key_field: str | None,
     timestamp_field: str | None,
     value_field: str | None,
@@ -216,7 +216,7 @@ def _wanted(
     )
 
 
-def _chooser(format_: InputFormat, wanted: "Wanted") -> "Callable[[bytes], Parser]":
+def chooser(format_: InputFormat, wanted: "Wanted") -> "Callable[[bytes], Parser]":
     from .fields import BOM, JsonLines
     from .lines import RawLines
     from .rows import CsvRows

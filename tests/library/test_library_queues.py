@@ -294,6 +294,13 @@ def test_a_full_queue_refuses_what_it_has_no_room_for(tmp_path):
         assert bodies(queue) == [b"a", b"c"]
 
 
+def test_a_queue_that_was_full_is_full_after_a_restart(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store.queue("work", max_length=1, overflow="reject-publish").publish(b"a")
+    with logstore.open(tmp_path / "data") as store, pytest.raises(Refused, match="a queue is full"):
+        store.queue("work").publish(b"b")
+
+
 def test_a_second_declaration_must_say_the_same(tmp_path):
     with logstore.open(tmp_path / "data") as store:
         store.queue("work", max_priority=5)

@@ -149,13 +149,24 @@ def message_of(
 def publish(desk: Desk, messages: list[Message]) -> Routed:
     """Return when all are safe. Raises what routing raises, for none of them; StorageFull."""
 
-    def work(vhost: Vhost) -> Published:
-        published = vhost.publish([(vhost.route(it), it) for it in messages])
+    def work(vhost: Vhost) -> Published | Model:
+        run = [(vhost.route(it), it) for it in messages]
+        for queues in {queues for queues, _ in run}:
+            for queue in queues:
+                # Whether it has room is known once it is open.
+                if queue.limits.rejects and not queue.stock.open():
+                    queue.when_open(desk.poke)
+                    return queue
+        published = vhost.publish(run)
         if published.waiting.parked:
             published.waiting.watch(desk.poke)
         return published
 
     published = desk.do(work)
+    while isinstance(published, Model):
+        queue = published
+        desk.wait(lambda: queue.gone or queue.stock.open())  # noqa: B023
+        published = desk.do(work)
     waiting = published.waiting
     if waiting.parked:
         desk.wait(lambda: not waiting.parked)

@@ -1,0 +1,86 @@
+"""Messages of queues to lines of output. Pure; as ``formats`` does it with records."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+
+from logstore.config import nearest
+
+from .formats import Columns, template
+from .queueing import shown
+from .show import text_or_base64
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.received import QueueMessage
+
+MessageRenderer = Callable[[Sequence["QueueMessage"]], list[bytes]]
+
+
+def message_format(text: str) -> MessageRenderer:
+    """For ``raw``, ``hex``, ``json`` or a template. Another text is a usage error."""
+    if text in NAMED:
+        return NAMED[text]
+    try:
+        if "{" not in text:
+            raise ValueError(
+                f"{text!r} is neither {', '.join(NAMED)} nor a template like '{{key}} {{body}}'"
+                + nearest(text, NAMED)
+            )
+        return template(text, COLUMNS)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--format'") from None
+
+
+def _raw(messages: "Sequence[QueueMessage]") -> list[bytes]:
+    return [it.body + b"\n" for it in messages]
+
+
+def _hex(messages: "Sequence[QueueMessage]") -> list[bytes]:
+    return [it.body.hex().encode() + b"\n" for it in messages]
+
+
+def _json(messages: "Sequence[QueueMessage]") -> list[bytes]:
+    encode = msgspec.json.Encoder().encode
+    return [encode(as_object(it)) + b"\n" for it in messages]
+
+
+def as_object(message: "QueueMessage") -> dict[str, object]:
+    """All of a message in JSON's terms; a body that is no text goes as base64 and says so."""
+    return {
+        "queue": shown(message.queue),
+        "exchange": shown(message.exchange),
+        "key": shown(message.key),
+        "redelivered": message.redelivered,
+        "properties": _properties(message),
+        "headers": shown(message.headers),
+        **text_or_base64("body", message.body),
+    }
+
+
+def _properties(message: "QueueMessage") -> dict[str, object]:
+    given = message.properties._asdict().items()
+    return {name: shown(it) for name, it in given if it is not None and name != "headers"}
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _compact(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+NAMED: dict[str, MessageRenderer] = {"raw": _raw, "json": _json, "hex": _hex}
+COLUMNS: Columns = {
+    "queue": (b"%b", lambda messages: [_text(it.queue) for it in messages]),
+    "exchange": (b"%b", lambda messages: [_text(it.exchange) for it in messages]),
+    "key": (b"%b", lambda messages: [_text(it.key) for it in messages]),
+    "body": (b"%b", lambda messages: [it.body for it in messages]),
+    "redelivered": (
+        b"%b", lambda messages: [b"yes" if it.redelivered else b"no" for it in messages],
+    ),
+    "headers": (b"%b", lambda messages: [_compact(shown(it.headers)) for it in messages]),
+    "properties": (b"%b", lambda messages: [_compact(_properties(it)) for it in messages]),
+}  # fmt: skip
