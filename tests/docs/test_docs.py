@@ -25,7 +25,7 @@ WIDTH_SHOWN = 150
 VOLATILE = [
     (r"20(?!13)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<now>"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
-    (r"in \d+\.\d+ s(, [\d,]+ records/s)?", "in <time>"),
+    (r"in \d+\.\d+ s(, [\d,]+ (records|messages)/s)?", "in <time>"),
     (r"/\S*/logstore-data", "<data>"),
     (r"(pid )\d+", r"\1<pid>"),
 ]

@@ -127,6 +127,20 @@ def test_a_rejected_message_is_dead_lettered(tmp_path):
         assert [it.headers["x-death"][0]["queue"] for it in found] == ["work", "work"]
 
 
+def test_a_dead_letter_that_was_on_its_way_at_the_end_comes_once(tmp_path):
+    for _ in range(5):
+        with logstore.open(tmp_path / "data") as store:
+            store.queue("dead")
+            queue = store.queue("work", arguments={
+                "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead",
+            })  # fmt: skip
+            queue.publish(b"bad")
+            queue.get().reject()
+    with logstore.open(tmp_path / "data") as store:
+        assert store.queue("work").counts() == (0, 0, 0)
+        assert bodies(store.queue("dead")) == [b"bad"] * 5
+
+
 def test_a_message_expires_while_nobody_calls(tmp_path):
     clock = Time()
     with open_store(tmp_path / "data", clock=clock) as store:

@@ -85,6 +85,11 @@ class DeadLetters:
         return sum(part.bits.bit_count() for part in parts)
 
     @property
+    def moving(self) -> bool:
+        """Whether copies are on their way: one that ends here now is sent again later."""
+        return bool(self._steps)
+
+    @property
     def deadline_ms(self) -> int:
         """When something is to be tried again."""
         return min((at for at, _ in self._retained), default=NO_TIME)

@@ -145,11 +145,19 @@ class OwnTurn:
 
     # The end
 
+    def _moving(self) -> bool:
+        assert self._queues is not None
+        return any(
+            queue.dead_letters.moving
+            for vhost in self._queues.vhosts.values()
+            for queue in vhost.queues()
+        )
+
     def close(self, why: Closed, keep: Callable[[], None]) -> None:
         """``keep`` is called once, when nothing is left to be done; others are told why."""
         if self._error is not None:
             return
-        self.wait(lambda: not self._working)
+        self.wait(lambda: not self._working and not self._moving())
         self._workers.shutdown()
         with self._model:
             assert self._queues is not None
