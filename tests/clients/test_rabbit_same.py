@@ -204,17 +204,12 @@ class Side:
     def unconfirmed(self):
         return sum(it.unconfirmed for line in self.lines for it in line.channels.values())
 
-    def end(self):
-        """Nothing that was made is left."""
-        for line in self.lines[1:]:
-            line.close()
-        for line in self.lines:
-            for name in QUEUES:
-                line.ask(WATCH, methods.QueueDelete(0, name, False, False, False))
-            for name in EXCHANGES:
-                line.ask(WATCH, methods.ExchangeDelete(0, name, False, False))
-        for line in self.lines:
-            line.end()
+    def clear(self):
+        """Nothing is left of what one before made."""
+        for name in QUEUES:
+            self.lines[0].ask(WATCH, methods.QueueDelete(0, name, False, False, False))
+        for name in EXCHANGES:
+            self.lines[0].ask(WATCH, methods.ExchangeDelete(0, name, False, False))
 
 
 def _lengths(channel):
@@ -257,6 +252,8 @@ class Pair:
     def __init__(self, theirs, ours):
         self.sides = [Side(theirs), Side(ours)]
         self.steps = []
+        for side in self.sides:
+            side.clear()
 
     def do(self, step):
         self.steps.append(step)
@@ -287,10 +284,6 @@ class Pair:
         got = [it.method for it in channel.replies if isinstance(it, Message)]
         delivered = [it.method for it in channel.deliveries]
         return sorted(it.delivery_tag for it in [*got, *delivered])
-
-    def end(self):
-        for side in self.sides:
-            side.end()
 
 
 def quiet(side, until):
@@ -550,8 +543,6 @@ def run(theirs, ours, seed):
         pair.do(step)
     for step in chance.steps():
         pair.do(step)
-    pair.end()
-    return pair
 
 
 def seeds(count):

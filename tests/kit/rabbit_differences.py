@@ -25,6 +25,7 @@ HEADERS = [
     Apart("x-last-death-reason", "3.13 and later have it; the version that we report does"),
     Apart("x-last-death-queue", "as x-last-death-reason"),
     Apart("x-last-death-exchange", "as x-last-death-reason"),
+    Apart("x-delivery-count", "RabbitMQ counts in quorum queues alone; ours are of one type"),
 ]
 
 REPLIES = [
