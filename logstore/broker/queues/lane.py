@@ -117,6 +117,7 @@ class Lane:
         else:
             mark = self.log.append(batch)
             waiting.appended(self.log, mark + batch.record_count)
+            self.log.sync_soon()  # consumers wait, though a publisher without confirms does not
 
     def unpark(self) -> int:
         """Append what waited; bytes that are parked no longer."""
@@ -130,6 +131,8 @@ class Lane:
                 waiting.unparked(None, 0, error)
             else:
                 waiting.unparked(self.log, mark + batch.record_count)
+        if parked:
+            self.log.sync_soon()
         return sum(len(it.batch.data) for it in parked)
 
     def give_up(self, error: LogstoreError | None) -> int:

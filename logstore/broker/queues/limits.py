@@ -77,11 +77,12 @@ _Fault = str | None
 _Check = Callable[[Field], _Fault]
 
 
-def _of_kind(name: str) -> _Check:
-    return lambda field: None if CLASS_OF_KIND[field.kind] == name else "unacceptable_type"
+def _of_kind(name: str, fault: str = "unacceptable_type") -> _Check:
+    return lambda field: None if CLASS_OF_KIND[field.kind] == name else fault
 
 
-_integer, _boolean, _text = _of_kind("integer"), _of_kind("boolean"), _of_kind("text")
+_integer = _of_kind("integer", "no_integer")
+_boolean, _text = _of_kind("boolean"), _of_kind("text")
 
 
 def _from_0(field: Field) -> _Fault:
@@ -106,8 +107,8 @@ def _limit(field: Field) -> _Fault:
 
 # In RabbitMQ's order of comparison as far as it has one; then those of quorum queues.
 CHECKS: Final[Mapping[bytes, _Check]] = {
-    b"x-expires": _upto(TTL_MAX_MS, _from_1, "value_too_big"),
-    b"x-message-ttl": _upto(TTL_MAX_MS, _from_0, "value_too_big"),
+    b"x-expires": _upto(TTL_MAX_MS, _from_1, "value_too_large"),
+    b"x-message-ttl": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
     b"x-dead-letter-exchange": _text,
     b"x-dead-letter-routing-key": _text,
     b"x-dead-letter-strategy": _one_of("invalid_dlx_strategy", b"at-most-once", b"at-least-once"),
@@ -133,8 +134,8 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     b"x-delayed-retry-type": _one_of(
         "invalid_delayed_retry_type", b"disabled", b"all", b"failed", b"returned"
     ),
-    b"x-delayed-retry-min": _upto(TTL_MAX_MS, _from_0, "value_too_big"),
-    b"x-delayed-retry-max": _upto(TTL_MAX_MS, _from_0, "value_too_big"),
+    b"x-delayed-retry-min": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
+    b"x-delayed-retry-max": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
 }
 # Of streams: they would mean nothing here, and who sends them expects a stream.
 _OF_STREAMS: Final = frozenset({
@@ -200,11 +201,11 @@ _CLASSIC = Field("S", b"classic")
 def check_equivalent(current: QueueFacts, declared: QueueFacts) -> None:
     """Raises QueueDiffers with the first difference, in RabbitMQ's order.
 
-    Arguments that are not known are not compared; a queue without a type is a classic one.
+    Arguments that are not known are not compared; a queue without a type is a classic one. Both are
+    exclusive, or neither is: whoever asks for another answer is told that the queue is locked.
     """
     for name, was, said in (
-        ("durable", current.durable, declared.durable),
-        ("exclusive", current.exclusive, declared.exclusive),
+        ("durable", current.lasts, declared.lasts),
         ("auto_delete", current.auto_delete, declared.auto_delete),
     ):
         if was != said:

@@ -138,7 +138,7 @@ def expiration_ms(text: str) -> int:
     if text[0] == "-" and int(digits[:20]):
         raise InvalidExpiration(fields.data(text), "value_negative")
     if len(digits.lstrip("0")) > len(str(TTL_MAX_MS)) or int(digits) > TTL_MAX_MS:
-        raise InvalidExpiration(fields.data(text), "value_too_big")
+        raise InvalidExpiration(fields.data(text), "value_too_large")
     return int(digits)
 
 
@@ -146,9 +146,9 @@ def _keys(name: str, headers: dict[str, Any] | None) -> list[bytes]:
     found = None if headers is None else headers.get(name)
     if found is None:
         return []
-    if type(found) is not list or any(type(it) is not str for it in found):
+    if type(found) is not list:
         raise InvalidHeader(name.encode(), found)
-    return [fields.data(it) for it in found]
+    return [fields.data(it) for it in found if type(it) is str]  # as RabbitMQ: others are nothing
 
 
 def with_headers(data: bytes, headers: dict[str, Any] | None) -> bytes:

@@ -131,6 +131,8 @@ class Vhost:
         """
         known = self.topology.queue(facts.name) if facts.name else None
         if known is not None:
+            if known.facts.exclusive != facts.exclusive:
+                raise Locked(facts.name)
             _check_owner(known, owner)
             check_equivalent(known.facts, facts)
             known.used()

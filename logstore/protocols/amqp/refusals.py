@@ -4,10 +4,11 @@ One table, by the kind of error. Each gives the reply's code and text; the text 
 host, which models don't.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from logstore.amqp.fields import text
+from logstore.amqp.fields import KINDS, text
 from logstore.amqp.replies import (
     ACCESS_REFUSED,
     COMMAND_INVALID,
@@ -90,13 +91,30 @@ def _invalid_exchange(error: routing.InvalidArgument, _: str) -> Worded:
     )
 
 
+# As RabbitMQ words them: each has a form of its own; others are {fault,value}.
+_FAULTS: Final[dict[str, Callable[[Field], str]]] = {
+    "no_integer": lambda it: f'"expected integer, got {TYPES[it.kind]}"',
+    "unacceptable_type": lambda it: f"{{unacceptable_type,{TYPES[it.kind]}}}",
+    "invalid_overflow": lambda it: "invalid_overflow",
+    "routing_key_but_no_dlx_defined": lambda it: "routing_key_but_no_dlx_defined",
+    "invalid_queue_type": lambda it: f"\"unsupported queue type '{_value(it)}'\"",
+    "invalid_queue_mode": lambda it: f"\"unsupported queue mode '{_value(it)}'\"",
+}
+
+
 def _invalid_queue(error: queues.InvalidQueueArgument, vhost: str) -> Worded:
-    received = error.received
-    shown = f'<<"{_value(received)}">>' if received.kind == "S" else _value(received)
-    return PRECONDITION_FAILED, (
-        f"invalid arg '{text(error.argument)}' for {place('queue', error.queue, vhost)}: "
-        f"{{{error.fault},{shown}}}"
-    )
+    received, argument = error.received, text(error.argument)
+    of = place("queue", error.queue, vhost)
+    if argument == "x-dead-letter-exchange" and error.fault == "unacceptable_type":
+        kind = TYPES[received.kind]
+        return PRECONDITION_FAILED, f"invalid type '{kind}' for arg '{argument}' in {of}"
+    worded = _FAULTS.get(error.fault)
+    if worded is None:
+        shown = f'<<"{_value(received)}">>' if received.kind == "S" else _value(received)
+        said = f"{{{error.fault},{shown}}}"
+    else:
+        said = worded(received)
+    return PRECONDITION_FAILED, f"invalid arg '{argument}' for {of}: {said}"
 
 
 def _locked(error: queues.Locked, vhost: str) -> Worded:
@@ -115,12 +133,21 @@ def _single_active(error: queues.SingleActive, vhost: str) -> Worded:
 
 
 def _expiration(error: queues.InvalidExpiration, _: str) -> Worded:
-    return PRECONDITION_FAILED, f"invalid expiration '{text(error.text)}': {error.fault}"
+    given = text(error.text)
+    number = re.match(r"[+-]?[0-9]+", given)
+    if number is None:
+        fault = error.fault
+    elif number[0] != given:
+        fault = f'{{leftover_string,"{given[number.end() :]}"}}'
+    else:
+        fault = f"{{{error.fault},{int(given)}}}"
+    return PRECONDITION_FAILED, f"invalid expiration '{given}': {fault}"
 
 
 def _header(error: queues.InvalidHeader, _: str) -> Worded:
+    kind = TYPES[KINDS[type(error.received)]]
     return PRECONDITION_FAILED, (
-        f'invalid message: {{unacceptable_type_in_header,<<"{text(error.header)}">>}}'
+        f'invalid message: {{unacceptable_type_in_header,"{text(error.header)}",{kind}}}'
     )
 
 

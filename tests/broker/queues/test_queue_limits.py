@@ -246,13 +246,18 @@ def test_equivalence_outlives_a_restart(lives):
 
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
-@pytest.mark.parametrize("value", ["text", 5, [5], ["good", None], {}, None, [b"bytes"]])
+@pytest.mark.parametrize("value", ["text", 5, {}, True, b"bytes"])
 def test_copies_that_are_none_are_refused(node, header, value):
-    if value is None:
-        return
     with pytest.raises(InvalidHeader) as caught:
         node.vhost.route(Message(b"", b"q", props(headers={header: value}), b""))
     assert caught.value.header == header.encode()
+
+
+def test_copies_that_are_no_texts_are_none(node):
+    """RabbitMQ takes those of an array that are."""
+    node.declare(b"a")
+    node.publish(b"nowhere", b"1", headers={"CC": [5, None, "a"]})
+    assert node.vhost.queue(b"a").ready == 1
 
 
 def test_copies_go_to_each_queue_once_and_nobody_sees_blind_ones(node):
