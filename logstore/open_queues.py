@@ -7,12 +7,12 @@ one thread that has the queues.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Final
 
 from logstore.kept_queues import Lane, QueueKeeper
 from logstore.log import Log
 from logstore.storage.catalog import Entry
-from logstore.storage.directory import SegmentedLog, WritableDirectory
+from logstore.storage.directory import WritableDirectory
 from logstore.storage.kinds import JOURNAL, LANE
 
 JOURNAL_NAME: Final = "settled"
@@ -74,31 +74,6 @@ class OpenQueues:
         for lane in lanes:
             if self._entries.pop(lane, None) is not None:
                 self._directory.delete(LANE.name, str(lane))
-
-    def trim(self, log: Log, floor: int, *, drained: bool) -> None:
-        """Remove the segments of a lane that lie below ``floor``; of one that is drained, all.
-
-        From any thread. Raises StorageFull, LogFailed, Failed, UnknownPartition.
-        """
-        lane = cast("SegmentedLog", log)
-        if drained:
-            lane.roll()  # what was appended since the caller looked is kept
-        self._trim(lane, floor)
-
-    def trim_journal(self) -> None:
-        """Remove the segments of the journal that no recovery reads: its notes have them.
-
-        From any thread. Raises StorageFull, LogFailed, Failed.
-        """
-        journal = cast("SegmentedLog", self.journal())
-        self._trim(journal, journal.state.recovery_base)
-
-    @staticmethod
-    def _trim(log: SegmentedLog, before: int) -> None:
-        """By whole segments: a trim is a commit of the catalogue."""
-        base = max((it for it in log.chain.bases if it <= before), default=0)
-        if base > log.start:
-            log.trim(base)
 
     def make_volatile(self, lane: Lane) -> Log:
         """A lane that is never synced. Raises StorageFull, Failed."""

@@ -12,7 +12,7 @@ were a queue of its own, with the number 0, which no queue has; ``close`` takes 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final
@@ -23,20 +23,19 @@ from logstore.broker.queues.keeping import Rows, exchange_facts, queue_facts
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
-from logstore.broker.queues.pending import NO_TIME, Pending, Waiting
+from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LaneState
 from logstore.broker.queues.stock import Opened
 from logstore.broker.queues.tables import arguments_of
-from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.broker.routing.topology import Topology
-from logstore.errors import LogFailed, LogstoreError, UnknownPartition
+from logstore.errors import LogFailed, LogstoreError
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptBinding,
@@ -95,8 +94,6 @@ class Queues:
         self._numbers = count()
         self._touched: dict[Queue, None] = {}
         self._forgotten: list[int] = []  # queues whose end is to be told to the journal
-        self._trimming = Trimming()
-        self._trims_fail = False
         self._ending = False
         self._failing = False
         self._parked_bytes = 0
@@ -222,7 +219,6 @@ class Queues:
 
             def opened() -> None:
                 self._unopened.discard(queue)
-                self._may_trim([] if queue.gone else [queue])
                 self._open_next(waiting)
 
             if queue.gone:
@@ -263,7 +259,6 @@ class Queues:
         self._touched.pop(queue, None)
         self._unopened.discard(queue)
         self._alarms.pop(queue, None)
-        self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]
         if not queue.facts.lasts:
             for lane in lanes:
@@ -391,7 +386,6 @@ class Queues:
             if queue.stock.settled:
                 told.append(queue)
                 records.append((queue.stock.settled.encode(), queue_key(queue.id), (), now_ms))
-        self._may_trim([*told, *(it for it in touched if not it.facts.lasts)])
         gone = Settled()
         gone.gone()
         records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
@@ -431,42 +425,15 @@ class Queues:
         waiting.appended(self._journal, self._journal.end)
         return waiting
 
-    # Trimming
-
-    def _may_trim(self, queues: Sequence[Queue]) -> None:
-        if queues and self._trimming.touched(queues, self.clock()):
-            self._alarmed(self.deadline_ms())
-
-    def _trim(self) -> None:
-        """Have what is settled removed."""
-        found = self._trimming.look()
-
-        def trim() -> LogstoreError | None:
-            failed = None
-            for it in (None, *found):
-                try:
-                    if it is None:
-                        self._logs.trim_journal()
-                    else:
-                        self._logs.trim(it.log, it.floor, drained=it.drained)
-                except UnknownPartition:  # its queue was deleted
-                    continue
-                except LogstoreError as error:
-                    failed = error
-            return failed
-
-        def trimmed(error: LogstoreError | None) -> None:
-            if error is not None and not self._trims_fail:  # it is tried again and again
-                log.warning("what is settled of queues takes room still: %s", error)
-            self._trims_fail = error is not None
-            if error is not None:
-                self._trimming.touched(
-                    [it.queue for it in found if not it.queue.gone], self.clock()
-                )
-            if self._trimming.done(self.clock()) and not self._closed:
-                self._alarmed(self.deadline_ms())
-
-        self._work(trim, trimmed)
+    def floors(self) -> Mapping[Lane, int]:
+        """Of each open lane: all below is settled, and may be trimmed once it is not retained."""
+        return {
+            Lane(queue.id, number): floor
+            for vhost in self.vhosts.values()
+            for queue in vhost.queues()
+            if queue.facts.lasts
+            for number, floor in queue.stock.floors().items()
+        }
 
     # Time
 
@@ -483,10 +450,10 @@ class Queues:
 
     def deadline_ms(self) -> int | None:
         """When ``tick`` is to be called; None: nothing waits for a time."""
-        first = self._times[0][0] if self._times else NO_TIME
-        retry = self.clock() + RETRY_MS if self._failing else NO_TIME
-        first = min(first, retry, self._trimming.due_ms)
-        return None if first == NO_TIME else first
+        retry = self.clock() + RETRY_MS if self._failing else None
+        if not self._times:
+            return retry
+        return self._times[0][0] if retry is None else min(retry, self._times[0][0])
 
     def tick(self, now_ms: int) -> None:
         """That time has come."""
@@ -497,10 +464,8 @@ class Queues:
                 queue.wake()
         if self._failing:
             self._end_soon()
-        if self._trimming.due_ms <= now_ms and not self._closed:
-            self._trim()
-        if (deadline := self.deadline_ms()) is not None:
-            self._alarmed(deadline)
+        if self._times:
+            self._alarmed(self.deadline_ms())
 
     # The end
 
