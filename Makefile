@@ -34,6 +34,7 @@ test-all: $(READY)    ## run the rest of the tests that a change must pass
 
 test-clients: $(READY)  ## test clients in other languages; skips those for which java, mvn, node, npm or go is missing
 	mkdir -p .clients
+	$(PYTEST) -m foreign tests/clients/test_rabbit_same.py
 	$(PYTEST) --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml
 	$(BIN)/python -m tests.clients.foreign.results .clients/results.xml > tests/clients/foreign/RESULTS.md
 

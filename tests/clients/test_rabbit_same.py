@@ -25,7 +25,7 @@ from logstore.doors import DOORS
 
 OUR_DOOR = any(door.name == "amqp" for door in DOORS)
 
-pytestmark = [needs_rabbitmq, pytest.mark.long]
+pytestmark = [needs_rabbitmq, pytest.mark.foreign]
 
 DEADLINE_S = 20
 QUIET = 3  # passes alike, one behind the other: a message may be on its way through as many queues
