@@ -20,6 +20,7 @@ NAMES = st.lists(st.sampled_from([b"a", b"b", b"c", b"]", b"-", b"\\", b"\xff", 
                  max_size=6).map(b"".join)  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=3000, deadline=None)
 @given(PATTERNS, NAMES)
 def test_it_matches_as_trying_everything_does(pattern, name):
@@ -75,6 +76,7 @@ def test_a_pattern_has_a_length():
         Pattern(b"?" * (PATTERN_BYTES_MAX + 1))
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.lists(PATTERNS, unique=True, max_size=20), st.data(), st.lists(NAMES, max_size=10))
 def test_the_index_finds_what_asking_each_finds(patterns, data, names):
@@ -100,6 +102,7 @@ def drained(steps):
         return end.value, yielded
 
 
+@pytest.mark.long
 @settings(max_examples=1000, deadline=None)
 @given(PATTERNS, NAMES)
 def test_matching_in_parts_is_matching(pattern, name):
@@ -138,6 +141,7 @@ def stepped(steps):
 COMING = st.tuples(st.booleans(), st.sampled_from([b"*", b"a*", b"*b", b"?b", b"ab", b"b*", b"a?"]))
 
 
+@pytest.mark.long
 @settings(max_examples=500, deadline=None)
 @given(st.lists(COMING, max_size=12), st.lists(COMING, max_size=12), st.booleans())
 def test_a_search_finds_what_matches_when_it_ends(before, meanwhile, again):

@@ -9,6 +9,8 @@ import pytest
 from cli_process import COMMAND
 from logstore_cli.similar import NAMES_MAX, nearest
 
+pytestmark = pytest.mark.long
+
 COMMANDS = [
     "topic create", "topic list", "topic describe", "topic alter", "topic delete",
     "produce", "consume", "replay",

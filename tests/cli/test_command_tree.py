@@ -8,6 +8,8 @@ import pytest
 from logstore_cli.app import app, typer
 from logstore_cli.command import HEADING_OF, HEADINGS, heading_of
 
+pytestmark = pytest.mark.long
+
 
 def tree(command, path=()):
     """(path, command) of the root and all below it."""

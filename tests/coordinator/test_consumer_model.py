@@ -1,5 +1,6 @@
 """Members of a KIP-848 group that come, go, hang, come back late and commit late; in any order."""
 
+import pytest
 from coordinator_parts import Bench
 from group_clients import Client
 from hypothesis import settings
@@ -8,6 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC
 from logstore.broker.coordinator.consumer_member import TopicFacts
+
+pytestmark = pytest.mark.long
 
 CLIENTS = 4
 SESSION_MS = 45_000

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from coordinator_parts import SESSION_MS, Bench, places_of, text_of
 from group_clients import Client as New
 from hypothesis import settings
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from logstore.broker.coordinator.calls import LEAVE
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.refusal import GroupError
+
+pytestmark = pytest.mark.long
 
 PARTITIONS = 5
 CLASSIC, NEW = range(3), range(3, 6)

@@ -91,6 +91,7 @@ def test_groups_of_an_older_store_are_of_their_kinds(tmp_path):
         assert store.internals().directory.groups.kinds() == KINDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("left", ["left", "there"])
 def test_clients_go_on_in_groups_of_an_older_store(tmp_path, protocol, left):

@@ -11,6 +11,8 @@ import logstore.storage.writer
 from logstore.config import Config
 from logstore.errors import LogFailed, LogstoreError
 
+pytestmark = pytest.mark.long
+
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 DEADLINE_S = 30
 

@@ -15,6 +15,8 @@ from logstore.storage.catalog import Catalog
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import restore
 
+pytestmark = pytest.mark.long
+
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 SETTINGS = {"cleanup.policy": "compact,delete", "retention.ms": "1000000000"}
 RECORDS = [Message(b"1", b"k"), Message(b"2", b"l")]

@@ -7,6 +7,8 @@ from record_samples import with_records
 from logstore.records.columns import COLUMNS_MIN, columns
 from logstore.records.varint import encoded
 
+pytestmark = pytest.mark.long
+
 SIZES = (0, 3, 41, 57, 58, 63, 64, 90, 150, 300, 8000)  # with lengths of one byte and of two
 RECORDS = 66
 WIDTHS = [(first, time) for first in (0, 70, 9000, 16_300) for time in (0, 100, 9000, -9000)]

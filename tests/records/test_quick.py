@@ -7,6 +7,8 @@ from record_samples import with_records
 from logstore.records.quick import QUICK_MIN, quick
 from logstore.records.varint import decoded, encoded
 
+pytestmark = pytest.mark.long
+
 SIZES = (0, 3, 41, 63, 64, 90, 150, 300)  # of values: with lengths of one byte and of two
 RECORDS = 40
 

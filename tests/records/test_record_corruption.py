@@ -11,6 +11,8 @@ from logstore.records.decode import decode, keys
 from logstore.records.encode import encode, recode
 from logstore.records.varint import encoded
 
+pytestmark = pytest.mark.long
+
 MESSAGES = [
     (b"value %d" % n, b"key %d" % n if n % 3 else None, (("h", None),) * (n % 2), 1000 + 40 * n)
     for n in range(6)

@@ -24,6 +24,8 @@ from logstore.storage.disk import Disk
 from logstore.upkeep.child import Here
 from logstore.upkeep.jobs import Job, Rewrite, untold
 
+pytestmark = pytest.mark.long
+
 DAY_MS = 86_400_000
 SETTINGS = {
     "cleanup.policy": "compact", "segment.bytes": 400, "index.interval.bytes": 100,

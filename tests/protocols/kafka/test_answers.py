@@ -20,6 +20,8 @@ from logstore.kafka.messages import (
 from logstore.protocols.kafka.apis import APIS
 from logstore.records.batch import Batch
 
+pytestmark = pytest.mark.long
+
 SCHEMAS = [
     (key, version)
     for key, api in APIS.items()

@@ -251,6 +251,7 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(PIECES | st.binary(max_size=8), max_size=40), st.integers(1, 50))
 def test_garbage_is_answered_or_ends_the_connection(pieces, step):
@@ -274,6 +275,7 @@ WORDS = st.sampled_from([
 ])  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.lists(WORDS, min_size=1, max_size=6), max_size=12))
 def test_any_words_are_answered(commands):

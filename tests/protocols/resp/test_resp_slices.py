@@ -12,6 +12,8 @@ from logstore.protocols.resp.command import FEW_MAX
 from logstore.protocols.resp.pubsub import NAME_UNITS
 from logstore.slices import AT_ONCE, UNITS, Slices
 
+pytestmark = pytest.mark.long
+
 MANY = 30_000
 
 
