@@ -70,7 +70,8 @@ class DiskLog:
     ) -> None:
         """``end`` and ``position`` (in the last segment) as recovery found them, all synced.
 
-        ``save(log, state)`` makes a state durable before it returns, and ``log.note`` with it.
+        ``save(log, state)`` makes a state durable before it returns, and ``log.note`` with it; it
+        is called with the log's lock held.
         ``notes`` know all batches that are there; ``note``: what was saved with ``state``.
         ``rolled(log, base_offset)`` is told of each new segment, with the log's lock held.
         """
@@ -485,7 +486,9 @@ class DiskLog:
             with self._lock:
                 if self.synced == self.end:
                     self._sync_roll()
-            self._save(self, self.recovery_point())
+            self.recovery_point()
+            with self._lock:  # or a trim could come between, and be undone
+                self._save(self, self.state)
         except OSError as error:
             raise refusal(error, "save the recovery point", self.chain.directory) from None
         return self.state.recovery_base
@@ -517,7 +520,7 @@ class DiskLog:
         try:
             swapped = self._rename(bases, stem)
             if swapped:
-                self._drop_merged(bases[1:])
+                self._drop_merged(bases)
         except OSError as error:
             raise refusal(error, "swap a segment", self.chain.directory) from None
         finally:
@@ -541,12 +544,15 @@ class DiskLog:
             return True
 
     def _drop_merged(self, bases: Sequence[int]) -> None:
-        """Remove segments whose batches stand in the one before, by now."""
+        """Remove segments whose batches stand in the first of these, by now."""
         disk = self._files.disk
         disk.sync_directory(self.chain.directory)
-        if bases:
+        if len(bases) > 1:
             with self._lock:
-                self.chain.drop(list(bases))
+                # A trim may have come since, to which the first ended where the second began: then
+                # what it did not let go of stands in the others alone.
+                if bases[0] in self.chain.bases:
+                    self.chain.drop([base for base in bases[1:] if base in self.chain.bases])
             disk.sync_directory(self.chain.directory)
 
     # Trimming, settings, end

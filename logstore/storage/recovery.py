@@ -11,6 +11,7 @@ there as if it were on disk. So it is dropped first, and what is read comes from
 
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 from logstore.errors import CorruptBatch, Damaged
 from logstore.log import Notes
@@ -51,6 +52,7 @@ def recover(
     known_safe = max(known_safe, state.recovery_offset, state.start)
     if crashed:
         _finish_upkeep(chain, files, state)
+        _finish_trim(chain, files, state)
     if not chain.bases:
         return _begin(chain, files, state, known_safe)
     place, end, position = _starting_point(chain, state)
@@ -96,6 +98,34 @@ def _finish_upkeep(chain: Chain, files: OpenFiles, state: LogState) -> None:
     except CorruptBatch:
         return  # whoever reads it is told; both copies stay
     chain.drop(covered)
+
+
+def _finish_trim(chain: Chain, files: OpenFiles, state: LogState) -> None:
+    """Remove what is below the start: of segments that were trimmed a crash may bring back any.
+
+    Between one that is there again and those above the start another may be missing.
+    """
+    gone: list[int] = []
+    for base, after in pairwise(chain.bases):
+        if after > state.start or _reaches(chain, state, base, after):
+            break
+        gone.append(base)
+    if gone:
+        chain.drop(gone)
+        files.disk.sync_directory(chain.directory)
+
+
+def _reaches(chain: Chain, state: LogState, base: int, after: int) -> bool:
+    """Whether a segment may hold records from the start on although another begins below it.
+
+    One that was merged does; its header alone does not tell whether it came to that.
+    """
+    if base != state.merged_base or after >= state.merged_below:
+        return False
+    try:
+        return chain.segment(base).last_offset() >= state.start
+    except CorruptBatch:
+        return True
 
 
 def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:

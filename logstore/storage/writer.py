@@ -80,6 +80,7 @@ class WriterDirectory:
         # Told of each segment that a log begins, by the log's name and the segment's base offset.
         self.rolled: Callable[[str, int], None] | None = None
         self._changing = threading.RLock()  # which topics there are, and which logs are open
+        self._saving = threading.Lock()  # where logs stand; taken after a log's own lock
         self._lock = LockFile(disk, self._file(LOCK))
         self._attempt("open the store for writing", self._enter)
         try:
@@ -585,18 +586,24 @@ class WriterDirectory:
             self.rolled(log.name, base_offset)
 
     def _save_state(self, log: DiskLog, state: LogState) -> None:
-        key = self._keys[log]
-        self._catalog.save_log_states({key: state}, self._notes_of([log]))
+        """From now on it is the log's."""
+        with self._saving:
+            key = self._keys[log]
+            self._catalog.save_log_states({key: state}, self._notes_of([log]))
+            log.state = state  # before anyone else saves what the log has
 
     def _save_states(self, logs: Iterable[DiskLog]) -> None:
         """A log whose indexes can't be synced stays where it was, and keeps back no other."""
-        states, saved = {}, []
+        keys = {}
         for log in logs:
             if (key := self._keys.get(log)) is not None:
                 with suppress(LogstoreError, OSError):
-                    states[key] = log.recovery_point()
-                    saved.append(log)
-        self._catalog.save_log_states(states, self._notes_of(saved))
+                    log.recovery_point()
+                    keys[log] = key
+        with self._saving:
+            # As they are by now: a trim or a mark that came since is not to be undone.
+            states = {key: log.state for log, key in keys.items()}
+            self._catalog.save_log_states(states, self._notes_of(keys))
 
     def _notes_of(self, logs: Iterable[DiskLog]) -> dict[bytes, bytes]:
         """As of their recovery points. Nothing of a damaged log: what is saved stays."""

@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 
 import pytest
 from storage_kit import NamedDisk, a_batch, add, fill, numbered, numbers
@@ -429,6 +430,42 @@ class TestStart:
         fill(log, 4, first=8)
         log.trim(9)
         assert numbers(log) == [9, 10, 11]
+
+    def test_some_trimmed_segments_that_a_crash_brought_back(self, store):
+        """The removal of the second was kept, that of the first was not."""
+        log = store.log(segment_bytes=200)
+        fill(log, 8)
+        first, second, third = log.bases()[:3]
+        content = store.segment(first).read_bytes()
+        log.trim(third)
+        store.crash()
+        store.segment(first).write_bytes(content)
+        log = store.log()
+        assert log.damage is None
+        assert log.bases()[0] == third
+        assert second not in log.bases()
+        assert numbers(log) == list(range(third, 8))
+        assert add(log, numbered(8)) == 8
+
+    def test_trimmed_segments_brought_back_that_were_to_be_merged(self, store, tmp_path):
+        """The mark of the merge was kept, its rename never came."""
+        log = store.log(segment_bytes=250)
+        fill(log, 14)
+        bases = log.bases()
+        ends = [(batch.base_offset, at) for at, batch in log.chain.segment(bases[3]).walk()]
+        log.mark(
+            recovery_offset=ends[-1][0], recovery_base=bases[3], recovery_position=ends[-1][1],
+            merged_base=bases[0], merged_below=bases[3],
+        )  # fmt: skip
+        partition = store.path / "t-0"
+        shutil.copytree(partition, tmp_path / "before")
+        log.trim(bases[-1])
+        store.crash()
+        shutil.rmtree(partition)
+        shutil.copytree(tmp_path / "before", partition)  # no removal was kept
+        log = store.log()
+        assert (log.damage, log.start, log.bases()) == (None, bases[-1], [bases[-1]])
+        assert numbers(log) == list(range(bases[-1], 14))
 
     def test_trimmed_as_a_whole_and_then_closed(self, store):
         log = store.log()

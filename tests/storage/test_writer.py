@@ -31,6 +31,8 @@ from logstore.errors import (
 from logstore.storage.catalog import LogState
 from logstore.storage.disk import Disk
 from logstore.storage.kinds import TOPIC
+from logstore.storage.names import cleaned_stem
+from logstore.storage.whole_segment import write_segment
 
 
 class Counted:
@@ -286,3 +288,86 @@ def test_open_files_and_memory_are_bounded(store):
     assert found["records"] == partitions * segments
     assert found["descriptors"] < 512
     assert found["rss_mb"] < 150
+
+
+class TestSavingWhereALogStands:
+    """Beside a trim, a mark or a merge that comes while a recovery point is made."""
+
+    @pytest.fixture
+    def log(self, store):
+        log = store.log_of(store.writer(), segment_bytes=250)
+        fill(log, 14)
+        return log
+
+    def meanwhile(self, log, work):
+        """Have it done when the next recovery point is made, before that is saved."""
+        made, log.recovery_point = log.recovery_point, None
+
+        def recovery_point():
+            log.recovery_point = made
+            state = made()
+            work()
+            return state
+
+        log.recovery_point = recovery_point
+
+    @pytest.mark.parametrize("saves", ["flusher", "upkeep"])
+    def test_a_trim_is_not_undone(self, store, log, saves):
+        directory = store._open[-1]
+        self.meanwhile(log, lambda: log.trim(7))
+        if saves == "flusher":
+            directory._save_states([log])
+        else:
+            log.secure()
+        assert (log.start, log.state.start) == (7, 7)
+        store.crash()
+        log = store.log()
+        assert (log.damage, log.start, numbers(log)) == (None, 7, list(range(7, 14)))
+
+    def test_a_mark_is_not_undone(self, store, log):
+        directory = store._open[-1]
+        self.meanwhile(log, lambda: log.mark(gaps_below=5))
+        directory._save_states([log])
+        assert (log.state.gaps_below, log.chain.gaps_below()) == (5, 5)
+
+    def test_a_later_recovery_point_is_not_undone(self, store):
+        directory = store.writer()
+        log = store.log_of(directory, segment_bytes=250)
+        fill(log, 5)
+
+        def work():
+            fill(log, 9, first=5)
+            log.secure()
+            assert log.swap(log.bases()[:3], rewritten(directory, log, log.bases()[:3]))
+
+        self.meanwhile(log, work)
+        directory._save_states([log])
+        store.crash()
+        log = store.log()
+        assert (log.damage, numbers(log)) == (None, list(range(14)))
+
+    @pytest.mark.parametrize("before", range(1, 8))
+    def test_a_trim_beside_a_merge_lets_go_of_nothing_else(self, store, log, before):
+        """Between the rename and the removal of what was merged."""
+        log.secure()
+        directory, run = store._open[-1], log.bases()[:3]
+        stem, drop = rewritten(directory, log, run), log._drop_merged
+
+        def trimmed_first(bases):
+            log.trim(before)
+            drop(bases)
+
+        log._drop_merged = trimmed_first
+        assert log.swap(run, stem)
+        assert numbers(log) == list(range(before, 14))
+        store.crash()
+        log = store.log()
+        assert (log.damage, numbers(log)) == (None, list(range(before, 14)))
+
+
+def rewritten(directory, log, bases):
+    """The stem of a segment that holds what these do."""
+    batches = [batch for base in bases for _, batch in log.chain.segment(base).walk()]
+    stem = cleaned_stem(log.chain.directory, bases[0], 1)
+    write_segment(directory.disk, stem, bases[0], 4096, batches)
+    return stem
