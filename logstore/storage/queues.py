@@ -30,6 +30,7 @@ _META: Final = b"meta"
 _VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS = b"vhosts", b"exchanges", b"queues", b"bindings"
 TABLES: Final = (_VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS, _META)
 _NEXT: Final = b"routing_ids"
+ROW_DEEP: Final = -1  # arguments may be nested as deep in a row as they come from a client
 
 _ID = Struct(">Q")
 _PAIR = Struct(">QQ")
@@ -48,7 +49,7 @@ def load(environment: Environment) -> KeptRouting:
         found = []
         for key, value in environment.items(table):
             try:
-                row, end = fields.read_table(value, 0)
+                row, end = fields.read_table(value, 0, ROW_DEEP)
                 if end != len(value):
                     raise ValueError(f"{len(value) - end} bytes too many")
                 found.append(parse(key, row))
@@ -133,6 +134,12 @@ def _of(kind: type[Any], value: Any) -> Any:  # noqa: ANN401  what a row holds
     return value
 
 
+def _number(value: Any) -> int:  # noqa: ANN401
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no number")
+    return int(value)
+
+
 def _text(value: Any) -> str:  # noqa: ANN401
     found: str = _of(str, value)
     return found
@@ -140,14 +147,14 @@ def _text(value: Any) -> str:  # noqa: ANN401
 
 def _exchange(key: bytes, row: dict[str, Any]) -> KeptExchange:
     return KeptExchange(
-        _id(key), _of(int, row["vhost"]), _text(row["name"]), _text(row["type"]),
+        _id(key), _number(row["vhost"]), _text(row["name"]), _text(row["type"]),
         _of(bool, row["auto_delete"]), _of(bool, row["internal"]), _of(dict, row["arguments"]),
     )  # fmt: skip
 
 
 def _queue(key: bytes, row: dict[str, Any]) -> KeptQueue:
     return KeptQueue(
-        _id(key), _of(int, row["vhost"]), _text(row["name"]), _of(bool, row["auto_delete"]),
+        _id(key), _number(row["vhost"]), _text(row["name"]), _of(bool, row["auto_delete"]),
         _of(dict, row["arguments"]),
     )  # fmt: skip
 
@@ -157,5 +164,5 @@ def _binding(key: bytes, row: dict[str, Any]) -> KeptBinding:
         raise ValueError(f"a key of {len(key)} bytes")
     source, number = _PAIR.unpack(key)
     return KeptBinding(
-        number, source, _of(int, row["destination"]), _text(row["key"]), _of(dict, row["arguments"])
+        number, source, _number(row["destination"]), _text(row["key"]), _of(dict, row["arguments"])
     )

@@ -120,6 +120,10 @@ class Queue:
         """Why it can't be used, but deleted."""
         return self.stock.failed
 
+    def is_open(self) -> bool:
+        """Whether its counts are known, or it has failed; else its lanes are being opened."""
+        return self.stock.open()
+
     def when_open(self, call: Callable[[], None]) -> None:
         """Call it once the queue's counts are known, or it has failed; at once, as a rule."""
         self.stock.when_open(call)

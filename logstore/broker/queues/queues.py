@@ -136,16 +136,21 @@ class Queues:
             self._add_vhost(
                 default, Rows(number, self._logs.keeper, self.next_id), Topology[Queue]()
             )
+        if not kept.damaged:  # else it may be of what can't be read, and stays
+            self._remove_left(lanes)
+        waiting = deque(self._unopened)
+        for _ in range(OPENING_MAX):
+            self._open_next(waiting)
+
+    def _remove_left(self, lanes: Mapping[int, Sequence[int]]) -> None:
+        """Of queues that were deleted in a process which did not come to that any more."""
         left = [Lane(queue, it) for queue, those in lanes.items() for it in those]
-        if left:  # of queues that were deleted in a process which did not come to that any more
+        if left:
             self._delete_logs(left)
         known = {queue.id for vhost in self.vhosts.values() for queue in vhost.queues()}
         self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
         if self._forgotten:
             self._end_soon()
-        waiting = deque(self._unopened)
-        for _ in range(OPENING_MAX):
-            self._open_next(waiting)
 
     def _restore_vhost(
         self, fact: KeptVhost, rows: Rows, kept: KeptRouting, lanes: dict[int, Sequence[int]]
@@ -184,7 +189,7 @@ class Queues:
             bindings,
         )
         rows.change(lost)
-        if orphans:
+        if orphans and not kept.damaged:
             self._logs.keeper.change((), orphans)
         self._add_vhost(name, rows, topology, vhost)
 
@@ -214,17 +219,17 @@ class Queues:
 
     def _open_next(self, waiting: deque[Queue]) -> None:
         """Open what there is, some at a time: messages expire although nobody asks for them."""
-        if waiting and not self._closed:
+        while waiting and not self._closed:
             queue = waiting.popleft()
+            if not queue.gone and not queue.is_open():
 
-            def opened() -> None:
-                self._unopened.discard(queue)
-                self._open_next(waiting)
+                def opened(queue: Queue = queue) -> None:
+                    self._unopened.discard(queue)
+                    self._open_next(waiting)
 
-            if queue.gone:
-                opened()
-            else:
                 queue.when_open(opened)
+                return
+            self._unopened.discard(queue)
 
     # What virtual hosts ask
 

@@ -6,9 +6,12 @@ import pytest
 from queue_parts import Channel, Consumer, props
 from storage_kit import FullDisk, SyncFailsDisk
 
+from logstore.amqp import fields
+from logstore.amqp.fields import NESTED_MAX
 from logstore.broker.queues import queues as queues_file
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.settled import Settled
+from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Failed, LogFailed, LogstoreError
 from logstore.kept_queues import Lane
 from logstore.open_queues import OpenQueues
@@ -437,3 +440,65 @@ def test_a_sync_that_fails_ends_no_wait_for_ever(lives):
     assert published.waiting.settled()
     assert isinstance(published.waiting.failed, LogFailed)
     assert node.publish_soon(b"q", b"3").rejected == [0]
+
+
+@pytest.mark.parametrize("table", [b"queues", b"vhosts"])
+def test_a_damaged_row_takes_no_message_with_it(lives, tmp_path, table):
+    lives.node.declare(b"q")
+    lives.node.publish(b"q", b"1", b"2")
+    lives.close()
+    before = folders(tmp_path)
+    damage(lives, table, lambda _: b"garbage")
+    lives.again().run()
+    lives.again().run()
+    assert folders(tmp_path) == before != []
+
+
+def test_a_queue_whose_row_was_damaged_is_whole_once_the_row_is(lives):
+    node = lives.node
+    node.exchange(b"x")
+    node.declare(b"q")
+    node.bind(b"x", b"q", b"k")
+    node.publish(b"q", b"1", b"2")
+    lives.close()
+    rows = damage(lives, b"queues", lambda _: b"garbage")
+    with pytest.raises(NoQueue):
+        lives.again().vhost.queue(b"q")
+    lives.close()
+    damage(lives, b"queues", rows.get)
+    node = lives.again()
+    node.publish(b"k", b"3", exchange=b"x")
+    assert node.bodies(b"q") == [b"1", b"2", b"3"]
+
+
+def damage(lives, table, value):
+    """Put this in the place of each row of a table; what was there."""
+    environment = lives.open().committer._environment
+    rows = dict(environment.items(table))
+    environment.commit([(table, key, value(key)) for key in rows])
+    return rows
+
+
+def test_arguments_nested_as_deep_as_may_be_are_there_after_a_restart(lives):
+    deep = []
+    for _ in range(NESTED_MAX - 1):  # and the table, and the innermost array
+        deep = [deep]
+    table, _ = fields.read_table(fields.table({"x-deep": deep}), 0)
+    lives.node.declare(b"q", deep=table["x-deep"])
+    lives.node.publish(b"q", b"1")
+    assert lives.again().bodies(b"q") == [b"1"]
+
+
+def test_a_thousand_queues_that_are_asked_for_at_a_start_are_all_opened(lives):
+    names = [b"q%d" % n for n in range(600)]
+    for name in names:
+        lives.node.declare(name)
+        lives.node.publish_soon(name, b"1")
+    lives.node.run()
+    node = lives.again()
+    answered = []
+    for name in names:
+        node.vhost.queue(name).when_open(lambda name=name: answered.append(name))
+    node.run()
+    assert sorted(answered) == sorted(names)
+    assert node.queues._unopened == set()
