@@ -5,7 +5,7 @@ too; other channels go on. A channel that has failed takes nothing but the answe
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Final
 
@@ -92,7 +92,7 @@ class AmqpChannel:
         self._taking = False  # a frame, now
         self._parked: deque[tuple[int, bytes]] | None = None  # made when there is something
         self._kept_back: list[tuple[Callable[[], None], int]] = []  # until it may publish
-        self._commit: tuple[Sequence[Waiting], Callable[[], None]] | None = None
+        self._commit: tuple[Waiting, Callable[[], None], LogstoreError | None] | None = None
 
     # As the queues see it
 
@@ -269,23 +269,28 @@ class AmqpChannel:
             if not self.confirms and self._commit is None:
                 self.of.confirming.pop(self, None)
         if self._commit is not None:
-            waiting, answer = self._commit
-            if all(it.settled() for it in waiting):
+            waiting, answer, error = self._commit
+            if waiting.settled():
                 self._commit = None
                 self.of.confirming.pop(self, None)
                 held_by = self._held_by
                 assert held_by is not None
-                error = next((it.failed for it in waiting if it.failed is not None), None)
-                self.go_on(held_by, answer, error)
+                self.go_on(held_by, answer, error or waiting.failed)
 
-    def when_safe(self, waiting: Sequence[Waiting], answer: Callable[[], None]) -> None:
-        """Answer when all of this is safe; what comes next waits."""
-        self._commit = waiting, answer
+    def when_safe(
+        self, waiting: Waiting, answer: Callable[[], None], error: LogstoreError | None = None
+    ) -> None:
+        """Answer when all of this is safe; what comes next waits.
+
+        ``error``: why some of it was not taken. The channel ends with that instead.
+        """
+        self._commit = waiting, answer, error
         self.hold()
         self.of.confirming[self] = None
-        for it in waiting:
-            if not it.settled():
-                it.watch(self.of.link.wake)
+        if waiting.settled():
+            self.of.link.wake()
+        else:
+            waiting.watch(self.of.link.wake)
 
     # Answers
 
@@ -381,8 +386,7 @@ class AmqpChannel:
             self.of.content_bytes -= self.transaction.held_bytes
             self.transaction = None
         if self._commit is not None:
-            for it in self._commit[0]:
-                it.close()
+            self._commit[0].close()
             self._commit = None
         self.of.park(-sum(size for _, size in self._kept_back))
         self._kept_back.clear()

@@ -40,13 +40,22 @@ def commit(channel: AmqpChannel, _: methods.TxCommit) -> None:
 
 
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
-    waiting = []
+    """The messages first: what it acknowledges is settled once they are safe, or not at all."""
+    settle = partial(_settle, channel, transaction)
     if transaction.run:
-        waiting.append(hand_over(channel, transaction.run, transaction.mandatory))
+        published = hand_over(channel, transaction.run, transaction.mandatory)
+        channel.when_safe(published.waiting, settle, published.error)
+    else:
+        settle()
+
+
+def _settle(channel: AmqpChannel, transaction: Transaction) -> None:
     queues = settle_all(channel, transaction.settlements)
+    answer = channel.answers(methods.TxCommitOk())
     if queues:
-        waiting.append(channel.of.door.queues.journaled(queues))
-    channel.when_safe(waiting, channel.answers(methods.TxCommitOk()))
+        channel.when_safe(channel.of.door.queues.journaled(queues), answer)
+    else:
+        answer()
 
 
 def roll_back(channel: AmqpChannel, _: methods.TxRollback) -> None:

@@ -21,7 +21,7 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.publishing import Published
 from logstore.broker.queues.queue import Queue
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
@@ -196,7 +196,7 @@ def _go_on(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[in
     hand_over(channel, run, mandatory)
 
 
-def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> Waiting:
+def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> Published:
     """Publish; return what nobody took, where that is asked for; have the rest confirmed."""
     published = channel.of.vhost.publish(run)
     if published.unrouted:
@@ -211,7 +211,7 @@ def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence
         wake = channel.of.link.wake
         channel.confirms.add(len(run), published.rejected, published.waiting, wake)
         channel.of.confirming[channel] = None
-    return published.waiting
+    return published
 
 
 def _is_reply(channel: AmqpChannel, message: Message) -> bool:

@@ -6,6 +6,7 @@ from amqp_kit import consume, declare, get, message
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
+from logstore.errors import StorageFull
 from logstore.protocols.amqp.channel import WORK_AT_ONCE
 
 
@@ -634,6 +635,45 @@ def test_t35_nothing_happens_before_the_commit(door, peer):
     assert other.ask(get())[-1] == b"new"
     peer.send(methods.BasicAck(1, False))  # it is settled
     assert peer.methods()[0].reply_code == 406
+
+
+def test_t35_a_commit_that_no_log_takes_settles_nothing(door, peer, monkeypatch):
+    peer.ask(declare())
+    peer.publish(b"old")
+    peer.ask(methods.TxSelect())
+    peer.ask(get())
+    peer.publish(b"new")
+    peer.send(methods.BasicAck(1, False))
+    (lane,) = door.node.queues.vhosts[b"/"].queue(b"q").stock.order
+
+    def full(batch):
+        raise StorageFull("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lane.log, "append", full)
+        close = peer.ask(methods.TxCommit())
+    assert (type(close), "no space left" in close.reply_text) == (methods.ConnectionClose, True)
+    assert door.open().ask(get())[-1] == b"old"
+
+
+def test_t35_what_a_commit_settles_is_settled_after_its_messages_are_safe(door, peer, monkeypatch):
+    peer.ask(declare())
+    peer.publish(b"old")
+    peer.ask(methods.TxSelect())
+    peer.ask(get())
+    peer.publish(b"new")
+    peer.send(methods.BasicAck(1, False))
+    queue = door.node.queues.vhosts[b"/"].queue(b"q")
+    (lane,) = queue.stock.order
+    settle, seen = queue.settle, []
+
+    def settled(delivered):
+        seen.append((lane.log.safe, lane.log.end))
+        settle(delivered)
+
+    monkeypatch.setattr(type(queue), "settle", lambda _, it: settled(it))
+    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
+    assert seen == [(2, 2)]
 
 
 def test_t35_a_rollback_forgets_and_leaves_out_what_was_out(door, peer):
