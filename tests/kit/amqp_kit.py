@@ -36,6 +36,7 @@ class Node:
         self._here = threading.get_ident()
         self._store = logstore.open(path / "data")
         internals = self._store.internals()
+        self.disk = internals.directory.disk
         environment = internals.groups.environment
         self._committer = Committer(environment, self._deliver, self.soon)
         keeper = QueueCommitter(self._committer, environment)

@@ -49,13 +49,14 @@ _SETTLING: Final = (methods.BasicAck, methods.BasicNack, methods.BasicReject)
 class _Content:
     """A message that is being received."""
 
-    __slots__ = ("left", "parts", "properties", "publishing")
+    __slots__ = ("held_bytes", "left", "parts", "properties", "publishing")
 
     def __init__(self, publishing: Publishing) -> None:
         self.publishing = publishing
         self.properties: bytes | None = None  # None: its header is due
         self.left = 0  # of the body
         self.parts: list[bytes] = []
+        self.held_bytes = 0
 
 
 class AmqpChannel:
@@ -178,6 +179,7 @@ class AmqpChannel:
                     "expected content header for class 60, got non content header frame instead",
                 )
             content.left, content.properties = read_header(payload)
+            self._hold(content, len(payload))
             most = self.of.door.message_bytes_max
             if content.left > most:
                 raise Refusal(
@@ -192,17 +194,23 @@ class AmqpChannel:
             if len(payload) > content.left:
                 longer = len(payload) - content.left
                 raise Refusal(FRAME_ERROR, f"a body {longer} bytes longer than its header says")
-            content.left -= len(payload)
-            content.parts.append(payload)
-            self.of.content_bytes += len(payload)
+            if payload:  # else there might be any number of them
+                content.left -= len(payload)
+                content.parts.append(payload)
+                self._hold(content, len(payload))
         if not content.left:
             self.forget_content()
             self.of.publish(self, content.publishing, content.properties, b"".join(content.parts))
 
+    def _hold(self, content: "_Content", size: int) -> None:
+        """Count a frame of a message that has not arrived as a whole."""
+        content.held_bytes += size + FRAME_BYTES
+        self.of.content_bytes += size + FRAME_BYTES
+
     def forget_content(self) -> None:
         """A message has arrived, or is not needed any more."""
         if self._content is not None:
-            self.of.content_bytes -= sum(map(len, self._content.parts))
+            self.of.content_bytes -= self._content.held_bytes
             self._content = None
 
     def _take_while_closing(self, kind: int, payload: bytes) -> None:

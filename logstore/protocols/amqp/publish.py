@@ -35,6 +35,8 @@ IDS: Final = Struct(">HH").pack(*METHOD_IDS[methods.BasicPublish])  # how its fr
 
 _CONTENT: Final = Struct(">BHIHHQH")  # head of a header frame, class, weight, body size, flags
 _END: Final = 0xCE
+# Of what a channel remembers of its last message: there may be many channels, and all of them do.
+LAST_BYTES_MAX: Final = 1024
 # Properties that are looked at: who it is from, and where its reply goes.
 _LOOKED_AT: Final = 1 << 4 | 1 << 9
 
@@ -56,7 +58,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
                 last = _look(channel, raw, at)
                 if last is None:
                     break
-                channel.last = last
+                channel.last = last if len(last.prefix) <= LAST_BYTES_MAX else None
                 prefix, size, (exchange, key, mandatory, _), props = last
                 length, queues = len(prefix), None
             upto = at + length + size

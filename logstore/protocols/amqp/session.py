@@ -126,6 +126,7 @@ class AmqpSession:
         self._unread = 0  # bytes that it had sent when it was looked at last
         self._later: list[Callable[[], None]] = []
         door.sessions[self] = None
+        link.wake()  # the time in which a client has to come in begins then
 
     # The session of the server
 
@@ -165,11 +166,15 @@ class AmqpSession:
         held = self.parked_bytes + self.content_bytes + self.out_bytes
         return held + CHANNEL_BYTES * len(self.channels)
 
-    def receive(self, data: memoryview, now: float) -> int:
-        """As Session.receive."""
-        self._now = self._heard_at = now
+    def _begin(self, now: float) -> None:
+        self._now = now
         if not self._begun:
             self._begun, self._since = True, now
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """As Session.receive."""
+        self._heard_at = now
+        self._begin(now)
         if len(data) < self.wants or self._full or self._crowded:
             return 0
         raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
@@ -183,7 +188,7 @@ class AmqpSession:
     def wake(self, now: float) -> None:
         """As Session.wake."""
         deadline = self.deadline
-        self._now = now
+        self._begin(now)
         self._crowded = self._crowded and self.door.queues.crowded
         if self.told_blocked:
             self.door.look_at_disk(now)

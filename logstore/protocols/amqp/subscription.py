@@ -15,7 +15,7 @@ from logstore.amqp.frames import BODY, HEAD, HEADER, METHOD, OVERHEAD, body_fram
 from logstore.amqp.methods import IDS, Method, encode
 from logstore.amqp.properties import header
 from logstore.amqp.replies import NAMES
-from logstore.broker.queues.message import Delivery, Message
+from logstore.broker.queues.message import REMEMBERED_BYTES_MAX, Delivery, Message
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.subscription import Channel
 from logstore.protocols.amqp.carrier import Carrier
@@ -103,9 +103,10 @@ class AmqpSubscription:
             middle += HEAD.pack(BODY, self._number, size)
         elif not size:  # without a frame for the body the header's own end is the last byte
             middle = middle[:-1]
-        if len(self._middles) >= MIDDLES_MAX:
-            self._middles.clear()
-        self._middles[exchange, key, properties, size] = begin, middle
+        if len(properties) <= REMEMBERED_BYTES_MAX:
+            if len(self._middles) >= MIDDLES_MAX:
+                self._middles.clear()
+            self._middles[exchange, key, properties, size] = begin, middle
         return begin, middle
 
     def cancelled(self) -> None:

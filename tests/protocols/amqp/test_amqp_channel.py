@@ -1,5 +1,7 @@
 """What clients ask of channels, and what they are answered: RabbitMQ's order, codes and texts."""
 
+import threading
+
 import pytest
 from amqp_kit import consume, declare, get, message
 
@@ -657,23 +659,29 @@ def test_t35_a_commit_that_no_log_takes_settles_nothing(door, peer, monkeypatch)
 
 
 def test_t35_what_a_commit_settles_is_settled_after_its_messages_are_safe(door, peer, monkeypatch):
-    peer.ask(declare())
+    peer.ask(declare(durable=True))
     peer.publish(b"old")
+    door.run()
     peer.ask(methods.TxSelect())
     peer.ask(get())
     peer.publish(b"new")
     peer.send(methods.BasicAck(1, False))
+    door.run()
+    may_sync = threading.Event()
+    disk = door.node.disk
+    for name in ("sync", "sync_all"):
+        sync = getattr(disk, name)
+        monkeypatch.setattr(disk, name, lambda fd, sync=sync: may_sync.wait() and sync(fd))
     queue = door.node.queues.vhosts[b"/"].queue(b"q")
-    (lane,) = queue.stock.order
-    settle, seen = queue.settle, []
-
-    def settled(delivered):
-        seen.append((lane.log.safe, lane.log.end))
-        settle(delivered)
-
-    monkeypatch.setattr(type(queue), "settle", lambda _, it: settled(it))
-    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
-    assert seen == [(2, 2)]
+    try:
+        peer.send(methods.TxCommit())
+        for _ in range(5):
+            door.node.step()
+        assert (queue.out, peer.all()) == (1, [])
+    finally:
+        may_sync.set()
+    door.run()
+    assert (queue.out, peer.answer()) == (0, methods.TxCommitOk())
 
 
 def test_t35_a_rollback_forgets_and_leaves_out_what_was_out(door, peer):
@@ -865,3 +873,51 @@ def test_large_answers_count_as_several_requests(door, peer):
     taken = peer.session.receive(memoryview(bytearray(asked * 20)), door.now)
     assert taken == 3 * len(asked)
     door.run()
+
+
+# What half a message holds
+
+
+def begun(size, props=b"\0\0", channel=1):
+    """The frames of a Publish up to its body."""
+    return b"".join((
+        method_frame(channel, methods.BasicPublish(0, "", "q", False, False)),
+        frames.frame(frames.HEADER, channel, properties.header(size, props)),
+    ))  # fmt: skip
+
+
+def test_body_frames_of_nothing_are_not_kept(door, peer):
+    peer.ask(declare())
+    peer.give(begun(2))
+    held = peer.session.held_bytes
+    for _ in range(100):
+        peer.give(frames.frame(frames.BODY, 1, b"") * 100)
+    assert peer.session.held_bytes == held
+    peer.give(frames.frame(frames.BODY, 1, b"a") + frames.frame(frames.BODY, 1, b"b"))
+    door.run()
+    assert peer.ask(get())[-1] == b"ab"
+
+
+def test_what_has_come_of_a_message_is_counted_by_its_frames(door, peer):
+    peer.ask(declare())
+    before = peer.session.held_bytes
+    large = properties.write(Properties(headers={"h": "x" * 100_000}))
+    peer.give(begun(1000, large) + b"".join(frames.frame(frames.BODY, 1, b"x") for _ in range(500)))
+    assert peer.session.held_bytes >= before + 100_000 + 500 * 100
+    peer.give(b"".join(frames.frame(frames.BODY, 1, b"x") for _ in range(500)))
+    door.run()
+    assert peer.session.held_bytes == before
+    peer.give(begun(1000, large))
+    peer.ask(methods.ChannelClose(200, "", 0, 0))
+    assert peer.session.held_bytes < before
+
+
+def test_of_large_properties_nothing_is_remembered(door, peer):
+    peer.ask(declare())
+    large = Properties(headers={"h": "x" * 100_000})
+    peer.publish(b"1", b"2", props=large)
+    assert peer.session.channels[1].last is None
+    peer.send(consume(no_ack=True))
+    door.run()
+    (subscription,) = peer.session.channels[1].subscriptions.values()
+    assert subscription._middles == {}

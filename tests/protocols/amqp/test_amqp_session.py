@@ -238,6 +238,7 @@ def test_a_wrong_password_is_told_to_those_who_understand_it(door):
 
 def test_guest_is_let_in_from_this_machine_alone(door):
     link = FakeLink(door.node, 1)
+    link.look = lambda: None
     link.peer_address = ("192.0.2.7", 1)
     session = AmqpSession(door.door, link)
     sent = frames.PROTOCOL + method_frame(
@@ -246,6 +247,15 @@ def test_guest_is_let_in_from_this_machine_alone(door):
     session.receive(memoryview(sent), door.now)
     assert session.closed.startswith("ACCESS_REFUSED")
     session.close()
+
+
+def test_a_client_that_says_nothing_at_all_is_not_kept(door):
+    peer = door.connect()
+    door.run()  # its session has been woken
+    assert peer.session.deadline == door.now + module.HANDSHAKE_S
+    door.now += module.HANDSHAKE_S
+    peer.look()
+    assert peer.session.closed == "handshake timeout"
 
 
 def test_a_handshake_that_does_not_come_to_an_end(door):
