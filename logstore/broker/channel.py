@@ -246,7 +246,8 @@ class Channels:
         self._woken: deque[History] = deque()
         self._under_way: deque[HandOut] = deque()
         self._sends_left = SENDS_AT_ONCE  # in this turn
-        self._after: list[Callable[[], object]] = []  # called when nothing is under way
+        # Called when nothing is under way; once, however often that was asked for.
+        self._after: dict[Callable[[], object], None] = {}
         self._notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
 
@@ -658,7 +659,7 @@ class Channels:
             assert self._soon is not None
             self._soon(self.end_turn)
         elif self._after:
-            after, self._after = self._after, []
+            after, self._after = self._after, {}
             for call in after:
                 call()
 
@@ -671,7 +672,7 @@ class Channels:
         """Whether messages are on their way to so many that who publishes waits, to be woken."""
         if not self._under_way:
             return False
-        self._after.append(wake)
+        self._after[wake] = None
         return True
 
     def catch_up(self, subscriber: Subscriber) -> None:

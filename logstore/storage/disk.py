@@ -167,9 +167,12 @@ class Disk:
         flags |= os.O_NOFOLLOW if write or create else 0
         flags |= os.O_CREAT if create else 0
         fd = opened(lambda: self._call(path, os.open, flags, 0o644))
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.ENXIO, _NO_FILE, path)
+        except BaseException:
             os.close(fd)
-            raise OSError(errno.ENXIO, _NO_FILE, path)
+            raise
         return fd
 
     def close(self, fd: int) -> None:

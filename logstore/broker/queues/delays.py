@@ -13,10 +13,10 @@ class Delays:
     """Of one queue. After a restart all of them are ready."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int]] = []  # when; lane and offset
+        self._heap: list[tuple[int, int, int, bool]] = []  # when; lane, offset, whether it failed
 
-    def add(self, at_ms: int, lane: int, offset: int) -> None:
-        heappush(self._heap, (at_ms, lane, offset))
+    def add(self, at_ms: int, lane: int, offset: int, *, failed: bool) -> None:
+        heappush(self._heap, (at_ms, lane, offset, failed))
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -25,10 +25,10 @@ class Delays:
     def deadline_ms(self) -> int:
         return self._heap[0][0] if self._heap else NO_TIME
 
-    def due(self, now_ms: int) -> Iterator[tuple[int, int]]:
-        """Lane and offset of those whose time has come, and so many at most."""
+    def due(self, now_ms: int) -> Iterator[tuple[int, int, bool]]:
+        """Lane and offset of those whose time has come, whether they failed; so many at most."""
         for _ in range(DUE_MAX):
             if not self._heap or self._heap[0][0] > now_ms:
                 return
-            _, lane, offset = heappop(self._heap)
-            yield lane, offset
+            _, lane, offset, failed = heappop(self._heap)
+            yield lane, offset, failed

@@ -4,7 +4,7 @@ An exchange that every host has gets a row when the first durable binding from i
 bindings name both their ends by numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from logstore.amqp import fields
 from logstore.broker.queues.limits import QueueFacts
@@ -13,20 +13,35 @@ from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
-from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts
-from logstore.kept_queues import Kept, KeptBinding, KeptExchange, KeptQueue, QueueKeeper
+from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts, is_predefined
+from logstore.kept_queues import (
+    Kept,
+    KeptBinding,
+    KeptExchange,
+    KeptQueue,
+    KeptVhost,
+    QueueKeeper,
+)
 
 
 class Rows:
     """Of one virtual host."""
 
-    def __init__(self, vhost: int, keeper: QueueKeeper, next_id: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        vhost: int,
+        keeper: QueueKeeper,
+        next_id: Callable[[], int],
+        unkept: KeptVhost | None = None,
+    ) -> None:
+        """``unkept``: the host's own row, where it is new; it is kept with what is kept first."""
         self.queues: dict[int, Queue] = {}
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
         self._vhost = vhost
         self._keeper = keeper
         self._next_id = next_id
+        self._unkept = unkept
         self._by_name: Callable[[bytes], Queue | None] = lambda name: None
 
     def named_by(self, queue: Callable[[bytes], Queue | None]) -> None:
@@ -35,7 +50,7 @@ class Rows:
 
     def keep(self, queue: Queue) -> Pending:
         """A queue that is new and lasts."""
-        return Pending(self._keeper.change([self._queue(queue)]))
+        return self._change([self._queue(queue)], [])
 
     def _queue(self, queue: Queue) -> KeptQueue:
         facts = queue.facts
@@ -59,7 +74,29 @@ class Rows:
                 put += self._binding(row)
         if not put and not removed:
             return None
-        return Pending(self._keeper.change(put, removed))
+        pending = self._change(put, removed)
+        pending.then(lambda it: self._not_kept(put) if it.error is not None else None)
+        return pending
+
+    def _change(self, put: Sequence[Kept], removed: Sequence[Kept]) -> Pending:
+        """With the host's row, until that is kept: what is of no host is lost at a start."""
+        if self._unkept is None:
+            return Pending(self._keeper.change(put, removed))
+        pending = Pending(self._keeper.change([self._unkept, *put], removed))
+        pending.then(self._host_kept)
+        return pending
+
+    def _host_kept(self, pending: Pending) -> None:
+        if pending.error is None:
+            self._unkept = None
+
+    def _not_kept(self, put: Sequence[Kept]) -> None:
+        """An exchange that every host has stays, and needs its row at the next binding."""
+        for fact in put:
+            if isinstance(fact, KeptExchange):
+                name = fields.data(fact.name)
+                if is_predefined(name) and self.exchanges.get(name) is fact:
+                    del self.exchanges[name]
 
     def _exchange(self, name: bytes, facts: ExchangeFacts) -> KeptExchange:
         kept = self.exchanges[name] = KeptExchange(

@@ -267,7 +267,7 @@ class Queue:
         limit = self.limits.delivery_limit
         dead_at = 0 if limit is None else limit + 1
         if self.limits.retried_later(failed=failed):
-            self._delay(number, first, bits, dead_at)
+            self._delay(number, first, bits, failed, dead_at)
         else:
             self._release(number, first, bits, failed, dead_at)
         self.wake()
@@ -279,18 +279,18 @@ class Queue:
             self.dead_letters.die(lane, block << BLOCK_SHIFT, mask, DELIVERY_LIMIT)
         self.touch()
 
-    def _delay(self, number: int, first: int, bits: int, dead_at: int) -> None:
+    def _delay(self, number: int, first: int, bits: int, failed: bool, dead_at: int) -> None:
         lane = self.stock.lanes[number]
         now_ms = self._home.clock()
         for bit in range(bits.bit_length()):
             if not bits >> bit & 1:
                 continue
-            failures = lane.settlement.failures(first + bit) + 1
-            if dead_at and failures >= dead_at:
+            failures = lane.settlement.failures(first + bit) + failed
+            if failed and dead_at and failures >= dead_at:
                 self._release(number, first + bit, 1, True, dead_at)
                 continue
-            wait_ms = min(self.limits.retry_min_ms * failures, self.limits.retry_max_ms)
-            self._delays.add(now_ms + wait_ms, number, first + bit)
+            wait_ms = min(self.limits.retry_min_ms * max(failures, 1), self.limits.retry_max_ms)
+            self._delays.add(now_ms + wait_ms, number, first + bit, failed=failed)
 
     def reject(self, delivered: Group) -> None:
         """Nobody wants it: it dies."""
@@ -322,8 +322,8 @@ class Queue:
             return
         now_ms = self._home.clock()
         self._flush()
-        for number, offset in self._delays.due(now_ms):
-            self._release(number, offset, 1, True, 0)
+        for number, offset, failed in self._delays.due(now_ms):
+            self._release(number, offset, 1, failed, 0)
         if not self._time_out(now_ms):
             return
         more = False

@@ -131,11 +131,9 @@ class Queues:
         for fact in kept.vhosts:
             self._restore_vhost(fact, rows[fact.id], kept, lanes)
         if default not in self.vhosts:
-            number = self.next_id()
-            self._logs.keeper.change([KeptVhost(number, DEFAULT_VHOST)])
-            self._add_vhost(
-                default, Rows(number, self._logs.keeper, self.next_id), Topology[Queue]()
-            )
+            fact = KeptVhost(self.next_id(), DEFAULT_VHOST)
+            new = Rows(fact.id, self._logs.keeper, self.next_id, unkept=fact)
+            self._add_vhost(default, new, Topology[Queue]())
         if not kept.damaged:  # else it may be of what can't be read, and stays
             self._remove_left(lanes)
         waiting = deque(self._unopened)

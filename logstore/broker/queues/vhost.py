@@ -77,26 +77,55 @@ class Vhost:
         self._rows = rows
         self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
         self._sending = 0
+        # Exchanges by their names, and bindings, that are not kept yet.
+        self._making: dict[bytes | Binding, Pending] = {}
 
     # Exchanges and bindings
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
         """As ``Topology.declare``. None: there is nothing to be kept."""
-        return self._kept(self.topology.declare(facts))
+        change = self.topology.declare(facts)
+        return self._made(facts.name, change, lambda: self.topology.delete(facts.name))
 
     def delete_exchange(self, name: bytes, *, if_unused: bool = False) -> Pending | None:
         """As ``Topology.delete``."""
-        return self._kept(self.topology.delete(name, if_unused=if_unused))
+        change = self.topology.delete(name, if_unused=if_unused)
+        self._making.pop(name, None)
+        return self._kept(change)
 
     def bind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.bind``. Also raises Locked."""
         self._check_ends(binding, owner)
-        return self._kept(self.topology.bind(binding))
+        change = self.topology.bind(binding)
+        return self._made(binding, change, lambda: self.topology.unbind(binding))
 
     def unbind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.unbind``. Also raises Locked."""
         self._check_ends(binding, owner)
+        self._making.pop(binding, None)
         return self._kept(self.topology.unbind(binding))
+
+    def _made(
+        self, what: bytes | Binding, change: Change, undo: Callable[[], Change]
+    ) -> Pending | None:
+        """What is to be kept of it: now, or since somebody has made the same.
+
+        What can't be kept is taken back, or the next who makes it would be told that it is there.
+        """
+        pending = self._kept(change)
+        if pending is None:
+            return self._making.get(what)
+        self._making[what] = pending
+
+        def done(pending: Pending) -> None:
+            if self._making.get(what) is not pending:
+                return  # it was removed, and perhaps made again
+            del self._making[what]
+            if pending.error is not None:
+                self._kept(undo())
+
+        pending.then(done)
+        return pending
 
     def _check_ends(self, binding: Binding, owner: object | None) -> None:
         if binding.kind == "queue":

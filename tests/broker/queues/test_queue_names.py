@@ -12,6 +12,7 @@ from logstore.broker.queues.refusals import ConsumersThere, Locked, NotEmpty, Re
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.errors import StorageFull
 
 ONE, OTHER = object(), object()
 
@@ -231,7 +232,6 @@ def test_an_exchange_goes_with_its_last_queue_if_it_is_to(lives):
 def test_what_cannot_be_kept_is_not_there(lives, monkeypatch):
     node = lives.node
     environment = node.committer._environment
-    from logstore.errors import StorageFull
 
     def full():
         raise StorageFull("no space left")
@@ -248,6 +248,70 @@ def test_what_cannot_be_kept_is_not_there(lives, monkeypatch):
     monkeypatch.undo()
     node.declare(b"q")
     assert node.ready(b"q") == 0
+
+
+@pytest.fixture
+def full(lives, monkeypatch):
+    """Has the disk be full, or not."""
+
+    def switch(on):
+        def check_room():
+            if on:
+                raise StorageFull("no space left")
+
+        monkeypatch.setattr(lives.node.committer._environment, "check_room", check_room)
+
+    return switch
+
+
+def test_an_exchange_that_cannot_be_kept_is_not_there_for_the_next_either(lives, full):
+    node, facts = lives.node, ExchangeFacts(b"x", "direct")
+    full(True)
+    first, second = node.vhost.declare_exchange(facts), node.vhost.declare_exchange(facts)
+    node.run(until=lambda: first.done and second.done)
+    assert (type(first.error), type(second.error)) == (StorageFull, StorageFull)
+    with pytest.raises(NoExchange):
+        node.vhost.topology.exchange(b"x")
+    full(False)
+    node.exchange(b"x")
+    assert lives.again().vhost.topology.exchange(b"x") == facts
+
+
+@pytest.mark.parametrize("exchange", [b"amq.direct", b"x"])
+def test_a_binding_that_cannot_be_kept_is_not_there_for_the_next_either(lives, full, exchange):
+    node = lives.node
+    if exchange == b"x":
+        node.exchange(b"x")
+    node.declare(b"q")
+    binding = Binding(exchange, b"q", b"k")
+    full(True)
+    first, second = node.vhost.bind(binding), node.vhost.bind(binding)
+    node.run(until=lambda: first.done and second.done)
+    assert (type(first.error), type(second.error)) == (StorageFull, StorageFull)
+    full(False)
+    node.bind(exchange, b"q", b"k")
+    node = lives.again()
+    node.publish(b"k", b"1", exchange=exchange)
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_who_declares_what_another_has_just_declared_waits_for_it_too(lives):
+    node, facts = lives.node, ExchangeFacts(b"x", "direct")
+    first = node.vhost.declare_exchange(facts)
+    assert node.vhost.declare_exchange(facts) is first
+    node.run(until=lambda: first.done)
+    assert node.vhost.declare_exchange(facts) is None
+
+
+def test_an_exchange_that_was_deleted_meanwhile_stays_so(lives, full):
+    node, facts = lives.node, ExchangeFacts(b"x", "direct")
+    full(True)
+    first = node.vhost.declare_exchange(facts)
+    node.vhost.delete_exchange(b"x")
+    full(False)
+    again = node.vhost.declare_exchange(facts)
+    node.run(until=lambda: first.done and again.done)
+    assert lives.again().vhost.topology.exchange(b"x") == facts
 
 
 def test_a_full_disk_refuses_messages_and_nothing_else(lives):

@@ -216,3 +216,18 @@ def test_a_consumer_gets_a_delayed_message_when_its_time_has_come(node):
     assert len(consumer.had) == 1
     node.later(1_000)
     assert len(consumer.had) == 2
+
+
+def test_a_delayed_message_that_did_not_fail_is_not_counted(lives):
+    """It was given out, and its consumer has gone without a look at it."""
+    node = lives.node
+    node.declare(b"q", delayed_retry_type="all", delayed_retry_min=100, delivery_limit=1)
+    node.publish(b"q", b"1")
+    for _ in range(3):
+        channel = Channel()
+        got = node.get(b"q", channel, no_ack=False)
+        assert got.delivery.body == b"1"
+        for delivered in channel.unacked.drain():
+            delivered.queue.release(delivered, failed=False)
+        node.later(100)
+    assert node.ready(b"q") == 1
