@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final
@@ -35,7 +36,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.broker.routing.topology import Topology
-from logstore.errors import LogFailed, LogstoreError
+from logstore.errors import CorruptBatch, LogFailed, LogstoreError
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptBinding,
@@ -55,6 +56,7 @@ OPENING_MAX: Final = 2  # queues that are opened at once in the background, afte
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
 SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
+NEWS_S: Final = 1.0  # between looks whether a log that has no news has failed
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -492,23 +494,32 @@ class Queues:
 def body_bytes(log: Log, settlement: Settlement) -> int:
     """The bytes of all bodies that are not settled. Reads the log, and waits for it.
 
-    Raises CorruptBatch.
+    What is damaged is passed over, as it is by who delivers. Raises LogFailed, Damaged, Failed.
     """
     total, at, news = 0, settlement.floor, threading.Event()
     stop = log.watch(news.set)
     try:
         while at < log.safe:
             news.clear()
-            batches = log.read(at, SIZED_BYTES)
+            try:
+                batches = log.read(at, SIZED_BYTES)
+            except CorruptBatch:
+                following = log.following(at)
+                if following is None:
+                    break
+                at = following
+                continue
             if not batches:
-                news.wait()
+                log.check_failure()
+                news.wait(NEWS_S)
                 continue
             for batch in batches:
-                total += sum(
-                    len(it.value or b"")
-                    for it in decode(batch)
-                    if it.offset >= at and not settlement.is_settled(it.offset)
-                )
+                with suppress(CorruptBatch):
+                    total += sum(
+                        len(it.value or b"")
+                        for it in decode(batch)
+                        if it.offset >= at and not settlement.is_settled(it.offset)
+                    )
             at = batches[-1].next_offset
     finally:
         stop()

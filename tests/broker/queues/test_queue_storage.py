@@ -161,6 +161,28 @@ def test_damage_in_one_queue_harms_no_other_and_is_not_acknowledged(lives, tmp_p
     assert node.bodies(b"bad") == [b"1"]
 
 
+@pytest.mark.parametrize("batch", range(4))
+def test_damage_does_not_keep_a_queue_with_a_limit_in_bytes_from_being_opened(lives, batch):
+    """What stands before it is delivered, as from a queue without a limit."""
+    node = lives.node
+    node.declare(b"q", max_length_bytes=1000)
+    for n in range(4):
+        node.publish(b"q", b"%d" % n)
+    log = node.vhost.queue(b"q").stock.lanes[0].log
+    positions = [at for at, _ in log.chain.segment(0).walk()]
+    path = log.chain.segment(0).path
+    lives.close()
+    with open(path, "r+b") as file:
+        file.seek(positions[batch] + 70)
+        file.write(b"\xff\xff")
+    node = lives.open()
+    assert node.ready(b"q") == 4
+    found = []
+    while (got := node.get(b"q")) is not None:
+        found.append(got.delivery.body)
+    assert found == numbers(*range(batch))
+
+
 def test_a_lane_that_cannot_be_opened_fails_its_queue_alone(lives, monkeypatch):
     node = lives.node
     for name in (b"bad", b"good"):
