@@ -32,12 +32,13 @@ from logstore.store import Store
 from logstore.store import open_store as open
 from logstore.upkeep.backup import Copied
 from logstore.upkeep.jobs import Progress, Retained, Rewritten
+from logstore.version import VERSION
 
 if TYPE_CHECKING:
     from logstore.broker.queues.handles import Exchange, Queue, QueueBinding, QueueCounts, Routed
     from logstore.broker.queues.received import QueueConsumer, QueueMessage
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _OF_QUEUES = {
     "Exchange": "handles",

@@ -124,7 +124,7 @@ class Node:
             raise
         house = House(
             topics=topics,
-            queues=queues.queues,
+            queues_of=queues,
             coordinator=groups.coordinator,
             channels=self._store.channels,
             settings=settings,

@@ -1,9 +1,16 @@
-"""The queues of a node: the model, what keeps it, and its one timer."""
+"""The queues of a node: the model, what keeps it, and its one timer.
+
+Most stores have no queues, and the model is a third of what a server imports: where there are none
+it waits for the first who asks.
+"""
 
 import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from logstore.broker.queues.queues import Queues
 from logstore.clock import now_ms
+from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
 from logstore.node_groups import Alarm
 from logstore.open_queues import OpenQueues
@@ -11,9 +18,12 @@ from logstore.protocols.house import Work
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.turn import Turn
 
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+
 
 class NodeQueues:
-    """Opens them, and closes them before what keeps them."""
+    """Opens them, and closes them before what keeps them. For the sessions' thread."""
 
     def __init__(
         self,
@@ -23,16 +33,71 @@ class NodeQueues:
         committer: Committer,
         work: Work,
     ) -> None:
-        """Raises SchemaTooNew, CorruptStore, StorageFull."""
+        """Opens those that there are. Raises SchemaTooNew, CorruptStore, StorageFull."""
         table = store.groups
         assert table is not None, "a store that is written has a catalogue"
         self._loop = loop
         self._alarm = Alarm(loop, self._tick)
         keeper = QueueCommitter(committer, table.environment)
-        logs = OpenQueues(store.directory.writable(), keeper)
+        self._logs = OpenQueues(store.directory.writable(), keeper)
+        self._path = store.directory.path
+        self._soon = turn.soon
+        self._work = work
+        self._preparing = threading.Lock()
+        self._queues: Queues | None = None
+        self._closed = False
         store.queues().lend()
-        self.queues = Queues(logs, now_ms, turn.soon, work, self._alarmed)
-        self._end_calls = store.queues().serve(self.queues, turn.soon)
+        self._end_calls = store.queues().serve(self, turn.soon)
+        if self._logs.used:  # messages expire, and queues, although no client comes
+            self.open()
+
+    # Opened
+
+    @property
+    def queues(self) -> "Queues":
+        """As ``open``."""
+        return self.open()
+
+    def open(self) -> "Queues":
+        """The model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed."""
+        if self._queues is None:
+            self.prepare()
+            from logstore.broker.queues.queues import Queues
+
+            if self._closed:
+                raise Closed(f"{self._path}: the server has stopped")
+            self._queues = Queues(self._logs, now_ms, self._soon, self._work, self._alarmed)
+        return self._queues
+
+    def prepare(self) -> None:
+        """Whatever of ``open`` takes long. From any thread; raises what it raises."""
+        from logstore.broker.queues import queues  # noqa: F401  imported here, not in a turn
+
+        with self._preparing:
+            if not self._closed:
+                self._logs.journal()
+
+    def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
+        """Call it with the model, or why there is none: at once where it is open."""
+        if self._queues is not None:
+            then(self._queues)
+        else:
+            self._work(self._prepared, lambda error: then(error or self._opened()))
+
+    def _prepared(self) -> LogstoreError | None:
+        try:
+            self.prepare()
+        except LogstoreError as error:
+            return error
+        return None
+
+    def _opened(self) -> "Queues | LogstoreError":
+        try:
+            return self.open()
+        except LogstoreError as error:
+            return error
+
+    # Its timer
 
     def _alarmed(self, at_ms: int | None) -> None:
         """Have ``tick`` called then, by the clock of messages."""
@@ -40,11 +105,17 @@ class NodeQueues:
             self._alarm.set(int(self._loop.time() * 1000) + max(0, at_ms - now_ms()))
 
     def _tick(self) -> None:
-        self.queues.tick(now_ms())
-        self._alarmed(self.queues.deadline_ms())
+        queues = self.open()
+        queues.tick(now_ms())
+        self._alarmed(queues.deadline_ms())
+
+    # Its end
 
     def close(self) -> None:
         """All that was settled is kept; messages that were out are ready again."""
         self._alarm.stop()
         self._end_calls()
-        self.queues.close()
+        with self._preparing:
+            self._closed = True
+        if self._queues is not None:
+            self._queues.close()

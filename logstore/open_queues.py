@@ -36,11 +36,18 @@ class OpenQueues:
         self._directory = directory
         self._entries: dict[Lane, Entry] = {}
         self._journal: Entry | None = None
+        self._damaged = directory.damaged_entries()
         for name, entry in directory.entries():
             if entry.kind == LANE.name and (lane := parse_lane(name)) is not None:
                 self._entries[lane] = entry
             elif entry.kind == JOURNAL.name and name == JOURNAL_NAME:
                 self._journal = entry
+
+    @property
+    def used(self) -> bool:
+        """Whether there is anything of queues: the journal is made before all else."""
+        damaged = any(kind in (LANE.name, JOURNAL.name) for kind, _ in self._damaged)
+        return self._journal is not None or bool(self._entries) or damaged
 
     def lanes(self) -> dict[int, list[int]]:
         """The priorities of which each queue has a lane, ascending."""

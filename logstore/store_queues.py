@@ -7,31 +7,44 @@ the same store, its model is the only one: see ``lend``.
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from logstore.broker.queues.own_turn import OwnTurn
-from logstore.broker.queues.queues import Queues
-from logstore.broker.queues.received import Hands, QueueConsumer
 from logstore.broker.queues.served_turn import ServedTurn
-from logstore.broker.queues.vhost import Vhost
 from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.directory import LocalDirectory
 
+if TYPE_CHECKING:  # the model, which a server that has no queues does without
+    from logstore.broker.queues.own_turn import OwnTurn
+    from logstore.broker.queues.queues import Queues
+    from logstore.broker.queues.received import Hands, QueueConsumer
+    from logstore.broker.queues.vhost import Vhost
+
 _T = TypeVar("_T")
+
+
+class Served(Protocol):
+    """The queues of a server in this process."""
+
+    def prepare(self) -> None:
+        """Whatever of ``open`` takes long. From any thread; raises what it raises."""
+
+    def open(self) -> "Queues":
+        """In the server's turn. Raises SchemaTooNew, CorruptStore, StorageFull, Closed."""
 
 
 class StoreQueues:
     """Of one store. A ``Desk``; from any thread."""
 
     def __init__(self, directory: LocalDirectory, clock: Callable[[], int]) -> None:
-        self.hands = Hands()
+        self._hands: Hands | None = None
         self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()  # who opens them
         self._turn: OwnTurn | ServedTurn | None = None  # an own one, or a server's
-        self._queues: Queues | None = None
+        self._queues: Queues | None = None  # the own ones; a server's once they were asked for
+        self._served: Served | None = None
         self._committer: Committer | None = None
         self._consumers: weakref.WeakSet[QueueConsumer] = weakref.WeakSet()
         self._error: LogstoreError | None = None
@@ -45,15 +58,23 @@ class StoreQueues:
 
     # As Desk
 
-    def do(self, call: Callable[[Vhost], _T]) -> _T:
+    @property
+    def hands(self) -> "Hands":
+        """As Owner.hands."""
+        with self._lock:
+            if self._hands is None:
+                from logstore.broker.queues.received import Hands
+
+                self._hands = Hands()
+            return self._hands
+
+    def do(self, call: "Callable[[Vhost], _T]") -> _T:
         """As Desk.do."""
-        turn, vhost = self._opened()
-        return turn.do(lambda: call(vhost))
+        return self._opened().do(lambda: call(self._vhost()))
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """As Desk.wait."""
-        turn, _ = self._opened()
-        return turn.wait(ready, timeout_s)
+        return self._opened().wait(ready, timeout_s)
 
     def poke(self) -> None:
         """As Desk.poke."""
@@ -61,25 +82,37 @@ class StoreQueues:
         if turn is not None:
             turn.poke()
 
-    def consumer(self, consumer: QueueConsumer) -> QueueConsumer:
+    def consumer(self, consumer: "QueueConsumer") -> "QueueConsumer":
         """As Owner.consumer."""
         self._consumers.add(consumer)
         return consumer
 
     # Opened and closed
 
-    def _opened(self) -> tuple[OwnTurn | ServedTurn, Vhost]:
+    def _opened(self) -> "OwnTurn | ServedTurn":
         if self._error is not None:
             raise self._error
         with self._lock:
             if self._turn is None:
                 self._open()
-            assert self._turn is not None
-            assert self._queues is not None
-            return self._turn, self._queues.vhosts[b"/"]
+            turn, served = self._turn, self._served
+        assert turn is not None
+        if served is not None:
+            served.prepare()  # in this thread, which may wait
+        return turn
+
+    def _vhost(self) -> "Vhost":
+        """In a turn."""
+        if self._queues is None:
+            assert self._served is not None, "own ones are open before there are turns"
+            self._queues = self._served.open()
+        return self._queues.vhosts[b"/"]
 
     def _open(self) -> None:
         """Raises ReadOnly, SchemaTooNew, CorruptStore, StorageFull."""
+        from logstore.broker.queues.own_turn import OwnTurn
+        from logstore.broker.queues.queues import Queues
+
         table = self._directory.groups
         try:
             directory = self._directory.writable()
@@ -106,29 +139,31 @@ class StoreQueues:
         """A server in this process is about to have them: consumers until then are closed."""
         with self._lock:
             turn, committer = self._turn, self._committer
-            if isinstance(turn, OwnTurn) and committer is not None and self._error is None:
+            if committer is not None and self._error is None:
+                assert turn is not None
+                assert not isinstance(turn, ServedTurn)
                 turn.do(self._end)
                 turn.close(Closed(f"{self._directory.path}: a server has the queues"),
                            committer.close)  # fmt: skip
             self._turn = self._queues = self._committer = None
 
     def serve(
-        self, queues: Queues, soon: Callable[[Callable[[], object]], object]
+        self, served: Served, soon: Callable[[Callable[[], object]], object]
     ) -> Callable[[], None]:
-        """A server has these: calls go through its turn. What is returned ends that, in its thread.
+        """A server has them: calls go through its turn. What is returned ends that, in its thread.
 
         ``lend`` was called before.
         """
         with self._lock:
             turn = ServedTurn(soon)
-            self._queues, self._turn = queues, turn
+            self._served, self._turn = served, turn
 
         def end() -> None:
             with self._lock:
                 self._end()
                 turn.end(Closed(f"{self._directory.path}: the server has stopped"))
                 if self._turn is turn:
-                    self._turn = self._queues = None
+                    self._turn = self._queues = self._served = None
 
         return end
 
@@ -139,7 +174,7 @@ class StoreQueues:
         with self._lock:
             why = Closed(f"{self._directory.path}: the store is closed")
             turn, error = self._turn, self._error
-            if not isinstance(turn, OwnTurn) or error is not None:
+            if turn is None or isinstance(turn, ServedTurn) or error is not None:
                 self._error = error or why
                 return
         try:
@@ -151,10 +186,11 @@ class StoreQueues:
 
     def _end(self) -> None:
         """Nobody has any of it any more."""
-        assert self._queues is not None
+        if self._queues is None:  # a server's, and never asked for
+            return
         for consumer in list(self._consumers):
             consumer.end()
-        for group in self.hands.unacked.drain():
+        for group in self._hands.unacked.drain() if self._hands is not None else ():
             group.queue.release(group, failed=False)
         for vhost in self._queues.vhosts.values():
             vhost.owner_gone(self)

@@ -2,18 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
+from logstore.errors import LogstoreError
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
 from logstore.turns import Turns
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues  # made when there is a use for it
+
+
+class QueuesOf(Protocol):
+    """The queues of a node: opened when somebody asks for them first."""
+
+    def open(self) -> "Queues":
+        """At once, however long that takes. Raises SchemaTooNew, CorruptStore, StorageFull."""
+
+    def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
+        """``then`` gets them, or why that can't be: now, or in a later turn."""
+
 
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -24,7 +36,7 @@ class House:
     """Models, settings, time and workers; who we are. Everything is for the sessions' thread."""
 
     topics: Topics
-    queues: "Queues"
+    queues_of: QueuesOf
     coordinator: Coordinator  # of groups; its time is the sessions', in ms
     channels: Channels
     settings: StoreSettings
@@ -37,3 +49,8 @@ class House:
     store_id: str
     path: str  # the data directory
     process_id: int
+
+    @property
+    def queues(self) -> "Queues":
+        """As QueuesOf.open."""
+        return self.queues_of.open()

@@ -42,6 +42,19 @@ class Node:
         keeper = QueueCommitter(self._committer, environment)
         logs = OpenQueues(internals.directory.writable(), keeper)
         self.queues = Queues(logs, lambda: self.now_ms, self.soon, self._work)
+        self.opening = []  # who waits for the queues, while they are said to be closed
+        self.closed = False
+
+    def open(self):
+        """As QueuesOf.open."""
+        return self.queues
+
+    def when_open(self, then):
+        """As QueuesOf.when_open."""
+        if self.closed:
+            self.opening.append(then)
+        else:
+            then(self.queues)
 
     def soon(self, call):
         if threading.get_ident() == self._here:
@@ -136,7 +149,7 @@ class Door:
         self.now = 100.0
         self.tokens = iter(range(1000))
         self.door = AmqpDoor(
-            self.node.queues, "3.13.7", "a-b", message_bytes_max,
+            self.node, "3.13.7", "a-b", message_bytes_max,
             token=lambda: f"token{next(self.tokens)}",
         )  # fmt: skip
         self.peers = []

@@ -51,7 +51,7 @@ from logstore.config import Config
 from logstore.doors import DOORS
 house = SimpleNamespace(
     topics=None, coordinator=None, channels=None, settings=Config().store, store_id="",
-    path="", clock=lambda: 0, work=None, process_id=1, turns=None, slices=None, queues=None,
+    path="", clock=lambda: 0, work=None, process_id=1, turns=None, slices=None, queues_of=None,
     budget=SimpleNamespace(request_bytes_max=1 << 30),
 )
 opened = [door.open(house) for door in DOORS]
@@ -73,7 +73,7 @@ def test_a_door_opened_has_the_limits_of_its_settings():
     given = {"max.connections": ("7", "test"), "resp.maxclients": ("8", "test")}
     house = SimpleNamespace(
         topics=None, coordinator=None, channels=None, settings=Config(given).store, store_id="",
-        path="", clock=lambda: 0, work=None, process_id=1, turns=None, slices=None, queues=None,
+        path="", clock=lambda: 0, work=None, process_id=1, turns=None, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
@@ -81,3 +81,38 @@ def test_a_door_opened_has_the_limits_of_its_settings():
     assert opened["kafka"].limits.connections_max == 7
     assert opened["resp"].limits.connections_max == 8
     assert b"max number of clients" in opened["resp"].limits.refusal
+
+
+SERVED = """
+import os, signal, sys, threading
+import logstore
+from logstore.node import Listen, Node
+
+def ready(addresses):
+    model = "logstore.broker.queues.queues" in sys.modules
+    journal = any(kind.kind == "journal" for _, kind in store.internals().directory.entries())
+    print(model, journal)
+    if "library" in sys.argv:  # in a thread, as whoever serves a store may use it
+        threading.Thread(target=use).start()
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def use():
+    store.queue("work").publish(b"a")
+    print(store.queue("work").counts().ready)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with logstore.open(sys.argv[1]) as store:
+    ports = {"kafka": 0, "resp": 0, "amqp": 0}
+    Node(store, Listen("127.0.0.1", ports)).run(ready)
+"""
+
+
+def test_the_model_of_queues_is_loaded_where_there_are_some_or_somebody_asks(tmp_path):
+    def serve(*arguments):
+        command = [sys.executable, "-c", SERVED, tmp_path / "data", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert serve() == ["False", "False"]
+    assert serve("library") == ["False", "False", "1"]
+    assert serve() == ["True", "True"]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final, Protocol
 
+from logstore.protocols.house import QueuesOf
+
 if TYPE_CHECKING:
     from logstore.broker.queues.message import Message
     from logstore.broker.queues.queues import Queues
@@ -32,7 +34,7 @@ class Replied(Protocol):
 class AmqpDoor:
     """Queues, what is said of us, who is there."""
 
-    queues: "Queues"
+    queues_of: QueuesOf
     version: str  # of RabbitMQ, whose ways these are
     cluster_name: str
     message_bytes_max: int
@@ -44,6 +46,11 @@ class AmqpDoor:
     free_bytes: Callable[[], int] = lambda: 0  # of the disk; less than 0: nobody knows
     free_bytes_min: int = 0  # while there is less, nobody may publish; 0: it is not looked at
     _looked_at: float = -math.inf
+
+    @property
+    def queues(self) -> "Queues":
+        """They are open, as soon as a session is."""
+        return self.queues_of.open()
 
     def look_at_disk(self, now: float) -> None:
         """See whether there is room for messages, where that was not seen just now."""

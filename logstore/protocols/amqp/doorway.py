@@ -11,7 +11,7 @@ def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
     settings = house.settings
     door = AmqpDoor(
-        house.queues,
+        house.queues_of,
         settings.amqp_server_version,
         house.store_id,
         min(settings.amqp_max_message_size, house.budget.request_bytes_max),

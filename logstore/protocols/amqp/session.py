@@ -12,7 +12,7 @@ its way.
 import math
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from importlib.metadata import version
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -36,12 +36,15 @@ from logstore.amqp.replies import (
     COMMAND_INVALID,
     CONNECTION_FORCED,
     FRAME_ERROR,
+    INTERNAL_ERROR,
     NOT_ALLOWED,
     PRECONDITION_FAILED,
     UNEXPECTED_FRAME,
     Refusal,
 )
+from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
+from logstore.errors import LogstoreError
 from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
 from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
 from logstore.protocols.amqp import publish, settle
@@ -51,9 +54,10 @@ from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
 from logstore.protocols.amqp.handlers import HANDLERS
 from logstore.protocols.amqp.handshake import About, Handshake, State
 from logstore.protocols.session import Buffer, Link
+from logstore.version import VERSION
 
 FIRST_FRAME_BYTES_MAX: Final = 2 * SIZE_MIN  # before both have agreed: RabbitMQ 4.1's size, too
-PLATFORM: Final = f"logstore {version('logstore')} (Python)"
+PLATFORM: Final = f"logstore {VERSION} (Python)"
 HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 10.0  # that a client has to answer our Close
 # When the server stops: acknowledgements that are on their way still count.
@@ -120,7 +124,7 @@ class AmqpSession:
         self._beat_at = 0.0
         self._reason = ""  # why it is closed
         self._begun = False
-        self._full = False  # takes nothing before a channel has gone on
+        self._full = False  # takes nothing before a channel has gone on, or the queues are open
         self._crowded = False  # takes nothing before the queues have room
         self._leaving = False
         self._unread = 0  # bytes that it had sent when it was looked at last
@@ -372,16 +376,32 @@ class AmqpSession:
     def _shake_hands(self, method: Method) -> None:
         answer = self._handshake.take(method)
         if self._handshake.state is State.DONE:
-            self._open()
-        if answer is not None:
+            self._full = True
+            self.door.queues_of.when_open(partial(self._queues_open, answer))
+        elif answer is not None:
             self.send(answer)
-        if self._handshake.state is State.DONE:
-            self.tell_blocked()
 
-    def _open(self) -> None:
+    def _queues_open(self, answer: Method | None, queues: Queues | LogstoreError) -> None:
+        """The first client of all has waited for them."""
+        if self._phase is not Phase.HANDSHAKE:
+            return  # it has ended meanwhile
+        self._full = False
+        try:
+            if isinstance(queues, LogstoreError):
+                raise Refusal(INTERNAL_ERROR, str(queues))
+            self._open(queues)
+        except Refusal as refusal:
+            self.fail(refusal, methods.IDS[methods.ConnectionOpen])
+        else:
+            assert answer is not None
+            self.send(answer)
+            self.tell_blocked()
+        self.link.wake()
+
+    def _open(self, queues: Queues) -> None:
         """Raises Refusal where there is no such virtual host."""
         shake = self._handshake
-        vhost = self.door.queues.vhosts.get(data(shake.vhost))
+        vhost = queues.vhosts.get(data(shake.vhost))
         if vhost is None:
             raise Refusal(NOT_ALLOWED, f"vhost {shake.vhost} not found")
         self.vhost, self.vhost_name = vhost, shake.vhost

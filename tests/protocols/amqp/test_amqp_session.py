@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from logstore.amqp import frames, methods
 from logstore.amqp.frames import HEAD, frame, method_frame
+from logstore.errors import StorageFull
 from logstore.protocols.amqp import session as module
 from logstore.protocols.amqp.session import AmqpSession
 
@@ -26,6 +27,40 @@ def test_a_connection_is_opened_and_closed(door):
     peer.send(methods.ConnectionClose(200, "bye", 0, 0), channel=0)
     assert peer.methods() == [methods.ConnectionCloseOk()]
     assert peer.session.closed == ""
+
+
+def test_the_first_client_waits_until_the_queues_are_open(door):
+    node, peer = door.node, door.connect()
+    node.closed = True
+    assert type(peer.shake_hands()[-1]) is methods.ConnectionTune
+    peer.send(methods.ChannelOpen())  # a client that does not wait for the answer
+    assert not peer.got
+    [opened] = node.opening
+    opened(node.queues)
+    door.run()
+    assert peer.methods() == [methods.ConnectionOpenOk(), methods.ChannelOpenOk()]
+
+
+def test_queues_that_cannot_be_opened_are_told_of_and_tried_again(door):
+    node, peer, second = door.node, door.connect(), door.connect()
+    node.closed = True
+    peer.shake_hands()
+    node.opening.pop()(StorageFull("d: no space left"))
+    door.run()
+    [close] = peer.methods()
+    assert close == methods.ConnectionClose(541, "INTERNAL_ERROR - d: no space left", 10, 40)
+    node.closed = False
+    assert type(second.shake_hands()[-1]) is methods.ConnectionOpenOk
+
+
+def test_a_client_that_went_while_the_queues_were_opened_gets_nothing(door):
+    node, peer = door.node, door.connect()
+    node.closed = True
+    peer.shake_hands()
+    peer.end()
+    node.opening.pop()(node.queues)
+    door.run()
+    assert not peer.got
 
 
 @pytest.mark.parametrize(
