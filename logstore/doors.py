@@ -19,11 +19,6 @@ class Door(NamedTuple):
     clients: str  # whose they are, for people
     port_setting: str
     open: "Callable[[House], Doorway]"
-    optional: bool = False  # others are served without it, where its port is in use
-
-    def may_stay_closed(self, by_default: frozenset[str]) -> bool:
-        """Whether that is so: nobody has asked for its port."""
-        return self.optional and self.name in by_default
 
 
 def _kafka(house: "House") -> "Doorway":
@@ -46,6 +41,6 @@ def _amqp(house: "House") -> "Doorway":
 
 KAFKA: Final = Door("kafka", "Kafka", "kafka.port", _kafka)
 RESP: Final = Door("resp", "Redis", "resp.port", _resp)
-AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", _amqp, optional=True)
+AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", _amqp)
 
 DOORS: Final = (KAFKA, RESP, AMQP)

@@ -52,7 +52,8 @@ class Listen:
 
     host: str
     ports: Mapping[str, int]  # by the door's name; 0: any free one, -1: no such door
-    by_default: frozenset[str] = frozenset()  # doors whose port nobody has chosen
+    # Doors whose port nobody has chosen: where it is in use, the others are served without.
+    by_default: frozenset[str] = frozenset()
 
 
 # Where the doors are, by their names, in the order of the table.
@@ -140,12 +141,7 @@ class Node:
         )
         try:
             groups.start()
-            addresses = {
-                door.name: address
-                for door in DOORS
-                if self._listen.ports[door.name] >= 0
-                and (address := self._open(server, door, house)) is not None
-            }
+            addresses = self._open_all(server, house)
             self._wire_channels(turn)
             self._store.directory.writable().never_wait_in(threading.get_ident())
             self._store.directory.writable().announce(
@@ -164,6 +160,19 @@ class Node:
                 self._store.channels.detach()
                 turn.stop()
 
+    def _open_all(self, server: Server, house: House) -> Addresses:
+        """Raises Failed where there is no door left for anyone."""
+        wanted = [door for door in DOORS if self._listen.ports[door.name] >= 0]
+        opened = {door.name: self._open(server, door, house) for door in wanted}
+        addresses = {name: it for name, it in opened.items() if it is not None}
+        if not addresses:
+            options = ", ".join(f"--{door.name}-port ({door.port_setting})" for door in wanted)
+            raise Failed(
+                f"{self._store.directory.path}: no door is left to serve it by: the default ports "
+                f"are in use, by another server perhaps; choose with {options}"
+            )
+        return addresses
+
     def _open(self, server: Server, door: Door, house: House) -> tuple[str, int] | None:
         """Where it listens; None: its port is another's, and nobody has asked for that one."""
         host, port = self._listen.host, self._listen.ports[door.name]
@@ -171,7 +180,7 @@ class Node:
             return server.listen(host, port, door.open(house))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            if error.errno == errno.EADDRINUSE and door.may_stay_closed(self._listen.by_default):
+            if error.errno == errno.EADDRINUSE and door.name in self._listen.by_default:
                 log.warning(
                     "%s:%d: no door for %s clients: %s; choose another with --%s-port (%s)",
                     host, port, door.clients, reason, door.name, door.port_setting,

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
-import subprocess
 
 import aio_pika
 import pika
@@ -17,7 +15,7 @@ from pika.exceptions import (
     NackError,
     UnroutableError,
 )
-from serving import COMMAND, DEADLINE_S, Serving
+from serving import DEADLINE_S, Serving
 
 
 @pytest.fixture(scope="module")
@@ -198,37 +196,6 @@ def test_a_server_that_stops_tells_its_clients(start, connect):
     with pytest.raises(ConnectionClosedByBroker, match="CONNECTION_FORCED"):
         connection.sleep(DEADLINE_S)
     assert server.stop() == (0, "")
-
-
-def test_a_default_port_in_use_leaves_the_door_closed_and_a_chosen_one_is_an_error(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        done = subprocess.run(
-            [COMMAND, "serve", "--data", tmp_path, "--kafka-port", "0", "--resp-port", "-1",
-             "--amqp-port", str(port)],
-            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == (
-        f"logstore: 127.0.0.1:{port}: can't listen there: Address already in use; choose with "
-        f"--host (listen.host) and --amqp-port (amqp.port; -1: no RabbitMQ door)\n"
-    )
-    with contextlib.ExitStack() as left:
-        with contextlib.suppress(OSError):  # it is in use already
-            left.enter_context(socket.create_server(("127.0.0.1", 5672)))
-        process = subprocess.Popen(
-            [COMMAND, "serve", "--data", tmp_path / "d", "--kafka-port", "0", "--resp-port", "-1"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert "Kafka clients at" in process.stdout.readline()
-        process.terminate()
-        out, errors = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, out) == (0, "")
-    (line,) = errors.splitlines()
-    assert line.endswith(
-        "127.0.0.1:5672: no door for RabbitMQ clients: Address already in use; choose another "
-        "with --amqp-port (amqp.port)"
-    )
 
 
 # aio-pika

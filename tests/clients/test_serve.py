@@ -1,5 +1,6 @@
 """``logstore serve`` as a process: starting, limits, faults, stopping."""
 
+import os
 import resource
 import signal
 import socket
@@ -41,6 +42,86 @@ def test_a_port_in_use_is_one_line_that_names_the_setting(start, tmp_path):
     line = refused("--kafka-port", str(port), data=tmp_path / "other")
     assert f"127.0.0.1:{port}: can't listen there: Address already in use" in line
     assert "kafka.port" in line
+
+
+DEFAULT_PORTS = {"kafka": 9092, "resp": 6379, "amqp": 5672}
+CLIENTS = {"kafka": "Kafka", "resp": "Redis", "amqp": "RabbitMQ"}
+
+
+@pytest.fixture
+def address():
+    """Of this machine, and of nobody else: so its default ports are."""
+    return f"127.{os.getpid() >> 16 & 255}.{os.getpid() >> 8 & 255}.{2 + os.getpid() % 250}"
+
+
+def serve(data, address, *words, **settings):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
+    return subprocess.Popen(
+        [COMMAND, "serve", "--data", data, "--host", address, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment | settings,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("closed", DEFAULT_PORTS)
+def test_a_default_port_in_use_leaves_this_door_closed_and_the_others_serve(
+    tmp_path, address, closed
+):
+    with socket.create_server((address, DEFAULT_PORTS[closed])):
+        process = serve(tmp_path / "data", address)
+        open_ = [name for name in DEFAULT_PORTS if name != closed]
+        for name in open_:
+            told = f"{CLIENTS[name]} clients at {address}:{DEFAULT_PORTS[name]}"
+            assert told in process.stdout.readline()
+            socket.create_connection((address, DEFAULT_PORTS[name])).close()
+        owner = owner_of(Disk(), str(tmp_path / "data" / "lock"))
+        assert list(owner.endpoints) == open_
+        process.terminate()
+        out, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, out) == (0, "")
+    (line,) = errors.splitlines()
+    assert line.endswith(
+        f"{address}:{DEFAULT_PORTS[closed]}: no door for {CLIENTS[closed]} clients: Address "
+        f"already in use; choose another with --{closed}-port ({closed}.port)"
+    )
+
+
+@pytest.mark.parametrize("how", ["option", "variable", "file"])
+@pytest.mark.parametrize("door", DEFAULT_PORTS)
+def test_a_port_that_was_asked_for_and_is_in_use_is_an_error_though_it_is_the_default(
+    tmp_path, address, door, how
+):
+    data, port = tmp_path / "data", DEFAULT_PORTS[door]
+    others = [it for name in DEFAULT_PORTS if name != door for it in (f"--{name}-port", "0")]
+    asked, settings = [], {}
+    if how == "option":
+        asked = [f"--{door}-port", str(port)]
+    elif how == "variable":
+        settings = {f"LOGSTORE_{door.upper()}_PORT": str(port)}
+    else:
+        data.mkdir()
+        (data / "logstore.toml").write_text(f"{door}.port = {port}\n")
+    with socket.create_server((address, port)):
+        process = serve(data, address, *others, *asked, **settings)
+        out, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, out) == (1, "")
+    (line,) = errors.splitlines()
+    assert line.startswith(
+        f"logstore: {address}:{port}: can't listen there: Address already in use; choose with "
+    )
+    assert f"--{door}-port ({door}.port" in line
+
+
+def test_a_server_that_no_client_could_come_to_does_not_start(tmp_path, address):
+    with ExitStack() as held:
+        for port in DEFAULT_PORTS.values():
+            held.enter_context(socket.create_server((address, port)))
+        process = serve(tmp_path / "data", address)
+        out, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, out) == (1, "")
+    *warnings, line = errors.splitlines()
+    assert len(warnings) == 3
+    assert "no door is left to serve it by" in line
+    assert "--kafka-port (kafka.port), --resp-port (resp.port), --amqp-port (amqp.port)" in line
 
 
 def test_listening_beyond_this_machine_must_be_asked_for(tmp_path):
