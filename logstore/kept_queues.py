@@ -112,6 +112,15 @@ class QueueLogs(Protocol):
     def delete(self, lanes: Iterable[Lane]) -> None:
         """These lanes and their files."""
 
+    def trim(self, log: Log, floor: int, now_ms: int, *, drained: bool) -> None:
+        """Remove what a lane has below ``floor``; of one that is drained, all that it has.
+
+        But what is retained for a while.
+        """
+
+    def trim_journal(self) -> None:
+        """Remove what the journal has below its recovery point."""
+
     def make_volatile(self, lane: Lane) -> Log:
         """A lane that is never synced."""
 

@@ -7,13 +7,15 @@ one thread that has the queues.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
 from logstore.kept_queues import Lane, QueueKeeper
 from logstore.log import Log
 from logstore.storage.catalog import Entry
-from logstore.storage.directory import WritableDirectory
+from logstore.storage.directory import SegmentedLog, WritableDirectory
+from logstore.storage.disk_log import DiskLog
 from logstore.storage.kinds import JOURNAL, LANE
+from logstore.upkeep.lanes import retain
 
 JOURNAL_NAME: Final = "settled"
 PRIORITY_MAX: Final = 255
@@ -60,7 +62,9 @@ class OpenQueues:
         """What is settled; made where there is none. Raises SchemaTooNew, Damaged, StorageFull."""
         if self._journal is None:
             self._journal = self._directory.create(JOURNAL.name, JOURNAL_NAME, 1, {})
-        return self._directory.log(JOURNAL_NAME, self._journal, 0)
+        log = self._directory.log(JOURNAL_NAME, self._journal, 0)
+        self._directory.pin.make()
+        return log
 
     def open(self, lane: Lane) -> Log:
         """The lane's log, made where there is none. From any thread; may take long.
@@ -81,6 +85,37 @@ class OpenQueues:
         for lane in lanes:
             if self._entries.pop(lane, None) is not None:
                 self._directory.delete(LANE.name, str(lane))
+
+    def trim(self, log: Log, floor: int, now_ms: int, *, drained: bool) -> None:
+        """Remove the segments of a lane that lie below ``floor``; of one that is drained, all.
+
+        Those stay that ``queue.retention.ms`` keeps: upkeep comes for them. From any thread. Raises
+        StorageFull, LogFailed, Damaged, Failed, UnknownPartition.
+        """
+        lane = cast("DiskLog", log)
+        if lane.settings.retention_ms:
+            retain(lane, floor, now_ms, lane.settings)
+            return
+        if drained:
+            lane.roll()  # what was appended since the caller looked is kept
+        self._trim(lane, floor)
+
+    def trim_journal(self) -> None:
+        """Remove the segments of the journal that no recovery reads: its notes have them.
+
+        Not while the store is copied: it is done later. From any thread. Raises StorageFull,
+        LogFailed, Failed.
+        """
+        assert self._journal is not None
+        log = self._directory.log(JOURNAL_NAME, self._journal, 0)
+        self._directory.pin.unless_shared(lambda: self._trim(log, log.state.recovery_base))
+
+    @staticmethod
+    def _trim(log: SegmentedLog, before: int) -> None:
+        """By whole segments: a trim is a commit of the catalogue."""
+        base = max((it for it in log.chain.bases if it <= before), default=0)
+        if base > log.start:
+            log.trim(base)
 
     def make_volatile(self, lane: Lane) -> Log:
         """A lane that is never synced. Raises StorageFull, Failed."""

@@ -396,6 +396,21 @@ class StoreSettings:
         64 << 20, "roll to a new segment of a queue over this size", unit="bytes", low=1 << 20,
         high=INT32_MAX,
     )  # fmt: skip
+    queue_retention_ms: int = _setting(
+        HOUR_MS,
+        "how long messages stay on disk that are done with, and can be read; 0: they go at once",
+        unit="ms",
+        low=0,
+        high=FOREVER,
+    )
+    queue_retention_bytes: int = _setting(
+        1 << 30,
+        "of one queue and priority so many bytes that are done with stay at the most, the last "
+        "ones; -1: any",
+        unit="bytes",
+        low=-1,
+        high=FOREVER,
+    )
     queue_ack_sync_ms: int = _setting(
         100, "acknowledgements of queued messages are synced at the latest after so long",
         unit="ms", low=0, high=60_000,

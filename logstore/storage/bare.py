@@ -29,7 +29,8 @@ from logstore.storage.follower_log import FollowerLog
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS
 from logstore.storage.leftovers import Leftover
-from logstore.storage.names import log_directory, parse_log_directory, parse_segment
+from logstore.storage.names import PIN, log_directory, parse_log_directory, parse_segment
+from logstore.storage.pin import Pin
 from logstore.storage.segment import EVERYTHING, Indexes
 from logstore.storage.watermarks import Poller
 
@@ -44,6 +45,7 @@ class BareDirectory:
 
     def __init__(self, path: str, config: Config, disk: Disk) -> None:
         self.path, self.config, self.disk = path, config, disk
+        self.pin = Pin(disk, f"{path}/{PIN}")
         self._files = OpenFiles(disk, config.store.files_open_max, write=False)
         self._indexes = Indexes()
         self._poller = Poller(config.store.reader_poll_ms / 1000)

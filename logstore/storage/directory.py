@@ -20,6 +20,7 @@ from logstore.storage.disk import Disk, failure
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import Kinds
 from logstore.storage.leftovers import Leftover
+from logstore.storage.pin import Pin
 from logstore.storage.segment import Segment, SegmentFacts
 
 
@@ -138,6 +139,10 @@ class LocalDirectory(Directory, Protocol):
     @property
     def kinds(self) -> Kinds:
         """The kinds of logs that it may hold."""
+
+    @property
+    def pin(self) -> Pin:
+        """What keeps the journal from being trimmed while the store is copied."""
 
     @property
     def writes(self) -> bool:

@@ -404,6 +404,11 @@ class Disk:
             return False
         return True
 
+    def share(self, fd: int) -> None:
+        """Take a lock that others may share, but for those of ``lock``; waits for one of these."""
+        wanted = _LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, wanted)
+
     def locked(self, fd: int, start: int = 0, length: int = 0) -> bool:
         """Whether another has locked any of these bytes (the whole file, if none are named).
 

@@ -46,7 +46,13 @@ Kinds = Mapping[str, Kind]  # by name
 
 # Of a queue: one log for each priority that it has messages of, and what is settled of all queues.
 LANE: Final = Kind(
-    "lane", "queues", settings=lambda store: {"segment.bytes": str(store.queue_segment_bytes)}
+    "lane",
+    "queues",
+    settings=lambda store: {
+        "segment.bytes": str(store.queue_segment_bytes),
+        "retention.ms": str(store.queue_retention_ms),  # of what is settled
+        "retention.bytes": str(store.queue_retention_bytes),
+    },
 )
 JOURNAL: Final = Kind(
     "journal",

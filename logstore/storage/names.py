@@ -12,6 +12,7 @@ WATERMARKS: Final = "watermarks"  # mmap: each log's start and safe, for reading
 CONFIG: Final = "logstore.toml"
 DESK: Final = "upkeep.sock"  # where the writing process takes jobs
 CLAIMS: Final = "claims"  # one lock file for each consumer in a group, and for a server's groups
+PIN: Final = "pin.lock"  # shared by those who copy the store: the journal keeps its start
 VOLATILE: Final = "volatile"  # logs of queues that do not outlive the process
 COORDINATOR: Final = "coordinator.lock"
 

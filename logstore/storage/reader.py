@@ -17,7 +17,8 @@ from logstore.storage.follower_log import FollowerLog
 from logstore.storage.kinds import KINDS, Kinds
 from logstore.storage.leftovers import Leftover, known_leftovers
 from logstore.storage.lock import owner_of
-from logstore.storage.names import CATALOG, LOCK, WATERMARKS
+from logstore.storage.names import CATALOG, LOCK, PIN, WATERMARKS
+from logstore.storage.pin import Pin
 from logstore.storage.segment import Indexes
 from logstore.storage.watermarks import Poller, Watermark, Watermarks, is_made
 
@@ -36,6 +37,7 @@ class ReaderDirectory:
     ) -> None:
         """Raises SchemaTooNew, CorruptStore, Failed."""
         self.path, self.config, self.disk, self.kinds = path, config, disk, kinds
+        self.pin = Pin(disk, self._file(PIN))
         self._marks: Watermarks | None = None
         try:
             disk.anchor(path)

@@ -74,7 +74,7 @@ class VolatileLogs:
         self._flusher = _NoFlusher(files, in_place=in_place)
         self._indexes = Indexes()
         self._settings = replace(
-            settings, flush_messages=FOREVER, flush_ms=FOREVER, preallocate=False
+            settings, flush_messages=FOREVER, flush_ms=FOREVER, preallocate=False, retention_ms=0
         )
         self._logs: dict[str, DiskLog] = {}
         self._stuck = False

@@ -40,9 +40,11 @@ from logstore.storage.names import (
     CATALOG,
     LOCK,
     LOCK_ENDING,
+    PIN,
     WATERMARKS,
     parse_segment,
 )  # fmt: skip
+from logstore.storage.pin import Pin
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 from logstore.storage.unrecovered import LogPlace, Unrecovered
@@ -76,6 +78,7 @@ class WriterDirectory:
         Raises StoreLocked, SchemaTooNew, CorruptStore, ReadOnly, StorageFull.
         """
         self.path, self.config, self.disk, self.kinds = path, config, disk, kinds
+        self.pin = Pin(disk, self._file(PIN))
         self._clock = clock
         # Told of each segment that a log begins, by the log's name and the segment's base offset.
         self.rolled: Callable[[str, int], None] | None = None

@@ -2,11 +2,13 @@
 
 The catalogue is copied first, in one LMDB transaction, then each log as far as it is safe by then:
 so no group has committed an offset that its log does not reach. What is kept beside a log is told
-of the batches that the catalogue does not know yet. The .log of a sealed segment never
-changes, and is hard-linked where the file system allows; all else is copied. A backup is a store
-itself, closed cleanly, and beside it ``backup.json`` lists every file with its size and CRC-32C.
-That is written last: what has none is no finished backup. A log that is damaged, or whose files
-can't be read, is left out, named there and told at the end; it keeps no other out.
+of the batches that the catalogue does not know yet; the journal's copy is replayed by whoever opens
+it, from where the catalogue's copy says, so the journal is not trimmed meanwhile (``pin.py``). The
+.log of a sealed segment never changes, and is hard-linked where the file system allows; all else is
+copied. A backup is a store itself, closed cleanly, and beside it ``backup.json`` lists every file
+with its size and CRC-32C. That is written last: what has none is no finished backup. A log that is
+damaged, or whose files can't be read, is left out, named there and told at the end; it keeps no
+other out.
 """
 
 import json
@@ -33,6 +35,7 @@ from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk, failure, make_directories, refusal
+from logstore.storage.kinds import JOURNAL
 from logstore.storage.names import CATALOG, INDEX, LOCK_ENDING, LOG, TIMEINDEX
 from logstore.storage.segment import make_indexes
 
@@ -61,7 +64,8 @@ def backup(directory: LocalDirectory, target: str, now_ms: int) -> Iterator[Copi
     disk = directory.disk
     try:
         _make_empty(disk, target)
-        yield from _Backup(directory, target, now_ms).run()
+        with directory.pin.shared():
+            yield from _Backup(directory, target, now_ms).run()
     except OSError as error:
         raise refusal(error, "back up", error.filename or target) from None
 
@@ -121,7 +125,11 @@ class _Backup:
                     try:
                         known = catalog.log_state(key)
                         found = yield from self._copy_log(name, entry, partition, known)
-                        note = self._note(name, entry, partition, catalog.note(key), known, found)
+                        note = catalog.note(key)
+                        if entry.kind == JOURNAL.name:
+                            found = _replayed(known, found)
+                        else:
+                            note = self._note(name, entry, partition, note, known, found)
                     except UnknownPartition:  # deleted since
                         catalog.remove(entry.kind, name)
                         break
@@ -288,6 +296,19 @@ class _Backup:
         size, checksum = copy_file(self._disk, os.path.join(self._target, path), None, None)
         self._files[path] = {"bytes": size, "crc32c": checksum}
         return Copied(path, size, linked)
+
+
+def _replayed(known: LogState, copied: LogState) -> LogState:
+    """The copy's state, but that whoever opens it replays what the catalogue did not know."""
+    if known.recovery_offset >= copied.recovery_offset:
+        return copied
+    assert copied.start <= known.recovery_base, "the journal was trimmed although it was pinned"
+    return replace(
+        copied,
+        recovery_offset=known.recovery_offset,
+        recovery_base=known.recovery_base,
+        recovery_position=known.recovery_position,
+    )
 
 
 def _parts(

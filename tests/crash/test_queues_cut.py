@@ -12,6 +12,8 @@ from lossy_disk import LONG, SURVIVORS_MOST, some
 from lossy_queues import Machine, Moment, check
 from lossy_store import StoreDisk
 
+from logstore.broker.queues.trimming import EVERY_MS
+
 long = pytest.mark.long
 
 SEED = 20130101
@@ -132,8 +134,45 @@ def closed_and_opened(machine):
     machine.run()
 
 
+def trimmed(machine):
+    """What is settled goes, and so does the journal below its recovery point."""
+    machine.declare(b"a")
+    for _ in range(3):
+        machine.publish(b"a", 3, size=100)
+        machine.run()
+    machine.get(b"a", 7)
+    machine.run()
+    machine.ack(b"a", 4)
+    machine.run()
+    machine.later(EVERY_MS)
+    machine.some()
+    machine.publish(b"a", 1)
+    machine.ack(b"a", 3)
+    machine.idle()
+    machine.get(b"a", 3)
+    machine.run()
+    machine.ack(b"a", 3)
+    machine.run()
+    machine.later(EVERY_MS)
+    machine.run()
+    machine.later(EVERY_MS)  # it is drained
+    machine.some()
+    machine.publish(b"a", 1)
+    machine.idle()
+    machine.get(b"a", 1)
+    machine.run()
+    machine.ack(b"a")
+    machine.idle()
+    machine.delete(b"a")
+    machine.later(EVERY_MS)
+    machine.declare(b"a")
+    machine.publish(b"a", 1)
+    machine.idle()
+
+
 HISTORIES = [
     published_and_settled, dead_letters_move, purged_deleted_and_declared_anew, closed_and_opened,
+    trimmed,
 ]  # fmt: skip
 
 
@@ -170,6 +209,8 @@ def check_law(moment, disk, choose, *, lax=False):
         machine.ack(name)
     machine.publish(b"a", 1)
     machine.run()
+    if choose.random() < 0.5:
+        machine.idle()
     machine.sync_lanes()
     last = Moment(machine.disk.freeze(), machine.known.copy(), machine.crashes)
     machine.crash()

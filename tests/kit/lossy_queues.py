@@ -20,6 +20,7 @@ from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.trimming import EVERY_MS
 from logstore.errors import LogstoreError, UnknownPartition
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
@@ -33,7 +34,7 @@ GENERATION = "x-generation"  # an argument that nobody knows: tells queues of on
 
 def kinds(*, lax=False):
     """Segments are small and recovery points close: all that happens to large logs happens."""
-    lanes = {"segment.bytes": SEGMENT_BYTES, "index.interval.bytes": "60"}
+    lanes = {"segment.bytes": SEGMENT_BYTES, "index.interval.bytes": "60", "retention.ms": "0"}
     if lax:
         lanes["flush.messages"] = "1000"
     small = {"segment.bytes": SEGMENT_BYTES, "flush.messages": "1"}
@@ -267,7 +268,18 @@ class Machine:
         """So much time goes by."""
         self.now_ms += ms
         self.queues.tick(self.now_ms)
+
+    def idle(self):
+        """Long enough for all upkeep."""
+        for _ in range(4):
+            self.run()
+            self.later(EVERY_MS)
         self.run()
+
+    def segments(self, name):
+        """Of each lane of a queue: the base offsets of its segments."""
+        lanes = self.vhost.queue(name, None).stock.order
+        return [lane.log.bases() for lane in lanes if lane.log is not None]
 
     def sync_lanes(self):
         """Whatever the policy: what was written is safe."""

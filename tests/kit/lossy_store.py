@@ -164,6 +164,9 @@ class StoreDisk(LossyDisk):
     def lock(self, fd):
         return True
 
+    def share(self, fd):
+        pass
+
     def locked(self, fd):
         return False
 

@@ -24,19 +24,20 @@ from logstore.broker.queues.keeping import Rows, exchange_facts, queue_facts
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
-from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.pending import NO_TIME, Pending, Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LaneState
 from logstore.broker.queues.stock import Opened
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.broker.routing.topology import Topology
-from logstore.errors import CorruptBatch, LogFailed, LogstoreError
+from logstore.errors import CorruptBatch, LogFailed, LogstoreError, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptBinding,
@@ -96,6 +97,8 @@ class Queues:
         self._numbers = count()
         self._touched: dict[Queue, None] = {}
         self._forgotten: list[int] = []  # queues whose end is to be told to the journal
+        self._trimming = Trimming()
+        self._trims_fail = False
         self._ending = False
         self._failing = False
         self._parked_bytes = 0
@@ -225,6 +228,7 @@ class Queues:
 
                 def opened(queue: Queue = queue) -> None:
                     self._unopened.discard(queue)
+                    self._may_trim([] if queue.gone else [queue])
                     self._open_next(waiting)
 
                 queue.when_open(opened)
@@ -264,6 +268,7 @@ class Queues:
         self._touched.pop(queue, None)
         self._unopened.discard(queue)
         self._alarms.pop(queue, None)
+        self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]
         if not queue.facts.lasts:
             for lane in lanes:
@@ -391,6 +396,7 @@ class Queues:
             if queue.stock.settled:
                 told.append(queue)
                 records.append((queue.stock.settled.encode(), queue_key(queue.id), (), now_ms))
+        self._may_trim([*told, *(it for it in touched if not it.facts.lasts)])
         gone = Settled()
         gone.gone()
         records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
@@ -430,15 +436,42 @@ class Queues:
         waiting.appended(self._journal, self._journal.end)
         return waiting
 
-    def floors(self) -> Mapping[Lane, int]:
-        """Of each open lane: all below is settled, and may be trimmed once it is not retained."""
-        return {
-            Lane(queue.id, number): floor
-            for vhost in self.vhosts.values()
-            for queue in vhost.queues()
-            if queue.facts.lasts
-            for number, floor in queue.stock.floors().items()
-        }
+    # Trimming
+
+    def _may_trim(self, queues: Sequence[Queue]) -> None:
+        if queues and self._trimming.touched(queues, self.clock()):
+            self._alarmed(self.deadline_ms())
+
+    def _trim(self) -> None:
+        """Have what is settled removed."""
+        found, now_ms = self._trimming.look(), self.clock()
+
+        def trim() -> LogstoreError | None:
+            failed = None
+            for it in (None, *found):
+                try:
+                    if it is None:
+                        self._logs.trim_journal()
+                    else:
+                        self._logs.trim(it.log, it.floor, now_ms, drained=it.drained)
+                except UnknownPartition:  # its queue was deleted
+                    continue
+                except LogstoreError as error:
+                    failed = error
+            return failed
+
+        def trimmed(error: LogstoreError | None) -> None:
+            if error is not None and not self._trims_fail:  # it is tried again and again
+                log.warning("what is settled of queues takes room still: %s", error)
+            self._trims_fail = error is not None
+            if error is not None:
+                self._trimming.touched(
+                    [it.queue for it in found if not it.queue.gone], self.clock()
+                )
+            if self._trimming.done(self.clock()) and not self._closed:
+                self._alarmed(self.deadline_ms())
+
+        self._work(trim, trimmed)
 
     # Time
 
@@ -455,10 +488,10 @@ class Queues:
 
     def deadline_ms(self) -> int | None:
         """When ``tick`` is to be called; None: nothing waits for a time."""
-        retry = self.clock() + RETRY_MS if self._failing else None
-        if not self._times:
-            return retry
-        return self._times[0][0] if retry is None else min(retry, self._times[0][0])
+        first = self._times[0][0] if self._times else NO_TIME
+        retry = self.clock() + RETRY_MS if self._failing else NO_TIME
+        first = min(first, retry, self._trimming.due_ms)
+        return None if first == NO_TIME else first
 
     def tick(self, now_ms: int) -> None:
         """That time has come."""
@@ -469,8 +502,10 @@ class Queues:
                 queue.wake()
         if self._failing:
             self._end_soon()
-        if self._times:
-            self._alarmed(self.deadline_ms())
+        if self._trimming.due_ms <= now_ms and not self._closed:
+            self._trim()
+        if (deadline := self.deadline_ms()) is not None:
+            self._alarmed(deadline)
 
     # The end
 

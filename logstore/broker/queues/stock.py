@@ -124,10 +124,6 @@ class Stock:
         """All its lanes, opened or not."""
         return [*self.lanes, *self._unopened]
 
-    def floors(self) -> dict[int, int]:
-        """Below, all of a lane is settled; of those that are open."""
-        return {it.number: it.settlement.floor for it in self.order if it.log is not None}
-
     # Opening
 
     def open(self) -> bool:

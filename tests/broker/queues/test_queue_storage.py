@@ -13,7 +13,6 @@ from logstore.broker.queues.message import Message
 from logstore.broker.queues.settled import Settled
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Failed, LogFailed, LogstoreError
-from logstore.kept_queues import Lane
 from logstore.open_queues import OpenQueues
 
 
@@ -402,19 +401,6 @@ def test_a_transaction_can_wait_for_what_it_has_settled(lives):
         node.queues._journal.wait(node.queues._journal.end)
     node = lives.kill()
     assert node.bodies(b"q") == [b"2"]
-
-
-def test_floors_are_what_is_settled_of_each_lane(node):
-    queue = node.declare(b"q", max_priority=1)
-    for priority in (0, 1):
-        node.publish(b"q", *numbers(*range(4)), priority=priority)
-    channel = Channel()
-    for _ in range(6):
-        node.get(b"q", channel, no_ack=False)
-    for tag in (1, 2, 4, 5, 6):
-        channel.ack(tag)
-    node.run()
-    assert node.queues.floors() == {Lane(queue.id, 1): 2, Lane(queue.id, 0): 2}
 
 
 def test_a_full_disk_loses_no_dead_letter(lives):

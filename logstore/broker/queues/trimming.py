@@ -1,0 +1,80 @@
+"""When the logs of queues lose what is settled: a second or so after it was, in a worker's thread.
+
+A lane is trimmed below the first message that is not settled. One that is drained, and to which
+nothing has come from one look to the next, begins a new segment, so that all that it had can go:
+an idle queue has one empty segment. What is retained for a while is left to upkeep. The journal
+goes with them, below its recovery point.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.pending import NO_TIME
+from logstore.broker.queues.queue import Queue
+from logstore.log import Log
+
+EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
+QUEUES_MAX: Final = 1000  # that are looked at in one turn
+
+
+class Trim(NamedTuple):
+    """What one log need not keep."""
+
+    queue: Queue
+    log: Log
+    floor: int  # all below is settled
+    drained: bool  # that is all there is, and was so at the last look
+
+
+class Trimming:
+    """Of all queues of a process."""
+
+    def __init__(self) -> None:
+        self.due_ms = NO_TIME  # of the next look
+        self._queues: dict[Queue, None] = {}  # that something was settled of
+        self._ends: dict[Log, int] = {}  # at the last look, of lanes that were drained
+        self._at_work = False
+
+    def touched(self, queues: Iterable[Queue], now_ms: int) -> bool:
+        """Something of them was settled, or they were opened; whether ``due_ms`` is new."""
+        self._queues.update(dict.fromkeys(queues))
+        return self._arm(now_ms)
+
+    def gone(self, queue: Queue) -> None:
+        """It is deleted."""
+        self._queues.pop(queue, None)
+        for lane in queue.stock.order:
+            if lane.log is not None:
+                self._ends.pop(lane.log, None)
+
+    def _arm(self, now_ms: int) -> bool:
+        if not self._queues or self._at_work or self.due_ms != NO_TIME:
+            return False
+        self.due_ms = now_ms + EVERY_MS
+        return True
+
+    def look(self) -> list[Trim]:
+        """What is to be trimmed now; ``done`` is called when that was tried."""
+        self.due_ms, self._at_work = NO_TIME, True
+        found: list[Trim] = []
+        for queue in list(self._queues)[:QUEUES_MAX]:
+            del self._queues[queue]
+            for lane in queue.stock.order:
+                if lane.log is not None:
+                    found += self._of(queue, lane.log, lane.settlement.floor)
+        return found
+
+    def _of(self, queue: Queue, log: Log, floor: int) -> Iterable[Trim]:
+        if floor < log.end:
+            self._ends.pop(log, None)
+            return [Trim(queue, log, floor, False)]
+        if self._ends.pop(log, None) == floor:
+            return [Trim(queue, log, floor, True)]
+        self._ends[log] = floor
+        self._queues[queue] = None  # once more, to see whether anything comes
+        return [Trim(queue, log, floor, False)]
+
+    def done(self, now_ms: int) -> bool:
+        """It was tried; whether ``due_ms`` is new."""
+        self._at_work = False
+        return self._arm(now_ms)

@@ -1,0 +1,75 @@
+"""The pin: while somebody copies the store, the journal keeps what the copy begins with.
+
+A copy has the catalogue as of its beginning, and with it where the journal's replay begins; the
+journal itself is copied last. So it must not be trimmed between, in whatever process each of them
+is. Who copies shares the lock of one file; who trims takes it alone, or leaves the trim for later.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from logstore import forks
+from logstore.errors import Forked
+from logstore.storage.disk import Disk, refusal
+
+
+class Pin:
+    """Of one data directory. From any thread, each call with a lock of its own."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        """``path``: of the file, which is made by whoever makes the journal."""
+        self._disk = disk
+        self._path = path
+        self._open: set[int] = set()
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the locks are the parent's, as long as that has them."""
+        while self._open:
+            self._disk.close(self._open.pop())
+
+    def make(self) -> None:
+        """So that who may not write the directory can share it. Raises StorageFull, Failed."""
+        try:
+            self._disk.close(self._disk.open(self._path, write=True, create=True))
+        except OSError as error:
+            raise refusal(error, "make the file that pins the journal", self._path) from None
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """It is not trimmed meanwhile. Waits for a trim that is under way. Raises OSError."""
+        fd = None
+        with suppress(FileNotFoundError):  # then there is no journal yet
+            fd = self._disk.open(self._path)
+        if fd is None:
+            yield
+            return
+        self._open.add(fd)
+        try:
+            self._disk.share(fd)
+            yield
+        finally:
+            self._close(fd)
+
+    def unless_shared(self, trim: Callable[[], None]) -> bool:
+        """Call it, and have those who want to copy wait for that; False where somebody copies.
+
+        Raises StorageFull, Failed, and what ``trim`` raises.
+        """
+        try:
+            fd = self._disk.open(self._path, write=True, create=True)
+        except OSError as error:
+            raise refusal(error, "pin the journal", self._path) from None
+        self._open.add(fd)
+        try:
+            if not self._disk.lock(fd):
+                return False
+            trim()
+            return True
+        finally:
+            self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        if fd in self._open:
+            self._open.discard(fd)
+            self._disk.close(fd)

@@ -1,0 +1,43 @@
+"""Retention of a queue's lane: segments go in which all is settled, once they are old enough.
+
+As for topics, the oldest go first, and none after one that stays; the age is that of the segment,
+and not of what was settled in it. ``queue.retention.ms`` 0: what is settled is not retained.
+"""
+
+from collections.abc import Callable, Sequence
+
+from logstore.settings import TopicSettings
+from logstore.storage.directory import SegmentedLog
+from logstore.storage.segment import SegmentFacts
+from logstore.upkeep.retention import Verdict, drop, judge
+
+
+def judge_lane(
+    segments: Sequence[SegmentFacts],
+    floor: int,
+    now_ms: int,
+    settings: TopicSettings,
+    timed: Callable[[SegmentFacts], SegmentFacts] = lambda facts: facts,
+) -> list[Verdict]:
+    """A verdict for each segment, oldest first. Pure. ``floor``: below, all is settled."""
+    settled = [it for it in segments if it.end_offset <= floor]
+    if settings.retention_ms:
+        verdicts = judge(settled, now_ms, settings, {}, timed)
+    else:
+        verdicts = [_at_once(it) for it in settled]
+    why = f"holds messages from offset {floor} on that are not settled"
+    return verdicts + [Verdict(it, False, why) for it in segments[len(settled) :]]
+
+
+def _at_once(segment: SegmentFacts) -> Verdict:
+    if segment.active and segment.end_offset == segment.base_offset:
+        return Verdict(segment, False, "empty, and appended to")
+    return Verdict(segment, True, "all of it is settled")
+
+
+def retain(log: SegmentedLog, floor: int, now_ms: int, settings: TopicSettings) -> None:
+    """Drop what goes. Raises StorageFull, LogFailed, Damaged, Failed, UnknownPartition."""
+    bases = log.bases()
+    if floor < log.end and (len(bases) == 1 or bases[1] > floor):
+        return  # no segment is settled as a whole
+    drop(log, judge_lane(log.segments(timed=False), floor, now_ms, settings, log.timed))

@@ -1,0 +1,116 @@
+"""A backup of queues in use: what is restored delivers what was not settled, and nothing else."""
+
+from dataclasses import dataclass
+
+import pytest
+from clock import NOW_MS
+from lossy_queues import kinds
+from queue_parts import Channel, Node, Time
+from storage_kit import Opened, add
+
+from logstore.broker.queues.trimming import EVERY_MS
+from logstore.storage.disk import Disk
+from logstore.upkeep.backup import backup, restore
+
+MANY = 60
+
+
+@dataclass
+class Places:
+    """A store in use, and where its copies are."""
+
+    base: object
+    opened: Opened
+    clock: Time
+
+    def open(self):
+        return Node(self.opened.writer(kinds=kinds()), self.clock)
+
+    def copied(self, directory):
+        """The steps of a backup."""
+        return backup(directory, str(self.base / "backup"), NOW_MS)
+
+    def restored(self):
+        target = self.base / "restored"
+        assert list(restore(str(self.base / "backup"), str(target), Disk()))
+        return Opened(target)
+
+
+@pytest.fixture
+def places(tmp_path):
+    opened = Opened(tmp_path / "data")
+    yield Places(tmp_path, opened, Time())
+    opened.close_all()
+
+
+def settled(node, channel, tags):
+    """Each in a turn of its own, so that the journal has a batch of each."""
+    for tag in tags:
+        channel.ack(tag)
+        node.run()
+
+
+def published(node):
+    node.declare(b"q")
+    topic = node.directory.create_topic("first", 1, {})  # it is copied before all queues
+    add(node.directory.log("first", topic, 0), b"one")
+    for n in range(MANY):
+        node.publish(b"q", b"%d" % n)
+    channel = Channel()
+    for _ in range(MANY):
+        node.get(b"q", channel, no_ack=False)
+    settled(node, channel, range(1, 11))
+    return channel
+
+
+def left(places):
+    """What a store made of the backup gives out."""
+    copy = places.restored()
+    node = Node(copy.writer(kinds=kinds()), places.clock)
+    try:
+        return [int(it) for it in node.bodies(b"q")]
+    finally:
+        node.close()
+        copy.close_all()
+
+
+@pytest.mark.parametrize(
+    "by", ["the writer", pytest.param("another process", marks=pytest.mark.long)]
+)
+def test_nothing_settled_comes_back_although_the_journal_is_trimmed_beside_the_backup(places, by):
+    node = places.open()
+    channel = published(node)
+    journal = node.queues._journal
+    directory = node.directory
+    if by == "another process":
+        directory = places.opened.reader(kinds=kinds())
+    steps = places.copied(directory)
+    assert next(steps).path.startswith("first-0/")
+    start = journal.start
+    settled(node, channel, range(11, 41))
+    assert journal.state.recovery_base > start  # else there is nothing to trim
+    node.later(EVERY_MS)
+    assert journal.start == start, "it is needed by the copy"
+    list(steps)
+    settled(node, channel, range(41, 43))
+    node.later(EVERY_MS)
+    assert journal.start > start
+    node.close()
+    assert left(places) == list(range(40, MANY))
+
+
+@pytest.mark.long
+def test_what_is_trimmed_of_a_lane_beside_the_backup_is_settled_in_the_copy_too(places):
+    node = places.open()
+    channel = published(node)
+    steps = places.copied(node.directory)
+    while not next(steps).path.startswith("journal/"):
+        pass
+    settled(node, channel, range(11, 41))
+    for _ in range(3):
+        node.later(EVERY_MS)
+    lane = node.vhost.queue(b"q").stock.order[0].log
+    assert lane.start > 10
+    list(steps)
+    node.close()
+    assert left(places) == list(range(lane.start, MANY))
