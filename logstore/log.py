@@ -153,8 +153,11 @@ class Log(Protocol):
     def check_failure(self) -> None:
         """Raises LogFailed, Damaged or Refused where what is above ``done`` never will be safe."""
 
-    def sync_soon(self) -> None:
-        """Have what is written synced without waiting for it; ``watch`` tells when it is."""
+    def sync_soon(self, *, hurry: bool = True) -> None:
+        """Have what is written synced without waiting for it; ``watch`` tells when it is.
+
+        Without ``hurry`` nobody waits for it: by itself it is synced when ``flush.ms`` is over.
+        """
 
     def watch(self, wake: Wake) -> Wake:
         """Call ``wake``, from any thread, when there is news. Returns "stop watching".

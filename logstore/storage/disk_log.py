@@ -270,10 +270,10 @@ class DiskLog:
         if self.safe < upto:
             self._flusher.wait(self, upto)
 
-    def sync_soon(self) -> None:
-        """Have the flusher's thread sync what is written; ``watch`` tells when it is done."""
+    def sync_soon(self, *, hurry: bool = True) -> None:
+        """As Log.sync_soon: by the flusher's thread."""
         if self.settings.flush_messages == 1:
-            self._flusher.soon(self)
+            self._flusher.soon(self, 0 if hurry else self.settings.flush_ms)
 
     def sync(self) -> None:
         """Sync all that is written, whatever the policy. Raises LogFailed."""

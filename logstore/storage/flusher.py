@@ -152,7 +152,7 @@ class Flusher:
                 turn.come.acquire()
             if not turn.leads:
                 return
-            logs = self._cycle()
+            logs = self._cycle(turn.log)
         finally:
             try:
                 self._hand_over(turn)
@@ -185,9 +185,23 @@ class Flusher:
             self._leading = leader is not None
             turn.leads = False
 
-    def _cycle(self) -> Iterable[Flushable]:
+    def _taken(self, own: Flushable) -> Iterable[Flushable]:
+        """The logs of the next cycle, which is done for ``own`` at least.
+
+        Where each costs a sync of its own, those that nobody waits for have to wait for their time.
+        """
         with self._mutex:
             logs, self._dirty = self._dirty, {}
+            if len(logs) >= SYNC_ALL_FILES_MIN or len(logs) == 1:
+                return logs
+            now, urgent = time.monotonic(), {own, *(it.log for it in self._followers)}
+            for log in [it for it in logs if it not in urgent and self._due.get(it, now) > now]:
+                del logs[log]
+                self._dirty[log] = None
+            return logs
+
+    def _cycle(self, own: Flushable) -> Iterable[Flushable]:
+        logs = self._taken(own)
         jobs = [(log, log.begin_sync()) for log in logs]
         if self._in_place is not None:
             try:

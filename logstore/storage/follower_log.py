@@ -96,7 +96,7 @@ class FollowerLog:
         if self.safe < upto:
             raise ReadOnly(f"{self.name}: the store is open for reading")
 
-    def sync_soon(self) -> None:
+    def sync_soon(self, *, hurry: bool = True) -> None:
         """Nothing is ever written here, so there is nothing to sync."""
 
     def check_failure(self) -> None:

@@ -58,7 +58,11 @@ JOURNAL: Final = Kind(
     "journal",
     "journal",
     recovery_bytes=JOURNAL_RECOVERY_BYTES,
-    settings=lambda store: {"segment.bytes": str(JOURNAL_SEGMENT_BYTES), "flush.messages": "1"},
+    settings=lambda store: {
+        "segment.bytes": str(JOURNAL_SEGMENT_BYTES),
+        "flush.messages": "1",
+        "flush.ms": str(store.queue_ack_sync_ms),  # of what nobody waits for
+    },
 )
 KINDS: Final[Kinds] = MappingProxyType({it.name: it for it in (TOPIC, LANE, JOURNAL)})
 

@@ -71,7 +71,7 @@ class UnsyncedLog(MemoryLog):
     def sync(self):
         self.synced = self.end
 
-    def sync_soon(self):
+    def sync_soon(self, *, hurry=True):
         self.soon += 1
 
 

@@ -63,7 +63,7 @@ class HeldLog(MemoryLog):
         if self.failure is not None:
             raise self.failure
 
-    def sync_soon(self):
+    def sync_soon(self, *, hurry=True):
         self.syncs += 1
 
 

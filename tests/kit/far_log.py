@@ -111,7 +111,7 @@ class FarLog:
         if self._failure is not None:
             raise self._failure
 
-    def sync_soon(self):
+    def sync_soon(self, *, hurry=True):
         self.syncs += 1
 
     def watch(self, wake):

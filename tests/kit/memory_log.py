@@ -116,7 +116,7 @@ class MemoryLog:
         with self._lock:
             return max((latest(batch) for batch in self._batches), default=-1)
 
-    def sync_soon(self) -> None:
+    def sync_soon(self, *, hurry: bool = True) -> None:
         """Nothing to sync."""
 
     def watch(self, wake: Wake) -> Wake:

@@ -20,6 +20,8 @@ from storage_kit import (
 from logstore.errors import LogFailed, UnknownPartition
 from logstore.storage.disk import Disk
 
+HOUR_MS = 3_600_000
+
 
 class TestGroupCommit:
     def test_no_append_returns_before_a_sync_that_covers_it(self, store):
@@ -137,6 +139,63 @@ class TestWatch:
             log.wait(1)
 
 
+class TestNobodyWaits:
+    """A log that is to be synced within some time, beside one that somebody waits for."""
+
+    def test_it_is_not_synced_with_another_log_before_its_time(self, store):
+        disk = CountingDisk()
+        directory = store.writer(disk)
+        patient, urgent = (
+            store.log_of(directory, "t", number, 2, flush_ms=HOUR_MS) for number in range(2)
+        )
+        patient.append(a_batch(b"v"))
+        patient.sync_soon(hurry=False)
+        urgent.append(a_batch(b"w"))
+        disk.syncs = 0
+        urgent.wait(1)
+        assert (disk.syncs, urgent.safe, patient.safe) == (1, 1, 0)
+        patient.wait(1)
+        assert (disk.syncs, patient.safe) == (2, 1)
+
+    def test_it_is_synced_when_its_time_is_over(self, store):
+        log = store.log(flush_ms=0)
+        safe = threading.Event()
+        log.watch(safe.set)
+        log.append(a_batch(b"v"))
+        log.sync_soon(hurry=False)
+        assert safe.wait(DEADLINE_S)
+        assert log.safe == 1
+
+    def test_it_is_synced_at_once_when_somebody_asks_for_that(self, store):
+        log = store.log(flush_ms=HOUR_MS)
+        safe = threading.Event()
+        log.watch(safe.set)
+        log.append(a_batch(b"v"))
+        log.sync_soon(hurry=False)
+        log.sync_soon()
+        assert safe.wait(DEADLINE_S)
+        assert log.safe == 1
+
+    def test_one_sync_of_everything_takes_it_along(self, store):
+        disk = CountingDisk()
+        directory = store.writer(disk)
+        logs = [store.log_of(directory, "t", number, 3, flush_ms=HOUR_MS) for number in range(3)]
+        for log in logs:
+            log.append(a_batch(b"v"))
+        logs[0].sync_soon(hurry=False)
+        disk.syncs = disk.sync_alls = 0
+        logs[1].wait(1)
+        assert [log.safe for log in logs] == [1, 1, 1]
+        assert (disk.syncs, disk.sync_alls) == (0, 1)
+
+    def test_closing_syncs_it(self, store):
+        log = store.log(flush_ms=HOUR_MS)
+        log.append(a_batch(b"v"))
+        log.sync_soon(hurry=False)
+        store.close()
+        assert log.safe == 1
+
+
 class TestPolicies:
     def test_flush_messages_acknowledges_at_once_and_syncs_when_there_are_enough(self, store):
         disk = CountingDisk()
@@ -217,7 +276,7 @@ class TestFailedSync:
     def test_other_logs_of_the_store_go_on_after_a_failed_syncfs(self, store):
         disk = SyncFailsDisk("/t-")
         directory = store.writer(disk)
-        logs = [store.log_of(directory, "t", number, 3) for number in range(3)]
+        logs = [store.log_of(directory, "t", number, 3, flush_ms=HOUR_MS) for number in range(3)]
         other = store.log_of(directory, "other")
         for log in logs:
             log.append(a_batch(numbered(0)))

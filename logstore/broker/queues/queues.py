@@ -410,7 +410,7 @@ class Queues:
             except LogstoreError as error:
                 self._untold(error)
                 return
-            self._journal.sync_soon()
+            self._journal.sync_soon(hurry=False)
         self._failing = self._to_mark = False
         self._forgotten = []
         self._touched.clear()
