@@ -4,10 +4,12 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STOP_WITHIN_S = 60
+LISTENS_WITHIN_S = 120  # RabbitMQ needs some 5 s; at times it hangs, and never would
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -59,10 +61,18 @@ class Server:
         finally:
             process.kill()
 
-    def wait_until_it_listens(self) -> None:
-        """Looks all the time: nobody else tells."""
+    def wait_until_it_listens(self, within_s: float = LISTENS_WITHIN_S) -> None:
+        """Looks all the time: nobody else tells.
+
+        Kills it, and raises SystemExit, if it never does.
+        """
+        until = time.monotonic() + within_s
         while True:
             self._proc("stat")
+            if time.monotonic() > until:
+                self.stop(signal.SIGKILL)
+                errors = self._errors.read_text()[-2000:]
+                raise SystemExit(f"{self.name} does not listen after {within_s:.0f} s: {errors}")
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()
                 return

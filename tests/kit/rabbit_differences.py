@@ -30,11 +30,6 @@ HEADERS = [
 
 REPLIES = [
     Otherwise(
-        r"COMMAND_INVALID - unknown exchange type '.*'",
-        r"Closed\(what='channel', code=406, text=\"PRECONDITION_FAILED - unknown exchange type.*",
-        "4.x closes the channel alone",
-    ),
-    Otherwise(
         r"PRECONDITION_FAILED - invalid arg '.*' for queue '.*' in vhost '/' of queue type .*",
         r"QueueDeclareOk\(.*",
         "one queue implementation has the arguments of all types: taskiq asks a quorum queue for"

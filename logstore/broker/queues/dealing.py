@@ -1,6 +1,84 @@
 """Who of a queue's consumers gets which messages: each in turn, as far as it has room. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+
+class Ranked(Protocol):
+    """A consumer, as far as its turn is concerned."""
+
+    @property
+    def priority(self) -> int:
+        """Those of a higher one come first."""
+
+    @property
+    def channel(self) -> object: ...
+
+
+Consumer = TypeVar("Consumer", bound=Ranked)
+
+
+class Turns(Generic[Consumer]):
+    """The order in which a queue's consumers are served: whoever had a message last comes last.
+
+    So does who has just come. One whose turn it is and who has no room is passed over, and comes
+    behind the others when it has room again, as in RabbitMQ.
+    """
+
+    __slots__ = ("_passed", "order")
+
+    def __init__(self, consumers: Iterable[Consumer] = (), *, passed: bool = False) -> None:
+        """``passed``: messages wait, so all of these were passed over."""
+        self.order = list(consumers)  # by priority, and the next one first
+        self._passed = list(self.order) if passed else []
+
+    def add(self, consumer: Consumer) -> None:
+        """Behind all of its priority."""
+        place = sum(1 for it in self.order if it.priority >= consumer.priority)
+        self.order.insert(place, consumer)
+
+    def remove(self, consumer: Consumer) -> None:
+        self.order.remove(consumer)
+        if consumer in self._passed:
+            self._passed.remove(consumer)
+
+    def next(self, rooms: Sequence[tuple[Consumer, int]]) -> list[tuple[Consumer, int]]:
+        """Who has room, in ``order``; here as they are to be served."""
+        if not self._passed:
+            return list(rooms)
+        room_of = dict(rooms)
+        again = [it for it in self._passed if it in room_of]
+        for it in again:
+            self._last(it)
+            self._passed.remove(it)
+        return [(it, room_of[it]) for it in self.order if it in room_of]
+
+    def served(self, rooms: Sequence[tuple[Consumer, int]], hands: Sequence[list[int]]) -> None:
+        """Those of ``next`` were dealt these."""
+        had = {it: hand for (it, _), hand in zip(rooms, hands, strict=True) if hand}
+        last_first = max(had, key=lambda it: had[it][0])
+        around = any(len(hand) > 1 for hand in hands)  # the turn has come to everybody
+        with_room = {it for it, _ in rooms}
+        for it in self.order:
+            if it is last_first and not around:
+                break
+            if it not in with_room and it.priority == last_first.priority:
+                self._pass(it)
+        for it in sorted(had, key=lambda it: had[it][-1]):
+            self._last(it)
+
+    def none_has_room(self) -> None:
+        """Messages wait, and nobody can take them."""
+        for it in self.order:
+            self._pass(it)
+
+    def _pass(self, consumer: Consumer) -> None:
+        if consumer not in self._passed:
+            self._passed.append(consumer)
+
+    def _last(self, consumer: Consumer) -> None:
+        self.order.remove(consumer)
+        self.add(consumer)
 
 
 def deal(count: int, rooms: Sequence[int]) -> list[list[int]]:
@@ -20,6 +98,38 @@ def deal(count: int, rooms: Sequence[int]) -> list[list[int]]:
         dealt = upto
         waiting = [n for n in waiting if len(hands[n]) < rooms[n]]
     return hands
+
+
+def in_order(
+    consumers: Sequence[Consumer], hands: Sequence[list[int]]
+) -> Iterator[tuple[Consumer, list[int]]]:
+    """Who is to be sent what, so that each channel gets its messages in their order (4.7)."""
+    by_channel: dict[object, list[int]] = {}
+    for place, consumer in enumerate(consumers):
+        if hands[place]:
+            by_channel.setdefault(consumer.channel, []).append(place)
+    for places in by_channel.values():
+        if len(places) == 1:
+            yield consumers[places[0]], hands[places[0]]
+            continue
+        whose = {n: consumers[place] for place in places for n in hands[place]}
+        for n in sorted(whose):
+            yield whose[n], [n]
+
+
+def shared(total: int, rooms: Sequence[int]) -> list[int]:
+    """Room for so many in all, given in turn to those that have such rooms of their own."""
+    given = [0] * len(rooms)
+    waiting = [n for n, room in enumerate(rooms) if room > 0]
+    while total > 0 and waiting:
+        each = min(total // len(waiting), min(rooms[n] - given[n] for n in waiting))
+        if not each:
+            waiting, each = waiting[:total], 1
+        for n in waiting:
+            given[n] += each
+        total -= each * len(waiting)
+        waiting = [n for n in waiting if given[n] < rooms[n]]
+    return given
 
 
 def strides(offsets: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from logstore.broker.queues.bits import BLOCK_SHIFT
-from logstore.broker.queues.dealing import deal, strides
+from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delays
 from logstore.broker.queues.dying import DeadLetters, Sent
@@ -96,7 +96,7 @@ class Queue:
         self._delays = Delays()
         self._timeouts = Timeouts(self.limits.consumer_timeout_ms)
         self._getters: list[tuple[Channel, bool, Then]] = []  # few, and a deque takes 600 bytes
-        self._turn = 0  # whose turn it is, among those of one priority
+        self._turns: Turns[Subscription] | None = None  # of several
         self._awake = False  # a look is coming
         self._used_ms = home.clock()  # for x-expires
 
@@ -147,6 +147,12 @@ class Queue:
             raise ExclusiveUse(self.facts.name)
         place = sum(1 for it in there if it.priority >= subscription.priority)
         there.insert(place, subscription)
+        if self._turns is not None:
+            self._turns.add(subscription)
+        elif len(there) > 1:
+            those = [it for it in there if it is not subscription]
+            self._turns = Turns(those, passed=self._waits())
+            self._turns.add(subscription)
         if self.active is None:
             self.active = there[0]
         self.wake()
@@ -163,8 +169,16 @@ class Queue:
             self.used()
         self.wake()
 
+    def _waits(self) -> bool:
+        """Whether some message could be given out."""
+        return any(lane.head is not None for lane in self.stock.order)
+
     def _remove(self, subscription: Subscription) -> None:
         self.subscriptions.remove(subscription)
+        if self._turns is not None:
+            self._turns.remove(subscription)
+            if len(self.subscriptions) < 2:
+                self._turns = None
         self._timeouts.forget(subscription)
         if self.active is subscription:
             self.active = self.subscriptions[0] if self.subscriptions else None
@@ -216,6 +230,7 @@ class Queue:
                 continue
             tag = self._hand(channel, None, no_ack, chunks)
             delivery = self._deliveries(chunks)[0]
+            self._expire(now_ms, STEP_MAX)  # what comes next may have: it is not there any more
             then(Got(tag, delivery, self.ready))
 
     def _sync(self) -> None:
@@ -356,6 +371,8 @@ class Queue:
         while left > 0:
             rooms = self._rooms()
             if not rooms:
+                if self._turns is not None and self._waits():
+                    self._turns.none_has_room()
                 break
             most = min(left, STEP_MAX, sum(room for _, room in rooms))
             chunks = self.stock.take(most, now_ms, fresh=True)
@@ -376,28 +393,19 @@ class Queue:
         if self.limits.single_active:
             candidates = [] if self.active is None else [self.active]
         else:
-            candidates = self.subscriptions
+            candidates = self.subscriptions if self._turns is None else self._turns.order
         found: list[tuple[Subscription, int]] = []
-        of_channel: dict[int, int] = {}
         for it in candidates:
             if found and it.priority < found[0][0].priority:
                 break
             room = it.can_take()
             if room > 0 and not it.no_ack:
-                channel = it.channel
                 if it.prefetch:
-                    room = min(room, it.prefetch - channel.unacked.of(it))
-                left = of_channel.get(id(channel))
-                if left is None:
-                    left = channel.room()
-                room = min(room, left)
-                of_channel[id(channel)] = left - max(0, room)
+                    room = min(room, it.prefetch - it.channel.unacked.of(it))
+                room = min(room, it.channel.room())
             if room > 0:
                 found.append((it, room))
-        if len(found) > 1:
-            begin = self._turn % len(found)
-            found = found[begin:] + found[:begin]
-        return found
+        return found if self._turns is None else _within_channels(self._turns.next(found))
 
     def _push(
         self, rooms: list[tuple[Subscription, int]], chunks: list[Chunk], now_ms: int
@@ -408,17 +416,18 @@ class Queue:
             tag = self._hand(consumer.channel, consumer, consumer.no_ack, chunks)
             self._timeouts.had(consumer, tag + len(deliveries), now_ms)
             consumer.push(tag, deliveries)
+            if self._turns is not None:
+                self._turns.served(rooms, [list(range(len(deliveries)))])
             return
-        self._turn += len(deliveries)
         offsets: list[tuple[int, int]] = []  # lane and offset of each
         for chunk in chunks:
             offsets += zip(
                 [chunk.lane.number] * len(chunk.records), count(chunk.first), strict=False
             )
         hands = deal(len(deliveries), [room for _, room in rooms])
-        for (consumer, _), hand in zip(rooms, hands, strict=True):
-            if not hand:
-                continue
+        assert self._turns is not None
+        self._turns.served(rooms, hands)
+        for consumer, hand in in_order([it for it, _ in rooms], hands):
             tag = self._hand_apart(consumer, [offsets[n] for n in hand])
             self._timeouts.had(consumer, tag + len(hand), now_ms)
             consumer.push(tag, [deliveries[n] for n in hand])
@@ -555,10 +564,24 @@ class Queue:
         """It is gone: consumers are told, and nobody waits for it any more."""
         self.gone = True
         self.dead_letters.flush(self._home.clock())
-        subscriptions, self.subscriptions = self.subscriptions, []
+        subscriptions, self.subscriptions, self._turns = self.subscriptions, [], None
         self.active = None
         for subscription in subscriptions:
             subscription.cancelled()
         while self._getters:
             self._getters.pop(0)[2](None)
         self.stock.drop()
+
+
+def _within_channels(rooms: list[tuple[Subscription, int]]) -> list[tuple[Subscription, int]]:
+    """Consumers of one channel share what that has room for."""
+    by_channel: dict[Channel, list[int]] = {}
+    for n, (it, _) in enumerate(rooms):
+        if not it.no_ack:
+            by_channel.setdefault(it.channel, []).append(n)
+    for channel, those in by_channel.items():
+        wanted = [rooms[n][1] for n in those]
+        if len(those) > 1 and channel.room() < sum(wanted):
+            for n, room in zip(those, shared(channel.room(), wanted), strict=True):
+                rooms[n] = rooms[n][0], room
+    return [it for it in rooms if it[1] > 0]

@@ -78,7 +78,7 @@ class Stock:
         self.lanes: dict[int, Lane] = {}
         self.order: list[Lane] = []  # those that were opened or are being, highest first
         self.ready_bytes = 0  # if they count
-        self.expiring = False  # some of what is ready may have an expiration of its own
+        self.expiring = False  # some may have an expiration of their own
         self.cold = False  # the last take has ended where something has to be read first
         self._queue = queue
         self._logs = logs
@@ -348,7 +348,7 @@ class Stock:
         """Consumers were looked for, for all that is safe."""
         for lane in self.order:
             lane.seen = lane.safe
-        if self.expiring and not self.ready:
+        if self.expiring and not self.ready and not self.out:  # what is out may come back
             self.expiring = False
 
     # What was given out

@@ -20,7 +20,7 @@ from logstore.amqp.replies import (
     UNEXPECTED_FRAME,
     Refusal,
 )
-from logstore.broker.queues.message import Message
+from logstore.broker.queues.message import Message, without_blind_copies
 from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.unacked import Delivered, Unacked
@@ -247,11 +247,8 @@ class AmqpChannel:
         method = methods.BasicDeliver(
             text(self.reply_tag), tag, False, text(message.exchange), text(message.key)
         )
-        self.of.put(
-            content_frames(
-                self.number, method, message.properties, bytes(message.body), self.of.payload_max
-            )
-        )
+        shown, body = without_blind_copies(message.properties), bytes(message.body)
+        self.of.put(content_frames(self.number, method, shown, body, self.of.payload_max))
         self.of.link.wake()
         return True
 

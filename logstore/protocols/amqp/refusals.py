@@ -56,9 +56,12 @@ def _said(value: str | bool | Field | None) -> str:
 
 
 def _differs(kind: str, name: bytes, error: Any, vhost: str) -> Worded:  # noqa: ANN401  either's
+    received, current = _said(error.received), _said(error.current)
+    if isinstance(error.received, Field) and isinstance(error.current, Field):
+        received, current = f"'{_value(error.received)}'", f"'{_value(error.current)}'"
     return PRECONDITION_FAILED, (
-        f"inequivalent arg '{error.argument}' for {place(kind, name, vhost)}: received "
-        f"{_said(error.received)} but current is {_said(error.current)}"
+        f"inequivalent arg '{error.argument}' for {place(kind, name, vhost)}: received {received} "
+        f"but current is {current}"
     )
 
 

@@ -15,7 +15,12 @@ from logstore.amqp.frames import BODY, HEAD, HEADER, METHOD, OVERHEAD, body_fram
 from logstore.amqp.methods import IDS, Method, encode
 from logstore.amqp.properties import header
 from logstore.amqp.replies import NAMES
-from logstore.broker.queues.message import REMEMBERED_BYTES_MAX, Delivery, Message
+from logstore.broker.queues.message import (
+    REMEMBERED_BYTES_MAX,
+    Delivery,
+    Message,
+    without_blind_copies,
+)
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.subscription import Channel
 from logstore.protocols.amqp.carrier import Carrier
@@ -131,4 +136,5 @@ def content_frames(
 def returned_frames(number: int, code: int, message: Message, payload_max: int) -> bytes:
     """A message that goes back to its publisher, with the reason."""
     method = methods.BasicReturn(code, NAMES[code], text(message.exchange), text(message.key))
-    return content_frames(number, method, message.properties, bytes(message.body), payload_max)
+    shown = without_blind_copies(message.properties)
+    return content_frames(number, method, shown, bytes(message.body), payload_max)

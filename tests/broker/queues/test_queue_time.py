@@ -58,6 +58,41 @@ def test_a_consumer_is_never_sent_what_has_expired(node):
     assert (queue.ready, queue.out) == (0, 2)
 
 
+def test_what_comes_back_expired_is_gone_at_once_whoever_had_it(node):
+    queue = node.declare(b"q")
+    channel = Channel()
+    node.publish(b"q", b"1", b"2", expiration="100")
+    assert node.get(b"q", channel, no_ack=False).ready == 1
+    node.get(b"q", channel, no_ack=False)
+    node.run()
+    node.clock.now_ms += 100
+    channel.end()
+    node.run()
+    assert (queue.ready, queue.out) == (0, 0)
+
+
+def test_what_comes_back_is_waited_for_until_its_time_is_over(node):
+    node.declare(b"q")
+    channel = Channel()
+    node.publish(b"q", b"1", expiration="100")
+    node.get(b"q", channel, no_ack=False)
+    node.run()
+    channel.end()
+    node.later(99)
+    assert node.ready(b"q") == 1
+    node.later(1)
+    assert node.ready(b"q") == 0
+
+
+def test_a_fetch_counts_none_that_has_expired_behind_it(node):
+    node.declare(b"q")
+    node.publish(b"q", b"1")
+    node.publish(b"q", b"2", b"3", expiration="0")
+    node.publish(b"q", b"4")
+    assert node.get(b"q").ready == 1
+    assert node.get(b"q").delivery.body == b"4"
+
+
 def test_being_requeued_does_not_renew_the_time(node):
     queue = node.declare(b"q", message_ttl=100)
     node.publish(b"q", b"1")

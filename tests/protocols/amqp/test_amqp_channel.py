@@ -51,6 +51,12 @@ REFUSED = {
     "argument": (declare(message_ttl=1000), soft(406,
         f"PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for {Q} {V}: received the value "
         "'1000' of type 'signedint' but current is none")),
+    "another value of an argument": (declare("limited", max_length=4), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' {V}: received "
+        "'4' but current is '3'")),
+    "another type of an argument": (declare("limited", max_length="3"), soft(406,
+        f"PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' {V}: received "
+        "'3' but current is '3'")),
     "argument of text": (declare(dead_letter_exchange="x"), soft(406,
         f"PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for {Q} {V}: received "
         "the value 'x' of type 'longstr' but current is none")),
@@ -123,6 +129,7 @@ def test_what_is_refused_closes_the_channel_with_the_words_of_rabbitmq(door, pee
     other = door.open()
     for method in (
         exchange(), exchange("bound"), declare("q2"), bind("q2", "bound"), declare(),
+        declare("limited", max_length=3),
     ):  # fmt: skip
         other.ask(method)
     method, expected = REFUSED[name]
@@ -509,6 +516,15 @@ def test_t16_a_message_is_returned_before_it_is_confirmed(door, peer):
         1, methods.BasicReturn(312, "NO_ROUTE", "", "no"), properties.NONE, b"lost",
     )  # fmt: skip
     assert found[1:] == [(1, methods.BasicAck(3, True))]
+
+
+def test_t16_a_returned_message_shows_no_blind_copies(peer):
+    given = Properties(headers={"BCC": ["b"], "CC": ["c"]}, message_id="7")
+    peer.publish(b"x", key="no", mandatory=True, props=given)
+    _, data, _ = peer.answer()
+    assert properties.read(data) == given._replace(headers={"CC": ["c"]})
+    peer.publish(b"x", key="no", mandatory=True, props=Properties(headers={"BCC": ["b"]}))
+    assert properties.read(peer.answer()[1]).headers == {}
 
 
 def test_t27_a_blocked_connection_publishes_nothing_and_settles_all(door, peer):
