@@ -22,10 +22,11 @@ class Failed(Exception):
 class Program:
     """A process that writes lines of JSON."""
 
-    def __init__(self, words):
+    def __init__(self, words, **more):
         self.process = subprocess.Popen(
             [str(it) for it in words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            **more,
         )  # fmt: skip
         self._lines = queue.Queue()
         self._complaints = []

@@ -46,7 +46,7 @@ def _run(words, **more):
     assert done.returncode == 0, f"{words}:\n{done.stdout[-4000:]}"
 
 
-def _once(name, sources, build):
+def once(name, sources, build):
     """The folder that ``build(folder)`` has filled from these sources."""
     folder, digest = CACHE / name, hashlib.sha256()
     for source in sorted(sources):
@@ -76,7 +76,7 @@ def java(client="java"):
             "compile", "dependency:build-classpath",
         ])  # fmt: skip
 
-    folder = _once(client, [source / "pom.xml", *source.rglob("*.java")], build)
+    folder = once(client, [source / "pom.xml", *source.rglob("*.java")], build)
     return f"{folder / 'classes'}:{(folder / 'classpath').read_text().strip()}"
 
 
@@ -97,7 +97,7 @@ def kafkajs():
             shutil.copy(it, folder)
         _run(["npm", "ci", "--no-audit", "--no-fund", "--cache", CACHE / "npm"], cwd=folder)
 
-    return ["node", str(_once("kafkajs", files, build) / "client.js")]
+    return ["node", str(once("kafkajs", files, build) / "client.js")]
 
 
 @functools.cache
@@ -116,7 +116,7 @@ def franz():
         _run(["go", "build", "-o", folder / "client", "."], cwd=source, env=environment)
 
     files = [*source.glob("go.*"), *source.glob("*.go")]
-    return [str(_once("franz", files, build) / "client")]
+    return [str(once("franz", files, build) / "client")]
 
 
 CLIENTS = {
