@@ -141,7 +141,7 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
     """Of the job, done here; or handed to the process that writes the store."""
     from logstore.errors import StoreLocked
     from logstore.storage.disk import Disk
-    from logstore.upkeep.desk import ask
+    from logstore.upkeep.asking import ask
 
     try:
         with data.open("read" if job.dry_run else "write") as store:

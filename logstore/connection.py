@@ -67,10 +67,11 @@ class Connection:
         self,
         host: Host,
         sock: socket.socket,
+        peer: str,
         peer_address: tuple[str, int],
         doorway: Doorway,
     ) -> None:
-        self.peer = f"{peer_address[0]}:{peer_address[1]}"
+        self.peer = peer
         self.peer_address = peer_address
         self.unsent = 0  # bytes that the peer has not taken, of those in _out
         self._host = host
@@ -92,7 +93,8 @@ class Connection:
         self._timer_at = 0.0
         self.gone = False
         self.heard_at = self._turn.now()
-        self.address: tuple[str, int] = sock.getsockname()[:2]
+        at = sock.getsockname()
+        self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else at[:2]
         self._account = host.budget.open(self.close)
         self.session = doorway.new_session(self)
         self._read()

@@ -14,6 +14,7 @@ from logstore.storage.groups import GroupTable
 
 if TYPE_CHECKING:
     from logstore.store_queues import StoreQueues
+    from logstore.upkeep.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Internals:
     directory: LocalDirectory
     topics: OpenTopics
     channels: Channels
+    desk: "Desk | None"  # where others of this machine ask, if there can be one
     queues: "Callable[[], StoreQueues]"  # made when they are asked for
 
     @property

@@ -23,6 +23,7 @@ from logstore.clock import now_ms
 from logstore.descriptors import shares
 from logstore.doors import DOORS, Door
 from logstore.errors import Failed
+from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import House
@@ -31,6 +32,7 @@ from logstore.settings import STORE_SETTINGS
 from logstore.slices import Slices
 from logstore.store import Store
 from logstore.turn import Turn
+from logstore.upkeep.upkeep import facts_of
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
 # than for the disk.
@@ -138,6 +140,9 @@ class Node:
             store_id=self._store.directory.store_id,
             path=self._store.directory.path,
             process_id=os.getpid(),
+            facts=partial(facts_of, self._store.directory),
+            job=partial(self._job, turn),
+            log_bytes=queues.log_bytes,
         )
         try:
             groups.start()
@@ -147,12 +152,15 @@ class Node:
             self._store.directory.writable().announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
+            self._let_in_locals(server, house)
             ready(addresses)
             await self._stopping.wait()
         finally:
             try:
                 await server.stop(STOP_WITHIN_S)
             finally:
+                if self._store.desk is not None:
+                    self._store.desk.take_back()
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
                 queues.close()
@@ -192,6 +200,18 @@ class Node:
                 f"{host}:{port}: can't listen there: {reason}; choose with --host (listen.host) "
                 f"and --{door.name}-port ({door.port_setting}{without})"
             ) from None
+
+    def _let_in_locals(self, server: Server, house: House) -> None:
+        """Those who come through the socket of the data directory."""
+        from logstore.protocols.http import doorway
+
+        desk = self._store.desk
+        if desk is not None:  # it said why it is not
+            server.listen_at(desk.lend(), doorway.open(house))
+
+    def _job(self, turn: Turn, body: bytes, reply: Reply) -> None:
+        assert self._store.desk is not None
+        self._store.desk.order(body, ReplyFromAfar(reply, turn.soon))
 
     def _wire_channels(self, turn: Turn) -> None:
         channels = self._store.channels

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from logstore.clock import now_ms
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
+from logstore.log import Log
 from logstore.node_groups import Alarm
 from logstore.open_queues import OpenQueues
 from logstore.protocols.house import Work
@@ -110,6 +111,11 @@ class NodeQueues:
         self._alarmed(queues.deadline_ms())
 
     # Its end
+
+    @property
+    def log_bytes(self) -> Callable[[Log], int]:
+        """The size of a queue's log."""
+        return self._logs.bytes
 
     def close(self) -> None:
         """All that was settled is kept; messages that were out are ready again."""

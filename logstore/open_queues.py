@@ -13,6 +13,7 @@ from logstore.kept_queues import Lane, QueueKeeper
 from logstore.log import Log
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import SegmentedLog, WritableDirectory
+from logstore.storage.disk import failure
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.kinds import JOURNAL, LANE
 from logstore.upkeep.lanes import retain
@@ -116,6 +117,13 @@ class OpenQueues:
         base = max((it for it in log.chain.bases if it <= before), default=0)
         if base > log.start:
             log.trim(base)
+
+    def bytes(self, log: Log) -> int:
+        """Of the files of one that was opened here. Raises Failed."""
+        try:
+            return cast(SegmentedLog, log).bytes()
+        except OSError as error:
+            raise failure(error, "look at its size", log.name) from None
 
     def make_volatile(self, lane: Lane) -> Log:
         """A lane that is never synced. Raises StorageFull, Failed."""

@@ -13,8 +13,9 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from struct import Struct
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from logstore.budget import Budget
 from logstore.connection import RECEIVE_BYTES, Connection
@@ -29,6 +30,8 @@ RELIEF_S: Final = 0.1  # while somebody has to wait for memory
 EASE_S: Final = 1.0  # that less is held, before it is given back
 HEARD_AT_ONCE: Final = 64  # connections that are read after a gap, before others have their turn
 HEARD_OFTEN: Final = 16  # each of them, if it has so much to say: a heartbeat is behind little
+
+_CREDENTIALS: Final = Struct("3i")  # of a process, its user and its group
 
 log = logging.getLogger("logstore.server")
 
@@ -83,15 +86,19 @@ class Server:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, port))
             sock.listen(BACKLOG)
-            sock.setblocking(False)
         except OSError:
             sock.close()
             raise
+        self.listen_at(sock, doorway)
+        found_host, found_port = sock.getsockname()[:2]
+        return found_host, found_port
+
+    def listen_at(self, sock: socket.socket, doorway: Doorway) -> None:
+        """Take connections from a socket that listens already; it is the server's from now on."""
+        sock.setblocking(False)
         listening = Listening(sock, doorway)
         self._listening.append(listening)
         self.loop.add_reader(sock.fileno(), self._accept, listening)
-        found_host, found_port = sock.getsockname()[:2]
-        return found_host, found_port
 
     def _accept(self, listening: Listening) -> None:
         began = monotonic()
@@ -116,8 +123,9 @@ class Server:
         if listening in self._listening:
             self.loop.add_reader(listening.sock.fileno(), self._accept, listening)
 
-    def _take(self, sock: socket.socket, address: tuple[str, int], listening: Listening) -> None:
-        peer = f"{address[0]}:{address[1]}"
+    def _take(self, sock: socket.socket, address: Any, listening: Listening) -> None:  # noqa: ANN401
+        local = sock.family == socket.AF_UNIX
+        peer = _process(sock) if local else f"{address[0]}:{address[1]}"
         limits = listening.doorway.limits
         if listening.connections >= limits.connections_max:
             self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
@@ -128,9 +136,11 @@ class Server:
             return
         try:
             sock.setblocking(False)
-            # Without it an answer in two parts waits for the peer's delayed acknowledgement.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(self, sock, address[:2], listening.doorway)
+            if not local:
+                # Else an answer in two parts waits for the peer's delayed acknowledgement.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            place = (peer, 0) if local else address[:2]
+            connection = Connection(self, sock, peer, place, listening.doorway)
         except OSError:  # gone already
             sock.close()
         else:
@@ -246,3 +256,10 @@ class Server:
         for timer in (self._relief, self._easing):
             if timer is not None:
                 timer.cancel()
+
+
+def _process(sock: socket.socket) -> str:
+    """Who is at the other end of a Unix socket, for people."""
+    length = _CREDENTIALS.size
+    pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, length))
+    return f"pid {pid}"

@@ -119,7 +119,9 @@ class Store:
 
         Raises Closed.
         """
-        return Internals(self._open(), self._topics, self._channels, self._store_queues)
+        return Internals(
+            self._open(), self._topics, self._channels, self._upkeep.desk, self._store_queues
+        )
 
     def _open(self) -> LocalDirectory:
         self._handles.check_open()

@@ -1,6 +1,6 @@
 """What any door may have of the process that it is in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +9,8 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.errors import LogstoreError
+from logstore.http.reply import Reply
+from logstore.log import Log
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
 from logstore.turns import Turns
@@ -27,6 +29,8 @@ class QueuesOf(Protocol):
         """``then`` gets them, or why that can't be: now, or in a later turn."""
 
 
+# Has upkeep do the job that a request's body says, from any thread; answered as it goes.
+Job = Callable[[bytes, Reply], None]
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
@@ -49,6 +53,9 @@ class House:
     store_id: str
     path: str  # the data directory
     process_id: int
+    facts: Callable[[], Mapping[str, object]]  # of the process, for people
+    job: Job
+    log_bytes: Callable[[Log], int]  # of its files
 
     @property
     def queues(self) -> "Queues":

@@ -4,8 +4,10 @@ Owns the jobs, their rhythm and the desk. What the jobs do is told by ``jobs.py`
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import version
 from typing import TypeVar
 
 from logstore.errors import Closed, LogstoreError
@@ -45,6 +47,7 @@ class Upkeep:
         self._clock = clock
         self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
         self._rhythm: Rhythm | None = None
+        self.desk: Desk | None = None  # where others ask, if there can be one
         self._recovering: Recovering | None = None
         self._warned: set[tuple[str, str]] = set()
 
@@ -52,10 +55,11 @@ class Upkeep:
         """Do it by itself from now on, and take jobs from other processes: only for who writes."""
         directory = self._directory
         try:
-            desk = Desk(directory.disk, directory.path)
+            desk = Desk(directory.disk, directory.path, partial(facts_of, directory))
         except OSError as error:
-            _log.warning("%s: takes no jobs from others: %s", directory.path, error.strerror)
+            _log.warning("%s: nobody can ask this process: %s", directory.path, error.strerror)
             return
+        self.desk = desk
         if not directory.writable().recovered:
             self._recovering = Recovering(directory.writable().recover_next)
         self._stirred = Stirred(directory.writable(), self._clock)
@@ -167,3 +171,23 @@ class Upkeep:
 
 def _once(topics: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(topics))
+
+
+def facts_of(directory: LocalDirectory) -> dict[str, object]:
+    """The process that writes this store, as it is shown to who asks."""
+    owner = directory.writer()
+    doors = {} if owner is None else owner.endpoints
+    return {
+        "version": version("logstore"),
+        "process_id": os.getpid(),
+        "command": "" if owner is None else owner.command,
+        "since_ms": 0 if owner is None else owner.since_ms,
+        "path": directory.path,
+        "store_id": directory.store_id,
+        "doors": {name: _door(address) for name, address in doors.items()},
+    }
+
+
+def _door(address: str) -> dict[str, object]:
+    host, _, port = address.rpartition(":")
+    return {"host": host, "port": int(port)}

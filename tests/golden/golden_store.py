@@ -210,7 +210,7 @@ def pack(directory, name, archive):
     """The directory as it stands, its catalogue without free pages."""
     copy = directory.parent / "packed" / name
     shutil.copytree(
-        directory, copy, ignore=shutil.ignore_patterns("catalog.mdb*", "lock", "upkeep.sock")
+        directory, copy, ignore=shutil.ignore_patterns("catalog.mdb*", "lock", "api.sock")
     )
     # Not by opening the store, which would recover it.
     catalog = lmdb.open(str(directory / "catalog.mdb"), subdir=False, readonly=True, lock=False)

@@ -228,7 +228,7 @@ def test_closing_in_the_child_leaves_the_parent_as_it_is(store):
     assert in_child(child)
     with open(os.path.join(store.path, "lock"), "rb") as file:
         assert file.read() == owner
-    assert os.path.exists(os.path.join(store.path, "upkeep.sock"))
+    assert os.path.exists(os.path.join(store.path, "api.sock"))
     assert in_child(lambda: is_locked(store.path))
     assert consumer.poll(1)
     consumer.commit()

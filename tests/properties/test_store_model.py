@@ -119,7 +119,7 @@ class StoreModel(RuleBasedStateMachine):
         """What is on disk now, without a close."""
         old, self.copies = self.store, self.copies + 1
         path = os.path.join(self.scratch, str(self.copies))
-        shutil.copytree(self.path, path, ignore=lambda *_: ["upkeep.sock"])
+        shutil.copytree(self.path, path, ignore=lambda *_: ["api.sock"])
         old.close()
         shutil.rmtree(self.path)
         self.path = path

@@ -11,10 +11,12 @@ import pytest
 
 import logstore
 from logstore.config import Config
-from logstore.errors import Failed, UnknownTopic
+from logstore.errors import Failed, NoneOfThatName, UnknownTopic
+from logstore.server_socket import ServerSocket
 from logstore.storage.disk import Disk
-from logstore.storage.names import DESK
-from logstore.upkeep.desk import Desk, ask
+from logstore.storage.names import DESK, OLD_DESK
+from logstore.upkeep.asking import ask
+from logstore.upkeep.desk import Desk
 from logstore.upkeep.jobs import Job, untold
 
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
@@ -50,25 +52,61 @@ def test_a_damaged_log_is_told(store):
 
 
 def test_nobody_takes_jobs_of_a_store_that_nobody_writes(tmp_path):
-    with pytest.raises(Failed, match="hand over compact"):
+    with pytest.raises(Failed, match="no process that writes this store answers there"):
         list(ask(Disk(), str(tmp_path), Job("compact"), untold))
 
 
-@pytest.mark.parametrize("sent", [b"", b"garbage\n", b"{}\n", b"x" * 10_000, b'{"name":"no"}\n'])
-def test_garbage_is_answered_and_holds_up_nobody(store, sent):
-    answer = b""
+def post(body, path="/api/v1/jobs"):
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def said(store, sent):
+    """Everything that is answered."""
     connection = Disk().connect(os.path.join(store.path, DESK))
     with connection, suppress(ConnectionError):  # far too much is cut off
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
-        answer = connection.makefile("rb").readline()
-    assert answer == b"" or json.loads(answer)["type"] == "Broke"
+        return connection.makefile("rb").read()
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", b""),
+        (b"GET /api/v1/ser", b""),
+        (b"garbage\r\n\r\n", b"400"),
+        (b'{"name":"compact"}\n', b""),  # the old protocol, whose client waits for its answer
+        (b"x" * 20_000, b"431"),
+        (post(b"{}"), b"400"),
+        (post(b'{"name":"no"}'), b"400"),
+        (post(b'{"name":"compact","x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"), b"400"),
+        (post(b'{"name":"compact"}', "/api/v1/queues"), b"404"),
+        (post(b"", "/api/v1/server"), b"405"),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n", b"413"),
+    ],
+)
+def test_garbage_is_answered_and_holds_up_nobody(store, sent, status):
+    answer = said(store, sent)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1:2] == ([status] if status else [])
+    assert not status or list(json.loads(body)) == ["error"]
     assert len(list(ask(Disk(), store.path, Job("compact"), untold))) == 1
+
+
+def test_a_process_that_is_no_server_says_who_it_is(store):
+    found = ServerSocket(store.path).get("server")
+    assert found["process_id"] == os.getpid()
+    assert found["path"] == store.path
+    assert found["doors"] == {}
+    with pytest.raises(NoneOfThatName, match="no such path: /api/v1/queues; this process is no"):
+        ServerSocket(store.path).get("queues")
 
 
 def test_one_who_goes_away_does_not_stop_the_job(store):
     with Disk().connect(os.path.join(store.path, DESK)) as connection:
-        connection.sendall(b'{"name":"compact"}\n')
+        connection.sendall(post(b'{"name":"compact"}'))
     [again] = ask(Disk(), store.path, Job("compact"), untold)  # after the first
     assert again.why == "everything else is compacted"
     assert "active segment" in again.left_out[0]
@@ -81,6 +119,15 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path):
     desk.close()
     assert desk.wait(None) is None
     desk.remove()
+    assert not (tmp_path / DESK).exists()
+
+
+def test_the_socket_of_an_earlier_version_goes(tmp_path):
+    logstore.open(tmp_path, config=OFF).close()
+    Disk().listen(str(tmp_path / OLD_DESK)).close()
+    with logstore.open(tmp_path, config=OFF):
+        assert not (tmp_path / OLD_DESK).exists()
+        assert (tmp_path / DESK).stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / DESK).exists()
 
 

@@ -45,6 +45,8 @@ class Desk(Protocol):
 class Hands:
     """What is given out to the library's users and not settled: a ``Channel`` without a wire."""
 
+    name = "in the server's process"
+
     def __init__(self) -> None:
         self.unacked: Unacked[Queue, Any] = Unacked()
 

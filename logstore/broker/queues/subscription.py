@@ -19,6 +19,10 @@ class Channel(Protocol):
     """A conversation within a connection, with delivery tags of its own."""
 
     @property
+    def name(self) -> str:
+        """Which one it is, for people."""
+
+    @property
     def unacked(self) -> Unacked[Any, Any]:
         """Of queues and subscriptions; None in place of a subscription: it was fetched."""
 

@@ -150,6 +150,9 @@ class Vhost:
         """All, in no order."""
         return self._rows.queues.values()
 
+    def count_queues(self) -> int:
+        return len(self._rows.queues)
+
     def declare_queue(
         self, facts: QueueFacts, owner: object | None = None
     ) -> tuple[Queue, Pending | None]:

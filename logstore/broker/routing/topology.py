@@ -129,6 +129,11 @@ class Topology(Generic[_Q]):
             return (_implicit(name) for name in self._queues)
         return iter(bindings)
 
+    def count_bindings_from(self, exchange: bytes) -> int:
+        """How many these are. Raises NoExchange."""
+        bindings = self._exchange(exchange).bindings
+        return len(self._queues if exchange == DEFAULT_EXCHANGE else bindings)
+
     def bindings_to(self, name: bytes, kind: Kind = "queue") -> Iterator[Binding]:
         """The same, by destination. Raises NoQueue, NoExchange."""
         bindings = each(self._existing(kind, name).incoming)

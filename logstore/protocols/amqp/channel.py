@@ -98,6 +98,11 @@ class AmqpChannel:
     # As the queues see it
 
     @property
+    def name(self) -> str:
+        """As queues.Channel.name: RabbitMQ's way to say it."""
+        return f"{self.of.link.peer} ({self.number})"
+
+    @property
     def unacked(self) -> Unacked[Queue, AmqpSubscription | None]:
         if self._unacked is None:  # few of 2,047 consume
             self._unacked = Unacked()

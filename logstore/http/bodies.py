@@ -1,0 +1,44 @@
+r"""What stands in bodies: JSON, and lines of JSON.
+
+Names of AMQP are any bytes. Those that are no UTF-8 are texts with surrogate escapes here, and in
+JSON as well (``"\udcff"``): Python and JavaScript read such a text as it was written.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+JSON: Final = "application/json"
+LINES: Final = "application/x-ndjson"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(value: object) -> bytes:
+    """A value as JSON."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        import json  # a name that is no UTF-8 is rare
+
+        return json.dumps(msgspec.to_builtins(value)).encode()
+
+
+def decode(body: bytes) -> Any:  # noqa: ANN401  what JSON holds
+    """JSON as a value. Raises ValueError."""
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    except msgspec.DecodeError:
+        import json  # takes surrogates, which msgspec does not
+
+        return json.loads(body)
+
+
+def refusal(sentence: str, kind: str = "") -> bytes:
+    """The body of an answer that says why not. ``kind``: what the library calls this error."""
+    about = {"error": sentence}
+    if kind:
+        about["kind"] = kind
+    return encode(about)

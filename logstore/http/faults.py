@@ -1,0 +1,24 @@
+"""Why a request is refused before anything is done for it: its status, and one line."""
+
+from typing import Final
+
+from logstore.errors import LogstoreError
+
+BAD_REQUEST: Final = 400
+NOT_FOUND: Final = 404
+METHOD_NOT_ALLOWED: Final = 405
+REQUEST_TIMEOUT: Final = 408
+CONFLICT: Final = 409
+CONTENT_TOO_LARGE: Final = 413
+HEADERS_TOO_LARGE: Final = 431
+INTERNAL_ERROR: Final = 500
+UNAVAILABLE: Final = 503
+
+
+class Fault(LogstoreError):
+    """An answer that says why not."""
+
+    def __init__(self, status: int, sentence: str, allow: str = "") -> None:
+        """``allow``: the methods that there are, for a status of 405."""
+        super().__init__(sentence)
+        self.status, self.allow = status, allow

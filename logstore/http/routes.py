@@ -1,0 +1,94 @@
+"""Routes as data: which method of which path does what; and a request's target, taken apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from logstore.config import nearest
+from logstore.http.faults import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Fault
+
+_H = TypeVar("_H")
+
+
+class Route(NamedTuple, Generic[_H]):
+    """One row of a table of routes."""
+
+    method: str
+    path: str  # {name} stands for one segment, of any bytes, percent-encoded where need be
+    handler: _H
+    summary: str  # one line, for people
+    query: tuple[str, ...] = ()  # the parameters that it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Path and query, decoded: names are any bytes."""
+
+    segments: tuple[bytes, ...]
+    query: Mapping[str, bytes]
+
+
+class Found(NamedTuple, Generic[_H]):
+    """A request's route."""
+
+    route: Route[_H]
+    names: Mapping[str, bytes]  # what stands in the path for the names in its pattern
+    query: Mapping[str, bytes]
+
+
+def target_of(raw: bytes) -> Target:
+    """Raises Fault."""
+    if raw.lower().startswith((b"http://", b"https://")):  # RFC 9112, 3.2.2
+        _, _, rest = raw.partition(b"://")
+        raw = b"/" + rest.partition(b"/")[2]
+    path, _, query = raw.partition(b"?")
+    segments = tuple(map(unquote_to_bytes, path.split(b"/")))
+    found: dict[str, bytes] = {}
+    for part in query.split(b"&") if query else ():
+        name, _, value = part.replace(b"+", b" ").partition(b"=")
+        text = unquote_to_bytes(name).decode("utf-8", "backslashreplace")
+        if text in found:
+            raise Fault(BAD_REQUEST, f"parameter {text!r} is given twice")
+        found[text] = unquote_to_bytes(value)
+    return Target(segments, found)
+
+
+def find(routes: Sequence[Route[_H]], method: str, raw: bytes) -> Found[_H]:
+    """The route of a request; HEAD is a GET whose answer has no body. Raises Fault."""
+    target = target_of(raw)
+    there = [
+        (route, names) for route in routes
+        if (names := _match(route.path, target.segments)) is not None
+    ]  # fmt: skip
+    if not there:
+        path = raw.partition(b"?")[0].decode("ascii", "backslashreplace")
+        raise Fault(NOT_FOUND, f"no such path: {path}")
+    wanted = "GET" if method == "HEAD" else method
+    for route, names in there:
+        if route.method == wanted:
+            for name in target.query:
+                if name not in route.query:
+                    raise Fault(BAD_REQUEST, _unknown(name, route.query))
+            return Found(route, names, target.query)
+    methods = sorted({route.method for route, _ in there})
+    allow = ", ".join(methods + ["HEAD"] * ("GET" in methods))
+    raise Fault(METHOD_NOT_ALLOWED, f"{method} is not for this path, but {allow}", allow)
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    takes = f"it takes {', '.join(known)}" if known else "it takes none"
+    return f"no parameter {name!r} of this path{nearest(name, known)}; {takes}"
+
+
+def _match(pattern: str, segments: Sequence[bytes]) -> dict[str, bytes] | None:
+    parts = pattern.split("/")
+    if len(parts) != len(segments):
+        return None
+    names: dict[str, bytes] = {}
+    for part, segment in zip(parts, segments, strict=True):
+        if part.startswith("{"):
+            names[part[1:-1]] = segment
+        elif part.encode() != segment:
+            return None
+    return names

@@ -1,0 +1,138 @@
+"""One request, as its handler sees it, and the answer to it. In the sessions' thread."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from logstore.amqp import fields
+from logstore.errors import LogstoreError
+from logstore.http.bodies import encode, refusal
+from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, Fault
+from logstore.kept_queues import DEFAULT_VHOST
+from logstore.protocols.http.refusals import status_of
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+    from logstore.broker.queues.vhost import Vhost
+
+PAGE_SIZE: Final = 100
+PAGE_SIZE_MAX: Final = 500  # rows of which each may have to open a queue
+PAGE_QUERY: Final = ("page", "page_size")
+NUMBER_CHARS: Final = 9
+
+log: Final = logging.getLogger("logstore.http")
+
+_T = TypeVar("_T")
+
+
+class Page(NamedTuple):
+    """Which part of a list is asked for."""
+
+    number: int  # from 1
+    size: int
+
+
+class Answers(Protocol):
+    """Where the answer goes: the connection."""
+
+    def whole(self, status: int, body: bytes, allow: str) -> None: ...
+    def line(self, data: bytes, *, skip: bool) -> None: ...
+    def end(self) -> None: ...
+
+
+class Call:
+    """A ``Reply``, and what it is one to."""
+
+    def __init__(self, to: Answers, given: bytes) -> None:
+        self.names: Mapping[str, bytes] = {}  # what stands in its path
+        self.query: Mapping[str, bytes] = {}
+        self.given = given  # the request's body
+        self.queues: Queues  # of routes that need them
+        self.begun = False
+        self.over = False  # it is answered, or nobody waits for it any more
+        self.lasts = False  # it may take for ever: a server that stops does not wait for it
+        self._to = to
+
+    # What is asked
+
+    def text(self, name: str) -> str:
+        """A parameter of the query, as a text; "" without one."""
+        return fields.text(self.query.get(name, b""))
+
+    def page(self) -> Page:
+        """Raises Fault."""
+        return Page(self._number("page", 1), self._number("page_size", PAGE_SIZE, PAGE_SIZE_MAX))
+
+    def _number(self, name: str, default: int, most: int = 10**NUMBER_CHARS) -> int:
+        text = self.text(name)
+        if not text:
+            return default
+        digits = text.isascii() and text.isdigit() and len(text) <= NUMBER_CHARS
+        if not digits or not 1 <= int(text) <= most:
+            raise Fault(BAD_REQUEST, f"{name}={text[:20]}: takes a number from 1 to {most}")
+        return int(text)
+
+    def vhost(self) -> "Vhost":
+        """The one that the query names; else the default one. Raises Fault."""
+        return vhost_named(self.queues, self.query.get("vhost", fields.data(DEFAULT_VHOST)))
+
+    def json(self, kind: type[_T]) -> _T:
+        """The request's body. Raises Fault."""
+        try:
+            return msgspec.json.decode(self.given, type=kind)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Fault(BAD_REQUEST, f"the request's body: {error}") from None
+
+    # The answer
+
+    def answer(self, value: object, status: int = 200) -> None:
+        """As Reply.answer."""
+        self._whole(status, encode(value))
+
+    def refuse(self, status: int, sentence: str, kind: str = "") -> None:
+        """As Reply.refuse."""
+        self._whole(status, refusal(sentence, kind))
+
+    def fail(self, error: LogstoreError) -> None:
+        """It could not be done."""
+        if isinstance(error, Fault):
+            self._whole(error.status, refusal(str(error)), error.allow)
+        else:
+            self.refuse(status_of(error), str(error), type(error).__name__)
+
+    def _whole(self, status: int, body: bytes, allow: str = "") -> None:
+        if not self.over:
+            self.over = True
+            self._to.whole(status, body, allow)
+
+    def line(self, data: bytes, *, skip: bool = False) -> None:
+        """As Reply.line."""
+        self.begun = True
+        if not self.over:
+            self._to.line(data, skip=skip)
+
+    def end(self) -> None:
+        """As Reply.end."""
+        if not self.over:
+            self.over = True
+            self._to.end()
+
+    def attempt(self, work: Callable[[], object]) -> None:
+        """Do something towards the answer: what goes wrong is the answer."""
+        try:
+            work()
+        except LogstoreError as error:
+            self.fail(error)
+        except Exception as error:
+            log.exception("a bug in an answer")
+            self.refuse(INTERNAL_ERROR, f"internal error: {error!r}")
+
+
+def vhost_named(queues: "Queues", name: bytes) -> "Vhost":
+    """Raises Fault."""
+    vhost = queues.vhosts.get(name)
+    if vhost is None:
+        raise Fault(NOT_FOUND, f"no virtual host {fields.text(name)!r}")
+    return vhost

@@ -1,0 +1,21 @@
+"""What all HTTP sessions of a node share: what its routes look at."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from logstore.log import Log
+from logstore.protocols.house import House, Job, QueuesOf
+
+
+@dataclass(frozen=True, slots=True)
+class HttpDoor:
+    """Models, and facts about the process."""
+
+    queues_of: QueuesOf
+    facts: Callable[[], Mapping[str, object]]  # of the process: version, number, doors
+    job: Job  # has upkeep do what another process asks for
+    log_bytes: Callable[[Log], int]  # of the files of a queue's log
+
+    @classmethod
+    def of(cls, house: House) -> "HttpDoor":
+        return cls(house.queues_of, house.facts, house.job, house.log_bytes)

@@ -1,0 +1,34 @@
+"""Our errors as HTTP's statuses; the nearest class above an error counts."""
+
+from typing import Final
+
+from logstore.broker.queues.refusals import Locked
+from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.errors import (
+    BrokenProtocol,
+    Closed,
+    InvalidName,
+    LogstoreError,
+    NoneOfThatName,
+    Refused,
+    StorageFull,
+)
+from logstore.http.faults import BAD_REQUEST, CONFLICT, INTERNAL_ERROR, NOT_FOUND, UNAVAILABLE
+
+STATUS: Final[dict[type[LogstoreError], int]] = {
+    NoneOfThatName: NOT_FOUND,
+    NoExchange: NOT_FOUND,
+    NoQueue: NOT_FOUND,
+    InvalidName: BAD_REQUEST,
+    BrokenProtocol: BAD_REQUEST,
+    Closed: UNAVAILABLE,
+    Locked: CONFLICT,
+    Refused: CONFLICT,
+    StorageFull: UNAVAILABLE,
+    LogstoreError: INTERNAL_ERROR,
+}
+
+
+def status_of(error: LogstoreError) -> int:
+    """The status of an answer that says this."""
+    return next(STATUS[it] for it in type(error).__mro__ if it in STATUS)

@@ -1,0 +1,58 @@
+"""The table of all routes."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from logstore.errors import LogstoreError
+from logstore.http.routes import Route
+from logstore.protocols.http import exchanges, queues, server, vhosts
+from logstore.protocols.http.call import PAGE_QUERY, Call
+from logstore.protocols.http.door import HttpDoor
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+
+Handler = Callable[[HttpDoor, Call], None]
+
+
+def _opened_first(handler: Handler) -> Handler:
+    """One that looks at queues: they are opened for the first who asks."""
+
+    def begin(door: HttpDoor, call: Call) -> None:
+        def opened(found: "Queues | LogstoreError") -> None:
+            if isinstance(found, LogstoreError):
+                raise found
+            call.queues = found
+            handler(door, call)
+
+        door.queues_of.when_open(lambda found: call.attempt(lambda: opened(found)))
+
+    return begin
+
+
+_LIST: Final = ("vhost", "filter", *PAGE_QUERY)
+_ONE: Final = ("vhost",)
+_PART: Final = ("vhost", *PAGE_QUERY)
+
+_OF_QUEUES: Final[tuple[Route[Handler], ...]] = (
+    Route("GET", "/api/v1/vhosts", vhosts.listed, "List virtual hosts.", PAGE_QUERY),
+    Route("GET", "/api/v1/exchanges", exchanges.listed, "List exchanges.", _LIST),
+    Route("GET", "/api/v1/exchanges/{name}", exchanges.described, "One exchange.", _ONE),
+    Route(
+        "GET", "/api/v1/exchanges/{name}/bindings", exchanges.bindings,
+        "What is bound to it (end=source), or it to others (end=destination).", (*_PART, "end"),
+    ),
+    Route("GET", "/api/v1/queues", queues.listed, "List queues and count their messages.", _LIST),
+    Route(
+        "GET", "/api/v1/queues/{name}", queues.described,
+        "One queue, its lanes and dead letters.", _ONE,
+    ),
+    Route("GET", "/api/v1/queues/{name}/bindings", queues.bindings, "How it is bound.", _PART),
+    Route("GET", "/api/v1/queues/{name}/consumers", queues.consumers, "Who consumes it.", _PART),
+)  # fmt: skip
+
+ROUTES: Final[tuple[Route[Handler], ...]] = (
+    Route("GET", "/api/v1/server", server.described, "The process, and where its doors are."),
+    Route("POST", "/api/v1/jobs", server.job, "Do a job of upkeep: the answer is in lines."),
+    *(it._replace(handler=_opened_first(it.handler)) for it in _OF_QUEUES),
+)

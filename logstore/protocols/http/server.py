@@ -1,0 +1,15 @@
+"""The process itself, and the jobs that other processes bring it."""
+
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """Version, number, directory, and where its doors are."""
+    call.answer(door.facts())
+
+
+def job(door: HttpDoor, call: Call) -> None:
+    """Upkeep does it, in its own time; the answer is in lines."""
+    call.lasts = True
+    door.job(call.given, call)

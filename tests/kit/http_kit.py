@@ -1,0 +1,86 @@
+"""Sessions of the HTTP door without sockets: what a server does, in a few lines."""
+
+from types import SimpleNamespace
+
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.session import HttpSession
+
+
+class HttpPeer:
+    """A client, and the server's side of its connection."""
+
+    def __init__(self, queues=None, facts=None, job=None, log_bytes=None):
+        self.now = 1000.0
+        self.woken = self.unsent = 0
+        self.jobs = []
+        door = HttpDoor(
+            SimpleNamespace(when_open=lambda then: then(queues or SimpleNamespace(vhosts={}))),
+            facts or (lambda: {"version": "test"}),
+            job or (lambda body, reply: self.jobs.append((body, reply))),
+            log_bytes or (lambda log: 0),
+        )
+        self.session = HttpSession(door, self)
+        self._left = b""
+
+    def wake(self):
+        self.woken += 1
+
+    def feed(self, data):
+        """As a server does: what is left is given again, also once answers are sent."""
+        self._left += data
+        taken = self.session.receive(memoryview(bytearray(self._left)), self.now)
+        assert taken <= len(self._left)
+        self._left = self._left[taken:]
+        return taken
+
+    def out(self, bytes_max=1 << 20):
+        """All that the session has to send now."""
+        parts = []
+        while True:
+            if found := self.session.outgoing(bytes_max):
+                parts += map(bytes, found)
+            elif not (self._left and self.session.closed is None and self.feed(b"")):
+                return b"".join(parts)
+
+    def say(self, data):
+        self.feed(data)
+        return self.out()
+
+    def pass_time(self, seconds):
+        self.now += seconds
+        self.session.wake(self.now)
+        return self.out()
+
+
+def request(method, target, body=b"", *headers):
+    lines = [f"{method} {target} HTTP/1.1", "host: x", *headers]
+    if body:
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answers(data, heads=()):
+    """(status, headers, body) of each; ``heads``: which of them answer a HEAD."""
+    found = []
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        status = int(first.split()[1])
+        pairs = [line.split(": ", 1) for line in lines]
+        headers = {name.lower(): value for name, value in pairs}
+        if headers.get("transfer-encoding") == "chunked":
+            body = b""
+            while True:
+                size, _, data = data.partition(b"\r\n")
+                length = int(size, 16)
+                body, data = body + data[:length], data[length + 2 :]
+                if not length:
+                    break
+        elif len(found) in heads or status < 200:
+            body = b""
+        else:
+            length = int(headers["content-length"])
+            assert len(data) >= length
+            body, data = data[:length], data[length:]
+        found.append((status, headers, body))
+    return found

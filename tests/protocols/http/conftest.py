@@ -1,0 +1,7 @@
+import pytest
+from http_kit import HttpPeer
+
+
+@pytest.fixture
+def peer():
+    return HttpPeer()
