@@ -14,6 +14,8 @@ from logstore.kept import Keeping
 from logstore.log import Log
 
 DEFAULT_VHOST: Final = "/"
+JOURNAL_NAME: Final = "settled"
+PRIORITY_MAX: Final = 255
 
 Arguments = Mapping[str, Any]  # of the types that a table has (``amqp/fields.py``)
 
@@ -90,6 +92,15 @@ class Lane(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.queue}.{self.priority}"
+
+
+def parse_lane(name: str) -> Lane | None:
+    """``7.0`` -> queue 7, priority 0; None for any other name."""
+    queue, dot, priority = name.partition(".")
+    if not dot or not (queue.isdecimal() and priority.isdecimal()):
+        return None
+    lane = Lane(int(queue), int(priority))
+    return lane if str(lane) == name and lane.priority <= PRIORITY_MAX else None
 
 
 class QueueLogs(Protocol):

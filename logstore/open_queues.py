@@ -7,28 +7,16 @@ one thread that has the queues.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import cast
 
-from logstore.kept_queues import Lane, QueueKeeper
+from logstore.kept_queues import JOURNAL_NAME, Lane, QueueKeeper, parse_lane
 from logstore.log import Log
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import SegmentedLog, WritableDirectory
 from logstore.storage.disk import failure
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.kinds import JOURNAL, LANE
-from logstore.upkeep.lanes import retain
-
-JOURNAL_NAME: Final = "settled"
-PRIORITY_MAX: Final = 255
-
-
-def parse_lane(name: str) -> Lane | None:
-    """``7.0`` -> queue 7, priority 0; None for any other name."""
-    queue, dot, priority = name.partition(".")
-    if not dot or not (queue.isdecimal() and priority.isdecimal()):
-        return None
-    lane = Lane(int(queue), int(priority))
-    return lane if str(lane) == name and lane.priority <= PRIORITY_MAX else None
+from logstore.upkeep.lanes import keep_notes, retain
 
 
 class OpenQueues:
@@ -116,6 +104,7 @@ class OpenQueues:
         """By whole segments: a trim is a commit of the catalogue."""
         base = max((it for it in log.chain.bases if it <= before), default=0)
         if base > log.start:
+            keep_notes(log, base)
             log.trim(base)
 
     def bytes(self, log: Log) -> int:

@@ -439,6 +439,7 @@ class Store:
     ) -> Iterator[Rewritten]:
         """Compact the logs for which it is time, of these topics or all compacted ones.
 
+        Without topics also what is settled of queues goes, behind messages that are not.
         What was done. With ``dry_run`` only say for which. ``seal``: begin new segments, and
         compact all that is before them, however little it is. Raises UnknownTopic, ReadOnly.
         """

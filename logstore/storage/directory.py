@@ -173,6 +173,9 @@ class LocalDirectory(Directory, Protocol):
         """Try again to remove them. Nothing in a process that only reads."""
 
     def log(self, name: str, entry: Entry, partition: int) -> SegmentedLog: ...
+    def note(self, entry: Entry, partition: int) -> bytes:
+        """What a model keeps beside the log, as of its recovery point in the catalogue."""
+
     def size(self, name: str, entry: Entry, partition: int) -> LogSize: ...
     def writer(self) -> Owner | None:
         """The process that writes the directory now."""

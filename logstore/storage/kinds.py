@@ -48,6 +48,7 @@ Kinds = Mapping[str, Kind]  # by name
 LANE: Final = Kind(
     "lane",
     "queues",
+    jobs=frozenset({"retention", "compact"}),
     settings=lambda store: {
         "segment.bytes": str(store.queue_segment_bytes),
         "retention.ms": str(store.queue_retention_ms),  # of what is settled

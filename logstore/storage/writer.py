@@ -307,6 +307,9 @@ class WriterDirectory:
     def noted_upkeep(self) -> bytes:
         return self._catalog.noted_upkeep()
 
+    def note(self, entry: Entry, partition: int) -> bytes:
+        return self._catalog.note(entry.log_key(partition))
+
     def copy_catalog(self, path: str) -> None:
         self._catalog.environment.copy(self.disk, path)
 

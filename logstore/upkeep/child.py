@@ -25,6 +25,7 @@ from logstore.upkeep.compaction import compacted
 from logstore.upkeep.pace import Pace
 from logstore.upkeep.recompression import merged_runs, recompressed
 from logstore.upkeep.sealed import Sealed
+from logstore.upkeep.thinning import thinned_out
 from logstore.upkeep.work import (
     Broke,
     Cleaned,
@@ -34,6 +35,7 @@ from logstore.upkeep.work import (
     Passed,
     Recompressing,
     Step,
+    Thinning,
     Went,
     Work,
     Worker,
@@ -43,7 +45,7 @@ _PROGRAM: Final = "from logstore.upkeep.child import main; main({}, {})"
 _NICENESS: Final = 19  # the lowest priority: it gets what others leave
 
 _encode = msgspec.json.Encoder().encode
-_decode_work = msgspec.json.Decoder(Compacting | Recompressing | Merging).decode
+_decode_work = msgspec.json.Decoder(Work).decode
 _decode_step = msgspec.json.Decoder(Cleaned | Went | Passed | Broke | Ended).decode
 
 
@@ -54,6 +56,8 @@ def steps(work: Work, disk: Disk, pace: Pace) -> Iterator[Step]:
         match work:
             case Compacting():
                 yield from compacted(work, sealed)
+            case Thinning():
+                yield from thinned_out(work, sealed)
             case Recompressing():
                 yield from recompressed(work, sealed)
             case Merging():

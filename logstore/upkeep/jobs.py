@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
@@ -27,11 +27,13 @@ from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import failure as why
 from logstore.storage.disk import refusal
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.kinds import TOPIC
+from logstore.storage.kinds import LANE, TOPIC
 from logstore.storage.segment import SegmentFacts
 from logstore.storage.unrecovered import LogPlace
-from logstore.upkeep import compaction, recompression
+from logstore.upkeep import compaction, recompression, thinning
+from logstore.upkeep.lanes import drop_settled, judge_lane
 from logstore.upkeep.retention import Held, Verdict, drop, held, judge
+from logstore.upkeep.unsettled import Unsettled
 from logstore.upkeep.work import (
     Broke,
     Cleaned,
@@ -41,10 +43,14 @@ from logstore.upkeep.work import (
     Passed,
     Recompressing,
     SegmentPart,
+    Thinning,
     Went,
     Work,
     Worker,
 )
+
+if TYPE_CHECKING:  # imported where a store has queues
+    from logstore.broker.queues.state import LaneState
 
 Name = Literal["retention", "compact", "recompress"]
 NAMES: Final[tuple[Name, ...]] = ("retention", "compact", "recompress")
@@ -222,10 +228,13 @@ class _Run:
         self._tell = tell
         self._job = job
         self._bytes_per_second = bytes_per_second
+        self._unsettled = Unsettled(directory)
 
     def concerns(self, entry: Entry) -> bool:
         if self._job.name not in self._directory.kinds[entry.kind].jobs:
             return False
+        if entry.kind == LANE.name:
+            return True
         settings = self._directory.settings(entry)
         return {
             "retention": True,
@@ -253,12 +262,15 @@ class _Run:
         try:
             log = self._directory.log(name, entry, partition)
             settings = self._directory.settings(entry)
+            lane = self._unsettled.of(name) if entry.kind == LANE.name else None
+            if is_retention and lane is not None:
+                return self._retain_lane(log, topic, settings, lane)
             if is_retention:
                 return self._retain(log, topic, partition, settings)
             return Rewrite(
                 log, topic, partition, settings,
                 self._directory.config.store.compaction_memory_bytes, self.worker, self._tell,
-                self._bytes_per_second, self._clock(),
+                self._bytes_per_second, self._clock(), lane,
             ).run(self._job)  # fmt: skip
         except (Damaged, Failed, UnknownPartition, ReadOnly) as error:
             if isinstance(error, ReadOnly) and not self._directory.writes:
@@ -267,6 +279,15 @@ class _Run:
             if is_retention:
                 return Retained(topic, partition, broke=broke)
             return Rewritten(topic, partition, broke=broke)
+
+    def _retain_lane(
+        self, log: SegmentedLog, name: str, settings: TopicSettings, lane: "LaneState"
+    ) -> Retained:
+        floor, segments = min(lane.floor, log.end), log.segments(timed=False)
+        verdicts = judge_lane(segments, floor, self._clock(), settings, log.timed)
+        if not self._job.dry_run:
+            drop_settled(log, verdicts)
+        return Retained(name, 0, tuple(verdicts))
 
     def _retain(
         self, log: SegmentedLog, topic: str, partition: int, settings: TopicSettings
@@ -322,7 +343,10 @@ class Rewrite:
         tell: Tell,
         bytes_per_second: int,
         now_ms: int,
+        lane: "LaneState | None" = None,
     ) -> None:
+        """``lane``: what is not settled, of a queue's."""
+        self._lane = lane
         self._log, self._topic, self._partition = log, topic, partition
         self._settings, self._worker, self._tell = settings, worker, tell
         self._memory_bytes = memory_bytes
@@ -342,14 +366,16 @@ class Rewrite:
         last = before[-1]
         sealed = last.base_offset if last.active else last.end_offset
         chosen, why = self._plan(job, before, sealed)
-        to_merge = recompression.runs(before, sealed, self._settings)
+        to_merge = self._runs(before, sealed)
         if not job.dry_run and (chosen or to_merge):  # else the disk is left in peace
             secure = log.secure()
             before = log.segments()
             chosen, why = self._plan(job, before, secure)
             self._bytes_total = sum(it.bytes for it in chosen)
             try:
-                if chosen:
+                if chosen and self._lane is not None:
+                    self._thin(chosen, self._lane)
+                elif chosen:
                     rewrite = self._compact if job.name == "compact" else self._recompress
                     rewrite(chosen, before, log.state)
                 self._merge(secure)
@@ -358,16 +384,23 @@ class Rewrite:
                 raise
         after = before if job.dry_run else log.segments()
         return Rewritten(
-            self._topic, self._partition, bool(chosen), why,
+            self._topic, self._partition, self._was_due(job, chosen), why,
             sum(it.bytes for it in before), sum(it.bytes for it in after), len(before), len(after),
             self._records_removed, self._passes, again_ms=self._again_ms(job, after),
             left_out=self._left_out(job, before),
         )  # fmt: skip
 
+    def _was_due(self, job: Job, chosen: Sequence[SegmentFacts]) -> bool:
+        if self._lane is not None and not job.dry_run:  # the worker saw how much there was to it
+            return self._records_removed > 0
+        return bool(chosen)
+
     def _plan(
         self, job: Job, segments: Sequence[SegmentFacts], secure: int
     ) -> tuple[list[SegmentFacts], str]:
         state, settings = self._log.state, self._settings
+        if self._lane is not None:
+            return thinning.plan(segments, self._lane, secure, self._now_ms, settings)
         if job.name != "compact":
             return recompression.plan(segments, state, secure, settings)
         sealed = [it for it in segments if not it.active]
@@ -377,6 +410,8 @@ class Rewrite:
         )
 
     def _left_out(self, job: Job, segments: Sequence[SegmentFacts]) -> tuple[str, ...]:
+        if self._lane is not None:
+            return ()
         if job.name == "compact":
             state = self._log.state
             return compaction.left_out(segments, state, self._now_ms, self._settings)
@@ -424,7 +459,7 @@ class Rewrite:
                 self._place, _parts(chosen, self._log.state), self._memory_bytes,
                 state.tombstones_below if due else 0,
                 keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
-                levels={int(it): level_of(self._settings, it) for it in Compression},
+                levels=self._levels,
             )
         )  # fmt: skip
         self._log.mark(clean_below=upto)
@@ -433,6 +468,17 @@ class Rewrite:
             self._log.mark(tombstones_below=upto, tombstones_until_ms=until_ms)
         elif due:  # there is nothing to come back for
             self._log.mark(tombstones_below=0, tombstones_until_ms=0)
+
+    def _thin(self, chosen: Sequence[SegmentFacts], lane: "LaneState") -> None:
+        upto, state = chosen[-1].end_offset, self._log.state
+        if upto > state.gaps_below:
+            self._log.mark(gaps_below=upto)
+        held = thinning.held_of(chosen, lane)
+        self._do(Thinning(self._place, _parts(chosen, state), held, self._levels))
+
+    @property
+    def _levels(self) -> dict[int, int | None]:
+        return {int(it): level_of(self._settings, it) for it in Compression}
 
     def _recompress(
         self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
@@ -448,8 +494,14 @@ class Rewrite:
         )
         self._do(work, done)
 
+    def _runs(self, segments: Sequence[SegmentFacts], secure: int) -> list[list[SegmentFacts]]:
+        if self._lane is None:
+            return recompression.runs(segments, secure, self._settings)
+        above = [it for it in segments if it.end_offset > self._lane.floor]  # the others go soon
+        return recompression.adjacent(above, min(secure, self._lane.cursor), self._settings)
+
     def _merge(self, secure: int) -> None:
-        runs = recompression.runs(self._log.segments(), secure, self._settings)
+        runs = self._runs(self._log.segments(), secure)
         if runs:
             self._bytes_total += sum(it.bytes for run in runs for it in run)
             state = self._log.state

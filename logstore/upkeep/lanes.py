@@ -35,9 +35,24 @@ def _at_once(segment: SegmentFacts) -> Verdict:
     return Verdict(segment, True, "all of it is settled")
 
 
+def drop_settled(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:
+    """Drop what goes, as ``retain``."""
+    ends = [it.segment.end_offset for it in verdicts if it.goes]
+    if ends:
+        keep_notes(log, ends[-1])
+    drop(log, verdicts)
+
+
+def keep_notes(log: SegmentedLog, before: int) -> None:
+    """What is kept beside the lane is of all its batches: save it, before any go unread."""
+    if log.notes is not None and before > log.state.recovery_offset:
+        log.secure()
+
+
 def retain(log: SegmentedLog, floor: int, now_ms: int, settings: TopicSettings) -> None:
     """Drop what goes. Raises StorageFull, LogFailed, Damaged, Failed, UnknownPartition."""
     bases = log.bases()
     if floor < log.end and (len(bases) == 1 or bases[1] > floor):
         return  # no segment is settled as a whole
-    drop(log, judge_lane(log.segments(timed=False), floor, now_ms, settings, log.timed))
+    verdicts = judge_lane(log.segments(timed=False), floor, now_ms, settings, log.timed)
+    drop_settled(log, verdicts)

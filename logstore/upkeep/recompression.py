@@ -63,12 +63,24 @@ def runs(
     """
     if "compact" not in settings.cleanup_policy and settings.compression_sealed == "producer":
         return []
+    by_age = "delete" in settings.cleanup_policy and settings.retention_ms >= 0
+    return adjacent(segments, secure, settings, by_age=by_age)
+
+
+def adjacent(
+    segments: Sequence[SegmentFacts],
+    secure: int,
+    settings: TopicSettings,
+    *,
+    by_age: bool = False,
+) -> list[list[SegmentFacts]]:
+    """The same of any log; ``by_age``: none spans more than segment.ms. Pure."""
     found: list[list[SegmentFacts]] = []
     run: list[SegmentFacts] = []
     for segment in segments:
         if segment.active or segment.end_offset > secure:
             break
-        if run and not _fits(run, segment, settings):
+        if run and not _fits(run, segment, settings, by_age=by_age):
             found.append(run)
             run = []
         if segment.bytes * SMALL_PART <= settings.segment_bytes:
@@ -76,14 +88,16 @@ def runs(
     return [it for it in [*found, run] if len(it) > 1]
 
 
-def _fits(run: Sequence[SegmentFacts], segment: SegmentFacts, settings: TopicSettings) -> bool:
+def _fits(
+    run: Sequence[SegmentFacts], segment: SegmentFacts, settings: TopicSettings, *, by_age: bool
+) -> bool:
     if run[-1].end_offset != segment.base_offset:
         return False
     if sum(it.bytes for it in run) + segment.bytes > settings.segment_bytes:
         return False
     if segment.end_offset - run[0].base_offset > 2**31 - 1:  # an index holds 31 bits
         return False
-    if "delete" not in settings.cleanup_policy or settings.retention_ms < 0:
+    if not by_age:
         return True
     times = [it.max_timestamp_ms for it in [*run, segment] if it.max_timestamp_ms != NO_TIMESTAMP]
     return not times or max(times) - min(times) <= settings.segment_ms

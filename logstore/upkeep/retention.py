@@ -108,6 +108,11 @@ def judge(
     return verdicts
 
 
+def age(segment: SegmentFacts, now_ms: int) -> int:
+    """Milliseconds since its largest timestamp or its last write, whichever is later."""
+    return _age(segment, now_ms)[0]
+
+
 def _age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
     """Milliseconds, and what was assumed."""
     stamped, written = segment.max_timestamp_ms, segment.written_ms

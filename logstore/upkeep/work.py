@@ -43,6 +43,15 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
     levels: dict[int, int | None] = {}  # of the codecs, by their numbers; else their own defaults
 
 
+class Thinning(msgspec.Struct, frozen=True, tag=True):
+    """Leave of each of these what is not settled."""
+
+    place: LogFiles
+    parts: tuple[SegmentPart, ...]
+    held: tuple[bytes, ...]  # of each part: the offsets that are not settled (``queues/bits.py``)
+    levels: dict[int, int | None] = {}  # as Compacting
+
+
 class Recompressing(msgspec.Struct, frozen=True, tag=True):
     """Compress each of these anew, in larger batches."""
 
@@ -59,7 +68,7 @@ class Merging(msgspec.Struct, frozen=True, tag=True):
     runs: tuple[tuple[SegmentPart, ...], ...]
 
 
-Work = Compacting | Recompressing | Merging
+Work = Compacting | Thinning | Recompressing | Merging
 
 
 class Cleaned(msgspec.Struct, frozen=True, tag=True):

@@ -170,9 +170,37 @@ def trimmed(machine):
     machine.idle()
 
 
+def thinned_out(machine):
+    """Upkeep takes what is settled from between what is not."""
+    machine.declare(b"a")
+    for _ in range(4):
+        machine.publish(b"a", 3, size=100)
+        machine.run()
+    machine.get(b"a", 11)
+    machine.run()
+    machine.ack(b"a", 9)
+    machine.some()
+    machine.upkeep()
+    machine.some()
+    machine.publish(b"a", 2, size=100)
+    machine.requeue(b"a", 1)
+    machine.run()
+    machine.upkeep()
+    machine.get(b"a", 4)
+    machine.run()
+    machine.ack(b"a", 4)
+    machine.upkeep()
+    machine.some()
+    machine.again()
+    machine.publish(b"a", 1)
+    machine.run()
+    machine.upkeep()
+    machine.run()
+
+
 HISTORIES = [
     published_and_settled, dead_letters_move, purged_deleted_and_declared_anew, closed_and_opened,
-    trimmed,
+    trimmed, thinned_out,
 ]  # fmt: skip
 
 
@@ -211,6 +239,8 @@ def check_law(moment, disk, choose, *, lax=False):
     machine.run()
     if choose.random() < 0.5:
         machine.idle()
+    if choose.random() < 0.5:
+        machine.upkeep()
     machine.sync_lanes()
     last = Moment(machine.disk.freeze(), machine.known.copy(), machine.crashes)
     machine.crash()

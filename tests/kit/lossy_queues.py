@@ -26,6 +26,8 @@ from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.kinds import JOURNAL, KINDS, LANE
 from logstore.storage.writer import WriterDirectory
+from logstore.upkeep.child import Here
+from logstore.upkeep.jobs import Job, Jobs
 
 SEGMENT_BYTES = "400"
 STEPS_MOST = 20_000
@@ -275,6 +277,15 @@ class Machine:
             self.run()
             self.later(EVERY_MS)
         self.run()
+
+    def upkeep(self):
+        """As a process that writes does it by itself."""
+        jobs = Jobs(self.directory, self.clock, lambda groups: {}, lambda: Here(self.disk))
+        for name in ("retention", "compact"):
+            for outcome in jobs.run(Job(name), bytes_per_second=-1):
+                if outcome.broke is not None:
+                    self._failed(outcome.broke.error())
+        self._look()
 
     def segments(self, name):
         """Of each lane of a queue: the base offsets of its segments."""

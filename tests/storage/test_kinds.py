@@ -115,13 +115,14 @@ def test_status_counts_their_bytes_and_tells_their_damage(tmp_path):
 
 
 def test_upkeep_does_the_jobs_of_their_kind_and_no_others(tmp_path):
-    with library(tmp_path / "data") as store:
+    shelf = Kind("shelf", "shelves", frozenset({"retention"}))
+    with library(tmp_path / "data", kinds={**BOTH, "shelf": shelf}) as store:
         directory = store.internals().directory
         settings = SMALL | {"retention.bytes": "300", "cleanup.policy": "delete,compact"}
-        entry = directory.create("lane", "7", 1, settings)
+        entry = directory.create("shelf", "7", 1, settings)
         fill(directory.log("7", entry, 0), 20)
         retained = list(store.retention())
-        assert [(it.topic, it.partition) for it in retained] == [("queues/7", 0)]
+        assert [(it.topic, it.partition) for it in retained] == [("shelves/7", 0)]
         assert directory.log("7", entry, 0).start > 0
         assert list(store.compaction()) == []
         with pytest.raises(UnknownTopic):

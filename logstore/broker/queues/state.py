@@ -23,7 +23,6 @@ from logstore.broker.queues.bits import (
     encode,
     exclude,
     include,
-    size,
     within,
 )  # fmt: skip
 from logstore.broker.queues.counts import Counts
@@ -100,9 +99,18 @@ class LaneState:
             self.counts.keep(self.held)
 
     @property
-    def unsettled(self) -> int:
-        """How many offsets below the cursor are not settled."""
-        return size(self.held)
+    def floor(self) -> int:
+        """All below is settled."""
+        if not self.held:
+            return self.cursor
+        block = min(self.held)
+        return (block << BLOCK_SHIFT) + (self.held[block] & -self.held[block]).bit_length() - 1
+
+    def unsettled(self, first: int, upto: int) -> int:
+        """How many of these offsets below the cursor are not settled."""
+        return sum(
+            (self.held[block] & mask).bit_count() for block, mask in within(self.held, first, upto)
+        )
 
     def encode(self) -> bytes:
         """As bytes, without the lane's number."""

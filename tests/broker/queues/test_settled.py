@@ -48,7 +48,8 @@ class Plain:
         assert lane.bytes_settled == self.bytes
         held = [first + n for first, count in runs(lane.held) for n in range(count)]
         assert held == sorted(self.held)
-        assert lane.unsettled == len(self.held)
+        assert lane.unsettled(0, lane.cursor) == len(self.held)
+        assert lane.floor == min(self.held, default=lane.cursor)
         assert {offset: lane.counts.of(offset) for offset in held} == self.held
 
 

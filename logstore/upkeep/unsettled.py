@@ -1,0 +1,103 @@
+"""What the journal says of lanes, for upkeep: which offsets of each are not settled yet.
+
+In the process that writes, from the notes beside the journal, and only what is synced: what is
+removed for it can't come back. In another one, from what the catalogue has of them and the batches
+above.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from logstore.errors import CorruptBatch, Failed, LogstoreError, OffsetBelowStart
+from logstore.kept_queues import JOURNAL_NAME, parse_lane
+from logstore.storage.catalog import Entry
+from logstore.storage.directory import LocalDirectory, SegmentedLog
+from logstore.storage.kinds import JOURNAL
+
+if TYPE_CHECKING:  # imported where a store has queues
+    from logstore.broker.queues.journal import SettlementNotes
+    from logstore.broker.queues.state import LaneState
+
+_READ_BYTES: Final = 1 << 20
+
+
+class Unsettled:
+    """Of one data directory, as of the first question; in the process that writes, as of each."""
+
+    def __init__(self, directory: LocalDirectory) -> None:
+        self._directory = directory
+        self._notes: SettlementNotes | None = None
+
+    def of(self, name: str) -> "LaneState":
+        """Of the lane with this name. Raises Failed where the journal can't be read."""
+        from logstore.broker.queues.state import LaneState
+
+        lane = parse_lane(name)
+        try:
+            notes = self._journal()
+            state = None if notes is None or lane is None else notes.state(lane.queue)
+            if self._directory.writes and (log := journal_of(self._directory)) is not None:
+                log.wait(log.end)  # all that it says is synced
+        except LogstoreError as error:
+            raise Failed(f"what is settled of queues is not known: {error}") from error
+        if state is None or lane is None:
+            return LaneState()
+        return state.lanes.get(lane.priority, LaneState())
+
+    def _journal(self) -> "SettlementNotes | None":
+        if self._notes is None:
+            self._notes = settlements(self._directory)
+        return self._notes
+
+
+def journal_of(directory: LocalDirectory) -> SegmentedLog | None:
+    """The journal's log; None: there have been no queues. Raises Damaged, Failed."""
+    entry = _entry(directory)
+    return None if entry is None else directory.log(JOURNAL_NAME, entry, 0)
+
+
+def _entry(directory: LocalDirectory) -> Entry | None:
+    found = [
+        entry for name, entry in directory.entries()
+        if entry.kind == JOURNAL.name and name == JOURNAL_NAME
+    ]  # fmt: skip
+    return found[0] if found else None
+
+
+def settlements(directory: LocalDirectory) -> "SettlementNotes | None":
+    """What is settled of all queues; None: there have been none.
+
+    Raises Damaged, Failed, SchemaTooNew.
+    """
+    from logstore.broker.queues.journal import SettlementNotes
+
+    entry = _entry(directory)
+    if entry is None:
+        return None
+    log = directory.log(JOURNAL_NAME, entry, 0)
+    if isinstance(log.notes, SettlementNotes):
+        return log.notes
+    while True:
+        try:
+            return _replayed(directory, entry, log)
+        except OffsetBelowStart:  # trimmed meanwhile: the catalogue knows more by now
+            continue
+
+
+def _replayed(directory: LocalDirectory, entry: Entry, log: SegmentedLog) -> "SettlementNotes":
+    """Raises OffsetBelowStart, CorruptBatch, Failed, SchemaTooNew."""
+    from logstore.broker.queues.journal import SettlementNotes
+
+    # In this order: a note may say more than was known at an earlier recovery point, never less.
+    at = log.state.recovery_offset
+    notes = SettlementNotes()
+    notes.load(directory.note(entry, 0))
+    safe = log.safe
+    while at < safe:
+        batches = log.read(at, _READ_BYTES)
+        if not batches:
+            raise CorruptBatch(f"{log.name}: nothing can be read at offset {at}")
+        for batch in batches:
+            notes.appended(batch, batch.base_offset)
+        at = batches[-1].next_offset
+    notes.freeze()
+    return notes
