@@ -12,6 +12,7 @@ from .times import iso
 
 if TYPE_CHECKING:
     from logstore.storage.ran import Ran
+    from logstore.storage.status import Status
 
 config_app = typer.Typer(cls=Group, no_args_is_help=True)
 
@@ -91,6 +92,7 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("offsets", f"{found.offsets:,}"),
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
+                *_queues(found),
                 *_upkeep(found.upkeep),
                 ("damaged", _damage(found.damaged)),
                 *_reader(found.oldest_reader),
@@ -98,6 +100,12 @@ def status(json_: Json = False, data: Data = HERE) -> None:
             )
         )
     )
+
+
+def _queues(found: "Status") -> list[tuple[str, str]]:
+    if not found.queues:
+        return []
+    return [("queues", f"{found.queues:,}, with {counted(found.messages, 'message')}")]
 
 
 def _upkeep(ran: "Ran | None") -> list[tuple[str, str]]:

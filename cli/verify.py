@@ -49,11 +49,14 @@ def verify(
                     put(names([_as_text(finding, repaired=report.repaired)]))
     if json_:
         found = [
-            {"path": one.path, "message": one.message, "derived": one.derived} for one in findings
-        ]
+            {
+                "path": one.path, "message": one.message, "derived": one.derived, "left": one.left,
+            }
+            for one in findings
+        ]  # fmt: skip
         counts = {"segments": segments, "batches": batches, "records": records, "bytes": bytes_}
         put(as_json({**counts, "findings": found, "repaired": sorted(repaired)}))
-    damaged = [finding for finding in findings if not finding.derived]
+    damaged = [finding for finding in findings if not (finding.derived or finding.left)]
     what = (
         f"{counted(segments, 'segment')}, {counted(batches, 'batch', 'batches')},"
         f" {counted(records, 'record')}, {size(bytes_)}"
@@ -66,6 +69,8 @@ def verify(
 
 
 def _as_text(finding: "Finding", *, repaired: bool) -> str:
+    if finding.left:
+        return f"left  {_where(finding)} (removed when queues are used next)"
     if not finding.derived:
         return f"DAMAGED  {_where(finding)}"
     if finding.path.endswith(".log"):

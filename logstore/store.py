@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,7 @@ from logstore.clock import now_ms
 from logstore.config import Chosen, Config
 from logstore.errors import (
     Forked,
+    LogstoreError,
     ReadOnly,
     Refused,
 )
@@ -54,6 +56,7 @@ from logstore.upkeep.jobs import (
     Tell,
     untold,
 )
+from logstore.upkeep.tally import tally, verify_queues
 from logstore.upkeep.upkeep import Upkeep
 
 if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues
@@ -471,14 +474,23 @@ class Store:
     def verify(self, topic: str | None = None, *, repair: bool = False) -> Iterator[Report]:
         """Read everything (or one topic) and say what is not as it was written.
 
+        With everything also whether queues, the journal of what is settled, and lanes agree.
         With ``repair`` indexes are made anew where they are wrong; nothing else is changed. Raises
         UnknownTopic; with ``repair`` ReadOnly, StorageFull.
         """
-        return verify(self._open(), topic, repair=repair)
+        directory = self._open()
+        reports = verify(directory, topic, repair=repair)
+        return reports if topic is not None else chain(reports, verify_queues(directory))
 
     def status(self) -> Status:
         """With a look at both ends of each log for damage; ``verify`` reads all."""
-        return status(self._open())
+        directory = self._open()
+        try:
+            held = tally(directory)
+        except LogstoreError as error:  # of the journal, which is looked at below, or of its notes
+            found = status(directory)
+            return replace(found, damaged=(*found.damaged, f"queues: {error}"))
+        return status(directory, *held)
 
 
 def _as_bytes(name: str | bytes) -> bytes:

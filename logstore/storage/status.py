@@ -27,14 +27,19 @@ class Status:
     offsets: int  # from start to end: no fewer than there are records
     bytes: int
     groups: int
+    queues: int  # that last
+    messages: int  # in them, that are not settled
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
     oldest_reader: tuple[int, int] | None = None  # of the catalogue: pid, commits behind
     leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
     upkeep: Ran | None = None  # what it did when it ran last; None: it has not, by itself
 
 
-def status(directory: LocalDirectory) -> Status:
-    """With a look at both ends of each log for damage; ``verify`` reads all."""
+def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Status:
+    """With a look at both ends of each log for damage; ``verify`` reads all.
+
+    ``queues`` and ``messages`` as Status has them: storage does not know what is settled.
+    """
     entries = directory.entries()
     topics = [entry for _, entry in entries if entry.kind == TOPIC.name]
     offsets = size_bytes = 0
@@ -63,6 +68,8 @@ def status(directory: LocalDirectory) -> Status:
         offsets=offsets,
         bytes=size_bytes,
         groups=0 if table is None else len(table.names()),
+        queues=queues,
+        messages=messages,
         damaged=tuple(damaged),
         oldest_reader=directory.oldest_reader(),
         leftovers=tuple(map(str, directory.leftovers())),

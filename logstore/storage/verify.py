@@ -43,6 +43,7 @@ class Finding:
     # An index: rebuilt as it is used, nothing is lost. Of a .log file: a header with a wrong
     # largest timestamp, by which the time index must not go.
     derived: bool = False
+    left: bool = False  # by a crash, and of no meaning: the next start removes it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_process import DEADLINE_S
 from confluent_kafka import Producer
+from librdkafka import admin
 from logstore_cli.mirror.journal import FILE, Journal
 from waiting import until
 
@@ -401,3 +402,19 @@ class TestRefused:
         assert reader.end()[0] == 143
         logstore(*words)
         assert target.committed(name)[name, 0] == 7
+
+
+def test_queues_are_neither_shown_to_kafka_clients_nor_mirrored(logstore, tmp_path, start_serving):
+    data = tmp_path / "data"
+    with library.open(data) as store:
+        store.create_topic("t").append(b"x")
+        store.queue("mail", max_priority=2).publish(b"1", priority=1)
+    logstore("mirror", "--from", data, "--to", tmp_path / "copy")
+    server = start_serving(data)
+    assert set(admin(server).list_topics(timeout=DEADLINE_S).topics) == {"t"}
+    logstore("mirror", "--from", server.address, "--to", tmp_path / "other")
+    for copy in ("copy", "other"):
+        with library.open(tmp_path / copy, "read") as store:
+            assert store.topics() == ["t"]
+            assert store.status().queues == 0
+        assert not (tmp_path / copy / "queues").exists()

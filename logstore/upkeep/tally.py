@@ -1,0 +1,151 @@
+"""What queues hold by the rows, the journal and the lanes, and whether these agree. In any process.
+
+Of a store whose queues are in use, as it is by and by: the journal is asked before the lanes that
+it speaks of, so that nothing is settled of a lane which is not there yet.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from logstore.errors import LogstoreError, UnknownPartition
+from logstore.kept_queues import JOURNAL_NAME, KeptRouting, Lane, parse_lane
+from logstore.storage.catalog import Entry
+from logstore.storage.directory import LocalDirectory
+from logstore.storage.kinds import JOURNAL, LANE
+from logstore.storage.names import CATALOG
+from logstore.storage.queues import load
+from logstore.storage.verify import Finding, Report
+from logstore.upkeep.unsettled import settlements
+
+if TYPE_CHECKING:  # imported where a store has queues
+    from logstore.broker.queues.journal import SettlementNotes
+    from logstore.broker.queues.state import LaneState, QueueState
+
+IN_USE: Final = 0  # the number of no queue: the journal says by it that queues are in use
+
+
+class Tally(NamedTuple):
+    """Of one data directory."""
+
+    queues: int
+    messages: int  # that are not settled
+
+
+def tally(directory: LocalDirectory) -> Tally:
+    """What there is, without lanes that can't be read. Raises Damaged, Failed, SchemaTooNew."""
+    kept = _kept(directory)
+    if not kept.queues:
+        return Tally(0, 0)
+    notes = settlements(directory)
+    messages = 0
+    for lane, entry in _lanes(directory).items():
+        try:
+            state = _state(notes, lane)
+            log = directory.log(str(lane), entry, 0)
+            messages += state.unsettled(log.start, state.cursor)
+            messages += max(0, log.safe - max(state.cursor, log.start))
+        except LogstoreError:
+            continue  # ``status`` names it
+    return Tally(len(kept.queues), messages)
+
+
+def verify_queues(directory: LocalDirectory) -> Iterator[Report]:
+    """A report of each thing that is amiss between rows, journal and lanes."""
+    kept, catalog = _kept(directory), os.path.join(directory.path, CATALOG)
+    for error in kept.damaged:
+        yield _report(catalog, str(error).removeprefix(f"{catalog}: "))
+    yield from _of_bindings(kept, catalog)
+    lanes = _lanes(directory)
+    if not kept.damaged:  # else it may be of what can't be read
+        yield from _without_queue(directory, kept, lanes)
+    journal = os.path.join(directory.path, JOURNAL.directory(JOURNAL_NAME, 0))
+    try:
+        notes = settlements(directory)
+        queues = [] if notes is None else notes.queues()
+    except LogstoreError as error:
+        yield _report(journal, f"what is settled is not known: {error}")
+        return
+    known = {it.id: it.name for it in kept.queues}
+    for queue in queues:
+        if notes is not None and queue in known and queue != IN_USE:
+            yield from _of_queue(directory, notes, queue, known[queue], lanes, journal)
+
+
+def _kept(directory: LocalDirectory) -> KeptRouting:
+    table = directory.groups
+    return KeptRouting((), (), (), (), 1) if table is None else load(table.environment)
+
+
+def _lanes(directory: LocalDirectory) -> Mapping[Lane, Entry]:
+    return {
+        lane: entry for name, entry in directory.entries()
+        if entry.kind == LANE.name and (lane := parse_lane(name)) is not None
+    }  # fmt: skip
+
+
+def _state(notes: "SettlementNotes | None", lane: Lane) -> "LaneState":
+    from logstore.broker.queues.state import LaneState
+
+    state = None if notes is None else notes.state(lane.queue)
+    return LaneState() if state is None else state.lanes.get(lane.priority, LaneState())
+
+
+def _report(path: str, message: str, *, left: bool = False) -> Report:
+    return Report(path, findings=(Finding(path, message, left=left),))
+
+
+def _of_bindings(kept: KeptRouting, catalog: str) -> Iterator[Report]:
+    sources = {it.id for it in kept.exchanges}
+    there = sources | {it.id for it in kept.queues}
+    for it in kept.bindings:
+        if not kept.damaged and (it.source not in sources or it.destination not in there):
+            yield _report(catalog, f"binding {it.id} is of an exchange or queue that is not there")
+
+
+def _without_queue(
+    directory: LocalDirectory, kept: KeptRouting, lanes: Mapping[Lane, Entry]
+) -> Iterator[Report]:
+    """What is left of queues that were deleted as a process died."""
+    queues = {it.id for it in kept.queues}
+    for lane in lanes:
+        if lane.queue not in queues:
+            path = os.path.join(directory.path, LANE.directory(str(lane), 0))
+            yield _report(path, "is of a queue that was deleted", left=True)
+
+
+def _of_queue(
+    directory: LocalDirectory,
+    notes: "SettlementNotes",
+    queue: int,
+    name: str,
+    lanes: Mapping[Lane, Entry],
+    journal: str,
+) -> Iterator[Report]:
+    try:
+        state = notes.state(queue)
+    except LogstoreError as error:
+        yield _report(journal, str(error))
+        return
+    for priority, of_lane in _told(state).items():
+        lane = Lane(queue, priority)
+        path = os.path.join(directory.path, LANE.directory(str(lane), 0))
+        if of_lane.cursor and lane not in lanes:
+            yield _report(path, f"is missing: queue {name} has had messages there")
+            continue
+        try:
+            safe = directory.log(str(lane), lanes[lane], 0).safe if of_lane.cursor else 0
+        except UnknownPartition:  # deleted since
+            continue
+        except LogstoreError:
+            continue  # who verifies the lane itself is told
+        if of_lane.cursor > safe:
+            yield _report(
+                path,
+                f"ends at offset {safe}, but messages up to {of_lane.cursor - 1} of queue {name} "
+                f"were given out",
+            )
+
+
+def _told(state: "QueueState | None") -> "Mapping[int, LaneState]":
+    return {} if state is None else state.lanes
