@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import cast
 
+from logstore.broker.queues.journal import settlements_of
 from logstore.kept_queues import JOURNAL_NAME, Lane, QueueKeeper, parse_lane
 from logstore.log import Log
 from logstore.storage.catalog import Entry
@@ -92,12 +93,15 @@ class OpenQueues:
     def trim_journal(self) -> None:
         """Remove the segments of the journal that no recovery reads: its notes have them.
 
-        Not while the store is copied: it is done later. From any thread. Raises StorageFull,
-        LogFailed, Failed.
+        But those stay that have commits which may be missing in some lane. Not while the store is
+        copied: it is done later. From any thread. Raises StorageFull, LogFailed, Failed.
         """
         assert self._journal is not None
         log = self._directory.log(JOURNAL_NAME, self._journal, 0)
-        self._directory.pin.unless_shared(lambda: self._trim(log, log.state.recovery_base))
+        notes = settlements_of(log)
+        self._directory.pin.unless_shared(
+            lambda: self._trim(log, notes.needed_from(log.state.recovery_base))
+        )
 
     @staticmethod
     def _trim(log: SegmentedLog, before: int) -> None:

@@ -44,7 +44,7 @@ from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk
-from logstore.storage.kinds import JOURNAL, KINDS, TOPIC
+from logstore.storage.kinds import JOURNAL, KINDS, LANE, TOPIC
 from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
 from logstore.storage.status import Mode, Status, status
@@ -523,7 +523,10 @@ def open_store(
     topics = replace(TOPIC, notes=lambda: Ledger(clock, expiration_ms))
     directory = open_directory(
         name, mode, config, disk or Disk(), create=create, clock=clock,
-        kinds={**KINDS, TOPIC.name: topics, JOURNAL.name: replace(JOURNAL, notes=_settlements)},
+        kinds={
+            **KINDS, TOPIC.name: topics, LANE.name: replace(LANE, notes=_lane_notes),
+            JOURNAL.name: replace(JOURNAL, notes=_settlements),
+        },
     )  # fmt: skip
     return Store(directory, mode, clock)
 
@@ -533,3 +536,10 @@ def _settlements() -> Notes:
     from logstore.broker.queues.journal import SettlementNotes
 
     return SettlementNotes()
+
+
+def _lane_notes() -> Notes:
+    """Of a lane; imported as above."""
+    from logstore.broker.queues.lane_notes import LaneNotes
+
+    return LaneNotes()

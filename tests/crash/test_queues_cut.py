@@ -195,12 +195,75 @@ def thinned_out(machine):
     machine.publish(b"a", 1)
     machine.run()
     machine.upkeep()
+
+
+def committed(machine):
+    for name in (b"a", b"b"):
+        machine.declare(name)
+    machine.publish(b"a", 4)
+    machine.some()
+    machine.commit([(b"a", 1), (b"b", 2)])
+    machine.run()
+    machine.get(b"a", 3)
+    machine.get(b"b", 1)
+    machine.run()
+    machine.commit([(b"b", 1), (b"a", 1)], [(b"a", 2), (b"b", 1)])
+    machine.publish(b"b", 1)
+    machine.some()
+    machine.declare(b"c")
+    machine.commit([(b"c", 1), (b"b", 1)])  # its lane is yet to be made
+    machine.commit([(b"c", 3)], [(b"a", 1)])
+    machine.some()
+    machine.commit((), [(b"a", 1)])
+    machine.run()
+    machine.get(b"a", 3)
+    machine.get(b"c", 2)
+    machine.run()
+    machine.commit([(b"a", 2)], [(b"c", 2), (b"a", 1)])
+    machine.commit([(b"c", 1), (b"b", 3)], [(b"a", 1)])
+    machine.some()
+    machine.again()
+    machine.commit([(b"a", 1), (b"c", 1)])
+    machine.get(b"b", 4)
+    machine.run()
+    machine.commit([(b"a", 1)], [(b"b", 4)])
+    machine.some()
+    machine.delete(b"a")
+    machine.commit([(b"b", 1), (b"c", 1)])
+    machine.run()
+
+
+def dead_letters_go_on(machine):
+    """From queue to queue, and some are committed there."""
+    machine.declare(b"c")
+    machine.declare(b"b", dead_letter_exchange="", dead_letter_routing_key="c")
+    machine.declare(b"a", dead_letter_exchange="", dead_letter_routing_key="b")
+    machine.run()
+    machine.commit([(b"a", 4), (b"b", 1)])
+    machine.run()
+    machine.get(b"a", 3)
+    machine.run()
+    machine.reject(b"a", b"b", 2)
+    machine.some()
+    machine.commit([(b"b", 1)], [(b"a", 1)])
+    machine.get(b"b", 3)
+    machine.run()
+    machine.reject(b"b", b"c", 2)
+    machine.some()
+    machine.publish(b"c", 1)
+    machine.again()
+    machine.get(b"c", 2)
+    machine.run()
+    machine.commit([(b"a", 1)], [(b"c", 1)])
+    machine.get(b"b", 2)
+    machine.run()
+    machine.reject(b"b", b"c")
     machine.run()
 
 
 HISTORIES = [
-    published_and_settled, dead_letters_move, purged_deleted_and_declared_anew, closed_and_opened,
-    trimmed, thinned_out,
+    published_and_settled, dead_letters_move, committed, dead_letters_go_on,
+    purged_deleted_and_declared_anew, closed_and_opened, trimmed, thinned_out,
 ]  # fmt: skip
 
 

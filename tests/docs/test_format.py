@@ -8,7 +8,7 @@ import pytest
 
 import logstore
 from logstore.broker import ledger
-from logstore.broker.queues import journal, settled, state
+from logstore.broker.queues import held, journal, settled, state
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
 from logstore.records import batch
@@ -85,7 +85,9 @@ def test_the_batch_header():
 
 def test_operations_of_the_journal():
     told = re.findall(r"^\| `(\w)` \|", TEXT, re.MULTILINE)
+    assert told.pop().encode() == held.TO_LANES
     assert {ord(it) for it in told} == settled._OPERATIONS.keys() | {ord(settled.GONE)}
+    assert f"{held.PRODUCER} as its producer id" in TEXT.replace("\n", " ")
     assert f"format (a byte, {journal.FORMAT}), then for each queue" in TEXT.replace("\n", " ")
     assert f"(a byte, {state.FORMAT}), then for each lane" in TEXT.replace("\n", " ")
 

@@ -103,7 +103,8 @@ class Node:
     def _unsafe(self):
         """Whether something that was appended is not safe; then there is news when it is."""
         queues = [it for vhost in self.queues.vhosts.values() for it in vhost.queues()]
-        logs = [it.log for queue in queues for it in queue.stock.order if it.log is not None]
+        lanes = [it.log for queue in queues for it in queue.stock.order if it.log is not None]
+        logs = [*lanes, self.queues._journal]
         for log in logs:
             if log.safe < log.end:
                 log.watch(lambda: self._deliver(lambda: None))

@@ -16,10 +16,12 @@ from queue_parts import Channel, props
 from turns_by_hand import Turns
 
 from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.trimming import EVERY_MS
 from logstore.errors import LogstoreError, UnknownPartition
 from logstore.open_queues import OpenQueues
@@ -42,7 +44,7 @@ def kinds(*, lax=False):
     small = {"segment.bytes": SEGMENT_BYTES, "flush.messages": "1"}
     return {
         **KINDS,
-        LANE.name: replace(LANE, settings=lambda store: lanes),
+        LANE.name: replace(LANE, notes=LaneNotes, settings=lambda store: lanes),
         JOURNAL.name: replace(
             JOURNAL, notes=SettlementNotes, recovery_bytes=300, settings=lambda store: small
         ),
@@ -95,7 +97,10 @@ class Known:
     may: dict = field(default_factory=dict)  # name -> generations that may be there
     places: dict = field(default_factory=dict)  # number of a message -> Place
     priorities: dict = field(default_factory=dict)  # number -> priority
-    moved: frozenset = frozenset()  # numbers: they have died, and may be in two places
+    # What held transactions may have brought: number -> queues. Once, and never in two of them,
+    # unless lanes are synced late: then the journal may bring again what was there.
+    brought: dict = field(default_factory=dict)
+    commits: dict = field(default_factory=dict)  # those that are not confirmed: see Commit
     delivered: frozenset = frozenset()  # and the journal says that the queues were in use
 
     def copy(self):
@@ -103,7 +108,16 @@ class Known:
         new.there, new.places = dict(self.there), dict(self.places)
         new.may = {name: set(those) for name, those in self.may.items()}
         new.priorities = dict(self.priorities)
+        new.brought, new.commits = dict(self.brought), dict(self.commits)
         return new
+
+
+@dataclass(frozen=True)
+class Commit:
+    """All of it has happened, or nothing: numbers of messages, each with its queue."""
+
+    brought: frozenset
+    settled: frozenset
 
 
 @dataclass(frozen=True)
@@ -453,7 +467,7 @@ class Machine:
             both = {queue, target}
             confirmed = bool(self.known.places[number].must)
             self._change(number, both if confirmed else (), both, "moving")
-            self.known.moved |= {number}
+            self._brings(number, target)
             self.channel.reject(tag)
 
         def arrived():
@@ -462,6 +476,60 @@ class Machine:
                     self._change(number, {target}, {target}, "there")
 
         self._begin(self._is_told, arrived)
+
+    def _brings(self, number, queue):
+        self.known.brought[number] = self.known.brought.get(number, frozenset()) | {queue}
+
+    def commit(self, publish=(), ack=()):
+        """One transaction. ``publish``: names, each with how many; ``ack``: the same."""
+        held, brought, settled = Transaction(), [], []
+        run = []
+        for name, count in publish:
+            if (queue := self.queue_of(name)) is None:
+                continue
+            for number in range(self.numbers, self.numbers + count):
+                self.known.priorities[number] = 0
+                self._change(number, (), {queue}, "sent")
+                self._brings(number, queue)
+                brought.append((number, queue))
+                message = Message(b"", name, props(delivery_mode=2), b"%d|" % number + bytes(10))
+                run.append((self.vhost.route(message), message))
+            self.numbers += count
+        self.vhost.publish(run, held)
+        groups = []
+        for name, count in ack:
+            for tag, number, queue in self._picked(name, count):
+                place = self.known.places[number]
+                if queue in place.must:  # else it may be missing anyway
+                    settled.append((number, queue))
+                self._change(number, place.must - {queue}, place.may, "leaving")
+                group = self.channel.unacked.ack(tag)
+                held.settle(group.queue, group.lane, group.first, group.bits)
+                groups.append((tag, number, queue))
+        key = self.numbers, len(self.known.commits)
+        self.known.commits[key] = Commit(frozenset(brought), frozenset(settled))
+        answers = []
+
+        def confirmed():
+            self.known.commits.pop(key, None)
+            if answers[0] is not None:
+                self._failed(answers[0])
+                return
+            for number, queue in brought:
+                if self.states[number] == "sent" and self.live.get(queue[0]) == queue[1]:
+                    self._change(number, {queue}, {queue}, "there")
+            self._settled(groups)
+
+        self.vhost.commit(held, answers.append)
+        self._begin(lambda: answers, confirmed)
+
+    def _no_commit_of(self, queue):
+        """What it does to a queue that is deleted nobody can see."""
+        for key, it in list(self.known.commits.items()):
+            self.known.commits[key] = Commit(
+                frozenset(one for one in it.brought if one[1] != queue),
+                frozenset(one for one in it.settled if one[1] != queue),
+            )
 
     def purge(self, name):
         queue = self.queue_of(name)
@@ -491,6 +559,7 @@ class Machine:
             return
         self.known.there.pop(name, None)
         del self.live[name]
+        self._no_commit_of(queue)
         those = [n for n, place in self.known.places.items() if queue in place.may]
         for number in those:
             place, moves = self.known.places[number], self.states[number] == "moving"
@@ -541,7 +610,7 @@ class Machine:
     def adopt(self, contents):
         """What is there now is what is known from now on."""
         before, self.known = self.known, Known()
-        self.known.priorities, self.known.moved = before.priorities, before.moved
+        self.known.priorities, self.known.brought = before.priorities, before.brought
         self.states = dict.fromkeys(before.places, "gone")
         where = {}
         for name, (generation, had) in contents.items():
@@ -558,7 +627,7 @@ def _generation(queue):
 
 def check(machine, moment):
     """The law; what there is."""
-    known = moment.known
+    known, late = moment.known, machine.lax
     contents = machine.contents()
     for name, generation in known.there.items():
         assert name in contents, f"{name} was declared, and is missing"
@@ -569,20 +638,32 @@ def check(machine, moment):
         queue = name, generation
         numbers = [number for number, _ in had]
         for number, again in had:
-            place = known.places.get(number, GONE)
-            assert queue in place.may, f"{number} is in {queue}, may be in {set(place.may)}"
-            if moment.crashes < machine.crashes:
+            may = known.places.get(number, GONE).may
+            if late:
+                may |= known.brought.get(number, frozenset())
+            assert queue in may, f"{number} is in {queue}, may be in {set(may)}"
+            if moment.crashes < machine.crashes and number not in known.brought:
                 assert again or number not in known.delivered, f"{number} comes as if new"
-            found.setdefault(number, set()).add(queue)
-        check_order(numbers, known, machine.crashes)
+            found.setdefault(number, []).append(queue)
+        check_order(numbers, known)
     for number, place in known.places.items():
-        assert not place.must or found.get(number, set()) & place.must, f"{number} is lost"
+        assert not place.must or {*found.get(number, ())} & place.must, f"{number} is lost"
+    for number, queues in found.items():
+        assert len(queues) == 1 or (late and number in known.brought), f"{number} is in {queues}"
+    if not late:
+        for commit in known.commits.values():
+            check_commit(commit, found)
     return contents
 
 
-def check_order(numbers, known, crashes):
-    """By priority, and then as they were published; dead letters once more for each crash."""
-    stayed = [it for it in numbers if it not in known.moved]
+def check_commit(commit, found):
+    """It is whole or absent."""
+    done = {(number, queue in found.get(number, ())) for number, queue in commit.brought}
+    left = {(number, queue not in found.get(number, ())) for number, queue in commit.settled}
+    assert len({happened for _, happened in done | left}) <= 1, f"half of it: {commit}"
+
+
+def check_order(numbers, known):
+    """By priority, and then as they were published; where transactions bring something, later."""
+    stayed = [it for it in numbers if it not in known.brought]
     assert stayed == sorted(stayed, key=lambda it: (-known.priorities[it], it))
-    for number in set(numbers) & known.moved:
-        assert numbers.count(number) <= 1 + crashes

@@ -9,6 +9,7 @@ from turns_by_hand import Turns
 
 from logstore.amqp import properties
 from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
@@ -18,11 +19,15 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
-from logstore.storage.kinds import JOURNAL, KINDS
+from logstore.storage.kinds import JOURNAL, KINDS, LANE
 
 DEADLINE_S = 30
 MANY = 1 << 30
-KINDS_WITH_NOTES = {**KINDS, JOURNAL.name: replace(JOURNAL, notes=SettlementNotes)}
+KINDS_WITH_NOTES = {
+    **KINDS,
+    LANE.name: replace(LANE, notes=LaneNotes),
+    JOURNAL.name: replace(JOURNAL, notes=SettlementNotes),
+}
 
 
 def props(headers=None, **given):
@@ -102,6 +107,7 @@ class Node:
         self.news = threading.Condition()
         self.calls = []  # left by other threads
         self.busy = 0  # works that run
+        self.workers = []  # threads that do them
         self.alarms = []
         self.here = threading.get_ident()
         environment = directory._catalog.environment
@@ -132,7 +138,9 @@ class Node:
             self.busy -= 1
             second(found)
 
-        threading.Thread(target=run, daemon=True).start()
+        worker = threading.Thread(target=run, daemon=True)
+        self.workers = [it for it in self.workers if it.is_alive()] + [worker]
+        worker.start()
 
     def turn(self):
         """What has come from other threads, and the end of a turn."""
@@ -282,6 +290,9 @@ class Lives:
 
     def crash(self):
         """As kill -9 would leave the files."""
+        for worker in self.node.workers:  # a kill ends threads, which nothing here can
+            worker.join(DEADLINE_S)
+            assert not worker.is_alive()
         self.node.committer.close()
         self._opened.crash()
 

@@ -1,7 +1,8 @@
 """The messages of one queue that die in it: they go to its dead letter exchange, or nowhere.
 
-A dying message is out, and stays so, until it is safe wherever it went: after a crash it is in its
-queue, or where it went, or in both. Some hundreds go at once, and few such steps at a time, so that
+A dying message is out, and stays so, until it is safe wherever it went. From a queue that lasts it
+goes by a held transaction, which settles it and brings the copy: after a crash it is in its queue,
+or where it went, and never in both. Some hundreds go at once, and few such steps at a time, so that
 a million that expire in one moment keep nobody waiting.
 """
 
@@ -15,7 +16,7 @@ from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import Limits
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.pending import NO_TIME, Waiting
-from logstore.broker.queues.stock import Stock
+from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.errors import LogstoreError
 from logstore.records.record import Record
 
@@ -34,7 +35,9 @@ class Sent(NamedTuple):
     error: LogstoreError | None = None  # why a log takes no more
 
 
-Send = Callable[[Sequence[DeadLetter]], Sent]
+# With a transaction: they become a part of it, and are not on their way yet.
+Send = Callable[[Sequence[DeadLetter], Transaction | None], Sent]
+Commit = Callable[[Transaction, Callable[[LogstoreError | None], None]], None]
 
 
 class _Part(NamedTuple):
@@ -50,7 +53,7 @@ _NOTHING: Final[deque[_Part]] = deque(maxlen=0)
 
 
 class _Step(NamedTuple):
-    waiting: Waiting
+    waiting: Waiting | None  # None: who carries out the transaction tells when it is done
     parts: list[_Part]
 
 
@@ -59,19 +62,20 @@ class DeadLetters:
 
     def __init__(
         self,
-        queue: bytes,
+        queue: Holder,
         limits: Limits,
-        stock: Stock,
         showing: Showing,
         send: Send,
+        commit: Commit,
         wake: Callable[[], None],
     ) -> None:
         self.dropped = 0  # that no queue took, or that one refused
         self._queue = queue
         self._limits = limits
-        self._stock = stock
+        self._stock = queue.stock
         self._showing = showing
         self._send = send
+        self._commit = commit
         self._wake = wake
         # Of most queues nothing ever dies to go elsewhere, and a deque takes 600 bytes.
         self._dying: deque[_Part] = _NOTHING if limits.dead_letter_exchange is None else deque()
@@ -120,10 +124,11 @@ class DeadLetters:
         while self._dying and self._send_some(now_ms):
             pass
         for step in self._steps:
-            step.waiting.close()
+            if step.waiting is not None:
+                step.waiting.close()
 
     def _arrived(self, step: _Step, now_ms: int) -> bool:
-        if not step.waiting.settled():
+        if step.waiting is None or not step.waiting.settled():
             return False
         if step.waiting.failed is not None:
             self._retained += [(now_ms + RETRY_MS, part) for part in step.parts]
@@ -171,26 +176,68 @@ class DeadLetters:
         )
         to = self._limits.dead_letter_exchange
         assert to is not None
-        return dead_letter(dying, self._queue, reason, to, self._limits.dead_letter_key, now_ms)
+        return dead_letter(
+            dying, self._queue.facts.name, reason, to, self._limits.dead_letter_key, now_ms
+        )
 
     def _sent(self, letters: list[DeadLetter], places: list[_Part], now_ms: int) -> None:
-        sent = self._send(letters)
-        lost = {*sent.unrouted, *sent.rejected}
-        # A full disk is no queue's wish: what it did not take stays here.
-        kept = set(sent.rejected) if sent.error is not None else set()
-        for number in sorted(lost):
-            part = places[number]
-            if self._limits.at_least_once or number in kept:
-                self._retained.append((now_ms + RETRY_MS, part))
-            else:
-                self.dropped += 1
-                self._stock.settle(part.lane.number, part.first, part.bits)
-        going = _joined([part for n, part in enumerate(places) if n not in lost])
-        if going:
+        held = Transaction() if self._queue.facts.lasts else None
+        while True:
+            sent = self._send(letters, held)
+            # A full disk is no queue's wish: what it did not take stays here.
+            stay = self._limits.at_least_once or sent.error is not None
+            staying = set(sent.rejected) if stay else set()
+            if held is None or not staying:
+                break
+            # Some queue may have taken what another has refused: it is not sent to either.
+            held.forget()
+            self._retain([places[n] for n in sorted(staying)], now_ms)
+            letters = [it for n, it in enumerate(letters) if n not in staying]
+            places = [it for n, it in enumerate(places) if n not in staying]
+        self._retain([places[n] for n in sorted(staying)], now_ms)
+        unrouted = [places[n] for n in sent.unrouted]
+        if self._limits.at_least_once:
+            self._retain(unrouted, now_ms)
+        else:
+            self._drop(unrouted)
+        refused = set(sent.rejected) - staying
+        gone = {*sent.unrouted, *staying}
+        if held is None:
+            self._drop([places[n] for n in sorted(refused)])
+            gone |= refused
+        else:
+            self.dropped += len(refused)  # by one queue; others may have it
+        going = _joined([part for n, part in enumerate(places) if n not in gone])
+        if going and held is not None:
+            self._move(held, going, now_ms)
+        elif going:
             step = _Step(sent.waiting, going)
             if not self._arrived(step, now_ms):
                 sent.waiting.watch(self._wake)
                 self._steps.append(step)
+
+    def _retain(self, parts: list[_Part], now_ms: int) -> None:
+        self._retained += [(now_ms + RETRY_MS, part) for part in parts]
+
+    def _drop(self, parts: list[_Part]) -> None:
+        self.dropped += len(parts)
+        for part in parts:
+            self._stock.settle(part.lane.number, part.first, part.bits)
+
+    def _move(self, held: Transaction, going: list[_Part], now_ms: int) -> None:
+        """They are settled here, and there, in one."""
+        for part in going:
+            held.settle(self._queue, part.lane.number, part.first, part.bits)
+        step = _Step(None, going)
+        self._steps.append(step)
+
+        def moved(error: LogstoreError | None) -> None:
+            self._steps = [it for it in self._steps if it is not step]
+            if error is not None:
+                self._retain(going, now_ms)
+            self._wake()
+
+        self._commit(held, moved)
 
 
 def _one_by_one(part: _Part) -> list[tuple[int, int]]:

@@ -2,7 +2,8 @@
 
 The journal has one record for each queue that a turn touched. Its key says whose it is: a letter
 for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
-in ``settled.py``. So the state is made of the journal's batches alone.
+in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``). So the
+state is made of the journal's batches alone, but for which transactions are finished: that is told.
 
 When a batch is appended, only its bytes are kept: what the live queues know is in their
 ``Settlement``s. It is read when the log saves a recovery point, in the thread that does so, or when
@@ -10,15 +11,19 @@ the state of a queue is asked for. Of each queue its encoded state is kept; only
 were touched since is encoded anew.
 
 The note is a format (a byte), then for each queue: length | key | length | state (``state.py``).
+Where there have been transactions, the key ``H`` has what is not finished (``unfinished.py``).
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
 
+from logstore.broker.queues import held
+from logstore.broker.queues.held import HELD
 from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.settled import apply
 from logstore.broker.queues.state import QueueState
+from logstore.broker.queues.unfinished import Unfinished
 from logstore.errors import CorruptStore, SchemaTooNew
 from logstore.log import Log
 from logstore.records.batch import Batch
@@ -53,7 +58,11 @@ class SettlementNotes:
     def __init__(self) -> None:
         self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
         self._read = 0  # batches
-        self._unread: list[bytes] = []  # those that follow
+        self._unread: list[tuple[int, bytes]] = []  # those that follow, each with its offset
+        self._held = Unfinished()  # as of the same batch
+        self._finished: list[
+            int
+        ] = []  # transactions, by their first numbers; not told to _held yet
         self._replaying = True
         self._note: bytes | None = None  # of _states
         self._frozen: Callable[[], bytes] | None = None  # of all of it
@@ -73,16 +82,19 @@ class SettlementNotes:
         states: dict[bytes, bytes] = {}
         while data:
             key = data.bytes(data.number())
-            queue_of(key)
+            if key != HELD:
+                queue_of(key)
             if key in states:
                 raise data.damaged(f"has the key {key!r} twice")
             states[key] = data.bytes(data.number())
+        if (kept := states.pop(HELD, None)) is not None:
+            self._held = Unfinished.decode(kept)
         self._states = states
 
     def appended(self, batch: Batch, base_offset: int) -> None:
         """As Notes.appended."""
         with self._appending:
-            self._unread.append(bytes(batch.data))
+            self._unread.append((base_offset, bytes(batch.data)))
             self._frozen = None
 
     def freeze(self) -> Callable[[], bytes]:
@@ -126,7 +138,39 @@ class SettlementNotes:
     def unread_bytes(self) -> int:
         """Of batches that are kept until the next recovery point."""
         with self._appending:
-            return sum(map(len, self._unread))
+            return sum(len(data) for _, data in self._unread)
+
+    # What held transactions ask
+
+    @property
+    def next_number(self) -> int:
+        """Of a body: none of the journal has it, nor one above. Raises as ``state``."""
+        with self._reading:
+            self._read_all()
+            return self._held.next_number
+
+    def unfinished(self) -> list[tuple[int, int]]:
+        """The transactions that may be missing somewhere: first number, and the record's offset.
+
+        In their order. Those below the journal's start are finished. Raises as ``state``.
+        """
+        with self._reading:
+            self._read_all()
+            return self._held.items()
+
+    def finished(self, first: int) -> None:
+        """All that this transaction brings is synced where it went, or that is gone. At once."""
+        with self._appending:
+            self._finished.append(first)
+
+    def needed_from(self, below: int) -> int:
+        """From where on the journal must keep its records, if none below ``below`` counts else.
+
+        Raises as ``state``.
+        """
+        with self._reading:
+            self._read_all()
+            return self._held.lowest(below)
 
     # Reading batches: with _reading held
 
@@ -135,7 +179,10 @@ class SettlementNotes:
             self._read_to(upto)
             if self._note is None:
                 parts = [bytes((FORMAT,))]
-                for key, state in self._states.items():
+                states = dict(self._states)
+                if self._held:
+                    states[HELD] = self._held.encode()
+                for key, state in states.items():
                     parts += (packed(len(key)), key, packed(len(state)), state)
                 self._note = b"".join(parts)
             return self._note
@@ -149,21 +196,36 @@ class SettlementNotes:
         """Read the batches up to the one with this number, if they are not read yet."""
         with self._appending:
             batches = self._unread[: max(0, upto - self._read)]
+            finished, self._finished = self._finished, []
+        self._read_held(finished, ())
         if not batches:
             return
         values: dict[bytes, list[bytes]] = {}  # by key: queues have nothing to do with each other
-        for key, value in _records(batches):
-            values.setdefault(key, []).append(value)
+        brought: list[tuple[int, int, int]] = []
+        for offset, key, value in _records(batches):
+            if key[:1] == HELD:
+                first = held.first_of(key)
+                brought.append((first, len(held.decode(value, first)), offset))
+            else:
+                values.setdefault(key, []).append(value)
         changed = {key: self._changed(key, told) for key, told in values.items()}
         for key, state in changed.items():
             if state is None:
                 self._states.pop(key, None)
             else:
                 self._states[key] = state
+        self._read_held((), brought)
         self._note = None
         with self._appending:
             del self._unread[: len(batches)]
             self._read += len(batches)
+
+    def _read_held(self, finished: Sequence[int], brought: Sequence[tuple[int, int, int]]) -> None:
+        for first in finished:
+            self._held.finish(first)
+            self._note = None
+        for first, count, offset in brought:
+            self._held.add(first, count, offset)
 
     def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
         """The state of one queue after these; None: it is gone."""
@@ -185,15 +247,17 @@ def settlements_of(log: Log) -> SettlementNotes:
     return cast("SettlementNotes", log.notes)
 
 
-def _records(batches: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    for data in batches:
-        for record in decode(Batch(data), check=False):  # the log has compared the checksum
+def _records(batches: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, bytes]]:
+    for base_offset, data in batches:
+        batch = Batch(data)  # perhaps not stamped
+        for record in decode(batch, check=False):  # the log has compared the checksum
+            offset = base_offset + record.offset - batch.base_offset
             if record.key is None or record.value is None:
                 raise CorruptStore(
-                    f"the record at offset {record.offset} of the journal has no key or no value: "
+                    f"the record at offset {offset} of the journal has no key or no value: "
                     f"restore the store from a backup"
                 )
-            yield record.key, record.value
+            yield offset, record.key, record.value
 
 
 def _decoded(key: bytes, kept: bytes) -> QueueState:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.bits import Bits
+from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.settlement import Settlement
 from logstore.errors import CorruptBatch, LogstoreError
@@ -70,10 +71,12 @@ class Windows:
 
 
 class Parked(NamedTuple):
-    """What is to be appended once the lane is open."""
+    """What is to be appended once the lane is open, or has room."""
 
     batch: Batch
     waiting: Waiting
+    number: int = 0  # of what a held transaction brings: it is safe elsewhere, and is not given up
+    body_bytes: int = 0
 
 
 class Lane:
@@ -81,7 +84,7 @@ class Lane:
 
     __slots__ = (
         "_stop", "_told", "damaged", "done", "failed", "log", "number", "parked",
-        "parked_messages", "seen", "settlement", "windows",
+        "parked_messages", "seen", "settlement", "stuck", "windows",
     )  # fmt: skip
 
     def __init__(self, number: int, windows: Windows) -> None:
@@ -92,6 +95,7 @@ class Lane:
         self.done: Bits = {}  # settled in this turn
         self.parked: list[Parked] = []
         self.parked_messages = 0
+        self.stuck: list[Parked] = []  # of transactions: the disk is full
         self.seen = 0  # below, consumers with room have been looked for
         self.windows = windows
         self._stop: Wake | None = None
@@ -111,37 +115,92 @@ class Lane:
         if self.failed is not None:
             raise self.failed
         if self.log is None or self.parked:
-            waiting.park()
-            self.parked.append(Parked(batch, waiting))
-            self.parked_messages += batch.record_count
-        else:
-            mark = self.log.append(batch)
-            waiting.appended(self.log, mark + batch.record_count)
-            self.log.sync_soon()  # consumers wait, though a publisher without confirms does not
+            self._park(Parked(batch, waiting))
+            return
+        assert not self.stuck  # that is in the journal: what is not comes behind it
+        mark = self.log.append(batch)
+        waiting.appended(self.log, mark + batch.record_count)
+        self.log.sync_soon()  # consumers wait, though a publisher without confirms does not
 
-    def unpark(self) -> int:
-        """Append what waited; bytes that are parked no longer."""
+    def _park(self, parked: Parked) -> None:
+        parked.waiting.park()
+        self.parked.append(parked)
+        self.parked_messages += parked.batch.record_count
+
+    def append_held(self, parked: Parked) -> bool:
+        """What a transaction brings; False: it is here already, from before the start."""
+        if self.failed is None and (self.log is None or self.parked):
+            self._park(parked)
+            return True
+        parked.waiting.park()
+        return self._put_held(parked)
+
+    def _put_held(self, parked: Parked) -> bool:
+        """It was counted as parked before. Bodies come in the order of their numbers."""
+        if self.failed is not None:  # the next start does it
+            parked.waiting.unparked(None, 0, self.failed)
+            return False
+        assert self.log is not None
+        if parked.number and parked.number <= self._last_held():
+            parked.waiting.unparked(None, 0)  # recovery has synced it
+            return False
+        if not self.stuck:
+            try:
+                self._put(parked)
+            except LogstoreError as error:
+                if self.broken:
+                    parked.waiting.unparked(None, 0, error)
+                    return False
+            else:
+                return True
+        self.stuck.append(parked)
+        return True
+
+    def _last_held(self) -> int:
+        notes = None if self.log is None else self.log.notes
+        return notes.last if isinstance(notes, LaneNotes) else 0
+
+    def _put(self, parked: Parked) -> None:
+        assert self.log is not None
+        mark = self.log.append(parked.batch)
+        self.log.sync_soon()
+        parked.waiting.unparked(self.log, mark + parked.batch.record_count)
+
+    def unstick(self) -> None:
+        """Append what is stuck. Raises as ``append`` where there is still no room."""
+        while self.stuck:
+            self._put(self.stuck[0])
+            del self.stuck[0]
+
+    @property
+    def stuck_bytes(self) -> int:
+        return sum(len(it.batch.data) for it in self.stuck)
+
+    def unpark(self) -> tuple[int, int]:
+        """Append what waited; bytes that are parked no longer, and those of bodies not needed."""
         assert self.log is not None
         parked, self.parked = self.parked, []
         self.parked_messages = 0
-        for batch, waiting in parked:
+        unneeded = 0
+        for it in parked:
+            if it.number:
+                unneeded += 0 if self._put_held(it) else it.body_bytes
+                continue
             try:
-                mark = self.log.append(batch)
+                if self.stuck:
+                    self.unstick()
+                self._put(it)
             except LogstoreError as error:
-                waiting.unparked(None, 0, error)
-            else:
-                waiting.unparked(self.log, mark + batch.record_count)
-        if parked:
-            self.log.sync_soon()
-        return sum(len(it.batch.data) for it in parked)
+                it.waiting.unparked(None, 0, error)
+        return sum(len(it.batch.data) for it in parked) - self.stuck_bytes, unneeded
 
     def give_up(self, error: LogstoreError | None) -> int:
         """What is parked will not be appended; bytes. Without an error nobody needs it."""
         self.failed = error
-        parked, self.parked = self.parked, []
+        parked, self.parked, self.stuck = [*self.parked, *self.stuck], [], []
         self.parked_messages = 0
-        for _, waiting in parked:
-            waiting.unparked(None, 0, error)
+        for it in parked:
+            it.waiting.unparked(None, 0, error)
         return sum(len(it.batch.data) for it in parked)
 
     def close(self) -> None:

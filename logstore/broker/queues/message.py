@@ -19,7 +19,8 @@ from logstore.amqp.replies import Refusal
 from logstore.broker.queues.limits import TTL_MAX_MS
 from logstore.broker.queues.refusals import InvalidExpiration, InvalidHeader
 from logstore.broker.queues.tables import field_of
-from logstore.records.encode import header_section
+from logstore.records.batch import NO_PRODUCER, Batch
+from logstore.records.encode import Columns, encode_columns, header_section
 from logstore.records.record import Headers
 
 EXCHANGE: Final = "amqp.exchange"
@@ -175,6 +176,20 @@ def counted(data: bytes, failures: int) -> bytes:
         return with_headers(data, headers)
     except (Refusal, ValueError, TypeError):  # a record that no door has written
         return data
+
+
+def batch_of(
+    values: Sequence[bytes | memoryview],
+    keys: Sequence[bytes],
+    framed: Sequence[Framed],
+    now_ms: int,
+    producer: tuple[int, int, int] = NO_PRODUCER,
+) -> Batch:
+    """Messages that go the same way, as a lane has them."""
+    if len(values) == 1:
+        values = [bytes(values[0])]
+    columns = Columns(values, keys, (), [now_ms] * len(values))  # type: ignore[arg-type]  # joined
+    return encode_columns(columns, producer=producer, sections=[it.section for it in framed])
 
 
 class Framing:

@@ -8,18 +8,19 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
-from logstore.broker.queues.message import Framed
+from logstore.broker.queues.message import Framed, batch_of
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
 from logstore.records.batch import Batch
-from logstore.records.encode import Columns, encode_columns
 
 # Of one batch, beside its first message: what reads a message decodes all of its batch.
 BATCH_BYTES: Final = 65_536
 BATCH_MAX: Final = 1000
 
-Refused = Callable[[Queue, bytes, bytes | memoryview, Framed], None]
+# Also told: the transaction that the run is a part of.
+Refused = Callable[[Queue, bytes, bytes | memoryview, Framed, Transaction | None], None]
 
 
 class Published(NamedTuple):
@@ -32,15 +33,19 @@ class Published(NamedTuple):
 
 
 class Publishing:
-    """One run. ``refused`` is told of what a queue has no room for, if it is to die there."""
+    """One run. ``refused`` is told of what a queue has no room for, if it is to die there.
 
-    def __init__(self, now_ms: int, refused: Refused) -> None:
+    ``held``: nothing is appended, all of it becomes a part of this transaction.
+    """
+
+    def __init__(self, now_ms: int, refused: Refused, held: Transaction | None = None) -> None:
         self.unrouted: list[int] = []
         self.rejected: dict[int, None] = {}
         self.waiting = Waiting()
         self.error: LogstoreError | None = None
         self._now_ms = now_ms
         self._refused = refused
+        self._held = held
         self._queues: tuple[Queue, ...] = ()
         self._priority = 0
         self._numbers: list[int] = []
@@ -89,25 +94,32 @@ class Publishing:
         if not self._numbers:
             return
         whole: Batch | None = None
+        all_of_it = range(len(self._numbers))
+        targets: list[Target] = []  # of all of it, in a transaction
         for queue in self._queues:
             if queue.gone:  # since the message was routed
                 continue
             accepted = queue.accepts(list(map(len, self._values))) if queue.limits.rejects else None
             if accepted is not None:
-                batch, size = self._part(queue, accepted)
+                self._part(queue, accepted)
+            elif self._held is not None:
+                if (target := self._target(queue, all_of_it)) is not None:
+                    targets.append(target)
             else:
                 batch = whole = self._encoded() if whole is None else whole
-                size = self._bytes
-            if batch is not None:
-                self._append(queue, batch, size)
+                self._append(queue, batch, self._bytes)
+        if self._held is not None and targets:
+            self._held.bring(self._held_part(targets, all_of_it))
         self._numbers, self._keys, self._values, self._framed = [], [], [], []
         self._bytes = 0
 
-    def _append(self, queue: Queue, batch: Batch, size: int) -> None:
+    def _lane(self, queue: Queue) -> int:
         most = queue.limits.max_priority
-        lane = 0 if not most else min(self._priority, most)
+        return 0 if not most else min(self._priority, most)
+
+    def _append(self, queue: Queue, batch: Batch, size: int) -> None:
         try:
-            queue.stock.append(lane, batch, size, self.waiting, expires=self._expires)
+            queue.stock.append(self._lane(queue), batch, size, self.waiting, expires=self._expires)
         except LogstoreError as error:
             self.error = error
             self.rejected.update(dict.fromkeys(self._numbers))
@@ -115,33 +127,45 @@ class Publishing:
         if queue.kept is not None:
             self.waiting.pending(queue.kept)
 
-    def _encoded(self) -> Batch:
-        return _batch(self._values, self._keys, self._framed, self._now_ms)
+    def _target(self, queue: Queue, which: Sequence[int]) -> Target | None:
+        """Where these go in this queue; None, and they are rejected, where its lane has failed."""
+        lane = self._lane(queue)
+        try:
+            queue.stock.check(lane)
+        except LogstoreError as error:
+            self.error = error
+            self.rejected.update(dict.fromkeys([self._numbers[n] for n in which]))
+            return None
+        return Target(queue, lane)
 
-    def _part(self, queue: Queue, accepted: Sequence[bool]) -> tuple[Batch | None, int]:
-        """A batch of those that are accepted; the others are refused."""
+    def _held_part(self, targets: Sequence[Target], which: Sequence[int]) -> Part:
+        values = [self._values[n] for n in which]
+        return Part(
+            targets, values, [self._keys[n] for n in which], [self._framed[n] for n in which],
+            self._now_ms, sum(map(len, values)), self._expires,
+        )  # fmt: skip
+
+    def _encoded(self) -> Batch:
+        return batch_of(self._values, self._keys, self._framed, self._now_ms)
+
+    def _part(self, queue: Queue, accepted: Sequence[bool]) -> None:
+        """Those that are accepted; the others are refused."""
         good = [n for n, it in enumerate(accepted) if it]
         for n, it in enumerate(accepted):
             if not it:
                 self.rejected[self._numbers[n]] = None
                 if queue.limits.overflow == REJECT_PUBLISH_DLX:
-                    self._refused(queue, self._keys[n], self._values[n], self._framed[n])
+                    self._refused(
+                        queue, self._keys[n], self._values[n], self._framed[n], self._held
+                    )
         if not good:
-            return None, 0
+            return
+        if self._held is not None:
+            if (target := self._target(queue, good)) is not None:
+                self._held.bring(self._held_part([target], good))
+            return
         values = [self._values[n] for n in good]
-        batch = _batch(
+        batch = batch_of(
             values, [self._keys[n] for n in good], [self._framed[n] for n in good], self._now_ms
         )
-        return batch, sum(map(len, values))
-
-
-def _batch(
-    values: Sequence[bytes | memoryview],
-    keys: Sequence[bytes],
-    framed: Sequence[Framed],
-    now_ms: int,
-) -> Batch:
-    if len(values) == 1:
-        values = [bytes(values[0])]
-    columns = Columns(values, keys, (), [now_ms] * len(values))  # type: ignore[arg-type]  # joined
-    return encode_columns(columns, sections=[it.section for it in framed])
+        self._append(queue, batch, sum(map(len, values)))

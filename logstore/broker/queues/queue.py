@@ -13,7 +13,7 @@ from logstore.broker.queues.bits import BLOCK_SHIFT
 from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delays
-from logstore.broker.queues.dying import DeadLetters, Sent
+from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, limits_of
 from logstore.broker.queues.message import Delivery, Showing, counted
@@ -22,6 +22,7 @@ from logstore.broker.queues.refusals import ExclusiveUse, SingleActive
 from logstore.broker.queues.stock import Chunk, Logs, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.timeouts import Timeouts
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
 
@@ -56,8 +57,13 @@ class Home(Protocol):
     def alarm(self, queue: "Queue", at_ms: int) -> None:
         """``look`` is to be called then, at the latest."""
 
-    def send(self, letters: Sequence[DeadLetter]) -> Sent:
-        """Publish dead letters."""
+    def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
+        """Publish dead letters, or make them a part of a transaction."""
+
+    def commit(
+        self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """As ``Holding.begin``."""
 
     def goes(self, queue: "Queue") -> None:
         """Delete it: its time is over, or its last consumer has gone."""
@@ -91,7 +97,7 @@ class Queue:
             sized=self.limits.max_bytes is not None, lanes=lanes,
         )  # fmt: skip
         self.dead_letters = DeadLetters(
-            facts.name, self.limits, self.stock, home.showing, home.send, self._wake_from_afar
+            self, self.limits, home.showing, home.send, home.commit, self._wake_from_afar
         )
         self._delays = Delays()
         self._timeouts = Timeouts(self.limits.consumer_timeout_ms)
@@ -337,6 +343,8 @@ class Queue:
             return
         now_ms = self._home.clock()
         self._flush()
+        if self.stock.stuck:
+            self.stock.unstick()
         for number, offset, failed in self._delays.due(now_ms):
             self._release(number, offset, 1, failed, 0)
         if not self._time_out(now_ms):
@@ -516,8 +524,11 @@ class Queue:
         if not limits.rejects:
             return None
         credit = sum(room for _, room in self._rooms()) if limits.max_length != 0 else 0
-        room = None if limits.max_length is None else limits.max_length + credit - self.ready
-        room_bytes = None if limits.max_bytes is None else limits.max_bytes - self.stock.ready_bytes
+        there, there_bytes = self.ready + self.stock.coming, self.stock.ready_bytes
+        room = None if limits.max_length is None else limits.max_length + credit - there
+        room_bytes = None
+        if limits.max_bytes is not None:
+            room_bytes = limits.max_bytes - there_bytes - self.stock.coming_bytes
         found = []
         for size in sizes:
             good = (room is None or room > 0) and (room_bytes is None or room_bytes >= size)
@@ -536,6 +547,8 @@ class Queue:
     def _arm(self) -> None:
         """Have it looked at when the next of its times has come."""
         at_ms = min(self.dead_letters.deadline_ms, self._delays.deadline_ms)
+        if self.stock.stuck:
+            at_ms = min(at_ms, self._home.clock() + RETRY_MS)
         if not self.subscriptions:
             at_ms = min(at_ms, self._expires_at())
         at_ms = min(at_ms, self._timeouts.deadline_ms)

@@ -10,15 +10,15 @@ were a queue of its own, with the number 0, which no queue has; ``close`` takes 
 """
 
 import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final
 
 from logstore.amqp import fields
+from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.keeping import Rows, exchange_facts, queue_facts
 from logstore.broker.queues.lane import Windows
@@ -26,6 +26,7 @@ from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
 from logstore.broker.queues.pending import NO_TIME, Pending, Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.resuming import read_when_here, resume
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LaneState
@@ -57,7 +58,6 @@ OPENING_MAX: Final = 2  # queues that are opened at once in the background, afte
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
 SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
-NEWS_S: Final = 1.0  # between looks whether a log that has no news has failed
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -107,6 +107,8 @@ class Queues:
         notes = self._journal.notes
         assert isinstance(notes, SettlementNotes)
         self._notes = notes
+        self._holding = Holding(self._journal, notes, soon, self._end_soon)
+        self.commit = self._holding.begin
         kept = logs.keeper.load()
         for error in kept.damaged:
             log.error("%s", error)
@@ -116,6 +118,7 @@ class Queues:
         self._to_mark = False
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
         self._restore(kept)
+        self._resume(kept)
 
     # From what is kept
 
@@ -154,6 +157,17 @@ class Queues:
         self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
         if self._forgotten:
             self._end_soon()
+
+    def _resume(self, kept: KeptRouting) -> None:
+        """Before anything else comes to the lanes."""
+        unfinished = self._notes.unfinished()
+        if not unfinished:
+            return
+        if kept.damaged:  # it may be for a queue whose row can't be read: the journal keeps it
+            log.error("%d commits are not looked at while a row is damaged", len(unfinished))
+            return
+        queues = {it.id: it for vhost in self.vhosts.values() for it in vhost.queues()}
+        resume(self._journal, unfinished, queues.get, self._holding)
 
     def _restore_vhost(
         self, fact: KeptVhost, rows: Rows, kept: KeptRouting, lanes: dict[int, Sequence[int]]
@@ -303,8 +317,8 @@ class Queues:
 
     @property
     def crowded(self) -> bool:
-        """Whether too much waits for lanes that are being opened: read no more publishes now."""
-        return self._parked_bytes > PARKED_BYTES_MAX
+        """Whether too much waits for lanes, or for the journal: read no more publishes now."""
+        return self._parked_bytes > PARKED_BYTES_MAX or self._holding.crowded
 
     def parked(self, size: int) -> None:
         """As Logs.parked."""
@@ -404,13 +418,16 @@ class Queues:
             mark = Settled()
             mark.given_out(0, 1)
             records.append((mark.encode(), queue_key(IN_USE), (), now_ms))
-        if records:
+        while records or self._holding.has_begun:
             try:
-                self._journal.append(encode(records))
+                self._journal.append(encode(self._holding.fill(records, now_ms)))
             except LogstoreError as error:
+                self._holding.refused(error)
                 self._untold(error)
                 return
-            self._journal.sync_soon(hurry=False)
+            # Whoever has committed waits for it; nobody waits for what is only settled.
+            self._journal.sync_soon(hurry=self._holding.told(self._journal.end))
+            records = []
         self._failing = self._to_mark = False
         self._forgotten = []
         self._touched.clear()
@@ -424,17 +441,6 @@ class Queues:
         self._failing = True
         if not isinstance(error, LogFailed):
             self._alarmed(self.deadline_ms())
-
-    def journaled(self, queues: Iterable[Queue]) -> Waiting:
-        """What is to be safe once all that was settled so far is (tx.commit)."""
-        for queue in queues:
-            self._touched[queue] = None
-        self.end_turn()
-        waiting = Waiting()
-        if self._failing:
-            waiting.failed = LogFailed("what was settled can't be kept: see the log")
-        waiting.appended(self._journal, self._journal.end)
-        return waiting
 
     # Trimming
 
@@ -512,6 +518,7 @@ class Queues:
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""
         self._closed = True
+        self._finish_held()
         known = not self._unopened or self._clean
         for vhost in self.vhosts.values():
             for queue in vhost.queues():
@@ -525,37 +532,36 @@ class Queues:
         if not self._failing:
             self._journal.wait(self._journal.end)
 
+    def _finish_held(self) -> None:
+        """What was committed is where it goes, as far as can be; the rest is in the journal."""
+        self.end_turn()
+        with suppress(LogstoreError):  # those who wait for it are told
+            self._journal.wait(self._journal.end)
+        self._holding.look()
+        self._holding.finish()
+
 
 def body_bytes(log: Log, settlement: Settlement) -> int:
     """The bytes of all bodies that are not settled. Reads the log, and waits for it.
 
     What is damaged is passed over, as it is by who delivers. Raises LogFailed, Damaged, Failed.
     """
-    total, at, news = 0, settlement.floor, threading.Event()
-    stop = log.watch(news.set)
-    try:
-        while at < log.safe:
-            news.clear()
-            try:
-                batches = log.read(at, SIZED_BYTES)
-            except CorruptBatch:
-                following = log.following(at)
-                if following is None:
-                    break
-                at = following
-                continue
-            if not batches:
-                log.check_failure()
-                news.wait(NEWS_S)
-                continue
-            for batch in batches:
-                with suppress(CorruptBatch):
-                    total += sum(
-                        len(it.value or b"")
-                        for it in decode(batch)
-                        if it.offset >= at and not settlement.is_settled(it.offset)
-                    )
-            at = batches[-1].next_offset
-    finally:
-        stop()
+    total, at = 0, settlement.floor
+    while at < log.safe:
+        try:
+            batches = read_when_here(log, at, SIZED_BYTES)
+        except CorruptBatch:
+            following = log.following(at)
+            if following is None:
+                break
+            at = following
+            continue
+        for batch in batches:
+            with suppress(CorruptBatch):
+                total += sum(
+                    len(it.value or b"")
+                    for it in decode(batch)
+                    if it.offset >= at and not settlement.is_settled(it.offset)
+                )
+        at = batches[-1].next_offset
     return total

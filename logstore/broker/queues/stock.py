@@ -5,10 +5,11 @@ that die. Of a queue that lasts, what is settled is gathered for the journal.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, parts, runs_of
-from logstore.broker.queues.lane import Lane, Window, Windows
+from logstore.broker.queues.lane import Lane, Parked, Window, Windows
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.pending import NO_TIME, Waiting
 from logstore.broker.queues.settled import Settled
@@ -78,6 +79,8 @@ class Stock:
         self.lanes: dict[int, Lane] = {}
         self.order: list[Lane] = []  # those that were opened or are being, highest first
         self.ready_bytes = 0  # if they count
+        # Of held transactions that are on their way here.
+        self.coming = self.coming_bytes = 0
         self.expiring = False  # some may have an expiration of their own
         self.cold = False  # the last take has ended where something has to be read first
         self._queue = queue
@@ -94,6 +97,11 @@ class Stock:
         self._dropped = False
 
     # What there is
+
+    @property
+    def sized(self) -> bool:
+        """Whether the bytes of bodies count."""
+        return self._out_bytes is not None
 
     @property
     def ready(self) -> int:
@@ -178,7 +186,9 @@ class Stock:
             self.ready_bytes += opened.body_bytes
             there = lane.settlement.ready(lane.end)
             self.expiring = self.expiring or there > 0
-            self._logs.parked(-lane.unpark())
+            freed, unneeded = lane.unpark()
+            self._logs.parked(-freed)
+            self.ready_bytes -= unneeded
         if not self._opening:
             calls, self._when_open = self._when_open, []
             for call in calls:
@@ -204,11 +214,70 @@ class Stock:
         Raises StorageFull, LogFailed, Damaged.
         """
         lane = self.lane(number)
+        if lane.stuck:
+            self._unstick(lane)
         lane.append(batch, waiting)
         if lane.parked:
             self._logs.parked(len(batch.data))
         self.ready_bytes += body_bytes
         self.expiring = self.expiring or expires
+
+    def append_held(
+        self,
+        number: int,
+        batch: Batch,
+        body_bytes: int,
+        waiting: Waiting,
+        *,
+        held: int,
+        expires: bool,
+    ) -> None:
+        """The same of what a transaction brings: it is safe in the journal, so nothing is raised.
+
+        ``held``: its number; 0: this queue does not last. What the disk has no room for is tried
+        again; what the lane never takes is there after the next start.
+        """
+        try:
+            lane = self.lane(number)
+        except LogstoreError as error:
+            waiting.park()
+            waiting.unparked(None, 0, error)
+            return
+        before = len(lane.parked) + len(lane.stuck)
+        if not lane.append_held(Parked(batch, waiting, held, body_bytes)):
+            return
+        if len(lane.parked) + len(lane.stuck) > before:
+            self._logs.parked(len(batch.data))
+            self._wake()
+        self.ready_bytes += body_bytes
+        self.expiring = self.expiring or expires
+
+    def check(self, number: int) -> None:
+        """Begin to open the lane of this priority; raises why it takes nothing any more."""
+        lane = self.lane(number)
+        if lane.failed is not None:
+            raise lane.failed
+        if lane.log is not None:
+            lane.log.check_failure()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the disk was too full for what a transaction brings."""
+        return any(lane.stuck for lane in self.order)
+
+    def unstick(self) -> None:
+        """Try again."""
+        for lane in self.order:
+            if lane.stuck:
+                with suppress(LogstoreError):  # there is no room yet
+                    self._unstick(lane)
+
+    def _unstick(self, lane: Lane) -> None:
+        before = lane.stuck_bytes
+        try:
+            lane.unstick()
+        finally:
+            self._logs.parked(lane.stuck_bytes - before)
 
     def tell_cursors(self) -> bool:
         """Tell the journal of all that was given out, at a close; whether that is known.
@@ -362,6 +431,13 @@ class Stock:
         else:
             for block, mask in parts(first, bits):
                 done[block] = done.get(block, 0) | mask
+
+    def settle_told(self, number: int, first: int, bits: int) -> None:
+        """The same of what the journal has been told of, at once."""
+        self.lanes[number].settlement.settle_bits(first, bits)
+        if self._out_bytes is not None:
+            for offset in _offsets(dict(parts(first, bits))):
+                self._out_bytes.pop((number, offset), None)
 
     def flush(self) -> bool:
         """Make it so: what was settled is gathered until it is told. Whether it was anything."""

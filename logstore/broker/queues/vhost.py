@@ -28,6 +28,7 @@ from logstore.broker.queues.publishing import Published, Publishing
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, NotEmpty, ReservedName
 from logstore.broker.queues.stock import Logs
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
 from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
@@ -56,6 +57,9 @@ class Host(Protocol):
     def used(self) -> None: ...
     def alarm(self, queue: Queue, at_ms: int) -> None: ...
     def next_id(self) -> int: ...
+    def commit(
+        self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
+    ) -> None: ...
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs can go once it is forgotten."""
 
@@ -72,6 +76,7 @@ class Vhost:
         self.logs = host.logs
         self.clock, self.soon = host.clock, host.soon
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
+        self.commit = host.commit
         self._host = host
         self._framing = host.framing
         self._rows = rows
@@ -256,9 +261,14 @@ class Vhost:
                 pass  # it is worked out below
         return self.topology.route(exchange, key, Looked(properties), framed.copies)
 
-    def publish(self, run: Sequence[tuple[tuple[Queue, ...], Message]]) -> Published:
-        """Append a run of messages, each to the queues that ``route`` gave. Raises nothing."""
-        publishing = Publishing(self.clock(), self._refused)
+    def publish(
+        self, run: Sequence[tuple[tuple[Queue, ...], Message]], held: Transaction | None = None
+    ) -> Published:
+        """Append a run of messages, each to the queues that ``route`` gave. Raises nothing.
+
+        ``held``: they become a part of it instead.
+        """
+        publishing = Publishing(self.clock(), self._refused, held)
         known, add = self._framing.known, publishing.add
         for number, (queues, message) in enumerate(run):
             exchange, key, properties, body = message
@@ -268,9 +278,9 @@ class Vhost:
             add(number, queues, key, body, framed)
         return publishing.finish()
 
-    def send(self, letters: Sequence[DeadLetter]) -> Sent:
+    def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""
-        publishing = Publishing(self.clock(), self._refused)
+        publishing = Publishing(self.clock(), self._refused, held)
         for number, letter in enumerate(letters):
             framed = self._framing.framed(
                 letter.exchange, letter.properties, encode_deaths(letter.deaths)
@@ -292,7 +302,14 @@ class Vhost:
             return tuple(it for it in queues if not goes_in_circles(letter.deaths, it.facts.name))
         return queues
 
-    def _refused(self, queue: Queue, key: bytes, body: bytes | memoryview, framed: Framed) -> None:
+    def _refused(
+        self,
+        queue: Queue,
+        key: bytes,
+        body: bytes | memoryview,
+        framed: Framed,
+        held: Transaction | None,
+    ) -> None:
         """A queue has no room for it, and has it dead-lettered (reject-publish-dlx)."""
         to = queue.limits.dead_letter_exchange
         if to is None or self._sending >= CIRCLES_MAX:
@@ -303,7 +320,7 @@ class Vhost:
             letter = dead_letter(
                 dying, queue.facts.name, MAXLEN, to, queue.limits.dead_letter_key, self.clock()
             )
-            self.send([letter]).waiting.close()
+            self.send([letter], held).waiting.close()
         except LogstoreError as error:
             log.warning("a dead letter of queue %r is lost: %s", queue.facts.name, error)
         finally:

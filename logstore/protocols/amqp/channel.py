@@ -21,7 +21,7 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.message import Message, without_blind_copies
-from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.errors import LogstoreError
@@ -63,7 +63,7 @@ class AmqpChannel:
     """One of a connection's. To the queues it is a ``Channel``."""
 
     __slots__ = (
-        "_commit", "_content", "_held_by", "_kept_back", "_parked", "_taking", "_unacked",
+        "_content", "_held_by", "_kept_back", "_parked", "_taking", "_unacked",
         "closing", "confirms", "current", "gone", "last", "last_queue", "limit", "mandatory",
         "number", "of", "prefetch", "quick", "reply_tag", "reply_token", "run", "subscriptions",
         "transaction",
@@ -93,7 +93,6 @@ class AmqpChannel:
         self._taking = False  # a frame, now
         self._parked: deque[tuple[int, bytes]] | None = None  # made when there is something
         self._kept_back: list[tuple[Callable[[], None], int]] = []  # until it may publish
-        self._commit: tuple[Waiting, Callable[[], None], LogstoreError | None] | None = None
 
     # As the queues see it
 
@@ -272,35 +271,11 @@ class AmqpChannel:
             call()
 
     def look(self) -> None:
-        """See what has become safe: confirm it, end a commit."""
-        if self.confirms is not None:
-            if frames := self.confirms.take():
-                self.of.put(frames)
-            if not self.confirms and self._commit is None:
-                self.of.confirming.pop(self, None)
-        if self._commit is not None:
-            waiting, answer, error = self._commit
-            if waiting.settled():
-                self._commit = None
-                self.of.confirming.pop(self, None)
-                held_by = self._held_by
-                assert held_by is not None
-                self.go_on(held_by, answer, error or waiting.failed)
-
-    def when_safe(
-        self, waiting: Waiting, answer: Callable[[], None], error: LogstoreError | None = None
-    ) -> None:
-        """Answer when all of this is safe; what comes next waits.
-
-        ``error``: why some of it was not taken. The channel ends with that instead.
-        """
-        self._commit = waiting, answer, error
-        self.hold()
-        self.of.confirming[self] = None
-        if waiting.settled():
-            self.of.link.wake()
-        else:
-            waiting.watch(self.of.link.wake)
+        """Confirm what has become safe."""
+        if self.confirms is not None and (frames := self.confirms.take()):
+            self.of.put(frames)
+        if not self.confirms:
+            self.of.confirming.pop(self, None)
 
     # Answers
 
@@ -395,9 +370,6 @@ class AmqpChannel:
         if self.transaction is not None:
             self.of.content_bytes -= self.transaction.held_bytes
             self.transaction = None
-        if self._commit is not None:
-            self._commit[0].close()
-            self._commit = None
         self.of.park(-sum(size for _, size in self._kept_back))
         self._kept_back.clear()
         self.take_no_replies()

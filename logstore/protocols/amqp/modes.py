@@ -4,11 +4,13 @@ from functools import partial
 
 from logstore.amqp import methods
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
+from logstore.broker.queues.transaction import Transaction as Held
+from logstore.errors import LogFailed, LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.confirm import Confirms
-from logstore.protocols.amqp.publish import hand_over
-from logstore.protocols.amqp.settle import settle_all
-from logstore.protocols.amqp.transaction import Transaction
+from logstore.protocols.amqp.publish import send_back
+from logstore.protocols.amqp.settle import Group, take
+from logstore.protocols.amqp.transaction import Transaction, Verdict, settled
 
 
 def select_confirms(channel: AmqpChannel, method: methods.ConfirmSelect) -> None:
@@ -40,22 +42,36 @@ def commit(channel: AmqpChannel, _: methods.TxCommit) -> None:
 
 
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
-    """The messages first: what it acknowledges is settled once they are safe, or not at all."""
-    settle = partial(_settle, channel, transaction)
-    if transaction.run:
-        published = hand_over(channel, transaction.run, transaction.mandatory)
-        channel.when_safe(published.waiting, settle, published.error)
-    else:
-        settle()
+    """All of it becomes safe together, or nothing of it has happened."""
+    held, run = Held(), transaction.run
+    published = channel.of.vhost.publish(run, held)
+    if published.error is not None:
+        held.forget()
+        raise published.error
+    ended: list[Group] = []
+    after: list[tuple[Verdict, Group]] = []
+    for verdict, group in take(channel, transaction.settlements):
+        if group.queue.gone:
+            continue
+        if verdict is settled:
+            held.settle(group.queue, group.lane, group.first, group.bits)
+            ended.append(group)
+        else:
+            after.append((verdict, group))
+    held_by = channel.hold()
 
+    def then(error: LogstoreError | None) -> None:
+        if error is None:
+            send_back(channel, run, published.unrouted, transaction.mandatory)
+            for verdict, group in after:
+                verdict(group)
+        elif not isinstance(error, LogFailed):  # else it may have happened: the next start tells
+            for group in [*ended, *(it for _, it in after)]:
+                group.queue.release(group, failed=False)
+        channel.go_on(held_by, channel.answers(methods.TxCommitOk()), error)
 
-def _settle(channel: AmqpChannel, transaction: Transaction) -> None:
-    queues = settle_all(channel, transaction.settlements)
-    answer = channel.answers(methods.TxCommitOk())
-    if queues:
-        channel.when_safe(channel.of.door.queues.journaled(queues), answer)
-    else:
-        answer()
+    channel.of.vhost.commit(held, then)
+    channel.of.published[channel] = None  # whether too much is on its way is looked at then
 
 
 def roll_back(channel: AmqpChannel, _: methods.TxRollback) -> None:

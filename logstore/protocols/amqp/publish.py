@@ -21,7 +21,6 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.publishing import Published
 from logstore.broker.queues.queue import Queue
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
@@ -29,7 +28,7 @@ from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO, reply_address
 from logstore.protocols.amqp.handshake import GUEST
 from logstore.protocols.amqp.subscription import returned_frames
-from logstore.protocols.amqp.transaction import Outgoing, bytes_of
+from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX, Outgoing, bytes_of
 
 IDS: Final = Struct(">HH").pack(*METHOD_IDS[methods.BasicPublish])  # how its frames begin
 
@@ -188,6 +187,14 @@ def flush(channel: AmqpChannel) -> None:
         before = channel.transaction.held_bytes
         channel.transaction.publish(run, mandatory)
         channel.of.content_bytes += channel.transaction.held_bytes - before
+        if channel.transaction.too_large and not channel.closing:
+            channel.fail(
+                Refusal(
+                    PRECONDITION_FAILED,
+                    f"a transaction holds at most {BODIES_BYTES_MAX} bytes of messages, or one "
+                    f"message: commit more often",
+                )
+            )
     elif channel.of.told_blocked:
         channel.keep_back(lambda: _go_on(channel, run, mandatory), bytes_of(run))
     else:
@@ -198,22 +205,32 @@ def _go_on(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[in
     hand_over(channel, run, mandatory)
 
 
-def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> Published:
+def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
     """Publish; return what nobody took, where that is asked for; have the rest confirmed."""
     published = channel.of.vhost.publish(run)
-    if published.unrouted:
-        asked = frozenset(mandatory)
-        for number in published.unrouted:
-            message = run[number][1]
-            if not _is_reply(channel, message) and number in asked:
-                channel.of.put(
-                    returned_frames(channel.number, NO_ROUTE, message, channel.of.payload_max)
-                )
+    send_back(channel, run, published.unrouted, mandatory)
     if channel.confirms is not None:
         wake = channel.of.link.wake
         channel.confirms.add(len(run), published.rejected, published.waiting, wake)
         channel.of.confirming[channel] = None
-    return published
+
+
+def send_back(
+    channel: AmqpChannel,
+    run: Sequence[Outgoing],
+    unrouted: Sequence[int],
+    mandatory: Sequence[int],
+) -> None:
+    """Return what no queue took, where that is asked for, or send it as a reply."""
+    if not unrouted:
+        return
+    asked = frozenset(mandatory)
+    for number in unrouted:
+        message = run[number][1]
+        if not _is_reply(channel, message) and number in asked and not channel.gone:
+            channel.of.put(
+                returned_frames(channel.number, NO_ROUTE, message, channel.of.payload_max)
+            )
 
 
 def _is_reply(channel: AmqpChannel, message: Message) -> bool:

@@ -1,14 +1,15 @@
 """Basic.Ack, Nack and Reject: what becomes of delivered messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from logstore.amqp import methods
 from logstore.amqp.frames import METHOD
 from logstore.amqp.methods import IDS as METHOD_IDS
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.transaction import (
@@ -25,6 +26,8 @@ IDS: Final = Struct(">HH").pack(*_ACK)  # how the frames of an Ack begin
 SIZE: Final = 13  # of what they hold
 _FRAME: Final = Struct(">BHI4sQBB")  # head, class and method, tag, multiple, end
 _END: Final = 0xCE
+
+Group = Delivered[Queue, Any]
 
 
 def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
@@ -93,12 +96,14 @@ def settle(channel: AmqpChannel, verdict: Verdict, tag: int, *, multiple: bool) 
         channel.of.roomier[channel] = None
 
 
-def settle_all(channel: AmqpChannel, settlements: Sequence[Settlement]) -> set[Queue]:
-    """What a transaction has held back; the queues concerned.
+def take(
+    channel: AmqpChannel, settlements: Sequence[Settlement]
+) -> Iterator[tuple[Verdict, Group]]:
+    """What a transaction has held back, taken from the channel, and what is to become of it.
 
     What has left the channel meanwhile (its consumer was too slow) is not settled any more.
     """
-    unacked, queues = channel.unacked, set[Queue]()
+    unacked = channel.unacked
     for verdict, tag, multiple in settlements:
         if multiple:
             found = unacked.take_upto(tag)
@@ -106,11 +111,9 @@ def settle_all(channel: AmqpChannel, settlements: Sequence[Settlement]) -> set[Q
             one = unacked.ack(tag)
             found = [] if one is None else [one]
         for delivered in found:
-            verdict(delivered)
-            queues.add(delivered.queue)
+            yield verdict, delivered
     if channel.limit:
         channel.of.roomier[channel] = None
-    return queues
 
 
 def unknown(tag: int) -> Refusal:

@@ -12,6 +12,8 @@ Verdict = Callable[[Delivered[Queue, Any]], None]  # what becomes of delivered m
 
 SETTLEMENT_BYTES: Final = 128  # of one that is held back
 MESSAGE_BYTES: Final = 256  # of a message that waits, beside what it holds
+# Of bodies, unless it is one message: they are one record of the journal.
+BODIES_BYTES_MAX: Final = 16 << 20
 
 
 class Settlement(NamedTuple):
@@ -50,6 +52,7 @@ class Transaction:
         self.mandatory: list[int] = []  # numbers within the run
         self.settlements: list[Settlement] = []
         self.held_bytes = 0
+        self.body_bytes = 0
         self._tags: set[int] = set()  # settled one by one
         self._upto = 0  # all up to this are settled
 
@@ -58,6 +61,12 @@ class Transaction:
         self.mandatory += [len(self.run) + number for number in mandatory]
         self.run += run
         self.held_bytes += bytes_of(run)
+        self.body_bytes += sum(len(it.body) for _, it in run)
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it can't be committed any more."""
+        return self.body_bytes > BODIES_BYTES_MAX and len(self.run) > 1
 
     def settle(
         self, unacked: Unacked[Queue, Any], verdict: Verdict, tag: int, *, multiple: bool

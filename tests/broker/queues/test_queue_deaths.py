@@ -312,9 +312,9 @@ def test_a_dying_message_is_settled_only_when_it_is_safe_elsewhere(node, dead, d
     channel.reject(1)
     node.turn()
     assert (queue.ready, queue.out) == (0, 1)
-    assert dead.ready == 1
+    assert dead.ready == (0 if durable else 1)  # else the journal is to be safe first
     node.run()
-    assert queue.out == 0
+    assert (queue.out, dead.ready) == (0, 1)
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -332,7 +332,7 @@ def test_a_kill_on_the_way_loses_no_dead_letter(lives, turns):
         node.turn()
     node = lives.kill()
     left, gone = node.bodies(b"q"), node.bodies(b"dead")
-    assert sorted({*left, *gone}) == [b"%d" % n for n in range(10)]
+    assert sorted([*left, *gone]) == [b"%d" % n for n in range(10)]
     assert gone == sorted(gone)
 
 

@@ -11,6 +11,7 @@ from logstore.amqp.fields import NESTED_MAX
 from logstore.broker.queues import queues as queues_file
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Failed, LogFailed, LogstoreError
 from logstore.open_queues import OpenQueues
@@ -333,20 +334,20 @@ def test_ready_messages_are_no_objects_in_memory(node):
 
 
 def test_a_run_is_encoded_once_for_all_its_queues(node, monkeypatch):
-    from logstore.broker.queues import publishing
+    from logstore.broker.queues import message
 
     node.exchange(b"x", "fanout")
     for n in range(10):
         node.declare(b"q%d" % n)
         node.bind(b"x", b"q%d" % n)
     encoded = []
-    encode_columns = publishing.encode_columns
+    encode_columns = message.encode_columns
 
     def counted(columns, **given):
         encoded.append(columns.messages)
         return encode_columns(columns, **given)
 
-    monkeypatch.setattr(publishing, "encode_columns", counted)
+    monkeypatch.setattr(message, "encode_columns", counted)
     node.publish(b"", *numbers(*range(100)), exchange=b"x")
     assert encoded == [100]
     assert all(node.ready(b"q%d" % n) == 100 for n in range(10))
@@ -378,9 +379,12 @@ def test_what_a_journal_cannot_take_is_told_later(lives, monkeypatch, caplog):
     journal.append = full
     assert node.get(b"q").delivery.body == b"1"
     assert caplog.text.count("can't be kept") == 1
-    assert not node.queues.journaled([node.vhost.queue(b"q")]).settled() or (
-        node.queues.journaled([]).failed is not None
-    )
+    held, answers = Transaction(), []
+    message = Message(b"", b"q", props(), b"held")
+    node.vhost.publish([(node.vhost.route(message), message)], held)
+    node.vhost.commit(held, answers.append)
+    node.turn()
+    assert [type(it) for it in answers] == [StorageFull]
     del journal.append
     assert journal.append == append
     node.later(2_000)
@@ -394,11 +398,12 @@ def test_a_transaction_can_wait_for_what_it_has_settled(lives):
     node.publish(b"q", b"1", b"2")
     channel = Channel()
     node.get(b"q", channel, no_ack=False)
-    channel.ack(1)
-    waiting = node.queues.journaled([queue])
-    waiting.watch(lambda: node.deliver(lambda: None))
-    while not waiting.settled():
-        node.queues._journal.wait(node.queues._journal.end)
+    (group,) = channel.unacked.drain()
+    held, answers = Transaction(), []
+    held.settle(queue, group.lane, group.first, group.bits)
+    node.vhost.commit(held, answers.append)
+    node.run(until=lambda: answers)
+    assert (answers, queue.out) == ([None], 0)
     node = lives.kill()
     assert node.bodies(b"q") == [b"2"]
 
@@ -418,7 +423,8 @@ def test_a_full_disk_loses_no_dead_letter(lives):
     append = node.vhost.queue(b"dead").stock.lanes[0].log
     disk.writes = 0
     channel.reject(2, multiple=True)
-    node.turn()
+    for _ in range(2):  # they are sent, and the journal is told
+        node.turn()
     assert append.end == 1
     disk.writes = None
     node.run()

@@ -9,7 +9,8 @@ from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
 from logstore.errors import StorageFull
-from logstore.protocols.amqp.channel import WORK_AT_ONCE
+from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
+from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX
 
 
 def soft(code, text, ids=(50, 10)):
@@ -655,23 +656,84 @@ def test_t35_nothing_happens_before_the_commit(door, peer):
     assert peer.methods()[0].reply_code == 406
 
 
-def test_t35_a_commit_that_no_log_takes_settles_nothing(door, peer, monkeypatch):
-    peer.ask(declare())
+def full(batch):
+    raise StorageFull("no space left")
+
+
+def test_t35_a_commit_that_the_journal_does_not_take_does_nothing(door, peer, monkeypatch):
+    peer.ask(declare(durable=True))
     peer.publish(b"old")
+    door.run()
     peer.ask(methods.TxSelect())
     peer.ask(get())
     peer.publish(b"new")
     peer.send(methods.BasicAck(1, False))
-    (lane,) = door.node.queues.vhosts[b"/"].queue(b"q").stock.order
+    door.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(door.node.queues._journal, "append", full)
+        close = peer.ask(methods.TxCommit())
+        door.run()
+    assert (type(close), "no space left" in close.reply_text) == (methods.ConnectionClose, True)
+    queue = door.node.queues.vhosts[b"/"].queue(b"q")
+    assert (queue.ready, queue.out, queue.stock.coming) == (1, 0, 0)
+    assert door.open().ask(get())[-1] == b"old"
 
-    def full(batch):
-        raise StorageFull("no space left")
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_t35_what_a_full_lane_does_not_take_of_a_commit_comes_later(
+    door, peer, monkeypatch, durable
+):
+    peer.ask(declare(durable=durable))
+    peer.publish(b"old")
+    peer.ask(get(no_ack=True))
+    queue = door.node.queues.vhosts[b"/"].queue(b"q")
+    (lane,) = queue.stock.order
+    peer.ask(methods.TxSelect())
     with monkeypatch.context() as patched:
         patched.setattr(lane.log, "append", full)
-        close = peer.ask(methods.TxCommit())
-    assert (type(close), "no space left" in close.reply_text) == (methods.ConnectionClose, True)
-    assert door.open().ask(get())[-1] == b"old"
+        for n in range(3):
+            peer.publish(b"%d" % n)
+            assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
+        assert type(peer.ask(get())) is methods.BasicGetEmpty
+        assert door.node.queues._parked_bytes > 0
+    door.node.later(1000)
+    door.run()
+    assert [peer.ask(get())[-1] for _ in range(3)] == [b"0", b"1", b"2"]
+    assert (door.node.queues._parked_bytes, lane.stuck) == (0, [])
+
+
+def test_t35_a_publish_does_not_overtake_what_a_full_lane_has_not_taken_of_a_commit(
+    door, peer, monkeypatch
+):
+    peer.ask(declare(durable=True))
+    peer.publish(b"old")
+    peer.ask(get(no_ack=True))
+    (lane,) = door.node.queues.vhosts[b"/"].queue(b"q").stock.order
+    peer.ask(methods.TxSelect())
+    with monkeypatch.context() as patched:
+        patched.setattr(lane.log, "append", full)
+        peer.publish(b"1")
+        peer.ask(methods.TxCommit())
+    other = door.open()
+    other.publish(b"2")
+    door.run()
+    assert [other.ask(get())[-1] for _ in range(2)] == [b"1", b"2"]
+
+
+def test_t35_a_commit_of_more_than_16_mib_is_refused_and_one_message_is_not(door, peer):
+    peer.ask(declare(durable=True))
+    peer.ask(methods.TxSelect())
+    peer.publish(bytes(BODIES_BYTES_MAX))
+    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
+    peer.publish(bytes(BODIES_BYTES_MAX))
+    peer.publish(b"")
+    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
+    peer.publish(bytes(BODIES_BYTES_MAX - 1))
+    peer.publish(b"12")
+    close = peer.ask(methods.TxCommit())
+    assert (close.reply_code, "16777216 bytes" in close.reply_text) == (406, True)
+    assert peer.session.held_bytes == CHANNEL_BYTES
+    assert door.node.ready(b"q") == 3
 
 
 def test_t35_what_a_commit_settles_is_settled_after_its_messages_are_safe(door, peer, monkeypatch):

@@ -1,0 +1,239 @@
+"""The held transactions of a process, from the moment they are begun until all is done.
+
+Begun, told to the journal, and once that is safe: what they settle is settled, what they bring is
+appended to its lanes, whoever waits hears of it. They are done in the journal's order, so that each
+lane gets its bodies by their numbers. What a lane does not take now it gets later, also in another
+process: the journal keeps the record until all is synced where it went.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.transaction import Effect, Record, Transaction
+from logstore.errors import LogstoreError
+from logstore.log import Log, Wake
+
+# Of bodies in one batch of the journal, beside the first transaction: the note reads a batch whole.
+BATCH_BYTES: Final = 1 << 20
+# Of bodies that are begun and not appended to their lanes: doors stop reading publishes then.
+BYTES_MAX: Final = 64 << 20
+
+log: Final = logging.getLogger("logstore.queues")
+
+Then = Callable[[LogstoreError | None], None]
+
+
+class _Begun(NamedTuple):
+    transaction: Transaction
+    then: Then
+
+
+class _Told(NamedTuple):
+    upto: int  # the mark after the journal's batch
+    transaction: Transaction
+    effects: list[Effect]
+    then: Then
+
+
+class _Done(NamedTuple):
+    first: int
+    waiting: Waiting  # until all is synced
+
+
+class Holding:
+    """Of one process that has the queues."""
+
+    def __init__(
+        self,
+        journal: Log,
+        notes: SettlementNotes,
+        soon: Callable[[Callable[[], object]], object],
+        end_soon: Callable[[], None],
+    ) -> None:
+        """``end_soon``: have ``batches`` asked for at the end of the turn."""
+        self.bytes = 0  # of bodies that are not where they go
+        self._journal = journal
+        self._notes = notes
+        self._soon = soon
+        self._end_soon = end_soon
+        self._next_number = notes.next_number
+        self._begun: deque[_Begun] = deque()
+        self._waiting = 0  # for declarations
+        self._telling: list[_Told] = []  # in a batch that is being appended
+        self._told: deque[_Told] = deque()
+        self._done: deque[_Done] = deque()
+        self._stop: Wake | None = None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too much is on its way."""
+        return self.bytes > BYTES_MAX
+
+    # Beginning
+
+    def begin(self, transaction: Transaction, then: Then) -> None:
+        """``then`` is called in this thread, later or at once, when it is safe, or has failed.
+
+        If it fails nothing of it has happened, and nothing will.
+        """
+        self.bytes += transaction.body_bytes
+        unkept = transaction.unkept()
+        if not unkept:
+            self._begin(transaction, then)
+            return
+        left, failed = len(unkept), None
+
+        def kept(pending: Pending) -> None:
+            nonlocal left, failed
+            left, failed = left - 1, failed or pending.error
+            if left:
+                return
+            self._waiting -= 1
+            if failed is None:
+                self._begin(transaction, then)
+            else:
+                self._fail(transaction, then, failed)
+
+        self._waiting += 1
+        for pending in unkept:
+            pending.then(kept)
+
+    def _begin(self, transaction: Transaction, then: Then) -> None:
+        if transaction.lasts:
+            self._begun.append(_Begun(transaction, then))
+            self._end_soon()
+        else:
+            _, effects, _ = transaction.tell(self._next_number, 0)
+            self._do(transaction, effects, then)
+
+    def _fail(self, transaction: Transaction, then: Then, error: LogstoreError) -> None:
+        self.bytes -= transaction.body_bytes
+        for part in transaction.parts:
+            transaction.came(part)
+        then(error)
+
+    # Telling the journal
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something that the journal has not been told."""
+        return bool(self._begun)
+
+    def fill(self, records: list[Record], now_ms: int) -> list[Record]:
+        """What was begun, behind other records of one batch of the journal; some may be left.
+
+        ``told`` or ``refused`` is called next.
+        """
+        size = 0
+        while self._begun and size < BATCH_BYTES:
+            transaction, then = self._begun.popleft()
+            more, effects, self._next_number = transaction.tell(self._next_number, now_ms)
+            records = records + more
+            size += transaction.body_bytes
+            self._telling.append(_Told(0, transaction, effects, then))
+        return records
+
+    def told(self, upto: int) -> bool:
+        """The batch was appended, and the journal's end is this mark now; whether somebody waits
+        for that to be safe.
+        """
+        if not self._telling:
+            return False
+        self._told += [it._replace(upto=upto) for it in self._telling]
+        self._telling = []
+        if self._stop is None:
+            self._stop = self._journal.watch(self._wake)
+        return True
+
+    def _wake(self) -> None:
+        """From any thread."""
+        self._soon(self.look)
+
+    def refused(self, error: LogstoreError) -> None:
+        """The journal does not take it: nothing of what was begun has happened."""
+        refused = [_Begun(it.transaction, it.then) for it in self._telling] + [*self._begun]
+        self._telling = []
+        self._begun.clear()
+        for transaction, then in refused:
+            self._fail(transaction, then, error)
+
+    # Doing it
+
+    def look(self) -> None:
+        """Do what the journal has safe by now."""
+        safe = self._journal.done
+        while self._told and self._told[0].upto <= safe:
+            it = self._told.popleft()
+            self._do(it.transaction, it.effects, it.then)
+        if self._told:
+            try:
+                self._journal.check_failure()
+            except LogstoreError as error:
+                self._lose(error)
+        self.tidy()
+
+    def _lose(self, error: LogstoreError) -> None:
+        """Whether the journal has them is known at the next start; nothing of them is done here."""
+        told, self._told = self._told, deque()
+        for it in told:
+            # What they settle stays out: else it could come again, having been settled.
+            it.transaction.endings.clear()
+            self._fail(it.transaction, it.then, error)
+
+    def _do(self, transaction: Transaction, effects: Sequence[Effect], then: Then) -> None:
+        waiting = Waiting()
+        for part, effect in zip(transaction.parts, effects, strict=True):
+            transaction.came(part)
+            self._append(effect, waiting)
+        self.bytes -= transaction.body_bytes
+        for queue, lane, first, bits in transaction.endings:
+            if not queue.gone:
+                queue.stock.settle_told(lane, first, bits)
+                queue.wake()
+        if any(it.number for it in effects):
+            self._done.append(_Done(transaction.first, waiting))
+        then(None)
+
+    @staticmethod
+    def _append(effect: Effect, waiting: Waiting) -> None:
+        for queue, lane in effect.targets:
+            if not queue.gone:
+                queue.stock.append_held(
+                    lane, effect.batch, effect.body_bytes, waiting,
+                    held=effect.number, expires=effect.expires,
+                )  # fmt: skip
+
+    # After that
+
+    def again(self, first: int, waiting: Waiting) -> None:
+        """A transaction of an earlier process; what it brings is on its way to the lanes."""
+        self._done.append(_Done(first, waiting))
+
+    def tidy(self) -> None:
+        """Tell which are finished. What a lane can't take in this process never is."""
+        left = deque[_Done]()
+        for it in self._done:
+            if not it.waiting.settled():
+                left.append(it)
+            elif it.waiting.failed is None:
+                self._notes.finished(it.first)
+            else:
+                log.error(
+                    "what was committed is not in its lane, and will be after the next start: %s",
+                    it.waiting.failed,
+                )
+        self._done = left
+
+    def finish(self) -> None:
+        """At a close: wait until what was done is synced, as far as it can be."""
+        for it in self._done:
+            if it.waiting.parked:
+                continue  # its lane is not open: the next process does it
+            with suppress(LogstoreError):  # it is told below
+                it.waiting.wait()
+        self.tidy()

@@ -1,0 +1,95 @@
+"""What was committed before this process began, and may not have come to all lanes.
+
+The journal has the record of each such transaction. What it brings is given to the lanes before
+anything else can come to them; a lane that has it takes nothing.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from logstore.broker.queues.held import HELD, Body, decode, first_of
+from logstore.broker.queues.holding import Holding
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.transaction import Holder
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.records.batch import Batch
+from logstore.records.decode import decode as records_of
+
+READ_BYTES: Final = 1 << 20  # at once
+NEWS_S: Final = 1.0  # between looks whether a log that has no news has failed
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+def read_when_here(source: Log, at: int, bytes_max: int) -> Sequence[Batch]:
+    """As ``Log.read``, waiting for what has to be fetched. Also raises LogFailed, Damaged."""
+    news = threading.Event()
+    stop = source.watch(news.set)
+    try:
+        while True:
+            news.clear()
+            batches = source.read(at, bytes_max)
+            if batches or at >= source.safe:
+                return batches
+            source.check_failure()
+            news.wait(NEWS_S)
+    finally:
+        stop()
+
+
+def resume(
+    journal: Log,
+    unfinished: Sequence[tuple[int, int]],
+    queue: Callable[[int], Holder | None],
+    holding: Holding,
+) -> None:
+    """``unfinished``: as the notes have it. ``queue``: by its number; None: it is deleted.
+
+    Whatever can't be read stays unfinished, and is told.
+    """
+    for first, bodies in _transactions(journal, unfinished):
+        waiting = Waiting()
+        for number, body in enumerate(bodies, first):
+            for lane in body.lanes:
+                if (holder := queue(lane.queue)) is not None:
+                    holder.stock.append_held(
+                        lane.priority, body.batch, _body_bytes(body.batch, holder), waiting,
+                        held=number, expires=True,
+                    )  # fmt: skip
+        holding.again(first, waiting)
+
+
+def _transactions(
+    journal: Log, unfinished: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, list[Body]]]:
+    known: dict[int, bytes] = {}  # of the batch that was read last, by the first number
+    for first, offset in unfinished:
+        if offset < journal.start:  # that is why it could be trimmed
+            yield first, []
+            continue
+        try:
+            if first not in known:
+                known = _held_in(read_when_here(journal, offset, 1))
+            yield first, decode(known[first], first)
+        except LogstoreError as error:
+            log.error("what was committed can't be read again: %s", error)  # noqa: TRY400
+        except KeyError:
+            log.error("transaction %d is not where the journal should have it", first)  # noqa: TRY400
+
+
+def _held_in(batches: Sequence[Batch]) -> dict[int, bytes]:
+    return {
+        first_of(record.key): record.value
+        for batch in batches
+        for record in records_of(batch)
+        if record.key is not None and record.value is not None and record.key[:1] == HELD
+    }
+
+
+def _body_bytes(batch: Batch, holder: Holder) -> int:
+    if not holder.stock.sized:
+        return 0
+    return sum(len(it.value or b"") for it in records_of(batch))

@@ -1,0 +1,151 @@
+"""A held transaction before it is told to the journal: what it brings, and what it settles.
+
+Nothing of it has happened yet. Either all of it becomes a part of one batch of the journal, or none
+of it does.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from logstore.broker.queues.held import Body, encode, held_key, producer_of
+from logstore.broker.queues.journal import queue_key
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.message import Framed, batch_of
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.stock import Stock
+from logstore.kept_queues import Lane
+from logstore.records.batch import NO_PRODUCER, Batch
+
+Record = tuple[bytes, bytes, tuple[()], int]  # of the journal: value, key, headers, time (ms)
+
+
+class Holder(Protocol):
+    """A queue, as transactions see it."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def facts(self) -> QueueFacts: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def kept(self) -> Pending | None: ...
+    @property
+    def stock(self) -> Stock: ...
+    def wake(self) -> None: ...
+
+
+class Target(NamedTuple):
+    """Where messages go."""
+
+    queue: Holder
+    lane: int
+
+
+class Part(NamedTuple):
+    """Messages that go the same way, and are one batch."""
+
+    targets: Sequence[Target]
+    values: Sequence[bytes | memoryview]
+    keys: Sequence[bytes]
+    framed: Sequence[Framed]
+    now_ms: int  # when they were published
+    body_bytes: int
+    expires: bool  # some have an expiration of their own
+
+
+class Effect(NamedTuple):
+    """What a part comes to."""
+
+    targets: Sequence[Target]
+    batch: Batch
+    number: int  # of the body; 0: it goes nowhere that lasts
+    body_bytes: int
+    expires: bool
+
+
+class Ending(NamedTuple):
+    """Messages of one lane that are out, and are done with: ``first + n`` for each bit of bits."""
+
+    queue: Holder
+    lane: int
+    first: int
+    bits: int
+
+
+class Transaction:
+    """One of them, as it is put together."""
+
+    __slots__ = ("body_bytes", "endings", "first", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.endings: list[Ending] = []
+        self.body_bytes = 0
+        self.first = 0  # the number of its first body, once it is told
+
+    def __bool__(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self.parts or self.endings)
+
+    def bring(self, part: Part) -> None:
+        """Messages. Their queues count them from now on, as what is coming."""
+        self.parts.append(part)
+        self.body_bytes += part.body_bytes
+        for queue, _ in part.targets:
+            queue.stock.coming += len(part.values)
+            queue.stock.coming_bytes += part.body_bytes
+
+    def came(self, part: Part) -> None:
+        """They are there, or will never be."""
+        for queue, _ in part.targets:
+            queue.stock.coming -= len(part.values)
+            queue.stock.coming_bytes -= part.body_bytes
+
+    def forget(self) -> None:
+        """None of it is to happen."""
+        for part in self.parts:
+            self.came(part)
+        self.parts, self.endings, self.body_bytes = [], [], 0
+
+    def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:
+        """These, which are out, are done with."""
+        self.endings.append(Ending(queue, lane, first, bits))
+
+    @property
+    def lasts(self) -> bool:
+        """Whether any of it outlives the process."""
+        return any(it.queue.facts.lasts for it in self.endings) or any(
+            queue.facts.lasts for part in self.parts for queue, _ in part.targets
+        )
+
+    def unkept(self) -> set[Pending]:
+        """Declarations of queues it brings something to that are not durable yet."""
+        kept = {queue.kept for part in self.parts for queue, _ in part.targets}
+        return {it for it in kept if it is not None}
+
+    def tell(self, number: int, now_ms: int) -> tuple[list[Record], list[Effect], int]:
+        """What the journal is told, what it comes to then, and the number of the next body."""
+        self.first = number
+        effects: list[Effect] = []
+        bodies: list[Body] = []
+        for part in self.parts:
+            lanes = tuple([Lane(it.id, n) for it, n in part.targets if it.facts.lasts])
+            producer = producer_of(number + len(bodies)) if lanes else NO_PRODUCER
+            batch = batch_of(part.values, part.keys, part.framed, part.now_ms, producer)
+            if lanes:
+                bodies.append(Body(lanes, batch))
+            own = number + len(bodies) - 1 if lanes else 0
+            effects.append(Effect(part.targets, batch, own, part.body_bytes, part.expires))
+        records = self._settled(now_ms)
+        if bodies:
+            records.append((encode(bodies), held_key(number), (), now_ms))
+        return records, effects, number + len(bodies)
+
+    def _settled(self, now_ms: int) -> list[Record]:
+        told: dict[int, Settled] = {}
+        for queue, lane, first, bits in self.endings:
+            if queue.facts.lasts:
+                told.setdefault(queue.id, Settled()).settle_bits(lane, first, bits)
+        return [(it.encode(), queue_key(number), (), now_ms) for number, it in told.items()]

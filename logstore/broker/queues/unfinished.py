@@ -1,0 +1,71 @@
+"""Which held transactions of the journal may not have come to all lanes yet.
+
+Those are looked at again after a start, so the journal keeps their records; a recovery point may
+lie above. What is finished is told from outside, once all of it is synced where it went, and
+perhaps before the record itself is read here.
+
+As bytes: the number of the next body, then for each, ascending::
+
+    (number of its first body, less the one before) | (offset of its record in the journal)
+"""
+
+from logstore.broker.queues.held import FIRST, NUMBER_MAX
+from logstore.broker.queues.packed import Packed, packed
+
+
+class Unfinished:
+    """Of one journal. Not locked."""
+
+    def __init__(self) -> None:
+        self.next_number = FIRST  # of a body
+        self._offsets: dict[int, int] = {}  # where each record is, by the number of its first body
+        self._early: set[int] = set()  # finished before they were added
+
+    def __bool__(self) -> bool:
+        """Whether it knows more than a new one."""
+        return self.next_number > FIRST
+
+    def add(self, first: int, count: int, offset: int) -> None:
+        """A record of so many bodies; perhaps it is known, or was finished before."""
+        self.next_number = max(self.next_number, first + count)
+        if first in self._early:
+            self._early.discard(first)
+        else:
+            self._offsets[first] = offset
+
+    def finish(self, first: int) -> None:
+        """All of it is synced in the lanes that it went to, or they are gone."""
+        if self._offsets.pop(first, None) is None:
+            self._early.add(first)
+
+    def items(self) -> list[tuple[int, int]]:
+        """The number of the first body of each, and its record's offset, ascending."""
+        return sorted(self._offsets.items())
+
+    def lowest(self, below: int) -> int:
+        """The lowest offset of a record that is needed; ``below`` where none is lower."""
+        return min([below, *self._offsets.values()])
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        parts, last = [packed(self.next_number)], 0
+        for first, offset in self.items():
+            parts += (packed(first - last), packed(offset))
+            last = first
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, kept: bytes) -> "Unfinished":
+        """What ``encode`` gave. Raises CorruptStore."""
+        data = Packed(kept, "what is kept of transactions beside the journal")
+        it = cls()
+        it.next_number = data.number()
+        first = 0
+        while data:
+            first, offset = first + data.number(), data.number()
+            if first in it._offsets or first >= it.next_number:
+                raise data.damaged(f"has the number {first} out of order")
+            it._offsets[first] = offset
+        if not FIRST <= it.next_number <= NUMBER_MAX + 1:
+            raise data.damaged(f"has {it.next_number} as the next number")
+        return it
