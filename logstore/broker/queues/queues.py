@@ -117,6 +117,8 @@ class Queues:
         self._in_use = not self._clean
         self._to_mark = False
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
+        # Those of them that may refuse messages: whether there is room is known once they are open.
+        self.uncounted: set[Queue] = set()
         self._restore(kept)
         self._resume(kept)
 
@@ -223,6 +225,8 @@ class Queues:
             queue = Queue(row.id, bare, vhost, lanes=there)
         if there:
             self._unopened.add(queue)
+            if queue.limits.rejects:
+                self.uncounted.add(queue)
         queue.used()
         return queue
 
@@ -281,6 +285,7 @@ class Queues:
         """A queue is gone; its logs go once it is forgotten."""
         self._touched.pop(queue, None)
         self._unopened.discard(queue)
+        self.uncounted.discard(queue)
         self._alarms.pop(queue, None)
         self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]

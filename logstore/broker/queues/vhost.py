@@ -48,6 +48,7 @@ class Host(Protocol):
     windows: Windows
     showing: Showing
     framing: Framing
+    uncounted: set[Queue]  # that may refuse messages, and whose lanes were not opened yet
 
     @property
     def logs(self) -> Logs: ...
@@ -277,6 +278,19 @@ class Vhost:
                 framed = self._framing.framed(exchange, properties)
             add(number, queues, key, body, framed)
         return publishing.finish()
+
+    def to_be_counted(self, run: Sequence[tuple[tuple[Queue, ...], Message]]) -> Queue | None:
+        """A queue of which it is not known yet whether it has room for these; it is being opened.
+
+        Publish them when it is open.
+        """
+        uncounted = self._host.uncounted
+        if uncounted:
+            for queue in {queue for queues, _ in run for queue in queues} & uncounted:
+                if not queue.is_open():
+                    return queue
+                uncounted.discard(queue)
+        return None
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""

@@ -263,8 +263,15 @@ class AmqpChannel:
         self._kept_back.append((call, size))
         self.of.park(size)
 
+    @property
+    def keeps_back(self) -> bool:
+        """Whether something that was published waits until it may be given to the queues."""
+        return bool(self._kept_back)
+
     def unblock(self) -> None:
-        """It may publish again."""
+        """It may publish again; or it still may not."""
+        if self.of.told_blocked:
+            return
         kept_back, self._kept_back = self._kept_back, []
         for call, size in kept_back:
             self.of.park(-size)
@@ -370,6 +377,7 @@ class AmqpChannel:
         if self.transaction is not None:
             self.of.content_bytes -= self.transaction.held_bytes
             self.transaction = None
+        self.unblock()  # what it has published before it went is published
         self.of.park(-sum(size for _, size in self._kept_back))
         self._kept_back.clear()
         self.take_no_replies()

@@ -2,9 +2,20 @@
 
 import math
 
+from logstore.broker.topics import Topics
+from logstore.errors import LogstoreError
 from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
+
+
+def free_bytes(topics: Topics) -> int:
+    """Of the disk; -1 where nobody knows: what a log finds out is told by it."""
+    try:
+        space = topics.space()
+    except LogstoreError:
+        return -1
+    return space.usable_bytes if space.total_bytes else -1  # some file systems count nothing
 
 
 def open(house: House) -> Doorway:
@@ -15,7 +26,7 @@ def open(house: House) -> Doorway:
         settings.amqp_server_version,
         house.store_id,
         min(settings.amqp_max_message_size, house.budget.request_bytes_max),
-        free_bytes=lambda: house.topics.space().usable_bytes,
+        free_bytes=lambda: free_bytes(house.topics),
         free_bytes_min=settings.queue_disk_free_bytes,
     )
 

@@ -4,6 +4,7 @@ from functools import partial
 
 from logstore.amqp import methods
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
+from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogFailed, LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
@@ -33,12 +34,28 @@ def select_transactions(channel: AmqpChannel, _: methods.TxSelect) -> None:
 def commit(channel: AmqpChannel, _: methods.TxCommit) -> None:
     """What was held back is done; the client is told when all of it is safe."""
     transaction = _end(channel)
-    if channel.of.told_blocked and transaction.run:
-        held_by = channel.hold()
-        later = partial(channel.go_on, held_by, partial(_commit, channel, transaction))
-        channel.keep_back(later, transaction.held_bytes)
+    queue = channel.of.vhost.to_be_counted(transaction.run)
+    if transaction.run and (channel.of.told_blocked or queue is not None):
+        _keep_back(channel, transaction, channel.hold(), queue)
     else:
         _commit(channel, transaction)
+
+
+def _keep_back(
+    channel: AmqpChannel, transaction: Transaction, held_by: object, queue: Queue | None
+) -> None:
+    """Until it may publish, and it is known whether the queues have room."""
+
+    def again() -> None:
+        more = channel.of.vhost.to_be_counted(transaction.run)
+        if more is not None:
+            _keep_back(channel, transaction, held_by, more)
+        else:
+            channel.go_on(held_by, partial(_commit, channel, transaction))
+
+    channel.keep_back(again, transaction.held_bytes)
+    if queue is not None:
+        queue.when_open(lambda: channel.of.later(channel.unblock))
 
 
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:

@@ -195,14 +195,23 @@ def flush(channel: AmqpChannel) -> None:
                     f"message: commit more often",
                 )
             )
-    elif channel.of.told_blocked:
-        channel.keep_back(lambda: _go_on(channel, run, mandatory), bytes_of(run))
+    else:
+        _offer(channel, run, mandatory)
+
+
+def _offer(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
+    """Give the queues a run, after those that are kept back. Nobody hears of one of a channel that
+    has ended.
+    """
+    queue = channel.of.vhost.to_be_counted(run)
+    if channel.gone:
+        channel.of.vhost.publish(run)
+    elif queue is not None or channel.of.told_blocked or channel.keeps_back:
+        channel.keep_back(lambda: _offer(channel, run, mandatory), bytes_of(run))
+        if queue is not None:
+            queue.when_open(lambda: channel.of.later(channel.unblock))
     else:
         hand_over(channel, run, mandatory)
-
-
-def _go_on(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
-    hand_over(channel, run, mandatory)
 
 
 def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:

@@ -8,8 +8,10 @@ from amqp_kit import consume, declare, get, message
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
-from logstore.errors import StorageFull
+from logstore.broker.topics import Space
+from logstore.errors import Failed, StorageFull
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
+from logstore.protocols.amqp.doorway import free_bytes
 from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX
 
 
@@ -587,6 +589,22 @@ def test_t27_a_disk_that_is_nearly_full_blocks_until_it_is_not(door, peer):
     assert peer.answer() == methods.ConnectionUnblocked()
     assert door.node.ready(b"q") == 1
     assert peer.session.deadline is None
+
+
+@pytest.mark.parametrize("space", [Failed("data: gone"), Space(0, 0)])
+def test_t27_a_disk_that_tells_nothing_of_its_room_ends_no_publisher(door, peer, space):
+    class Topics:
+        def space(self):
+            if isinstance(space, Failed):
+                raise space
+            return space
+
+    door.door.free_bytes, door.door.free_bytes_min = lambda: free_bytes(Topics()), 1000
+    peer.ask(declare())
+    peer.publish(b"1")
+    door.run()
+    assert peer.all() == []
+    assert door.node.ready(b"q") == 1
 
 
 # Direct replies
