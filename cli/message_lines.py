@@ -13,9 +13,9 @@ from .queueing import shown
 from .show import text_or_base64
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.received import QueueMessage
+    from .queue_site import Message
 
-MessageRenderer = Callable[[Sequence["QueueMessage"]], list[bytes]]
+MessageRenderer = Callable[[Sequence["Message"]], list[bytes]]
 
 
 def message_format(text: str) -> MessageRenderer:
@@ -33,20 +33,20 @@ def message_format(text: str) -> MessageRenderer:
         raise typer.BadParameter(str(error), param_hint="'--format'") from None
 
 
-def _raw(messages: "Sequence[QueueMessage]") -> list[bytes]:
+def _raw(messages: "Sequence[Message]") -> list[bytes]:
     return [it.body + b"\n" for it in messages]
 
 
-def _hex(messages: "Sequence[QueueMessage]") -> list[bytes]:
+def _hex(messages: "Sequence[Message]") -> list[bytes]:
     return [it.body.hex().encode() + b"\n" for it in messages]
 
 
-def _json(messages: "Sequence[QueueMessage]") -> list[bytes]:
+def _json(messages: "Sequence[Message]") -> list[bytes]:
     encode = msgspec.json.Encoder().encode
     return [encode(as_object(it)) + b"\n" for it in messages]
 
 
-def as_object(message: "QueueMessage") -> dict[str, object]:
+def as_object(message: "Message") -> dict[str, object]:
     """All of a message in JSON's terms; a body that is no text goes as base64 and says so."""
     return {
         "queue": shown(message.queue),
@@ -59,7 +59,7 @@ def as_object(message: "QueueMessage") -> dict[str, object]:
     }
 
 
-def _properties(message: "QueueMessage") -> dict[str, object]:
+def _properties(message: "Message") -> dict[str, object]:
     given = message.properties._asdict().items()
     return {name: shown(it) for name, it in given if it is not None and name != "headers"}
 

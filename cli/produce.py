@@ -5,12 +5,13 @@ import os
 import sys
 from contextlib import ExitStack
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import INPUT, OUTPUT
+from .command import OUTPUT
+from .line_options import File, HeaderField, InputFormat, Progress, field, input_format
+from .line_options import header as header_option
 from .options import HERE, At, Bootstrap
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
     from .lines import Parser, Wanted
 
 DEAD_LETTER = "dead-letter"
-
-
-class InputFormat(StrEnum):
-    """What a line of input is."""
-
-    AUTO = "auto"
-    RAW = "raw"
-    JSON = "json"
-    CSV = "csv"
 
 
 class Compression(StrEnum):
@@ -42,52 +34,22 @@ class Compression(StrEnum):
 
 def produce(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The input; defaults to standard input.")
-    ] = None,
-    format_: Annotated[
-        InputFormat,
-        typer.Option(
-            "--format",
-            rich_help_panel=INPUT,
-            help="What the input is. raw: each line is a value as it stands, a carriage return"
-            " included; json: each line is an object; csv: the first row names the columns, each"
-            " other row becomes an object; auto: raw or json, by the first line.",
-        ),
-    ] = InputFormat.AUTO,
-    key_field: Annotated[
-        str | None,
-        typer.Option("--key-field", metavar="FIELD", help="The field that is the record's key."),
-    ] = None,
+    file: File = None,
+    format_: Annotated[InputFormat, input_format("value")] = InputFormat.AUTO,
+    key_field: Annotated[str | None, field("--key-field", "the record's key")] = None,
     timestamp_field: Annotated[
         str | None,
-        typer.Option(
+        field(
             "--timestamp-field",
-            metavar="FIELD",
-            help="The field that is the record's timestamp: ISO 8601, or a number since 1970 in"
-            " seconds, milliseconds, microseconds or nanoseconds, told apart by its size.",
+            "the record's timestamp: ISO 8601, or a number since 1970 in seconds, milliseconds,"
+            " microseconds or nanoseconds, told apart by its size",
         ),
     ] = None,
     value_field: Annotated[
-        str | None,
-        typer.Option(
-            "--value-field",
-            metavar="FIELD",
-            help="The field that is the record's value; defaults to the whole line.",
-        ),
+        str | None, field("--value-field", "the record's value", "the whole line")
     ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header", metavar="NAME=VALUE", help="A header for every record; may be repeated."
-        ),
-    ] = None,
-    header_field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header-field", metavar="FIELD", help="A field to keep as a header; may be repeated."
-        ),
-    ] = None,
+    header: Annotated[list[str] | None, header_option("record")] = None,
+    header_field: HeaderField = None,
     key: Annotated[str | None, typer.Option("--key", help="One key for every record.")] = None,
     partition: Annotated[
         int | None,
@@ -130,13 +92,7 @@ def produce(
             help="The size at which a batch of records is full.",
         ),
     ] = None,
-    progress: Annotated[
-        bool | None,
-        typer.Option(
-            "--progress/--no-progress",
-            help="Show progress; defaults to yes if standard error is a terminal.",
-        ),
-    ] = None,
+    progress: Progress = None,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:

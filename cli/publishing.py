@@ -1,24 +1,24 @@
-"""Messages of input lines into an exchange: what ``exchange publish`` does with them."""
+"""Messages of input lines on their way into an exchange."""
 
-import os
 from collections.abc import Sequence
+from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .lines import Wanted
 from .options import pairs
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.handles import Exchange
-    from logstore.records.record import Headers, Message
+    from logstore.broker.queues.message import Message as Wanted
+    from logstore.errors import Refused
+    from logstore.records.record import Message
 
 _NUMBERS = ("priority", "delivery_mode", "timestamp")
 
 
 def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
-    """``priority=5`` and so on. Another name, or no number where one must be, is a usage error."""
-    from logstore.amqp.properties import Properties
+    """``priority=5`` and so on. Another name, or a value that no property has, is a usage error."""
+    from logstore.amqp.properties import Properties, write
 
     names = [it for it in Properties._fields if it != "headers"]
     found: dict[str, Any] = {}
@@ -28,60 +28,58 @@ def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
             raise typer.BadParameter(
                 f"no property {name!r}; there are {', '.join(names)}", param_hint="'--property'"
             )
+        if known in found:
+            raise typer.BadParameter(f"{known!r} is given twice", param_hint="'--property'")
         if known in _NUMBERS and not (text.isascii() and text.isdecimal()):
             raise typer.BadParameter(f"{name}={text}: takes a number", param_hint="'--property'")
         found[known] = int(text) if known in _NUMBERS else text
+        try:
+            write(Properties(**{known: found[known]}))
+        except (StructError, ValueError):
+            raise typer.BadParameter(
+                f"{name}={text[:20]}: more than this property holds", param_hint="'--property'"
+            ) from None
     return found
 
 
-class MessageSink:
-    """As ``Sink``: each call returns when its messages are synced."""
+def full(count: int) -> "Refused":
+    """Why so many of a run were not taken."""
+    from logstore.errors import Refused
 
-    def __init__(self, exchange: "Exchange", properties: dict[str, Any]) -> None:
-        self.acknowledged = 0
-        self.unrouted = 0  # messages that no queue took
-        self._exchange = exchange
+    from .show import counted
+
+    return Refused(
+        f"a queue is full and did not take {counted(count, 'message')}; consume it, then publish "
+        f"{'it' if count == 1 else 'them'} again"
+    )
+
+
+class Encoder:
+    """Of one exchange: messages with the same properties, and each its own key and headers."""
+
+    def __init__(self, exchange: str, properties: dict[str, Any]) -> None:
+        from logstore.broker.queues.handles import message_of, name_of
+
+        self._message_of = message_of
+        self._exchange = name_of(exchange)
         self._properties = properties
 
-    def send(self, body: str, wanted: Wanted) -> None:
-        """One message."""
-        from logstore.records.record import Message
+    def encode(self, messages: "Sequence[Message]") -> "list[Wanted]":
+        """Raises InvalidRecord for the first that is none."""
+        return [self._one(index, message) for index, message in enumerate(messages)]
 
-        self.send_many([Message(os.fsencode(body), wanted.key, wanted.headers)])
+    def _one(self, index: int, message: "Message") -> "Wanted":
+        from logstore.errors import InvalidRecord, Refused
 
-    def send_many(self, messages: "Sequence[Message]", partition: int | None = None) -> None:
-        """As Sink.send_many; runs of messages with equal headers go together. Raises Refused."""
-        at = 0
-        while at < len(messages):
-            headers, end = messages[at][2], at + 1
-            while end < len(messages) and messages[end][2] == headers:
-                end += 1
-            self._send(messages[at:end], headers)
-            at = end
-
-    def _send(self, messages: "Sequence[Message]", headers: "Headers") -> None:
-        from logstore.errors import Refused
-
-        run = [
-            (value or b"", (key or b"").decode("utf-8", "surrogateescape"))
-            for value, key, _, _ in messages
-        ]
-        table = {name: _header(value) for name, value in headers} or None
-        routed = self._exchange.publish_many(run, headers=table, **self._properties)
-        self.unrouted += len(routed.unrouted)
-        self.acknowledged += len(run) - len(routed.rejected)
-        if routed.rejected:
-            raise Refused(
-                f"a queue is full and took none of {len(routed.rejected)} messages; consume it, "
-                f"then publish them again"
+        value, key, headers, _ = message
+        table = {name: _text(it) for name, it in headers} or None
+        try:
+            return self._message_of(
+                self._exchange, value or b"", _text(key) or "", table, dict(self._properties)
             )
-
-    def push(self) -> None:
-        """All is synced already."""
-
-    def flush(self) -> None:
-        """All is synced already."""
+        except (Refused, ValueError) as error:
+            raise InvalidRecord(str(error), index) from None
 
 
-def _header(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "surrogateescape")
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "surrogateescape")

@@ -10,24 +10,22 @@ from .ends import put, tell
 from .options import HERE, Data, Json
 from .queueing import (
     Arguments,
+    Vhost,
     Yes,
     argument_option,
     arguments_text,
     binding_object,
     confirm,
-    queue_handle,
     queues_of,
     shown,
+    yes_or_no,
 )
 from .show import as_json, counted, facts, table
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.handles import Queue
-    from logstore.broker.queues.received import QueueConsumer, QueueMessage
-    from logstore.store import Store
-
     from .message_lines import MessageRenderer
     from .output import Output
+    from .queue_site import Consumer, Message, QueueAbout, QueueSite
     from .stop import Stop
 
 MESSAGES_MAX = 500  # at once: printed soon enough that a signal is heard
@@ -62,6 +60,7 @@ def declare(
         bool, typer.Option("--auto-delete", help="Delete it with its last consumer.")
     ] = False,
     argument: Arguments = None,
+    vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
     """Make a queue, unless it exists.
@@ -71,25 +70,22 @@ def declare(
     $ logstore queue declare mail --argument x-max-priority=5
     """
     arguments = argument_option(argument)
-    with queues_of(data, create=True) as store:
-        queue = store.queue(
+    with queues_of(data, vhost, create=True) as site:
+        made = site.declare_queue(
             name, durable=not transient, auto_delete=auto_delete, arguments=arguments
         )
-        tell(f"declared queue {queue.name}")
+        tell(f"declared queue {made}")
 
 
 @app.command("list", cls=Command)
-def list_(json_: Json = False, data: Data = HERE) -> None:
+def list_(json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:
     """List queues and count their messages.
 
     $ logstore queue list
     """
-    rows = []
-    with queues_of(data) as store:
-        for name in store.queues():
-            counts = queue_handle(store, name).counts()
-            rows.append((str(shown(name)), counts.ready, counts.unacked))
-    heads = ("queue", "ready", "unacked")
+    with queues_of(data, vhost) as site:
+        rows = [(str(shown(it.name)), *it[1:]) for it in site.queues()]
+    heads = ("queue", "ready", "unacked", "consumers")
     if json_:
         put(as_json([dict(zip(heads, row, strict=True)) for row in rows]))
     else:
@@ -97,34 +93,34 @@ def list_(json_: Json = False, data: Data = HERE) -> None:
 
 
 @app.command(cls=Command)
-def describe(name: Name, json_: Json = False, data: Data = HERE) -> None:
+def describe(name: Name, json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:
     """Show a queue, its counts and bindings.
 
     $ logstore queue describe mail
     """
-    with queues_of(data) as store:
-        put(_described(store, name, json_=json_))
+    with queues_of(data, vhost) as site:
+        about = site.queue(name)
+    put(_described(name, about, json_=json_))
 
 
-def _described(store: "Store", name: str, *, json_: bool) -> str:
-    queue = queue_handle(store, name)
-    found, counts, bindings = queue.facts(), queue.counts(), queue.bindings()
+def _described(name: str, about: "QueueAbout", *, json_: bool) -> str:
+    counts = about.counts._asdict() | {"name": shown(name)}
     if json_:
-        about = {
-            "queue": name, "durable": found.durable, "auto_delete": found.auto_delete,
-            "arguments": shown(queue.arguments), "ready": counts.ready,
-            "unacked": counts.unacked, "bindings": list(map(binding_object, bindings)),
-        }  # fmt: skip
-        return as_json(about)
+        del counts["name"]
+        return as_json({
+            "queue": shown(name), "durable": about.durable, "auto_delete": about.auto_delete,
+            "arguments": shown(about.arguments), **counts,
+            "bindings": list(map(binding_object, about.bindings)),
+        })  # fmt: skip
     text = facts((
-        ("queue", name), ("durable", "yes" if found.durable else "no"),
-        ("auto-delete", "yes" if found.auto_delete else "no"),
-        ("arguments", arguments_text(queue.arguments)),
-        ("ready", counts.ready), ("unacked", counts.unacked),
+        ("queue", name), ("durable", yes_or_no(about.durable)),
+        ("auto-delete", yes_or_no(about.auto_delete)),
+        ("arguments", arguments_text(about.arguments)),
+        *((it, counts[it]) for it in ("ready", "unacked", "consumers")),
     ))  # fmt: skip
     rows = [
         (str(shown(it.source)) or "(default)", str(shown(it.key)), arguments_text(it.arguments))
-        for it in bindings
+        for it in about.bindings
     ]
     return f"{text}\n{table(('exchange', 'key', 'arguments'), rows)}"
 
@@ -140,6 +136,7 @@ def get(
         typer.Option("--requeue", help="Only show them: each goes back to its place afterwards."),
     ] = False,
     format_: MessageFormat = "raw",
+    vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
     """Take the first messages and print them.
@@ -153,17 +150,17 @@ def get(
     from .stop import Stop
 
     render = message_format(format_)
-    with Stop() as stop, queues_of(data) as store:
-        output, queue = Output(stop), queue_handle(store, name)
-        held: list[QueueMessage] = []
+    with Stop() as stop, queues_of(data, vhost, stop=stop) as site:
+        output = Output(stop)
+        held: list[Message] = []
         for _ in range(max_):
-            message = queue.get()
+            message = site.get(name)
             if message is None or stop.asked:
                 break
             if not output.write(render([message])):
                 break
             if requeue:
-                held.append(message)  # until all were shown; closing the store gives it back
+                held.append(message)  # until all were shown; the end gives it back
             else:
                 message.ack()
         output.check()
@@ -180,6 +177,7 @@ def consume(
         bool, typer.Option("--follow", "-f", help="Wait for more messages at the end.")
     ] = False,
     format_: MessageFormat = "raw",
+    vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
     """Take messages and print them.
@@ -196,18 +194,19 @@ def consume(
     render = message_format(format_)
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
-        store = stack.enter_context(queues_of(data))
-        output, queue = Output(stop), queue_handle(store, name)
+        site = stack.enter_context(queues_of(data, vhost, stop=stop))
+        output = Output(stop)
         prefetch = MESSAGES_MAX if max_ is None else min(max_, MESSAGES_MAX)
-        with queue.consume(prefetch) as messages:
-            _print(queue, messages, render, output, stop, max_, follow=follow)
+        with site.consume(name, prefetch) as messages:
+            _print(site, name, messages, render, output, stop, max_, follow=follow)
         output.check()
         stop.check()
 
 
 def _print(
-    queue: "Queue",
-    messages: "QueueConsumer",
+    site: "QueueSite",
+    name: str,
+    messages: "Consumer",
     render: "MessageRenderer",
     output: "Output",
     stop: "Stop",
@@ -216,11 +215,16 @@ def _print(
     follow: bool,
 ) -> None:
     while left != 0 and not stop.asked:
-        found = messages.get_many(MESSAGES_MAX if left is None else left, POLL_S)
+        most = MESSAGES_MAX if left is None else min(left, MESSAGES_MAX)
+        found = messages.get_many(most, POLL_S)
         if not found:
-            if (not follow and not queue.counts().ready) or output.abandoned():
+            if output.abandoned():
                 return
-            continue
+            if follow or site.ready(name):
+                continue
+            found = messages.get_many(most, 0)  # what came while that was asked
+            if not found:
+                return
         printed = output.write(render(found))
         messages.ack(found[:printed])
         if printed < len(found):
@@ -230,34 +234,37 @@ def _print(
 
 
 @app.command(cls=Command)
-def purge(name: Name, yes: Yes = False, data: Data = HERE) -> None:
+def purge(name: Name, yes: Yes = False, vhost: Vhost = "/", data: Data = HERE) -> None:
     """Delete all ready messages of a queue.
 
     $ logstore queue purge mail
     """
-    with queues_of(data) as store:
-        queue = queue_handle(store, name)
-        confirm(f"delete {counted(queue.counts().ready, 'message')} of queue {name}", yes=yes)
-        count = queue.purge()
+    with queues_of(data, vhost) as site:
+        if not yes:
+            confirm(f"delete {counted(site.ready(name), 'message')} of queue {name}")
+        count = site.purge(name)
     tell(f"purged queue {name} of {counted(count, 'message')}")
 
 
 @app.command(cls=Command)
 def delete(
     name: Name,
+    if_unused: Annotated[
+        bool, typer.Option("--if-unused", help="Only if nobody consumes it.")
+    ] = False,
     if_empty: Annotated[
         bool, typer.Option("--if-empty", help="Only if it has no ready messages.")
     ] = False,
     yes: Yes = False,
+    vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
     """Delete a queue and its messages.
 
     $ logstore queue delete mail
     """
-    with queues_of(data) as store:
-        queue = queue_handle(store, name)
-        ready = counted(queue.counts().ready, "message")
-        confirm(f"delete queue {name} and its {ready}", yes=yes)
-        count = queue.delete(if_empty=if_empty)
+    with queues_of(data, vhost) as site:
+        if not yes:
+            confirm(f"delete queue {name} and its {counted(site.ready(name), 'message')}")
+        count = site.delete_queue(name, if_unused=if_unused, if_empty=if_empty)
     tell(f"deleted queue {name} and its {counted(count, 'message')}")

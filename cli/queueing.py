@@ -1,20 +1,23 @@
-"""What ``exchange`` and ``queue`` share: the store that has the queues, and a few options."""
+"""What ``exchange`` and ``queue`` share: how the queues are reached, and a few options."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command import INPUT
+from .command import CONNECTION, INPUT
 from .ends import CommandFailed
 from .options import DataDir, pairs
 from .show import as_line
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.handles import Queue, QueueBinding
-    from logstore.store import Store
+    from logstore.errors import StoreLocked
+
+    from .queue_site import BindingFacts, QueueSite
+    from .stop import Stop
 
 Arguments = Annotated[
     list[str] | None,
@@ -35,45 +38,66 @@ ToExchange = Annotated[
         "--to-exchange", rich_help_panel=INPUT, help="DESTINATION is an exchange, not a queue."
     ),
 ]
+Vhost = Annotated[
+    str,
+    typer.Option(
+        "--vhost",
+        metavar="VHOST",
+        rich_help_panel=CONNECTION,
+        help="The virtual host whose exchanges and queues are meant.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 
 @contextmanager
-def queues_of(data: DataDir, *, create: bool = False) -> "Iterator[Store]":
-    """The store, in this process alone. Raises CommandFailed where another one has it."""
+def queues_of(
+    data: DataDir, vhost: str, *, create: bool = False, stop: "Stop | None" = None
+) -> "Iterator[QueueSite]":
+    """The queues of the directory: in this process, or in the server that has it open.
+
+    ``stop``: where signals are noted, if they are. Raises StoreLocked where another program has
+    it, CommandFailed where its server has no door for us.
+    """
     from logstore.errors import StoreLocked
 
-    try:
-        opened = data.open("write", create=create)
-        store = opened.__enter__()
-    except StoreLocked as error:
-        from logstore.doors import AMQP
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(data.open("write", create=create))
+        except StoreLocked as error:
+            locked = error
+        else:
+            from .local_queues import LocalQueues
 
-        address = data.endpoint(AMQP)
-        if address is None:
-            raise
+            yield LocalQueues(store.internals().queues().within(vhost))
+            return
+        if locked.owner is None or not locked.owner.endpoints:  # no server
+            raise locked
+        from logstore.server_socket import ServerSocket
+
+        from .served.line import Line
+        from .served.queues import ServedQueues
+        from .stop import Stop
+
+        def open_line() -> Line:
+            address = _amqp_address(data, locked)
+            line = Line(address, vhost, stop or stack.enter_context(Stop()))
+            return stack.enter_context(closing(line))
+
+        yield ServedQueues(open_line, ServerSocket(str(data.path)), vhost)
+
+
+def _amqp_address(data: DataDir, locked: "StoreLocked") -> str:
+    from logstore.doors import AMQP
+
+    address = data.endpoint(AMQP)
+    if address is None:
         raise CommandFailed(
-            f"{data}: a server has its queues: use an AMQP client at {address}, or stop the server"
-        ) from error
-    with _closing(opened):
-        yield store
-
-
-def queue_handle(store: "Store", name: str) -> "Queue":
-    """A handle on a queue; whether there is one, its first use says."""
-    from logstore.broker.queues.handles import Queue
-
-    return Queue(name, store.internals().queues())
-
-
-@contextmanager
-def _closing(opened: Any) -> Iterator[None]:  # noqa: ANN401  a context that was entered
-    try:
-        yield
-    except BaseException as error:
-        opened.__exit__(type(error), error, error.__traceback__)
-        raise
-    opened.__exit__(None, None, None)
+            f"{data}: its server, {locked.owner}, has no door for RabbitMQ clients, by which this "
+            f"command reaches its queues: serve it with --{AMQP.name}-port ({AMQP.port_setting}), "
+            f"or stop the server"
+        )
+    return address
 
 
 def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
@@ -88,19 +112,19 @@ def _value(text: str) -> object:
         return text
 
 
-def confirm(what: str, *, yes: bool) -> None:
-    """Ask, unless it was said already. Raises Abort; a usage error where nobody is there."""
-    import sys
-
-    if yes:
-        return
+def confirm(what: str) -> None:
+    """Ask. Raises Abort; a usage error where nobody is there."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise typer.BadParameter(f"say --yes to {what}: there is nobody to ask")
     typer.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
-def arguments_text(arguments: "dict[str, Any]") -> str | None:
+def arguments_text(arguments: "Mapping[str, Any]") -> str | None:
     return as_line(shown(arguments)) if arguments else None
+
+
+def yes_or_no(fact: bool) -> str:
+    return "yes" if fact else "no"
 
 
 def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
@@ -109,7 +133,7 @@ def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
     from decimal import Decimal
 
     if isinstance(value, dict):
-        return {name: shown(it) for name, it in value.items()}
+        return {shown(name): shown(it) for name, it in value.items()}
     if isinstance(value, list):
         return [shown(it) for it in value]
     if isinstance(value, bytes):
@@ -125,7 +149,7 @@ def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
     return value
 
 
-def binding_object(binding: "QueueBinding") -> dict[str, object]:
+def binding_object(binding: "BindingFacts") -> dict[str, object]:
     """A binding, for JSON."""
     return {
         "exchange": shown(binding.source),

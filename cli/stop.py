@@ -84,6 +84,15 @@ class Stop:
         select.select([self._wake], [fd], [])
         return not self.asked
 
+    def wait_either(self, fd: int, seconds: float | None, *, write: bool) -> tuple[bool, bool]:
+        """Whether ``fd`` can be read, and written, within ``seconds``; a signal ends the wait.
+
+        One that has come before does not.
+        """
+        wake = [] if self.asked else [self._wake]
+        readable, writable, _ = select.select([fd, *wake], [fd] if write else [], [], seconds)
+        return fd in readable, fd in writable
+
     def sleep(self, seconds: float) -> None:
         """Raises Stopped as soon as a signal comes."""
         self.check()

@@ -7,10 +7,11 @@ the same store, its model is the only one: see ``lend``.
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from logstore.broker.queues.served_turn import ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly
+from logstore.kept_queues import DEFAULT_VHOST
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.directory import LocalDirectory
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # the model, which a server that has no queues does without
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.received import Hands, QueueConsumer
     from logstore.broker.queues.vhost import Vhost
+
+DEFAULT: Final = DEFAULT_VHOST.encode()
 
 _T = TypeVar("_T")
 
@@ -47,6 +50,7 @@ class StoreQueues:
         self._served: Served | None = None
         self._committer: Committer | None = None
         self._consumers: weakref.WeakSet[QueueConsumer] = weakref.WeakSet()
+        self._within: dict[bytes, InVhost] = {}
         self._error: LogstoreError | None = None
 
     def forked(self, error: LogstoreError) -> None:
@@ -70,7 +74,16 @@ class StoreQueues:
 
     def do(self, call: "Callable[[Vhost], _T]") -> _T:
         """As Desk.do."""
-        return self._opened().do(lambda: call(self._vhost()))
+        return self.do_in(DEFAULT, call)
+
+    def do_in(self, vhost: bytes, call: "Callable[[Vhost], _T]") -> _T:
+        """The same with another virtual host. Raises NoVhost, too."""
+        return self._opened().do(lambda: call(self._vhost(vhost)))
+
+    def within(self, vhost: str) -> "InVhost":
+        """The exchanges and queues of this virtual host; whether there is one, its use says."""
+        name = vhost.encode(errors="surrogateescape")
+        return self._within.setdefault(name, InVhost(self, name))
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """As Desk.wait."""
@@ -101,12 +114,17 @@ class StoreQueues:
             served.prepare()  # in this thread, which may wait
         return turn
 
-    def _vhost(self) -> "Vhost":
-        """In a turn."""
+    def _vhost(self, name: bytes) -> "Vhost":
+        """In a turn. Raises NoVhost."""
         if self._queues is None:
             assert self._served is not None, "own ones are open before there are turns"
             self._queues = self._served.open()
-        return self._queues.vhosts[b"/"]
+        found = self._queues.vhosts.get(name)
+        if found is None:
+            from logstore.broker.queues.refusals import NoVhost
+
+            raise NoVhost(name)
+        return found
 
     def _open(self) -> None:
         """Raises ReadOnly, SchemaTooNew, CorruptStore, StorageFull."""
@@ -193,4 +211,23 @@ class StoreQueues:
         for group in self._hands.unacked.drain() if self._hands is not None else ():
             group.queue.release(group, failed=False)
         for vhost in self._queues.vhosts.values():
-            vhost.owner_gone(self)
+            for owner in (self, *self._within.values()):
+                vhost.owner_gone(owner)
+
+
+class InVhost:
+    """An ``Owner``: the queues of one virtual host of a store."""
+
+    def __init__(self, queues: StoreQueues, vhost: bytes) -> None:
+        self._queues = queues
+        self._vhost = vhost
+        self.wait, self.poke, self.consumer = queues.wait, queues.poke, queues.consumer
+
+    @property
+    def hands(self) -> "Hands":
+        """As Owner.hands."""
+        return self._queues.hands
+
+    def do(self, call: "Callable[[Vhost], _T]") -> _T:
+        """As Desk.do. Raises NoVhost, too."""
+        return self._queues.do_in(self._vhost, call)

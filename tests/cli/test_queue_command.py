@@ -1,17 +1,53 @@
-"""``logstore exchange`` and ``logstore queue`` on a directory that no server has."""
+"""``logstore exchange`` and ``logstore queue``: on a directory that no server has, and on one that
+is served, through the server. What they print is the same.
+"""
 
 import json
 import signal
 
 import pytest
+from serving import Serving
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    running = Serving(tmp_path_factory.mktemp("broker") / "data", amqp_port=0)
+    yield running
+    code, errors = running.stop()
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+@pytest.fixture(params=["here", pytest.param("served", marks=pytest.mark.long)])
+def way(request, monkeypatch, data):
+    """Whether the directory is open here, or in a server that all these tests share."""
+    if request.param == "served":
+        monkeypatch.setenv("LOGSTORE_DATA", str(request.getfixturevalue("broker").data))
+    return request.param
 
 
 @pytest.fixture
-def events(logstore):
+def both(way, logstore):
+    """As ``logstore``, in either way; what it declares is gone afterwards."""
+    made = []
+
+    def run(*words, **given):
+        if words[1] == "declare" and words[2:]:
+            made.append((words[0], words[2]))
+        return logstore(*words, **given)
+
+    yield run
+    for what, name in made if way == "served" else ():
+        if not name.startswith("amq."):
+            logstore(what, "delete", name, "--yes", code=None)
+
+
+@pytest.fixture
+def events(both):
     """A topic exchange, and a queue that is bound to it."""
-    logstore("exchange", "declare", "events", "--type", "topic")
-    logstore("queue", "declare", "mail")
-    logstore("exchange", "bind", "events", "mail", "--key", "mail.#")
+    both("exchange", "declare", "events", "--type", "topic")
+    both("queue", "declare", "mail")
+    both("exchange", "bind", "events", "mail", "--key", "mail.#")
 
 
 def publish(logstore, *words, **given):
@@ -40,25 +76,25 @@ def test_looking_makes_no_store(logstore, data, words):
 
 
 @pytest.mark.usefixtures("events")
-def test_a_message_goes_where_its_key_leads(logstore):
-    result = publish(logstore, "events", "--key", "mail.new", "--message", "hello")
+def test_a_message_goes_where_its_key_leads(both):
+    result = publish(both, "events", "--key", "mail.new", "--message", "hello")
     assert (result.out, result.err) == ("published 1 message to events\n", "")
-    result = publish(logstore, "events", "--key", "sms.new", "--message", "hello")
+    result = publish(both, "events", "--key", "sms.new", "--message", "hello")
     assert result.err == "1 message went to no queue\n"
-    assert logstore("queue", "consume", "mail").out == "hello\n"
-    assert logstore("queue", "consume", "mail").out == ""
+    assert both("queue", "consume", "mail").out == "hello\n"
+    assert both("queue", "consume", "mail").out == ""
 
 
 @pytest.mark.usefixtures("events")
-def test_lines_become_messages_with_headers_and_properties(logstore):
+def test_lines_become_messages_with_headers_and_properties(both):
     lines = b'{"kind":"mail.a","n":1}\n{"kind":"mail.b","n":2}\n'
     result = publish(
-        logstore, "events", "--key-field", "kind", "--header-field", "n", "--header", "from=test",
+        both, "events", "--key-field", "kind", "--header-field", "n", "--header", "from=test",
         "--property", "priority=3", "--property", "content-type=application/json", stdin=lines,
     )  # fmt: skip
     assert result.err.startswith("published 2 messages to events (48 B read in ")
     assert result.err.endswith(" messages/s)\n")
-    found = objects(logstore("queue", "consume", "mail", "--format", "json"))
+    found = objects(both("queue", "consume", "mail", "--format", "json"))
     assert [it.pop("body") for it in found] == lines.decode().splitlines()
     assert [it.pop("key") for it in found] == ["mail.a", "mail.b"]
     assert [it.pop("headers") for it in found] == [
@@ -71,107 +107,107 @@ def test_lines_become_messages_with_headers_and_properties(logstore):
 
 
 @pytest.mark.usefixtures("events")
-def test_a_line_that_is_no_message_ends_it_or_is_skipped(logstore):
+def test_a_line_that_is_no_message_ends_it_or_is_skipped(both):
     lines = b'{"kind":"mail.a"}\nno json\n{"kind":"mail.b"}\n'
     words = ("events", "--key-field", "kind")
-    told = publish(logstore, *words, stdin=lines, code=1).err
+    told = publish(both, *words, stdin=lines, code=1).err
     assert "line 2: not JSON" in told
     assert told.endswith(
         "published 1 message to events. Correct the line, or use --on-error skip\n"
     )
-    told = publish(logstore, *words, "--on-error", "skip", stdin=lines).err
+    told = publish(both, *words, "--on-error", "skip", stdin=lines).err
     assert "published 2 messages" in told
     assert "skipped 1 line" in told
-    assert ready(logstore, "mail") == 3
+    assert ready(both, "mail") == 3
 
 
 @pytest.mark.usefixtures("events")
-def test_get_shows_messages_or_takes_them(logstore):
-    publish(logstore, "events", "--key", "mail.x", stdin=b"a\nb\nc\n")
-    assert logstore("queue", "get", "mail", "--requeue", "--max", 2).out == "a\nb\n"
-    assert logstore("queue", "get", "mail").out == "a\n"
-    again = logstore("queue", "get", "mail", "--max", 9, "--format", "{redelivered} {key} {body}")
+def test_get_shows_messages_or_takes_them(both):
+    publish(both, "events", "--key", "mail.x", stdin=b"a\nb\nc\n")
+    assert both("queue", "get", "mail", "--requeue", "--max", 2).out == "a\nb\n"
+    assert both("queue", "get", "mail").out == "a\n"
+    again = both("queue", "get", "mail", "--max", 9, "--format", "{redelivered} {key} {body}")
     assert again.out == "yes mail.x b\nno mail.x c\n"
-    assert logstore("queue", "get", "mail").out == ""
+    assert both("queue", "get", "mail").out == ""
 
 
 @pytest.mark.usefixtures("events")
-def test_consume_takes_as_many_as_it_is_told(logstore):
-    publish(logstore, "events", "--key", "mail.x", stdin=b"".join(b"%d\n" % n for n in range(1500)))
-    assert logstore("queue", "consume", "mail", "--max", 2).lines == ["0", "1"]
-    assert ready(logstore, "mail") == 1498
-    found = logstore("queue", "consume", "mail", "--format", "hex")
+def test_consume_takes_as_many_as_it_is_told(both):
+    publish(both, "events", "--key", "mail.x", stdin=b"".join(b"%d\n" % n for n in range(1500)))
+    assert both("queue", "consume", "mail", "--max", 2).lines == ["0", "1"]
+    assert ready(both, "mail") == 1498
+    found = both("queue", "consume", "mail", "--format", "hex")
     assert found.lines[0] == b"2".hex()
     assert len(found.lines) == 1498
-    assert ready(logstore, "mail") == 0
+    assert ready(both, "mail") == 0
 
 
-def test_the_highest_priority_comes_first_and_the_rejected_go_elsewhere(logstore):
-    logstore("queue", "declare", "dead")
+def test_the_highest_priority_comes_first_and_the_rejected_go_elsewhere(both):
+    both("queue", "declare", "dead")
     arguments = (
         "x-max-priority=5", "x-max-length=2", "x-overflow=reject-publish",
         "x-dead-letter-exchange=", "x-dead-letter-routing-key=dead",
     )  # fmt: skip
-    logstore("queue", "declare", "work", *(it for one in arguments for it in ("--argument", one)))
-    described = json.loads(logstore("queue", "describe", "work", "--json").out)
+    both("queue", "declare", "work", *(it for one in arguments for it in ("--argument", one)))
+    described = json.loads(both("queue", "describe", "work", "--json").out)
     assert described["arguments"]["x-max-priority"] == 5
-    publish(logstore, "", "--key", "work", "--message", "low")
-    publish(logstore, "", "--key", "work", "--message", "high", "--property", "priority=5")
-    told = publish(logstore, "", "--key", "work", "--message", "more", code=1).err
-    assert told.startswith("logstore: a queue is full and took none of 1 messages")
-    assert logstore("queue", "consume", "work").lines == ["high", "low"]
-    publish(logstore, "", "--key", "work", "--message", "old", "--property", "expiration=0")
-    logstore("queue", "consume", "work")
-    found = objects(logstore("queue", "get", "dead", "--format", "json"))
+    publish(both, "", "--key", "work", "--message", "low")
+    publish(both, "", "--key", "work", "--message", "high", "--property", "priority=5")
+    told = publish(both, "", "--key", "work", "--message", "more", code=1).err
+    assert told.startswith("logstore: a queue is full and did not take 1 message; ")
+    assert both("queue", "consume", "work").lines == ["high", "low"]
+    publish(both, "", "--key", "work", "--message", "old", "--property", "expiration=0")
+    both("queue", "consume", "work")
+    found = objects(both("queue", "get", "dead", "--format", "json"))
     assert found[0]["headers"]["x-death"][0]["reason"] == "expired"
 
 
 @pytest.mark.usefixtures("events")
-def test_what_is_described(logstore):
-    text = logstore("exchange", "describe", "events").out
+def test_what_is_described(both):
+    text = both("exchange", "describe", "events").out
     assert "type         topic" in text
     assert "mail.#  queue  mail" in text
-    found = json.loads(logstore("exchange", "describe", "events", "--json").out)
+    found = json.loads(both("exchange", "describe", "events", "--json").out)
     assert (found["durable"], found["bindings"][0]["destination"]) == (True, "mail")
-    found = json.loads(logstore("queue", "describe", "mail", "--json").out)
+    found = json.loads(both("queue", "describe", "mail", "--json").out)
     assert [it["key"] for it in found["bindings"]] == ["mail", "mail.#"]
-    assert "(default)  mail" in logstore("queue", "describe", "mail").out
-    names = [it["exchange"] for it in json.loads(logstore("exchange", "list", "--json").out)]
+    assert "(default)  mail" in both("queue", "describe", "mail").out
+    names = [it["exchange"] for it in json.loads(both("exchange", "list", "--json").out)]
     assert names[0] == ""
     assert {"events", "amq.topic"} <= set(names)
 
 
 @pytest.mark.usefixtures("events")
-def test_exchanges_are_bound_to_exchanges(logstore):
-    logstore("exchange", "declare", "all", "--type", "fanout")
-    logstore("exchange", "bind", "all", "events", "--to-exchange")
-    publish(logstore, "all", "--key", "mail.x", "--message", "through")
-    assert logstore("queue", "consume", "mail").out == "through\n"
-    logstore("exchange", "unbind", "all", "events", "--to-exchange")
-    told = publish(logstore, "all", "--key", "mail.x", "--message", "nowhere").err
+def test_exchanges_are_bound_to_exchanges(both):
+    both("exchange", "declare", "all", "--type", "fanout")
+    both("exchange", "bind", "all", "events", "--to-exchange")
+    publish(both, "all", "--key", "mail.x", "--message", "through")
+    assert both("queue", "consume", "mail").out == "through\n"
+    both("exchange", "unbind", "all", "events", "--to-exchange")
+    told = publish(both, "all", "--key", "mail.x", "--message", "nowhere").err
     assert told == "1 message went to no queue\n"
 
 
 @pytest.mark.usefixtures("events")
-def test_deleting_is_confirmed(logstore):
-    publish(logstore, "events", "--key", "mail.x", stdin=b"a\nb\n")
+def test_deleting_is_confirmed(both):
+    publish(both, "events", "--key", "mail.x", stdin=b"a\nb\n")
     words = (
         ("queue", "purge", "mail"),
         ("queue", "delete", "mail"),
         ("exchange", "delete", "events"),
     )
     for command in words:
-        assert "say --yes to delete" in logstore(*command, code=2).err
-    assert ready(logstore, "mail") == 2
-    assert "not empty" in logstore("queue", "delete", "mail", "--if-empty", "--yes", code=1).err
-    assert logstore("queue", "purge", "mail", "--yes").out == "purged queue mail of 2 messages\n"
-    told = logstore("exchange", "delete", "events", "--if-unused", "--yes", code=1).err
+        assert "say --yes to delete" in both(*command, code=2).err
+    assert ready(both, "mail") == 2
+    assert "not empty" in both("queue", "delete", "mail", "--if-empty", "--yes", code=1).err
+    assert both("queue", "purge", "mail", "--yes").out == "purged queue mail of 2 messages\n"
+    told = both("exchange", "delete", "events", "--if-unused", "--yes", code=1).err
     assert "has bindings" in told
-    logstore("exchange", "delete", "events", "--yes")
-    assert logstore("queue", "delete", "mail", "--yes").out == (
+    both("exchange", "delete", "events", "--yes")
+    assert both("queue", "delete", "mail", "--yes").out == (
         "deleted queue mail and its 0 messages\n"
     )
-    assert json.loads(logstore("queue", "list", "--json").out) == []
+    assert json.loads(both("queue", "list", "--json").out) == []
 
 
 @pytest.mark.parametrize(
@@ -197,15 +233,20 @@ def test_deleting_is_confirmed(logstore):
     ],
 )
 @pytest.mark.usefixtures("events")
-def test_what_cannot_be_is_one_line(logstore, words, code, message):
-    told = logstore(*words, code=code).err
+def test_what_cannot_be_is_one_line(both, words, code, message):
+    told = both(*words, code=code).err
     assert message in told.splitlines()[-1]
     assert "Traceback" not in told
 
 
-@pytest.mark.usefixtures("events")
-def test_follow_prints_until_a_signal_and_gives_back_nothing(logstore, data, spawn):
-    publish(logstore, "events", "--key", "mail.x", stdin=b"a\nb\n")
+@pytest.fixture
+def mail(logstore):
+    logstore("queue", "declare", "mail")
+
+
+@pytest.mark.usefixtures("mail")
+def test_follow_prints_until_a_signal_and_gives_back_nothing(logstore, spawn):
+    publish(logstore, "", "--key", "mail", stdin=b"a\nb\n")
     process = spawn("queue", "consume", "mail", "--follow")
     assert [process.line() for _ in range(2)] == [b"a\n", b"b\n"]
     told = logstore("queue", "list", code=1).err
@@ -213,15 +254,6 @@ def test_follow_prints_until_a_signal_and_gives_back_nothing(logstore, data, spa
     process.send(signal.SIGTERM)
     assert process.end()[0] == 143
     assert ready(logstore, "mail") == 0
-
-
-@pytest.mark.usefixtures("events")
-def test_where_a_server_has_the_queues_its_port_is_named(logstore, data, start_serving):
-    start_serving(data, amqp_port=0)
-    for words in (("queue", "list"), ("exchange", "publish", "events", "--message", "a")):
-        told = logstore(*words, code=1).err
-        assert "a server has its queues: use an AMQP client at 127.0.0.1:" in told
-        assert len(told.splitlines()) == 1
 
 
 def test_names_of_queues_reach_no_terminal_as_they_are(logstore):

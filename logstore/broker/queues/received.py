@@ -153,6 +153,14 @@ def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> N
         messages[0]._desk.do(work)
 
 
+def cancelled(queue: str) -> Refused:
+    """Why a consumer gets nothing any more that did not end by itself."""
+    return Refused(
+        f"queue {queue!r} has cancelled its consumer: it was deleted, or a message was held for "
+        f"longer than x-consumer-timeout; consume it again"
+    )
+
+
 class QueueConsumer:
     """Messages of one queue as they come, in order; iterating waits for the next one.
 
@@ -247,10 +255,7 @@ class QueueConsumer:
         if self._closed:
             raise Closed(f"the consumer of queue {self._name!r} is closed")
         if self._cancelled:
-            raise Refused(
-                f"queue {self._name!r} has cancelled its consumer: it was deleted, or a message "
-                f"was held for longer than x-consumer-timeout; consume it again"
-            )
+            raise cancelled(self._name)
         return []
 
     def _take(self, most: int) -> Iterator[QueueMessage]:

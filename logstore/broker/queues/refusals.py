@@ -10,6 +10,7 @@ Refused
 │   ├── NotEmpty            to be deleted only if empty
 │   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
 │   └── SingleActive        fetched from, and has a single active consumer
+├── NoVhost                 no virtual host has that name
 ├── InvalidExpiration       of a message: not a number of milliseconds
 └── InvalidHeader           CC or BCC of a message is no array of texts
 """
@@ -105,6 +106,14 @@ class SingleActive(QueueRefused):
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "has a single active consumer; consume it instead of fetching")
+
+
+class NoVhost(Refused):
+    """No virtual host has that name."""
+
+    def __init__(self, vhost: bytes) -> None:
+        super().__init__(f"no virtual host {_text(vhost)!r}; use one that there is")
+        self.vhost = vhost
 
 
 class InvalidExpiration(Refused):

@@ -1,0 +1,60 @@
+"""Options of commands that read lines: ``produce``, and ``exchange publish``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .command import INPUT
+
+
+class InputFormat(StrEnum):
+    """What a line of input is."""
+
+    AUTO = "auto"
+    RAW = "raw"
+    JSON = "json"
+    CSV = "csv"
+
+
+File = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="The input; defaults to standard input.")
+]
+Progress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show progress; defaults to yes if standard error is a terminal.",
+    ),
+]
+HeaderField = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header-field", metavar="FIELD", help="A field to send as a header; may be repeated."
+    ),
+]
+
+
+def input_format(noun: str) -> Any:  # noqa: ANN401  typer's own
+    """``--format``; ``noun``: what a line becomes the body of."""
+    return typer.Option(
+        "--format",
+        rich_help_panel=INPUT,
+        help=f"What the input is. raw: each line is a {noun} as it stands, a carriage return"
+        " included; json: each line is an object; csv: the first row names the columns, each"
+        " other row becomes an object; auto: raw or json, by the first line.",
+    )
+
+
+def field(option: str, what: str, default: str = "") -> Any:  # noqa: ANN401
+    """An option that names the field which is this."""
+    or_else = f"; defaults to {default}" if default else ""
+    return typer.Option(option, metavar="FIELD", help=f"The field that is {what}{or_else}.")
+
+
+def header(noun: str) -> Any:  # noqa: ANN401
+    """``--header``, of each of these."""
+    return typer.Option(
+        "--header", metavar="NAME=VALUE", help=f"A header for every {noun}; may be repeated."
+    )

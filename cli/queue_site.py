@@ -1,0 +1,158 @@
+"""What the commands need of wherever queues are: a store in this process, a server of another one.
+
+``local_queues.LocalQueues`` is the one, ``served.queues.ServedQueues`` the other. Every method
+raises LogstoreError alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+if TYPE_CHECKING:
+    from logstore.amqp.properties import Properties
+
+from .site import Sink
+
+Table = Mapping[str, Any]
+
+
+class QueueRow(NamedTuple):
+    """A queue and how many messages it has."""
+
+    name: str
+    ready: int
+    unacked: int
+    consumers: int
+
+
+class ExchangeRow(NamedTuple):
+    name: str
+    type: str
+    bindings: int
+
+
+class BindingFacts(NamedTuple):
+    """By which messages of an exchange go to a queue or another exchange."""
+
+    source: str
+    destination: str
+    kind: str  # of the destination
+    key: str
+    arguments: Table
+
+
+class QueueAbout(NamedTuple):
+    """All of one queue."""
+
+    durable: bool
+    auto_delete: bool
+    arguments: Table
+    counts: QueueRow
+    bindings: Sequence[BindingFacts]
+
+
+class ExchangeAbout(NamedTuple):
+    """All of one exchange; ``bindings``: those from it."""
+
+    type: str
+    durable: bool
+    auto_delete: bool
+    internal: bool
+    arguments: Table
+    bindings: Sequence[BindingFacts]
+
+
+class Message(Protocol):
+    """One message of a queue, given out."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def redelivered(self) -> bool: ...
+    @property
+    def properties(self) -> "Properties": ...
+    @property
+    def headers(self) -> dict[str, Any]: ...
+    @property
+    def body(self) -> bytes: ...
+    def ack(self) -> None:
+        """It is done with."""
+
+
+class Consumer(Protocol):
+    """Messages of one queue as they come."""
+
+    def get_many(self, most: int, timeout_s: float) -> Sequence[Message]:
+        """The next ones; none if none comes in time."""
+
+    def ack(self, messages: Sequence[Any]) -> None:
+        """The next of those that it has handed out, in order: they are done with."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """What was handed out and not acknowledged is ready again."""
+
+
+class QueueSink(Sink, Protocol):
+    """A ``Sink`` whose messages go into an exchange."""
+
+    @property
+    def unrouted(self) -> int:
+        """How many went to no queue."""
+
+
+class QueueSite(Protocol):
+    """The exchanges and queues of one virtual host."""
+
+    def declare_exchange(
+        self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool,
+        arguments: Table,
+    ) -> None: ...  # fmt: skip
+    def declare_queue(
+        self, name: str, *, durable: bool, auto_delete: bool, arguments: Table
+    ) -> str:
+        """Its name: the one that was made, where none was given."""
+
+    def exchanges(self) -> Sequence[ExchangeRow]: ...
+    def queues(self) -> Sequence[QueueRow]: ...
+    def exchange(self, name: str) -> ExchangeAbout:
+        """Raises NoExchange."""
+
+    def queue(self, name: str) -> QueueAbout:
+        """Raises NoQueue."""
+
+    def ready(self, queue: str) -> int:
+        """How many messages are ready. Raises NoQueue."""
+
+    def bind(self, binding: BindingFacts) -> None:
+        """Raises NoExchange, NoQueue, NotPermitted, InvalidArgument."""
+
+    def unbind(self, binding: BindingFacts) -> None:
+        """As ``bind``; without effect where there is no such binding."""
+
+    def delete_exchange(self, name: str, *, if_unused: bool) -> None:
+        """Raises NoExchange, InUse, NotPermitted."""
+
+    def delete_queue(self, name: str, *, if_unused: bool, if_empty: bool) -> int:
+        """How many messages were ready. Raises NoQueue, ConsumersThere, NotEmpty."""
+
+    def purge(self, queue: str) -> int:
+        """How many messages were ready. Raises NoQueue."""
+
+    def sink(self, exchange: str, properties: dict[str, Any]) -> QueueSink:
+        """Raises NoExchange."""
+
+    def get(self, queue: str) -> Message | None:
+        """The first message that is ready. Raises NoQueue, SingleActive."""
+
+    def consume(self, queue: str, prefetch: int) -> Consumer:
+        """Raises NoQueue, ExclusiveUse."""

@@ -1,0 +1,300 @@
+"""One connection to an AMQP door, with one channel at a time; every wait can end by a signal.
+
+What comes without having been asked for (deliveries, returns, confirms) goes to whoever listens
+for it. While something is sent, what has come is taken: a server that is not read from does not
+read either.
+"""
+
+import math
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from logstore.amqp import frames, methods
+from logstore.amqp.fields import data
+from logstore.amqp.frames import method_frame
+from logstore.amqp.methods import Method
+from logstore.amqp.replies import NOT_ALLOWED, SUCCESS, Refusal
+from logstore.broker.queues.refusals import NoVhost
+from logstore.errors import Failed, LogstoreError
+
+from ..ends import say
+from ..stop import Stop
+from .reader import FRAME_BYTES_MAX, Arrived, Reader
+from .refusal import refused
+
+READ_BYTES: Final = 256 << 10
+HANDSHAKE_S: Final = 10.0  # who has not answered by then is no server, or a hung one
+CLOSE_S: Final = 5.0  # for what was sent last to be heard
+FINISH_S: Final = 5.0  # after a signal: for what is under way to come to its end
+GUEST: Final = b"\0guest\0guest"
+ABOUT: Final = {
+    "product": "logstore",
+    "capabilities": {
+        "publisher_confirms": True, "basic.nack": True, "consumer_cancel_notify": True,
+        "connection.blocked": True, "authentication_failure_close": True,
+    },
+}  # fmt: skip
+
+Listener = Callable[[Arrived], None]
+_M = TypeVar("_M", bound=tuple[Any, ...])
+
+
+def connected(address: str) -> socket.socket:
+    """Raises Failed where nobody listens."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    last: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Failed(f"{address}: {error.strerror or error}") from None
+    for family, kind, protocol, _, place in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            # The door lets in who comes from this machine, and tells by the address: it must not
+            # be the one that the server listens on beyond it.
+            sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+            sock.connect(place)
+        except OSError as error:
+            last = error
+            sock.close()
+        else:
+            sock.setblocking(False)
+            return sock
+    reason = "no address" if last is None else last.strerror or str(last)
+    raise Failed(
+        f"{address}: the server that has the queues can't be reached: {reason}; has it ended?"
+    )
+
+
+class Line:
+    """Open from the start. Whatever ends it is raised by each call from then on."""
+
+    def __init__(self, address: str, vhost: str, stop: Stop) -> None:
+        """Raises Failed, Refused, Stopped."""
+        self.address = address
+        self.vhost = vhost
+        self.stop = stop
+        self.frame_max = FRAME_BYTES_MAX
+        self.channel = 0  # the one that is open; 0: none
+        self._numbers = 0
+        self._reader = Reader()
+        self._out: deque[memoryview] = deque()
+        self.out_bytes = 0  # that are to be sent
+        self._replies: deque[Arrived] = deque()
+        self._listeners: dict[type[Any], Listener] = {}
+        self._closed: methods.ChannelClose | None = None  # why there is no channel
+        self._failure: LogstoreError | None = None  # why there is no connection
+        self._asked: Method | None = None  # last
+        self._closing = False
+        self._socket = connected(address)
+        try:
+            self._shake_hands()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    # The handshake
+
+    def _shake_hands(self) -> None:
+        self._put(frames.PROTOCOL)
+        self._expect(methods.ConnectionStart)
+        self._tell(methods.ConnectionStartOk(ABOUT, "PLAIN", GUEST, "en_US"))
+        tune = self._expect(methods.ConnectionTune)
+        self.frame_max = min(tune.frame_max or FRAME_BYTES_MAX, FRAME_BYTES_MAX)
+        # Without heartbeats: they tell of a peer that is gone without a word, which one on the same
+        # machine never is; and nobody would send ours while this process waits for its reader.
+        self._tell(methods.ConnectionTuneOk(tune.channel_max, self.frame_max, 0))
+        self._tell(methods.ConnectionOpen(self.vhost))
+        self._expect(methods.ConnectionOpenOk)
+
+    def _expect(self, kind: type[_M]) -> _M:
+        if not self.wait(lambda: self._replies, HANDSHAKE_S):
+            self.stop.check()
+            raise Failed(f"{self.address}: the server does not answer")
+        method = self._replies.popleft().method
+        if not isinstance(method, kind):
+            raise self._broken(f"{type(method).__name__} where {kind.__name__} was due")
+        return method
+
+    # Calls
+
+    def ask(self, method: Method, *answers: type[Any]) -> Arrived:
+        """The answer, which is one of these. Raises Refused, Failed, Stopped."""
+        self.send(method)
+        self._asked = method
+        if not self.wait(lambda: self._replies or self._closed):
+            self.stop.check()
+        if self._closed is not None:
+            raise self.refusal(method)
+        answer = self._replies.popleft()
+        if answers and not isinstance(answer.method, answers):
+            raise self._broken(f"{type(answer.method).__name__} as an answer")
+        return answer
+
+    def send(self, method: Method) -> None:
+        """On the channel, which is opened if need be. Raises Failed, Stopped; ValueError."""
+        if not self.channel:
+            self._open_channel()
+        self._put(method_frame(self.channel, method))
+
+    def put(self, frames_: bytes) -> None:
+        """Frames of the channel, which is open."""
+        assert self.channel
+        self._put(frames_)
+
+    def _open_channel(self) -> None:
+        self._closed = None
+        self._numbers += 1
+        self.channel = self._numbers
+        self._put(method_frame(self.channel, methods.ChannelOpen()))
+        self._expect(methods.ChannelOpenOk)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server has closed the channel."""
+        return self._closed is not None
+
+    def refusal(self, method: Method) -> LogstoreError:
+        """Why the channel was closed, which had been asked for this. It may be opened anew."""
+        closed, self._closed = self._closed, None
+        assert closed is not None
+        return refused(closed.reply_code, closed.reply_text, method)
+
+    def listen(self, *kinds: type[Any], to: Listener) -> None:
+        """Have it called with what comes of these methods."""
+        self._listeners |= dict.fromkeys(kinds, to)
+
+    def forget(self, *kinds: type[Any]) -> None:
+        """The reverse of ``listen``; what comes of these is thrown away."""
+        self.listen(*kinds, to=lambda arrived: None)
+
+    # Waiting
+
+    def wait(
+        self, ready: Callable[[], object], seconds: float | None = None, *, finish: bool = False
+    ) -> bool:
+        """Send and receive until it is ready; False when time is up, or a signal has come.
+
+        ``finish``: what is under way comes to its end all the same, within FINISH_S after a signal.
+        Raises Failed.
+        """
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        stopping = False
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if ready():
+                return True
+            if self.stop.asked and not stopping:
+                if not finish:
+                    return False
+                stopping, until = True, min(until, time.monotonic() + FINISH_S)
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return False
+            self._step(left_s)
+
+    def step(self) -> None:
+        """Send and receive what can be at once. Raises Failed."""
+        if self._failure is not None:
+            raise self._failure
+        self._step(0)
+
+    def _step(self, seconds: float) -> None:
+        readable, writable = self.stop.wait_either(
+            self._socket.fileno(), None if seconds == math.inf else seconds, write=bool(self._out)
+        )
+        try:
+            if writable:
+                self._write()
+            if readable:
+                self._read()
+        except OSError as error:
+            self._fail(Failed(f"{self.address}: the connection was lost: {error.strerror}"))
+        except Refusal as error:
+            self._fail(self._broken(str(error)))
+
+    def _write(self) -> None:
+        while self._out:
+            try:
+                sent = self._socket.send(self._out[0])
+            except BlockingIOError:
+                return
+            self.out_bytes -= sent
+            if sent < len(self._out[0]):
+                self._out[0] = self._out[0][sent:]
+                return
+            self._out.popleft()
+
+    def _read(self) -> None:
+        try:
+            came = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        if not came:
+            self._fail(Failed(f"{self.address}: the server has ended the connection"))
+        for arrived in self._reader.receive(came):
+            self._arrived(arrived)
+
+    def _put(self, frames_: bytes) -> None:
+        self._out.append(memoryview(frames_))
+        self.out_bytes += len(frames_)
+
+    def _tell(self, method: Method) -> None:
+        """The server, on the connection's own channel."""
+        self._put(method_frame(0, method))
+
+    # What comes
+
+    def _arrived(self, arrived: Arrived) -> None:
+        channel, method = arrived.channel, arrived.method
+        match method:
+            case methods.ConnectionCloseOk():
+                self._fail(Failed(f"{self.address}: the connection is closed"))
+            case methods.ConnectionClose():
+                self._tell(methods.ConnectionCloseOk())
+                self._fail(self._ended(method))
+            case _ if self._closing:
+                pass
+            case methods.ConnectionBlocked():
+                say(f"logstore: {self.address}: the server takes no messages now: {method.reason}")
+            case methods.ConnectionUnblocked():
+                say(f"logstore: {self.address}: the server takes messages again")
+            case methods.ChannelClose() if channel == self.channel:
+                self._put(method_frame(channel, methods.ChannelCloseOk()))
+                self.channel, self._closed = 0, method
+            case _ if channel in (0, self.channel):
+                self._listeners.get(type(method), self._replies.append)(arrived)
+
+    def _ended(self, close: methods.ConnectionClose) -> LogstoreError:
+        if close.reply_code == NOT_ALLOWED and close.reply_text.endswith(" not found"):
+            return NoVhost(data(self.vhost))
+        if self._asked is not None and close.class_id == methods.IDS[type(self._asked)][0]:
+            return refused(close.reply_code, close.reply_text, self._asked)
+        return Failed(f"{self.address}: the server ends the connection: {close.reply_text}")
+
+    def _fail(self, error: LogstoreError) -> None:
+        if self._failure is None:
+            self._failure = error
+
+    def _broken(self, what: str) -> LogstoreError:
+        return Failed(f"{self.address}: no server of ours, or a broken one: {what}")
+
+    # The end
+
+    def close(self) -> None:
+        """What was sent is heard before the connection ends; signals and failures are not."""
+        self._closing = True
+        if self._failure is None:
+            self._tell(methods.ConnectionClose(SUCCESS, "goodbye"))
+        until = time.monotonic() + CLOSE_S
+        while self._failure is None and (left_s := until - time.monotonic()) > 0:
+            self._step(left_s)
+        with suppress(OSError):  # the answer to the server's own Close, if it still listens
+            self._write()
+        self._socket.close()

@@ -1,0 +1,206 @@
+"""The exchanges and queues of a server, as commands need them: asked for through its AMQP door."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from logstore.amqp import methods
+from logstore.amqp.methods import Method
+from logstore.broker.queues.handles import name_of, value
+from logstore.broker.routing.refusals import NoQueue
+from logstore.errors import InvalidName
+from logstore.server_socket import ServerSocket
+
+from ..publishing import Encoder
+from ..queue_site import BindingFacts, ExchangeAbout, ExchangeRow, QueueAbout, QueueRow, Table
+from .line import Line
+from .messages import ServedConsumer, ServedMessage, ServedSink
+
+PASSIVE: Final = (True, False, False, False)  # whether it is there, whatever else it is
+
+
+def sent(name: str, what: str = "name") -> str:
+    """The name as it travels. Raises InvalidName for one that would arrive as another.
+
+    The door drops line ends from names, as RabbitMQ does.
+    """
+    name_of(name, what)
+    if "\r" in name or "\n" in name:
+        raise InvalidName(
+            f"a {what} with line ends ({name!r}) does not reach a server: stop the server, or use "
+            f"another one"
+        )
+    return name
+
+
+class ServedQueues:
+    """A ``QueueSite``."""
+
+    def __init__(self, open_line: Callable[[], Line], socket: ServerSocket, vhost: str) -> None:
+        """``open_line``: by AMQP, once that is needed. ``socket``: of the directory."""
+        self._open_line = open_line
+        self._socket = socket
+        self._vhost = vhost
+
+    @cached_property
+    def _line(self) -> Line:
+        return self._open_line()
+
+    def declare_exchange(
+        self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool,
+        arguments: Table,
+    ) -> None:  # fmt: skip
+        """As QueueSite.declare_exchange."""
+        self._ask(
+            methods.ExchangeDeclare(
+                0, sent(name), type_name, False, durable, auto_delete, internal, False,
+                value(arguments),
+            ),
+            methods.ExchangeDeclareOk,
+        )  # fmt: skip
+
+    def declare_queue(
+        self, name: str, *, durable: bool, auto_delete: bool, arguments: Table
+    ) -> str:
+        """As QueueSite.declare_queue. A plain one is the one that there is, whatever its facts."""
+        if name and durable and not (auto_delete or arguments):
+            try:
+                return self._counts(name).queue
+            except NoQueue:
+                pass
+        flags = (False, durable, False, auto_delete)
+        method = methods.QueueDeclare(0, sent(name), *flags, False, value(arguments))
+        answer: methods.QueueDeclareOk = self._ask(method, methods.QueueDeclareOk)
+        return answer.queue
+
+    def _exists(self, exchange: str) -> None:
+        """Raises NoExchange."""
+        if exchange:
+            flags = (*PASSIVE, False)
+            passive = methods.ExchangeDeclare(0, sent(exchange), "", *flags, {})
+            self._ask(passive, methods.ExchangeDeclareOk)
+
+    def _counts(self, queue: str) -> methods.QueueDeclareOk:
+        """Raises NoQueue."""
+        if not queue:
+            raise NoQueue(b"")
+        method = methods.QueueDeclare(0, sent(queue), *PASSIVE, False, {})
+        found: methods.QueueDeclareOk = self._ask(method, methods.QueueDeclareOk)
+        return found
+
+    def ready(self, queue: str) -> int:
+        """As QueueSite.ready."""
+        return self._counts(queue).message_count
+
+    def bind(self, binding: BindingFacts) -> None:
+        """As QueueSite.bind."""
+        of = self._binding(binding)
+        if binding.kind == "queue":
+            source, destination, key, arguments = of
+            method: Method = methods.QueueBind(0, destination, source, key, False, arguments)
+            self._ask(method, methods.QueueBindOk)
+        else:
+            source, destination, key, arguments = of
+            method = methods.ExchangeBind(0, destination, source, key, False, arguments)
+            self._ask(method, methods.ExchangeBindOk)
+
+    def unbind(self, binding: BindingFacts) -> None:
+        """As QueueSite.unbind."""
+        source, destination, key, arguments = self._binding(binding)
+        if binding.kind == "queue":
+            method: Method = methods.QueueUnbind(0, destination, source, key, arguments)
+            self._ask(method, methods.QueueUnbindOk)
+        else:
+            method = methods.ExchangeUnbind(0, destination, source, key, False, arguments)
+            self._ask(method, methods.ExchangeUnbindOk)
+
+    def _binding(self, binding: BindingFacts) -> tuple[str, str, str, Any]:
+        if binding.kind == "queue" and not binding.destination:
+            raise NoQueue(b"")
+        name_of(binding.key, "routing key")
+        return (
+            sent(binding.source), sent(binding.destination), binding.key, value(binding.arguments),
+        )  # fmt: skip
+
+    def delete_exchange(self, name: str, *, if_unused: bool) -> None:
+        """As QueueSite.delete_exchange."""
+        self._exists(name)  # to delete what is not there is no error to the server
+        method = methods.ExchangeDelete(0, sent(name), if_unused, False)
+        self._ask(method, methods.ExchangeDeleteOk)
+
+    def delete_queue(self, name: str, *, if_unused: bool, if_empty: bool) -> int:
+        """As QueueSite.delete_queue."""
+        self._counts(name)  # to delete what is not there is no error to the server
+        method = methods.QueueDelete(0, name, if_unused, if_empty, False)
+        answer: methods.QueueDeleteOk = self._ask(method, methods.QueueDeleteOk)
+        return answer.message_count
+
+    def purge(self, queue: str) -> int:
+        """As QueueSite.purge."""
+        self._counts(queue)
+        answer: methods.QueuePurgeOk = self._ask(
+            methods.QueuePurge(0, queue, False), methods.QueuePurgeOk
+        )
+        return answer.message_count
+
+    def sink(self, exchange: str, properties: dict[str, Any]) -> ServedSink:
+        """As QueueSite.sink."""
+        self._exists(exchange)
+        return ServedSink(self._line, exchange, Encoder(exchange, properties))
+
+    def get(self, queue: str) -> ServedMessage | None:
+        """As QueueSite.get."""
+        if not queue:
+            raise NoQueue(b"")
+        answer = self._line.ask(
+            methods.BasicGet(0, sent(queue), False), methods.BasicGetOk, methods.BasicGetEmpty
+        )
+        if isinstance(answer.method, methods.BasicGetEmpty):
+            return None
+        return ServedMessage(queue, answer, self._line)
+
+    def consume(self, queue: str, prefetch: int) -> ServedConsumer:
+        """As QueueSite.consume."""
+        if not queue:
+            raise NoQueue(b"")
+        return ServedConsumer(self._line, sent(queue), prefetch)
+
+    def _ask(self, method: Method, answer: type[Any]) -> Any:  # noqa: ANN401  one of the answer
+        return self._line.ask(method, answer).method
+
+    # What AMQP has no words for
+
+    def exchanges(self) -> Sequence[ExchangeRow]:
+        """As QueueSite.exchanges, by name."""
+        rows = self._socket.rows("exchanges", vhost=self._vhost)
+        return [ExchangeRow(it["name"], it["type"], it["bindings"]) for it in rows]
+
+    def queues(self) -> Sequence[QueueRow]:
+        """As QueueSite.queues, by name."""
+        return [_row(it) for it in self._socket.rows("queues", vhost=self._vhost)]
+
+    def exchange(self, name: str) -> ExchangeAbout:
+        """As QueueSite.exchange."""
+        it = self._socket.get("exchanges", name, vhost=self._vhost)
+        return ExchangeAbout(
+            it["type"], it["durable"], it["auto_delete"], it["internal"], it["arguments"],
+            self._bindings("exchanges", name),
+        )  # fmt: skip
+
+    def queue(self, name: str) -> QueueAbout:
+        """As QueueSite.queue."""
+        it = self._socket.get("queues", name, vhost=self._vhost)
+        return QueueAbout(
+            it["durable"], it["auto_delete"], it["arguments"], _row(it),
+            self._bindings("queues", name),
+        )  # fmt: skip
+
+    def _bindings(self, what: str, name: str) -> list[BindingFacts]:
+        return [
+            BindingFacts(it["source"], it["destination"], it["kind"], it["key"], it["arguments"])
+            for it in self._socket.rows(what, name, "bindings", vhost=self._vhost)
+        ]
+
+
+def _row(it: Any) -> QueueRow:  # noqa: ANN401  what JSON holds
+    return QueueRow(it["name"], it["ready"], it["unacked"], it["consumers"])
