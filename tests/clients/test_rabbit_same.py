@@ -37,16 +37,21 @@ FORGOTTEN = {it.header for it in HEADERS}
 # What is published goes to the open ones, of which the first alone has dead letters; these go to
 # the next, and its own on to the last. A channel consumes from one queue.
 OPEN, BEHIND, LAST = ["q0", "q1", "q2"], "q3", "q4"
-QUEUES = [*OPEN, BEHIND, LAST]
+# Nobody takes anything from this one: all of it dies of its age, and that is waited for.
+BRIEF = "q5"
+QUEUES = [*OPEN, BEHIND, LAST, BRIEF]
+TAKEN_FROM = [it for it in QUEUES if it != BRIEF]
 EXCHANGES = {
     "d": "direct", "t": "topic", "f": "fanout", "h": "headers", "dead": "fanout", "late": "topic",
+    "inner": "topic",
 }  # fmt: skip
-BOUND = ["d", "t", "f", "h", "amq.topic"]  # to the open ones
+BOUND = ["d", "t", "f", "h", "amq.topic", "inner"]  # to the open ones
 KEYS = ["", "a", "a.b", "a.b.c", "b..c", "x.b", "q0"]
 PATTERNS = ["", "#", "*", "a.#", "*.b", "a.*.c", "#.c", "a", "#.b.#"]
 MATCHES = [
     {}, {"x-match": "any", "n": 1}, {"x-match": "all", "n": 1, "s": "x"}, {"n": None},
     {"x-match": "any"}, {"x-match": "any-with-x", "x-n": 1}, {"n": fields.Long(1)},
+    {"x-match": "all-with-x", "x-n": 1, "n": 1}, {"t": True, "s": "x", "x-n": 5},
 ]  # fmt: skip
 HEADER_TABLES = [
     {}, {"n": 1}, {"n": fields.Long(1), "s": "x"}, {"n": 1.0}, {"s": "x", "t": True}, {"x-n": 1},
@@ -71,6 +76,13 @@ DYING_ARGUMENTS = [
     {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": BEHIND},
     {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q0", "x-max-length": 3},
 ]  # fmt: skip
+BRIEF_ARGUMENTS = [
+    {"x-message-ttl": 40, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": BEHIND},
+    {"x-message-ttl": 40, "x-dead-letter-exchange": "dead"},
+    {"x-message-ttl": 40, "x-dead-letter-exchange": "late", "x-max-length": 2},
+    {"x-message-ttl": 40, "x-dead-letter-exchange": "late", "x-dead-letter-routing-key": "x.b"},
+    {"x-message-ttl": 40, "x-dead-letter-exchange": "missing"},
+]
 BEHIND_ARGUMENTS = [
     {}, {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": LAST},
     {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": LAST, "x-max-length": 2},
@@ -123,6 +135,7 @@ class Side:
         self.endpoint = endpoint
         self.lines = [Line(endpoint.amqp, endpoint.vhost, [*CHANNELS, WATCH]) for _ in LINES]
         self.owners = {}  # of exclusive queues: whose they are
+        self.dying = 0  # messages that will have died soon
         self.names = {}  # that the server made, and what they are here
 
     def do(self, step):
@@ -150,6 +163,8 @@ class Side:
         for line in self.lines:
             for number in CHANNELS:
                 line.ask(number, methods.BasicCancel("nobody", False))
+        brief = counts[BRIEF]
+        self.dying = isinstance(brief, methods.QueueDeclareOk) and brief.message_count
         return self._said(counts)
 
     def agreed(self):
@@ -177,7 +192,7 @@ class Side:
             "deliveries": [self._plain(it) for it in channel.deliveries[deliveries:]],
             "returns": [self._plain(it) for it, _ in channel.returns[returns:]],
             "confirms": dict(sorted(channel.confirms.items())),
-            "cancelled": [self._name(it) for it in channel.cancelled[cancelled:]],
+            "cancelled": sorted(self._name(it) for it in channel.cancelled[cancelled:]),
         }
 
     def _plain(self, it):
@@ -245,6 +260,11 @@ class Step(NamedTuple):
     properties: Properties | None = None
     body: bytes = b""
 
+    def shown(self):
+        told = self.properties._asdict() if self.properties else {}
+        given = {name: value for name, value in told.items() if value is not None}
+        return f"{self.line}.{self.channel} {self.method} {given or ''} {self.body or ''}"
+
 
 class Pair:
     """Both servers, told the same."""
@@ -257,6 +277,7 @@ class Pair:
 
     def do(self, step):
         self.steps.append(step)
+        print(len(self.steps), step.shown())
         for side in self.sides:
             side.do(step)
         self.agree()
@@ -267,12 +288,14 @@ class Pair:
         while True:
             theirs, ours = [quiet(side, until) for side in self.sides]
             apart = differences(theirs, ours)
+            if any(side.dying for side in self.sides):
+                apart = apart or ["what is brief has not died"]
             if not apart and not any(side.unconfirmed for side in self.sides):
                 for side in self.sides:
                     side.agreed()
                 return
             if time.monotonic() > until:
-                told = "\n".join(str(it) for it in self.steps[-12:])
+                told = "\n".join(it.shown() for it in self.steps[-12:])
                 unconfirmed = [side.unconfirmed for side in self.sides]
                 pytest.fail(
                     f"after step {len(self.steps)}: {apart}\nunconfirmed: {unconfirmed}\n{told}"
@@ -298,7 +321,10 @@ def quiet(side, until):
 def differences(theirs, ours):
     """What is not the same, as (where, RabbitMQ, ours), but for what is meant to be otherwise."""
     if theirs.keys() != ours.keys():
-        return [("channels", sorted(theirs), sorted(ours))]
+        both = theirs | ours
+        return [(it, it in theirs, it in ours, both[it]) for it in theirs.keys() ^ ours.keys()] + [
+            (it, said, ours[it]) for it, said in theirs.items() if it in ours and said != ours[it]
+        ]
     apart = []
     for where, said in theirs.items():
         if said == ours[where]:
@@ -340,11 +366,17 @@ class Chance:
         self.random = random.Random(seed)
         self.pair = pair
         self.messages = 0
+        # See rabbit_differences.NOT_ASKED.
+        self.not_fetched = {BRIEF}
+        self.limited = {  # channels with prefetch of their own
+            (line, channel) for line in LINES for channel in CHANNELS if self._rarely(3)
+        }
+        self.prioritized = self._rarely(2)
         # Both channels of a connection may end at once, and give back what they have.
         self.queues = {
             (line, channel): name
             for line in LINES
-            for channel, name in zip(CHANNELS, self.random.sample(QUEUES, 2), strict=True)
+            for channel, name in zip(CHANNELS, self.random.sample(TAKEN_FROM, 2), strict=True)
         }
 
     def opening(self):
@@ -353,8 +385,9 @@ class Chance:
             yield self._step(0, 1, self._exchange(name, kind))
         for name in QUEUES:
             yield self._step(0, 1, self._queue(name, self._arguments(name)))
-        for name in OPEN:
+        for name in [*OPEN, BRIEF]:
             yield self._step(0, 1, methods.QueueBind(0, name, "d", name, False, {}))
+        for name in OPEN:
             for _ in range(2):
                 yield self._step(0, 1, self._any_bind(name))
         yield self._step(0, 1, methods.QueueBind(0, BEHIND, "dead", "", False, {}))
@@ -381,8 +414,9 @@ class Chance:
             (self._settle, 22),
             (self._consume, 6),
             (method(lambda: methods.BasicCancel(one(["c0", "c1", "c2", "nope"]), False)), 2),
-            (method(lambda: methods.BasicQos(0, one([0, 1, 2, 3, 10]), False)), 3),
+            (self._qos, 5),
             (method(lambda: methods.BasicRecover(True)), 2),
+            (method(lambda: methods.BasicRecoverAsync(True)), 0.5),
             (method(lambda: methods.QueueDeclare(
                 0, queue, True, False, False, False, False, {})), 2),
             (method(lambda: self._queue(queue, self._arguments(queue, wrong=6))), 4),
@@ -414,7 +448,15 @@ class Chance:
     def _exchange(self, name, kind):
         arguments = {"alternate-exchange": "f"} if name == "d" else {}
         return methods.ExchangeDeclare(
-            0, name, kind, False, self._rarely(2), self._rarely(6), False, False, arguments
+            0,
+            name,
+            kind,
+            False,
+            self._rarely(2),
+            self._rarely(6),
+            name == "inner",
+            False,
+            arguments,
         )
 
     def _queue(self, name, arguments):
@@ -426,14 +468,31 @@ class Chance:
     def _arguments(self, name, wrong=0):
         if wrong and self._rarely(wrong):
             return self.random.choice(WRONG_ARGUMENTS)
-        of_all = {"q0": [*DYING_ARGUMENTS, *QUEUE_ARGUMENTS], BEHIND: BEHIND_ARGUMENTS}
-        return self.random.choice(of_all.get(name, QUEUE_ARGUMENTS))
+        of_all = {
+            "q0": [*DYING_ARGUMENTS, *QUEUE_ARGUMENTS], BEHIND: BEHIND_ARGUMENTS,
+            BRIEF: BRIEF_ARGUMENTS,
+        }  # fmt: skip
+        found = self.random.choice(of_all.get(name, QUEUE_ARGUMENTS))
+        if not self.prioritized:
+            found = {it: value for it, value in found.items() if it != "x-max-priority"}
+        if "x-single-active-consumer" in found:
+            self.not_fetched.add(name)
+        return found
 
     def _get(self, line, channel):
-        queue, no_ack = self.queues[line, channel], self._rarely(4)
+        queue = self.queues[line, channel]
+        no_ack = self._rarely(4) or (line, channel) in self.limited
         if no_ack:
-            queue = self.random.choice([*QUEUES, ""])
+            queue = self.random.choice([*TAKEN_FROM, ""])
+        if queue in self.not_fetched or (not queue and len(self.not_fetched) > 1):
+            return None
         return self._step(line, channel, methods.BasicGet(0, queue, no_ack))
+
+    def _qos(self, line, channel):
+        count = self.random.choice([0, 1, 2, 3, 10])
+        return self._step(
+            line, channel, methods.BasicQos(0, count, (line, channel) in self.limited)
+        )
 
     def _any_bind(self, queue):
         exchange = self.random.choice(BOUND)
@@ -459,10 +518,10 @@ class Chance:
         self.messages += 1
         exchange = one(["", "", "", "d", "t", "f", "h", "amq.topic", "dead"])
         if self._rarely(60):
-            exchange = "nope"
+            exchange = one(["nope", "inner"])
         key = one(QUEUES) if exchange in ("", "d") else one(KEYS)
         method = methods.BasicPublish(0, exchange, key, self._rarely(3), self._rarely(150))
-        body = b"m%05d" % self.messages + b"." * one([0, 0, 0, 20])
+        body = b"m%05d" % self.messages + b"." * one([*[0] * 20, *[20] * 7, 300_000])
         return self._step(line, channel, method, self._properties(), body)
 
     def _properties(self):
@@ -474,7 +533,7 @@ class Chance:
             "headers": headers,
             "delivery_mode": one([None, 1, 2]),
             "priority": one([None, None, 0, 1, 3, 5, 9, 255]),
-            "expiration": one([None] * 12 + ["0", "3600000"]),
+            "expiration": one([None] * 12 + [None if self.prioritized else "0", "3600000"]),
             "content_type": one([None, "text/plain"]),
             "correlation_id": one([None, "c" * 200]),
             "timestamp": one([None, 1_700_000_000]),
@@ -485,7 +544,9 @@ class Chance:
             given |= one([
                 {"expiration": "-1"}, {"expiration": "abc"}, {"expiration": ""},
                 {"user_id": "nobody"}, {"headers": {"CC": "q0"}}, {"headers": {"BCC": [1]}},
-                {"expiration": "1.5"}, {"expiration": str(2**40)},
+                {"expiration": "1.5"}, {"expiration": str(2**40)}, {"expiration": "+5000000"},
+                {"reply_to": "amq.rabbitmq.reply-to"},
+                {"headers": {"x-death": one([5, "a", {}])}},
             ])  # fmt: skip
         return Properties(**given)
 

@@ -3,6 +3,7 @@
 import threading
 
 from clock import NOW_MS
+from storage_kit import crash
 from turns_by_hand import Turns
 
 import logstore
@@ -27,8 +28,8 @@ DEADLINE_S = 60
 class Node:
     """Real queues over a real directory, with turns that a test ends itself."""
 
-    def __init__(self, path):
-        self.now_ms = NOW_MS
+    def __init__(self, path, now_ms=NOW_MS):
+        self.now_ms = now_ms
         self.turns = Turns()
         self._news = threading.Condition()
         self._calls = []  # left by other threads
@@ -126,6 +127,12 @@ class Node:
         self._committer.close()
         self._store.close()
 
+    def kill(self):
+        """As kill -9 would leave the files."""
+        self._committer.close()
+        self._store._upkeep.close()  # a process that is killed does none
+        crash(self._store.internals().directory.writable())
+
 
 class FakeLink:
     def __init__(self, turns, number):
@@ -146,14 +153,30 @@ class Door:
     """A node's queues and the door to them."""
 
     def __init__(self, path, message_bytes_max=16 << 20):
-        self.node = Node(path)
+        self._path, self._message_bytes_max = path, message_bytes_max
         self.now = 100.0
         self.tokens = iter(range(1000))
+        self._begin(Node(path))
+
+    def _begin(self, node):
+        self.node = node
         self.door = AmqpDoor(
-            self.node, "3.13.7", "a-b", message_bytes_max,
+            node, "3.13.7", "a-b", self._message_bytes_max,
             token=lambda: f"token{next(self.tokens)}",
         )  # fmt: skip
         self.peers = []
+
+    def again(self):
+        """The process stops in order, and another one has the directory."""
+        for peer in self.peers:
+            peer.over = True
+        self.node.close()
+        self._begin(Node(self._path, self.node.now_ms))
+
+    def kill(self):
+        """The same, without a word: what is on disk is there."""
+        self.node.kill()
+        self._begin(Node(self._path, self.node.now_ms))
 
     def connect(self):
         self.peers.append(Peer(self))
@@ -296,9 +319,10 @@ class Peer:
         ))  # fmt: skip
 
 
-def message(body, exchange="", key="q", mandatory=False, props=None, channel=1, room=131_064):
+def message(body, exchange="", key="q", mandatory=False, props=None, channel=1, room=131_064,
+            immediate=False):  # fmt: skip
     """The frames of a Publish."""
-    method = methods.BasicPublish(0, exchange, key, mandatory, False)
+    method = methods.BasicPublish(0, exchange, key, mandatory, immediate)
     data = properties.write(props or properties.Properties())
     return b"".join((
         frames.method_frame(channel, method),
@@ -324,3 +348,65 @@ def get(queue="q", no_ack=False):
 
 def named(arguments):
     return {"x-" + name.replace("_", "-"): value for name, value in arguments.items()}
+
+
+def exchange(name="e", kind="direct", passive=False, durable=False, auto_delete=False,
+             internal=False, nowait=False, **arguments):  # fmt: skip
+    return methods.ExchangeDeclare(
+        0, name, kind, passive, durable, auto_delete, internal, nowait, arguments
+    )
+
+
+def bind(queue="q", source="e", key="", nowait=False, **arguments):
+    return methods.QueueBind(0, queue, source, key, nowait, arguments)
+
+
+def unbind(queue="q", source="e", key="", **arguments):
+    return methods.QueueUnbind(0, queue, source, key, arguments)
+
+
+def delete(queue="q", if_unused=False, if_empty=False):
+    return methods.QueueDelete(0, queue, if_unused, if_empty, False)
+
+
+def soft(code, text, ids=(50, 10)):
+    """What ends a channel."""
+    return methods.ChannelClose(code, text, *ids)
+
+
+def hard(code, text, *ids):
+    """What ends a connection."""
+    return methods.ConnectionClose(code, text, *(ids or (0, 0)))
+
+
+def again(peer):
+    """After the channel was closed."""
+    peer.send(methods.ChannelCloseOk())
+    assert peer.ask(methods.ChannelOpen()) == methods.ChannelOpenOk()
+
+
+def deliveries(peer):
+    """Consumer tag, delivery tag, whether it is redelivered, body of all that have come."""
+    return [
+        (it[1].consumer_tag, it[1].delivery_tag, it[1].redelivered, it[3])
+        for it in peer.all()
+        if isinstance(it[1], methods.BasicDeliver)
+    ]
+
+
+def bodies(peer):
+    return [it[3] for it in deliveries(peer)]
+
+
+def confirms(peer):
+    """(ack or nack, tag, multiple) of each."""
+    return [
+        (type(it).__name__, it.delivery_tag, it.multiple)
+        for it in peer.methods()
+        if isinstance(it, (methods.BasicAck, methods.BasicNack))
+    ]
+
+
+def headers(data):
+    """Of properties as they came."""
+    return properties.read(data).headers

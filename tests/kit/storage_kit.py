@@ -93,6 +93,15 @@ def commit(directory, group, offsets, metadata=""):
     return directory.groups.change_idle(group, wanted)
 
 
+def crash(directory):
+    """Leave a writer's files as kill -9 would."""
+    directory._flusher.close()
+    directory._files.close()
+    directory._marks.close()
+    directory._catalog.close()
+    directory._lock.release()
+
+
 class Opened:
     """One data directory; ``crash`` leaves a writer's files as kill -9 would."""
 
@@ -135,12 +144,7 @@ class Opened:
 
     def crash(self):
         """Let go of the lock and the catalogue without anything that close() does."""
-        directory = self._open.pop()
-        directory._flusher.close()
-        directory._files.close()
-        directory._marks.close()
-        directory._catalog.close()
-        directory._lock.release()
+        crash(self._open.pop())
 
     def close_all(self):
         while self._open:

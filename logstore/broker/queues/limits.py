@@ -204,15 +204,15 @@ def check_equivalent(current: QueueFacts, declared: QueueFacts) -> None:
     Arguments that are not known are not compared; a queue without a type is a classic one. Both are
     exclusive, or neither is: whoever asks for another answer is told that the queue is locked.
     """
-    for name, was, said in (
+    for name, before, now in (
         ("durable", current.lasts, declared.lasts),
         ("auto_delete", current.auto_delete, declared.auto_delete),
     ):
-        if was != said:
-            raise QueueDiffers(current.name, name, said, was)
+        if before != now:
+            raise QueueDiffers(current.name, name, now, before)
     for argument in CHECKS:
+        had, has = current.arguments.get(argument), declared.arguments.get(argument)
         default = _CLASSIC if argument == _TYPE else None
-        had = current.arguments.get(argument) or default
-        has = declared.arguments.get(argument) or default
-        if (had and comparable(had)) != (has and comparable(has)):
+        was, said = had or default, has or default
+        if (was and comparable(was)) != (said and comparable(said)):
             raise QueueDiffers(current.name, argument.decode(), has, had)

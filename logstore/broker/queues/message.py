@@ -144,9 +144,9 @@ def expiration_ms(text: str) -> int:
 
 
 def _keys(name: str, headers: dict[str, Any] | None) -> list[bytes]:
-    found = None if headers is None else headers.get(name)
-    if found is None:
+    if headers is None or name not in headers:
         return []
+    found = headers[name]
     if type(found) is not list:
         raise InvalidHeader(name.encode(), found)
     return [fields.data(it) for it in found if type(it) is str]  # as RabbitMQ: others are nothing

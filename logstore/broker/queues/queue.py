@@ -104,6 +104,7 @@ class Queue:
         self._getters: list[tuple[Channel, bool, Then]] = []  # few, and a deque takes 600 bytes
         self._turns: Turns[Subscription] | None = None  # of several
         self._awake = False  # a look is coming
+        self._returned = False  # something has come back since the last one
         self._used_ms = home.clock()  # for x-expires
 
     def __repr__(self) -> str:
@@ -226,6 +227,7 @@ class Queue:
             chunks = self.stock.take(1, now_ms, fresh=False)
             if chunks and chunks[0].expired:
                 self._bury(chunks)
+                self.wake()  # they go in a look
                 continue
             if not chunks and (self.stock.cold or (self.stock.unsafe and self.stock.ready)):
                 self._sync()
@@ -236,7 +238,8 @@ class Queue:
                 continue
             tag = self._hand(channel, None, no_ack, chunks)
             delivery = self._deliveries(chunks)[0]
-            self._expire(now_ms, STEP_MAX)  # what comes next may have: it is not there any more
+            if self._expire(now_ms, STEP_MAX) < STEP_MAX:  # what comes next is there no more
+                self.wake()
             then(Got(tag, delivery, self.ready))
 
     def _sync(self) -> None:
@@ -294,6 +297,7 @@ class Queue:
         self.wake()
 
     def _release(self, number: int, first: int, bits: int, failed: bool, dead_at: int) -> None:
+        self._returned = True
         dead = self.stock.release(number, first, bits, failed=failed, dead_at=dead_at)
         lane = self.stock.lanes[number]
         for block, mask in dead.items():
@@ -352,8 +356,12 @@ class Queue:
         more = False
         wanted = self._getters or self.subscriptions or self.stock.order
         if wanted and self.stock.open():
+            left = LOOK_MAX
+            if self._returned:  # what is too many is dropped before consumers are served, as there
+                self._returned = False
+                left = self._make_room(now_ms, left)
             self._serve()
-            left = self._deliver(now_ms, LOOK_MAX)
+            left = self._deliver(now_ms, left)
             left = self._expire(now_ms, left)
             left = self._make_room(now_ms, left)
             more = left <= 0

@@ -6,6 +6,7 @@ Refused
 │   ├── ReservedName        a new name that begins with "amq."
 │   ├── QueueDiffers        declared again, otherwise than it is
 │   ├── InvalidQueueArgument
+│   ├── Nameless            a quorum queue that the server is to name
 │   ├── ConsumersThere      to be deleted only if unused, and it has consumers
 │   ├── NotEmpty            to be deleted only if empty
 │   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
@@ -78,6 +79,13 @@ class InvalidQueueArgument(QueueRefused):
             f"the argument",
         )
         self.argument, self.received, self.fault = argument, received, fault
+
+
+class Nameless(QueueRefused):
+    """A quorum queue is named by whoever declares it: it is to outlive him."""
+
+    def __init__(self) -> None:
+        super().__init__(b"", "is a quorum queue, which needs a name; give it one")
 
 
 class ConsumersThere(QueueRefused):

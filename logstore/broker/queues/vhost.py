@@ -26,7 +26,7 @@ from logstore.broker.queues.message import Framed, Framing, Looked, Message, Sho
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published, Publishing
 from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.refusals import ConsumersThere, Locked, NotEmpty, ReservedName
+from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
 from logstore.broker.queues.stock import Logs
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
@@ -101,15 +101,14 @@ class Vhost:
 
     def bind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.bind``. Also raises Locked."""
-        self._check_ends(binding, owner)
-        change = self.topology.bind(binding)
+        change = self.topology.bind(binding, lambda queue: _check_owner(queue, owner))
         return self._made(binding, change, lambda: self.topology.unbind(binding))
 
     def unbind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.unbind``. Also raises Locked."""
-        self._check_ends(binding, owner)
+        change = self.topology.unbind(binding, lambda queue: _check_owner(queue, owner))
         self._making.pop(binding, None)
-        return self._kept(self.topology.unbind(binding))
+        return self._kept(change)
 
     def _made(
         self, what: bytes | Binding, change: Change, undo: Callable[[], Change]
@@ -132,12 +131,6 @@ class Vhost:
 
         pending.then(done)
         return pending
-
-    def _check_ends(self, binding: Binding, owner: object | None) -> None:
-        if binding.kind == "queue":
-            queue = self.topology.queue(binding.destination)
-            if queue is not None:
-                _check_owner(queue, owner)
 
     def _kept(self, change: Change, queue: Queue | None = None) -> Pending | None:
         return self._rows.change(change, forget=queue)
@@ -164,7 +157,7 @@ class Vhost:
     ) -> tuple[Queue, Pending | None]:
         """Make it, unless it is there already and the same; what is to be kept, if not yet.
 
-        An empty name: a new one is made. Raises Locked, QueueDiffers, ReservedName,
+        An empty name: a new one is made. Raises Locked, QueueDiffers, ReservedName, Nameless,
         InvalidQueueArgument.
         """
         known = self.topology.queue(facts.name) if facts.name else None
@@ -177,9 +170,11 @@ class Vhost:
             return known, known.kept
         if facts.name.startswith(RESERVED_PREFIX):
             raise ReservedName(facts.name)
+        limits = limits_of(facts)  # before it costs a number
         if not facts.name:
+            if limits.quorum:
+                raise Nameless
             facts = facts._replace(name=self._new_name())
-        limits_of(facts)  # before it costs a number
         queue = Queue(self._host.next_id(), facts, self, owner if facts.exclusive else None)
         self._add(queue)
         if facts.lasts:
@@ -254,7 +249,11 @@ class Vhost:
         exchange, key, properties, _ = message
         framed = self._framing.known.get((exchange, properties))
         if framed is None:
-            framed = self._framing.framed(exchange, properties)
+            try:
+                framed = self._framing.framed(exchange, properties)
+            except LogstoreError:
+                self.topology.check_publish(exchange)  # RabbitMQ looks at that first
+                raise
         if not framed.copies:
             try:
                 return self.topology.known_route(exchange, key)

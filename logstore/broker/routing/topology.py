@@ -5,7 +5,7 @@ bindings is its matcher's; queues are whatever the caller says they are. Calls c
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, Generic, TypeVar, cast
 
@@ -33,6 +33,11 @@ from logstore.broker.routing.refusals import (
 from logstore.broker.routing.routes import Routes
 
 _Q = TypeVar("_Q")
+
+
+def _anybody(queue: object) -> None:
+    """Whoever it is may bind any queue."""
+
 
 # Bindings and alternates that lead to a changed exchange: of more it costs less to forget all
 # routes.
@@ -189,33 +194,50 @@ class Topology(Generic[_Q]):
 
     # Bindings
 
-    def bind(self, binding: Binding) -> Change:
-        """Nothing happens where it is there already.
+    def bind(self, binding: Binding, check: Callable[[_Q], object] = _anybody) -> Change:
+        """Nothing happens where it is there already. ``check`` may refuse a queue.
 
         Raises, in this order: NotPermitted for the default exchange; NoExchange, NoQueue; what the
-        type of the exchange says (InvalidArgument, InvalidWeight).
+        type of the exchange says (InvalidArgument, InvalidWeight), and what ``check`` does.
         """
         self._check_ends(binding)
         source = self._exchange(binding.source)
         destination = self._existing(binding.kind, binding.destination)
         if binding in source.bindings:
+            self._check(destination, check)
             return NOTHING
         self._join(binding, source, destination)
+        try:
+            self._check(destination, check)
+        except Exception:
+            self._part(binding, source, destination)
+            raise
         return Change(put=(binding,)) if _is_kept(source, destination) else NOTHING
 
-    def unbind(self, binding: Binding) -> Change:
+    def unbind(self, binding: Binding, check: Callable[[_Q], object] = _anybody) -> Change:
         """Nothing happens where there is no such binding, exchange or queue, as in RabbitMQ.
 
-        Raises NotPermitted for the default exchange.
+        ``check`` may refuse a queue that is bound so. Raises NotPermitted for the default exchange.
         """
         self._check_ends(binding)
         source = self._exchanges.get(binding.source)
         if source is None or binding not in source.bindings:
             return NOTHING
         destination = self._existing(binding.kind, binding.destination)
+        self._check(destination, check)
         return self._cut([binding], destination)
 
+    def _check(self, destination: "_Queue[_Q] | _Exchange", check: Callable[[_Q], object]) -> None:
+        if isinstance(destination, _Queue):
+            check(destination.queue)
+
     # Messages
+
+    def check_publish(self, exchange: bytes) -> None:
+        """Whether anybody may publish to it. Raises NoExchange, InternalExchange."""
+        self._exchange(exchange)
+        if exchange in self._internal:
+            raise InternalExchange(exchange)
 
     def route(
         self,

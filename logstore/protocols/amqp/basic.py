@@ -17,7 +17,7 @@ from logstore.broker.routing.arguments import CLASS_OF_KIND
 from logstore.protocols.amqp.channel import AmqpChannel, release
 from logstore.protocols.amqp.door import REPLY_TO
 from logstore.protocols.amqp.queue import named
-from logstore.protocols.amqp.refusals import TYPES
+from logstore.protocols.amqp.refusals import TYPES, place
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
 
 TAG_BYTES: Final = 16  # of randomness in a consumer tag that the server makes
@@ -45,24 +45,27 @@ def consume(channel: AmqpChannel, method: methods.BasicConsume) -> None:
         queue = channel.of.vhost.queue(name, channel.of)
         subscription = AmqpSubscription(
             channel.of, channel.number, channel, queue, tag, no_ack=method.no_ack,
-            exclusive=method.exclusive, priority=_number(method, "x-priority") or 0,
-            prefetch=channel.prefetch, timeout_ms=_number(method, "x-consumer-timeout"),
+            exclusive=method.exclusive, priority=_number(channel, name, method, "x-priority") or 0,
+            prefetch=channel.prefetch,
+            timeout_ms=_number(channel, name, method, "x-consumer-timeout"),
         )  # fmt: skip
         queue.subscribe(subscription)
         channel.subscriptions[tag] = subscription
     channel.answers(methods.BasicConsumeOk(text(tag)), method.nowait)()
 
 
-def _number(method: methods.BasicConsume, argument: str) -> int | None:
+def _number(
+    channel: AmqpChannel, name: bytes, method: methods.BasicConsume, argument: str
+) -> int | None:
     given = method.arguments.get(argument)
     if given is None:
         return None
     field = field_of(given)
     if CLASS_OF_KIND[field.kind] != "integer":
+        of = place("queue", name, channel.of.vhost_name)
         raise Refusal(
             PRECONDITION_FAILED,
-            f"invalid arg '{argument}' for queue '{method.queue}': "
-            f"{{unacceptable_type,{TYPES[field.kind]}}}",
+            f"invalid arg '{argument}' for {of}: \"expected integer, got {TYPES[field.kind]}\"",
         )
     return int(field.value)
 

@@ -113,8 +113,10 @@ class AmqpChannel:
         return bool(self._unacked)
 
     def room(self) -> int:
-        """As queues.Channel.room."""
-        return max(0, self.limit - len(self.unacked)) if self.limit else ROOM
+        """As queues.Channel.room. What was fetched is not counted: no consumer has it."""
+        if not self.limit:
+            return ROOM
+        return max(0, self.limit - len(self.unacked) + self.unacked.of(None))
 
     def wake_queues(self) -> None:
         """Those of its consumers may go on."""

@@ -140,9 +140,10 @@ def take_one(channel: AmqpChannel, publishing: Publishing, props: bytes, body: b
     """A message in whatever form it came. Raises Refusal, what the queues refuse."""
     if publishing.immediate:
         raise Refusal(NOT_IMPLEMENTED, "immediate=true")
-    props = _checked(channel, props)
-    message = Message(publishing.exchange, publishing.key, props, body)
     try:
+        channel.of.vhost.topology.check_publish(publishing.exchange)
+        props = _checked(channel, props)
+        message = Message(publishing.exchange, publishing.key, props, body)
         queues = channel.of.vhost.route(message)
     except LogstoreError:
         channel.of.send_all_published()
@@ -167,15 +168,16 @@ def _checked(channel: AmqpChannel, props: bytes) -> bytes:
     if not int.from_bytes(props[:2]) & _LOOKED_AT:
         return props
     found = properties.read(props)
+    to_me = found.reply_to == text(REPLY_TO)
+    if to_me and not channel.reply_token:
+        raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist")
     if found.user_id is not None and data(found.user_id) != GUEST:
         raise Refusal(
             PRECONDITION_FAILED,
             f"user_id property set to '{found.user_id}' but authenticated user was '{text(GUEST)}'",
         )
-    if found.reply_to != text(REPLY_TO):
+    if not to_me:
         return props
-    if not channel.reply_token:
-        raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist")
     return properties.write(found._replace(reply_to=text(reply_address(channel.reply_token))))
 
 

@@ -84,9 +84,14 @@ def _not_permitted(error: routing.NotPermitted, vhost: str) -> Worded:
 def _invalid_exchange(error: routing.InvalidArgument, _: str) -> Worded:
     if error.argument == b"x-match":
         given = error.received
-        shown = f'<<"{_value(given)}">>' if given.kind == "S" else _value(given)
+        if given.kind != "S":
+            return PRECONDITION_FAILED, (
+                f"Invalid x-match field type {TYPES[given.kind]} (value {_value(given)}); expected "
+                f"longstr"
+            )
         return PRECONDITION_FAILED, (
-            f"Invalid x-match field value {shown}; expected all, any, all-with-x, or any-with-x"
+            f'Invalid x-match field value <<"{_value(given)}">>; expected all, any, all-with-x, '
+            f"or any-with-x"
         )
     return PRECONDITION_FAILED, (
         f"invalid arg '{text(error.argument)}': the value '{_value(error.received)}' of type "
@@ -188,6 +193,10 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
     ),
     queues.QueueDiffers: lambda it, vhost: _differs("queue", it.queue, it, vhost),
     queues.InvalidQueueArgument: _invalid_queue,
+    queues.Nameless: _soft(
+        PRECONDITION_FAILED,
+        lambda _, __: "Cannot declare a server-named queue for type rabbit_quorum_queue",
+    ),
     queues.ConsumersThere: _soft(
         PRECONDITION_FAILED, lambda it, vhost: f"{place('queue', it.queue, vhost)} in use"
     ),

@@ -41,16 +41,22 @@ def test_an_exclusive_queue_is_its_connections(node):
     queue = node.declare(b"q", ONE, exclusive=True)
     assert node.vhost.queue(b"q", ONE) is queue
     assert node.declare(b"q", ONE, exclusive=True) is queue
+    node.vhost.unbind(Binding(b"amq.direct", b"q"), OTHER)  # there is no such binding
+    node.vhost.bind(Binding(b"amq.direct", b"q"), ONE)
     for attempt in (
         lambda: node.vhost.queue(b"q", OTHER),
         lambda: node.vhost.queue(b"q"),
         lambda: node.declare(b"q", OTHER, exclusive=True),
         lambda: node.declare(b"q", OTHER, message_ttl=1),
         lambda: node.vhost.bind(Binding(b"amq.direct", b"q"), OTHER),
+        lambda: node.vhost.bind(Binding(b"amq.direct", b"q", b"new"), OTHER),
         lambda: node.vhost.unbind(Binding(b"amq.direct", b"q"), OTHER),
     ):
         with pytest.raises(Locked):
             attempt()
+    assert len(list(node.vhost.topology.bindings_to(b"q"))) == 2
+    with pytest.raises(NoExchange):  # RabbitMQ looks for that first
+        node.vhost.bind(Binding(b"no", b"q"), OTHER)
 
 
 def test_two_hundred_reconnections_never_find_the_name_taken(node, tmp_path):

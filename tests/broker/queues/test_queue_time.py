@@ -93,6 +93,16 @@ def test_a_fetch_counts_none_that_has_expired_behind_it(node):
     assert node.get(b"q").delivery.body == b"4"
 
 
+def test_what_a_fetch_finds_expired_is_dead_lettered_at_once(node):
+    node.declare(b"dead")
+    node.declare(b"q", **DEAD)
+    node.publish(b"q", b"1")
+    node.publish(b"q", b"2", expiration="0")
+    assert node.get(b"q").delivery.body == b"1"
+    node.run()
+    assert node.ready(b"dead") == 1
+
+
 def test_being_requeued_does_not_renew_the_time(node):
     queue = node.declare(b"q", message_ttl=100)
     node.publish(b"q", b"1")

@@ -3,7 +3,18 @@
 import threading
 
 import pytest
-from amqp_kit import consume, declare, get, message
+from amqp_kit import (
+    again,
+    bind,
+    confirms,
+    consume,
+    declare,
+    deliveries,
+    exchange,
+    get,
+    message,
+    soft,
+)
 
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
@@ -14,134 +25,9 @@ from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
 from logstore.protocols.amqp.doorway import free_bytes
 from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX
 
-
-def soft(code, text, ids=(50, 10)):
-    return methods.ChannelClose(code, text, *ids)
-
-
-def exchange(name="e", kind="direct", passive=False, durable=False, auto_delete=False,
-             internal=False, nowait=False, **arguments):  # fmt: skip
-    return methods.ExchangeDeclare(
-        0, name, kind, passive, durable, auto_delete, internal, nowait, arguments
-    )
-
-
-def bind(queue="q", source="e", key="", nowait=False, **arguments):
-    return methods.QueueBind(0, queue, source, key, nowait, arguments)
-
-
-def again(peer):
-    """After the channel was closed."""
-    peer.send(methods.ChannelCloseOk())
-    assert peer.ask(methods.ChannelOpen()) == methods.ChannelOpenOk()
-
-
 # Declaring
 
-Q, E, V = "queue 'q'", "exchange 'e'", "in vhost '/'"
-
-REFUSED = {
-    "passive queue": (declare("no", passive=True),
-        soft(404, f"NOT_FOUND - no queue 'no' {V}")),
-    "passive exchange": (exchange("no", passive=True),
-        soft(404, f"NOT_FOUND - no exchange 'no' {V}", (40, 10))),
-    "durable": (declare(durable=True), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'durable' for {Q} {V}: received 'true' but "
-        "current is 'false'")),
-    "auto_delete": (declare(auto_delete=True), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'auto_delete' for {Q} {V}: received 'true' but "
-        "current is 'false'")),
-    "argument": (declare(message_ttl=1000), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for {Q} {V}: received the value "
-        "'1000' of type 'signedint' but current is none")),
-    "another value of an argument": (declare("limited", max_length=4), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' {V}: received "
-        "'4' but current is '3'")),
-    "another type of an argument": (declare("limited", max_length="3"), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'limited' {V}: received "
-        "'3' but current is '3'")),
-    "argument of text": (declare(dead_letter_exchange="x"), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for {Q} {V}: received "
-        "the value 'x' of type 'longstr' but current is none")),
-    "reserved queue": (declare("amq.mine"), soft(403,
-        "ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'")),
-    "reserved exchange": (exchange("amq.mine"), soft(403,
-        "ACCESS_REFUSED - exchange name 'amq.mine' contains reserved prefix 'amq.*'", (40, 10))),
-    "default exchange": (exchange(""), soft(403,
-        "ACCESS_REFUSED - operation not permitted on the default exchange", (40, 10))),
-    "passive default exchange": (exchange("", passive=True), soft(403,
-        "ACCESS_REFUSED - operation not permitted on the default exchange", (40, 10))),
-    "delete default exchange": (methods.ExchangeDelete(0, "", False, False), soft(403,
-        "ACCESS_REFUSED - operation not permitted on the default exchange", (40, 20))),
-    "delete system exchange": (methods.ExchangeDelete(0, "amq.direct", False, False), soft(403,
-        f"ACCESS_REFUSED - deletion of system exchange 'amq.direct' {V} not allowed", (40, 20))),
-    "exchange type": (exchange(kind="topic"), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'type' for {E} {V}: received 'topic' but current "
-        "is 'direct'", (40, 10))),
-    "exchange durable": (exchange(durable=True), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'durable' for {E} {V}: received 'true' but "
-        "current is 'false'", (40, 10))),
-    "alternate": (exchange(**{"alternate-exchange": "x"}), soft(406,
-        f"PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for {E} {V}: received the "
-        "value 'x' of type 'longstr' but current is none", (40, 10))),
-    "bind no exchange": (bind(source="no"), soft(404, f"NOT_FOUND - no exchange 'no' {V}",
-        (50, 20))),
-    "bind no queue": (bind("no"), soft(404, f"NOT_FOUND - no queue 'no' {V}", (50, 20))),
-    "bind to the default exchange": (bind(source=""), soft(403,
-        "ACCESS_REFUSED - operation not permitted on the default exchange", (50, 20))),
-    "x-match": (bind(source="amq.headers", **{"x-match": "foo"}), soft(406,
-        'PRECONDITION_FAILED - Invalid x-match field value <<"foo">>; expected all, any, '
-        "all-with-x, or any-with-x", (50, 20))),
-    "delete used exchange": (methods.ExchangeDelete(0, "bound", True, False), soft(406,
-        f"PRECONDITION_FAILED - exchange 'bound' {V} in use", (40, 20))),
-    "no queue named": (get(""), soft(404, "NOT_FOUND - no previously declared queue", (60, 70))),
-    "get": (get("no"), soft(404, f"NOT_FOUND - no queue 'no' {V}", (60, 70))),
-    "consume": (consume("no"), soft(404, f"NOT_FOUND - no queue 'no' {V}", (60, 20))),
-    "purge": (methods.QueuePurge(0, "no", False), soft(404, f"NOT_FOUND - no queue 'no' {V}",
-        (50, 30))),
-    "dead letter key alone": (declare("n", dead_letter_routing_key="k"), soft(406,
-        f"PRECONDITION_FAILED - invalid arg 'x-dead-letter-routing-key' for queue 'n' {V}: "
-        'routing_key_but_no_dlx_defined')),
-    "a priority that is no number": (declare("n", max_priority="x"), soft(406,
-        f"PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue 'n' {V}: "
-        '"expected integer, got longstr"')),
-    "expires never": (declare("n", expires=0), soft(406,
-        f"PRECONDITION_FAILED - invalid arg 'x-expires' for queue 'n' {V}: {{value_zero,0}}")),
-    "consumer priority": (consume("q", priority="x"), soft(406,
-        "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q': {unacceptable_type,longstr}",
-        (60, 20))),
-    "unknown tag": (methods.BasicAck(7, False), soft(406,
-        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 80))),
-    "unknown tag, multiple": (methods.BasicAck(7, True), soft(406,
-        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 80))),
-    "tag 0": (methods.BasicAck(0, False), soft(406,
-        "PRECONDITION_FAILED - unknown delivery tag 0", (60, 80))),
-    "nack": (methods.BasicNack(7, False, True), soft(406,
-        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 120))),
-    "reject": (methods.BasicReject(7, True), soft(406,
-        "PRECONDITION_FAILED - unknown delivery tag 7", (60, 90))),
-    "commit": (methods.TxCommit(), soft(406,
-        "PRECONDITION_FAILED - channel is not transactional", (90, 20))),
-    "rollback": (methods.TxRollback(), soft(406,
-        "PRECONDITION_FAILED - channel is not transactional", (90, 30))),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_closes_the_channel_with_the_words_of_rabbitmq(door, peer, name):
-    other = door.open()
-    for method in (
-        exchange(), exchange("bound"), declare("q2"), bind("q2", "bound"), declare(),
-        declare("limited", max_length=3),
-    ):  # fmt: skip
-        other.ask(method)
-    method, expected = REFUSED[name]
-    assert peer.ask(method) == expected
-    peer.give(message(b"dropped") + method_frame(1, declare("dropped")))
-    assert peer.all() == []
-    again(peer)
-    assert peer.ask(declare("dropped", passive=True)).reply_code == 404
-    assert peer.session.closed is None
+V = "in vhost '/'"
 
 
 def test_what_is_there_is_declared_again(peer):
@@ -251,14 +137,6 @@ def test_t34_exclusive_consumers_and_single_active_ones(door, peer):
 
 
 # Consuming
-
-
-def deliveries(peer):
-    return [
-        (it[1].consumer_tag, it[1].delivery_tag, it[1].redelivered, it[3])
-        for it in peer.all()
-        if isinstance(it[1], methods.BasicDeliver)
-    ]
 
 
 def test_messages_are_delivered_and_settled(door, peer):
@@ -418,15 +296,6 @@ def test_a_client_that_does_not_read_gets_no_more_until_it_does(door, peer):
 
 
 # Publishing
-
-
-def confirms(peer):
-    """(ack or nack, tag, multiple) of each."""
-    return [
-        (type(it).__name__, it.delivery_tag, it.multiple)
-        for it in peer.methods()
-        if isinstance(it, (methods.BasicAck, methods.BasicNack))
-    ]
 
 
 def test_publishing_to_what_is_not_there_closes_the_channel(door, peer):

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from amqp_kit import FakeLink, declare, message
+from amqp_kit import FakeLink, declare, hard, message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -168,51 +168,6 @@ def test_a_broken_frame_ends_the_connection_and_no_other(door, peer, name):
     peer.session.finish(door.now)
     assert peer.session.closed == close.reply_text
     assert other.ask(declare("other")).queue == "other"
-
-
-def hard(code, text, *ids):
-    return methods.ConnectionClose(code, text, *(ids or (0, 0)))
-
-
-STATE_ERRORS = {
-    "a channel that is not open": (2, declare(),
-        hard(504, "CHANNEL_ERROR - expected 'channel.open'", 50, 10)),
-    "opened twice": (1, methods.ChannelOpen(),
-        hard(504, "CHANNEL_ERROR - second 'channel.open' seen", 20, 10)),
-    "a server's method": (1, methods.BasicGetEmpty(),
-        hard(503, "COMMAND_INVALID - unimplemented method", 60, 72)),
-    "a connection's method on a channel": (1, methods.ConnectionOpen("/"),
-        hard(503, "COMMAND_INVALID - unimplemented method", 10, 40)),
-    "a channel's method on the connection": (0, methods.ChannelOpen(),
-        hard(504, "CHANNEL_ERROR - unexpected method in connection state running", 20, 10)),
-    "opened again": (0, methods.ConnectionOpen("/"),
-        hard(504, "CHANNEL_ERROR - unexpected method in connection state running", 10, 40)),
-    "flow off": (1, methods.ChannelFlow(False),
-        hard(540, "NOT_IMPLEMENTED - active=false", 20, 20)),
-    "prefetch size": (1, methods.BasicQos(7, 0, False),
-        hard(540, "NOT_IMPLEMENTED - prefetch_size!=0 (7)", 60, 10)),
-    "recover without requeue": (1, methods.BasicRecover(False),
-        hard(540, "NOT_IMPLEMENTED - requeue=false", 60, 110)),
-    "a type of exchanges that there is not": (
-        1, methods.ExchangeDeclare(0, "e", "nope", False, False, False, False, False, {}),
-        hard(503, "COMMAND_INVALID - unknown exchange type 'nope'", 40, 10)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", STATE_ERRORS)
-def test_a_method_out_of_state_ends_the_connection(peer, name):
-    channel, method, expected = STATE_ERRORS[name]
-    assert peer.ask(method, channel) == expected
-    peer.give(message(b"ignored") + CLOSE_OK)
-    assert peer.session.closed == expected.reply_text
-
-
-def test_immediate_is_not_served(peer):
-    peer.give(
-        method_frame(1, methods.BasicPublish(0, "", "q", False, True))
-        + frame(2, 1, b"\0\x3c" + bytes(12))
-    )
-    assert peer.answer() == hard(540, "NOT_IMPLEMENTED - immediate=true", 60, 40)
 
 
 def test_unknown_classes_and_methods(door):
