@@ -126,8 +126,8 @@ class BareDirectory:
     def noted_upkeep(self) -> bytes:
         return b""
 
-    def note(self, entry: Entry, partition: int) -> bytes:
-        return b""
+    def standing(self, entry: Entry, partition: int) -> tuple[LogState, bytes]:
+        return LogState(), b""
 
     def copy_catalog(self, path: str) -> None:
         raise Refused(f"{self.path}: partitions without a catalogue: copy their directories")

@@ -173,8 +173,11 @@ class LocalDirectory(Directory, Protocol):
         """Try again to remove them. Nothing in a process that only reads."""
 
     def log(self, name: str, entry: Entry, partition: int) -> SegmentedLog: ...
-    def note(self, entry: Entry, partition: int) -> bytes:
-        """What a model keeps beside the log, as of its recovery point in the catalogue."""
+    def standing(self, entry: Entry, partition: int) -> tuple[LogState, bytes]:
+        """Where the log stands by the catalogue, and what is kept beside it: as of then or later.
+
+        Raises CorruptStore, Failed.
+        """
 
     def size(self, name: str, entry: Entry, partition: int) -> LogSize: ...
     def writer(self) -> Owner | None:

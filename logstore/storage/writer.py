@@ -307,8 +307,10 @@ class WriterDirectory:
     def noted_upkeep(self) -> bytes:
         return self._catalog.noted_upkeep()
 
-    def note(self, entry: Entry, partition: int) -> bytes:
-        return self._catalog.note(entry.log_key(partition))
+    def standing(self, entry: Entry, partition: int) -> tuple[LogState, bytes]:
+        key = entry.log_key(partition)
+        state = self._catalog.log_state(key)  # first: a note may be newer, and not older
+        return state, self._catalog.note(key)
 
     def copy_catalog(self, path: str) -> None:
         self._catalog.environment.copy(self.disk, path)

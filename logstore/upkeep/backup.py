@@ -119,15 +119,15 @@ class _Backup:
         try:
             states: dict[bytes, LogState] = {}
             notes: dict[bytes, bytes] = {}
-            for name, entry in catalog.entries():
+            # The journal last: what it has decided is done in the copy, too, where it is missing.
+            for name, entry in sorted(catalog.entries(), key=lambda it: it[1].kind == JOURNAL.name):
                 for partition in range(entry.partitions):
                     key = entry.log_key(partition)
                     try:
-                        known = catalog.log_state(key)
-                        found = yield from self._copy_log(name, entry, partition, known)
-                        note = catalog.note(key)
+                        found, known, note = yield from self._copy_log(name, entry, partition)
                         if entry.kind == JOURNAL.name:
-                            found = _replayed(known, found)
+                            note = catalog.note(key)
+                            found = _replayed(catalog.log_state(key), found)
                         else:
                             note = self._note(name, entry, partition, note, known, found)
                     except UnknownPartition:  # deleted since
@@ -191,9 +191,11 @@ class _Backup:
         self._disk.sync_directory(self._target)
 
     def _copy_log(
-        self, name: str, entry: Entry, partition: int, known: LogState
-    ) -> Generator[Copied, None, LogState]:
-        """Returns the state that the copy is in."""
+        self, name: str, entry: Entry, partition: int
+    ) -> Generator[Copied, None, tuple[LogState, LogState, bytes]]:
+        """Returns the state that the copy is in; and, of just before, that which the catalogue had,
+        with what was kept beside the log.
+        """
         kind = self._directory.kinds[entry.kind]
         folder = kind.directory(name, partition)
         self._directory.log(name, entry, partition)
@@ -204,6 +206,8 @@ class _Backup:
         self._folders.append(folder)
         while True:
             log = self._directory.log(name, entry, partition)
+            # Now: what is removed of the log is known to what is kept beside it by then.
+            known, note = self._directory.standing(entry, partition)
             start, safe, bases, copied = log.start, log.safe, _bases(log), []
             try:
                 state = replace(
@@ -227,7 +231,8 @@ class _Backup:
             self._disk.sync_directory(os.path.join(self._target, folder))
             yield from copied
             # What was compacted since the catalogue was copied has gaps that it does not know.
-            return replace(state, gaps_below=max(known.gaps_below, log.chain.gaps_below()))
+            gaps_below = max(known.gaps_below, log.chain.gaps_below())
+            return replace(state, gaps_below=gaps_below), known, note
 
     def _note(
         self, name: str, entry: Entry, partition: int,
@@ -235,7 +240,8 @@ class _Backup:
     ) -> bytes:  # fmt: skip
         """What is kept beside the log, as of the recovery point of the copy.
 
-        ``note`` is of the one that the catalogue knew: nobody tells the copy of what is between.
+        ``note`` is of the one that the catalogue knew as the log was copied: nobody tells the copy
+        of what is between.
         """
         make = self._directory.kinds[entry.kind].notes
         if make is None:

@@ -73,8 +73,11 @@ def verify_queues(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def _kept(directory: LocalDirectory) -> KeptRouting:
+    """Whoever uses queues has a journal made; before, there are no tables of them to be read."""
     table = directory.groups
-    return KeptRouting((), (), (), (), 1) if table is None else load(table.environment)
+    if table is None or not any(it.kind == JOURNAL.name for _, it in directory.entries()):
+        return KeptRouting((), (), (), (), 1)
+    return load(table.environment)
 
 
 def _lanes(directory: LocalDirectory) -> Mapping[Lane, Entry]:

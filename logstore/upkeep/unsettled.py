@@ -87,11 +87,10 @@ def _replayed(directory: LocalDirectory, entry: Entry, log: SegmentedLog) -> "Se
     """Raises OffsetBelowStart, CorruptBatch, Failed, SchemaTooNew."""
     from logstore.broker.queues.journal import SettlementNotes
 
-    # In this order: a note may say more than was known at an earlier recovery point, never less.
-    at = log.state.recovery_offset
+    state, note = directory.standing(entry, 0)
     notes = SettlementNotes()
-    notes.load(directory.note(entry, 0))
-    safe = log.safe
+    notes.load(note)
+    at, safe = state.recovery_offset, log.safe
     while at < safe:
         batches = log.read(at, _READ_BYTES)
         if not batches:

@@ -63,12 +63,13 @@ def published(node):
     return channel
 
 
-def left(places):
-    """What a store made of the backup gives out."""
+def left(places, *names):
+    """What a store made of the backup gives out: of these queues, or of the one."""
     copy = places.restored()
     node = Node(copy.writer(kinds=kinds()), places.clock)
     try:
-        return [int(it) for it in node.bodies(b"q")]
+        found = [[int(it) for it in node.bodies(name)] for name in names or [b"q"]]
+        return tuple(found) if names else found[0]
     finally:
         node.close()
         copy.close_all()
@@ -104,13 +105,49 @@ def test_what_is_trimmed_of_a_lane_beside_the_backup_is_settled_in_the_copy_too(
     node = places.open()
     channel = published(node)
     steps = places.copied(node.directory)
-    while not next(steps).path.startswith("journal/"):
-        pass
+    assert next(steps).path.startswith("first-0/")
     settled(node, channel, range(11, 41))
     for _ in range(3):
         node.later(EVERY_MS)
-    lane = node.vhost.queue(b"q").stock.order[0].log
-    assert lane.start > 10
+    assert node.vhost.queue(b"q").stock.order[0].log.start > 10
     list(steps)
     node.close()
-    assert left(places) == list(range(lane.start, MANY))
+    assert left(places) == list(range(40, MANY))
+
+
+@pytest.mark.long
+def test_what_is_settled_once_its_lane_is_copied_is_settled_in_the_copy(places):
+    node = places.open()
+    channel = published(node)
+    steps = places.copied(node.directory)
+    copied_upto(steps, "queues/")
+    settled(node, channel, range(11, 41))
+    node.publish(b"q", b"later")
+    list(steps)
+    node.close()
+    assert left(places) == list(range(40, MANY))
+
+
+def copied_upto(steps, folder):
+    """Until something of it is copied."""
+    while not next(steps).path.startswith(folder):
+        pass
+
+
+def test_a_dead_letter_that_moves_beside_the_backup_is_in_one_of_the_two(places):
+    """It was in neither: where it went was copied before it came, and that it had gone after."""
+    node = places.open()
+    node.declare(b"dead")
+    node.declare(b"q", dead_letter_exchange="", dead_letter_routing_key="dead")
+    node.publish(b"dead", b"0")
+    node.publish(b"q", b"1", b"2", b"3")
+    steps = places.copied(node.directory)
+    copied_upto(steps, "queues/")  # of the dead letters: it is the older queue
+    channel = Channel()
+    for _ in range(2):
+        node.get(b"q", channel, no_ack=False)
+    channel.reject(2, multiple=True)
+    node.run(until=lambda: node.ready(b"dead") == 3)
+    list(steps)
+    node.close()
+    assert left(places, b"dead", b"q") == ([0, 1, 2], [3])

@@ -39,7 +39,7 @@ def begin(opened, clock, monkeypatch):
     """begin(disk) -> (directory, upkeep), without the thread: a test does what that would do."""
     monkeypatch.setattr("logstore.upkeep.upkeep.Rhythm", lambda *given: None)
     monkeypatch.setattr("logstore.upkeep.upkeep.Recovering", lambda recover_next: None)
-    monkeypatch.setattr("logstore.upkeep.upkeep.Desk", lambda disk, path: None)
+    monkeypatch.setattr("logstore.upkeep.upkeep.Desk", lambda disk, path, facts: None)
 
     def run(disk=None):
         directory = opened.writer(disk)
