@@ -79,9 +79,17 @@ _LETTERS: Final[dict[str, tuple[Struct, type[Any]]]] = {
     "l": (_SIGNED_LONGLONG, Long), "L": (_LONGLONG, UnsignedLongLong),
     "f": (Struct(">f"), Float), "d": (_DOUBLE, float), "T": (_LONGLONG, Timestamp),
 }  # fmt: skip
-_NUMBERS: Final = {ord(letter): it for letter, it in _LETTERS.items()}
-
-_PLAIN: Final = frozenset({int, float})  # what unpacking gives anyway
+# What always takes as many bytes: how it is unpacked, the bytes with its letter, what it is made to
+# (None: unpacking gives it). A table of 128 KiB may have 60,000 of them.
+_FIXED: Final[dict[int, tuple[Callable[[bytes, int], tuple[Any, ...]], int, type[Any] | None]]] = {
+    **{
+        ord(letter): (it.unpack_from, 1 + it.size, None if kind in (int, float) else kind)
+        for letter, (it, kind) in _LETTERS.items()
+    },
+    ord("t"): (Struct(">?").unpack_from, 2, None),
+    ord("V"): (lambda of, at: (None,), 1, None),
+}
+_TEXT: Final = ord("S")
 
 # The letter of each type's values.
 KINDS: Final[dict[type[Any], str]] = {
@@ -151,9 +159,27 @@ def read_table(of: bytes, at: int, deep: int = 0) -> tuple[dict[str, Value], int
     """The later of two entries of one name counts."""
     end, at = _end(of, at, deep)
     table: dict[str, Value] = {}
-    while at < end:
-        name, at = read_shortstr(of, at)
-        table[name], at = _read_value(of, at, deep)
+    fixed = _FIXED
+    try:
+        while at < end:
+            upto = at + 1 + of[at]
+            kind = of[upto]  # it has to be there, so the name is, too
+            name = of[at + 1 : upto].decode(errors="surrogateescape")
+            if kind in fixed:
+                unpack, size, made = fixed[kind]
+                (value,) = unpack(of, upto + 1)
+                table[name] = value if made is None else made(value)
+                at = upto + size
+            elif kind == _TEXT:  # as most are
+                begin = upto + 5
+                at = begin + _LONG.unpack_from(of, upto + 1)[0]
+                if at > end:
+                    raise broken("a string ends too early")
+                table[name] = of[begin:at].decode(errors="surrogateescape")
+            else:
+                table[name], at = _read_longer(kind, of, upto + 1, deep)
+    except (IndexError, StructError):
+        raise broken("a field ends too early") from None
     if at != end:
         raise broken("a table's last entry is longer than the table")
     return table, at
@@ -161,10 +187,21 @@ def read_table(of: bytes, at: int, deep: int = 0) -> tuple[dict[str, Value], int
 
 def _read_array(of: bytes, at: int, deep: int) -> tuple[list[Value], int]:
     end, at = _end(of, at, deep)
-    values = []
-    while at < end:
-        value, at = _read_value(of, at, deep)
-        values.append(value)
+    values: list[Value] = []
+    fixed, append = _FIXED, values.append
+    try:
+        while at < end:
+            kind = of[at]
+            if kind in fixed:
+                unpack, size, made = fixed[kind]
+                (value,) = unpack(of, at + 1)
+                append(value if made is None else made(value))
+                at += size
+            else:
+                value, at = _read_longer(kind, of, at + 1, deep)
+                append(value)
+    except (IndexError, StructError):
+        raise broken("a field ends too early") from None
     if at != end:
         raise broken("an array's last value is longer than the array")
     return values, at
@@ -179,13 +216,8 @@ def _end(of: bytes, at: int, deep: int) -> tuple[int, int]:
     return at + size, at
 
 
-def _read_value(of: bytes, at: int, deep: int) -> tuple[Value, int]:
-    kind, at = read_octet(of, at)
-    number = _NUMBERS.get(kind)
-    if number is not None:
-        layout, made = number
-        value, at = _number(layout, of, at)
-        return value if made in _PLAIN else made(value), at
+def _read_longer(kind: int, of: bytes, at: int, deep: int) -> tuple[Value, int]:
+    """A value whose type does not tell how long it is, or an unusual one."""
     read = _OTHERS.get(kind)
     if read is None:
         raise broken(f"a field of unknown type {kind:#04x}")
@@ -201,24 +233,15 @@ def _read_bytes(of: bytes, at: int, _: int) -> tuple[bytes, int]:
     return read_longstr(of, at)
 
 
-def _read_boolean(of: bytes, at: int, _: int) -> tuple[bool, int]:
-    value, at = read_octet(of, at)
-    return value != 0, at
-
-
 def _read_decimal(of: bytes, at: int, _: int) -> tuple[Decimal, int]:
     scale, at = read_octet(of, at)
     value, at = read_long(of, at)
     return Decimal((0, tuple(map(int, str(value))), -scale)), at
 
 
-def _read_void(_of: bytes, at: int, _: int) -> tuple[None, int]:
-    return None, at
-
-
 _OTHERS: Final = {
-    ord("S"): _read_text, ord("x"): _read_bytes, ord("t"): _read_boolean,
-    ord("D"): _read_decimal, ord("A"): _read_array, ord("F"): read_table, ord("V"): _read_void,
+    ord("S"): _read_text, ord("x"): _read_bytes, ord("D"): _read_decimal,
+    ord("A"): _read_array, ord("F"): read_table,
 }  # fmt: skip
 
 

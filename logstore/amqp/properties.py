@@ -50,19 +50,59 @@ class Properties(NamedTuple):
     cluster_id: str | None = None
 
 
-def read(data: bytes) -> Properties:
-    """Of flags and values. Raises Refusal."""
+def _flags(data: bytes) -> tuple[int, int]:
+    """Which there are; where their values begin."""
     flags, at = fields.read_short(data, 0)
     more = flags
     while more & _MORE:
         more, at = fields.read_short(data, at)
         if more & ~_MORE:
             raise fields.broken("a content header has flags of properties that there are not")
+    return flags, at
+
+
+def read(data: bytes) -> Properties:
+    """Of flags and values. Raises Refusal."""
+    flags, at = _flags(data)
     found: dict[str, Any] = {}
     for name, bit, wire in _LAYOUT:
         if flags & bit:
             found[name], at = wire.read(data, at)
     return Properties(**found)
+
+
+def read_around(data: bytes) -> tuple[Properties, int, int]:
+    """All but the headers, which may be long, and where their table stands; 0, 0: there is none.
+
+    What is in the table is not looked at. Raises Refusal.
+    """
+    flags, at = _flags(data)
+    found: dict[str, Any] = {}
+    begin = end = 0
+    for name, bit, wire in _LAYOUT:
+        if not flags & bit:
+            continue
+        if wire is not TABLE:
+            found[name], at = wire.read(data, at)
+            continue
+        size, begin = fields.read_long(data, at)
+        begin, at = at, begin + size
+        end = at
+        if end > len(data):
+            raise fields.broken("a table or array is longer than what holds it")
+    return Properties(**found), begin, end
+
+
+def with_header(data: bytes, name: str, value: Any) -> bytes:  # noqa: ANN401  what a table holds
+    """The properties with one header more, or another value of it."""
+    _, begin, end = read_around(data)
+    framed = fields.shortstr(name)
+    if begin == end or data.find(framed, begin, end) >= 0:
+        found = read(data)
+        return write(found._replace(headers={**(found.headers or {}), name: value}))
+    entry = fields.table({name: value})[4:]
+    size = fields.long(end - begin - 4 + len(entry))
+    return b"".join((data[:begin], size, data[begin + 4 : end], entry, data[end:]))
 
 
 def write(properties: Properties) -> bytes:

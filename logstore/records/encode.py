@@ -57,7 +57,7 @@ _Sizes = tuple[int, list[int] | None]
 class Columns(NamedTuple):
     """Messages by column: the n-th entry of each belongs to the n-th message."""
 
-    values: Sequence[bytes | None]
+    values: Sequence[bytes | None]  # or one, of ``Pieces``
     keys: Sequence[bytes | None]
     headers: Sequence[Headers]
     timestamps: Sequence[int]
@@ -143,6 +143,22 @@ def check_types(
             raise TypeError(f"a header's value must be bytes or None, not {type(value).__name__}")
 
 
+class Pieces:
+    """A long value that came in several pieces: they are joined where the batch is made."""
+
+    __slots__ = ("_size", "parts")
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self.parts = parts
+        self._size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
 def encode_columns(
     columns: Columns,
     attributes: int = 0,
@@ -158,6 +174,11 @@ def encode_columns(
     the headers of each message as ``header_section`` gives them, in place of those in ``columns``.
     """
     count = columns.messages
+    first: object = columns.values[0]
+    if isinstance(first, Pieces):
+        assert count == 1
+        assert not attributes
+        return _of_pieces(columns, first, sections, (base_offset, leader_epoch), producer)
     if count == 1:
         section = header_section(columns.headers[0]) if sections is None else sections[0]
         records, max_timestamp = _one(columns, section)
@@ -236,11 +257,20 @@ def assembled(fields: tuple[int, ...], records: bytes, level: int | None = None)
     """
     base_offset, leader_epoch, *covered = fields
     records = compress(Compression(covered[0] & COMPRESSION_MASK), records, level)
-    length = HEADER_BYTES - LENGTH_END + len(records)
+    return _with_head(base_offset, leader_epoch, covered, (records,))
+
+
+def _with_head(
+    base_offset: int, leader_epoch: int, covered: Sequence[int], records: Sequence[bytes]
+) -> Batch:
+    """``records``: as they stand in the batch, in one piece or several."""
+    length = HEADER_BYTES - LENGTH_END + sum(map(len, records))
     head = bytearray(HEADER.pack(base_offset, length, leader_epoch, MAGIC, 0, *covered))
-    crc = crc32c(records, crc32c(head[CRC_COVERS_FROM:]))
+    crc = crc32c(head[CRC_COVERS_FROM:])
+    for piece in records:
+        crc = crc32c(piece, crc)
     head[CRC_AT:CRC_COVERS_FROM] = crc.to_bytes(4, "big")
-    return Batch(b"".join((head, records)))
+    return Batch(b"".join((head, *records)))
 
 
 def _one(columns: Columns, section: bytes) -> tuple[bytes, int]:
@@ -250,6 +280,22 @@ def _one(columns: Columns, section: bytes) -> tuple[bytes, int]:
     # Attributes and both deltas are 0.
     body = b"".join((b"\0\0\0", _field(key), _field(value), section))
     return _length(len(body)) + body, columns.timestamps[0]
+
+
+def _of_pieces(
+    columns: Columns,
+    value: Pieces,
+    sections: Sequence[bytes] | None,
+    place: tuple[int, int],
+    producer: tuple[int, int, int],
+) -> Batch:
+    """A batch of one long value, which is copied once."""
+    section = header_section(columns.headers[0]) if sections is None else sections[0]
+    begin = b"".join((b"\0\0\0", _field(columns.keys[0]), _length(len(value))))
+    size = _length(len(begin) + len(value) + len(section))
+    timestamp = columns.timestamps[0]
+    covered = (0, 0, timestamp, timestamp, *producer, 1)
+    return _with_head(*place, covered, (size, begin, *value.parts, section))
 
 
 def _many(columns: Columns, headers: tuple[_Bytes, _Sizes]) -> tuple[bytes, int]:

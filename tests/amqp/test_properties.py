@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, header
 
-from logstore.amqp import properties
+from logstore.amqp import fields, properties
 from logstore.amqp.properties import Properties
 from logstore.amqp.replies import Refusal
 
@@ -48,6 +48,25 @@ def test_a_header_is_what_others_read_and_write():
 def test_garbage_is_refused_or_read(data):
     with suppress(Refusal):
         properties.write(properties.read(data))
+    with suppress(Refusal):
+        properties.read_around(data)
+
+
+@given(DRAWN)
+def test_what_stands_around_the_headers_is_read_without_them(drawn):
+    data = properties.write(drawn)
+    found, begin, end = properties.read_around(data)
+    assert found == drawn._replace(headers=None)
+    assert (begin == end) == (drawn.headers is None)
+    if drawn.headers is not None:
+        assert fields.read_table(data, begin) == (drawn.headers, end)
+
+
+@given(DRAWN, st.text(max_size=9), st.booleans() | st.text(max_size=9))
+def test_a_header_is_put_in_as_if_all_had_been_read_and_written(drawn, name, value):
+    headers = {**(drawn.headers or {}), name: value}
+    found = properties.with_header(properties.write(drawn), name, value)
+    assert properties.read(found) == drawn._replace(headers=headers)
 
 
 def test_flags_that_go_on_and_on_are_read_to_their_end():

@@ -8,6 +8,7 @@ from logstore.records.compression import Compression
 from logstore.records.decode import decode, keys
 from logstore.records.encode import (
     Columns,
+    Pieces,
     by_column,
     encode,
     encode_columns,
@@ -38,6 +39,19 @@ def test_headers_that_were_framed_before_make_the_same_batch(sent):
     columns = Columns(*by_column(sent))
     sections = [header_section(headers) for _, _, headers, _ in sent]
     assert encode_columns(columns, sections=sections).data == encode(sent).data
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5), st.binary(max_size=9) | st.none(), INT64)
+def test_a_value_in_pieces_makes_the_same_batch(pieces, key, timestamp):
+    value = Pieces(pieces)
+    assert (len(value), bytes(value)) == (len(b"".join(pieces)), b"".join(pieces))
+    section = header_section((("name", b"value"),))
+    batches = [
+        encode_columns(Columns([it], [key], [()], [timestamp]), sections=[section])
+        for it in (value, bytes(value))
+    ]
+    batches[0].check()
+    assert batches[0].data == batches[1].data
 
 
 @given(messages, st.sampled_from(CODECS), INT64)

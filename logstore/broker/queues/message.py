@@ -11,7 +11,7 @@ Publishers and consumers mostly send the same exchange and properties again and 
 come to is remembered in both directions: the headers as they are framed, and what a consumer sees.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields, properties
@@ -20,7 +20,7 @@ from logstore.broker.queues.limits import TTL_MAX_MS
 from logstore.broker.queues.refusals import InvalidExpiration, InvalidHeader
 from logstore.broker.queues.tables import field_of
 from logstore.records.batch import NO_PRODUCER, Batch
-from logstore.records.encode import Columns, encode_columns, header_section
+from logstore.records.encode import Columns, Pieces, encode_columns, header_section
 from logstore.records.record import Headers
 
 EXCHANGE: Final = "amqp.exchange"
@@ -32,6 +32,10 @@ REMEMBERED_MAX: Final = 4096
 REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
 
 COUNT_HEADER: Final = "x-delivery-count"
+_BCC: Final = fields.shortstr("BCC")
+
+
+Content = bytes | memoryview | Pieces
 
 
 class Message(NamedTuple):
@@ -40,7 +44,7 @@ class Message(NamedTuple):
     exchange: bytes
     key: bytes
     properties: bytes
-    body: bytes | memoryview
+    body: Content
 
 
 class Delivery(NamedTuple):
@@ -58,7 +62,6 @@ class Read(NamedTuple):
 
     priority: int = 0
     expiration_ms: int | None = None
-    headers: dict[str, Any] | None = None
     copies: tuple[bytes, ...] = ()  # the keys of CC and BCC
 
 
@@ -87,11 +90,13 @@ class Shown(NamedTuple):
 class Looked:
     """A message's properties as exchanges ask for them: read when they do."""
 
-    __slots__ = ("_data", "_read")
+    __slots__ = ("_data", "_headers", "_read")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, read: properties.Properties | None = None) -> None:
+        """``read``: what is known of them."""
         self._data = data
-        self._read: properties.Properties | None = None
+        self._read = read
+        self._headers: _Headers | None = None
 
     def _all(self) -> properties.Properties:
         if self._read is None:
@@ -99,8 +104,10 @@ class Looked:
         return self._read
 
     @property
-    def headers(self) -> dict[bytes, Any]:
-        return {fields.data(n): field_of(it) for n, it in (self._all().headers or {}).items()}
+    def headers(self) -> Mapping[bytes, Any]:
+        if self._headers is None:
+            self._headers = _Headers(self._all().headers or {})
+        return self._headers
 
     @property
     def correlation_id(self) -> bytes | None:
@@ -115,18 +122,37 @@ class Looked:
         return self._all().timestamp
 
 
+class _Headers(Mapping[bytes, Any]):
+    """As exchanges have them: each brought to that form when it is asked for."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        self._found = {fields.data(name): value for name, value in found.items()}
+
+    def __getitem__(self, name: bytes) -> Any:  # noqa: ANN401  what a table holds
+        return field_of(self._found[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 def _data(text: str | None) -> bytes | None:
     return None if text is None else fields.data(text)
 
 
-def read(data: bytes) -> Read:
-    """Raises Refusal for what are no properties; InvalidExpiration, InvalidHeader."""
-    found = properties.read(data)
+def looked_at(found: properties.Properties) -> Read:
+    """Raises InvalidExpiration, InvalidHeader."""
     expiration = found.expiration
     return Read(
         found.priority or 0,
         None if expiration is None else expiration_ms(expiration),
-        found.headers,
         tuple(key for name in ("CC", "BCC") for key in _keys(name, found.headers)),
     )
 
@@ -171,22 +197,23 @@ def without_blind_copies(data: bytes) -> bytes:
 def counted(data: bytes, failures: int) -> bytes:
     """The properties of a message that has come back so often (RabbitMQ: x-delivery-count)."""
     try:
-        headers = dict(properties.read(data).headers or {})
-        headers[COUNT_HEADER] = fields.Long(failures)
-        return with_headers(data, headers)
+        return properties.with_header(data, COUNT_HEADER, fields.Long(failures))
     except (Refusal, ValueError, TypeError):  # a record that no door has written
         return data
 
 
 def batch_of(
-    values: Sequence[bytes | memoryview],
+    values: Sequence[Content],
     keys: Sequence[bytes],
     framed: Sequence[Framed],
     now_ms: int,
     producer: tuple[int, int, int] = NO_PRODUCER,
 ) -> Batch:
     """Messages that go the same way, as a lane has them."""
-    if len(values) == 1:
+    if len(values) > 1:
+        if any(type(it) is Pieces for it in values):
+            values = [bytes(it) for it in values]
+    elif type(values[0]) is not Pieces:
         values = [bytes(values[0])]
     columns = Columns(values, keys, (), [now_ms] * len(values))  # type: ignore[arg-type]  # joined
     return encode_columns(columns, producer=producer, sections=[it.section for it in framed])
@@ -197,13 +224,20 @@ class Framing:
 
     def __init__(self) -> None:
         self.known: dict[tuple[bytes, bytes], Framed] = {}
+        # The last that was worked out: long ones are asked for several times, too.
+        self._last: tuple[Framed, properties.Properties] | None = None
 
     def framed(self, exchange: bytes, data: bytes, deaths: bytes = b"") -> Framed:
-        """Raises as ``read``."""
+        """Raises Refusal for what are no properties; InvalidExpiration, InvalidHeader."""
         known = self.known.get((exchange, data)) if not deaths else None
         if known is not None:
             return known
-        found = read(data)
+        if self._last is not None:
+            last = self._last[0]
+            if last.properties is data and last.exchange == exchange and last.deaths == deaths:
+                return last
+        every = properties.read(data)
+        found = looked_at(every)
         headers: Headers = ((EXCHANGE, exchange), (PROPERTIES, data))
         if deaths:
             headers = (*headers, (DEATHS, deaths))
@@ -215,7 +249,13 @@ class Framing:
             if len(self.known) >= REMEMBERED_MAX:
                 self.known.clear()
             self.known[(exchange, data)] = framed
+        self._last = framed, every
         return framed
+
+    def looked(self, data: bytes) -> Looked:
+        """Properties as exchanges ask for them."""
+        last = self._last
+        return Looked(data, last[1] if last is not None and last[0].properties is data else None)
 
 
 class Showing:
@@ -240,13 +280,15 @@ class Showing:
 def _shown(headers: Headers) -> Shown:
     values = {name: value or b"" for name, value in headers}
     data = values.get(PROPERTIES, properties.NONE)
-    try:
-        found = properties.read(data)
-    except Refusal:  # a record that no door has written
-        data, found = properties.NONE, properties.Properties()
     deliver, expiration = data, None
-    if found.headers is not None and "BCC" in found.headers:
-        deliver = with_headers(data, {n: it for n, it in found.headers.items() if n != "BCC"})
+    try:
+        found, begin, end = properties.read_around(data)
+        if data.find(_BCC, begin, end) >= 0:  # else nobody has to read all of them
+            given = properties.read(data).headers or {}
+            deliver = with_headers(data, {n: it for n, it in given.items() if n != "BCC"})
+    except Refusal:  # a record that no door has written
+        data = deliver = properties.NONE
+        found = properties.Properties()
     if found.expiration is not None:
         try:
             expiration = expiration_ms(found.expiration)

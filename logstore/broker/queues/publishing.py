@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
-from logstore.broker.queues.message import Framed, batch_of
+from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Part, Target, Transaction
@@ -20,7 +20,7 @@ BATCH_BYTES: Final = 65_536
 BATCH_MAX: Final = 1000
 
 # Also told: the transaction that the run is a part of.
-Refused = Callable[[Queue, bytes, bytes | memoryview, Framed, Transaction | None], None]
+Refused = Callable[[Queue, bytes, Content, Framed, Transaction | None], None]
 
 
 class Published(NamedTuple):
@@ -50,7 +50,7 @@ class Publishing:
         self._priority = 0
         self._numbers: list[int] = []
         self._keys: list[bytes] = []
-        self._values: list[bytes | memoryview] = []
+        self._values: list[Content] = []
         self._framed: list[Framed] = []
         self._bytes = 0
         self._last: Framed | None = None
@@ -61,7 +61,7 @@ class Publishing:
         number: int,
         queues: tuple[Queue, ...],
         key: bytes,
-        body: bytes | memoryview,
+        body: Content,
         framed: Framed,
     ) -> None:
         """The next message of the run."""

@@ -4,33 +4,37 @@ The first is what is kept and what a message's headers are; the second is hashab
 bindings that can be compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Final
 
 from logstore.amqp import fields
 from logstore.broker.routing.arguments import Arguments, Field
 
 _TYPES: Final = {letter: kind for kind, letter in fields.KINDS.items()}
+_NAME: Final = itemgetter(0)
 
 
 def field_of(value: Any) -> Field:  # noqa: ANN401  what a table holds
     """One value of a table as a field. Raises TypeError for what no table holds."""
     kind = type(value)
-    letter = "A" if kind is tuple else fields.KINDS.get(kind)
-    if letter is None:
+    if kind in _PLAIN:
+        return tuple.__new__(Field, (_PLAIN[kind], value))  # half the time: there may be 60,000
+    make = _MADE.get(kind)
+    if make is None:
         raise TypeError(f"a table can't hold a {kind.__name__}")
-    if letter == "S":
-        return Field(letter, fields.data(value))
-    if letter == "A":
-        return Field(letter, tuple(map(field_of, value)))
-    if letter == "F":
-        return Field(letter, arguments_of(value))
-    if letter == "D":
-        _, digits, exponent = value.as_tuple()
-        assert isinstance(exponent, int)
-        return Field(letter, (-exponent, int("".join(map(str, digits)) or "0")))
-    return Field(letter, value)
+    return make(value)
+
+
+def _decimal(value: Decimal) -> Field:
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    return Field("D", (-exponent, int("".join(map(str, digits)) or "0")))
+
+
+def _array(values: Sequence[Any]) -> Field:
+    return Field("A", tuple(map(field_of, values)))
 
 
 def value_of(field: Field) -> Any:  # noqa: ANN401
@@ -52,9 +56,24 @@ def value_of(field: Field) -> Any:  # noqa: ANN401
 
 def arguments_of(table: Mapping[str, Any]) -> Arguments:
     """A table as arguments."""
-    return Arguments.of((fields.data(name), field_of(value)) for name, value in table.items())
+    named = [(fields.data(name), field_of(value)) for name, value in table.items()]
+    named.sort(key=_NAME)
+    return Arguments(tuple(named))
 
 
 def table_of(arguments: Arguments) -> dict[str, Any]:
     """Arguments as a table."""
     return {fields.text(name): value_of(field) for name, field in arguments}
+
+
+_TRUE, _FALSE, _VOID = Field("t", True), Field("t", False), Field("V", None)
+_MADE: Final[dict[type[Any], Callable[[Any], Field]]] = {
+    str: lambda it: Field("S", fields.data(it)),
+    list: _array,
+    tuple: _array,
+    dict: lambda it: Field("F", arguments_of(it)),
+    Decimal: _decimal,
+    bool: lambda it: _TRUE if it else _FALSE,
+    type(None): lambda it: _VOID,
+}
+_PLAIN: Final = {kind: letter for kind, letter in fields.KINDS.items() if kind not in _MADE}

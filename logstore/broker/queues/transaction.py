@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from logstore.broker.queues.held import Body, encode, held_key, producer_of
 from logstore.broker.queues.journal import queue_key
 from logstore.broker.queues.limits import QueueFacts
-from logstore.broker.queues.message import Framed, batch_of
+from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.stock import Stock
@@ -47,7 +47,7 @@ class Part(NamedTuple):
     """Messages that go the same way, and are one batch."""
 
     targets: Sequence[Target]
-    values: Sequence[bytes | memoryview]
+    values: Sequence[Content]
     keys: Sequence[bytes]
     framed: Sequence[Framed]
     now_ms: int  # when they were published

@@ -22,7 +22,7 @@ from logstore.broker.queues.dying import Sent
 from logstore.broker.queues.keeping import Rows
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_of
-from logstore.broker.queues.message import Framed, Framing, Looked, Message, Showing
+from logstore.broker.queues.message import Content, Framed, Framing, Message, Showing
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published, Publishing
 from logstore.broker.queues.queue import Queue
@@ -259,7 +259,7 @@ class Vhost:
                 return self.topology.known_route(exchange, key)
             except KeyError:
                 pass  # it is worked out below
-        return self.topology.route(exchange, key, Looked(properties), framed.copies)
+        return self.topology.route(exchange, key, self._framing.looked(properties), framed.copies)
 
     def publish(
         self, run: Sequence[tuple[tuple[Queue, ...], Message]], held: Transaction | None = None
@@ -307,7 +307,7 @@ class Vhost:
         key, *copies = letter.keys
         try:
             queues = self.topology.route(
-                letter.exchange, key, Looked(letter.properties), copies, dead=True
+                letter.exchange, key, self._framing.looked(letter.properties), copies, dead=True
             )
         except (NoExchange, UnknownType):
             return ()
@@ -319,7 +319,7 @@ class Vhost:
         self,
         queue: Queue,
         key: bytes,
-        body: bytes | memoryview,
+        body: Content,
         framed: Framed,
         held: Transaction | None,
     ) -> None:

@@ -8,6 +8,7 @@ from logstore.amqp.replies import Refusal
 from logstore.broker.queues.vhost import Vhost
 from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.session import Link
+from logstore.records.encode import Pieces
 
 
 class Publishing(NamedTuple):
@@ -67,6 +68,6 @@ class Carrier(Protocol):
         channel: Any,  # noqa: ANN401
         publishing: Publishing,
         properties: bytes,
-        body: bytes,
+        body: bytes | Pieces,
     ) -> None: ...
     def carry_out(self, channel: Any, method: Method) -> None: ...  # noqa: ANN401

@@ -30,10 +30,12 @@ from logstore.protocols.amqp.confirm import Confirms
 from logstore.protocols.amqp.refusals import refusal_of
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
 from logstore.protocols.amqp.transaction import Outgoing, Transaction
+from logstore.records.encode import Pieces
 
 CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047
 FRAME_BYTES: Final = 128  # of a frame that waits, beside what it holds
 ROOM: Final = 1 << 30  # without a limit
+PIECES_BYTES: Final = 1 << 20  # a longer message is not joined before it is written: 10 ms
 PUBLISHINGS_MAX: Final = 1024  # remembered; clients say the same again and again
 # What one connection has done in a turn, but for publishes and acknowledgements: some 10 ms.
 WORK_AT_ONCE: Final = 128
@@ -206,7 +208,10 @@ class AmqpChannel:
                 self._hold(content, len(payload))
         if not content.left:
             self.forget_content()
-            self.of.publish(self, content.publishing, content.properties, b"".join(content.parts))
+            parts = content.parts
+            long = content.held_bytes > PIECES_BYTES
+            body = Pieces(parts) if long else b"".join(parts)
+            self.of.publish(self, content.publishing, content.properties, body)
 
     def _hold(self, content: "_Content", size: int) -> None:
         """Count a frame of a message that has not arrived as a whole."""

@@ -29,6 +29,7 @@ from logstore.protocols.amqp.door import REPLY_TO, reply_address
 from logstore.protocols.amqp.handshake import GUEST
 from logstore.protocols.amqp.subscription import returned_frames
 from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX, Outgoing, bytes_of
+from logstore.records.encode import Pieces
 
 IDS: Final = Struct(">HH").pack(*METHOD_IDS[methods.BasicPublish])  # how its frames begin
 
@@ -136,7 +137,9 @@ def _look(channel: AmqpChannel, raw: bytes, at: int) -> Last | None:
     )
 
 
-def take_one(channel: AmqpChannel, publishing: Publishing, props: bytes, body: bytes) -> None:
+def take_one(
+    channel: AmqpChannel, publishing: Publishing, props: bytes, body: bytes | Pieces
+) -> None:
     """A message in whatever form it came. Raises Refusal, what the queues refuse."""
     if publishing.immediate:
         raise Refusal(NOT_IMPLEMENTED, "immediate=true")
@@ -167,7 +170,7 @@ def _checked(channel: AmqpChannel, props: bytes) -> bytes:
     """The properties; with an address that can be replied to, where that is asked for."""
     if not int.from_bytes(props[:2]) & _LOOKED_AT:
         return props
-    found = properties.read(props)
+    found, _, _ = properties.read_around(props)
     to_me = found.reply_to == text(REPLY_TO)
     if to_me and not channel.reply_token:
         raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist")
@@ -178,6 +181,7 @@ def _checked(channel: AmqpChannel, props: bytes) -> bytes:
         )
     if not to_me:
         return props
+    found = properties.read(props)
     return properties.write(found._replace(reply_to=text(reply_address(channel.reply_token))))
 
 

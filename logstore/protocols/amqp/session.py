@@ -54,6 +54,7 @@ from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
 from logstore.protocols.amqp.handlers import HANDLERS
 from logstore.protocols.amqp.handshake import About, Handshake, State
 from logstore.protocols.session import Buffer, Link
+from logstore.records.encode import Pieces
 from logstore.version import VERSION
 
 FIRST_FRAME_BYTES_MAX: Final = 2 * SIZE_MIN  # before both have agreed: RabbitMQ 4.1's size, too
@@ -472,7 +473,7 @@ class AmqpSession:
         self.link.wake()
 
     def publish(
-        self, channel: AmqpChannel, publishing: Publishing, properties: bytes, body: bytes
+        self, channel: AmqpChannel, publishing: Publishing, properties: bytes, body: bytes | Pieces
     ) -> None:
         """A message has arrived in several steps."""
         publish.take_one(channel, publishing, properties, body)

@@ -886,3 +886,37 @@ def test_of_large_properties_nothing_is_remembered(door, peer):
     door.run()
     (subscription,) = peer.session.channels[1].subscriptions.values()
     assert subscription._middles == {}
+
+
+def test_long_headers_are_read_once_for_a_publish_and_never_for_a_delivery(peer, monkeypatch):
+    peer.ask(declare())
+    peer.ask(exchange("e", "headers"))
+    peer.ask(bind(h9="9"))
+    reads, read = [], properties.read
+    monkeypatch.setattr(properties, "read", lambda data: reads.append(data) or read(data))
+    told = Properties(headers={f"h{n}": str(n) for n in range(200)}, correlation_id="c")
+    peer.publish(b"a", exchange="e", props=told)
+    peer.door.run()
+    assert len(reads) == 1
+    _, data, body = peer.ask(get())
+    assert len(reads) == 1
+    assert (read(data), body) == (told, b"a")
+
+
+def test_a_message_in_many_frames_comes_back_whole_wherever_it_goes(door):
+    body = bytes(range(256)) * 6000  # 1.5 MiB
+    peer = door.open()
+    peer.ask(declare(dead_letter_exchange="", dead_letter_routing_key="dead"))
+    peer.ask(declare("dead"))
+    peer.publish(b"first", body, b"last")
+    peer.publish(body, key="nowhere", mandatory=True)
+    peer.door.run()
+    [(_, returned, _, back)] = peer.all()
+    assert (type(returned), back) == (methods.BasicReturn, body)
+    assert peer.ask(get())[2] == b"first"
+    delivered, _, got = peer.ask(get())
+    assert got == body
+    peer.send(methods.BasicReject(delivered.delivery_tag, False))
+    door.run()
+    assert peer.ask(get("dead"))[2] == body
+    assert peer.ask(get())[2] == b"last"
