@@ -119,12 +119,7 @@ class StoreQueues:
         if self._queues is None:
             assert self._served is not None, "own ones are open before there are turns"
             self._queues = self._served.open()
-        found = self._queues.vhosts.get(name)
-        if found is None:
-            from logstore.broker.queues.refusals import NoVhost
-
-            raise NoVhost(name)
-        return found
+        return self._queues.vhost(name)
 
     def _open(self) -> None:
         """Raises ReadOnly, SchemaTooNew, CorruptStore, StorageFull."""

@@ -12,8 +12,9 @@ import pika
 import pytest
 from http_kit import answers, request
 from serving import Serving
+from waiting import until
 
-from logstore.errors import Failed, NoneOfThatName, Refused
+from logstore.errors import Failed, InvalidName, NoneOfThatName, Refused
 from logstore.server_socket import ServerSocket
 from logstore.storage.disk import Disk
 
@@ -93,6 +94,7 @@ def test_queues_with_their_counts(api, channel):
     channel.basic_get("mail")
     channel.basic_qos(prefetch_count=2)
     channel.basic_consume("mail", lambda *_: None, consumer_tag="me")
+    until(lambda: api.get("queues", "mail")["unacked"] == 3)
     rows = {row["name"]: row for row in api.rows("queues")}
     size = rows["mail"].pop("bytes")
     assert size > 6 * 5
@@ -150,6 +152,40 @@ def test_exchanges_with_their_bindings(api, channel):
     count = api.get("queues")["total"]
     assert api.get("exchanges", "")["bindings"] == count
     assert len(list(api.rows("exchanges", "", "bindings"))) == count
+
+
+def test_virtual_hosts_are_added_used_and_deleted(server, api):
+    assert [it["name"] for it in api.rows("vhosts")] == ["/"]
+    for _ in range(2):
+        added = api.put("vhosts", "a/b")
+        assert added == {"name": "a/b", "exchanges": 7, "queues": 0}
+    host, port = server.amqp
+    there = pika.ConnectionParameters(host, port, virtual_host="a/b")
+    connection = pika.BlockingConnection(there)
+    connection.channel().queue_declare("inside", durable=True)
+    [row] = api.rows("queues", vhost="a/b")
+    assert (row["name"], row["vhost"]) == ("inside", "a/b")
+    assert [it["queues"] for it in api.rows("vhosts") if it["name"] == "a/b"] == [1]
+    assert "inside" not in [it["name"] for it in api.rows("queues", vhost="/")]
+    with pytest.raises(NoneOfThatName, match="no queue 'inside'"):
+        api.get("queues", "inside")
+    assert api.get("queues", "inside", vhost="a/b")["lanes"] == []
+    assert api.delete("vhosts", "a/b")["queues"] == 1
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
+        connection.process_data_events(DEADLINE_S)
+    assert (closed.value.reply_code, closed.value.reply_text) == (
+        320, "CONNECTION_FORCED - vhost 'a/b' is deleted",
+    )  # fmt: skip
+    with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
+        pika.BlockingConnection(there)
+    for request_, error in (
+        (lambda: api.delete("vhosts", "a/b"), NoneOfThatName),
+        (lambda: api.delete("vhosts", "/"), Refused),
+        (lambda: api.put("vhosts", ""), InvalidName),
+        (lambda: api.put("vhosts", "x" * 256), InvalidName),
+    ):
+        with pytest.raises(error):
+            request_()
 
 
 @pytest.mark.parametrize("name", ["a/b", "%2F", "?x=1&y", "..", " ", "größe", "#"])

@@ -2,8 +2,19 @@
 
 from types import SimpleNamespace
 
+from logstore.broker.queues.refusals import NoVhost
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.session import HttpSession
+
+
+class NoQueues:
+    """No virtual host, not even the default one."""
+
+    def __init__(self):
+        self.vhosts = {}
+
+    def vhost(self, name):
+        raise NoVhost(name)
 
 
 class HttpPeer:
@@ -14,7 +25,7 @@ class HttpPeer:
         self.woken = self.unsent = 0
         self.jobs = []
         door = HttpDoor(
-            SimpleNamespace(when_open=lambda then: then(queues or SimpleNamespace(vhosts={}))),
+            SimpleNamespace(when_open=lambda then: then(queues or NoQueues())),
             facts or (lambda: {"version": "test"}),
             job or (lambda body, reply: self.jobs.append((body, reply))),
             log_bytes or (lambda log: 0),

@@ -192,6 +192,21 @@ class Node:
 
     # What tests do
 
+    def add_vhost(self, name):
+        pending = self.queues.add_vhost(name)
+        self.run(until=lambda: pending is None or pending.done)
+        assert pending is None or pending.error is None
+
+    def delete_vhost(self, name):
+        pending = self.queues.delete_vhost(name)
+        self.run(until=lambda: pending.done)
+        return pending.error
+
+    def within(self, name):
+        """What is done next is done in this virtual host."""
+        self.vhost = self.queues.vhost(name)
+        return self
+
     def declare(
         self, name, owner=None, *, durable=True, exclusive=False, auto_delete=False, **given
     ):

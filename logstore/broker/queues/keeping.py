@@ -29,19 +29,21 @@ class Rows:
 
     def __init__(
         self,
-        vhost: int,
+        vhost: KeptVhost,
         keeper: QueueKeeper,
         next_id: Callable[[], int],
-        unkept: KeptVhost | None = None,
+        *,
+        kept: bool = True,
     ) -> None:
-        """``unkept``: the host's own row, where it is new; it is kept with what is kept first."""
+        """``kept``: the host's own row is; else it is kept with what is kept first."""
         self.queues: dict[int, Queue] = {}
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
-        self._vhost = vhost
+        self._fact = vhost
+        self._vhost = vhost.id
         self._keeper = keeper
         self._next_id = next_id
-        self._unkept = unkept
+        self._unkept = None if kept else vhost
         self._by_name: Callable[[bytes], Queue | None] = lambda name: None
 
     def named_by(self, queue: Callable[[bytes], Queue | None]) -> None:
@@ -77,6 +79,14 @@ class Rows:
         pending = self._change(put, removed)
         pending.then(lambda it: self._not_kept(put) if it.error is not None else None)
         return pending
+
+    def forget(self) -> Pending:
+        """The host and all that is kept of it, in one change."""
+        queues = [self._queue(it) for it in self.queues.values() if it.facts.lasts]
+        removed: list[Kept] = [*self.bindings.values(), *self.exchanges.values(), *queues]
+        for those in (self.bindings, self.exchanges, self.queues):
+            those.clear()
+        return self._change((), [*removed, self._fact])
 
     def _change(self, put: Sequence[Kept], removed: Sequence[Kept]) -> Pending:
         """With the host's row, until that is kept: what is of no host is lost at a start."""

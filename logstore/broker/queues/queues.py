@@ -20,10 +20,11 @@ from typing import Any, Final
 from logstore.amqp import fields
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
-from logstore.broker.queues.keeping import Rows, exchange_facts, queue_facts
+from logstore.broker.queues.keeping import exchange_facts, queue_facts
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
+from logstore.broker.queues.newest import Hosted, newest
 from logstore.broker.queues.pending import NO_TIME, Pending, Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.resuming import read_when_here, resume
@@ -34,6 +35,7 @@ from logstore.broker.queues.stock import Opened
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
+from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
@@ -41,7 +43,6 @@ from logstore.broker.routing.topology import Topology
 from logstore.errors import CorruptBatch, LogFailed, LogstoreError, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
-    KeptBinding,
     KeptQueue,
     KeptRouting,
     KeptVhost,
@@ -87,7 +88,7 @@ class Queues:
         """
         self.clock = clock
         self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
-        self.vhosts: dict[bytes, Vhost] = {}
+        self._hosts = Vhosts(self, logs.keeper)
         self._logs = logs
         self._soon = soon
         self._work = work
@@ -134,16 +135,15 @@ class Queues:
 
     def _restore(self, kept: KeptRouting) -> None:
         lanes = dict(self._logs.lanes())
-        default = fields.data(DEFAULT_VHOST)
-        rows: dict[int, Rows] = {}
-        for fact in kept.vhosts:
-            rows[fact.id] = Rows(fact.id, self._logs.keeper, self.next_id)
-        for fact in kept.vhosts:
-            self._restore_vhost(fact, rows[fact.id], kept, lanes)
-        if default not in self.vhosts:
+        current, left = newest(kept)
+        for hosted in current:
+            self._restore_vhost(hosted, lanes)
+        if fields.data(DEFAULT_VHOST) not in self.vhosts:
             fact = KeptVhost(self.next_id(), DEFAULT_VHOST)
-            new = Rows(fact.id, self._logs.keeper, self.next_id, unkept=fact)
-            self._add_vhost(default, new, Topology[Queue]())
+            rows = self._hosts.rows(fact, new=True)
+            self._add_vhost(Vhost(fields.data(DEFAULT_VHOST), self, rows), Topology[Queue]())
+        if left and not kept.damaged:
+            self._logs.keeper.change((), left)
         if not kept.damaged:  # else it may be of what can't be read, and stays
             self._remove_left(lanes)
         waiting = deque(self._unopened)
@@ -171,46 +171,29 @@ class Queues:
         queues = {it.id: it for vhost in self.vhosts.values() for it in vhost.queues()}
         resume(self._journal, unfinished, queues.get, self._holding)
 
-    def _restore_vhost(
-        self, fact: KeptVhost, rows: Rows, kept: KeptRouting, lanes: dict[int, Sequence[int]]
-    ) -> None:
-        name = fields.data(fact.name)
-        vhost = Vhost(name, self, rows)
-        exchanges = [it for it in kept.exchanges if it.vhost == fact.id]
-        names = {it.id: ("exchange", fields.data(it.name)) for it in exchanges}
-        found: list[Queue] = []
-        for row in kept.queues:
-            if row.vhost == fact.id:
-                queue = self._restored_queue(row, vhost, lanes)
-                found.append(queue)
-                rows.queues[queue.id] = queue
-                names[queue.id] = ("queue", queue.facts.name)
-        bindings: list[Binding] = []
-        orphans: list[KeptBinding] = []
+    def _restore_vhost(self, kept: Hosted, lanes: dict[int, Sequence[int]]) -> None:
+        rows = self._hosts.rows(kept.fact)
+        vhost = Vhost(fields.data(kept.fact.name), self, rows)
+        names = {it.id: fields.data(it.name) for it in kept.exchanges.values()}
+        for row in kept.queues.values():
+            queue = self._restored_queue(row, vhost, lanes)
+            rows.queues[queue.id] = queue
+            names[queue.id] = queue.facts.name
         for it in kept.bindings:
-            if it.source not in names:
-                continue  # of another host
-            if it.destination not in names:
-                orphans.append(it)
-                continue
-            kind, destination = names[it.destination]
             binding = Binding(
-                names[it.source][1], destination, fields.data(it.key), arguments_of(it.arguments),
-                "queue" if kind == "queue" else "exchange",
+                names[it.source], names[it.destination], fields.data(it.key),
+                arguments_of(it.arguments),
+                "queue" if it.destination in rows.queues else "exchange",
             )  # fmt: skip
-            bindings.append(binding)
             rows.bindings[binding] = it
-        for exchange in exchanges:
-            rows.exchanges[fields.data(exchange.name)] = exchange
+        rows.exchanges = {fields.data(it.name): it for it in kept.exchanges.values()}
         topology, lost = Topology.restore(
-            [exchange_facts(it) for it in exchanges if not is_predefined(fields.data(it.name))],
-            [(queue.facts.name, queue) for queue in found],
-            bindings,
+            [exchange_facts(it) for name, it in rows.exchanges.items() if not is_predefined(name)],
+            [(queue.facts.name, queue) for queue in rows.queues.values()],
+            list(rows.bindings),
         )
         rows.change(lost)
-        if orphans and not kept.damaged:
-            self._logs.keeper.change((), orphans)
-        self._add_vhost(name, rows, topology, vhost)
+        self._add_vhost(vhost, topology)
 
     def _restored_queue(
         self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]]
@@ -230,13 +213,29 @@ class Queues:
         queue.used()
         return queue
 
-    def _add_vhost(
-        self, name: bytes, rows: Rows, topology: Topology[Queue], vhost: Vhost | None = None
-    ) -> None:
-        vhost = Vhost(name, self, rows) if vhost is None else vhost
+    def _add_vhost(self, vhost: Vhost, topology: Topology[Queue]) -> None:
         vhost.topology = topology
-        rows.named_by(topology.queue)
-        self.vhosts[name] = vhost
+        vhost.named()
+        self._hosts.put(vhost)
+
+    # Virtual hosts
+
+    @property
+    def vhosts(self) -> Mapping[bytes, Vhost]:
+        """By name."""
+        return self._hosts.by_name
+
+    def vhost(self, name: bytes) -> Vhost:
+        """One that there is. Raises NoVhost."""
+        return self._hosts.named(name)
+
+    def add_vhost(self, name: bytes) -> Pending | None:
+        """As Vhosts.add."""
+        return self._hosts.add(name)
+
+    def delete_vhost(self, name: bytes) -> Pending:
+        """As Vhosts.delete."""
+        return self._hosts.delete(name)
 
     def _open_next(self, waiting: deque[Queue]) -> None:
         """Open what there is, some at a time: messages expire although nobody asks for them."""

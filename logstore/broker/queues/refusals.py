@@ -11,7 +11,8 @@ Refused
 │   ├── NotEmpty            to be deleted only if empty
 │   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
 │   └── SingleActive        fetched from, and has a single active consumer
-├── NoVhost                 no virtual host has that name
+├── NoVhost                 no virtual host has that name (a NoneOfThatName)
+├── DefaultVhost            the default virtual host is not to be deleted
 ├── InvalidExpiration       of a message: not a number of milliseconds
 └── InvalidHeader           CC or BCC of a message is no array of texts
 """
@@ -19,7 +20,7 @@ Refused
 from typing import Any
 
 from logstore.broker.routing.arguments import Field
-from logstore.errors import Refused
+from logstore.errors import NoneOfThatName, Refused
 
 
 def _text(name: bytes) -> str:
@@ -116,12 +117,19 @@ class SingleActive(QueueRefused):
         super().__init__(queue, "has a single active consumer; consume it instead of fetching")
 
 
-class NoVhost(Refused):
+class NoVhost(NoneOfThatName):
     """No virtual host has that name."""
 
     def __init__(self, vhost: bytes) -> None:
-        super().__init__(f"no virtual host {_text(vhost)!r}; use one that there is")
+        super().__init__(f"no virtual host {_text(vhost)!r}; use one that there is", _text(vhost))
         self.vhost = vhost
+
+
+class DefaultVhost(Refused):
+    """It is where everybody is who names no other."""
+
+    def __init__(self) -> None:
+        super().__init__("the default virtual host stays; delete its queues and exchanges instead")
 
 
 class InvalidExpiration(Refused):

@@ -65,6 +65,13 @@ class Host(Protocol):
         """A queue is gone; its logs can go once it is forgotten."""
 
 
+class Guest(Protocol):
+    """Who uses a virtual host, and is to know when it goes: a connection."""
+
+    def vhost_gone(self) -> None:
+        """It is deleted: nothing more can be done there."""
+
+
 class Vhost:
     """It is the home of its queues."""
 
@@ -78,6 +85,7 @@ class Vhost:
         self.clock, self.soon = host.clock, host.soon
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
         self.commit = host.commit
+        self.guests: dict[Guest, None] = {}
         self._host = host
         self._framing = host.framing
         self._rows = rows
@@ -226,6 +234,25 @@ class Vhost:
         forgotten = self._kept(change, queue if queue.facts.lasts else None)
         queue.drop()
         self._host.deleted(queue, forgotten)
+        return forgotten
+
+    def named(self) -> None:
+        """Its rows find queues by the names that its topology has."""
+        self._rows.named_by(self.topology.queue)
+
+    def drop(self) -> Pending:
+        """It is gone, with all that it has: its guests are told, and it is forgotten."""
+        guests, self.guests = self.guests, {}
+        for guest in guests:
+            guest.vhost_gone()
+        queues = list(self.queues())
+        self.topology = Topology()  # nothing goes anywhere any more
+        forgotten = self._rows.forget()
+        self._owned.clear()
+        self._making.clear()
+        for queue in queues:
+            queue.drop()
+            self._host.deleted(queue, forgotten if queue.facts.lasts else None)
         return forgotten
 
     def owner_gone(self, owner: object) -> None:

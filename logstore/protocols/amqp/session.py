@@ -406,11 +406,17 @@ class AmqpSession:
         if vhost is None:
             raise Refusal(NOT_ALLOWED, f"vhost {shake.vhost} not found")
         self.vhost, self.vhost_name = vhost, shake.vhost
+        vhost.guests[self] = None
         self.payload_max = shake.frame_max - OVERHEAD
         self.may_cancel = shake.can("consumer_cancel_notify")
         self._hears_blocked = shake.can("connection.blocked")
         self._to(Phase.RUNNING)
         self._beat_at = self._now + shake.heartbeat_s / 2
+
+    def vhost_gone(self) -> None:
+        """As queues' Guest.vhost_gone."""
+        self.fail(Refusal(CONNECTION_FORCED, f"vhost '{self.vhost_name}' is deleted"))
+        self.link.wake()
 
     # Channels
 
@@ -599,6 +605,7 @@ class AmqpSession:
         for waiting in (self.published, self.confirming, self.roomier):
             waiting.clear()
         if self._phase in (Phase.RUNNING, Phase.LEAVING):
+            self.vhost.guests.pop(self, None)
             self.vhost.owner_gone(self)
             self._phase = Phase.CLOSING
         self.parked_bytes, self._full = 0, False

@@ -9,7 +9,7 @@ import msgspec
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
 from logstore.http.bodies import encode, refusal
-from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, Fault
+from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.refusals import status_of
 
@@ -75,8 +75,8 @@ class Call:
         return int(text)
 
     def vhost(self) -> "Vhost":
-        """The one that the query names; else the default one. Raises Fault."""
-        return vhost_named(self.queues, self.query.get("vhost", fields.data(DEFAULT_VHOST)))
+        """The one that the query names; else the default one. Raises NoVhost."""
+        return self.queues.vhost(self.query.get("vhost", fields.data(DEFAULT_VHOST)))
 
     def json(self, kind: type[_T]) -> _T:
         """The request's body. Raises Fault."""
@@ -128,11 +128,3 @@ class Call:
         except Exception as error:
             log.exception("a bug in an answer")
             self.refuse(INTERNAL_ERROR, f"internal error: {error!r}")
-
-
-def vhost_named(queues: "Queues", name: bytes) -> "Vhost":
-    """Raises Fault."""
-    vhost = queues.vhosts.get(name)
-    if vhost is None:
-        raise Fault(NOT_FOUND, f"no virtual host {fields.text(name)!r}")
-    return vhost

@@ -27,13 +27,13 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One; raises Fault, NoExchange."""
+    """One; raises NoVhost, NoExchange."""
     vhost = call.vhost()
     call.answer(_row(vhost, vhost.topology.exchange(call.names["name"])))
 
 
 def bindings(door: HttpDoor, call: Call) -> None:
-    """From it, or to it, in the order in which they were made. Raises Fault, NoExchange."""
+    """From it, or to it, in the order in which they were made. Raises NoVhost, NoExchange."""
     topology, name = call.vhost().topology, call.names["name"]
     end = call.text("end") or "source"
     if end not in ("source", "destination"):

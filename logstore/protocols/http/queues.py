@@ -70,7 +70,7 @@ class _Opening:
 
 
 def _asked_for(call: Call) -> "tuple[Vhost, Queue]":
-    """Raises Fault, NoQueue."""
+    """Raises Fault, NoVhost, NoQueue."""
     vhost, name = call.vhost(), call.names["name"]
     queue = vhost.topology.queue(name)
     if queue is None:
@@ -79,7 +79,7 @@ def _asked_for(call: Call) -> "tuple[Vhost, Queue]":
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One, with its lanes and what becomes of its dead letters; raises Fault, NoQueue."""
+    """One, with its lanes and what becomes of its dead letters; raises NoVhost, NoQueue."""
     vhost, queue = _asked_for(call)
 
     def known() -> None:
@@ -94,14 +94,14 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def bindings(door: HttpDoor, call: Call) -> None:
-    """To it; the first is by its own name from the default exchange. Raises Fault, NoQueue."""
+    """To it; the first is by its own name from the default exchange. Raises NoVhost, NoQueue."""
     vhost, queue = _asked_for(call)
     found = list(vhost.topology.bindings_to(queue.facts.name))
     call.answer(paging.shown(found, call.page(), binding))
 
 
 def consumers(door: HttpDoor, call: Call) -> None:
-    """In the order in which they are served. Raises Fault, NoQueue."""
+    """In the order in which they are served. Raises Fault, NoVhost, NoQueue."""
     _, queue = _asked_for(call)
     found = list(queue.subscriptions)
     call.answer(paging.shown(found, call.page(), lambda it: _consumer(queue, it)))

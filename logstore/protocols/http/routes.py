@@ -36,6 +36,8 @@ _PART: Final = ("vhost", *PAGE_QUERY)
 
 _OF_QUEUES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/vhosts", vhosts.listed, "List virtual hosts.", PAGE_QUERY),
+    Route("PUT", "/api/v1/vhosts/{name}", vhosts.added, "Add one, unless it exists."),
+    Route("DELETE", "/api/v1/vhosts/{name}", vhosts.deleted, "Delete one and all it has."),
     Route("GET", "/api/v1/exchanges", exchanges.listed, "List exchanges.", _LIST),
     Route("GET", "/api/v1/exchanges/{name}", exchanges.described, "One exchange.", _ONE),
     Route(

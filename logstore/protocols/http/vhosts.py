@@ -1,27 +1,60 @@
 """Virtual hosts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.amqp import fields
 from logstore.protocols.http import paging
-from logstore.protocols.http.call import Call, vhost_named
+from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 
 if TYPE_CHECKING:
+    from logstore.broker.queues.pending import Pending
     from logstore.broker.queues.vhost import Vhost
 
 
+CREATED: Final = 201
+
+
 def asked_for(call: Call) -> "Sequence[Vhost]":
-    """The virtual host that the query names; without one all. Raises Fault."""
+    """The virtual host that the query names; without one all. Raises NoVhost."""
     name = call.query.get("vhost")
-    return list(call.queues.vhosts.values()) if name is None else [vhost_named(call.queues, name)]
+    return list(call.queues.vhosts.values()) if name is None else [call.queues.vhost(name)]
 
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By name."""
     rows = sorted(call.queues.vhosts.values(), key=lambda it: it.name)
     call.answer(paging.shown(rows, call.page(), _row))
+
+
+def added(door: HttpDoor, call: Call) -> None:
+    """There is one of that name then; raises InvalidName."""
+    name = call.names["name"]
+    pending = call.queues.add_vhost(name)
+    if pending is None:
+        call.answer(_row(call.queues.vhost(name)))
+        return
+
+    def kept(pending: "Pending") -> None:
+        if pending.error is not None:
+            raise pending.error
+        call.answer(_row(call.queues.vhost(name)), CREATED)
+
+    pending.then(lambda it: call.attempt(lambda: kept(it)))
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With all it has; raises NoVhost, DefaultVhost."""
+    row = _row(call.queues.vhost(call.names["name"]))
+
+    def forgotten(pending: "Pending") -> None:
+        if pending.error is not None:
+            raise pending.error
+        call.answer(row)
+
+    pending = call.queues.delete_vhost(call.names["name"])
+    pending.then(lambda it: call.attempt(lambda: forgotten(it)))
 
 
 def _row(vhost: "Vhost") -> dict[str, object]:

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from amqp_kit import FakeLink, declare, hard, message
+from amqp_kit import FakeLink, consume, declare, hard, message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -205,6 +205,56 @@ def test_a_vhost_that_there_is_not(door):
     peer = door.connect()
     *_, close = peer.shake_hands(vhost="")
     assert close.reply_text == "NOT_ALLOWED - vhost  not found"
+
+
+def added(door, name):
+    pending = door.node.queues.add_vhost(name)
+    door.node.run(until=lambda: pending.done)
+
+
+def test_each_vhost_has_queues_of_its_own(door):
+    added(door, "größe".encode())
+    here, there = door.open(), door.open(vhost="größe")
+    assert here.ask(declare("q", durable=True)).message_count == 0
+    there.ask(declare("q", exclusive=True))
+    there.publish(b"1")
+    door.run()
+    assert there.ask(declare("q", passive=True)).message_count == 1
+    assert here.ask(declare("q", passive=True)).message_count == 0
+    assert there.ask(declare("p", passive=True)).reply_text == (
+        "NOT_FOUND - no queue 'p' in vhost 'größe'"
+    )
+
+
+def test_a_connection_to_a_vhost_that_is_deleted_is_ended(door):
+    added(door, b"v")
+    stranger, peer = door.open(), door.open(vhost="v")
+    peer.ask(declare("q", durable=True))
+    peer.ask(declare("mine", exclusive=True))
+    peer.publish(b"1", b"2")
+    peer.send(consume("q"))
+    door.run()
+    assert len(peer.all()) == 3
+    pending = door.node.queues.delete_vhost(b"v")
+    door.node.run(until=lambda: pending.done)
+    assert pending.error is None
+    assert peer.methods() == [hard(320, "CONNECTION_FORCED - vhost 'v' is deleted", 0, 0)]
+    peer.publish(b"3")  # it has not heard of it yet
+    assert not peer.got
+    peer.give(CLOSE_OK)
+    assert peer.session.closed == "CONNECTION_FORCED - vhost 'v' is deleted"
+    assert stranger.ask(declare("q")).message_count == 0
+    *_, close = door.connect().shake_hands(vhost="v")
+    assert close == hard(530, "NOT_ALLOWED - vhost v not found", 10, 40)
+
+
+def test_a_connection_that_has_ended_hears_nothing_of_its_vhost(door):
+    added(door, b"v")
+    peer = door.open(vhost="v")
+    peer.end()
+    assert not door.node.queues.vhost(b"v").guests
+    door.node.queues.delete_vhost(b"v")
+    door.run()
 
 
 def test_a_wrong_password_is_told_to_those_who_understand_it(door):

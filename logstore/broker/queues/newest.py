@@ -1,0 +1,74 @@
+"""What is kept, by virtual host, without what is left of earlier things of the same names. Pure.
+
+A deletion that could not be kept has left its rows, and what was made again since has the same
+name. The one with the higher number is the later one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from logstore.kept_queues import (
+    Kept,
+    KeptBinding,
+    KeptExchange,
+    KeptQueue,
+    KeptRouting,
+    KeptVhost,
+)
+
+_Named = TypeVar("_Named", KeptExchange, KeptQueue)
+
+
+@dataclass(slots=True)
+class Hosted:
+    """A virtual host, and what is kept of it."""
+
+    fact: KeptVhost
+    exchanges: dict[str, KeptExchange] = field(default_factory=dict)
+    queues: dict[str, KeptQueue] = field(default_factory=dict)
+    bindings: list[KeptBinding] = field(default_factory=list)
+
+
+def newest(kept: KeptRouting) -> tuple[Sequence[Hosted], Sequence[Kept]]:
+    """What counts; and what does not: rows of which a part is gone, and earlier ones of a name."""
+    left: list[Kept] = []
+    named: dict[str, Hosted] = {}
+    for vhost in sorted(kept.vhosts, key=lambda it: it.id):
+        if (earlier := named.pop(vhost.name, None)) is not None:
+            left.append(earlier.fact)
+        named[vhost.name] = Hosted(vhost)
+    hosts = {it.fact.id: it for it in named.values()}
+    sources: dict[int, Hosted] = {}  # by the numbers of exchanges
+    sinks: dict[int, Hosted] = {}  # and of queues
+    for exchange in kept.exchanges:
+        host = hosts.get(exchange.vhost)
+        left += _put({} if host is None else host.exchanges, exchange, host, sources)
+    for queue in kept.queues:
+        host = hosts.get(queue.vhost)
+        left += _put({} if host is None else host.queues, queue, host, sinks)
+    for binding in kept.bindings:
+        host = sources.get(binding.source)
+        to = sinks.get(binding.destination) or sources.get(binding.destination)
+        if host is None or to is not host:
+            left.append(binding)
+        else:
+            host.bindings.append(binding)
+    return list(hosts.values()), left
+
+
+def _put(
+    there: dict[str, _Named], row: _Named, host: Hosted | None, of: dict[int, Hosted]
+) -> Sequence[Kept]:
+    """What of this row and one before of its name does not count."""
+    if host is None:
+        return [row]
+    other = there.get(row.name)
+    if other is not None and other.id > row.id:
+        return [row]
+    there[row.name] = row
+    of[row.id] = host
+    if other is None:
+        return ()
+    del of[other.id]
+    return [other]

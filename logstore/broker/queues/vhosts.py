@@ -1,0 +1,77 @@
+"""Virtual hosts, made and deleted while others use them. In the sessions' thread.
+
+One is there once it is kept. Who deletes one ends the connections to it; all that it has is
+forgotten in one change, and its logs go after that.
+"""
+
+from typing import Final
+
+from logstore.amqp import fields
+from logstore.broker.queues.keeping import Rows
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.refusals import DefaultVhost, NoVhost
+from logstore.broker.queues.vhost import Host, Vhost
+from logstore.errors import InvalidName
+from logstore.kept_queues import DEFAULT_VHOST, KeptVhost, QueueKeeper
+
+NAME_BYTES_MAX: Final = 255  # as AMQP's connection.open takes it
+
+
+class Vhosts:
+    """All of a process, by name."""
+
+    def __init__(self, host: Host, keeper: QueueKeeper) -> None:
+        self.by_name: dict[bytes, Vhost] = {}
+        self._host = host
+        self._keeper = keeper
+        self._making: dict[bytes, Pending] = {}
+
+    def put(self, vhost: Vhost) -> None:
+        """One that is there."""
+        self.by_name[vhost.name] = vhost
+
+    def rows(self, fact: KeptVhost, *, new: bool = False) -> Rows:
+        """Of one of them. ``new``: it is kept with the first that is kept of it."""
+        return Rows(fact, self._keeper, self._host.next_id, kept=not new)
+
+    def named(self, name: bytes) -> Vhost:
+        """Raises NoVhost."""
+        vhost = self.by_name.get(name)
+        if vhost is None:
+            raise NoVhost(name)
+        return vhost
+
+    def add(self, name: bytes) -> Pending | None:
+        """Make one; it is there once that is kept. None: it is there already.
+
+        Raises InvalidName.
+        """
+        if not 0 < len(name) <= NAME_BYTES_MAX:
+            what = f"of {len(name)} bytes" if name else "without a name"
+            raise InvalidName(f"a virtual host {what}: names have 1 to {NAME_BYTES_MAX} bytes")
+        if name in self.by_name:
+            return None
+        making = self._making.get(name)
+        if making is None:
+            fact = KeptVhost(self._host.next_id(), fields.text(name))
+            making = self._making[name] = Pending(self._keeper.change([fact]))
+            making.then(lambda it: self._made(name, fact, it))
+        return making
+
+    def _made(self, name: bytes, fact: KeptVhost, made: Pending) -> None:
+        del self._making[name]
+        if made.error is None:
+            vhost = Vhost(name, self._host, self.rows(fact))
+            vhost.named()
+            self.put(vhost)
+
+    def delete(self, name: bytes) -> Pending:
+        """It is gone, and its exchanges, queues and messages; the connections to it end.
+
+        Raises NoVhost, DefaultVhost.
+        """
+        vhost = self.named(name)
+        if name == fields.data(DEFAULT_VHOST):
+            raise DefaultVhost()
+        del self.by_name[name]
+        return vhost.drop()
