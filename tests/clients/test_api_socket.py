@@ -260,12 +260,12 @@ def answer_or_refusal(connection, data):
 
 
 def test_a_job_of_upkeep_is_done_by_the_server(server):
-    command = [*["logstore", "--data"], server.data, *["compact", "run"]]
+    command = ["logstore", "--data", server.data, "recompress", "run"]
     bin_folder = os.path.dirname(sys.executable)
     environment = {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert f"handed to pid {server.process.pid}" in done.stderr
-    assert done.stdout == "nothing to do: no topic's cleanup.policy is compact\n"
+    assert done.stdout == "nothing to do: no topic's compression.sealed is set\n"
     done = subprocess.run(
         [*command, "--topic", "x"], capture_output=True, text=True, env=environment, check=False
     )

@@ -72,7 +72,8 @@ def test_head_is_a_get_without_a_body(peer):
          "page_size=501: takes a number from 1 to 500"),
         (request("GET", "/api/v1/queues?page=%C2%B2"), 400,
          "page=\u00b2: takes a number from 1 to 1000000000"),
-        (request("GET", "/api/v1/queues?vhost=%0Ax"), 404, "no virtual host '\\nx'; use one that there is"),
+        (request("GET", "/api/v1/queues?vhost=%0Ax"), 404,
+         "no virtual host '\\nx'; use one that there is"),
         (request("GET", "/api/v1/queues/q"), 404, "no virtual host '/'; use one that there is"),
     ],
 )  # fmt: skip
