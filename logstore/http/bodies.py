@@ -36,9 +36,14 @@ def decode(body: bytes) -> Any:  # noqa: ANN401  what JSON holds
         return json.loads(body)
 
 
+def whole(value: object) -> bytes:
+    """The body of an answer: JSON, and the end of the line, for who reads it in a terminal."""
+    return encode(value) + b"\n"
+
+
 def refusal(sentence: str, kind: str = "") -> bytes:
     """The body of an answer that says why not. ``kind``: what the library calls this error."""
     about = {"error": sentence}
     if kind:
         about["kind"] = kind
-    return encode(about)
+    return whole(about)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
-from logstore.http.bodies import JSON, LINES, encode, refusal
+from logstore.http.bodies import JSON, LINES, refusal, whole
 from logstore.http.faults import NOT_FOUND, Fault
 from logstore.http.reply import Reply
 from logstore.http.routes import Route, find
@@ -28,7 +28,7 @@ class _SocketReply:
 
     def answer(self, value: object, status: int = 200) -> None:
         """As Reply.answer."""
-        self._whole(status, encode(value))
+        self._whole(status, whole(value))
 
     def refuse(self, status: int, sentence: str, kind: str = "", *, allow: str = "") -> None:
         """As Reply.refuse."""

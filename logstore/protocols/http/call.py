@@ -8,7 +8,7 @@ import msgspec
 
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
-from logstore.http.bodies import encode, refusal
+from logstore.http.bodies import refusal, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.refusals import status_of
@@ -89,7 +89,7 @@ class Call:
 
     def answer(self, value: object, status: int = 200) -> None:
         """As Reply.answer."""
-        self._whole(status, encode(value))
+        self._whole(status, whole(value))
 
     def refuse(self, status: int, sentence: str, kind: str = "") -> None:
         """As Reply.refuse."""

@@ -7,7 +7,7 @@ from logstore.protocols.session import Doorway, Limits, Link, Session
 
 CONNECTIONS_MAX: Final = 64  # commands come one at a time; each holds a file of the process
 IDLE_S: Final = 60.0
-_TOO_MANY: Final = b'{"error":"too many connections: try again"}'
+_TOO_MANY: Final = b'{"error":"too many connections: try again"}\n'
 _REFUSAL: Final = (
     b"HTTP/1.1 503 \r\ncontent-type: application/json\r\nconnection: close\r\n"
     b"content-length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)

@@ -46,7 +46,7 @@ def test_a_client_of_the_old_version_is_answered_and_closed(peer):
 
 def test_head_is_a_get_without_a_body(peer):
     [(status, headers, body)] = answers(peer.say(request("HEAD", "/api/v1/server")), heads=(0,))
-    assert (status, headers["content-length"], body) == (200, "18", b"")
+    assert (status, headers["content-length"], body) == (200, "19", b"")
     assert statuses(peer.say(SERVER)) == [200]
 
 
@@ -172,7 +172,7 @@ def test_what_comes_behind_a_request_waits_until_it_is_answered(peer):
     assert peer.session.busy
     peer.jobs[0][1].answer("first")
     assert peer.woken
-    assert [body for _, _, body in answers(peer.out())] == [b'"first"', b'{"version":"test"}']
+    assert [body for _, _, body in answers(peer.out())] == [b'"first"\n', b'{"version":"test"}\n']
     assert len(peer.jobs) == 2
 
 
@@ -322,7 +322,7 @@ def test_garbage_is_answered_with_a_status_or_waited_for(pieces):
     for piece in pieces:
         for status, _, body in answers_of_any(peer.say(piece)):
             assert status in (100, 200, 400, 404, 405, 413, 431, 501)
-            assert status < 400 or b"\n" not in body
+            assert status < 400 or body.count(b"\n") == 1
     assert peer.session.held_bytes < 1 << 20
 
 
