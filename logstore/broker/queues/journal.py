@@ -134,12 +134,6 @@ class SettlementNotes:
             self._read_all()
             return [queue_of(key) for key in self._states]
 
-    @property
-    def unread_bytes(self) -> int:
-        """Of batches that are kept until the next recovery point."""
-        with self._appending:
-            return sum(len(data) for _, data in self._unread)
-
     # What held transactions ask
 
     @property

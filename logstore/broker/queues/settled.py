@@ -7,7 +7,6 @@ A value is operations, each a letter, a lane (a byte) and what it is about::
     S lane set                   settled, in any order
     C lane cursor                all below has been given out
     R lane count set             have failed so often
-    B lane total                 bytes of the bodies settled, since the lane was made
     X                            the queue is gone; it has no lane, and nothing follows
 
 A delivery is no operation: what is settled lies below the cursor, and what lies between is not
@@ -25,7 +24,7 @@ from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LANE_MAX, DoesNotFit, LaneState, QueueState
 from logstore.errors import SchemaTooNew
 
-CLIP, RUN, SET, CURSOR, FAILED, BYTES, GONE = b"E", b"P", b"S", b"C", b"R", b"B", b"X"
+CLIP, RUN, SET, CURSOR, FAILED, GONE = b"E", b"P", b"S", b"C", b"R", b"X"
 
 # In a row: so many are an operation of their own, so that no set has to be made of them.
 LONG_RUN: Final = 16_384
@@ -40,7 +39,6 @@ class _Lane:
     settled: Bits = field(default_factory=dict)
     cursor: int | None = None
     failed: ByCount = field(default_factory=dict)
-    bytes_settled: int | None = None
 
     def encode(self, lane: bytes) -> list[bytes]:
         """The operations, in the order that makes the state hold no more than has to be held."""
@@ -55,8 +53,6 @@ class _Lane:
             out += (CURSOR, lane, packed(self.cursor))
         for count, those in sorted(self.failed.items()):
             out += (FAILED, lane, packed(count), encode(those))
-        if self.bytes_settled is not None:
-            out += (BYTES, lane, packed(self.bytes_settled))
         return out
 
 
@@ -131,10 +127,6 @@ class Settled:
         it = self._lane(lane)
         assert it == _Lane(), "a lane is clipped before anything else happens to it"
         it.clip = end
-
-    def body_bytes(self, lane: int, total: int) -> None:
-        """Bytes of all bodies settled since the lane was made."""
-        self._lane(lane).bytes_settled = total
 
     def gone(self) -> None:
         """The queue is deleted: nothing else counts."""
@@ -230,15 +222,10 @@ def _failed(lane: LaneState, data: Packed) -> None:
             lane.failed_run(first, many, count)
 
 
-def _bytes(lane: LaneState, data: Packed) -> None:
-    lane.bytes_settled = data.number()
-
-
 _OPERATIONS = {
     ord(CLIP): _clip,
     ord(RUN): _run,
     ord(SET): _set,
     ord(CURSOR): _cursor,
     ord(FAILED): _failed,
-    ord(BYTES): _bytes,
 }

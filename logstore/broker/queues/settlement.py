@@ -15,7 +15,7 @@ some of them settles them like the others, and takes more; a gap that begins at 
 over at once by ``skip``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -329,7 +329,3 @@ class Settlement:
             self._settle(block, mask)
         first = self.cursor
         return Purged(gone, first, self.skip(upto))
-
-    def held(self) -> Iterator[tuple[int, int]]:
-        """Each block with what is held of it, ascending: what compaction has to keep."""
-        return iter(sorted(self._held.items()))

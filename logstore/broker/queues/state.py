@@ -7,7 +7,7 @@ Who has which message is not in it: after a start nobody has any.
 
 As bytes: format 1 (a byte), then for each lane, ascending::
 
-    lane (a byte) | cursor | bytes settled | held (a set) | counts | (count | offsets (a set))*
+    lane (a byte) | cursor | held (a set) | counts | (count | offsets (a set))*
 
 Numbers are as in ``packed.py``, sets as in ``bits.py``.
 """
@@ -44,7 +44,6 @@ class LaneState:
     cursor: int = 0
     held: Bits = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)  # of what is held
-    bytes_settled: int = 0  # of bodies, since the lane was made
 
     def hold(self, upto: int) -> None:
         """Move the cursor up to here: what it passes is not settled. Raises DoesNotFit."""
@@ -114,7 +113,7 @@ class LaneState:
 
     def encode(self) -> bytes:
         """As bytes, without the lane's number."""
-        parts = [packed(self.cursor), packed(self.bytes_settled), encode(self.held)]
+        parts = [packed(self.cursor), encode(self.held)]
         by_count = self.counts.within(self.held)
         parts.append(packed(len(by_count)))
         for count, those in sorted(by_count.items()):
@@ -124,7 +123,7 @@ class LaneState:
     @classmethod
     def decode(cls, data: Packed) -> "LaneState":
         """What ``encode`` gave. Raises CorruptStore."""
-        lane = cls(cursor=data.number(), bytes_settled=data.number())
+        lane = cls(cursor=data.number())
         lane.held = decode_set(data, lane.cursor)
         last = 0
         for _ in range(data.number()):

@@ -22,7 +22,6 @@ class Plain:
     def __init__(self):
         self.cursor = 0
         self.held = {}
-        self.bytes = 0
 
     def hold(self, upto):
         self.held |= dict.fromkeys(range(self.cursor, upto), 0)
@@ -45,7 +44,6 @@ class Plain:
 
     def compare(self, lane):
         assert lane.cursor == self.cursor
-        assert lane.bytes_settled == self.bytes
         held = [first + n for first, count in runs(lane.held) for n in range(count)]
         assert held == sorted(self.held)
         assert lane.unsettled(0, lane.cursor) == len(self.held)
@@ -62,7 +60,6 @@ happenings = st.one_of(
         st.just("failed"), st.dictionaries(offsets, st.integers(1, 9), min_size=1, max_size=5)
     ),
     st.tuples(st.just("cursor"), offsets),
-    st.tuples(st.just("bytes"), st.integers(0, 10**9)),
 )  # fmt: skip
 turns = st.lists(
     st.one_of(
@@ -89,10 +86,8 @@ def tell(settled, lane, happened):
         settled.settle_bits(lane, *facts)
     elif name == "failed":
         settled.failed(lane, by_count(*facts))
-    elif name == "cursor":
-        settled.given_out(lane, *facts)
     else:
-        settled.body_bytes(lane, *facts)
+        settled.given_out(lane, *facts)
 
 
 def values_of(turns):
@@ -129,8 +124,6 @@ def happen(settled, lanes, turn):
             lanes[lane].hold(facts[0])
         elif name == "failed":
             lanes[lane].failed(facts[0])
-        elif name == "bytes":
-            lanes[lane].bytes = facts[0]
 
 
 def replayed(values, state=None):
@@ -235,11 +228,11 @@ def test_a_damaged_state_is_told_or_is_one(turns, data):
     [
         (b"", "cut off"),
         (b"\1\0\0", "cut off"),
-        (b"\1\3\0\0\0\0\2\0\0\0\0", "lanes out of order"),
-        (b"\1\0\x09\0\1\0\0\0\x09\0", "not below 9"),
-        (b"\1\0\x09\0\1\0\1\2\1\1\1\0\1\3", "a count of what is not held"),
-        (b"\1\0\x09\0\1\0\1\2\2\1\1\0\1\2\1\1\0\1\2", "counts out of order"),
-        (b"\1\0\x09\0\1\0\1\2\2\1\1\0\1\2\2\1\0\1\2", "a count of what is not held"),
+        (b"\1\3\0\0\0\2\0\0\0", "lanes out of order"),
+        (b"\1\0\x09\1\0\0\0\x09\0", "not below 9"),
+        (b"\1\0\x09\1\0\1\2\1\1\1\0\1\3", "a count of what is not held"),
+        (b"\1\0\x09\1\0\1\2\2\1\1\0\1\2\1\1\0\1\2", "counts out of order"),
+        (b"\1\0\x09\1\0\1\2\2\1\1\0\1\2\2\1\0\1\2", "a count of what is not held"),
     ],
 )
 def test_what_is_no_state_is_told(data, told):
@@ -345,7 +338,7 @@ def test_a_lost_start_is_told_and_what_is_whole_is_not_told_of():
     for start, cursor, held in ((0, 5, {0: 0b111}), (2, 5, {0: 0b100}), (9, 9, {})):
         again, before = Settled(), copy.deepcopy(state)
         it = reopened(0, state.lanes[0], start, 20, 20, again)
-        assert (it.cursor, dict(it.held())) == (cursor, held)
+        assert (it.cursor, it._held) == (cursor, held)
         assert bool(again) == (start > 0)
         assert replayed([again.encode()], before).lanes[0] == LaneState(cursor, held)
 

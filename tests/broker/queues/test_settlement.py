@@ -143,7 +143,7 @@ class SettlementModel(RuleBasedStateMachine):
     @rule(data=st.data(), lost=st.sampled_from([0, 0, 3, 300]), trimmed=st.integers(0, 30))
     def reopen(self, data, lost, trimmed):
         """As after a crash: what was out is back, and the log may have lost its ends."""
-        held = dict(self.it.held())
+        held = self.it._held
         state = LaneState(self.it.cursor, held, self.it._counts.copy())
         self.end = max(self.start, self.end - lost)
         self.start = min(self.start + trimmed, self.end)
@@ -168,14 +168,14 @@ class SettlementModel(RuleBasedStateMachine):
         assert (self.it.out, self.it.back) == (len(out), len(back))
         assert self.it.ready(self.end) == len(back) + len(new)
         assert self.it.floor == min(held, default=self.it.cursor)
-        assert offsets(dict(self.it.held())) == held
+        assert offsets(self.it._held) == held
         assert self.it.blocks == len({offset >> 8 for offset in held})
         for offset in list(self.what)[:: max(1, len(self.what) // 7)]:
             assert self.it.is_settled(offset) == (self.what[offset] == SETTLED)
             assert self.it.failures(offset) == self.counts.get(offset, 0)
         assert {
             offset: count
-            for count, those in self.it.failures_of(dict(self.it.held())).items()
+            for count, those in self.it.failures_of(self.it._held).items()
             for offset in offsets(those)
         } == self.counts
 
@@ -211,7 +211,7 @@ def test_of_what_a_log_lost_nothing_is_left_to_what_is_appended_there():
     before.take(1000, 1000)
     before.release(900)
     before.settle(0, 900)
-    held = dict(before.held())
+    held = dict(before._held)
     it = Settlement.restored(LaneState(1000, held, before._counts), 100)
     assert (it.back, it.blocks, it.floor) == (0, 0, 100)
     assert it.take(2000, 1000) == [Run(100, 900, False)]
