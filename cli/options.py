@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
-from .ends import say
+from .ends import CommandFailed, say
 from .similar import naming_the_nearest
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from logstore.broker.reading import OnDamage
     from logstore.config import Config
     from logstore.doors import Door
+    from logstore.errors import StoreLocked
     from logstore.store import Store
 
     from .place import Start
@@ -73,10 +74,12 @@ class DataDir:
             try:
                 yield stack.enter_context(self.open(mode, create=create))
                 return
-            except StoreLocked:
+            except StoreLocked as error:
+                from logstore.doors import KAFKA
+
                 server = self.server()
                 if server is None:
-                    raise
+                    raise self.no_door(KAFKA, error) from None
             yield stack.enter_context(server.reach(mode))
 
     @contextmanager
@@ -112,6 +115,16 @@ class DataDir:
 
         owner = owner_of(Disk(), str(self.path / LOCK))
         return None if owner is None else owner.endpoints.get(door.name)
+
+    def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
+        """Why a command that would go by this door does not: it is not open, or nobody serves."""
+        if locked.owner is None or not locked.owner.endpoints:
+            return locked
+        return CommandFailed(
+            f"{self}: its server, {locked.owner}, has no door for {door.clients} clients, by which "
+            f"this command would reach it: serve it with --{door.name}-port ({door.port_setting}), "
+            f"or stop the server"
+        )
 
     def beside(self, path: Path) -> "DataDir":
         """As Where.beside."""

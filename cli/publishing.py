@@ -58,7 +58,7 @@ class Encoder:
     """Of one exchange: messages with the same properties, and each its own key and headers."""
 
     def __init__(self, exchange: str, properties: dict[str, Any]) -> None:
-        from logstore.broker.queues.handles import message_of, name_of
+        from logstore.broker.queues.given import message_of, name_of
 
         self._message_of = message_of
         self._exchange = name_of(exchange)

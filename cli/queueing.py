@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .command import CONNECTION, INPUT
-from .ends import CommandFailed
 from .options import DataDir, pairs
 from .show import as_line
 
 if TYPE_CHECKING:
-    from logstore.errors import StoreLocked
-
     from .queue_site import BindingFacts, QueueSite
     from .stop import Stop
 
@@ -73,6 +70,7 @@ def queues_of(
             return
         if locked.owner is None or not locked.owner.endpoints:  # no server
             raise locked
+        from logstore.doors import AMQP
         from logstore.server_socket import ServerSocket
 
         from .served.line import Line
@@ -80,24 +78,13 @@ def queues_of(
         from .stop import Stop
 
         def open_line() -> Line:
-            address = _amqp_address(data, locked)
+            address = data.endpoint(AMQP)
+            if address is None:
+                raise data.no_door(AMQP, locked)
             line = Line(address, vhost, stop or stack.enter_context(Stop()))
             return stack.enter_context(closing(line))
 
         yield ServedQueues(open_line, ServerSocket(str(data.path)), vhost)
-
-
-def _amqp_address(data: DataDir, locked: "StoreLocked") -> str:
-    from logstore.doors import AMQP
-
-    address = data.endpoint(AMQP)
-    if address is None:
-        raise CommandFailed(
-            f"{data}: its server, {locked.owner}, has no door for RabbitMQ clients, by which this "
-            f"command reaches its queues: serve it with --{AMQP.name}-port ({AMQP.port_setting}), "
-            f"or stop the server"
-        )
-    return address
 
 
 def argument_option(texts: Sequence[str] | None) -> dict[str, object]:

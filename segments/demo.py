@@ -58,7 +58,7 @@ class Steps:
 
 
 def demo(steps: Steps) -> None:
-    """Produce, consume in two sittings, replay a day, compare, verify."""
+    """Produce, consume in two sittings, replay a day, compare, queue its flights, verify."""
     steps.say("Real events in: 27,004 flights of January 2013, from the shipped segments")
     steps.run("logstore topic create flights --partitions 3 --config compression.type=zstd")
     steps.run(
@@ -92,10 +92,47 @@ def demo(steps: Steps) -> None:
             [told(record) for record in original if record["partition"] == partition],
         )
 
+    queues(steps)
+
     steps.say("Everything is whole")
     steps.run("logstore verify")
     steps.run("logstore status")
     print("\nThe demo did what it says.")
+
+
+def queues(steps: Steps) -> None:
+    """Route a day's flights by airport: cancelled ones first, departed ones are dead letters."""
+    steps.say("The same day as work: routed by airport, cancelled flights first, what expires kept")
+    steps.run("logstore exchange declare departures --type topic")
+    steps.run("logstore queue declare departed")
+    steps.run(
+        "logstore queue declare desk --argument x-max-priority=9"
+        " --argument x-dead-letter-exchange= --argument x-dead-letter-routing-key=departed"
+    )
+    steps.run("logstore exchange bind departures desk --key JFK")
+    day = [json.loads(line) for line in steps.run(f"logstore replay flights {DAY}", lines=1)]
+    for delay, given in (
+        ("(0|-[0-9]+)", " --property expiration=0"), ("[1-9][0-9]*", ""),
+        ("null", " --property priority=9"),
+    ):  # fmt: skip
+        steps.run(
+            f"logstore replay flights {DAY} | grep -E '\"dep_delay\":{delay},'"
+            f" | logstore exchange publish departures --key-field origin{given}"
+        )
+    done = list(map(json.loads, steps.run("logstore queue consume desk --format json", lines=2)))
+    jfk = [flight for flight in day if flight["origin"] == "JFK"]
+    late = [flight for flight in jfk if (flight["dep_delay"] or 0) > 0]
+    cancelled = [flight for flight in jfk if flight["dep_delay"] is None]
+    bodies = [json.loads(message["body"]) for message in done]
+    expect("cancelled flights, which come first", bodies[: len(cancelled)], cancelled)
+    expect("late flights behind them, in order", bodies[len(cancelled) :], late)
+    dead = map(json.loads, steps.run("logstore queue consume departed --format json", lines=1))
+    departed = [flight for flight in jfk if flight not in late + cancelled]
+    expect(
+        "dead letters: flights that had left in time, and why they are here",
+        [(json.loads(it["body"]), it["headers"]["x-death"][0]["reason"]) for it in dead],
+        [(flight, "expired") for flight in departed],
+    )
 
 
 def records(steps: Steps, topic: str) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from logstore.amqp import methods
 from logstore.amqp.methods import Method
-from logstore.broker.queues.handles import name_of, value
+from logstore.broker.queues.given import name_of, value
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import InvalidName
 from logstore.server_socket import ServerSocket

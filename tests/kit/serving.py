@@ -20,8 +20,8 @@ def resident_bytes(server):
 class Serving:
     """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
-    def __init__(self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, **settings):
-        """``wrapped``: words before the command, of one that becomes it."""
+    def __init__(self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, words=(), **settings):
+        """``wrapped``: words before the command, of one that becomes it; ``words``: of ours."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
@@ -40,6 +40,7 @@ class Serving:
                 str(resp_port),
                 "--amqp-port",
                 str(amqp_port),
+                *words,
             ],
             stdout=subprocess.PIPE,
             stderr=self._errors,

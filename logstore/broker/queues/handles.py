@@ -4,34 +4,33 @@ A handle looks its thing up by name at each call, so it is good for as long as o
 exists. Names and keys are texts; those that are no UTF-8 come with surrogate escapes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from decimal import Decimal
-from struct import error as StructError  # noqa: N812
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
-from logstore.amqp import fields, properties
-from logstore.amqp.properties import Properties
-from logstore.broker.queues.limits import CHECKS, QueueFacts
+from logstore.amqp import fields
+from logstore.broker.queues.given import (
+    Table,
+    argument_table,
+    message_of,
+    name_of,
+    number,
+    table,
+    value,
+)
+from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published
 from logstore.broker.queues.queue import Queue as Model
-from logstore.broker.queues.received import Desk, Hands, QueueConsumer, QueueMessage
+from logstore.broker.queues.received import MANY, Desk, Hands, QueueConsumer, QueueMessage
 from logstore.broker.queues.subscription import Got
 from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.binding import Binding, Kind
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
-from logstore.config import nearest
-from logstore.errors import InvalidName, Refused
+from logstore.errors import Refused
 
-NAME_BYTES_MAX: Final = 255  # of names and routing keys: AMQP's short strings
-BODY_BYTES_MAX: Final = 128 << 20  # as RabbitMQ's largest; a batch is read whole
 PREFETCH: Final = 100
-PERSISTENT: Final = 2  # delivery_mode: what clients of other brokers look at
-
-Table = Mapping[str, Any]
 Then = Callable[[Got | None], None]
 
 
@@ -69,45 +68,6 @@ class QueueBinding(NamedTuple):
     arguments: dict[str, Any]
 
 
-def name_of(text: str, what: str = "name") -> bytes:
-    """Raises InvalidName for one that is too long."""
-    if not isinstance(text, str):
-        raise TypeError(f"a {what} is a str, not {type(text).__name__}")
-    data = fields.data(text)
-    if len(data) > NAME_BYTES_MAX:
-        raise InvalidName(
-            f"a {what} of {len(data)} bytes ({text[:20]!r}...): at most {NAME_BYTES_MAX}"
-        )
-    return data
-
-
-def value(given: Any) -> Any:  # noqa: ANN401  what a table holds
-    """A value as tables have it: times become AMQP's. Raises TypeError for what they can't hold."""
-    if isinstance(given, datetime):
-        return fields.Timestamp(int(given.timestamp()))
-    if isinstance(given, Mapping):
-        return {str(name): value(it) for name, it in given.items()}
-    if isinstance(given, list | tuple):
-        return [value(it) for it in given]
-    if given is None or isinstance(given, bool | int | float | str | bytes | Decimal):
-        return given
-    raise TypeError(f"a table can't hold a {type(given).__name__}")
-
-
-def argument_table(arguments: Table | None, given: Table) -> dict[str, Any]:
-    """``max_priority=5`` is ``x-max-priority``. Raises Refused for one that no queue knows."""
-    found = {name: value(it) for name, it in (arguments or {}).items()}
-    known = {it.decode().removeprefix("x-").replace("-", "_"): it.decode() for it in CHECKS}
-    for name, it in given.items():
-        if name not in known:
-            raise Refused(
-                f"no queue has an argument {name!r}{nearest(name, known)}; arguments= takes any"
-            )
-        if it is not None:
-            found[known[name]] = value(it)
-    return found
-
-
 def kept(desk: Desk, change: Callable[[Vhost], Pending | None]) -> None:
     """Make it, and return when it is durable. Raises what it raises, and StorageFull, Failed."""
 
@@ -122,28 +82,6 @@ def kept(desk: Desk, change: Callable[[Vhost], Pending | None]) -> None:
         desk.wait(lambda: pending.done)
         if pending.error is not None:
             raise pending.error
-
-
-def message_of(
-    exchange: bytes, body: bytes, key: str, headers: Table | None, given: dict[str, Any]
-) -> Message:
-    """Raises TypeError, ValueError; InvalidName; Refused for a body that is too large."""
-    if not isinstance(body, bytes | bytearray | memoryview):
-        raise TypeError(f"a body is bytes, not {type(body).__name__}")
-    if len(body) > BODY_BYTES_MAX:
-        raise Refused(f"a body of {len(body)} bytes: at most {BODY_BYTES_MAX}; split it")
-    if isinstance(given.get("timestamp"), datetime):
-        given["timestamp"] = int(given["timestamp"].timestamp())
-    if isinstance(given.get("expiration"), int):
-        given["expiration"] = str(given["expiration"])
-    given.setdefault("delivery_mode", PERSISTENT)
-    table = value(headers) if headers else None
-    wanted = Properties(headers=table, **given)
-    try:
-        data = properties.write(wanted)
-    except StructError as error:
-        raise ValueError(f"a property is out of range: {error}") from None
-    return Message(exchange, name_of(key, "routing key"), data, body)
 
 
 def publish(desk: Desk, messages: list[Message]) -> Routed:
@@ -227,11 +165,8 @@ class Exchange:
 
         Raises as ``publish``, but that what was rejected is told.
         """
-        run = [
-            message_of(self._name, *(it if isinstance(it, tuple) else (it, key)), headers,
-                       dict(properties))
-            for it in messages
-        ]  # fmt: skip
+        pairs = (it if isinstance(it, tuple) else (it, key) for it in messages)
+        run = [message_of(self._name, *_pair(it), headers, properties) for it in pairs]
         return publish(self._desk, run)
 
     def bind(
@@ -261,6 +196,13 @@ class Exchange:
     def delete(self, *, if_unused: bool = False) -> None:
         """The exchange and its bindings; durable on return. Raises InUse, NotPermitted."""
         kept(self._desk, lambda vhost: vhost.delete_exchange(self._name, if_unused=if_unused))
+
+
+def _pair(given: tuple[Any, ...]) -> tuple[bytes, str]:
+    if len(given) != 2:
+        raise TypeError(f"a message is a body, or a body and its key, not {len(given)} things")
+    body, key = given
+    return body, key
 
 
 class Queue:
@@ -376,8 +318,8 @@ class Queue:
         those of a higher one are served first. ``exclusive``: it is the only one.
         Raises NoQueue, ExclusiveUse.
         """
-        if prefetch < 0:
-            raise ValueError(f"prefetch {prefetch}: takes 0 (any number) or more")
+        number(prefetch, "prefetch", 0, MANY)
+        number(priority, "priority", -MANY, MANY)
         consumer = QueueConsumer(self.name, self._desk, prefetch, priority, exclusive=exclusive)
         self._desk.do(lambda vhost: consumer.begin(self._found(vhost)))
         return self._desk.consumer(consumer)
@@ -416,8 +358,8 @@ def _binding(
     source: str | Exchange, destination: bytes, key: str, arguments: Table | None, kind: Kind
 ) -> Binding:
     name = source.name if isinstance(source, Exchange) else source
-    table = arguments_of({it: value(of) for it, of in (arguments or {}).items()})
-    return Binding(name_of(name), destination, name_of(key, "routing key"), table, kind)
+    given = arguments_of(table(arguments, "arguments"))
+    return Binding(name_of(name), destination, name_of(key, "routing key"), given, kind)
 
 
 def _shown(binding: Binding) -> QueueBinding:
@@ -444,11 +386,13 @@ def declare_exchange(
     if type_name is None:
         exchange.facts()
         return exchange
-    table = {it: value(of) for it, of in (arguments or {}).items()}
+    if not isinstance(type_name, str):
+        raise TypeError(f"a type is a str, not {type(type_name).__name__}")
+    given = table(arguments, "arguments")
     if alternate is not None:
-        table[fields.text(ALTERNATE_EXCHANGE)] = alternate
+        given[fields.text(ALTERNATE_EXCHANGE)] = value(alternate)
     facts = ExchangeFacts(
-        name_of(name), type_name, durable, auto_delete, internal, arguments_of(table)
+        name_of(name), type_name, durable, auto_delete, internal, arguments_of(given)
     )
     kept(desk, lambda vhost: vhost.declare_exchange(facts))
     return exchange
@@ -466,9 +410,9 @@ def declare_queue(
 ) -> Queue:
     """Durable on return. As ``Store.queue``."""
     wanted = name_of(name)
-    table = argument_table(arguments, given)
-    plain = durable and not (exclusive or auto_delete or table)
-    facts = QueueFacts(wanted, durable, exclusive, auto_delete, arguments_of(table))
+    found_arguments = arguments_of(argument_table(arguments, given))
+    plain = durable and not (exclusive or auto_delete or found_arguments.fields)
+    facts = QueueFacts(wanted, durable, exclusive, auto_delete, found_arguments)
     found = wanted
 
     def declare(vhost: Vhost) -> Pending | None:
