@@ -39,6 +39,7 @@ from logstore.errors import (
     Refused,
 )
 from logstore.internals import Internals
+from logstore.kept_queues import DEFAULT_VHOST
 from logstore.log import Notes
 from logstore.open_topics import Change, OpenTopics
 from logstore.records.record import Record
@@ -295,20 +296,22 @@ class Store:
         internal: bool = False,
         alternate: str | None = None,
         arguments: Mapping[str, Any] | None = None,
+        vhost: str = DEFAULT_VHOST,
     ) -> "Exchange":
         """An exchange that there is; with ``type``, made unless it is there; durable on return.
 
         ``type``: direct, topic, fanout, headers, x-consistent-hash, x-random, or one that is
         installed. ``alternate``: the exchange that gets what this one has no queue for.
         ``auto_delete``: it goes with its last binding. ``internal``: only exchanges publish to it.
+        ``vhost``: the virtual host that it is in.
         Raises NoExchange without ``type``; Inequivalent where it is there and differs, UnknownType,
-        Reserved, ReadOnly, StorageFull.
+        Reserved, NoVhost, ReadOnly, StorageFull.
         """
         from logstore.broker.queues.handles import declare_exchange
 
         return declare_exchange(
-            self._store_queues(), name, type, durable=durable, auto_delete=auto_delete,
-            internal=internal, alternate=alternate, arguments=arguments,
+            self._store_queues().within(vhost), name, type, durable=durable,
+            auto_delete=auto_delete, internal=internal, alternate=alternate, arguments=arguments,
         )  # fmt: skip
 
     def queue(
@@ -319,6 +322,7 @@ class Store:
         exclusive: bool = False,
         auto_delete: bool = False,
         arguments: Mapping[str, Any] | None = None,
+        vhost: str = DEFAULT_VHOST,
         **given: object,
     ) -> "Queue":
         """A queue, made unless it is there; durable on return. Without a name it gets a new one.
@@ -329,31 +333,62 @@ class Store:
         do not outlive the store's closing. ``auto_delete``: it goes with its last consumer.
 
         Only the process that writes a store has its queues. Raises QueueDiffers where it is there
-        and differs, InvalidQueueArgument, ReservedName, InvalidName, Refused, ReadOnly,
+        and differs, InvalidQueueArgument, ReservedName, InvalidName, NoVhost, Refused, ReadOnly,
         StorageFull.
         """
         from logstore.broker.queues.handles import declare_queue
 
         return declare_queue(
-            self._store_queues(), name, durable=durable, exclusive=exclusive,
+            self._store_queues().within(vhost), name, durable=durable, exclusive=exclusive,
             auto_delete=auto_delete, arguments=arguments, given=given,
         )  # fmt: skip
 
-    def exchanges(self) -> list[str]:
-        """The names of all exchanges, sorted; the default one's is empty. Raises ReadOnly."""
+    def exchanges(self, *, vhost: str = DEFAULT_VHOST) -> list[str]:
+        """The names of its exchanges, sorted; the default one's is empty.
+
+        Raises NoVhost, ReadOnly.
+        """
         from logstore.amqp.fields import text
 
-        return self._store_queues().do(
-            lambda vhost: sorted(text(it.name) for it in vhost.topology.exchanges())
+        return (
+            self._store_queues()
+            .within(vhost)
+            .do(lambda vhost: sorted(text(it.name) for it in vhost.topology.exchanges()))
         )
 
-    def queues(self) -> list[str]:
-        """The names of all queues, sorted. Raises ReadOnly."""
+    def queues(self, *, vhost: str = DEFAULT_VHOST) -> list[str]:
+        """The names of its queues, sorted. Raises NoVhost, ReadOnly."""
         from logstore.amqp.fields import text
 
-        return self._store_queues().do(
-            lambda vhost: sorted(text(it.facts.name) for it in vhost.queues())
+        return (
+            self._store_queues()
+            .within(vhost)
+            .do(lambda vhost: sorted(text(it.facts.name) for it in vhost.queues()))
         )
+
+    def vhosts(self) -> list[str]:
+        """The names of all virtual hosts, sorted: "/" is always there. Raises ReadOnly."""
+        from logstore.amqp.fields import text
+
+        return sorted(map(text, self._store_queues().vhosts()))
+
+    def add_vhost(self, name: str) -> None:
+        """A virtual host, made unless it is there; durable on return.
+
+        Each has exchanges and queues of its own. Raises InvalidName, ReadOnly, StorageFull.
+        """
+        from logstore.amqp.fields import data
+
+        self._store_queues().add_vhost(data(name))
+
+    def delete_vhost(self, name: str) -> None:
+        """A virtual host and all it has, messages too; durable on return.
+
+        Raises NoVhost, DefaultVhost, ReadOnly, StorageFull.
+        """
+        from logstore.amqp.fields import data
+
+        self._store_queues().delete_vhost(data(name))
 
     def _store_queues(self) -> "StoreQueues":
         self._open()

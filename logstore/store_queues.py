@@ -18,6 +18,7 @@ from logstore.storage.directory import LocalDirectory
 
 if TYPE_CHECKING:  # the model, which a server that has no queues does without
     from logstore.broker.queues.own_turn import OwnTurn
+    from logstore.broker.queues.pending import Pending
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.received import Hands, QueueConsumer
     from logstore.broker.queues.vhost import Vhost
@@ -80,10 +81,46 @@ class StoreQueues:
         """The same with another virtual host. Raises NoVhost, too."""
         return self._opened().do(lambda: call(self._vhost(vhost)))
 
+    def run(self, call: Callable[[], _T]) -> _T:
+        """As Desk.run."""
+        return self._opened().do(call)
+
     def within(self, vhost: str) -> "InVhost":
         """The exchanges and queues of this virtual host; whether there is one, its use says."""
         name = vhost.encode(errors="surrogateescape")
         return self._within.setdefault(name, InVhost(self, name))
+
+    # Virtual hosts
+
+    def vhosts(self) -> list[bytes]:
+        """Their names, in no order."""
+        return self._opened().do(lambda: list(self._model().vhosts))
+
+    def add_vhost(self, name: bytes) -> None:
+        """As Queues.add_vhost; durable on return."""
+        self._keep(lambda queues: queues.add_vhost(name))
+
+    def delete_vhost(self, name: bytes) -> None:
+        """As Queues.delete_vhost; durable on return."""
+        self._keep(lambda queues: queues.delete_vhost(name))
+
+    def _keep(self, change: "Callable[[Queues], Pending | None]") -> None:
+        """Make it, and return when it is durable. Raises what it raises; StorageFull, Failed."""
+
+        def work() -> "Pending | None":
+            pending = change(self._model())
+            if pending is not None:
+                pending.then(lambda _: self.poke())
+            return pending
+
+        turn = self._opened()
+        pending = turn.do(work)
+        if pending is not None:
+            turn.wait(lambda: pending.done)
+            if pending.error is not None:
+                raise pending.error
+
+    # As Desk
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """As Desk.wait."""
@@ -116,10 +153,14 @@ class StoreQueues:
 
     def _vhost(self, name: bytes) -> "Vhost":
         """In a turn. Raises NoVhost."""
+        return self._model().vhost(name)
+
+    def _model(self) -> "Queues":
+        """In a turn."""
         if self._queues is None:
             assert self._served is not None, "own ones are open before there are turns"
             self._queues = self._served.open()
-        return self._queues.vhost(name)
+        return self._queues
 
     def _open(self) -> None:
         """Raises ReadOnly, SchemaTooNew, CorruptStore, StorageFull."""
@@ -216,7 +257,8 @@ class InVhost:
     def __init__(self, queues: StoreQueues, vhost: bytes) -> None:
         self._queues = queues
         self._vhost = vhost
-        self.wait, self.poke, self.consumer = queues.wait, queues.poke, queues.consumer
+        self.run, self.wait, self.poke = queues.run, queues.wait, queues.poke
+        self.consumer = queues.consumer
 
     @property
     def hands(self) -> "Hands":

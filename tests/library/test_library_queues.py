@@ -12,7 +12,13 @@ from library_parts import DEADLINE_S, CountingDisk
 
 import logstore
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.refusals import ExclusiveUse, NotEmpty, QueueDiffers
+from logstore.broker.queues.refusals import (
+    DefaultVhost,
+    ExclusiveUse,
+    NotEmpty,
+    NoVhost,
+    QueueDiffers,
+)
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
 from logstore.errors import Closed, Forked, InvalidName, ReadOnly, Refused
 from logstore.node_queues import NodeQueues
@@ -497,3 +503,43 @@ def test_a_server_in_the_same_process_shares_the_queues(tmp_path):
             left.get()
         assert queue.counts() == (1, 0, 0)
         assert bodies(queue) == [b"by a client"]
+
+
+def test_virtual_hosts_have_queues_and_exchanges_of_their_own(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        assert store.vhosts() == ["/"]
+        for _ in range(2):
+            store.add_vhost("shop")
+        store.exchange("x", "fanout", vhost="shop")
+        queue = store.queue("q", vhost="shop").bind("x")
+        store.queue("q", max_length=1)
+        assert store.exchange("x", vhost="shop").publish(b"1")
+        with pytest.raises(NoExchange):
+            store.exchange("x")
+        with pytest.raises(NoVhost, match="no virtual host 'none'"):
+            store.queue("q", vhost="none")
+    with logstore.open(tmp_path / "data") as store:
+        assert store.vhosts() == ["/", "shop"]
+        assert store.queues(vhost="shop") == ["q"]
+        assert bodies(store.queue("q", vhost="shop")) == [b"1"]
+        assert "x" in store.exchanges(vhost="shop")
+        assert "x" not in store.exchanges()
+        queue = store.queue("q", vhost="shop")
+        queue.publish(b"2")
+        with queue.consume() as messages:
+            message = messages.get()
+            store.delete_vhost("shop")
+            with pytest.raises(Refused, match="has cancelled its consumer"):
+                messages.get()
+            message.ack()  # of no effect
+        with pytest.raises(NoVhost):
+            queue.get()
+        with pytest.raises(NoVhost):
+            store.delete_vhost("shop")
+        with pytest.raises(DefaultVhost):
+            store.delete_vhost("/")
+        with pytest.raises(InvalidName):
+            store.add_vhost("")
+    with logstore.open(tmp_path / "data") as store:
+        assert store.vhosts() == ["/"]
+        assert store.queues() == ["q"]

@@ -32,6 +32,9 @@ class Desk(Protocol):
     def do(self, call: Callable[[Vhost], _T]) -> _T:
         """Call it, and end the turn. Raises what it raises; Closed, Forked, ReadOnly."""
 
+    def run(self, call: Callable[[], _T]) -> _T:
+        """The same where no virtual host is needed: that may be deleted by now."""
+
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """Return once it is ready, or when time is up; whether it is. Raises Closed, Forked.
 
@@ -139,7 +142,7 @@ def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> N
     """
     messages = list(messages)
 
-    def work(_: Vhost) -> None:
+    def work() -> None:
         for message in messages:
             group = message._hands.unacked.ack(message._tag)
             if group is None:
@@ -150,7 +153,7 @@ def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> N
             call(group)
 
     if messages:
-        messages[0]._desk.do(work)
+        messages[0]._desk.run(work)
 
 
 def cancelled(queue: str) -> Refused:
@@ -279,7 +282,7 @@ class QueueConsumer:
         What was handed out counts towards x-delivery-limit then; what was not does not.
         """
         if not self._closed:
-            self._desk.do(lambda _: self.end())
+            self._desk.run(self.end)
 
     def end(self) -> None:
         """As ``close``, within the model."""
