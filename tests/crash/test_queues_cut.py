@@ -261,9 +261,41 @@ def dead_letters_go_on(machine):
     machine.run()
 
 
+def committed_and_trimmed(machine):
+    """What commits have brought is settled and goes, and so does the journal."""
+    machine.declare(b"b")
+    machine.declare(b"a", dead_letter_exchange="", dead_letter_routing_key="b")
+    machine.run()
+    for _ in range(3):
+        machine.commit([(b"a", 3), (b"b", 1)])
+        machine.run()
+    machine.get(b"a", 9)
+    machine.get(b"b", 2)
+    machine.run()
+    machine.commit([(b"b", 1)], [(b"a", 5), (b"b", 1)])
+    machine.reject(b"a", b"b", 2)
+    machine.idle()
+    machine.commit([(b"a", 1)], [(b"a", 1)])
+    machine.some()
+    machine.upkeep()
+    machine.commit([(b"b", 2)], [(b"a", 1)])
+    machine.later(EVERY_MS)
+    machine.some()
+    machine.get(b"a", 1)
+    machine.get(b"b", 5)
+    machine.run()
+    machine.commit((), [(b"b", 6)])
+    machine.reject(b"a", b"b")
+    machine.idle()
+    machine.commit([(b"b", 1), (b"a", 1)])
+    machine.run()
+    machine.later(EVERY_MS)
+
+
 HISTORIES = [
     published_and_settled, dead_letters_move, committed, dead_letters_go_on,
     purged_deleted_and_declared_anew, closed_and_opened, trimmed, thinned_out,
+    committed_and_trimmed,
 ]  # fmt: skip
 
 
