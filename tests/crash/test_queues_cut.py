@@ -454,3 +454,50 @@ def test_new_messages_do_not_count_as_settled_where_a_lane_has_lost_what_was(bas
     third = opened(last, last.disk.disk(frozenset()), choose, lax=True)
     assert [number for number, _ in check(third, last)[b"a"][1]] == [3, 4]
     third.crash()
+
+
+def test_a_commit_is_whole_although_the_recovery_point_has_passed_it_before_its_lanes_were_synced(
+    base,
+):
+    """The journal keeps it, whatever is trimmed."""
+    choose = random.Random(SEED)
+    machine = Machine(StoreDisk(base), choose)
+    machine.declare(b"a")
+    machine.declare(b"b")
+    machine.publish(b"a", 2)
+    machine.publish(b"b", 1)
+    machine.run()
+    machine.get(b"a", 2)
+    machine.run()
+    machine.commit([(b"a", 1), (b"b", 2)], [(b"a", 2)])
+    journal, flusher = machine.queues._journal, machine.directory._flusher
+    while machine.known.commits:
+        assert machine.step()
+    lanes = [it.stock.lanes[0].log for it in machine.vhost.queues()]
+    assert all(log.end > log.synced for log in lanes)
+    for _ in range(8):  # more commits, of which lanes are synced no more than of the first
+        for log in lanes:
+            flusher._dirty.pop(log, None)
+        machine.commit([(b"b", 1)])
+        while machine.known.commits:
+            machine.due.pop(lanes[0], None), machine.due.pop(lanes[1], None)
+            for log in lanes:
+                flusher._dirty.pop(log, None)
+            assert machine.step()
+    for log in lanes:
+        flusher._dirty.pop(log, None)
+    journal.secure()
+    machine.queues._logs.trim_journal()
+    assert journal.start < journal.state.recovery_base
+    assert all(log.end > log.synced for log in lanes)
+    last = Moment(machine.disk.freeze(), machine.known.copy(), machine.crashes)
+    machine.crash()
+    for n, disk in enumerate([last.disk.disk(frozenset()), last.disk.killed()]):
+        again = opened(last, disk, choose)
+        found = check(again, last)
+        assert [number for number, _ in found[b"a"][1]] == [3], n
+        assert [number for number, _ in found[b"b"][1]] == [2, 4, 5, *range(6, 14)], n
+        again.run()
+        again.queues.close()
+        assert again.queues._notes.unfinished() == []
+        again.crash()
