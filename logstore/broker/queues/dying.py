@@ -7,7 +7,7 @@ a million that expire in one moment keep nobody waiting.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.bits import runs_of
@@ -33,6 +33,7 @@ class Sent(NamedTuple):
     rejected: Sequence[int]
     waiting: Waiting
     error: LogstoreError | None = None  # why a log takes no more
+    lasting: Collection[int] = ()  # in a transaction: those that some queue gets which lasts
 
 
 # With a transaction: they become a part of it, and are not on their way yet.
@@ -209,7 +210,8 @@ class DeadLetters:
             self.dropped += len(refused)  # by one queue; others may have it
         going = _joined([part for n, part in enumerate(places) if n not in gone])
         if going and held is not None:
-            self._move(held, going, now_ms)
+            moved = [part for n, part in enumerate(places) if n not in gone and n in sent.lasting]
+            self._move(held, going, _joined(moved), now_ms)
         elif going:
             step = _Step(sent.waiting, going)
             if not self._arrived(step, now_ms):
@@ -224,20 +226,36 @@ class DeadLetters:
         for part in parts:
             self._stock.settle(part.lane.number, part.first, part.bits)
 
-    def _move(self, held: Transaction, going: list[_Part], now_ms: int) -> None:
-        """They are settled here, and there, in one."""
-        for part in going:
+    def _move(self, held: Transaction, going: list[_Part], moved: list[_Part], now_ms: int) -> None:
+        """``moved``: settled here, and there, in one. Others go to queues that do not last: they
+        are settled once they are there.
+        """
+        for part in moved:
             held.settle(self._queue, part.lane.number, part.first, part.bits)
         step = _Step(None, going)
         self._steps.append(step)
 
-        def moved(error: LogstoreError | None) -> None:
+        def done(error: LogstoreError | None) -> None:
             self._steps = [it for it in self._steps if it is not step]
             if error is not None:
                 self._retain(going, now_ms)
+            elif moved != going:
+                for part in _less(going, moved):
+                    self._stock.settle(part.lane.number, part.first, part.bits)
             self._wake()
 
-        self._commit(held, moved)
+        self._commit(held, done)
+
+
+def _less(parts: list[_Part], without: list[_Part]) -> list[_Part]:
+    """What is in the one and not in the other, message by message."""
+    gone = {(it.lane.number, offset) for it in without for offset, _ in _one_by_one(it)}
+    return [
+        it._replace(first=offset, bits=1)
+        for it in parts
+        for offset, _ in _one_by_one(it)
+        if (it.lane.number, offset) not in gone
+    ]
 
 
 def _one_by_one(part: _Part) -> list[tuple[int, int]]:

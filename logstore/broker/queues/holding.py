@@ -22,6 +22,8 @@ from logstore.log import Log, Wake
 BATCH_BYTES: Final = 1 << 20
 # Of bodies that are begun and not appended to their lanes: doors stop reading publishes then.
 BYTES_MAX: Final = 64 << 20
+# Of those whose lanes may be synced by now, in one turn: there may be many, and they wait for none.
+LOOKED_AT_MAX: Final = 100
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -166,7 +168,7 @@ class Holding:
 
     def look(self) -> None:
         """Do what the journal has safe by now."""
-        safe = self._journal.done
+        safe, before = self._journal.done, len(self._done)
         while self._told and self._told[0].upto <= safe:
             it = self._told.popleft()
             self._do(it.transaction, it.effects, it.then)
@@ -175,7 +177,7 @@ class Holding:
                 self._journal.check_failure()
             except LogstoreError as error:
                 self._lose(error)
-        self.tidy()
+        self.tidy(len(self._done) - before + LOOKED_AT_MAX)
 
     def _lose(self, error: LogstoreError) -> None:
         """Whether the journal has them is known at the next start; nothing of them is done here."""
@@ -195,7 +197,7 @@ class Holding:
             if not queue.gone:
                 queue.stock.settle_told(lane, first, bits)
                 queue.wake()
-        if any(it.number for it in effects):
+        if any(it.lasts for it in effects):
             self._done.append(_Done(transaction.first, waiting))
         then(None)
 
@@ -204,9 +206,8 @@ class Holding:
         for queue, lane in effect.targets:
             if not queue.gone:
                 queue.stock.append_held(
-                    lane, effect.batch, effect.body_bytes, waiting,
-                    held=effect.number, expires=effect.expires,
-                )  # fmt: skip
+                    lane, effect.batch, effect.body_bytes, waiting, expires=effect.expires
+                )
 
     # After that
 
@@ -214,12 +215,18 @@ class Holding:
         """A transaction of an earlier process; what it brings is on its way to the lanes."""
         self._done.append(_Done(first, waiting))
 
-    def tidy(self) -> None:
-        """Tell which are finished. What a lane can't take in this process never is."""
-        left = deque[_Done]()
-        for it in self._done:
+    def seen(self, number: int) -> None:
+        """A lane has the body with this number. The journal tells of none above, unless it lacks
+        what it had: a number that is given again would be taken for one that is there.
+        """
+        self._next_number = max(self._next_number, number + 1)
+
+    def tidy(self, most: int = LOOKED_AT_MAX) -> None:
+        """Tell which are finished, of so many. What a lane can't take in this process never is."""
+        for _ in range(min(most, len(self._done))):
+            it = self._done.popleft()
             if not it.waiting.settled():
-                left.append(it)
+                self._done.append(it)
             elif it.waiting.failed is None:
                 self._notes.finished(it.first)
             else:
@@ -227,7 +234,6 @@ class Holding:
                     "what was committed is not in its lane, and will be after the next start: %s",
                     it.waiting.failed,
                 )
-        self._done = left
 
     def finish(self) -> None:
         """At a close: wait until what was done is synced, as far as it can be."""
@@ -236,4 +242,4 @@ class Holding:
                 continue  # its lane is not open: the next process does it
             with suppress(LogstoreError):  # it is told below
                 it.waiting.wait()
-        self.tidy()
+        self.tidy(len(self._done))

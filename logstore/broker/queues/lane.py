@@ -75,7 +75,8 @@ class Parked(NamedTuple):
 
     batch: Batch
     waiting: Waiting
-    number: int = 0  # of what a held transaction brings: it is safe elsewhere, and is not given up
+    held: bool = False  # it is of a held transaction: safe in the journal, and not given up
+    again: int = 0  # its number, if it is of an earlier process, and may be here
     body_bytes: int = 0
 
 
@@ -141,7 +142,7 @@ class Lane:
             parked.waiting.unparked(None, 0, self.failed)
             return False
         assert self.log is not None
-        if parked.number and parked.number <= self._last_held():
+        if parked.again and parked.again <= self.last_held:
             parked.waiting.unparked(None, 0)  # recovery has synced it
             return False
         if not self.stuck:
@@ -156,7 +157,9 @@ class Lane:
         self.stuck.append(parked)
         return True
 
-    def _last_held(self) -> int:
+    @property
+    def last_held(self) -> int:
+        """The number of the last body that it took; 0: none."""
         notes = None if self.log is None else self.log.notes
         return notes.last if isinstance(notes, LaneNotes) else 0
 
@@ -183,7 +186,7 @@ class Lane:
         self.parked_messages = 0
         unneeded = 0
         for it in parked:
-            if it.number:
+            if it.held:
                 unneeded += 0 if self._put_held(it) else it.body_bytes
                 continue
             try:

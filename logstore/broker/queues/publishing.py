@@ -4,7 +4,7 @@ A batch's checksum does not cover where it stands, so the same bytes are appende
 is to have them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
@@ -30,6 +30,7 @@ class Published(NamedTuple):
     rejected: Sequence[int]  # some queue had no room for them, or its log takes no more
     waiting: Waiting
     error: LogstoreError | None = None  # why a log takes no more
+    lasting: Collection[int] = ()  # in a transaction: those that some queue gets which lasts
 
 
 class Publishing:
@@ -46,6 +47,7 @@ class Publishing:
         self._now_ms = now_ms
         self._refused = refused
         self._held = held
+        self._lasting: set[int] = set()
         self._queues: tuple[Queue, ...] = ()
         self._priority = 0
         self._numbers: list[int] = []
@@ -88,7 +90,9 @@ class Publishing:
     def finish(self) -> Published:
         """All were added."""
         self._go()
-        return Published(self.unrouted, list(self.rejected), self.waiting, self.error)
+        return Published(
+            self.unrouted, list(self.rejected), self.waiting, self.error, self._lasting
+        )
 
     def _go(self) -> None:
         if not self._numbers:
@@ -136,6 +140,8 @@ class Publishing:
             self.error = error
             self.rejected.update(dict.fromkeys([self._numbers[n] for n in which]))
             return None
+        if queue.facts.lasts:
+            self._lasting.update([self._numbers[n] for n in which])
         return Target(queue, lane)
 
     def _held_part(self, targets: Sequence[Target], which: Sequence[int]) -> Part:

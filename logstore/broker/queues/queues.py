@@ -22,6 +22,7 @@ from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.keeping import exchange_facts, queue_facts
 from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
 from logstore.broker.queues.newest import Hosted, newest
@@ -163,13 +164,9 @@ class Queues:
     def _resume(self, kept: KeptRouting) -> None:
         """Before anything else comes to the lanes."""
         unfinished = self._notes.unfinished()
-        if not unfinished:
-            return
-        if kept.damaged:  # it may be for a queue whose row can't be read: the journal keeps it
-            log.error("%d commits are not looked at while a row is damaged", len(unfinished))
-            return
-        queues = {it.id: it for vhost in self.vhosts.values() for it in vhost.queues()}
-        resume(self._journal, unfinished, queues.get, self._holding)
+        if unfinished:
+            queues = {it.id: it for vhost in self.vhosts.values() for it in vhost.queues()}
+            resume(self._journal, unfinished, queues.get, self._holding, all_known=not kept.damaged)
 
     def _restore_vhost(self, kept: Hosted, lanes: dict[int, Sequence[int]]) -> None:
         rows = self._hosts.rows(kept.fact)
@@ -348,6 +345,9 @@ class Queues:
                 log.error("queue %d: a lane can't be opened: %s", queue, found)
                 then(found)
             else:
+                notes = found[0].log.notes
+                if isinstance(notes, LaneNotes):
+                    self._holding.seen(notes.last)
                 self._clipped(queue, *found, then)
 
         self._work(work, opened)

@@ -45,10 +45,13 @@ def resume(
     unfinished: Sequence[tuple[int, int]],
     queue: Callable[[int], Holder | None],
     holding: Holding,
+    *,
+    all_known: bool,
 ) -> None:
     """``unfinished``: as the notes have it. ``queue``: by its number; None: it is deleted.
 
-    Whatever can't be read stays unfinished, and is told.
+    Unless not ``all_known``: its row may be damaged. That, and what can't be read, is told, and
+    stays unfinished.
     """
     for first, bodies in _transactions(journal, unfinished):
         waiting = Waiting()
@@ -57,8 +60,11 @@ def resume(
                 if (holder := queue(lane.queue)) is not None:
                     holder.stock.append_held(
                         lane.priority, body.batch, _body_bytes(body.batch, holder), waiting,
-                        held=number, expires=True,
+                        again=number, expires=True,
                     )  # fmt: skip
+                elif not all_known:
+                    log.error("a commit waits for queue %d, which is damaged or gone", lane.queue)
+                    waiting.park()
         holding.again(first, waiting)
 
 

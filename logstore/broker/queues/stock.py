@@ -229,13 +229,13 @@ class Stock:
         body_bytes: int,
         waiting: Waiting,
         *,
-        held: int,
+        again: int = 0,
         expires: bool,
     ) -> None:
         """The same of what a transaction brings: it is safe in the journal, so nothing is raised.
 
-        ``held``: its number; 0: this queue does not last. What the disk has no room for is tried
-        again; what the lane never takes is there after the next start.
+        ``again``: its number, where the lane may have it from before the start. What the disk has
+        no room for is tried again; what the lane never takes is there after the next start.
         """
         try:
             lane = self.lane(number)
@@ -244,7 +244,7 @@ class Stock:
             waiting.unparked(None, 0, error)
             return
         before = len(lane.parked) + len(lane.stuck)
-        if not lane.append_held(Parked(batch, waiting, held, body_bytes)):
+        if not lane.append_held(Parked(batch, waiting, True, again, body_bytes)):
             return
         if len(lane.parked) + len(lane.stuck) > before:
             self._logs.parked(len(batch.data))

@@ -60,7 +60,7 @@ class Effect(NamedTuple):
 
     targets: Sequence[Target]
     batch: Batch
-    number: int  # of the body; 0: it goes nowhere that lasts
+    lasts: bool  # it is a body in the journal
     body_bytes: int
     expires: bool
 
@@ -136,8 +136,7 @@ class Transaction:
             batch = batch_of(part.values, part.keys, part.framed, part.now_ms, producer)
             if lanes:
                 bodies.append(Body(lanes, batch))
-            own = number + len(bodies) - 1 if lanes else 0
-            effects.append(Effect(part.targets, batch, own, part.body_bytes, part.expires))
+            effects.append(Effect(part.targets, batch, bool(lanes), part.body_bytes, part.expires))
         records = self._settled(now_ms)
         if bodies:
             records.append((encode(bodies), held_key(number), (), now_ms))

@@ -328,7 +328,7 @@ class Vhost:
             queues = self._dead_route(letter)
             publishing.add(number, queues, letter.keys[0], letter.body, framed)
         published = publishing.finish()
-        return Sent(published.unrouted, published.rejected, published.waiting, published.error)
+        return Sent(*published)
 
     def _dead_route(self, letter: DeadLetter) -> tuple[Queue, ...]:
         key, *copies = letter.keys
