@@ -137,6 +137,7 @@ class Node:
             slices=Slices(turn.soon),
             soon=turn.soon,
             turns=turn.turns,
+            stopwatch=turn.stopwatch,
             store_id=self._store.directory.store_id,
             path=self._store.directory.path,
             process_id=os.getpid(),

@@ -50,6 +50,7 @@ class House:
     slices: Slices  # of what takes long and needs this thread
     soon: Callable[[Callable[[], object]], None]  # calls it when the turn ends, as Turn.soon
     turns: Turns  # how long they were
+    stopwatch: Callable[[], float]  # seconds, for who must not take too many of them in a turn
     store_id: str
     path: str  # the data directory
     process_id: int

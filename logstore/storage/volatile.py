@@ -120,8 +120,10 @@ class VolatileLogs:
         return log
 
     def drop(self, name: str) -> None:
-        """The log is not needed any more. Raises Failed."""
-        log = self._logs.pop(name)
+        """The log is not needed any more, if it was made. From any thread. Raises Failed."""
+        log = self._logs.pop(name, None)
+        if log is None:
+            return
         log.discard()
         path = os.path.join(self._folder, name)
         try:
@@ -134,7 +136,7 @@ class VolatileLogs:
 
     def close(self) -> None:
         """Drop them all."""
-        for log in self._logs.values():
+        for log in list(self._logs.values()):
             log.discard()
         self._logs.clear()
         with suppress(LogstoreError):  # the next who opens the directory does it

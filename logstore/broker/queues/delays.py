@@ -2,33 +2,47 @@
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 from logstore.broker.queues.pending import NO_TIME
 
-DUE_MAX: Final = 1000  # that are let go at once
+DUE_MAX: Final = 1000  # messages that are let go at once, beside the last group
+
+
+class Delayed(NamedTuple):
+    """Messages of one lane: ``first + n`` for each bit n of ``bits``."""
+
+    at_ms: int
+    lane: int
+    first: int
+    bits: int
+    failed: bool
 
 
 class Delays:
     """Of one queue. After a restart all of them are ready."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int, bool]] = []  # when; lane, offset, whether it failed
+        self._heap: list[Delayed] = []
+        self._total = 0
 
-    def add(self, at_ms: int, lane: int, offset: int, *, failed: bool) -> None:
-        heappush(self._heap, (at_ms, lane, offset, failed))
+    def add(self, delayed: Delayed) -> None:
+        heappush(self._heap, delayed)
+        self._total += delayed.bits.bit_count()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._total
 
     @property
     def deadline_ms(self) -> int:
-        return self._heap[0][0] if self._heap else NO_TIME
+        return self._heap[0].at_ms if self._heap else NO_TIME
 
-    def due(self, now_ms: int) -> Iterator[tuple[int, int, bool]]:
-        """Lane and offset of those whose time has come, whether they failed; so many at most."""
-        for _ in range(DUE_MAX):
-            if not self._heap or self._heap[0][0] > now_ms:
-                return
-            _, lane, offset, failed = heappop(self._heap)
-            yield lane, offset, failed
+    def due(self, now_ms: int) -> Iterator[Delayed]:
+        """Those whose time has come; so many at most."""
+        left = DUE_MAX
+        while left > 0 and self._heap and self._heap[0].at_ms <= now_ms:
+            delayed = heappop(self._heap)
+            count = delayed.bits.bit_count()
+            self._total -= count
+            left -= count
+            yield delayed

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.stock import APPENDS_MAX
 from logstore.broker.queues.transaction import Effect, Record, Transaction
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
@@ -203,11 +204,12 @@ class Holding:
 
     @staticmethod
     def _append(effect: Effect, waiting: Waiting) -> None:
-        for queue, lane in effect.targets:
+        for n, (queue, lane) in enumerate(effect.targets):
             if not queue.gone:
                 queue.stock.append_held(
-                    lane, effect.batch, effect.body_bytes, waiting, expires=effect.expires
-                )
+                    lane, effect.batch, effect.body_bytes, waiting,
+                    expires=effect.expires, later=n >= APPENDS_MAX,
+                )  # fmt: skip
 
     # After that
 

@@ -116,14 +116,15 @@ class Lane:
         if self.failed is not None:
             raise self.failed
         if self.log is None or self.parked:
-            self._park(Parked(batch, waiting))
+            self.park(Parked(batch, waiting))
             return
         assert not self.stuck  # that is in the journal: what is not comes behind it
         mark = self.log.append(batch)
         waiting.appended(self.log, mark + batch.record_count)
         self.log.sync_soon()  # consumers wait, though a publisher without confirms does not
 
-    def _park(self, parked: Parked) -> None:
+    def park(self, parked: Parked) -> None:
+        """Have it appended by ``unpark``, and all that comes until then behind it."""
         parked.waiting.park()
         self.parked.append(parked)
         self.parked_messages += parked.batch.record_count
@@ -131,7 +132,7 @@ class Lane:
     def append_held(self, parked: Parked) -> bool:
         """What a transaction brings; False: it is here already, from before the start."""
         if self.failed is None and (self.log is None or self.parked):
-            self._park(parked)
+            self.park(parked)
             return True
         parked.waiting.park()
         return self._put_held(parked)

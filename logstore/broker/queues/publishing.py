@@ -11,6 +11,7 @@ from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
 from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.stock import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
 from logstore.records.batch import Batch
@@ -57,6 +58,7 @@ class Publishing:
         self._bytes = 0
         self._last: Framed | None = None
         self._expires = False
+        self._appended = 0
 
     def add(
         self,
@@ -122,8 +124,11 @@ class Publishing:
         return 0 if not most else min(self._priority, most)
 
     def _append(self, queue: Queue, batch: Batch, size: int) -> None:
+        lane = self._lane(queue)
+        self._appended += 1 if lane in queue.stock.lanes else MAKE_COST
+        later = self._appended > APPENDS_MAX
         try:
-            queue.stock.append(self._lane(queue), batch, size, self.waiting, expires=self._expires)
+            queue.stock.append(lane, batch, size, self.waiting, expires=self._expires, later=later)
         except LogstoreError as error:
             self.error = error
             self.rejected.update(dict.fromkeys(self._numbers))

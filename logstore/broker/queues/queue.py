@@ -5,14 +5,14 @@ has brought news, and again in the next one if there was too much: no queue keep
 Everything is in the sessions' thread.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final, Protocol
 
-from logstore.broker.queues.bits import BLOCK_SHIFT
+from logstore.broker.queues.bits import BLOCK_SHIFT, parts
 from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
-from logstore.broker.queues.delays import Delays
+from logstore.broker.queues.delays import Delayed, Delays
 from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, limits_of
@@ -305,17 +305,25 @@ class Queue:
         self.touch()
 
     def _delay(self, number: int, first: int, bits: int, failed: bool, dead_at: int) -> None:
-        lane = self.stock.lanes[number]
         now_ms = self._home.clock()
-        for bit in range(bits.bit_length()):
-            if not bits >> bit & 1:
-                continue
-            failures = lane.settlement.failures(first + bit) + failed
+        for before, group, those in self._by_failures(number, first, bits):
+            failures = before + failed
             if failed and dead_at and failures >= dead_at:
-                self._release(number, first + bit, 1, True, dead_at)
+                self._release(number, group, those, True, dead_at)
                 continue
             wait_ms = min(self.limits.retry_min_ms * max(failures, 1), self.limits.retry_max_ms)
-            self._delays.add(now_ms + wait_ms, number, first + bit, failed=failed)
+            self._delays.add(Delayed(now_ms + wait_ms, number, group, those, failed))
+
+    def _by_failures(self, number: int, first: int, bits: int) -> Iterator[tuple[int, int, int]]:
+        """The same messages in groups, of which each has failed as often; how often."""
+        left = dict(parts(first, bits))
+        for failures, those in self.stock.lanes[number].settlement.failures_of(left).items():
+            for block, mask in those.items():
+                left[block] &= ~mask
+                yield failures, block << BLOCK_SHIFT, mask
+        for block, mask in left.items():
+            if mask:
+                yield 0, block << BLOCK_SHIFT, mask
 
     def reject(self, delivered: Group) -> None:
         """Nobody wants it: it dies."""
@@ -349,8 +357,8 @@ class Queue:
         self._flush()
         if self.stock.stuck:
             self.stock.unstick()
-        for number, offset, failed in self._delays.due(now_ms):
-            self._release(number, offset, 1, failed, 0)
+        for _, number, first, bits, failed in self._delays.due(now_ms):
+            self._release(number, first, bits, failed, 0)
         if not self._time_out(now_ms):
             return
         more = False

@@ -32,7 +32,7 @@ from logstore.broker.queues.resuming import read_when_here, resume
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LaneState
-from logstore.broker.queues.stock import Opened
+from logstore.broker.queues.stock import APPENDS_MAX, Opened
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
@@ -104,6 +104,8 @@ class Queues:
         self._ending = False
         self._failing = False
         self._parked_bytes = 0
+        self._put_off: deque[Callable[[], int]] = deque()  # appends to many queues
+        self._unneeded: list[Lane] = []  # volatile lanes of queues that are gone
         self._closed = False
         self._journal = logs.journal()
         notes = self._journal.notes
@@ -286,13 +288,30 @@ class Queues:
         self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]
         if not queue.facts.lasts:
+            if lanes and not self._unneeded:
+                self._soon(self._drop_volatile)
+            self._unneeded += lanes
+        elif forgotten is not None and lanes:
+            forgotten.then(lambda it: self._forget(queue, lanes, it))
+
+    def _drop_volatile(self) -> None:
+        """By a worker: a connection may have had a thousand exclusive queues."""
+        lanes, self._unneeded = self._unneeded, []
+
+        def drop() -> list[LogstoreError]:
+            errors: list[LogstoreError] = []
             for lane in lanes:
                 try:
                     self._logs.drop_volatile(lane)
-                except LogstoreError as error:  # it is wiped at the next start
-                    log.warning("a deleted queue has left a folder: %s", error)
-        elif forgotten is not None and lanes:
-            forgotten.then(lambda it: self._forget(queue, lanes, it))
+                except LogstoreError as error:
+                    errors.append(error)
+            return errors
+
+        def dropped(errors: list[LogstoreError]) -> None:
+            for error in errors:  # they are wiped at the next start
+                log.warning("a deleted queue has left a folder: %s", error)
+
+        self._work(drop, dropped)
 
     def _forget(self, queue: Queue, lanes: list[Lane], forgotten: Pending) -> None:
         if forgotten.error is None:  # else it is there again at the next start
@@ -324,6 +343,19 @@ class Queues:
     def parked(self, size: int) -> None:
         """As Logs.parked."""
         self._parked_bytes += size
+
+    def later(self, call: Callable[[], int]) -> None:
+        """As Logs.later."""
+        self._put_off.append(call)
+        if len(self._put_off) == 1:
+            self.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        left = APPENDS_MAX
+        while self._put_off and left > 0:
+            left -= self._put_off.popleft()()
+        if self._put_off:
+            self.soon(self._go_on)
 
     def make_volatile(self, queue: int, lane: int) -> Log:
         """As Logs.make_volatile."""
@@ -522,6 +554,8 @@ class Queues:
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""
         self._closed = True
+        while self._put_off:
+            self._go_on()
         self._finish_held()
         known = not self._unopened or self._clean
         for vhost in self.vhosts.values():

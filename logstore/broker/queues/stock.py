@@ -19,6 +19,10 @@ from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.record import Record
 
+# Batches in one turn, of 50 us each: a queue beyond has its copy in a later turn.
+APPENDS_MAX: Final = 200
+OPEN_COST: Final = 3  # that to hand a lane to a worker costs, in appends of some 50 us
+MAKE_COST: Final = 20  # that to make a volatile lane costs
 TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the first
 
 
@@ -53,6 +57,9 @@ class Logs(Protocol):
 
     def parked(self, size: int) -> None:
         """So many bytes more, or less, wait for lanes that are being opened."""
+
+    def later(self, call: Callable[[], int]) -> None:
+        """Call it in this turn or a later one, before what is left later; it says what it cost."""
 
 
 class Stock:
@@ -167,16 +174,53 @@ class Stock:
         self._add(lane)
         self._unopened.discard(number)
         self._opening += 1
-        sized = self._out_bytes is not None
-        self._logs.open_lane(self._queue, number, lambda it: self._opened(lane, it), sized=sized)
+        self._begin_to_open(lane)
         return lane
+
+    def _put_off(self, number: int) -> Lane:
+        """The lane, to be opened, and appended to, in a later turn: many are published to."""
+        lane = self.lanes.get(number)
+        if lane is None:
+            lane = Lane(number, self._windows)
+            self._add(lane)
+            self._unopened.discard(number)
+        elif lane.log is None or lane.parked:
+            return lane  # as others have it
+        self._opening += 1
+        self._logs.later(lambda: self._go_on(lane))
+        return lane
+
+    def _go_on(self, lane: Lane) -> int:
+        """What was put off; what it cost, in appends."""
+        if self._dropped:
+            self._logs.parked(-lane.give_up(None))
+        elif lane.log is not None:
+            self._unpark(lane)
+        elif self._lasts:
+            self._begin_to_open(lane)
+            return OPEN_COST
+        else:
+            try:
+                log = self._logs.make_volatile(self._queue, lane.number)
+            except LogstoreError as error:
+                self._opened(lane, error)
+            else:
+                self._opened(lane, Opened(log, Settlement(), 0))
+            return MAKE_COST
+        self._one_less()
+        return 1
+
+    def _begin_to_open(self, lane: Lane) -> None:
+        sized = self._out_bytes is not None
+        self._logs.open_lane(
+            self._queue, lane.number, lambda it: self._opened(lane, it), sized=sized
+        )
 
     def _add(self, lane: Lane) -> None:
         self.lanes[lane.number] = lane
         self.order = sorted(self.lanes.values(), key=lambda it: -it.number)
 
     def _opened(self, lane: Lane, opened: Opened | LogstoreError) -> None:
-        self._opening -= 1
         if self._dropped:
             self._logs.parked(-lane.give_up(None))
         elif isinstance(opened, LogstoreError):
@@ -186,9 +230,17 @@ class Stock:
             self.ready_bytes += opened.body_bytes
             there = lane.settlement.ready(lane.end)
             self.expiring = self.expiring or there > 0
-            freed, unneeded = lane.unpark()
-            self._logs.parked(-freed)
-            self.ready_bytes -= unneeded
+            self._unpark(lane)
+        self._one_less()
+
+    def _unpark(self, lane: Lane) -> None:
+        freed, unneeded = lane.unpark()
+        self._logs.parked(-freed)
+        self.ready_bytes -= unneeded
+
+    def _one_less(self) -> None:
+        """A lane that was being opened, or put off, is open, or never will be."""
+        self._opening -= 1
         if not self._opening:
             calls, self._when_open = self._when_open, []
             for call in calls:
@@ -207,16 +259,27 @@ class Stock:
     # Adding
 
     def append(
-        self, number: int, batch: Batch, body_bytes: int, waiting: Waiting, *, expires: bool
+        self,
+        number: int,
+        batch: Batch,
+        body_bytes: int,
+        waiting: Waiting,
+        *,
+        expires: bool,
+        later: bool = False,
     ) -> None:
         """To the lane of this priority. ``expires``: some have an expiration of their own.
 
-        Raises StorageFull, LogFailed, Damaged.
+        ``later``: in another turn, and all that comes until then behind it. Raises StorageFull,
+        LogFailed, Damaged.
         """
-        lane = self.lane(number)
-        if lane.stuck:
-            self._unstick(lane)
-        lane.append(batch, waiting)
+        if later and (lane := self._put_off(number)).failed is None:
+            lane.park(Parked(batch, waiting))
+        else:
+            lane = self.lane(number)
+            if lane.stuck:
+                self._unstick(lane)
+            lane.append(batch, waiting)
         if lane.parked:
             self._logs.parked(len(batch.data))
         self.ready_bytes += body_bytes
@@ -231,6 +294,7 @@ class Stock:
         *,
         again: int = 0,
         expires: bool,
+        later: bool = False,
     ) -> None:
         """The same of what a transaction brings: it is safe in the journal, so nothing is raised.
 
@@ -238,13 +302,16 @@ class Stock:
         no room for is tried again; what the lane never takes is there after the next start.
         """
         try:
-            lane = self.lane(number)
+            lane = self._put_off(number) if later else self.lane(number)
         except LogstoreError as error:
             waiting.park()
             waiting.unparked(None, 0, error)
             return
         before = len(lane.parked) + len(lane.stuck)
-        if not lane.append_held(Parked(batch, waiting, True, again, body_bytes)):
+        parked = Parked(batch, waiting, True, again, body_bytes)
+        if later and lane.failed is None:
+            lane.park(parked)
+        elif not lane.append_held(parked):
             return
         if len(lane.parked) + len(lane.stuck) > before:
             self._logs.parked(len(batch.data))
@@ -254,6 +321,8 @@ class Stock:
 
     def check(self, number: int) -> None:
         """Begin to open the lane of this priority; raises why it takes nothing any more."""
+        if not self._lasts and number not in self.lanes:
+            return
         lane = self.lane(number)
         if lane.failed is not None:
             raise lane.failed

@@ -7,6 +7,7 @@ counts once it is durable. Everything is in the sessions' thread.
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from secrets import token_bytes
 from typing import Final, Protocol
 
@@ -37,6 +38,7 @@ from logstore.broker.routing.topology import Topology
 from logstore.errors import LogstoreError
 
 SERVER_NAMED: Final = b"amq.gen-"
+OWNED_AT_ONCE: Final = 2000  # exclusive queues that go in one turn: 15 ms
 CIRCLES_MAX: Final = 64  # dead letters that die at once where they go, and so on
 
 log: Final = logging.getLogger("logstore.queues")
@@ -255,10 +257,17 @@ class Vhost:
             self._host.deleted(queue, forgotten if queue.facts.lasts else None)
         return forgotten
 
-    def owner_gone(self, owner: object) -> None:
-        """Its connection has ended: exclusive queues are gone when this returns."""
-        for queue in list(self._owned.get(id(owner), ())):
+    def owner_gone(self, owner: object, then: Callable[[], object] = lambda: None) -> None:
+        """Its connection has ended: exclusive queues go. ``then`` is called when all are gone.
+
+        So it is when this returns, unless there are thousands of them.
+        """
+        for queue in self._owned.get(id(owner), ())[:OWNED_AT_ONCE]:
             self._delete(queue)
+        if id(owner) in self._owned:
+            self.soon(partial(self.owner_gone, owner, then))
+        else:
+            then()
 
     def goes(self, queue: Queue) -> None:
         """As Home.goes."""

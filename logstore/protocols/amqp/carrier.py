@@ -63,6 +63,9 @@ class Carrier(Protocol):
     def forget_channel(self, channel: Any) -> None: ...  # noqa: ANN401
     def fail(self, refusal: Refusal, ids: tuple[int, int]) -> None: ...
     def send_all_published(self) -> None: ...
+    def late(self) -> bool:
+        """Whether what is being taken has to wait for the next turn."""
+
     def publish(
         self,
         channel: Any,  # noqa: ANN401

@@ -45,6 +45,7 @@ class AmqpDoor:
     blocked: str = ""  # why nobody may publish; "": all may
     free_bytes: Callable[[], int] = lambda: 0  # of the disk; less than 0: nobody knows
     free_bytes_min: int = 0  # while there is less, nobody may publish; 0: it is not looked at
+    stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
     _looked_at: float = -math.inf
 
     @property

@@ -28,6 +28,7 @@ def open(house: House) -> Doorway:
         min(settings.amqp_max_message_size, house.budget.request_bytes_max),
         free_bytes=lambda: free_bytes(house.topics),
         free_bytes_min=settings.queue_disk_free_bytes,
+        stopwatch=house.stopwatch,
     )
 
     def new_session(link: Link) -> Session:

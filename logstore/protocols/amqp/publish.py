@@ -37,6 +37,8 @@ _CONTENT: Final = Struct(">BHIHHQH")  # head of a header frame, class, weight, b
 _END: Final = 0xCE
 # Of what a channel remembers of its last message: there may be many channels, and all of them do.
 LAST_BYTES_MAX: Final = 1024
+# Messages that are taken at once, each as often as it has queues: to park one takes 2 us.
+COPIES_MAX: Final = 10_000
 # Properties that are looked at: who it is from, and where its reply goes.
 _LOOKED_AT: Final = 1 << 4 | 1 << 9
 
@@ -48,7 +50,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
     """
     run, last, end = channel.run, channel.last, len(raw)
     route, known, new = channel.of.vhost.route, channel.of.vhost.topology.known_route, tuple.__new__
-    begun = len(run)
+    begun, late, copies = len(run), channel.of.late, 0
     prefix, size, (exchange, key, mandatory, _), props = last if last is not None else NO_LAST
     length = len(prefix)
     queues: tuple[Queue, ...] | None = None  # of all messages that begin so
@@ -69,11 +71,16 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
             if queues is None:
                 to = route(message)
                 queues = to if _is_known(known, message, to) else None
+                if late():
+                    end = 0
             else:
                 to = queues
             if mandatory:
                 channel.mandatory.append(len(run))
             run.append((to, message))
+            copies += len(to)
+            if copies > COPIES_MAX:
+                end = 0
     except LogstoreError as error:
         channel.current = METHOD_IDS[methods.BasicPublish]
         refused(channel, error)

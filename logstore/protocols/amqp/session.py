@@ -67,6 +67,7 @@ LEFT_S: Final = 2.0  # that a client then has to answer our Close
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
 BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitMQ
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
+READ_S: Final = 0.01  # that taking them may take; a route through many bindings takes ms
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
@@ -125,6 +126,7 @@ class AmqpSession:
         self._beat_at = 0.0
         self._reason = ""  # why it is closed
         self._begun = False
+        self._until = math.inf  # of the read that is being taken
         self._full = False  # takes nothing before a channel has gone on, or the queues are open
         self._crowded = False  # takes nothing before the queues have room
         self._leaving = False
@@ -264,8 +266,9 @@ class AmqpSession:
     def _take_frames(self, raw: bytes, at: int) -> int:
         """Whole frames from there on; up to where."""
         end, left = len(raw), WORK_AT_ONCE
-        channels, unpack = self.channels, HEAD.unpack_from
-        while end - at >= HEAD_BYTES and not self._full and left > 0:
+        channels, unpack, late = self.channels, HEAD.unpack_from, self.late
+        self._until = self.door.stopwatch() + READ_S
+        while end - at >= HEAD_BYTES and not self._full and left > 0 and not late():
             kind, number, size = unpack(raw, at)
             upto = at + HEAD_BYTES + size
             if size > self.payload_max:
@@ -294,6 +297,10 @@ class AmqpSession:
             if self._phase in (Phase.DISCARDING, Phase.OVER):
                 return end
         return at
+
+    def late(self) -> bool:
+        """Whether this read has taken so long that others have their turn first."""
+        return self.door.stopwatch() > self._until
 
     def _take_header(self, raw: bytes) -> int:
         """The protocol's header; how many bytes it was."""
@@ -368,9 +375,13 @@ class AmqpSession:
     def _close(self) -> None:
         """The client asks for it. Its queues are gone before it is told."""
         self.send_all_published()
-        self._let_go()
-        self.send(methods.ConnectionCloseOk())
-        self._end("")
+        self._let_go(self._closed_in_order)
+
+    def _closed_in_order(self) -> None:
+        if self._phase is not Phase.OVER:
+            self.send(methods.ConnectionCloseOk())
+            self._end("")
+            self.link.wake()
 
     # The handshake
 
@@ -597,18 +608,20 @@ class AmqpSession:
             self.closed = reason
         self._phase = Phase.OVER
 
-    def _let_go(self) -> None:
-        """Give back what was delivered and not settled; exclusive queues go."""
+    def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
+        """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
         channels, self.channels = self.channels, {}
         for channel in channels.values():
             channel.let_go()
         for waiting in (self.published, self.confirming, self.roomier):
             waiting.clear()
-        if self._phase in (Phase.RUNNING, Phase.LEAVING):
-            self.vhost.guests.pop(self, None)
-            self.vhost.owner_gone(self)
-            self._phase = Phase.CLOSING
         self.parked_bytes, self._full = 0, False
+        if self._phase in (Phase.RUNNING, Phase.LEAVING):
+            self._to(Phase.CLOSING)
+            self.vhost.guests.pop(self, None)
+            self.vhost.owner_gone(self, then)
+        else:
+            then()
 
 
 def bad_frame(kind: int, fault: str) -> Refusal:

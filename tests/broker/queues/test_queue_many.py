@@ -1,8 +1,14 @@
-"""Ten thousand queues that are declared and empty: what each of them is allowed to cost."""
+"""Thousands of queues: what each of them is allowed to cost, and what one turn may do of them."""
 
 import os
 import tracemalloc
 
+import pytest
+from queue_parts import Consumer
+
+from logstore.broker.queues import holding, publishing
+from logstore.broker.queues import queues as queues_file
+from logstore.broker.queues import vhost as vhost_file
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queues import Queues
 from logstore.broker.routing.arguments import Arguments
@@ -55,3 +61,97 @@ def test_a_declared_queue_takes_little_memory_when_declared_and_when_opened_agai
         tracemalloc.stop()
     assert len(list(again.vhosts[b"/"].queues())) == MANY
     assert opened < MANY * BYTES_EACH
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """A turn appends to three queues."""
+    for place in (publishing, holding, queues_file):
+        monkeypatch.setattr(place, "APPENDS_MAX", 3)
+    monkeypatch.setattr(publishing, "MAKE_COST", 1)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_goes_to_many_queues_is_appended_some_at_a_time_and_in_order(node, few, durable):
+    node.exchange(b"x", "fanout", durable=durable)
+    names = [b"q%d" % n for n in range(20)]
+    for name in names:
+        node.declare(name, durable=durable)
+        node.bind(b"x", name)
+    published = node.publish_soon(b"", b"1", exchange=b"x")
+    alone = node.publish_soon(names[-1], b"2")
+    assert published.waiting.parked
+    assert not published.waiting.settled()
+    appended = [queue.stock.lanes[0].end for queue in map(node.vhost.queue, names)]
+    assert sum(appended) <= 3
+    node.publish(b"", b"3", exchange=b"x")
+    assert published.waiting.settled()
+    assert alone.waiting.settled()
+    for name in names[:-1]:
+        assert node.bodies(name) == [b"1", b"3"]
+    assert node.bodies(names[-1]) == [b"1", b"2", b"3"]
+
+
+def test_queues_that_wait_for_their_copy_can_be_purged_and_deleted(node, few, tmp_path):
+    node.exchange(b"x", "fanout")
+    names = [b"q%d" % n for n in range(20)]
+    for name in names:
+        node.declare(name, durable=False)
+        node.bind(b"x", name)
+    published = node.publish_soon(b"", b"1", exchange=b"x")
+    purged = []
+    node.vhost.queue(names[-1]).purge(purged.append)
+    total, _ = node.vhost.delete_queue(node.vhost.queue(names[-2]))
+    node.run(until=published.waiting.settled)
+    assert (purged, total) == ([1], 1)
+    assert [node.ready(name) for name in names[:-2]] == [1] * 18
+    assert node.ready(names[-1]) == 0
+    assert len(list((tmp_path / "data" / "volatile").iterdir())) == 19
+
+
+def test_copies_that_wait_are_there_after_a_close(lives, few):
+    node = lives.node
+    node.exchange(b"x", "fanout")
+    names = [b"q%d" % n for n in range(20)]
+    for name in names:
+        node.declare(name)
+        node.bind(b"x", name)
+        node.publish(name, b"0")  # its lane is there
+    node.publish_soon(b"", b"1", exchange=b"x")
+    node.queues.close()  # no turn ends any more
+    node.committer.close()
+    lives._opened.close()
+    node = lives.open()
+    assert [node.bodies(name) for name in names] == [[b"0", b"1"]] * 20
+
+
+def test_what_comes_back_later_is_held_by_the_block_and_not_by_the_message(node):
+    queue = node.declare(b"q", delayed_retry_type="all", delayed_retry_min=1000)
+    node.publish(b"q", *[b"%d" % n for n in range(600)])
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    node.run()
+    consumer.takes = 0
+    consumer.channel.requeue(600, multiple=True)
+    node.run()
+    assert len(queue._delays) == 600
+    assert len(queue._delays._heap) <= 4  # blocks of 256, one more where groups begin
+    had = consumer.forget()
+    consumer.takes = 1 << 30
+    node.later(999)
+    assert consumer.had == []
+    node.later(1)
+    assert [it.body for _, it in consumer.had] == [it.body for _, it in had]
+
+
+def test_many_exclusive_queues_go_some_at_a_time(node, monkeypatch):
+    monkeypatch.setattr(vhost_file, "OWNED_AT_ONCE", 3)
+    owner, gone = object(), []
+    for n in range(10):
+        node.declare(b"q%d" % n, owner, durable=False, exclusive=True)
+    node.vhost.owner_gone(owner, lambda: gone.append(len(list(node.vhost.queues()))))
+    assert len(list(node.vhost.queues())) == 7
+    assert gone == []
+    node.run()
+    assert gone == [0]
+    node.declare(b"q9", object(), durable=False, exclusive=True)

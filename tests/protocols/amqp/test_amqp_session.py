@@ -63,6 +63,39 @@ def test_a_client_that_went_while_the_queues_were_opened_gets_nothing(door):
     assert not peer.got
 
 
+def test_who_publishes_what_takes_long_to_route_lets_others_have_their_turn(door):
+    peer = door.open()
+    peer.ask(declare())
+    peer.ask(methods.ExchangeDeclare(0, "e", "headers", False, False, False, False, False, {}))
+    peer.ask(methods.QueueBind(0, "q", "e", "", False, {}))
+    ticks = iter(range(1000))
+    door.door.stopwatch = lambda: next(ticks) * module.READ_S / 3
+    taken = []
+    receive = peer.session.receive
+    peer.session.receive = lambda data, now: taken.append(receive(data, now)) or taken[-1]
+    one = message(b"0", exchange="e")
+    peer.give(b"".join(message(b"%d" % n, exchange="e") for n in range(9)))
+    door.run()
+    assert max(taken) <= 4 * len(one)
+    assert sum(taken) == 9 * len(one)
+    assert [peer.ask(methods.BasicGet(0, "q", True))[2] for _ in range(9)] == [
+        b"%d" % n for n in range(9)
+    ]
+
+
+def test_a_connection_is_closed_once_all_of_its_exclusive_queues_are_gone(door, monkeypatch):
+    monkeypatch.setattr("logstore.broker.queues.vhost.OWNED_AT_ONCE", 3)
+    peer, other = door.open(), door.open()
+    for n in range(8):
+        peer.ask(declare(f"q{n}", exclusive=True))
+    peer.send(methods.ConnectionClose(200, "bye", 0, 0), channel=0)
+    assert not peer.got
+    door.run()
+    assert peer.methods() == [methods.ConnectionCloseOk()]
+    assert peer.session.closed == ""
+    assert type(other.ask(declare("q7", exclusive=True))) is methods.QueueDeclareOk
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"AMQP\0\0\x09\0", b"AMQP\0\1\0\0", b"AMQP\3\1\0\0", b"amqp\0\0\x09\1", b"*1\r\n$4\r\n"],
