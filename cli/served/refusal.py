@@ -115,6 +115,7 @@ _MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
     (r"queue '.*' in exclusive use$", _of(queues.ExclusiveUse, _queue)),
     (r"exchange name '", _of(routing.Reserved, _exchange)),
     (r"queue name '", _of(queues.ReservedName, _queue)),
+    (r"Cannot declare a server-named queue", lambda match, method: queues.Nameless()),
     (r"cannot obtain exclusive access to locked queue '", _of(queues.Locked, _queue)),
     (r"cannot obtain access to locked queue '", _of(queues.SingleActive, _queue)),
     (r"operation not permitted on the default exchange",

@@ -11,6 +11,8 @@ import pytest
 from cli_process import DEADLINE_S
 from waiting import until
 
+from logstore.server_socket import ServerSocket
+
 pytestmark = pytest.mark.long
 
 
@@ -247,6 +249,28 @@ def test_a_virtual_host_that_there_is_not_is_named_in_both_ways(logstore, data, 
     start_serving(data, amqp_port=0)
     assert logstore(*words, code=1).err == here
     assert here == "logstore: no virtual host 'other'; use one that there is\n"
+
+
+def test_another_virtual_host_has_queues_of_its_own_in_both_ways(logstore, data, start_serving):
+    server = start_serving(data, amqp_port=0)
+    ServerSocket(str(data)).put("vhosts", "other")
+    there = ("--vhost", "other")
+    logstore("queue", "declare", "q")
+    logstore("exchange", "declare", "e", "--type", "fanout", *there)
+    logstore("queue", "declare", "q", *there)
+    logstore("exchange", "bind", "e", "q", *there)
+    logstore("exchange", "publish", "e", "--message", "one", *there)
+    assert ready(server, "q") == 0
+    assert logstore("queue", "get", "q").out == ""
+    about = logstore("queue", "describe", "q", *there).out
+    assert about.splitlines()[-1].split() == ["e", "-"]
+    named = [it.split()[0] for it in logstore("exchange", "list", *there).lines]
+    assert "e" in named
+    assert "e" not in [it.split()[0] for it in logstore("exchange", "list").lines]
+    server.stop()
+    assert logstore("queue", "describe", "q", *there).out == about
+    assert logstore("queue", "consume", "q", *there).out == "one\n"
+    assert logstore("queue", "consume", "q").out == ""
 
 
 def test_a_name_with_line_ends_reaches_no_other_queue(logstore, served):

@@ -72,6 +72,7 @@ CASES = [
     ("get", lambda q, e: queues.ConsumersThere(q)),
     ("get", lambda q, e: queues.NotEmpty(q)),
     ("declare", lambda q, e: queues.ReservedName(q)),
+    ("declare", lambda q, e: queues.Nameless()),
     ("declare", lambda q, e: queues.QueueDiffers(
         q, "x-max-priority", Field("I", 5), Field("I", 300))),
     ("declare", lambda q, e: queues.QueueDiffers(q, "x-overflow", Field("S", b"drop-head"), None)),

@@ -1,11 +1,15 @@
 """Every command in README.md and docs/ is run, and prints what the page says.
 
+So is Python in pages that say in a block of text behind it what it prints. A server that a page
+starts with `logstore serve &` has ports of its own choice: addresses are not compared.
+
 `python tests/docs/test_docs.py --write` runs them and puts what was printed into the pages.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +24,7 @@ pytestmark = pytest.mark.long
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
 PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
+DEADLINE_S = 60
 LINES_SHOWN = 14  # the rest of a longer output is cut off with "..."
 WIDTH_SHOWN = 150
 
@@ -28,7 +33,8 @@ VOLATILE = [
     (r"20(?!13)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<now>"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
     (r"in \d+\.\d+ s(, [\d,]+ (records|messages)/s)?", "in <time>"),
-    (r"/\S*/logstore-data", "<data>"),
+    (r"(/\S*/)?logstore-data", "<data>"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
     (r"(pid )\d+", r"\1<pid>"),
 ]
 
@@ -44,15 +50,74 @@ def commands(block):
     return [part.split("\n", 1) for part in parts]
 
 
-def run(command, folder):
-    """What the command prints, standard error after standard output."""
-    bin_folder = Path(sys.executable).parent
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
-    environment["PATH"] = f"{bin_folder}:{environment['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, check=False
-    )
-    return shown((done.stdout + done.stderr).decode())
+SERVE = "logstore serve &"
+
+
+class Shell:
+    """Runs what a page shows, in one folder; a server that it starts ends with it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.server = None
+        bin_folder = Path(sys.executable).parent
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
+        self.environment["PATH"] = f"{bin_folder}:{self.environment['PATH']}"
+        self.amqp = ""  # the port
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.server is not None:
+            self.server.send_signal(signal.SIGTERM)
+            self.server.communicate(timeout=DEADLINE_S)
+
+    def run(self, command):
+        """What the command prints, standard error after standard output."""
+        if command == SERVE:
+            return self._serve()
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True,
+            check=False,
+        )  # fmt: skip
+        return shown((done.stdout + done.stderr).decode())
+
+    def _serve(self):
+        ports = [it for name in ("kafka", "resp", "amqp") for it in (f"--{name}-port", "0")]
+        self.server = subprocess.Popen(
+            [Path(sys.executable).with_name("logstore"), "serve", *ports],
+            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        lines = [self.server.stdout.readline() for _ in range(3)]
+        self.amqp = lines[-1].split(":")[-1].strip()
+        return "".join(lines)
+
+    def run_python(self, code):
+        """What it prints; clients of RabbitMQ's port find the server."""
+        code = code.replace(
+            'ConnectionParameters("127.0.0.1")', f'ConnectionParameters("127.0.0.1", {self.amqp})'
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=self.folder, env=self.environment,
+            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return shown(done.stdout)
+
+
+def runs(text):
+    """What a page has run, in order: (language, what is run, what it prints)."""
+    found = []
+    for language, block, told in re.findall(
+        r"^```(console|python)\n(.*?)^```\n(?:\n?```text\n(.*?)^```$)?",
+        text,
+        re.MULTILINE | re.DOTALL,
+    ):
+        if language == "console":
+            found += [(language, command, expected) for command, expected in commands(block)]
+        elif told:
+            found.append((language, block, told))
+    return found
 
 
 def shown(output):
@@ -79,13 +144,13 @@ def in_a_clone(folder):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_prints_what_the_page_says(page, tmp_path):
-    folder = in_a_clone(tmp_path)
     text = page.read_text()
     if "$ curl" in text and shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    for block in blocks(text, "console"):
-        for command, expected in commands(block):
-            assert steady(run(command, folder)) == steady(expected), command
+    with Shell(in_a_clone(tmp_path)) as shell:
+        for language, what, expected in runs(text):
+            run = shell.run if language == "console" else shell.run_python
+            assert steady(run(what)) == steady(expected), what
 
 
 def test_the_pages_have_commands():
@@ -176,11 +241,16 @@ def write():
 
     for page in PAGES:
         text = page.read_text()
-        with tempfile.TemporaryDirectory() as name:
-            folder = in_a_clone(Path(name))
-            for block in blocks(text, "console"):
-                printed = "".join(f"$ {it[0]}\n{run(it[0], folder)}" for it in commands(block))
-                text = text.replace(block, printed.replace(str(folder) + "/", "/home/you/"), 1)
+        with tempfile.TemporaryDirectory() as name, Shell(in_a_clone(Path(name))) as shell:
+            for language, what, expected in runs(text):
+                run = shell.run if language == "console" else shell.run_python
+                printed = run(what).replace(name + "/", "/home/you/")
+                before, after = (
+                    f"$ {what}\n{it}" if language == "console" else f"{what}```\n\n```text\n{it}"
+                    for it in (expected, printed)
+                )
+                assert before in text
+                text = text.replace(before, after, 1)
         page.write_text(text)
 
 
