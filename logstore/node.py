@@ -149,11 +149,11 @@ class Node:
             groups.start()
             addresses = self._open_all(server, house)
             self._wire_channels(turn)
+            self._let_in_locals(server, house)  # before others find out that this is a server
             self._store.directory.writable().never_wait_in(threading.get_ident())
             self._store.directory.writable().announce(
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
-            self._let_in_locals(server, house)
             ready(addresses)
             await self._stopping.wait()
         finally:
