@@ -495,7 +495,11 @@ class Machine:
                 message = Message(b"", name, props(delivery_mode=2), b"%d|" % number + bytes(10))
                 run.append((self.vhost.route(message), message))
             self.numbers += count
-        self.vhost.publish(run, held)
+        published = self.vhost.publish(run, held)
+        if published.error is not None:
+            held.forget()
+            self._failed(published.error)
+            return
         groups = []
         for name, count in ack:
             for tag, number, queue in self._picked(name, count):
