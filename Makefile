@@ -50,8 +50,9 @@ bench: $(READY)       ## answer every speed question; writes bench/RESULTS.md
 crash: $(READY)       ## run the long crash tests: power cuts, failures and flips everywhere, 500 rounds of kill -9
 	CRASH_SURVIVORS=2000 $(PYTEST) -m "not foreign" -rP tests/crash | tee .crash.txt | grep -E "states|passed|failed"
 	@awk '/states$$/ {count += $$(NF-1)} END {print count " states tried"}' .crash.txt
-	$(BIN)/python -m tests.crash.kill --rounds 350
+	$(BIN)/python -m tests.crash.kill --rounds 250
 	$(BIN)/python -m tests.crash.kill_upkeep --rounds 150
+	$(BIN)/python -m tests.crash.kill_queues --rounds 100
 
 lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools
