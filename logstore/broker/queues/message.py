@@ -30,6 +30,9 @@ DEATHS: Final = "__logstore.deaths"
 # Of each of the two memories: 4,096 pairs of names and properties of some 100 bytes are 2 MB.
 REMEMBERED_MAX: Final = 4096
 REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
+# Of all properties that were framed, however long: more than one read brings, or what was read to
+# find its way would be read again to be appended.
+FRAMED_BYTES_MAX: Final = 4 << 20
 
 COUNT_HEADER: Final = "x-delivery-count"
 _BCC: Final = fields.shortstr("BCC")
@@ -224,18 +227,24 @@ class Framing:
 
     def __init__(self) -> None:
         self.known: dict[tuple[bytes, bytes], Framed] = {}
-        # The last that was worked out: long ones are asked for several times, too.
+        self._bytes = 0
+        # The last that was worked out: exchanges ask for its properties.
         self._last: tuple[Framed, properties.Properties] | None = None
+
+    def column(self, messages: Sequence[Message]) -> Iterator[Framed]:
+        """Each message's. Raises as ``framed``, but for what was framed just now."""
+        exchange, data, framed = None, None, None
+        for message in messages:
+            if framed is None or message[2] is not data or message[0] is not exchange:
+                exchange, _, data, _ = message
+                framed = self.framed(exchange, data)
+            yield framed
 
     def framed(self, exchange: bytes, data: bytes, deaths: bytes = b"") -> Framed:
         """Raises Refusal for what are no properties; InvalidExpiration, InvalidHeader."""
         known = self.known.get((exchange, data)) if not deaths else None
         if known is not None:
             return known
-        if self._last is not None:
-            last = self._last[0]
-            if last.properties is data and last.exchange == exchange and last.deaths == deaths:
-                return last
         every = properties.read(data)
         found = looked_at(every)
         headers: Headers = ((EXCHANGE, exchange), (PROPERTIES, data))
@@ -245,10 +254,12 @@ class Framing:
             header_section(headers), found.priority, found.expiration_ms, found.copies, exchange,
             data, deaths,
         )  # fmt: skip
-        if not deaths and len(data) <= REMEMBERED_BYTES_MAX:
-            if len(self.known) >= REMEMBERED_MAX:
+        if not deaths:
+            if len(self.known) >= REMEMBERED_MAX or self._bytes > FRAMED_BYTES_MAX:
                 self.known.clear()
+                self._bytes = 0
             self.known[(exchange, data)] = framed
+            self._bytes += len(data)
         self._last = framed, every
         return framed
 

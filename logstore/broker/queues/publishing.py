@@ -1,10 +1,13 @@
-"""A run of messages on its way into queues: those that go the same way are encoded once.
+"""A run of messages on its way into queues: what several get alike is encoded once.
 
-A batch's checksum does not cover where it stands, so the same bytes are appended to each log that
-is to have them.
+Each lane is given all that is its own in one batch, however the messages for others lie between
+them; a batch's checksum does not cover where it stands, so the same bytes are appended to each log
+that is to have them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
@@ -14,14 +17,14 @@ from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.stock import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
-from logstore.records.batch import Batch
 
-# Of one batch, beside its first message: what reads a message decodes all of its batch.
+# Of one batch, beside its last message: what reads a message decodes all of its batch.
 BATCH_BYTES: Final = 65_536
 BATCH_MAX: Final = 1000
 
 # Also told: the transaction that the run is a part of.
 Refused = Callable[[Queue, bytes, Content, Framed, Transaction | None], None]
+Numbers = tuple[range, ...]  # of messages within the run, ascending
 
 
 class Published(NamedTuple):
@@ -34,149 +37,146 @@ class Published(NamedTuple):
     lasting: Collection[int] = ()  # in a transaction: those that some queue gets which lasts
 
 
+class Run(NamedTuple):
+    """Messages by column: the n-th entry of each belongs to the n-th message."""
+
+    queues: Sequence[tuple[Queue, ...]]  # that it goes to
+    keys: Sequence[bytes]
+    bodies: Sequence[Content]
+    framed: Sequence[Framed]
+
+    def stretches(self) -> Iterator[range]:
+        """Messages in a row with the same queues and priority."""
+        begin, queues, framed = 0, self.queues[0], self.framed[0]
+        for number, (to, its) in enumerate(zip(self.queues, self.framed, strict=True)):
+            if to is queues and its is framed:
+                continue
+            if to != queues or its.priority != framed.priority:
+                yield range(begin, number)
+                begin = number
+            queues, framed = to, its
+        yield range(begin, len(self.queues))
+
+    def batches(self, numbers: Numbers) -> Iterator[Sequence[int]]:
+        """These messages, as many at a time as a batch is to hold."""
+        flat = [n for it in numbers for n in it] if len(numbers) > 1 else numbers[0]
+        ends = list(accumulate(len(self.bodies[n]) for n in flat))
+        begin = 0
+        while begin < len(ends):
+            full = BATCH_BYTES + (ends[begin - 1] if begin else 0)
+            end = min(bisect_left(ends, full, begin) + 1, begin + BATCH_MAX, len(ends))
+            yield flat[begin:end]
+            begin = end
+
+
 class Publishing:
     """One run. ``refused`` is told of what a queue has no room for, if it is to die there.
 
     ``held``: nothing is appended, all of it becomes a part of this transaction.
     """
 
-    def __init__(self, now_ms: int, refused: Refused, held: Transaction | None = None) -> None:
-        self.unrouted: list[int] = []
-        self.rejected: dict[int, None] = {}
-        self.waiting = Waiting()
-        self.error: LogstoreError | None = None
+    def __init__(
+        self, run: Run, now_ms: int, refused: Refused, held: Transaction | None = None
+    ) -> None:
+        self._run = run
         self._now_ms = now_ms
         self._refused = refused
         self._held = held
         self._lasting: set[int] = set()
-        self._queues: tuple[Queue, ...] = ()
-        self._priority = 0
-        self._numbers: list[int] = []
-        self._keys: list[bytes] = []
-        self._values: list[Content] = []
-        self._framed: list[Framed] = []
-        self._bytes = 0
-        self._last: Framed | None = None
-        self._expires = False
-        self._appended = 0
+        self._appended = 0  # logs, with what it costs to make one
+        self._waiting = Waiting()
+        self._unrouted: list[int] = []
+        self._rejected: set[int] = set()
+        self._error: LogstoreError | None = None
+        self._expires = any(it.expiration_ms is not None for it in run.framed)
 
-    def add(
-        self,
-        number: int,
-        queues: tuple[Queue, ...],
-        key: bytes,
-        body: Content,
-        framed: Framed,
-    ) -> None:
-        """The next message of the run."""
-        if not queues:
-            self.unrouted.append(number)
-            return
-        if (
-            queues is not self._queues
-            or (framed is not self._last and framed.priority != self._priority)
-            or self._bytes >= BATCH_BYTES
-            or len(self._numbers) >= BATCH_MAX
-        ):
-            self._go()
-            self._queues, self._priority = queues, framed.priority
-        if framed is not self._last:
-            self._last = framed
-            self._expires = self._expires or framed.expiration_ms is not None
-        self._numbers.append(number)
-        self._keys.append(key)
-        self._values.append(body)
-        self._framed.append(framed)
-        self._bytes += len(body)
-
-    def finish(self) -> Published:
-        """All were added."""
-        self._go()
+    def publish(self) -> Published:
+        """Each message to its queues. Once."""
+        alike: dict[Numbers, list[tuple[Queue, int]]] = {}
+        for target, numbers in self._by_lane().items():
+            alike.setdefault(tuple(numbers), []).append(target)
+        for those, targets in alike.items():
+            for batch in self._run.batches(those) if those else ():
+                self._put(targets, batch)
         return Published(
-            self.unrouted, list(self.rejected), self.waiting, self.error, self._lasting
+            self._unrouted, sorted(self._rejected), self._waiting, self._error, self._lasting
         )
 
-    def _go(self) -> None:
-        if not self._numbers:
+    def _by_lane(self) -> dict[tuple[Queue, int], list[range]]:
+        """What each lane of a queue is to have."""
+        run = self._run
+        found: dict[tuple[Queue, int], list[range]] = {}
+        may_refuse: dict[Queue, list[int]] = {}
+        for numbers in run.stretches() if run.queues else ():
+            queues, priority = run.queues[numbers[0]], run.framed[numbers[0]].priority
+            if not queues:
+                self._unrouted += numbers
+            for queue in queues:
+                if queue.gone:  # since the messages were routed
+                    continue
+                lane = min(priority, queue.limits.max_priority or 0)
+                found.setdefault((queue, lane), []).append(numbers)
+                if queue.limits.rejects:
+                    may_refuse.setdefault(queue, []).extend(numbers)
+        for queue, those in may_refuse.items():
+            self._refuse(queue, those, found)
+        return found
+
+    def _refuse(
+        self, queue: Queue, those: list[int], found: dict[tuple[Queue, int], list[range]]
+    ) -> None:
+        """Take out of its lanes what the queue has no room for, of these that are to be its own."""
+        run = self._run
+        accepted = queue.accepts([len(run.bodies[n]) for n in those])
+        if accepted is None:
             return
-        whole: Batch | None = None
-        all_of_it = range(len(self._numbers))
-        targets: list[Target] = []  # of all of it, in a transaction
-        for queue in self._queues:
-            if queue.gone:  # since the message was routed
+        refused = {n for n, good in zip(those, accepted, strict=True) if not good}
+        for (of, _), numbers in found.items():
+            if of is queue:
+                numbers[:] = [range(n, n + 1) for it in numbers for n in it if n not in refused]
+        self._rejected |= refused
+        if queue.limits.overflow == REJECT_PUBLISH_DLX:
+            for n in sorted(refused):
+                self._refused(queue, run.keys[n], run.bodies[n], run.framed[n], self._held)
+
+    def _put(self, targets: Sequence[tuple[Queue, int]], numbers: Sequence[int]) -> None:
+        """These messages, one batch, into each of these lanes."""
+        run, now_ms = self._run, self._now_ms
+        bodies = [run.bodies[n] for n in numbers]
+        keys, framed = [run.keys[n] for n in numbers], [run.framed[n] for n in numbers]
+        size = sum(map(len, bodies))
+        if self._held is not None:
+            good = [Target(*it) for it in targets if self._takes(it, numbers)]
+            if good:
+                part = Part(good, bodies, keys, framed, now_ms, size, self._expires)
+                self._held.bring(part)
+            return
+        batch = batch_of(bodies, keys, framed, now_ms)
+        for queue, lane in targets:
+            self._appended += 1 if lane in queue.stock.lanes else MAKE_COST
+            later = self._appended > APPENDS_MAX
+            try:
+                queue.stock.append(
+                    lane, batch, size, self._waiting, expires=self._expires, later=later
+                )
+            except LogstoreError as error:
+                self._failed(error, numbers)
                 continue
-            accepted = queue.accepts(list(map(len, self._values))) if queue.limits.rejects else None
-            if accepted is not None:
-                self._part(queue, accepted)
-            elif self._held is not None:
-                if (target := self._target(queue, all_of_it)) is not None:
-                    targets.append(target)
-            else:
-                batch = whole = self._encoded() if whole is None else whole
-                self._append(queue, batch, self._bytes)
-        if self._held is not None and targets:
-            self._held.bring(self._held_part(targets, all_of_it))
-        self._numbers, self._keys, self._values, self._framed = [], [], [], []
-        self._bytes = 0
+            if queue.kept is not None:
+                self._waiting.pending(queue.kept)
 
-    def _lane(self, queue: Queue) -> int:
-        most = queue.limits.max_priority
-        return 0 if not most else min(self._priority, most)
-
-    def _append(self, queue: Queue, batch: Batch, size: int) -> None:
-        lane = self._lane(queue)
-        self._appended += 1 if lane in queue.stock.lanes else MAKE_COST
-        later = self._appended > APPENDS_MAX
-        try:
-            queue.stock.append(lane, batch, size, self.waiting, expires=self._expires, later=later)
-        except LogstoreError as error:
-            self.error = error
-            self.rejected.update(dict.fromkeys(self._numbers))
-            return
-        if queue.kept is not None:
-            self.waiting.pending(queue.kept)
-
-    def _target(self, queue: Queue, which: Sequence[int]) -> Target | None:
-        """Where these go in this queue; None, and they are rejected, where its lane has failed."""
-        lane = self._lane(queue)
+    def _takes(self, target: tuple[Queue, int], numbers: Sequence[int]) -> bool:
+        """Whether it can become a part of a transaction; its lane may have failed."""
+        queue, lane = target
         try:
             queue.stock.check(lane)
         except LogstoreError as error:
-            self.error = error
-            self.rejected.update(dict.fromkeys([self._numbers[n] for n in which]))
-            return None
+            self._failed(error, numbers)
+            return False
         if queue.facts.lasts:
-            self._lasting.update([self._numbers[n] for n in which])
-        return Target(queue, lane)
+            self._lasting.update(numbers)
+        return True
 
-    def _held_part(self, targets: Sequence[Target], which: Sequence[int]) -> Part:
-        values = [self._values[n] for n in which]
-        return Part(
-            targets, values, [self._keys[n] for n in which], [self._framed[n] for n in which],
-            self._now_ms, sum(map(len, values)), self._expires,
-        )  # fmt: skip
-
-    def _encoded(self) -> Batch:
-        return batch_of(self._values, self._keys, self._framed, self._now_ms)
-
-    def _part(self, queue: Queue, accepted: Sequence[bool]) -> None:
-        """Those that are accepted; the others are refused."""
-        good = [n for n, it in enumerate(accepted) if it]
-        for n, it in enumerate(accepted):
-            if not it:
-                self.rejected[self._numbers[n]] = None
-                if queue.limits.overflow == REJECT_PUBLISH_DLX:
-                    self._refused(
-                        queue, self._keys[n], self._values[n], self._framed[n], self._held
-                    )
-        if not good:
-            return
-        if self._held is not None:
-            if (target := self._target(queue, good)) is not None:
-                self._held.bring(self._held_part([target], good))
-            return
-        values = [self._values[n] for n in good]
-        batch = batch_of(
-            values, [self._keys[n] for n in good], [self._framed[n] for n in good], self._now_ms
-        )
-        self._append(queue, batch, sum(map(len, values)))
+    def _failed(self, error: LogstoreError, numbers: Sequence[int]) -> None:
+        self._error = error
+        self._rejected.update(numbers)

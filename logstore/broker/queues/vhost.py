@@ -25,7 +25,7 @@ from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_of
 from logstore.broker.queues.message import Content, Framed, Framing, Message, Showing
 from logstore.broker.queues.pending import Pending
-from logstore.broker.queues.publishing import Published, Publishing
+from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
 from logstore.broker.queues.stock import Logs
@@ -304,15 +304,14 @@ class Vhost:
 
         ``held``: they become a part of it instead.
         """
-        publishing = Publishing(self.clock(), self._refused, held)
-        known, add = self._framing.known, publishing.add
-        for number, (queues, message) in enumerate(run):
-            exchange, key, properties, body = message
-            framed = known.get((exchange, properties))
-            if framed is None:
-                framed = self._framing.framed(exchange, properties)
-            add(number, queues, key, body, framed)
-        return publishing.finish()
+        messages = [it[1] for it in run]
+        columns = Run(
+            [it[0] for it in run],
+            [it.key for it in messages],
+            [it.body for it in messages],
+            list(self._framing.column(messages)),
+        )
+        return Publishing(columns, self.clock(), self._refused, held).publish()
 
     def to_be_counted(self, run: Sequence[tuple[tuple[Queue, ...], Message]]) -> Queue | None:
         """A queue of which it is not known yet whether it has room for these; it is being opened.
@@ -329,14 +328,13 @@ class Vhost:
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""
-        publishing = Publishing(self.clock(), self._refused, held)
-        for number, letter in enumerate(letters):
-            framed = self._framing.framed(
-                letter.exchange, letter.properties, encode_deaths(letter.deaths)
-            )
-            queues = self._dead_route(letter)
-            publishing.add(number, queues, letter.keys[0], letter.body, framed)
-        published = publishing.finish()
+        framed, queues = [], []
+        for it in letters:  # one after the other: what was read to frame it finds its way, too
+            deaths = encode_deaths(it.deaths)
+            framed.append(self._framing.framed(it.exchange, it.properties, deaths))
+            queues.append(self._dead_route(it))
+        run = Run(queues, [it.keys[0] for it in letters], [it.body for it in letters], framed)
+        published = Publishing(run, self.clock(), self._refused, held).publish()
         return Sent(*published)
 
     def _dead_route(self, letter: DeadLetter) -> tuple[Queue, ...]:
