@@ -66,10 +66,15 @@ class Unsafe:
         return not self._marks
 
     def watch(self, wake: Wake) -> None:
-        """Have all of it synced soon, and ``wake`` called, from any thread, when to look again."""
-        for log in self._marks:
+        """Have all of it synced soon, and ``wake`` called, from any thread, when to look again.
+
+        It is called at once where something has become safe since it was looked at.
+        """
+        for log, upto in list(self._marks.items()):  # whoever is woken may settle some
             if log not in self._watched:
                 self._watched[log] = log.watch(wake)
+                if log.done >= upto:
+                    wake()
             log.sync_soon()
 
     def wait(self) -> None:

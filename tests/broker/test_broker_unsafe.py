@@ -32,6 +32,15 @@ def test_all_logs_must_be_safe_up_to_their_marks():
     assert not unsafe
 
 
+def test_what_became_safe_before_it_was_watched_is_told_at_once():
+    log, unsafe, told = FarLog("log"), Unsafe(), []
+    unsafe.add(log, appended(log))
+    assert not unsafe.settled()
+    log.arrive()
+    unsafe.watch(lambda: told.append(unsafe.settled()))
+    assert told == [True]
+
+
 def test_it_goes_by_marks_where_others_append_to_the_same_log():
     log, unsafe = FarLog("log"), Unsafe()
     unsafe.add(log, appended(log, 2))

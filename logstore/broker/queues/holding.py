@@ -151,6 +151,8 @@ class Holding:
         self._telling = []
         if self._stop is None:
             self._stop = self._journal.watch(self._wake)
+        if self._journal.done >= upto:  # its news came before it was watched
+            self._wake()
         return True
 
     def _wake(self) -> None:

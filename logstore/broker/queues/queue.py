@@ -504,7 +504,9 @@ class Queue:
             bits = (1 << len(chunk.records)) - 1
             self.dead_letters.die(chunk.lane, chunk.first, bits, reason)
             total += len(chunk.records)
-        self.touch()
+        if total:
+            self.touch()
+            self.wake()  # a look sends them
         return total
 
     def _expire(self, now_ms: int, left: int) -> int:

@@ -408,6 +408,26 @@ def test_a_transaction_can_wait_for_what_it_has_settled(lives):
     assert node.bodies(b"q") == [b"2"]
 
 
+def test_a_journal_that_is_synced_before_it_is_watched_keeps_no_commit_waiting(node, monkeypatch):
+    node.declare(b"q")
+    journal = node.queues._journal
+    append = journal.append
+
+    def appended_and_synced(batch):
+        mark = append(batch)
+        journal.wait(journal.end)
+        return mark
+
+    monkeypatch.setattr(journal, "append", appended_and_synced)
+    held, answers = Transaction(), []
+    message = Message(b"", b"q", props(), b"held")
+    node.vhost.publish([(node.vhost.route(message), message)], held)
+    node.vhost.commit(held, answers.append)
+    node.run()
+    assert answers == [None]
+    assert node.bodies(b"q") == [b"held"]
+
+
 def test_a_full_disk_loses_no_dead_letter(lives):
     lives.close()
     disk = FullDisk()
