@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import TypeVar
 
 from logstore.errors import Closed, LogstoreError
@@ -33,6 +32,7 @@ from logstore.upkeep.ran import summed
 from logstore.upkeep.recovering import Recovering
 from logstore.upkeep.rhythm import Rhythm, Work
 from logstore.upkeep.stirred import Stirred
+from logstore.version import VERSION
 
 _log = logging.getLogger("logstore.upkeep")
 
@@ -178,7 +178,7 @@ def facts_of(directory: LocalDirectory) -> dict[str, object]:
     owner = directory.writer()
     doors = {} if owner is None else owner.endpoints
     return {
-        "version": version("logstore"),
+        "version": VERSION,
         "process_id": os.getpid(),
         "command": "" if owner is None else owner.command,
         "since_ms": 0 if owner is None else owner.since_ms,
