@@ -357,4 +357,4 @@ class InParts(Everyone):
 Everyone.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestEveryone = Everyone.TestCase
 InParts.TestCase.settings = Everyone.TestCase.settings
-TestInParts = InParts.TestCase
+TestInParts = pytest.mark.long(InParts.TestCase)

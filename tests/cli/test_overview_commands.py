@@ -139,6 +139,7 @@ def test_an_unknown_variable_is_one_warning_and_no_failure(topic, spawn, monkeyp
         assert "LOGSTORE_VERSION" in line
 
 
+@pytest.mark.long
 def test_commands_work_beside_a_kubernetes_service_called_logstore(spawn, monkeypatch):
     monkeypatch.setenv("LOGSTORE_PORT", "tcp://10.96.0.12:9092")
     monkeypatch.setenv("LOGSTORE_PORT_9092_TCP_ADDR", "10.96.0.12")

@@ -59,6 +59,7 @@ def latest(count):
     return {b"k%d" % (n % 50): VALUE + b"%d" % n for n in range(count)}
 
 
+@pytest.mark.long
 def test_filled_to_the_last_byte_and_freed_again(mounted):
     ballast = mounted / "ballast"
     ballast.write_bytes(bytes(4 << 20))

@@ -114,6 +114,7 @@ def run(machine, rng):
 
 
 @pytest.mark.parametrize("every_sync", [True, False])
+@pytest.mark.long
 def test_what_is_known_of_producers_is_what_the_log_says(every_sync):
     rng, tried = random.Random(f"{SEED} {every_sync}"), 0
     machine = Machine(LossyDisk(), every_sync=every_sync)

@@ -323,7 +323,7 @@ TestMemoryLog = MemoryModel.TestCase
 TestMemoryLog.settings = settings(max_examples=50, stateful_step_count=30)
 TestDiskLog = DiskModel.TestCase
 TestDiskLog.settings = settings(max_examples=40, stateful_step_count=25)
-TestUnsynced = UnsyncedModel.TestCase
+TestUnsynced = pytest.mark.long(UnsyncedModel.TestCase)
 TestUnsynced.settings = settings(max_examples=12, stateful_step_count=25)
-TestPreallocated = PreallocatedModel.TestCase
+TestPreallocated = pytest.mark.long(PreallocatedModel.TestCase)
 TestPreallocated.settings = settings(max_examples=12, stateful_step_count=25)

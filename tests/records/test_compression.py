@@ -122,6 +122,7 @@ def test_a_bomb_costs_the_bound_and_little_more(bytes_max):
 BOMBS = list(bombs())
 
 
+@pytest.mark.long
 def test_bombs_do_not_touch_memory_outside_python_either():
     """The libraries' own allocations escape tracemalloc: a child under a limit must live."""
     program = """

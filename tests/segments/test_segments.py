@@ -139,6 +139,7 @@ def messages_of(found):
     return [Message(r.value, r.key, r.headers, r.timestamp_ms) for r in found]
 
 
+@pytest.mark.long
 def test_shipped_records_make_the_shipped_files(records, tmp_path):
     if zstandard.ZSTD_VERSION != build.ZSTD_VERSION:
         pytest.skip(f"zstd {zstandard.ZSTD_VERSION} may compress unlike {build.ZSTD_VERSION}")

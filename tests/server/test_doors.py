@@ -28,6 +28,7 @@ def test_every_door_has_an_option_for_its_port():
 
 
 @pytest.mark.parametrize("door", DOORS, ids=[door.name for door in DOORS])
+@pytest.mark.long
 def test_a_port_that_there_cannot_be_is_a_usage_error(door, tmp_path):
     lowest = STORE_SETTINGS[door.port_setting].metadata["low"]
     for port in (str(lowest - 1), "65536", "x", ""):

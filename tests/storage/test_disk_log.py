@@ -399,6 +399,7 @@ class TestDeletedTopic:
 
 
 class TestThreads:
+    @pytest.mark.long
     def test_readers_beside_appends_rolls_and_trims(self, store):
         log = store.log(segment_bytes=2000, index_interval_bytes=200)
         done = threading.Event()

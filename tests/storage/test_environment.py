@@ -125,6 +125,7 @@ def test_two_stores_of_one_directory_in_one_process(store):
     assert log.safe == 3
 
 
+@pytest.mark.long
 def test_thousands_of_partitions_and_offsets(store):
     directory = store.writer()
     for n in range(15):

@@ -230,6 +230,7 @@ class TestBesideTheWriter:
         assert other.safe == 1
         stop()
 
+    @pytest.mark.long
     def test_threads_share_one(self, store):
         log = store.log(segment_bytes=400)
         other = beside(store)

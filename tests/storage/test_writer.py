@@ -262,6 +262,7 @@ with logstore.open(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.long
 def test_open_files_and_memory_are_bounded(store):
     """1,000 partitions of 10 segments: the files are made by hand, that they take no time."""
     partitions, segments = 1000, 10

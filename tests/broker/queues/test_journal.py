@@ -125,6 +125,7 @@ def test_below_a_recovery_point_nothing_is_read_again(store):
     assert held(notes, 3) == {}
 
 
+@pytest.mark.long
 def test_a_journal_keeps_few_batches_until_it_is_read(store):
     """However rarely the recovery points of other logs move."""
     log = journal_of(store.writer(kinds=WITH_NOTES))

@@ -523,6 +523,7 @@ def test_arguments_nested_as_deep_as_may_be_are_there_after_a_restart(lives):
     assert lives.again().bodies(b"q") == [b"1"]
 
 
+@pytest.mark.long
 def test_a_thousand_queues_that_are_asked_for_at_a_start_are_all_opened(lives):
     names = [b"q%d" % n for n in range(600)]
     for name in names:

@@ -116,7 +116,7 @@ class UnackedModel(RuleBasedStateMachine):
             assert 2 * page.done <= len(page.runs)
 
 
-TestUnackedModel = UnackedModel.TestCase
+TestUnackedModel = pytest.mark.long(UnackedModel.TestCase)
 TestUnackedModel.settings = settings(max_examples=30, stateful_step_count=30)
 
 
@@ -179,6 +179,7 @@ class Counting(dict):
 
 
 @pytest.mark.parametrize("batch", [500, 1])
+@pytest.mark.long
 def test_a_million_unacked_are_few_runs_and_acked_at_random_without_going_over_them(batch):
     it = Unacked()
     count = 1_000_000 if batch > 1 else 200_000

@@ -236,6 +236,7 @@ def test_a_remembered_route_costs_a_look():
     assert lines_run(ROUTING, lambda: made.route(b"amq.topic", b"k")) <= 5
 
 
+@pytest.mark.long
 def test_a_binding_takes_less_than_a_kilobyte():
     """To a queue of its own, with a pattern of its own; names, keys and the queue counted."""
     count = 20_000

@@ -607,6 +607,7 @@ def test_t35_a_publish_does_not_overtake_what_a_full_lane_has_not_taken_of_a_com
     assert [other.ask(get())[-1] for _ in range(2)] == [b"1", b"2"]
 
 
+@pytest.mark.long
 def test_t35_a_commit_of_more_than_16_mib_is_refused_and_one_message_is_not(door, peer):
     peer.ask(declare(durable=True))
     peer.ask(methods.TxSelect())
