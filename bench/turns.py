@@ -1,10 +1,12 @@
 """How long does the largest legal request of each kind hold up the other clients?
 
-One server, both doors. Each request of the tables is sent once a round, as large as it may be
-(200,000 elements or 8 MiB to the Kafka door, a million arguments to the Redis door), while another
-client sends PINGs without a pause. "waits": the longest that it has waited for an answer; "turns":
-the longest turn of the server's loop, by its own count and in processor time, which stands the load
-of other processes. The bar is 50 ms, for the worst request of each door; the five worst are shown.
+One server, all doors. Each request of the tables is sent once a round, as large as it may be
+(200,000 elements or 8 MiB to the Kafka door, a million arguments to the Redis door; to the RabbitMQ
+door tables of 128 KiB, messages of 16 MiB, and what concerns a million messages, 10,000 bindings or
+10,000 queues), while another client sends PINGs without a pause. "waits": the longest that it has
+waited for an answer; "turns": the longest turn of the server's loop, by its own count and in
+processor time, which stands the load of other processes. The bar is 50 ms, for the worst request of
+each door; the five worst are shown.
 """
 
 import socket
@@ -12,13 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bench import by_processor, largest
+from bench import by_processor, largest, largest_amqp
+from bench.amqp_line import AmqpLine
 from bench.harness import Figure, bound, script, size
 from bench.server import Server, free_port
 
 BAR_MS = 50.0
+LARGE = 10_000, largest_amqp.FRAME_MAX  # bindings and queues; of a frame
 DEADLINE_S = 120
 SHOWN = 5
 MARK = b"all-is-answered"
@@ -104,6 +110,21 @@ def _send(sock: socket.socket, data: bytes) -> None:
         return
 
 
+def through_rabbit(port: int, it: largest_amqp.Large) -> Callable[[], None]:
+    """What sends it; all before it is done."""
+    line = AmqpLine(port)
+    for data in it.before:
+        line.send(data)
+    if it.unacked:
+        line.take(largest_amqp.Q, it.unacked)
+
+    def send() -> None:
+        line.send(it.data)
+        line.close()
+
+    return send
+
+
 def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
     """ms: the longest wait of the other client, and the longest turn."""
     control = Line(port)
@@ -117,19 +138,22 @@ def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:
-    kafka_port, redis_port = free_port(), free_port()
+    kafka_port, redis_port, rabbit_port = free_port(), free_port(), free_port()
     serve = ["serve", "--data", str(scratch / "data"), "--kafka-port", str(kafka_port)]
     launch = [sys.executable, "-m", by_processor.__name__]
-    command = [*launch, *serve, "--resp-port", str(redis_port)]
+    ports = ["--resp-port", str(redis_port), "--amqp-port", str(rabbit_port)]
+    command = [*launch, *serve, *ports]
     server = Server("logstore", scratch, kafka_port, command)
     server.start()
     try:
         _wait_for(redis_port)
         return [
-            *_door("Kafka", through_kafka, kafka_port, redis_port,
+            *_door("Kafka", lambda it: partial(through_kafka, kafka_port, it), redis_port,
                    [*largest.kafka(size(200_000, 500))], rounds),
-            *_door("Redis", through_redis, redis_port, redis_port,
+            *_door("Redis", lambda it: partial(through_redis, redis_port, it), redis_port,
                    [*largest.redis(size(999_990, 2000))], rounds),
+            *_door("RabbitMQ", lambda it: through_rabbit(rabbit_port, it), redis_port,
+                   [*largest_amqp.amqp(*size(LARGE, (20, 8192)))], rounds),
         ]  # fmt: skip
     finally:
         server.stop()
@@ -148,17 +172,16 @@ def _wait_for(port: int) -> None:
 
 def _door(
     door: str,
-    through: Callable[[int, largest.Large], None],
-    port: int,
+    prepared: Callable[[Any], Callable[[], None]],
     redis_port: int,
-    requests: list[largest.Large],
+    requests: list[Any],
     rounds: int,
 ) -> list[Figure]:
     waits: dict[str, list[float]] = {it.name: [] for it in requests}
     turns: dict[str, list[float]] = {it.name: [] for it in requests}
     for _ in range(rounds):
         for it in requests:
-            wait_ms, turn_ms = held(redis_port, lambda it=it: through(port, it))
+            wait_ms, turn_ms = held(redis_port, prepared(it))
             waits[it.name].append(wait_ms)
             turns[it.name].append(turn_ms)
     worst = sorted(turns, key=lambda name: -sorted(turns[name])[rounds // 2])[:SHOWN]

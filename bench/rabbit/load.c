@@ -491,6 +491,31 @@ static void all_but_one(void)
 	printf("{}\n");
 }
 
+/* Gives back whatever comes, until it is ended; at first says that it has begun. */
+static void nack_for_ever(void)
+{
+	struct connection it = {0};
+	struct frame frame;
+	open_connection(&it);
+	begin_to_consume(&it, 0);
+	printf("{}\n");
+	fflush(stdout);
+	for (;;) {
+		uint8_t *end = ack_frames;
+		wait_for(it.fd, POLLIN);
+		read_some(&it);
+		while (next_frame(&it, &frame)) {
+			if (frame.type != METHOD || number(frame.payload, 4) != (60u << 16 | 60))
+				continue;
+			uint8_t method[13];
+			uint64_t tag = number(frame.payload + 5 + frame.payload[4], 8);
+			put(put(put(put(method, 60, 2), 120, 2), tag, 8), 2, 1); /* requeue */
+			end = put_frame(end, METHOD, 1, method, sizeof method);
+		}
+		write_all(it.fd, ack_frames, end - ack_frames);
+	}
+}
+
 /* Everything out at once, then acknowledged one by one in a random order, the same each time. */
 static void unacked(void)
 {
@@ -563,7 +588,7 @@ int main(int given, char **words)
 		{"declare", declare}, {"delete", delete}, {"count", count}, {"publish", publish},
 		{"consume", consume}, {"both", both}, {"latency", latency}, {"first", first},
 		{"first_delivery", first_delivery}, {"unacked", unacked},
-		{"all_but_one", all_but_one},
+		{"all_but_one", all_but_one}, {"nack_for_ever", nack_for_ever},
 	};
 	if (given < 4)
 		give_up("usage", "load WHAT ADDRESS NAME [OPTION=NUMBER ...]");

@@ -19,6 +19,7 @@ first           one message, to a server that may not be there yet: says when it
 first_delivery  the same of one message that is delivered
 unacked         ``count`` messages delivered, then acknowledged one by one in a random order:
                 first_us, middle_us, last_us: an ack, at the begin, in the middle, at the end
+nack_for_ever   gives back whatever comes, ``prefetch`` at once, until it is ended
 all_but_one     ``count`` messages consumed, but for the first, which goes back
 ==============  ==================================================================================
 """

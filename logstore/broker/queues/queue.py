@@ -17,6 +17,7 @@ from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, limits_of
 from logstore.broker.queues.message import Delivery, Showing, counted
+from logstore.broker.queues.pace import FAILING, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.refusals import ExclusiveUse, SingleActive
 from logstore.broker.queues.stock import Chunk, Logs, Stock
@@ -100,6 +101,7 @@ class Queue:
             self, self.limits, home.showing, home.send, home.commit, self._wake_from_afar
         )
         self._delays = Delays()
+        self._pace = Pace()
         self._timeouts = Timeouts(self.limits.consumer_timeout_ms)
         self._getters: list[tuple[Channel, bool, Then]] = []  # few, and a deque takes 600 bytes
         self._turns: Turns[Subscription] | None = None  # of several
@@ -392,6 +394,7 @@ class Queue:
 
     def _deliver(self, now_ms: int, left: int) -> int:
         """Give out to consumers what they have room for; how many more may be given out."""
+        self._pace.look()
         while left > 0:
             rooms = self._rooms()
             if not rooms:
@@ -399,10 +402,16 @@ class Queue:
                     self._turns.none_has_room()
                 break
             most = min(left, STEP_MAX, sum(room for _, room in rooms))
+            failing = self.stock.head_failures() >= FAILING
+            if failing and (most := min(most, self._pace.room(now_ms))) <= 0:
+                break
             chunks = self.stock.take(most, now_ms, fresh=True)
             if not chunks:
                 break
-            left -= sum(len(it.records) for it in chunks)
+            count = sum(len(it.records) for it in chunks)
+            left -= count
+            if failing:
+                self._pace.took(count)
             good = [it for it in chunks if not it.expired]
             if len(good) < len(chunks):
                 self._bury([it for it in chunks if it.expired])
@@ -569,7 +578,7 @@ class Queue:
             at_ms = min(at_ms, self._home.clock() + RETRY_MS)
         if not self.subscriptions:
             at_ms = min(at_ms, self._expires_at())
-        at_ms = min(at_ms, self._timeouts.deadline_ms)
+        at_ms = min(at_ms, self._timeouts.deadline_ms, self._pace.deadline_ms)
         if not self.stock.busy:
             for lane in self.stock.order:
                 if lane.log is not None and lane.settlement.ready(lane.log.safe):

@@ -363,6 +363,13 @@ class Stock:
 
     # Giving out
 
+    def head_failures(self) -> int:
+        """How often the message has failed that would be given out first."""
+        for lane in self.order:
+            if (head := lane.head) is not None:
+                return lane.settlement.failures(head)
+        return 0
+
     def take(self, n: int, now_ms: int, *, fresh: bool) -> list[Chunk]:
         """Give out the first ``n`` that are ready and safe, or as many as can be read now.
 

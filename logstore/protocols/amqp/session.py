@@ -67,6 +67,7 @@ LEFT_S: Final = 2.0  # that a client then has to answer our Close
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
 BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitMQ
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
+BACK_BYTES: Final = 256  # of frames that give back a message each, and cost as much as a method
 READ_S: Final = 0.01  # that taking them may take; a route through many bindings takes ms
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
@@ -289,6 +290,10 @@ class AmqpSession:
                             continue
                     elif size == settle.SIZE and raw.startswith(settle.IDS, begin):
                         at = settle.take_many(channel, raw, at)
+                        continue
+                    elif size == settle.SIZE and raw[begin : begin + 4] in settle.BACK:
+                        begin, at = at, settle.take_back(channel, raw, at)
+                        left -= 1 + (at - begin) // BACK_BYTES
                         continue
             at = upto + 1
             before = self.out_bytes

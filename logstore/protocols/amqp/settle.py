@@ -24,10 +24,40 @@ from logstore.protocols.amqp.transaction import (
 _ACK: Final = METHOD_IDS[methods.BasicAck]
 IDS: Final = Struct(">HH").pack(*_ACK)  # how the frames of an Ack begin
 SIZE: Final = 13  # of what they hold
+_NACK, _REJECT = METHOD_IDS[methods.BasicNack], METHOD_IDS[methods.BasicReject]
+# By how their frames begin, which are as long: what they are, and the bits for "multiple" and
+# "requeue".
+BACK: Final = {
+    Struct(">HH").pack(*_NACK): (_NACK, 1, 2),
+    Struct(">HH").pack(*_REJECT): (_REJECT, 0, 1),
+}
+BACK_AT_ONCE: Final = 500  # that are taken before others have their turn: some 3 ms
 _FRAME: Final = Struct(">BHI4sQBB")  # head, class and method, tag, multiple, end
 _END: Final = 0xCE
 
 Group = Delivered[Queue, Any]
+
+
+def take_back(channel: AmqpChannel, raw: bytes, at: int) -> int:
+    """Take the Nacks or Rejects of this channel that follow each other; up to where.
+
+    There is one at least.
+    """
+    number, unpack, size, end = channel.number, _FRAME.unpack_from, _FRAME.size, len(raw)
+    try:
+        for _ in range(BACK_AT_ONCE):
+            kind, of, length, ids, tag, bits, last = unpack(raw, at)
+            if ids not in BACK or of != number or (kind, length, last) != (METHOD, SIZE, _END):
+                break
+            at += size
+            channel.current, multiple, requeue = BACK[ids]
+            verdict = released if bits & requeue else rejected
+            settle(channel, verdict, tag, multiple=bool(bits & multiple))
+            if end - at < size:
+                break
+    except LogstoreError as error:
+        channel.fail(error)
+    return at
 
 
 def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:

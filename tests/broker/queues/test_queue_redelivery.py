@@ -4,6 +4,7 @@ import pytest
 from queue_parts import Channel, Consumer, props
 
 from logstore.amqp import fields, properties
+from logstore.broker.queues import pace
 
 
 def count_of(delivery):
@@ -231,3 +232,43 @@ def test_a_delayed_message_that_did_not_fail_is_not_counted(lives):
             delivered.queue.release(delivered, failed=False)
         node.later(100)
     assert node.ready(b"q") == 1
+
+
+def test_what_comes_back_for_ever_is_given_out_at_a_pace_and_in_order(node):
+    queue = node.declare(b"q")
+    count = pace.MESSAGES * 2 + 10
+    node.publish(b"q", *[b"%d" % n for n in range(count)])
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    node.run()
+    for _ in range(pace.FAILING):
+        had = consumer.forget()
+        assert [it.body for _, it in had] == [b"%d" % n for n in range(count)]
+        consumer.channel.requeue(had[-1][0], multiple=True)
+        node.run()
+    for first in (0, pace.MESSAGES, 2 * pace.MESSAGES):
+        expected = range(first, min(count, first + pace.MESSAGES))
+        assert consumer.bodies == [b"%d" % n for n in expected]
+        consumer.forget()
+        node.run()
+        assert consumer.had == []
+        node.later(pace.EACH_MS)
+    assert consumer.had == []
+    assert (queue.ready, queue.out) == (0, count)
+    node.publish(b"q", b"new")
+    assert consumer.bodies == [b"new"]
+
+
+def test_a_queue_waits_for_no_time_once_nobody_wants_what_comes_back_for_ever(node):
+    queue = node.declare(b"q")
+    node.publish(b"q", *[b"%d" % n for n in range(pace.MESSAGES + 1)])
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    node.run()
+    for _ in range(pace.FAILING):
+        consumer.channel.requeue(consumer.forget()[-1][0], multiple=True)
+        node.run()
+    assert node.queues._alarms[queue] == node.clock.now_ms + pace.EACH_MS
+    queue.unsubscribe(consumer)
+    node.later(pace.EACH_MS)
+    assert queue not in node.queues._alarms

@@ -1,0 +1,45 @@
+"""How fast messages are given out that come back again and again.
+
+A consumer that rejects whatever it gets, for ever, would otherwise keep the sessions' thread busy
+with nothing else. Their order stays: what is behind them waits, too.
+"""
+
+from typing import Final
+
+from logstore.broker.queues.pending import NO_TIME
+
+FAILING: Final = 10  # times that a message has come back, from which on it is one of these
+# 12,800 a second: a seventh of the thread's time, some 0.8 ms at once.
+MESSAGES: Final = 64
+EACH_MS: Final = 5
+
+
+class Pace:
+    """Of one queue."""
+
+    __slots__ = ("_left", "_since_ms", "_waits")
+
+    def __init__(self) -> None:
+        self._left = MESSAGES
+        self._since_ms = 0
+        self._waits = False
+
+    def look(self) -> None:
+        """Consumers are looked for anew: nobody waits, as far as is known."""
+        self._waits = False
+
+    def room(self, now_ms: int) -> int:
+        """How many may be given out now."""
+        if not self._since_ms <= now_ms < self._since_ms + EACH_MS:  # a clock may be set back
+            self._since_ms, self._left = now_ms, MESSAGES
+        self._waits = self._left <= 0
+        return self._left
+
+    def took(self, count: int) -> None:
+        """So many were."""
+        self._left -= count
+
+    @property
+    def deadline_ms(self) -> int:
+        """When there is room again, if it was asked for in vain."""
+        return self._since_ms + EACH_MS if self._waits else NO_TIME
