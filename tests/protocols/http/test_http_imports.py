@@ -1,0 +1,21 @@
+"""What the HTTP door costs while nobody comes: nothing."""
+
+import subprocess
+import sys
+
+OPENED = """
+import sys
+import logstore
+import logstore.node
+import logstore.upkeep.desk
+import logstore.protocols.http.doorway as doorway
+doorway.open(None)
+print([it for it in sys.modules if it.partition(".")[0] == "h11" or "http.session" in it])
+"""
+
+
+def test_the_library_for_http_is_imported_for_the_first_connection():
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
