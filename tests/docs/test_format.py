@@ -8,7 +8,7 @@ import pytest
 
 import logstore
 from logstore.broker import ledger
-from logstore.broker.queues import held, journal, settled, state
+from logstore.broker.queues import held, journal, message, settled, state
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
 from logstore.records import batch
@@ -19,7 +19,7 @@ TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
 
 def rows():
     """The table of the catalogue: name -> its rows, key and value."""
-    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## The journal")]
+    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## Lanes")]
     found = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -92,6 +92,11 @@ def test_operations_of_the_journal():
     assert f"(a byte, {state.FORMAT}), then for each lane" in TEXT.replace("\n", " ")
 
 
+def test_headers_of_messages():
+    told = re.findall(r"^\| `((?:amqp|__logstore)\.\w+)` \|", TEXT, re.MULTILINE)
+    assert told == [message.EXCHANGE, message.PROPERTIES, message.DEATHS]
+
+
 def test_index_entries():
     assert "| relative offset u32 | position u32 |" in TEXT
     assert index.OFFSET_ENTRY.format == ">II"
@@ -103,7 +108,7 @@ def test_every_file_is_drawn():
     tree = TEXT[TEXT.index("data/\n") : TEXT.index("The partition directories")]
     for name in (
         names.LOCK, names.CATALOG, names.WATERMARKS, names.CONFIG, names.DESK, names.CLAIMS,
-        names.COORDINATOR, names.LOG, names.INDEX, names.TIMEINDEX,
+        names.COORDINATOR, names.PIN, names.LOG, names.INDEX, names.TIMEINDEX,
     ):  # fmt: skip
         assert name in tree, name
 

@@ -1,4 +1,7 @@
-"""Stores that the logstore of commit 5b6534c wrote are opened, read and written on."""
+"""Stores that older logstores wrote are opened, read and written on.
+
+``store`` and ``crashed`` are of commit 5b6534c (schema 2), ``schema3`` is of e5ff736.
+"""
 
 import json
 import subprocess
@@ -18,7 +21,12 @@ CRASHED = {
     part: {**EXPECTED[part], **EXPECTED["crashed"][part]} for part in ("topics", "groups")
 }  # fmt: skip
 del CRASHED["topics"][DOOMED]
-BOTH = {"store": {part: EXPECTED[part] for part in ("topics", "groups")}, "crashed": CRASHED}
+SCHEMA3 = json.loads((HERE / "schema3.json").read_text())
+ALL = {
+    "store": {part: EXPECTED[part] for part in ("topics", "groups")},
+    "crashed": CRASHED,
+    "schema3": {part: SCHEMA3[part] for part in ("topics", "groups")},
+}
 KINDS = {
     "classic-left": "classic", "classic-there": "classic", "new-left": "consumer",
     "new-there": "consumer", "readers": "embedded", "gr\u00fcn:1": "embedded",
@@ -30,15 +38,15 @@ def as_json(found):
 
 
 @pytest.mark.parametrize("mode", ["read", "write"])
-@pytest.mark.parametrize("name", ["store", "crashed"])
+@pytest.mark.parametrize("name", ALL)
 def test_everything_in_an_older_store_is_there(tmp_path, name, mode):
     directory = unpack(name, tmp_path)
     with open_golden(directory, mode) as store:
-        assert as_json(described(store)) == BOTH[name]
+        assert as_json(described(store)) == ALL[name]
         assert [it.findings for it in store.verify() if it.findings] == []
         assert store.status().damaged == ()
     with open_golden(directory) as store:
-        assert as_json(described(store)) == BOTH[name]
+        assert as_json(described(store)) == ALL[name]
         assert store.status().schema == SCHEMA
 
 
@@ -49,7 +57,7 @@ def test_a_deletion_that_an_older_program_died_in_is_finished(tmp_path):
     assert not list(directory.glob(f"{DOOMED}-*"))
 
 
-@pytest.mark.parametrize("name", ["store", "crashed"])
+@pytest.mark.parametrize("name", ALL)
 def test_an_older_store_takes_records_and_topics_of_each_kind(tmp_path, name):
     directory = unpack(name, tmp_path)
     with open_golden(directory, "write") as store:
@@ -60,9 +68,9 @@ def test_an_older_store_takes_records_and_topics_of_each_kind(tmp_path, name):
         store.alter_topic("loose", partitions=3)
     with open_golden(directory) as store:
         assert store.topics() == sorted(
-            {*BOTH[name]["topics"], "new"} - {"keyed"},
+            {*ALL[name]["topics"], "new"} - {"keyed"},
         )
-        for topic, before in BOTH[name]["topics"].items():
+        for topic, before in ALL[name]["topics"].items():
             if topic != "keyed":
                 ends = [it.end for it in store.topic(topic).partitions]
                 assert ends[0] == before["partitions"][0][2] + 1
@@ -70,7 +78,7 @@ def test_an_older_store_takes_records_and_topics_of_each_kind(tmp_path, name):
         assert {lag.topic for lag in store.group("readers").describe()} == {"codec-gzip"}
 
 
-@pytest.mark.parametrize("name", ["store", "crashed"])
+@pytest.mark.parametrize("name", ALL)
 def test_batches_that_idempotent_producers_sent_to_an_older_store_are_known(tmp_path, name):
     with open_golden(unpack(name, tmp_path), "write") as store:
         log = store.topic("keyed").partition(0)
