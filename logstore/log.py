@@ -93,6 +93,13 @@ class Log(Protocol):
     def done(self) -> int:
         """The mark below which all that this process has appended is safe."""
 
+    @property
+    def synced(self) -> int:
+        """The mark below which all that this process has appended outlives a power cut.
+
+        ``done``, unless the log's sync policy acknowledges what is not synced.
+        """
+
     def append(self, batch: Batch) -> int:
         """Take the whole batch, and return the mark of its first record.
 

@@ -14,9 +14,11 @@ class Unsafe:
     woken them; who has a thread to spend calls ``wait``.
     """
 
-    __slots__ = ("_marks", "_watched")
+    __slots__ = ("_marks", "_synced", "_watched")
 
-    def __init__(self) -> None:
+    def __init__(self, *, synced: bool = False) -> None:
+        """``synced``: also where a log's policy says that it is safe before."""
+        self._synced = synced
         self._marks: dict[Log, int] = {}
         self._watched: dict[Log, Wake] = {}
 
@@ -46,7 +48,7 @@ class Unsafe:
         """
         failed: dict[Log, LogstoreError] = {}
         for log, upto in list(islice(self._marks.items(), most)):
-            if log.done < upto:
+            if (log.synced if self._synced else log.done) < upto:
                 try:
                     log.check_failure()
                 except LogstoreError as error:

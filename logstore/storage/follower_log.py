@@ -70,6 +70,11 @@ class FollowerLog:
         return self._now()[0]
 
     @property
+    def synced(self) -> int:
+        """As Log.synced: this process appends nothing."""
+        return self.safe
+
+    @property
     def safe(self) -> int:
         return self._now()[1]
 

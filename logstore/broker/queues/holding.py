@@ -191,7 +191,7 @@ class Holding:
             self._fail(it.transaction, it.then, error)
 
     def _do(self, transaction: Transaction, effects: Sequence[Effect], then: Then) -> None:
-        waiting = Waiting()
+        waiting = Waiting(synced=True)
         for part, effect in zip(transaction.parts, effects, strict=True):
             transaction.came(part)
             self._append(effect, waiting)
@@ -208,8 +208,10 @@ class Holding:
     def _append(effect: Effect, waiting: Waiting) -> None:
         for n, (queue, lane) in enumerate(effect.targets):
             if not queue.gone:
+                # What does not last is never synced, and nobody waits for it.
+                its = waiting if queue.facts.lasts else Waiting()
                 queue.stock.append_held(
-                    lane, effect.batch, effect.body_bytes, waiting,
+                    lane, effect.batch, effect.body_bytes, its,
                     expires=effect.expires, later=n >= APPENDS_MAX,
                 )  # fmt: skip
 

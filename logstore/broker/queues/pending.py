@@ -47,11 +47,13 @@ class Waiting:
     appended first; queues that were just declared are to be kept.
     """
 
-    __slots__ = ("_parked", "_unsafe", "_wake", "failed")
+    __slots__ = ("_parked", "_synced", "_unsafe", "_wake", "failed")
 
-    def __init__(self) -> None:
+    def __init__(self, *, synced: bool = False) -> None:
+        """``synced``: it is to outlive a power cut, whatever the logs' policy."""
         self.failed: LogstoreError | None = None  # why some of it never will be safe
-        self._unsafe = Unsafe()
+        self._synced = synced
+        self._unsafe = Unsafe(synced=synced)
         self._parked = 0
         self._wake: Wake | None = None
 
@@ -126,7 +128,8 @@ class Waiting:
                 continue
             except LogstoreError as error:
                 self.failed = self.failed or error
-        self._unsafe.close()
+        if not self._synced:  # else it may not be: who asks is told
+            self._unsafe.close()
         if self.failed is not None:
             raise self.failed
 

@@ -54,7 +54,7 @@ def resume(
     stays unfinished.
     """
     for first, bodies in _transactions(journal, unfinished):
-        waiting = Waiting()
+        waiting = Waiting(synced=True)
         for number, body in enumerate(bodies, first):
             for lane in body.lanes:
                 if (holder := queue(lane.queue)) is not None:

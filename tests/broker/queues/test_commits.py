@@ -120,6 +120,9 @@ def test_nothing_of_a_commit_is_seen_before_it_is_safe(node):
     assert (kept.ready, gone.ready, gone.out) == (0, 0, 1)
     node.run(until=lambda: commit.answers)
     assert (kept.ready, gone.ready, gone.out) == (1, 1, 0)
+    node.run()
+    node.queues._holding.look()
+    assert node.queues._notes.unfinished() == []
     assert all_bodies(node, b"kept", b"gone") == [[b"1"], [b"2"]]
 
 
