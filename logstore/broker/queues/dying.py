@@ -22,6 +22,7 @@ from logstore.records.record import Record
 
 STEP_MAX: Final = 1000  # messages that go at once
 STEP_BYTES: Final = 1 << 20  # of their bodies, beside the first
+WITH_BYTES_MAX: Final = 16 << 20  # of bodies of a transaction that something dies with
 STEPS_MAX: Final = 4  # that are on their way
 RETRY_MS: Final = 1000  # after which what nobody has taken is tried again, if it is not to be lost
 
@@ -105,6 +106,34 @@ class DeadLetters:
             self._stock.settle(lane.number, first, bits)
         else:
             self._dying.append(_Part(lane, first, bits, reason))
+
+    def die_with(
+        self, held: Transaction, lane: Lane, first: int, bits: int, reason: str, now_ms: int
+    ) -> bool:
+        """These, which are out, are to go as a part of a transaction; whether they can.
+
+        Else nothing was done: one must be read first, is to be tried again and again, or goes to a
+        queue that does not last.
+        """
+        letters: list[DeadLetter] = []
+        with_them, size = Transaction(), held.body_bytes
+        for offset, _ in _one_by_one(_Part(lane, first, bits, reason)):
+            record = self._stock.record(lane, offset)
+            if record is None:
+                return False
+            letters.append(self._letter(record, reason, now_ms))
+            with_them.settle(self._queue, lane.number, offset, 1)
+            size += len(letters[-1].body)
+            if size > WITH_BYTES_MAX:
+                return False
+        sent = self._send(letters, with_them)
+        lost = 0 if self._limits.at_least_once else len(sent.unrouted)
+        if sent.rejected or len(sent.lasting) + lost < len(letters):
+            with_them.forget()
+            return False
+        self.dropped += lost
+        held.join(with_them)
+        return True
 
     def step(self, now_ms: int) -> bool:
         """Settle what has arrived, send some more; whether there is more to be sent now."""

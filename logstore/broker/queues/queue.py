@@ -336,6 +336,17 @@ class Queue:
         self.touch()
         self.wake()
 
+    def reject_with(self, delivered: Group, held: Transaction) -> bool:
+        """It dies as a part of a transaction, if it can; else ``reject`` it behind that."""
+        lane = self.stock.lanes[delivered.lane]
+        first, bits = delivered.first, delivered.bits
+        if not self.facts.lasts:
+            return False
+        if self.limits.dead_letter_exchange is None:
+            held.settle(self, lane.number, first, bits)
+            return True
+        return self.dead_letters.die_with(held, lane, first, bits, REJECTED, self._home.clock())
+
     def purge(self, then: Callable[[int], None]) -> None:
         """Settle all that is ready; ``then`` is called with how many that was."""
 

@@ -103,6 +103,12 @@ class Transaction:
             queue.stock.coming -= len(part.values)
             queue.stock.coming_bytes -= part.body_bytes
 
+    def join(self, other: "Transaction") -> None:
+        """All of the other one, which is none of its own any more."""
+        self.parts += other.parts
+        self.endings += other.endings
+        self.body_bytes += other.body_bytes
+
     def forget(self) -> None:
         """None of it is to happen."""
         for part in self.parts:

@@ -11,7 +11,7 @@ from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.confirm import Confirms
 from logstore.protocols.amqp.publish import send_back
 from logstore.protocols.amqp.settle import Group, take
-from logstore.protocols.amqp.transaction import Transaction, Verdict, settled
+from logstore.protocols.amqp.transaction import Transaction, Verdict, rejected, settled
 
 
 def select_confirms(channel: AmqpChannel, method: methods.ConfirmSelect) -> None:
@@ -72,6 +72,8 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
             continue
         if verdict is settled:
             held.settle(group.queue, group.lane, group.first, group.bits)
+            ended.append(group)
+        elif verdict is rejected and group.queue.reject_with(group, held):
             ended.append(group)
         else:
             after.append((verdict, group))

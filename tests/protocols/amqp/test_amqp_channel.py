@@ -24,6 +24,7 @@ from logstore.errors import Failed, StorageFull
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
 from logstore.protocols.amqp.doorway import free_bytes
 from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX
+from logstore.records.decode import decode as records_of
 
 # Declaring
 
@@ -648,6 +649,56 @@ def test_t35_what_a_commit_settles_is_settled_after_its_messages_are_safe(door, 
         may_sync.set()
     door.run()
     assert (queue.out, peer.answer()) == (0, methods.TxCommitOk())
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_t35_what_a_commit_rejects_dies_with_it(door, peer, monkeypatch, durable):
+    dying = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
+    peer.ask(declare("dead", durable=durable))
+    peer.ask(declare(durable=True, **dying))
+    peer.ask(declare("plain", durable=True))
+    peer.publish(b"dying", b"2", b"3", b"4")
+    peer.publish(b"5", key="plain")
+    door.run()
+    queues = {n: door.node.queues.vhosts[b"/"].queue(n) for n in (b"q", b"plain", b"dead")}
+    peer.ask(methods.TxSelect())
+    for name in ("q", "q", "q", "plain"):
+        peer.ask(get(name))
+    peer.send(
+        methods.BasicReject(1, False), methods.BasicNack(2, False, True), methods.BasicAck(3, False)
+    )
+    peer.send(methods.BasicReject(4, False))
+    peer.publish(b"new", key="plain")
+    door.run()
+    assert (queues[b"q"].out, queues[b"plain"].out, queues[b"dead"].ready) == (3, 1, 0)
+    appended, append = [], door.node.queues._journal.append
+    monkeypatch.setattr(
+        door.node.queues._journal, "append", lambda it: appended.append(it) or append(it)
+    )
+    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
+    assert appended[0].record_count == 3  # of two queues what is settled, and what is brought
+    assert len([it for it in records_of(appended[0]) if b"dying" in it.value]) == durable
+    door.run()
+    assert (queues[b"q"].out, queues[b"plain"].out) == (0, 0)
+    got = {name: [peer.ask(get(name, no_ack=True))[-1] for _ in range(count)]
+           for name, count in (("q", 2), ("plain", 1), ("dead", 1))}  # fmt: skip
+    assert got == {"q": [b"2", b"4"], "plain": [b"new"], "dead": [b"dying"]}
+
+
+def test_t35_a_commit_that_fails_leaves_what_it_rejects(door, peer, monkeypatch):
+    peer.ask(declare("dead", durable=True))
+    peer.ask(declare(durable=True, dead_letter_exchange="", dead_letter_routing_key="dead"))
+    peer.publish(b"1")
+    door.run()
+    peer.ask(methods.TxSelect())
+    peer.ask(get())
+    peer.send(methods.BasicReject(1, False))
+    with monkeypatch.context() as patched:
+        patched.setattr(door.node.queues._journal, "append", full)
+        assert type(peer.ask(methods.TxCommit())) is methods.ConnectionClose
+    door.run()
+    assert (door.node.ready(b"q"), door.node.ready(b"dead")) == (1, 0)
+    assert door.node.queues.vhosts[b"/"].queue(b"dead").stock.coming == 0
 
 
 def test_t35_a_rollback_forgets_and_leaves_out_what_was_out(door, peer):
