@@ -576,6 +576,8 @@ class Queues:
         with suppress(LogstoreError):  # those who wait for it are told
             self._journal.wait(self._journal.end)
         self._holding.look()
+        while self._put_off:
+            self._go_on()
         self._holding.finish()
 
 
