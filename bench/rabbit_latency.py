@@ -14,7 +14,7 @@ from bench.rabbit.brokers import both
 from bench.rabbit.compare import Side, late, sides, take_turns
 from bench.rabbit.load import Found, Load
 
-LOAD = {"count": size(2_000, 50), "warm": size(200, 5), "per_s": 200}
+LOAD = {"count": size(1_000, 50), "warm": size(200, 5), "per_s": 200}
 QUESTIONS = {
     "publish to deliver, p50": ("deliver_p50_us", 0.5),
     "publish to deliver, p99": ("deliver_p99_us", 0.5),

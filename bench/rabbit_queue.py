@@ -20,12 +20,12 @@ from bench.rabbit.load import Found, Load
 
 # Of each size: its messages, and the bars of publish and of both at once.
 SIZES = {
-    "100 B": ({"bytes": 100, "count": size(300_000, 500)}, 2.5, 3.0),
-    "1 KiB": ({"bytes": 1024, "count": size(150_000, 500)}, 2.0, 2.0),
+    "100 B": ({"bytes": 100, "count": size(100_000, 500)}, 2.5, 3.0),
+    "1 KiB": ({"bytes": 1024, "count": size(50_000, 500)}, 2.0, 2.0),
 }
 CONSUMES = {"ack every 50": 50, "ack every 1": 1}
 TRANSIENT = {
-    "bytes": 100, "count": size(500_000, 500), "durable": 0, "persistent": 0, "window": 0,
+    "bytes": 100, "count": size(200_000, 500), "durable": 0, "persistent": 0, "window": 0,
     "ack_every": 0,
 }  # fmt: skip
 

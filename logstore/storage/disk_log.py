@@ -413,7 +413,8 @@ class DiskLog:
 
     def _wake(self) -> None:
         if self._watchers:
-            for wake in list(self._watchers.values()):
+            # Who has just appended came last, and is answered before others read what it was.
+            for wake in reversed(list(self._watchers.values())):
                 wake()
 
     def bytes(self) -> int:

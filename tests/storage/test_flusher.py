@@ -1,5 +1,6 @@
 import errno
 import threading
+from functools import partial
 
 import pytest
 from storage_kit import (
@@ -106,6 +107,15 @@ class TestWatch:
         stop()
         add(log, b"w")
         assert seen[-1] == 1
+
+    def test_who_has_appended_is_told_before_those_who_read(self, store):
+        log = store.log()
+        told = []
+        for name in ("reader", "first to append", "last to append"):
+            log.watch(partial(told.append, name))
+        log.append(a_batch(b"v"))
+        log.wait(1)
+        assert told == ["last to append", "first to append", "reader"]
 
     def test_what_is_appended_while_its_log_is_synced_is_synced_next(self, store):
         disk = BlockingDisk()
