@@ -214,7 +214,7 @@ def batch_of(
 ) -> Batch:
     """Messages that go the same way, as a lane has them."""
     if len(values) > 1:
-        if any(type(it) is Pieces for it in values):
+        if Pieces in set(map(type, values)):
             values = [bytes(it) for it in values]
     elif type(values[0]) is not Pieces:
         values = [bytes(values[0])]

@@ -8,7 +8,8 @@ that is to have them.
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeVar
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
 from logstore.broker.queues.message import Content, Framed, batch_of
@@ -17,6 +18,8 @@ from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.stock import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
+
+T = TypeVar("T")
 
 # Of one batch, beside its last message: what reads a message decodes all of its batch.
 BATCH_BYTES: Final = 65_536
@@ -27,6 +30,9 @@ Refused = Callable[[Queue, bytes, Content, Framed, Transaction | None], None]
 Numbers = tuple[range, ...]  # of messages within the run, ascending
 
 
+_EXPIRATION = attrgetter("expiration_ms")
+
+
 class Published(NamedTuple):
     """What became of a run of messages, by their numbers in it."""
 
@@ -35,6 +41,13 @@ class Published(NamedTuple):
     waiting: Waiting
     error: LogstoreError | None = None  # why a log takes no more
     lasting: Collection[int] = ()  # in a transaction: those that some queue gets which lasts
+
+
+def of(column: Sequence[T], numbers: Sequence[int]) -> Sequence[T]:
+    """The entries with these numbers."""
+    if isinstance(numbers, range):  # in a row, as nearly always: a slice, for a tenth
+        return column[numbers.start : numbers.stop]
+    return [column[n] for n in numbers]
 
 
 class Run(NamedTuple):
@@ -60,7 +73,7 @@ class Run(NamedTuple):
     def batches(self, numbers: Numbers) -> Iterator[Sequence[int]]:
         """These messages, as many at a time as a batch is to hold."""
         flat = [n for it in numbers for n in it] if len(numbers) > 1 else numbers[0]
-        ends = list(accumulate(len(self.bodies[n]) for n in flat))
+        ends = list(accumulate(map(len, of(self.bodies, flat))))
         begin = 0
         while begin < len(ends):
             full = BATCH_BYTES + (ends[begin - 1] if begin else 0)
@@ -88,7 +101,7 @@ class Publishing:
         self._unrouted: list[int] = []
         self._rejected: set[int] = set()
         self._error: LogstoreError | None = None
-        self._expires = any(it.expiration_ms is not None for it in run.framed)
+        self._expires = not {None}.issuperset(map(_EXPIRATION, run.framed))
 
     def publish(self) -> Published:
         """Each message to its queues. Once."""
@@ -142,8 +155,8 @@ class Publishing:
     def _put(self, targets: Sequence[tuple[Queue, int]], numbers: Sequence[int]) -> None:
         """These messages, one batch, into each of these lanes."""
         run, now_ms = self._run, self._now_ms
-        bodies = [run.bodies[n] for n in numbers]
-        keys, framed = [run.keys[n] for n in numbers], [run.framed[n] for n in numbers]
+        bodies = of(run.bodies, numbers)
+        keys, framed = of(run.keys, numbers), of(run.framed, numbers)
         size = sum(map(len, bodies))
         if self._held is not None:
             good = [Target(*it) for it in targets if self._takes(it, numbers)]
