@@ -44,6 +44,11 @@ def test_a_client_of_the_old_version_is_answered_and_closed(peer):
     assert peer.session.closed == ""
 
 
+def test_a_target_may_name_the_server_too(peer):
+    assert statuses(peer.say(request("GET", "HTTP://host:1/api/v1/server"))) == [200]
+    assert statuses(peer.say(request("GET", "http://host"))) == [404]
+
+
 def test_head_is_a_get_without_a_body(peer):
     [(status, headers, body)] = answers(peer.say(request("HEAD", "/api/v1/server")), heads=(0,))
     assert (status, headers["content-length"], body) == (200, "19", b"")
