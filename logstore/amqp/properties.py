@@ -9,7 +9,7 @@ from struct import error as StructError  # noqa: N812
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields
-from logstore.amqp.replies import FRAME_ERROR, Refusal
+from logstore.amqp.replies import FRAME_ERROR, UNEXPECTED_FRAME, Refusal
 from logstore.amqp.wires import LONGLONG, OCTET, SHORTSTR, TABLE
 
 BASIC: Final = 60  # the class that all contents are of
@@ -122,7 +122,10 @@ def read_header(payload: bytes) -> tuple[int, bytes]:
     except StructError:
         raise Refusal(FRAME_ERROR, "a content header ends too early") from None
     if class_id != BASIC:
-        raise Refusal(FRAME_ERROR, f"a content header of class {class_id}, expected {BASIC}")
+        raise Refusal(
+            UNEXPECTED_FRAME,
+            f"expected content header for class {BASIC}, got one for class {class_id} instead",
+        )
     return size, payload[HEAD.size :]
 
 

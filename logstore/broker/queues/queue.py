@@ -7,7 +7,7 @@ Everything is in the sessions' thread.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
 from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
@@ -70,6 +70,15 @@ class Home(Protocol):
         """Delete it: its time is over, or its last consumer has gone."""
 
 
+class _Getter(NamedTuple):
+    """Who has asked for one message and waits for it."""
+
+    channel: Channel
+    no_ack: bool
+    then: Then
+    behind: bool  # consumers that have been there already: a message that they wait for is theirs
+
+
 class Queue:
     """Of one virtual host, which makes it."""
 
@@ -103,7 +112,7 @@ class Queue:
         self._delays = Delays()
         self._pace = Pace()
         self._timeouts = Timeouts(self.limits.consumer_timeout_ms)
-        self._getters: list[tuple[Channel, bool, Then]] = []  # few, and a deque takes 600 bytes
+        self._getters: list[_Getter] = []  # few, and a deque takes 600 bytes
         self._turns: Turns[Subscription] | None = None  # of several
         self._awake = False  # a look is coming
         self._returned = False  # something has come back since the last one
@@ -135,7 +144,17 @@ class Queue:
 
     def when_open(self, call: Callable[[], None]) -> None:
         """Call it once the queue's counts are known, or it has failed; at once, as a rule."""
-        self.stock.when_open(call)
+        self.stock.when_open(lambda: self._up_to_date(call))
+
+    def _up_to_date(self, call: Callable[[], None]) -> None:
+        """Call it when what came in this turn has gone where it goes.
+
+        To its client a message that a consumer waits for was never ready, as in RabbitMQ.
+        """
+        self._flush()
+        if (self._awake or self.stock.unseen) and not self.gone:
+            self._pass_on(self._home.clock(), STEP_MAX)
+        call()
 
     def used(self) -> None:
         """It is not forgotten (x-expires): declared again, or fetched from."""
@@ -213,7 +232,7 @@ class Queue:
         if self.failed is not None:
             raise self.failed
         self._used_ms = self._home.clock()
-        self._getters.append((channel, no_ack, then))
+        self._getters.append(_Getter(channel, no_ack, then, bool(self.subscriptions)))
         if len(self._getters) == 1:
             self._serve()
         if not self._getters:
@@ -226,6 +245,13 @@ class Queue:
                 return
             self._flush()
             now_ms = self._home.clock()
+            if self._awake or self.stock.unseen:
+                behind = self._getters[0].behind
+                left = self._deliver(now_ms, STEP_MAX) if behind else STEP_MAX
+                self._make_room(now_ms, self._expire(now_ms, left))
+            if self._over() and self.stock.unsafe:  # what is first now is to be dropped
+                self._sync()
+                return
             chunks = self.stock.take(1, now_ms, fresh=False)
             if chunks and chunks[0].expired:
                 self._bury(chunks)
@@ -234,7 +260,7 @@ class Queue:
             if not chunks and (self.stock.cold or (self.stock.unsafe and self.stock.ready)):
                 self._sync()
                 return
-            channel, no_ack, then = self._getters.pop(0)
+            channel, no_ack, then, _ = self._getters.pop(0)
             if not chunks:
                 then(None)
                 continue
@@ -357,7 +383,7 @@ class Queue:
                 self.wake()
             then(total)
 
-        self.stock.when_open(now)
+        self.when_open(now)
 
     # The end of a turn
 
@@ -381,11 +407,10 @@ class Queue:
             if self._returned:  # what is too many is dropped before consumers are served, as there
                 self._returned = False
                 left = self._make_room(now_ms, left)
+            if self._getters and not self._getters[0].behind:
+                self._serve()
+            more = self._pass_on(now_ms, left) <= 0
             self._serve()
-            left = self._deliver(now_ms, left)
-            left = self._expire(now_ms, left)
-            left = self._make_room(now_ms, left)
-            more = left <= 0
         more = self.dead_letters.step(now_ms) or more
         self._flush()
         if self._expires_at() <= now_ms and not self.subscriptions:
@@ -402,6 +427,15 @@ class Queue:
     def touch(self) -> None:
         """Something is settled, or is to be told to the journal."""
         self._home.touched(self)
+
+    def _pass_on(self, now_ms: int, left: int) -> int:
+        """What does not stay here goes: to consumers, because it has expired or is too much.
+
+        How many more may go now.
+        """
+        left = self._deliver(now_ms, left)
+        left = self._expire(now_ms, left)
+        return self._make_room(now_ms, left)
 
     def _deliver(self, now_ms: int, left: int) -> int:
         """Give out to consumers what they have room for; how many more may be given out."""
@@ -442,11 +476,13 @@ class Queue:
         for it in candidates:
             if found and it.priority < found[0][0].priority:
                 break
-            room = it.can_take()
+            room, of_channel = it.can_take(), it.channel.room()
+            if of_channel <= 0:
+                continue  # nor does it get what needs no acknowledgement
             if room > 0 and not it.no_ack:
                 if it.prefetch:
                     room = min(room, it.prefetch - it.channel.unacked.of(it))
-                room = min(room, it.channel.room())
+                room = min(room, of_channel)
             if room > 0:
                 found.append((it, room))
         return found if self._turns is None else _within_channels(self._turns.next(found))
@@ -536,22 +572,23 @@ class Queue:
 
     def _make_room(self, now_ms: int, left: int) -> int:
         """Drop what would be delivered next, where there are too many."""
-        limits = self.limits
-        if limits.rejects or (limits.max_length is None and limits.max_bytes is None):
-            return left
-        while left > 0:
-            over = 0
-            if limits.max_length is not None:
-                over = self.ready - limits.max_length
-            if limits.max_bytes is not None and self.stock.ready_bytes > limits.max_bytes:
-                over = max(over, 1)
-            if over <= 0:
-                break
+        while left > 0 and (over := self._over()):
             chunks = self.stock.take(min(over, left, STEP_MAX), now_ms, fresh=True)
             if not chunks:
                 break
             left -= self._bury(chunks, MAXLEN)
         return left
+
+    def _over(self) -> int:
+        """How many there are too many, at least, if such are dropped."""
+        limits, over = self.limits, 0
+        if limits.rejects:
+            return 0
+        if limits.max_length is not None:
+            over = max(0, self.ready - limits.max_length)
+        if limits.max_bytes is not None and self.stock.ready_bytes > limits.max_bytes:
+            over = max(over, 1)
+        return over
 
     def accepts(self, sizes: Sequence[int]) -> list[bool] | None:
         """Which of some messages of these sizes there is room for, if it refuses what does not fit.
@@ -620,7 +657,7 @@ class Queue:
         for subscription in subscriptions:
             subscription.cancelled()
         while self._getters:
-            self._getters.pop(0)[2](None)
+            self._getters.pop(0).then(None)
         self.stock.drop()
 
 

@@ -489,6 +489,11 @@ class Stock:
             return 0  # a gap: it is passed over
         return self.deadline(window.records[place])
 
+    @property
+    def unseen(self) -> bool:
+        """Whether something is safe for which consumers were not looked for."""
+        return any(lane.seen < lane.safe for lane in self.order)
+
     def all_seen(self) -> None:
         """Consumers were looked for, for all that is safe."""
         for lane in self.order:

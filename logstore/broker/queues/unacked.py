@@ -6,7 +6,7 @@ costs a bit and a bisection among the runs of its page, wherever it stands.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from logstore.broker.queues.bits import spread
@@ -193,14 +193,22 @@ class Unacked(Generic[Queue, Consumer]):
         self._low = last
         return found
 
-    def drain(self) -> list[Delivered[Queue, Consumer]]:
-        """Take out all there are, in order: a channel ends, or its client has them redelivered."""
+    def drain(self, kept: Callable[[int], bool] | None = None) -> list[Delivered[Queue, Consumer]]:
+        """Take out all there are, in order: a channel ends, or its client has them redelivered.
+
+        But those of which ``kept`` says so.
+        """
         last = (self._next - 1) >> PAGE_SHIFT
         found: list[Delivered[Queue, Consumer]] = []
         for number in self._numbers(last):
-            page = self._pages[number]
-            found += self._take(number, page, page.bits)
-        self._low = last
+            page, base = self._pages[number], number << PAGE_SHIFT
+            bits = page.bits
+            if kept is not None:
+                there = (n for n in range(bits.bit_length()) if bits >> n & 1)
+                bits = sum(1 << n for n in there if not kept(base + n))
+            found += self._take(number, page, bits)
+        if kept is None:
+            self._low = last
         return found
 
     def drain_consumer(self, consumer: Consumer) -> list[Delivered[Queue, Consumer]]:

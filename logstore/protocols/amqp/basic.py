@@ -57,10 +57,9 @@ def consume(channel: AmqpChannel, method: methods.BasicConsume) -> None:
 def _number(
     channel: AmqpChannel, name: bytes, method: methods.BasicConsume, argument: str
 ) -> int | None:
-    given = method.arguments.get(argument)
-    if given is None:
+    if argument not in method.arguments:
         return None
-    field = field_of(given)
+    field = field_of(method.arguments[argument])
     if CLASS_OF_KIND[field.kind] != "integer":
         of = place("queue", name, channel.of.vhost_name)
         raise Refusal(
@@ -119,5 +118,7 @@ def recover_async(channel: AmqpChannel, method: methods.BasicRecoverAsync) -> No
 def _recover(channel: AmqpChannel, *, requeue: bool) -> None:
     if not requeue:
         raise Refusal(NOT_IMPLEMENTED, "requeue=false")
-    release(channel.unacked.drain())
+    held_back = channel.transaction
+    kept = None if held_back is None else held_back.is_settled
+    release(channel.unacked.drain(kept))
     channel.wake_queues()

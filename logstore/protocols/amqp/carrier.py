@@ -42,7 +42,7 @@ class Carrier(Protocol):
     may_cancel: bool  # the client understands that a consumer of it is cancelled
     published: dict[Any, None]  # channels that have messages for the queues
     confirming: dict[Any, None]  # channels that wait for something to be safe
-    roomier: dict[Any, None]  # channels that may have more unacked than before
+    roomier: dict[Any, None]  # channels whose queues were woken in this read
     content_bytes: int  # of bodies that have not arrived as a whole, and of transactions
     payload_max: int  # of a frame
     out_bytes: int  # that are to be sent

@@ -5,7 +5,8 @@ too; other channels go on. A channel that has failed takes nothing but the answe
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from struct import Struct
 from typing import Final
 
@@ -65,7 +66,8 @@ class AmqpChannel:
     """One of a connection's. To the queues it is a ``Channel``."""
 
     __slots__ = (
-        "_content", "_held_by", "_kept_back", "_parked", "_taking", "_unacked",
+        "_cancels", "_content", "_first_queue", "_held_by", "_kept_back", "_parked", "_taking",
+        "_unacked",
         "closing", "confirms", "current", "gone", "last", "last_queue", "limit", "mandatory",
         "number", "of", "prefetch", "quick", "reply_tag", "reply_token", "run", "subscriptions",
         "transaction",
@@ -82,6 +84,7 @@ class AmqpChannel:
         self.last_queue = b""  # that was declared
         self.prefetch = 0  # of consumers that begin later
         self.limit = 0  # of the whole channel
+        self._first_queue = 0  # among those that share that, lately
         self.run: list[Outgoing] = []  # published, and not given to the queues yet
         self.mandatory: list[int] = []  # numbers within the run
         self.confirms: Confirms | None = None
@@ -93,6 +96,7 @@ class AmqpChannel:
         self._content: _Content | None = None
         self._held_by: object = None  # what is waited for
         self._taking = False  # a frame, now
+        self._cancels: list[bytes] | None = None  # of which the client is told later
         self._parked: deque[tuple[int, bytes]] | None = None  # made when there is something
         self._kept_back: list[tuple[Callable[[], None], int]] = []  # until it may publish
 
@@ -121,9 +125,19 @@ class AmqpChannel:
         return max(0, self.limit - len(self.unacked) + self.unacked.of(None))
 
     def wake_queues(self) -> None:
-        """Those of its consumers may go on."""
-        for queue in {it.queue for it in self.subscriptions.values()}:
+        """Those of its consumers may go on: each time another one first, if not all can."""
+        queues = list({it.queue: None for it in self.subscriptions.values()})
+        if self.limit and queues:
+            self._first_queue = (self._first_queue + 1) % len(queues)
+            queues = queues[self._first_queue :] + queues[: self._first_queue]
+        for queue in queues:
             queue.wake()
+
+    def settles(self) -> None:
+        """Something that it has unacked is about to be settled: it may have more then."""
+        if self.limit and self not in self.of.roomier:
+            self.of.roomier[self] = None
+            self.wake_queues()  # before the one does it that is settled for
 
     # Taking frames
 
@@ -290,6 +304,25 @@ class AmqpChannel:
             self.of.put(frames)
         if not self.confirms:
             self.of.confirming.pop(self, None)
+
+    # Its consumers
+
+    def cancelled(self, tag: bytes) -> None:
+        """Tell the client that this consumer gets nothing more: its queue is gone, for instance."""
+        if self._cancels is not None:
+            self._cancels.append(tag)
+        else:
+            self.answer(methods.BasicCancel(text(tag), True))
+
+    @contextmanager
+    def cancels_kept_back(self) -> Iterator[list[bytes]]:
+        """The consumers that are cancelled meanwhile; the client is not told yet."""
+        cancels: list[bytes] = []
+        self._cancels = cancels
+        try:
+            yield cancels
+        finally:
+            self._cancels = None
 
     # Answers
 

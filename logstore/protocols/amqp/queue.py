@@ -30,7 +30,9 @@ def declare(channel: AmqpChannel, method: methods.QueueDeclare) -> None:
     if name.startswith(REPLY_TO):
         _declare_reply_to(channel, name, nowait=method.nowait)
     elif method.passive:
-        _declared(channel, channel.of.vhost.queue(name, channel.of), nowait=method.nowait)
+        queue = channel.of.vhost.queue(name, channel.of)
+        queue.used()
+        _declared(channel, queue, nowait=method.nowait)
     else:
         facts = QueueFacts(
             name, method.durable, method.exclusive, method.auto_delete,
@@ -108,7 +110,15 @@ def delete(channel: AmqpChannel, method: methods.QueueDelete) -> None:
 
 
 def _delete(channel: AmqpChannel, queue: Queue, method: methods.QueueDelete) -> None:
-    total, pending = channel.of.vhost.delete_queue(
-        queue, if_unused=method.if_unused, if_empty=method.if_empty
-    )
-    channel.until(pending, channel.answers(methods.QueueDeleteOk(total), method.nowait))
+    with channel.cancels_kept_back() as cancels:
+        total, pending = channel.of.vhost.delete_queue(
+            queue, if_unused=method.if_unused, if_empty=method.if_empty
+        )
+    answer = channel.answers(methods.QueueDeleteOk(total), method.nowait)
+
+    def deleted() -> None:
+        answer()
+        for tag in cancels:  # its own consumers hear of it behind the answer, as in RabbitMQ
+            channel.cancelled(tag)
+
+    channel.until(pending, deleted)

@@ -17,7 +17,7 @@ from struct import Struct
 from typing import Final
 
 from logstore.amqp import methods
-from logstore.amqp.fields import data, text
+from logstore.amqp.fields import data
 from logstore.amqp.frames import (
     HEAD,
     HEAD_BYTES,
@@ -108,7 +108,7 @@ class AmqpSession:
         self.payload_max = FIRST_FRAME_BYTES_MAX - OVERHEAD
         self.published: dict[AmqpChannel, None] = {}  # those that have messages for the queues
         self.confirming: dict[AmqpChannel, None] = {}  # those that wait for something to be safe
-        self.roomier: dict[AmqpChannel, None] = {}  # those that may have more unacked than before
+        self.roomier: dict[AmqpChannel, None] = {}  # those whose queues were woken in this read
         self.content_bytes = 0  # of bodies that have not arrived as a whole, and of transactions
         self.publishings: dict[bytes, Publishing] = {}
         self.starved = False  # a queue had more for it than it could take
@@ -483,7 +483,7 @@ class AmqpSession:
         if channel.subscriptions.pop(tag, None) is None:
             return
         if self.may_cancel:
-            channel.answer(methods.BasicCancel(text(tag), True))
+            channel.cancelled(tag)
         elif timeout_ms is not None:
             refusal = Refusal(
                 PRECONDITION_FAILED,
@@ -545,10 +545,7 @@ class AmqpSession:
     def _look(self) -> None:
         for channel in list(self.confirming):
             channel.look()
-        if self.roomier:
-            roomier, self.roomier = self.roomier, {}
-            for channel in roomier:
-                channel.wake_queues()
+        self.roomier.clear()
 
     def send_all_published(self) -> None:
         """Give the queues what was published so far."""

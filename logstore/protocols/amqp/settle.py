@@ -94,10 +94,9 @@ def _settle_range(channel: AmqpChannel, first: int, last: int) -> None:
     if last > first and channel.transaction is None:
         found = channel.unacked.ack_range(first, last)
         if found is not None:
+            channel.settles()
             for delivered in found:
                 settled(delivered)
-            if channel.limit:
-                channel.of.roomier[channel] = None
             return
     for tag in range(first, last + 1):
         settle(channel, settled, tag, multiple=False)
@@ -111,6 +110,7 @@ def settle(channel: AmqpChannel, verdict: Verdict, tag: int, *, multiple: bool) 
             raise unknown(tag)
         channel.of.content_bytes += SETTLEMENT_BYTES
         return
+    channel.settles()
     if multiple:
         several = unacked.ack_upto(tag)
         if several is None:
@@ -122,8 +122,6 @@ def settle(channel: AmqpChannel, verdict: Verdict, tag: int, *, multiple: bool) 
         if one is None:
             raise unknown(tag)
         verdict(one)
-    if channel.limit:
-        channel.of.roomier[channel] = None
 
 
 def take(
@@ -134,6 +132,7 @@ def take(
     What has left the channel meanwhile (its consumer was too slow) is not settled any more.
     """
     unacked = channel.unacked
+    channel.settles()
     for verdict, tag, multiple in settlements:
         if multiple:
             found = unacked.take_upto(tag)
@@ -142,8 +141,6 @@ def take(
             found = [] if one is None else [one]
         for delivered in found:
             yield verdict, delivered
-    if channel.limit:
-        channel.of.roomier[channel] = None
 
 
 def unknown(tag: int) -> Refusal:

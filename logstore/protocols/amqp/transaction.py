@@ -68,13 +68,17 @@ class Transaction:
         """Whether it can't be committed any more."""
         return self.body_bytes > BODIES_BYTES_MAX and len(self.run) > 1
 
+    def is_settled(self, tag: int) -> bool:
+        """Whether this one is settled once the transaction is committed."""
+        return tag <= self._upto or tag in self._tags
+
     def settle(
         self, unacked: Unacked[Queue, Any], verdict: Verdict, tag: int, *, multiple: bool
     ) -> bool:
         """Hold this back; whether there is such a tag that has not been settled."""
         if multiple and tag == 0:
             tag = unacked.next_tag - 1  # all that there is by now
-        elif tag not in unacked or tag <= self._upto or tag in self._tags:
+        elif tag not in unacked or self.is_settled(tag):
             return False
         if multiple:
             self._upto = max(self._upto, tag)

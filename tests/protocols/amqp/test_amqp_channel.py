@@ -112,7 +112,7 @@ def test_t23_an_exclusive_queue_is_another_connections_until_that_has_closed(doo
     assert door.open().ask(declare("x", exclusive=True)).queue == "x"
 
 
-def test_t24_in_use_and_not_empty(peer):
+def test_t24_in_use_and_not_empty(door, peer):
     peer.ask(declare())
     peer.publish(b"x")
     assert peer.ask(methods.QueueDelete(0, "q", False, True, False)) == soft(
@@ -120,6 +120,7 @@ def test_t24_in_use_and_not_empty(peer):
     )
     again(peer)
     peer.send(consume())
+    door.run()
     peer.methods()
     assert peer.ask(methods.QueueDelete(0, "q", True, False, False)).reply_text == (
         f"PRECONDITION_FAILED - queue 'q' {V} in use"

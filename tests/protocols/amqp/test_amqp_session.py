@@ -179,8 +179,8 @@ FRAME_ERRORS = {
         "a body 1 bytes longer than its header says"),
     "header of another class": (
         method_frame(1, methods.BasicPublish(0, "", "q", False, False))
-        + frame(2, 1, b"\0\x3d\0\0" + bytes(10)), 501,
-        "a content header of class 61, expected 60"),
+        + frame(2, 1, b"\0\x3d\0\0" + bytes(10)), 505,
+        "expected content header for class 60, got one for class 61 instead"),
     "header too short": (
         method_frame(1, methods.BasicPublish(0, "", "q", False, False)) + frame(2, 1, b"\0\x3c"),
         501, "a content header ends too early"),

@@ -69,7 +69,7 @@ def test_t21_no_name_means_the_queue_that_was_declared_last_on_the_channel(door,
     assert peer.ask(consume("")) == methods.BasicConsumeOk("c")
     peer.send(delete(""))
     door.run()
-    assert peer.methods() == [methods.BasicCancel("c", True), methods.QueueDeleteOk(0)]
+    assert peer.methods() == [methods.QueueDeleteOk(0), methods.BasicCancel("c", True)]
     assert peer.ask(declare("second", passive=True)).queue == "second"
 
 
