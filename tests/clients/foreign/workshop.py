@@ -104,7 +104,10 @@ def kafkajs():
 def franz():
     """The command that runs the Go program."""
     _need("go")
-    source = HERE / "franz"
+    return [str(_go("franz", HERE / "franz") / "client")]
+
+
+def _go(name, source):
     environment = os.environ | {
         "GOMODCACHE": str(CACHE / "go" / "modules"),
         "GOCACHE": str(CACHE / "go" / "build"),
@@ -115,11 +118,19 @@ def franz():
     def build(folder):
         _run(["go", "build", "-o", folder / "client", "."], cwd=source, env=environment)
 
-    files = [*source.glob("go.*"), *source.glob("*.go")]
-    return [str(once("franz", files, build) / "client")]
+    return once(name, [*source.glob("go.*"), *source.glob("*.go")], build)
+
+
+@functools.cache
+def amqp_go():
+    """The command that runs the Go program for RabbitMQ."""
+    _need("go")
+    source = HERE / "amqp-go"
+    return [str(_go("amqp091-go", source) / "client")]
 
 
 CLIENTS = {
+    "amqp091-go": amqp_go,
     "java": java_client,
     "java-3.9": functools.partial(java_client, "java-3.9"),
     "kafkajs": kafkajs,
