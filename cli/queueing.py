@@ -88,14 +88,20 @@ def queues_of(
 
 
 def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
-    """``x-max-priority=5`` and so on, as a table."""
-    return {name: _value(text) for name, text in pairs(texts, "--argument").items()}
+    """``x-max-priority=5`` and so on, as a table. What no table holds is a usage error."""
+    from logstore.broker.queues.given import table as checked
+
+    found = {name: _value(text) for name, text in pairs(texts, "--argument").items()}
+    try:
+        return checked(found, "arguments")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--argument'") from None
 
 
 def _value(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -18,6 +18,7 @@ from logstore.amqp.fields import data
 from logstore.amqp.frames import method_frame
 from logstore.amqp.methods import Method
 from logstore.amqp.replies import NOT_ALLOWED, SUCCESS, Refusal
+from logstore.broker.queues.given import SHORT_BYTES_MAX
 from logstore.broker.queues.refusals import NoVhost
 from logstore.errors import Failed, LogstoreError
 
@@ -27,7 +28,7 @@ from .reader import FRAME_BYTES_MAX, Arrived, Reader
 from .refusal import refused
 
 READ_BYTES: Final = 256 << 10
-HANDSHAKE_S: Final = 10.0  # who has not answered by then is no server, or a hung one
+HANDSHAKE_S: Final = 60.0  # as at the directory's socket: a busy machine is no hung server
 CLOSE_S: Final = 5.0  # for what was sent last to be heard
 FINISH_S: Final = 5.0  # after a signal: for what is under way to come to its end
 GUEST: Final = b"\0guest\0guest"
@@ -91,6 +92,8 @@ class Line:
         self._failure: LogstoreError | None = None  # why there is no connection
         self._asked: Method | None = None  # last
         self._closing = False
+        if len(data(vhost)) > SHORT_BYTES_MAX:
+            raise NoVhost(data(vhost))
         self._socket = connected(address)
         try:
             self._shake_hands()

@@ -5,9 +5,10 @@ from functools import cached_property
 from typing import Any, Final
 
 from logstore.amqp import methods
+from logstore.amqp.fields import data
 from logstore.amqp.methods import Method
-from logstore.broker.queues.given import name_of, value
-from logstore.broker.routing.refusals import NoQueue
+from logstore.broker.queues.given import SHORT_BYTES_MAX, name_of, value
+from logstore.broker.routing.refusals import NoQueue, UnknownType
 from logstore.errors import InvalidName
 from logstore.server_socket import ServerSocket
 
@@ -51,6 +52,8 @@ class ServedQueues:
         arguments: Table,
     ) -> None:  # fmt: skip
         """As QueueSite.declare_exchange."""
+        if len(data(type_name)) > SHORT_BYTES_MAX:
+            raise UnknownType(type_name)
         self._ask(
             methods.ExchangeDeclare(
                 0, sent(name), type_name, False, durable, auto_delete, internal, False,
@@ -94,13 +97,11 @@ class ServedQueues:
 
     def bind(self, binding: BindingFacts) -> None:
         """As QueueSite.bind."""
-        of = self._binding(binding)
+        source, destination, key, arguments = self._binding(binding)
         if binding.kind == "queue":
-            source, destination, key, arguments = of
             method: Method = methods.QueueBind(0, destination, source, key, False, arguments)
             self._ask(method, methods.QueueBindOk)
         else:
-            source, destination, key, arguments = of
             method = methods.ExchangeBind(0, destination, source, key, False, arguments)
             self._ask(method, methods.ExchangeBindOk)
 

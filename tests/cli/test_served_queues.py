@@ -166,6 +166,34 @@ def test_a_killed_consumer_loses_nothing(logstore, served, spawn):
     assert again in ("", "only yes\n")
 
 
+IMPATIENT = """
+import sys
+from logstore_cli.main import main
+from logstore_cli.served import line
+line.FINISH_S = 0.1
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_the_server_takes_no_messages_publishing_waits_until_a_signal(
+    data, start_serving, spawn, spawn_python, number
+):
+    start_serving(data, amqp_port=0, queue_disk_free_bytes=1 << 50)
+    assert spawn("queue", "declare", "q").end()[0] == 0
+    process = spawn_python(IMPATIENT, "exchange", "publish", "", "--key", "q")
+    process.write(b"first\n")
+    told = process.line("stderr").decode()
+    assert "the server takes no messages now: " in told
+    process.send(number)
+    code, _, err = process.end()
+    assert code == 1
+    assert err.splitlines()[-1].endswith(
+        "the server has not confirmed 1 message; each of them may be published or not; published "
+        "0 messages to queues"
+    )
+
+
 def test_two_consumers_share_a_queue(logstore, served, spawn):
     logstore("queue", "declare", "q")
     both = [spawn("queue", "consume", "q", "--follow", "--max", 10) for _ in range(2)]
