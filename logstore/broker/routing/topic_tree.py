@@ -16,6 +16,7 @@ _T = TypeVar("_T", bound=Hashable)
 
 ONE: Final = b"*"
 ANY: Final = b"#"
+FEW: Final = 2  # words after a "#" that are waited for, instead of being looked up at each word
 
 
 def words_of(key: bytes) -> list[bytes]:
@@ -115,31 +116,73 @@ class TopicTree(Generic[_T]):
 
     def match(self, key: bytes) -> Iterator[_T]:
         """What the patterns stand for that match; a thing comes once for each pattern."""
-        opened: dict[_Node[_T], None] = {}  # nodes of a "#", once reached: they stay so
-        active: list[_Node[_T]] = []  # those of them whose patterns go on
+        wild: _Wild[_T] = _Wild()
         reached = [self._root]
-        _open(reached, opened, active)
+        wild.open(reached)
+        before: list[_Node[_T]] = []
         for word in words_of(key):
             after: list[_Node[_T]] = []
-            for node in (*reached, *active):
+            for node in (*reached, *wild.active):
                 if node.words is not None and (child := node.words.get(word)) is not None:
                     after.append(child)
                 if node.one is not None:
                     after.append(node.one)
             # Each node has one parent, and wildcards are canonical: none comes twice.
+            before = wild.next(word, after) if wild.waiting or wild.ended else []
             reached = after
-            _open(reached, opened, active)
-            if not reached and not active:
+            for node in after:
+                if node.any is not None:
+                    wild.open(after)
+                    break
+            if not (reached or wild.active or wild.waiting or wild.ended):
                 break
-        for node in (*reached, *opened):
+        for node in (*reached, *before, *wild.opened):
             yield from each(node.held)
 
 
-def _open(
-    reached: Iterable[_Node[_T]], opened: dict[_Node[_T], None], active: list[_Node[_T]]
-) -> None:
-    for node in reached:
-        if (tail := node.any) is not None and tail not in opened:
-            opened[tail] = None
-            if tail.words is not None:  # else its pattern ends: the rest of the key is all one
-                active.append(tail)
+class _Wild(Generic[_T]):
+    """The nodes of a "#" that a key has reached: they stay reached.
+
+    What follows most of them is one word or two. Those wait for their words, so that a word of the
+    key costs what waits for it, not each "#" of ten thousand patterns; and what has come, and goes
+    on with nothing but another "#", waits no more: that is reached then, for good.
+    """
+
+    __slots__ = ("active", "ended", "opened", "waiting")
+
+    def __init__(self) -> None:
+        self.opened: dict[_Node[_T], None] = {}
+        self.active: list[_Node[_T]] = []  # those that many words follow
+        self.waiting: dict[bytes, list[_Node[_T]]] = {}  # by the word: what follows the others
+        self.ended: dict[bytes, list[_Node[_T]]] = {}  # what patterns end with, if the key does
+
+    def open(self, reached: Iterable[_Node[_T]]) -> None:
+        """Whatever these go on with."""
+        for node in reached:
+            if (tail := node.any) is None or tail in self.opened:
+                continue
+            self.opened[tail] = None
+            if tail.words is None:  # its pattern ends: the rest of the key is all one
+                continue
+            if len(tail.words) > FEW:
+                self.active.append(tail)
+                continue
+            for word, child in tail.words.items():
+                self.waiting.setdefault(word, []).append(child)
+
+    def next(self, word: bytes, after: list[_Node[_T]]) -> list[_Node[_T]]:
+        """Put what waits for this word into ``after``; what has come before, and ends with it."""
+        ended = self.ended.get(word, [])
+        came = self.waiting.pop(word, None)
+        if came is None:
+            return ended
+        after += came
+        waiting = [it for it in came if it.words is not None or it.one is not None]
+        if waiting:
+            self.waiting[word] = waiting
+        if len(waiting) < len(came):
+            known = [
+                it for it in came if it.words is None and it.one is None and it.held is not None
+            ]
+            self.ended[word] = ended + known
+        return ended

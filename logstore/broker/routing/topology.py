@@ -51,7 +51,7 @@ class _Exchange:
         self.facts = facts
         self.alternate = facts.alternate
         self.matcher = matcher
-        self.bindings: dict[Binding, None] = {}  # from it
+        self.bindings: dict[Binding, Binding] = {}  # from it, each by itself
         self.incoming: Held[Binding] = None  # to it
 
     @property
@@ -221,11 +221,13 @@ class Topology(Generic[_Q]):
         """
         self._check_ends(binding)
         source = self._exchanges.get(binding.source)
-        if source is None or binding not in source.bindings:
+        own = None if source is None else source.bindings.get(binding)
+        if own is None:
             return NOTHING
-        destination = self._existing(binding.kind, binding.destination)
+        destination = self._existing(own.kind, own.destination)
         self._check(destination, check)
-        return self._cut([binding], destination)
+        # The one that is kept: to find it again compares it with itself, not two long tables.
+        return self._cut([own], destination)
 
     def _check(self, destination: "_Queue[_Q] | _Exchange", check: Callable[[_Q], object]) -> None:
         if isinstance(destination, _Queue):
@@ -316,7 +318,7 @@ class Topology(Generic[_Q]):
         self, binding: Binding, source: _Exchange, destination: "_Queue[_Q] | _Exchange"
     ) -> None:
         source.matcher.add(binding, destination)  # first: it may refuse
-        source.bindings[binding] = None
+        source.bindings[binding] = binding
         destination.incoming = joined(destination.incoming, binding)
         self._changed(source.facts.name)
 
@@ -347,7 +349,7 @@ class Topology(Generic[_Q]):
         removed: list[Row] = [exchange.facts] if exchange.durable else []
         for binding in list(exchange.bindings):
             destination = self._existing(binding.kind, binding.destination)
-            self._part(binding, exchange, destination)
+            self._part(binding, exchange, destination, matched=False)
             if _is_kept(exchange, destination):
                 removed.append(binding)
         self._drop(exchange)
@@ -355,10 +357,17 @@ class Topology(Generic[_Q]):
         return Change(removed=(*removed, *cut.removed), gone=(exchange.facts, *cut.gone))
 
     def _part(
-        self, binding: Binding, source: _Exchange, destination: "_Queue[_Q] | _Exchange"
+        self,
+        binding: Binding,
+        source: _Exchange,
+        destination: "_Queue[_Q] | _Exchange",
+        *,
+        matched: bool = True,
     ) -> None:
+        """``matched``: False where the exchange goes, and its matcher with it."""
         self._changed(source.facts.name)
-        source.matcher.remove(binding, destination)
+        if matched:
+            source.matcher.remove(binding, destination)
         del source.bindings[binding]
         destination.incoming = without(destination.incoming, binding)
 

@@ -102,6 +102,16 @@ def test_a_thing_added_twice_stays_until_it_is_removed_twice():
     assert list(tree.match(b"a")) == []
 
 
+def test_each_word_of_a_key_is_not_looked_up_in_each_of_many_wildcards():
+    """Patterns that all go on behind every word, so that each is reached, and reached again."""
+    tree = TopicTree()
+    for number in range(1000):
+        tree.add(b"#." + b".#.".join(b"%d" % int(bit) for bit in f"{number:b}") + b".#", number)
+    key = b".".join(b"%d" % (it * 7919 >> 3 & 1) for it in range(120))
+    assert len(list(tree.match(key))) == 1000
+    assert lines_run("topic_tree", lambda: list(tree.match(key))) < 30_000
+
+
 def test_many_patterns_cost_a_match_nothing():
     """A hundred or ten thousand patterns: the work is that of those that match."""
     keys = [b"stock.7.usd.price", b"a.b.c.9", b"stock.7.usd.x3.y", b"nothing.matches"]
