@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -22,7 +23,7 @@ from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
 from logstore.doors import DOORS, Door
-from logstore.errors import Failed
+from logstore.errors import Failed, LogstoreError
 from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
@@ -160,8 +161,7 @@ class Node:
             try:
                 await server.stop(STOP_WITHIN_S)
             finally:
-                if self._store.desk is not None:
-                    self._store.desk.take_back()
+                self._let_nobody_in()
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
                 queues.close()
@@ -209,6 +209,13 @@ class Node:
         desk = self._store.desk
         if desk is not None:  # it said why it is not
             server.listen_at(desk.lend(), doorway.open(house))
+
+    def _let_nobody_in(self) -> None:
+        """The process may go on without a server, and must not be taken for one."""
+        if self._store.desk is not None:
+            self._store.desk.take_back()
+        with suppress(LogstoreError):  # it is told by whatever needs the disk more than this
+            self._store.directory.writable().announce({})
 
     def _job(self, turn: Turn, body: bytes, reply: Reply) -> None:
         assert self._store.desk is not None

@@ -117,3 +117,38 @@ def test_the_model_of_queues_is_loaded_where_there_are_some_or_somebody_asks(tmp
     assert serve() == ["False", "False"]
     assert serve("library") == ["False", "False", "1"]
     assert serve() == ["True", "True"]
+
+
+SERVED_TWICE = """
+import os, signal, sys, threading
+import logstore
+from logstore.errors import NoneOfThatName
+from logstore.node import Listen, Node
+from logstore.server_socket import ServerSocket
+
+ours = ServerSocket(sys.argv[1])
+
+def ready(addresses):
+    threading.Thread(target=ask).start()
+
+def ask():
+    print(ours.get("queues")["total"], *ours.get("server")["doors"])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with logstore.open(sys.argv[1]) as store:
+    for _ in range(2):
+        Node(store, Listen("127.0.0.1", {"kafka": 0, "resp": -1, "amqp": -1})).run(ready)
+        print(ours.get("server")["process_id"] == os.getpid(), *ours.get("server")["doors"])
+        try:
+            ours.get("queues")
+        except NoneOfThatName as error:
+            print(error)
+"""
+
+
+def test_after_its_server_has_ended_a_process_answers_for_itself(tmp_path):
+    command = [sys.executable, "-c", SERVED_TWICE, tmp_path / "data"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    missing = "no such path: /api/v1/queues; this process is no server, which may have it"
+    assert done.stdout.splitlines() == ["0 kafka", "True", missing] * 2
+    assert done.stderr == ""
