@@ -54,7 +54,7 @@ MATCHES = [
     {"x-match": "all-with-x", "x-n": 1, "n": 1}, {"t": True, "s": "x", "x-n": 5},
 ]  # fmt: skip
 HEADER_TABLES = [
-    {}, {"n": 1}, {"n": fields.Long(1), "s": "x"}, {"n": 1.0}, {"s": "x", "t": True}, {"x-n": 1},
+    {}, {"n": 1}, {"n": fields.Long(1), "s": "x"}, {"n": 1.5}, {"s": "x", "t": True}, {"x-n": 1},
     {"deep": {"a": [1, "x", None, {"b": fields.Timestamp(5)}]}},
 ]  # fmt: skip
 QUEUE_ARGUMENTS = [
@@ -372,6 +372,7 @@ class Chance:
             (line, channel) for line in LINES for channel in CHANNELS if self._rarely(3)
         }
         self.prioritized = self._rarely(2)
+        self.several = self._rarely(3)  # consumers of one channel
         # Both channels of a connection may end at once, and give back what they have.
         self.queues = {
             (line, channel): name
@@ -415,8 +416,7 @@ class Chance:
             (self._consume, 6),
             (method(lambda: methods.BasicCancel(one(["c0", "c1", "c2", "nope"]), False)), 2),
             (self._qos, 5),
-            (method(lambda: methods.BasicRecover(True)), 2),
-            (method(lambda: methods.BasicRecoverAsync(True)), 0.5),
+            (self._recover, 2.5),
             (method(lambda: methods.QueueDeclare(
                 0, queue, True, False, False, False, False, {})), 2),
             (method(lambda: self._queue(queue, self._arguments(queue, wrong=6))), 4),
@@ -433,13 +433,14 @@ class Chance:
                 0, one(BOUND), one(BOUND), one(KEYS), False, {})), 1),
             (method(lambda: methods.ExchangeUnbind(
                 0, one(BOUND), one(BOUND), one(KEYS), False, {})), 1),
-            (method(methods.TxSelect), 1),
+            (self._select, 1),
             (method(methods.TxCommit), 2),
             (method(methods.TxRollback), 1),
             (method(lambda: methods.ConfirmSelect(False)), 2),
-            (method(lambda: methods.ChannelClose(200, "", 0, 0)), 1),
+            (method(lambda: methods.ChannelClose(200, "", 0, 0)), 0 if self.several else 1),
             (method(self._odd), 1),
-            (lambda line, channel: self._step(line, channel, one(["drop", "close"])), 0.6),
+            (lambda line, channel: self._step(line, channel, one(["drop", "close"])),
+             0 if self.several else 0.6),
         ]  # fmt: skip
 
     def _rarely(self, often):
@@ -488,6 +489,17 @@ class Chance:
             return None
         return self._step(line, channel, methods.BasicGet(0, queue, no_ack))
 
+    def _recover(self, line, channel):
+        kind = methods.BasicRecoverAsync if self._rarely(5) else methods.BasicRecover
+        return None if self.several else self._step(line, channel, kind(True))
+
+    def _select(self, line, channel):
+        return (
+            None
+            if (line, channel) in self.limited
+            else self._step(line, channel, methods.TxSelect())
+        )
+
     def _qos(self, line, channel):
         count = self.random.choice([0, 1, 2, 3, 10])
         return self._step(
@@ -506,7 +518,8 @@ class Chance:
 
     def _consume(self, line, channel):
         one = self.random.choice
-        queue, tag = self.queues[line, channel], one(["c0", "c1", "c2", ""])
+        tags = ["c0", "c1", "c2", ""] if self.several else ["c0"]
+        queue, tag = self.queues[line, channel], one(tags)
         arguments = one([{}, {}, {}, {"x-priority": one([-1, 5])}])
         method = methods.BasicConsume(
             0, queue, tag, False, self._rarely(4), self._rarely(15), False, arguments
@@ -558,7 +571,7 @@ class Chance:
         tag = one(tags) if tags and not self._rarely(25) else one([0, 99_999])
         method = one([
             methods.BasicAck(tag, False), methods.BasicAck(tag, self._rarely(2)),
-            methods.BasicNack(tag, self._rarely(3), True),
+            methods.BasicNack(tag, self._rarely(3) and not self.several, True),
             methods.BasicNack(tag, self._rarely(3), False),
             methods.BasicReject(tag, self._rarely(2)),
         ])  # fmt: skip
