@@ -631,7 +631,6 @@ def test_two_hosts_of_one_rabbitmq_are_the_same(real, seed):
     run(Endpoint(real.amqp, "/"), Endpoint(real.amqp, "second"), seed)
 
 
-@pytest.mark.xfail(reason="what is not the same yet is being worked off", strict=False)
 @pytest.mark.parametrize("seed", seeds(8))
 def test_random_steps_are_answered_the_same(real, ours, seed):
     run(Endpoint(real.amqp, "/"), Endpoint(ours.amqp, "/"), seed)
