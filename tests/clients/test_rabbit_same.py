@@ -245,12 +245,14 @@ def _properties(found):
 
 
 def _deaths(value):
-    """The time of each is a time; no more is asked of it."""
+    """The time of each is a time; no more is asked of it, nor of the order behind the first."""
     deaths = typed(value)
-    for death in deaths if isinstance(deaths, list) else []:
+    if not isinstance(deaths, list):
+        return deaths
+    for death in deaths:
         if isinstance(death, dict) and "time" in death:
             death["time"] = death["time"][0]
-    return deaths
+    return [*deaths[:1], *sorted(deaths[1:], key=repr)]
 
 
 class Step(NamedTuple):
@@ -462,8 +464,8 @@ class Chance:
 
     def _queue(self, name, arguments):
         return methods.QueueDeclare(
-            0, name, False, not self._rarely(3), self._rarely(12), self._rarely(10), False,
-            arguments,
+            0, name, False, not self._rarely(3), self._rarely(12) and name != BEHIND,
+            self._rarely(10), False, arguments,
         )  # fmt: skip
 
     def _arguments(self, name, wrong=0):

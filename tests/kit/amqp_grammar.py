@@ -107,6 +107,9 @@ WRONG = [
 ]  # fmt: skip
 
 
+TYPES = ["direct", "topic", "headers", "fanout", "x-random", "nope"]
+
+
 def request(chance):
     one, rarely = chance.choice, lambda: chance.random() < 0.1
     name, exchange, tag = one(NAMES), one(EXCHANGES), one([0, 1, 1, 2, 3, 4, 5, 6, 2**64 - 1])
@@ -119,7 +122,7 @@ def request(chance):
         lambda: methods.QueueDelete(0, name, rarely(), rarely(), rarely()),
         lambda: methods.QueuePurge(0, name, rarely()),
         lambda: methods.ExchangeDeclare(
-            0, exchange, one(["direct", "topic", "headers", "fanout", "x-random", "nope"][: 5 + rarely()]),
+            0, exchange, one(TYPES[: 5 + rarely()]),
             rarely(), rarely(), rarely(), exchange == "inner", rarely(),
             table(chance, ["alternate-exchange", "hash-header", "a"])),
         lambda: methods.ExchangeBind(
