@@ -252,7 +252,7 @@ def _deaths(value):
     for death in deaths:
         if isinstance(death, dict) and "time" in death:
             death["time"] = death["time"][0]
-    return [*deaths[:1], *sorted(deaths[1:], key=repr)]
+    return [*deaths[:1], *sorted(deaths[1:], key=lambda it: repr(sorted(it.items())))]
 
 
 class Step(NamedTuple):
@@ -375,6 +375,7 @@ class Chance:
         }
         self.prioritized = self._rarely(2)
         self.several = self._rarely(3)  # consumers of one channel
+        self.transactions = self._rarely(2)
         # Both channels of a connection may end at once, and give back what they have.
         self.queues = {
             (line, channel): name
@@ -478,6 +479,8 @@ class Chance:
         found = self.random.choice(of_all.get(name, QUEUE_ARGUMENTS))
         if not self.prioritized:
             found = {it: value for it, value in found.items() if it != "x-max-priority"}
+        if self.transactions:
+            found = {it: value for it, value in found.items() if it != "x-overflow"}
         if "x-single-active-consumer" in found:
             self.not_fetched.add(name)
         return found
@@ -496,11 +499,9 @@ class Chance:
         return None if self.several else self._step(line, channel, kind(True))
 
     def _select(self, line, channel):
-        return (
-            None
-            if (line, channel) in self.limited
-            else self._step(line, channel, methods.TxSelect())
-        )
+        if not self.transactions or (line, channel) in self.limited:
+            return None
+        return self._step(line, channel, methods.TxSelect())
 
     def _qos(self, line, channel):
         count = self.random.choice([0, 1, 2, 3, 10])

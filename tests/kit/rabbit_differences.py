@@ -79,6 +79,10 @@ NOT_ASKED = {
         "what its connection had unacked dies there between its return and the queue's end; here"
         " the queue ends first, as T13 and T23 have it: without dead letters"
     ),
+    "a transaction with a message that a queue refuses": (
+        "tx.commit closes the channel there, too, and the rest of it has happened; here nothing of"
+        " it has"
+    ),
     "an exchange of the type x-delayed-message": "a plugin there",
 }
 

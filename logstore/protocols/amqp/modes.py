@@ -62,9 +62,9 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
     """All of it becomes safe together, or nothing of it has happened."""
     held, run = Held(), transaction.run
     published = channel.of.vhost.publish(run, held)
-    if published.error is not None:
+    if published.error is not None or published.rejected:
         held.forget()
-        raise published.error
+        raise published.error or Refusal(PRECONDITION_FAILED, "partial tx completion")
     ended: list[Group] = []
     after: list[tuple[Verdict, Group]] = []
     for verdict, group in take(channel, transaction.settlements):

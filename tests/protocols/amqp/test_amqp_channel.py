@@ -744,6 +744,30 @@ def test_t35_a_channel_has_one_of_both_modes(peer, first):
     )
 
 
+@pytest.mark.parametrize("overflow", ["reject-publish", "reject-publish-dlx"])
+def test_t35_a_commit_that_a_queue_has_no_room_for_is_no_commit(door, peer, overflow):
+    for name in ("q", "dead"):
+        peer.ask(declare(name))
+    peer.ask(declare("full", max_length=1, overflow=overflow, dead_letter_exchange="",
+                     dead_letter_routing_key="dead"))  # fmt: skip
+    peer.publish(b"old")
+    peer.ask(methods.TxSelect())
+    peer.ask(get())
+    peer.publish(b"1", key="full")
+    peer.publish(b"2", key="full")
+    peer.publish(b"3")
+    peer.send(methods.BasicAck(1, False))
+    assert peer.ask(methods.TxCommit()) == soft(
+        406, "PRECONDITION_FAILED - partial tx completion", (90, 20)
+    )
+    door.run()
+    assert [door.node.ready(it) for it in (b"full", b"dead", b"q")] == [0, 0, 1]
+    again(peer)
+    peer.publish(b"4", key="full")  # its room was given back
+    door.run()
+    assert door.node.ready(b"full") == 1
+
+
 def test_t35_what_was_not_committed_is_rolled_back_with_the_channel(door, peer):
     peer.ask(declare())
     peer.ask(methods.TxSelect())

@@ -80,5 +80,10 @@ def test_a_commit_waits_until_it_is_known_whether_there_is_room(reopened):
     peer = reopened.open()
     peer.ask(methods.TxSelect())
     peer.publish(b"3", b"4")
-    assert isinstance(peer.ask(methods.TxCommit()), methods.TxCommitOk | methods.ChannelClose)
+    assert isinstance(peer.ask(methods.TxCommit()), methods.ChannelClose)
+    assert reopened.node.ready(b"q") == 2  # both of them, or none
+    peer.send(methods.ChannelCloseOk(), methods.ChannelOpen(), methods.TxSelect())
+    peer.methods()
+    peer.publish(b"3")
+    assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
     assert reopened.node.ready(b"q") == 3
