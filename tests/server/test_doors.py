@@ -52,8 +52,8 @@ from logstore.config import Config
 from logstore.doors import DOORS
 house = SimpleNamespace(
     topics=None, coordinator=None, channels=None, settings=Config().store, store_id="",
-    path="", clock=lambda: 0, work=None, process_id=1, turns=None, slices=None, queues_of=None,
-    budget=SimpleNamespace(request_bytes_max=1 << 30),
+    path="", clock=lambda: 0, work=None, process_id=1, turns=None, stopwatch=None, slices=None,
+    queues_of=None, budget=SimpleNamespace(request_bytes_max=1 << 30),
 )
 opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
@@ -74,8 +74,8 @@ def test_a_door_opened_has_the_limits_of_its_settings():
     given = {"max.connections": ("7", "test"), "resp.maxclients": ("8", "test")}
     house = SimpleNamespace(
         topics=None, coordinator=None, channels=None, settings=Config(given).store, store_id="",
-        path="", clock=lambda: 0, work=None, process_id=1, turns=None, slices=None, queues_of=None,
-        budget=SimpleNamespace(request_bytes_max=1 << 30),
+        path="", clock=lambda: 0, work=None, process_id=1, turns=None, stopwatch=None, slices=None,
+        queues_of=None, budget=SimpleNamespace(request_bytes_max=1 << 30),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())
