@@ -41,7 +41,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.broker.routing.topology import Topology
-from logstore.errors import CorruptBatch, LogFailed, LogstoreError, UnknownPartition
+from logstore.errors import Closed, CorruptBatch, LogFailed, LogstoreError, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptQueue,
@@ -358,7 +358,9 @@ class Queues:
             self.soon(self._go_on)
 
     def make_volatile(self, queue: int, lane: int) -> Log:
-        """As Logs.make_volatile."""
+        """As Logs.make_volatile. Raises Closed at the end: nobody needs one then."""
+        if self._closed:
+            raise Closed("the queues are closed")
         return self._logs.make_volatile(Lane(queue, lane))
 
     def open_lane(
