@@ -49,6 +49,7 @@ def test_a_declared_queue_takes_little_memory_when_declared_and_when_opened_agai
     try:
         before, _ = tracemalloc.get_traced_memory()
         declare(lives.node)
+        lives.node.declare(b"last")  # the committer's thread has what it kept last
         declared, _ = tracemalloc.get_traced_memory()
         assert declared - before < MANY * BYTES_EACH
     finally:
@@ -60,7 +61,7 @@ def test_a_declared_queue_takes_little_memory_when_declared_and_when_opened_agai
         opened, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(list(again.vhosts[b"/"].queues())) == MANY + 1
+    assert len(list(again.vhosts[b"/"].queues())) == MANY + 2
     assert opened < MANY * BYTES_EACH
 
 
