@@ -71,3 +71,12 @@ class Spoken(Program):
 
 class TestAmqp091Go(Exercises):
     client_name = "amqp091-go"
+
+
+class TestRabbitJava(Exercises):
+    client_name = "rabbitmq-java"
+
+
+def test_spring_amqp_listener_container(broker, built):
+    """Manual and automatic acknowledgement, a rejected message in the dead letters, prefetch."""
+    do(built("spring-amqp"), broker, "listener")

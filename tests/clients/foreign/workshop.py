@@ -129,7 +129,32 @@ def amqp_go():
     return [str(_go("amqp091-go", source) / "client")]
 
 
+@functools.cache
+def _amqp_java():
+    """The classpath of the Java programs for RabbitMQ."""
+    _need("java", "mvn")
+    source = HERE / "amqp-java"
+
+    def build(folder):
+        _run([
+            "mvn", "-q", "-B", "-f", source / "pom.xml", f"-Dmaven.repo.local={CACHE / 'maven'}",
+            f"-Dbuilt.in={folder}", f"-Dmdep.outputFile={folder / 'classpath'}",
+            "compile", "dependency:build-classpath",
+        ])  # fmt: skip
+
+    folder = once("amqp-java", [source / "pom.xml", *source.rglob("*.java")], build)
+    return f"{folder / 'classes'}:{(folder / 'classpath').read_text().strip()}"
+
+
+def amqp_java(main="amqp.Exercises"):
+    """The command that runs one of them."""
+    return ["java", *JVM, "-cp", _amqp_java(), main]
+
+
 CLIENTS = {
+    "rabbitmq-java": amqp_java,
+    "spring-amqp": functools.partial(amqp_java, "amqp.Listener"),
+    "perf-test": functools.partial(amqp_java, "com.rabbitmq.perf.PerfTest"),
     "amqp091-go": amqp_go,
     "java": java_client,
     "java-3.9": functools.partial(java_client, "java-3.9"),
