@@ -17,7 +17,7 @@ from logstore.storage.directory import SegmentedLog, WritableDirectory
 from logstore.storage.disk import failure
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.kinds import JOURNAL, LANE
-from logstore.upkeep.lanes import keep_notes, retain
+from logstore.upkeep.lanes import as_there_is_room, keep_notes, retain
 
 
 class OpenQueues:
@@ -83,8 +83,9 @@ class OpenQueues:
         StorageFull, LogFailed, Damaged, Failed, UnknownPartition.
         """
         lane = cast("DiskLog", log)
-        if lane.settings.retention_ms:
-            retain(lane, floor, now_ms, lane.settings)
+        settings = as_there_is_room(self._directory, lane.settings)
+        if settings.retention_ms:
+            retain(lane, floor, now_ms, settings)
             return
         if drained:
             lane.roll()  # what was appended since the caller looked is kept

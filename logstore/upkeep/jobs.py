@@ -31,7 +31,7 @@ from logstore.storage.kinds import LANE, TOPIC
 from logstore.storage.segment import SegmentFacts
 from logstore.storage.unrecovered import LogPlace
 from logstore.upkeep import compaction, recompression, thinning
-from logstore.upkeep.lanes import drop_settled, judge_lane
+from logstore.upkeep.lanes import as_there_is_room, drop_settled, judge_lane
 from logstore.upkeep.retention import Held, Verdict, drop, held, judge
 from logstore.upkeep.unsettled import Unsettled
 from logstore.upkeep.work import (
@@ -262,7 +262,10 @@ class _Run:
         try:
             log = self._directory.log(name, entry, partition)
             settings = self._directory.settings(entry)
-            lane = self._unsettled.of(name) if entry.kind == LANE.name else None
+            lane = None
+            if entry.kind == LANE.name:
+                lane = self._unsettled.of(name)
+                settings = as_there_is_room(self._directory, settings)
             if is_retention and lane is not None:
                 return self._retain_lane(log, topic, settings, lane)
             if is_retention:

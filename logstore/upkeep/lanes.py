@@ -5,11 +5,30 @@ and not of what was settled in it. ``queue.retention.ms`` 0: what is settled is 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
 
 from logstore.settings import TopicSettings
-from logstore.storage.directory import SegmentedLog
+from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.segment import SegmentFacts
 from logstore.upkeep.retention import Verdict, drop, judge
+
+# Of the room below which nobody may publish any more: what is settled goes before.
+ROOM_TIMES: Final = 4
+
+
+def as_there_is_room(directory: LocalDirectory, settings: TopicSettings) -> TopicSettings:
+    """Of lanes: where the disk is nearly full, nothing is retained that is settled."""
+    wanted_bytes = ROOM_TIMES * directory.config.store.queue_disk_free_bytes
+    if not wanted_bytes or not settings.retention_ms:
+        return settings
+    try:
+        total_bytes, free_bytes = directory.disk.space(directory.path)
+    except OSError:
+        return settings
+    if total_bytes and free_bytes < wanted_bytes:  # some file systems count nothing
+        return replace(settings, retention_ms=0)
+    return settings
 
 
 def judge_lane(

@@ -223,6 +223,9 @@ class LossyDisk(Disk):
 
     # Pictures
 
+    def space(self, path):
+        return 1 << 50, 1 << 50
+
     def freeze(self):
         known = {}
 

@@ -1,10 +1,12 @@
 """Which segments of a queue's lane may go."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from logstore.settings import TopicSettings
+from logstore.settings import StoreSettings, TopicSettings
 from logstore.storage.segment import SegmentFacts
-from logstore.upkeep.lanes import judge_lane
+from logstore.upkeep.lanes import as_there_is_room, judge_lane
 
 NOW_MS = 1_000_000
 HOUR_MS = 3_600_000
@@ -53,3 +55,21 @@ def test_no_more_is_retained_of_a_lane_than_so_many_bytes_of_what_is_settled():
 def test_what_is_not_settled_is_never_too_old_and_never_too_large():
     lane = [segment(n, n + 10, age_ms=9 * HOUR_MS) for n in range(0, 50, 10)]
     assert going(lane, 5, retention_ms=HOUR_MS, retention_bytes=0) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "retained_ms"),
+    [((1 << 40, 399), 0), ((1 << 40, 400), HOUR_MS), ((0, 0), HOUR_MS), (OSError(), HOUR_MS)],
+)
+def test_nothing_that_is_settled_keeps_others_from_publishing(space, retained_ms):
+    def asked(path):
+        if isinstance(space, OSError):
+            raise space
+        return space
+
+    directory = SimpleNamespace(
+        path="data", disk=SimpleNamespace(space=asked),
+        config=SimpleNamespace(store=StoreSettings(queue_disk_free_bytes=100)),
+    )  # fmt: skip
+    settings = TopicSettings(retention_ms=HOUR_MS)
+    assert as_there_is_room(directory, settings).retention_ms == retained_ms

@@ -147,3 +147,23 @@ def test_what_is_retained_goes_once_it_is_old_enough(tmp_path, monkeypatch):
     assert 0 < after[0] <= 19
     assert after == before[-len(after) :]
     machine.crash()
+
+
+def test_what_is_retained_goes_at_once_where_the_disk_is_nearly_full(tmp_path, monkeypatch):
+    small = lossy_queues.kinds()
+    lanes = {**small[LANE.name].settings(None), "retention.ms": "3600000"}
+    kept = {**small, LANE.name: replace(LANE, settings=lambda store: lanes)}
+    monkeypatch.setattr(lossy_queues, "kinds", lambda lax=False: kept)
+    disk = StoreDisk(str(tmp_path))
+    machine = Machine(disk, random.Random(7))
+    machine.declare(b"q")
+    published(machine, 20)
+    taken(machine, 20)
+    machine.idle()
+    assert machine.segments(b"q")[0][0] == 0
+    machine.disk.space = lambda path: (1 << 40, 1000)
+    published(machine, 1)
+    taken(machine, 1)
+    machine.idle()
+    assert machine.segments(b"q") == [[21]]
+    machine.crash()
