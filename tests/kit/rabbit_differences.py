@@ -57,7 +57,10 @@ NOT_ASKED = {
         "it is looked for only where it makes the queue's length one, and behind the head of the"
         " highest priority never; ours looks at the head of each priority"
     ),
-    "an x-death that is an array of anything but deaths": "the queue's process ends (server#12755)",
+    "an x-death that a client has made": (
+        "an array of anything but deaths ends the queue's process (server#12755); another type is"
+        " replaced there without x-first-death-*; one of deaths decides about cycles there"
+    ),
     "basic.qos for consumers behind one for the channel": (
         "it takes the channel's limit away, since default_prefetch came; both limits are meant to"
         " hold, and do here"
