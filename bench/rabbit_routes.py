@@ -16,11 +16,11 @@ from bench.rabbit.compare import Side, sides, speed, take_turns
 from bench.rabbit.load import FANOUT, TOPIC, Found, Load
 
 QUEUES = 10
-FAN = {"queues": QUEUES, "exchange": FANOUT, "count": size(20_000, 200)}
+FAN = {"queues": QUEUES, "exchange": FANOUT, "count": size(10_000, 200)}
 TOPICS = {
-    "queues": QUEUES, "exchange": TOPIC, "bindings": size(10_000, 100), "count": size(20_000, 200)
+    "queues": QUEUES, "exchange": TOPIC, "bindings": size(10_000, 100), "count": size(10_000, 200)
 }  # fmt: skip
-MANY = {"queues": size(100, 5), "count": size(1_500, 50)}
+MANY = {"queues": size(100, 5), "count": size(1_200, 50)}
 
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:

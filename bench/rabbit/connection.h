@@ -31,6 +31,7 @@ struct connection {
 	size_t in_at, in_end;
 	/* What it publishes. */
 	const uint8_t *ring, *out;
+	size_t message_bytes; /* of each in the ring, with its frames */
 	size_t out_left;
 	long sent, confirmed;
 	uint64_t confirmed_to; /* every tag up to here */

@@ -29,7 +29,6 @@ static struct options to = {
 	.bytes = 100, .count = 1000, .window = 1000, .persistent = 1, .durable = 1, .prefetch = 500,
 	.ack_every = 50, .queues = 1, .per_s = 200,
 };
-static size_t message_bytes; /* of a message with its frames */
 static long nacked;
 
 static double cpu_seconds(void)
@@ -109,16 +108,6 @@ static void begin_to_consume(struct connection *it, long queue)
 	call(it, 1, 60, 20, data, at - data);
 }
 
-static void begin_to_publish(struct connection *it, const uint8_t *ring)
-{
-	it->ring = ring;
-	if (!to.window)
-		return;
-	it->confirms = room(to.count + to.warm + 1);
-	call(it, 1, 85, 10, (const uint8_t *)"", 1);
-	answer(it, 85, 11);
-}
-
 /* Messages, made once: with the keys in turn for a topic exchange, else all alike. */
 
 static uint8_t *put_message(uint8_t *at, long queue, long key)
@@ -138,14 +127,26 @@ static uint8_t *put_message(uint8_t *at, long queue, long key)
 	return put(at, 0xce, 1);
 }
 
-static uint8_t *ring_of(long queue)
+static void make_ring(struct connection *it, long queue)
 {
 	uint8_t *ring = room(RING * (to.bytes + 512 + 2 * NAME_BYTES)), *at = ring;
 	long keys = to.exchange == TOPIC ? to.bindings / to.queues : 1;
 	for (long nth = 0; nth < RING; nth++)
 		at = put_message(at, queue, nth % keys);
-	message_bytes = (at - ring) / RING;
-	return ring;
+	it->ring = ring;
+	it->message_bytes = (at - ring) / RING;
+	if (it->message_bytes * RING != (size_t)(at - ring))
+		give_up("ring", "its messages are of different sizes");
+}
+
+static void begin_to_publish(struct connection *it, long queue)
+{
+	make_ring(it, queue);
+	if (!to.window)
+		return;
+	it->confirms = room(to.count + to.warm + 1);
+	call(it, 1, 85, 10, (const uint8_t *)"", 1);
+	answer(it, 85, 11);
 }
 
 /* Publishing */
@@ -163,8 +164,8 @@ static void publish_more(struct connection *it, long all)
 		many = least(many, RING - it->sent % RING);
 		if (to.window && it->sent + many - it->confirmed > to.window)
 			return;
-		it->out = it->ring + it->sent % RING * message_bytes;
-		it->out_left = many * message_bytes;
+		it->out = it->ring + it->sent % RING * it->message_bytes;
+		it->out_left = many * it->message_bytes;
 		it->sent += many;
 		ssize_t written = send(it->fd, it->out, it->out_left, MSG_NOSIGNAL);
 		if (written < 0 && errno != EAGAIN)
@@ -331,7 +332,7 @@ static void publish(void)
 {
 	struct connection it = {0};
 	open_connection(&it);
-	begin_to_publish(&it, ring_of(0));
+	begin_to_publish(&it, 0);
 	double cpu = cpu_seconds(), begun = now();
 	run(&it, 1, 0);
 	if (!to.window)
@@ -357,7 +358,7 @@ static void both(void)
 	struct connection *all = room(2 * to.queues * sizeof *all);
 	for (long nth = 0; nth < to.queues; nth++) {
 		open_connection(&all[nth]);
-		begin_to_publish(&all[nth], ring_of(nth));
+		begin_to_publish(&all[nth], nth);
 		open_connection(&all[to.queues + nth]);
 		begin_to_consume(&all[to.queues + nth], nth);
 		answer(&all[to.queues + nth], 60, 21);
@@ -396,7 +397,7 @@ static void latency(void)
 	double *confirms = room(all * sizeof *confirms);
 	open_connection(&publisher);
 	open_connection(&consumer);
-	begin_to_publish(&publisher, ring_of(0));
+	begin_to_publish(&publisher, 0);
 	begin_to_consume(&consumer, 0);
 	answer(&consumer, 60, 21);
 	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0); /* ns: 50,000 by default, a tenth of what is measured */
@@ -426,7 +427,7 @@ static void latency(void)
 		}
 		if (publisher.sent < all && now() >= due) {
 			sent[publisher.sent] = now();
-			write_all(publisher.fd, publisher.ring, message_bytes);
+			write_all(publisher.fd, publisher.ring, publisher.message_bytes);
 			publisher.sent++;
 		}
 	}
@@ -446,7 +447,7 @@ static void first(void)
 	to.count = 1;
 	struct connection it = {0};
 	open_connection(&it);
-	begin_to_publish(&it, ring_of(0));
+	begin_to_publish(&it, 0);
 	run(&it, 1, 0);
 	printf("{\"at\": %.6f}\n", now());
 }
