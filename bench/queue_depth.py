@@ -2,16 +2,18 @@
 
 "10 million ready": so many persistent messages of 100 bytes in one durable queue: the most memory
 that the server held while it took them (100 MB at the most), and how long after a restart the first
-one is delivered (1 s at the most). "All but one": these consumed and acknowledged but for the
-first: the disk that is left after upkeep, with `queue.retention.ms=0` and segments of 16 MiB (64
-MiB at the most). "1 million unacked": delivered, then acknowledged one by one in a random order:
-how long an ack takes at the end beside the begin (1.5 at the most). "10,000 queues": declared and
-empty: the files that they are, the memory that they take (60 MB at the most), and how soon after a
-start the first message is confirmed (1 s at the most). Asked once, whatever the rounds: it takes
-minutes.
+one is delivered, also after kill -9 (1 s at the most). "All but one": these consumed and
+acknowledged but for the first: the disk that is left after upkeep, with `queue.retention.ms=0` and
+segments of 16 MiB (64 MiB at the most). "1 million unacked": delivered, then acknowledged one by
+one in a random order: how long an ack takes at the end beside the begin (1.5 at the most). "Nacks
+for ever": while a consumer gives back whatever it gets, how much longer a message of another queue
+is on its way (the middle of 600, 2 at the most). "10,000 queues": declared and empty: the files
+that they are, the memory that they take (60 MB at the most), and how soon after a start the first
+message is confirmed (1 s at the most). Asked once, whatever the rounds: it takes minutes.
 """
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,6 +31,9 @@ UNACKED = size(1_000_000, 2_000)
 QUEUES = size(10_000, 50)
 SETTINGS = {"LOGSTORE_QUEUE_RETENTION_MS": "0", "LOGSTORE_QUEUE_SEGMENT_BYTES": str(16 << 20)}
 QUEUE = "deep"
+REJECTED = size(20_000, 100)
+LATENCY = {"count": size(600, 20), "warm": size(100, 5), "per_s": 200}
+ENDINGS = {"restart": signal.SIGTERM, "kill -9": signal.SIGKILL}
 
 
 @contextmanager
@@ -42,9 +47,11 @@ def serving(scratch: Path, name: str) -> Iterator[Server]:
         server.stop()
 
 
-def after_a_restart(load: Load, server: Server, what: str, queue: str) -> float:
+def after_a_restart(
+    load: Load, server: Server, what: str, queue: str, ending: signal.Signals = signal.SIGTERM
+) -> float:
     """Seconds from the start of the process to the first message, in or out."""
-    server.stop()
+    server.stop(ending)
     waiting = load.start(what, server, queue)
     load.wait_until_it_looks(waiting)
     begun = time.monotonic()
@@ -57,8 +64,9 @@ def deep(load: Load, scratch: Path) -> Iterator[Figure]:
         load.run("declare", server, QUEUE)
         load.run("publish", server, QUEUE, count=READY, window=10_000)
         yield bound("10 million ready: memory", "MB", [server.resident_max_mb()], bar=100)
-        first_s = after_a_restart(load, server, "first_delivery", QUEUE)
-        yield bound("10 million ready: restart to delivery", "s", [first_s], bar=1.0)
+        for how, ending in ENDINGS.items():
+            first_s = after_a_restart(load, server, "first_delivery", QUEUE, ending)
+            yield bound(f"10 million ready: {how} to delivery", "s", [first_s], bar=1.0)
         load.run("all_but_one", server, QUEUE, count=READY - 1)
         data = scratch / OURS
         for job in ("retention", "compact"):
@@ -77,6 +85,23 @@ def acknowledged(load: Load, scratch: Path) -> Iterator[Figure]:
         flat = found["last_us"] / max(found["first_us"], 1e-3)
         yield bound("1 million unacked: the last by the first", "x", [flat], bar=1.5)
         yield bound("1 million unacked: memory", "MB", [server.resident_max_mb()], bar=None)
+
+
+def rejected(load: Load, scratch: Path) -> Iterator[Figure]:
+    with serving(scratch, "rejected") as server:
+        for name in ("rejected", "others"):
+            load.run("declare", server, name)
+        load.run("publish", server, "rejected", count=REJECTED)
+        alone = load.run("latency", server, "others", **LATENCY)["deliver_p50_us"]
+        child = load.start("nack_for_ever", server, "rejected")
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            beside = load.run("latency", server, "others", **LATENCY)["deliver_p50_us"]
+        finally:
+            child.kill()
+            child.communicate()
+        yield bound("nacks for ever: others wait", "x", [beside / alone], bar=2.0)
 
 
 def many(load: Load, scratch: Path) -> Iterator[Figure]:
@@ -105,7 +130,8 @@ def measure(scratch: Path, _: int) -> list[Figure]:
     if shutil.which("gcc") is None:
         raise NotHere("gcc is not there: the load is a C program")
     load = Load(scratch)
-    return [*deep(load, scratch), *acknowledged(load, scratch), *many(load, scratch)]
+    questions = (deep, acknowledged, rejected, many)
+    return [figure for ask in questions for figure in ask(load, scratch)]
 
 
 if __name__ == "__main__":

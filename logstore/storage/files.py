@@ -54,6 +54,7 @@ class OpenFiles:
 
     def __init__(self, disk: Disk, open_max: int, *, write: bool) -> None:
         self.disk = disk
+        self.unsynced_below: str | None = None  # files in this folder are never synced
         self._open_max = descriptors.shares(open_max).files
         self._write = write
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
@@ -174,7 +175,8 @@ class OpenFiles:
             self._close(file)
 
     def _close(self, file: OpenFile) -> None:
-        if file.dirty:
+        unsynced = self.unsynced_below
+        if file.dirty and not (unsynced and file.path.startswith(unsynced)):
             try:
                 self.disk.sync(file.fd)
             except OSError as error:

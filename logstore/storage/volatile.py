@@ -71,6 +71,7 @@ class VolatileLogs:
         self._disk = files.disk
         self._folder = os.path.join(path, VOLATILE)
         self._files = files
+        files.unsynced_below = self._folder + "/"
         self._flusher = _NoFlusher(files, in_place=in_place)
         self._indexes = Indexes()
         self._settings = replace(

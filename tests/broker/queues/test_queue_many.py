@@ -157,3 +157,23 @@ def test_many_exclusive_queues_go_some_at_a_time(node, monkeypatch):
     node.run()
     assert gone == [0]
     node.declare(b"q9", object(), durable=False, exclusive=True)
+
+
+def test_files_of_volatile_lanes_are_not_synced_when_there_is_no_room_for_them(node, monkeypatch):
+    """A sync takes ms, and this thread waits for it."""
+    files, synced = node.directory._files, []
+    disk = files.disk
+    monkeypatch.setattr(files, "_open_max", 8)
+    sync = disk.sync
+
+    def seen(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        sync(fd)
+
+    monkeypatch.setattr(disk, "sync", seen)
+    names = [b"q%d" % n for n in range(30)]
+    for name in names:
+        node.declare(name, durable=False)
+        node.publish(name, b"m")
+    assert [node.bodies(name) for name in names] == [[b"m"]] * 30
+    assert [path for path in synced if "/volatile/" in path] == []
