@@ -29,6 +29,7 @@ from .refusal import refused
 
 READ_BYTES: Final = 256 << 10
 HANDSHAKE_S: Final = 60.0  # as at the directory's socket: a busy machine is no hung server
+STEP_S: Final = 1.0  # that one wait counts for at most
 CLOSE_S: Final = 5.0  # for what was sent last to be heard
 FINISH_S: Final = 5.0  # after a signal: for what is under way to come to its end
 GUEST: Final = b"\0guest\0guest"
@@ -186,7 +187,7 @@ class Line:
         ``finish``: what is under way comes to its end all the same, within FINISH_S after a signal.
         Raises Failed.
         """
-        until = math.inf if seconds is None else time.monotonic() + seconds
+        left_s = math.inf if seconds is None else seconds
         stopping = False
         while True:
             if self._failure is not None:
@@ -196,21 +197,20 @@ class Line:
             if self.stop.asked and not stopping:
                 if not finish:
                     return False
-                stopping, until = True, min(until, time.monotonic() + FINISH_S)
-            left_s = until - time.monotonic()
+                stopping, left_s = True, min(left_s, FINISH_S)
             if left_s <= 0:
                 return False
-            self._step(left_s)
+            left_s -= self._step(left_s)
 
-    def step(self) -> None:
-        """Send and receive what can be at once. Raises Failed."""
-        if self._failure is not None:
-            raise self._failure
-        self._step(0)
+    def _step(self, seconds: float) -> float:
+        """Wait for so long at most; how much of it was waited.
 
-    def _step(self, seconds: float) -> None:
+        A machine that stands still for a minute, and its server with it, has waited for one step.
+        """
+        step_s = None if seconds == math.inf else min(seconds, STEP_S)
+        began = time.monotonic()
         readable, writable = self.stop.wait_either(
-            self._socket.fileno(), None if seconds == math.inf else seconds, write=bool(self._out)
+            self._socket.fileno(), step_s, write=bool(self._out)
         )
         try:
             if writable:
@@ -221,6 +221,7 @@ class Line:
             self._fail(Failed(f"{self.address}: the connection was lost: {error.strerror}"))
         except Refusal as error:
             self._fail(self._broken(str(error)))
+        return min(time.monotonic() - began, STEP_S)
 
     def _write(self) -> None:
         while self._out:
@@ -295,9 +296,9 @@ class Line:
         self._closing = True
         if self._failure is None:
             self._tell(methods.ConnectionClose(SUCCESS, "goodbye"))
-        until = time.monotonic() + CLOSE_S
-        while self._failure is None and (left_s := until - time.monotonic()) > 0:
-            self._step(left_s)
+        left_s = CLOSE_S
+        while self._failure is None and left_s > 0:
+            left_s -= self._step(left_s)
         with suppress(OSError):  # the answer to the server's own Close, if it still listens
             self._write()
         self._socket.close()

@@ -8,6 +8,8 @@ import signal
 import pytest
 from serving import Serving
 
+import logstore as library
+
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory):
@@ -48,6 +50,16 @@ def events(both):
     both("exchange", "declare", "events", "--type", "topic")
     both("queue", "declare", "mail")
     both("exchange", "bind", "events", "mail", "--key", "mail.#")
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """As ``events`` makes it, for all that changes nothing."""
+    path = tmp_path_factory.mktemp("standing") / "data"
+    with library.open(path) as store:
+        store.exchange("events", "topic")
+        store.queue("mail").bind("events", "mail.#")
+    return path
 
 
 def publish(logstore, *words, **given):
@@ -271,9 +283,12 @@ def test_deleting_is_confirmed(both):
         (("exchange", "publish", "events", "f", "--message", "a"), 2, "--message takes the place"),
     ],
 )
-@pytest.mark.usefixtures("events")
-def test_what_cannot_be_is_one_line(both, words, code, message):
-    told = both(*words, code=code).err
+def test_what_cannot_be_is_one_line(way, request, standing, logstore, words, code, message):
+    if way == "here":
+        request.getfixturevalue("monkeypatch").setenv("LOGSTORE_DATA", str(standing))
+    else:
+        request.getfixturevalue("events")
+    told = logstore(*words, code=code).err
     assert message in told.splitlines()[-1]
     assert "Traceback" not in told
 

@@ -144,32 +144,32 @@ def test_a_consumer_that_is_refused_leaves_the_queue_as_it_was(tmp_path, given):
             assert messages.get(60).body == b"a"
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda store: store.exchange("e", 5),
-        lambda store: store.exchange("e", "topic", arguments=[1]),
-        lambda store: store.exchange("e", "topic", arguments={"a": object()}),
-        lambda store: store.exchange("e", "topic", arguments={"a": 1 << 70}),
-        lambda store: store.exchange("e", "topic", arguments={"a": Decimal("NaN")}),
-        lambda store: store.exchange("e", "topic", alternate=object()),
-        lambda store: store.queue("q", arguments={"a": nested(300)}),
-        lambda store: store.queue("q", max_length=object()),
-        lambda store: store.queue("q", nonsense=1),
-        lambda store: store.queue("q").bind("amq.topic", "k", {"a": "\ud800"}),
-        lambda store: store.queue("q").bind("amq.topic", 5),
-        lambda store: store.queue("q").bind(5),
-        lambda store: store.exchange("").publish_many([(b"a", "q", 3)]),
-        lambda store: store.exchange("").publish_many([b"a", "b"], "q"),
-    ],
-)
-def test_what_is_refused_changes_nothing(tmp_path, call):
+REFUSED = [
+    lambda store: store.exchange("e", 5),
+    lambda store: store.exchange("e", "topic", arguments=[1]),
+    lambda store: store.exchange("e", "topic", arguments={"a": object()}),
+    lambda store: store.exchange("e", "topic", arguments={"a": 1 << 70}),
+    lambda store: store.exchange("e", "topic", arguments={"a": Decimal("NaN")}),
+    lambda store: store.exchange("e", "topic", alternate=object()),
+    lambda store: store.queue("q", arguments={"a": nested(300)}),
+    lambda store: store.queue("q", max_length=object()),
+    lambda store: store.queue("q", nonsense=1),
+    lambda store: store.queue("q").bind("amq.topic", "k", {"a": "\ud800"}),
+    lambda store: store.queue("q").bind("amq.topic", 5),
+    lambda store: store.queue("q").bind(5),
+    lambda store: store.exchange("").publish_many([(b"a", "q", 3)]),
+    lambda store: store.exchange("").publish_many([b"a", "b"], "q"),
+]
+
+
+def test_what_is_refused_changes_nothing(tmp_path):
     with logstore.open(tmp_path / "data") as store:
         store.queue("q")
         exchanges = store.exchanges()
-        with pytest.raises((TypeError, ValueError, LogstoreError)) as refused:
-            call(store)
-        assert "\n" not in str(refused.value)
+        for call in REFUSED:
+            with pytest.raises((TypeError, ValueError, LogstoreError)) as refused:
+                call(store)
+            assert "\n" not in str(refused.value)
         assert (store.exchanges(), store.queues()) == (exchanges, ["q"])
         assert store.queue("q").counts().ready == 0
     with logstore.open(tmp_path / "data") as store:
