@@ -5,7 +5,7 @@ import random
 import pytest
 from amqp_grammar import conversation, nested, value
 from amqp_kit import Door, declare, get
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logstore.amqp import frames, methods, properties
@@ -96,7 +96,7 @@ def fuzz(door, seeds, steps):
 
 
 def test_conversations_that_go_wrong_end_in_a_protocol_error_at_worst(shared):
-    fuzz(shared, range(60), 12)
+    fuzz(shared, range(40), 10)
 
 
 @pytest.mark.long
@@ -105,9 +105,8 @@ def test_many_conversations_that_go_wrong(shared, begin):
     fuzz(shared, range(begin, begin + 500), 60)
 
 
-@pytest.mark.parametrize(
-    "header", ["x-death", "CC", "BCC", "x-match", "x-delivery-count", "x-delay"]
-)
+@pytest.mark.parametrize("header", ["x-death", "CC", "BCC", "x-match"])
+@settings(max_examples=15)
 @given(chance=st.randoms(use_true_random=False))
 def test_a_header_of_any_type_is_delivered_dies_and_is_shown(shared, header, chance):
     """Through a queue with dead letters, by every way to die."""

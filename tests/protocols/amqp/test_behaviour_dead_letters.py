@@ -303,6 +303,7 @@ def test_t10_a_source_that_is_deleted_sends_what_was_dying(door, peer):
     assert door.node.ready(b"dead") == 2
 
 
+@pytest.mark.long
 def test_t10_a_million_deaths_at_once_are_many_small_steps(door, peer):
     peer.ask(declare("dead"))
     peer.ask(declare(**DEAD, message_ttl=10))

@@ -1,21 +1,33 @@
 """Every refusal with its code, its words, and the class and method that it answers."""
 
 import pytest
-from amqp_kit import again, consume, declare, message
+from amqp_kit import Door, again, consume, declare, message
 from amqp_refused import FULL, REFUSED, SETUP, STATE_ERRORS, Publish
 
 from logstore.amqp import methods
 from logstore.amqp.frames import method_frame
 
 
-def other(door):
-    """A connection that has made what the cases need."""
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A door, where a connection has made what the cases need: none of them changes any of it."""
+    door = Door(tmp_path_factory.mktemp("texts"))
     peer = door.open()
     for method in SETUP:
         peer.ask(method)
     peer.publish(b"x", key=FULL.method.routing_key)
     door.run()
-    return peer
+    yield door
+    assert peer.session.closed is None
+    door.close()
+
+
+@pytest.fixture
+def peer(shared):
+    peer = shared.open()
+    yield peer
+    peer.end()
+    shared.peers.remove(peer)
 
 
 def framed(asked):
@@ -26,11 +38,10 @@ def framed(asked):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_told_in_the_words_of_rabbitmq(door, peer, name):
-    other(door)
+def test_what_is_refused_is_told_in_the_words_of_rabbitmq(shared, peer, name):
     asked, expected = REFUSED[name]
     peer.give(framed(asked) if isinstance(asked, Publish) else method_frame(1, asked))
-    door.run()
+    shared.run()
     assert peer.answer() == expected
     if isinstance(expected, methods.ConnectionClose):
         return
@@ -51,8 +62,7 @@ def test_a_method_out_of_state_ends_the_connection(peer, name):
 
 @pytest.mark.parametrize("no_ack", [False, True])
 def test_a_consumer_tag_that_is_in_use_ends_the_connection(peer, no_ack):
-    peer.ask(declare())
-    peer.ask(consume(tag="c"))
-    assert peer.ask(consume(tag="c", no_ack=no_ack)) == methods.ConnectionClose(
+    peer.ask(consume("q2", "c"))
+    assert peer.ask(consume("q2", "c", no_ack=no_ack)) == methods.ConnectionClose(
         530, "NOT_ALLOWED - attempt to reuse consumer tag 'c'", 60, 20
     )
