@@ -259,6 +259,7 @@ def answer_or_refusal(connection, data):
     return answers(found)[0]
 
 
+@pytest.mark.long
 def test_a_job_of_upkeep_is_done_by_the_server(server):
     command = ["logstore", "--data", server.data, "recompress", "run"]
     bin_folder = os.path.dirname(sys.executable)
@@ -274,6 +275,7 @@ def test_a_job_of_upkeep_is_done_by_the_server(server):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_server_that_was_killed_leaves_a_socket_where_nobody_answers(tmp_path):
     server = Serving(tmp_path / "data", resp_port=-1)
     server.stop(9)

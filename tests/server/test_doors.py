@@ -146,6 +146,7 @@ with logstore.open(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.long
 def test_after_its_server_has_ended_a_process_answers_for_itself(tmp_path):
     command = [sys.executable, "-c", SERVED_TWICE, tmp_path / "data"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

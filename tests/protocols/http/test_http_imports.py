@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 OPENED = """
 import sys
 import logstore
@@ -14,6 +16,7 @@ print([it for it in sys.modules if it.partition(".")[0] == "h11" or "http.sessio
 """
 
 
+@pytest.mark.long
 def test_the_library_for_http_is_imported_for_the_first_connection():
     done = subprocess.run(
         [sys.executable, "-c", OPENED], capture_output=True, text=True, check=True
