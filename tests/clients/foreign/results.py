@@ -89,6 +89,15 @@ def others(found):
             yield f"| {title} | {cell(outcomes)} |"
 
 
+def of_rabbitmq(found):
+    """The programs of other languages that speak to the RabbitMQ door."""
+    yield "\n## Clients of RabbitMQ\n\n| client | case | outcome |\n|---|---|---|"
+    for (file, kind), cases in found.items():
+        if file == "test_amqp_clients":
+            for title, outcomes in cases.items():
+                yield f"| {kind.removeprefix('Test')} | {title} | {cell(outcomes)} |"
+
+
 def sentences(found):
     yield "\n## What can't be done\n"
     yield from sorted(
@@ -111,6 +120,7 @@ def report(path):
     yield "sentence at the end.\n"
     yield from matrix(found)
     yield from others(found)
+    yield from of_rabbitmq(found)
     yield from sentences(found)
 
 

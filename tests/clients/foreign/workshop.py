@@ -130,6 +130,23 @@ def amqp_go():
 
 
 @functools.cache
+def lapin():
+    """The command that runs the Rust program."""
+    _need("cargo")
+    source = HERE / "amqp-rust"
+    environment = os.environ | {"CARGO_HOME": str(CACHE / "cargo")}
+
+    def build(folder):
+        _run(
+            ["cargo", "build", "--quiet", "--locked", "--target-dir", folder],
+            cwd=source, env=environment,
+        )  # fmt: skip
+
+    files = [source / "Cargo.toml", source / "Cargo.lock", *source.rglob("*.rs")]
+    return [str(once("lapin", files, build) / "debug" / "client")]
+
+
+@functools.cache
 def _amqp_java():
     """The classpath of the Java programs for RabbitMQ."""
     _need("java", "mvn")
@@ -152,6 +169,7 @@ def amqp_java(main="amqp.Exercises"):
 
 
 CLIENTS = {
+    "lapin": lapin,
     "rabbitmq-java": amqp_java,
     "spring-amqp": functools.partial(amqp_java, "amqp.Listener"),
     "perf-test": functools.partial(amqp_java, "com.rabbitmq.perf.PerfTest"),
