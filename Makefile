@@ -32,7 +32,7 @@ test: $(READY)        ## run the default tests: under two minutes, before a comm
 test-all: $(READY)    ## run the rest of the tests that a change must pass
 	$(PYTEST) -m "(long or hypothesis) and not foreign" --hypothesis-profile all
 
-test-clients: $(READY)  ## test clients in other languages; skips those for which java, mvn, node, npm or go is missing
+test-clients: $(READY)  ## test clients in other languages; skips those for which java, mvn, node, npm, go or cargo is missing
 	mkdir -p .clients
 	$(PYTEST) -m foreign tests/clients/test_rabbit_same.py
 	$(PYTEST) --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml

@@ -21,6 +21,7 @@ def test_there_and_back(logstore, topic, spawn):
     assert logstore("verify", "--data", "again").lines[-1].endswith("nothing is damaged")
 
 
+@pytest.mark.long
 def test_beside_a_producer(logstore, topic, spawn):
     producer = spawn("produce", "t")
     follower = spawn("consume", "t", "--follow", "--from", "latest")

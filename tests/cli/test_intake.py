@@ -110,6 +110,7 @@ def test_the_lines_of_a_regular_file_fill_their_batches():
     assert sink.pushes == 1  # at the end
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", ["directory", "server"])
 def test_what_a_steady_pipe_has_said_is_seen_and_outlives_kill_9(
     by, logstore, spawn, start_serving, data

@@ -113,6 +113,7 @@ def numbered(offsets):
     return {it: b"%d" % it for it in offsets}
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)  # each a few files; a sync may take its time
 @given(
     offsets=st.sets(st.integers(0, 60), max_size=30),

@@ -124,6 +124,7 @@ def test_a_wrong_config_file_stops_every_command(logstore, data, topic, text, me
         assert message in logstore(*words, code=1).err
 
 
+@pytest.mark.long
 def test_an_unknown_variable_is_one_warning_and_no_failure(topic, spawn, monkeypatch):
     monkeypatch.setenv("LOGSTORE_NUM_PARTITION", "3")
     monkeypatch.setenv("LOGSTORE_VERSION", "2.1")

@@ -183,6 +183,7 @@ def test_a_compacted_topic_is_not_said_to_have_the_records_that_are_gone(logstor
     assert "(60 offsets)" in logstore("topic", "delete", "t", "--yes").out
 
 
+@pytest.mark.long
 def test_sizes_are_of_data_while_zeros_are_written_ahead(logstore, data, start_serving):
     server = start_serving(data)
     logstore("topic", "create", "t")

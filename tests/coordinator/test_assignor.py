@@ -62,6 +62,7 @@ def test_uniform_is_as_even_as_single_moves_can_make_it(question):
                 assert len(places) - len(assignment[taker]) <= 1, (giver, taker, place)
 
 
+@pytest.mark.long
 @given(question=questions())
 def test_uniform_moves_nothing_when_asked_again(question):
     members, partitions, before = question

@@ -1,5 +1,6 @@
 """Members of a classic group that come, go, hang, come back late and commit late; in any order."""
 
+import pytest
 from coordinator_parts import SESSION_MS, Bench
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -207,4 +208,4 @@ class ClassicModel(RuleBasedStateMachine):
 
 
 ClassicModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
-TestClassicModel = ClassicModel.TestCase
+TestClassicModel = pytest.mark.long(ClassicModel.TestCase)

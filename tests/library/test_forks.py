@@ -307,6 +307,7 @@ def test_no_descriptor_of_a_log_is_left_in_the_child(store):
     assert in_child(child) == []
 
 
+@pytest.mark.long
 def test_forks_beside_transactions_of_other_threads(store):
     """What the child opens anew works, however busy the catalogue was as it was made."""
     over, made = threading.Event(), []

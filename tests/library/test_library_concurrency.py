@@ -55,6 +55,7 @@ def check(records):
         assert all(before < after for before, after in pairwise(offsets))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"flush.messages": "50"}, {"segment.bytes": "2000"}])
 def test_sixteen_producers_and_four_consumers_lose_nothing(tmp_path, settings):
     with logstore.open(tmp_path / "data") as store:

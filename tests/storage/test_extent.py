@@ -219,6 +219,7 @@ def test_it_is_released_when_it_is_not_given(store):
     assert all(file.uses == 0 for file in log._files._open.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flush_messages", [1, UNSYNCED])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

@@ -71,6 +71,7 @@ def said(store, sent):
     return b""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

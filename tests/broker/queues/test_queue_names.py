@@ -59,6 +59,7 @@ def test_an_exclusive_queue_is_its_connections(node):
         node.vhost.bind(Binding(b"no", b"q"), OTHER)
 
 
+@pytest.mark.long
 def test_two_hundred_reconnections_never_find_the_name_taken(node, tmp_path):
     for _ in range(200):
         owner = object()

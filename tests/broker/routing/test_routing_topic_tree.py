@@ -57,6 +57,7 @@ def test_words_that_look_like_wildcards_are_words_in_a_key():
     assert matching([b"a.b"], b"a.*") == []
 
 
+@pytest.mark.long
 @settings(max_examples=800)
 @given(PATTERNS, KEYS)
 def test_one_pattern_matches_as_trying_everything_does(pattern, key):

@@ -91,6 +91,7 @@ class Client:
         self.served[key] += getattr(answer, "error_code", 0) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("round_", range(4))
 def test_whatever_clients_do_all_are_answered_in_order_and_groups_settle(round_):
     seed = f"storm {round_}"

@@ -21,6 +21,7 @@ def made(name, version, kind):
     return codec(getattr(kio.ours(name), kind), version, flexible)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "version"), EVERY)
 def test_both_codecs_write_the_same_bytes_and_read_the_same_values(name, version):
     for theirs, kind in KINDS:

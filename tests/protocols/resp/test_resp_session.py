@@ -129,6 +129,7 @@ def test_claims_cost_nothing(door):
     assert two.session.wants < 100
 
 
+@pytest.mark.long
 def test_a_request_of_many_parts_is_not_read_anew_for_each(door):
     one = door.connect()
     data = request("SUBSCRIBE", *range(50_000))
