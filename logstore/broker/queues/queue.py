@@ -1,4 +1,4 @@
-"""One queue: who consumes it, and what becomes of its messages.
+"""One queue: what becomes of its messages.
 
 Messages come by ``append`` and are given out in ``look``, which is called at the end of a turn that
 has brought news, and again in the next one if there was too much: no queue keeps others waiting.
@@ -6,23 +6,21 @@ Everything is in the sessions' thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
-from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
+from logstore.broker.queues.consumers import Consumers
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delayed, Delays
 from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, limits_of
-from logstore.broker.queues.message import Delivery, Showing, counted
+from logstore.broker.queues.message import Showing
 from logstore.broker.queues.pace import FAILING, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
-from logstore.broker.queues.refusals import ExclusiveUse, SingleActive
+from logstore.broker.queues.refusals import SingleActive
 from logstore.broker.queues.stock import Chunk, Logs, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
-from logstore.broker.queues.timeouts import Timeouts
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
@@ -97,8 +95,6 @@ class Queue:
         self.owner = owner  # the connection that an exclusive one is of
         self.kept: Pending | None = None  # until it is durable, if it is to be
         self.gone = False
-        self.subscriptions: list[Subscription] = []  # by priority, then as they came
-        self.active: Subscription | None = None  # the one that is served, if it is a single one
         self._home = home
         self._wake: Callable[[], None] = lambda: home.soon(self.look)
         self.stock = Stock(
@@ -111,9 +107,8 @@ class Queue:
         )
         self._delays = Delays()
         self._pace = Pace()
-        self._timeouts = Timeouts(self.limits.consumer_timeout_ms)
+        self._consumers = Consumers(self, home.showing, home.used)
         self._getters: list[_Getter] = []  # few, and a deque takes 600 bytes
-        self._turns: Turns[Subscription] | None = None  # of several
         self._awake = False  # a look is coming
         self._returned = False  # something has come back since the last one
         self._used_ms = home.clock()  # for x-expires
@@ -163,53 +158,34 @@ class Queue:
 
     # Its consumers
 
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """By priority, then as they came."""
+        return self._consumers.there
+
+    @property
+    def active(self) -> Subscription | None:
+        """The one that is served, if it is a single one."""
+        return self._consumers.active
+
     def subscribe(self, subscription: Subscription) -> None:
         """Serve it from the end of this turn on. Raises ExclusiveUse, and what ``failed`` is."""
         if self.failed is not None:
             raise self.failed
-        there = self.subscriptions
-        if (
-            (there and (subscription.exclusive or there[0].exclusive))
-            or (self.limits.single_active and subscription.exclusive)
-        ):  # fmt: skip
-            raise ExclusiveUse(self.facts.name)
-        place = sum(1 for it in there if it.priority >= subscription.priority)
-        there.insert(place, subscription)
-        if self._turns is not None:
-            self._turns.add(subscription)
-        elif len(there) > 1:
-            those = [it for it in there if it is not subscription]
-            self._turns = Turns(those, passed=self._waits())
-            self._turns.add(subscription)
-        if self.active is None:
-            self.active = there[0]
+        self._consumers.add(subscription)
         self.wake()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """What it has unacked stays out. The queue goes with its last one, if it is to."""
-        if subscription not in self.subscriptions:
+        if subscription not in self._consumers.there:
             return
-        self._remove(subscription)
-        if not self.subscriptions and not self.gone:
+        self._consumers.remove(subscription)
+        if not self._consumers.there and not self.gone:
             if self.facts.auto_delete:
                 self._home.goes(self)
                 return
             self.used()
         self.wake()
-
-    def _waits(self) -> bool:
-        """Whether some message could be given out."""
-        return any(lane.head is not None for lane in self.stock.order)
-
-    def _remove(self, subscription: Subscription) -> None:
-        self.subscriptions.remove(subscription)
-        if self._turns is not None:
-            self._turns.remove(subscription)
-            if len(self.subscriptions) < 2:
-                self._turns = None
-        self._timeouts.forget(subscription)
-        if self.active is subscription:
-            self.active = self.subscriptions[0] if self.subscriptions else None
 
     def wake(self) -> None:
         """There is news, or a consumer may take more: look at the end of the turn."""
@@ -232,7 +208,7 @@ class Queue:
         if self.failed is not None:
             raise self.failed
         self._used_ms = self._home.clock()
-        self._getters.append(_Getter(channel, no_ack, then, bool(self.subscriptions)))
+        self._getters.append(_Getter(channel, no_ack, then, bool(self._consumers.there)))
         if len(self._getters) == 1:
             self._serve()
         if not self._getters:
@@ -264,8 +240,8 @@ class Queue:
             if not chunks:
                 then(None)
                 continue
-            tag = self._hand(channel, None, no_ack, chunks)
-            delivery = self._deliveries(chunks)[0]
+            tag = self._consumers.hand(channel, None, no_ack, chunks)
+            delivery = self._consumers.deliveries(chunks)[0]
             if self._expire(now_ms, STEP_MAX) < STEP_MAX:  # what comes next is there no more
                 self.wake()
             then(Got(tag, delivery, self.ready))
@@ -274,29 +250,6 @@ class Queue:
         for lane in self.stock.order:
             if lane.log is not None and lane.log.safe < lane.log.end:
                 lane.log.sync_soon()
-
-    def _hand(
-        self,
-        channel: Channel,
-        consumer: Subscription | None,
-        no_ack: bool,
-        chunks: Iterable[Chunk],
-    ) -> int:
-        """Let the channel have these; the first one's tag."""
-        unacked = channel.unacked
-        first = unacked.next_tag
-        for chunk in chunks:
-            total = len(chunk.records)
-            if no_ack:
-                unacked.pass_over(total)
-                self.stock.settle(chunk.lane.number, chunk.first, (1 << total) - 1)
-            else:
-                unacked.add(self, chunk.lane.number, chunk.first, total, consumer)
-        if self.facts.lasts:
-            self._home.used()
-        if no_ack:
-            self.touch()
-        return first
 
     # What comes back
 
@@ -401,7 +354,7 @@ class Queue:
         if not self._time_out(now_ms):
             return
         more = False
-        wanted = self._getters or self.subscriptions or self.stock.order
+        wanted = self._getters or self._consumers.there or self.stock.order
         if wanted and self.stock.open():
             left = LOOK_MAX
             if self._returned:  # what is too many is dropped before consumers are served, as there
@@ -413,7 +366,7 @@ class Queue:
             self._serve()
         more = self.dead_letters.step(now_ms) or more
         self._flush()
-        if self._expires_at() <= now_ms and not self.subscriptions:
+        if self._expires_at() <= now_ms and not self._consumers.there:
             self._home.goes(self)
             return
         if more:
@@ -441,10 +394,9 @@ class Queue:
         """Give out to consumers what they have room for; how many more may be given out."""
         self._pace.look()
         while left > 0:
-            rooms = self._rooms()
+            rooms = self._consumers.rooms()
             if not rooms:
-                if self._turns is not None and self._waits():
-                    self._turns.none_has_room()
+                self._consumers.none_has_room()
                 break
             most = min(left, STEP_MAX, sum(room for _, room in rooms))
             failing = self.stock.head_failures() >= FAILING
@@ -461,98 +413,10 @@ class Queue:
             if len(good) < len(chunks):
                 self._bury([it for it in chunks if it.expired])
             if good:
-                self._push(rooms, good, now_ms)
+                self._consumers.push(rooms, good, now_ms)
         if left > 0 and not self.stock.cold:
             self.stock.all_seen()
         return left
-
-    def _rooms(self) -> list[tuple[Subscription, int]]:
-        """The consumers to be served now, the next one first, and how many each may have."""
-        if self.limits.single_active:
-            candidates = [] if self.active is None else [self.active]
-        else:
-            candidates = self.subscriptions if self._turns is None else self._turns.order
-        found: list[tuple[Subscription, int]] = []
-        for it in candidates:
-            if found and it.priority < found[0][0].priority:
-                break
-            room, of_channel = it.can_take(), it.channel.room()
-            if of_channel <= 0:
-                continue  # nor does it get what needs no acknowledgement
-            if room > 0 and not it.no_ack:
-                if it.prefetch:
-                    room = min(room, it.prefetch - it.channel.unacked.of(it))
-                room = min(room, of_channel)
-            if room > 0:
-                found.append((it, room))
-        return found if self._turns is None else _within_channels(self._turns.next(found))
-
-    def _push(
-        self, rooms: list[tuple[Subscription, int]], chunks: list[Chunk], now_ms: int
-    ) -> None:
-        deliveries = self._deliveries(chunks)
-        if len(rooms) == 1:
-            consumer = rooms[0][0]
-            tag = self._hand(consumer.channel, consumer, consumer.no_ack, chunks)
-            self._timeouts.had(consumer, tag + len(deliveries), now_ms)
-            consumer.push(tag, deliveries)
-            if self._turns is not None:
-                self._turns.served(rooms, [list(range(len(deliveries)))])
-            return
-        offsets: list[tuple[int, int]] = []  # lane and offset of each
-        for chunk in chunks:
-            offsets += zip(
-                [chunk.lane.number] * len(chunk.records), count(chunk.first), strict=False
-            )
-        hands = deal(len(deliveries), [room for _, room in rooms])
-        assert self._turns is not None
-        self._turns.served(rooms, hands)
-        for consumer, hand in in_order([it for it, _ in rooms], hands):
-            tag = self._hand_apart(consumer, [offsets[n] for n in hand])
-            self._timeouts.had(consumer, tag + len(hand), now_ms)
-            consumer.push(tag, [deliveries[n] for n in hand])
-
-    def _hand_apart(self, consumer: Subscription, places: list[tuple[int, int]]) -> int:
-        """As ``_hand``, of messages that others have some between."""
-        unacked = consumer.channel.unacked
-        first = unacked.next_tag
-        at = 0
-        while at < len(places):
-            number = places[at][0]
-            end = at
-            while end < len(places) and places[end][0] == number:
-                end += 1
-            for begin, total, stride in strides([offset for _, offset in places[at:end]]):
-                if consumer.no_ack:
-                    unacked.pass_over(total)
-                    for n in range(total):
-                        self.stock.settle(number, begin + n * stride, 1)
-                else:
-                    unacked.add(self, number, begin, total, consumer, stride)
-            at = end
-        if self.facts.lasts:
-            self._home.used()
-        if consumer.no_ack:
-            self.touch()
-        return first
-
-    def _deliveries(self, chunks: Iterable[Chunk]) -> list[Delivery]:
-        shown_of, found = self._home.showing.shown, list[Delivery]()
-        last, shown = None, None
-        new = tuple.__new__
-        for lane, _, records, again, _ in chunks:
-            for record in records:
-                headers = record.headers
-                if headers is not last or shown is None:
-                    last, shown = headers, shown_of(headers)
-                fields = (
-                    shown.exchange, record.key or b"", shown.deliver, record.value or b"", again,
-                )  # fmt: skip
-                delivery = new(Delivery, fields)
-                if again and (failures := lane.settlement.failures(record.offset)):
-                    delivery = delivery._replace(properties=counted(shown.deliver, failures))
-                found.append(delivery)
-        return found
 
     def _bury(self, chunks: Iterable[Chunk], reason: str = EXPIRED) -> int:
         total = 0
@@ -598,7 +462,7 @@ class Queue:
         limits = self.limits
         if not limits.rejects:
             return None
-        credit = sum(room for _, room in self._rooms()) if limits.max_length != 0 else 0
+        credit = sum(room for _, room in self._consumers.rooms()) if limits.max_length != 0 else 0
         there, there_bytes = self.ready + self.stock.coming, self.stock.ready_bytes
         room = None if limits.max_length is None else limits.max_length + credit - there
         room_bytes = None
@@ -624,9 +488,9 @@ class Queue:
         at_ms = min(self.dead_letters.deadline_ms, self._delays.deadline_ms)
         if self.stock.stuck:
             at_ms = min(at_ms, self._home.clock() + RETRY_MS)
-        if not self.subscriptions:
+        if not self._consumers.there:
             at_ms = min(at_ms, self._expires_at())
-        at_ms = min(at_ms, self._timeouts.deadline_ms, self._pace.deadline_ms)
+        at_ms = min(at_ms, self._consumers.timeouts.deadline_ms, self._pace.deadline_ms)
         if not self.stock.busy:
             for lane in self.stock.order:
                 if lane.log is not None and lane.settlement.ready(lane.log.safe):
@@ -639,7 +503,7 @@ class Queue:
 
         Whether the queue is still there then.
         """
-        for consumer in self._timeouts.due(now_ms):
+        for consumer in self._consumers.timeouts.due(now_ms):
             for delivered in consumer.channel.unacked.drain_consumer(consumer):
                 delivered.queue.release(delivered)
             consumer.cancelled()
@@ -652,24 +516,8 @@ class Queue:
         """It is gone: consumers are told, and nobody waits for it any more."""
         self.gone = True
         self.dead_letters.flush(self._home.clock())
-        subscriptions, self.subscriptions, self._turns = self.subscriptions, [], None
-        self.active = None
-        for subscription in subscriptions:
+        for subscription in self._consumers.clear():
             subscription.cancelled()
         while self._getters:
             self._getters.pop(0).then(None)
         self.stock.drop()
-
-
-def _within_channels(rooms: list[tuple[Subscription, int]]) -> list[tuple[Subscription, int]]:
-    """Consumers of one channel share what that has room for."""
-    by_channel: dict[Channel, list[int]] = {}
-    for n, (it, _) in enumerate(rooms):
-        if not it.no_ack:
-            by_channel.setdefault(it.channel, []).append(n)
-    for channel, those in by_channel.items():
-        wanted = [rooms[n][1] for n in those]
-        if len(those) > 1 and channel.room() < sum(wanted):
-            for n, room in zip(those, shared(channel.room(), wanted), strict=True):
-                rooms[n] = rooms[n][0], room
-    return [it for it in rooms if it[1] > 0]

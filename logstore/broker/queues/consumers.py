@@ -1,0 +1,213 @@
+"""The consumers of one queue: who is served next, and what each of them is given.
+
+Knows nothing of what becomes of messages that nobody takes, nor when there is something to give.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Protocol
+
+from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
+from logstore.broker.queues.limits import Limits, QueueFacts
+from logstore.broker.queues.message import Delivery, Showing, counted
+from logstore.broker.queues.refusals import ExclusiveUse
+from logstore.broker.queues.stock import Chunk, Stock
+from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.timeouts import Timeouts
+
+
+class Served(Protocol):
+    """The queue, as far as its consumers are concerned."""
+
+    facts: QueueFacts
+    limits: Limits
+    stock: Stock
+
+    def touch(self) -> None:
+        """Something is settled."""
+
+
+class Consumers:
+    """Of one queue."""
+
+    __slots__ = ("_queue", "_showing", "_turns", "_used", "active", "there", "timeouts")
+
+    def __init__(self, queue: Served, showing: Showing, used: Callable[[], None]) -> None:
+        """``used``: something that lasts was given out."""
+        self.there: list[Subscription] = []  # by priority, then as they came
+        self.active: Subscription | None = None  # the one that is served, if it is a single one
+        self.timeouts = Timeouts(queue.limits.consumer_timeout_ms)
+        self._queue = queue
+        self._showing = showing
+        self._used = used
+        self._turns: Turns[Subscription] | None = None  # of several
+
+    def add(self, subscription: Subscription) -> None:
+        """Behind all of its priority. Raises ExclusiveUse."""
+        there, queue = self.there, self._queue
+        if (
+            (there and (subscription.exclusive or there[0].exclusive))
+            or (queue.limits.single_active and subscription.exclusive)
+        ):  # fmt: skip
+            raise ExclusiveUse(queue.facts.name)
+        place = sum(1 for it in there if it.priority >= subscription.priority)
+        there.insert(place, subscription)
+        if self._turns is not None:
+            self._turns.add(subscription)
+        elif len(there) > 1:
+            those = [it for it in there if it is not subscription]
+            self._turns = Turns(those, passed=self._waits())
+            self._turns.add(subscription)
+        if self.active is None:
+            self.active = there[0]
+
+    def remove(self, subscription: Subscription) -> None:
+        """It is one of them."""
+        self.there.remove(subscription)
+        if self._turns is not None:
+            self._turns.remove(subscription)
+            if len(self.there) < 2:
+                self._turns = None
+        self.timeouts.forget(subscription)
+        if self.active is subscription:
+            self.active = self.there[0] if self.there else None
+
+    def clear(self) -> list[Subscription]:
+        """Forget all of them: who that was."""
+        found, self.there, self._turns = self.there, [], None
+        self.active = None
+        return found
+
+    def _waits(self) -> bool:
+        """Whether some message could be given out."""
+        return any(lane.head is not None for lane in self._queue.stock.order)
+
+    def none_has_room(self) -> None:
+        """Nobody can take anything: if messages wait, everybody was passed over."""
+        if self._turns is not None and self._waits():
+            self._turns.none_has_room()
+
+    def rooms(self) -> list[tuple[Subscription, int]]:
+        """The consumers to be served now, the next one first, and how many each may have."""
+        if self._queue.limits.single_active:
+            candidates = [] if self.active is None else [self.active]
+        else:
+            candidates = self.there if self._turns is None else self._turns.order
+        found: list[tuple[Subscription, int]] = []
+        for it in candidates:
+            if found and it.priority < found[0][0].priority:
+                break
+            room, of_channel = it.can_take(), it.channel.room()
+            if of_channel <= 0:
+                continue  # nor does it get what needs no acknowledgement
+            if room > 0 and not it.no_ack:
+                if it.prefetch:
+                    room = min(room, it.prefetch - it.channel.unacked.of(it))
+                room = min(room, of_channel)
+            if room > 0:
+                found.append((it, room))
+        return found if self._turns is None else _within_channels(self._turns.next(found))
+
+    def push(self, rooms: list[tuple[Subscription, int]], chunks: list[Chunk], now_ms: int) -> None:
+        """Send these to those who have such rooms, which are enough."""
+        deliveries = self.deliveries(chunks)
+        if len(rooms) == 1:
+            consumer = rooms[0][0]
+            tag = self.hand(consumer.channel, consumer, consumer.no_ack, chunks)
+            self.timeouts.had(consumer, tag + len(deliveries), now_ms)
+            consumer.push(tag, deliveries)
+            if self._turns is not None:
+                self._turns.served(rooms, [list(range(len(deliveries)))])
+            return
+        offsets: list[tuple[int, int]] = []  # lane and offset of each
+        for chunk in chunks:
+            offsets += zip(
+                [chunk.lane.number] * len(chunk.records), count(chunk.first), strict=False
+            )
+        hands = deal(len(deliveries), [room for _, room in rooms])
+        assert self._turns is not None
+        self._turns.served(rooms, hands)
+        for consumer, hand in in_order([it for it, _ in rooms], hands):
+            tag = self._hand_apart(consumer, [offsets[n] for n in hand])
+            self.timeouts.had(consumer, tag + len(hand), now_ms)
+            consumer.push(tag, [deliveries[n] for n in hand])
+
+    def hand(
+        self,
+        channel: Channel,
+        consumer: Subscription | None,
+        no_ack: bool,
+        chunks: Iterable[Chunk],
+    ) -> int:
+        """Let the channel have these; the first one's tag."""
+        queue, unacked = self._queue, channel.unacked
+        first = unacked.next_tag
+        for chunk in chunks:
+            total = len(chunk.records)
+            if no_ack:
+                unacked.pass_over(total)
+                queue.stock.settle(chunk.lane.number, chunk.first, (1 << total) - 1)
+            else:
+                unacked.add(queue, chunk.lane.number, chunk.first, total, consumer)
+        if queue.facts.lasts:
+            self._used()
+        if no_ack:
+            queue.touch()
+        return first
+
+    def _hand_apart(self, consumer: Subscription, places: list[tuple[int, int]]) -> int:
+        """As ``hand``, of messages that others have some between."""
+        queue, unacked = self._queue, consumer.channel.unacked
+        first = unacked.next_tag
+        at = 0
+        while at < len(places):
+            number = places[at][0]
+            end = at
+            while end < len(places) and places[end][0] == number:
+                end += 1
+            for begin, total, stride in strides([offset for _, offset in places[at:end]]):
+                if consumer.no_ack:
+                    unacked.pass_over(total)
+                    for n in range(total):
+                        queue.stock.settle(number, begin + n * stride, 1)
+                else:
+                    unacked.add(queue, number, begin, total, consumer, stride)
+            at = end
+        if queue.facts.lasts:
+            self._used()
+        if consumer.no_ack:
+            queue.touch()
+        return first
+
+    def deliveries(self, chunks: Iterable[Chunk]) -> list[Delivery]:
+        """These messages as consumers are sent them."""
+        shown_of, found = self._showing.shown, list[Delivery]()
+        last, shown = None, None
+        new = tuple.__new__
+        for lane, _, records, again, _ in chunks:
+            for record in records:
+                headers = record.headers
+                if headers is not last or shown is None:
+                    last, shown = headers, shown_of(headers)
+                fields = (
+                    shown.exchange, record.key or b"", shown.deliver, record.value or b"", again,
+                )  # fmt: skip
+                delivery = new(Delivery, fields)
+                if again and (failures := lane.settlement.failures(record.offset)):
+                    delivery = delivery._replace(properties=counted(shown.deliver, failures))
+                found.append(delivery)
+        return found
+
+
+def _within_channels(rooms: list[tuple[Subscription, int]]) -> list[tuple[Subscription, int]]:
+    """Consumers of one channel share what that has room for."""
+    by_channel: dict[Channel, list[int]] = {}
+    for n, (it, _) in enumerate(rooms):
+        if not it.no_ack:
+            by_channel.setdefault(it.channel, []).append(n)
+    for channel, those in by_channel.items():
+        wanted = [rooms[n][1] for n in those]
+        if len(those) > 1 and channel.room() < sum(wanted):
+            for n, room in zip(those, shared(channel.room(), wanted), strict=True):
+                rooms[n] = rooms[n][0], room
+    return [it for it in rooms if it[1] > 0]
