@@ -15,24 +15,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from logstore.amqp import fields
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.keeping import exchange_facts, queue_facts
 from logstore.broker.queues.lane import Windows
-from logstore.broker.queues.lane_notes import LaneNotes
+from logstore.broker.queues.lane_logs import LaneLogs, Work
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
 from logstore.broker.queues.newest import Hosted, newest
-from logstore.broker.queues.pending import NO_TIME, Pending, Waiting
+from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.resuming import read_when_here, resume
-from logstore.broker.queues.settled import Settled, reopened
-from logstore.broker.queues.settlement import Settlement
-from logstore.broker.queues.state import LaneState
-from logstore.broker.queues.stock import APPENDS_MAX, Opened
+from logstore.broker.queues.resuming import resume
+from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
@@ -41,7 +38,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.broker.routing.topology import Topology
-from logstore.errors import Closed, CorruptBatch, LogFailed, LogstoreError, UnknownPartition
+from logstore.errors import LogFailed, LogstoreError, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptQueue,
@@ -50,20 +47,13 @@ from logstore.kept_queues import (
     Lane,
     QueueLogs,
 )
-from logstore.log import Log
-from logstore.records.decode import decode
 from logstore.records.encode import encode
 
-# Of batches that wait for lanes which are being opened: doors stop reading publishes then.
-PARKED_BYTES_MAX: Final = 16 << 20
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
-SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
 
 log: Final = logging.getLogger("logstore.queues")
-
-Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 
 def _nobody(at_ms: int | None) -> None:
@@ -103,9 +93,6 @@ class Queues:
         self._trims_fail = False
         self._ending = False
         self._failing = False
-        self._parked_bytes = 0
-        self._put_off: deque[Callable[[], int]] = deque()  # appends to many queues
-        self._unneeded: list[Lane] = []  # volatile lanes of queues that are gone
         self._closed = False
         self._journal = logs.journal()
         notes = self._journal.notes
@@ -118,6 +105,9 @@ class Queues:
             log.error("%s", error)
         self._next_id = self._unused(kept)
         self._clean = notes.state(IN_USE) is None  # the last process has closed the queues
+        self.logs = LaneLogs(
+            logs, self._journal, self._holding, clock, soon, work, clean=self._clean
+        )
         self._in_use = not self._clean
         self._to_mark = False
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
@@ -157,7 +147,7 @@ class Queues:
         """Of queues that were deleted in a process which did not come to that any more."""
         left = [Lane(queue, it) for queue, those in lanes.items() for it in those]
         if left:
-            self._delete_logs(left)
+            self.logs.delete(left)
         known = {queue.id for vhost in self.vhosts.values() for queue in vhost.queues()}
         self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
         if self._forgotten:
@@ -251,12 +241,12 @@ class Queues:
                 return
             self._unopened.discard(queue)
 
-    # What virtual hosts ask
+    # What doors and virtual hosts ask
 
     @property
-    def logs(self) -> "Queues":
-        """Where lanes come from."""
-        return self
+    def crowded(self) -> bool:
+        """Whether too much waits for lanes, or for the journal: read no more publishes now."""
+        return self.logs.crowded or self._holding.crowded
 
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called when the turn ends; from any thread."""
@@ -288,146 +278,15 @@ class Queues:
         self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]
         if not queue.facts.lasts:
-            if lanes and not self._unneeded:
-                self._soon(self._drop_volatile)
-            self._unneeded += lanes
+            self.logs.drop_volatile(lanes)
         elif forgotten is not None and lanes:
             forgotten.then(lambda it: self._forget(queue, lanes, it))
-
-    def _drop_volatile(self) -> None:
-        """By a worker: a connection may have had a thousand exclusive queues."""
-        lanes, self._unneeded = self._unneeded, []
-
-        def drop() -> list[LogstoreError]:
-            errors: list[LogstoreError] = []
-            for lane in lanes:
-                try:
-                    self._logs.drop_volatile(lane)
-                except LogstoreError as error:
-                    errors.append(error)
-            return errors
-
-        def dropped(errors: list[LogstoreError]) -> None:
-            for error in errors:  # they are wiped at the next start
-                log.warning("a deleted queue has left a folder: %s", error)
-
-        self._work(drop, dropped)
 
     def _forget(self, queue: Queue, lanes: list[Lane], forgotten: Pending) -> None:
         if forgotten.error is None:  # else it is there again at the next start
             self._forgotten.append(queue.id)
             self._end_soon()
-            queue.stock.when_still(lambda: self._delete_logs(lanes))
-
-    def _delete_logs(self, lanes: list[Lane]) -> None:
-        def delete() -> LogstoreError | None:
-            try:
-                self._logs.delete(lanes)
-            except LogstoreError as error:
-                return error
-            return None
-
-        def deleted(error: LogstoreError | None) -> None:
-            if error is not None:  # it is tried again at the next start
-                log.warning("logs of deleted queues are left: %s", error)
-
-        self._work(delete, deleted)
-
-    # Lanes
-
-    @property
-    def crowded(self) -> bool:
-        """Whether too much waits for lanes, or for the journal: read no more publishes now."""
-        return self._parked_bytes > PARKED_BYTES_MAX or self._holding.crowded
-
-    def parked(self, size: int) -> None:
-        """As Logs.parked."""
-        self._parked_bytes += size
-
-    def later(self, call: Callable[[], int]) -> None:
-        """As Logs.later."""
-        self._put_off.append(call)
-        if len(self._put_off) == 1:
-            self.soon(self._go_on)
-
-    def _go_on(self) -> None:
-        left = APPENDS_MAX
-        while self._put_off and left > 0:
-            left -= self._put_off.popleft()()
-        if self._put_off:
-            self.soon(self._go_on)
-
-    def make_volatile(self, queue: int, lane: int) -> Log:
-        """As Logs.make_volatile. Raises Closed at the end: nobody needs one then."""
-        if self._closed:
-            raise Closed("the queues are closed")
-        return self._logs.make_volatile(Lane(queue, lane))
-
-    def open_lane(
-        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
-    ) -> None:
-        """As Logs.open_lane."""
-
-        def work() -> tuple[Opened, Settled] | LogstoreError:
-            try:
-                return self._open(Lane(queue, lane), sized)
-            except LogstoreError as error:
-                return error
-
-        def opened(found: tuple[Opened, Settled] | LogstoreError) -> None:
-            if isinstance(found, LogstoreError):
-                log.error("queue %d: a lane can't be opened: %s", queue, found)
-                then(found)
-            else:
-                notes = found[0].log.notes
-                if isinstance(notes, LaneNotes):
-                    self._holding.seen(notes.last)
-                self._clipped(queue, *found, then)
-
-        self._work(work, opened)
-
-    def _open(self, lane: Lane, sized: bool) -> tuple[Opened, Settled]:
-        """In another thread."""
-        found = self._logs.open(lane)
-        kept = self._notes.state(lane.queue)
-        state = LaneState() if kept is None else kept.lanes.get(lane.priority, LaneState())
-        settled = Settled()
-        before = 0 if self._clean else found.end
-        settlement = reopened(lane.priority, state, found.start, found.end, before, settled)
-        size = body_bytes(found, settlement) if sized else 0
-        return Opened(found, settlement, size), settled
-
-    def _clipped(
-        self,
-        queue: int,
-        opened: Opened,
-        settled: Settled,
-        then: Callable[[Opened | LogstoreError], None],
-    ) -> None:
-        """What the log has lost is told, and safe, before anything is appended to it."""
-        if not settled:
-            then(opened)
-            return
-        waiting = Waiting()
-        try:
-            batch = encode([(settled.encode(), queue_key(queue), (), self.clock())])
-            waiting.appended(self._journal, self._journal.append(batch) + 1)
-        except LogstoreError as error:
-            then(error)
-            return
-
-        told = False
-
-        def look() -> None:
-            nonlocal told
-            if not told and waiting.settled():
-                told = True
-                then(opened if waiting.failed is None else waiting.failed)
-
-        look()
-        if not told:
-            waiting.watch(lambda: self.soon(look))
-            look()
+            queue.stock.when_still(lambda: self.logs.delete(lanes))
 
     # The end of a turn
 
@@ -556,8 +415,7 @@ class Queues:
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""
         self._closed = True
-        while self._put_off:
-            self._go_on()
+        self.logs.close()
         self._finish_held()
         known = not self._unopened or self._clean
         for vhost in self.vhosts.values():
@@ -578,32 +436,5 @@ class Queues:
         with suppress(LogstoreError):  # those who wait for it are told
             self._journal.wait(self._journal.end)
         self._holding.look()
-        while self._put_off:
-            self._go_on()
+        self.logs.finish()
         self._holding.finish()
-
-
-def body_bytes(log: Log, settlement: Settlement) -> int:
-    """The bytes of all bodies that are not settled. Reads the log, and waits for it.
-
-    What is damaged is passed over, as it is by who delivers. Raises LogFailed, Damaged, Failed.
-    """
-    total, at = 0, settlement.floor
-    while at < log.safe:
-        try:
-            batches = read_when_here(log, at, SIZED_BYTES)
-        except CorruptBatch:
-            following = log.following(at)
-            if following is None:
-                break
-            at = following
-            continue
-        for batch in batches:
-            with suppress(CorruptBatch):
-                total += sum(
-                    len(it.value or b"")
-                    for it in decode(batch)
-                    if it.offset >= at and not settlement.is_settled(it.offset)
-                )
-        at = batches[-1].next_offset
-    return total

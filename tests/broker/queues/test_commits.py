@@ -358,7 +358,7 @@ def test_a_full_disk_delays_what_is_brought_and_no_other_queue(lives):
     assert node.queues._notes.unfinished() == [(1, node.queues._notes.unfinished()[0][1])]
     disk.writes = None
     node.later(1000)
-    assert (b.ready, b.stock.stuck, node.queues._parked_bytes) == (2, False, 0)
+    assert (b.ready, b.stock.stuck, node.queues.logs.parked_bytes) == (2, False, 0)
     node.run()
     assert all_bodies(node, b"a", b"b") == [[b"0", b"1"], [b"0", b"2"]]
 

@@ -6,8 +6,7 @@ import tracemalloc
 import pytest
 from queue_parts import Consumer
 
-from logstore.broker.queues import holding, publishing
-from logstore.broker.queues import queues as queues_file
+from logstore.broker.queues import holding, lane_logs, publishing
 from logstore.broker.queues import vhost as vhost_file
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queues import Queues
@@ -68,7 +67,7 @@ def test_a_declared_queue_takes_little_memory_when_declared_and_when_opened_agai
 @pytest.fixture
 def few(monkeypatch):
     """A turn appends to three queues."""
-    for place in (publishing, holding, queues_file):
+    for place in (publishing, holding, lane_logs):
         monkeypatch.setattr(place, "APPENDS_MAX", 3)
     monkeypatch.setattr(publishing, "MAKE_COST", 1)
 

@@ -8,6 +8,7 @@ from storage_kit import FullDisk, SyncFailsDisk
 
 from logstore.amqp import fields
 from logstore.amqp.fields import NESTED_MAX
+from logstore.broker.queues import lane_logs
 from logstore.broker.queues import queues as queues_file
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.settled import Settled
@@ -106,7 +107,7 @@ def test_lanes_of_a_queue_that_was_deleted_just_before_a_kill_are_removed(lives,
         node.publish(b"q", b"1", priority=priority)
     node.run()
     assert len(folders(tmp_path)) == 3
-    node.queues._delete_logs = lambda lanes: None
+    node.queues.logs.delete = lambda lanes: None
     node.delete(b"q")
     node = lives.kill()
     node.run()
@@ -214,7 +215,7 @@ def test_a_lane_that_cannot_be_opened_fails_its_queue_alone(lives, monkeypatch):
     assert node.bodies(b"good") == [b"1"]
     node.delete(b"bad")
     node.run()
-    assert node.queues._parked_bytes == 0
+    assert node.queues.logs.parked_bytes == 0
 
 
 def held_back(node):
@@ -236,7 +237,7 @@ def test_while_a_lane_is_opened_what_comes_is_parked_and_counted(node):
     let_go = held_back(node)
     published = [node.publish_soon(b"q", b"%d" % n, b"x" * 1000) for n in range(5)]
     node.turn()
-    assert node.queues._parked_bytes > 5000
+    assert node.queues.logs.parked_bytes > 5000
     assert queue.ready == 10
     assert not any(it.waiting.settled() for it in published)
     got = []
@@ -250,7 +251,7 @@ def test_while_a_lane_is_opened_what_comes_is_parked_and_counted(node):
     node.run(until=lambda: got)
     assert got[0].delivery.body == b"0"
     assert len(consumer.had) == 9
-    assert node.queues._parked_bytes == 0
+    assert node.queues.logs.parked_bytes == 0
     for it in published:
         it.waiting.watch(lambda: node.deliver(lambda: None))
         node.run(until=it.waiting.settled)
@@ -258,11 +259,11 @@ def test_while_a_lane_is_opened_what_comes_is_parked_and_counted(node):
 
 def test_doors_are_told_when_too_much_is_parked(node, monkeypatch):
     node.declare(b"q")
-    monkeypatch.setattr(queues_file, "PARKED_BYTES_MAX", 10_000)
+    monkeypatch.setattr(lane_logs, "PARKED_BYTES_MAX", 10_000)
     let_go = held_back(node)
     while not node.queues.crowded:
         node.publish_soon(b"q", b"x" * 1000)
-    assert node.queues._parked_bytes < 12_000
+    assert node.queues.logs.parked_bytes < 12_000
     let_go()
     node.run()
     assert not node.queues.crowded
@@ -282,7 +283,7 @@ def test_a_queue_that_is_deleted_while_it_is_opened_leaves_nothing(node, tmp_pat
     assert published.waiting.failed is None
     node.run()
     assert folders(tmp_path) == []
-    assert node.queues._parked_bytes == 0
+    assert node.queues.logs.parked_bytes == 0
 
 
 def test_turns_of_a_queue_with_much_to_give_are_bounded(node):

@@ -232,7 +232,7 @@ def test_a_process_that_dies_before_the_logs_are_deleted_leaves_none(lives):
     node.within(b"a").declare(b"q")
     node.publish(b"q", b"1")
     works = []
-    node.queues._work = lambda first, second: works.append(first)  # the logs stay
+    node.queues.logs._work = lambda first, second: works.append(first)  # the logs stay
     assert node.delete_vhost(b"a") is None
     assert len(directories(node)) == 1
     node = lives.kill()

@@ -584,11 +584,11 @@ def test_t35_what_a_full_lane_does_not_take_of_a_commit_comes_later(
             peer.publish(b"%d" % n)
             assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
         assert type(peer.ask(get())) is methods.BasicGetEmpty
-        assert door.node.queues._parked_bytes > 0
+        assert door.node.queues.logs.parked_bytes > 0
     door.node.later(1000)
     door.run()
     assert [peer.ask(get())[-1] for _ in range(3)] == [b"0", b"1", b"2"]
-    assert (door.node.queues._parked_bytes, lane.stuck) == (0, [])
+    assert (door.node.queues.logs.parked_bytes, lane.stuck) == (0, [])
 
 
 def test_t35_a_publish_does_not_overtake_what_a_full_lane_has_not_taken_of_a_commit(

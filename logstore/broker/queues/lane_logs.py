@@ -1,0 +1,239 @@
+"""Where the logs of lanes come from, and how they go.
+
+What lanes are to take while they are opened is counted here, and what is left for later turns is
+called here. Opening and deleting take a worker; all else is in the sessions' thread.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from logstore.broker.queues.holding import Holding
+from logstore.broker.queues.journal import SettlementNotes, queue_key
+from logstore.broker.queues.lane_notes import LaneNotes
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.resuming import read_when_here
+from logstore.broker.queues.settled import Settled, reopened
+from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.state import LaneState
+from logstore.broker.queues.stock import APPENDS_MAX, Opened
+from logstore.errors import Closed, CorruptBatch, LogstoreError
+from logstore.kept_queues import Lane, QueueLogs
+from logstore.log import Log
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+# Of batches that wait for lanes which are being opened: doors stop reading publishes then.
+PARKED_BYTES_MAX: Final = 16 << 20
+SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
+
+log: Final = logging.getLogger("logstore.queues")
+
+Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+
+
+class LaneLogs:
+    """``Logs`` of all queues of a process."""
+
+    def __init__(
+        self,
+        logs: QueueLogs,
+        journal: Log,
+        holding: Holding,
+        clock: Callable[[], int],
+        soon: Callable[[Callable[[], object]], object],
+        work: Work,
+        *,
+        clean: bool,
+    ) -> None:
+        """``soon``, ``work``: as of Queues. ``clean``: the last process has closed the queues."""
+        self.parked_bytes = 0
+        self._logs = logs
+        self._journal = journal
+        notes = journal.notes
+        assert isinstance(notes, SettlementNotes)
+        self._notes = notes
+        self._holding = holding
+        self._clock = clock
+        self._soon = soon
+        self._work = work
+        self._clean = clean
+        self._put_off: deque[Callable[[], int]] = deque()  # appends to many queues
+        self._unneeded: list[Lane] = []  # volatile lanes of queues that are gone
+        self._closed = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too much waits for lanes that are being opened."""
+        return self.parked_bytes > PARKED_BYTES_MAX
+
+    def parked(self, size: int) -> None:
+        """As Logs.parked."""
+        self.parked_bytes += size
+
+    def later(self, call: Callable[[], int]) -> None:
+        """As Logs.later."""
+        self._put_off.append(call)
+        if len(self._put_off) == 1:
+            self._soon(self._go_on)
+
+    def _go_on(self) -> None:
+        left = APPENDS_MAX
+        while self._put_off and left > 0:
+            left -= self._put_off.popleft()()
+        if self._put_off:
+            self._soon(self._go_on)
+
+    def finish(self) -> None:
+        """Make all the calls that were left for later."""
+        while self._put_off:
+            self._go_on()
+
+    def close(self) -> None:
+        """Nothing is made any more."""
+        self._closed = True
+        self.finish()
+
+    def make_volatile(self, queue: int, lane: int) -> Log:
+        """As Logs.make_volatile. Raises Closed at the end: nobody needs one then."""
+        if self._closed:
+            raise Closed("the queues are closed")
+        return self._logs.make_volatile(Lane(queue, lane))
+
+    def open_lane(
+        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
+    ) -> None:
+        """As Logs.open_lane."""
+
+        def work() -> tuple[Opened, Settled] | LogstoreError:
+            try:
+                return self._open(Lane(queue, lane), sized)
+            except LogstoreError as error:
+                return error
+
+        def opened(found: tuple[Opened, Settled] | LogstoreError) -> None:
+            if isinstance(found, LogstoreError):
+                log.error("queue %d: a lane can't be opened: %s", queue, found)
+                then(found)
+            else:
+                notes = found[0].log.notes
+                if isinstance(notes, LaneNotes):
+                    self._holding.seen(notes.last)
+                self._clipped(queue, *found, then)
+
+        self._work(work, opened)
+
+    def _open(self, lane: Lane, sized: bool) -> tuple[Opened, Settled]:
+        """In another thread."""
+        found = self._logs.open(lane)
+        kept = self._notes.state(lane.queue)
+        state = LaneState() if kept is None else kept.lanes.get(lane.priority, LaneState())
+        settled = Settled()
+        before = 0 if self._clean else found.end
+        settlement = reopened(lane.priority, state, found.start, found.end, before, settled)
+        size = body_bytes(found, settlement) if sized else 0
+        return Opened(found, settlement, size), settled
+
+    def _clipped(
+        self,
+        queue: int,
+        opened: Opened,
+        settled: Settled,
+        then: Callable[[Opened | LogstoreError], None],
+    ) -> None:
+        """What the log has lost is told, and safe, before anything is appended to it."""
+        if not settled:
+            then(opened)
+            return
+        waiting = Waiting()
+        try:
+            batch = encode([(settled.encode(), queue_key(queue), (), self._clock())])
+            waiting.appended(self._journal, self._journal.append(batch) + 1)
+        except LogstoreError as error:
+            then(error)
+            return
+
+        told = False
+
+        def look() -> None:
+            nonlocal told
+            if not told and waiting.settled():
+                told = True
+                then(opened if waiting.failed is None else waiting.failed)
+
+        def news() -> None:
+            self._soon(look)
+
+        look()
+        if not told:
+            waiting.watch(news)
+            look()
+
+    def drop_volatile(self, lanes: Sequence[Lane]) -> None:
+        """Volatile lanes of a queue that is gone, with others of this turn."""
+        if lanes and not self._unneeded:
+            self._soon(self._drop_volatile)
+        self._unneeded += lanes
+
+    def _drop_volatile(self) -> None:
+        """By a worker: a connection may have had a thousand exclusive queues."""
+        lanes, self._unneeded = self._unneeded, []
+
+        def drop() -> list[LogstoreError]:
+            errors: list[LogstoreError] = []
+            for lane in lanes:
+                try:
+                    self._logs.drop_volatile(lane)
+                except LogstoreError as error:
+                    errors.append(error)
+            return errors
+
+        def dropped(errors: list[LogstoreError]) -> None:
+            for error in errors:  # they are wiped at the next start
+                log.warning("a deleted queue has left a folder: %s", error)
+
+        self._work(drop, dropped)
+
+    def delete(self, lanes: Sequence[Lane]) -> None:
+        """Those that last, of queues that are gone."""
+
+        def delete() -> LogstoreError | None:
+            try:
+                self._logs.delete(lanes)
+            except LogstoreError as error:
+                return error
+            return None
+
+        def deleted(error: LogstoreError | None) -> None:
+            if error is not None:  # it is tried again at the next start
+                log.warning("logs of deleted queues are left: %s", error)
+
+        self._work(delete, deleted)
+
+
+def body_bytes(log: Log, settlement: Settlement) -> int:
+    """The bytes of all bodies that are not settled. Reads the log, and waits for it.
+
+    What is damaged is passed over, as it is by who delivers. Raises LogFailed, Damaged, Failed.
+    """
+    total, at = 0, settlement.floor
+    while at < log.safe:
+        try:
+            batches = read_when_here(log, at, SIZED_BYTES)
+        except CorruptBatch:
+            following = log.following(at)
+            if following is None:
+                break
+            at = following
+            continue
+        for batch in batches:
+            with suppress(CorruptBatch):
+                total += sum(
+                    len(it.value or b"")
+                    for it in decode(batch)
+                    if it.offset >= at and not settlement.is_settled(it.offset)
+                )
+        at = batches[-1].next_offset
+    return total
