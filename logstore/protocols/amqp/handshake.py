@@ -169,3 +169,8 @@ def _amqplain(response: bytes) -> tuple[bytes, bytes] | None:
     if not isinstance(login, str) or not isinstance(password, str):
         return None
     return fields.data(login), fields.data(password)
+
+
+def is_local(host: str) -> bool:
+    """Whether this address is this machine."""
+    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")

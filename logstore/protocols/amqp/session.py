@@ -1,6 +1,6 @@
 """One AMQP connection: frames in, frames out.
 
-After the protocol's header everything is frames. Those of channel 0 are the connection's own; the
+Its frames are taken apart in ``reading.py``. Those of channel 0 are the connection's own; the
 others are a channel's (``channel.py``), which takes them in their order. What comes in one read and
 publishes is given to the queues together.
 
@@ -11,21 +11,14 @@ its way.
 
 import math
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from functools import partial
-from struct import Struct
 from typing import Final
 
 from logstore.amqp import methods
 from logstore.amqp.fields import data
 from logstore.amqp.frames import (
-    HEAD,
-    HEAD_BYTES,
-    HEARTBEAT,
     HEARTBEAT_FRAME,
-    METHOD,
     OVERHEAD,
-    PROTOCOL,
     SIZE_MIN,
     method_frame,
 )
@@ -35,24 +28,21 @@ from logstore.amqp.replies import (
     CHANNEL_ERROR,
     COMMAND_INVALID,
     CONNECTION_FORCED,
-    FRAME_ERROR,
     INTERNAL_ERROR,
     NOT_ALLOWED,
     PRECONDITION_FAILED,
-    UNEXPECTED_FRAME,
     Refusal,
 )
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
-from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
-from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
-from logstore.protocols.amqp import publish, settle
+from logstore.protocols.amqp import publish, reading
 from logstore.protocols.amqp.carrier import Publishing
-from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE, AmqpChannel, ids_of, work
+from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel
 from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
 from logstore.protocols.amqp.handlers import HANDLERS
-from logstore.protocols.amqp.handshake import About, Handshake, State
+from logstore.protocols.amqp.handshake import About, Handshake, State, is_local
+from logstore.protocols.amqp.phase import ENDING, Phase
 from logstore.protocols.session import Buffer, Link
 from logstore.records.encode import Pieces
 from logstore.version import VERSION
@@ -67,28 +57,9 @@ LEFT_S: Final = 2.0  # that a client then has to answer our Close
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
 BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitMQ
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
-BACK_BYTES: Final = 256  # of frames that give back a message each, and cost as much as a method
-READ_S: Final = 0.01  # that taking them may take; a route through many bindings takes ms
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
-PROTOCOL_NAME: Final = "AMQP 0-9-1"
-_FRAME_END: Final = 0xCE
-_ALSO_TAKEN: Final = b"AMQP\1\1\0\x09"  # how 0-9-1 was announced at first
-_IDS: Final = Struct(">HH")  # a method's class and its own
-
-
-class Phase(Enum):
-    HEADER = auto()  # the protocol's header is due
-    HANDSHAKE = auto()
-    RUNNING = auto()
-    LEAVING = auto()  # the server stops; as running, without deliveries
-    CLOSING = auto()  # CloseOk is due
-    DISCARDING = auto()  # the same, and what comes cannot be read as frames any more
-    OVER = auto()
-
-
-_ENDING: Final = frozenset({Phase.CLOSING, Phase.DISCARDING, Phase.OVER})
 
 
 class AmqpSession:
@@ -115,8 +86,8 @@ class AmqpSession:
         self.may_cancel = False  # the client understands that a consumer of it is cancelled
         self._hears_blocked = False
         self.told_blocked = ""  # why it may not publish now
-        self._phase = Phase.HEADER
-        self._handshake = Handshake(
+        self.phase = Phase.HEADER
+        self.handshake = Handshake(
             About(door.version, PLATFORM, door.cluster_name),
             is_local(link.peer_address[0]),
         )
@@ -127,8 +98,8 @@ class AmqpSession:
         self._beat_at = 0.0
         self._reason = ""  # why it is closed
         self._begun = False
-        self._until = math.inf  # of the read that is being taken
-        self._full = False  # takes nothing before a channel has gone on, or the queues are open
+        self.until = math.inf  # of the read that is being taken
+        self.full = False  # takes nothing before a channel has gone on, or the queues are open
         self._crowded = False  # takes nothing before the queues have room
         self._leaving = False
         self._unread = 0  # bytes that it had sent when it was looked at last
@@ -140,7 +111,7 @@ class AmqpSession:
 
     @property
     def deadline(self) -> float | None:
-        match self._phase:
+        match self.phase:
             case Phase.HEADER | Phase.HANDSHAKE:
                 return self._since + HANDSHAKE_S if self._begun else None
             case Phase.RUNNING:
@@ -153,7 +124,7 @@ class AmqpSession:
                 return None
 
     def _next_look(self) -> float | None:
-        beat_s = self._handshake.heartbeat_s
+        beat_s = self.handshake.heartbeat_s
         due = min(self._beat_at, self._heard_at + BEATS * beat_s) if beat_s else math.inf
         if self._crowded:
             due = min(due, self._now + CROWDED_S)
@@ -183,13 +154,13 @@ class AmqpSession:
         """As Session.receive."""
         self._heard_at = now
         self._begin(now)
-        if len(data) < self.wants or self._full or self._crowded:
+        if len(data) < self.wants or self.full or self._crowded:
             return 0
         raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
         self.wants = 0
-        taken = self._take(raw)
+        taken = reading.take(self, raw)
         self._end_read()
-        if taken and taken < len(data) and not self.wants and not self._full:
+        if taken and taken < len(data) and not self.wants and not self.full:
             self.link.wake()  # others first
         return taken
 
@@ -206,16 +177,16 @@ class AmqpSession:
         self._end_read()  # what has waited in channels may have published
         if deadline is None or now < deadline:
             return
-        match self._phase:
+        match self.phase:
             case Phase.HEADER | Phase.HANDSHAKE:
-                self._end("handshake timeout")
+                self.end("handshake timeout")
             case Phase.RUNNING:
-                if self._handshake.heartbeat_s:
+                if self.handshake.heartbeat_s:
                     self._beat(now)
             case Phase.LEAVING:
                 self.fail(Refusal(CONNECTION_FORCED, SHUTDOWN))
             case Phase.CLOSING | Phase.DISCARDING:
-                self._end(self._reason)
+                self.end(self._reason)
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
@@ -230,147 +201,31 @@ class AmqpSession:
 
     def finish(self, now: float) -> None:
         """As Session.finish: the client is gone, or does not read what it is sent."""
-        self._end(self._reason)
+        self.end(self._reason)
 
     def leave(self, now: float) -> bool:
         """As Session.leave."""
         self._now, self._leaving = now, True
-        if self._phase is Phase.RUNNING:
-            self._to(Phase.LEAVING)
+        if self.phase is Phase.RUNNING:
+            self.to(Phase.LEAVING)
             if not any(channel.owes for channel in self.channels.values()):
                 self.fail(Refusal(CONNECTION_FORCED, SHUTDOWN))
-        elif self._phase in (Phase.HEADER, Phase.HANDSHAKE):
-            self._end("")
-        return self._phase is not Phase.OVER
+        elif self.phase in (Phase.HEADER, Phase.HANDSHAKE):
+            self.end("")
+        return self.phase is not Phase.OVER
 
     def close(self) -> None:
         """As Session.close."""
-        self._end(self._reason)
+        self.end(self._reason)
         self.door.sessions.pop(self, None)
 
-    # Frames
+    # Methods of its own
 
-    def _take(self, raw: bytes) -> int:
-        at = 0
-        if self._phase is Phase.HEADER:
-            at = self._take_header(raw)
-            if at != len(PROTOCOL):
-                return at
-        try:
-            return self._take_frames(raw, at)
-        except Refusal as refusal:  # of a frame, not of what it says
-            self.fail(refusal)
-            if self._phase is Phase.CLOSING:
-                self._phase = Phase.DISCARDING
-            return len(raw)
-
-    def _take_frames(self, raw: bytes, at: int) -> int:
-        """Whole frames from there on; up to where."""
-        end, left = len(raw), WORK_AT_ONCE
-        channels, unpack, late = self.channels, HEAD.unpack_from, self.late
-        self._until = self.door.stopwatch() + READ_S
-        while end - at >= HEAD_BYTES and not self._full and left > 0 and not late():
-            kind, number, size = unpack(raw, at)
-            upto = at + HEAD_BYTES + size
-            if size > self.payload_max:
-                raise self._too_large(kind, size)
-            if upto >= end:
-                self.wants = size + OVERHEAD
-                break
-            if raw[upto] != _FRAME_END:
-                raise bad_frame(kind, f"{{invalid_frame_end_marker,{raw[upto]}}}")
-            begin = at + HEAD_BYTES
-            if kind == METHOD and self._phase is Phase.RUNNING:
-                channel = channels.get(number)
-                if channel is not None and channel.quick:
-                    if raw.startswith(publish.IDS, begin):
-                        past = publish.take_many(channel, raw, at)
-                        if past != at:
-                            at = past
-                            continue
-                    elif size == settle.SIZE and raw.startswith(settle.IDS, begin):
-                        at = settle.take_many(channel, raw, at)
-                        continue
-                    elif size == settle.SIZE and raw[begin : begin + 4] in settle.BACK:
-                        begin, at = at, settle.take_back(channel, raw, at)
-                        left -= 1 + (at - begin) // BACK_BYTES
-                        continue
-            at = upto + 1
-            before = self.out_bytes
-            self._frame(kind, number, raw[begin:upto])
-            left -= work(size + self.out_bytes - before)
-            if self._phase in (Phase.DISCARDING, Phase.OVER):
-                return end
-        return at
-
-    def late(self) -> bool:
-        """Whether this read has taken so long that others have their turn first."""
-        return self.door.stopwatch() > self._until
-
-    def _take_header(self, raw: bytes) -> int:
-        """The protocol's header; how many bytes it was."""
-        if raw[:8] in (PROTOCOL, _ALSO_TAKEN):
-            self._to(Phase.HANDSHAKE)
-            self.send(self._handshake.begin())
-            return 8
-        head = raw[:FOREIGN_BYTES]
-        if len(raw) < 8 and (PROTOCOL.startswith(raw) or _ALSO_TAKEN.startswith(raw)):
-            self.wants = 8
-            return 0
-        if speaks_tls(head):
-            self._end(without_tls(PROTOCOL_NAME))
-        elif speaks_http(head):
-            self._end(not_http(PROTOCOL_NAME))
-        else:
-            self.put(PROTOCOL)  # 4.2.2: so it learns what is spoken here
-            self._end(f"the peer speaks another protocol: {PROTOCOL_NAME} is served here")
-        return len(raw)
-
-    def _too_large(self, kind: int, size: int) -> Refusal:
-        return bad_frame(kind, f"{{frame_too_large,{size},{self.payload_max}}}")
-
-    def _frame(self, kind: int, number: int, payload: bytes) -> None:
-        if self._phase is Phase.CLOSING:
-            self._frame_while_closing(kind, number, payload)
-        elif not METHOD <= kind <= 3 and kind != HEARTBEAT:
-            raise bad_frame(kind, "unknown_frame")
-        elif number == 0:
-            self._frame_of_connection(kind, payload)
-        elif kind == HEARTBEAT:
-            raise Refusal(UNEXPECTED_FRAME, "a heartbeat belongs to channel 0")
-        elif self._phase is Phase.HANDSHAKE:
-            raise Refusal(CHANNEL_ERROR, f"a frame of channel {number} before connection.open")
-        else:
-            channel = self.channels.get(number)
-            if channel is None:
-                self._open_channel(kind, number, payload)
-            else:
-                channel.take(kind, payload)
-
-    def _frame_while_closing(self, kind: int, number: int, payload: bytes) -> None:
-        """Only what ends the connection counts."""
-        if kind != METHOD or number != 0:
-            return
-        ids = payload[: _IDS.size]
-        if ids == _CLOSE:
-            self.send(methods.ConnectionCloseOk())
-        elif ids == _CLOSE_OK:
-            self._end(self._reason)
-
-    def _frame_of_connection(self, kind: int, payload: bytes) -> None:
-        if kind == HEARTBEAT:
-            return
-        if kind != METHOD:
-            raise Refusal(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
-        try:
-            self._method(methods.decode(payload))
-        except Refusal as refusal:
-            self.fail(refusal, ids_of(payload))
-
-    def _method(self, method: Method) -> None:
+    def take_method(self, method: Method) -> None:
+        """One of the connection's own. Raises Refusal."""
         if isinstance(method, methods.ConnectionClose):
             self._close()
-        elif self._phase is Phase.HANDSHAKE:
+        elif self.phase is Phase.HANDSHAKE:
             self._shake_hands(method)
         elif isinstance(method, methods.ConnectionUpdateSecret):
             self.send(methods.ConnectionUpdateSecretOk())
@@ -382,27 +237,31 @@ class AmqpSession:
         self.send_all_published()
         self._let_go(self._closed_in_order)
 
+    def closed_by_peer(self) -> None:
+        """Our Close is answered."""
+        self.end(self._reason)
+
     def _closed_in_order(self) -> None:
-        if self._phase is not Phase.OVER:
+        if self.phase is not Phase.OVER:
             self.send(methods.ConnectionCloseOk())
-            self._end("")
+            self.end("")
             self.link.wake()
 
     # The handshake
 
     def _shake_hands(self, method: Method) -> None:
-        answer = self._handshake.take(method)
-        if self._handshake.state is State.DONE:
-            self._full = True
+        answer = self.handshake.take(method)
+        if self.handshake.state is State.DONE:
+            self.full = True
             self.door.queues_of.when_open(partial(self._queues_open, answer))
         elif answer is not None:
             self.send(answer)
 
     def _queues_open(self, answer: Method | None, queues: Queues | LogstoreError) -> None:
         """The first client of all has waited for them."""
-        if self._phase is not Phase.HANDSHAKE:
+        if self.phase is not Phase.HANDSHAKE:
             return  # it has ended meanwhile
-        self._full = False
+        self.full = False
         try:
             if isinstance(queues, LogstoreError):
                 raise Refusal(INTERNAL_ERROR, str(queues))
@@ -417,7 +276,7 @@ class AmqpSession:
 
     def _open(self, queues: Queues) -> None:
         """Raises Refusal where there is no such virtual host."""
-        shake = self._handshake
+        shake = self.handshake
         vhost = queues.vhosts.get(data(shake.vhost))
         if vhost is None:
             raise Refusal(NOT_ALLOWED, f"vhost {shake.vhost} not found")
@@ -426,7 +285,7 @@ class AmqpSession:
         self.payload_max = shake.frame_max - OVERHEAD
         self.may_cancel = shake.can("consumer_cancel_notify")
         self._hears_blocked = shake.can("connection.blocked")
-        self._to(Phase.RUNNING)
+        self.to(Phase.RUNNING)
         self._beat_at = self._now + shake.heartbeat_s / 2
 
     def vhost_gone(self) -> None:
@@ -436,33 +295,14 @@ class AmqpSession:
 
     # Channels
 
-    def _open_channel(self, kind: int, number: int, payload: bytes) -> None:
-        ids = ids_of(payload) if kind == METHOD else (0, 0)
-        if ids != methods.IDS[methods.ChannelOpen]:
-            self.fail(Refusal(CHANNEL_ERROR, "expected 'channel.open'"), ids)
-            return
-        most = self._handshake.channel_max
-        if number > most:
-            beyond = f"channel {number} is above the negotiated channel_max ({most})"
-            self.fail(Refusal(CHANNEL_ERROR, beyond), ids)
-        elif len(self.channels) >= most:
-            many = (
-                f"number of channels opened ({len(self.channels)}) has reached the negotiated "
-                f"channel_max ({most})"
-            )
-            self.fail(Refusal(NOT_ALLOWED, many), ids)
-        else:
-            self.channels[number] = AmqpChannel(self, number)
-            self.put(method_frame(number, methods.ChannelOpenOk()))
-
     def forget_channel(self, channel: AmqpChannel) -> None:
         """Its number may be used again."""
         del self.channels[channel.number]
 
     def went_on(self) -> None:
         """A channel has taken what waited in it, or some of it."""
-        if self._full and self.parked_bytes <= PARKED_BYTES_MAX:
-            self._full = False
+        if self.full and self.parked_bytes <= PARKED_BYTES_MAX:
+            self.full = False
         self.link.wake()
 
     def later(self, call: Callable[[], None]) -> None:
@@ -473,7 +313,7 @@ class AmqpSession:
     def park(self, size: int) -> None:
         """So much more waits in a channel (or less); where that is much, nothing more is taken."""
         self.parked_bytes += size
-        self._full = self.parked_bytes > PARKED_BYTES_MAX
+        self.full = self.parked_bytes > PARKED_BYTES_MAX
 
     def cancelled(self, channel: AmqpChannel, tag: bytes, timeout_ms: int | None) -> None:
         """A consumer gets nothing more: tell the client, if it understands that.
@@ -507,6 +347,10 @@ class AmqpSession:
             raise Refusal(COMMAND_INVALID, "unimplemented method")
         handler(channel, method)
 
+    def late(self) -> bool:
+        """Whether this read has taken so long that others have their turn first."""
+        return self.door.stopwatch() > self.until
+
     # Sending
 
     def send(self, method: Method) -> None:
@@ -520,7 +364,7 @@ class AmqpSession:
 
     def room_bytes(self) -> int:
         """How much more queues may give it; 0 where the client does not read."""
-        if self._phase is not Phase.RUNNING:
+        if self.phase is not Phase.RUNNING:
             return 0
         room = OUT_BYTES_MAX - self.out_bytes - self.link.unsent
         if room <= 0:
@@ -556,7 +400,7 @@ class AmqpSession:
     def tell_blocked(self) -> None:
         """Say that nobody may publish, or may again."""
         reason = self.door.blocked
-        if self._phase is not Phase.RUNNING or reason == self.told_blocked:
+        if self.phase is not Phase.RUNNING or reason == self.told_blocked:
             return
         self.told_blocked = reason
         if self._hears_blocked:
@@ -569,12 +413,12 @@ class AmqpSession:
         self.link.wake()
 
     def _beat(self, now: float) -> None:
-        beat_s = self._handshake.heartbeat_s
+        beat_s = self.handshake.heartbeat_s
         if self.link.unsent and self.link.unread != self._unread:
             # It is not read from while it does not read; but it has sent something.
             self._unread, self._heard_at = self.link.unread, now
         if now >= self._heard_at + BEATS * beat_s:
-            self._end(f"missed heartbeats from the client, timeout: {beat_s} s")
+            self.end(f"missed heartbeats from the client, timeout: {beat_s} s")
             return
         if now >= self._beat_at:
             if not self._sent:
@@ -584,31 +428,33 @@ class AmqpSession:
 
     # The end
 
-    def _to(self, phase: Phase) -> None:
-        self._phase, self._since = phase, self._now
+    def to(self, phase: Phase) -> None:
+        """Begin a phase."""
+        self.phase, self._since = phase, self._now
 
     def fail(self, refusal: Refusal, ids: tuple[int, int] = (0, 0)) -> None:
         """End the connection with an error that the client hears of. ``ids``: of what failed."""
-        if self._phase in _ENDING:
+        if self.phase in ENDING:
             return
-        handshake = self._phase is Phase.HANDSHAKE
+        handshake = self.phase is Phase.HANDSHAKE
         self._let_go()
         self._reason = "" if self._leaving else str(refusal)  # a stop is no fault
         if (
             handshake
             and refusal.code == ACCESS_REFUSED
-            and not self._handshake.can("authentication_failure_close")
+            and not self.handshake.can("authentication_failure_close")
         ):
-            self._end(self._reason)
+            self.end(self._reason)
             return
         self.send(methods.ConnectionClose(refusal.code, refusal.text, *ids))
-        self._to(Phase.CLOSING)
+        self.to(Phase.CLOSING)
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """It is over, without a word to the client. ``reason``: as Session.closed."""
         self._let_go()
         if self.closed is None:
             self.closed = reason
-        self._phase = Phase.OVER
+        self.phase = Phase.OVER
 
     def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
         """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
@@ -617,24 +463,10 @@ class AmqpSession:
             channel.let_go()
         for waiting in (self.published, self.confirming, self.roomier):
             waiting.clear()
-        self.parked_bytes, self._full = 0, False
-        if self._phase in (Phase.RUNNING, Phase.LEAVING):
-            self._to(Phase.CLOSING)
+        self.parked_bytes, self.full = 0, False
+        if self.phase in (Phase.RUNNING, Phase.LEAVING):
+            self.to(Phase.CLOSING)
             self.vhost.guests.pop(self, None)
             self.vhost.owner_gone(self, then)
         else:
             then()
-
-
-def bad_frame(kind: int, fault: str) -> Refusal:
-    """As RabbitMQ words it."""
-    return Refusal(FRAME_ERROR, f"type {kind}, all octets = <<>>: {fault}")
-
-
-def is_local(host: str) -> bool:
-    """Whether this address is this machine."""
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
-
-
-_CLOSE: Final = _IDS.pack(*methods.IDS[methods.ConnectionClose])
-_CLOSE_OK: Final = _IDS.pack(*methods.IDS[methods.ConnectionCloseOk])

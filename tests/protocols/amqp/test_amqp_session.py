@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from logstore.amqp import frames, methods
 from logstore.amqp.frames import HEAD, frame, method_frame
 from logstore.errors import StorageFull
+from logstore.protocols.amqp import reading
 from logstore.protocols.amqp import session as module
 from logstore.protocols.amqp.session import AmqpSession
 
@@ -69,7 +70,7 @@ def test_who_publishes_what_takes_long_to_route_lets_others_have_their_turn(door
     peer.ask(methods.ExchangeDeclare(0, "e", "headers", False, False, False, False, False, {}))
     peer.ask(methods.QueueBind(0, "q", "e", "", False, {}))
     ticks = iter(range(1000))
-    door.door.stopwatch = lambda: next(ticks) * module.READ_S / 3
+    door.door.stopwatch = lambda: next(ticks) * reading.READ_S / 3
     taken = []
     receive = peer.session.receive
     peer.session.receive = lambda data, now: taken.append(receive(data, now)) or taken[-1]

@@ -1,0 +1,17 @@
+"""What an AMQP connection is at: which frames are due, and what becomes of others."""
+
+from enum import Enum, auto
+from typing import Final
+
+
+class Phase(Enum):
+    HEADER = auto()  # the protocol's header is due
+    HANDSHAKE = auto()
+    RUNNING = auto()
+    LEAVING = auto()  # the server stops; as running, without deliveries
+    CLOSING = auto()  # CloseOk is due
+    DISCARDING = auto()  # the same, and what comes cannot be read as frames any more
+    OVER = auto()
+
+
+ENDING: Final = frozenset({Phase.CLOSING, Phase.DISCARDING, Phase.OVER})
