@@ -144,8 +144,8 @@ class Publishing:
         if accepted is None:
             return
         refused = {n for n, good in zip(those, accepted, strict=True) if not good}
-        for (of, _), numbers in found.items():
-            if of is queue:
+        for (holder, _), numbers in found.items():
+            if holder is queue:
                 numbers[:] = [range(n, n + 1) for it in numbers for n in it if n not in refused]
         self._rejected |= refused
         if queue.limits.overflow == REJECT_PUBLISH_DLX:
