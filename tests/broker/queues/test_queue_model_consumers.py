@@ -50,6 +50,7 @@ class Plain:
 
     def give_back(self, entry, now_ms):
         entry.failures += 1
+        entry.fresh = False  # what comes back expired goes at once
         if self.limit is not None and entry.failures > self.limit:
             self.die(entry, "delivery_limit")
         elif self.retry_ms:
@@ -156,11 +157,12 @@ class QueueOfConsumers(RuleBasedStateMachine):
     chosen = None
 
     def room(self, consumer):
-        if consumer.no_ack:
-            return 10**9
         held = self.out[consumer.place]
-        own = consumer.prefetch - sum(it is consumer for _, it in held.values())
         of_channel = self.channels[consumer.place].prefetch - len(held)
+        if consumer.no_ack:  # it takes no room, and waits where there is none
+            full = self.channels[consumer.place].prefetch and of_channel <= 0
+            return 0 if full else 10**9
+        own = consumer.prefetch - sum(it is consumer for _, it in held.values())
         rooms = [own] * bool(consumer.prefetch)
         rooms += [of_channel] * bool(self.channels[consumer.place].prefetch)
         return min(rooms, default=10**9)
@@ -171,7 +173,7 @@ class QueueOfConsumers(RuleBasedStateMachine):
         plain, now_ms = self.plain, self.now_ms
         if plain.due(now_ms) or returned:
             plain.drop()
-        given = {}
+        given, had_room = {}, {it for it in self.consumers if self.room(it) > 0}
         for consumer in self.consumers:
             for tag, delivery in consumer.forget():
                 given[int(delivery.body)] = consumer, tag, delivery
@@ -187,7 +189,8 @@ class QueueOfConsumers(RuleBasedStateMachine):
                 continue
             consumer, tag, delivery = given.pop(entry.number)
             assert not late
-            assert self.room(consumer) > 0
+            # What is dealt at once may fill the channel of who takes no room.
+            assert consumer in had_room if consumer.no_ack else self.room(consumer) > 0
             better = [it for it in self.active() if it.priority > consumer.priority]
             assert all(self.room(it) <= 0 for it in better)
             assert consumer in self.active()
