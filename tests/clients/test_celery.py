@@ -109,8 +109,9 @@ def test_no_retry_by_native_delay_is_lost(open_shop):
 
 def test_a_task_of_the_highest_priority_is_first(open_shop):
     shop = open_shop(
-        task_queue_max_priority=10, worker_prefetch_multiplier=1, task_default_priority=2
-    )
+        task_queue_max_priority=10, worker_prefetch_multiplier=1, task_default_priority=2,
+        broker_transport_options={"confirm_publish": True},  # what is not synced waits its turn
+    )  # fmt: skip
     shop.worker("-c", "1")
     ask = shop.ask()
     ask("late.delay('gate') and None")  # takes the whole prefetch: it is acknowledged at its end
