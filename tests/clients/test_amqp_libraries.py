@@ -98,6 +98,7 @@ class Publisher:
 def test_pika_asynchronous(broker):
     it = Publisher(broker, 1000)
     it.connection.ioloop.start()
+    it.connection.ioloop.close()
     assert (it.confirmed, it.found) == (1000, list(range(1000)))
 
 
