@@ -107,6 +107,15 @@ def test_any_value_travels_as_it_is_or_is_refused(anything):
     assert repr(again["it"]) == repr(found) or again == {"it": found}
 
 
+@pytest.mark.parametrize("year", [1, 1900, 1969])
+def test_a_time_before_1970_is_refused(year):
+    for given_ in (datetime(year, 12, 31), datetime(year, 12, 31, tzinfo=UTC)):
+        with pytest.raises(ValueError, match="before 1970"):
+            value(given_)
+        with pytest.raises(ValueError, match="before 1970"):
+            property_of("timestamp", given_)
+
+
 @given(st.sampled_from([*properties.Properties._fields, "other"]), ANYTHING)
 def test_any_property_travels_or_is_refused(name, anything):
     try:

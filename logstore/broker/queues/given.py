@@ -60,7 +60,7 @@ def value(given: Any, deep: int = 0) -> Any:  # noqa: ANN401  what a table holds
     if deep > NESTED_MAX:
         raise ValueError(f"tables nested more than {NESTED_MAX} deep")
     if isinstance(given, datetime):
-        return fields.Timestamp(int(given.timestamp()))
+        return fields.Timestamp(_seconds(given))
     if isinstance(given, Mapping):
         return {_name(name): value(it, deep + 1) for name, it in given.items()}
     if isinstance(given, list | tuple):
@@ -114,12 +114,23 @@ def argument_table(arguments: Table | None, given: Table) -> dict[str, Any]:
     return found
 
 
+def _seconds(given: datetime) -> int:
+    """Since 1970, as AMQP counts them. Raises ValueError."""
+    try:
+        seconds = int(given.timestamp())
+    except (OverflowError, OSError, ValueError):  # of no year that the platform knows
+        seconds = -1
+    if seconds < 0:
+        raise ValueError(f"{given} is before 1970, where times begin")
+    return seconds
+
+
 def property_of(name: str, given: Any) -> Any:  # noqa: ANN401
     """One property, not None. Raises TypeError, ValueError."""
     if name not in Properties._fields:
         raise TypeError(f"no property {name!r}{nearest(name, Properties._fields)}")
     if name == "timestamp" and isinstance(given, datetime):
-        given = int(given.timestamp())
+        given = _seconds(given)
     if name in NUMBERS:
         return number(given, name, 0, NUMBERS[name])
     if name == "expiration" and isinstance(given, int) and not isinstance(given, bool):
