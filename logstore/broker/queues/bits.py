@@ -237,3 +237,16 @@ def decode_set(data: Packed, below: int) -> Bits:
         else:
             include(bits, first, count)
     return bits
+
+
+def size_of(bits: Bits) -> int:
+    """How many there are."""
+    return sum(map(int.bit_count, bits.values())) if bits else 0
+
+
+def offsets_of(bits: Bits) -> Iterator[int]:
+    """One after the other, block by block."""
+    for block, mask in bits.items():
+        for first, length in runs_of(mask):
+            base = (block << BLOCK_SHIFT) + first
+            yield from range(base, base + length)

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.queues.opening import APPENDS_MAX
 from logstore.broker.queues.pending import Pending, Waiting
-from logstore.broker.queues.stock import APPENDS_MAX
 from logstore.broker.queues.transaction import Effect, Record, Transaction
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple, TypeVar
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
 from logstore.broker.queues.message import Content, Framed, batch_of
+from logstore.broker.queues.opening import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.stock import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
 

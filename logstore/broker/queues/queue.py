@@ -16,10 +16,11 @@ from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, limits_of
 from logstore.broker.queues.message import Showing
+from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.pace import FAILING, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.refusals import SingleActive
-from logstore.broker.queues.stock import Chunk, Logs, Stock
+from logstore.broker.queues.stock import Chunk, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered

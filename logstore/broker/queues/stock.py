@@ -1,4 +1,4 @@
-"""The messages of one queue: its lanes, opened when they are needed, and what is given out of them.
+"""The messages of one queue: its lanes, and what is given out of them.
 
 Knows which messages there are and in what order they go; not to whom, nor what becomes of those
 that die. Of a queue that lasts, what is settled is gathered for the journal.
@@ -6,32 +6,19 @@ that die. Of a queue that lasts, what is settled is gathered for the journal.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, parts, runs_of
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts, size_of
 from logstore.broker.queues.lane import Lane, Parked, Window, Windows
 from logstore.broker.queues.message import Showing
+from logstore.broker.queues.opening import Logs, Opening
 from logstore.broker.queues.pending import NO_TIME, Waiting
 from logstore.broker.queues.settled import Settled
-from logstore.broker.queues.settlement import Settlement
 from logstore.errors import LogstoreError
-from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.record import Record
 
-# Batches in one turn, of 50 us each: a queue beyond has its copy in a later turn.
-APPENDS_MAX: Final = 200
-OPEN_COST: Final = 3  # that to hand a lane to a worker costs, in appends of some 50 us
-MAKE_COST: Final = 20  # that to make a volatile lane costs
 TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the first
-
-
-class Opened(NamedTuple):
-    """A lane that was opened in another thread."""
-
-    log: Log
-    settlement: Settlement
-    body_bytes: int  # of what is not settled; 0 if nobody asked
 
 
 class Chunk(NamedTuple):
@@ -42,24 +29,6 @@ class Chunk(NamedTuple):
     records: list[Record]
     redelivered: bool
     expired: bool
-
-
-class Logs(Protocol):
-    """Where the logs of lanes come from."""
-
-    def open_lane(
-        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
-    ) -> None:
-        """Open it, or make it; ``then`` is called in this thread, later or at once."""
-
-    def make_volatile(self, queue: int, lane: int) -> Log:
-        """Raises StorageFull, Failed."""
-
-    def parked(self, size: int) -> None:
-        """So many bytes more, or less, wait for lanes that are being opened."""
-
-    def later(self, call: Callable[[], int]) -> None:
-        """Call it in this turn or a later one, before what is left later; it says what it cost."""
 
 
 class Stock:
@@ -90,7 +59,6 @@ class Stock:
         self.coming = self.coming_bytes = 0
         self.expiring = False  # some may have an expiration of their own
         self.cold = False  # the last take has ended where something has to be read first
-        self._queue = queue
         self._logs = logs
         self._windows = windows
         self._showing = showing
@@ -98,10 +66,7 @@ class Stock:
         self._lasts = lasts
         self._ttl_ms = ttl_ms
         self._out_bytes: dict[tuple[int, int], int] | None = {} if sized else None
-        self._unopened = set(lanes)
-        self._opening = 0
-        self._when_open: list[Callable[[], None]] = []
-        self._dropped = False
+        self._opening = Opening(self, queue, logs, wake, lanes, lasts=lasts, sized=sized)
 
     # What there is
 
@@ -118,7 +83,7 @@ class Stock:
     @property
     def out(self) -> int:
         """Messages that are given out and not settled."""
-        return sum([lane.settlement.out - _size(lane.done) for lane in self.order])
+        return sum([lane.settlement.out - size_of(lane.done) for lane in self.order])
 
     @property
     def unsafe(self) -> bool:
@@ -133,33 +98,28 @@ class Stock:
     @property
     def busy(self) -> bool:
         """Whether a lane is being opened now."""
-        return self._opening > 0
+        return self._opening.under_way > 0
 
     def names(self) -> list[int]:
         """All its lanes, opened or not."""
-        return [*self.lanes, *self._unopened]
+        return [*self.lanes, *self._opening.unopened]
 
     # Opening
 
     def open(self) -> bool:
         """Whether all there is is open; begin to open what is not."""
-        for number in list(self._unopened):
+        for number in list(self._opening.unopened):
             self.lane(number)
-        return not self._opening
+        return not self._opening.under_way
 
     def when_open(self, call: Callable[[], None]) -> None:
         """Call it once all there is is open, or has failed to be; at once where it is."""
-        if self.open():
-            call()
-        else:
-            self._when_open.append(call)
+        self.open()
+        self._opening.when_still(call)
 
     def when_still(self, call: Callable[[], None]) -> None:
         """Call it once no lane is being opened; at once where none is."""
-        if self._opening:
-            self._when_open.append(call)
-        else:
-            call()
+        self._opening.when_still(call)
 
     def lane(self, number: int) -> Lane:
         """The lane of a priority, perhaps still being opened. Raises StorageFull, Failed."""
@@ -168,13 +128,11 @@ class Stock:
             return known
         lane = Lane(number, self._windows)
         if not self._lasts:
-            lane.opened(self._logs.make_volatile(self._queue, number), Settlement(), self._wake)
+            self._opening.open_volatile(lane)
             self._add(lane)
             return lane
         self._add(lane)
-        self._unopened.discard(number)
-        self._opening += 1
-        self._begin_to_open(lane)
+        self._opening.begin(lane)
         return lane
 
     def _put_off(self, number: int) -> Lane:
@@ -183,74 +141,18 @@ class Stock:
         if lane is None:
             lane = Lane(number, self._windows)
             self._add(lane)
-            self._unopened.discard(number)
         elif lane.log is None or lane.parked:
             return lane  # as others have it
-        self._opening += 1
-        self._logs.later(lambda: self._go_on(lane))
+        self._opening.put_off(lane)
         return lane
-
-    def _go_on(self, lane: Lane) -> int:
-        """What was put off; what it cost, in appends."""
-        if self._dropped:
-            self._logs.parked(-lane.give_up(None))
-        elif lane.log is not None:
-            self._unpark(lane)
-        elif self._lasts:
-            self._begin_to_open(lane)
-            return OPEN_COST
-        else:
-            try:
-                log = self._logs.make_volatile(self._queue, lane.number)
-            except LogstoreError as error:
-                self._opened(lane, error)
-            else:
-                self._opened(lane, Opened(log, Settlement(), 0))
-            return MAKE_COST
-        self._one_less()
-        return 1
-
-    def _begin_to_open(self, lane: Lane) -> None:
-        sized = self._out_bytes is not None
-        self._logs.open_lane(
-            self._queue, lane.number, lambda it: self._opened(lane, it), sized=sized
-        )
 
     def _add(self, lane: Lane) -> None:
         self.lanes[lane.number] = lane
         self.order = sorted(self.lanes.values(), key=lambda it: -it.number)
 
-    def _opened(self, lane: Lane, opened: Opened | LogstoreError) -> None:
-        if self._dropped:
-            self._logs.parked(-lane.give_up(None))
-        elif isinstance(opened, LogstoreError):
-            self._logs.parked(-lane.give_up(opened))
-        else:
-            lane.opened(opened.log, opened.settlement, self._wake)
-            self.ready_bytes += opened.body_bytes
-            there = lane.settlement.ready(lane.end)
-            self.expiring = self.expiring or there > 0
-            self._unpark(lane)
-        self._one_less()
-
-    def _unpark(self, lane: Lane) -> None:
-        freed, unneeded = lane.unpark()
-        self._logs.parked(-freed)
-        self.ready_bytes -= unneeded
-
-    def _one_less(self) -> None:
-        """A lane that was being opened, or put off, is open, or never will be."""
-        self._opening -= 1
-        if not self._opening:
-            calls, self._when_open = self._when_open, []
-            for call in calls:
-                call()
-            if not self._dropped:
-                self._wake()
-
     def drop(self) -> None:
         """The queue is gone: nobody needs any of it."""
-        self._dropped = True
+        self._opening.drop()
         for lane in self.order:
             if lane.log is not None or lane.failed is not None:
                 self._logs.parked(-lane.give_up(None))
@@ -517,7 +419,7 @@ class Stock:
         """The same of what the journal has been told of, at once."""
         self.lanes[number].settlement.settle_bits(first, bits)
         if self._out_bytes is not None:
-            for offset in _offsets(dict(parts(first, bits))):
+            for offset in offsets_of(dict(parts(first, bits))):
                 self._out_bytes.pop((number, offset), None)
 
     def flush(self) -> bool:
@@ -533,7 +435,7 @@ class Stock:
             if self._lasts:
                 self.settled.settle_set(lane.number, done)
             if self._out_bytes is not None:
-                for offset in _offsets(done):
+                for offset in offsets_of(done):
                     self._out_bytes.pop((lane.number, offset), None)
         return some
 
@@ -550,7 +452,7 @@ class Stock:
         if self._out_bytes is not None:
             for block, mask in dead.items():
                 those[block] &= ~mask
-            for offset in _offsets(those):
+            for offset in offsets_of(those):
                 self.ready_bytes += self._out_bytes.pop((number, offset), 0)
         return dead
 
@@ -578,17 +480,6 @@ class Stock:
         if place < len(window.records) and window.records[place].offset == offset:
             return window.records[place]
         return None
-
-
-def _size(bits: Bits) -> int:
-    return sum(map(int.bit_count, bits.values())) if bits else 0
-
-
-def _offsets(bits: Bits) -> Iterator[int]:
-    for block, mask in bits.items():
-        for first, length in runs_of(mask):
-            base = (block << BLOCK_SHIFT) + first
-            yield from range(base, base + length)
 
 
 def _in_a_row(offsets: list[int], place: int, most: int) -> int:

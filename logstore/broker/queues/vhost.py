@@ -24,11 +24,11 @@ from logstore.broker.queues.keeping import Rows
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_of
 from logstore.broker.queues.message import Content, Framed, Framing, Message, Showing
+from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
-from logstore.broker.queues.stock import Logs
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change

@@ -1,0 +1,163 @@
+"""How the lanes of one queue are opened: by workers, or in a later turn, where many are needed.
+
+Knows which are not open yet, and who waits for that; what comes for a lane meanwhile is parked
+in it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.settlement import Settlement
+from logstore.errors import LogstoreError
+from logstore.log import Log
+
+# Batches in one turn, of 50 us each: a queue beyond has its copy in a later turn.
+APPENDS_MAX: Final = 200
+OPEN_COST: Final = 3  # that to hand a lane to a worker costs, in appends of some 50 us
+MAKE_COST: Final = 20  # that to make a volatile lane costs
+
+
+class Opened(NamedTuple):
+    """A lane that was opened in another thread."""
+
+    log: Log
+    settlement: Settlement
+    body_bytes: int  # of what is not settled; 0 if nobody asked
+
+
+class Logs(Protocol):
+    """Where the logs of lanes come from."""
+
+    def open_lane(
+        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
+    ) -> None:
+        """Open it, or make it; ``then`` is called in this thread, later or at once."""
+
+    def make_volatile(self, queue: int, lane: int) -> Log:
+        """Raises StorageFull, Failed."""
+
+    def parked(self, size: int) -> None:
+        """So many bytes more, or less, wait for lanes that are being opened."""
+
+    def later(self, call: Callable[[], int]) -> None:
+        """Call it in this turn or a later one, before what is left later; it says what it cost."""
+
+
+class Counted(Protocol):
+    """What is known of the messages of a queue, as far as an opened lane adds to it."""
+
+    ready_bytes: int
+    expiring: bool
+
+
+class Opening:
+    """Of one queue."""
+
+    __slots__ = (
+        "_dropped", "_lasts", "_logs", "_queue", "_sized", "_stock", "_wake", "_when_open",
+        "under_way", "unopened",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        stock: Counted,
+        queue: int,
+        logs: Logs,
+        wake: Callable[[], None],
+        lanes: Iterable[int],
+        *,
+        lasts: bool,
+        sized: bool,
+    ) -> None:
+        """As ``Stock``."""
+        self.unopened = set(lanes)  # and not begun to be
+        self.under_way = 0  # lanes that are being opened, or were put off
+        self._stock = stock
+        self._queue = queue
+        self._logs = logs
+        self._wake = wake
+        self._lasts = lasts
+        self._sized = sized
+        self._when_open: list[Callable[[], None]] = []
+        self._dropped = False
+
+    def when_still(self, call: Callable[[], None]) -> None:
+        """Call it once no lane is being opened; at once where none is."""
+        if self.under_way:
+            self._when_open.append(call)
+        else:
+            call()
+
+    def open_volatile(self, lane: Lane) -> None:
+        """At once. Raises StorageFull, Failed."""
+        lane.opened(self._logs.make_volatile(self._queue, lane.number), Settlement(), self._wake)
+
+    def begin(self, lane: Lane) -> None:
+        """Open it, or make it; a worker does."""
+        self.unopened.discard(lane.number)
+        self.under_way += 1
+        self._open(lane)
+
+    def put_off(self, lane: Lane) -> None:
+        """Open it, or append what is parked in it, in a later turn."""
+        self.unopened.discard(lane.number)
+        self.under_way += 1
+        self._logs.later(lambda: self._go_on(lane))
+
+    def drop(self) -> None:
+        """The queue is gone: what is still being opened is given up when it comes."""
+        self._dropped = True
+
+    def _go_on(self, lane: Lane) -> int:
+        """What was put off; what it cost, in appends."""
+        if self._dropped:
+            self._logs.parked(-lane.give_up(None))
+        elif lane.log is not None:
+            self._unpark(lane)
+        elif self._lasts:
+            self._open(lane)
+            return OPEN_COST
+        else:
+            try:
+                log = self._logs.make_volatile(self._queue, lane.number)
+            except LogstoreError as error:
+                self._opened(lane, error)
+            else:
+                self._opened(lane, Opened(log, Settlement(), 0))
+            return MAKE_COST
+        self._one_less()
+        return 1
+
+    def _open(self, lane: Lane) -> None:
+        self._logs.open_lane(
+            self._queue, lane.number, lambda it: self._opened(lane, it), sized=self._sized
+        )
+
+    def _opened(self, lane: Lane, opened: Opened | LogstoreError) -> None:
+        if self._dropped:
+            self._logs.parked(-lane.give_up(None))
+        elif isinstance(opened, LogstoreError):
+            self._logs.parked(-lane.give_up(opened))
+        else:
+            lane.opened(opened.log, opened.settlement, self._wake)
+            self._stock.ready_bytes += opened.body_bytes
+            there = lane.settlement.ready(lane.end)
+            self._stock.expiring = self._stock.expiring or there > 0
+            self._unpark(lane)
+        self._one_less()
+
+    def _unpark(self, lane: Lane) -> None:
+        freed, unneeded = lane.unpark()
+        self._logs.parked(-freed)
+        self._stock.ready_bytes -= unneeded
+
+    def _one_less(self) -> None:
+        """A lane that was being opened, or put off, is open, or never will be."""
+        self.under_way -= 1
+        if not self.under_way:
+            calls, self._when_open = self._when_open, []
+            for call in calls:
+                call()
+            if not self._dropped:
+                self._wake()
