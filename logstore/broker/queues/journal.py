@@ -60,9 +60,7 @@ class SettlementNotes:
         self._read = 0  # batches
         self._unread: list[tuple[int, bytes]] = []  # those that follow, each with its offset
         self._held = Unfinished()  # as of the same batch
-        self._finished: list[
-            int
-        ] = []  # transactions, by their first numbers; not told to _held yet
+        self._finished: list[int] = []  # first numbers of transactions; not told to _held yet
         self._replaying = True
         self._note: bytes | None = None  # of _states
         self._frozen: Callable[[], bytes] | None = None  # of all of it
