@@ -2,12 +2,12 @@
 
 One durable queue, persistent messages of 100 bytes and of 1 KiB. Published by one connection with
 confirms, at most 1,000 unconfirmed, no consumer (bar 2.5, 1 KiB 2). Consumed by one with prefetch
-500 that acknowledges every 50th, multiple, or each by itself (bars 1). Both at once (bar 3). Ours
-is synced before each confirm, as RabbitMQ's quorum queues are: bars are about these; its classic
-queues are shown beside. "transient": neither durable, persistent, confirmed nor acknowledged, both
-at once, beside classic (bar 1.3). RabbitMQ 3.10 and ours run on this machine and disk with their
-defaults and take turns; the load is one C program (`bench/rabbit/load.c`). "processor": what a
-message takes of the server.
+500 that acknowledges every 50th, multiple, or each by itself (bars 1). Both at once (bar 3, 1 KiB
+2). Ours is synced before each confirm, as RabbitMQ's quorum queues are: bars are about these; its
+classic queues are shown beside. "transient": neither durable, persistent, confirmed nor
+acknowledged, both at once, beside classic (bar 1.3). RabbitMQ 3.10 and ours run on this machine and
+disk with their defaults and take turns; the load is one C program (`bench/rabbit/load.c`).
+"processor": what a message takes of the server.
 """
 
 from functools import partial

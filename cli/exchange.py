@@ -148,9 +148,9 @@ def bind(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Have a queue get what an exchange takes.
+    """Bind a queue or an exchange to an exchange.
 
-    Which messages: those whose key matches, as the exchange's type understands it.
+    It receives the messages whose key matches; the exchange's type says how.
 
     $ logstore exchange bind events mail --key 'mail.#'
     """

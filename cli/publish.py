@@ -62,8 +62,8 @@ def publish(
 ) -> None:
     """Publish each input line as one message.
 
-    Exits with 0 only after every message is on disk. The empty name is the default exchange, which
-    has each queue by its name as the key.
+    Exits with 0 only after every message is on disk. The default exchange has the empty name; it
+    takes the key as the name of a queue.
 
     $ logstore exchange publish events --key mail.new --message hello
     $ logstore exchange publish events --key-field kind --property priority=5 < events.jsonl

@@ -124,6 +124,7 @@ def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
     """A value of a table in JSON's terms."""
     from base64 import b64encode
     from decimal import Decimal
+    from math import isfinite
 
     if isinstance(value, dict):
         return {shown(name): shown(it) for name, it in value.items()}
@@ -134,7 +135,7 @@ def shown(value: Any) -> Any:  # noqa: ANN401  what a table holds
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, float):
-        return float(value)
+        return float(value) if isfinite(value) else str(float(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, str):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from logstore.amqp import methods, properties
 from logstore.amqp.frames import HEADER, body_frames, frame, method_frame
 from logstore.amqp.properties import Properties
+from logstore.amqp.replies import UNEXPECTED_FRAME, Refusal
 from logstore.broker.queues.received import cancelled
 from logstore.errors import Failed, LogstoreError
 
@@ -187,12 +188,14 @@ class ServedSink:
         upto: int = method.delivery_tag  # type: ignore[attr-defined]
         multiple: bool = method.multiple  # type: ignore[attr-defined]
         count = 0
-        if multiple or self._under_way[0][0] == upto:
+        if multiple:
             while self._under_way and self._under_way[0][0] <= upto:
                 self._bytes -= self._under_way.popleft()[1]
                 count += 1
         else:
-            at = next(n for n, (number, _) in enumerate(self._under_way) if number == upto)
+            at = next((n for n, (number, _) in enumerate(self._under_way) if number == upto), None)
+            if at is None:
+                raise Refusal(UNEXPECTED_FRAME, f"a confirm of {upto}, which is not under way")
             self._bytes -= self._under_way[at][1]
             del self._under_way[at]
             count = 1

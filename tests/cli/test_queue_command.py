@@ -319,3 +319,13 @@ def test_names_of_queues_reach_no_terminal_as_they_are(logstore):
     told += logstore("queue", "get", evil, code=1).err
     assert [it for it in told if not it.isprintable() and it != "\n"] == []
     assert not any(line.startswith("forged") for line in told.splitlines())
+
+
+def test_numbers_that_are_none_are_texts_in_json(both):
+    def no_json(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    both("queue", "declare", "odd", "--argument", "x-a=NaN", "--argument", "x-b=1e999")
+    told = both("queue", "describe", "odd", "--json").out
+    found = json.loads(told, parse_constant=no_json)
+    assert found["arguments"] == {"x-a": "nan", "x-b": "inf"}

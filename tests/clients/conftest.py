@@ -14,6 +14,16 @@ def server(tmp_path_factory):
     assert "Traceback" not in errors, errors
 
 
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    """As ``server``, with the RabbitMQ door, and without the Redis one."""
+    running = Serving(tmp_path_factory.mktemp("amqp") / "data", resp_port=-1, amqp_port=0)
+    yield running
+    code, errors = running.stop()
+    assert code == 0, errors
+    assert "Traceback" not in errors, errors
+
+
 @pytest.fixture
 def start(tmp_path):
     """start(**settings) -> Serving, on one data directory, as often as a test likes."""

@@ -14,7 +14,7 @@ import kombu
 import pika
 import pytest
 from own_venv import python_with
-from serving import DEADLINE_S, Serving
+from serving import DEADLINE_S
 from waiting import until
 
 pytestmark = pytest.mark.long
@@ -24,15 +24,6 @@ needs_tools = pytest.mark.skipif(
     shutil.which("amqp-publish") is None, reason="no amqp-tools: apt-get install amqp-tools"
 )
 needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="no Node and npm here")
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    running = Serving(tmp_path_factory.mktemp("amqp") / "data", resp_port=-1, amqp_port=0)
-    yield running
-    code, errors = running.stop()
-    assert code == 0, errors
-    assert "Traceback" not in errors, errors
 
 
 def url(server):

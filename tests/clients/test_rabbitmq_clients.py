@@ -15,16 +15,7 @@ from pika.exceptions import (
     NackError,
     UnroutableError,
 )
-from serving import DEADLINE_S, Serving
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    running = Serving(tmp_path_factory.mktemp("amqp") / "data", resp_port=-1, amqp_port=0)
-    yield running
-    code, errors = running.stop()
-    assert code == 0, errors
-    assert "Traceback" not in errors, errors
+from serving import DEADLINE_S
 
 
 def close(connection):
