@@ -19,6 +19,8 @@ from typing import Any, Final
 import uvloop
 
 from logstore import heap
+from logstore.access.access import open_access
+from logstore.access.logins import Nobody
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
@@ -145,6 +147,8 @@ class Node:
             facts=partial(facts_of, self._store.directory),
             job=partial(self._job, turn),
             log_bytes=queues.log_bytes,
+            access=open_access(),
+            logins=Nobody(),
         )
         try:
             groups.start()

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from logstore.access.access import Access
+from logstore.access.logins import Logins
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
@@ -57,6 +59,8 @@ class House:
     facts: Callable[[], Mapping[str, object]]  # of the process, for people
     job: Job
     log_bytes: Callable[[Log], int]  # of its files
+    access: Access  # who may do what
+    logins: Logins  # and whether he is who he says he is
 
     @property
     def queues(self) -> "Queues":

@@ -1,0 +1,28 @@
+"""Who has come in, through which door, and from where."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Of one connection, once it is known."""
+
+    user: str  # "" : nobody has said who it is
+    host: str  # the peer's address; "" for a process of this machine
+    mechanism: str = ""  # that he has logged in with
+    door: str = ""
+    owner: bool = False  # whoever may open the data directory's own socket: it may do everything
+
+    @property
+    def principal(self) -> str:
+        """As Kafka writes it."""
+        return f"User:{self.user or 'ANONYMOUS'}"
+
+
+OWNER: Final = Identity("", "", owner=True)
+
+
+def anonymous(host: str, door: str = "") -> Identity:
+    """Who has not said who he is."""
+    return Identity("", host, door=door)

@@ -1,0 +1,60 @@
+"""What rules are about: the kinds of objects and what is done with them, in the field's words.
+
+An object has one kind by what it is, never by the door: a channel is ``channel``, with a history or
+without; what holds the messages of a queue is ``queue``, also where it is read as a topic.
+"""
+
+from typing import Final
+
+# Kinds of objects
+TOPIC: Final = "topic"
+GROUP: Final = "group"
+TRANSACTIONAL_ID: Final = "transactional-id"
+CHANNEL: Final = "channel"
+EXCHANGE: Final = "exchange"
+QUEUE: Final = "queue"
+KEY: Final = "key"
+CLUSTER: Final = "cluster"
+USER: Final = "user"
+TOKEN: Final = "delegation-token"
+KINDS: Final = (
+    TOPIC, GROUP, TRANSACTIONAL_ID, CHANNEL, EXCHANGE, QUEUE, KEY, CLUSTER, USER, TOKEN,
+)  # fmt: skip
+
+# Operations
+READ: Final = "read"
+WRITE: Final = "write"
+CREATE: Final = "create"
+DELETE: Final = "delete"
+ALTER: Final = "alter"
+DESCRIBE: Final = "describe"
+CLUSTER_ACTION: Final = "cluster-action"
+DESCRIBE_CONFIGS: Final = "describe-configs"
+ALTER_CONFIGS: Final = "alter-configs"
+IDEMPOTENT_WRITE: Final = "idempotent-write"
+OPERATIONS: Final = (
+    READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS,
+    IDEMPOTENT_WRITE,
+)  # fmt: skip
+ALL: Final = "all"  # of a rule: every operation
+
+# An ALLOW of one of these allows the key, too; a DENY does not (Kafka's authorizer).
+IMPLIED: Final = {
+    DESCRIBE: (READ, WRITE, DELETE, ALTER),
+    DESCRIBE_CONFIGS: (ALTER_CONFIGS,),
+}
+
+CLUSTER_NAME: Final = "kafka-cluster"  # of the one that there is, as Kafka's tools know it
+DEFAULT_VHOST: Final = "/"
+DEFAULT_EXCHANGE: Final = "amq.default"  # what rules call the one whose name is empty
+
+
+def object_name(vhost: str, name: str) -> str:
+    """Of an exchange or queue, as rules have it: ``mail``, or ``vhost:mail`` in another host.
+
+    No two objects share one: a colon in the default host's own names has the host before it, and
+    the name of a virtual host has its colons as ``%3A``.
+    """
+    if vhost != DEFAULT_VHOST:
+        return f"{vhost.replace('%', '%25').replace(':', '%3A')}:{name}"
+    return f"{DEFAULT_VHOST}:{name}" if ":" in name else name

@@ -1,0 +1,113 @@
+"""The waist for what is kept of users, as models and storage both see it.
+
+Facts are values. A user is known by his name; a rule, a permission and a quota are what they say:
+to keep one that is kept already changes nothing, or what it grants. No password is ever kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from logstore.errors import CorruptStore
+from logstore.kept import Keeping
+
+SHA_256: Final = "SCRAM-SHA-256"
+SHA_512: Final = "SCRAM-SHA-512"
+
+LITERAL: Final = "literal"
+PREFIX: Final = "prefix"
+GLOB: Final = "glob"
+ANYONE: Final = "*"  # as a rule's user; as its host, from anywhere; as a literal name, any
+
+
+@dataclass(frozen=True, slots=True)
+class ScramKey:
+    """What a password is checked against (RFC 5802, 3): it does not tell the password."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptUser:
+    """Who may come in, and how he shows that it is him."""
+
+    name: str
+    scram: Mapping[str, ScramKey] = field(default_factory=dict)  # by mechanism
+    tags: tuple[str, ...] = ()  # RabbitMQ's; ``administrator`` may do everything
+    # His rules in Redis's own words, without passwords; None: he has none, and Redis's commands
+    # are not limited for him.
+    redis: str | None = None
+    weak_sha256: tuple[str, ...] = ()  # hashes of Redis's ``#``: for the Redis door alone
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRule:
+    """Who may, or may not, do what with which objects, and from where: Kafka's language."""
+
+    user: str  # or ANYONE
+    operation: str  # one of ``access/resources.py``, or ALL
+    kind: str  # of the resource
+    name: str  # of a literal one also ANYONE
+    pattern: str = LITERAL
+    allow: bool = True
+    host: str = ANYONE  # an address
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPermission:
+    """What a user may do in a virtual host: RabbitMQ's three regular expressions."""
+
+    user: str
+    vhost: str
+    configure: str
+    write: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTopicPermission:
+    """The routing keys that a user may publish and bind with at one exchange of type topic."""
+
+    user: str
+    vhost: str
+    exchange: str
+    write: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuota:
+    """Limits in Kafka's words; of whom: user, client-id and ip, with None for all others."""
+
+    entity: tuple[tuple[str, str | None], ...]  # sorted
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+Kept = KeptUser | KeptRule | KeptPermission | KeptTopicPermission | KeptQuota
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAccess:
+    """All that is kept."""
+
+    users: Sequence[KeptUser] = ()
+    rules: Sequence[KeptRule] = ()
+    permissions: Sequence[KeptPermission] = ()
+    topic_permissions: Sequence[KeptTopicPermission] = ()
+    quotas: Sequence[KeptQuota] = ()
+    damaged: Sequence[CorruptStore] = ()  # rows that can't be read: only super-users come in
+
+
+class UserKeeper(Protocol):
+    """What a process that has the users in its memory keeps them with.
+
+    As ``QueueKeeper``: changes become durable in the order of the calls, and each ``Keeping`` is
+    finished once, in that order, in the caller's own thread.
+    """
+
+    def load(self) -> KeptAccess: ...
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+        """All of it or nothing. What is forgotten is known by what identifies it."""
