@@ -20,10 +20,10 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.history import EVENTS, Histories, History, Kept
-from logstore.broker.patterns import Pattern, PatternIndex
 from logstore.broker.topics import Topics
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import Closed, Forked, LogstoreError
+from logstore.patterns import Pattern, PatternIndex
 from logstore.settings import ChannelRule
 
 TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publish at once

@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
-from logstore.broker.patterns import Pattern
 from logstore.broker.reading import Chunk, chunks
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
@@ -28,6 +27,7 @@ from logstore.errors import (
     TopicExists,
 )
 from logstore.log import Log
+from logstore.patterns import Pattern
 from logstore.records.record import Record
 from logstore.settings import ChannelRule
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_patterns import matches
 
-from logstore.broker import patterns
-from logstore.broker.patterns import PATTERN_BYTES_MAX, Pattern, PatternIndex
+from logstore import patterns
 from logstore.errors import InvalidName
+from logstore.patterns import PATTERN_BYTES_MAX, Pattern, PatternIndex
 
 SIGNS = st.sampled_from(
     [b"*", b"?", b"[", b"]", b"^", b"-", b"\\", b"a", b"b", b"c", b"\xff", b"\n"]

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
-from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName
+from logstore.patterns import Pattern
 from logstore.protocols.resp import (
     channel_read,
     clients,

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName
+from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import DATABASES

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from logstore.broker.channel import Channels, Roster
-from logstore.broker.patterns import Pattern
 from logstore.errors import InvalidName, LogstoreError
+from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.opening import NAMES_AT_ONCE
