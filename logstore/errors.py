@@ -5,8 +5,10 @@
     │   ├── InvalidName             a topic, group or header name that is not allowed
     │   ├── NoneOfThatName          nothing has the name that was looked for
     │   │   ├── UnknownTopic            no such topic
-    │   │   └── UnknownGroup            no such consumer group
+    │   │   ├── UnknownGroup            no such consumer group
+    │   │   └── UnknownUser             no such user
     │   ├── TopicExists             a topic of that name already exists
+    │   ├── UserExists              a user of that name already exists
     │   ├── TooManyPartitions       more than partitions.max in all
     │   ├── UnknownPartition        the topic has fewer partitions
     │   ├── GroupBusy               the group has members, so that can't be done
@@ -91,6 +93,14 @@ class UnknownPartition(Refused):
 
 class UnknownGroup(NoneOfThatName):
     """No consumer group has that name."""
+
+
+class UnknownUser(NoneOfThatName):
+    """No user has that name."""
+
+
+class UserExists(Refused):
+    """A user of that name already exists."""
 
 
 class GroupBusy(Refused):

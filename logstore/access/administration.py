@@ -1,0 +1,294 @@
+"""What people do with users and rules, checked: each is a change for ``Access.change``. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Final, NamedTuple, Protocol
+
+from logstore.access.resources import (
+    ALL,
+    ALTER,
+    ALTER_CONFIGS,
+    CHANNEL,
+    CLUSTER,
+    CLUSTER_ACTION,
+    CLUSTER_NAME,
+    CREATE,
+    DELETE,
+    DESCRIBE,
+    DESCRIBE_CONFIGS,
+    EXCHANGE,
+    GROUP,
+    IDEMPOTENT_WRITE,
+    KEY,
+    KINDS,
+    OPERATIONS,
+    QUEUE,
+    READ,
+    TOKEN,
+    TOPIC,
+    TRANSACTIONAL_ID,
+    USER,
+    WRITE,
+)
+from logstore.config import nearest
+from logstore.errors import InvalidName, NoneOfThatName, Refused, UnknownUser, UserExists
+from logstore.kept_users import (
+    ANYONE,
+    GLOB,
+    LITERAL,
+    PREFIX,
+    Kept,
+    KeptPermission,
+    KeptQuota,
+    KeptRule,
+    KeptTopicPermission,
+    KeptUser,
+    ScramKey,
+)
+
+NAME_BYTES_MAX: Final = 255  # of users and objects; AMQP's names have no more
+ANONYMOUS: Final = "ANONYMOUS"  # who has not logged in, as Kafka's rules call him
+TAGS: Final = ("administrator", "management", "monitoring", "policymaker", "impersonator")
+TAG_CHARACTERS_MAX: Final = 64
+PATTERNS: Final = (LITERAL, PREFIX, GLOB)
+# What can be done with objects of each kind; of the first six as in Kafka.
+OPERATIONS_OF: Final = {
+    TOPIC: (READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS),
+    GROUP: (READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS),
+    TRANSACTIONAL_ID: (WRITE, DESCRIBE),
+    CLUSTER: (
+        CREATE, DELETE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS,
+        IDEMPOTENT_WRITE,
+    ),
+    TOKEN: (DESCRIBE,),
+    USER: (CREATE, DESCRIBE),
+    CHANNEL: (READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS),
+    EXCHANGE: (READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE),
+    QUEUE: (READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS),
+    KEY: (READ, WRITE, DELETE, DESCRIBE),
+}  # fmt: skip
+assert OPERATIONS_OF.keys() == set(KINDS)
+EXPRESSION_BYTES_MAX: Final = 4096  # those in use have some ten
+PROGRAM_BYTES_MAX: Final = 1 << 20  # that one may become: repetitions of repetitions are short
+_SHOWN_CHARACTERS: Final = 60  # of a name that is refused
+
+
+class Change(NamedTuple):
+    """What is to be kept, and what no more."""
+
+    keep: Sequence[Kept] = ()
+    forget: Sequence[Kept] = ()
+
+
+class Known(Protocol):
+    """Users and rules as they are now: ``Access``."""
+
+    @property
+    def users(self) -> Mapping[str, KeptUser]: ...
+    @property
+    def rules(self) -> Sequence[KeptRule]: ...
+    @property
+    def permissions(self) -> Mapping[tuple[str, str], KeptPermission]: ...
+    @property
+    def topic_permissions(self) -> Mapping[tuple[str, str, str], KeptTopicPermission]: ...
+    @property
+    def quotas(self) -> Mapping[tuple[tuple[str, str | None], ...], KeptQuota]: ...
+
+
+# Users
+
+
+def check_user(name: str) -> str:
+    """The same name, if a user may have it. Raises InvalidName."""
+    if name in (ANYONE, ANONYMOUS):
+        raise InvalidName(f"no user can be called {name!r}: rules have another meaning for it")
+    return _check_name(name, "user")
+
+
+def _check_name(name: str, what: str) -> str:
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 0 < len(encoded) <= NAME_BYTES_MAX or any(it < " " or it == "\x7f" for it in name):
+        raise InvalidName(
+            f"{what} name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {NAME_BYTES_MAX} "
+            f"bytes of UTF-8, no control characters"
+        )
+    return name
+
+
+def new_user(
+    known: Known, name: str, scram: Mapping[str, ScramKey], tags: Iterable[str] = ()
+) -> Change:
+    """``scram`` may be empty: one who logs in by a certificate.
+
+    Raises InvalidName, UserExists, Refused.
+    """
+    if check_user(name) in known.users:
+        raise UserExists(
+            f"user {name!r} already exists: change the password with `logstore user passwd`"
+        )
+    return Change(keep=[KeptUser(name, scram, check_tags(tags))])
+
+
+def new_password(known: Known, name: str, scram: Mapping[str, ScramKey]) -> Change:
+    """In the place of all that he could log in with before. Raises UnknownUser."""
+    before = user_of(known, name)
+    return Change(keep=[replace(before, scram=scram, weak_sha256=())])
+
+
+def new_tags(known: Known, name: str, tags: Iterable[str]) -> Change:
+    """In the place of those that he has. Raises UnknownUser, Refused."""
+    before = user_of(known, name)
+    return Change(keep=[replace(before, tags=check_tags(tags))])
+
+
+def without_user(known: Known, name: str) -> Change:
+    """He and all that names him: another one of that name is to begin with nothing.
+
+    Raises UnknownUser.
+    """
+    mine: list[Kept] = [user_of(known, name)]
+    mine += [it for it in known.rules if it.user == name]
+    mine += [it for it in known.permissions.values() if it.user == name]
+    mine += [it for it in known.topic_permissions.values() if it.user == name]
+    mine += [it for it in known.quotas.values() if ("user", name) in it.entity]
+    return Change(forget=mine)
+
+
+def user_of(known: Known, name: str) -> KeptUser:
+    """Raises UnknownUser."""
+    found = known.users.get(name)
+    if found is None:
+        shown = name[:_SHOWN_CHARACTERS]
+        raise UnknownUser(f"no user {shown!r}{nearest(shown, known.users)}", name)
+    return found
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Each once. Raises Refused."""
+    found = tuple(dict.fromkeys(tags))
+    for tag in found:
+        plain = tag.isascii() and tag.replace("-", "").replace("_", "").isalnum()
+        if not plain or len(tag) > TAG_CHARACTERS_MAX:
+            raise Refused(
+                f"tag {tag[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {TAG_CHARACTERS_MAX} of "
+                f"the characters a-z A-Z 0-9 _ -"
+            )
+    return found
+
+
+# Rules
+
+
+def check_rule(rule: KeptRule) -> KeptRule:
+    """The same rule, its address as addresses are written. Raises Refused, InvalidName."""
+    if rule.user not in (ANYONE, ANONYMOUS):
+        check_user(rule.user)
+    _one_of(rule.kind, KINDS, "kind of object")
+    _one_of(rule.operation, (*OPERATIONS, ALL), "operation")
+    if rule.operation not in (*OPERATIONS_OF[rule.kind], ALL):
+        raise Refused(
+            f"operation {rule.operation!r} is not for a {rule.kind}, but "
+            f"{', '.join((*OPERATIONS_OF[rule.kind], ALL))}"
+        )
+    _one_of(rule.pattern, PATTERNS, "pattern")
+    _check_name(rule.name, rule.kind)
+    if rule.kind == CLUSTER and (rule.name, rule.pattern) != (CLUSTER_NAME, LITERAL):
+        raise Refused(f"there is one cluster, {CLUSTER_NAME}: a rule about it names no other")
+    host = rule.host if rule.host == ANYONE else check_host(rule.host)
+    return replace(rule, host=host)
+
+
+def check_host(text: str) -> str:
+    """An address as doors see it. Raises Refused."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise Refused(
+            f"{text[:_SHOWN_CHARACTERS]!r} is no address: a rule's host is one, such as 10.1.2.3, "
+            f"or {ANYONE}"
+        ) from None
+
+
+def _one_of(word: str, words: Sequence[str], what: str) -> None:
+    if word not in words:
+        shown = word[:_SHOWN_CHARACTERS]
+        raise Refused(f"no {what} {shown!r}{nearest(shown, words)}; there are {', '.join(words)}")
+
+
+def new_rules(rules: Iterable[KeptRule]) -> Change:
+    """Raises Refused, InvalidName."""
+    return Change(keep=list(dict.fromkeys(map(check_rule, rules))))
+
+
+def without_rules(known: Known, rules: Sequence[KeptRule]) -> Change:
+    """These, whether they allow or deny. Raises NoneOfThatName where one is not there."""
+    gone: list[Kept] = []
+    for rule in map(check_rule, rules):
+        there = [it for it in known.rules if _alike(it) == _alike(rule)]
+        if not there:
+            raise NoneOfThatName(
+                f"no rule for {rule.user} about {rule.operation} on {rule.kind}:{rule.name} "
+                f"({rule.pattern}) from {rule.host}; `logstore acl list` shows them"
+            )
+        gone += there
+    return Change(forget=gone)
+
+
+def _alike(rule: KeptRule) -> tuple[str, ...]:
+    """A rule but for whether it allows or denies."""
+    return rule.user, rule.operation, rule.kind, rule.name, rule.pattern, rule.host
+
+
+# RabbitMQ's permissions
+
+
+def new_permission(known: Known, permission: KeptPermission | KeptTopicPermission) -> Change:
+    """Raises UnknownUser, Refused."""
+    user_of(known, permission.user)
+    texts = [permission.write, permission.read]
+    if isinstance(permission, KeptPermission):
+        texts.insert(0, permission.configure)
+    for text in texts:
+        check_expression(text)
+    return Change(keep=[permission])
+
+
+def check_expression(text: str) -> str:
+    """The same text, if it is a regular expression. Raises Refused."""
+    import re2  # google-re2: no expression can stall it; 15 ms that only permissions pay
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = PROGRAM_BYTES_MAX
+    shown = text[:_SHOWN_CHARACTERS]
+    try:
+        encoded = text.encode()
+        if len(encoded) > EXPRESSION_BYTES_MAX:
+            raise Refused(f"{shown!r}...: an expression has at most {EXPRESSION_BYTES_MAX} bytes")
+        re2.compile(encoded, options)
+    except UnicodeEncodeError:
+        raise Refused(f"{shown!r}: an expression is UTF-8") from None
+    except re2.error as error:
+        [reason] = error.args
+        raise Refused(
+            f"{shown!r}: {reason.decode(errors='replace')}: RE2 has no such expression"
+        ) from None
+    return text
+
+
+def without_permission(known: Known, user: str, vhost: str, exchange: str | None = None) -> Change:
+    """Raises UnknownUser, NoneOfThatName."""
+    user_of(known, user)
+    found: KeptPermission | KeptTopicPermission | None
+    if exchange is None:
+        found, at = known.permissions.get((user, vhost)), f"in virtual host {vhost!r}"
+    else:
+        found = known.topic_permissions.get((user, vhost, exchange))
+        at = f"at exchange {exchange!r} in virtual host {vhost!r}"
+    if found is None:
+        raise NoneOfThatName(f"user {user!r} has no permission {at}")
+    return Change(forget=[found])
