@@ -92,6 +92,7 @@ def status(json_: Json = False, data: Data = HERE) -> None:
                 ("offsets", f"{found.offsets:,}"),
                 ("size", size(found.bytes)),
                 ("groups", f"{found.groups:,}"),
+                *_users(found),
                 *_queues(found),
                 *_upkeep(found.upkeep),
                 ("damaged", _damage(found.damaged)),
@@ -100,6 +101,10 @@ def status(json_: Json = False, data: Data = HERE) -> None:
             )
         )
     )
+
+
+def _users(found: "Status") -> list[tuple[str, str]]:
+    return [("users", f"{found.users:,}")] if found.users else []
 
 
 def _queues(found: "Status") -> list[tuple[str, str]]:

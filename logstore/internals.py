@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from logstore.access.access import Access, open_access
 from logstore.broker.channel import Channels
 from logstore.open_topics import OpenTopics
 from logstore.storage.directory import LocalDirectory
 from logstore.storage.groups import GroupTable
+from logstore.storage.users import DirectKeeper
 
 if TYPE_CHECKING:
     from logstore.store_queues import StoreQueues
@@ -31,3 +33,17 @@ class Internals:
     def groups(self) -> GroupTable | None:
         """What is kept of groups; None without a catalogue."""
         return self.directory.groups
+
+    def access(self) -> Access:
+        """Users and rules as they are on disk; without a server, whose own are in its memory.
+
+        Changes are durable, or refused (ReadOnly where this process does not write the store), when
+        ``change`` returns.
+        """
+        table = self.groups
+        if table is None:
+            return open_access()
+        return Access(DirectKeeper(table.environment, self._check_written))
+
+    def _check_written(self) -> None:
+        self.directory.writable()

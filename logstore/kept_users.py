@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from logstore.errors import CorruptStore
+from logstore import names
 from logstore.kept import Keeping
 
 SHA_256: Final = "SCRAM-SHA-256"
@@ -17,7 +17,8 @@ SHA_512: Final = "SCRAM-SHA-512"
 LITERAL: Final = "literal"
 PREFIX: Final = "prefix"
 GLOB: Final = "glob"
-ANYONE: Final = "*"  # as a rule's user; as its host, from anywhere; as a literal name, any
+# As a rule's user; as its host, from anywhere; as a literal name, any.
+ANYONE: Final = names.ANYONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,20 @@ class KeptQuota:
     values: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that is damaged. To forget it removes it."""
+
+    key: bytes  # of the row
+    why: str  # what is damaged, how, and what to do
+    forbids: bool  # it may have forbidden something, so what is allowed is not known
+
+    def __str__(self) -> str:
+        return self.why
+
+
 Kept = KeptUser | KeptRule | KeptPermission | KeptTopicPermission | KeptQuota
+Forgotten = Kept | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,7 @@ class KeptAccess:
     permissions: Sequence[KeptPermission] = ()
     topic_permissions: Sequence[KeptTopicPermission] = ()
     quotas: Sequence[KeptQuota] = ()
-    damaged: Sequence[CorruptStore] = ()  # rows that can't be read: only super-users come in
+    damaged: Sequence[Unreadable] = ()
 
 
 class UserKeeper(Protocol):
@@ -109,5 +123,5 @@ class UserKeeper(Protocol):
     """
 
     def load(self) -> KeptAccess: ...
-    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
         """All of it or nothing. What is forgotten is known by what identifies it."""

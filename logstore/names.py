@@ -1,4 +1,4 @@
-"""The rules for names that people and clients give: of topics, groups and members.
+"""The rules for names that people and clients give: of topics, groups, members and users.
 
 Every name is a part of a row's key, so their bounds are one sum.
 """
@@ -14,6 +14,8 @@ TOPIC_CHARACTERS_MAX: Final = 249  # as Kafka
 INSTANCE_CHARACTERS_MAX: Final = 249  # as Kafka
 GROUP_BYTES_MAX: Final = 255
 MEMBER_BYTES_MAX: Final = 255
+USER_BYTES_MAX: Final = 255
+ANYONE: Final = "*"  # in a rule: every user
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes
 
@@ -61,5 +63,19 @@ def check_group(name: str) -> str:
         raise InvalidName(
             f"group name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {GROUP_BYTES_MAX} "
             f"bytes of UTF-8, no NUL"
+        )
+    return name
+
+
+def check_user(name: str) -> str:
+    """The same name, if a user may have it. Raises InvalidName."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        encoded = b""
+    if not 0 < len(encoded) <= USER_BYTES_MAX or not name.isprintable() or name == ANYONE:
+        raise InvalidName(
+            f"user name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {USER_BYTES_MAX} "
+            f"bytes of UTF-8, no control characters, and not {ANYONE!r}, which is everyone"
         )
     return name

@@ -19,7 +19,7 @@ from typing import Any, Final
 import uvloop
 
 from logstore import heap
-from logstore.access.access import open_access
+from logstore.access.access import Access
 from logstore.access.logins import Nobody
 from logstore.budget import budget_of
 from logstore.clock import now_ms
@@ -33,6 +33,7 @@ from logstore.protocols.house import House
 from logstore.server import Server
 from logstore.settings import STORE_SETTINGS
 from logstore.slices import Slices
+from logstore.storage.committer import UserCommitter
 from logstore.store import Store
 from logstore.turn import Turn
 from logstore.upkeep.upkeep import facts_of
@@ -124,6 +125,7 @@ class Node:
         groups = Groups(loop, turn, self._store, budget)
         work = partial(self._work, turn)
         try:
+            access = self._access(groups)
             queues = NodeQueues(loop, turn, self._store, groups.committer, work)
         except BaseException:
             groups.close()
@@ -147,7 +149,7 @@ class Node:
             facts=partial(facts_of, self._store.directory),
             job=partial(self._job, turn),
             log_bytes=queues.log_bytes,
-            access=open_access(),
+            access=access,
             logins=Nobody(),
         )
         try:
@@ -172,6 +174,14 @@ class Node:
                 groups.close()
                 self._store.channels.detach()
                 turn.stop()
+
+    def _access(self, groups: Groups) -> Access:
+        table = self._store.groups
+        assert table is not None, "a store that is written has a catalogue"
+        access = Access(UserCommitter(groups.committer, table.environment))
+        for row in access.damaged:
+            log.warning("%s", row)
+        return access
 
     def _open_all(self, server: Server, house: House) -> Addresses:
         """Raises Failed where there is no door left for anyone."""

@@ -443,6 +443,13 @@ class Store:
         minutes = self.config.store.offsets_retention_minutes
         return self._groups.table().expire(minutes)
 
+    # Users
+
+    def users(self) -> dict[str, tuple[str, ...]]:
+        """The tags of each user, by name, sorted; of rows that are damaged ``status`` tells."""
+        found = self.internals().access().users
+        return {name: found[name].tags for name in sorted(found)}
+
     # Upkeep
 
     def trim(

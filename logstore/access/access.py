@@ -1,6 +1,7 @@
 """All users and rules as they are now. For the sessions' thread."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from logstore.access.identity import Identity
@@ -9,6 +10,7 @@ from logstore.access.rules import Decision, decide
 from logstore.errors import Refused
 from logstore.kept import Keeping
 from logstore.kept_users import (
+    Forgotten,
     Kept,
     KeptAccess,
     KeptPermission,
@@ -16,6 +18,7 @@ from logstore.kept_users import (
     KeptRule,
     KeptTopicPermission,
     KeptUser,
+    Unreadable,
     UserKeeper,
 )
 
@@ -25,6 +28,7 @@ _OPEN: Final = Decision(True, "there are no users: everyone may do everything")
 _OWNER: Final = Decision(True, "the owner of the data directory may do everything")
 _NOBODY: Final = Decision(False, "nobody has logged in")
 _NO_USER: Final = Decision(False, "there is no such user")
+_UNKNOWN: Final = Decision(False, "a rule is damaged, and may forbid it")
 
 
 class Access:
@@ -33,11 +37,11 @@ class Access:
     def __init__(self, keeper: UserKeeper) -> None:
         self._keeper = keeper
         kept = keeper.load()
-        self.damaged = kept.damaged
         self.users: Mapping[str, KeptUser]
         self.rules: Sequence[KeptRule]
         self.version = 0  # rises with every change
         self._watchers: dict[object, Callable[[], None]] = {}
+        self._coming: list[_Change] = []  # what is not durable yet
         self._show(kept)
 
     def _show(self, kept: KeptAccess) -> None:
@@ -48,6 +52,7 @@ class Access:
             (it.user, it.vhost, it.exchange): it for it in kept.topic_permissions
         }
         self.quotas = {it.entity: it for it in kept.quotas}
+        self.damaged = tuple(kept.damaged)
 
     @property
     def required(self) -> bool:
@@ -80,16 +85,21 @@ class Access:
             return _NO_USER
         if ADMINISTRATOR in user.tags:
             return _BY_TAG
+        if any(it.forbids for it in self.damaged):
+            return _UNKNOWN
         return decide(self.rules, who, operation, kind, name)
 
     # Changes
 
-    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
         """Have it kept; shown when it is. Raises Refused where nobody would be left."""
-        self._check_not_locked_out(keep, forget)
+        change = _Change(tuple(keep), tuple(forget))
+        self._check_not_locked_out(change)
         told = Keeping()
+        self._coming.append(change)
 
         def kept(keeping: Keeping) -> None:
+            self._coming.remove(change)
             if keeping.error is None:
                 self._changed(keep, forget)
             told.finish(keeping.error)
@@ -97,22 +107,28 @@ class Access:
         self._keeper.change(keep, forget).then(kept)
         return told
 
-    def _check_not_locked_out(self, keep: Sequence[Kept], forget: Sequence[Kept]) -> None:
-        users = dict(self.users)
-        for fact in forget:
-            if isinstance(fact, KeptUser):
-                users.pop(fact.name, None)
-        users |= {fact.name: fact for fact in keep if isinstance(fact, KeptUser)}
-        if _steered(self.users) and not _steered(users):
+    def _check_not_locked_out(self, change: "_Change") -> None:
+        """An administrator must be left, whatever becomes of what is coming.
+
+        Of two changes none counts on whom the other brings or takes.
+        """
+        left = {name for name, it in self.users.items() if ADMINISTRATOR in it.tags}
+        if not left:
+            return
+        for each in (*self._coming, change):
+            left -= each.demoted()
+        if not left | change.promoted():
             raise Refused(
                 f"the last user with the tag {ADMINISTRATOR} must stay: add another one first"
             )
 
-    def _changed(self, keep: Sequence[Kept], forget: Sequence[Kept]) -> None:
+    def _changed(self, keep: Sequence[Kept], forget: Sequence[Forgotten]) -> None:
         for fact in forget:
             self._forget(fact)
         for fact in keep:
             self._keep(fact)
+        if self.damaged:  # what was set anew is whole again
+            self.damaged = tuple(self._keeper.load().damaged)
         self.version += 1
         for call in list(self._watchers.values()):
             call()
@@ -130,7 +146,7 @@ class Access:
             case KeptQuota():
                 self.quotas[fact.entity] = fact
 
-    def _forget(self, fact: Kept) -> None:
+    def _forget(self, fact: Forgotten) -> None:
         match fact:
             case KeptUser():
                 self.users = {name: it for name, it in self.users.items() if name != fact.name}
@@ -142,6 +158,8 @@ class Access:
                 self.topic_permissions.pop((fact.user, fact.vhost, fact.exchange), None)
             case KeptQuota():
                 self.quotas.pop(fact.entity, None)
+            case Unreadable():
+                pass  # it never counted as anything
 
     def watch(self, call: Callable[[], None]) -> Callable[[], None]:
         """Have it called after every change; call the result to end that."""
@@ -154,8 +172,22 @@ class Access:
         return stop
 
 
-def _steered(users: Mapping[str, KeptUser]) -> bool:
-    return any(ADMINISTRATOR in it.tags for it in users.values())
+@dataclass(frozen=True, eq=False, slots=True)
+class _Change:
+    """One that is to become durable."""
+
+    keep: tuple[Kept, ...]
+    forget: tuple[Forgotten, ...]
+
+    def promoted(self) -> set[str]:
+        """Whom it leaves with the tag that allows everything."""
+        kept = (it for it in self.keep if isinstance(it, KeptUser))
+        return {it.name for it in kept if ADMINISTRATOR in it.tags}
+
+    def demoted(self) -> set[str]:
+        """Whom it leaves without the tag that allows everything."""
+        touched = (it for it in (*self.keep, *self.forget) if isinstance(it, KeptUser))
+        return {it.name for it in touched} - self.promoted()
 
 
 class Unkept:
@@ -167,7 +199,7 @@ class Unkept:
     def load(self) -> KeptAccess:
         return self._kept
 
-    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
         keeping = Keeping()
         keeping.finish(None)
         return keeping

@@ -2,7 +2,7 @@
 
 Databases (LMDB), keys and values::
 
-    meta     "schema"              "4"
+    meta     "schema"              "5"
              "id"                  the store's UUID
              "producers"           the id that the next idempotent producer may get
              "upkeep"              JSON: what upkeep did last (``upkeep/ran.py``)
@@ -17,9 +17,10 @@ Databases (LMDB), keys and values::
     doomed   directory             its logs are deleted, the files still have to go: why they
                                    could not be removed, or ""
 
-and those of ``groups.py``, ``offsets.py`` and ``queues.py``. Schema 2 has other rows of groups and
-offsets than 1, and reads those; schema 3 has kinds, schema 4 queues. A process that can write
-raises the number of a store of a lower schema, and an older logstore refuses what it would misread.
+and those of ``groups.py``, ``offsets.py``, ``queues.py`` and ``users.py``. Schema 2 has other rows
+of groups and offsets than 1, and reads those; schema 3 has kinds, schema 4 queues, schema 5 users,
+without whom an older logstore would let everyone in. A process that can write raises the number of
+a store of a lower schema, and an older logstore refuses what it would misread.
 """
 
 import uuid
@@ -42,8 +43,9 @@ from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.queues import TABLES as QUEUE_TABLES
 from logstore.storage.slots import Slots
+from logstore.storage.users import TABLES as USER_TABLES
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 SECRET_BYTES: Final = 16
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
@@ -54,6 +56,7 @@ _PARTITION = Struct(">I")
 _STATE = Struct(">12q")
 _TABLES = (
     _META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES, *QUEUE_TABLES,
+    *USER_TABLES,
 )  # fmt: skip
 
 assert len(set(_TABLES)) <= TABLES_MAX

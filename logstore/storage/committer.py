@@ -1,4 +1,4 @@
-"""A thread that makes changes durable, of groups and of queues: those of a turn in one transaction.
+"""A thread that makes changes durable: of groups, queues and users, each turn's in one transaction.
 
 The changes of one turn of the caller are gathered until it ends; while they are synced, the next
 gather. What is refused (``GroupBusy`` and the like) is refused by itself; what the machine can't do
@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused
 from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
 from logstore.kept_queues import Kept, KeptRouting
+from logstore.kept_users import Forgotten, KeptAccess
+from logstore.kept_users import Kept as KeptOfAccess
 from logstore.log import TopicPartition
-from logstore.storage import queues
+from logstore.storage import queues, users
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupTable
 
@@ -113,7 +115,7 @@ class Committer:
         except LogstoreError as error:
             outcomes = [(error, ())] * len(batch)
             if not self._failing:  # clients try again and again: said once is enough
-                _log.warning("changes of groups, offsets and queues can't be kept: %s", error)
+                _log.warning("changes of groups, queues and users can't be kept: %s", error)
             self._failing = True
         except Exception as error:  # noqa: BLE001  else no group could change any more
             _log.exception("a bug in what is to be kept; %d changes are undone", len(batch))
@@ -180,3 +182,19 @@ class QueueCommitter:
 
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
         return self._committer.keep(queues.TABLES, lambda it: queues.change(it, keep, forget))
+
+
+class UserCommitter:
+    """``UserKeeper`` of the table in LMDB."""
+
+    def __init__(self, committer: Committer, environment: Environment) -> None:
+        self._committer = committer
+        self._environment = environment
+
+    def load(self) -> KeptAccess:
+        return users.load(self._environment)
+
+    def change(
+        self, keep: Sequence[KeptOfAccess] = (), forget: Sequence[Forgotten] = ()
+    ) -> Keeping:
+        return self._committer.keep(users.TABLES, lambda it: users.change(it, keep, forget))

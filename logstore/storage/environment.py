@@ -292,6 +292,16 @@ class Environment:
                 del _open[self._key]
                 self._shared.env.close()
 
+    def has(self, table: bytes) -> bool:
+        """Whether the table is there; it is not made by this."""
+        if table in self._tables:
+            return True
+        try:
+            self._tables[table] = self._attempt(lambda: self._open_table(table, create=False))
+        except _Absent:
+            return False
+        return True
+
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The value of a key; None without one, or without the table."""
         handle = self._table(table)
@@ -398,15 +408,15 @@ class Environment:
         handle = self._tables.get(name)
         if handle is None:
             try:
-                handle = self._attempt(lambda: self._open_table(name))
+                handle = self._attempt(lambda: self._open_table(name, create=self.writable))
             except _Absent:
                 return None
             self._tables[name] = handle
         return handle
 
-    def _open_table(self, name: bytes) -> "lmdb._Database":
+    def _open_table(self, name: bytes, *, create: bool) -> "lmdb._Database":
         with self._shared.writing, self._shared.in_use():
-            return self._shared.env.open_db(name, create=self.writable)
+            return self._shared.env.open_db(name, create=create)
 
     def _attempt(self, run: Callable[[], _T]) -> _T:
         """Run it, with LMDB's errors translated."""

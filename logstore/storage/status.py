@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logstore.errors import CorruptBatch, LogstoreError, OffsetBelowStart, UnknownPartition
+from logstore.kept_users import KeptAccess
 from logstore.log import Log
 from logstore.owner import Owner
+from logstore.storage import users
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.kinds import TOPIC
 from logstore.storage.ran import Ran, last
@@ -27,6 +29,7 @@ class Status:
     offsets: int  # from start to end: no fewer than there are records
     bytes: int
     groups: int
+    users: int  # 0: everyone may do everything
     queues: int  # that last
     messages: int  # in them, that are not settled
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
@@ -57,6 +60,8 @@ def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Sta
             except LogstoreError as error:
                 damaged.append(str(error))
     table = directory.groups
+    access = KeptAccess() if table is None else users.load(table.environment)
+    damaged += map(str, access.damaged)
     return Status(
         path=directory.path,
         mode="write" if directory.writes else "read",
@@ -68,6 +73,7 @@ def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Sta
         offsets=offsets,
         bytes=size_bytes,
         groups=0 if table is None else len(table.names()),
+        users=len(access.users),
         queues=queues,
         messages=messages,
         damaged=tuple(damaged),

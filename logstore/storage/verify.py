@@ -17,6 +17,7 @@ from itertools import pairwise
 from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
 from logstore.records.latest import latest, recorded
+from logstore.storage import users
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk
@@ -24,6 +25,7 @@ from logstore.storage.files import OpenFiles
 from logstore.storage.index import OFFSET_ENTRY, TIME_ENTRY, Index
 from logstore.storage.kinds import Kind
 from logstore.storage.names import (
+    CATALOG,
     INDEX,
     LOG,
     TIMEINDEX,
@@ -92,6 +94,15 @@ def verify(
                 yield _repaired(log, report) if repair else report
     if only is None:
         yield from _unlisted(directory)
+        yield from _users(directory)
+
+
+def _users(directory: LocalDirectory) -> Iterator[Report]:
+    """Rows of users and rules that are damaged."""
+    table = directory.groups
+    path = os.path.join(directory.path, CATALOG)
+    for row in () if table is None else users.load(table.environment).damaged:
+        yield Report(path, findings=(Finding(path, row.why.removeprefix(f"{path}: ")),))
 
 
 def _repaired(log: SegmentedLog, report: Report) -> Report:

@@ -63,7 +63,8 @@ def test_the_face_has_these_names_and_no_others():
         "consumer", "create_topic", "delete_topic", "delete_vhost", "describe_topic", "exchange",
         "exchanges", "expire_offsets", "forked", "group", "groups", "internals", "leftovers",
         "listen", "offset_for", "path", "producer", "queue", "queues", "recompression", "replay",
-        "retention", "sizes", "status", "topic", "topics", "trim", "verify", "vhosts",
+        "retention", "sizes", "status", "topic", "topics", "trim", "users", "verify",
+        "vhosts",
     }  # fmt: skip
 
 

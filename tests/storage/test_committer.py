@@ -121,7 +121,7 @@ def test_what_cant_be_written_is_told_to_all_and_said_once(kept, monkeypatch, ca
             heard(kept, len(told) + 1, told)
     assert {type(it) for it in told} == {StorageFull}
     assert [it.message for it in caplog.records] == [
-        "changes of groups, offsets and queues can't be kept: no space left"
+        "changes of groups, queues and users can't be kept: no space left"
     ]
     kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     assert heard(kept, 6, told)[-1] is None
