@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import hmac
 import logging
 import os
 import resource
@@ -14,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from secrets import token_bytes
 from typing import Any, Final
 
 import uvloop
 
 from logstore import heap
 from logstore.access.access import Access
-from logstore.access.logins import Nobody
+from logstore.access.passwords import Passwords
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
@@ -150,7 +152,13 @@ class Node:
             job=partial(self._job, turn),
             log_bytes=queues.log_bytes,
             access=access,
-            logins=Nobody(),
+            logins=Passwords(
+                access,
+                work,
+                turn.stopwatch,
+                self._secret(),
+                settings.connection_failed_authentication_delay_ms / 1000,
+            ),
         )
         try:
             groups.start()
@@ -182,6 +190,14 @@ class Node:
         for row in access.damaged:
             log.warning("%s", row)
         return access
+
+    def _secret(self) -> bytes:
+        """What made-up keys of names that nobody has are made with: the same at each start."""
+        try:
+            kept = self._store.directory.writable().producer_ids().secret
+        except LogstoreError:  # a full disk, or a damaged row: no reason not to serve
+            kept = token_bytes(32)
+        return hmac.digest(kept, b"names that nobody has", "sha256")
 
     def _open_all(self, server: Server, house: House) -> Addresses:
         """Raises Failed where there is no door left for anyone."""

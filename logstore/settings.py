@@ -480,6 +480,14 @@ class StoreSettings:
         600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
         high=FOREVER,
     )  # fmt: skip
+    connection_failed_authentication_delay_ms: int = _setting(
+        100,
+        "how long the answer to a failed login is held back; after each further one from that "
+        "address twice as long, 5 s at the most",
+        unit="ms",
+        low=0,
+        high=5000,
+    )
     memory_clients_max_bytes: int = _setting(
         0,
         "memory that all clients together may make a server hold: half-sent requests, requests "

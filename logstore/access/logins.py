@@ -3,12 +3,21 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from logstore.kept_users import ScramKey
+
 
 class Login(NamedTuple):
     """What came of a try."""
 
     user: str | None  # his name; None: refused
     delay_s: float = 0.0  # that the refusal is to be held back
+
+
+class Found(NamedTuple):
+    """The key of a name. Of an unknown one it is made up: nobody has it."""
+
+    key: ScramKey
+    known: bool
 
 
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
@@ -24,9 +33,29 @@ class Logins(Protocol):
         What is no UTF-8, or empty, is refused. ``host``: the address whose failures are counted.
         """
 
+    def find(self, mechanism: str, name: str) -> Found:
+        """What a SCRAM conversation with whoever says that this is his name goes by."""
+
+    def admits(self, name: str) -> bool:
+        """Whether he may come in, who has shown by other means that this is his name."""
+
+    def failed(self, host: str) -> float:
+        """Count a failure that ``check`` did not see; for how many seconds to hold it back."""
+
 
 class Nobody:
     """``Logins`` of a process without users: everyone is refused."""
 
     def check(self, name: bytes, password: bytes, host: str, then: Callable[[Login], None]) -> None:
         then(Login(None))
+
+    def find(self, mechanism: str, name: str) -> Found:
+        from logstore.access.scram_keys import ITERATIONS, made_up
+
+        return Found(made_up(mechanism, b"", name, ITERATIONS), known=False)
+
+    def admits(self, name: str) -> bool:
+        return False
+
+    def failed(self, host: str) -> float:
+        return 0.0

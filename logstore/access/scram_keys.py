@@ -22,13 +22,37 @@ def keys_of(password: bytes, iterations: int = ITERATIONS) -> dict[str, ScramKey
 
 def _key(mechanism: str, password: bytes, iterations: int) -> ScramKey:
     salt = secrets.token_bytes(SALT_BYTES)
-    salted = hashlib.pbkdf2_hmac(HASHES[mechanism], password, salt, iterations)
-    return key_of(mechanism, salted, salt, iterations)
+    return key_of(mechanism, salted(mechanism, password, salt, iterations), salt, iterations)
 
 
-def key_of(mechanism: str, salted: bytes, salt: bytes, iterations: int) -> ScramKey:
+def salted(mechanism: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+    """``Hi`` of RFC 5802: so many rounds, which take milliseconds, without the interpreter."""
+    return hashlib.pbkdf2_hmac(HASHES[mechanism], password, salt, iterations)
+
+
+def key_of(mechanism: str, salted_password: bytes, salt: bytes, iterations: int) -> ScramKey:
     """Of a password that is salted already, as Kafka's tools send it."""
     name = HASHES[mechanism]
-    client_key = hmac.digest(salted, b"Client Key", name)
+    client_key = hmac.digest(salted_password, b"Client Key", name)
     stored_key = hashlib.new(name, client_key).digest()
-    return ScramKey(salt, iterations, stored_key, hmac.digest(salted, b"Server Key", name))
+    server_key = hmac.digest(salted_password, b"Server Key", name)
+    return ScramKey(salt, iterations, stored_key, server_key)
+
+
+def is_key_of(mechanism: str, key: ScramKey, password: bytes) -> bool:
+    """Whether it was made of this password: for one that is sent in the clear."""
+    salted_password = salted(mechanism, password, key.salt, key.iterations)
+    server_key = hmac.digest(salted_password, b"Server Key", HASHES[mechanism])
+    return hmac.compare_digest(server_key, key.server_key)
+
+
+def made_up(mechanism: str, secret: bytes, name: str, iterations: int) -> ScramKey:
+    """A key for a name that nobody has: the same each time, so that it looks like a user's.
+
+    ``secret``: whoever knows it can tell the two apart.
+    """
+    seed = hmac.digest(secret, b"\0".join((mechanism.encode(), name.encode())), "sha512")
+    salt, stored, server = (
+        hmac.digest(seed, part, HASHES[mechanism]) for part in (b"salt", b"stored", b"server")
+    )
+    return ScramKey(salt[:SALT_BYTES], iterations, stored, server)

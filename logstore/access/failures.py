@@ -1,0 +1,46 @@
+"""Failed logins, counted by address: whoever guesses is answered later and later."""
+
+from collections import OrderedDict
+from typing import Final
+
+DELAY_MAX_S: Final = 5.0  # half of the time that a peer has to log in
+FORGOTTEN_S: Final = 60.0  # after the last failure
+HOSTS_MAX: Final = 10_000  # the oldest is forgotten: an attacker has no more addresses than memory
+NETWORK_GROUPS: Final = 4  # of an IPv6 address: the rest is a host's own to choose (RFC 4291, 2.5)
+
+
+class Failures:
+    """Of one process."""
+
+    def __init__(self, first_s: float) -> None:
+        """``first_s``: what the first failure is held back; each later one twice as long."""
+        self._first_s = first_s
+        # By address: how many, and when the last one was; the latest last.
+        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def add(self, host: str, now: float) -> float:
+        """Count one; for how many seconds its answer is to be held back."""
+        place = network(host)
+        count, last = self._counts.pop(place, (0, now))
+        if now - last > FORGOTTEN_S:
+            count = 0
+        self._counts[place] = count + 1, now
+        if len(self._counts) > HOSTS_MAX:
+            self._counts.popitem(last=False)
+        # The exponent is bounded before the power: a count of millions makes no float.
+        return min(self._first_s * 2.0 ** min(count, 30), DELAY_MAX_S)
+
+
+def network(host: str) -> str:
+    """Whose address it is: of IPv6 the network's part, since a host has 2**64 of its own."""
+    if ":" not in host:
+        return host
+    from ipaddress import IPv6Address  # 5 ms, for who needs it
+
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return ":".join(address.exploded.split(":")[:NETWORK_GROUPS])

@@ -1,0 +1,221 @@
+"""Passwords against the SCRAM keys of users: a ``Logins``.
+
+One hash takes milliseconds, so workers make it, few at a time, and each address has its turn: a
+crowd from one does not hold up others. What was right is remembered by a digest under a secret of
+the process, for as long as the user's record is the same, so that a client which connects again
+costs nothing. A wrong name costs as many rounds as a wrong password.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, NamedTuple
+
+from logstore.access.access import ADMINISTRATOR, Access
+from logstore.access.failures import Failures
+from logstore.access.logins import Found, Login, Work
+from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
+
+RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too
+KNOWN_MAX: Final = 10_000  # passwords that were right, by their digests
+CHECKED_BY: Final = (SHA_256, SHA_512)  # the first that a user has: the cheaper one
+
+Rounds = Mapping[str, int]  # of each mechanism's hash
+
+
+class _Try(NamedTuple):
+    """A name and a password that wait to be checked."""
+
+    name: str
+    password: bytes
+    host: str
+    digest: bytes
+    then: Callable[[Login], None]
+
+
+class Passwords:
+    """Of one process, in the sessions' thread."""
+
+    def __init__(
+        self,
+        access: Access,
+        work: Work,
+        clock: Callable[[], float],
+        secret: bytes,
+        delay_s: float,
+    ) -> None:
+        """``clock``: seconds that only go forward. ``secret``: of the store, and kept by it.
+
+        ``delay_s``: what the first refusal of an address is held back.
+        """
+        self._access = access
+        self._work = work
+        self._clock = clock
+        self._secret = secret
+        self._failures = Failures(delay_s)
+        self._cache_key = b""
+        self._right: OrderedDict[bytes, KeptUser] = OrderedDict()  # the last used last
+        # By address; the one whose turn it is first.
+        self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
+        self._running = 0
+        self._of_users: tuple[int, Rounds, Rounds] | None = None
+
+    # Passwords
+
+    def check(self, name: bytes, password: bytes, host: str, then: Callable[[Login], None]) -> None:
+        """As Logins.check."""
+        try:
+            text = name.decode()
+        except UnicodeDecodeError:
+            text = ""
+        if not text or not password:
+            then(self._refused(text, host))
+            return
+        one = _Try(text, password, host, self._digest(name, password), then)
+        if self._is_right(one):
+            then(Login(text))
+            return
+        self._waiting.setdefault(host, deque()).append(one)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._waiting and self._running < RUNNING_MAX:
+            host, tries = self._waiting.popitem(last=False)
+            one = tries.popleft()
+            if tries:
+                self._waiting[host] = tries  # behind all others
+            if self._is_right(one):  # by now: many connect at once with the same one
+                one.then(Login(one.name))
+                continue
+            self._running += 1
+            user = self._access.users.get(one.name)
+            job = partial(_is_right, _key_of(user), one.password, self._toll())
+            self._work(job, partial(self._checked, one, user))
+
+    def _checked(self, one: _Try, user: KeptUser | None, right: object) -> None:
+        self._running -= 1
+        if self._access.users.get(one.name) is not user:  # it changed meanwhile: anew
+            self._waiting.setdefault(one.host, deque()).append(one)
+        elif right is True and user is not None and self.admits(one.name):
+            self._remember(one.digest, user)
+            one.then(Login(one.name))
+        else:
+            one.then(self._refused(one.name, one.host))
+        self._go_on()
+
+    def _refused(self, name: str, host: str) -> Login:
+        return Login(None, self.failed(host))
+
+    # What was right before
+
+    def _digest(self, name: bytes, password: bytes) -> bytes:
+        from hmac import digest
+        from secrets import token_bytes
+
+        self._cache_key = self._cache_key or token_bytes(32)
+        return digest(self._cache_key, b"%d:%b%b" % (len(name), name, password), "sha256")
+
+    def _is_right(self, one: _Try) -> bool:
+        user = self._right.get(one.digest)
+        if user is None:
+            return False
+        if self._access.users.get(one.name) is not user or not self.admits(one.name):
+            del self._right[one.digest]
+            return False
+        self._right.move_to_end(one.digest)
+        return True
+
+    def _remember(self, digest: bytes, user: KeptUser) -> None:
+        self._right[digest] = user
+        if len(self._right) > KNOWN_MAX:
+            self._right.popitem(last=False)
+
+    # Other ways to log in
+
+    def find(self, mechanism: str, name: str) -> Found:
+        """As Logins.find. An unknown name has the rounds that most users have."""
+        user = self._access.users.get(name)
+        key = None if user is None else user.scram.get(mechanism)
+        if key is not None:
+            return Found(key, known=self.admits(name))
+        from logstore.access.scram_keys import made_up
+
+        usual = self._figures()[1][mechanism]
+        return Found(made_up(mechanism, self._secret, name, usual), known=False)
+
+    def admits(self, name: str) -> bool:
+        """As Logins.admits: while a row can't be read, only those come in whom none concerns."""
+        user = self._access.users.get(name)
+        if user is None:
+            return False
+        return not self._access.damaged or ADMINISTRATOR in user.tags
+
+    def failed(self, host: str) -> float:
+        """As Logins.failed."""
+        return self._failures.add(host, self._clock())
+
+    # Rounds
+
+    def _toll(self) -> Rounds:
+        """What each refusal costs, by mechanism: what the user with the most costs."""
+        return self._figures()[0]
+
+    def _figures(self) -> tuple[Rounds, Rounds]:
+        """The most rounds of any user's check, and the most usual ones of each mechanism."""
+        if self._of_users is None or self._of_users[0] != self._access.version:
+            users = self._access.users.values()
+            self._of_users = self._access.version, _most(users), _usual(users)
+        return self._of_users[1:]
+
+
+def _key_of(user: KeptUser | None) -> tuple[str, ScramKey] | None:
+    """What a password of his is checked against."""
+    if user is not None:
+        for mechanism in CHECKED_BY:
+            if mechanism in user.scram:
+                return mechanism, user.scram[mechanism]
+    return None
+
+
+def _is_right(kept: tuple[str, ScramKey] | None, password: bytes, toll: Rounds) -> bool:
+    """In a worker. Every refusal costs the same rounds of each hash, whoever it is."""
+    from logstore.access.scram_keys import is_key_of, salted
+
+    left = dict(toll)
+    if kept is not None:
+        mechanism, key = kept
+        if is_key_of(mechanism, key, password):
+            return True
+        left[mechanism] = left.get(mechanism, 0) - key.iterations
+    for mechanism, rounds in left.items():
+        if rounds > 0:
+            salted(mechanism, password, b"", rounds)
+    return False
+
+
+def _most(users: Iterable[KeptUser]) -> Rounds:
+    from logstore.access.scram_keys import ITERATIONS
+
+    most: dict[str, int] = {}
+    for user in users:
+        kept = _key_of(user)
+        if kept is not None:
+            most[kept[0]] = max(most.get(kept[0], 0), kept[1].iterations)
+    return most or {CHECKED_BY[0]: ITERATIONS}
+
+
+def _usual(users: Iterable[KeptUser]) -> Rounds:
+    from logstore.access.scram_keys import ITERATIONS
+
+    return {
+        mechanism: _commonest(
+            [user.scram[mechanism].iterations for user in users if mechanism in user.scram]
+        )
+        or ITERATIONS
+        for mechanism in CHECKED_BY
+    }
+
+
+def _commonest(numbers: list[int]) -> int:
+    """0 where there are none."""
+    return min(Counter(numbers).items(), key=lambda it: (-it[1], it[0]), default=(0, 0))[0]

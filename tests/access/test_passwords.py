@@ -1,0 +1,280 @@
+"""Passwords against kept keys: what a check costs, what is remembered, whose turn it is."""
+
+import hashlib
+
+import pytest
+
+from logstore.access.access import ADMINISTRATOR, Access, Unkept
+from logstore.access.failures import DELAY_MAX_S, FORGOTTEN_S, HOSTS_MAX, Failures
+from logstore.access.logins import Login
+from logstore.access.passwords import RUNNING_MAX, Passwords
+from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
+from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
+from logstore.access.scram_keys import ITERATIONS, keys_of
+from logstore.errors import CorruptStore
+from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser
+
+HERE = "10.0.0.1"
+
+
+def a_user(name, password, *, mechanisms=(SHA_256, SHA_512), rounds=4096, tags=()):
+    keys = {it: key for it, key in keys_of(password, rounds).items() if it in mechanisms}
+    return KeptUser(name, keys, tags)
+
+
+AL = a_user("al", b"pencil")
+ROOT = a_user("root", b"key", tags=(ADMINISTRATOR,))
+OLD = a_user("old", b"pencil", mechanisms=(SHA_512,))
+LONG = a_user("long", b"pencil", rounds=16_384)
+
+
+class Bench:
+    """Passwords, with the workers in the test's hands."""
+
+    def __init__(self, *users, damaged=()):
+        self.access = Access(Unkept(KeptAccess(users=users or (AL, ROOT), damaged=damaged)))
+        self.jobs = []
+        self.now = 0.0
+        self.logins = Passwords(
+            self.access, lambda *it: self.jobs.append(it), lambda: self.now, b"secret", 0.1
+        )
+
+    def work(self):
+        """Do what the workers were given, and what follows of it."""
+        done = 0
+        while self.jobs:
+            job, then = self.jobs.pop(0)
+            then(job())
+            done += 1
+        return done
+
+    def begin(self, name, password, host=HERE):
+        told = []
+        self.logins.check(name, password, host, told.append)
+        return told
+
+    def check(self, name, password, host=HERE):
+        told = self.begin(name, password, host)
+        self.work()
+        [login] = told
+        return login
+
+
+@pytest.fixture
+def rounds(monkeypatch):
+    """The rounds of each hash that were made since."""
+    made, real = [], hashlib.pbkdf2_hmac
+
+    def counted(name, password, salt, iterations):
+        made.append((name, iterations))
+        return real(name, password, salt, iterations)
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", counted)
+
+    def since():
+        found = {}
+        for name, iterations in made:
+            found[name] = found.get(name, 0) + iterations
+        made.clear()
+        return found
+
+    return since
+
+
+def test_the_right_password_lets_in():
+    assert Bench().check(b"al", b"pencil") == Login("al")
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [(b"al", b"Pencil"), (b"Al", b"pencil"), (b"", b"pencil"), (b"al", b""), (b"\xff", b"pencil")],
+)
+def test_anything_else_does_not(name, password):
+    assert Bench().check(name, password).user is None
+
+
+def test_a_user_with_sha_512_alone_is_checked_by_that():
+    bench = Bench(OLD, ROOT)
+    assert bench.check(b"old", b"pencil") == Login("old")
+    assert bench.check(b"old", b"brush").user is None
+
+
+def test_a_user_without_keys_does_not_come_in_by_a_password():
+    assert Bench(KeptUser("bare"), ROOT).check(b"bare", b"pencil").user is None
+
+
+@pytest.mark.parametrize(
+    "users", [(AL, ROOT), (AL, ROOT, LONG), (AL, OLD), (OLD,), (KeptUser("no"),)]
+)
+def test_every_refusal_costs_the_same_rounds(users, rounds):
+    bench = Bench(*users)
+    costs = []
+    for name in [*(it.name.encode() for it in users), b"nobody", b"somebody else"]:
+        assert bench.check(name, b"brush").user is None
+        costs.append(rounds())
+    assert costs == [costs[0]] * len(costs)
+    assert sum(costs[0].values()) >= 4096
+
+
+def test_a_name_that_nobody_has_costs_as_much_while_there_are_no_keys(rounds):
+    Bench(KeptUser("no")).check(b"nobody", b"x")
+    assert rounds() == {"sha256": ITERATIONS}
+
+
+def test_what_was_right_costs_no_round_again(rounds):
+    bench = Bench()
+    bench.check(b"al", b"pencil")
+    rounds()
+    assert bench.begin(b"al", b"pencil") == [Login("al")]
+    assert rounds() == {}
+    assert bench.check(b"al", b"brush").user is None
+    assert rounds() != {}
+
+
+def test_the_remembered_are_not_in_memory_in_the_clear():
+    bench = Bench()
+    bench.check(b"al", b"pencil")
+    assert not any(b"pencil" in it for it in bench.logins._right)
+
+
+def test_a_changed_password_is_asked_for_anew():
+    bench = Bench()
+    bench.check(b"al", b"pencil")
+    bench.access.change([a_user("al", b"brush")])
+    assert bench.check(b"al", b"pencil").user is None
+    assert bench.check(b"al", b"brush") == Login("al")
+
+
+def test_a_deleted_user_is_forgotten():
+    bench = Bench()
+    bench.check(b"al", b"pencil")
+    bench.access.change(forget=[AL])
+    assert bench.check(b"al", b"pencil").user is None
+
+
+def test_a_password_that_is_changed_while_it_is_checked_counts_as_it_is_then():
+    bench = Bench()
+    told = bench.begin(b"al", b"pencil")
+    bench.access.change([a_user("al", b"brush")])
+    bench.work()
+    assert told[0].user is None
+    told = bench.begin(b"al", b"crayon")
+    bench.access.change([a_user("al", b"crayon")])
+    bench.work()
+    assert told == [Login("al")]
+
+
+def test_a_fault_in_a_worker_lets_nobody_in():
+    bench = Bench()
+    told = bench.begin(b"al", b"pencil")
+    _, then = bench.jobs.pop()
+    then(CorruptStore("a bug"))
+    assert told[0].user is None
+
+
+def test_few_hashes_are_made_at_a_time_and_each_address_has_its_turn():
+    bench = Bench()
+    crowd = [bench.begin(b"al", b"guess %d" % n, "10.6.6.6") for n in range(100)]
+    mine = bench.begin(b"al", b"pencil", HERE)
+    assert len(bench.jobs) == RUNNING_MAX
+    done = 0
+    while not mine:
+        job, then = bench.jobs.pop(0)
+        then(job())
+        done += 1
+    assert mine == [Login("al")]
+    assert done <= 2 * RUNNING_MAX
+    bench.work()
+    assert all(it[0].user is None for it in crowd)
+
+
+def test_a_thousand_who_connect_at_once_with_one_password_cost_few_hashes():
+    bench = Bench()
+    crowd = [bench.begin(b"al", b"pencil") for _ in range(1000)]
+    assert bench.work() == RUNNING_MAX
+    assert crowd == [[Login("al")]] * 1000
+
+
+def test_while_a_row_can_not_be_read_only_administrators_come_in():
+    bench = Bench(AL, ROOT, damaged=[CorruptStore("a row")])
+    assert bench.check(b"al", b"pencil").user is None
+    assert bench.check(b"root", b"key") == Login("root")
+    assert not bench.logins.find(SHA_256, "al").known
+    assert bench.logins.find(SHA_256, "root").known
+
+
+def test_the_made_up_rounds_of_a_name_that_nobody_has_are_those_that_most_have():
+    bench = Bench(AL, ROOT, LONG)
+    found = bench.logins.find(SHA_256, "nobody")
+    assert (found.known, found.key.iterations) == (False, 4096)
+    assert found == bench.logins.find(SHA_256, "nobody")
+    assert Bench(OLD).logins.find(SHA_256, "nobody").key.iterations == ITERATIONS
+    assert bench.logins.find(SHA_256, "al").key == AL.scram[SHA_256]
+
+
+# Delays
+
+
+def test_each_further_failure_of_an_address_is_held_back_twice_as_long():
+    bench = Bench()
+    delays = [bench.check(b"al", b"guess %d" % n).delay_s for n in range(4)]
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert bench.check(b"al", b"guess", "10.0.0.2").delay_s == pytest.approx(0.1)
+    assert bench.check(b"al", b"pencil").delay_s == 0
+
+
+def test_the_delay_is_bounded_and_forgotten():
+    failures = Failures(0.1)
+    assert [failures.add(HERE, 0.0) for _ in range(5000)][-1] == DELAY_MAX_S
+    assert failures.add(HERE, FORGOTTEN_S) == DELAY_MAX_S
+    assert failures.add(HERE, 2 * FORGOTTEN_S + 1) == pytest.approx(0.1)
+
+
+def test_the_addresses_of_one_ipv6_network_are_one():
+    failures = Failures(0.1)
+    failures.add("2001:db8:1:2::1", 0.0)
+    assert failures.add("2001:db8:1:2:ffff::9", 0.0) == pytest.approx(0.2)
+    assert failures.add("2001:db8:1:3::1", 0.0) == pytest.approx(0.1)
+    failures.add("::ffff:10.0.0.1", 0.0)
+    assert failures.add(HERE, 0.0) == pytest.approx(0.2)
+
+
+def test_addresses_are_remembered_up_to_a_bound():
+    failures = Failures(0.1)
+    for n in range(HOSTS_MAX + 10):
+        failures.add(f"host {n}", 0.0)
+    assert len(failures._counts) == HOSTS_MAX
+
+
+# PLAIN
+
+
+def plain(token, bench=None):
+    bench, steps = bench or Bench(), []
+    PlainServer(bench.logins, HERE).take(token, steps.append)
+    bench.work()
+    [step] = steps
+    return step
+
+
+def test_plain_lets_in_by_name_and_password():
+    assert plain(b"\0al\0pencil") == plain(b"al\0al\0pencil") == Done("al")
+
+
+@pytest.mark.parametrize(
+    ("token", "refusal"),
+    [
+        (b"\0al\0brush", Refusal(WRONG, "al", 0.1)),
+        (b"\0nobody\0pencil", Refusal(WRONG, "nobody", 0.1)),
+        (b"\0\0pencil", Refusal(NO_NAME)),
+        (b"\0\0", Refusal(NO_NAME)),
+        (b"\0al\0", Refusal(NO_PASSWORD, "al")),
+        (b"root\0al\0pencil", Refusal(OTHER_AUTHZID, "al")),
+        (b"al\0pencil", Refusal()),
+        (b"\0al\0pencil\0", Refusal()),
+        (b"", Refusal()),
+        (b"\0al\0\xff", Refusal()),
+    ],
+)
+def test_plain_tells_why_not(token, refusal):
+    assert plain(token) == refusal
