@@ -263,6 +263,10 @@ class Channels:
         self._histories = Histories(rules, topics, self.wake)
         self._histories.look()
 
+    def keeps_history(self, name: str) -> bool:
+        """Whether the topic of this name is, or would be, a channel's. Needs no lock."""
+        return self._histories is not None and self._histories.is_kept(name)
+
     def history(self, name: bytes) -> History | None:
         """The history of a channel that has one already."""
         return None if self._histories is None else self._histories.find(name)

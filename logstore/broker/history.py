@@ -181,6 +181,10 @@ class Histories:
             return None
         return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
 
+    def is_kept(self, name: str) -> bool:
+        """Whether the topic of this name is, or would be, the history of a channel."""
+        return self._rule(name.encode(errors="surrogatepass")) is not None
+
     def needs(self, name: bytes, *, make: bool) -> bool:
         """Whether ``open`` should come first: the log is not open, or there is none to be found.
 

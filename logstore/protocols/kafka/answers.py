@@ -6,9 +6,10 @@ from typing import Final
 
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, Api, versions_served
+from logstore.protocols.kafka.asks import refused_as_a_whole
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later, elsewhere, given, made_elsewhere
-from logstore.protocols.kafka.errors import UNSUPPORTED_VERSION
+from logstore.protocols.kafka.errors import NONE, UNSUPPORTED_VERSION
 from logstore.protocols.kafka.handler import Handler
 from logstore.protocols.kafka.slots import Promised, Ready, Slot
 from logstore.slices import Steps
@@ -61,7 +62,17 @@ def _carried_out(
     api: Api, handler: Handler, client: KafkaClient, version: int, frame: memoryview, at: int
 ) -> object:
     request, _ = codec(handler.request, version, version >= api.flexible).read(frame, at)
-    return handler.run(client, version, request)
+    return _run(api, handler, client, version, request)
+
+
+def _run(api: Api, handler: Handler, client: KafkaClient, version: int, request: object) -> object:
+    """What the handler gives; where the whole request is not allowed, what says so."""
+    code = refused_as_a_whole(api.asks, client, request)
+    if code == NONE:
+        return handler.run(client, version, request)
+    from logstore.protocols.kafka.unauthorized import unauthorized  # most servers never need it
+
+    return unauthorized(handler.response, version, request, code)
 
 
 class _Followed(Later):
@@ -114,7 +125,7 @@ def _read_elsewhere(
     read = codec(handler.request, version, version >= api.flexible).read
     later.long = True
     request, _ = yield made_elsewhere(client.door, partial(read, frame, at))
-    done = handler.run(client, version, request)
+    done = _run(api, handler, client, version, request)
     return (yield from _answered(api, handler, client, version, done, later))
 
 

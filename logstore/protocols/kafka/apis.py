@@ -3,7 +3,7 @@
 ``slow`` ones wait for disk or other locks or have much to say, so they run in another thread, with
 reading and encoding; the connection waits for them, as requests behind may depend on what they do.
 So do ``free`` ones, which need nothing of the sessions' thread, when the request is large. ``raw``
-ones, which carry records, read their own bytes.
+ones, which carry records, read their own bytes. Which rights each needs says ``asks.py``.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from typing import Final
 
 from logstore.kafka.messages import api_versions as api_versions_messages
 from logstore.protocols.kafka import errors, fetch, produce
+from logstore.protocols.kafka.asks import ASKS, Asks
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import Handler, Handlers, Raw, handler
 
@@ -34,6 +35,11 @@ class Api:
     slow: bool = False
     free: bool = False
     raw: Raw | None = None
+
+    @property
+    def asks(self) -> Asks:
+        """The rights that it needs."""
+        return ASKS[self.key]
 
     def handler(self) -> Handler:
         """What carries it out, unless it is raw; imported at the first request."""
@@ -186,6 +192,7 @@ _TABLE: Final = (
 )
 
 APIS: Final = {api.key: api for api in _TABLE}
+assert APIS.keys() == ASKS.keys(), "no request is served without a word on which rights it needs"
 
 
 def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:

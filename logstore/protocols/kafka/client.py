@@ -8,8 +8,12 @@ from collections.abc import Collection
 from functools import partial
 from typing import Final
 
+from logstore.access.identity import Identity, anonymous
+from logstore.access.resources import CLUSTER, CLUSTER_NAME
+from logstore.access.rights import Rights
 from logstore.broker.admission import GLANCE_MAX
 from logstore.log import Log
+from logstore.printable import printable
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.fetch_session import FetchSession
 from logstore.protocols.kafka.slots import Slot
@@ -17,6 +21,7 @@ from logstore.protocols.session import Wake
 
 KEPT_BYTES_MIN: Final = 4 << 20  # of a request: copying less takes less than 5 ms
 WATCHED_SPARE: Final = 16  # logs that may wake a connection for nothing
+DOOR: Final = "kafka"  # as identities have it
 
 
 class KafkaClient:
@@ -33,6 +38,9 @@ class KafkaClient:
         self.wake = wake
         self.address = address
         self.peer = peer
+        # Who it is, and what it may do: nobody, until it has said so.
+        self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
+        self._came_freely = not door.access.required  # nobody had to say who they are
         self.id = ""  # what it calls itself
         self.now = 0.0  # seconds of the sessions' clock
         self.fetching: FetchSession | None = None
@@ -67,6 +75,51 @@ class KafkaClient:
     def hold(self, slot: Slot) -> None:
         """Take nothing before this is answered: what follows may depend on it."""
         self.held = slot
+
+    # Rights
+
+    def become(self, who: Identity) -> None:
+        """It has said who it is."""
+        self.rights = self.door.access.rights(who)
+        self._came_freely = False
+
+    def may(self, operation: str, kind: str, name: str) -> bool:
+        """Whether it is allowed to; a refusal is logged. From any thread, as all of these."""
+        return self.rights.may(operation, kind, name) or self._refused(operation, kind, name)
+
+    def may_topic(self, operation: str, name: str) -> bool:
+        """The same of whatever the name of a topic stands for."""
+        return self.may(operation, *self.door.objects.of_topic(name))
+
+    def sees(self, operation: str, kind: str, name: str) -> bool:
+        """As ``may``, and silent: what is not allowed is left out, or another right is enough."""
+        return self.rights.may(operation, kind, name)
+
+    def sees_topic(self, operation: str, name: str) -> bool:
+        """The same of whatever the name of a topic stands for."""
+        return self.rights.may(operation, *self.door.objects.of_topic(name))
+
+    def sees_cluster(self, operation: str) -> bool:
+        """The same of the cluster."""
+        return self.rights.may(operation, CLUSTER, CLUSTER_NAME)
+
+    def _refused(self, operation: str, kind: str, name: str) -> bool:
+        rights = self.rights
+        decision = rights.decision(operation, kind, name)
+        self.door.refusals.tell(rights.who, operation, kind, name, decision.why)
+        return False
+
+    def rules_changed(self) -> None:
+        """Users or rules are others now. In the sessions' thread."""
+        who, access = self.rights.who, self.door.access
+        if self._came_freely and access.required:
+            self.end("there are users now: whoever comes in must say who they are")
+            self.wake()
+        elif who.user and who.user not in access.users:
+            self.end(f"user {printable(who.user)!r} was removed")
+            self.wake()
+        elif self.slots:  # a fetch that waits for what it may not read any more
+            self.wake()
 
     # Logs
 

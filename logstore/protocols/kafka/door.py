@@ -3,19 +3,29 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from logstore.access.access import Access, open_access
+from logstore.access.refusals import Refusals
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
 from logstore.protocols.kafka.lines import Lines
+from logstore.protocols.kafka.objects import Objects
 from logstore.settings import StoreSettings
 from logstore.slices import GoOn, Slices, Wait
 
 NODE_ID = 1  # of the one node that there is
 LEADER_EPOCH = 0  # it leads every partition, for ever
+
+
+class Client(Protocol):
+    """A connection, as the door knows it."""
+
+    def rules_changed(self) -> None:
+        """Users or rules are others now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,17 @@ class KafkaDoor:
     slices: Slices = field(default_factory=Slices)
     budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     lines: Lines = field(default_factory=Lines)
+    access: Access = field(default_factory=open_access)
+    objects: Objects = field(default_factory=Objects)
+    refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
+    clients: set[Client] = field(default_factory=set)  # that are there
+
+    def __post_init__(self) -> None:
+        self.access.watch(self._rules_changed)
+
+    def _rules_changed(self) -> None:
+        for client in list(self.clients):
+            client.rules_changed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """The Kafka door, opened."""
 
+from logstore.access.refusals import Refusals
 from logstore.protocols.house import House
 from logstore.protocols.kafka.door import KafkaDoor
+from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 
@@ -18,6 +20,9 @@ def open(house: House) -> Doorway:
         house.work,
         house.slices,
         house.budget,
+        access=house.access,
+        objects=Objects(house.channels.keeps_history),
+        refusals=Refusals(house.stopwatch),
     )
     advertised = _address(settings.kafka_advertised_address)
 

@@ -54,6 +54,7 @@ class KafkaSession:
         """``address``: where this node is reached, as clients are to be told."""
         self.wants = 0
         self._client = KafkaClient(door, wake, address, peer)
+        door.clients.add(self._client)
         self._slots = self._client.slots
         self._frame_bytes_max = min(
             door.settings.socket_request_max_bytes, door.budget.request_bytes_max
@@ -191,6 +192,7 @@ class KafkaSession:
 
     def close(self) -> None:
         """As Session.close."""
+        self._client.door.clients.discard(self._client)
         self._client.unwatch()
         self._slots.clear()
         self._client.held = self._client.fetching = None

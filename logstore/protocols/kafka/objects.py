@@ -1,0 +1,42 @@
+"""What a topic's name stands for: the object that rules know, which is one through every door.
+
+A channel is a channel, also where its history is read as a topic; so is what holds messages of a
+queue a queue.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from logstore.access.resources import CHANNEL, QUEUE, TOPIC
+from logstore.names import TOPIC_CHARACTERS_MAX
+
+QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
+KNOWN_MAX: Final = 10_000  # names that are remembered: a client chooses them
+
+Object = tuple[str, str]  # its kind and its name
+
+
+class Objects:
+    """Of one node. From any thread."""
+
+    def __init__(self, keeps_history: Callable[[str], bool] = lambda name: False) -> None:
+        """``keeps_history``: whether the channel of that name has its messages in the topic."""
+        self._keeps_history = keeps_history
+        self._known: dict[str, Object] = {}
+
+    def of_topic(self, name: str) -> Object:
+        """The same answer for one name, for as long as the node runs."""
+        return self._known.get(name) or self._look(name)
+
+    def _look(self, name: str) -> Object:
+        if len(name) > TOPIC_CHARACTERS_MAX:  # there is no such topic, and can't be
+            return TOPIC, name
+        if len(self._known) >= KNOWN_MAX:
+            self._known = {}
+        found = self._known[name] = self._kind(name)
+        return found
+
+    def _kind(self, name: str) -> Object:
+        if name.startswith(QUEUE_PREFIX):
+            return QUEUE, name.removeprefix(QUEUE_PREFIX)
+        return (CHANNEL, name) if self._keeps_history(name) else (TOPIC, name)
