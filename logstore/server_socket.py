@@ -43,13 +43,17 @@ class ServerSocket:
         """
         return self.ask("GET", path, query)
 
-    def put(self, *path: str, **query: object) -> Any:  # noqa: ANN401
-        """As ``get``."""
-        return self.ask("PUT", path, query)
+    def put(self, *path: str, value: object = None, **query: object) -> Any:  # noqa: ANN401
+        """As ``get``; ``value``: what is to be there."""
+        return self.ask("PUT", path, query, value)
 
-    def delete(self, *path: str, **query: object) -> Any:  # noqa: ANN401
-        """As ``get``."""
-        return self.ask("DELETE", path, query)
+    def post(self, *path: str, value: object) -> Any:  # noqa: ANN401
+        """As ``put``."""
+        return self.ask("POST", path, {}, value)
+
+    def delete(self, *path: str, value: object = None, **query: object) -> Any:  # noqa: ANN401
+        """As ``get``; ``value``: what of it is to go."""
+        return self.ask("DELETE", path, query, value)
 
     def rows(self, *path: str, **query: object) -> Iterator[Any]:
         """All rows of a list, which is asked for page by page. Raises as ``get``."""
@@ -60,9 +64,10 @@ class ServerSocket:
             pages = found["pages"]
             yield from found["items"]
 
-    def ask(self, method: str, path: Path, query: Query) -> Any:  # noqa: ANN401
+    def ask(self, method: str, path: Path, query: Query, value: object = None) -> Any:  # noqa: ANN401
         """One request. Raises as ``get``."""
-        body = b"".join(self._pieces(method, path, query, b"", ANSWER_S))
+        given = b"" if value is None else encode(value)
+        body = b"".join(self._pieces(method, path, query, given, ANSWER_S))
         try:
             return decode(body) if body else None
         except ValueError as error:

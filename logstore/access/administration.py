@@ -5,6 +5,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final, NamedTuple, Protocol
 
+from logstore import names
+from logstore.access.access import Access
+from logstore.access.identity import Identity
 from logstore.access.resources import (
     ALL,
     ALTER,
@@ -31,6 +34,7 @@ from logstore.access.resources import (
     USER,
     WRITE,
 )
+from logstore.access.rules import Decision
 from logstore.config import nearest
 from logstore.errors import InvalidName, NoneOfThatName, Refused, UnknownUser, UserExists
 from logstore.kept_users import (
@@ -47,7 +51,7 @@ from logstore.kept_users import (
     ScramKey,
 )
 
-NAME_BYTES_MAX: Final = 255  # of users and objects; AMQP's names have no more
+NAME_BYTES_MAX: Final = 511  # of an object: AMQP's have 255, with their virtual host twice as many
 ANONYMOUS: Final = "ANONYMOUS"  # who has not logged in, as Kafka's rules call him
 TAGS: Final = ("administrator", "management", "monitoring", "policymaker", "impersonator")
 TAG_CHARACTERS_MAX: Final = 64
@@ -101,22 +105,21 @@ class Known(Protocol):
 
 def check_user(name: str) -> str:
     """The same name, if a user may have it. Raises InvalidName."""
-    if name in (ANYONE, ANONYMOUS):
-        raise InvalidName(f"no user can be called {name!r}: rules have another meaning for it")
-    return _check_name(name, "user")
+    if name == ANONYMOUS:
+        raise InvalidName(f"no user can be called {name!r}: rules mean by it who has not logged in")
+    return names.check_user(name)
 
 
-def _check_name(name: str, what: str) -> str:
+def _check_object(name: str, kind: str) -> None:
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
         encoded = b""
-    if not 0 < len(encoded) <= NAME_BYTES_MAX or any(it < " " or it == "\x7f" for it in name):
+    if not 0 < len(encoded) <= NAME_BYTES_MAX or "\0" in name:
         raise InvalidName(
-            f"{what} name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {NAME_BYTES_MAX} "
-            f"bytes of UTF-8, no control characters"
+            f"{kind} name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {NAME_BYTES_MAX} "
+            f"bytes of UTF-8, no NUL"
         )
-    return name
 
 
 def new_user(
@@ -195,7 +198,7 @@ def check_rule(rule: KeptRule) -> KeptRule:
             f"{', '.join((*OPERATIONS_OF[rule.kind], ALL))}"
         )
     _one_of(rule.pattern, PATTERNS, "pattern")
-    _check_name(rule.name, rule.kind)
+    _check_object(rule.name, rule.kind)
     if rule.kind == CLUSTER and (rule.name, rule.pattern) != (CLUSTER_NAME, LITERAL):
         raise Refused(f"there is one cluster, {CLUSTER_NAME}: a rule about it names no other")
     host = rule.host if rule.host == ANYONE else check_host(rule.host)
@@ -241,6 +244,20 @@ def without_rules(known: Known, rules: Sequence[KeptRule]) -> Change:
 def _alike(rule: KeptRule) -> tuple[str, ...]:
     """A rule but for whether it allows or denies."""
     return rule.user, rule.operation, rule.kind, rule.name, rule.pattern, rule.host
+
+
+def order(rule: KeptRule) -> tuple[str, str, str, str, bool, str, str]:
+    """How rules are sorted for people: what denies stands first."""
+    return (
+        rule.user, rule.kind, rule.name, rule.pattern, rule.allow, rule.operation, rule.host,
+    )  # fmt: skip
+
+
+def check(access: Access, who: Identity, operation: str, kind: str, name: str) -> Decision:
+    """Whether he may do this, and what says so. Raises Refused where it means nothing."""
+    rule = check_rule(KeptRule(who.user or ANONYMOUS, operation, kind, name))
+    host = check_host(who.host) if who.host else ""
+    return access.decision(replace(who, host=host), rule.operation, kind, name)
 
 
 # RabbitMQ's permissions

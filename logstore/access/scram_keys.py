@@ -5,6 +5,7 @@ import hmac
 import secrets
 from typing import Final
 
+from logstore.errors import Refused
 from logstore.kept_users import SHA_256, SHA_512, ScramKey
 
 HASHES: Final = {SHA_256: "sha256", SHA_512: "sha512"}  # by mechanism
@@ -13,6 +14,31 @@ ITERATIONS_MIN: Final = 4096  # RFC 7677, 4
 ITERATIONS_MAX: Final = 16_384
 ITERATIONS: Final = 8192
 SALT_BYTES: Final = 16
+PASSWORD_BYTES_MAX: Final = 1024  # a name and a password are to fit into any door's first request
+
+
+def check_password(text: str) -> bytes:
+    """As clients send it. Raises Refused, which does not repeat it."""
+    try:
+        password = text.encode()
+    except UnicodeEncodeError:
+        raise Refused("the password is not UTF-8") from None
+    if not password:
+        raise Refused("the password is empty")
+    if len(password) > PASSWORD_BYTES_MAX:
+        raise Refused(
+            f"the password has {len(password)} bytes; at most {PASSWORD_BYTES_MAX} are taken"
+        )
+    if b"\0" in password:  # what separates name and password (RFC 4616)
+        raise Refused("the password has a NUL character, which no client can send")
+    return password
+
+
+def check_iterations(count: int) -> int:
+    """The same number, if a password may be hashed so often. Raises Refused."""
+    if not ITERATIONS_MIN <= count <= ITERATIONS_MAX:
+        raise Refused(f"{count} iterations: takes {ITERATIONS_MIN} to {ITERATIONS_MAX}")
+    return count
 
 
 def keys_of(password: bytes, iterations: int = ITERATIONS) -> dict[str, ScramKey]:

@@ -106,7 +106,7 @@ WRONG = {
     "operation": "reed",
     "pattern": "regex",
     "host": "10.0.0.0/8",
-    "name": "a\nb",
+    "name": "a\0b",
     "user": "a\0b",
 }
 

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from logstore.access.access import open_access
 from logstore.broker.queues.refusals import NoVhost
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.session import HttpSession
@@ -20,7 +21,7 @@ class NoQueues:
 class HttpPeer:
     """A client, and the server's side of its connection."""
 
-    def __init__(self, queues=None, facts=None, job=None, log_bytes=None):
+    def __init__(self, queues=None, facts=None, job=None, log_bytes=None, access=None):
         self.now = 1000.0
         self.woken = self.unsent = 0
         self.jobs = []
@@ -29,6 +30,8 @@ class HttpPeer:
             facts or (lambda: {"version": "test"}),
             job or (lambda body, reply: self.jobs.append((body, reply))),
             log_bytes or (lambda log: 0),
+            access or open_access(),
+            lambda job, done: done(job()),
         )
         self.session = HttpSession(door, self)
         self._left = b""

@@ -16,6 +16,7 @@ from logstore.protocols.http.refusals import status_of
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.vhost import Vhost
+    from logstore.kept import Keeping
 
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500  # rows of which each may have to open a queue
@@ -61,6 +62,14 @@ class Call:
         """A parameter of the query, as a text; "" without one."""
         return fields.text(self.query.get(name, b""))
 
+    def word(self, name: str) -> str:
+        """What stands in the path, or else in the query, for this; "" without. Raises Fault."""
+        given = self.names.get(name, self.query.get(name, b""))
+        try:
+            return given.decode()
+        except UnicodeDecodeError:
+            raise Fault(BAD_REQUEST, f"{name}={given[:20]!r} is not UTF-8") from None
+
     def page(self) -> Page:
         """Raises Fault."""
         return Page(self._number("page", 1), self._number("page_size", PAGE_SIZE, PAGE_SIZE_MAX))
@@ -86,6 +95,17 @@ class Call:
             raise Fault(BAD_REQUEST, f"the request's body: {error}") from None
 
     # The answer
+
+    def answer_when(self, kept: "Keeping", value: object, status: int = 200) -> None:
+        """Once it is durable; or else why it is not."""
+
+        def done(keeping: "Keeping") -> None:
+            if keeping.error is None:
+                self.answer(value, status)
+            else:
+                self.fail(keeping.error)
+
+        kept.then(done)
 
     def answer(self, value: object, status: int = 200) -> None:
         """As Reply.answer."""

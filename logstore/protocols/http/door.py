@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from logstore.access.access import Access
 from logstore.log import Log
-from logstore.protocols.house import House, Job, QueuesOf
+from logstore.protocols.house import House, Job, QueuesOf, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,11 @@ class HttpDoor:
     facts: Callable[[], Mapping[str, object]]  # of the process: version, number, doors
     job: Job  # has upkeep do what another process asks for
     log_bytes: Callable[[Log], int]  # of the files of a queue's log
+    access: Access
+    work: Work
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":
-        return cls(house.queues_of, house.facts, house.job, house.log_bytes)
+        return cls(
+            house.queues_of, house.facts, house.job, house.log_bytes, house.access, house.work
+        )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from logstore.errors import LogstoreError
 from logstore.http.routes import Route
-from logstore.protocols.http import exchanges, queues, server, vhosts
+from logstore.protocols.http import exchanges, permissions, queues, rules, server, users, vhosts
 from logstore.protocols.http.call import PAGE_QUERY, Call
 from logstore.protocols.http.door import HttpDoor
 
@@ -33,6 +33,8 @@ def _opened_first(handler: Handler) -> Handler:
 _LIST: Final = ("vhost", "filter", *PAGE_QUERY)
 _ONE: Final = ("vhost",)
 _PART: Final = ("vhost", *PAGE_QUERY)
+_RULES: Final = ("user", "kind", "name", *PAGE_QUERY)
+_PERMISSIONS: Final = ("vhost", "user", *PAGE_QUERY)
 
 _OF_QUEUES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/vhosts", vhosts.listed, "List virtual hosts.", PAGE_QUERY),
@@ -51,10 +53,48 @@ _OF_QUEUES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route("GET", "/api/v1/queues/{name}/bindings", queues.bindings, "How it is bound.", _PART),
     Route("GET", "/api/v1/queues/{name}/consumers", queues.consumers, "Who consumes it.", _PART),
+    Route(
+        "PUT", "/api/v1/permissions/{vhost}/{user}", permissions.given,
+        "What a user may do in a virtual host, by regular expressions.",
+    ),
+    Route(
+        "PUT", "/api/v1/topic-permissions/{vhost}/{user}", permissions.topic_given,
+        "The routing keys that a user may use at an exchange.",
+    ),
+)  # fmt: skip
+
+_OF_USERS: Final[tuple[Route[Handler], ...]] = (
+    Route("GET", "/api/v1/users", users.listed, "List users.", PAGE_QUERY),
+    Route("POST", "/api/v1/users", users.added, "Add one, who must not exist."),
+    Route("GET", "/api/v1/users/{name}", users.described, "One user."),
+    Route("DELETE", "/api/v1/users/{name}", users.deleted, "Delete one and all that names it."),
+    Route("PUT", "/api/v1/users/{name}/password", users.password_given, "Replace the password."),
+    Route("PUT", "/api/v1/users/{name}/tags", users.tags_given, "Replace the tags."),
+    Route("GET", "/api/v1/rules", rules.listed, "List rules.", _RULES),
+    Route("POST", "/api/v1/rules", rules.added, "Add rules about one object."),
+    Route("DELETE", "/api/v1/rules", rules.removed, "Remove rules about one object."),
+    Route(
+        "GET", "/api/v1/rules/check", rules.checked, "Whether a user may do something, and why.",
+        ("user", "operation", "kind", "name", "host"),
+    ),
+    Route("GET", "/api/v1/permissions", permissions.listed, "List permissions.", _PERMISSIONS),
+    Route(
+        "DELETE", "/api/v1/permissions/{vhost}/{user}", permissions.taken,
+        "Take away what a user may do in a virtual host.",
+    ),
+    Route(
+        "GET", "/api/v1/topic-permissions", permissions.topics_listed, "List topic permissions.",
+        _PERMISSIONS,
+    ),
+    Route(
+        "DELETE", "/api/v1/topic-permissions/{vhost}/{user}", permissions.topic_taken,
+        "Lift the limits on the routing keys of an exchange.", ("exchange",),
+    ),
 )  # fmt: skip
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/server", server.described, "The process, and where its doors are."),
     Route("POST", "/api/v1/jobs", server.job, "Do a job of upkeep: the answer is in lines."),
     *(it._replace(handler=_opened_first(it.handler)) for it in _OF_QUEUES),
+    *_OF_USERS,
 )

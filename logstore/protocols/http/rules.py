@@ -1,0 +1,80 @@
+"""Rules, in Kafka's language; and what they come to."""
+
+import msgspec
+
+from logstore.access import administration
+from logstore.access.identity import Identity
+from logstore.kept_users import ANYONE, LITERAL, KeptRule
+from logstore.protocols.http import paging
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.vhosts import CREATED
+
+
+class NewRules(msgspec.Struct, forbid_unknown_fields=True):
+    """One of each operation."""
+
+    user: str
+    operations: list[str]
+    kind: str
+    name: str
+    pattern: str = LITERAL
+    allow: bool = True
+    host: str = ANYONE
+
+    def rules(self) -> list[KeptRule]:
+        return [
+            KeptRule(
+                self.user, operation, self.kind, self.name, self.pattern, self.allow, self.host
+            )
+            for operation in self.operations
+        ]
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """Sorted; the query's words select those that have them."""
+    asked = {it: call.word(it) for it in ("user", "kind", "name") if it in call.query}
+    rows = sorted(
+        (
+            it
+            for it in door.access.rules
+            if all(getattr(it, name) == word for name, word in asked.items())
+        ),
+        key=administration.order,
+    )
+    call.answer(paging.shown(rows, call.page(), row))
+
+
+def added(door: HttpDoor, call: Call) -> None:
+    """Those that are there already are there once; raises Refused, InvalidName."""
+    change = administration.new_rules(call.json(NewRules).rules())
+    made = [row(it) for it in change.keep if isinstance(it, KeptRule)]
+    call.answer_when(door.access.change(*change), made, CREATED)
+
+
+def removed(door: HttpDoor, call: Call) -> None:
+    """Whether they allow or deny; raises NoneOfThatName where one is not there."""
+    change = administration.without_rules(door.access, call.json(NewRules).rules())
+    gone = [row(it) for it in change.forget if isinstance(it, KeptRule)]
+    call.answer_when(door.access.change(*change), gone)
+
+
+def checked(door: HttpDoor, call: Call) -> None:
+    """Whether a user may do this, and what says so. Raises Refused."""
+    user, host = call.word("user"), call.word("host")
+    operation, kind, name = call.word("operation"), call.word("kind"), call.word("name")
+    found = administration.check(door.access, Identity(user, host), operation, kind, name)
+    call.answer({"allowed": found.allowed, "why": found.why})
+
+
+def row(rule: KeptRule) -> dict[str, object]:
+    """A rule, as it was asked for."""
+    return {
+        "user": rule.user,
+        "operation": rule.operation,
+        "kind": rule.kind,
+        "name": rule.name,
+        "pattern": rule.pattern,
+        "allow": rule.allow,
+        "host": rule.host,
+    }

@@ -1,0 +1,113 @@
+"""Users: made, changed, listed, deleted. No answer has a password, or what one is checked by."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from logstore.access import administration
+from logstore.access.scram_keys import ITERATIONS, check_iterations, check_password, keys_of
+from logstore.errors import LogstoreError
+from logstore.kept_users import KeptUser, ScramKey
+from logstore.protocols.http import paging
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.vhosts import CREATED
+
+Keys = Mapping[str, ScramKey]
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    """Without a password he logs in by a certificate."""
+
+    name: str
+    password: str | None = None
+    tags: list[str] = []
+    iterations: int = ITERATIONS
+
+
+class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
+    password: str
+    iterations: int = ITERATIONS
+
+
+class NewTags(msgspec.Struct, forbid_unknown_fields=True):
+    tags: list[str]
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By name."""
+    rows = sorted(door.access.users.values(), key=lambda it: it.name)
+    call.answer(paging.shown(rows, call.page(), row))
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """Raises UnknownUser."""
+    call.answer(row(administration.user_of(door.access, call.word("name"))))
+
+
+def added(door: HttpDoor, call: Call) -> None:
+    """Raises UserExists, InvalidName, Refused."""
+    asked = call.json(NewUser)
+
+    def add(keys: Keys) -> None:
+        change = administration.new_user(door.access, asked.name, keys, asked.tags)
+        [made] = change.keep
+        assert isinstance(made, KeptUser)
+        call.answer_when(door.access.change(*change), row(made), CREATED)
+
+    administration.new_user(door.access, asked.name, {}, asked.tags)  # refused before it is hashed
+    if asked.password is None:
+        add({})
+    else:
+        _hashed(door, call, asked.password, asked.iterations, add)
+
+
+def password_given(door: HttpDoor, call: Call) -> None:
+    """Raises UnknownUser, Refused."""
+    name, asked = call.word("name"), call.json(NewPassword)
+    administration.user_of(door.access, name)
+
+    def replace(keys: Keys) -> None:
+        change = administration.new_password(door.access, name, keys)
+        call.answer_when(door.access.change(*change), {"name": name})
+
+    _hashed(door, call, asked.password, asked.iterations, replace)
+
+
+def tags_given(door: HttpDoor, call: Call) -> None:
+    """Raises UnknownUser, Refused."""
+    name, asked = call.word("name"), call.json(NewTags)
+    change = administration.new_tags(door.access, name, asked.tags)
+    call.answer_when(door.access.change(*change), {"name": name, "tags": asked.tags})
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With what names him; raises UnknownUser, and Refused for the last of who may do all."""
+    name = call.word("name")
+    change = administration.without_user(door.access, name)
+    call.answer_when(door.access.change(*change), {"name": name})
+
+
+def _hashed(
+    door: HttpDoor, call: Call, text: str, iterations: int, then: Callable[[Keys], None]
+) -> None:
+    """Raises Refused where it is no password."""
+    password, count = check_password(text), check_iterations(iterations)
+
+    def hashed(keys: Keys | LogstoreError) -> None:
+        if isinstance(keys, LogstoreError):
+            raise keys
+        then(keys)
+
+    door.work(lambda: keys_of(password, count), lambda keys: call.attempt(lambda: hashed(keys)))
+
+
+def row(user: KeptUser) -> dict[str, object]:
+    """What may be known of a user."""
+    return {
+        "name": user.name,
+        "tags": list(user.tags),
+        "mechanisms": sorted(user.scram),
+        "redis": user.redis,
+        "weak": len(user.weak_sha256),  # hashes without salt that the Redis door takes
+    }
