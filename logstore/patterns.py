@@ -118,6 +118,11 @@ class Pattern:
             return name.startswith(self.head)
         return self._compiled.fullmatch(name) is not None
 
+    def is_quick(self, name: bytes) -> bool:
+        """Whether ``matches`` holds up nobody."""
+        plain = not self._rest or self._rest == [_STARS]
+        return plain or len(name) * len(self.text) <= AT_ONCE
+
     def matching(self, name: bytes) -> Generator[int, None, bool]:
         """The same, a part at a time, however long both are; yields units of work.
 
