@@ -1,15 +1,15 @@
 """What Redis's rules of a user allow: compiled to predicates when they are asked first. Pure.
 
 A command is allowed where one selector allows all of it: the command, its keys and its channels.
-To other doors, and to who has other rules beside, they say what they grant (``covers``).
+To other doors, and beside rules in other languages, they say what they grant (``allows``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from logstore.access.redis_rules import BadModifier, RedisRules, Selector, parse
-from logstore.access.resources import CHANNEL, DESCRIBE, KEY, READ, WRITE
+from logstore.access.redis_rules import BadModifier, RedisRules, Selector, key_word, parse
+from logstore.access.resources import CHANNEL, DELETE, DESCRIBE, KEY, READ, WRITE
 from logstore.patterns import Pattern
 
 COMPILED_MAX: Final = 1024  # texts; more users are compiled again at their next command
@@ -76,25 +76,39 @@ class _Asked:
                 return rule[0] == "+"
         return self.selector.all_commands
 
-    def covers(self, named: Named) -> bool:
+    def grant(self, named: Named) -> str | None:
+        """The word that covers it; None: none does."""
         if named.kind == KEY:
-            return self.selector.all_keys or any(
-                (not named.read or "R" in flags)
-                and (not named.write or "W" in flags)
-                and _matches(pattern, named.name)
-                for flags, pattern in self._keys
+            if self.selector.all_keys:
+                return "~*"
+            return next(
+                (
+                    key_word(flags, pattern.text.decode())
+                    for flags, pattern in self._keys
+                    if (not named.read or "R" in flags)
+                    and (not named.write or "W" in flags)
+                    and _matches(pattern, named.name)
+                ),
+                None,
             )
         if self.selector.all_channels:
-            return True
+            return "&*"
         if named.pattern:
-            return named.name in self._literal
-        return any(_matches(pattern, named.name) for pattern in self._channels)
+            return f"&{named.name.decode()}" if named.name in self._literal else None
+        found = next((it for it in self._channels if _matches(it, named.name)), None)
+        return None if found is None else f"&{found.text.decode()}"
+
+    def names_some(self, kind: str) -> bool:
+        chosen = self.selector
+        if kind == KEY:
+            return chosen.all_keys or bool(chosen.keys)
+        return chosen.all_channels or bool(chosen.channels)
 
     def denied(self, called: Called, names: Sequence[Named]) -> Denied | None:
         if not self.allows(called):
             return Denied(COMMAND)
         for at, named in enumerate(names):
-            if not self.covers(named):
+            if self.grant(named) is None:
                 return Denied(named.kind, at)
         return None
 
@@ -121,31 +135,22 @@ class Compiled:
             told = max(told, found, key=lambda it: it.rank)
         return told
 
-    def covers(self, operation: str, kind: str, name: str) -> bool:
-        """Whether they grant this, in the words of the other rules: a channel or key, by name."""
-        if kind not in (CHANNEL, KEY) or operation not in _MEANT:
-            return False
-        asked = name.encode(errors="surrogateescape")
-        return any(
-            self._grants(Named(kind, asked, READ in meant, WRITE in meant))
-            for meant in _MEANT[operation]
-        )
+    def grant(self, named: Named, by: Sequence[Called] = ()) -> str | None:
+        """The word that grants this, of a selector with one of these commands; None: no word."""
+        for selector in self._selectors:
+            if not by or any(map(selector.allows, by)):
+                word = selector.grant(named)
+                if word is not None:
+                    return word
+        return None
 
-    def covers_pattern(self, pattern: str) -> bool:
-        """Whether they grant PSUBSCRIBE with this pattern."""
-        named = Named(CHANNEL, pattern.encode(errors="surrogateescape"), True, False, True)
-        return any(it.allows(PATTERN_READING) and it.covers(named) for it in self._selectors)
-
-    def _grants(self, named: Named) -> bool:
-        by: Sequence[Called] = ()
-        if named.kind == CHANNEL:
-            by = READING if named.read else WRITING
+    def grants_some(self, kind: str, by: Sequence[Called]) -> bool:
+        """Whether there may be a name of this kind that is granted."""
         return any(
-            it.covers(named) and (not by or any(map(it.allows, by))) for it in self._selectors
+            (not by or any(map(it.allows, by))) and it.names_some(kind) for it in self._selectors
         )
 
 
-_MEANT: Final = {READ: ((READ,),), WRITE: ((WRITE,),), DESCRIBE: ((READ,), (WRITE,))}
 _NOTHING: Final = Compiled(RedisRules())
 
 
@@ -161,3 +166,52 @@ def compiled(text: str) -> Compiled:
 def is_off(text: str | None) -> bool:
     """Whether a user with these rules may not log in, through whatever door."""
     return text is not None and not compiled(text).rules.on
+
+
+# In the words of the other rules: what they grant of channels and keys
+
+# What an operation does, each of which is enough.
+_OF_CHANNELS: Final[Mapping[str, tuple[str, ...]]] = {
+    READ: (READ,), WRITE: (WRITE,), DESCRIBE: (READ, WRITE),
+}  # fmt: skip
+_OF_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    READ: (READ,), WRITE: (WRITE,), DELETE: (WRITE,), DESCRIBE: (READ, WRITE),
+}  # fmt: skip
+
+
+def _meant(operation: str, kind: str) -> tuple[str, ...]:
+    if kind == CHANNEL:
+        return _OF_CHANNELS.get(operation, ())
+    return _OF_KEYS.get(operation, ()) if kind == KEY else ()
+
+
+def _by(kind: str, use: str) -> Sequence[Called]:
+    """The commands without which a pattern grants nothing of this."""
+    if kind == KEY:
+        return ()
+    return READING if use == READ else WRITING
+
+
+def allows(text: str, operation: str, kind: str, name: str) -> str | None:
+    """The rule of these that allows this, for people; None: none does."""
+    asked = name.encode(errors="surrogateescape")
+    for use in _meant(operation, kind):
+        named = Named(kind, asked, use == READ, use == WRITE)
+        word = compiled(text).grant(named, _by(kind, use))
+        if word is not None:
+            return f"Redis rule {word}"
+    return None
+
+
+def allows_all(text: str, operation: str, kind: str, pattern: str) -> str | None:
+    """The same for all channels that the pattern matches: PSUBSCRIBE with it is granted."""
+    if kind != CHANNEL or READ not in _meant(operation, kind):
+        return None
+    named = Named(kind, pattern.encode(errors="surrogateescape"), True, False, True)
+    word = compiled(text).grant(named, (PATTERN_READING,))
+    return None if word is None else f"Redis rule {word}"
+
+
+def allows_some(text: str, operation: str, kind: str) -> bool:
+    """Whether they may allow this with some name."""
+    return any(compiled(text).grants_some(kind, _by(kind, use)) for use in _meant(operation, kind))

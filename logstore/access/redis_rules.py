@@ -87,7 +87,7 @@ class Selector:
         """As Redis shows them; so with the others."""
         if self.all_keys:
             return "~*"
-        return " ".join(_OF_KEYS[flags] + pattern for flags, pattern in self.keys)
+        return " ".join(key_word(*it) for it in self.keys)
 
     @property
     def channel_words(self) -> str:
@@ -105,6 +105,11 @@ class Selector:
 
 
 _OF_KEYS: Final = {"RW": "~", "R": "%R~", "W": "%W~"}
+
+
+def key_word(flags: str, pattern: str) -> str:
+    """As Redis shows it."""
+    return _OF_KEYS[flags] + pattern
 
 
 @dataclass(frozen=True, slots=True)

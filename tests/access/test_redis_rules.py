@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logstore.access.redis_grants import COMMAND, Called, Compiled, Denied, Named, compiled, is_off
+from logstore.access.redis_grants import (
+    COMMAND,
+    Called,
+    Compiled,
+    Denied,
+    Named,
+    allows,
+    allows_all,
+    allows_some,
+    compiled,
+    is_off,
+)
 from logstore.access.redis_rules import (
     AFTER_ALL,
     BAD_HASH,
@@ -23,7 +34,7 @@ from logstore.access.redis_rules import (
     changed,
     parse,
 )
-from logstore.access.resources import ALTER, CHANNEL, DESCRIBE, KEY, READ, TOPIC, WRITE
+from logstore.access.resources import ALTER, CHANNEL, DELETE, DESCRIBE, KEY, READ, TOPIC, WRITE
 
 HASH: Final = "ab" * 32
 # What there is for these tests: of each command its categories, and its subcommands.
@@ -133,8 +144,6 @@ def test_a_pattern_of_psubscribe_must_be_literally_one_that_is_granted() -> None
     ]:  # fmt: skip
         named = Named(CHANNEL, name, True, False, pattern)
         assert (asked.denied(called("publish"), [named]) is None) == allowed, (name, pattern)
-    assert asked.covers_pattern("news.*")
-    assert not asked.covers_pattern("*")
 
 
 def test_keys_are_read_and_written_as_their_patterns_say() -> None:
@@ -177,21 +186,40 @@ def test_a_name_that_would_hold_up_everyone_is_not_allowed() -> None:
 
 
 def test_a_channel_is_granted_for_what_the_selector_can_do_with_it() -> None:
-    asked = Compiled(rules_of("-@all", "&a", "+publish", "(+@all &b)"))
-    assert asked.covers(WRITE, CHANNEL, "a")
-    assert not asked.covers(READ, CHANNEL, "a")
-    assert asked.covers(DESCRIBE, CHANNEL, "a")
-    assert asked.covers(READ, CHANNEL, "b")
-    assert not asked.covers(ALTER, CHANNEL, "b")
-    assert not asked.covers(READ, TOPIC, "b")
-    assert not asked.covers(DESCRIBE, CHANNEL, "c")
-    assert not asked.covers_pattern("a")
-    assert asked.covers_pattern("b")
+    text = rules_of("-@all", "&a", "+publish", "(+@all &b*)").text()
+    assert allows(text, WRITE, CHANNEL, "a") == "Redis rule &a"
+    assert allows(text, READ, CHANNEL, "a") is None
+    assert allows(text, DESCRIBE, CHANNEL, "a") == "Redis rule &a"
+    assert allows(text, READ, CHANNEL, "b1") == "Redis rule &b*"
+    assert allows(text, ALTER, CHANNEL, "b1") is None
+    assert allows(text, READ, TOPIC, "b1") is None
+    assert allows(text, DESCRIBE, CHANNEL, "c") is None
+
+
+def test_all_channels_of_a_pattern_are_granted_by_the_same_pattern_or_by_all() -> None:
+    text = rules_of("-@all", "&a*", "+publish", "(+@all &b*)").text()
+    assert allows_all(text, READ, CHANNEL, "b*") == "Redis rule &b*"
+    for operation, kind, pattern in [
+        (READ, CHANNEL, "a*"), (READ, CHANNEL, "b1*"), (READ, CHANNEL, "*"),
+        (WRITE, CHANNEL, "b*"), (READ, KEY, "b*"),
+    ]:  # fmt: skip
+        assert allows_all(text, operation, kind, pattern) is None
+    assert allows_all(EVERYTHING.text(), READ, CHANNEL, "b1*") == "Redis rule &*"
+
+
+def test_some_channel_or_key_is_granted() -> None:
+    text = rules_of("-@all", "&a", "+publish", "~k").text()
+    assert allows_some(text, WRITE, CHANNEL)
+    assert not allows_some(text, READ, CHANNEL)
+    assert allows_some(text, READ, KEY)
+    assert not allows_some(text, READ, TOPIC)
+    assert not allows_some(NO_RULES.text(), WRITE, CHANNEL)
+    assert allows(text, DELETE, KEY, "k") == "Redis rule ~k"
 
 
 def test_names_that_are_no_text_are_asked_for_as_they_are() -> None:
-    asked = Compiled(rules_of("allchannels", "+@all"))
-    assert asked.covers(READ, CHANNEL, b"\xff".decode(errors="surrogateescape"))
+    text = rules_of("allchannels", "+@all").text()
+    assert allows(text, READ, CHANNEL, b"\xff".decode(errors="surrogateescape"))
 
 
 # The grammar
