@@ -130,7 +130,7 @@ def rows(environment):
     return dict(environment.items(users.ACCESS))
 
 
-@pytest.mark.parametrize("fact", ALL, ids=lambda it: type(it).__name__ + str(id(it) % 7))
+@pytest.mark.parametrize("fact", ALL, ids=[f"{type(it).__name__}-{n}" for n, it in enumerate(ALL)])
 def test_a_row_with_any_byte_changed_is_damaged_and_named(environment, fact):
     change(environment, [ROOT, fact])
     key, value = next(
