@@ -103,6 +103,16 @@ class Pattern:
         self.head = b"".join(bytes(it) for it in found[:literal] if it is not None)
         self._rest = found[literal:]
 
+    @property
+    def is_name(self) -> bool:
+        """Whether it matches one name alone: ``head``."""
+        return not self._rest
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it is a name, or what names begin with: asked at once, however long they are."""
+        return not self._rest or self._rest == [_STARS]
+
     def compile(self) -> None:
         """Do now what takes a millisecond, not when it is asked for the first time."""
         if self._rest and self._rest != [_STARS]:
@@ -120,8 +130,7 @@ class Pattern:
 
     def is_quick(self, name: bytes) -> bool:
         """Whether ``matches`` holds up nobody."""
-        plain = not self._rest or self._rest == [_STARS]
-        return plain or len(name) * len(self.text) <= AT_ONCE
+        return self.is_simple or len(name) * len(self.text) <= AT_ONCE
 
     def matching(self, name: bytes) -> Generator[int, None, bool]:
         """The same, a part at a time, however long both are; yields units of work.

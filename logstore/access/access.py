@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from logstore.access.identity import Identity
-from logstore.access.rights import Rights
-from logstore.access.rules import Decision, decide
+from logstore.access import permissions
+from logstore.access.identity import OAUTHBEARER, Identity
+from logstore.access.rights import Answers, Rights
+from logstore.access.rulebook import Rulebook
+from logstore.access.rules import Decision, Granted, decide, decide_matching, decide_some
 from logstore.errors import Refused
 from logstore.kept import Keeping
 from logstore.kept_users import (
@@ -29,6 +31,8 @@ _OWNER: Final = Decision(True, "the owner of the data directory may do everythin
 _NOBODY: Final = Decision(False, "nobody has logged in")
 _NO_USER: Final = Decision(False, "there is no such user")
 _UNKNOWN: Final = Decision(False, "a rule is damaged, and may forbid it")
+_ANY_KEY: Final = Decision(True, "the user has no topic permission at the exchange")
+_NO_KEY: Final = Decision(False, "the user's topic permission at the exchange has another key")
 
 
 class Access:
@@ -38,15 +42,15 @@ class Access:
         self._keeper = keeper
         kept = keeper.load()
         self.users: Mapping[str, KeptUser]
-        self.rules: Sequence[KeptRule]
         self.version = 0  # rises with every change
+        self._answers: dict[tuple[str, str, bool], Answers] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
         self._coming: list[_Change] = []  # what is not durable yet
         self._show(kept)
 
     def _show(self, kept: KeptAccess) -> None:
         self.users = {it.name: it for it in kept.users}
-        self.rules = tuple(kept.rules)
+        self._rulebook = Rulebook(kept.rules)
         self.permissions = {(it.user, it.vhost): it for it in kept.permissions}
         self.topic_permissions = {
             (it.user, it.vhost, it.exchange): it for it in kept.topic_permissions
@@ -59,6 +63,15 @@ class Access:
         """Whether one has to say who he is: there are users."""
         return bool(self.users) or bool(self.damaged)
 
+    @property
+    def rules(self) -> Sequence[KeptRule]:
+        """In the order in which they were made."""
+        return self._rulebook.rules
+
+    def knows(self, who: Identity) -> bool:
+        """Whether he may be here at all: he was not deleted since he came in."""
+        return not self.required or self._standing(who) not in (_NOBODY, _NO_USER)
+
     # What one may
 
     def rights(self, who: Identity) -> Rights:
@@ -67,13 +80,11 @@ class Access:
 
     def is_super(self, who: Identity) -> bool:
         """Whether he may do everything."""
-        if who.owner or not self.required:
-            return True
-        user = self.users.get(who.user)
-        return user is not None and ADMINISTRATOR in user.tags
+        standing = self._standing(who)
+        return standing is not None and standing.allowed
 
-    def decision(self, who: Identity, operation: str, kind: str, name: str) -> Decision:
-        """Whether he may do this, and why."""
+    def _standing(self, who: Identity) -> Decision | None:
+        """What is decided by who he is; None: it depends on what he does."""
         if who.owner:
             return _OWNER
         if not self.required:
@@ -81,13 +92,58 @@ class Access:
         if not who.user:
             return _NOBODY
         user = self.users.get(who.user)
-        if user is None:
+        if user is None and who.mechanism != OAUTHBEARER:  # there the issuer vouches for him
             return _NO_USER
-        if ADMINISTRATOR in user.tags:
+        if user is not None and ADMINISTRATOR in user.tags:
             return _BY_TAG
-        if any(it.forbids for it in self.damaged):
-            return _UNKNOWN
-        return decide(self.rules, who, operation, kind, name)
+        return _UNKNOWN if any(it.forbids for it in self.damaged) else None
+
+    def _granted(self, who: Identity) -> Granted:
+        user = self.users.get(who.user)
+        return Granted(self.permissions, None if user is None else user.redis)
+
+    def decision(self, who: Identity, operation: str, kind: str, name: str) -> Decision:
+        """Whether he may do this, and why."""
+        standing = self._standing(who)
+        if standing is not None:
+            return standing
+        return decide(self._rulebook, self._granted(who), who, operation, kind, name)
+
+    def decision_matching(self, who: Identity, operation: str, kind: str, pattern: str) -> Decision:
+        """The same, with every object whose name the glob pattern matches."""
+        standing = self._standing(who)
+        if standing is not None:
+            return standing
+        return decide_matching(self._rulebook, self._granted(who), who, operation, kind, pattern)
+
+    def decision_some(self, who: Identity, operation: str, kind: str) -> Decision:
+        """The same, with any object at all of the kind."""
+        standing = self._standing(who)
+        if standing is not None:
+            return standing
+        return decide_some(self._rulebook, self._granted(who), who, operation, kind)
+
+    def decision_key(
+        self, who: Identity, operation: str, vhost: str, exchange: str, key: str
+    ) -> Decision:
+        """Whether he may publish (write) or bind (read) with this key at an exchange of type topic.
+
+        Where he has no topic permission there, with any.
+        """
+        standing = self._standing(who)
+        if standing is not None:
+            return standing
+        permission = self.topic_permissions.get((who.user, vhost, exchange))
+        if permission is None:
+            return _ANY_KEY
+        known = {"username": who.user, "vhost": vhost}
+        why = permissions.allows_key(permission, operation, key, known)
+        return _NO_KEY if why is None else Decision(True, why)
+
+    def answers(self, who: Identity) -> Answers:
+        """As Decides.answers: his host counts only where rules name it."""
+        host = who.host if who.host in self._rulebook.hosts else ""
+        return self._answers.setdefault((who.user, host, who.mechanism == OAUTHBEARER), {})
 
     # Changes
 
@@ -130,6 +186,7 @@ class Access:
         if self.damaged:  # what was set anew is whole again
             self.damaged = tuple(self._keeper.load().damaged)
         self.version += 1
+        self._answers = {}
         for call in list(self._watchers.values()):
             call()
 
@@ -138,7 +195,7 @@ class Access:
             case KeptUser():
                 self.users = {**self.users, fact.name: fact}
             case KeptRule():
-                self.rules = (*(it for it in self.rules if it != fact), fact)
+                self._rulebook.add(fact)
             case KeptPermission():
                 self.permissions[fact.user, fact.vhost] = fact
             case KeptTopicPermission():
@@ -151,7 +208,7 @@ class Access:
             case KeptUser():
                 self.users = {name: it for name, it in self.users.items() if name != fact.name}
             case KeptRule():
-                self.rules = tuple(it for it in self.rules if it != fact)
+                self._rulebook.remove(fact)
             case KeptPermission():
                 self.permissions.pop((fact.user, fact.vhost), None)
             case KeptTopicPermission():

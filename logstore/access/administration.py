@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from logstore import names
 from logstore.access.access import Access
 from logstore.access.identity import Identity
+from logstore.access.permissions import check_expression
 from logstore.access.resources import (
     ALL,
     ALTER,
@@ -73,8 +74,6 @@ OPERATIONS_OF: Final = {
     KEY: (READ, WRITE, DELETE, DESCRIBE),
 }  # fmt: skip
 assert OPERATIONS_OF.keys() == set(KINDS)
-EXPRESSION_BYTES_MAX: Final = 4096  # those in use have some ten
-PROGRAM_BYTES_MAX: Final = 1 << 20  # that one may become: repetitions of repetitions are short
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused
 
 
@@ -272,29 +271,6 @@ def new_permission(known: Known, permission: KeptPermission | KeptTopicPermissio
     for text in texts:
         check_expression(text)
     return Change(keep=[permission])
-
-
-def check_expression(text: str) -> str:
-    """The same text, if it is a regular expression. Raises Refused."""
-    import re2  # google-re2: no expression can stall it; 15 ms that only permissions pay
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = PROGRAM_BYTES_MAX
-    shown = text[:_SHOWN_CHARACTERS]
-    try:
-        encoded = text.encode()
-        if len(encoded) > EXPRESSION_BYTES_MAX:
-            raise Refused(f"{shown!r}...: an expression has at most {EXPRESSION_BYTES_MAX} bytes")
-        re2.compile(encoded, options)
-    except UnicodeEncodeError:
-        raise Refused(f"{shown!r}: an expression is UTF-8") from None
-    except re2.error as error:
-        [reason] = error.args
-        raise Refused(
-            f"{shown!r}: {reason.decode(errors='replace')}: RE2 has no such expression"
-        ) from None
-    return text
 
 
 def without_permission(known: Known, user: str, vhost: str, exchange: str | None = None) -> Change:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+OAUTHBEARER: Final = "OAUTHBEARER"  # the mechanism of whom a token names
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -58,3 +58,21 @@ def object_name(vhost: str, name: str) -> str:
     if vhost != DEFAULT_VHOST:
         return f"{vhost.replace('%', '%25').replace(':', '%3A')}:{name}"
     return f"{DEFAULT_VHOST}:{name}" if ":" in name else name
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """The reverse of ``object_name``: the virtual host, and the name in it."""
+    vhost, colon, name = text.partition(":")
+    if not colon:
+        return DEFAULT_VHOST, text
+    return vhost.replace("%3A", ":").replace("%25", "%"), name
+
+
+def name_text(data: bytes) -> str:
+    """A name of any bytes, as rules have it; lossless."""
+    return data.decode(errors="surrogateescape")
+
+
+def name_bytes(text: str) -> bytes:
+    """The reverse of ``name_text``."""
+    return text.encode(errors="surrogateescape")

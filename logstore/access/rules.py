@@ -1,16 +1,20 @@
-"""The decision: pure.
+"""The decision over rules in three languages: pure.
 
 Deny wins; without a grant nothing is allowed. A grant is a rule that allows, or a permission of
-RabbitMQ, or a pattern of Redis: one that covers the act is enough.
+RabbitMQ's, or a pattern of Redis's: one that covers the act is enough. Only rules deny, and they
+deny what the other languages grant, too.
 """
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from logstore.access import permissions, redis_grants
 from logstore.access.identity import Identity
-from logstore.access.resources import ALL, IMPLIED
-from logstore.kept_users import ANYONE, GLOB, LITERAL, PREFIX, KeptRule
+from logstore.access.resources import split_name
+from logstore.access.rulebook import Rulebook
+from logstore.kept_users import KeptPermission, KeptRule
+from logstore.printable import printable
 
 
 class Decision(NamedTuple):
@@ -23,44 +27,88 @@ class Decision(NamedTuple):
 NO_GRANT: Final = Decision(False, "no rule allows it")
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What one user was granted in the other two languages."""
+
+    permissions: Mapping[tuple[str, str], KeptPermission]  # of all, by user and virtual host
+    redis: str | None = None  # his rules in Redis's words
+
+
 def decide(
-    rules: Iterable[KeptRule], who: Identity, operation: str, kind: str, name: str
+    rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str, name: str
 ) -> Decision:
-    """Of the rules in Kafka's language."""
-    allowed: KeptRule | None = None
-    for rule in rules:
-        if not _concerns(rule, who, kind, name):
-            continue
-        if not rule.allow and rule.operation in (operation, ALL):
-            return Decision(False, shown(rule))
-        covers = (operation, ALL, *IMPLIED.get(operation, ()))
-        if rule.allow and rule.operation in covers and allowed is None:
-            allowed = rule
-    return NO_GRANT if allowed is None else Decision(True, shown(allowed))
+    """Whether he may do this with the object of that name."""
+    denied = rules.denies(who, operation, kind, name)
+    if denied is not None:
+        return Decision(False, shown(denied))
+    allowed = rules.allows(who, operation, kind, name)
+    if allowed is not None:
+        return Decision(True, shown(allowed))
+    why = _granted(granted, who, operation, kind, name)
+    return NO_GRANT if why is None else Decision(True, printable(why))
 
 
-def _concerns(rule: KeptRule, who: Identity, kind: str, name: str) -> bool:
-    return (
-        rule.kind == kind
-        and rule.user in (who.user, ANYONE)
-        and rule.host in (who.host, ANYONE)
-        and _matches(rule, name)
-    )
+def _granted(granted: Granted, who: Identity, operation: str, kind: str, name: str) -> str | None:
+    if kind in permissions.KINDS:
+        vhost, plain = split_name(name)
+        permission = granted.permissions.get((who.user, vhost))
+        return None if permission is None else permissions.allows(permission, operation, plain)
+    if granted.redis is not None:
+        return redis_grants.allows(granted.redis, operation, kind, name)
+    return None
 
 
-def _matches(rule: KeptRule, name: str) -> bool:
-    if rule.pattern == PREFIX:
-        return name.startswith(rule.name)
-    if rule.pattern == GLOB:
-        return fnmatchcase(name, rule.name)
-    assert rule.pattern == LITERAL
-    return rule.name in (name, ANYONE)
+def decide_matching(
+    rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str, pattern: str
+) -> Decision:
+    """Whether he may do this with every object whose name the glob pattern matches.
+
+    So asks who subscribes to a pattern. A rule allows it that is about any name, about a prefix
+    that the pattern begins with, or about an equal pattern; Redis's own, if equal or ``*``. A rule
+    that denies one of these names denies the pattern.
+    """
+    glob = pattern.encode(errors="surrogateescape")
+    denied = rules.denies_some(who, operation, kind, glob)
+    if denied is not None:
+        return Decision(False, shown(denied))
+    allowed = rules.allows_all(who, operation, kind, glob)
+    if allowed is not None:
+        return Decision(True, shown(allowed))
+    if granted.redis is not None:
+        why = redis_grants.allows_all(granted.redis, operation, kind, pattern)
+        if why is not None:
+            return Decision(True, printable(why))
+    return NO_GRANT
+
+
+def decide_some(
+    rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str
+) -> Decision:
+    """Whether there may be objects of the kind with which he may do this (KIP-679).
+
+    Where what he is granted is denied by several rules together, or by one that no prefix tells,
+    the answer is yes, and each act is refused.
+    """
+    denied = rules.denies_any(who, operation, kind)
+    if denied is not None:
+        return Decision(False, shown(denied))
+    allowed = rules.allows_some(who, operation, kind)
+    if allowed is not None:
+        return Decision(True, shown(allowed))
+    if kind in permissions.KINDS:
+        for (user, vhost), permission in granted.permissions.items():
+            if user == who.user and permissions.allows_some(permission, operation):
+                return Decision(True, f"permission of user {user} in vhost {printable(vhost)}")
+    if granted.redis is not None and redis_grants.allows_some(granted.redis, operation, kind):
+        return Decision(True, "Redis rules")
+    return NO_GRANT
 
 
 def shown(rule: KeptRule) -> str:
     """``deny user al write topic:orders (literal) from *``."""
     verb = "allow" if rule.allow else "deny"
-    return (
+    return printable(
         f"{verb} user {rule.user} {rule.operation} {rule.kind}:{rule.name} ({rule.pattern}) from "
         f"{rule.host}"
     )

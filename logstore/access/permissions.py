@@ -1,0 +1,132 @@
+"""Permissions in RabbitMQ's language: regular expressions on the names in a virtual host.
+
+An expression is searched for in the name: it needs ``^`` and ``$`` to be about the whole. Of an
+empty one nothing is allowed but the empty name, that a server is to choose. The engine is RE2,
+whose time is linear in the name: it has all that RabbitMQ's has but look-around and references
+back, which are refused when they are set.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from logstore.access import resources as on
+from logstore.access.resources import name_bytes
+from logstore.errors import Refused
+from logstore.kept_users import KeptPermission, KeptTopicPermission
+
+REGEX_BYTES_MAX: Final = 4096  # those in use have some ten; compiling is 6 us a byte
+PROGRAM_BYTES_MAX: Final = 1 << 20  # repetitions of repetitions are short to write
+REMEMBERED_MAX: Final = 4096  # compiled ones; topic permissions have one for each user
+
+_SHOWN_CHARACTERS: Final = 60  # of one that is refused
+
+NOTHING: Final = frozenset({"", "^$"})
+ANYTHING: Final = ".*"  # most have this: it is told without the engine, which takes 15 ms to import
+
+# Kinds of objects that are in a virtual host, and by which of the three each operation is allowed.
+KINDS: Final = frozenset({on.EXCHANGE, on.QUEUE})
+_ANY_OF_THEM: Final = ("read", "write", "configure")
+BY_OPERATION: Final[Mapping[str, tuple[str, ...]]] = {
+    on.READ: ("read",),
+    on.WRITE: ("write",),
+    on.CREATE: ("configure",),
+    on.DELETE: ("configure",),
+    on.ALTER: ("configure",),
+    on.ALTER_CONFIGS: ("configure",),
+    on.DESCRIBE: _ANY_OF_THEM,  # as a passive declaration asks
+    on.DESCRIBE_CONFIGS: _ANY_OF_THEM,
+}
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@lru_cache(REMEMBERED_MAX)
+def _compiled(regex: str) -> Any:  # noqa: ANN401  re2 ships no type information
+    """Raises Refused."""
+    import re2  # no expression can stall it; 15 ms that only permissions pay
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = PROGRAM_BYTES_MAX
+    options.encoding = re2.Options.Encoding.LATIN1  # names are bytes, as they are to RabbitMQ
+    try:
+        return re2.compile(name_bytes(regex), options)
+    except re2.error as error:
+        [reason] = error.args
+        raise Refused(
+            f"{regex[:_SHOWN_CHARACTERS]!r}: {reason.decode(errors='replace')}: RE2 has "
+            f"no such expression"
+        ) from None
+
+
+def matches(regex: str, name: str) -> bool:
+    """Whether the expression is found in the name. One that can't be used matches nothing."""
+    if regex in NOTHING:
+        return not name
+    if regex == ANYTHING:
+        return True
+    try:
+        return _compiled(regex).search(name_bytes(name)) is not None
+    except Refused:
+        return False
+
+
+def allows(permission: KeptPermission, operation: str, name: str) -> str | None:
+    """What of it allows this with the object of this name in its host; None: nothing does."""
+    for which in BY_OPERATION.get(operation, ()):
+        regex: str = getattr(permission, which)
+        if matches(regex, name):
+            return (
+                f"permission of user {permission.user} in vhost {permission.vhost}: {which} {regex}"
+            )
+    return None
+
+
+def allows_some(permission: KeptPermission, operation: str) -> bool:
+    """Whether it may allow this with some name: as far as can be told from the expression."""
+    return any(
+        getattr(permission, which) not in NOTHING for which in BY_OPERATION.get(operation, ())
+    )
+
+
+def expanded(regex: str, known: Mapping[str, str]) -> str:
+    """The expression of a topic permission with ``{username}`` and its like filled in.
+
+    Whatever a user is called means itself there, in a class of characters and behind a backslash,
+    too: each of its bytes is written by its number.
+    """
+
+    def literally(found: re.Match[str]) -> str:
+        text = known.get(found[1])
+        return found[0] if text is None else "".join(f"\\x{it:02x}" for it in name_bytes(text))
+
+    return _PLACEHOLDER.sub(literally, regex)
+
+
+def allows_key(
+    permission: KeptTopicPermission, operation: str, key: str, known: Mapping[str, str]
+) -> str | None:
+    """What of it allows to publish (write) or bind (read) with this routing key; None: nothing."""
+    which = {on.WRITE: "write", on.READ: "read"}[operation]
+    regex: str = getattr(permission, which)
+    if not matches(expanded(regex, known), key):
+        return None
+    return (
+        f"topic permission of user {permission.user} at exchange {permission.exchange} in vhost "
+        f"{permission.vhost}: {which} {regex}"
+    )
+
+
+def check_expression(regex: str) -> str:
+    """The same text, if it is a regular expression. Raises Refused."""
+    shown = regex[:_SHOWN_CHARACTERS]
+    try:
+        data = regex.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{shown!r}: an expression is UTF-8") from None
+    if len(data) > REGEX_BYTES_MAX:
+        raise Refused(f"{shown!r}...: an expression has at most {REGEX_BYTES_MAX} bytes")
+    _compiled(regex)
+    return regex
