@@ -9,9 +9,10 @@ from functools import partial
 from typing import Final
 
 from logstore.access.identity import Identity, anonymous
-from logstore.access.resources import CLUSTER, CLUSTER_NAME
+from logstore.access.resources import ALL, CLUSTER, CLUSTER_NAME
 from logstore.access.rights import Rights
 from logstore.broker.admission import GLANCE_MAX
+from logstore.kept_users import ANYONE
 from logstore.log import Log
 from logstore.printable import printable
 from logstore.protocols.kafka.door import KafkaDoor
@@ -102,6 +103,19 @@ class KafkaClient:
     def sees_cluster(self, operation: str) -> bool:
         """The same of the cluster."""
         return self.rights.may(operation, CLUSTER, CLUSTER_NAME)
+
+    def may_cluster(self, operation: str) -> bool:
+        """As ``may``, of the cluster."""
+        return self.may(operation, CLUSTER, CLUSTER_NAME)
+
+    def sees_some_topic(self, operation: str) -> bool:
+        """Whether there may be a name of a topic that it may do this with."""
+        return self.rights.all or any(
+            it.allow
+            and it.user in (self.rights.who.user, ANYONE)
+            and it.operation in (operation, ALL)
+            for it in self.door.access.rules
+        )
 
     def _refused(self, operation: str, kind: str, name: str) -> bool:
         rights = self.rights

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
+from logstore.access.resources import CREATE, DESCRIBE, GROUP, TRANSACTIONAL_ID
 from logstore.broker.topic import Topic
 from logstore.broker.topics import INTERNAL_TOPICS
 from logstore.errors import LogstoreError, TopicExists
@@ -21,17 +22,20 @@ from logstore.kafka.messages import (
 )
 from logstore.kafka.wire import NIL_UUID
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import CODES, TEXTS
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, InWorker, KafkaDoor
+from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, InWorker
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
-from logstore.protocols.kafka.operations import OF_CLUSTER, OF_TOPIC, allowed
+from logstore.protocols.kafka.operations import on_cluster, on_topic
 
 NAME_MAY_BE_NULL: Final = 12  # of a topic asked for by id, in Metadata
 PARTITIONS_AT_ONCE: Final = 100  # described while others wait
 MADE_AT_ONCE: Final = 100  # topics, by one Metadata request
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
-GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
+MANY_KEYS: Final = 4  # FindCoordinator (KIP-699)
+NOWHERE: Final = -1  # the node and port of a coordinator that is not told
+COORDINATED: Final = {0: GROUP, 1: TRANSACTIONAL_ID}  # what a coordinator is asked for
 
 
 # Metadata
@@ -40,7 +44,7 @@ GROUP, TRANSACTION = 0, 1  # what a coordinator is asked for
 def metadata(
     client: KafkaClient, version: int, request: metadata_messages.Request
 ) -> metadata_messages.Response | InWorker:
-    """Key 3. Makes topics that are not there, where client and settings allow it."""
+    """Key 3. Makes topics that are not there, where client, rules and settings allow it."""
     door, asked = client.door, request.topics
     if asked is None or (version == 0 and not asked):
         return _unless_many(
@@ -49,17 +53,20 @@ def metadata(
     missing = [
         it.name
         for it in asked
-        if it.name and it.name not in INTERNAL_TOPICS and door.topics.get(it.name) is None
+        if it.name
+        and it.name not in INTERNAL_TOPICS
+        and door.topics.get(it.name) is None
+        and client.sees_topic(DESCRIBE, it.name)
     ]
     if missing and door.settings.auto_create_topics_enable and request.allow_auto_topic_creation:
 
         def made() -> metadata_messages.Response:
-            failed = _made(door, missing)
-            return _metadata(client, request, _asked_for(door, version, asked, failed))
+            failed = _made(client, missing)
+            return _metadata(client, request, _asked_for(client, version, asked, failed))
 
         return InWorker(made)
     return _unless_many(
-        lambda: _metadata(client, request, _asked_for(door, version, asked, {})),
+        lambda: _metadata(client, request, _asked_for(client, version, asked, {})),
         (door.topics.get(it.name) for it in asked if it.name),
     )
 
@@ -74,17 +81,21 @@ def _unless_many(
 
 def _of_all(client: KafkaClient, request: metadata_messages.Request) -> metadata_messages.Response:
     topics = client.door.topics
-    every = (topics.get(name) for name in topics.names())
+    every = (topics.get(name) for name in topics.names() if client.sees_topic(DESCRIBE, name))
     return _metadata(client, request, [_described(topic) for topic in every if topic is not None])
 
 
-def _made(door: KafkaDoor, names: Sequence[str]) -> dict[str, int]:
+def _made(client: KafkaClient, names: Sequence[str]) -> dict[str, int]:
     """Make these topics; the error codes of those that could not be made.
 
     Clients ask again for those that are left, so that nobody else waits for very many.
     """
+    door = client.door
     failed = dict.fromkeys(names[MADE_AT_ONCE:], errors.LEADER_NOT_AVAILABLE)
     for name in names[:MADE_AT_ONCE]:
+        if not (client.sees_cluster(CREATE) or client.may_topic(CREATE, name)):
+            failed[name] = errors.TOPIC_AUTHORIZATION_FAILED
+            continue
         try:
             door.topics.create(name, None, {})
         except TopicExists:
@@ -95,20 +106,27 @@ def _made(door: KafkaDoor, names: Sequence[str]) -> dict[str, int]:
 
 
 def _asked_for(
-    door: KafkaDoor, version: int, asked: Sequence[metadata_messages.Topic], failed: dict[str, int]
+    client: KafkaClient,
+    version: int,
+    asked: Sequence[metadata_messages.Topic],
+    failed: dict[str, int],
 ) -> list[metadata_messages.ResponseTopic]:
+    topics = client.door.topics
     found = []
     for it in asked:
-        topic = door.topics.get(it.name) if it.name else door.topics.by_uuid(it.topic_id)
-        if topic is not None:
+        topic = topics.get(it.name) if it.name else topics.by_uuid(it.topic_id)
+        name = it.name or (None if topic is None else topic.name)
+        if name is not None and not client.may_topic(DESCRIBE, name):
+            code = errors.TOPIC_AUTHORIZATION_FAILED  # whether there is one or not
+        elif topic is not None:
             found.append(_described(topic))
             continue
-        unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if it.name else errors.UNKNOWN_TOPIC_ID
-        code = failed.get(it.name or "", unknown)
-        name = it.name if version >= NAME_MAY_BE_NULL else it.name or ""
-        found.append(
-            metadata_messages.ResponseTopic(error_code=code, name=name, topic_id=it.topic_id)
-        )
+        else:
+            unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if it.name else errors.UNKNOWN_TOPIC_ID
+            code = failed.get(it.name or "", unknown)
+        told = it.name if version >= NAME_MAY_BE_NULL else it.name or ""
+        topic_id = NIL_UUID if it.name else it.topic_id
+        found.append(metadata_messages.ResponseTopic(error_code=code, name=told, topic_id=topic_id))
     return found
 
 
@@ -139,8 +157,9 @@ def _metadata(
     if request.include_topic_authorized_operations:
         for topic in topics:
             if topic.error_code == errors.NONE:
-                topic.topic_authorized_operations = OF_TOPIC
-    of_cluster = allowed(OF_CLUSTER, request.include_cluster_authorized_operations)
+                assert topic.name is not None, "a topic that was found has its name"
+                topic.topic_authorized_operations = on_topic(client, topic.name)
+    of_cluster = on_cluster(client, asked=request.include_cluster_authorized_operations)
     return metadata_messages.Response(
         brokers=(metadata_messages.Broker(NODE_ID, host, port),),
         cluster_id=client.door.store_id,
@@ -165,8 +184,8 @@ def describe_cluster(
         cluster_id=client.door.store_id,
         controller_id=NODE_ID,
         brokers=(describe_cluster_messages.Broker(NODE_ID, host, port),),
-        cluster_authorized_operations=allowed(
-            OF_CLUSTER, request.include_cluster_authorized_operations
+        cluster_authorized_operations=on_cluster(
+            client, asked=request.include_cluster_authorized_operations
         ),
     )
 
@@ -175,25 +194,39 @@ def find_coordinator(
     client: KafkaClient, version: int, request: find_coordinator_messages.Request
 ) -> find_coordinator_messages.Response:
     """Key 10: this node, for every group."""
-    host, port = client.address
-    code, message = errors.NONE, None
-    if request.key_type not in (GROUP, TRANSACTION):
+    found = [
+        _coordinator(client, request.key_type, key)
+        for key in (request.coordinator_keys if version >= MANY_KEYS else [request.key])
+    ]
+    if version >= MANY_KEYS:
+        return find_coordinator_messages.Response(coordinators=found)
+    [it] = found
+    return find_coordinator_messages.Response(
+        error_code=it.error_code,
+        error_message=it.error_message,
+        node_id=it.node_id,
+        host=it.host,
+        port=it.port,
+    )
+
+
+def _coordinator(
+    client: KafkaClient, key_type: int, key: str
+) -> find_coordinator_messages.Coordinator:
+    kind = COORDINATED.get(key_type)
+    if kind is None:
         code, message = errors.INVALID_REQUEST, "there are groups of consumers here, and no others"
-    elif request.key_type == TRANSACTION:
+    elif not client.may(DESCRIBE, kind, key):
+        return find_coordinator_messages.Coordinator(
+            key, NOWHERE, "", NOWHERE, CODES[kind], TEXTS[CODES[kind]]
+        )
+    elif kind == TRANSACTIONAL_ID:
         # The one code that makes every client give up at once, with the message where it is shown.
         code = errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         message = "there are no transactions here"
-    return find_coordinator_messages.Response(
-        error_code=code,
-        error_message=message,
-        node_id=NODE_ID,
-        host=host,
-        port=port,
-        coordinators=[
-            find_coordinator_messages.Coordinator(key, NODE_ID, host, port, code, message)
-            for key in request.coordinator_keys
-        ],
-    )
+    else:
+        return find_coordinator_messages.Coordinator(key, NODE_ID, *client.address)
+    return find_coordinator_messages.Coordinator(key, NODE_ID, *client.address, code, message)
 
 
 def describe_log_dirs(

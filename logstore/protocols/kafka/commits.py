@@ -1,9 +1,10 @@
 """The offsets that groups have committed: OffsetCommit, OffsetFetch, OffsetDelete."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from logstore.access.resources import DESCRIBE, GROUP, READ
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Results
 from logstore.broker.coordinator.refusal import GroupError, Refusal
@@ -26,6 +27,7 @@ MANY_GROUPS: Final = 8  # OffsetFetch (KIP-709)
 GROUP_ERROR: Final = 2  # OffsetFetch: what is wrong with the group is said once
 AT_ONCE: Final = 100  # partitions that are looked up, or looked at, while others wait
 COMMITTED_AT_ONCE: Final = 1000  # partitions, of one change of the group
+UNKNOWN: Final = errors.UNKNOWN_TOPIC_OR_PARTITION
 NOTHING: Final = -1  # the offset where nothing is committed
 
 
@@ -36,10 +38,10 @@ def offset_commit(client: KafkaClient, version: int, request: commit_messages.Re
     """Key 8. Durable when answered."""
     many = _are_many(request.topics)
     if many:
-        work = partial(_to_commit, client.door, version, request)
+        work = partial(_to_commit, client, version, request)
         topics, offsets = yield made_elsewhere(client.door, work)
     else:
-        topics, offsets = _to_commit(client.door, version, request)
+        topics, offsets = _to_commit(client, version, request)
     results: dict[TopicPartition, GroupError | None] = {}
     for some in parts(offsets, COMMITTED_AT_ONCE) if offsets else [()]:
         results |= yield given(_commitment(client, request, dict(some)))
@@ -57,10 +59,10 @@ Offsets = Sequence[tuple[TopicPartition, OffsetToCommit]]
 
 
 def _to_commit(
-    door: KafkaDoor, version: int, request: commit_messages.Request
-) -> tuple[Sequence[Topic | None], Offsets]:
-    """The topics, one for each that is named, and what can be committed."""
-    topics = [_topic(door, version, it) for it in request.topics]
+    client: KafkaClient, version: int, request: commit_messages.Request
+) -> tuple[Sequence[Topic | int], Offsets]:
+    """The topics, one for each that is named, or why not; and what can be committed."""
+    topics = [_topic(client, READ, version, it) for it in request.topics]
     offsets = {
         (topic.name, it.partition_index): OffsetToCommit(
             it.committed_offset,
@@ -70,7 +72,7 @@ def _to_commit(
         )
         for asked, topic in zip(request.topics, topics, strict=True)
         for it in asked.partitions
-        if topic is not None and _unfit(topic, it) is None
+        if isinstance(topic, Topic) and _unfit(topic, it) is None
     }
     return topics, list(offsets.items())
 
@@ -94,9 +96,19 @@ def _commitment(
 
 
 def _topic(
-    door: KafkaDoor, version: int, asked: commit_messages.Topic | fetch_messages.Topics
-) -> Topic | None:
-    return door.topics.by_uuid(asked.topic_id) if version >= BY_ID else door.topics.get(asked.name)
+    client: KafkaClient,
+    operation: str,
+    version: int,
+    asked: commit_messages.Topic | fetch_messages.Topics,
+) -> Topic | int:
+    """The topic, or the code of what is wrong with it: whether it is there is told to few."""
+    topics = client.door.topics
+    topic = topics.by_uuid(asked.topic_id) if version >= BY_ID else topics.get(asked.name)
+    if topic is None and version >= BY_ID:
+        return errors.UNKNOWN_TOPIC_ID
+    if not client.may_topic(operation, asked.name if topic is None else topic.name):
+        return errors.TOPIC_AUTHORIZATION_FAILED
+    return errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else topic
 
 
 def _unfit(topic: Topic, asked: commit_messages.Partition) -> int | None:
@@ -111,7 +123,7 @@ def _unfit(topic: Topic, asked: commit_messages.Partition) -> int | None:
 def _committed(
     version: int,
     asked: Sequence[commit_messages.Topic],
-    topics: Sequence[Topic | None],
+    topics: Sequence[Topic | int],
     results: Results,
 ) -> commit_messages.Response:
     return commit_messages.Response(
@@ -132,11 +144,11 @@ def _committed(
 
 
 def _outcome(
-    version: int, topic: Topic | None, asked: commit_messages.Partition, results: Results
+    version: int, topic: Topic | int, asked: commit_messages.Partition, results: Results
 ) -> int:
     unknown = errors.UNKNOWN_TOPIC_ID if version >= BY_ID else errors.UNKNOWN_TOPIC_OR_PARTITION
-    if topic is None:
-        return unknown
+    if isinstance(topic, int):
+        return topic
     unfit = _unfit(topic, asked)
     if unfit is not None:
         return unfit
@@ -203,6 +215,9 @@ def _fetched(
     client: KafkaClient, version: int, asked: fetch_messages.Group
 ) -> fetch_messages.ResponseGroup:
     answer = fetch_messages.ResponseGroup(asked.group_id)
+    if not client.may(DESCRIBE, GROUP, asked.group_id):
+        answer.error_code = errors.GROUP_AUTHORIZATION_FAILED
+        return answer
     try:
         kept = client.door.coordinator.fetch(
             asked.group_id,
@@ -215,9 +230,9 @@ def _fetched(
         answer.error_code = group_code(it.error)
         return answer
     answer.topics = (
-        list(_all(client.door, version, kept))
+        list(_all(client, version, kept))
         if asked.topics is None
-        else [_some(client.door, version, it, kept) for it in asked.topics]
+        else [_some(client, version, it, kept) for it in asked.topics]
     )
     return answer
 
@@ -226,20 +241,22 @@ def _places(
     door: KafkaDoor, version: int, asked: Sequence[fetch_messages.Topics]
 ) -> Iterator[TopicPartition]:
     for it in asked:
-        topic = _topic(door, version, it) if version >= BY_ID else None
+        topic = door.topics.by_uuid(it.topic_id) if version >= BY_ID else None
         name = topic.name if topic is not None else it.name
         for number in it.partition_indexes:
             yield name, number
 
 
 def _all(
-    door: KafkaDoor, version: int, kept: Mapping[TopicPartition, KeptOffset]
+    client: KafkaClient, version: int, kept: Mapping[TopicPartition, KeptOffset]
 ) -> Iterator[fetch_messages.ResponseTopics]:
     by_topic: dict[str, list[fetch_messages.Partitions]] = {}
     for (name, number), it in sorted(kept.items(), key=lambda item: item[0]):
         by_topic.setdefault(name, []).append(_partition(number, it))
     for name, partitions in by_topic.items():
-        topic = door.topics.get(name)
+        if not client.sees_topic(DESCRIBE, name):
+            continue
+        topic = client.door.topics.get(name)
         if topic is not None:
             yield fetch_messages.ResponseTopics(topic.uuid, name, partitions)
         elif version < BY_ID:  # just being deleted
@@ -247,17 +264,15 @@ def _all(
 
 
 def _some(
-    door: KafkaDoor,
+    client: KafkaClient,
     version: int,
     asked: fetch_messages.Topics,
     kept: Mapping[TopicPartition, KeptOffset],
 ) -> fetch_messages.ResponseTopics:
-    name = asked.name
-    if version >= BY_ID:
-        topic = _topic(door, version, asked)
-        if topic is None:
-            return _nowhere(asked, errors.UNKNOWN_TOPIC_ID)
-        name = topic.name
+    topic = _topic(client, DESCRIBE, version, asked)
+    if isinstance(topic, int) and (version >= BY_ID or topic != UNKNOWN):
+        return _nowhere(asked, topic)
+    name = asked.name if isinstance(topic, int) else topic.name  # of one that is gone: no offsets
     return fetch_messages.ResponseTopics(
         asked.topic_id,
         name,
@@ -285,16 +300,17 @@ def offset_delete(client: KafkaClient, version: int, request: delete_messages.Re
     """Key 47. Durable when answered."""
     many = _are_many(request.topics)
     if many:
-        places = yield made_elsewhere(client.door, partial(_to_delete, client.door, request))
+        work = partial(_to_delete, client, request)
+        places, refused = yield made_elsewhere(client.door, work)
     else:
-        places = _to_delete(client.door, request)
+        places, refused = _to_delete(client, request)
     results: dict[TopicPartition, GroupError | None] = {}
     for some in parts(places, COMMITTED_AT_ONCE) if places else [()]:
         results |= yield given(_deletion(client, request.group_id, some))
         yield len(some)
     if many:
-        return InWorker(partial(_deleted, request, results))
-    return _deleted(request, results)
+        return InWorker(partial(_deleted, request, refused, results))
+    return _deleted(request, refused, results)
 
 
 def _deletion(client: KafkaClient, group: str, places: Sequence[TopicPartition]) -> Later:
@@ -303,20 +319,25 @@ def _deletion(client: KafkaClient, group: str, places: Sequence[TopicPartition])
     return later
 
 
-def _to_delete(door: KafkaDoor, request: delete_messages.Request) -> list[TopicPartition]:
-    """Each once."""
-    topics = door.topics
+def _to_delete(
+    client: KafkaClient, request: delete_messages.Request
+) -> tuple[list[TopicPartition], Collection[str]]:
+    """Each once; and the topics that the client may not do this with."""
+    topics = client.door.topics
+    refused = {it.name for it in request.topics if not client.may_topic(READ, it.name)}
     places = {
         (asked.name, it.partition_index)
         for asked in request.topics
-        if (topic := topics.get(asked.name)) is not None
+        if (topic := topics.get(asked.name)) is not None and asked.name not in refused
         for it in asked.partitions
         if 0 <= it.partition_index < len(topic.partitions)
     }
-    return list(places)
+    return list(places), refused
 
 
-def _deleted(request: delete_messages.Request, results: Results) -> delete_messages.Response:
+def _deleted(
+    request: delete_messages.Request, refused: Collection[str], results: Results
+) -> delete_messages.Response:
     of_group = {it for it in results.values() if it is not None}
     of_group -= {GroupError.GROUP_SUBSCRIBED_TO_TOPIC}
     if of_group:
@@ -328,7 +349,9 @@ def _deleted(request: delete_messages.Request, results: Results) -> delete_messa
                 [
                     delete_messages.ResponsePartition(
                         it.partition_index,
-                        group_code(
+                        errors.TOPIC_AUTHORIZATION_FAILED
+                        if topic.name in refused
+                        else group_code(
                             results.get(
                                 (topic.name, it.partition_index),
                                 GroupError.UNKNOWN_TOPIC_OR_PARTITION,

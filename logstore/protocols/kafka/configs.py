@@ -3,8 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
+from logstore.access.resources import ALTER_CONFIGS, CLUSTER, CLUSTER_NAME, DESCRIBE_CONFIGS
+from logstore.access.resources import GROUP as GROUPS
+from logstore.access.resources import TOPIC as TOPICS
 from logstore.config import Chosen, check_topic_settings, text_of, topic_setting
 from logstore.errors import InvalidSetting, LogstoreError, Refused, UnknownTopic
 from logstore.kafka.messages import (
@@ -17,6 +21,7 @@ from logstore.kafka.messages import (
     incremental_alter_configs as incremental_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import CODES, TEXTS
 from logstore.protocols.kafka.broker_settings import (
     STRING,
     SYNONYMS,
@@ -30,6 +35,8 @@ from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 
 TOPIC, NODE, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32  # kinds of resources
+# What rules call them: what is not named here is the cluster's.
+_RULED: Final = {TOPIC: TOPICS, GROUP: GROUPS}
 OF_TOPIC, OF_NODE, BY_DEFAULT, OF_LOGGER = 1, 4, 5, 6  # sources
 OF_GROUPS: Final = "group.consumer."
 _LEVELS: Final = (
@@ -40,6 +47,16 @@ _LEVELS: Final = (
     (logging.DEBUG, "DEBUG"),
 )
 SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
+
+
+def _not_allowed(client: KafkaClient, operation: str, kind: int, name: str) -> int:
+    """The code of the right that is lacking for this resource; NONE: none is."""
+    ruled = _RULED.get(kind, CLUSTER)
+    if ruled == TOPICS:
+        allowed = client.may_topic(operation, name)
+    else:
+        allowed = client.may(operation, ruled, name if ruled == GROUPS else CLUSTER_NAME)
+    return errors.NONE if allowed else CODES[ruled]
 
 
 def source_of(chosen: Chosen) -> int:
@@ -67,6 +84,10 @@ def _described(
     result = describe_messages.Result(
         resource_type=asked.resource_type, resource_name=asked.resource_name
     )
+    code = _not_allowed(client, DESCRIBE_CONFIGS, asked.resource_type, asked.resource_name)
+    if code:
+        result.error_code, result.error_message = code, TEXTS[code]
+        return result
     try:
         every = _DESCRIBED[asked.resource_type](client, asked.resource_name)
     except KeyError:
@@ -222,7 +243,12 @@ def _check_once(names: Sequence[str]) -> None:
         raise Refused(f"{twice[0]}: is in the request twice")
 
 
-def _attempt(kind: int, work: Callable[[], None]) -> tuple[int, str | None]:
+def _attempt(
+    client: KafkaClient, kind: int, name: str, work: Callable[[], None]
+) -> tuple[int, str | None]:
+    code = _not_allowed(client, ALTER_CONFIGS, kind, name)
+    if code:
+        return code, TEXTS[code]
     try:
         if kind != TOPIC:
             raise Refused("the node's settings are in logstore.toml and the environment")
@@ -261,7 +287,7 @@ def alter(
     return alter_messages.Response(
         responses=[
             alter_messages.ResourceResponse(
-                *_attempt(it.resource_type, lambda it=it: replace(it)),  # type: ignore[misc]
+                *_attempt(client, it.resource_type, it.resource_name, partial(replace, it)),
                 it.resource_type,
                 it.resource_name,
             )
@@ -282,7 +308,7 @@ def alter_incrementally(
     return incremental_messages.Response(
         responses=[
             incremental_messages.AlterConfigsResourceResponse(
-                *_attempt(it.resource_type, lambda it=it: change(it)),  # type: ignore[misc]
+                *_attempt(client, it.resource_type, it.resource_name, partial(change, it)),
                 it.resource_type,
                 it.resource_name,
             )

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from logstore.access.resources import DESCRIBE, GROUP
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import Beat, Beaten, GroupDescription, MemberDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
@@ -12,17 +13,20 @@ from logstore.broker.coordinator.refusal import Refusal
 from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import NO_TOPIC, TEXTS
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.group_admin import DEAD, TYPES
+from logstore.protocols.kafka.group_admin import DEAD, NOT_ALLOWED, TYPES
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.membership import identity_of
-from logstore.protocols.kafka.operations import OF_GROUP, allowed
+from logstore.protocols.kafka.operations import on_group
 from logstore.slices import Steps
 
 FEW: Final = 100  # partitions that are looked at while others wait
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
+# As Kafka says it: names of topics are not to be had by way of groups (KAFKA-18813).
+HIDDEN: Final = "The described group uses topics that the client is not authorized to describe."
 CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1  # a member's type, in ConsumerGroupDescribe
 
 
@@ -33,6 +37,10 @@ def heartbeat(
     if version >= NAMES_ITSELF and not request.member_id:
         return heartbeat_messages.Response(
             error_code=errors.INVALID_REQUEST, error_message="a member must name itself"
+        )
+    if not all(client.may_topic(DESCRIBE, it) for it in request.subscribed_topic_names or ()):
+        return heartbeat_messages.Response(
+            error_code=errors.TOPIC_AUTHORIZATION_FAILED, error_message=NO_TOPIC
         )
     owned = request.topic_partitions or ()
     if len(owned) > FEW or sum(len(it.partitions) for it in owned) > FEW:
@@ -114,9 +122,14 @@ def _by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
 
 def describe(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
-    operations = allowed(OF_GROUP, request.include_authorized_operations)
     described = []
     for name in dict.fromkeys(request.group_ids):  # once, however often it is named
+        if not client.may(DESCRIBE, GROUP, name):
+            described.append(
+                describe_messages.DescribedGroup(NOT_ALLOWED, TEXTS[NOT_ALLOWED], name)
+            )
+            yield 1
+            continue
         try:
             found = client.door.coordinator.describe(name)
         except Refusal as it:
@@ -131,15 +144,21 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
             described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
             yield 1
         else:
-            described.append((yield from _described(client.door, found)))
-            described[-1].authorized_operations = operations
+            described.append((yield from _described(client, found)))
+            if request.include_authorized_operations:
+                described[-1].authorized_operations = on_group(client, name)
     return describe_messages.Response(groups=described)
 
 
-def _described(door: KafkaDoor, found: GroupDescription) -> Steps:
+def _described(client: KafkaClient, found: GroupDescription) -> Steps:
     members = []
     for it in found.members:
-        members.append(_member(door, it))
+        member = _member(client.door, it)
+        if not all(client.may_topic(DESCRIBE, name) for name in _topics_of(member)):
+            return describe_messages.DescribedGroup(
+                errors.TOPIC_AUTHORIZATION_FAILED, HIDDEN, found.group, found.state
+            )
+        members.append(member)
         yield 1 + len(it.assigned) + len(it.target)
     return describe_messages.DescribedGroup(
         group_id=found.group,
@@ -149,6 +168,12 @@ def _described(door: KafkaDoor, found: GroupDescription) -> Steps:
         assignor_name=found.protocol,
         members=members,
     )
+
+
+def _topics_of(member: describe_messages.Member) -> set[str]:
+    """All whose names it would tell."""
+    assigned = *member.assignment.topic_partitions, *member.target_assignment.topic_partitions
+    return {*member.subscribed_topic_names, *(it.topic_name for it in assigned)}
 
 
 def _member(door: KafkaDoor, it: MemberDescription) -> describe_messages.Member:

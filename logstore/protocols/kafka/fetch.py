@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
+from logstore.access.resources import READ
 from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import (
@@ -22,7 +23,7 @@ from logstore.kafka.fetch_codec import (
 from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, KafkaDoor, Later, elsewhere, made_elsewhere
+from logstore.protocols.kafka.door import LEADER_EPOCH, Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch_session import FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
@@ -85,19 +86,15 @@ class PartitionFetch:
 
     __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
 
-    def __init__(self, door: KafkaDoor, asked: Asked) -> None:
+    def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
+        """``code``: why the topic can't be read; NONE: it can."""
         self.asked = asked
         self._bytes, self._upto = 0, asked.offset  # counted so far
         self.cold = False  # there is something, and it has to be fetched first
         self.log: Log | None = None
         self._topic: Topic | None = None
-        self.error_code = errors.NONE
-        by_name = isinstance(asked.topic, str)
-        topic = door.topics.get(asked.topic) if by_name else door.topics.by_uuid(asked.topic)  # type: ignore[arg-type]
-        if topic is None:
-            self.error_code = (
-                errors.UNKNOWN_TOPIC_OR_PARTITION if by_name else errors.UNKNOWN_TOPIC_ID
-            )
+        self.error_code = code
+        if topic is None or code:
             return
         if asked.leader_epoch > LEADER_EPOCH:
             self.error_code = errors.UNKNOWN_LEADER_EPOCH
@@ -108,6 +105,11 @@ class PartitionFetch:
             self.error_code = code_of(error)
         else:
             self._topic = topic
+
+    def refuse(self) -> None:
+        """Nothing of it may be read any more."""
+        self.log = self._topic = None
+        self.error_code = errors.TOPIC_AUTHORIZATION_FAILED
 
     @property
     def opens(self) -> bool:
@@ -188,6 +190,34 @@ class PartitionFetch:
         return ()
 
 
+def _readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:
+    """The topic of that name or id, or the code of why it can't be read."""
+    if isinstance(asked, str):
+        name, topic = asked, client.door.topics.get(asked)
+    else:
+        topic = client.door.topics.by_uuid(asked)
+        if topic is None:
+            return None, errors.UNKNOWN_TOPIC_ID
+        name = topic.name
+    if not client.may_topic(READ, name):  # whether it is there is none of its business
+        return None, errors.TOPIC_AUTHORIZATION_FAILED
+    return topic, errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
+
+
+def _fetches(client: KafkaClient, asked: Sequence[Asked]) -> list[PartitionFetch]:
+    """One each; neighbours of one topic are looked up, and asked for, once."""
+    found: list[PartitionFetch] = []
+    last: str | bytes | None = None
+    topic: Topic | None = None
+    code = errors.NONE
+    for it in asked:
+        if it.topic != last:
+            last = it.topic
+            topic, code = _readable(client, it.topic)
+        found.append(PartitionFetch(it, topic, code))
+    return found
+
+
 def _open(fetches: Sequence[PartitionFetch]) -> bool:
     for fetch in fetches:
         fetch.open()
@@ -208,6 +238,7 @@ class Fetching:
         "_made",
         "_opening",
         "_request",
+        "_rules",
         "_total",
         "_uncounted",
         "_until",
@@ -228,7 +259,8 @@ class Fetching:
         self._request = request
         self._fetching = fetching
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
-        self._fetches = [PartitionFetch(client.door, it) for it in asked]
+        self._rules = client.door.access.version  # by which it was last found to be allowed
+        self._fetches = _fetches(client, asked)
         self._until: float | None = client.now + max(request.max_wait_ms, 0) / 1000
         self._opening: Later | None = None
         self._answer: list[Given] | None = None
@@ -293,11 +325,39 @@ class Fetching:
                 return False
             self._opening = None
             self._begin()
+        if self._rules != self._client.door.access.version:
+            if self._made is not None and self._made.answer is None:
+                return False  # a worker is reading it: what it may not is dropped then
+            self._ask_again()
         if len(self._fetches) > READ_AT_ONCE:
             return self._ready_elsewhere(now)
         if self._answer is None and self._is_due(now):
             self._answer = self._read()
         return self._answer is not None
+
+    def _ask_again(self) -> None:
+        """Rules have changed: what may not be read any more is not, and that is told at once."""
+        self._rules = self._client.door.access.version
+        last, allowed, refused = None, True, False
+        for fetch in self._fetches:
+            if fetch.asked.topic != last:
+                last = fetch.asked.topic
+                _, code = _readable(self._client, last)
+                allowed = code != errors.TOPIC_AUTHORIZATION_FAILED
+            if not allowed and fetch.error_code != errors.TOPIC_AUTHORIZATION_FAILED:
+                fetch.refuse()
+                refused = True
+        if refused:
+            self._until = self.deadline = None
+            self._read_no_more()
+
+    def _read_no_more(self) -> None:
+        """What a worker has read is not sent: it is read again without what is refused."""
+        made, self._made = self._made, None
+        if made is not None and not isinstance(made.answer, LogstoreError):
+            for it in made.answer:
+                if not isinstance(it, (bytes, bytearray, memoryview)):
+                    it.release()
 
     def _ready_elsewhere(self, now: float) -> bool:
         """The same of very many partitions: a worker reads them, and makes the answer."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from logstore.access.resources import DELETE, DESCRIBE, GROUP
 from logstore.broker.coordinator.calls import Done, GroupDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
@@ -11,11 +12,12 @@ from logstore.kafka.messages import delete_groups as delete_messages
 from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import list_groups as list_messages
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import CODES, TEXTS
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Later, given, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
-from logstore.protocols.kafka.operations import OF_GROUP, allowed
+from logstore.protocols.kafka.operations import on_group
 from logstore.slices import Steps, parts
 
 TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
@@ -25,7 +27,7 @@ DELETED_AT_ONCE: Final = 200
 DELETE_UNITS: Final = 5
 DEAD: Final = "Dead"  # the state of a group that is not there
 
-# Read (3), delete (6), describe (8), as bits: everybody may, for nobody is asked who they are.
+NOT_ALLOWED: Final = CODES[GROUP]
 
 # The types of groups that Kafka knows. Members in the directory itself use the new protocol.
 TYPES: Final = {
@@ -38,9 +40,14 @@ TYPES: Final = {
 
 def describe_groups(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
     """Key 15: those of the classic protocol."""
-    operations = allowed(OF_GROUP, request.include_authorized_operations)
     described = []
     for name in dict.fromkeys(request.groups):  # once, however often it is named
+        if not client.may(DESCRIBE, GROUP, name):
+            described.append(
+                describe_messages.DescribedGroup(NOT_ALLOWED, TEXTS[NOT_ALLOWED], name)
+            )
+            yield 1
+            continue
         try:
             found = client.door.coordinator.describe(name)
         except Refusal as it:
@@ -53,7 +60,8 @@ def describe_groups(client: KafkaClient, version: int, request: describe_message
             described.append(_no_classic(version, name, found))
         else:
             described.append(_described(found))
-        described[-1].authorized_operations = operations
+        if request.include_authorized_operations:
+            described[-1].authorized_operations = on_group(client, name)
         yield 1 + len(described[-1].members)
     return describe_messages.Response(groups=described)
 
@@ -98,6 +106,7 @@ def list_groups(client: KafkaClient, version: int, request: list_messages.Reques
     states = {it.lower() for it in request.states_filter}
     types = {it.lower() for it in request.types_filter}
     coordinator = client.door.coordinator
+    sees_all = client.sees_cluster(DESCRIBE)
     kept = yield made_elsewhere(client.door, coordinator.kinds)
     groups = []
     for name in coordinator.group_names(kept):
@@ -105,6 +114,7 @@ def list_groups(client: KafkaClient, version: int, request: list_messages.Reques
         yield 1
         if (
             it is not None
+            and (sees_all or client.sees(DESCRIBE, GROUP, name))
             and (not states or it.state.lower() in states)
             and (not types or TYPES[it.kind] in types)
         ):
@@ -116,8 +126,12 @@ def list_groups(client: KafkaClient, version: int, request: list_messages.Reques
 
 def delete_groups(client: KafkaClient, version: int, request: delete_messages.Request) -> Steps:
     """Key 42. Durable when answered."""
-    names = list(dict.fromkeys(request.groups_names))
-    results = []
+    names: list[str] = []
+    refused: list[str] = []
+    for name in dict.fromkeys(request.groups_names):
+        (names if client.may(DELETE, GROUP, name) else refused).append(name)
+    results = [delete_messages.DeletableGroupResult(it, NOT_ALLOWED) for it in refused]
+    yield len(refused)
     for some in parts(names, DELETED_AT_ONCE):
         codes = yield given(_deletion(client, some))
         results += [delete_messages.DeletableGroupResult(it, codes[it]) for it in some]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from logstore.access.resources import CLUSTER_ACTION, DELETE, DESCRIBE
 from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownPartition, UnknownTopic
 from logstore.kafka.messages import (
@@ -53,8 +54,8 @@ def list_offsets(
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
     places = ((it.name, one.partition_index) for it in request.topics for one in it.partitions)
     if all(it in QUICK for it in timestamps) and _at_hand(client.door, places):
-        return _listed(client.door, request)
-    return InWorker(partial(_listed, client.door, request))
+        return _listed(client, request)
+    return InWorker(partial(_listed, client, request))
 
 
 def _at_hand(door: KafkaDoor, places: Iterable[TopicPartition]) -> bool:
@@ -68,16 +69,26 @@ def _at_hand(door: KafkaDoor, places: Iterable[TopicPartition]) -> bool:
 
 
 def _listed(
-    door: KafkaDoor, request: list_offsets_messages.Request
+    client: KafkaClient, request: list_offsets_messages.Request
 ) -> list_offsets_messages.Response:
     return list_offsets_messages.Response(
         topics=[
-            list_offsets_messages.TopicResponse(
-                topic.name, [_found(door, topic.name, it) for it in topic.partitions]
-            )
+            list_offsets_messages.TopicResponse(topic.name, _found_of(client, topic))
             for topic in request.topics
         ]
     )
+
+
+def _found_of(
+    client: KafkaClient, topic: list_offsets_messages.Topic
+) -> list[list_offsets_messages.PartitionResponse]:
+    if client.may_topic(DESCRIBE, topic.name):
+        return [_found(client.door, topic.name, it) for it in topic.partitions]
+    refused = errors.TOPIC_AUTHORIZATION_FAILED
+    return [
+        list_offsets_messages.PartitionResponse(it.partition_index, refused)
+        for it in topic.partitions
+    ]
 
 
 def _found(
@@ -128,19 +139,26 @@ def offset_for_leader_epoch(
     """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
     places = ((it.topic, one.partition) for it in request.topics for one in it.partitions)
     if _at_hand(client.door, places):
-        return _epochs(client.door, request)
-    return InWorker(partial(_epochs, client.door, request))
+        return _epochs(client, request)
+    return InWorker(partial(_epochs, client, request))
 
 
-def _epochs(door: KafkaDoor, request: epoch_messages.Request) -> epoch_messages.Response:
+def _epochs(client: KafkaClient, request: epoch_messages.Request) -> epoch_messages.Response:
     return epoch_messages.Response(
         topics=[
-            epoch_messages.OffsetForLeaderTopicResult(
-                topic.topic, [_end_of_epoch(door, topic.topic, it) for it in topic.partitions]
-            )
+            epoch_messages.OffsetForLeaderTopicResult(topic.topic, _epochs_of(client, topic))
             for topic in request.topics
         ]
     )
+
+
+def _epochs_of(
+    client: KafkaClient, topic: epoch_messages.OffsetForLeaderTopic
+) -> list[epoch_messages.EpochEndOffset]:
+    if client.sees_cluster(CLUSTER_ACTION) or client.may_topic(DESCRIBE, topic.topic):
+        return [_end_of_epoch(client.door, topic.topic, it) for it in topic.partitions]
+    refused = errors.TOPIC_AUTHORIZATION_FAILED
+    return [epoch_messages.EpochEndOffset(refused, it.partition) for it in topic.partitions]
 
 
 def _end_of_epoch(
@@ -165,12 +183,22 @@ def delete_records(
     """Key 21."""
     return delete_records_messages.Response(
         topics=[
-            delete_records_messages.TopicResult(
-                topic.name, [_deleted(client.door, topic.name, it) for it in topic.partitions]
-            )
+            delete_records_messages.TopicResult(topic.name, _deleted_of(client, topic))
             for topic in request.topics
         ]
     )
+
+
+def _deleted_of(
+    client: KafkaClient, topic: delete_records_messages.Topic
+) -> list[delete_records_messages.PartitionResult]:
+    if client.may_topic(DELETE, topic.name):
+        return [_deleted(client.door, topic.name, it) for it in topic.partitions]
+    refused = errors.TOPIC_AUTHORIZATION_FAILED
+    return [
+        delete_records_messages.PartitionResult(it.partition_index, -1, refused)
+        for it in topic.partitions
+    ]
 
 
 def _deleted(

@@ -1,28 +1,78 @@
-"""What a client may do: everything, as long as nobody has to say who they are (KIP-430).
+"""What a client may do, as it is told (KIP-430), and Kafka's numbers for what rules know.
 
 A set of operations is a number with a bit for each, by the numbers of Kafka's ``AclOperation``.
 """
 
 from typing import Final
 
-READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, CLUSTER_ACTION = range(3, 10)
-DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE = range(10, 13)
+from logstore.access.resources import (
+    ALL,
+    ALTER,
+    ALTER_CONFIGS,
+    CLUSTER,
+    CLUSTER_ACTION,
+    CLUSTER_NAME,
+    CREATE,
+    DELETE,
+    DESCRIBE,
+    DESCRIBE_CONFIGS,
+    GROUP,
+    IDEMPOTENT_WRITE,
+    READ,
+    WRITE,
+)
+from logstore.protocols.kafka.client import KafkaClient
+
 NOT_ASKED: Final = -(2**31)
 
+NUMBERS: Final = {
+    ALL: 2,
+    READ: 3,
+    WRITE: 4,
+    CREATE: 5,
+    DELETE: 6,
+    ALTER: 7,
+    DESCRIBE: 8,
+    CLUSTER_ACTION: 9,
+    DESCRIBE_CONFIGS: 10,
+    ALTER_CONFIGS: 11,
+    IDEMPOTENT_WRITE: 12,
+}
 
-def _all(*operations: int) -> int:
-    return sum(1 << operation for operation in operations)
+# What can be done with objects of each kind: the channel or queue that a topic's name stands for
+# is told of as a topic.
+OF_TOPIC: Final = (READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
+OF_GROUP: Final = (READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
+OF_CLUSTER: Final = (
+    CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE,
+)  # fmt: skip
 
 
-OF_TOPIC: Final = _all(
-    READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS
-)
-OF_GROUP: Final = _all(READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
-OF_CLUSTER: Final = _all(
-    CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE
-)
+def bits(*operations: str) -> int:
+    """A set of operations as its number."""
+    return sum(1 << NUMBERS[it] for it in operations)
 
 
-def allowed(operations: int, asked: bool) -> int:
-    """``operations``, where the client asked for them."""
-    return operations if asked else NOT_ASKED
+_ALL_OF_TOPIC: Final = bits(*OF_TOPIC)
+
+
+def on_topic(client: KafkaClient, name: str) -> int:
+    """What it may do with whatever the name of a topic stands for."""
+    if client.rights.all:  # most: a list of all topics need not ask for each
+        return _ALL_OF_TOPIC
+    kind, of = client.door.objects.of_topic(name)
+    return bits(*(it for it in OF_TOPIC if client.sees(it, kind, of)))
+
+
+def on_group(client: KafkaClient, name: str) -> int:
+    """What it may do with a group."""
+    return bits(*(it for it in OF_GROUP if client.sees(it, GROUP, name)))
+
+
+def on_cluster(client: KafkaClient, *, asked: bool) -> int:
+    """What it may do with the cluster, if it asks, and may see it."""
+    if not asked:
+        return NOT_ASKED
+    if not client.sees_cluster(DESCRIBE):
+        return 0
+    return bits(*(it for it in OF_CLUSTER if client.sees(it, CLUSTER, CLUSTER_NAME)))

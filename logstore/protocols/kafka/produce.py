@@ -10,13 +10,13 @@ log meanwhile waits in the log's line, nothing else does.
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from logstore.access.resources import TRANSACTIONAL_ID, WRITE
 from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
 from logstore.broker.ledger import producers_of
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownProducer
 from logstore.kafka.produce_codec import (
-    WITH_TOPIC_IDS,
     Part,
     ProduceRequest,
     read_request,
@@ -60,7 +60,7 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
         client.hold(slot)
         client.door.slices.begin(_many(client, version, client.keep(frame), at), slot.give)
         return slot
-    if _refused_as_a_whole(request):
+    if _refused_as_a_whole(client, request):
         return _answer(client, version, request, [])
     arrivals = [
         it for topic, parts in request.topics for it in _arrivals(client, version, topic, parts)
@@ -99,7 +99,7 @@ def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Step
     request = yield made_elsewhere(door, partial(read_request, version, frame, at))
     arrivals: list[Arrival] = []
     unsafe = Unsafe()
-    if not _refused_as_a_whole(request):
+    if not _refused_as_a_whole(client, request):
         for topic, all_parts in request.topics:
             for some in _steps_of(all_parts):
                 client.glances_left = GLANCES_A_STEP
@@ -172,12 +172,15 @@ class _AnsweredElsewhere:
         self._slot.finish()
 
 
-def _refused_as_a_whole(request: ProduceRequest) -> bool:
+def _refused_as_a_whole(client: KafkaClient, request: ProduceRequest) -> bool:
     """Whether nothing of it can be taken; each part has the code then."""
-    if request.acks not in (-1, 0, 1) or request.transactional_id is not None:
-        code = (
-            errors.INVALID_TXN_STATE if request.transactional_id else errors.INVALID_REQUIRED_ACKS
-        )
+    code = errors.NONE
+    if request.acks not in (-1, 0, 1):
+        code = errors.INVALID_REQUIRED_ACKS
+    elif request.transactional_id is not None:
+        may = client.may(WRITE, TRANSACTIONAL_ID, request.transactional_id)
+        code = errors.INVALID_TXN_STATE if may else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if code:
         for _, parts in request.topics:
             for part in parts:
                 part.error_code = code
@@ -234,17 +237,23 @@ def _arrivals(
 ) -> "list[Arrival]":
     topics = client.door.topics
     topic = topics.get(name) if isinstance(name, str) else topics.by_uuid(name)
-    if topic is None:
-        unknown = (
-            errors.UNKNOWN_TOPIC_ID
-            if version >= WITH_TOPIC_IDS
-            else errors.UNKNOWN_TOPIC_OR_PARTITION
-        )
+    code = _code_of_topic(client, name, topic)
+    if code:
         for part in parts:
-            part.error_code = unknown
+            part.error_code = code
         return []
+    assert topic is not None, "there is no code for it"
     found = [_arrived(client, version, topic, part) for part in parts]
     return [it for it in found if it is not None]
+
+
+def _code_of_topic(client: KafkaClient, asked: str | bytes, topic: Topic | None) -> int:
+    """What is wrong with the topic; the name of one that is not there is no secret to be had."""
+    if topic is None and not isinstance(asked, str):
+        return errors.UNKNOWN_TOPIC_ID
+    if not client.may_topic(WRITE, topic.name if topic is not None else str(asked)):
+        return errors.TOPIC_AUTHORIZATION_FAILED
+    return errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
 
 
 def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Arrival | None":

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from logstore.access.resources import IDEMPOTENT_WRITE, READ, TRANSACTIONAL_ID, WRITE
 from logstore.broker.ledger import producers_of
 from logstore.errors import LogstoreError
 from logstore.kafka.messages import (
@@ -11,6 +12,7 @@ from logstore.kafka.messages import (
     init_producer_id as init_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import NO_TOPIC
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.errors import code_of
@@ -23,7 +25,10 @@ def init_producer_id(
 ) -> init_messages.Response:
     """Key 22: an id that nobody had before."""
     if request.transactional_id is not None:
+        client.may(WRITE, TRANSACTIONAL_ID, request.transactional_id)  # else that is what is told
         return _refused(errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if not (client.sees_some_topic(WRITE) or client.may_cluster(IDEMPOTENT_WRITE)):
+        return _refused(errors.CLUSTER_AUTHORIZATION_FAILED)
     try:
         return init_messages.Response(producer_id=client.door.topics.new_producer_id())
     except LogstoreError as error:
@@ -43,11 +48,20 @@ def describe_producers(
         topics=[
             describe_messages.TopicResponse(
                 topic.name,
-                [_described(client.door, topic.name, it) for it in topic.partition_indexes],
+                _described_of(client, topic),
             )
             for topic in request.topics
         ]
     )
+
+
+def _described_of(
+    client: KafkaClient, topic: describe_messages.TopicRequest
+) -> list[describe_messages.PartitionResponse]:
+    if client.may_topic(READ, topic.name):
+        return [_described(client.door, topic.name, it) for it in topic.partition_indexes]
+    refused = errors.TOPIC_AUTHORIZATION_FAILED, NO_TOPIC
+    return [describe_messages.PartitionResponse(it, *refused) for it in topic.partition_indexes]
 
 
 def _described(door: KafkaDoor, name: str, partition: int) -> describe_messages.PartitionResponse:

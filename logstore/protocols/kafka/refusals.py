@@ -5,6 +5,14 @@ Clients need the keys to exist, and are told in each request's own way.
 
 from typing import Final
 
+from logstore.access.resources import (
+    CLUSTER,
+    CLUSTER_ACTION,
+    DESCRIBE,
+    READ,
+    TRANSACTIONAL_ID,
+    WRITE,
+)
 from logstore.kafka.messages import (
     add_offsets_to_txn as add_offsets_messages,
 )
@@ -39,9 +47,11 @@ from logstore.kafka.messages import (
     txn_offset_commit as commit_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import CODES
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import handler
 
+OF_NODES: Final = 4  # AddPartitionsToTxn (KIP-890)
 NO_ACLS: Final = "there are no access lists here: whoever can connect may do everything"
 NO_SASL: Final = "nobody has to authenticate here"
 
@@ -88,36 +98,57 @@ def delete_acls(
 def add_partitions_to_txn(
     client: KafkaClient, version: int, request: add_partitions_messages.Request
 ) -> add_partitions_messages.Response:
-    """Key 24."""
-    code = errors.INVALID_TXN_STATE
+    """Key 24: of another node, for many transactions, or before version 4 of a client."""
+    if version >= OF_NODES:
+        if not client.may_cluster(CLUSTER_ACTION):
+            return add_partitions_messages.Response(error_code=CODES[CLUSTER])
+        return add_partitions_messages.Response(
+            results_by_transaction=[
+                add_partitions_messages.Result(
+                    transaction.transactional_id,
+                    [
+                        add_partitions_messages.TopicResult(
+                            topic.name,
+                            [
+                                add_partitions_messages.PartitionResult(
+                                    it, errors.INVALID_TXN_STATE
+                                )
+                                for it in topic.partitions
+                            ],
+                        )
+                        for topic in transaction.topics
+                    ],
+                )
+                for transaction in request.transactions
+            ]
+        )
+    codes = _codes_of_partitions(client, request)
     return add_partitions_messages.Response(
-        results_by_transaction=[
-            add_partitions_messages.Result(
-                transaction.transactional_id,
-                [
-                    add_partitions_messages.TopicResult(
-                        topic.name,
-                        [
-                            add_partitions_messages.PartitionResult(it, code)
-                            for it in topic.partitions
-                        ],
-                    )
-                    for topic in transaction.topics
-                ],
-            )
-            for transaction in request.transactions
-        ],
         results_by_topic_v3_and_below=[
             add_partitions_messages.ResponseTopicResult(
                 topic.name,
                 [
-                    add_partitions_messages.ResponsePartitionResult(it, code)
+                    add_partitions_messages.ResponsePartitionResult(it, codes[topic.name])
                     for it in topic.partitions
                 ],
             )
             for topic in request.v3_and_below_topics
         ],
     )
+
+
+def _codes_of_partitions(
+    client: KafkaClient, request: add_partitions_messages.Request
+) -> dict[str, int]:
+    """By topic. One that is not allowed keeps the others from being attempted."""
+    names = [it.name for it in request.v3_and_below_topics]
+    if not client.may(WRITE, TRANSACTIONAL_ID, request.v3_and_below_transactional_id):
+        return dict.fromkeys(names, CODES[TRANSACTIONAL_ID])
+    refused = {name for name in names if not client.may_topic(WRITE, name)}
+    others = errors.OPERATION_NOT_ATTEMPTED if refused else errors.INVALID_TXN_STATE
+    return {
+        name: errors.TOPIC_AUTHORIZATION_FAILED if name in refused else others for name in names
+    }
 
 
 def add_offsets_to_txn(
@@ -138,12 +169,20 @@ def txn_offset_commit(
     client: KafkaClient, version: int, request: commit_messages.Request
 ) -> commit_messages.Response:
     """Key 28."""
+    codes = {
+        it.name: (
+            errors.INVALID_TXN_STATE
+            if client.may_topic(READ, it.name)
+            else errors.TOPIC_AUTHORIZATION_FAILED
+        )
+        for it in request.topics
+    }
     return commit_messages.Response(
         topics=[
             commit_messages.ResponseTopic(
                 topic.name,
                 [
-                    commit_messages.ResponsePartition(it.partition_index, errors.INVALID_TXN_STATE)
+                    commit_messages.ResponsePartition(it.partition_index, codes[topic.name])
                     for it in topic.partitions
                 ],
             )
@@ -159,7 +198,10 @@ def describe_transactions(
     return describe_transactions_messages.Response(
         transaction_states=[
             describe_transactions_messages.TransactionState(
-                errors.TRANSACTIONAL_ID_NOT_FOUND, transactional_id
+                errors.TRANSACTIONAL_ID_NOT_FOUND
+                if client.may(DESCRIBE, TRANSACTIONAL_ID, transactional_id)
+                else CODES[TRANSACTIONAL_ID],
+                transactional_id,
             )
             for transactional_id in request.transactional_ids
         ]

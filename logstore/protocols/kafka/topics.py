@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from logstore.access.resources import ALTER, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS
 from logstore.broker.topic import Topic
 from logstore.broker.topics import INTERNAL_TOPICS
 from logstore.config import text_of
@@ -21,12 +22,13 @@ from logstore.kafka.messages import (
     describe_topic_partitions as describe_messages,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.asks import NO_TOPIC
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.configs import given_settings, source_of
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
-from logstore.protocols.kafka.operations import OF_TOPIC
+from logstore.protocols.kafka.operations import on_topic
 from logstore.settings import STORE_SETTINGS
 
 DEFAULT: Final = -1  # a number of partitions or copies that the broker is to choose
@@ -42,6 +44,13 @@ class _Unfit(Refused):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class _Unauthorized(_Unfit):
+    """A topic that the client may not do this with, whether it is there or not."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.TOPIC_AUTHORIZATION_FAILED, NO_TOPIC)
 
 
 def _attempt(work: Callable[[], None]) -> tuple[int, str | None]:
@@ -65,18 +74,24 @@ def create(
     times = Counter(it.name for it in request.topics)
     return create_topics_messages.Response(
         topics=[
-            _created(client.door, it, times[it.name], request.validate_only)
+            _created(client, it, times[it.name], request.validate_only)
             for it in {it.name: it for it in request.topics}.values()
         ]
     )
 
 
 def _created(
-    door: KafkaDoor, asked: create_topics_messages.CreatableTopic, times: int, validate_only: bool
+    client: KafkaClient,
+    asked: create_topics_messages.CreatableTopic,
+    times: int,
+    validate_only: bool,
 ) -> create_topics_messages.CreatableTopicResult:
+    door = client.door
     result = create_topics_messages.CreatableTopicResult(asked.name, configs=None)
 
     def work() -> None:
+        if not (client.sees_cluster(CREATE) or client.may_topic(CREATE, asked.name)):
+            raise _Unauthorized
         if times > 1:
             raise _Unfit(errors.INVALID_REQUEST, f"topic {asked.name!r} is in the request twice")
         if asked.name == METADATA_TOPIC:
@@ -94,6 +109,9 @@ def _created(
             topic = door.topics.create(asked.name, count, settings)
             number, result.topic_id = len(topic.partitions), topic.uuid
             described = door.topics.describe(asked.name)
+        if not client.sees_topic(DESCRIBE_CONFIGS, asked.name):
+            result.topic_config_error_code, result.configs = errors.TOPIC_AUTHORIZATION_FAILED, ()
+            return
         result.num_partitions, result.replication_factor = number, COPIES
         # Never null in a success: Kafka's Java client fails on it, as no broker sends it.
         result.configs = [
@@ -152,14 +170,23 @@ def delete(
     asked = request.topics or [
         delete_topics_messages.DeleteTopicState(name) for name in request.topic_names
     ]
-    return delete_topics_messages.Response(responses=[_deleted(client.door, it) for it in asked])
+    return delete_topics_messages.Response(responses=[_deleted(client, it) for it in asked])
 
 
 def _deleted(
-    door: KafkaDoor, asked: delete_topics_messages.DeleteTopicState
+    client: KafkaClient, asked: delete_topics_messages.DeleteTopicState
 ) -> delete_topics_messages.DeletableTopicResult:
+    door = client.door
     topic = door.topics.get(asked.name) if asked.name else door.topics.by_uuid(asked.topic_id)
     result = delete_topics_messages.DeletableTopicResult(asked.name, asked.topic_id)
+    if topic is not None or asked.name:
+        name = asked.name if topic is None else topic.name
+        assert name is not None, "it is asked for by name, or was found"
+        if not _may_delete(client, name):
+            if not asked.name and client.sees_topic(DESCRIBE, name):
+                result.name = name
+            result.error_code, result.error_message = errors.TOPIC_AUTHORIZATION_FAILED, NO_TOPIC
+            return result
     if topic is None:
         unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if asked.name else errors.UNKNOWN_TOPIC_ID
         result.error_code, result.error_message = unknown, "no such topic"
@@ -167,6 +194,13 @@ def _deleted(
     result.name, result.topic_id = topic.name, topic.uuid
     result.error_code, result.error_message = _attempt(lambda: door.topics.delete(topic.name))
     return result
+
+
+def _may_delete(client: KafkaClient, name: str) -> bool:
+    """Whoever may not see a topic is not told whether it is there."""
+    return client.sees_cluster(DELETE) or (
+        client.may_topic(DESCRIBE, name) and client.may_topic(DELETE, name)
+    )
 
 
 # CreatePartitions
@@ -179,6 +213,8 @@ def create_partitions(
     times = Counter(it.name for it in request.topics)
 
     def grow(it: create_partitions_messages.Topic) -> None:
+        if not client.may_topic(ALTER, it.name):
+            raise _Unauthorized
         if times[it.name] > 1:
             raise _Unfit(errors.INVALID_REQUEST, f"topic {it.name!r} is in the request twice")
         _grow(client.door, it, request.validate_only)
@@ -227,7 +263,10 @@ def describe_partitions(
 ) -> describe_messages.Response:
     """Key 75: topics in the order of their names, so many partitions at a time."""
     topics = client.door.topics
-    names = sorted({it.name for it in request.topics}) or topics.names()
+    named = sorted({it.name for it in request.topics})
+    names: Sequence[str] = named or [
+        name for name in topics.names() if client.sees_topic(DESCRIBE, name)
+    ]
     first = 0
     if request.cursor is not None:
         names = [name for name in names if name >= request.cursor.topic_name]
@@ -239,6 +278,9 @@ def describe_partitions(
         if left <= 0:
             answer.next_cursor = describe_messages.ResponseCursor(name, 0)
             break
+        if named and not client.may_topic(DESCRIBE, name):
+            described.append(describe_messages.Topic(errors.TOPIC_AUTHORIZATION_FAILED, name))
+            continue
         topic = topics.get(name)
         if topic is None:
             unknown = errors.UNKNOWN_TOPIC_OR_PARTITION
@@ -250,7 +292,7 @@ def describe_partitions(
                 name=name,
                 topic_id=topic.uuid,
                 is_internal=name in INTERNAL_TOPICS,
-                topic_authorized_operations=OF_TOPIC,
+                topic_authorized_operations=on_topic(client, name),
                 partitions=shown,
             )
         )
