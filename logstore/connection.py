@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
+from logstore.printable import printable
 from logstore.protocols.session import Buffer, Doorway
 from logstore.turn import Turn
 
@@ -509,7 +510,7 @@ class Connection:
         self.session.close()
         self._turn.soon(self._let_go)
         if reason:
-            log.warning("%s: connection closed: %s", self.peer, reason)
+            log.warning("%s: connection closed: %s", self.peer, printable(reason))
 
     def _let_go(self) -> None:
         """Nobody asks for the session of a connection that is gone.

@@ -1,8 +1,16 @@
 """Who holds a lock: what others are told of a process that has the store."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+_HIDDEN: Final = "***"
+# What an option is called whose value is a secret; one of a file, or of another way, has none.
+_SECRET: Final = re.compile(r"passw|passphrase|secret|token|credential|api[-_]?key", re.IGNORECASE)
+_ELSEWHERE: Final = ("file", "stdin", "prompt")
+_IN_ADDRESS: Final = re.compile(r"(\w+://[^\s:/@]*):[^\s/@]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +43,26 @@ def pid_namespace() -> int:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:  # no /proc
         return 0
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """A command line for people, without passwords: it is shown to all who ask for the store.
+
+    We take none there, but the program that uses us may.
+    """
+    return " ".join(_without_secrets(arguments))
+
+
+def _without_secrets(arguments: Iterable[str]) -> Iterable[str]:
+    hide = False
+    for word in arguments:
+        option, equals, _ = word.partition("=")
+        is_secret = option.startswith("-") and _SECRET.search(option) is not None
+        is_secret = is_secret and not option.lower().endswith(_ELSEWHERE)
+        if hide and not word.startswith("-"):
+            yield _HIDDEN
+        elif is_secret and equals:
+            yield f"{option}={_HIDDEN}"
+        else:
+            yield _IN_ADDRESS.sub(rf"\1:{_HIDDEN}@", word)
+        hide = is_secret and not equals

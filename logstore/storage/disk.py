@@ -42,6 +42,11 @@ _NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a dire
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
+# Whatever the umask: records, and keys that passwords are checked against, are nobody else's.
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+OTHERS = 0o077  # what the group and all others may do
+
 _NO_FILE = "it is no regular file"
 
 # What says that a path leads nowhere, or elsewhere than to a directory.
@@ -166,10 +171,13 @@ class Disk:
         # A link that somebody has put there must not have us make, or change, a file elsewhere.
         flags |= os.O_NOFOLLOW if write or create else 0
         flags |= os.O_CREAT if create else 0
-        fd = opened(lambda: self._call(path, os.open, flags, 0o644))
+        fd = opened(lambda: self._call(path, os.open, flags, FILE_MODE))
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode):
                 raise OSError(errno.ENXIO, _NO_FILE, path)
+            if write or create:
+                _make_private(fd, mode, create=create)
         except BaseException:
             os.close(fd)
             raise
@@ -307,15 +315,32 @@ class Disk:
             os.close(fd)
 
     def make_directory(self, path: str) -> None:
-        """And those above it that are missing."""
+        """And those above it that are missing, which others may enter as the umask says."""
         above = os.path.dirname(path)
         if above not in ("", path) and not self.exists(above):
-            self.make_directory(above)
+            self._make_directory(above, 0o777)
+        self._make_directory(path, DIRECTORY_MODE)
+
+    def _make_directory(self, path: str, mode: int) -> None:
+        above = os.path.dirname(path)
+        if above not in ("", path) and not self.exists(above):
+            self._make_directory(above, mode)
         try:
-            self._call(path, os.mkdir)
+            self._call(path, os.mkdir, mode)
         except OSError:
             if not (self.exists(path) and stat.S_ISDIR(self._stat(path).st_mode)):
                 raise
+            return
+        made = self.mode(path)
+        if made & DIRECTORY_MODE != DIRECTORY_MODE:  # a umask that leaves out its owner
+            self.set_mode(path, made | DIRECTORY_MODE)
+
+    def mode(self, path: str) -> int:
+        """What its owner, its group and others may do with it."""
+        return stat.S_IMODE(self._stat(path).st_mode)
+
+    def set_mode(self, path: str, mode: int) -> None:
+        self._call(path, os.chmod, mode)
 
     def set_modified(self, path: str, ms: int) -> None:
         """Say that the file was last written then."""
@@ -366,9 +391,11 @@ class Disk:
             self.remove(path)  # a killed process leaves its own
         listening = socket.socket(socket.AF_UNIX)
         try:
+            os.fchmod(listening.fileno(), FILE_MODE)  # at no moment can others connect
             with self._short(path) as short:
                 listening.bind(short)
-            self._call(path, os.chmod, 0o600)
+            if self.mode(path) != FILE_MODE:  # a umask that leaves out its owner
+                self.set_mode(path, FILE_MODE)
             listening.listen()
         except BaseException:
             listening.close()
@@ -418,6 +445,18 @@ class Disk:
         found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
         kind: int = _LOCK.unpack(found)[0]
         return kind != fcntl.F_UNLCK
+
+
+def _make_private(fd: int, mode: int, *, create: bool) -> None:
+    """Take from others what an earlier version, or a copy, has let them do with a file.
+
+    ``create``: it may have just been made, with a umask that leaves out its owner.
+    """
+    wanted = FILE_MODE if create else stat.S_IMODE(mode) & ~OTHERS
+    if stat.S_IMODE(mode) == wanted:
+        return
+    with suppress(OSError):  # it is another user's, or the file system knows no modes
+        os.fchmod(fd, wanted)
 
 
 def _remove_tree(above: int, name: str, path: str) -> OSError | None:

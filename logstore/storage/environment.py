@@ -15,7 +15,7 @@ import lmdb
 
 from logstore import forks
 from logstore.errors import CorruptStore, Failed, Forked, LogstoreError, ReadOnly, StorageFull
-from logstore.storage.disk import Disk, refusal
+from logstore.storage.disk import FILE_MODE, Disk, refusal
 from logstore.storage.in_place import LOOK_S
 from logstore.storage.names import LOCK_ENDING
 from logstore.storage.reader_table import PLACES_MAX, has_number, table_bytes
@@ -524,6 +524,7 @@ def _open_lmdb(path: str, write: bool) -> lmdb.Environment:
     env = lmdb.open(
         path,
         subdir=False,
+        mode=FILE_MODE,
         map_size=MAP_BYTES,
         max_dbs=TABLES_MAX,
         readonly=not write,

@@ -12,7 +12,7 @@ from pathlib import Path
 from logstore import forks
 from logstore.clock import now_ms
 from logstore.errors import Forked
-from logstore.owner import Owner, pid_namespace
+from logstore.owner import Owner, command_of, pid_namespace
 from logstore.storage.disk import NO_SPACE, Disk
 from logstore.storage.in_place import is_in_place
 
@@ -101,4 +101,4 @@ def owner_of(disk: Disk, path: str) -> Owner | None:
 
 def _command() -> str:
     words = [Path(sys.argv[0] or "python").name, *sys.argv[1:]]
-    return " ".join(words)[:1000]
+    return command_of(words)[:1000]

@@ -28,7 +28,7 @@ from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, Entry, GivenIds, LogState, named
 from logstore.storage.chain import Chain
 from logstore.storage.directory import LogSize, WritableDirectory, size_of
-from logstore.storage.disk import Disk, failure, make_directories, refusal
+from logstore.storage.disk import OTHERS, Disk, failure, make_directories, refusal
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flushable, Flusher
@@ -117,6 +117,25 @@ class WriterDirectory:
                 owner,
             )
 
+    def _keep_others_out(self, *, new: bool) -> None:
+        """Of the directory: so nobody else comes to what an earlier version made in it."""
+        try:
+            mode = self.disk.mode(self.path)
+            if not mode & OTHERS:
+                return
+            self.disk.set_mode(self.path, mode & ~OTHERS)
+        except OSError as error:
+            _log.warning(
+                "%s: others of this machine may read it, and that can't be changed: %s: give it to "
+                "the user that logstore runs as, with mode 700", self.path, error.strerror,
+            )  # fmt: skip
+            return
+        if not new:
+            _log.warning(
+                "%s: others of this machine could read it: its mode was %03o, and is %03o now",
+                self.path, mode, mode & ~OTHERS,
+            )  # fmt: skip
+
     def _open_store(self) -> None:
         new = not self.disk.exists(self._file(CATALOG)) or not self.disk.size(self._file(CATALOG))
         if new and (found := found_topics(self.disk, self.path)):
@@ -128,6 +147,7 @@ class WriterDirectory:
             self.disk, self._file(CATALOG), create=True, write=True, kinds=self.kinds
         )
         try:
+            self._keep_others_out(new=new)
             if new:
                 self.disk.sync_directory(self.path)
             with suppress(StorageFull):  # what is there already has to do for freeing some

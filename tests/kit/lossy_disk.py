@@ -376,6 +376,9 @@ class LossyDisk(Disk):
     def reserve(self, path, size):
         """There is always room."""
 
+    def mode(self, path):
+        return 0o700
+
     def device(self, path):
         return 0
 

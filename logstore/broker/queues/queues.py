@@ -192,7 +192,7 @@ class Queues:
         try:
             queue = Queue(row.id, facts, vhost, lanes=there)
         except LogstoreError as error:  # an argument that another logstore took
-            log.error("queue %s has none of its arguments: %s", row.name, error)  # noqa: TRY400
+            log.error("queue %r has none of its arguments: %s", row.name, error)  # noqa: TRY400
             bare = QueueFacts(facts.name, True, False, facts.auto_delete, Arguments())
             queue = Queue(row.id, bare, vhost, lanes=there)
         if there:
