@@ -1,5 +1,9 @@
-"""All users and rules as they are now. For the sessions' thread."""
+"""All users and rules as they are now. Changed in the sessions' thread, asked from any.
 
+A door may have a request carried out by a worker, which asks while they are being changed.
+"""
+
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +50,7 @@ class Access:
         self._answers: dict[tuple[str, str, bool], Answers] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
         self._coming: list[_Change] = []  # what is not durable yet
+        self._asking = threading.Lock()  # held for no longer than one decision takes
         self._show(kept)
 
     def _show(self, kept: KeptAccess) -> None:
@@ -107,21 +112,25 @@ class Access:
         standing = self._standing(who)
         if standing is not None:
             return standing
-        return decide(self._rulebook, self._granted(who), who, operation, kind, name)
+        with self._asking:
+            return decide(self._rulebook, self._granted(who), who, operation, kind, name)
 
     def decision_matching(self, who: Identity, operation: str, kind: str, pattern: str) -> Decision:
         """The same, with every object whose name the glob pattern matches."""
         standing = self._standing(who)
         if standing is not None:
             return standing
-        return decide_matching(self._rulebook, self._granted(who), who, operation, kind, pattern)
+        granted = self._granted(who)
+        with self._asking:
+            return decide_matching(self._rulebook, granted, who, operation, kind, pattern)
 
     def decision_some(self, who: Identity, operation: str, kind: str) -> Decision:
         """The same, with any object at all of the kind."""
         standing = self._standing(who)
         if standing is not None:
             return standing
-        return decide_some(self._rulebook, self._granted(who), who, operation, kind)
+        with self._asking:
+            return decide_some(self._rulebook, self._granted(who), who, operation, kind)
 
     def decision_key(
         self, who: Identity, operation: str, vhost: str, exchange: str, key: str
@@ -179,14 +188,15 @@ class Access:
             )
 
     def _changed(self, keep: Sequence[Kept], forget: Sequence[Forgotten]) -> None:
-        for fact in forget:
-            self._forget(fact)
-        for fact in keep:
-            self._keep(fact)
+        with self._asking:
+            for fact in forget:
+                self._forget(fact)
+            for fact in keep:
+                self._keep(fact)
         if self.damaged:  # what was set anew is whole again
             self.damaged = tuple(self._keeper.load().damaged)
-        self.version += 1
         self._answers = {}
+        self.version += 1  # last: whoever sees it sees all of the change
         for call in list(self._watchers.values()):
             call()
 

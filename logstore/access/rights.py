@@ -36,56 +36,57 @@ class Decides(Protocol):
 
 
 class Rights:
-    """Of one identity. In the sessions' thread."""
+    """Of one identity. From any thread."""
 
-    __slots__ = ("_access", "_all", "_known", "_version", "who")
+    __slots__ = ("_access", "_state", "who")
 
     def __init__(self, access: Decides, who: Identity) -> None:
         self.who = who
         self._access = access
-        self._version = -1
-        self._all = False
-        self._known: Answers = {}
+        # Of which version; whether everything is allowed; what is known. In one, so that a thread
+        # that rules changed under puts nothing of before into the answers of now.
+        self._state: tuple[int, bool, Answers] = (-1, False, {})
 
-    def _look_anew(self) -> None:
-        self._version = self._access.version
-        self._all = self._access.is_super(self.who)
-        self._known = self._access.answers(self.who)
+    def _look_anew(self) -> tuple[int, bool, Answers]:
+        version = self._access.version  # first: what changes from now on is seen the next time
+        self._state = version, self._access.is_super(self.who), self._access.answers(self.who)
+        return self._state
 
     def may(self, operation: str, kind: str, name: str) -> bool:
         """Whether this is allowed now."""
-        if self._version != self._access.version:
-            self._look_anew()
-        if self._all:
+        version, everything, known = self._state
+        if version != self._access.version:
+            _, everything, known = self._look_anew()
+        if everything:
             return True
-        known = self._known.get((operation, kind, name))
-        if known is not None:
-            return known
-        return self._remember(
-            (operation, kind, name), self._access.decision(self.who, operation, kind, name)
-        )
+        answer = known.get((operation, kind, name))
+        if answer is not None:
+            return answer
+        decision = self._access.decision(self.who, operation, kind, name)
+        return _remember(known, (operation, kind, name), decision)
 
     def may_matching(self, operation: str, kind: str, pattern: str) -> bool:
         """The same, with every object whose name the glob pattern matches."""
         if self.all:
             return True
-        question = operation, kind, pattern, _MATCHING
-        known = self._known.get(question)
-        if known is not None:
-            return known
+        known, question = self._state[2], (operation, kind, pattern, _MATCHING)
+        answer = known.get(question)
+        if answer is not None:
+            return answer
         decision = self._access.decision_matching(self.who, operation, kind, pattern)
-        return self._remember(question, decision)
+        return _remember(known, question, decision)
 
     def may_some(self, operation: str, *kinds: str) -> bool:
         """The same, with any object at all of one of the kinds."""
         return self.all or any(self._may_some(operation, kind) for kind in kinds)
 
     def _may_some(self, operation: str, kind: str) -> bool:
-        known = self._known.get((operation, kind))
-        if known is not None:
-            return known
+        known = self._state[2]
+        answer = known.get((operation, kind))
+        if answer is not None:
+            return answer
         decision = self._access.decision_some(self.who, operation, kind)
-        return self._remember((operation, kind), decision)
+        return _remember(known, (operation, kind), decision)
 
     def may_key(self, operation: str, vhost: str, exchange: str, key: str) -> bool:
         """Whether he may publish (write) or bind (read) with this key at an exchange of type topic.
@@ -96,13 +97,6 @@ class Rights:
             self._access.decision_key(self.who, operation, vhost, exchange, key).allowed
         )
 
-    def _remember(self, question: tuple[str, ...], decision: Decision) -> bool:
-        if len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        if len(question) < 3 or len(question[2]) <= NAME_MAX:
-            self._known[question] = decision.allowed
-        return decision.allowed
-
     def decision(self, operation: str, kind: str, name: str) -> Decision:
         """The answer of ``may``, with what says so."""
         return self._access.decision(self.who, operation, kind, name)
@@ -110,6 +104,13 @@ class Rights:
     @property
     def all(self) -> bool:
         """Whether everything is allowed."""
-        if self._version != self._access.version:
-            self._look_anew()
-        return self._all
+        version, everything, _ = self._state
+        return everything if version == self._access.version else self._look_anew()[1]
+
+
+def _remember(known: Answers, question: tuple[str, ...], decision: Decision) -> bool:
+    if len(known) >= KNOWN_MAX:
+        known.clear()
+    if len(question) < 3 or len(question[2]) <= NAME_MAX:
+        known[question] = decision.allowed
+    return decision.allowed

@@ -9,10 +9,9 @@ from functools import partial
 from typing import Final
 
 from logstore.access.identity import Identity, anonymous
-from logstore.access.resources import ALL, CLUSTER, CLUSTER_NAME
+from logstore.access.resources import CHANNEL, CLUSTER, CLUSTER_NAME, QUEUE, TOPIC
 from logstore.access.rights import Rights
 from logstore.broker.admission import GLANCE_MAX
-from logstore.kept_users import ANYONE
 from logstore.log import Log
 from logstore.printable import printable
 from logstore.protocols.kafka.door import KafkaDoor
@@ -110,12 +109,7 @@ class KafkaClient:
 
     def sees_some_topic(self, operation: str) -> bool:
         """Whether there may be a name of a topic that it may do this with."""
-        return self.rights.all or any(
-            it.allow
-            and it.user in (self.rights.who.user, ANYONE)
-            and it.operation in (operation, ALL)
-            for it in self.door.access.rules
-        )
+        return self.rights.may_some(operation, TOPIC, CHANNEL, QUEUE)
 
     def _refused(self, operation: str, kind: str, name: str) -> bool:
         rights = self.rights
@@ -129,7 +123,7 @@ class KafkaClient:
         if self._came_freely and access.required:
             self.end("there are users now: whoever comes in must say who they are")
             self.wake()
-        elif who.user and who.user not in access.users:
+        elif who.user and not access.knows(who):
             self.end(f"user {printable(who.user)!r} was removed")
             self.wake()
         elif self.slots:  # a fetch that waits for what it may not read any more
