@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import channel, exchange, group, jobs, overview, queue, topic, vhost
+from . import acl, channel, exchange, group, jobs, overview, permission, queue, topic, user, vhost
 from .backup import backup, restore
 from .command import Command, Group
 from .consume import consume
@@ -66,6 +66,9 @@ app.add_typer(channel.app, name="channel", help="Publish and subscribe through a
 app.add_typer(exchange.app, name="exchange", help="Route messages to queues, and publish.")
 app.add_typer(queue.app, name="queue", help="Declare queues, look into them, consume.")
 app.add_typer(vhost.app, name="vhost", help="Add, list and delete virtual hosts.")
+app.add_typer(user.app, name="user", help="Add, list, change and delete users.")
+app.add_typer(acl.app, name="acl", help="Say what users may do, and ask why.")
+app.add_typer(permission.app, name="permission", help="Set RabbitMQ's permissions of users.")
 app.add_typer(group.app, name="group", help="List, describe and move consumer groups.")
 app.add_typer(jobs.retention, name="retention")
 app.add_typer(jobs.compact, name="compact")

@@ -285,3 +285,10 @@ def without_permission(known: Known, user: str, vhost: str, exchange: str | None
     if found is None:
         raise NoneOfThatName(f"user {user!r} has no permission {at}")
     return Change(forget=[found])
+
+
+def without_vhost(known: Known, vhost: str) -> Change:
+    """What is permitted there; nothing may be."""
+    gone: list[Kept] = [it for it in known.permissions.values() if it.vhost == vhost]
+    gone += [it for it in known.topic_permissions.values() if it.vhost == vhost]
+    return Change(forget=gone)

@@ -98,10 +98,14 @@ class Call:
 
     def answer_when(self, kept: "Keeping", value: object, status: int = 200) -> None:
         """Once it is durable; or else why it is not."""
+        self.when_kept(kept, lambda: self.answer(value, status))
+
+    def when_kept(self, kept: "Keeping", go_on: Callable[[], object]) -> None:
+        """Go on once it is durable; or else answer why it is not."""
 
         def done(keeping: "Keeping") -> None:
             if keeping.error is None:
-                self.answer(value, status)
+                self.attempt(go_on)
             else:
                 self.fail(keeping.error)
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from logstore.access.administration import without_vhost
 from logstore.amqp import fields
+from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -45,16 +47,25 @@ def added(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With all it has; raises NoVhost, DefaultVhost."""
-    row = _row(call.queues.vhost(call.names["name"]))
+    """With all it has, and what is permitted there; raises NoVhost, DefaultVhost."""
+    name = call.names["name"]
+    row = _row(call.queues.vhost(name))
 
     def forgotten(pending: "Pending") -> None:
         if pending.error is not None:
             raise pending.error
         call.answer(row)
 
-    pending = call.queues.delete_vhost(call.names["name"])
-    pending.then(lambda it: call.attempt(lambda: forgotten(it)))
+    def delete() -> None:
+        pending = call.queues.delete_vhost(name)
+        pending.then(lambda it: call.attempt(lambda: forgotten(it)))
+
+    # First, since another one of that name is to begin with nothing, whatever happens in between.
+    change = without_vhost(door.access, fields.text(name))
+    if change.forget and name != fields.data(DEFAULT_VHOST):
+        call.when_kept(door.access.change(*change), delete)
+    else:
+        delete()
 
 
 def _row(vhost: "Vhost") -> dict[str, object]:

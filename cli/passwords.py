@@ -1,0 +1,135 @@
+"""Passwords as people give them: typed, from standard input, or from a file; never an argument.
+
+What is on a command line is seen by all users of the machine, and kept in the shell's history.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import IO, Annotated, Final
+
+import typer
+
+from .command import INPUT
+from .ends import CommandFailed, say
+
+STANDARD_INPUT: Final = "-"
+LINE_BYTES_MAX: Final = 4096  # more is no password, and not read
+OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
+
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        rich_help_panel=INPUT,
+        help="The file whose line is the password; - is standard input. It is asked for without.",
+    ),
+]
+
+
+def new_password(file: Path | None, user: str) -> str:
+    """Of a user who is to have it: typed twice. Raises CommandFailed."""
+    if file is not None:
+        return of_file(file)
+    if not os.isatty(0):
+        return of_file(Path(STANDARD_INPUT))
+    password = typed(f"New password of {user}: ")
+    if typed("Once more: ") != password:
+        raise CommandFailed("the two passwords differ: nothing was done")
+    return password
+
+
+def of_file(file: Path) -> str:
+    """Its line, without the line's end. Raises CommandFailed, OSError."""
+    if str(file) == STANDARD_INPUT:
+        with open(0, "rb", closefd=False) as opened:
+            return _line(opened, "standard input")
+    with file.open("rb") as opened:
+        facts = os.fstat(opened.fileno())
+        if stat.S_ISREG(facts.st_mode) and facts.st_mode & OTHERS:
+            say(f"logstore: warning: {file}: other users can read this password: chmod 600 {file}")
+        return _line(opened, str(file))
+
+
+def _line(opened: IO[bytes], name: str) -> str:
+    data = opened.read(LINE_BYTES_MAX + 1)
+    line, end, rest = data.partition(b"\n")
+    if len(data) > LINE_BYTES_MAX or rest.strip(b"\r\n"):
+        raise CommandFailed(f"{name}: a password is one line, of at most {LINE_BYTES_MAX} bytes")
+    if end:
+        line = line.removesuffix(b"\r")
+    if not line:
+        raise CommandFailed(f"{name}: it has no password")
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{name}: the password is not UTF-8") from None
+
+
+def typed(prompt: str) -> str:
+    """At the terminal, unseen. Raises CommandFailed where there is none."""
+    from getpass import getpass
+
+    try:
+        # Else getpass would take it, and show it, from standard input, which may have records.
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        raise CommandFailed(
+            "there is no terminal to ask for the password: say --password-file FILE"
+        ) from None
+    try:
+        password = getpass(prompt)
+    except EOFError:
+        password = ""
+    if not password:
+        raise CommandFailed("no password was given: nothing was done")
+    return password
+
+
+def prepared(text: str) -> str | None:
+    """As a client sends it that applies SASLprep (RFC 4013); None where such a one refuses it."""
+    import stringprep
+    import unicodedata
+
+    mapped = "".join(
+        " " if stringprep.in_table_c12(it) else it for it in text if not stringprep.in_table_b1(it)
+    )
+    found = unicodedata.normalize("NFKC", mapped)
+    return None if any(map(_is_prohibited, found)) or not _is_one_way(found) else found
+
+
+def _is_prohibited(character: str) -> bool:
+    import stringprep
+
+    return (
+        stringprep.in_table_c12(character)
+        or stringprep.in_table_c21_c22(character)
+        or stringprep.in_table_c3(character)
+        or stringprep.in_table_c4(character)
+        or stringprep.in_table_c5(character)
+        or stringprep.in_table_c6(character)
+        or stringprep.in_table_c7(character)
+        or stringprep.in_table_c8(character)
+        or stringprep.in_table_c9(character)
+        or stringprep.in_table_a1(character)  # no character of Unicode 3.2
+    )
+
+
+def _is_one_way(text: str) -> bool:
+    """RFC 3454, 6: text from right to left has no other in it, and begins and ends so."""
+    import stringprep
+
+    right = [stringprep.in_table_d1(it) for it in text]
+    if not any(right):
+        return True
+    return right[0] and right[-1] and not any(map(stringprep.in_table_d2, text))
+
+
+def warn_unless_plain(text: str, what: str) -> None:
+    """Of what some clients would send differently. ``what``: the user's name, the password."""
+    if not text.isascii() and prepared(text) != text:
+        say(
+            f"logstore: warning: {what} has characters that clients which apply SASLprep (RFC 4013)"
+            f" change or refuse: they cannot log in with it"
+        )

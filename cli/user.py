@@ -1,0 +1,176 @@
+"""``logstore user``: add, list, passwd, tags, delete."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .access_site import AccessSite, UserRow, access_of
+from .command import INPUT, Command, Group
+from .ends import put, say, tell
+from .options import HERE, Data, Json
+from .passwords import PasswordFile, new_password, warn_unless_plain
+from .queueing import Yes, confirm, shown
+from .show import as_json, table
+
+app = typer.Typer(cls=Group, no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Iterations = Annotated[
+    int,
+    typer.Option(
+        "--iterations",
+        metavar="N",
+        rich_help_panel=INPUT,
+        help="How often SCRAM hashes the password: 4096 to 16384.",
+    ),
+]
+ITERATIONS = 8192
+
+
+@app.callback()
+def group(data: Data = HERE) -> None:
+    """Make users: with the first one, everyone has to log in."""
+
+
+@app.command(cls=Command)
+def add(
+    name: Name,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag",
+            metavar="TAG",
+            rich_help_panel=INPUT,
+            help="A tag of RabbitMQ; administrator may do everything; may be repeated.",
+        ),
+    ] = None,
+    password_file: PasswordFile = None,
+    no_password: Annotated[
+        bool,
+        typer.Option(
+            "--no-password",
+            rich_help_panel=INPUT,
+            help="Make a user who logs in by a certificate alone.",
+        ),
+    ] = False,
+    iterations: Iterations = ITERATIONS,
+    data: Data = HERE,
+) -> None:
+    """Add a user.
+
+    The password is typed, or is the line of standard input or of a file. The data directory is
+    created as well if it does not exist. With the first user everyone has to log in, at once.
+
+    $ logstore user add ana --tag administrator
+    $ logstore user add billing --password-file billing.password
+    """
+    if no_password and password_file is not None:
+        raise typer.BadParameter("--no-password and --password-file exclude each other")
+    _check_known(tag or ())
+    from logstore.access.administration import check_user
+
+    check_user(name)  # before a password is asked for
+    password = None if no_password else new_password(password_file, name)
+    warn_unless_plain(name, "the user's name")
+    warn_unless_plain(password or "", "the password")
+    with access_of(data, create=True) as site:
+        first = not site.users()
+        site.add_user(name, password, tag or (), iterations)
+    tell(f"added user {name}")
+    if first:
+        say("logstore: every client has to log in from now on")
+
+
+def _check_known(tags: Sequence[str]) -> None:
+    from logstore.access.administration import TAGS
+    from logstore.config import nearest
+
+    for tag in tags:
+        if tag not in TAGS:
+            say(f"logstore: warning: tag {tag!r} has no meaning here{nearest(tag, TAGS)}")
+
+
+@app.command("list", cls=Command)
+def list_(json_: Json = False, data: Data = HERE) -> None:
+    """List users, their tags and how they log in.
+
+    $ logstore user list
+    """
+    with access_of(data, "read") as site:
+        rows = site.users()
+    if json_:
+        put(as_json([_object(row) for row in rows]))
+    else:
+        lines = [(str(shown(it.name)), ",".join(it.tags), _logs_in_by(it)) for it in rows]
+        put(table(("user", "tags", "logs in by"), lines))
+
+
+def _object(row: UserRow) -> dict[str, object]:
+    return {
+        "user": shown(row.name), "tags": list(row.tags), "mechanisms": list(row.mechanisms),
+        "redis": row.redis, "weak_sha256": row.weak,
+    }  # fmt: skip
+
+
+def _logs_in_by(row: UserRow) -> str:
+    ways = [*row.mechanisms, *["weak SHA-256 (Redis)"] * bool(row.weak)]
+    return ", ".join(ways) or "certificate"
+
+
+@app.command(cls=Command)
+def passwd(
+    name: Name,
+    password_file: PasswordFile = None,
+    iterations: Iterations = ITERATIONS,
+    data: Data = HERE,
+) -> None:
+    """Replace a user's password.
+
+    The password is typed, or is the line of standard input or of a file.
+
+    $ logstore user passwd ana
+    """
+    password = new_password(password_file, name)
+    warn_unless_plain(password, "the password")
+    with access_of(data) as site:
+        site.set_password(name, password, iterations)
+    tell(f"changed the password of user {name}")
+
+
+@app.command(cls=Command)
+def tags(
+    name: Name,
+    tag: Annotated[list[str] | None, typer.Argument(metavar="[TAG...]", show_default=False)] = None,
+    data: Data = HERE,
+) -> None:
+    """Replace a user's tags; without any, none.
+
+    Tags are RabbitMQ's: administrator may do everything; impersonator may publish messages in
+    another user's name.
+
+    $ logstore user tags ana administrator
+    """
+    _check_known(tag or ())
+    with access_of(data) as site:
+        site.set_tags(name, tag or ())
+    tell(f"user {name} has the tags {', '.join(tag)}" if tag else f"user {name} has no tags")
+
+
+@app.command(cls=Command)
+def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
+    """Delete a user with all rules that name it.
+
+    The user's connections are ended.
+
+    $ logstore user delete billing
+    """
+    with access_of(data) as site:
+        if not yes and _is_there(site, name):
+            confirm(f"delete user {name} and the rules that name it")
+        site.delete_user(name)
+    tell(f"deleted user {name}")
+
+
+def _is_there(site: AccessSite, name: str) -> bool:
+    return any(it.name == name for it in site.users())
