@@ -99,6 +99,7 @@ class Connection:
         self._account = host.budget.open(self.close)
         self.session = doorway.new_session(self)
         self._read()
+        self._set_timer()  # a session may have patience with a peer that says nothing
 
     def _read(self) -> None:
         if not self._reading and not self._ended and not self.gone:

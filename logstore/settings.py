@@ -480,6 +480,27 @@ class StoreSettings:
         600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
         high=FOREVER,
     )  # fmt: skip
+    sasl_enabled_mechanisms: tuple[str, ...] = _setting(
+        ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+        "mechanisms by which Kafka clients may log in, once there are users; PLAIN sends passwords "
+        "as they are: have it beside TLS",
+        words=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    )
+    sasl_server_max_receive_size: int = _setting(
+        512 << 10,
+        "the largest request of a Kafka client that has not logged in; more ends the connection",
+        unit="bytes",
+        low=1 << 10,
+        high=8 << 20,
+    )
+    connections_max_reauth_ms: int = _setting(
+        0,
+        "how long a login of a Kafka client is good; it can log in again on the same connection "
+        "(KIP-368); 0: for ever",
+        unit="ms",
+        low=0,
+        high=FOREVER,
+    )
     connection_failed_authentication_delay_ms: int = _setting(
         100,
         "how long the answer to a failed login is held back; after each further one from that "

@@ -144,11 +144,11 @@ class Passwords:
         return Found(made_up(mechanism, self._secret, name, usual), known=False)
 
     def admits(self, name: str) -> bool:
-        """As Logins.admits: while a row can't be read, only those come in whom none concerns."""
+        """As Logins.admits: only administrators, while a row can't be read that may forbid it."""
         user = self._access.users.get(name)
         if user is None:
             return False
-        return not self._access.damaged or ADMINISTRATOR in user.tags
+        return ADMINISTRATOR in user.tags or not any(it.forbids for it in self._access.damaged)
 
     def failed(self, host: str) -> float:
         """As Logins.failed."""

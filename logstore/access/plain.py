@@ -6,6 +6,7 @@ from typing import Final
 from logstore.access.logins import Login, Logins
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal, Step
 
+TOKEN_BYTES_MAX: Final = 64 << 10  # of a name and a password: a hash looks at every byte of it
 PARTS: Final = 3  # whom to act as, the name, the password
 
 WRONG: Final = "Authentication failed: Invalid username or password"
@@ -23,7 +24,7 @@ class PlainServer:
     def take(self, token: bytes, then: Callable[[Step], None]) -> None:
         """As Conversation.take."""
         parts = token.split(b"\0")
-        if len(parts) != PARTS or not _is_text(token):
+        if len(parts) != PARTS or len(token) > TOKEN_BYTES_MAX or not _is_text(token):
             then(Refusal())
             return
         acts_as, name, password = parts

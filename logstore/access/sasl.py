@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 PLAIN: Final = "PLAIN"
-OAUTHBEARER: Final = "OAUTHBEARER"
 
 OTHER_AUTHZID: Final = (
     "Authentication failed: Client requested an authorization id that is different from username"
@@ -22,8 +21,6 @@ class Done:
     user: str
     token: bytes = b""  # the last that is sent
     expires_s: float | None = None  # since 1970; None: for as long as there is such a user
-    # Said by one who is trusted (who has signed a token), so that it need not be one of our users.
-    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

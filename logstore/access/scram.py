@@ -72,11 +72,12 @@ class ScramServer:
         name = _unescaped(found["name"])
         if found["authzid"] is not None and _unescaped(found["authzid"]) != name:
             return Refusal(OTHER_AUTHZID, name)
-        key, known = self._find(name)
+        found_key = self._find(name)
+        key = found_key.key
         nonce = found["nonce"].encode() + self._nonce().encode()
         answer = b"r=%b,s=%b,i=%d" % (nonce, _base64(key.salt), key.iterations)
         said = b"%b,%b" % (found["bare"].encode(), answer)
-        self._begun = _Begun(name, found["header"].encode(), nonce, said, Found(key, known))
+        self._begun = _Begun(name, found["header"].encode(), nonce, said, found_key)
         return answer
 
     def _final(self, begun: _Begun, token: bytes) -> Step:
@@ -89,7 +90,9 @@ class ScramServer:
         same_nonce = compare_digest(found["nonce"].encode(), begun.nonce)
         said = b"%b,%b" % (begun.said, found["unproven"].encode())
         proven = self._proven(begun.found.key, said, found["proof"])
-        if not (same_header & same_nonce & proven & begun.found.known):
+        # Who was removed meanwhile, or has another password, does not come in by the old one.
+        same_key = self._find(begun.name) == begun.found
+        if not (same_header & same_nonce & proven & same_key & begun.found.known):
             return Refusal(user=begun.name)
         signature = _hmac(self._mechanism, begun.found.key.server_key, said)
         return Done(begun.name, b"v=" + _base64(signature))

@@ -12,7 +12,7 @@ from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram_keys import ITERATIONS, keys_of
 from logstore.errors import CorruptStore
-from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser
+from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
 
 HERE = "10.0.0.1"
 
@@ -195,8 +195,12 @@ def test_a_thousand_who_connect_at_once_with_one_password_cost_few_hashes():
     assert crowd == [[Login("al")]] * 1000
 
 
-def test_while_a_row_can_not_be_read_only_administrators_come_in():
-    bench = Bench(AL, ROOT, damaged=[CorruptStore("a row")])
+@pytest.mark.parametrize("forbids", [True, False])
+def test_while_a_row_can_not_be_read_that_may_forbid_it_only_administrators_come_in(forbids):
+    bench = Bench(AL, ROOT, damaged=[Unreadable(b"key", "a row", forbids)])
+    if not forbids:
+        assert bench.check(b"al", b"pencil") == Login("al")
+        return
     assert bench.check(b"al", b"pencil").user is None
     assert bench.check(b"root", b"key") == Login("root")
     assert not bench.logins.find(SHA_256, "al").known

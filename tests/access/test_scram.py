@@ -125,6 +125,14 @@ def test_what_the_client_must_not_be_told_is_what_was_wrong():
     assert told == {Refusal(user="user")}
 
 
+def test_who_gets_another_password_while_he_logs_in_does_not_come_in_by_the_old_one():
+    now, later = KEYS[SHA_256], keys_of(b"pencil", ROUNDS)[SHA_256]
+    for then in (Found(later, known=True), Found(now, known=False)):
+        kept = [then, Found(now, known=True)]
+        conversation = ScramServer(SHA_256, lambda name, kept=kept: kept.pop())
+        assert log_in(ScramClient("user", "pencil"), conversation) == Refusal(user="user")
+
+
 def test_extensions_count_in_the_proof_as_they_were_sent():
     client = ScramClient("user", "pencil", extensions=",b=two,a=one")
     assert log_in(client, server(), extensions=",z=1,y=2") == Done("user", client.verifier)

@@ -8,6 +8,8 @@ from clock import NOW_MS
 from coordinator_parts import MemoryKeeper
 from memory_log import MemoryLog
 
+from logstore.access.access import open_access
+from logstore.access.logins import Nobody
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
@@ -171,7 +173,10 @@ class MemoryTopics:
 class Talk:
     """A session, and the client's side of it. With ``beside``: another one of the same node."""
 
-    def __init__(self, topics=None, settings=None, work=None, keeper=None, beside=None):
+    def __init__(
+        self, topics=None, settings=None, work=None, keeper=None, beside=None, access=None,
+        logins=None,
+    ):  # fmt: skip
         self.woken = 0
         if beside is not None:
             self.__dict__ |= {name: beside.__dict__[name] for name in self.SHARED}
@@ -188,6 +193,7 @@ class Talk:
             self.door = KafkaDoor(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),
+                access=access or open_access(), logins=logins or Nobody(),
             )  # fmt: skip
         address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
         self.session = KafkaSession(self.door, self._wake, address, peer)

@@ -18,7 +18,9 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import Handler, Handlers, Raw, handler
 
 PRODUCE: Final = 0
+SASL_HANDSHAKE: Final = 17
 API_VERSIONS: Final = 18
+SASL_AUTHENTICATE: Final = 36
 NEVER: Final = 1 << 15  # above every version
 
 

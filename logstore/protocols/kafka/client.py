@@ -46,9 +46,9 @@ class KafkaClient:
         self.fetching: FetchSession | None = None
         self.closed: str | None = None  # why nothing more is taken of it
         self.kept = False  # a view of what is being received
-        # The requests under way, in order, each with its correlation id and whether the header of
-        # its answer has room for tagged fields.
-        self.slots: deque[tuple[Slot, int, bool]] = deque()
+        # The requests under way, in order, each with its correlation id, None where its answer has
+        # no header, and whether that has room for tagged fields.
+        self.slots: deque[tuple[Slot, int | None, bool]] = deque()
         self.held: Slot | None = None  # nothing is taken before this is answered
         self.glances_left = GLANCE_MAX  # of this turn, as ``admission`` counts them
         self._watched: dict[Log, Wake] = {}

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from logstore.access.access import Access, open_access
+from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
@@ -43,6 +44,7 @@ class KafkaDoor:
     budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     lines: Lines = field(default_factory=Lines)
     access: Access = field(default_factory=open_access)
+    logins: Logins = field(default_factory=Nobody)
     objects: Objects = field(default_factory=Objects)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     clients: set[Client] = field(default_factory=set)  # that are there

@@ -21,6 +21,7 @@ def open(house: House) -> Doorway:
         house.slices,
         house.budget,
         access=house.access,
+        logins=house.logins,
         objects=Objects(house.channels.keeps_history),
         refusals=Refusals(house.stopwatch),
     )

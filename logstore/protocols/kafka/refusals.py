@@ -54,6 +54,7 @@ from logstore.protocols.kafka.handler import handler
 OF_NODES: Final = 4  # AddPartitionsToTxn (KIP-890)
 NO_ACLS: Final = "there are no access lists here: whoever can connect may do everything"
 NO_SASL: Final = "nobody has to authenticate here"
+LOGGED_IN: Final = "SaslAuthenticate request received after successful authentication"
 
 
 def sasl_handshake(
@@ -67,7 +68,8 @@ def sasl_authenticate(
     client: KafkaClient, version: int, request: authenticate_messages.Request
 ) -> authenticate_messages.Response:
     """Key 36."""
-    return authenticate_messages.Response(errors.ILLEGAL_SASL_STATE, NO_SASL)
+    text = LOGGED_IN if client.rights.who.user else NO_SASL
+    return authenticate_messages.Response(errors.ILLEGAL_SASL_STATE, text)
 
 
 def describe_acls(

@@ -15,6 +15,7 @@ from logstore.protocols.kafka.answers import take, unsupported
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor
+from logstore.protocols.kafka.sasl import Sasl
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer, Wake
 
@@ -59,6 +60,8 @@ class KafkaSession:
         self._frame_bytes_max = min(
             door.settings.socket_request_max_bytes, door.budget.request_bytes_max
         )
+        # Before it is served, and after that where logins are good for a time.
+        self._login = Sasl(self._client) if door.access.required else None
         self._finishing = False
         self._heard = False  # the first bytes, by which a peer at the wrong port is known
         self._owed = 0  # bytes of answers that are made and not sent
@@ -90,24 +93,25 @@ class KafkaSession:
     @property
     def deadline(self) -> float | None:
         # Those behind cannot be answered before the first one.
-        return self._slots[0][0].deadline if self._slots else None
+        if self._slots:
+            return self._slots[0][0].deadline
+        return None if self._login is None else self._login.deadline
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
         self._client.now, self._client.glances_left = now, GLANCE_MAX
         self._client.kept = False
+        if self._login is not None:
+            self._login.look(now)
         at, end, taken = 0, len(data), 0
-        frame_max = self._frame_bytes_max
         try:
             if not self._heard and end >= SIZE_BYTES:
                 self._heard = True
                 _check_head(bytes(data[:HEAD_BYTES]))
             while end - at >= SIZE_BYTES and taken < TAKEN_AT_ONCE and not self._full():
                 size = _SIZE.unpack_from(data, at)[0]
-                if not _HEADER.size <= size <= frame_max:
-                    raise BrokenProtocol(
-                        f"a request of {size} bytes; {self._limit()} is {frame_max}"
-                    )
+                if self._login is not None or not _HEADER.size <= size <= self._frame_bytes_max:
+                    self._check_size(size)
                 after = at + SIZE_BYTES + size
                 if size > OTHER_BYTES_MAX and end - at >= SIZE_BYTES + _KEY.size:
                     self._check_large(_KEY.unpack_from(data, at + SIZE_BYTES)[0], size)
@@ -124,10 +128,18 @@ class KafkaSession:
         self._client.sync_now()
         return at
 
-    def _limit(self) -> str:
-        asked = self._client.door.settings.socket_request_max_bytes
-        less = self._frame_bytes_max < asked
-        return "half of memory.clients.max.bytes" if less else "socket.request.max.bytes"
+    def _check_size(self, size: int) -> None:
+        """Raises BrokenProtocol."""
+        settings, login = self._client.door.settings, self._login
+        low, high = _HEADER.size, self._frame_bytes_max
+        less = high < settings.socket_request_max_bytes
+        limit = "half of memory.clients.max.bytes" if less else "socket.request.max.bytes"
+        if login is not None and login.raw:
+            low = 0
+        if login is not None and not login.done and settings.sasl_server_max_receive_size < high:
+            high, limit = settings.sasl_server_max_receive_size, "sasl.server.max.receive.size"
+        if not low <= size <= high:
+            raise BrokenProtocol(f"a request of {size} bytes; {limit} is {high}")
 
     @staticmethod
     def _check_large(key: int, size: int) -> None:
@@ -148,6 +160,8 @@ class KafkaSession:
     def wake(self, now: float) -> None:
         """As Session.wake."""
         self._client.now = now
+        if self._login is not None:
+            self._login.look(now)
         if not self._slots:  # for nothing, and a crowd would be: whoever waits again, watches again
             self._client.unwatch()
 
@@ -174,7 +188,10 @@ class KafkaSession:
             if body is None:
                 continue
             size = sum(map(len, body)) + tagged
-            out.append(_REPLY.pack(size + 4, correlation) + (b"\0" if tagged else b""))
+            if correlation is None:
+                out.append(_SIZE.pack(size))
+            else:
+                out.append(_REPLY.pack(size + 4, correlation) + (b"\0" if tagged else b""))
             out += body
             total += size
         return out
@@ -201,7 +218,13 @@ class KafkaSession:
     # Requests
 
     def _take(self, frame: memoryview) -> None:
+        login = self._login
+        if login is not None and login.raw:
+            self._keep(login.take_raw(bytes(frame)), None, tagged=False)
+            return
         key, version, correlation = _HEADER.unpack_from(frame)
+        if login is not None:
+            login.check(key)
         api = APIS.get(key)
         if api is None:
             raise BrokenProtocol(f"api key {key} is not served here")
@@ -213,19 +236,25 @@ class KafkaSession:
             # KIP-511: answered in version 0, so that the client can choose again.
             self._keep(Ready(unsupported()), correlation, tagged=False)
             return
+        if login is not None and key == API_VERSIONS:
+            login.told_versions()
         flexible = version >= api.flexible
         client_id, at = _nullable_string(frame, _HEADER.size)
         if client_id is not None and client_id != self._client.id:
             self._client.id = client_id
         if flexible:
             at = wire.skip_tags(frame, at)
-        slot = take(api, self._client, version, frame, at)
+        slot = None if login is None else login.take(api, version, frame, at)
+        if slot is None:
+            slot = take(api, self._client, version, frame, at)
         if slot is not None:
             # KIP-511: a client that knows no versions yet could not read a tagged header.
             self._keep(slot, correlation, tagged=flexible and key != API_VERSIONS)
 
-    def _keep(self, slot: Slot, correlation: int, *, tagged: bool) -> None:
-        """The place of a request, until it is answered."""
+    def _keep(self, slot: Slot, correlation: int | None, *, tagged: bool) -> None:
+        """The place of a request, until it is answered; without a correlation id: of a token."""
+        if self._login is not None and self._login.over:
+            self._login = None
         if isinstance(slot, Ready):
             self._owed += slot.held_bytes
         if slot is not self._client.held:

@@ -1,0 +1,305 @@
+"""How a connection of Kafka's clients logs in: SaslHandshake, then tokens, in answers or raw.
+
+The states are those of Kafka's broker. Before it has logged in a connection may ask for the
+versions, once, and choose a mechanism; a request of another kind ends it. With a limit to how long
+a login is good (KIP-368) it may log in again on the same connection, as the same user by the same
+mechanism; the first request after the time is over that does not begin to ends the connection.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Final
+
+from logstore.access.identity import Identity
+from logstore.access.plain import PlainServer
+from logstore.access.sasl import PLAIN, Conversation, Done, Refusal, Step
+from logstore.access.scram import ScramServer
+from logstore.errors import BrokenProtocol
+from logstore.kafka.messages import sasl_authenticate as authenticate_messages
+from logstore.kafka.messages import sasl_handshake as handshake_messages
+from logstore.kafka.schema import codec
+from logstore.kept_users import SHA_256, SHA_512
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.apis import API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, Api
+from logstore.protocols.kafka.client import DOOR, KafkaClient
+from logstore.protocols.kafka.refusals import LOGGED_IN
+from logstore.protocols.kafka.slots import Ready, Slot
+from logstore.protocols.session import Buffer
+
+LOGIN_S: Final = 10.0  # that a peer has to log in
+HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
+SHOWN_CHARACTERS: Final = 64  # of a name that a stranger has chosen
+
+
+class State(Enum):
+    INITIAL = auto()  # versions or a handshake are due
+    HANDSHAKE = auto()  # a handshake is due
+    TOKENS = auto()
+    DONE = auto()
+
+
+Answer = Callable[[int, str | None, bytes, int], Buffer | None]  # code, text, token, lifetime in ms
+
+
+class Verdict:
+    """The place of a token: what it comes to may take a worker, and a refusal is held back."""
+
+    __slots__ = ("_body", "_client", "_delay_s", "_ends", "_given", "deadline", "held_bytes")
+
+    def __init__(self, client: KafkaClient, token_bytes: int) -> None:
+        self.deadline: float | None = None
+        self.held_bytes = HELD_BYTES + token_bytes
+        self._client = client
+        self._given = False
+        self._body: Buffer | None = None
+        self._ends: str | None = None
+        self._delay_s = 0.0
+
+    def give(self, body: Buffer | None, ends: str | None = None, delay_s: float = 0.0) -> None:
+        """``ends``: why the connection is closed after it."""
+        self._given, self._body, self._ends, self._delay_s = True, body, ends, delay_s
+        self._client.wake()
+
+    def ready(self, now: float) -> bool:
+        if not self._given:
+            return False
+        if self._delay_s:
+            self.deadline, self._delay_s = now + self._delay_s, 0.0
+        return self.deadline is None or now >= self.deadline
+
+    def body(self) -> Sequence[Buffer] | None:
+        if self._ends is not None:
+            self._client.end(self._ends)
+        return None if self._body is None else (self._body,)
+
+    def finish(self) -> None:
+        self._delay_s, self.deadline = 0.0, None
+
+
+class Sasl:
+    """Of one connection."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self.raw = False  # what comes next is a token without a header
+        self.since: float | None = None  # when it was heard of first
+        self._client = client
+        self._state = State.INITIAL
+        self._mechanism = ""
+        self._conversation: Conversation | None = None
+        self._refused = ""  # what the next token is answered with, whatever it is
+        self._until: float | None = None  # how long the login is good, by the sessions' clock
+        self._again = False  # it has logged in before
+
+    @property
+    def done(self) -> bool:
+        """Whether it has logged in."""
+        return self._again
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to be done here: it has logged in for good."""
+        return self._state is State.DONE and self._until is None
+
+    @property
+    def deadline(self) -> float | None:
+        """When a peer that has not logged in is given up; 0.0: it was not heard of yet."""
+        if self._again or self._state is State.DONE:
+            return None
+        return 0.0 if self.since is None else self.since + LOGIN_S
+
+    def look(self, now: float) -> None:
+        """Give it up if its time is over. ``now``: of the sessions' clock."""
+        if self.since is None:
+            self.since = now
+        deadline = self.deadline
+        if deadline is not None and now >= deadline and not self._client.slots:
+            self._client.end(f"no login within {LOGIN_S:.0f} s")
+
+    # Requests
+
+    def check(self, key: int) -> None:
+        """Raises BrokenProtocol where a request of this kind ends the connection."""
+        if self._until is not None and self._client.now > self._until:
+            due = SASL_HANDSHAKE if self._state is State.DONE else SASL_AUTHENTICATE
+            if key != due:
+                user = self._client.rights.who.user
+                raise BrokenProtocol(f"the time is over for which user {user!r} has logged in")
+        elif self._again:
+            pass
+        elif self._state is State.INITIAL and key not in (API_VERSIONS, SASL_HANDSHAKE):
+            raise BrokenProtocol(f"api key {key} before a login")
+        elif self._state is State.HANDSHAKE and key != SASL_HANDSHAKE:
+            raise BrokenProtocol(f"api key {key} where SaslHandshake is due")
+
+    def told_versions(self) -> None:
+        """It was told the versions."""
+        if self._state is State.INITIAL:
+            self._state = State.HANDSHAKE
+
+    def take(self, api: Api, version: int, frame: memoryview, at: int) -> Slot | None:
+        """What becomes of a request of this kind in this state; None: it is carried out."""
+        if api.key == SASL_HANDSHAKE:
+            return self._handshake(version, frame, at)
+        if api.key == SASL_AUTHENTICATE:
+            return self._authenticate(version, frame, at)
+        if self._state is State.TOKENS and not self._again:
+            return self._out_of_place(api, version)
+        return None
+
+    def _out_of_place(self, api: Api, version: int) -> Slot:
+        """An answer of its own kind, where that has a place for an error; and the end."""
+        response = api.handler().response() if api.handlers is not None else None
+        body = None
+        if response is not None and hasattr(response, "error_code"):
+            response.error_code = errors.ILLEGAL_SASL_STATE
+            body = _bytes(type(response), response, version, flexible=version >= api.flexible)
+        return self._last(body, f"{api.name} where SaslAuthenticate is due")
+
+    def _last(self, body: Buffer | None, ends: str) -> Slot:
+        """Answered, and closed."""
+        verdict = Verdict(self._client, 0)
+        self._client.hold(verdict)
+        verdict.give(body, ends)
+        return verdict
+
+    def _handshake(self, version: int, frame: memoryview, at: int) -> Slot:
+        request, _ = codec(handshake_messages.Request, version, False).read(frame, at)
+        enabled = mechanisms(self._client)
+        if self._state is State.TOKENS or (self._state is State.DONE and self._until is None):
+            return self._told_illegal(version, enabled)
+        mechanism = request.mechanism
+        if mechanism not in enabled:
+            body = _chosen(errors.UNSUPPORTED_SASL_MECHANISM, enabled, version)
+            shown = mechanism[:SHOWN_CHARACTERS]
+            return self._last(body, f"SASL mechanism {shown!r} is not enabled here")
+        self._refused = ""
+        if self._again and mechanism != self._mechanism:
+            self._refused = (
+                f"SASL mechanism '{mechanism}' requested by client is not supported for "
+                f"re-authentication of mechanism '{self._mechanism}'"
+            )
+        else:
+            self._mechanism = mechanism
+        self._conversation = conversation(self._mechanism, self._client)
+        self._state = State.TOKENS
+        self.raw = version == 0
+        return Ready(_chosen(errors.NONE, enabled, version))
+
+    def _told_illegal(self, version: int, enabled: Sequence[str]) -> Slot:
+        body = _chosen(errors.ILLEGAL_SASL_STATE, enabled, version)
+        if self._state is State.DONE:
+            return Ready(body)
+        return self._last(body, "SaslHandshake where SaslAuthenticate is due")
+
+    def _authenticate(self, version: int, frame: memoryview, at: int) -> Slot:
+        flexible = version >= AUTHENTICATE_FLEXIBLE
+        request, _ = codec(authenticate_messages.Request, version, flexible).read(frame, at)
+
+        def answer(code: int, text: str | None, token: bytes, lifetime_ms: int) -> Buffer:
+            response = authenticate_messages.Response(code, text, token, lifetime_ms)
+            return _bytes(authenticate_messages.Response, response, version, flexible=flexible)
+
+        if self._state is not State.TOKENS:
+            return Ready(answer(errors.ILLEGAL_SASL_STATE, LOGGED_IN, b"", 0))
+        return self._token(request.auth_bytes, answer)
+
+    def take_raw(self, token: bytes) -> Slot:
+        """A token without a header; its answer has none either, and a refusal is no answer."""
+
+        def answer(code: int, text: str | None, token: bytes, lifetime_ms: int) -> Buffer | None:
+            return None if code else token
+
+        return self._token(token, answer)
+
+    # Tokens
+
+    def _token(self, token: bytes, answer: Answer) -> Slot:
+        verdict = Verdict(self._client, len(token))
+        self._client.hold(verdict)
+        if self._refused:
+            self._fail(Refusal(self._refused), verdict, answer)
+            return verdict
+        assert self._conversation is not None
+        self._conversation.take(bytes(token), lambda step: self._step(step, verdict, answer))
+        return verdict
+
+    def _step(self, step: Step, verdict: Verdict, answer: Answer) -> None:
+        if isinstance(step, Refusal):
+            self._fail(step, verdict, answer)
+        elif isinstance(step, Done):
+            self._succeed(step, verdict, answer)
+        else:
+            verdict.give(answer(errors.NONE, None, step, 0))
+
+    def _fail(self, refusal: Refusal, verdict: Verdict, answer: Answer) -> None:
+        client = self._client
+        when = "re-authentication" if self._again else "authentication"
+        text = refusal.text or (
+            f"Authentication failed during {when} due to invalid credentials with SASL mechanism "
+            f"{self._mechanism}"
+        )
+        delay_s = refusal.delay_s
+        if delay_s is None:
+            delay_s = client.door.logins.failed(client.peer[0])
+        whom = f" of user {refusal.user[:SHOWN_CHARACTERS]!r}" if refusal.user else ""
+        verdict.give(
+            answer(errors.SASL_AUTHENTICATION_FAILED, text, b"", 0),
+            f"login{whom} by {self._mechanism} refused",
+            delay_s,
+        )
+
+    def _succeed(self, done: Done, verdict: Verdict, answer: Answer) -> None:
+        client = self._client
+        before = client.rights.who.user
+        if self._again and done.user != before:
+            text = f"Cannot change principals during re-authentication from User.{before}: "
+            self._fail(Refusal(f"{text}User.{done.user}", done.user), verdict, answer)
+            return
+        lifetime_ms = self._lifetime_ms(done)
+        if lifetime_ms is not None and lifetime_ms <= 0:
+            self._fail(Refusal(user=done.user), verdict, answer)
+            return
+        self._until = None if lifetime_ms is None else client.now + lifetime_ms / 1000
+        self._state, self._conversation, self.raw = State.DONE, None, False
+        client.become(Identity(done.user, client.peer[0], self._mechanism, DOOR))
+        verdict.give(answer(errors.NONE, None, done.token, lifetime_ms or 0))
+        self._again = True
+
+    def _lifetime_ms(self, done: Done) -> int | None:
+        """For how long the login is good; None: for ever."""
+        door = self._client.door
+        limits = []
+        if door.settings.connections_max_reauth_ms:
+            limits.append(door.settings.connections_max_reauth_ms)
+        if done.expires_s is not None:
+            limits.append(int(done.expires_s * 1000) - door.clock())
+        return min(limits, default=None)
+
+
+AUTHENTICATE_FLEXIBLE: Final = 2  # from this version of SaslAuthenticate on
+
+
+def mechanisms(client: KafkaClient) -> Sequence[str]:
+    """Those that are enabled."""
+    return client.door.settings.sasl_enabled_mechanisms
+
+
+def conversation(mechanism: str, client: KafkaClient) -> Conversation:
+    """The server's side of a login by this mechanism."""
+    logins = client.door.logins
+    if mechanism == PLAIN:
+        return PlainServer(logins, client.peer[0])
+    assert mechanism in (SHA_256, SHA_512)
+    return ScramServer(mechanism, lambda name: logins.find(mechanism, name))
+
+
+def _chosen(code: int, enabled: Sequence[str], version: int) -> bytearray:
+    """What a SaslHandshake is answered."""
+    response = handshake_messages.Response(code, enabled)
+    return _bytes(handshake_messages.Response, response, version)
+
+
+def _bytes(kind: type, response: object, version: int, *, flexible: bool = False) -> bytearray:
+    out = bytearray()
+    codec(kind, version, flexible).write(out, response)
+    return out
