@@ -7,6 +7,8 @@ import sys
 import pytest
 from serving import COMMAND
 
+from logstore.access.access import open_access
+from logstore.access.logins import Nobody
 from logstore.config import Config
 from logstore.doors import DOORS
 from logstore.protocols.session import Doorway
@@ -48,12 +50,15 @@ def test_a_door_that_nobody_has_come_through_has_no_codec():
 import sys
 from types import SimpleNamespace
 import logstore.node
+from logstore.access.access import open_access
+from logstore.access.logins import Nobody
 from logstore.config import Config
 from logstore.doors import DOORS
 house = SimpleNamespace(
-    topics=None, coordinator=None, channels=None, settings=Config().store, store_id="",
-    path="", clock=lambda: 0, work=None, process_id=1, turns=None, stopwatch=None, slices=None,
-    queues_of=None, budget=SimpleNamespace(request_bytes_max=1 << 30),
+    topics=None, coordinator=None, channels=SimpleNamespace(keeps_history=None),
+    settings=Config().store, store_id="", path="", clock=lambda: 0, work=None, process_id=1,
+    turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
+    budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
 )
 opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
@@ -73,9 +78,10 @@ def test_a_door_opened_has_the_limits_of_its_settings():
 
     given = {"max.connections": ("7", "test"), "resp.maxclients": ("8", "test")}
     house = SimpleNamespace(
-        topics=None, coordinator=None, channels=None, settings=Config(given).store, store_id="",
-        path="", clock=lambda: 0, work=None, process_id=1, turns=None, stopwatch=None, slices=None,
-        queues_of=None, budget=SimpleNamespace(request_bytes_max=1 << 30),
+        topics=None, coordinator=None, channels=SimpleNamespace(keeps_history=None),
+        settings=Config(given).store, store_id="", path="", clock=lambda: 0, work=None,
+        process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
+        budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())
