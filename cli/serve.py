@@ -11,6 +11,7 @@ from .ends import CommandFailed, say, tell
 from .options import HERE, Data
 
 if TYPE_CHECKING:
+    from logstore.config import Config
     from logstore.doors import Door
     from logstore.node import Addresses
 
@@ -32,7 +33,8 @@ Insecure = Annotated[
     bool,
     typer.Option(
         "--insecure",
-        help="Listen on a non-loopback address although clients are not authenticated.",
+        help="Listen on a non-loopback address although there are no users, so that anyone who"
+        " reaches it may do everything.",
     ),
 ]
 
@@ -92,10 +94,11 @@ def serve(
 ) -> None:
     """Serve Kafka, Redis and RabbitMQ clients.
 
-    Runs until Ctrl-C or SIGTERM.
+    Runs until Ctrl-C or SIGTERM. An address that other machines reach needs users: see
+    logstore user.
 
     $ logstore serve
-    $ logstore serve --host 0.0.0.0 --insecure --resp-port -1
+    $ logstore serve --host 0.0.0.0 --resp-port -1
     """
     from .stop import Stop
 
@@ -115,20 +118,25 @@ def _serve(
     show_dated()
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
     config = data.config().unless_given("files.open.max", FILES_OPEN_MAX)
+    if insecure:
+        config = config.by_option("listen.insecure", "true", "--insecure")
     ports = {
         door.name: getattr(config.store, STORE_SETTINGS[door.port_setting].name) for door in DOORS
     }
     asked = context.meta.get(_PORTS, {})
+    address = config.store.listen_host if host is None else host
+    insecure = config.store.listen_insecure
     listen = Listen(
-        config.store.listen_host if host is None else host,
+        address,
         ports | asked,
         frozenset(
             door.name
             for door in DOORS
             if door.name not in asked and not config.is_given(door.port_setting)
         ),
+        exposed=not is_loopback(address) and not insecure,
     )
-    _check_exposure(listen.host, insecure)
+    _check_exposure(address, data, config, insecure=insecure)
     if stop.asked:
         return
     allow_many_files()  # before the store takes its share of them
@@ -149,19 +157,35 @@ def _tell_ready(data: str, addresses: "Addresses") -> None:
             tell(f"serving {data}: {door.clients} clients at {host}:{port}")
 
 
-def _check_exposure(host: str, insecure: bool) -> None:
-    """Raises CommandFailed where strangers could come in without having asked for it."""
+def is_loopback(host: str) -> bool:
+    """Whether no other machine reaches it."""
     from ipaddress import ip_address
 
     try:
-        loopback = ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        loopback = host == "localhost"
-    if loopback:
+        return host == "localhost"
+
+
+def _check_exposure(host: str, data: "DataDir", config: "Config", *, insecure: bool) -> None:
+    """Raises CommandFailed where strangers could come in without having asked for it."""
+    if is_loopback(host) or _has_users(data, config):
         return
     if not insecure:
         raise CommandFailed(
-            f"{host} can be reached from other machines, and nobody has to say who they are: "
-            f"listen on 127.0.0.1, or say --insecure"
+            f"{host} can be reached from other machines, and {data} has no users: make one with "
+            f"`logstore user add NAME`, and say what it may do with `logstore acl allow NAME WHAT "
+            f"ON`; or listen on 127.0.0.1, or say --insecure (listen.insecure)"
         )
-    say(f"logstore: warning: whoever reaches {host} may read and write everything")
+    say(f"logstore: warning: there are no users: whoever reaches {host} may do everything")
+
+
+def _has_users(data: "DataDir", config: "Config") -> bool:
+    """Whether one has to log in; looked up before anything is made."""
+    from logstore.errors import NotAStore
+
+    try:
+        with data.open("read", config=config) as store:
+            return store.internals().access().required
+    except NotAStore:
+        return False

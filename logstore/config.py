@@ -162,10 +162,15 @@ class Config:
 
     def unless_given(self, name: str, text: str) -> "Config":
         """The same, with another default for a setting of the store."""
-        if name in self._given:
-            return self
+        return self if name in self._given else self._with(name, text, "default")
+
+    def by_option(self, name: str, text: str, option: str) -> "Config":
+        """The same, with what an option of the command line says of a setting of the store."""
+        return self._with(name, text, f"option {option}")
+
+    def _with(self, name: str, text: str, source: str) -> "Config":
         config = Config(channels=self.channels)
-        config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), "default")}
+        config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), source)}
         config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
         return config
 

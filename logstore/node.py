@@ -62,6 +62,7 @@ class Listen:
     ports: Mapping[str, int]  # by the door's name; 0: any free one, -1: no such door
     # Doors whose port nobody has chosen: where it is in use, the others are served without.
     by_default: frozenset[str] = frozenset()
+    exposed: bool = False  # strangers reach them: should the last user go, nobody comes in
 
 
 # Where the doors are, by their names, in the order of the table.
@@ -186,7 +187,8 @@ class Node:
     def _access(self, groups: Groups) -> Access:
         table = self._store.groups
         assert table is not None, "a store that is written has a catalogue"
-        access = Access(UserCommitter(groups.committer, table.environment))
+        keeper = UserCommitter(groups.committer, table.environment)
+        access = Access(keeper, exposed=self._listen.exposed)
         for row in access.damaged:
             log.warning("%s", row)
         return access

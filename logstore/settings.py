@@ -391,7 +391,16 @@ class StoreSettings:
         low=1,
         high=INT32_MAX,
     )
-    listen_host: str = _setting("127.0.0.1", "the address that the doors listen on")
+    listen_host: str = _setting(
+        "127.0.0.1",
+        "the address that the doors listen on; one that other machines reach is refused while the "
+        "store has no users",
+    )
+    listen_insecure: bool = _setting(
+        False,
+        "listen on any address although the store has no users, so that whoever reaches it may do "
+        "everything; with users it has no effect",
+    )
     queue_segment_bytes: int = _setting(
         64 << 20, "roll to a new segment of a queue over this size", unit="bytes", low=1 << 20,
         high=INT32_MAX,

@@ -42,8 +42,10 @@ _NO_KEY: Final = Decision(False, "the user's topic permission at the exchange ha
 class Access:
     """Of one store. What changes is shown once it is durable."""
 
-    def __init__(self, keeper: UserKeeper) -> None:
+    def __init__(self, keeper: UserKeeper, *, exposed: bool = False) -> None:
+        """``exposed``: strangers reach the doors: without users, nobody may do anything."""
         self._keeper = keeper
+        self._exposed = exposed
         kept = keeper.load()
         self.users: Mapping[str, KeptUser]
         self.version = 0  # rises with every change
@@ -65,8 +67,8 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Whether one has to say who he is: there are users."""
-        return bool(self.users) or bool(self.damaged)
+        """Whether one has to say who he is: there are users, or should be."""
+        return bool(self.users) or bool(self.damaged) or self._exposed
 
     @property
     def rules(self) -> Sequence[KeptRule]:

@@ -27,6 +27,15 @@ def test_with_users_nothing_is_allowed_that_was_not_granted() -> None:
     assert not access.rights(anonymous("127.0.0.1")).may(READ, TOPIC, "orders")
 
 
+def test_the_last_user_who_goes_lets_no_stranger_in() -> None:
+    al = KeptUser("al")
+    for exposed in (False, True):
+        access = Access(Unkept(KeptAccess(users=[al])), exposed=exposed)
+        access.change(forget=[al])
+        assert access.required == exposed
+        assert access.rights(anonymous("192.0.2.1")).may(READ, TOPIC, "orders") != exposed
+
+
 def test_a_change_is_seen_by_rights_that_had_an_answer() -> None:
     access = Access(Unkept(KeptAccess(users=[ROOT, KeptUser("al")])))
     rights, heard = access.rights(AL), []

@@ -136,22 +136,51 @@ def test_a_server_that_no_client_could_come_to_does_not_start(tmp_path, address)
     assert "--kafka-port (kafka.port), --resp-port (resp.port), --amqp-port (amqp.port)" in line
 
 
-def test_listening_beyond_this_machine_must_be_asked_for(tmp_path):
-    line = refused("--host", "0.0.0.0", "--kafka-port", "0", data=tmp_path / "data")
-    assert "--insecure" in line
-    assert not (tmp_path / "data").exists()
+def test_a_store_without_users_is_not_served_to_other_machines(tmp_path):
+    data = tmp_path / "data"
+    line = refused("--host", "0.0.0.0", "--kafka-port", "0", data=data)
+    assert f"0.0.0.0 can be reached from other machines, and {data} has no users" in line
+    for command in ("`logstore user add NAME`", "`logstore acl allow NAME WHAT ON`", "--insecure"):
+        assert command in line
+    assert not data.exists()
+    logstore.open(data, "write").close()
+    for host in ("::", "192.0.2.1", "example.org"):
+        assert "has no users" in refused("--host", host, "--kafka-port", "0", data=data)
 
 
-def test_listening_beyond_this_machine_is_warned_of(tmp_path):
-    process = subprocess.Popen(
-        [COMMAND, "serve", "--data", tmp_path / "data", "--host", "0.0.0.0", "--insecure",
-         "--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert b"Kafka clients at 0.0.0.0:" in process.stdout.readline()
+def served_beyond(data, *words, **settings):
+    """What it says of its first door and, once it was stopped, on standard error."""
+    process = serve(data, "0.0.0.0", *NO_DOORS, *words, **settings)
+    ready = process.stdout.readline()
     process.terminate()
     _, errors = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, b"may read and write everything" in errors) == (0, True)
+    assert process.returncode == 0
+    return ready, "\n".join(told(errors))
+
+
+NO_DOORS = ("--kafka-port", "0", "--resp-port", "-1", "--amqp-port", "-1")
+
+
+@pytest.mark.parametrize("how", ["option", "variable", "file"])
+def test_listening_beyond_this_machine_without_users_is_warned_of(tmp_path, how):
+    data = tmp_path / "data"
+    words = ["--insecure"] if how == "option" else []
+    settings = {"LOGSTORE_LISTEN_INSECURE": "true"} if how == "variable" else {}
+    if how == "file":
+        data.mkdir()
+        (data / "logstore.toml").write_text("listen.insecure = true\n")
+    ready, errors = served_beyond(data, *words, **settings)
+    assert "Kafka clients at 0.0.0.0:" in ready
+    assert "there are no users: whoever reaches 0.0.0.0 may do everything" in errors
+
+
+def test_with_users_a_store_is_served_to_other_machines(tmp_path):
+    data = tmp_path / "data"
+    subprocess.run([COMMAND, "user", "add", "al", "--data", data], input=b"secret", check=True)
+    for words in ((), ("--insecure",)):
+        ready, errors = served_beyond(data, *words)
+        assert "Kafka clients at 0.0.0.0:" in ready
+        assert errors == ""
 
 
 def is_closed(data):
