@@ -16,6 +16,7 @@ GROUP_BYTES_MAX: Final = 255
 MEMBER_BYTES_MAX: Final = 255
 USER_BYTES_MAX: Final = 255
 ANYONE: Final = "*"  # in a rule: every user
+AUDIT_TOPIC: Final = "__audit"  # who did what: the server makes it, and alone writes to it
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes
 

@@ -29,6 +29,7 @@ from logstore.descriptors import shares
 from logstore.doors import DOORS, Door
 from logstore.errors import Failed, LogstoreError
 from logstore.http.reply import Reply, ReplyFromAfar
+from logstore.node_audit import NodeAudit
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import House
@@ -129,6 +130,7 @@ class Node:
         work = partial(self._work, turn)
         try:
             access = self._access(groups)
+            audit = NodeAudit(topics, access, turn, work, now_ms)
             queues = NodeQueues(loop, turn, self._store, groups.committer, work)
         except BaseException:
             groups.close()
@@ -153,6 +155,7 @@ class Node:
             job=partial(self._job, turn),
             log_bytes=queues.log_bytes,
             access=access,
+            audit=audit,
             logins=Passwords(
                 access,
                 work,
@@ -177,6 +180,7 @@ class Node:
                 await server.stop(STOP_WITHIN_S)
             finally:
                 self._let_nobody_in()
+                audit.close()
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
                 queues.close()

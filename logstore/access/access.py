@@ -10,6 +10,7 @@ from typing import Final
 
 from logstore.access import permissions
 from logstore.access.identity import OAUTHBEARER, Identity
+from logstore.access.resources import ALTER, ALTER_CONFIGS, CREATE, DELETE, TOPIC, WRITE
 from logstore.access.rights import Answers, Rights
 from logstore.access.rulebook import Rulebook
 from logstore.access.rules import Decision, Granted, decide, decide_matching, decide_some
@@ -27,6 +28,7 @@ from logstore.kept_users import (
     Unreadable,
     UserKeeper,
 )
+from logstore.names import AUDIT_TOPIC
 
 ADMINISTRATOR: Final = "administrator"  # the tag of who may do everything
 _BY_TAG: Final = Decision(True, f"the user has the tag {ADMINISTRATOR}")
@@ -37,6 +39,10 @@ _NO_USER: Final = Decision(False, "there is no such user")
 _UNKNOWN: Final = Decision(False, "a rule is damaged, and may forbid it")
 _ANY_KEY: Final = Decision(True, "the user has no topic permission at the exchange")
 _NO_KEY: Final = Decision(False, "the user's topic permission at the exchange has another key")
+# Of the audit log: what the server alone does; and what else no rule allows.
+_SERVERS: Final = frozenset({WRITE, CREATE})
+_ADMINISTRATORS: Final = _SERVERS | {DELETE, ALTER, ALTER_CONFIGS}
+_AUDIT: Final = Decision(False, f"{AUDIT_TOPIC} is the server's own")
 
 
 class Access:
@@ -86,7 +92,7 @@ class Access:
         return Rights(self, who)
 
     def is_super(self, who: Identity) -> bool:
-        """Whether he may do everything."""
+        """Whether he may do everything, but write the audit log."""
         standing = self._standing(who)
         return standing is not None and standing.allowed
 
@@ -112,6 +118,10 @@ class Access:
     def decision(self, who: Identity, operation: str, kind: str, name: str) -> Decision:
         """Whether he may do this, and why."""
         standing = self._standing(who)
+        if name == AUDIT_TOPIC and kind == TOPIC and not who.owner:
+            anyone = standing is None or not standing.allowed
+            if operation in (_ADMINISTRATORS if anyone else _SERVERS):
+                return _AUDIT
         if standing is not None:
             return standing
         with self._asking:

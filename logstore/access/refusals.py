@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from logstore.access.audit import ACCESS, REFUSED, Audit, Unheard
 from logstore.access.identity import Identity
 from logstore.printable import printable
 
@@ -23,15 +24,17 @@ Refusal = tuple[str, str, str, str, str]  # principal, host, operation, kind and
 class Refusals:
     """Of one door. From any thread: a line may be told twice, or a count be one too low."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        """``now``: seconds of a clock that only goes forward."""
+    def __init__(self, now: Callable[[], float], audit: Audit | None = None) -> None:
+        """``now``: seconds of a clock that only goes forward; ``audit`` is told, too."""
         self._now = now
+        self._audit = audit or Unheard()
         self._since: dict[Refusal, int] = {}  # how often each came again since it was told
         self._began = now()
         self._unsaid = 0
 
     def tell(self, who: Identity, operation: str, kind: str, name: str, why: str) -> None:
         """``why``: the rule that says so, or that there is none."""
+        self._audit.tell(ACCESS, who, f"{operation} {kind} {name[:NAME_SHOWN]}", REFUSED)
         if self._now() - self._began >= AGAIN_S:
             self._begin_again()
         refusal = who.principal, who.host, operation, kind, name

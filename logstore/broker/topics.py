@@ -7,11 +7,18 @@ from typing import Final, Protocol
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.config import Chosen
+from logstore.names import AUDIT_TOPIC
 
 # Kafka makes these for itself. Nothing makes them here but a client that says so: one that only
-# asks for them gets none.
+# asks for them gets none. The audit log is the server's own.
 INTERNAL_TOPICS: Final = frozenset(
-    {"__cluster_metadata", "__consumer_offsets", "__share_group_state", "__transaction_state"}
+    {
+        AUDIT_TOPIC,
+        "__cluster_metadata",
+        "__consumer_offsets",
+        "__share_group_state",
+        "__transaction_state",
+    }
 )
 
 

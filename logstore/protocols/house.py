@@ -1,10 +1,11 @@
 """What any door may have of the process that it is in."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from logstore.access.access import Access
+from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
@@ -61,6 +62,7 @@ class House:
     log_bytes: Callable[[Log], int]  # of its files
     access: Access  # who may do what
     logins: Logins  # and whether he is who he says he is
+    audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
 
     @property
     def queues(self) -> "Queues":

@@ -4,7 +4,7 @@ import pytest
 from work_counted import lines_run
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
-from logstore.access.identity import OAUTHBEARER, Identity
+from logstore.access.identity import OAUTHBEARER, OWNER, Identity
 from logstore.access.resources import (
     ALL,
     ALTER,
@@ -12,6 +12,7 @@ from logstore.access.resources import (
     CHANNEL,
     CLUSTER,
     CLUSTER_NAME,
+    CREATE,
     DELETE,
     DESCRIBE,
     DESCRIBE_CONFIGS,
@@ -37,6 +38,7 @@ from logstore.kept_users import (
     KeptRule,
     KeptUser,
 )
+from logstore.names import AUDIT_TOPIC
 
 AL = Identity("al", "10.0.0.1")
 
@@ -264,6 +266,31 @@ def test_a_rule_with_odd_characters_is_told_in_one_line():
     rule = allow(READ, "a\nb\x1b[31m", kind=CHANNEL)
     decision = access(rule).rights(AL).decision(READ, CHANNEL, "a\nb\x1b[31m")
     assert decision == (True, r"allow user al read channel:a\nb\x1b[31m (literal) from *")
+
+
+# The audit log
+
+
+@pytest.mark.parametrize("operation", [WRITE, CREATE, DELETE, ALTER, ALTER_CONFIGS])
+def test_no_rule_allows_to_change_the_audit_log(operation):
+    book = access(allow(ALL, "*"), allow(ALL, AUDIT_TOPIC))
+    assert not book.rights(AL).may(operation, TOPIC, AUDIT_TOPIC)
+    assert book.rights(AL).may(operation, TOPIC, "other")
+    assert book.rights(AL).may(READ, TOPIC, AUDIT_TOPIC)
+    assert not access().rights(AL).may(READ, TOPIC, AUDIT_TOPIC)
+    assert book.rights(OWNER).may(operation, TOPIC, AUDIT_TOPIC)
+
+
+@pytest.mark.parametrize("operation", [WRITE, CREATE])
+def test_no_client_writes_the_audit_log(operation):
+    root, anyone = Identity("root", "h"), Identity("", "h")
+    for rights in (access().rights(root), Access(Unkept()).rights(anyone)):
+        for _ in range(2):
+            assert not rights.may(operation, TOPIC, AUDIT_TOPIC)
+        assert rights.may(DELETE, TOPIC, AUDIT_TOPIC)
+        assert rights.may(READ, TOPIC, AUDIT_TOPIC)
+        assert rights.may(operation, CHANNEL, AUDIT_TOPIC)
+        assert "server's own" in rights.decision(operation, TOPIC, AUDIT_TOPIC).why
 
 
 # Names

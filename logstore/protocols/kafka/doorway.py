@@ -23,7 +23,7 @@ def open(house: House) -> Doorway:
         access=house.access,
         logins=house.logins,
         objects=Objects(house.channels.keeps_history),
-        refusals=Refusals(house.stopwatch),
+        refusals=Refusals(house.stopwatch, house.audit),
     )
     advertised = _address(settings.kafka_advertised_address)
 

@@ -1,0 +1,160 @@
+"""What the audit log is told: who came in, who was refused, who changed or removed what. Pure.
+
+What anyone can bring about again and again, a login and what is refused, is gathered: in ten
+seconds all of one event, outcome, user and address are one record with a count. What needs a right
+is a record at once, and repeated within ten seconds it is counted. A peer chooses the names of
+users and objects, so of each address and record only so many are told apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from logstore.access.identity import Identity
+from logstore.printable import printable
+
+# Events
+LOGIN: Final = "login"
+ACCESS: Final = "access"  # to an object, asked for and refused
+USER: Final = "user"  # made, changed or deleted; so are the next ones
+RULE: Final = "rule"
+PERMISSION: Final = "permission"
+QUOTA: Final = "quota"
+SETTINGS: Final = "settings"
+VHOST: Final = "virtual-host"
+TOPIC: Final = "topic"
+RECORDS: Final = "records"  # of a topic, deleted
+GROUP: Final = "group"
+EXCHANGE: Final = "exchange"
+QUEUE: Final = "queue"
+AUDIT: Final = "audit"  # of the audit log itself: what is missing from it
+
+# Outcomes
+DONE: Final = "done"
+REFUSED: Final = "refused"
+
+GATHER_MS: Final = 10_000
+GATHERED_MAX: Final = 1000  # records of one such time; what is more is counted without names
+USERS_MAX: Final = 10  # that one address may have tried and be told apart
+WHATS_MAX: Final = 20  # objects that a record names
+SHOWN_CHARACTERS: Final = 300  # of a name
+
+NOT_TOLD: Final = Identity("", "")  # one of those that are more than are told apart
+OWNED: Final = "data directory"  # the mechanism of its owner, who needs no user
+
+
+class Audit(Protocol):
+    """Whoever keeps what happens. From any thread; nobody waits for it."""
+
+    def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None:
+        """``who``: of a login that is refused, the name that was tried; ``what``: for people."""
+
+
+class Unheard:
+    """An ``Audit`` that keeps nothing."""
+
+    def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None: ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one record says."""
+
+    event: str
+    outcome: str
+    user: str
+    host: str
+    door: str
+    mechanism: str
+    first_ms: int
+    last_ms: int
+    count: int = 1
+    what: dict[str, None] = field(default_factory=dict)
+
+    def again(self, what: str, now_ms: int) -> None:
+        self.first_ms = self.first_ms if self.count else now_ms
+        self.last_ms = now_ms
+        self.count += 1
+        if what and len(self.what) < WHATS_MAX:
+            self.what[what] = None
+
+    def key(self) -> bytes:
+        """Of the record: who it was."""
+        return (self.user or self.host or "-").encode()
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has them. Times in ms since 1970."""
+        return {
+            "event": self.event, "outcome": self.outcome, "user": self.user, "host": self.host,
+            "door": self.door, "mechanism": self.mechanism, "what": list(self.what),
+            "count": self.count, "first_ms": self.first_ms, "last_ms": self.last_ms,
+        }  # fmt: skip
+
+
+_Key = tuple[str, str, str, str, str]  # event, outcome, user, host, what
+
+
+class Gathering:
+    """What has happened and is not a record yet."""
+
+    def __init__(self) -> None:
+        self._entries: dict[_Key, Entry] = {}
+        self._users: dict[str, set[str]] = {}  # of those who were refused, by address
+
+    def __bool__(self) -> bool:
+        """Whether ``take`` has anything to do."""
+        return bool(self._entries)
+
+    def add(self, event: str, who: Identity, what: str, outcome: str, now_ms: int) -> Entry | None:
+        """What is to be a record at once; None: it is gathered."""
+        what = _shown(what)
+        if event == LOGIN or outcome == REFUSED:
+            self._gather(event, who, what, outcome, now_ms)
+            return None
+        key = event, outcome, who.user, who.host, what
+        if key in self._entries:
+            self._entries[key].again(what, now_ms)
+            return None
+        if len(self._entries) < GATHERED_MAX:  # what comes again is counted there
+            self._entries[key] = _entry(event, outcome, who, what, now_ms, count=0)
+        return _entry(event, outcome, who, what, now_ms)
+
+    def _gather(self, event: str, who: Identity, what: str, outcome: str, now_ms: int) -> None:
+        if outcome == REFUSED:
+            who = self._told_apart(who)
+        key = event, outcome, who.user, who.host, ""
+        if key not in self._entries and len(self._entries) >= GATHERED_MAX:
+            who, key = NOT_TOLD, (event, outcome, "", "", "")
+        if key in self._entries:
+            self._entries[key].again(what, now_ms)
+        else:
+            self._entries[key] = _entry(event, outcome, who, what, now_ms)
+
+    def _told_apart(self, who: Identity) -> Identity:
+        users = self._users.get(who.host, ())
+        if who.user in users:
+            return who
+        if len(users) >= USERS_MAX or len(self._entries) >= GATHERED_MAX:
+            return Identity("", who.host)
+        self._users[who.host] = {*users, who.user}
+        return who
+
+    def take(self) -> Sequence[Entry]:
+        """All that was gathered, in the order in which it began; nothing is left."""
+        entries, self._entries = self._entries, {}
+        self._users = {}
+        return [it for it in entries.values() if it.count]
+
+
+def _entry(
+    event: str, outcome: str, who: Identity, what: str, now_ms: int, count: int = 1
+) -> Entry:
+    mechanism = OWNED if who.owner else who.mechanism
+    return Entry(
+        event, outcome, _shown(who.user), _shown(who.host), who.door, mechanism, now_ms, now_ms,
+        count, {what: None} if what else {},
+    )  # fmt: skip
+
+
+def _shown(text: str) -> str:
+    return printable(text[:SHOWN_CHARACTERS])
