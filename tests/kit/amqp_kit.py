@@ -152,8 +152,10 @@ class FakeLink:
 class Door:
     """A node's queues and the door to them."""
 
-    def __init__(self, path, message_bytes_max=16 << 20):
+    def __init__(self, path, message_bytes_max=16 << 20, **given):
+        """``given``: who may do what, as ``AmqpDoor`` has it."""
         self._path, self._message_bytes_max = path, message_bytes_max
+        self._given = given
         self.now = 100.0
         self.tokens = iter(range(1000))
         self._begin(Node(path))
@@ -162,7 +164,7 @@ class Door:
         self.node = node
         self.door = AmqpDoor(
             node, "3.13.7", "a-b", self._message_bytes_max,
-            token=lambda: f"token{next(self.tokens)}",
+            token=lambda: f"token{next(self.tokens)}", **self._given,
         )  # fmt: skip
         self.peers = []
 
@@ -263,11 +265,11 @@ class Peer:
         return self.answer()
 
     def shake_hands(self, vhost="/", heartbeat=0, capabilities=CAPABILITIES, frame_max=131_072,
-                    channel_max=2047):  # fmt: skip
+                    channel_max=2047, login=b"\0guest\0guest"):  # fmt: skip
         self.give(frames.PROTOCOL)
         self.send(
             methods.ConnectionStartOk(
-                {"capabilities": dict(capabilities)}, "PLAIN", b"\0guest\0guest", "en_US"
+                {"capabilities": dict(capabilities)}, "PLAIN", login, "en_US"
             ),
             methods.ConnectionTuneOk(channel_max, frame_max, heartbeat),
             methods.ConnectionOpen(vhost),

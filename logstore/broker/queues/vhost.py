@@ -184,7 +184,7 @@ class Vhost:
         if not facts.name:
             if limits.quorum:
                 raise Nameless
-            facts = facts._replace(name=self._new_name())
+            facts = facts._replace(name=self.new_name())
         queue = Queue(self._host.next_id(), facts, self, owner if facts.exclusive else None)
         self._add(queue)
         if facts.lasts:
@@ -193,7 +193,8 @@ class Vhost:
         queue.used()
         return queue, queue.kept
 
-    def _new_name(self) -> bytes:
+    def new_name(self) -> bytes:
+        """Of a queue that has none: nobody guesses it."""
         while True:
             name = SERVER_NAMED + urlsafe_b64encode(token_bytes(16)).rstrip(b"=")
             if self.topology.queue(name) is None:
@@ -296,6 +297,10 @@ class Vhost:
             except KeyError:
                 pass  # it is worked out below
         return self.topology.route(exchange, key, self._framing.looked(properties), framed.copies)
+
+    def copies(self, message: Message) -> tuple[bytes, ...]:
+        """The keys of its CC and BCC headers. Raises as ``route``, but for its exchange."""
+        return self._framing.framed(message.exchange, message.properties).copies
 
     def publish(
         self, run: Sequence[tuple[tuple[Queue, ...], Message]], held: Transaction | None = None

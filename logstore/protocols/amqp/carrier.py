@@ -7,6 +7,7 @@ from logstore.amqp.methods import Method
 from logstore.amqp.replies import Refusal
 from logstore.broker.queues.vhost import Vhost
 from logstore.protocols.amqp.door import AmqpDoor
+from logstore.protocols.amqp.permits import Permits
 from logstore.protocols.session import Link
 from logstore.records.encode import Pieces
 
@@ -39,6 +40,7 @@ class Carrier(Protocol):
     link: Link
     vhost: Vhost
     vhost_name: str
+    permits: Permits  # what its client may do
     may_cancel: bool  # the client understands that a consumer of it is cancelled
     published: dict[Any, None]  # channels that have messages for the queues
     confirming: dict[Any, None]  # channels that wait for something to be safe

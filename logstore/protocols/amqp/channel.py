@@ -394,8 +394,8 @@ class AmqpChannel:
         self.quick = False
         self.answer(methods.ChannelClose(refusal.code, refusal.text, *self.current))
 
-    def time_out(self, refusal: Refusal) -> None:
-        """A consumer of a client that can't be told otherwise was too slow."""
+    def end_by_itself(self, refusal: Refusal) -> None:
+        """A client that can't be told otherwise has lost a consumer: by no method of its own."""
         if not self.gone and not self.closing:
             self.current = (0, 0)
             self.fail(refusal)

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final, Protocol
 
+from logstore.access.access import Access, open_access
+from logstore.access.logins import Logins, Nobody
+from logstore.access.refusals import Refusals
 from logstore.protocols.house import QueuesOf
+from logstore.protocols.session import Link
 
 if TYPE_CHECKING:
     from logstore.broker.queues.message import Message
@@ -17,10 +21,12 @@ LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhi
 TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that client messages
 
 
-class Blockable(Protocol):
+class Client(Protocol):
     """What the door sees of a session."""
 
     def tell_blocked(self) -> None: ...
+    def rights_changed(self) -> None:
+        """Users or rules are others now."""
 
 
 class Replied(Protocol):
@@ -39,14 +45,29 @@ class AmqpDoor:
     cluster_name: str
     message_bytes_max: int
     token: Callable[[], str] = lambda: token_urlsafe(TOKEN_BYTES)
-    sessions: dict[Blockable, None] = field(default_factory=dict)
+    sessions: dict[Client, None] = field(default_factory=dict)
     # Who waits for replies, by what is behind REPLY_TO in its address.
     reply_channels: dict[bytes, Replied] = field(default_factory=dict)
     blocked: str = ""  # why nobody may publish; "": all may
     free_bytes: Callable[[], int] = lambda: 0  # of the disk; less than 0: nobody knows
     free_bytes_min: int = 0  # while there is less, nobody may publish; 0: it is not looked at
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
+    access: Access = field(default_factory=open_access)
+    logins: Logins = field(default_factory=Nobody)
+    refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
+    insecure: bool = False  # while there are no users guest may come from anywhere
     _looked_at: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.access.watch(self._rights_changed)
+
+    def _rights_changed(self) -> None:
+        for session in list(self.sessions):
+            session.rights_changed()
+
+    def certified(self, link: Link) -> str | None:
+        """As login.Desk.certified."""
+        return None
 
     @property
     def queues(self) -> "Queues":

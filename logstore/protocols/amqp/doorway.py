@@ -2,6 +2,7 @@
 
 import math
 
+from logstore.access.refusals import Refusals
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.door import AmqpDoor
@@ -29,6 +30,9 @@ def open(house: House) -> Doorway:
         free_bytes=lambda: free_bytes(house.topics),
         free_bytes_min=settings.queue_disk_free_bytes,
         stopwatch=house.stopwatch,
+        access=house.access,
+        logins=house.logins,
+        refusals=Refusals(house.stopwatch),
     )
 
     def new_session(link: Link) -> Session:

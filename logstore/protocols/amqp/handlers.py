@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from logstore.amqp import methods
-from logstore.amqp.replies import CHANNEL_ERROR, NOT_IMPLEMENTED, Refusal
+from logstore.amqp.methods import Method
+from logstore.amqp.replies import CHANNEL_ERROR, COMMAND_INVALID, NOT_IMPLEMENTED, Refusal
 from logstore.protocols.amqp import basic, exchange, modes, queue, settle
+from logstore.protocols.amqp.asks import ASKS
 from logstore.protocols.amqp.channel import AmqpChannel
 
 
@@ -27,7 +29,7 @@ def _flow(channel: AmqpChannel, method: methods.ChannelFlow) -> None:
 
 
 def _access(channel: AmqpChannel, _: methods.AccessRequest) -> None:
-    """Of AMQP 0-8: everybody may do everything."""
+    """Of AMQP 0-8: each method asks for its own rights."""
     channel.answer(methods.AccessRequestOk())
 
 
@@ -59,3 +61,15 @@ HANDLERS: Final[dict[type, Callable[[AmqpChannel, Any], None]]] = {
     methods.TxCommit: modes.commit,
     methods.TxRollback: modes.roll_back,
 }
+
+assert ASKS.keys() == HANDLERS.keys()
+
+
+def carry_out(channel: AmqpChannel, method: Method) -> None:
+    """What a channel is asked for. Raises Refusal, what the queues refuse."""
+    handler = HANDLERS.get(type(method))
+    if handler is None:
+        raise Refusal(COMMAND_INVALID, "unimplemented method")
+    for ask in ASKS[type(method)](channel, method):
+        channel.of.permits.require(ask)
+    handler(channel, method)

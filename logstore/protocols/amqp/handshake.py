@@ -1,15 +1,14 @@
 """How a connection begins (AMQP 0-9-1, 2.2.4): who the client is, and what both keep to.
 
 A state machine over methods: it knows no bytes. The client sends the protocol's header, and then
-answers Start, Tune and Open's OpenOk in turn; ``Tuned`` is what came out of it.
+answers Start, Tune and Open's OpenOk in turn. Whether it is who it says it is, and whether there is
+such a virtual host, the caller finds out: the handshake waits meanwhile.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from hmac import compare_digest
 from typing import Any, Final
 
-from logstore.amqp import fields
 from logstore.amqp.frames import SIZE_MIN
 from logstore.amqp.methods import (
     ConnectionOpen,
@@ -20,14 +19,13 @@ from logstore.amqp.methods import (
     ConnectionTuneOk,
     Method,
 )
-from logstore.amqp.replies import ACCESS_REFUSED, COMMAND_INVALID, NOT_ALLOWED, Refusal
+from logstore.amqp.replies import COMMAND_INVALID, NOT_ALLOWED, Refusal
+from logstore.protocols.amqp.credentials import AMQPLAIN, EXTERNAL, PLAIN, Offer, offer_of
 
-MECHANISMS: Final = b"PLAIN AMQPLAIN"
 LOCALES: Final = b"en_US"
 CHANNEL_MAX: Final = 2047
 FRAME_MAX: Final = 131_072
 HEARTBEAT_S: Final = 60
-GUEST: Final = b"guest"  # the one user, and his password: from this machine alone
 
 CAPABILITIES: Final = (
     "publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
@@ -59,6 +57,7 @@ class About:
 
 class State(Enum):
     START = auto()  # StartOk is due
+    LOGIN = auto()  # whether ``offer`` is good is being found out: ``accept`` is due
     TUNE = auto()  # TuneOk is due
     OPEN = auto()  # Open is due
     DONE = auto()
@@ -69,8 +68,9 @@ class Handshake:
     """Of one connection, from its protocol header on."""
 
     about: About
-    local: bool  # the client is on this machine
+    external: bool = False  # a certificate may say who the client is: it talks TLS
     state: State = State.START
+    offer: Offer | None = None  # as it logs in
     client_properties: dict[str, Any] = field(default_factory=dict)
     channel_max: int = CHANNEL_MAX
     frame_max: int = FRAME_MAX
@@ -79,7 +79,9 @@ class Handshake:
 
     def begin(self) -> Method:
         """What the server says first."""
-        return ConnectionStart(0, 9, self.about.properties(), MECHANISMS, LOCALES)
+        mechanisms = [PLAIN, AMQPLAIN, *([EXTERNAL] if self.external else [])]
+        said = " ".join(mechanisms).encode()
+        return ConnectionStart(0, 9, self.about.properties(), said, LOCALES)
 
     @property
     def capabilities(self) -> dict[str, Any]:
@@ -94,13 +96,15 @@ class Handshake:
     def take(self, method: Method) -> Method | None:
         """The client's next method; the server's answer. Raises Refusal.
 
-        ``vhost`` is to be looked up by the caller when Open was taken: OpenOk is its answer then.
+        ``offer`` is to be judged by the caller when StartOk was taken. ``vhost`` is to be looked up
+        when Open was: OpenOk is its answer then.
         """
         match self.state, method:
             case State.START, ConnectionStartOk():
-                self._start_ok(method)
-                self.state = State.TUNE
-                return ConnectionTune(CHANNEL_MAX, FRAME_MAX, HEARTBEAT_S)
+                self.client_properties = dict(method.client_properties)
+                self.offer = offer_of(method.mechanism, method.response, external=self.external)
+                self.state = State.LOGIN
+                return None
             case State.TUNE, ConnectionTuneOk():
                 self._tune_ok(method)
                 self.state = State.OPEN
@@ -111,20 +115,12 @@ class Handshake:
                 return ConnectionOpenOk()
         raise Refusal(COMMAND_INVALID, f"{type(method).__name__} while {self.state.name} is due")
 
-    def _start_ok(self, method: ConnectionStartOk) -> None:
-        self.client_properties = dict(method.client_properties)
-        if method.mechanism == "PLAIN":
-            login = _plain(method.response)
-        elif method.mechanism == "AMQPLAIN":
-            login = _amqplain(method.response)
-        else:
-            raise Refusal(COMMAND_INVALID, f"unknown authentication mechanism '{method.mechanism}'")
-        if not (self.local and login is not None and _is_guest(*login)):
-            raise Refusal(
-                ACCESS_REFUSED,
-                f"Login was refused using authentication mechanism {method.mechanism}. "
-                f"For details see the broker logfile.",
-            )
+    def accept(self) -> Method:
+        """The client is who it says it is; what it is told."""
+        assert self.state is State.LOGIN
+        self.state = State.TUNE
+        self.offer = None  # its password is not needed any more
+        return ConnectionTune(CHANNEL_MAX, FRAME_MAX, HEARTBEAT_S)
 
     def _tune_ok(self, method: ConnectionTuneOk) -> None:
         """0 asks for no limit, and gets ours."""
@@ -147,30 +143,3 @@ class Handshake:
         self.channel_max = method.channel_max or CHANNEL_MAX
         self.frame_max = method.frame_max or FRAME_MAX
         self.heartbeat_s = method.heartbeat
-
-
-def _is_guest(user: bytes, password: bytes) -> bool:
-    return compare_digest(user, GUEST) & compare_digest(password, GUEST)
-
-
-def _plain(response: bytes) -> tuple[bytes, bytes] | None:
-    """User and password (RFC 4616); None where it is no such thing."""
-    parts = response.split(b"\0")
-    return (parts[1], parts[2]) if len(parts) == 3 else None
-
-
-def _amqplain(response: bytes) -> tuple[bytes, bytes] | None:
-    """The same, as a table without its length."""
-    try:
-        found, _ = fields.read_table(fields.longstr(response), 0)
-    except Refusal:
-        return None
-    login, password = found.get("LOGIN"), found.get("PASSWORD")
-    if not isinstance(login, str) or not isinstance(password, str):
-        return None
-    return fields.data(login), fields.data(password)
-
-
-def is_local(host: str) -> bool:
-    """Whether this address is this machine."""
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")

@@ -9,7 +9,7 @@ from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogFailed, LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.confirm import Confirms
-from logstore.protocols.amqp.publish import send_back
+from logstore.protocols.amqp.publish import check_again, send_back
 from logstore.protocols.amqp.settle import Group, take
 from logstore.protocols.amqp.transaction import Transaction, Verdict, rejected, settled
 
@@ -61,6 +61,7 @@ def _keep_back(
 def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
     """All of it becomes safe together, or nothing of it has happened."""
     held, run = Held(), transaction.run
+    check_again(channel, run)  # rights may have gone since it was published
     published = channel.of.vhost.publish(run, held)
     if published.error is not None or published.rejected:
         held.forget()

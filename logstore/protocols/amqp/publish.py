@@ -10,8 +10,9 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Final
 
+from logstore.access.resources import WRITE
 from logstore.amqp import methods, properties
-from logstore.amqp.fields import data, text
+from logstore.amqp.fields import text
 from logstore.amqp.frames import BODY, HEAD, HEAD_BYTES, HEADER, METHOD, OVERHEAD
 from logstore.amqp.methods import IDS as METHOD_IDS
 from logstore.amqp.replies import (
@@ -26,7 +27,7 @@ from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO, reply_address
-from logstore.protocols.amqp.handshake import GUEST
+from logstore.protocols.amqp.permits import AskKey, is_topic
 from logstore.protocols.amqp.subscription import returned_frames
 from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX, Outgoing, bytes_of
 from logstore.records.encode import Pieces
@@ -51,6 +52,8 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
     run, last, end = channel.run, channel.last, len(raw)
     route, known, new = channel.of.vhost.route, channel.of.vhost.topology.known_route, tuple.__new__
     begun, late, copies = len(run), channel.of.late, 0
+    check_publish, checked = channel.of.permits.check_publish, None  # the exchange, as it was last
+    keyed = False  # there are rules about its keys
     prefix, size, (exchange, key, mandatory, _), props = last if last is not None else NO_LAST
     length = len(prefix)
     queues: tuple[Queue, ...] | None = None  # of all messages that begin so
@@ -69,6 +72,10 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
             message = new(Message, (exchange, key, props, raw[at + length : upto]))
             at = upto + 1
             if queues is None:
+                if exchange != checked:
+                    keyed, checked = check_publish(exchange), exchange
+                if keyed:
+                    _check_keys(channel, message)
                 to = route(message)
                 queues = to if _is_known(known, message, to) else None
                 if late():
@@ -151,9 +158,12 @@ def take_one(
     if publishing.immediate:
         raise Refusal(NOT_IMPLEMENTED, "immediate=true")
     try:
+        keyed = channel.of.permits.check_publish(publishing.exchange)
         channel.of.vhost.topology.check_publish(publishing.exchange)
-        props = _checked(channel, props)
         message = Message(publishing.exchange, publishing.key, props, body)
+        if keyed:
+            _check_keys(channel, message)
+        message = message._replace(properties=_checked(channel, props))
         queues = channel.of.vhost.route(message)
     except LogstoreError:
         channel.of.send_all_published()
@@ -162,6 +172,24 @@ def take_one(
         channel.mandatory.append(len(channel.run))
     channel.run.append((queues, message))
     channel.of.published[channel] = None
+
+
+def _check_keys(channel: AmqpChannel, message: Message) -> None:
+    """Whether its client may publish with these routing keys. Raises Refusal."""
+    vhost, exchange = channel.of.vhost, message.exchange
+    if is_topic(vhost.topology, exchange):
+        vhost.topology.check_publish(exchange)
+        for key in (message.key, *vhost.copies(message)):
+            channel.of.permits.require(AskKey(WRITE, exchange, key))
+
+
+def check_again(channel: AmqpChannel, run: Sequence[Outgoing]) -> None:
+    """Whether what was published, and held back, may be published still. Raises Refusal."""
+    for exchange in {message.exchange for _, message in run}:
+        if channel.of.permits.check_publish(exchange):
+            for _, message in run:
+                if message.exchange == exchange:
+                    _check_keys(channel, message)
 
 
 def refused(channel: AmqpChannel, error: LogstoreError) -> None:
@@ -181,10 +209,12 @@ def _checked(channel: AmqpChannel, props: bytes) -> bytes:
     to_me = found.reply_to == text(REPLY_TO)
     if to_me and not channel.reply_token:
         raise Refusal(PRECONDITION_FAILED, "fast reply consumer does not exist")
-    if found.user_id is not None and data(found.user_id) != GUEST:
+    permits = channel.of.permits
+    if found.user_id is not None and not permits.may_claim(found.user_id):
         raise Refusal(
             PRECONDITION_FAILED,
-            f"user_id property set to '{found.user_id}' but authenticated user was '{text(GUEST)}'",
+            f"user_id property set to '{found.user_id}' but authenticated user was "
+            f"'{permits.user}'",
         )
     if not to_me:
         return props

@@ -67,7 +67,8 @@ def _declare_reply_to(channel: AmqpChannel, name: bytes, *, nowait: bool) -> Non
         channel.answer(methods.QueueDeclareOk(text(name), 0, 1))
 
 
-def _binding(channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind) -> Binding:
+def binding_of(channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind) -> Binding:
+    """What is to be bound, or not any more. Raises Refusal."""
     queue = named(channel, method.queue)
     if queue.startswith(REPLY_TO):
         raise Refusal(ACCESS_REFUSED, f"operation not permitted on queue '{text(queue)}'")
@@ -78,12 +79,12 @@ def _binding(channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbi
 
 
 def bind(channel: AmqpChannel, method: methods.QueueBind) -> None:
-    pending = channel.of.vhost.bind(_binding(channel, method), channel.of)
+    pending = channel.of.vhost.bind(binding_of(channel, method), channel.of)
     channel.until(pending, channel.answers(methods.QueueBindOk(), method.nowait))
 
 
 def unbind(channel: AmqpChannel, method: methods.QueueUnbind) -> None:
-    pending = channel.of.vhost.unbind(_binding(channel, method), channel.of)
+    pending = channel.of.vhost.unbind(binding_of(channel, method), channel.of)
     channel.until(pending, channel.answers(methods.QueueUnbindOk(), nowait=False))
 
 

@@ -12,7 +12,7 @@ its way.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from logstore.amqp import methods
 from logstore.amqp.fields import data
@@ -26,7 +26,6 @@ from logstore.amqp.methods import Method
 from logstore.amqp.replies import (
     ACCESS_REFUSED,
     CHANNEL_ERROR,
-    COMMAND_INVALID,
     CONNECTION_FORCED,
     INTERNAL_ERROR,
     NOT_ALLOWED,
@@ -36,12 +35,14 @@ from logstore.amqp.replies import (
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
-from logstore.protocols.amqp import publish, reading
+from logstore.protocols.amqp import publish, reading, standing
 from logstore.protocols.amqp.carrier import Publishing
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel
 from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
-from logstore.protocols.amqp.handlers import HANDLERS
-from logstore.protocols.amqp.handshake import About, Handshake, State, is_local
+from logstore.protocols.amqp.handlers import carry_out
+from logstore.protocols.amqp.handshake import About, Handshake, State
+from logstore.protocols.amqp.login import Entry
+from logstore.protocols.amqp.permits import Permits
 from logstore.protocols.amqp.phase import ENDING, Phase
 from logstore.protocols.session import Buffer, Link
 from logstore.records.encode import Pieces
@@ -50,6 +51,7 @@ from logstore.version import VERSION
 FIRST_FRAME_BYTES_MAX: Final = 2 * SIZE_MIN  # before both have agreed: RabbitMQ 4.1's size, too
 PLATFORM: Final = f"logstore {VERSION} (Python)"
 HANDSHAKE_S: Final = 10.0
+EARLY_BYTES_MAX: Final = 16 << 10  # that wait behind a password which is being checked
 CLOSE_S: Final = 10.0  # that a client has to answer our Close
 # When the server stops: acknowledgements that are on their way still count.
 LEAVE_S: Final = 1.0
@@ -60,6 +62,14 @@ BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have t
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
+
+
+class _Due(NamedTuple):
+    """A refusal that is held back: who guesses passwords is to be slow."""
+
+    at: float
+    refusal: Refusal
+    reason: str
 
 
 class AmqpSession:
@@ -87,10 +97,11 @@ class AmqpSession:
         self._hears_blocked = False
         self.told_blocked = ""  # why it may not publish now
         self.phase = Phase.HEADER
-        self.handshake = Handshake(
-            About(door.version, PLATFORM, door.cluster_name),
-            is_local(link.peer_address[0]),
-        )
+        self.handshake = Handshake(About(door.version, PLATFORM, door.cluster_name), external=False)
+        self.entry: Entry | None = None  # once it is known who the client is
+        self.permits: Permits  # once its virtual host is open
+        self._checking = False  # a password, now: nothing is taken meanwhile
+        self._due: _Due | None = None
         self._now = 0.0
         self._heard_at = 0.0
         self._since = 0.0  # when the phase began
@@ -111,6 +122,12 @@ class AmqpSession:
 
     @property
     def deadline(self) -> float | None:
+        due = self._phase_ends()
+        if self._due is None:
+            return due
+        return self._due.at if due is None else min(due, self._due.at)
+
+    def _phase_ends(self) -> float | None:
         match self.phase:
             case Phase.HEADER | Phase.HANDSHAKE:
                 return self._since + HANDSHAKE_S if self._begun else None
@@ -155,6 +172,8 @@ class AmqpSession:
         self._heard_at = now
         self._begin(now)
         if len(data) < self.wants or self.full or self._crowded:
+            if self._checking and self.phase is Phase.HANDSHAKE and len(data) > EARLY_BYTES_MAX:
+                self.end(f"sent more than {EARLY_BYTES_MAX} bytes before it had logged in")
             return 0
         raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
         self.wants = 0
@@ -176,6 +195,9 @@ class AmqpSession:
             call()
         self._end_read()  # what has waited in channels may have published
         if deadline is None or now < deadline:
+            return
+        if self._due is not None and now >= self._due.at:
+            self.fail(self._due.refusal, reason=self._due.reason)
             return
         match self.phase:
             case Phase.HEADER | Phase.HANDSHAKE:
@@ -228,7 +250,7 @@ class AmqpSession:
         elif self.phase is Phase.HANDSHAKE:
             self._shake_hands(method)
         elif isinstance(method, methods.ConnectionUpdateSecret):
-            self.send(methods.ConnectionUpdateSecretOk())
+            standing.check_secret(self, method.new_secret)
         else:
             raise Refusal(CHANNEL_ERROR, "unexpected method in connection state running")
 
@@ -251,11 +273,30 @@ class AmqpSession:
 
     def _shake_hands(self, method: Method) -> None:
         answer = self.handshake.take(method)
-        if self.handshake.state is State.DONE:
+        if self.handshake.state is State.LOGIN:
+            standing.check_login(self)
+        elif self.handshake.state is State.DONE:
             self.full = True
             self.door.queues_of.when_open(partial(self._queues_open, answer))
         elif answer is not None:
             self.send(answer)
+
+    def begin_check(self) -> None:
+        """A password is looked at: what comes next waits for that."""
+        self._checking = self.full = True
+
+    def end_check(self) -> None:
+        """It was right."""
+        self._checking, self.full = False, self.parked_bytes > PARKED_BYTES_MAX
+        self.link.wake()
+
+    def refuse(self, refusal: Refusal, delay_s: float, reason: str) -> None:
+        """It was wrong: the client is told after so long. ``reason``: for the log."""
+        self.link.wake()
+        if delay_s > 0:
+            self._due = _Due(self._now + delay_s, refusal, reason)
+        else:
+            self.fail(refusal, reason=reason)
 
     def _queues_open(self, answer: Method | None, queues: Queues | LogstoreError) -> None:
         """The first client of all has waited for them."""
@@ -275,12 +316,15 @@ class AmqpSession:
         self.link.wake()
 
     def _open(self, queues: Queues) -> None:
-        """Raises Refusal where there is no such virtual host."""
+        """Raises Refusal where there is no such virtual host, or the client may not go there."""
         shake = self.handshake
         vhost = queues.vhosts.get(data(shake.vhost))
         if vhost is None:
             raise Refusal(NOT_ALLOWED, f"vhost {shake.vhost} not found")
-        self.vhost, self.vhost_name = vhost, shake.vhost
+        assert self.entry is not None
+        permits = Permits(self.door.access, self.door.refusals, self.entry, shake.vhost)
+        permits.enter()
+        self.vhost, self.vhost_name, self.permits = vhost, shake.vhost, permits
         vhost.guests[self] = None
         self.payload_max = shake.frame_max - OVERHEAD
         self.may_cancel = shake.can("consumer_cancel_notify")
@@ -293,6 +337,10 @@ class AmqpSession:
         self.fail(Refusal(CONNECTION_FORCED, f"vhost '{self.vhost_name}' is deleted"))
         self.link.wake()
 
+    def rights_changed(self) -> None:
+        """As door.Client.rights_changed."""
+        standing.look_again(self)
+
     # Channels
 
     def forget_channel(self, channel: AmqpChannel) -> None:
@@ -301,7 +349,7 @@ class AmqpSession:
 
     def went_on(self) -> None:
         """A channel has taken what waited in it, or some of it."""
-        if self.full and self.parked_bytes <= PARKED_BYTES_MAX:
+        if self.full and not self._checking and self.parked_bytes <= PARKED_BYTES_MAX:
             self.full = False
         self.link.wake()
 
@@ -313,7 +361,7 @@ class AmqpSession:
     def park(self, size: int) -> None:
         """So much more waits in a channel (or less); where that is much, nothing more is taken."""
         self.parked_bytes += size
-        self.full = self.parked_bytes > PARKED_BYTES_MAX
+        self.full = self._checking or self.parked_bytes > PARKED_BYTES_MAX
 
     def cancelled(self, channel: AmqpChannel, tag: bytes, timeout_ms: int | None) -> None:
         """A consumer gets nothing more: tell the client, if it understands that.
@@ -331,7 +379,7 @@ class AmqpSession:
                 f"used: {timeout_ms} ms. This timeout value can be configured, see consumers doc "
                 f"guide to learn more",
             )
-            self.later(lambda: channel.time_out(refusal))
+            self.later(lambda: channel.end_by_itself(refusal))
         self.link.wake()
 
     def publish(
@@ -342,10 +390,7 @@ class AmqpSession:
 
     def carry_out(self, channel: AmqpChannel, method: Method) -> None:
         """What a channel is asked for. Raises Refusal, what the queues refuse."""
-        handler = HANDLERS.get(type(method))
-        if handler is None:
-            raise Refusal(COMMAND_INVALID, "unimplemented method")
-        handler(channel, method)
+        carry_out(channel, method)
 
     def late(self) -> bool:
         """Whether this read has taken so long that others have their turn first."""
@@ -430,15 +475,20 @@ class AmqpSession:
 
     def to(self, phase: Phase) -> None:
         """Begin a phase."""
-        self.phase, self._since = phase, self._now
+        if phase is not Phase.HANDSHAKE:  # its time began with the connection
+            self._since = self._now
+        self.phase = phase
 
-    def fail(self, refusal: Refusal, ids: tuple[int, int] = (0, 0)) -> None:
-        """End the connection with an error that the client hears of. ``ids``: of what failed."""
+    def fail(self, refusal: Refusal, ids: tuple[int, int] = (0, 0), *, reason: str = "") -> None:
+        """End the connection with an error that the client hears of.
+
+        ``ids``: of what failed. ``reason``: what is logged, if it is another text.
+        """
         if self.phase in ENDING:
             return
         handshake = self.phase is Phase.HANDSHAKE
         self._let_go()
-        self._reason = "" if self._leaving else str(refusal)  # a stop is no fault
+        self._reason = "" if self._leaving else reason or str(refusal)  # a stop is no fault
         if (
             handshake
             and refusal.code == ACCESS_REFUSED
@@ -464,6 +514,7 @@ class AmqpSession:
         for waiting in (self.published, self.confirming, self.roomier):
             waiting.clear()
         self.parked_bytes, self.full = 0, False
+        self._checking, self._due = False, None
         if self.phase in (Phase.RUNNING, Phase.LEAVING):
             self.to(Phase.CLOSING)
             self.vhost.guests.pop(self, None)

@@ -1,0 +1,59 @@
+"""Whether a user has any business in a virtual host. Pure.
+
+RabbitMQ's clients name one as they connect, before they name anything in it. To be in there allows
+nothing by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from logstore.access.identity import Identity
+from logstore.access.resources import DEFAULT_VHOST, EXCHANGE, QUEUE, object_name
+from logstore.kept_users import ANYONE, LITERAL, PREFIX, KeptPermission, KeptRule
+
+_GLOB_SIGNS: Final = "*?[\\"
+
+
+class Knows(Protocol):
+    """All rules and permissions."""
+
+    @property
+    def rules(self) -> Sequence[KeptRule]: ...
+    @property
+    def permissions(self) -> Mapping[tuple[str, str], KeptPermission]: ...
+    def is_super(self, who: Identity) -> bool: ...
+
+
+def may_enter(known: Knows, who: Identity, vhost: str) -> bool:
+    """By a permission there, whatever it says; or by a rule that allows something there."""
+    if known.is_super(who) or (who.user, vhost) in known.permissions:
+        return True
+    return any(
+        rule.allow
+        and rule.kind in (EXCHANGE, QUEUE)
+        and rule.user in (who.user, ANYONE)
+        and rule.host in (who.host, ANYONE)
+        and reaches(rule, vhost)
+        for rule in known.rules
+    )
+
+
+def reaches(rule: KeptRule, vhost: str) -> bool:
+    """Whether names of a virtual host may be among those that a rule is about."""
+    host = object_name(vhost, ":")[:-2]  # with the signs that it has there
+    if rule.pattern == LITERAL:
+        named, colon, _ = rule.name.partition(":")
+        return rule.name == ANYONE or host == (named if colon else DEFAULT_VHOST)
+    head = rule.name if rule.pattern == PREFIX else _literal_head(rule.name)
+    named, colon, _ = head.partition(":")
+    if colon:
+        return named == host
+    return host == DEFAULT_VHOST or f"{host}:".startswith(head)
+
+
+def _literal_head(glob: str) -> str:
+    """What all names that it matches begin with."""
+    for at, sign in enumerate(glob):
+        if sign in _GLOB_SIGNS:
+            return glob[:at]
+    return glob

@@ -1,0 +1,146 @@
+"""The rights that each method needs, in RabbitMQ's order: one table, beside that of its handlers.
+
+They are asked for before anything is looked up, so that who has none is not told what there is. A
+method that a handler refuses whoever asks (``amq.*`` declared, the default exchange deleted) asks
+for nothing before that where RabbitMQ does not. Publishing asks by the run (``publish.py``).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
+from logstore.amqp import methods
+from logstore.amqp.fields import data
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, RESERVED_PREFIX, is_predefined
+from logstore.broker.routing.exchange_types import matcher_of
+from logstore.broker.routing.refusals import NoExchange
+from logstore.protocols.amqp import exchange, queue
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.door import REPLY_TO
+from logstore.protocols.amqp.permits import Ask, AskKey, is_topic
+
+Asked = Iterable[Ask | AskKey]
+
+
+def _nothing(_: AmqpChannel, __: object) -> Asked:
+    return ()
+
+
+# Exchanges
+
+
+def _declare_exchange(channel: AmqpChannel, method: methods.ExchangeDeclare) -> Iterator[Ask]:
+    name = exchange.name_of(method.exchange)
+    if not method.passive:
+        matcher_of(method.type)  # whether there is such a type is looked at first
+    if name == DEFAULT_EXCHANGE:
+        return
+    if method.passive:
+        yield Ask(DESCRIBE, EXCHANGE, name)
+        return
+    yield Ask(CREATE, EXCHANGE, name)
+    alternate = method.arguments.get("alternate-exchange")
+    if isinstance(alternate, str) and not _there(channel, name):
+        yield Ask(READ, EXCHANGE, name)
+        yield Ask(WRITE, EXCHANGE, data(alternate))
+
+
+def _there(channel: AmqpChannel, name: bytes) -> bool:
+    try:
+        channel.of.vhost.topology.exchange(name)
+    except NoExchange:
+        return False
+    return True
+
+
+def _delete_exchange(_: AmqpChannel, method: methods.ExchangeDelete) -> Iterator[Ask]:
+    name = exchange.name_of(method.exchange)
+    if not is_predefined(name):
+        yield Ask(DELETE, EXCHANGE, name)
+
+
+def _bind_exchange(
+    channel: AmqpChannel, method: methods.ExchangeBind | methods.ExchangeUnbind
+) -> Iterator[Ask | AskKey]:
+    source, destination = exchange.name_of(method.source), exchange.name_of(method.destination)
+    yield Ask(WRITE, EXCHANGE, destination)
+    if DEFAULT_EXCHANGE not in (source, destination):
+        yield Ask(READ, EXCHANGE, source)
+        if is_topic(channel.of.vhost.topology, source):
+            yield AskKey(READ, source, data(method.routing_key))
+
+
+# Queues
+
+
+def _declare_queue(channel: AmqpChannel, method: methods.QueueDeclare) -> Iterator[Ask]:
+    name, vhost = exchange.name_of(method.queue), channel.of.vhost
+    if name.startswith(REPLY_TO):
+        return  # no queue: what is sent there goes to whoever has asked for it
+    if method.passive:
+        yield Ask(DESCRIBE, QUEUE, name)
+        return
+    there = bool(name) and vhost.topology.queue(name) is not None
+    if not there and name.startswith(RESERVED_PREFIX):
+        return
+    name = name or vhost.new_name()  # not the one that it will get; as good to judge by
+    yield Ask(CREATE, QUEUE, name)
+    dead = method.arguments.get("x-dead-letter-exchange")
+    if isinstance(dead, str) and not there:
+        yield Ask(READ, QUEUE, name)
+        yield Ask(WRITE, EXCHANGE, data(dead))
+
+
+def _bind_queue(
+    channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind
+) -> Iterator[Ask | AskKey]:
+    binding = queue.binding_of(channel, method)
+    yield Ask(WRITE, QUEUE, binding.destination)
+    if binding.source != DEFAULT_EXCHANGE:
+        yield Ask(READ, EXCHANGE, binding.source)
+        if is_topic(channel.of.vhost.topology, binding.source):
+            yield AskKey(READ, binding.source, binding.key)
+
+
+def _delete_queue(channel: AmqpChannel, method: methods.QueueDelete) -> Iterator[Ask]:
+    yield Ask(DELETE, QUEUE, queue.named(channel, method.queue))
+
+
+def _read(channel: AmqpChannel, method: methods.QueuePurge | methods.BasicGet) -> Iterator[Ask]:
+    yield Ask(READ, QUEUE, queue.named(channel, method.queue))
+
+
+def _consume(channel: AmqpChannel, method: methods.BasicConsume) -> Iterator[Ask]:
+    name = queue.named(channel, method.queue)
+    if name != REPLY_TO:
+        yield Ask(READ, QUEUE, name)
+
+
+ASKS: Final[dict[type, Callable[[AmqpChannel, Any], Asked]]] = {
+    methods.ChannelOpen: _nothing,
+    methods.ChannelClose: _nothing,
+    methods.ChannelFlow: _nothing,
+    methods.AccessRequest: _nothing,
+    methods.ExchangeDeclare: _declare_exchange,
+    methods.ExchangeDelete: _delete_exchange,
+    methods.ExchangeBind: _bind_exchange,
+    methods.ExchangeUnbind: _bind_exchange,
+    methods.QueueDeclare: _declare_queue,
+    methods.QueueBind: _bind_queue,
+    methods.QueueUnbind: _bind_queue,
+    methods.QueuePurge: _read,
+    methods.QueueDelete: _delete_queue,
+    methods.BasicQos: _nothing,
+    methods.BasicConsume: _consume,
+    methods.BasicCancel: _nothing,
+    methods.BasicGet: _read,
+    methods.BasicRecover: _nothing,
+    methods.BasicRecoverAsync: _nothing,
+    methods.BasicAck: _nothing,  # what was delivered is the channel's
+    methods.BasicNack: _nothing,
+    methods.BasicReject: _nothing,
+    methods.ConfirmSelect: _nothing,
+    methods.TxSelect: _nothing,
+    methods.TxCommit: _nothing,  # its messages ask again: rights may have gone meanwhile
+    methods.TxRollback: _nothing,
+}

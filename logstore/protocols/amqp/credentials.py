@@ -1,0 +1,66 @@
+"""What a client says of itself when it logs in: by PLAIN (RFC 4616), AMQPLAIN, EXTERNAL. Pure."""
+
+from typing import Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.amqp.fields import data
+from logstore.amqp.replies import ACCESS_REFUSED, COMMAND_INVALID, Refusal
+
+PLAIN: Final = "PLAIN"
+AMQPLAIN: Final = "AMQPLAIN"
+EXTERNAL: Final = "EXTERNAL"  # the client's certificate says who it is
+
+
+class Credentials(NamedTuple):
+    """A name and a password, as they were sent. Never shown: see ``__repr__``."""
+
+    name: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+class Offer(NamedTuple):
+    """How a client logs in, and with what."""
+
+    mechanism: str
+    credentials: Credentials | None  # None: there are none, or none that can be read
+
+
+def offer_of(mechanism: str, response: bytes, *, external: bool) -> Offer:
+    """What a StartOk says. ``external``: that mechanism was offered. Raises Refusal."""
+    if mechanism == PLAIN:
+        return Offer(mechanism, _plain(response))
+    if mechanism == AMQPLAIN:
+        return Offer(mechanism, _amqplain(response))
+    if mechanism == EXTERNAL and external:
+        return Offer(mechanism, None)  # what it says is ignored, as in RabbitMQ
+    raise Refusal(COMMAND_INVALID, f"unknown authentication mechanism '{mechanism}'")
+
+
+def login_refused(mechanism: str) -> Refusal:
+    """Whatever the reason is: who guesses is told nothing."""
+    return Refusal(
+        ACCESS_REFUSED,
+        f"Login was refused using authentication mechanism {mechanism}. "
+        f"For details see the broker logfile.",
+    )
+
+
+def _plain(response: bytes) -> Credentials | None:
+    """Without an authorization identity: RabbitMQ refuses one, too."""
+    parts = response.split(b"\0")
+    return Credentials(*parts[1:]) if len(parts) == 3 and not parts[0] else None
+
+
+def _amqplain(response: bytes) -> Credentials | None:
+    """The same, as a table without its length."""
+    try:
+        found, _ = fields.read_table(fields.longstr(response), 0)
+    except Refusal:
+        return None
+    login, password = found.get("LOGIN"), found.get("PASSWORD")
+    if not isinstance(login, str) or not isinstance(password, str):
+        return None
+    return Credentials(data(login), data(password))

@@ -1,0 +1,112 @@
+"""Who a connection's client is: found out as it logs in, asked again when users or rules change."""
+
+from typing import Protocol
+
+from logstore.access.logins import Login
+from logstore.access.resources import QUEUE, READ
+from logstore.amqp import methods
+from logstore.amqp.fields import data
+from logstore.amqp.methods import Method
+from logstore.amqp.replies import CONNECTION_FORCED, NOT_ALLOWED, Refusal
+from logstore.printable import printable
+from logstore.protocols.amqp.carrier import Carrier
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.credentials import EXTERNAL, login_refused
+from logstore.protocols.amqp.handshake import Handshake
+from logstore.protocols.amqp.login import Entry, Refused, log_in
+from logstore.protocols.amqp.permits import Ask
+from logstore.protocols.amqp.phase import ENDING, Phase
+from logstore.protocols.amqp.subscription import AmqpSubscription
+
+
+class Asked(Carrier, Protocol):
+    """The connection that is asked who it is."""
+
+    phase: Phase
+    handshake: Handshake
+    entry: Entry | None
+    channels: dict[int, AmqpChannel]
+
+    def send(self, method: Method) -> None: ...
+    def begin_check(self) -> None: ...
+    def end_check(self) -> None: ...
+    def refuse(self, refusal: Refusal, delay_s: float, reason: str) -> None: ...
+
+
+def check_login(of: Asked) -> None:
+    """What its StartOk says; nothing more is taken before that is known."""
+    offer = of.handshake.offer
+    assert offer is not None
+
+    def known(came: Entry | Refused) -> None:
+        if of.phase is Phase.HANDSHAKE:  # else it has ended meanwhile
+            _logged_in(of, offer.mechanism, came)
+
+    of.begin_check()
+    log_in(of.door, of.link, offer, known)
+
+
+def _logged_in(of: Asked, mechanism: str, came: Entry | Refused) -> None:
+    if isinstance(came, Entry) and not of.door.access.knows(came.who):
+        came = Refused(came.user, 0.0)  # it is deleted meanwhile
+    if isinstance(came, Refused):
+        reason = f"{mechanism} login refused: user '{printable(came.user)}'"
+        of.refuse(login_refused(mechanism), came.delay_s, reason)
+    else:
+        of.entry = came
+        of.send(of.handshake.accept())
+        of.end_check()
+
+
+def check_secret(of: Asked, secret: bytes) -> None:
+    """The client has a new password for who it is already (RabbitMQ's extension)."""
+    entry = of.entry
+    assert entry is not None
+    who = entry.who
+    if not who.user or who.mechanism == EXTERNAL:  # there is no secret that could be wrong
+        of.send(methods.ConnectionUpdateSecretOk())
+        return
+
+    def known(login: Login) -> None:
+        if of.phase in ENDING:
+            return
+        if login.user == who.user:
+            of.send(methods.ConnectionUpdateSecretOk())
+            of.end_check()
+        else:
+            refusal = Refusal(NOT_ALLOWED, "New secret was refused by one of the backends")
+            of.refuse(refusal, login.delay_s, f"a wrong new secret of user '{entry.user}'")
+
+    of.begin_check()
+    of.door.logins.check(data(who.user), secret, who.host, known)
+
+
+def look_again(of: Asked) -> None:
+    """Users or rules are others now: what the client may not have any more it has not."""
+    if of.entry is None or of.phase in ENDING:
+        return
+    if not of.door.access.knows(of.entry.who):
+        of.fail(Refusal(CONNECTION_FORCED, gone(of.entry)), (0, 0))
+    for channel in list(of.channels.values()):
+        for subscription in list(channel.subscriptions.values()):
+            _look_at_consumer(of, channel, subscription)
+    of.link.wake()
+
+
+def gone(entry: Entry) -> str:
+    """What is told to one that is not in any more."""
+    if entry.who.user:
+        return f"user '{entry.user}' is deleted"
+    return "there are users now: log in as one of them"
+
+
+def _look_at_consumer(of: Asked, channel: AmqpChannel, subscription: AmqpSubscription) -> None:
+    """End it where its client may not read the queue. What it has unacked it keeps."""
+    ask = Ask(READ, QUEUE, subscription.queue.facts.name)
+    if of.permits.may(ask) or channel.subscriptions.pop(subscription.tag, None) is None:
+        return
+    subscription.queue.unsubscribe(subscription)
+    if of.may_cancel:
+        channel.cancelled(subscription.tag)
+    else:
+        channel.end_by_itself(of.permits.refusal(ask))
