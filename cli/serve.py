@@ -12,7 +12,7 @@ from .options import HERE, Data
 
 if TYPE_CHECKING:
     from logstore.config import Config
-    from logstore.doors import Door
+    from logstore.doors import Entrance
     from logstore.node import Addresses
 
     from .options import DataDir
@@ -52,18 +52,18 @@ class Serve(Command):
 
 
 def _port_options() -> list[TyperOption]:
-    from logstore.doors import DOORS
+    from logstore.doors import ENTRANCES
 
-    return [_port_option(door) for door in DOORS]
+    return [_port_option(it) for it in ENTRANCES]
 
 
-def _port_option(door: "Door") -> TyperOption:
+def _port_option(it: "Entrance") -> TyperOption:
     from logstore.config import parse
     from logstore.errors import InvalidSetting
     from logstore.settings import STORE_SETTINGS
 
-    setting = STORE_SETTINGS[door.port_setting]
-    none = "." if setting.metadata["low"] == 0 else ", -1: none."
+    setting = STORE_SETTINGS[it.port_setting]
+    once = ", once tls.cert is set" if it.tls else ""
 
     def remember(ctx: Any, param: object, text: str | None) -> None:  # noqa: ANN401
         if text is None:
@@ -72,17 +72,17 @@ def _port_option(door: "Door") -> TyperOption:
             port = parse("port", setting, text)
         except InvalidSetting as error:
             raise typer.BadParameter(str(error)) from None
-        ctx.meta.setdefault(_PORTS, {})[door.name] = port
+        ctx.meta.setdefault(_PORTS, {})[it.name] = port
 
     return TyperOption(
-        param_decls=[f"--{door.name}-port"],
+        param_decls=[f"--{it.name}-port"],
         metavar="PORT",
         callback=remember,
         expose_value=False,
         rich_help_panel=CONNECTION,
-        help=f"The port for {door.clients} clients; "
-        f"defaults to {door.port_setting}, {setting.default}. "
-        f"0: any free port{none}",
+        help=f"The port for {it.clients}{once}; "
+        f"defaults to {it.port_setting}, {setting.default}. "
+        f"0: any free port, -1: none.",
     )
 
 
@@ -94,22 +94,25 @@ def serve(
 ) -> None:
     """Serve Kafka, Redis and RabbitMQ clients.
 
-    Runs until Ctrl-C or SIGTERM. An address that other machines reach needs users: see
-    logstore user.
+    Runs until Ctrl-C or SIGTERM; SIGHUP reloads the TLS certificate. An address that other
+    machines reach needs users: see logstore user.
 
     $ logstore serve
     $ logstore serve --host 0.0.0.0 --resp-port -1
     """
+    import signal
+
     from .stop import Stop
 
-    with Stop() as stop:  # a signal that comes before there is a loop to hear it is one, too
+    # A signal that comes before there is a loop to hear it is one, too.
+    with Stop(ignored=[signal.SIGHUP]) as stop:
         _serve(context, host, data, stop, insecure=insecure)
 
 
 def _serve(
     context: typer.Context, host: str | None, data: "DataDir", stop: "Stop", *, insecure: bool
 ) -> None:
-    from logstore.doors import DOORS
+    from logstore.doors import ENTRANCES
     from logstore.node import Listen, Node, allow_many_files
     from logstore.settings import STORE_SETTINGS
 
@@ -121,7 +124,7 @@ def _serve(
     if insecure:
         config = config.by_option("listen.insecure", "true", "--insecure")
     ports = {
-        door.name: getattr(config.store, STORE_SETTINGS[door.port_setting].name) for door in DOORS
+        it.name: getattr(config.store, STORE_SETTINGS[it.port_setting].name) for it in ENTRANCES
     }
     asked = context.meta.get(_PORTS, {})
     address = config.store.listen_host if host is None else host
@@ -130,9 +133,9 @@ def _serve(
         address,
         ports | asked,
         frozenset(
-            door.name
-            for door in DOORS
-            if door.name not in asked and not config.is_given(door.port_setting)
+            it.name
+            for it in ENTRANCES
+            if it.name not in asked and not config.is_given(it.port_setting)
         ),
         exposed=not is_loopback(address) and not insecure,
     )
@@ -149,12 +152,12 @@ def _serve(
 
 
 def _tell_ready(data: str, addresses: "Addresses") -> None:
-    from logstore.doors import DOORS
+    from logstore.doors import ENTRANCES
 
-    for door in DOORS:
-        if door.name in addresses:
-            host, port = addresses[door.name]
-            tell(f"serving {data}: {door.clients} clients at {host}:{port}")
+    for it in ENTRANCES:
+        if it.name in addresses:
+            host, port = addresses[it.name]
+            tell(f"serving {data}: {it.clients} at {host}:{port}")
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 from .ends import Stopped
@@ -21,7 +22,9 @@ TWICE_S = 1.0
 class Stop:
     """While entered, these signals are noted here; not those that were ignored before (nohup)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ignored: Sequence[int] = ()) -> None:
+        """``ignored``: those of them that are no such wish."""
+        self._ignored = ignored
         self.signal_number: int | None = None
         self._since = 0.0
 
@@ -39,7 +42,7 @@ class Stop:
         Returns who was woken by them before.
         """
         for number in self._before:
-            signal.signal(number, self._note)
+            signal.signal(number, signal.SIG_IGN if number in self._ignored else self._note)
         # The interpreter writes into it from within the C handler: no signal comes between a look
         # at the wish and the wait.
         return signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)

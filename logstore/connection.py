@@ -20,13 +20,17 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice, takewhile
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
 from logstore.printable import printable
 from logstore.protocols.session import Buffer, Doorway
 from logstore.turn import Turn
+
+if TYPE_CHECKING:
+    from logstore.secured import Secured
+    from logstore.subject import Certificate
 
 RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller costs system calls
 # Of one that has a larger buffer: others have their turn, and the budget is looked at each time.
@@ -71,7 +75,9 @@ class Connection:
         peer: str,
         peer_address: tuple[str, int],
         doorway: Doorway,
+        secured: "Secured | None" = None,
     ) -> None:
+        """``secured``: its TLS, where it has come by that."""
         self.peer = peer
         self.peer_address = peer_address
         self.unsent = 0  # bytes that the peer has not taken, of those in _out
@@ -79,6 +85,8 @@ class Connection:
         self._loop = host.loop
         self._turn = host.turn
         self._sock = sock
+        self._secured = secured
+        self._pipe: socket.socket | Secured = sock if secured is None else secured
         self._own: mmap.mmap | None = None  # holds what is left of a message, from _begin to _end
         self._begin = self._end = 0
         self._out: deque[Any] = deque()  # Buffers, each told from an extent where it matters
@@ -105,6 +113,8 @@ class Connection:
         if not self._reading and not self._ended and not self.gone:
             self._reading = True
             self._loop.add_reader(self._sock.fileno(), self._readable)
+            if self._secured is not None and self._secured.more:
+                self._turn.soon(self._read_on)
 
     def _stop_reading(self) -> None:
         if self._reading:
@@ -112,6 +122,11 @@ class Connection:
             self._loop.remove_reader(self._sock.fileno())
 
     # Receiving
+
+    def _read_on(self) -> None:
+        """There may be more, of which the socket does not tell."""
+        if self._reading:
+            self._readable()
 
     def _readable(self) -> None:
         began = monotonic()
@@ -141,8 +156,10 @@ class Connection:
         try:
             upto = self._end + READ_BYTES_MAX
             with memoryview(buffer) as view, view[self._end : upto] as room:
-                size, filled = self._sock.recv_into(room), len(room)
+                size, filled = self._pipe.recv_into(room), len(room)
         except (BlockingIOError, InterruptedError):
+            if self._secured is not None and self._secured.holding:
+                self.flush()  # TLS has something to say by itself
             return
         except OSError as error:
             self.close(_reason(error))
@@ -153,7 +170,7 @@ class Connection:
             self._stop_reading()
             self._attempt(self.session.finish, self.heard_at)
         else:
-            if size == filled:
+            if size == filled or (self._secured is not None and self._secured.more):
                 # There may be more, and after it an error: libuv tells of that once, and then of
                 # nothing any more, so that it would be missed.
                 self._stop_reading()
@@ -271,11 +288,11 @@ class Connection:
         while out:
             try:
                 if self._extents:
-                    sent = self._send_before_extent() or self._send_extent()
+                    sent = self._send_near_extent()
                 elif len(out) == 1:  # half a microsecond less
-                    sent = self._sock.send(out[0])
+                    sent = self._pipe.send(out[0])
                 else:
-                    sent = self._sock.sendmsg(
+                    sent = self._pipe.sendmsg(
                         out if len(out) <= BUFFERS_MAX else list(islice(out, BUFFERS_MAX))
                     )
                 self.heard_at = self._turn.now()
@@ -294,23 +311,36 @@ class Connection:
                     self._done_with(it)
             if sent:
                 out[0] = memoryview(out[0])[sent:]
-        return True
+        return self._secured is None or self._drain(self._secured)
 
-    def _send_before_extent(self) -> int:
-        """Send the buffers before the first extent, which follows; how many bytes were sent."""
+    def _drain(self, secured: "Secured") -> bool:
+        """Send what TLS has to say by itself; as ``_send``."""
+        try:
+            return secured.drain()
+        except OSError as error:
+            self.close(_reason(error))
+            return True
+
+    def _send_near_extent(self) -> int:
+        """Send the buffers before the first extent, or of that; how many bytes of buffers."""
         plain = [*takewhile(lambda it: type(it) in PLAIN, islice(self._out, BUFFERS_MAX))]
-        return self._sock.sendmsg(plain, (), socket.MSG_MORE) if plain else 0
+        if plain:
+            return self._pipe.sendmsg(plain, (), socket.MSG_MORE)
+        self._send_extent()
+        return 0  # what was sent is off the extent already
 
-    def _send_extent(self) -> int:
-        """Have the kernel send from the file; 0, for what was sent is off the extent already."""
+    def _send_extent(self) -> None:
+        """Have the kernel send from the file; with TLS it goes through memory."""
         extent = self._out[0]
-        sent = os.sendfile(self._sock.fileno(), extent.fileno(), extent.position, len(extent))
-        if not sent:
-            raise OSError(errno.EIO, "a segment is shorter than it was")
+        if self._secured is not None:
+            sent = self._secured.send_from(extent)
+        else:
+            sent = os.sendfile(self._sock.fileno(), extent.fileno(), extent.position, len(extent))
+            if not sent:
+                raise OSError(errno.EIO, "a segment is shorter than it was")
         extent.sent(sent)
         self.unsent -= sent
         self._extent_bytes -= sent
-        return 0
 
     def _done_with(self, it: Buffer) -> None:
         if self._extents and not isinstance(it, PLAIN):
@@ -334,6 +364,8 @@ class Connection:
         if self._out:
             own += max(self.unsent - self._extent_bytes - self._shared_bytes, 0)
             own += BUFFER_BYTES * len(self._out)
+        if self._secured is not None:
+            own += self._secured.held_bytes
         if self._own is not None:
             own += self._touched
             missing = max(missing - (self._end - self._begin), 0)
@@ -374,6 +406,16 @@ class Connection:
     # What the session asks of its link
 
     @property
+    def secure(self) -> bool:
+        """As Link.secure."""
+        return self._secured is not None
+
+    @property
+    def certificate(self) -> "Certificate | None":
+        """As Link.certificate."""
+        return None if self._secured is None else self._secured.certificate
+
+    @property
     def unread(self) -> int:
         """As Link.unread."""
         if self.gone:
@@ -392,7 +434,7 @@ class Connection:
         sent = 0
         if not self._out:
             try:
-                sent = self._sock.send(data)
+                sent = self._pipe.send(data)
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
@@ -506,6 +548,8 @@ class Connection:
             self._host.budget.unshare(self._shared.popleft()[1])
         self._account.close()
         self._own = None
+        if self._secured is not None:
+            self._secured.close()
         self._sock.close()
         self._host.forget(self)
         self.session.close()

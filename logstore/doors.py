@@ -1,5 +1,7 @@
 """The doors that a server may have, one row each: whose clients come in, where, and what opens it.
 
+Each has two entrances: one for plain connections, and one with TLS once there is a certificate.
+
 The node opens them by this table; the command line takes its options and finds running servers by
 it. A door's own code is imported when it is opened, and most of it only for its first client.
 """
@@ -13,12 +15,35 @@ if TYPE_CHECKING:
 
 
 class Door(NamedTuple):
-    """One door. Port 0 of its setting is any free port, -1, where it is allowed, no such door."""
+    """One door. Port 0 of a setting of its is any free port, -1 no such entrance."""
 
-    name: str  # in the lock file, and in its option: --NAME-port
+    name: str
     clients: str  # whose they are, for people
     port_setting: str
+    tls_port_setting: str
     open: "Callable[[House], Doorway]"
+
+    @property
+    def plain(self) -> "Entrance":
+        return Entrance(self, self.name, self.port_setting, tls=False)
+
+    @property
+    def tls(self) -> "Entrance":
+        return Entrance(self, f"{self.name}-tls", self.tls_port_setting, tls=True)
+
+
+class Entrance(NamedTuple):
+    """Where clients come in by one door."""
+
+    door: Door
+    name: str  # in the lock file, and in its option: --NAME-port
+    port_setting: str
+    tls: bool
+
+    @property
+    def clients(self) -> str:
+        """Whose they are, for people."""
+        return f"{self.door.clients} clients{' with TLS' if self.tls else ''}"
 
 
 def _kafka(house: "House") -> "Doorway":
@@ -39,8 +64,9 @@ def _amqp(house: "House") -> "Doorway":
     return doorway.open(house)
 
 
-KAFKA: Final = Door("kafka", "Kafka", "kafka.port", _kafka)
-RESP: Final = Door("resp", "Redis", "resp.port", _resp)
-AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", _amqp)
+KAFKA: Final = Door("kafka", "Kafka", "kafka.port", "kafka.tls.port", _kafka)
+RESP: Final = Door("resp", "Redis", "resp.port", "resp.tls.port", _resp)
+AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", "amqp.tls.port", _amqp)
 
 DOORS: Final = (KAFKA, RESP, AMQP)
+ENTRANCES: Final = (*(door.plain for door in DOORS), *(door.tls for door in DOORS))

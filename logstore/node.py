@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_bytes
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
@@ -26,20 +26,24 @@ from logstore.access.passwords import Passwords
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
-from logstore.doors import DOORS, Door
+from logstore.doors import ENTRANCES, KAFKA, Entrance
 from logstore.errors import Failed, LogstoreError
 from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.node_audit import NodeAudit
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
+from logstore.node_tls import NodeTls
 from logstore.protocols.house import House
+from logstore.protocols.session import Doorway
 from logstore.server import Server
-from logstore.settings import STORE_SETTINGS
 from logstore.slices import Slices
 from logstore.storage.committer import UserCommitter
 from logstore.store import Store
 from logstore.turn import Turn
 from logstore.upkeep.upkeep import facts_of
+
+if TYPE_CHECKING:
+    from logstore.certificates import Certificates
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
 # than for the disk.
@@ -60,13 +64,13 @@ class Listen:
     """Where the doors are to be."""
 
     host: str
-    ports: Mapping[str, int]  # by the door's name; 0: any free one, -1: no such door
-    # Doors whose port nobody has chosen: where it is in use, the others are served without.
+    ports: Mapping[str, int]  # by the entrance's name; 0: any free one, -1 or absent: none
+    # Entrances whose port nobody has chosen: where it is in use, the others are served without.
     by_default: frozenset[str] = frozenset()
     exposed: bool = False  # strangers reach them: should the last user go, nobody comes in
 
 
-# Where the doors are, by their names, in the order of the table.
+# Where the entrances of the doors are, by their names, in the order of the table.
 Addresses = Mapping[str, tuple[str, int]]
 
 
@@ -88,7 +92,9 @@ class Node:
     def run(
         self, ready: Callable[[Addresses], None], asked: Callable[[], bool] = lambda: False
     ) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP. ``ready(addresses)`` is called from within.
+        """Serve until SIGTERM or SIGINT. ``ready(addresses)`` is called from within.
+
+        SIGHUP has the certificate loaded anew.
 
         ``asked()``: whether one of these has come before there was a loop to hear it.
         """
@@ -111,10 +117,12 @@ class Node:
     async def _serve(self, ready: Callable[[Addresses], None], asked: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         if asked():
             return
+        tls = self._tls(loop)
+        loop.add_signal_handler(signal.SIGHUP, tls.asked)
         turn = Turn(loop)
         settings = self._store.directory.config.store
         budget = budget_of(settings)
@@ -166,7 +174,8 @@ class Node:
         )
         try:
             groups.start()
-            addresses = self._open_all(server, house)
+            addresses = self._open_all(server, house, tls)
+            tls.start(work)
             self._wire_channels(turn)
             self._let_in_locals(server, house)  # before others find out that this is a server
             self._store.directory.writable().never_wait_in(threading.get_ident())
@@ -183,6 +192,7 @@ class Node:
                 audit.close()
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
+                tls.close()
                 queues.close()
                 groups.close()
                 self._store.channels.detach()
@@ -205,37 +215,64 @@ class Node:
             kept = token_bytes(32)
         return hmac.digest(kept, b"names that nobody has", "sha256")
 
-    def _open_all(self, server: Server, house: House) -> Addresses:
+    def _tls(self, loop: asyncio.AbstractEventLoop) -> NodeTls:
+        """Raises InvalidSetting, Failed where a certificate is no good."""
+        directory = self._store.directory
+        advertised = directory.config.store.kafka_tls_advertised_address
+        host = advertised.rpartition(":")[0].strip("[]") or self._listen.host
+        known = self._listen.ports.get(KAFKA.tls.name, -1) >= 0 and host not in ("0.0.0.0", "::")
+        return NodeTls(loop, directory.config.store, directory.path, [host] if known else [])
+
+    def _open_all(self, server: Server, house: House, tls: NodeTls) -> Addresses:
         """Raises Failed where there is no door left for anyone."""
-        wanted = [door for door in DOORS if self._listen.ports[door.name] >= 0]
-        opened = {door.name: self._open(server, door, house) for door in wanted}
-        addresses = {name: it for name, it in opened.items() if it is not None}
+        wanted = [it for it in ENTRANCES if self._wants(it, tls)]
+        doorways = {it.door.name: it.door for it in wanted}
+        opened = {name: door.open(house) for name, door in doorways.items()}
+        found = {
+            it.name: self._open(server, it, opened[it.door.name], tls.tls if it.tls else None)
+            for it in wanted
+        }
+        addresses = {name: it for name, it in found.items() if it is not None}
         if not addresses:
-            options = ", ".join(f"--{door.name}-port ({door.port_setting})" for door in wanted)
+            options = ", ".join(
+                f"--{it.name}-port ({it.port_setting})" for it in wanted or ENTRANCES
+            )
             raise Failed(
                 f"{self._store.directory.path}: no door is left to serve it by: the default ports "
                 f"are in use, by another server perhaps; choose with {options}"
             )
         return addresses
 
-    def _open(self, server: Server, door: Door, house: House) -> tuple[str, int] | None:
+    def _wants(self, it: Entrance, tls: NodeTls) -> bool:
+        """Raises Failed where somebody has chosen a port for TLS, and there is none."""
+        if self._listen.ports.get(it.name, -1) < 0:
+            return False
+        if it.tls and tls.tls is None:
+            if it.name not in self._listen.by_default:
+                raise Failed(
+                    f"{it.port_setting} is set, and tls.cert is not: there is no TLS without"
+                )
+            return False
+        return True
+
+    def _open(
+        self, server: Server, it: Entrance, doorway: Doorway, tls: "Certificates | None"
+    ) -> tuple[str, int] | None:
         """Where it listens; None: its port is another's, and nobody has asked for that one."""
-        host, port = self._listen.host, self._listen.ports[door.name]
+        host, port = self._listen.host, self._listen.ports[it.name]
         try:
-            return server.listen(host, port, door.open(house))
+            return server.listen(host, port, doorway, tls)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            if error.errno == errno.EADDRINUSE and door.name in self._listen.by_default:
+            if error.errno == errno.EADDRINUSE and it.name in self._listen.by_default:
                 log.warning(
-                    "%s:%d: no door for %s clients: %s; choose another with --%s-port (%s)",
-                    host, port, door.clients, reason, door.name, door.port_setting,
+                    "%s:%d: no door for %s: %s; choose another with --%s-port (%s)",
+                    host, port, it.clients, reason, it.name, it.port_setting,
                 )  # fmt: skip
                 return None
-            lowest = STORE_SETTINGS[door.port_setting].metadata["low"]
-            without = f"; -1: no {door.clients} door" if lowest < 0 else ""
             raise Failed(
                 f"{host}:{port}: can't listen there: {reason}; choose with --host (listen.host) "
-                f"and --{door.name}-port ({door.port_setting}{without})"
+                f"and --{it.name}-port ({it.port_setting}; -1: no door for {it.clients})"
             ) from None
 
     def _let_in_locals(self, server: Server, house: House) -> None:

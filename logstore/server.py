@@ -13,14 +13,19 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from struct import Struct
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logstore.budget import Budget
 from logstore.connection import RECEIVE_BYTES, Connection
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn
+
+if TYPE_CHECKING:  # they take their time to import, and many servers have no TLS
+    from logstore.handshakes import Handshakes, Tls
+    from logstore.secured import Secured
 
 BACKLOG: Final = 1024
 ACCEPTS_AT_ONCE: Final = 64
@@ -42,7 +47,8 @@ class Listening:
 
     sock: socket.socket
     doorway: Doorway
-    connections: int = 0
+    tls: "Tls | None" = None
+    connections: int = 0  # with those whose handshake is not done
     refused: int = 0  # since the last sweep
     why: str = ""  # the last of these was
 
@@ -74,12 +80,15 @@ class Server:
         self.shared = bytearray(RECEIVE_BYTES)
         self._listening: list[Listening] = []
         self._connections: dict[Connection, Listening] = {}
+        self._handshakes: Handshakes | None = None  # there is a door with TLS
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
         turn.listener(self._hear_all)
 
-    def listen(self, host: str, port: int, doorway: Doorway) -> tuple[str, int]:
-        """Take connections; the address in use. Raises OSError."""
+    def listen(
+        self, host: str, port: int, doorway: Doorway, tls: "Tls | None" = None
+    ) -> tuple[str, int]:
+        """Take connections, with TLS or without; the address in use. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -89,14 +98,18 @@ class Server:
         except OSError:
             sock.close()
             raise
-        self.listen_at(sock, doorway)
+        self.listen_at(sock, doorway, tls)
         found_host, found_port = sock.getsockname()[:2]
         return found_host, found_port
 
-    def listen_at(self, sock: socket.socket, doorway: Doorway) -> None:
+    def listen_at(self, sock: socket.socket, doorway: Doorway, tls: "Tls | None" = None) -> None:
         """Take connections from a socket that listens already; it is the server's from now on."""
+        if tls is not None and self._handshakes is None:
+            from logstore.handshakes import Handshakes
+
+            self._handshakes = Handshakes(self.loop, self.turn)
         sock.setblocking(False)
-        listening = Listening(sock, doorway)
+        listening = Listening(sock, doorway, tls)
         self._listening.append(listening)
         self.loop.add_reader(sock.fileno(), self._accept, listening)
 
@@ -127,10 +140,10 @@ class Server:
         local = sock.family == socket.AF_UNIX
         peer = _process(sock) if local else f"{address[0]}:{address[1]}"
         limits = listening.doorway.limits
-        if listening.connections >= limits.connections_max:
+        if self._count(listening.doorway) >= limits.connections_max:
             self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
             return
-        if len(self._connections) >= self._connections_max:
+        if sum(it.connections for it in self._listening) >= self._connections_max:
             why = f"no file descriptors for more than {self._connections_max}: raise ulimit -n"
             self._refuse(sock, peer, listening, why)
             return
@@ -139,24 +152,57 @@ class Server:
             if not local:
                 # Else an answer in two parts waits for the peer's delayed acknowledgement.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            place = (peer, 0) if local else address[:2]
-            connection = Connection(self, sock, peer, place, listening.doorway)
         except OSError:  # gone already
             sock.close()
+            return
+        place = (peer, 0) if local else address[:2]
+        listening.connections += 1
+        enter = partial(self._enter, sock, peer, place, listening)
+        if self._handshakes is None or listening.tls is None:
+            enter(None)
+        else:
+            refuse = partial(self._kept_out, peer, listening)
+            self._handshakes.begin(sock, peer, listening.tls, enter, refuse)
+
+    def _count(self, doorway: Doorway) -> int:
+        return sum(it.connections for it in self._listening if it.doorway is doorway)
+
+    def _enter(
+        self,
+        sock: socket.socket,
+        peer: str,
+        place: tuple[str, int],
+        listening: Listening,
+        secured: "Secured | None",
+    ) -> None:
+        try:
+            connection = Connection(self, sock, peer, place, listening.doorway, secured)
+        except OSError:  # gone already
+            sock.close()
+            listening.connections -= 1
         else:
             self._connections[connection] = listening
-            listening.connections += 1
+
+    def _kept_out(self, peer: str, listening: Listening, why: str) -> None:
+        """Its handshake has failed."""
+        listening.connections -= 1
+        if why:
+            self._tell_refused(peer, listening, why)
 
     def _refuse(self, sock: socket.socket, peer: str, listening: Listening, why: str) -> None:
-        limits = listening.doorway.limits
+        self._tell_refused(peer, listening, why)
+        if listening.tls is None:  # else these bytes would be no TLS
+            with contextlib.suppress(OSError):  # it is one that nobody waits for
+                sock.setblocking(False)
+                sock.send(listening.doorway.limits.refusal)
+        sock.close()
+
+    @staticmethod
+    def _tell_refused(peer: str, listening: Listening, why: str) -> None:
         listening.refused += 1
         listening.why = why
         if listening.refused == 1:  # the others are told of together
             log.warning("%s: refused: %s", peer, why)
-        with contextlib.suppress(OSError):  # it is one that nobody waits for
-            sock.setblocking(False)
-            sock.send(limits.refusal)
-        sock.close()
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
@@ -244,6 +290,8 @@ class Server:
             self.loop.remove_reader(listening.sock.fileno())
             listening.sock.close()
         self._listening.clear()
+        if self._handshakes is not None:
+            self._handshakes.stop()
         self._empty.clear()
         for connection in list(self._connections):
             connection.finish()

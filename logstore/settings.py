@@ -432,13 +432,51 @@ class StoreSettings:
         low=0,
         high=1 << 50,
     )
+    tls_cert: str = _setting(
+        "",
+        "file with the certificate that the doors with TLS show, and those that have signed it, in "
+        "PEM; relative to the data directory; without it there are no such doors",
+    )
+    tls_key: str = _setting(
+        "", "file with its private key, not encrypted; without it the key is in tls.cert, too"
+    )
+    tls_client_ca: str = _setting(
+        "",
+        "file with the certificates of those who sign the certificates of clients; without it no "
+        "client is asked for one",
+    )
+    tls_client_auth: str = _setting(
+        "optional",
+        "what becomes of a client without a certificate, where tls.client.ca is set: it logs in as "
+        "without TLS, or is refused",
+        words=("optional", "required"),
+    )
+    tls_client_user_rules: str = _setting(
+        "DEFAULT",
+        "which user a client's certificate stands for: the first that fits of "
+        "RULE:pattern/replacement/ and DEFAULT, separated by commas, as Kafka's "
+        "ssl.principal.mapping.rules; DEFAULT is the whole subject: CN=al,O=acme",
+    )
     kafka_port: int = _setting(
-        9092, "where Kafka clients connect; 0: any free port", low=0, high=65_535
+        9092, "where Kafka clients connect; 0: any free port, -1: only with TLS", low=-1,
+        high=65_535,
+    )  # fmt: skip
+    kafka_tls_port: int = _setting(
+        9093,
+        "where Kafka clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        low=-1,
+        high=65_535,
     )
     resp_port: int = _setting(
         6379, "where Redis clients connect; 0: any free port, -1: no Redis door", low=-1,
         high=65_535,
     )  # fmt: skip
+    resp_tls_port: int = _setting(
+        6380,
+        "where Redis clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        low=-1,
+        high=65_535,
+    )
     resp_maxclients: int = _setting(
         10_000, "Redis clients at once; one more is told so", low=1, high=1_000_000
     )
@@ -459,6 +497,13 @@ class StoreSettings:
         5672, "where RabbitMQ clients connect; 0: any free port, -1: no RabbitMQ door", low=-1,
         high=65_535,
     )  # fmt: skip
+    amqp_tls_port: int = _setting(
+        5671,
+        "where RabbitMQ clients connect with TLS, once tls.cert is set; 0: any free port, "
+        "-1: nowhere",
+        low=-1,
+        high=65_535,
+    )
     amqp_server_version: str = _setting(
         "3.13.7",
         "the version of RabbitMQ that its clients are told: some choose their ways by it",
@@ -477,6 +522,11 @@ class StoreSettings:
     kafka_advertised_address: str = _setting(
         "",
         "host:port that Kafka clients are told to connect to; without it the one they came by",
+        pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
+    )
+    kafka_tls_advertised_address: str = _setting(
+        "",
+        "the same for those who come by TLS; its host must be a name of the certificate",
         pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
     )
     auto_create_topics_enable: bool = _setting(

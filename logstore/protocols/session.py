@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.log import Extent
+from logstore.subject import Certificate
 
 Buffer = bytes | bytearray | memoryview | Extent  # an extent is released by who sends it
 Wake = Callable[[], None]
@@ -32,6 +33,14 @@ class Link(Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of this end: what the peer has connected to."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether it has come by TLS."""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the peer has shown of itself, verified; None where it need not and has not."""
 
     @property
     def unsent(self) -> int:

@@ -48,7 +48,7 @@ def test_a_clean_stop_keeps_what_is_known_of_producers(start):
         assert client.produce("t", [b"b"], producer=(producer_id, 4, 0)) == (0, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_in_an_orderly_way(start, number):
     server = start()
     assert produce(server, "t", [b"1"]) == []

@@ -206,7 +206,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", ["TERM", "INT", "HUP"])
+@pytest.mark.parametrize("number", ["TERM", "INT"])
 def test_a_signal_while_the_store_is_opened_ends_in_good_order(tmp_path, number):
     code = SIGNALLED.format(name="_mark_unrecovered", signal=number)
     done = subprocess.run(
@@ -214,6 +214,21 @@ def test_a_signal_while_the_store_is_opened_ends_in_good_order(tmp_path, number)
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert is_closed(tmp_path / "data")
+
+
+def test_a_hangup_ends_no_server_however_early_it_comes(tmp_path):
+    """It has a certificate loaded anew; before there is one, it is about to be loaded anyway."""
+    code = SIGNALLED.format(name="_mark_unrecovered", signal="HUP")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "data"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert b"Kafka clients at" in process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    assert b"SIGHUP: nothing to load anew" in process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
 
 
 def test_a_signal_before_the_store_is_opened_leaves_it_alone(tmp_path):

@@ -1,6 +1,7 @@
 """The server with a protocol of five lines: what a second door needs is what the session says."""
 
 import asyncio
+import functools
 import gc
 import os
 import socket
@@ -11,6 +12,8 @@ import weakref
 
 import pytest
 import uvloop
+from signed import Authority
+from tls_kit import InUse
 
 from logstore.budget import PATIENCE_S, Budget
 from logstore.errors import BrokenProtocol
@@ -125,17 +128,22 @@ class Lines:
         type(self).living -= 1
 
 
-def serving(test):
-    """Run ``test(server, connect)``; every connection is gone after it."""
+BOTH = pytest.mark.parametrize("tls", ["plain", "tls"], indirect=True)
+PLAIN = pytest.mark.parametrize("tls", ["plain"], indirect=True)
 
-    async def run(**limits):
+
+def serving(test, ways=BOTH):
+    """Run ``test(server, connect)``, with TLS and without; every connection is gone after it."""
+
+    async def run(tls, **limits):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
+        asks = None if tls is None else tls.asks
         loop = asyncio.get_running_loop()
         server = Server(loop, Turn(loop), Budget(given.pop("budget", 1 << 30)))
-        host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)))
+        host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)), tls)
 
         async def connect():
-            return await asyncio.open_connection(host, port)
+            return await asyncio.open_connection(host, port, ssl=asks)
 
         try:
             await asyncio.wait_for(test(server, connect), DEADLINE_S)
@@ -143,12 +151,25 @@ def serving(test):
             await server.stop(1.0)
         assert Lines.living == 0
 
-    def started():
+    def started(tls):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(**getattr(test, "limits", {})))
+            runner.run(run(tls, **getattr(test, "limits", {})))
 
     started.__name__ = test.__name__
-    return started
+    return ways(started)
+
+
+plainly = functools.partial(serving, ways=PLAIN)
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return InUse(Authority(tmp_path_factory.mktemp("signed")))
+
+
+@pytest.fixture
+def tls(request, ours):
+    return ours if request.param == "tls" else None
 
 
 def limited(**limits):
@@ -262,7 +283,8 @@ async def test_a_reader_that_is_slow_gets_all(server, connect):
     writer.close()
 
 
-def test_a_connection_whose_turns_are_long_gives_way_and_goes_on(monkeypatch):
+@BOTH
+def test_a_connection_whose_turns_are_long_gives_way_and_goes_on(monkeypatch, tls):
     clock = iter(range(10**9))
     monkeypatch.setattr(
         "logstore.connection.monotonic", lambda: next(clock)
@@ -281,10 +303,10 @@ def test_a_connection_whose_turns_are_long_gives_way_and_goes_on(monkeypatch):
         for it in (writer, other):
             it.close()
 
-    test()
+    test(tls)
 
 
-@serving
+@plainly
 async def test_a_peer_that_has_said_all_is_still_answered(server, connect):
     reader, writer = await connect()
     writer.write(b"one\nhold\n")
@@ -327,7 +349,8 @@ async def test_a_session_that_ends_says_its_last_words_first(server, connect):
 
 
 @pytest.mark.parametrize("word", [b"bug", b"broken"])
-def test_a_fault_ends_its_own_connection_with_one_line(word, caplog):
+@BOTH
+def test_a_fault_ends_its_own_connection_with_one_line(word, caplog, tls):
     @serving
     async def test(server, connect):
         other_reader, other = await connect()
@@ -339,7 +362,7 @@ def test_a_fault_ends_its_own_connection_with_one_line(word, caplog):
         other.close()
         writer.close()
 
-    test()
+    test(tls)
     [record] = caplog.records
     assert ("that is no line" if word == b"broken" else "a bug ended") in record.getMessage()
 
@@ -355,7 +378,7 @@ async def test_a_peer_that_resets_is_forgotten(server, connect):
     await _until(lambda: Lines.living == 0)
 
 
-@serving
+@plainly
 @limited(connections_max=2)
 async def test_connections_over_the_limit_are_closed_at_once(server, connect):
     opened = [await connect() for _ in range(2)]
@@ -481,7 +504,7 @@ async def until(condition):
         await asyncio.sleep(0)
 
 
-@serving
+@plainly
 async def test_a_reset_behind_what_was_sent_is_noticed(server, connect):
     """libuv tells of an error once; what came before it may be read only then."""
     _, writer = await connect()

@@ -26,11 +26,13 @@ def open(house: House) -> Doorway:
         refusals=Refusals(house.stopwatch, house.audit),
     )
     advertised = _address(settings.kafka_advertised_address)
+    secured = _address(settings.kafka_tls_advertised_address)
 
     def new_session(link: Link) -> Session:
         from logstore.protocols.kafka.session import KafkaSession  # a server may have no client
 
-        return KafkaSession(door, link.wake, advertised or link.address, link.peer_address)
+        told = (secured if link.secure else advertised) or link.address
+        return KafkaSession(door, link.wake, told, link.peer_address)
 
     idle_s = settings.connections_max_idle_ms / 1000
     return Doorway(new_session, Limits(settings.max_connections, idle_s))

@@ -1,0 +1,122 @@
+"""The certificate of a node: loaded before its doors are opened, and anew when it changes.
+
+The library for it is imported only where there is one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from time import time
+from typing import TYPE_CHECKING, Final
+
+from logstore.errors import Failed, LogstoreError
+from logstore.protocols.house import Work
+from logstore.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from logstore.certificates import Certificates, Loaded
+
+LOOK_S: Final = 10.0  # whether the files have changed
+DAY_S: Final = 86_400.0  # what is doubtful is said again after so long
+
+log: Final = logging.getLogger("logstore.tls")
+
+
+class NodeTls:
+    """Raises InvalidSetting, Failed where there is to be a certificate, and it is no good."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: StoreSettings,
+        directory: str,
+        told: Sequence[str] = (),
+    ) -> None:
+        """``told``: what Kafka clients are told to connect to, as far as it is known."""
+        self._loop = loop
+        self._told = told
+        self.tls: Certificates | None = None
+        if any((settings.tls_cert, settings.tls_key, settings.tls_client_ca)):
+            from logstore import certificates
+
+            self.tls = certificates.Certificates.of(settings, directory)
+        self._work: Work | None = None  # until the doors are open
+        self._timer: asyncio.TimerHandle | None = None
+        self._loading = False
+        self._again = False  # somebody has asked while it was being loaded
+        self._told_at = 0.0
+
+    def start(self, work: Work) -> None:
+        """From now on it is looked after."""
+        self._work = work
+        if self.tls is not None:
+            self._doubt()
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        self._work = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def asked(self) -> None:
+        """Load it now: SIGHUP."""
+        if self.tls is None:
+            log.warning("SIGHUP: nothing to load anew: there is no TLS (tls.cert)")
+        elif self._loading:
+            self._again = True
+        else:
+            self._load(asked=True)
+
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+        if not self._loading:
+            self._load(asked=False)
+        if time() > self._told_at + DAY_S:
+            self._doubt()
+
+    def _load(self, *, asked: bool) -> None:
+        tls, work = self.tls, self._work
+        if tls is None or work is None:
+            return
+        self._loading = True
+        work(lambda: _or_error(lambda: tls.load_changed(asked=asked)), self._loaded(asked=asked))
+
+    def _loaded(self, *, asked: bool) -> "Callable[[Loaded | LogstoreError | None], None]":
+        def done(found: "Loaded | LogstoreError | None") -> None:
+            self._loading = False
+            assert self.tls is not None
+            if isinstance(found, LogstoreError):
+                log.warning("%s; the certificate stays that was loaded before", found)
+            elif found is not None:
+                self.tls.use(found)
+                log.warning(
+                    "%s: loaded anew: valid until %s", self.tls.files.cert, found.shown["notAfter"]
+                )
+                self._doubt()
+            elif asked:
+                log.warning("%s: not changed since it was loaded", self.tls.files.cert)
+            if self._again:
+                self._again = False
+                self._load(asked=True)
+
+        return done
+
+    def _doubt(self) -> None:
+        """Say what clients are likely to find out."""
+        from logstore.certificates import doubts
+
+        assert self.tls is not None
+        self._told_at = time()
+        for line in doubts(self.tls.loaded, self._told, self._told_at):
+            log.warning("%s: the certificate %s", self.tls.files.cert, line)
+
+
+def _or_error(job: "Callable[[], Loaded | None]") -> "Loaded | LogstoreError | None":
+    try:
+        return job()
+    except LogstoreError as error:
+        return error
+    except Exception as error:  # a bug there must not keep it from being looked after
+        log.exception("a bug while a certificate was loaded")
+        return Failed(f"internal error: {error!r}")
