@@ -8,6 +8,7 @@ import pytest
 from serving import COMMAND
 
 from logstore.access.access import open_access
+from logstore.access.audit import Unheard
 from logstore.access.logins import Nobody
 from logstore.config import Config
 from logstore.doors import DOORS, ENTRANCES
@@ -52,6 +53,7 @@ import sys
 from types import SimpleNamespace
 import logstore.node
 from logstore.access.access import open_access
+from logstore.access.audit import Unheard
 from logstore.access.logins import Nobody
 from logstore.config import Config
 from logstore.doors import DOORS
@@ -60,6 +62,7 @@ house = SimpleNamespace(
     settings=Config().store, store_id="", path="", clock=lambda: 0, work=None, process_id=1,
     turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
     budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
+    audit=Unheard(),
 )
 opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
@@ -86,6 +89,7 @@ def test_a_door_opened_has_the_limits_of_its_settings():
         settings=Config(given).store, store_id="", path="", clock=lambda: 0, work=None,
         process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
+    audit=Unheard(),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())
