@@ -168,6 +168,17 @@ class Access:
 
     # Changes
 
+    def to_be(self, name: str) -> KeptUser | None:
+        """The user of this name, as all changes leave him that are on their way."""
+        user = self.users.get(name)
+        for each in self._coming:
+            if any(isinstance(it, KeptUser) and it.name == name for it in each.forget):
+                user = None
+            for it in each.keep:
+                if isinstance(it, KeptUser) and it.name == name:
+                    user = it
+        return user
+
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
         """Have it kept; shown when it is. Raises Refused where nobody would be left."""
         change = _Change(tuple(keep), tuple(forget))
@@ -200,11 +211,19 @@ class Access:
             )
 
     def _changed(self, keep: Sequence[Kept], forget: Sequence[Forgotten]) -> None:
+        users = dict(self.users)  # once: a change may be of thousands
         with self._asking:
-            for fact in forget:
-                self._forget(fact)
+            for gone in forget:
+                if isinstance(gone, KeptUser):
+                    users.pop(gone.name, None)
+                else:
+                    self._forget(gone)
             for fact in keep:
-                self._keep(fact)
+                if isinstance(fact, KeptUser):
+                    users[fact.name] = fact
+                else:
+                    self._keep(fact)
+            self.users = users
         if self.damaged:  # what was set anew is whole again
             self.damaged = tuple(self._keeper.load().damaged)
         self._answers = {}
@@ -214,8 +233,6 @@ class Access:
 
     def _keep(self, fact: Kept) -> None:
         match fact:
-            case KeptUser():
-                self.users = {**self.users, fact.name: fact}
             case KeptRule():
                 self._rulebook.add(fact)
             case KeptPermission():
@@ -227,8 +244,6 @@ class Access:
 
     def _forget(self, fact: Forgotten) -> None:
         match fact:
-            case KeptUser():
-                self.users = {name: it for name, it in self.users.items() if name != fact.name}
             case KeptRule():
                 self._rulebook.remove(fact)
             case KeptPermission():

@@ -123,6 +123,12 @@ def _one_node() -> Handlers:
     return HANDLERS
 
 
+def _credentials() -> Handlers:
+    from logstore.protocols.kafka.credentials import HANDLERS
+
+    return HANDLERS
+
+
 def _users() -> Handlers:
     from logstore.protocols.kafka.users import HANDLERS
 
@@ -178,8 +184,8 @@ _TABLE: Final = (
     Api(47, "offset_delete", 0, 0, NEVER, _commits),
     Api(48, "describe_client_quotas", 0, 1, 1, _users, free=True),
     Api(49, "alter_client_quotas", 0, 1, 1, _users, free=True),
-    Api(50, "describe_user_scram_credentials", 0, 0, 0, _users, free=True),
-    Api(51, "alter_user_scram_credentials", 0, 0, 0, _users, free=True),
+    Api(50, "describe_user_scram_credentials", 0, 0, 0, _credentials),
+    Api(51, "alter_user_scram_credentials", 0, 0, 0, _credentials),
     Api(55, "describe_quorum", 0, 2, 0, _one_node, free=True),
     Api(57, "update_features", 0, 2, 0, _one_node, free=True),
     Api(60, "describe_cluster", 0, 2, 0, _cluster),

@@ -1,4 +1,4 @@
-"""Users and what is theirs: quotas, SCRAM credentials, delegation tokens. There are none here.
+"""What users could have, and have not here: quotas, delegation tokens.
 
 Looking for them finds nothing, taking away what is not there does nothing, adding is refused.
 """
@@ -9,16 +9,10 @@ from logstore.kafka.messages import (
     alter_client_quotas as alter_quotas_messages,
 )
 from logstore.kafka.messages import (
-    alter_user_scram_credentials as alter_scram_messages,
-)
-from logstore.kafka.messages import (
     describe_client_quotas as quotas_messages,
 )
 from logstore.kafka.messages import (
     describe_delegation_token as token_messages,
-)
-from logstore.kafka.messages import (
-    describe_user_scram_credentials as scram_messages,
 )
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
@@ -56,41 +50,6 @@ def alter_quotas(
     )
 
 
-def describe_credentials(
-    client: KafkaClient, version: int, request: scram_messages.Request
-) -> scram_messages.Response:
-    """Key 50."""
-    return scram_messages.Response(
-        results=[
-            scram_messages.DescribeUserScramCredentialsResult(
-                it.name,
-                errors.RESOURCE_NOT_FOUND,
-                f"user {it.name!r} has no credentials here",
-            )
-            for it in request.users or ()
-        ]
-    )
-
-
-def alter_credentials(
-    client: KafkaClient, version: int, request: alter_scram_messages.Request
-) -> alter_scram_messages.Response:
-    """Key 51."""
-    added = [
-        (it.name, errors.UNSUPPORTED_SASL_MECHANISM, "nobody has to authenticate here")
-        for it in request.upsertions
-    ]
-    removed = [
-        (it.name, errors.RESOURCE_NOT_FOUND, f"user {it.name!r} has no credentials here")
-        for it in request.deletions
-    ]
-    return alter_scram_messages.Response(
-        results=[
-            alter_scram_messages.AlterUserScramCredentialsResult(*it) for it in added + removed
-        ]
-    )
-
-
 def describe_tokens(
     client: KafkaClient, version: int, request: token_messages.Request
 ) -> token_messages.Response:
@@ -102,6 +61,4 @@ HANDLERS: Final = {
     41: handler(token_messages.Request, token_messages.Response, describe_tokens),
     48: handler(quotas_messages.Request, quotas_messages.Response, describe_quotas),
     49: handler(alter_quotas_messages.Request, alter_quotas_messages.Response, alter_quotas),
-    50: handler(scram_messages.Request, scram_messages.Response, describe_credentials),
-    51: handler(alter_scram_messages.Request, alter_scram_messages.Response, alter_credentials),
 }

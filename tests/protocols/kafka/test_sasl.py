@@ -3,84 +3,22 @@
 import struct
 
 import pytest
-from door_kit import Talk
 from hypothesis import given
 from hypothesis import strategies as st
+from sasl_kit import AL, PLAIN, ROOT, Stranger
 from scram_client import ScramClient
 
-from logstore.access.access import ADMINISTRATOR, Access, Unkept
-from logstore.access.passwords import Passwords
-from logstore.access.scram_keys import keys_of
-from logstore.kafka.messages import api_versions, metadata, sasl_authenticate, sasl_handshake
-from logstore.kept_users import KeptAccess, KeptUser
+from logstore.kafka.messages import api_versions, metadata, sasl_authenticate
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.sasl import LOGIN_S
 
-PLAIN = b"\0al\0pencil"
 MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 WRONG = "Authentication failed: Invalid username or password"
-AL = KeptUser("al", keys_of(b"pencil", 4096))
-BO = KeptUser("bo", keys_of(b"brush", 4096))
-ROOT = KeptUser("root", keys_of(b"key", 4096), (ADMINISTRATOR,))
 
 
 def generic(mechanism, when="authentication"):
     text = f"Authentication failed during {when} due to invalid credentials with SASL mechanism"
     return f"{text} {mechanism}"
-
-
-class Stranger(Talk):
-    """A connection to a door that has users; hashes are made when the test says so, or at once."""
-
-    def __init__(self, settings=None, jobs=None, users=(AL, BO, ROOT), beside=None):
-        self.jobs = jobs
-        self.access = Access(Unkept(KeptAccess(users=users)))
-        logins = Passwords(self.access, self._job, lambda: 0.0, b"secret", 0.1)
-        super().__init__(settings=settings, access=self.access, logins=logins, beside=beside)
-
-    def _job(self, job, done):
-        if self.jobs is None:
-            done(job())
-        else:
-            self.jobs.append(lambda: done(job()))
-
-    @property
-    def closed(self):
-        return self.session.closed
-
-    def versions(self):
-        return self.ask(18, 3, api_versions.Request("x", "1"), api_versions.Response)
-
-    def handshake(self, mechanism="PLAIN", version=1):
-        request = sasl_handshake.Request(mechanism)
-        return self.ask(17, version, request, sasl_handshake.Response)
-
-    def token(self, token, version=1):
-        request = sasl_authenticate.Request(token)
-        return self.ask(36, version, request, sasl_authenticate.Response)
-
-    def refused(self, token, version=1):
-        """The answer to a token that is held back."""
-        self.say(36, version, sasl_authenticate.Request(token))
-        assert self.out() == b""
-        assert self.closed is None
-        self.pass_time(0.11)
-        [(_, body)] = self.replies()
-        return self.read(36, version, sasl_authenticate.Response, body)
-
-    def log_in(self, token=PLAIN, mechanism="PLAIN", version=1):
-        assert self.handshake(mechanism).error_code == 0
-        return self.token(token, version)
-
-    def serves(self):
-        """Whether it answers what whoever has logged in may ask."""
-        self.say(3, 1, metadata.Request(None))
-        return bool(self.replies())
-
-    def raw(self, token):
-        """The answer to a token that has no header: the same."""
-        self.feed(struct.pack(">i", len(token)) + token)
-        return self.out()
 
 
 def test_without_users_nobody_has_to_log_in():

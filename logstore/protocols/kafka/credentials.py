@@ -1,0 +1,195 @@
+"""The SCRAM keys of users, as Kafka's tools see and set them (KIP-554): never a salt or a key."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from logstore.access.access import ADMINISTRATOR, Access
+from logstore.access.scram_keys import ITERATIONS_MAX, ITERATIONS_MIN, key_of
+from logstore.errors import LogstoreError, Refused
+from logstore.kafka.messages import (
+    alter_user_scram_credentials as alter_messages,
+)
+from logstore.kafka.messages import (
+    describe_user_scram_credentials as describe_messages,
+)
+from logstore.kept import Keeping
+from logstore.kept_users import SHA_256, SHA_512, KeptUser
+from logstore.names import check_user
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.handler import handler
+
+MECHANISMS: Final = {1: SHA_256, 2: SHA_512}  # by Kafka's numbers of them
+NUMBERS: Final = {name: number for number, name in MECHANISMS.items()}
+SALT_BYTES_MAX: Final = 1024  # Kafka's tools make 26; it is kept, and sent at each login
+
+DESCRIBED_TWICE: Final = (
+    "Cannot describe SCRAM credentials for the same user twice in a single request: "
+)
+NOT_THERE: Final = "Attempt to describe a user credential that does not exist: "
+ALTERED_TWICE: Final = "A user credential cannot be altered twice in the same request"
+NOTHING_TO_DELETE: Final = "Attempt to delete a user credential that does not exist"
+
+Fault = tuple[int, str]  # code and text
+Deletion = alter_messages.ScramCredentialDeletion
+Upsertion = alter_messages.ScramCredentialUpsertion
+
+
+def describe(
+    client: KafkaClient, version: int, request: describe_messages.Request
+) -> describe_messages.Response:
+    """Key 50."""
+    users = client.door.access.users
+    if request.users:
+        asked = Counter(it.name for it in request.users)
+    else:
+        asked = Counter(name for name, user in sorted(users.items()) if user.scram)
+    return describe_messages.Response(
+        results=[_described(users.get(name), name, times) for name, times in asked.items()]
+    )
+
+
+def _described(
+    user: KeptUser | None, name: str, times: int
+) -> describe_messages.DescribeUserScramCredentialsResult:
+    result = describe_messages.DescribeUserScramCredentialsResult
+    if times > 1:
+        return result(name, errors.DUPLICATE_RESOURCE, DESCRIBED_TWICE + name)
+    if user is None or not user.scram:
+        return result(name, errors.RESOURCE_NOT_FOUND, NOT_THERE + name)
+    infos = [
+        describe_messages.CredentialInfo(NUMBERS[mechanism], key.iterations)
+        for mechanism, key in sorted(user.scram.items())
+    ]
+    return result(name, errors.NONE, None, infos)
+
+
+def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Later:
+    """Key 51: of each user all or nothing, and all of those that can be in one change."""
+    access = client.door.access
+    deletions, upsertions = _by_user(request)
+    faults: dict[str, Fault] = {}
+    changed: list[KeptUser] = []
+    for name in dict.fromkeys([*deletions, *upsertions]):
+        mine = deletions.get(name, []), upsertions.get(name, [])
+        fault = _fault(access, name, *mine)
+        if fault is None:
+            changed.append(_changed(access.to_be(name) or KeptUser(name), *mine))
+        else:
+            faults[name] = fault
+    return _kept(access, changed, faults)
+
+
+def _by_user(
+    request: alter_messages.Request,
+) -> tuple[dict[str, list[Deletion]], dict[str, list[Upsertion]]]:
+    deletions: dict[str, list[Deletion]] = {}
+    upsertions: dict[str, list[Upsertion]] = {}
+    for deletion in request.deletions:
+        deletions.setdefault(deletion.name, []).append(deletion)
+    for upsertion in request.upsertions:
+        upsertions.setdefault(upsertion.name, []).append(upsertion)
+    return deletions, upsertions
+
+
+def _fault(
+    access: Access, name: str, deletions: Sequence[Deletion], upsertions: Sequence[Upsertion]
+) -> Fault | None:
+    """Why nothing of this user can be changed so."""
+    if not name:
+        return errors.UNACCEPTABLE_CREDENTIAL, "Username must not be empty"
+    mechanisms = [it.mechanism for it in deletions] + [it.mechanism for it in upsertions]
+    if not MECHANISMS.keys() >= set(mechanisms):
+        return errors.UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism"
+    if len(set(mechanisms)) < len(mechanisms):
+        return errors.DUPLICATE_RESOURCE, ALTERED_TWICE
+    for it in upsertions:
+        if it.iterations < ITERATIONS_MIN:
+            return errors.UNACCEPTABLE_CREDENTIAL, "Too few iterations"
+        if it.iterations > ITERATIONS_MAX:
+            return errors.UNACCEPTABLE_CREDENTIAL, "Too many iterations"
+        if not 0 < len(it.salt) <= SALT_BYTES_MAX:
+            return (
+                errors.UNACCEPTABLE_CREDENTIAL,
+                f"a salt of {len(it.salt)} bytes: 1 to {SALT_BYTES_MAX} are taken",
+            )
+    if upsertions:
+        return _unwanted(access, name)
+    user = access.to_be(name)
+    if user is None or any(MECHANISMS[it.mechanism] not in user.scram for it in deletions):
+        return errors.RESOURCE_NOT_FOUND, NOTHING_TO_DELETE
+    return _locks_out(access, user, deletions)
+
+
+def _unwanted(access: Access, name: str) -> Fault | None:
+    """Why there can be no user of this name."""
+    if not access.required:  # and nobody could log in then who may do anything
+        text = "there are no users: add the first one with `logstore user add`"
+        return errors.POLICY_VIOLATION, text
+    try:
+        check_user(name)
+    except Refused as error:
+        return errors.UNACCEPTABLE_CREDENTIAL, str(error)
+    return None
+
+
+def _locks_out(access: Access, user: KeptUser, deletions: Sequence[Deletion]) -> Fault | None:
+    """Whether no administrator could log in by a password any more."""
+    if ADMINISTRATOR not in user.tags or len(deletions) < len(user.scram):
+        return None
+    others = (it for it in access.users.values() if it.name != user.name)
+    if any(ADMINISTRATOR in it.tags and it.scram for it in others):
+        return None
+    return (
+        errors.POLICY_VIOLATION,
+        f"the last user with the tag {ADMINISTRATOR} must have a password: set another one, or "
+        f"add another such user first",
+    )
+
+
+def _changed(
+    user: KeptUser, deletions: Sequence[Deletion], upsertions: Sequence[Upsertion]
+) -> KeptUser:
+    gone = {MECHANISMS[it.mechanism] for it in deletions}
+    scram = {mechanism: key for mechanism, key in user.scram.items() if mechanism not in gone}
+    for it in upsertions:
+        mechanism = MECHANISMS[it.mechanism]
+        scram[mechanism] = key_of(mechanism, it.salted_password, it.salt, it.iterations)
+    return replace(user, scram=scram)
+
+
+def _kept(access: Access, changed: Sequence[KeptUser], faults: dict[str, Fault]) -> Later:
+    """Answered when it is durable."""
+    later = Later()
+
+    def answer(fault: Fault | None) -> None:
+        told = {user.name: fault for user in changed} | faults
+        result = alter_messages.AlterUserScramCredentialsResult
+        results = [result(name, *(it or (errors.NONE, None))) for name, it in told.items()]
+        later.give(alter_messages.Response(results=results))
+
+    def kept(keeping: Keeping) -> None:
+        answer(None if keeping.error is None else _failed(keeping.error))
+
+    if not changed:
+        answer(None)
+        return later
+    try:
+        access.change(changed).then(kept)
+    except LogstoreError as error:
+        answer(_failed(error))
+    return later
+
+
+def _failed(error: LogstoreError) -> Fault:
+    refused = isinstance(error, Refused)
+    return errors.POLICY_VIOLATION if refused else errors.KAFKA_STORAGE_ERROR, str(error)
+
+
+HANDLERS: Final = {
+    50: handler(describe_messages.Request, describe_messages.Response, describe),
+    51: handler(alter_messages.Request, alter_messages.Response, alter),
+}
