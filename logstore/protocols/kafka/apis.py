@@ -135,6 +135,12 @@ def _users() -> Handlers:
     return HANDLERS
 
 
+def _acls() -> Handlers:
+    from logstore.protocols.kafka.acls import HANDLERS
+
+    return HANDLERS
+
+
 def _own() -> Handlers:
     return _OWN
 
@@ -166,9 +172,9 @@ _TABLE: Final = (
     Api(25, "add_offsets_to_txn", 0, 4, 3, _refusals),
     Api(26, "end_txn", 0, 5, 3, _refusals),
     Api(28, "txn_offset_commit", 0, 5, 3, _refusals, free=True),
-    Api(29, "describe_acls", 1, 3, 2, _refusals),
-    Api(30, "create_acls", 1, 3, 2, _refusals, free=True),
-    Api(31, "delete_acls", 1, 3, 2, _refusals, free=True),
+    Api(29, "describe_acls", 1, 3, 2, _acls),
+    Api(30, "create_acls", 1, 3, 2, _acls),
+    Api(31, "delete_acls", 1, 3, 2, _acls),
     Api(32, "describe_configs", 1, 4, 4, _configs, slow=True),
     Api(33, "alter_configs", 0, 2, 2, _configs, slow=True),
     Api(34, "alter_replica_log_dirs", 1, 2, 2, _one_node, free=True),

@@ -1,4 +1,4 @@
-"""What is not there: transactions, access lists, authentication.
+"""What is not there: transactions, authentication.
 
 Clients need the keys to exist, and are told in each request's own way.
 """
@@ -18,15 +18,6 @@ from logstore.kafka.messages import (
 )
 from logstore.kafka.messages import (
     add_partitions_to_txn as add_partitions_messages,
-)
-from logstore.kafka.messages import (
-    create_acls as create_acls_messages,
-)
-from logstore.kafka.messages import (
-    delete_acls as delete_acls_messages,
-)
-from logstore.kafka.messages import (
-    describe_acls as describe_acls_messages,
 )
 from logstore.kafka.messages import (
     describe_transactions as describe_transactions_messages,
@@ -52,7 +43,6 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.handler import handler
 
 OF_NODES: Final = 4  # AddPartitionsToTxn (KIP-890)
-NO_ACLS: Final = "there are no access lists here: whoever can connect may do everything"
 NO_SASL: Final = "nobody has to authenticate here"
 LOGGED_IN: Final = "SaslAuthenticate request received after successful authentication"
 
@@ -70,31 +60,6 @@ def sasl_authenticate(
     """Key 36."""
     text = LOGGED_IN if client.rights.who.user else NO_SASL
     return authenticate_messages.Response(errors.ILLEGAL_SASL_STATE, text)
-
-
-def describe_acls(
-    client: KafkaClient, version: int, request: describe_acls_messages.Request
-) -> describe_acls_messages.Response:
-    """Key 29."""
-    return describe_acls_messages.Response(
-        error_code=errors.SECURITY_DISABLED, error_message=NO_ACLS
-    )
-
-
-def create_acls(
-    client: KafkaClient, version: int, request: create_acls_messages.Request
-) -> create_acls_messages.Response:
-    """Key 30."""
-    refused = create_acls_messages.AclCreationResult(errors.SECURITY_DISABLED, NO_ACLS)
-    return create_acls_messages.Response(results=[refused] * len(request.creations))
-
-
-def delete_acls(
-    client: KafkaClient, version: int, request: delete_acls_messages.Request
-) -> delete_acls_messages.Response:
-    """Key 31."""
-    refused = delete_acls_messages.FilterResult(errors.SECURITY_DISABLED, NO_ACLS)
-    return delete_acls_messages.Response(filter_results=[refused] * len(request.filters))
 
 
 def add_partitions_to_txn(
@@ -225,9 +190,6 @@ HANDLERS: Final = {
     25: handler(add_offsets_messages.Request, add_offsets_messages.Response, add_offsets_to_txn),
     26: handler(end_messages.Request, end_messages.Response, end_txn),
     28: handler(commit_messages.Request, commit_messages.Response, txn_offset_commit),
-    29: handler(describe_acls_messages.Request, describe_acls_messages.Response, describe_acls),
-    30: handler(create_acls_messages.Request, create_acls_messages.Response, create_acls),
-    31: handler(delete_acls_messages.Request, delete_acls_messages.Response, delete_acls),
     36: handler(authenticate_messages.Request, authenticate_messages.Response, sasl_authenticate),
     65: handler(
         describe_transactions_messages.Request,
