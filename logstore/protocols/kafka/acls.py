@@ -98,10 +98,11 @@ def _created(client: KafkaClient, request: create_messages.Request) -> Steps:
             result.error_code, result.error_message = errors.INVALID_REQUEST, str(error)
         results.append(result)
         yield 1
-    failed = yield given(_changed(client, keep=[rule for rule, _ in made]))
-    if isinstance(failed, LogstoreError):
-        for _, result in made:
-            result.error_code, result.error_message = code_of(failed), str(failed)
+    if made:
+        kept = yield given(_changed(client, keep=[rule for rule, _ in made]))
+        if kept.error is not None:
+            for _, result in made:
+                result.error_code, result.error_message = code_of(kept.error), str(kept.error)
     return create_messages.Response(results=results)
 
 
@@ -118,20 +119,20 @@ def delete(
 def _deleted(client: KafkaClient, request: delete_messages.Request) -> Steps:
     results: list[delete_messages.FilterResult] = []
     gone: dict[KeptRule, None] = {}
-    for it in request.filters:
+    for wanted in request.filters:
         try:
-            rules = _picked(client, it)
+            rules = _picked(client, wanted)
         except Refused as error:
             results.append(delete_messages.FilterResult(code_of(error), str(error)))
             continue
         gone |= dict.fromkeys(rules)
         results.append(delete_messages.FilterResult(matching_acls=[_gone(one) for one in rules]))
         yield 1 + len(client.door.access.rules)
-    failed = yield given(_changed(client, forget=list(gone)))
-    if isinstance(failed, LogstoreError):
-        for result in results:
-            for each in result.matching_acls:
-                each.error_code, each.error_message = code_of(failed), str(failed)
+    if gone:
+        kept = yield given(_changed(client, forget=list(gone)))
+        if kept.error is not None:
+            for it in (one for result in results for one in result.matching_acls):
+                it.error_code, it.error_message = code_of(kept.error), str(kept.error)
     return delete_messages.Response(filter_results=results)
 
 
@@ -152,13 +153,9 @@ def _gone(rule: KeptRule) -> delete_messages.MatchingAcl:
 def _changed(
     client: KafkaClient, keep: Sequence[KeptRule] = (), forget: Sequence[KeptRule] = ()
 ) -> Later:
-    """Its answer is the error, or that there is none."""
+    """Its answer is the ``Keeping``, which has the error."""
     later = Later()
-    if keep or forget:
-        changing = client.door.access.change(keep, forget)
-        changing.then(lambda it: later.give(True if it.error is None else it.error))
-    else:
-        later.give(True)
+    client.door.access.change(keep, forget).then(later.give)
     return later
 
 
