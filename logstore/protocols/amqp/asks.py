@@ -13,7 +13,6 @@ from logstore.amqp import methods
 from logstore.amqp.fields import data
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, RESERVED_PREFIX, is_predefined
 from logstore.broker.routing.exchange_types import matcher_of
-from logstore.broker.routing.refusals import NoExchange
 from logstore.protocols.amqp import exchange, queue
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO
@@ -40,17 +39,9 @@ def _declare_exchange(channel: AmqpChannel, method: methods.ExchangeDeclare) -> 
         return
     yield Ask(CREATE, EXCHANGE, name)
     alternate = method.arguments.get("alternate-exchange")
-    if isinstance(alternate, str) and not _there(channel, name):
+    if isinstance(alternate, str) and not exchange.there(channel, name):
         yield Ask(READ, EXCHANGE, name)
         yield Ask(WRITE, EXCHANGE, data(alternate))
-
-
-def _there(channel: AmqpChannel, name: bytes) -> bool:
-    try:
-        channel.of.vhost.topology.exchange(name)
-    except NoExchange:
-        return False
-    return True
 
 
 def _delete_exchange(_: AmqpChannel, method: methods.ExchangeDelete) -> Iterator[Ask]:

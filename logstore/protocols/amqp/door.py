@@ -7,6 +7,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final, Protocol
 
 from logstore.access.access import Access, open_access
+from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.protocols.house import QueuesOf
@@ -55,6 +56,7 @@ class AmqpDoor:
     access: Access = field(default_factory=open_access)
     logins: Logins = field(default_factory=Nobody)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
+    audit: Audit = field(default_factory=Unheard)
     insecure: bool = False  # while there are no users guest may come from anywhere
     _looked_at: float = -math.inf
 

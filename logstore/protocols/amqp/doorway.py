@@ -32,7 +32,9 @@ def open(house: House) -> Doorway:
         stopwatch=house.stopwatch,
         access=house.access,
         logins=house.logins,
-        refusals=Refusals(house.stopwatch),
+        refusals=Refusals(house.stopwatch, house.audit),
+        audit=house.audit,
+        insecure=settings.listen_insecure,
     )
 
     def new_session(link: Link) -> Session:

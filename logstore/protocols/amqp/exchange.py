@@ -1,11 +1,12 @@
 """The class ``exchange``: declared, deleted, bound to each other."""
 
+from logstore.access.audit import EXCHANGE
 from logstore.amqp import methods
 from logstore.amqp.fields import data
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
-from logstore.broker.routing.refusals import NotPermitted
+from logstore.broker.routing.refusals import NoExchange, NotPermitted
 from logstore.protocols.amqp.channel import AmqpChannel
 
 _LINE_ENDS = str.maketrans("", "", "\r\n")
@@ -14,6 +15,15 @@ _LINE_ENDS = str.maketrans("", "", "\r\n")
 def name_of(given: str) -> bytes:
     """The name of a queue or an exchange; line ends in it do not count, as in RabbitMQ."""
     return data(given.translate(_LINE_ENDS))
+
+
+def there(channel: AmqpChannel, name: bytes) -> bool:
+    """Whether there is such an exchange."""
+    try:
+        channel.of.vhost.topology.exchange(name)
+    except NoExchange:
+        return False
+    return True
 
 
 def declare(channel: AmqpChannel, method: methods.ExchangeDeclare) -> None:
@@ -34,7 +44,10 @@ def declare(channel: AmqpChannel, method: methods.ExchangeDeclare) -> None:
 
 def delete(channel: AmqpChannel, method: methods.ExchangeDelete) -> None:
     name = name_of(method.exchange)
+    was_there = there(channel, name)
     pending = channel.of.vhost.delete_exchange(name, if_unused=method.if_unused)
+    if was_there:
+        channel.of.permits.removed(channel.of.door.audit, EXCHANGE, "deleted", name)
     channel.until(pending, channel.answers(methods.ExchangeDeleteOk(), method.nowait))
 
 

@@ -7,6 +7,7 @@ its exchange: that is remembered here until rules change, which costs 0.1 us.
 from typing import Any, Final, NamedTuple
 
 from logstore.access.access import Access
+from logstore.access.audit import Audit
 from logstore.access.entrance import may_enter
 from logstore.access.refusals import Refusals
 from logstore.access.resources import (
@@ -108,6 +109,10 @@ class Permits:
     def _refusal(self, operation: str, at: str) -> Refusal:
         word = WORDS[operation]
         return Refusal(ACCESS_REFUSED, f"{word} access to {at} refused for user '{self.user}'")
+
+    def removed(self, audit: Audit, event: str, what: str, name: bytes) -> None:
+        """Have it known afterwards: ``what`` was done to an object of this name."""
+        audit.tell(event, self._who, f"{what} {object_name(self._vhost, text(name))}")
 
     # Messages
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from logstore.access.audit import QUEUE
 from logstore.amqp import methods
 from logstore.amqp.fields import data, text
 from logstore.amqp.replies import ACCESS_REFUSED, NOT_FOUND, Refusal
@@ -93,6 +94,7 @@ def purge(channel: AmqpChannel, method: methods.QueuePurge) -> None:
     held_by = channel.hold()
 
     def purged(total: int) -> None:
+        channel.of.permits.removed(channel.of.door.audit, QUEUE, "purged", queue.facts.name)
         answer = channel.answers(methods.QueuePurgeOk(total), method.nowait)
         channel.go_on(held_by, answer, queue.failed)
 
@@ -115,6 +117,7 @@ def _delete(channel: AmqpChannel, queue: Queue, method: methods.QueueDelete) -> 
         total, pending = channel.of.vhost.delete_queue(
             queue, if_unused=method.if_unused, if_empty=method.if_empty
         )
+    channel.of.permits.removed(channel.of.door.audit, QUEUE, "deleted", queue.facts.name)
     answer = channel.answers(methods.QueueDeleteOk(total), method.nowait)
 
     def deleted() -> None:

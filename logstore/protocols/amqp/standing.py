@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from logstore.access.audit import LOGIN, REFUSED
+from logstore.access.identity import Identity
 from logstore.access.logins import Login
 from logstore.access.resources import QUEUE, READ
 from logstore.amqp import methods
@@ -13,7 +15,7 @@ from logstore.protocols.amqp.carrier import Carrier
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.credentials import EXTERNAL, login_refused
 from logstore.protocols.amqp.handshake import Handshake
-from logstore.protocols.amqp.login import Entry, Refused, log_in
+from logstore.protocols.amqp.login import DOOR, Entry, Refused, log_in
 from logstore.protocols.amqp.permits import Ask
 from logstore.protocols.amqp.phase import ENDING, Phase
 from logstore.protocols.amqp.subscription import AmqpSubscription
@@ -50,9 +52,12 @@ def _logged_in(of: Asked, mechanism: str, came: Entry | Refused) -> None:
     if isinstance(came, Entry) and not of.door.access.knows(came.who):
         came = Refused(came.user, 0.0)  # it is deleted meanwhile
     if isinstance(came, Refused):
+        tried = Identity(came.user, of.link.peer_address[0], mechanism, DOOR)
+        of.door.audit.tell(LOGIN, tried, outcome=REFUSED)
         reason = f"{mechanism} login refused: user '{printable(came.user)}'"
         of.refuse(login_refused(mechanism), came.delay_s, reason)
     else:
+        of.door.audit.tell(LOGIN, came.who)
         of.entry = came
         of.send(of.handshake.accept())
         of.end_check()
@@ -74,6 +79,7 @@ def check_secret(of: Asked, secret: bytes) -> None:
             of.send(methods.ConnectionUpdateSecretOk())
             of.end_check()
         else:
+            of.door.audit.tell(LOGIN, who, "with a new secret", REFUSED)
             refusal = Refusal(NOT_ALLOWED, "New secret was refused by one of the backends")
             of.refuse(refusal, login.delay_s, f"a wrong new secret of user '{entry.user}'")
 
