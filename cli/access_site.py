@@ -106,7 +106,9 @@ class LocalAccess:
         self._access: Access = store.internals().access()
 
     def _change(self, change: "Change") -> None:
-        keeping = self._access.change(*change)
+        from logstore.access.identity import OWNER
+
+        keeping = self._access.change(*change, by=OWNER)
         assert keeping.done, "without a server a change is durable on return"
         if keeping.error is not None:
             raise keeping.error

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstore.access.access import Access, open_access
+from logstore.audit_topic import OwnAudit
 from logstore.broker.channel import Channels
+from logstore.clock import now_ms
 from logstore.open_topics import OpenTopics
 from logstore.storage.directory import LocalDirectory
 from logstore.storage.groups import GroupTable
@@ -43,7 +45,9 @@ class Internals:
         table = self.groups
         if table is None:
             return open_access()
-        return Access(DirectKeeper(table.environment, self._check_written))
+        access = Access(DirectKeeper(table.environment, self._check_written))
+        access.audit = OwnAudit(self.topics, lambda: access.required, now_ms)
+        return access
 
     def _check_written(self) -> None:
         self.directory.writable()

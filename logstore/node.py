@@ -138,7 +138,7 @@ class Node:
         work = partial(self._work, turn)
         try:
             access = self._access(groups)
-            audit = NodeAudit(topics, access, turn, work, now_ms)
+            audit = access.audit = NodeAudit(topics, access, turn, work, now_ms)
             queues = NodeQueues(loop, turn, self._store, groups.committer, work)
         except BaseException:
             groups.close()

@@ -1,38 +1,20 @@
-"""The audit log of a node: a topic of one partition, with a record in JSON for what has happened.
+"""The audit log of a node: told by its doors, written in the sessions' thread without a wait."""
 
-Nobody waits for it, and nobody is refused because it can't be written: what the disk does not take
-is dropped, and counted. It is made with the first record, which there is once there are users.
-"""
-
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from logstore.access.access import Access
-from logstore.access.audit import AUDIT, DONE, GATHER_MS, REFUSED, Entry, Gathering
+from logstore.access.audit import DONE, GATHER_MS, Entry, Gathering
 from logstore.access.identity import Identity
-from logstore.broker.topic import Topic
-from logstore.errors import LogstoreError, TopicExists
-from logstore.names import AUDIT_TOPIC
+from logstore.audit_topic import AuditTopic
+from logstore.errors import LogstoreError
 from logstore.open_topics import OpenTopics
 from logstore.protocols.house import Work
-from logstore.settings import DAY_MS
 from logstore.turn import Turn
 
-# Of the topic when it is made; an administrator may change them. Retention removes whole segments.
-TOPIC_SETTINGS: Final = {
-    "retention.ms": str(30 * DAY_MS),
-    "retention.bytes": str(256 << 20),
-    "segment.bytes": str(32 << 20),
-    "segment.ms": str(DAY_MS),
-}
 WAITING_MAX: Final = 10_000  # records, while the topic is made or opened
-
-log = logging.getLogger("logstore.audit")
 
 
 class NodeAudit:
@@ -41,7 +23,7 @@ class NodeAudit:
     def __init__(
         self, topics: OpenTopics, access: Access, turn: Turn, work: Work, clock: Callable[[], int]
     ) -> None:
-        self._topics = topics
+        self._topic = AuditTopic(topics, clock)
         self._access = access
         self._turn = turn
         self._work = work
@@ -49,11 +31,15 @@ class NodeAudit:
         self._thread = threading.get_ident()
         self._gathering = Gathering()
         self._ticking = False
+        self._fresh: list[Entry] = []  # of this turn
         self._waiting: list[Entry] = []
         self._opening = False
         self._not_before_ms = 0  # the topic could not be had: no other try until then
-        self._dropped = 0  # records that no record has told of
-        self._closed = False
+
+    @property
+    def dropped(self) -> int:
+        """As AuditTopic.dropped."""
+        return self._topic.dropped
 
     def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None:
         """As Audit.tell. Without users nothing is kept: nobody has to say who he is."""
@@ -64,7 +50,9 @@ class NodeAudit:
             return
         entry = self._gathering.add(event, who, what, outcome, self._clock())
         if entry is not None:
-            self._write([entry])
+            self._fresh.append(entry)
+            if len(self._fresh) == 1:
+                self._turn.soon(self._write_fresh)
         if self._gathering and not self._ticking:
             self._ticking = True
             self._turn.call_at(self._turn.now() + GATHER_MS / 1000, self._tick)
@@ -73,89 +61,43 @@ class NodeAudit:
         self._ticking = False
         self._write(self._gathering.take())
 
+    def _write_fresh(self) -> None:
+        """What one turn has brought is one batch: a change may be of thousands of users."""
+        entries, self._fresh = self._fresh, []
+        self._write(entries)
+
     # Into the topic
 
     def _write(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        topic = self._topics.get(AUDIT_TOPIC)
-        if topic is not None and topic.at_hand(0) is not None and not self._waiting:
-            self._append(topic, entries)
+        topic = self._topic.at_hand()
+        if topic is not None and not self._waiting:
+            self._topic.append(topic, entries)
             return
         room = WAITING_MAX - len(self._waiting)
         self._waiting += entries[:room]
-        self._drop(len(entries[room:]), "too many at a time")
+        self._topic.drop(len(entries[room:]), "too many at a time")
         if not self._opening and self._clock() >= self._not_before_ms:
             self._opening = True
-            self._work(self._open, self._opened)
-
-    def _open(self) -> LogstoreError | None:
-        """In a worker: the topic is made where there is none, and its log opened."""
-        try:
-            topic = self._topics.get(AUDIT_TOPIC)
-            if topic is None:
-                try:
-                    topic = self._topics.create(AUDIT_TOPIC, 1, TOPIC_SETTINGS)
-                except TopicExists:
-                    topic = self._topics.topic(AUDIT_TOPIC)
-            topic.partition(0)
-        except LogstoreError as error:
-            return error
-        return None
+            self._work(self._topic.open, self._opened)
 
     def _opened(self, error: LogstoreError | None) -> None:
         self._opening = False
-        entries, self._waiting = self._waiting, []
-        topic = self._topics.get(AUDIT_TOPIC)
-        if error is None and topic is not None:
-            self._append(topic, entries)
-        else:  # deleted just now, or not to be had
+        if error is not None:
             self._not_before_ms = self._clock() + GATHER_MS
-            self._drop(len(entries), str(error or "the topic is gone"))
+        self._write_waiting(error)
 
-    def _append(self, topic: Topic, entries: Sequence[Entry]) -> None:
-        """Raises nothing: what is not taken is dropped."""
-        if not entries:
-            return
-        dropped = self._dropped
-        told = [*entries, self._missing(dropped)] if dropped else entries
-        try:
-            columns = topic.rules.columns(
-                [(msgspec.json.encode(it.fields()), it.key(), (), it.last_ms) for it in told]
-            )
-            partition = topic.partition(0)
-            for batch in topic.rules.encode(columns):
-                partition.append(batch)
-            partition.sync_soon()
-        except LogstoreError as error:
-            self._drop(len(entries), str(error))
-        else:
-            self._dropped -= dropped
-
-    def _missing(self, count: int) -> Entry:
-        now_ms = self._clock()
-        what = {"records that could not be written": None}
-        return Entry(AUDIT, REFUSED, "", "", "", "", now_ms, now_ms, count, what)
-
-    def _drop(self, count: int, why: str) -> None:
-        if count and not self._dropped:
-            log.warning("%s: records of who did what are dropped: %s", AUDIT_TOPIC, why)
-        self._dropped += count
-
-    @property
-    def dropped(self) -> int:
-        """Records that were lost, and that the log does not say so of yet."""
-        return self._dropped
+    def _write_waiting(self, error: LogstoreError | None) -> None:
+        entries, self._waiting = self._waiting, []
+        topic = self._topic.at_hand() if error is None else None
+        if topic is None:  # not to be had, or deleted just now
+            self._topic.drop(len(entries), str(error or "the topic is gone"))
+        elif entries:
+            self._topic.append(topic, entries)
 
     def close(self) -> None:
         """Write what was gathered. Called once, when nobody tells anything any more."""
-        entries = [*self._waiting, *self._gathering.take()]
-        self._waiting = []
-        if not entries:
-            return
-        error = self._open()
-        topic = self._topics.get(AUDIT_TOPIC)
-        if error is None and topic is not None:
-            self._append(topic, entries)
-        else:
-            self._drop(len(entries), str(error or "the topic is gone"))
+        self._waiting += [*self._fresh, *self._gathering.take()]
+        if self._waiting:
+            self._write_waiting(self._topic.open())

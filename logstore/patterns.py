@@ -86,12 +86,12 @@ class Pattern:
 
     __slots__ = ("__dict__", "_rest", "bucket", "head", "text")
 
-    def __init__(self, text: bytes, *, any_case: bool = False) -> None:
+    def __init__(
+        self, text: bytes, *, any_case: bool = False, bytes_max: int = PATTERN_BYTES_MAX
+    ) -> None:
         """``any_case``: ASCII letters match whatever their case is. Raises InvalidName."""
-        if len(text) > PATTERN_BYTES_MAX:
-            raise InvalidName(
-                f"a pattern of {len(text)} bytes; at most {PATTERN_BYTES_MAX} are taken"
-            )
+        if len(text) > bytes_max:
+            raise InvalidName(f"a pattern of {len(text)} bytes; at most {bytes_max} are taken")
         self.text = text
         self.bucket: dict[bytes, Pattern] | None = None  # of the index that it is in
         found = list(tokens(text.lower() if any_case else text))

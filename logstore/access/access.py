@@ -4,16 +4,18 @@ A door may have a request carried out by a worker, which asks while they are bei
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from logstore.access import permissions
+from logstore.access.audit import NOT_TOLD, Audit, Unheard
 from logstore.access.identity import OAUTHBEARER, Identity
 from logstore.access.resources import ALTER, ALTER_CONFIGS, CREATE, DELETE, TOPIC, WRITE
 from logstore.access.rights import Answers, Rights
 from logstore.access.rulebook import Rulebook
 from logstore.access.rules import Decision, Granted, decide, decide_matching, decide_some
+from logstore.access.worded import Told, worded
 from logstore.errors import Refused
 from logstore.kept import Keeping
 from logstore.kept_users import (
@@ -55,6 +57,7 @@ class Access:
         kept = keeper.load()
         self.users: Mapping[str, KeptUser]
         self.version = 0  # rises with every change
+        self.audit: Audit = Unheard()  # is told of changes
         self._answers: dict[tuple[str, str, bool], Answers] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
         self._coming: list[_Change] = []  # what is not durable yet
@@ -179,8 +182,16 @@ class Access:
                     user = it
         return user
 
-    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
-        """Have it kept; shown when it is. Raises Refused where nobody would be left."""
+    def change(
+        self,
+        keep: Sequence[Kept] = (),
+        forget: Sequence[Forgotten] = (),
+        by: Identity = NOT_TOLD,
+    ) -> Keeping:
+        """Have it kept; shown when it is, and told to the audit log.
+
+        Raises Refused where nobody would be left.
+        """
         change = _Change(tuple(keep), tuple(forget))
         self._check_not_locked_out(change)
         told = Keeping()
@@ -189,7 +200,7 @@ class Access:
         def kept(keeping: Keeping) -> None:
             self._coming.remove(change)
             if keeping.error is None:
-                self._changed(keep, forget)
+                self._changed(keep, forget, by)
             told.finish(keeping.error)
 
         self._keeper.change(keep, forget).then(kept)
@@ -210,7 +221,11 @@ class Access:
                 f"the last user with the tag {ADMINISTRATOR} must stay: add another one first"
             )
 
-    def _changed(self, keep: Sequence[Kept], forget: Sequence[Forgotten]) -> None:
+    def _changed(self, keep: Sequence[Kept], forget: Sequence[Forgotten], by: Identity) -> None:
+        told = list(worded(self.users, keep, forget))
+        before = self.required
+        if before:  # the last user who goes is told of, too
+            self._tell(told, by)
         users = dict(self.users)  # once: a change may be of thousands
         with self._asking:
             for gone in forget:
@@ -228,8 +243,14 @@ class Access:
             self.damaged = tuple(self._keeper.load().damaged)
         self._answers = {}
         self.version += 1  # last: whoever sees it sees all of the change
+        if not before:
+            self._tell(told, by)
         for call in list(self._watchers.values()):
             call()
+
+    def _tell(self, told: Iterable[Told], by: Identity) -> None:
+        for event, what in told:
+            self.audit.tell(event, by, what)
 
     def _keep(self, fact: Kept) -> None:
         match fact:

@@ -116,8 +116,8 @@ class Gathering:
             self._entries[key].again(what, now_ms)
             return None
         if len(self._entries) < GATHERED_MAX:  # what comes again is counted there
-            self._entries[key] = _entry(event, outcome, who, what, now_ms, count=0)
-        return _entry(event, outcome, who, what, now_ms)
+            self._entries[key] = entry_of(event, outcome, who, what, now_ms, count=0)
+        return entry_of(event, outcome, who, what, now_ms)
 
     def _gather(self, event: str, who: Identity, what: str, outcome: str, now_ms: int) -> None:
         if outcome == REFUSED:
@@ -128,7 +128,7 @@ class Gathering:
         if key in self._entries:
             self._entries[key].again(what, now_ms)
         else:
-            self._entries[key] = _entry(event, outcome, who, what, now_ms)
+            self._entries[key] = entry_of(event, outcome, who, what, now_ms)
 
     def _told_apart(self, who: Identity) -> Identity:
         users = self._users.get(who.host, ())
@@ -146,10 +146,11 @@ class Gathering:
         return [it for it in entries.values() if it.count]
 
 
-def _entry(
+def entry_of(
     event: str, outcome: str, who: Identity, what: str, now_ms: int, count: int = 1
 ) -> Entry:
-    mechanism = OWNED if who.owner else who.mechanism
+    """What a record says of this, once."""
+    mechanism, what = OWNED if who.owner else who.mechanism, _shown(what)
     return Entry(
         event, outcome, _shown(who.user), _shown(who.host), who.door, mechanism, now_ms, now_ms,
         count, {what: None} if what else {},

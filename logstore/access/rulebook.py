@@ -45,7 +45,7 @@ class _Shelf:
             return self.by_prefix[rule.name]
         text = name_bytes(rule.name)
         if text not in self.by_glob:
-            pattern = Pattern(text)
+            pattern = _pattern(text)
             self.by_glob[text] = pattern, {}
             self.index.add(pattern)
         return self.by_glob[text][1]
@@ -85,7 +85,7 @@ class _Shelf:
 
     def denied_leaves(self, glob: bytes) -> Iterator[_Leaf]:
         """Those that concern a name that the pattern matches, too."""
-        pattern = Pattern(glob)
+        pattern = _pattern(glob)
         for name, leaf in self.by_name.items():
             if name == ANYONE or pattern.matches(name_bytes(name)):
                 yield leaf
@@ -190,7 +190,7 @@ class Rulebook:
 
         One of any name, of a prefix that the pattern begins with, or of an equal pattern.
         """
-        pattern = Pattern(glob)
+        pattern = _pattern(glob)
         if pattern.is_name:
             name = name_text(pattern.head)
             return self.allows(who, operation, kind, name)
@@ -231,9 +231,14 @@ class Rulebook:
         if rule.pattern == LITERAL:
             return self.denies(who, operation, rule.kind, rule.name) is not None
         glob = name_bytes(rule.name)
-        pattern = Pattern(_as_it_is(glob) + b"*" if rule.pattern == PREFIX else glob)
+        pattern = _pattern(_as_it_is(glob) + b"*" if rule.pattern == PREFIX else glob)
         leaves = (it for shelf in self._of(who, rule.kind) for it in _around(shelf, pattern))
         return _first(leaves, who, DENIED_BY[operation], allow=False) is not None
+
+
+def _pattern(text: bytes) -> Pattern:
+    """Of any length: whoever makes rules checks how long their names are."""
+    return Pattern(text, bytes_max=len(text))
 
 
 def _around(shelf: _Shelf, pattern: Pattern) -> Iterator[_Leaf]:
@@ -269,5 +274,5 @@ def matches(rule: KeptRule, name: str) -> bool:
     if rule.pattern == PREFIX:
         return name.startswith(rule.name)
     if rule.pattern == GLOB:
-        return Pattern(name_bytes(rule.name)).matches(name_bytes(name))
+        return _pattern(name_bytes(rule.name)).matches(name_bytes(name))
     return rule.name in (name, ANYONE)

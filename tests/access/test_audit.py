@@ -1,6 +1,9 @@
 """What happens, gathered into records of the audit log."""
 
+import pytest
+
 from logstore.access import audit
+from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.audit import (
     DONE,
     GATHERED_MAX,
@@ -11,6 +14,17 @@ from logstore.access.audit import (
     Gathering,
 )
 from logstore.access.identity import OWNER, Identity
+from logstore.access.scram_keys import keys_of
+from logstore.errors import Refused
+from logstore.kept_users import (
+    PREFIX,
+    KeptAccess,
+    KeptPermission,
+    KeptQuota,
+    KeptRule,
+    KeptTopicPermission,
+    KeptUser,
+)
 
 AL = Identity("al", "10.0.0.1", "PLAIN", "kafka")
 
@@ -114,3 +128,99 @@ def test_the_owner_of_the_directory_is_told_as_such():
     entry = Gathering().add(audit.USER, OWNER, "made al", DONE, 0)
     assert (entry.user, entry.host, entry.mechanism) == ("", "", "data directory")
     assert entry.key() == b"-"
+
+
+# Changes of users and rules
+
+
+class Heard:
+    def __init__(self):
+        self.told = []
+
+    def tell(self, event, who, what="", outcome=DONE):
+        self.told.append((event, who, what, outcome))
+
+
+ROOT = KeptUser("root", tags=(ADMINISTRATOR,))
+BY = Identity("root", "10.0.0.7", "PLAIN", "kafka")
+
+
+def changed(keep=(), forget=(), *, users=(ROOT,)):
+    access = Access(Unkept(KeptAccess(users=users)))
+    access.audit = Heard()
+    access.change(keep, forget, by=BY)
+    assert all((who, outcome) == (BY, DONE) for _, who, _, outcome in access.audit.told)
+    return [(event, what) for event, _, what, _ in access.audit.told]
+
+
+KEYS = keys_of(b"a secret", 4096)
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        (KeptUser("al", KEYS), (audit.USER, "made al, tags none")),
+        (KeptUser("al", tags=("a", "b")), (audit.USER, "made al, tags a, b")),
+        (KeptUser("root", KEYS, ROOT.tags), (audit.USER, "changed root: password")),
+        (
+            KeptUser("root", tags=(ADMINISTRATOR, "b"), redis="on", weak_sha256=("ab" * 32,)),
+            (audit.USER, "changed root: password, tags administrator, b, Redis rules"),
+        ),
+        (ROOT, (audit.USER, "changed root: nothing")),
+        (
+            KeptRule("al", "read", "topic", "ord", PREFIX, False),
+            (audit.RULE, "made deny user al read topic:ord (prefix) from *"),
+        ),
+        (
+            KeptPermission("al", "/", "", "^a", ".*"),
+            (
+                audit.PERMISSION,
+                "set permission of al in virtual host /: configure '', write '^a', read '.*'",
+            ),
+        ),
+        (
+            KeptTopicPermission("al", "/", "x", "^a", ".*"),
+            (
+                audit.PERMISSION,
+                "set permission of al in virtual host / at exchange x: write '^a', read '.*'",
+            ),
+        ),
+        (
+            KeptQuota((("client-id", None), ("user", "al")), {"producer_byte_rate": 1000.0}),
+            (audit.QUOTA, "set quota of client-id <default>, user al: producer_byte_rate=1000"),
+        ),
+    ],
+)
+def test_a_change_is_told_without_secrets(fact, told):
+    assert changed([fact]) == [told]
+    if not isinstance(fact, KeptUser):
+        [(event, what)] = changed([], [fact])
+        assert event == told[0]
+        assert what.startswith("removed")
+
+
+def test_a_user_who_goes_is_told_with_what_was_his():
+    rule = KeptRule("al", "read", "topic", "t")
+    told = changed([], [KeptUser("al"), rule], users=(ROOT, KeptUser("al")))
+    assert told == [
+        (audit.USER, "deleted al"),
+        (audit.RULE, "removed allow user al read topic:t (literal) from *"),
+    ]
+
+
+def test_the_first_user_and_the_last_are_told():
+    """To an audit log that keeps nothing while there are no users."""
+    access = Access(Unkept())
+    access.audit = heard = Heard()
+    heard.tell = lambda *told, **_: heard.told.append(told) if access.required else None
+    access.change([KeptUser("al")])
+    access.change([], [KeptUser("al")])
+    assert [what for _, _, what in heard.told] == ["made al, tags none", "deleted al"]
+
+
+def test_a_change_that_was_refused_is_not_told():
+    access = Access(Unkept(KeptAccess(users=[ROOT])))
+    access.audit = Heard()
+    with pytest.raises(Refused):
+        access.change([], [ROOT])
+    assert not access.audit.told

@@ -13,11 +13,12 @@ from workers import LaterWork
 import logstore
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.audit import DONE, GATHER_MS, LOGIN, REFUSED, TOPIC
-from logstore.access.identity import Identity
+from logstore.access.identity import OWNER, Identity
+from logstore.audit_topic import TOPIC_SETTINGS
 from logstore.errors import StorageFull
 from logstore.kept_users import KeptAccess, KeptUser
 from logstore.names import AUDIT_TOPIC
-from logstore.node_audit import TOPIC_SETTINGS, WAITING_MAX, NodeAudit
+from logstore.node_audit import WAITING_MAX, NodeAudit
 from logstore.records.decode import decode
 
 AL = Identity("al", "10.0.0.1", "PLAIN", "kafka")
@@ -61,6 +62,11 @@ class Node:
             self.store.topics, self.access, self.turn, self.work.take, self.clock
         )
 
+    def tell(self, *told, **more):
+        """In a turn of its own."""
+        self.audit.tell(*told, **more)
+        self.turn.over()
+
     def records(self):
         topic = self.store.topics.get(AUDIT_TOPIC)
         if topic is None:
@@ -87,13 +93,13 @@ def node(path, kept=USERS, disk=None):
 def test_it_is_made_with_the_first_record_outside_the_sessions_thread(tmp_path):
     with node(tmp_path) as it:
         assert it.store.topics.get(AUDIT_TOPIC) is None
-        it.audit.tell(TOPIC, AL, "deleted orders")
-        it.audit.tell(TOPIC, AL, "deleted sales")
+        it.tell(TOPIC, AL, "deleted orders")
+        it.tell(TOPIC, AL, "deleted sales")
         assert it.store.topics.get(AUDIT_TOPIC) is None
         assert it.work.work_off() == 1
         assert it.store.topics.given(AUDIT_TOPIC) == TOPIC_SETTINGS
         assert [one["what"] for one in it.records()] == [["deleted orders"], ["deleted sales"]]
-        it.audit.tell(TOPIC, AL, "deleted third")
+        it.tell(TOPIC, AL, "deleted third")
         assert it.work.work_off() == 0
         assert len(it.records()) == 3
 
@@ -106,7 +112,7 @@ def test_it_keeps_thirty_days_and_256_mib():
 def test_repeated_logins_are_one_record_after_ten_seconds(tmp_path):
     with node(tmp_path) as it:
         for _ in range(7):
-            it.audit.tell(LOGIN, AL, outcome=REFUSED)
+            it.tell(LOGIN, AL, outcome=REFUSED)
         it.turn.later(GATHER_MS - 1)
         assert not it.work.jobs
         it.turn.later(1)
@@ -114,28 +120,28 @@ def test_repeated_logins_are_one_record_after_ten_seconds(tmp_path):
         [record] = it.records()
         assert (record["event"], record["outcome"], record["count"]) == (LOGIN, REFUSED, 7)
         assert not it.turn.calls
-        it.audit.tell(LOGIN, AL, outcome=DONE)
+        it.tell(LOGIN, AL, outcome=DONE)
         it.turn.later(GATHER_MS)
         assert [one["count"] for one in it.records()] == [7, 1]
 
 
 def test_without_users_there_is_none(tmp_path):
     with node(tmp_path, KeptAccess()) as it:
-        it.audit.tell(TOPIC, AL, "deleted orders")
-        it.audit.tell(LOGIN, AL)
+        it.tell(TOPIC, AL, "deleted orders")
+        it.tell(LOGIN, AL)
         it.turn.later(GATHER_MS)
         it.audit.close()
         assert not it.work.jobs
         assert it.store.topics.get(AUDIT_TOPIC) is None
         it.access.change(USERS.users)
-        it.audit.tell(TOPIC, AL, "deleted orders")
+        it.tell(TOPIC, AL, "deleted orders")
         it.work.work_off()
         assert len(it.records()) == 1
 
 
 def test_what_was_gathered_is_written_when_the_server_stops(tmp_path):
     with node(tmp_path) as it:
-        it.audit.tell(LOGIN, AL)
+        it.tell(LOGIN, AL)
         it.audit.close()
     with node(tmp_path) as it:
         assert [one["event"] for one in it.records()] == [LOGIN]
@@ -147,17 +153,37 @@ def test_it_is_told_from_any_thread(tmp_path):
         teller.start()
         teller.join()
         assert not it.work.jobs
+        it.turn.over()  # brings it to the sessions' thread
         it.turn.over()
         it.work.work_off()
         assert len(it.records()) == 1
 
 
-def test_one_that_is_deleted_is_made_again(tmp_path):
+def test_what_one_turn_tells_is_one_batch(tmp_path):
+    with node(tmp_path) as it:
+        it.tell(TOPIC, AL, "deleted first")
+        it.work.work_off()
+        for number in range(1000):
+            it.audit.tell(TOPIC, AL, f"deleted {number}")
+        it.turn.over()
+        log = it.store.topics.get(AUDIT_TOPIC).partition(0)
+        log.wait(log.end)
+        assert [batch.record_count for batch in log.read(0, 1 << 30)] == [1, 1000]
+
+
+def test_what_the_last_turn_tells_is_kept(tmp_path):
     with node(tmp_path) as it:
         it.audit.tell(TOPIC, AL, "deleted a")
+        it.audit.close()
+        assert len(it.records()) == 1
+
+
+def test_one_that_is_deleted_is_made_again(tmp_path):
+    with node(tmp_path) as it:
+        it.tell(TOPIC, AL, "deleted a")
         it.work.work_off()
         it.store.topics.delete(AUDIT_TOPIC)
-        it.audit.tell(TOPIC, AL, f"deleted {AUDIT_TOPIC}")
+        it.tell(TOPIC, AL, f"deleted {AUDIT_TOPIC}")
         it.work.work_off()
         assert [one["what"] for one in it.records()] == [[f"deleted {AUDIT_TOPIC}"]]
 
@@ -167,20 +193,20 @@ def test_a_full_disk_drops_records_counted_and_refuses_nobody(tmp_path, caplog, 
     disk = FaultyDisk()
     with node(tmp_path, disk=disk) as it:
         if made:
-            it.audit.tell(TOPIC, AL, "deleted before")
+            it.tell(TOPIC, AL, "deleted before")
             it.work.work_off()
             it.records()
         disk.faults.begin(FULL, forever=True, code=28)
         with caplog.at_level(logging.WARNING, "logstore.audit"):
             for number in range(5):
-                it.audit.tell(TOPIC, AL, f"deleted {number}")
+                it.tell(TOPIC, AL, f"deleted {number}")
                 it.work.work_off()
                 it.clock.ms += GATHER_MS
         assert it.audit.dropped == 5
         [line] = caplog.messages  # not one for each
         assert "dropped" in line
         disk.faults.end()
-        it.audit.tell(TOPIC, AL, "deleted after")
+        it.tell(TOPIC, AL, "deleted after")
         it.work.work_off()
         told = it.records()[made:]
         assert [(one["event"], one["count"]) for one in told] in ([(TOPIC, 1), ("audit", 5)],)
@@ -191,18 +217,18 @@ def test_a_topic_that_cannot_be_made_is_not_tried_for_each_record(tmp_path):
     with node(tmp_path) as it:
         it.store.topics.refuse("the server stops")
         for number in range(5):
-            it.audit.tell(TOPIC, AL, f"deleted {number}")
+            it.tell(TOPIC, AL, f"deleted {number}")
             it.work.work_off()
         assert it.store.topics.get(AUDIT_TOPIC) is None
         tried = len(it.work.jobs)
-        it.audit.tell(TOPIC, AL, "deleted another")
+        it.tell(TOPIC, AL, "deleted another")
         assert len(it.work.jobs) == tried == 0
 
 
 def test_what_waits_for_the_topic_is_bounded(tmp_path):
     with node(tmp_path) as it:
         for number in range(WAITING_MAX + 10):
-            it.audit.tell(TOPIC, AL, f"deleted {number}")
+            it.tell(TOPIC, AL, f"deleted {number}")
         assert it.audit.dropped == 10
         it.work.work_off()
         records = it.records()
@@ -212,12 +238,40 @@ def test_what_waits_for_the_topic_is_bounded(tmp_path):
 
 def test_an_error_is_no_error_of_whoever_tells(tmp_path):
     with node(tmp_path) as it:
-        it.audit.tell(TOPIC, AL, "deleted a")
+        it.tell(TOPIC, AL, "deleted a")
         it.work.work_off()
 
         def full(batch):
             raise StorageFull("no space left")
 
         it.store.topics.get(AUDIT_TOPIC).partition(0).append = full
-        it.audit.tell(TOPIC, AL, "deleted b")
+        it.tell(TOPIC, AL, "deleted b")
         assert it.audit.dropped == 1
+
+
+def test_without_a_server_the_owner_s_changes_are_told_and_synced(tmp_path):
+    with logstore.open(tmp_path) as store:
+        access = store.internals().access()
+        access.change(USERS.users, by=OWNER)
+        access.change([KeptUser("al")], by=OWNER)
+        with logstore.open(tmp_path, "read") as reader:
+            [log] = reader.topic(AUDIT_TOPIC).partitions
+            told = [
+                json.loads(record.value)
+                for batch in log.read(0, 1 << 20)
+                for record in decode(batch, AUDIT_TOPIC, 0)
+            ]
+        assert [(one["mechanism"], one["what"]) for one in told] == [
+            ("data directory", ["made root, tags administrator"]),
+            ("data directory", ["made al, tags none"]),
+        ]
+
+
+def test_a_full_disk_refuses_no_change_of_users(tmp_path, caplog):
+    disk = FaultyDisk()
+    with logstore.open(tmp_path, disk=disk) as store:
+        access = store.internals().access()
+        disk.faults.begin(FULL, forever=True, code=28)
+        assert access.change(USERS.users, by=OWNER).error is None
+        assert "root" in access.users
+        assert "dropped" in caplog.text

@@ -3,6 +3,7 @@
 import msgspec
 
 from logstore.access import administration
+from logstore.access.identity import OWNER
 from logstore.amqp import fields
 from logstore.kept_users import KeptPermission, KeptTopicPermission
 from logstore.protocols.http import paging
@@ -51,7 +52,7 @@ def given(door: HttpDoor, call: Call) -> None:
         call.word("user"), _vhost(call), asked.configure, asked.write, asked.read
     )
     change = administration.new_permission(door.access, permission)
-    call.answer_when(door.access.change(*change), row(permission))
+    call.answer_when(door.access.change(*change, by=OWNER), row(permission))
 
 
 def topic_given(door: HttpDoor, call: Call) -> None:
@@ -61,7 +62,7 @@ def topic_given(door: HttpDoor, call: Call) -> None:
         call.word("user"), _vhost(call), asked.exchange, asked.write, asked.read
     )
     change = administration.new_permission(door.access, permission)
-    call.answer_when(door.access.change(*change), topic_row(permission))
+    call.answer_when(door.access.change(*change, by=OWNER), topic_row(permission))
 
 
 def _vhost(call: Call) -> str:
@@ -72,14 +73,14 @@ def _vhost(call: Call) -> str:
 def taken(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, NoneOfThatName."""
     change = administration.without_permission(door.access, call.word("user"), call.word("vhost"))
-    call.answer_when(door.access.change(*change), {})
+    call.answer_when(door.access.change(*change, by=OWNER), {})
 
 
 def topic_taken(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, NoneOfThatName."""
     user, vhost, exchange = call.word("user"), call.word("vhost"), call.word("exchange")
     change = administration.without_permission(door.access, user, vhost, exchange)
-    call.answer_when(door.access.change(*change), {})
+    call.answer_when(door.access.change(*change, by=OWNER), {})
 
 
 def row(permission: KeptPermission) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import msgspec
 
 from logstore.access import administration
-from logstore.access.identity import Identity
+from logstore.access.identity import OWNER, Identity
 from logstore.kept_users import ANYONE, LITERAL, KeptRule
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
@@ -49,14 +49,14 @@ def added(door: HttpDoor, call: Call) -> None:
     """Those that are there already are there once; raises Refused, InvalidName."""
     change = administration.new_rules(call.json(NewRules).rules())
     made = [row(it) for it in change.keep if isinstance(it, KeptRule)]
-    call.answer_when(door.access.change(*change), made, CREATED)
+    call.answer_when(door.access.change(*change, by=OWNER), made, CREATED)
 
 
 def removed(door: HttpDoor, call: Call) -> None:
     """Whether they allow or deny; raises NoneOfThatName where one is not there."""
     change = administration.without_rules(door.access, call.json(NewRules).rules())
     gone = [row(it) for it in change.forget if isinstance(it, KeptRule)]
-    call.answer_when(door.access.change(*change), gone)
+    call.answer_when(door.access.change(*change, by=OWNER), gone)
 
 
 def checked(door: HttpDoor, call: Call) -> None:

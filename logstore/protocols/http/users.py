@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from logstore.access import administration
+from logstore.access.identity import OWNER
 from logstore.access.scram_keys import ITERATIONS, check_iterations, check_password, keys_of
 from logstore.errors import LogstoreError
 from logstore.kept_users import KeptUser, ScramKey
@@ -53,7 +54,7 @@ def added(door: HttpDoor, call: Call) -> None:
         change = administration.new_user(door.access, asked.name, keys, asked.tags)
         [made] = change.keep
         assert isinstance(made, KeptUser)
-        call.answer_when(door.access.change(*change), row(made), CREATED)
+        call.answer_when(door.access.change(*change, by=OWNER), row(made), CREATED)
 
     administration.new_user(door.access, asked.name, {}, asked.tags)  # refused before it is hashed
     if asked.password is None:
@@ -69,7 +70,7 @@ def password_given(door: HttpDoor, call: Call) -> None:
 
     def replace(keys: Keys) -> None:
         change = administration.new_password(door.access, name, keys)
-        call.answer_when(door.access.change(*change), {"name": name})
+        call.answer_when(door.access.change(*change, by=OWNER), {"name": name})
 
     _hashed(door, call, asked.password, asked.iterations, replace)
 
@@ -78,14 +79,14 @@ def tags_given(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, Refused."""
     name, asked = call.word("name"), call.json(NewTags)
     change = administration.new_tags(door.access, name, asked.tags)
-    call.answer_when(door.access.change(*change), {"name": name, "tags": asked.tags})
+    call.answer_when(door.access.change(*change, by=OWNER), {"name": name, "tags": asked.tags})
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
     """With what names him; raises UnknownUser, and Refused for the last of who may do all."""
     name = call.word("name")
     change = administration.without_user(door.access, name)
-    call.answer_when(door.access.change(*change), {"name": name})
+    call.answer_when(door.access.change(*change, by=OWNER), {"name": name})
 
 
 def _hashed(

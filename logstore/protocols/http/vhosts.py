@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.administration import without_vhost
+from logstore.access.identity import OWNER
 from logstore.amqp import fields
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http import paging
@@ -63,7 +64,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
     # First, since another one of that name is to begin with nothing, whatever happens in between.
     change = without_vhost(door.access, fields.text(name))
     if change.forget and name != fields.data(DEFAULT_VHOST):
-        call.when_kept(door.access.change(*change), delete)
+        call.when_kept(door.access.change(*change, by=OWNER), delete)
     else:
         delete()
 
