@@ -3,15 +3,17 @@
 import pytest
 from door_kit import Talk, a_batch
 from fetch_kit import MIB, answer, asking
+from group_kit import a_join, joined, settled
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept, open_access
 from logstore.access.identity import Identity
-from logstore.access.resources import READ, TOPIC
+from logstore.access.resources import GROUP, READ, TOPIC
+from logstore.kafka.messages import join_group
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser
 from logstore.records.batch import Batch
 
 VERSION, MINUTE_MS = 11, 60_000
-NOT_ALLOWED = 29
+NOT_ALLOWED, NO_GROUP = 29, 30
 ROOT, AL, BO = KeptUser("root", tags=(ADMINISTRATOR,)), KeptUser("al"), KeptUser("bo")
 READS = {name: KeptRule("al", READ, TOPIC, name) for name in ("t", "u")}
 
@@ -173,3 +175,24 @@ def test_a_connection_that_is_gone_is_not_told_any_more(talk):
     talk.access.change(forget=[AL])
     assert talk.session.closed is None
     assert not talk.door.clients
+
+
+def test_a_join_that_waits_for_other_members_is_refused_when_its_right_is_taken():
+    right = KeptRule("al", READ, GROUP, "g")
+    access = Access(Unkept(KeptAccess((ROOT, AL, BO), [right, *READS.values()])))
+    talk = a_talk(access=access)
+    member = settled(talk)
+    other = Talk(beside=talk)
+    log_in(other, "al")
+    joined(talk, member=member)  # again: the generation is old as soon as the other one comes
+    asked = other.ask(11, 9, a_join(), join_group.Response)
+    other.say(11, 9, a_join(member=asked.member_id))
+    assert other.replies() == []
+    access.change(forget=[READS["t"]])
+    assert other.replies() == []
+    woken = other.woken
+    access.change(forget=[right])
+    assert other.woken > woken
+    [(_, body)] = other.replies()
+    assert other.read(11, 9, join_group.Response, body).error_code == NO_GROUP
+    assert other.session.closed is None
