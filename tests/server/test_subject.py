@@ -100,7 +100,7 @@ def test_the_first_rule_that_fits_says_who_it_is(rules, expected):
     ],
 )
 def test_what_is_no_rule_is_refused_in_one_line(rules, why):
-    with pytest.raises(InvalidSetting, match="^tls.client.user.rules: ") as raised:
+    with pytest.raises(InvalidSetting, match=r"^tls\.client\.user\.rules: ") as raised:
         parse_rules(rules)
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
