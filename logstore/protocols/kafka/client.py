@@ -119,6 +119,10 @@ class KafkaClient:
         self.door.refusals.tell(rights.who, operation, kind, name, decision.why)
         return False
 
+    def did(self, event: str, what: str) -> None:
+        """Have it known afterwards. From any thread."""
+        self.door.audit.tell(event, self.rights.who, what)
+
     def rules_changed(self) -> None:
         """Users or rules are others now. In the sessions' thread."""
         who, access = self.rights.who, self.door.access

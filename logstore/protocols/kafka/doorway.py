@@ -24,6 +24,7 @@ def open(house: House) -> Doorway:
         logins=house.logins,
         objects=Objects(house.channels.keeps_history),
         refusals=Refusals(house.stopwatch, house.audit),
+        audit=house.audit,
     )
     advertised = _address(settings.kafka_advertised_address)
     secured = _address(settings.kafka_tls_advertised_address)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final
 
+from logstore.access.audit import LOGIN, REFUSED
 from logstore.access.identity import Identity
 from logstore.access.plain import PlainServer
 from logstore.access.sasl import PLAIN, Conversation, Done, Refusal, Step
@@ -261,6 +262,8 @@ class Sasl:
         delay_s = refusal.delay_s
         if delay_s is None:
             delay_s = client.door.logins.failed(client.peer[0])
+        tried = Identity(refusal.user, client.peer[0], self._mechanism, DOOR)
+        client.door.audit.tell(LOGIN, tried, outcome=REFUSED)
         whom = f" of user {refusal.user[:SHOWN_CHARACTERS]!r}" if refusal.user else ""
         verdict.give(
             answer(errors.SASL_AUTHENTICATION_FAILED, text, b"", 0),
@@ -282,6 +285,7 @@ class Sasl:
         self._until = None if lifetime_ms is None else client.now + lifetime_ms / 1000
         self._state, self._conversation, self.raw = State.DONE, None, False
         client.become(Identity(done.user, client.peer[0], self._mechanism, DOOR))
+        client.did(LOGIN, "")
         verdict.give(answer(errors.NONE, None, done.token, lifetime_ms or 0))
         self._again = True
 
