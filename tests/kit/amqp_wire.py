@@ -84,12 +84,13 @@ class Channel:
 
 
 class Line:
-    """A connection; ``vhost`` is opened by guest."""
+    """A connection; ``vhost`` is opened by guest, or whoever logs in."""
 
     opened: ClassVar = []  # where they are ended if a test fails
 
-    def __init__(self, address, vhost="/", channels=()):
+    def __init__(self, address, vhost="/", channels=(), login=b"\0guest\0guest"):
         self.address, self.vhost, self.numbers = address, vhost, channels
+        self.login = login
         self.past = []  # channels that are closed
         self.closings = []  # what the connection was closed with
         Line.opened.append(self)
@@ -102,7 +103,7 @@ class Line:
         self.channels = {0: Channel(0)}
         self.socket.sendall(frames.PROTOCOL)
         self._next(0, methods.ConnectionStart)
-        told = methods.ConnectionStartOk(CAPABLE, "PLAIN", b"\0guest\0guest", "en_US")
+        told = methods.ConnectionStartOk(CAPABLE, "PLAIN", self.login, "en_US")
         self._send(0, told)
         tune = self._next(0, methods.ConnectionTune)
         self._send(0, methods.ConnectionTuneOk(tune.channel_max, tune.frame_max, 0))

@@ -3,6 +3,7 @@
 What is not named here must be the same.
 """
 
+import re
 from typing import NamedTuple
 
 
@@ -110,3 +111,17 @@ SILENT = {
     "too many channels": "as with those that are too small",
     "an unknown mechanism": "a client shows its user what it is told",
 }
+
+
+# What needs a right here, and none there.
+RIGHTS_OTHERWISE = {
+    "look for an exchange": "a passive declaration asks since CVE-2026-57221",
+    "look for a queue": "as of an exchange",
+    "a copy's key": "the keys of CC and BCC are looked at in later versions",
+    "a hidden copy's key": "as a copy's",
+}
+
+
+def in_words_of_3_10(text):
+    """A refusal as it was worded: which of the three rights it is about is said since 3.11."""
+    return re.sub(r"(configure|write|read) access", "access", text, count=1)

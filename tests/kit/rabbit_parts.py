@@ -20,24 +20,28 @@ ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 class RealRabbit:
     """``amqp`` is where clients connect: as guest, to "/" or to one of ``vhosts``."""
 
-    def __init__(self, folder, vhosts=()):
+    def __init__(self, folder, vhosts=(), **more):
+        """``more``: what its definitions have besides, by their names there."""
         for left in range(TRIES - 1, -1, -1):
             tried = folder / f"try-{left}"
             tried.mkdir()
             try:
-                self._start(tried, ["/", *vhosts])
+                self._start(tried, ["/", *vhosts], more)
                 return
             except SystemExit:  # it hung, and was killed
                 if not left:
                     raise
 
-    def _start(self, folder, vhosts):
+    def _start(self, folder, vhosts, more):
         known = folder / "definitions.json"
-        known.write_text(json.dumps({
+        definitions = {
             "users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
             "vhosts": [{"name": name} for name in vhosts],
             "permissions": [{"user": "guest", "vhost": name, **ALL} for name in vhosts],
-        }))  # fmt: skip
+        }
+        for name, rows in more.items():
+            definitions.setdefault(name, []).extend(rows)
+        known.write_text(json.dumps(definitions))
         with ExitStack() as stack:
             server = stack.enter_context(rabbitmq(folder, f"load_definitions = {known}\n"))
             stack.callback(server.stop)
