@@ -188,8 +188,9 @@ class Talk:
             given = {name: (str(value), "test") for name, value in (settings or {}).items()}
             settings = Config(given).store
             self.coordinator = Coordinator(
-                settings, self.keeper, self._facts, speech=SPEECH, due=self._set_timer
-            )
+                settings, self.keeper, self._facts, names=self.topics.names, speech=SPEECH,
+                due=self._set_timer,
+            )  # fmt: skip
             self.door = KafkaDoor(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),

@@ -1,7 +1,7 @@
 """What a group is asked, and what it answers. Plain facts; times in ms, partitions by topic id."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from logstore.broker.coordinator.assignor import Place
@@ -109,6 +109,14 @@ class Leaver:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """The topics that a member may know of: of those that its pattern matches it gets no others."""
+
+    key: tuple[object, ...]  # who has an equal one sees the same
+    sees: Callable[[str], bool] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """ConsumerGroupHeartbeat. None: as the last time."""
 
@@ -122,6 +130,7 @@ class Beat:
     assignor: str | None = None
     owned: frozenset[Place] | None = None
     only: frozenset[int] | None = None  # of each topic these partitions; embedded members alone
+    sight: Sight | None = None  # every time; None: it may know of every topic
 
     @property
     def whole(self) -> bool:

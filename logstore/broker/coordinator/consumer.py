@@ -18,7 +18,7 @@ the same way, but hears of news by being told to join again (``must_join``).
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -31,6 +31,7 @@ from logstore.broker.coordinator.calls import (
     GroupDescription,
     Identity,
     MemberDescription,
+    Sight,
 )
 from logstore.broker.coordinator.consumer_member import (
     ClassicFacts,
@@ -46,6 +47,8 @@ from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
 from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
+
+SEEN_MAX: Final = 100  # of a group: what is seen of a pattern's topics, each by one user
 
 
 class ConsumerGroup:
@@ -72,6 +75,10 @@ class ConsumerGroup:
         self.head_changed = False
         self.changed: set[str] = set()  # members that are other than they were, or gone
         self._facts_due_ms: int | None = None  # when topics are looked at again
+        # Of members that were heard of in this process; and what of a pattern's topics is seen,
+        # by pattern and sight, beside all that it matched then.
+        self._sights: dict[str, Sight | None] = {}
+        self._seen: dict[tuple[str, Sight], tuple[frozenset[str], frozenset[str]]] = {}
 
     # A heartbeat
 
@@ -98,7 +105,7 @@ class ConsumerGroup:
 
     def _go_on(self, member: ConsumerMember, beat: Beat, now_ms: int) -> None:
         member.session_ends_ms = now_ms + self._session_ms(member)
-        if self._take_over(member, beat):
+        if self._take_over(member, beat) | self._look_through(member, beat.sight):
             self._bump()
         self.make_target(now_ms)
         self._reconcile(member, beat.owned, now_ms)
@@ -146,6 +153,7 @@ class ConsumerGroup:
     def _replace(self, holder: ConsumerMember, member_id: str) -> ConsumerMember:
         """A static member is back, under a new id: what was kept for it is its again."""
         del self.members[holder.id]
+        self._sights.pop(holder.id, None)
         self.changed.add(holder.id)
         member = msgspec.structs.replace(
             holder, id=member_id, epoch=0, previous_epoch=0, revoking=set(), classic=None,
@@ -247,6 +255,14 @@ class ConsumerGroup:
             self.changed.add(member.id)
         return not new.keys().isdisjoint({"topics", "regex", "assignor", "only"})
 
+    def _look_through(self, member: ConsumerMember, sight: Sight | None) -> bool:
+        """Whether the member sees other topics of its pattern than before."""
+        if member.id in self._sights and self._sights[member.id] == sight:
+            return False
+        before = self._subscribed(member)
+        self._sights[member.id] = sight
+        return self._subscribed(member) != before
+
     # Leaving
 
     def _leave(self, beat: Beat) -> Beaten:
@@ -268,6 +284,7 @@ class ConsumerGroup:
 
     def _remove(self, member: ConsumerMember) -> None:
         del self.members[member.id]
+        self._sights.pop(member.id, None)
         self.changed.add(member.id)
         self._bump()
 
@@ -318,7 +335,23 @@ class ConsumerGroup:
         return set().union(*map(self._subscribed, self.members.values()))
 
     def _subscribed(self, member: ConsumerMember) -> frozenset[str]:
-        return member.topics | self._matching(member.regex) if member.regex else member.topics
+        return member.topics | self._matched(member) if member.regex else member.topics
+
+    def _matched(self, member: ConsumerMember) -> frozenset[str]:
+        """The topics that the member's pattern stands for: those that it may know of (KIP-848)."""
+        matching = self._matching(member.regex)
+        if member.id not in self._sights:  # the process began anew: as it was
+            return matching & self.head.facts.keys()
+        sight = self._sights[member.id]
+        if sight is None:
+            return matching
+        known = self._seen.get((member.regex, sight))
+        if known is None or known[0] is not matching:
+            if len(self._seen) >= SEEN_MAX:
+                self._seen.clear()
+            known = matching, frozenset(filter(sight.sees, matching))
+            self._seen[member.regex, sight] = known
+        return known[1]
 
     def make_target(self, now_ms: int) -> None:
         """Where anything has changed that it depends on."""
