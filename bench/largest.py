@@ -169,7 +169,8 @@ OPTIONS: dict[str, Sequence[bytes]] = {
     "flushdb": (), "flushall": (), "scan": (b"0",), "expire": (b"k", b"1"), "pexpire": (b"k", b"1"),
     "expireat": (b"k", b"1"), "pexpireat": (b"k", b"1"), "copy": (b"a", b"b"),
     "channel.read": (b"c",), "command": (), "command|info": (), "command|docs": (),
-    "command|list": (),
+    "command|list": (), "acl|cat": (), "acl|deluser": (), "acl|genpass": (), "acl|log": (),
+    "acl|dryrun": (b"default", b"PUBLISH"), "acl|setuser": (b"default",),
 }  # fmt: skip
 
 # What a transaction is made of: commands that are cheap, long to answer, or make work for others.

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.failures import Failures
 from logstore.access.logins import Found, Login, Work
+from logstore.access.redis_grants import is_off
 from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
 
 RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too
@@ -144,9 +145,12 @@ class Passwords:
         return Found(made_up(mechanism, self._secret, name, usual), known=False)
 
     def admits(self, name: str) -> bool:
-        """As Logins.admits: only administrators, while a row can't be read that may forbid it."""
+        """As Logins.admits: only administrators, while a row can't be read that may forbid it.
+
+        And nobody who is ``off`` in Redis's words.
+        """
         user = self._access.users.get(name)
-        if user is None:
+        if user is None or is_off(user.redis):
             return False
         return ADMINISTRATOR in user.tags or not any(it.forbids for it in self._access.damaged)
 

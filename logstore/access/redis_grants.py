@@ -12,6 +12,7 @@ from logstore.access.redis_rules import BadModifier, RedisRules, Selector, key_w
 from logstore.access.resources import CHANNEL, DELETE, DESCRIBE, KEY, READ, WRITE
 from logstore.patterns import Pattern
 
+REDIS_RULE: Final = "Redis rule "  # begins what is told of one
 COMPILED_MAX: Final = 1024  # texts; more users are compiled again at their next command
 
 
@@ -125,6 +126,11 @@ class Compiled:
         self.rules = rules
         self._selectors = [_Asked(it) for it in (rules.root, *rules.more)]
 
+    @property
+    def several(self) -> bool:
+        """Whether there are selectors beside the user's own rules."""
+        return len(self._selectors) > 1
+
     def denied(self, called: Called, names: Sequence[Named] = ()) -> Denied | None:
         """What of it no selector allows; None: all of it is allowed."""
         told = Denied(COMMAND)
@@ -199,7 +205,7 @@ def allows(text: str, operation: str, kind: str, name: str) -> str | None:
         named = Named(kind, asked, use == READ, use == WRITE)
         word = compiled(text).grant(named, _by(kind, use))
         if word is not None:
-            return f"Redis rule {word}"
+            return REDIS_RULE + word
     return None
 
 
@@ -209,7 +215,7 @@ def allows_all(text: str, operation: str, kind: str, pattern: str) -> str | None
         return None
     named = Named(kind, pattern.encode(errors="surrogateescape"), True, False, True)
     word = compiled(text).grant(named, (PATTERN_READING,))
-    return None if word is None else f"Redis rule {word}"
+    return None if word is None else REDIS_RULE + word
 
 
 def allows_some(text: str, operation: str, kind: str) -> bool:

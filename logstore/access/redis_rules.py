@@ -13,9 +13,9 @@ them. Grammar and texts are those of Redis 7.2 (redis.io/docs, "ACL").
 Which commands there are says who gives the rules (``Known``): what is kept needs no look at them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from logstore.errors import InvalidName, LogstoreError
 from logstore.patterns import Pattern
@@ -26,7 +26,7 @@ ALL_CATEGORIES: Final = (
     "connection", "transaction", "scripting",
 )  # fmt: skip
 HASH_SIGNS: Final = 64  # of a SHA-256
-RULES_BYTES_MAX: Final = 32 << 10  # of a user's text: thousands of patterns; each is asked in turn
+RULES_BYTES_MAX: Final = 16 << 10  # of a user's text: each pattern is asked in turn
 
 # The subcommands of a command, () where it has none; None: there is no such command.
 Known = Callable[[str], Collection[str] | None]
@@ -150,20 +150,21 @@ def changed(
     rules: RedisRules, modifiers: Sequence[bytes], known: Known
 ) -> tuple[RedisRules, list[PasswordChange]]:
     """What these make of it, all or nothing. Raises BadModifier."""
-    passwords: list[PasswordChange] = []
+    draft = _Draft(rules)
     for modifier in _merged(modifiers):
-        rules = _changed(rules, modifier, known, passwords)
+        draft.take(modifier, known)
+    rules = draft.rules()
     if len(rules.text()) > RULES_BYTES_MAX:
         raise BadModifier(modifiers[-1], TOO_LONG)
-    return rules, passwords
+    return rules, draft.passwords
 
 
 def parse(text: str) -> RedisRules:
     """What was kept. Raises BadModifier of what is no such text."""
-    rules = RedisRules()
+    draft = _Draft(RedisRules())
     for modifier in _merged(text.encode(errors="surrogateescape").split(b" ")):
-        rules = _changed(rules, modifier, _anything, [])
-    return rules
+        draft.take(modifier, _anything)
+    return draft.rules()
 
 
 def _anything(_: str) -> Collection[str] | None:
@@ -196,114 +197,158 @@ def _merged(modifiers: Sequence[bytes]) -> list[bytes]:
     return merged
 
 
-def _changed(
-    rules: RedisRules, modifier: bytes, known: Known, passwords: list[PasswordChange]
-) -> RedisRules:
-    if not modifier:
-        return rules
-    sign = modifier[:1].decode("latin-1")
-    if sign in _PASSWORDS:
+class _DraftSelector:
+    """A selector that is being put together: each word costs the same, however many there are."""
+
+    def __init__(self, made: Selector) -> None:
+        self.keys = {pattern: flags for flags, pattern in made.keys}
+        self.channels = dict.fromkeys(made.channels)
+        self.commands: dict[str, str] = {}  # rules by what they are about
+        self._parts: dict[str, set[str]] = {}  # of commands: subcommands and first arguments
+        self.all_keys, self.all_channels = made.all_keys, made.all_channels
+        self.all_commands = made.all_commands
+        for rule in made.commands:
+            self._add_rule(rule)
+
+    def made(self) -> Selector:
+        return Selector(
+            tuple((flags, pattern) for pattern, flags in self.keys.items()),
+            self.all_keys,
+            tuple(self.channels),
+            self.all_channels,
+            tuple(self.commands.values()),
+            self.all_commands,
+        )
+
+    def take(self, text: str, known: Known) -> None:
+        """One word more. Raises ValueError: why not."""
+        word = text.lower()
+        if word in _KEYS:
+            self.all_keys = _KEYS[word]
+            self.keys.clear()
+        elif word in _CHANNELS:
+            self.all_channels = _CHANNELS[word]
+            self.channels.clear()
+        elif word in _COMMANDS:
+            self.all_commands = _COMMANDS[word]
+            self.commands.clear()
+            self._parts.clear()
+        elif text[0] in "~%":
+            self._add_keys(text)
+        elif text[0] == "&":
+            self._add_channel(text[1:])
+        elif text[0] in "+-":
+            self._add_rule(_command_rule(word, known))
+        else:
+            raise ValueError(SYNTAX)
+
+    def _add_keys(self, text: str) -> None:
+        if self.all_keys:
+            raise ValueError(AFTER_ALL.format("keys", "patterns"))
+        head, tilde, pattern = text.partition("~")
+        flags = head[1:].upper() if head else "RW"
+        if not tilde or "".join(sorted(flags)) not in _OF_KEYS:
+            raise ValueError(SYNTAX)
+        _check_pattern(pattern)
+        self.keys[pattern] = "".join(sorted({*self.keys.get(pattern, ""), *flags}))
+
+    def _add_channel(self, pattern: str) -> None:
+        if self.all_channels:
+            raise ValueError(AFTER_ALL.format("channels", "channels"))
+        _check_pattern(pattern)
+        self.channels[pattern] = None
+
+    def _add_rule(self, rule: str) -> None:
+        """In the place of those that say nothing any more once it stands behind them."""
+        name = rule[1:]
+        parent, bar, _ = name.partition("|")
+        for part in () if bar else self._parts.pop(parent, ()):
+            del self.commands[part]
+        self.commands.pop(name, None)
+        self.commands[name] = rule
+        if bar:
+            self._parts.setdefault(parent, set()).add(name)
+
+
+_KEYS: Final = {"allkeys": True, "~*": True, "resetkeys": False}
+_CHANNELS: Final = {"allchannels": True, "&*": True, "resetchannels": False}
+_COMMANDS: Final = {"allcommands": True, "+@all": True, "nocommands": False, "-@all": False}
+
+
+class _Draft:
+    """A user's rules that are being put together."""
+
+    def __init__(self, rules: RedisRules) -> None:
+        self.passwords: list[PasswordChange] = []
+        self._on, self._nopass, self._sanitize = rules.on, rules.nopass, rules.sanitize
+        self._root, self._more = _DraftSelector(rules.root), list(rules.more)
+
+    def rules(self) -> RedisRules:
+        return RedisRules(
+            self._on, self._nopass, self._sanitize, self._root.made(), tuple(self._more)
+        )
+
+    def take(self, modifier: bytes, known: Known) -> None:
+        """One word more. Raises BadModifier."""
+        if not modifier:
+            return
+        sign = modifier[:1].decode("latin-1")
+        if sign in _PASSWORDS:
+            self._take_password(sign, modifier)
+            return
+        try:
+            text = modifier.decode()
+            if not self._is_about_user(text.lower()):
+                self._take_rule(text, known)
+        except UnicodeDecodeError:
+            raise BadModifier(modifier, SYNTAX) from None
+        except ValueError as error:
+            raise BadModifier(modifier, str(error)) from None
+
+    def _take_password(self, sign: str, modifier: bytes) -> None:
         if sign in "#!" and not _is_hash(modifier[1:]):
             raise BadModifier(modifier, BAD_HASH)
-        passwords.append(PasswordChange(sign, modifier[1:]))
-        return replace(rules, nopass=False) if sign in ">#" else rules
-    try:
-        text = modifier.decode()
-    except UnicodeDecodeError:
-        raise BadModifier(modifier, SYNTAX) from None
-    word = text.lower()
-    if word in _OF_USER:
-        if word in _WITHOUT_PASSWORDS:
-            passwords.append(PasswordChange(""))
-        return RedisRules() if word == "reset" else replace(rules, **_OF_USER[word])
-    try:
-        if text.startswith("(") and text.endswith(")"):
-            return replace(rules, more=(*rules.more, _selector(text[1:-1], known)))
-        return replace(rules, root=_narrowed(rules.root, text, known))
-    except ValueError as error:
-        raise BadModifier(modifier, str(error)) from None
+        self.passwords.append(PasswordChange(sign, modifier[1:]))
+        if sign in ">#":
+            self._nopass = False
+
+    def _is_about_user(self, word: str) -> bool:
+        match word:
+            case "on" | "off":
+                self._on = word == "on"
+            case "sanitize-payload" | "skip-sanitize-payload":
+                self._sanitize = word == "sanitize-payload"
+            case "nopass" | "resetpass":
+                self._nopass = word == "nopass"
+                self.passwords.append(PasswordChange(""))
+            case "clearselectors":
+                self._more.clear()
+            case "reset":
+                self.passwords.append(PasswordChange(""))
+                self._on, self._nopass, self._sanitize = False, False, True
+                self._root, self._more = _DraftSelector(Selector()), []
+            case _:
+                return False
+        return True
+
+    def _take_rule(self, text: str, known: Known) -> None:
+        if not (text.startswith("(") and text.endswith(")")):
+            self._root.take(text, known)
+            return
+        selector = _DraftSelector(Selector())
+        for word in text[1:-1].split():
+            # Else nobody could tell where the selector ends, when it is read again.
+            if word.endswith(")"):
+                raise ValueError(SYNTAX)
+            selector.take(word, known)
+        self._more.append(selector.made())
 
 
 _PASSWORDS: Final = frozenset("><#!")
-_OF_USER: Final[Mapping[str, Mapping[str, Any]]] = {
-    "on": {"on": True},
-    "off": {"on": False},
-    "nopass": {"nopass": True},
-    "resetpass": {"nopass": False},
-    "skip-sanitize-payload": {"sanitize": False},
-    "sanitize-payload": {"sanitize": True},
-    "clearselectors": {"more": ()},
-    "reset": {},
-}
-_WITHOUT_PASSWORDS: Final = frozenset({"nopass", "resetpass", "reset"})
 
 
 def _is_hash(data: bytes) -> bool:
     return len(data) == HASH_SIGNS and all(sign in b"0123456789abcdef" for sign in data)
-
-
-def _selector(text: str, known: Known) -> Selector:
-    selector = Selector()
-    for word in text.split():
-        # Else nobody could tell where the selector ends, when it is read again.
-        if word.endswith(")"):
-            raise ValueError(SYNTAX)
-        selector = _narrowed(selector, word, known)
-    return selector
-
-
-_KEYS: Final = {"all_keys": True, "keys": ()}
-_CHANNELS: Final = {"all_channels": True, "channels": ()}
-_COMMANDS: Final = {"all_commands": True, "commands": ()}
-_NO_COMMANDS: Final = {"all_commands": False, "commands": ()}
-_OF_SELECTOR: Final[Mapping[str, Mapping[str, Any]]] = {
-    "allkeys": _KEYS,
-    "~*": _KEYS,
-    "resetkeys": {"all_keys": False, "keys": ()},
-    "allchannels": _CHANNELS,
-    "&*": _CHANNELS,
-    "resetchannels": {"all_channels": False, "channels": ()},
-    "allcommands": _COMMANDS,
-    "+@all": _COMMANDS,
-    "nocommands": _NO_COMMANDS,
-    "-@all": _NO_COMMANDS,
-}
-
-
-def _narrowed(selector: Selector, text: str, known: Known) -> Selector:
-    """With one word more. Raises ValueError: why not."""
-    found = _OF_SELECTOR.get(text.lower())
-    if found is not None:
-        return replace(selector, **found)
-    match text[0]:
-        case "~" | "%":
-            return _with_keys(selector, text)
-        case "&":
-            return _with_channel(selector, text[1:])
-        case "+" | "-":
-            rule = _command_rule(text.lower(), known)
-            return replace(selector, commands=(*_without(selector.commands, rule), rule))
-    raise ValueError(SYNTAX)
-
-
-def _with_keys(selector: Selector, text: str) -> Selector:
-    if selector.all_keys:
-        raise ValueError(AFTER_ALL.format("keys", "patterns"))
-    head, tilde, pattern = text.partition("~")
-    flags = head[1:].upper() if head else "RW"
-    if not tilde or "".join(sorted(flags)) not in _OF_KEYS:
-        raise ValueError(SYNTAX)
-    _check_pattern(pattern)
-    keys = {pattern: flags for flags, pattern in selector.keys}
-    keys[pattern] = "".join(sorted({*keys.get(pattern, ""), *flags}))
-    return replace(selector, keys=tuple((flags, it) for it, flags in keys.items()))
-
-
-def _with_channel(selector: Selector, pattern: str) -> Selector:
-    if selector.all_channels:
-        raise ValueError(AFTER_ALL.format("channels", "channels"))
-    _check_pattern(pattern)
-    return replace(selector, channels=tuple(dict.fromkeys((*selector.channels, pattern))))
 
 
 def _check_pattern(pattern: str) -> None:
@@ -338,9 +383,3 @@ def _command_rule(text: str, known: Known) -> str:
     if any(it.isspace() or not it.isprintable() for it in argument):
         raise ValueError(SYNTAX)
     return text
-
-
-def _without(rules: Sequence[str], rule: str) -> list[str]:
-    """What still says something once ``rule`` stands behind it."""
-    name = rule[1:]
-    return [it for it in rules if it[1:] != name and not it[1:].startswith(name + "|")]

@@ -1,20 +1,41 @@
 """Sessions of the Redis door without sockets: what they are given, what they send."""
 
+from functools import cache
 from types import SimpleNamespace
 
 from redis_parts import request
 
+from logstore.access.access import Access, Unkept
+from logstore.access.passwords import Passwords
+from logstore.access.scram_keys import keys_of
 from logstore.broker.channel import Channels
+from logstore.kept_users import KeptAccess, KeptUser
 from logstore.protocols.resp.door import Facts, RespDoor, RespLimits, Unread
+from logstore.protocols.resp.review import review
 from logstore.protocols.resp.session import RespSession
+
+
+@cache
+def _keys(password):
+    return keys_of(password.encode(), 1)
+
+
+def user(name, password=None, *, redis=None, tags=(), weak=()):
+    """One whose password costs nothing to check."""
+    scram = {} if password is None else _keys(password)
+    return KeptUser(name, scram, tuple(tags), redis, tuple(weak))
+
+
+def boss():
+    return user("boss", "secret", tags=["administrator"])
 
 
 class FakeLink:
     """Takes all, unless told to be ``blocked``; ``sent`` is what the peer has got."""
 
-    def __init__(self, number):
-        self.peer, self.address = f"127.0.0.1:{number}", ("127.0.0.1", 6379)
-        self.peer_address = "127.0.0.1", number
+    def __init__(self, number, host="127.0.0.1"):
+        self.peer, self.address = f"{host}:{number}", ("127.0.0.1", 6379)
+        self.peer_address = host, number
         self.sent = b""
         self.unsent = 0
         self.blocked = False
@@ -40,7 +61,12 @@ class FakeLink:
 class FakeDoor:
     """Sessions around one set of channels; a turn ends after each call."""
 
-    def __init__(self, pubsub="32mb 8mb 60", bulk_bytes_max=512 << 20):
+    def __init__(
+        self, pubsub="32mb 8mb 60", bulk_bytes_max=512 << 20, users=(), rules=(), delay_s=0.0,
+        protected=False,
+    ):  # fmt: skip
+        self.access = Access(Unkept(KeptAccess(users=users, rules=rules)))
+        self.later = None  # those that a test keeps for later
         self.channels = Channels()
         self.channels.attach(lambda call: None)
         self.now = 100.0
@@ -48,16 +74,33 @@ class FakeDoor:
             SimpleNamespace(connections_max=100), bulk_bytes_max, Unread.parse(pubsub)
         )
         self.door = RespDoor(
-            self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work
-        )
+            self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work,
+            access=self.access, protected=protected,
+            logins=Passwords(self.access, self.work, lambda: self.now, b"secret", delay_s),
+        )  # fmt: skip
         self.sessions, self.everyone = [], {}
+        self.access.watch(lambda: review(self.door, self.everyone))
 
     def work(self, job, done):
         """At once; a test may keep it for later."""
-        done(job())
+        if self.later is None:
+            done(job())
+        else:
+            self.later.append((job, done))
 
-    def connect(self):
-        link = FakeLink(1000 + len(self.sessions))
+    def do_jobs(self):
+        jobs, self.later = self.later, None
+        for job, done in jobs:
+            done(job())
+
+    def log_in(self, name="boss", password="secret"):
+        """A connection of this user."""
+        peer = self.connect()
+        assert peer.ask("AUTH", name, password) == b"+OK\r\n"
+        return peer
+
+    def connect(self, host="127.0.0.1"):
+        link = FakeLink(1000 + len(self.sessions), host)
         session = link.session = RespSession(self.door, self.everyone, link)
         self.sessions.append(session)
         return Peer(self, session, link)
@@ -97,4 +140,4 @@ class Peer:
     def wait(self, seconds):
         self.door.now += seconds
         self.session.wake(self.door.now)
-        self.send(b"")
+        return self.send(b"")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from logstore.access import audit
 from logstore.access.resources import DELETE, DESCRIBE, GROUP
 from logstore.broker.coordinator.calls import Done, GroupDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
@@ -147,8 +146,6 @@ def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
 
     def told(name: str, done: Done) -> None:
         codes[name] = group_code(done.error)
-        if done.error is None:
-            client.did(audit.GROUP, f"deleted {name}")
         if len(codes) == len(names):
             later.give(codes)
 

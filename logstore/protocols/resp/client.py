@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
+from logstore.access.identity import Identity
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
-from logstore.protocols.resp.door import RespDoor
+from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
+from logstore.protocols.resp.permits import Permits, Refusal
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
-from logstore.slices import AT_ONCE, Steps
+from logstore.slices import AT_ONCE, GoOn, Steps
 
 # A subscriber that has left so much unread is given what is in a history when it asks for more.
 BEHIND_BYTES: Final = 1 << 20
@@ -23,6 +25,8 @@ READ_ON_BYTES: Final = 256 << 10  # of a history at once
 OUT_AT_ONCE: Final = 4096  # replies of a long command
 QUEUED_AT_ONCE: Final = 2000  # of these; of more, what others publish may come between
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
+MECHANISM: Final = "AUTH"  # a name and a password
+LOGIN_S: Final = 10.0  # that a connection may last before it has logged in
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
 Result = TypeVar("Result")
@@ -37,6 +41,7 @@ class Queued(NamedTuple):
     run: Run
     arguments: Sequence[bytes]
     publishes: bool
+    refusal: Callable[["RespClient"], Refusal | None]  # asked again when it is carried out
 
 
 @dataclass(slots=True)
@@ -66,6 +71,12 @@ class RespClient:
         self.name = b""
         self.library: dict[bytes, bytes] = {b"LIB-NAME": b"", b"LIB-VER": b""}
         self.database = 0
+        self.permits = Permits(door.access, door.newcomer(link.peer_address[0]))
+        self.known = True  # it has logged in, or need not
+        self.login_until: float | None = None  # when it must have
+        self.rest_until: float | None = None  # when it goes on: a failed login is held back
+        self._rested: GoOn | None = None
+        self.changing = False  # users or rules, so that it is told how that went before it ends
         self.version: Version = 2
         self.form: Form = FORMS[2]
         self.last_command = "NULL"  # as CLIENT LIST shows one that has sent none
@@ -89,6 +100,7 @@ class RespClient:
         self.soft_until: float | None = None  # when that has lasted too long
         self.changed = False  # since ``held_bytes`` was asked, by a command
         self._remembered_bytes = 0
+        self._look_who()
 
     @property
     def held_bytes(self) -> int:
@@ -265,6 +277,12 @@ class RespClient:
 
     def look_at_the_clock(self, now: float) -> None:
         """End it where its time is over."""
+        self._look_rested(now)
+        if not self.known and self.login_until is None:
+            self.login_until = now + LOGIN_S
+        if self.login_until is not None and now >= self.login_until:
+            self.link.cut(f"it has not logged in within {LOGIN_S:g} s")
+            return
         if not self.soft_over:
             return
         limit, unsent = self.door.limits.pubsub, self.link.unsent
@@ -284,6 +302,75 @@ class RespClient:
         self.door.counts.cut_off += 1
         self.closed = reason
         self.link.cut(reason)
+
+    # Who it is
+
+    @property
+    def user(self) -> str:
+        """The user's name; before a login, that of whom Redis takes everyone for."""
+        return self.permits.who.user or DEFAULT_USER
+
+    def come_in(self, name: str) -> None:
+        """It has logged in."""
+        host = self.permits.who.host
+        self.permits = Permits(self.door.access, Identity(name, host, MECHANISM, self.door.name))
+        self._look_who()
+
+    def go_out(self) -> None:
+        """As it was when it had just connected."""
+        self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
+        self._look_who()
+        if not self.known:
+            self.login_until = self.now + LOGIN_S
+
+    def _look_who(self) -> None:
+        self.known = not self.door.access.required or self.permits.who.user != ""
+        if self.known:
+            self.login_until = None
+
+    def look_anew(self) -> None:
+        """Users or rules have changed: it may do what they say now, or has to go."""
+        was_open = self.known and self.permits.who.user == ""
+        if not self.permits.who.user:
+            self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
+        else:
+            self.permits.look_anew()
+        self._look_who()
+        if not self.known and was_open and not self.changing:
+            self.end("it has not logged in, and now there are users")
+        elif not self.door.access.knows(self.permits.who) and self.known:
+            self.end(f"user {self.user!r} was deleted")
+
+    def listening(self) -> Steps:
+        """End it if it hears what it may not hear any more; in steps."""
+        channels, permits = self.door.channels, self.permits
+        apart = channels.apart.names(self)
+        names = [*channels.names.names(self), *apart, *(it.name for it in self.following)]
+        asked = [(name, False) for name in names]
+        asked += [(name, True) for name in channels.patterns.names(self)]
+        for name, pattern in asked:
+            if not permits.may_hear(name, pattern=pattern):
+                self.end(f"user {self.user!r} may not listen to {name!r} any more")
+                return
+            yield 1
+
+    def end(self, reason: str) -> None:
+        """At once; where it is being answered, after that."""
+        if self.changing:
+            self.closed = reason
+        elif not self.cut_off:
+            self.cut_off = True
+            self.link.cut(reason)
+
+    def rest(self, seconds: float, go_on: GoOn) -> None:
+        """Go on when so much time has passed: ``wake`` says so."""
+        self.rest_until, self._rested = self.now + seconds, go_on
+
+    def _look_rested(self, now: float) -> None:
+        if self.rest_until is not None and now >= self.rest_until:
+            go_on, self.rest_until, self._rested = self._rested, None, None
+            assert go_on is not None
+            go_on(None)
 
     # What it is
 
@@ -319,3 +406,4 @@ class RespClient:
         self.tracking = None
         self.replying = REPLY_ON
         self.speak(2)
+        self.go_out()

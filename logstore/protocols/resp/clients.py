@@ -6,7 +6,9 @@ from typing import Final
 from logstore.protocols.resp import tracking
 from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, RespClient, Run
 from logstore.protocols.resp.command import Command, help_of, table
-from logstore.protocols.resp.connection import BAD_NAME, USER, is_plain
+from logstore.protocols.resp.door import DEFAULT_USER
+from logstore.protocols.resp.line import kind, line
+from logstore.protocols.resp.login import BAD_NAME, is_plain
 from logstore.protocols.resp.replies import OK, bulk, integer, verbatim
 from logstore.protocols.resp.requests import as_integer
 from logstore.slices import Steps
@@ -33,39 +35,6 @@ HELP: Final = [
     "SETINFO (LIB-NAME|LIB-VER) <value>, NO-EVICT (ON|OFF), NO-TOUCH (ON|OFF)",
     "    What client libraries say of themselves.",
 ]
-
-
-def kind(client: RespClient) -> bytes:
-    return b"pubsub" if client.subscribed else b"normal"
-
-
-def line(client: RespClient, now: float) -> str:
-    """As CLIENT LIST shows it; what there is none of here (query buffers, say) is left out."""
-    channels = client.door.channels
-    tracks = client.tracking
-    marks = {
-        "P": client.subscribed,
-        "x": client.queue is not None,
-        "t": tracks is not None,
-        "R": tracks is not None and tracks.broken,
-        "B": tracks is not None and b"BCAST" in tracks.modes,
-        "e": client.no_evict,
-        "T": client.no_touch,
-    }
-    flags = "".join(mark for mark, holds in marks.items() if holds)
-    host, port = client.link.address
-    library = {name: text.decode() for name, text in client.library.items()}
-    return (
-        f"id={client.number} addr={client.link.peer} laddr={host}:{port} "
-        f"name={client.name.decode()} age={int(now - client.created_at)} "
-        f"idle={int(now - client.active_at)} flags={flags or 'N'} db={client.database} "
-        f"sub={channels.names.names_count(client)} psub={channels.patterns.names_count(client)} "
-        f"ssub={channels.apart.names_count(client)} "
-        f"multi={-1 if client.queue is None else len(client.queue)} omem={client.link.unsent} "
-        f"events=r cmd={client.last_command} user={USER.decode()} "
-        f"redir={-1 if tracks is None else tracks.redirect} "
-        f"resp={client.version} lib-name={library[b'LIB-NAME']} lib-ver={library[b'LIB-VER']}\n"
-    )
 
 
 def _id(client: RespClient, _: Sequence[bytes]) -> None:
@@ -154,9 +123,10 @@ def _filters(
         elif name == b"LADDR":
             tests[name] = lambda it, value=value: _local(it) == value  # type: ignore[misc]
         elif name == b"USER":
-            if value != USER:
+            if not _is_user(client, value):
                 client.fail(b"No such user '%b'" % value)
                 return None
+            tests[name] = lambda it, value=value: it.user.encode() == value  # type: ignore[misc]
         elif name == b"SKIPME" and value.lower() == b"yes":
             tests[name] = lambda it: it is not client
         elif name == b"SKIPME" and value.lower() == b"no":
@@ -165,6 +135,14 @@ def _filters(
             client.fail("syntax error")
             return None
     return list(tests.values())
+
+
+def _is_user(client: RespClient, name: bytes) -> bool:
+    """The default user is there as long as there are no others."""
+    access = client.door.access
+    if not access.required:
+        return name == DEFAULT_USER.encode()
+    return name.decode(errors="replace") in access.users
 
 
 def _local(client: RespClient) -> bytes:

@@ -45,6 +45,18 @@ class Command:
         return count >= -self.arity and (self.many or count <= FEW_MAX)
 
 
+# All of them, once ``commands.py`` has put them together: for commands that are about commands.
+EVERY: Final[dict[bytes, Command]] = {}
+
+
+def found(request: Sequence[bytes]) -> Command | None:
+    """What carries it out; of one with subcommands, one of these."""
+    command = EVERY.get(request[0].lower())
+    if command is not None and command.subcommands and len(request) > 1:
+        return command.subcommands.get(request[1].lower())
+    return command
+
+
 def table(*commands: Command) -> dict[bytes, Command]:
     """By name in small letters, or by the last part of it."""
     return {command.name.rpartition("|")[2].encode(): command for command in commands}

@@ -7,16 +7,18 @@ from typing import Final
 from logstore.errors import InvalidName
 from logstore.patterns import Pattern
 from logstore.protocols.resp import (
+    acl,
     channel_read,
     clients,
     configuration,
     connection,
     information,
     keyspace,
+    login,
     pubsub,
 )
 from logstore.protocols.resp.client import RespClient, Run
-from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.command import EVERY, Command, help_of, table
 from logstore.protocols.resp.replies import (
     Version,
     array,
@@ -194,11 +196,14 @@ _COMMAND: Final = Command(
 
 COMMANDS: Final = table(
     *pubsub.COMMANDS,
+    *login.COMMANDS,
     *connection.COMMANDS,
     *clients.COMMANDS,
     *configuration.COMMANDS,
     *information.COMMANDS,
     *keyspace.COMMANDS,
     *channel_read.COMMANDS,
+    *acl.COMMANDS,
     _COMMAND,
 )
+EVERY.update(COMMANDS)

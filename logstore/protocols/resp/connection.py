@@ -1,86 +1,29 @@
-"""HELLO, AUTH, PING, ECHO, SELECT, QUIT, RESET, and MULTI with EXEC and DISCARD."""
+"""PING, ECHO, SELECT, QUIT, RESET, and MULTI with EXEC and DISCARD."""
 
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.access.redis_grants import COMMAND
+from logstore.access.resources import CHANNEL, KEY
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.client import Queued, RespClient
 from logstore.protocols.resp.command import Command
-from logstore.protocols.resp.door import REDIS_VERSION
-from logstore.protocols.resp.replies import OK, PONG, Version, bulk, integer
+from logstore.protocols.resp.denials import NO_LOGIN, tell
+from logstore.protocols.resp.replies import OK, PONG, bulk
 from logstore.protocols.resp.requests import as_integer
 from logstore.slices import Steps
 
+CHANGED: Final = (
+    "ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
+    "This command is no longer allowed for the following reason: "
+)
+REASONS: Final = {
+    COMMAND: "no permission to execute the command or subcommand",
+    KEY: "no permission to touch the specified keys",
+    CHANNEL: "no permission to access one of the channels used as arguments",
+}
 DATABASES: Final = 16  # that may be selected; nothing is in them
-USER: Final = b"default"  # the only one, and without a password
-
-BAD_NAME: Final = "Client names cannot contain spaces, newlines or special characters."
-_VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
-
-
-def is_plain(text: bytes) -> bool:
-    """Whether it holds nothing but visible ASCII, so that CLIENT LIST can show it."""
-    return all(0x21 <= byte <= 0x7E for byte in text)
-
-
-def _hello(client: RespClient, arguments: Sequence[bytes]) -> None:
-    version: Version = client.version
-    if len(arguments) > 1:
-        number = as_integer(arguments[1])
-        if number is None:
-            client.fail("Protocol version is not an integer or out of range")
-            return
-        if number not in _VERSIONS:
-            client.refuse("NOPROTO", "unsupported protocol version")
-            return
-        version = _VERSIONS[number]
-    at = 2
-    while at < len(arguments):
-        left = len(arguments) - at - 1
-        option = arguments[at].upper()
-        if option == b"AUTH" and left >= 2:
-            if arguments[at + 1] != USER:
-                client.refuse(*_WRONG_PASSWORD)
-                return
-            at += 3
-        elif option == b"SETNAME" and left >= 1:
-            if not is_plain(arguments[at + 1]):
-                client.fail(BAD_NAME)
-                return
-            client.name = arguments[at + 1]
-            at += 2
-        else:
-            client.fail(b"Syntax error in HELLO option '%b'" % arguments[at])
-            return
-    client.speak(version)
-    about = {
-        b"server": bulk(b"redis"),
-        b"version": bulk(REDIS_VERSION.encode()),
-        b"proto": integer(client.version),
-        b"id": integer(client.number),
-        b"mode": bulk(b"standalone"),
-        b"role": bulk(b"master"),
-        b"modules": replies.array([]),
-    }
-    client.say(replies.mapping(about, client.version))
-
-
-_WRONG_PASSWORD: Final = "WRONGPASS", "invalid username-password pair or user is disabled."
-
-
-def _auth(client: RespClient, arguments: Sequence[bytes]) -> None:
-    if len(arguments) > 3:
-        client.fail("syntax error")
-    elif len(arguments) == 2:
-        client.fail(
-            "AUTH <password> called without any password configured for the default user. "
-            "Are you sure your configuration is correct?"
-        )
-    elif arguments[1] == USER:
-        client.say(OK)
-    else:
-        client.refuse(*_WRONG_PASSWORD)
 
 
 def _ping(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -154,6 +97,8 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     for queued in queue:
         before = len(client.out)
         try:
+            if not _still_allowed(client, queued):
+                continue
             steps = queued.run(client, queued.arguments)
             if steps is not None:
                 yield from steps
@@ -171,15 +116,25 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     client.in_transaction = False
 
 
+def _still_allowed(client: RespClient, queued: Queued) -> bool:
+    """Rules may have changed since it was queued, by a command of the transaction itself, too."""
+    if not client.known:
+        client.refuse("NOAUTH", NO_LOGIN)
+        return False
+    refusal = queued.refusal(client)
+    if refusal is None:
+        return True
+    tell(client, refusal)
+    client.refuse("NOPERM", CHANGED + REASONS[refusal.kind])
+    return False
+
+
 _FAST: Final = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
 _CONNECTION: Final = ("@fast", "@connection")
 _TRANSACTION: Final = ("@fast", "@transaction")
 _PLAIN: Final = ("loading", "stale", "fast")
 
 COMMANDS: Final = (
-    Command("hello", -1, _hello, "Chooses the version of the protocol.", "6.0.0", "connection",
-            _FAST, _CONNECTION),
-    Command("auth", -2, _auth, "Says who one is.", "1.0.0", "connection", _FAST, _CONNECTION),
     Command("ping", -1, _ping, "Asks whether the server is there.", "1.0.0", "connection",
             ("fast",), _CONNECTION,
             ("request_policy:all_shards", "response_policy:all_succeeded"),

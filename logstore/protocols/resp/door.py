@@ -1,21 +1,40 @@
 """What all Redis sessions of a node share."""
 
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from logstore.access.access import Access, open_access
+from logstore.access.audit import Audit, Unheard
+from logstore.access.identity import Identity, anonymous
+from logstore.access.logins import Logins, Nobody
+from logstore.access.redis_grants import compiled
+from logstore.access.refusals import Refusals
 from logstore.broker.channel import Channels
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.protocols import session
 from logstore.protocols.house import Work
-from logstore.slices import Slices
+from logstore.protocols.resp.acl_log import AclLog
+from logstore.slices import GoOn, Slices
 from logstore.turns import Turns
 from logstore.usage import Usage, measure
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
+DEFAULT_USER: Final = "default"  # whom Redis takes everyone for who has not logged in
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
+
+DENIED: Final = (
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password "
+    b"is set for the default user. In this mode connections are only accepted from the loopback "
+    b"interface. If you want to connect from external computers, do one of these: 1) set up users "
+    b"on the machine of the server, with 'logstore user add'; 2) set a password for the default "
+    b"user, with 'ACL SETUSER default >PASSWORD'; 3) start the server with --insecure, if you are "
+    b"sure that nobody else can reach it.\r\n"
+)
+_LOCAL: Final = frozenset({"", "::1"})
 
 _UNITS: Final = {
     "": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1000**2, "mb": 1 << 20, "g": 1000**3,
@@ -70,6 +89,7 @@ class Counts:
     executed: int = 0  # those that did not
     calls: dict[str, int] = field(default_factory=dict)  # by the command's name
     errors: dict[str, int] = field(default_factory=dict)  # replies, by their code
+    denied: dict[str, int] = field(default_factory=dict)  # by what was not allowed
 
 
 @dataclass(slots=True)
@@ -83,6 +103,28 @@ class Facts:
     usage: Callable[[], Usage] = measure
 
 
+class OneByOne:
+    """Whoever enters works alone, until he leaves; others wait in their order."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._waiting: deque[GoOn] = deque()
+
+    def enter(self, go_on: GoOn) -> None:
+        """Called back now, or when it is his turn."""
+        if self._busy:
+            self._waiting.append(go_on)
+        else:
+            self._busy = True
+            go_on(None)
+
+    def leave(self) -> None:
+        if self._waiting:
+            self._waiting.popleft()(None)
+        else:
+            self._busy = False
+
+
 @dataclass(slots=True)
 class RespDoor:
     """Channels, limits, counts."""
@@ -94,6 +136,14 @@ class RespDoor:
     work: Work  # takes what may take long
     slices: Slices = field(default_factory=Slices)
     budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
+    access: Access = field(default_factory=open_access)
+    logins: Logins = field(default_factory=Nobody)
+    refusals: Refusals | None = None  # told to whoever runs the server
+    audit: Audit = field(default_factory=Unheard)
+    protected: bool = False  # nobody comes in from afar without a password
+    name: str = "resp"
+    acl_log: AclLog = field(default_factory=AclLog)
+    changes: OneByOne = field(default_factory=OneByOne)  # of users, made here
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
     paused_until: float = 0.0  # of the sessions' clock
@@ -112,6 +162,25 @@ class RespDoor:
     def resume(self) -> None:
         """Take all commands again. Whoever was held up has to be woken."""
         self.paused_until, self.paused_all = 0.0, False
+
+    def newcomer(self, host: str) -> Identity:
+        """Whoever has just connected: nobody, or the default user where it has no password."""
+        if self._default_is_free() and not self.denies(host):
+            return Identity(DEFAULT_USER, host, "", self.name)
+        return anonymous(host, self.name)
+
+    def denies(self, host: str) -> bool:
+        """Redis's protected mode: from other machines nobody comes in without a password."""
+        if not self.protected or host.startswith("127.") or host in _LOCAL:
+            return False
+        return not self.access.required or self._default_is_free()
+
+    def _default_is_free(self) -> bool:
+        user = self.access.users.get(DEFAULT_USER)
+        if user is None or user.redis is None:
+            return False
+        rules = compiled(user.redis).rules
+        return rules.on and rules.nopass and self.logins.admits(DEFAULT_USER)
 
     def next_number(self) -> int:
         number, self._next_number = self._next_number, self._next_number + 1

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+from logstore.access.refusals import Refusals
 from logstore.protocols.house import House
 from logstore.protocols.resp import door as resp
 from logstore.protocols.session import Doorway, Limits, Link, Session
@@ -26,9 +27,15 @@ def open(house: House) -> Doorway:
         house.work,
         house.slices,
         house.budget,
+        house.access,
+        house.logins,
+        Refusals(house.stopwatch, house.audit),
+        house.audit,
+        protected=not settings.listen_insecure,
     )
 
     everyone: dict[int, RespClient] = {}
+    house.access.watch(lambda: _changed(door, everyone))
 
     def new_session(link: Link) -> Session:
         from logstore.protocols.resp.session import RespSession  # a server may have no client
@@ -36,3 +43,11 @@ def open(house: House) -> Doorway:
         return RespSession(door, everyone, link)
 
     return Doorway(new_session, crowd)
+
+
+def _changed(door: resp.RespDoor, everyone: "dict[int, RespClient]") -> None:
+    """Users or rules have."""
+    if everyone:
+        from logstore.protocols.resp.review import review
+
+        review(door, everyone)

@@ -9,6 +9,9 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logstore.access.redis_grants import COMMAND
+from logstore.access.resources import CHANNEL, KEY
+from logstore.protocols.resp.acl_log import AUTH
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.door import REDIS_VERSION, RespDoor
@@ -228,8 +231,10 @@ def _stats(door: RespDoor, client: RespClient) -> Facts:
         "eventloop_duration_histogram": turns.histogram(),
         "eventloop_gaps": turns.gaps,
         "eventloop_gap_milliseconds": int(turns.gap_s * 1000),
-        "acl_access_denied_auth": counts.errors.get("WRONGPASS", 0),
-        **_zeros("acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel"),
+        "acl_access_denied_auth": counts.denied.get(AUTH, 0),
+        "acl_access_denied_cmd": counts.denied.get(COMMAND, 0),
+        "acl_access_denied_key": counts.denied.get(KEY, 0),
+        "acl_access_denied_channel": counts.denied.get(CHANNEL, 0),
     }
 
 

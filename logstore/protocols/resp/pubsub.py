@@ -146,6 +146,12 @@ def _written(count: int, written: Sequence[bytes]) -> bytes:
     return b"".join((b"*%d\r\n" % count, *written))
 
 
+def _seen(client: RespClient, names: Sequence[bytes]) -> Sequence[bytes]:
+    """Those that it may know of."""
+    permits = client.permits
+    return names if permits.free else [name for name in names if permits.may_see(name)]
+
+
 def _channels(which: Callable[[Channels], Roster]) -> Run:
     def run(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         if len(arguments) > 3:
@@ -163,10 +169,11 @@ def _channels(which: Callable[[Channels], Roster]) -> Run:
                 client.fail(str(error))
                 return
         count, written = 0, []
-        for some in parts(found, AT_ONCE):
+        for seen in parts(found, AT_ONCE):
+            some = _seen(client, seen)
             matching = list(some) if pattern is None else []
             if pattern is None:
-                yield len(some)
+                yield len(seen)
             else:
                 for name in some:
                     if (yield from pattern.matching(name)):
@@ -184,7 +191,9 @@ def _counts(which: Callable[[Channels], Roster]) -> Run:
         names = arguments[2:]
         written = []
         for some in parts(names, AT_ONCE):
-            written.append(b"".join([bulk(name) + integer(roster.count(name)) for name in some]))
+            seen = set(_seen(client, some))
+            counts = [bulk(name) + integer(roster.count(name) * (name in seen)) for name in some]
+            written.append(b"".join(counts))
             yield len(some)
         client.say(_written(2 * len(names), written))
 

@@ -20,6 +20,12 @@ def integer(number: int) -> bytes:
     return _COUNTS[number] if 0 <= number < len(_COUNTS) else b":%d\r\n" % number
 
 
+def double(number: float, version: Version) -> bytes:
+    """In RESP2 a text; as short as it can be said."""
+    text = b"%d" % number if number == int(number) else repr(number).encode()
+    return b",%b\r\n" % text if version == 3 else bulk(text)
+
+
 def simple(text: bytes) -> bytes:
     return b"+%b\r\n" % text
 

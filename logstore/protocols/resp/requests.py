@@ -16,6 +16,10 @@ SHORT_BYTES: Final = 64  # of most lines: looking for the end copies so much
 ARGUMENTS_AT_ONCE: Final = 10_000  # read before others have their turn: each takes a microsecond
 ARGUMENTS_MAX: Final = 1 << 20  # Redis had it until 7; more take more memory than anyone needs
 
+# As Redis: what somebody makes the server hold before he has logged in is small.
+ARGUMENTS_BEFORE_LOGIN: Final = 10
+BULK_BYTES_BEFORE_LOGIN: Final = 16 << 10
+
 _ESCAPES: Final = {
     ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a",
 }  # fmt: skip
@@ -33,6 +37,7 @@ class Begun:
     left: int = -1  # arguments that are still to come; -1: not known
     wants: int = 0  # bytes of it that must be there before reading on gets anywhere
     room: int = 0  # that it is likely to need
+    known: bool = True  # who sends it has logged in, or need not
     bytes_max: int = 1 << 30  # that it may have, as Redis's client-query-buffer-limit
     arguments: list[bytes] = field(default_factory=list)
     paused: bool = False  # more of it is there, and is read when others had their turn
@@ -50,6 +55,8 @@ def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes]
         count = _number(data, begun, 1, ARGUMENTS_MAX, "mbulk", "multibulk")
         if count is None:
             return None
+        if not begun.known and count > ARGUMENTS_BEFORE_LOGIN:
+            raise BrokenProtocol("Protocol error: unauthenticated multibulk length")
         begun.left = max(count, 0)
     begun.paused, enough = False, len(begun.arguments) + ARGUMENTS_AT_ONCE
     while begun.left:
@@ -66,6 +73,8 @@ def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes]
         size = _number(data, begun, start + 1, bulk_bytes_max, "bulk", "bulk")
         if size is None:
             return None
+        if not begun.known and size > BULK_BYTES_BEFORE_LOGIN:
+            raise BrokenProtocol("Protocol error: unauthenticated bulk length")
         if size < 0:
             raise BrokenProtocol("Protocol error: invalid bulk length")
         first = begun.at

@@ -7,7 +7,7 @@ simple.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -24,10 +24,12 @@ from logstore.protocols.resp.client import (
     Queued,
     RespClient,
 )
-from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.command import Command, found
 from logstore.protocols.resp.commands import COMMANDS
-from logstore.protocols.resp.door import RespDoor
-from logstore.protocols.resp.opening import Opening
+from logstore.protocols.resp.denials import NO_LOGIN, tell, text
+from logstore.protocols.resp.door import DENIED, RespDoor
+from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
+from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.session import Buffer, Link
@@ -78,16 +80,20 @@ class RespSession:
             door.reader = _new_reader()
         everyone[self._client.number] = self._client
         door.counts.connections += 1
+        if door.denies(link.peer_address[0]):
+            self._client.out.append(DENIED)
+            self._client.closed = "it comes from another machine, and needs no password"
+        if self._client.closed is not None or not self._client.known:
+            link.wake()  # it has so much time to log in
 
     # The session of the server
 
     @property
     def deadline(self) -> float | None:
+        client = self._client
         held_until = self._door.paused_until if self._held else None
-        soft_until = self._client.soft_until
-        if held_until is None or soft_until is None:
-            return soft_until if held_until is None else held_until
-        return min(held_until, soft_until)
+        at = (held_until, client.soft_until, client.login_until, client.rest_until)
+        return min((it for it in at if it is not None), default=None)
 
     @property
     def busy(self) -> bool:
@@ -114,6 +120,8 @@ class RespSession:
             return 0
         client = self._client
         client.now = client.active_at = now
+        if client.closed is not None:
+            return len(data)
         if not self._heard:
             self._heard, client.created_at = True, now
             if foreign := _foreign(bytes(data[:LINE_BYTES_MAX])):
@@ -208,7 +216,7 @@ class RespSession:
     def _take(self, data: memoryview) -> int:
         at, end = 0, len(data)
         while at < end and at < BYTES_AT_ONCE and not self._full():
-            if self._begun is None and data[at] == _ARRAY:
+            if self._begun is None and data[at] == _ARRAY and self._client.known:
                 at += self._take_many(data[at : at + BYTES_AT_ONCE])
                 if at == end or self._full():
                     break
@@ -251,6 +259,7 @@ class RespSession:
         out, publish, unsafe = client.out, channels.publish, client.unsafe
         keeps = channels.keeps
         quick = self._quick()
+        may = self._asked_about_publishing()
         for number, request in enumerate(requests):
             if type(request) is not list or not request:
                 return number
@@ -261,12 +270,12 @@ class RespSession:
                 and type(request[1]) is type(request[2]) is bytes
             ):
                 if keeps and channels.unopened([(request[1], True)]):
-                    return number
-                if not channels.is_quick(request[1]):
+                    return number  # once it is seen that it may
+                if (may is not None and not may(request[1])) or not channels.is_quick(request[1]):
                     self._execute(request)
                     if self._full():
                         return number + 1
-                    quick = self._quick()
+                    quick, may = self._quick(), self._asked_about_publishing()
                     continue
                 try:
                     out.append(integer(publish(request[1], request[2], unsafe)))
@@ -278,7 +287,7 @@ class RespSession:
             self._execute(request)
             if self._full():
                 return number + 1
-            quick = self._quick()
+            quick, may = self._quick(), self._asked_about_publishing()
         return len(requests)
 
     def _publish_all(self, requests: Sequence[Any]) -> bool:
@@ -297,6 +306,8 @@ class RespSession:
         channels = door.channels
         distinct = {first} if alone else set(names)
         if not all(map(channels.is_quick, distinct)):
+            return False
+        if not client.permits.free and not all(map(client.permits.may_publish, distinct)):
             return False
         if channels.keeps and channels.unopened([(it, True) for it in distinct]):
             return False
@@ -320,7 +331,8 @@ class RespSession:
         """Whether a PUBLISH is nothing but that."""
         client = self._client
         if (
-            client.subscribed
+            not client.known
+            or client.subscribed
             or client.queue is not None
             or client.replying != REPLY_ON
             or client.tracking is not None
@@ -329,11 +341,18 @@ class RespSession:
         client.last_command = "publish"
         return self._door.paused_until <= client.now and not self._door.channels.under_way
 
+    def _asked_about_publishing(self) -> Callable[[bytes], bool] | None:
+        """What says whether it may publish to a channel; None: it may to all."""
+        permits = self._client.permits
+        return None if permits.free else permits.may_publish
+
     def _hold(self, request: Sequence[bytes]) -> bool:
         """Whether it waits, and the connection with it.
 
         For a history, by CLIENT PAUSE, or because what was published before is on its way to many.
         """
+        if not self._allowed(request):
+            return False  # it is refused at once, and nothing is made for it
         if self._opening.first(request):
             return True
         door = self._door
@@ -348,6 +367,16 @@ class RespSession:
         self._held = request[0].lower() != b"quit"
         return self._held
 
+    def _allowed(self, request: Sequence[bytes]) -> bool:
+        """Whether it may be carried out; of many names that is seen when they are come to."""
+        client = self._client
+        if client.permits.free and client.known:
+            return True
+        command = found(request)
+        if command is None or (not client.known and NO_AUTH not in command.flags):
+            return False
+        return len(request) > NAMES_AT_ONCE or client.permits.refusal(command, request) is None
+
     def _publishes(self, request: Sequence[bytes]) -> bool:
         """Whether it publishes; of EXEC, whether one of what was queued does."""
         command, queue = COMMANDS.get(request[0].lower()), self._client.queue
@@ -359,7 +388,9 @@ class RespSession:
 
     def _take_one(self, data: memoryview) -> int:
         """Carry out the request that ``data`` begins with; how many bytes it was, 0: not there."""
-        begun = self._begun or Begun(bytes_max=self._door.budget.request_bytes_max)
+        begun = self._begun or Begun(
+            bytes_max=self._door.budget.request_bytes_max, known=self._client.known
+        )
         self._begun, self.wants = None, 0
         try:
             most = min(self._door.limits.bulk_bytes_max, begun.bytes_max)
@@ -421,23 +452,58 @@ class RespSession:
         if not command.takes(len(arguments)) or command.run is None:
             text = f"wrong number of arguments for '{command.name}' command"
             self._reject(text.encode(), command)
-        elif client.subscribed and client.version == 2 and not command.while_subscribed:
+        elif not client.known and NO_AUTH not in command.flags:
+            self._reject(NO_LOGIN.encode(), command, "NOAUTH")
+        elif client.permits.free:
+            self._run(command, self._do(command, arguments))
+        elif len(arguments) > NAMES_AT_ONCE:
+            self._run(command, self._ask(command, arguments))
+        elif refusal := client.permits.refusal(command, arguments):
+            self._refuse(command, refusal)
+        else:
+            self._run(command, self._do(command, arguments))
+
+    def _ask(self, command: Command, arguments: Sequence[bytes]) -> Steps:
+        """Carry it out if it is allowed: of many names that takes a while."""
+        refusal = yield from self._client.permits.asking(command, arguments)
+        if refusal is not None:
+            self._refuse(command, refusal)
+            return
+        steps = self._do(command, arguments)
+        if steps is not None:
+            yield from steps
+
+    def _run(self, command: Command, steps: Steps | None) -> None:
+        client = self._client
+        if steps is not None:
+            client.in_slices(command.name, steps, whole=command.name == "exec")
+        elif client.notices or client.tracking is not None:
+            client.carried_out(command.name)
+
+    def _do(self, command: Command, arguments: Sequence[bytes]) -> Steps | None:
+        """What is allowed; what is left of it, where it may take long."""
+        client = self._client
+        assert command.run is not None
+        if client.subscribed and client.version == 2 and not command.while_subscribed:
             self._reject(
                 b"Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
                 b"are allowed in this context" % command.name.encode(),
                 command,
             )
         elif client.queue is not None and not command.at_once:
-            queued = Queued(command.run, arguments, command.publishes)
+            queued = Queued(
+                command.run,
+                arguments,
+                command.publishes,
+                lambda it: it.permits.refusal(command, arguments),
+            )
             self._queue(client.queue, queued)
         else:
             steps = command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1
-            if steps is not None:
-                client.in_slices(command.name, steps, whole=command.name == "exec")
-            elif client.notices or client.tracking is not None:
-                client.carried_out(command.name)
+            return steps
+        return None
 
     def _queue(self, queue: list[Queued], queued: Queued) -> None:
         client = self._client
@@ -449,16 +515,21 @@ class RespSession:
         queue.append(queued)
         client.say(QUEUED)
 
-    def _reject(self, text: bytes, command: Command | None = None) -> None:
+    def _refuse(self, command: Command, refusal: Refusal) -> None:
+        tell(self._client, refusal)
+        self._reject(text(self._client.user, refusal), command, "NOPERM")
+
+    def _reject(self, said: bytes, command: Command | None = None, code: str = "ERR") -> None:
         """What was asked can't be carried out; nor can the transaction that it would be part of."""
         client = self._client
         if client.queue is not None:
             client.queue_failed = True
         if command is not None and command.name == "exec":
             client.forget_queue()
-            client.refuse("EXECABORT", b"Transaction discarded because of: " + text)
+            why = said if code == "ERR" else b"%b %b" % (code.encode(), said)
+            client.refuse("EXECABORT", b"Transaction discarded because of: " + why)
         else:
-            client.fail(text)
+            client.refuse(code, said)
 
 
 def _new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it

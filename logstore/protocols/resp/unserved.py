@@ -31,7 +31,7 @@ _OF: Final = {
     """,
     SCRIPTS: "eval eval_ro evalsha evalsha_ro fcall fcall_ro function script module",
     SERVER: """
-        acl bgrewriteaof bgsave debug lastsave latency lolwut memory monitor save shutdown slowlog
+        bgrewriteaof bgsave debug lastsave latency lolwut memory monitor save shutdown slowlog
     """,
     REPLICAS: """
         asking cluster failover psync readonly readwrite replconf replicaof slaveof sync wait
@@ -43,3 +43,31 @@ _OF: Final = {
 WHY: Final = {
     name.encode(): reason.encode() for reason, names in _OF.items() for name in names.split()
 }
+
+# The subcommands of those that have some (Redis 7.2): rules of users may name them, too.
+_SUBCOMMANDS: Final = """
+    cluster: addslots addslotsrange bumpepoch count-failure-reports countkeysinslot delslots
+    delslotsrange failover flushslots forget getkeysinslot help info keyslot links meet myid
+    myshardid nodes replicas replicate reset saveconfig set-config-epoch setslot shards slaves slots
+    function: delete dump flush help kill list load restore stats
+    latency: doctor graph help histogram history latest reset
+    memory: doctor help malloc-stats purge stats usage
+    module: help list load loadex unload
+    script: debug exists flush help kill load
+    slowlog: get help len reset
+    xgroup: create createconsumer delconsumer destroy help setid
+    xinfo: consumers groups help stream
+"""
+
+
+def _read_subcommands() -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for word in _SUBCOMMANDS.split():
+        if word.endswith(":"):
+            found[word[:-1]] = names = []
+        else:
+            names.append(word)
+    return {name: tuple(names) for name, names in found.items()}
+
+
+SUBCOMMANDS: Final = _read_subcommands()

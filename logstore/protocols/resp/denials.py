@@ -1,0 +1,47 @@
+"""What was refused to a connection: its error, and who is told besides."""
+
+from typing import Final
+
+from logstore.access.redis_grants import COMMAND
+from logstore.access.resources import KEY
+from logstore.protocols.resp.acl_log import MULTI, TOPLEVEL
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.line import line
+from logstore.protocols.resp.permits import Refusal
+
+NO_LOGIN: Final = "Authentication required."
+
+
+def text(user: str, refusal: Refusal, *, whole: bool = False) -> bytes:
+    """In Redis's words, without the code; ``whole``: with the name that is not allowed."""
+    who = user.encode()
+    if refusal.kind == COMMAND:
+        return b"User %b has no permissions to run the '%b' command" % (who, refusal.object)
+    what = b"key" if refusal.kind == KEY else b"channel"
+    if whole:
+        return b"User %b has no permissions to access the '%b' %b" % (who, refusal.object, what)
+    return b"No permissions to access a " + what
+
+
+def log(client: RespClient, reason: str, object: bytes, user: bytes | None = None) -> None:
+    """As ACL LOG and INFO have it."""
+    denied = client.door.counts.denied
+    denied[reason] = denied.get(reason, 0) + 1
+    context = MULTI if client.queue is not None or client.in_transaction else TOPLEVEL
+    client.door.acl_log.add(
+        reason,
+        context,
+        object,
+        client.user.encode() if user is None else user,
+        line(client, client.now).rstrip("\n"),
+        client.door.clock(),
+    )
+
+
+def tell(client: RespClient, refusal: Refusal) -> None:
+    """Whoever runs the server, too."""
+    log(client, refusal.kind, refusal.object)
+    refusals = client.door.refusals
+    if refusals is not None:
+        name = refusal.object.decode(errors="backslashreplace")
+        refusals.tell(client.permits.who, refusal.operation, refusal.kind, name, refusal.why)

@@ -1,0 +1,198 @@
+"""AUTH and HELLO: who somebody is."""
+
+from collections.abc import Generator, Sequence
+from typing import Any, Final, NamedTuple
+
+from logstore.access.audit import LOGIN, REFUSED
+from logstore.access.identity import Identity
+from logstore.access.redis_grants import compiled, is_off
+from logstore.kept_users import KeptUser
+from logstore.protocols.resp import replies
+from logstore.protocols.resp.acl_log import AUTH
+from logstore.protocols.resp.client import MECHANISM, RespClient
+from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.denials import log
+from logstore.protocols.resp.door import DEFAULT_USER, REDIS_VERSION
+from logstore.protocols.resp.replies import OK, Version, bulk, integer
+from logstore.protocols.resp.requests import as_integer
+from logstore.slices import Steps, Wait
+
+BAD_NAME: Final = "Client names cannot contain spaces, newlines or special characters."
+WRONG_PASSWORD: Final = "WRONGPASS", "invalid username-password pair or user is disabled."
+NO_PASSWORD: Final = (
+    "AUTH <password> called without any password configured for the default user. "
+    "Are you sure your configuration is correct?"
+)
+FIRST: Final = (
+    "HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+    "<user> <pass> option can be used to authenticate the client and select the RESP protocol "
+    "version at the same time"
+)
+_VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether it holds nothing but visible ASCII, so that CLIENT LIST can show it."""
+    return all(0x21 <= byte <= 0x7E for byte in text)
+
+
+# HELLO
+
+
+class Greeting(NamedTuple):
+    """What a HELLO asks for."""
+
+    version: Version
+    credentials: tuple[bytes, bytes] | None = None
+    name: bytes | None = None
+
+
+def _greeting(client: RespClient, arguments: Sequence[bytes]) -> Greeting | None:
+    """None: the client was told what is wrong."""
+    asked = Greeting(client.version)
+    if len(arguments) > 1:
+        number = as_integer(arguments[1])
+        if number is None:
+            client.fail("Protocol version is not an integer or out of range")
+            return None
+        if number not in _VERSIONS:
+            client.refuse("NOPROTO", "unsupported protocol version")
+            return None
+        asked = Greeting(_VERSIONS[number])
+    at = 2
+    while at < len(arguments):
+        left = len(arguments) - at - 1
+        option = arguments[at].upper()
+        if option == b"AUTH" and left >= 2:
+            asked = asked._replace(credentials=(arguments[at + 1], arguments[at + 2]))
+            at += 3
+        elif option == b"SETNAME" and left >= 1:
+            if not is_plain(arguments[at + 1]):
+                client.fail(BAD_NAME)
+                return None
+            asked = asked._replace(name=arguments[at + 1])
+            at += 2
+        else:
+            client.fail(b"Syntax error in HELLO option '%b'" % arguments[at])
+            return None
+    return asked
+
+
+def _hello(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
+    asked = _greeting(client, arguments)
+    if asked is None:
+        return None
+    if asked.credentials is not None:
+        return _greet_who(client, asked, *asked.credentials)
+    _greet(client, asked)
+    return None
+
+
+def _greet_who(client: RespClient, asked: Greeting, name: bytes, password: bytes) -> Steps:
+    if (yield from _come_in(client, b"HELLO", name, password)):
+        _greet(client, asked)
+
+
+def _greet(client: RespClient, asked: Greeting) -> None:
+    if not client.known:
+        client.refuse("NOAUTH", FIRST)
+        return
+    if asked.name is not None:
+        client.name = asked.name
+    client.speak(asked.version)
+    about = {
+        b"server": bulk(b"redis"),
+        b"version": bulk(REDIS_VERSION.encode()),
+        b"proto": integer(client.version),
+        b"id": integer(client.number),
+        b"mode": bulk(b"standalone"),
+        b"role": bulk(b"master"),
+        b"modules": replies.array([]),
+    }
+    client.say(replies.mapping(about, client.version))
+
+
+# AUTH
+
+
+def _auth(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
+    if len(arguments) > 3:
+        client.fail("syntax error")
+        return None
+    if len(arguments) == 3:
+        return _auth_who(client, *arguments[1:])
+    if _without_password(client, DEFAULT_USER.encode()):
+        client.fail(NO_PASSWORD)
+        return None
+    return _auth_who(client, DEFAULT_USER.encode(), arguments[1])
+
+
+def _auth_who(client: RespClient, name: bytes, password: bytes) -> Steps:
+    if (yield from _come_in(client, b"AUTH", name, password)):
+        client.say(OK)
+
+
+def _user(client: RespClient, name: bytes) -> KeptUser | None:
+    return client.door.access.users.get(name.decode(errors="surrogateescape"))
+
+
+def _without_password(client: RespClient, name: bytes) -> bool:
+    """Whether any password is right; while there are no users, it is for the default user."""
+    if not client.door.access.required:
+        return name == DEFAULT_USER.encode()
+    user = _user(client, name)
+    return user is not None and user.redis is not None and compiled(user.redis).rules.nopass
+
+
+def _by_hash(client: RespClient, name: bytes, password: bytes) -> bool:
+    """Whether it is one of those that are kept as Redis keeps them, without salt."""
+    user = _user(client, name)
+    if user is None or not user.weak_sha256:
+        return False
+    from hashlib import sha256  # a server without users needs none
+    from hmac import compare_digest
+
+    found = sha256(password).hexdigest()
+    return sum(compare_digest(found, it) for it in user.weak_sha256) > 0  # all, always
+
+
+def _come_in(
+    client: RespClient, verb: bytes, name: bytes, password: bytes
+) -> Generator[int | Wait, Any, bool]:
+    """Whether it is he; else it was told so."""
+    door, host = client.door, client.permits.who.host
+    delay_s = 0.0
+    if _without_password(client, name) or _by_hash(client, name, password):
+        user = _user(client, name)
+        right = user is None or (not is_off(user.redis) and door.logins.admits(user.name))
+        if not right:
+            delay_s = door.logins.failed(host)
+    elif not door.access.required:
+        right = False
+    else:
+        login = yield lambda go_on: door.logins.check(name, password, host, go_on)
+        # He may have been deleted since.
+        right = login.user is not None and door.logins.admits(login.user)
+        delay_s = login.delay_s
+    if right:
+        if door.access.required:
+            client.come_in(name.decode())
+            door.audit.tell(LOGIN, client.permits.who)
+        return True
+    log(client, AUTH, verb, name)
+    tried = Identity(name.decode(errors="backslashreplace"), host, MECHANISM, door.name)
+    door.audit.tell(LOGIN, tried, outcome=REFUSED)
+    if delay_s:
+        yield lambda go_on: client.rest(delay_s, go_on)
+    client.refuse(*WRONG_PASSWORD)
+    return False
+
+
+_FAST: Final = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
+_CONNECTION: Final = ("@fast", "@connection")
+
+COMMANDS: Final = (
+    Command("hello", -1, _hello, "Chooses the version of the protocol.", "6.0.0", "connection",
+            _FAST, _CONNECTION),
+    Command("auth", -2, _auth, "Says who one is.", "1.0.0", "connection", _FAST, _CONNECTION),
+)  # fmt: skip

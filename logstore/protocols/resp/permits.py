@@ -1,0 +1,274 @@
+"""What commands ask of whoever sends them, and whether he may.
+
+Each command stands in one of these tables, or names keys (``Command.keys``): one that is in none
+is refused. A user's Redis rules say which commands he may use; users without such rules need what
+``SERVER`` says, where a command is about the server. What a command names is asked of all rules:
+one grant in any of their languages is enough.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from logstore.access.access import Access
+from logstore.access.identity import Identity
+from logstore.access.redis_grants import COMMAND, REDIS_RULE, Called, Compiled, Named, compiled
+from logstore.access.resources import (
+    ALTER,
+    ALTER_CONFIGS,
+    CHANNEL,
+    CLUSTER,
+    CLUSTER_NAME,
+    DESCRIBE,
+    DESCRIBE_CONFIGS,
+    KEY,
+    READ,
+    WRITE,
+    name_text,
+)
+from logstore.access.rules import NO_GRANT
+
+ARGUMENT_BYTES_MAX: Final = 256  # of a first argument that rules may name: no word is longer
+KNOWN_MAX: Final = 1000  # channels that one connection is known to publish to
+KNOWN_BYTES_MAX: Final = 512  # of such a name
+NAMES_A_UNIT: Final = 4  # asked about: some microseconds
+
+# What reads or writes channels: where their names stand, and whether they are patterns.
+CHANNELS: Final = {
+    "publish": (slice(1, 2), WRITE, False),
+    "spublish": (slice(1, 2), WRITE, False),
+    "subscribe": (slice(1, None), READ, False),
+    "ssubscribe": (slice(1, None), READ, False),
+    "psubscribe": (slice(1, None), READ, True),
+    "channel.read": (slice(1, 2), READ, False),
+}
+# What is about the server. Redis's own rules grant it with the command.
+SERVER: Final = {
+    "client|kill": ALTER, "client|list": DESCRIBE, "client|no-evict": ALTER,
+    "client|pause": ALTER, "client|unblock": ALTER, "client|unpause": ALTER,
+    "config|get": DESCRIBE_CONFIGS, "config|resetstat": ALTER_CONFIGS,
+    "config|rewrite": ALTER_CONFIGS, "config|set": ALTER_CONFIGS, "info": DESCRIBE,
+    "flushall": ALTER, "flushdb": ALTER, "swapdb": ALTER,
+}  # fmt: skip
+# What is about users, who have other doors, too: no rule of Redis's grants it.
+USERS: Final = {
+    "acl|deluser": ALTER, "acl|dryrun": DESCRIBE, "acl|getuser": DESCRIBE, "acl|list": DESCRIBE,
+    "acl|load": ALTER, "acl|log": DESCRIBE, "acl|save": ALTER, "acl|setuser": ALTER,
+    "acl|users": DESCRIBE,
+}  # fmt: skip
+# What is about one's own connection, or about nothing. PUBSUB shows what one may see.
+FREE: Final = frozenset({
+    "acl|cat", "acl|genpass", "acl|help", "acl|whoami", "auth", "hello", "ping", "echo", "select",
+    "quit", "reset", "multi", "exec", "discard", "unwatch", "client|caching", "client|getname",
+    "client|getredir", "client|help", "client|id", "client|info", "client|no-touch",
+    "client|reply", "client|setinfo", "client|setname", "client|tracking", "client|trackinginfo",
+    "config|help", "object|help", "command", "command|count", "command|docs", "command|help",
+    "command|info", "command|list", "unsubscribe", "punsubscribe", "sunsubscribe",
+    "pubsub|channels", "pubsub|help", "pubsub|numpat", "pubsub|numsub", "pubsub|shardchannels",
+    "pubsub|shardnumsub", "dbsize", "keys", "scan", "randomkey", "time", "role",
+})  # fmt: skip
+NO_AUTH: Final = "no_auth"  # the flag of what may be said before a login
+NOT_A_KEY: Final = "not_key"
+_READS: Final = frozenset({"access"})
+_WRITES: Final = frozenset({"insert", "update", "delete"})
+_ALL_SUBCOMMANDS: Final = "@slow"  # the category of each command that is nothing but these
+
+
+class Asks(Protocol):
+    """What is to be known of a command: a ``Command``."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+    @property
+    def keys(self) -> tuple[int, int, int]: ...
+    @property
+    def key_flags(self) -> tuple[tuple[str, ...], ...]: ...
+
+
+class Refusal(NamedTuple):
+    """What of a command is not allowed."""
+
+    kind: str  # COMMAND, KEY or CHANNEL
+    operation: str  # of other rules
+    object: bytes
+    why: str
+
+
+def declared(command: Asks) -> bool:
+    """Whether it is known what it asks."""
+    named = command.name in CHANNELS or _names_keys(command)
+    return named or command.name in FREE or command.name in SERVER or command.name in USERS
+
+
+def _names_keys(command: Asks) -> bool:
+    return bool(command.keys[0]) and NOT_A_KEY not in command.key_flags[0]
+
+
+def names(command: Asks, arguments: Sequence[bytes]) -> list[Named]:
+    """The channels or keys that it names."""
+    found = CHANNELS.get(command.name)
+    if found is not None:
+        where, use, pattern = found
+        return [Named(CHANNEL, it, use == READ, use == WRITE, pattern) for it in arguments[where]]
+    if not _names_keys(command):
+        return []
+    first, last, step = command.keys
+    keys = arguments[first : len(arguments) + last + 1 if last < 0 else last + 1 : step]
+    named = []
+    for at, key in enumerate(keys):
+        flags = command.key_flags[min(at, len(command.key_flags) - 1)]
+        reads, writes = not _READS.isdisjoint(flags), not _WRITES.isdisjoint(flags)
+        named.append(Named(KEY, key, reads, writes))
+    return named
+
+
+def called(command: Asks, arguments: Sequence[bytes]) -> Called:
+    """The command as rules see it."""
+    if "|" in command.name:
+        return Called(command.name, frozenset((*command.categories, _ALL_SUBCOMMANDS)))
+    argument = arguments[1] if len(arguments) > 1 else b""
+    if len(argument) > ARGUMENT_BYTES_MAX:
+        argument = b""
+    text = argument.decode(errors="replace").lower()
+    return Called(command.name, frozenset(command.categories), text)
+
+
+class Permits:
+    """Of one identity, as it is now."""
+
+    __slots__ = ("_access", "_publishable", "_redis", "_rights", "_version", "free", "who")
+
+    def __init__(self, access: Access, who: Identity) -> None:
+        self.who = who
+        self._access = access
+        self._rights = access.rights(who)
+        self.look_anew()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether rules have changed since it was looked."""
+        return self._version != self._access.version
+
+    def look_anew(self) -> None:
+        self._version = self._access.version
+        self.free: bool = self._rights.all
+        user = self._access.users.get(self.who.user)
+        text = None if user is None else user.redis
+        self._redis: Compiled | None = None if text is None else compiled(text)
+        self._publishable: set[bytes] = set()
+
+    # Whole commands
+
+    def refusal(self, command: Asks, arguments: Sequence[bytes]) -> Refusal | None:
+        """None: he may."""
+        asking = self.asking(command, arguments)
+        try:
+            while True:
+                next(asking)
+        except StopIteration as end:
+            found: Refusal | None = end.value
+            return found
+
+    def asking(
+        self, command: Asks, arguments: Sequence[bytes]
+    ) -> Generator[int, None, Refusal | None]:
+        """The same, a part at a time; yields units of work."""
+        if self.free:
+            return None
+        asked = called(command, arguments)
+        refusal = self._of_command(command, asked)
+        if refusal is not None:
+            return refusal
+        named = names(command, arguments)
+        # Where several selectors allow it together, Redis's rules do not.
+        alone = self._redis is not None and self._redis.several
+        apart = alone and self._redis is not None and self._redis.denied(asked, named) is not None
+        for at, it in enumerate(named, 1):
+            refusal = self._of_name(it, apart)
+            if refusal is not None:
+                return refusal
+            if at % NAMES_A_UNIT == 0:
+                yield 1
+        return None
+
+    def _of_command(self, command: Asks, asked: Called) -> Refusal | None:
+        name = command.name.encode()
+        if NO_AUTH in command.flags:
+            return None
+        if not declared(command):
+            return Refusal(COMMAND, ALTER, name, "it is not said what this command asks")
+        if self._redis is not None and self._redis.denied(asked) is not None:
+            return Refusal(COMMAND, "run", name, "the user's Redis rules do not allow the command")
+        operation = USERS.get(command.name)
+        if operation is not None:
+            return self._of_server(operation, name, ())
+        operation = SERVER.get(command.name)
+        if operation is not None:
+            return self._of_server(operation, name, () if self._redis is None else (NO_GRANT,))
+        return None
+
+    def _of_server(self, operation: str, name: bytes, enough: Sequence[object]) -> Refusal | None:
+        decision = self._rights.decision(operation, CLUSTER, CLUSTER_NAME)
+        if decision.allowed or decision in enough:
+            return None
+        return Refusal(COMMAND, operation, name, decision.why)
+
+    def _of_name(self, named: Named, apart: bool) -> Refusal | None:
+        """``apart``: Redis's rules do not allow the command as a whole."""
+        uses = (READ,) * named.read + (WRITE,) * named.write or (DESCRIBE,)
+        text = name_text(named.name)
+        for use in uses:
+            may = self._rights.may_matching if named.pattern else self._rights.may
+            if not may(use, named.kind, text) or (apart and self._by_redis(use, named, text)):
+                why = self._why(use, named, text)
+                return Refusal(named.kind, use, named.name, why)
+        return None
+
+    def _by_redis(self, use: str, named: Named, text: str) -> bool:
+        return self._why(use, named, text).startswith(REDIS_RULE)
+
+    def _why(self, use: str, named: Named, text: str) -> str:
+        if named.pattern:
+            return self._access.decision_matching(self.who, use, named.kind, text).why
+        return self._rights.decision(use, named.kind, text).why
+
+    # Channels
+
+    def may_publish(self, channel: bytes) -> bool:
+        """Whether a PUBLISH to it is allowed: one look-up, where it was asked before."""
+        if self.free or channel in self._publishable:
+            return True
+        if self.refusal(_PUBLISH, (b"publish", channel, b"")) is not None:
+            return False
+        if len(channel) <= KNOWN_BYTES_MAX:
+            if len(self._publishable) >= KNOWN_MAX:
+                self._publishable.clear()
+            self._publishable.add(channel)
+        return True
+
+    def may_see(self, channel: bytes) -> bool:
+        """Whether it is shown that somebody listens to it."""
+        return self.free or self._rights.may(DESCRIBE, CHANNEL, name_text(channel))
+
+    def may_hear(self, name: bytes, *, pattern: bool = False) -> bool:
+        """Whether he may go on listening to it."""
+        if self.free:
+            return True
+        may = self._rights.may_matching if pattern else self._rights.may
+        return may(READ, CHANNEL, name_text(name))
+
+
+class _Publish(NamedTuple):
+    """PUBLISH, as it stands in the table of commands."""
+
+    name: str = "publish"
+    flags: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ("@pubsub", "@fast")
+    keys: tuple[int, int, int] = (0, 0, 0)
+    key_flags: tuple[tuple[str, ...], ...] = ((NOT_A_KEY,),)
+
+
+_PUBLISH: Final = _Publish()

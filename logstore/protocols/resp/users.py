@@ -1,0 +1,233 @@
+"""Changes of users by ACL SETUSER and DELUSER: one at a time, checked, answered when durable."""
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from logstore.access.access import ADMINISTRATOR, Access
+from logstore.access.identity import Identity
+from logstore.access.redis_grants import compiled, is_off
+from logstore.access.redis_rules import (
+    EVERYTHING,
+    NO_PASSWORD,
+    NO_RULES,
+    BadModifier,
+    PasswordChange,
+    RedisRules,
+    changed,
+)
+from logstore.errors import LogstoreError, Refused
+from logstore.kept_users import Kept, KeptUser
+from logstore.protocols.resp import unserved
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.command import EVERY
+from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
+from logstore.protocols.resp.permits import Permits
+from logstore.protocols.resp.replies import OK, integer
+from logstore.slices import GoOn, Steps, Wait
+
+HASHES_MAX: Final = 64  # of one user: each login makes up one hash, and compares it with all
+# Whom everybody is taken for while there are no users.
+EVERYONE: Final = replace(EVERYTHING, nopass=True)
+FIRST: Final = (
+    "the first user must be an administrator with a password: make one with 'logstore user add', "
+    "or give the default user one, with ACL SETUSER default >PASSWORD, and no other rules"
+)
+LIMITED: Final = (
+    "user {0!r} is an administrator, and no rules limit one: take the tag away first, with "
+    "'logstore user tags'"
+)
+
+
+class NotPermitted(Refused):
+    """Whoever asks for it may not."""
+
+
+class Changing(NamedTuple):
+    """A change that was checked."""
+
+    user: KeptUser | None = None  # as he is to be, but for his passwords
+    passwords: Sequence[PasswordChange] = ()
+    forget: Sequence[Kept] = ()
+    reply: bytes = OK
+
+
+def as_user(who: Identity, name: str) -> Identity:
+    """Another user who came in as this one did."""
+    return replace(who, user=name)
+
+
+def rules_of(user: KeptUser) -> RedisRules:
+    """As Redis shows them."""
+    if user.redis is not None:
+        return compiled(user.redis).rules
+    return EVERYTHING if ADMINISTRATOR in user.tags else NO_RULES
+
+
+def known(name: str) -> Collection[str] | None:
+    """As Known: commands that are served here, and those of Redis that are not."""
+    found = EVERY.get(name.encode())
+    if found is not None:
+        return [it.decode() for it in found.subcommands]
+    return unserved.SUBCOMMANDS.get(name, () if name.encode() in unserved.WHY else None)
+
+
+# Checked
+
+
+def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[bytes]) -> Changing:
+    """What ACL SETUSER comes to. Raises BadModifier, Refused."""
+    from logstore.access.administration import check_user  # nobody else pays for its imports
+
+    access = door.access
+    if not access.required:
+        return _first(name, modifiers)
+    check_user(name)
+    before = access.to_be(name)  # another door's change may be on its way
+    base = RedisRules() if before is None else rules_of(before)
+    rules, passwords = changed(base, modifiers, known)
+    if before is not None and ADMINISTRATOR in before.tags:
+        _check_administrator(access, permits, before, rules)
+        plain = rules == EVERYTHING
+    else:
+        plain = before is not None and before.redis is None and rules == NO_RULES
+    user = KeptUser(name) if before is None else before
+    return Changing(replace(user, redis=None if plain else rules.text()), passwords)
+
+
+def _first(name: str, modifiers: Sequence[bytes]) -> Changing:
+    """While everyone may do everything: whoever ends that must be able to go on."""
+    if name != DEFAULT_USER:
+        raise Refused(FIRST)
+    rules, passwords = changed(EVERYONE, modifiers, known)
+    if rules == EVERYONE:  # and so without a password
+        return Changing()
+    given = any(it.sign == ">" for it in passwords)
+    if rules != EVERYTHING or not given or passwords[-1].sign in ("", "<"):
+        raise Refused(FIRST)
+    return Changing(KeptUser(name, tags=(ADMINISTRATOR,)), passwords)
+
+
+def _check_administrator(
+    access: Access, permits: Permits, user: KeptUser, rules: RedisRules
+) -> None:
+    """What Redis's rules may say of one who may do everything: whether he is on."""
+    _check_may(permits, user)
+    if (rules.root, rules.more) != (EVERYTHING.root, ()):
+        raise Refused(LIMITED.format(user.name))
+    if rules.nopass:
+        raise Refused(f"user {user.name!r} is an administrator, and must have a password")
+    others = (it for it in access.users.values() if ADMINISTRATOR in it.tags and it is not user)
+    if not rules.on and all(is_off(it.redis) for it in others):
+        raise Refused(f"user {user.name!r} is the last administrator who can log in")
+
+
+def _check_may(permits: Permits, user: KeptUser) -> None:
+    if ADMINISTRATOR in user.tags and not permits.free:
+        raise NotPermitted(f"only an administrator may change the administrator {user.name!r}")
+
+
+def deleting(door: RespDoor, permits: Permits, names: Sequence[str]) -> Changing:
+    """What ACL DELUSER comes to. Raises Refused."""
+    from logstore.access.administration import without_user
+
+    access = door.access
+    found = [it for it in names if it in access.users]
+    for name in found:
+        _check_may(permits, access.users[name])
+    forget = [fact for name in found for fact in without_user(access, name).forget]
+    return Changing(forget=forget, reply=integer(len(found)))
+
+
+# Carried out
+
+
+def change(client: RespClient, check: Callable[[], Changing]) -> Steps:
+    """Answered when it is durable."""
+    try:
+        yield client.door.changes.enter
+        reply = yield from _change(client, check)
+    except BadModifier as error:
+        client.fail(error.text)
+    except NotPermitted as error:
+        client.refuse("NOPERM", str(error))
+    else:
+        client.say(reply)
+    finally:
+        client.door.changes.leave()
+
+
+def _change(client: RespClient, check: Callable[[], Changing]) -> Generator[int | Wait, Any, bytes]:
+    access = client.door.access
+    while True:
+        asked = check()
+        user = asked.user
+        before = None if user is None else access.to_be(user.name)
+        if user is not None and asked.passwords:
+            job = partial(with_passwords, user, asked.passwords)
+            user = yield partial(client.door.work, job)
+            assert user is not None
+        if user is None or access.to_be(user.name) is before:  # else it is looked at again
+            break
+    if user == before and not asked.forget:
+        return asked.reply
+    keep = () if user is None else (user,)
+    client.changing = True
+    try:
+        who = client.permits.who
+        yield lambda go_on: _keep(access, keep, asked.forget, who, go_on)
+    finally:
+        client.changing = False
+    if not client.known:  # there were no users, and now he is one
+        client.come_in(DEFAULT_USER)
+    return asked.reply
+
+
+def _keep(
+    access: Access, keep: Sequence[Kept], forget: Sequence[Kept], by: Identity, go_on: GoOn
+) -> None:
+    try:
+        keeping = access.change(keep, forget, by)
+    except LogstoreError as error:
+        go_on(error)
+    else:
+        keeping.then(lambda kept: go_on(kept.error))
+
+
+def with_passwords(user: KeptUser, changes: Sequence[PasswordChange]) -> KeptUser | LogstoreError:
+    """In a worker: each of these may take tens of milliseconds."""
+    from logstore.access.scram_keys import check_password, is_key_of, keys_of
+
+    def is_his(password: bytes) -> bool:
+        return any(is_key_of(mechanism, key, password) for mechanism, key in scram.items())
+
+    scram, weak = dict(user.scram), list(user.weak_sha256)
+    for sign, secret in changes:
+        if sign == "":
+            scram, weak = {}, []
+        elif sign == ">":
+            try:
+                check_password(secret.decode(errors="surrogateescape"))
+            except Refused as error:
+                return BadModifier(b">", str(error))
+            if not is_his(secret):
+                scram = keys_of(secret)
+        elif sign == "<" and is_his(secret):
+            scram = {}
+        elif sign == "#":
+            weak = list(dict.fromkeys((*weak, secret.decode())))
+        else:
+            gone = _sha256(secret) if sign == "<" else secret.decode()
+            if gone not in weak:
+                return BadModifier(sign.encode() + (secret if sign == "!" else b""), NO_PASSWORD)
+            weak.remove(gone)
+    if len(weak) > HASHES_MAX:
+        return BadModifier(b"#", f"A user has at most {HASHES_MAX} hashes of passwords")
+    return replace(user, scram=scram, weak_sha256=tuple(weak))
+
+
+def _sha256(password: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(password).hexdigest()
