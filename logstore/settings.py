@@ -563,10 +563,10 @@ class StoreSettings:
     connection_failed_authentication_delay_ms: int = _setting(
         100,
         "how long the answer to a failed login is held back; after each further one from that "
-        "address twice as long, 5 s at the most",
+        "address twice as long, 2 s at the most",
         unit="ms",
         low=0,
-        high=5000,
+        high=2000,
     )
     memory_clients_max_bytes: int = _setting(
         0,

@@ -2,8 +2,9 @@
 
 What anyone can bring about again and again, a login and what is refused, is gathered: in ten
 seconds all of one event, outcome, user and address are one record with a count. What needs a right
-is a record at once, and repeated within ten seconds it is counted. A peer chooses the names of
-users and objects, so of each address and record only so many are told apart.
+is a record at once, and repeated within ten seconds it is counted; beyond a hundred of one event,
+user and address, a record has many of them, each with its name. A peer chooses the names of users
+and objects, so of what was refused only so many are told apart.
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ GATHER_MS: Final = 10_000
 GATHERED_MAX: Final = 1000  # records of one such time; what is more is counted without names
 USERS_MAX: Final = 10  # that one address may have tried and be told apart
 WHATS_MAX: Final = 20  # objects that a record names
+ACTS_MAX: Final = 100  # of one event, user and address, with a record each
+CROWD_MAX: Final = 1000  # objects in one record of those that follow: 300 KB at the most
 SHOWN_CHARACTERS: Final = 300  # of a name
 
 NOT_TOLD: Final = Identity("", "")  # one of those that are more than are told apart
@@ -71,11 +74,11 @@ class Entry:
     count: int = 1
     what: dict[str, None] = field(default_factory=dict)
 
-    def again(self, what: str, now_ms: int) -> None:
+    def again(self, what: str, now_ms: int, whats_max: int = WHATS_MAX) -> None:
         self.first_ms = self.first_ms if self.count else now_ms
         self.last_ms = now_ms
         self.count += 1
-        if what and len(self.what) < WHATS_MAX:
+        if what and len(self.what) < whats_max:
             self.what[what] = None
 
     def key(self) -> bytes:
@@ -99,11 +102,13 @@ class Gathering:
 
     def __init__(self) -> None:
         self._entries: dict[_Key, Entry] = {}
+        self._acts: dict[_Key, int] = {}  # that have a record each, by all but what they did
+        self._crowds: dict[_Key, Entry] = {}  # those that follow
         self._users: dict[str, set[str]] = {}  # of those who were refused, by address
 
     def __bool__(self) -> bool:
         """Whether ``take`` has anything to do."""
-        return bool(self._entries)
+        return bool(self._entries or self._crowds)
 
     def add(self, event: str, who: Identity, what: str, outcome: str, now_ms: int) -> Entry | None:
         """What is to be a record at once; None: it is gathered."""
@@ -115,9 +120,22 @@ class Gathering:
         if key in self._entries:
             self._entries[key].again(what, now_ms)
             return None
+        kind = (*key[:4], "")
+        self._acts[kind] = self._acts.get(kind, 0) + 1
+        if self._acts[kind] > ACTS_MAX:
+            return self._crowd(kind, who, what, now_ms)
         if len(self._entries) < GATHERED_MAX:  # what comes again is counted there
             self._entries[key] = entry_of(event, outcome, who, what, now_ms, count=0)
         return entry_of(event, outcome, who, what, now_ms)
+
+    def _crowd(self, kind: _Key, who: Identity, what: str, now_ms: int) -> Entry | None:
+        """One of very many acts: in a record with others; that record, once it is full."""
+        crowd = self._crowds.get(kind)
+        if crowd is None:
+            self._crowds[kind] = entry_of(kind[0], kind[1], who, what, now_ms)
+            return None
+        crowd.again(what, now_ms, CROWD_MAX)
+        return self._crowds.pop(kind) if len(crowd.what) >= CROWD_MAX else None
 
     def _gather(self, event: str, who: Identity, what: str, outcome: str, now_ms: int) -> None:
         if outcome == REFUSED:
@@ -141,9 +159,9 @@ class Gathering:
 
     def take(self) -> Sequence[Entry]:
         """All that was gathered, in the order in which it began; nothing is left."""
-        entries, self._entries = self._entries, {}
-        self._users = {}
-        return [it for it in entries.values() if it.count]
+        entries = [*self._entries.values(), *self._crowds.values()]
+        self._entries, self._crowds, self._acts, self._users = {}, {}, {}, {}
+        return [it for it in entries if it.count]
 
 
 def entry_of(

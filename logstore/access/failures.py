@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from typing import Final
 
-DELAY_MAX_S: Final = 5.0  # half of the time that a peer has to log in
+# A program with an old password is held up no longer than this, and guesses once in so long.
+DELAY_MAX_S: Final = 2.0
 FORGOTTEN_S: Final = 60.0  # after the last failure
 HOSTS_MAX: Final = 10_000  # the oldest is forgotten: an attacker has no more addresses than memory
 NETWORK_GROUPS: Final = 4  # of an IPv6 address: the rest is a host's own to choose (RFC 4291, 2.5)

@@ -5,6 +5,8 @@ import pytest
 from logstore.access import audit
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.audit import (
+    ACTS_MAX,
+    CROWD_MAX,
     DONE,
     GATHERED_MAX,
     LOGIN,
@@ -112,7 +114,26 @@ def test_addresses_beyond_measure_are_counted_together():
 def test_what_needs_a_right_is_told_however_much_was_gathered():
     gathering = Gathering()
     for number in range(2 * GATHERED_MAX):
+        gathering.add(LOGIN, Identity("root", f"10.{number}"), "", REFUSED, 0)
+    for number in range(ACTS_MAX):
         assert gathering.add(audit.TOPIC, AL, f"deleted {number}", DONE, 0) is not None
+
+
+def test_very_many_acts_share_records_that_name_each():
+    gathering = Gathering()
+    told = [
+        gathering.add(audit.TOPIC, AL, f"deleted {number}", DONE, number)
+        for number in range(ACTS_MAX + 2 * CROWD_MAX + 7)
+    ]
+    other = Identity("bob", "10.0.0.1")
+    assert gathering.add(audit.TOPIC, other, "deleted t", DONE, 0) is not None
+    told = [*filter(None, told), *gathering.take()]
+    assert len(told) == ACTS_MAX + 3
+    assert [what for it in told for what in it.what] == [
+        f"deleted {number}" for number in range(ACTS_MAX + 2 * CROWD_MAX + 7)
+    ]
+    assert sum(it.count for it in told) == ACTS_MAX + 2 * CROWD_MAX + 7
+    assert gathering.add(audit.TOPIC, AL, "deleted 0", DONE, 0) is not None  # ten seconds later
 
 
 def test_names_are_one_line_of_bounded_length():

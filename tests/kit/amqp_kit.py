@@ -139,6 +139,7 @@ class FakeLink:
         self.peer, self.address = f"127.0.0.1:{number}", ("127.0.0.1", 5672)
         self.peer_address = "127.0.0.1", number
         self.unsent = self.unread = 0
+        self.secure, self.certificate = False, None
         self.look = None
         self._turns = turns
 
@@ -180,8 +181,9 @@ class Door:
         self.node.kill()
         self._begin(Node(self._path, self.node.now_ms))
 
-    def connect(self):
-        self.peers.append(Peer(self))
+    def connect(self, **tls):
+        """``tls``: as of a ``Link``: ``secure``, ``certificate``."""
+        self.peers.append(Peer(self, **tls))
         return self.peers[-1]
 
     def open(self, **given):
@@ -205,9 +207,10 @@ class Door:
 class Peer:
     """A client's end."""
 
-    def __init__(self, door):
+    def __init__(self, door, **tls):
         self.door = door
         self.link = FakeLink(door.node, 1000 + len(door.peers))
+        self.link.__dict__ |= tls
         self.link.look = self.look
         self.session = AmqpSession(door.door, self.link)
         self.left = b""

@@ -175,7 +175,7 @@ class Talk:
 
     def __init__(
         self, topics=None, settings=None, work=None, keeper=None, beside=None, access=None,
-        logins=None,
+        logins=None, certificate=None,
     ):  # fmt: skip
         self.woken = 0
         if beside is not None:
@@ -197,7 +197,7 @@ class Talk:
                 access=access or open_access(), logins=logins or Nobody(),
             )  # fmt: skip
         address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
-        self.session = KafkaSession(self.door, self._wake, address, peer)
+        self.session = KafkaSession(self.door, self._wake, address, peer, certificate)
         self._correlation = 0
         self._left = b""
 

@@ -164,7 +164,7 @@ def test_what_one_turn_tells_is_one_batch(tmp_path):
         it.tell(TOPIC, AL, "deleted first")
         it.work.work_off()
         for number in range(1000):
-            it.audit.tell(TOPIC, AL, f"deleted {number}")
+            it.audit.tell(TOPIC, Identity("al", f"10.{number}"), "deleted a")
         it.turn.over()
         log = it.store.topics.get(AUDIT_TOPIC).partition(0)
         log.wait(log.end)
@@ -228,7 +228,7 @@ def test_a_topic_that_cannot_be_made_is_not_tried_for_each_record(tmp_path):
 def test_what_waits_for_the_topic_is_bounded(tmp_path):
     with node(tmp_path) as it:
         for number in range(WAITING_MAX + 10):
-            it.tell(TOPIC, AL, f"deleted {number}")
+            it.tell(TOPIC, Identity("al", f"10.{number}"), "deleted a")
         assert it.audit.dropped == 10
         it.work.work_off()
         records = it.records()

@@ -97,7 +97,8 @@ class AmqpSession:
         self._hears_blocked = False
         self.told_blocked = ""  # why it may not publish now
         self.phase = Phase.HEADER
-        self.handshake = Handshake(About(door.version, PLATFORM, door.cluster_name), external=False)
+        about = About(door.version, PLATFORM, door.cluster_name)
+        self.handshake = Handshake(about, external=link.secure)
         self.entry: Entry | None = None  # once it is known who the client is
         self.permits: Permits  # once its virtual host is open
         self._checking = False  # a password, now: nothing is taken meanwhile

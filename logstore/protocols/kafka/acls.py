@@ -155,7 +155,7 @@ def _changed(
 ) -> Later:
     """Its answer is the ``Keeping``, which has the error."""
     later = Later()
-    client.door.access.change(keep, forget).then(later.give)
+    client.door.access.change(keep, forget, by=client.rights.who).then(later.give)
     return later
 
 

@@ -68,11 +68,39 @@ def _carried_out(
 def _run(api: Api, handler: Handler, client: KafkaClient, version: int, request: object) -> object:
     """What the handler gives; where the whole request is not allowed, what says so."""
     code = refused_as_a_whole(api.asks, client, request)
-    if code == NONE:
-        return handler.run(client, version, request)
+    if code != NONE:
+        return _unauthorized(handler, version, request, code)
+    done = handler.run(client, version, request)
+    if isinstance(done, Later) and done.answer is None:
+        _ask_again(api, handler, client, version, request, done)
+    return done
+
+
+def _unauthorized(handler: Handler, version: int, request: object, code: int) -> object:
     from logstore.protocols.kafka.unauthorized import unauthorized  # most servers never need it
 
     return unauthorized(handler.response, version, request, code)
+
+
+def _ask_again(
+    api: Api, handler: Handler, client: KafkaClient, version: int, request: object, later: Later
+) -> None:
+    """What waits is refused as soon as it is not allowed any more, and is not told after that."""
+    then, rules = later.then, client.door.access.version
+
+    def answered(answer: object) -> object:
+        client.recheck = None
+        if client.door.access.version != rules:
+            code = refused_as_a_whole(api.asks, client, request)
+            if code != NONE:
+                return _unauthorized(handler, version, request, code)
+        return answer if then is None else then(answer)
+
+    def recheck() -> None:
+        if refused_as_a_whole(api.asks, client, request) != NONE:
+            later.give(True)  # whatever it is: the refusal comes in its place
+
+    later.then, client.recheck = answered, recheck
 
 
 class _Followed(Later):

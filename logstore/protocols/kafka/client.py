@@ -4,7 +4,7 @@ Knows nothing of frames and their order; ``session.py`` does that.
 """
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -50,6 +50,8 @@ class KafkaClient:
         # no header, and whether that has room for tagged fields.
         self.slots: deque[tuple[Slot, int | None, bool]] = deque()
         self.held: Slot | None = None  # nothing is taken before this is answered
+        # Ends what is held where it is not allowed any more; None: it is not known to end so.
+        self.recheck: Callable[[], None] | None = None
         self.glances_left = GLANCE_MAX  # of this turn, as ``admission`` counts them
         self._watched: dict[Log, Wake] = {}
         self.news: set[Log] = set()  # of the watched: those that have had some
@@ -117,6 +119,10 @@ class KafkaClient:
         self.door.refusals.tell(rights.who, operation, kind, name, decision.why)
         return False
 
+    def did(self, event: str, what: str) -> None:
+        """Have it known afterwards. From any thread."""
+        self.door.audit.tell(event, self.rights.who, what)
+
     def rules_changed(self) -> None:
         """Users or rules are others now. In the sessions' thread."""
         who, access = self.rights.who, self.door.access
@@ -126,7 +132,9 @@ class KafkaClient:
         elif who.user and not access.knows(who):
             self.end(f"user {printable(who.user)!r} was removed")
             self.wake()
-        elif self.slots:  # a fetch that waits for what it may not read any more
+        elif self.slots:  # a fetch may wait for what it may not read any more
+            if self.recheck is not None:
+                self.recheck()
             self.wake()
 
     # Logs

@@ -124,7 +124,7 @@ def _asked_for(
         else:
             unknown = errors.UNKNOWN_TOPIC_OR_PARTITION if it.name else errors.UNKNOWN_TOPIC_ID
             code = failed.get(it.name or "", unknown)
-        told = it.name if version >= NAME_MAY_BE_NULL else it.name or ""
+        told = it.name or (None if version >= NAME_MAY_BE_NULL else "")
         topic_id = NIL_UUID if it.name else it.topic_id
         found.append(metadata_messages.ResponseTopic(error_code=code, name=told, topic_id=topic_id))
     return found

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from logstore.access import audit
 from logstore.access.resources import DESCRIBE, GROUP, READ
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Results
@@ -306,11 +307,19 @@ def offset_delete(client: KafkaClient, version: int, request: delete_messages.Re
         places, refused = _to_delete(client, request)
     results: dict[TopicPartition, GroupError | None] = {}
     for some in parts(places, COMMITTED_AT_ONCE) if places else [()]:
-        results |= yield given(_deletion(client, request.group_id, some))
+        deleted = yield given(_deletion(client, request.group_id, some))
+        _tell(client, request.group_id, deleted)
+        results |= deleted
         yield len(some)
     if many:
         return InWorker(partial(_deleted, request, refused, results))
     return _deleted(request, refused, results)
+
+
+def _tell(client: KafkaClient, group: str, deleted: Results) -> None:
+    gone = sorted({name for (name, _), error in deleted.items() if error is None})
+    for name in gone:
+        client.did(audit.GROUP, f"deleted the offsets of {group} in {name}")
 
 
 def _deletion(client: KafkaClient, group: str, places: Sequence[TopicPartition]) -> Later:

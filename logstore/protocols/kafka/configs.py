@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
+from logstore.access.audit import SETTINGS
 from logstore.access.resources import ALTER_CONFIGS, CLUSTER, CLUSTER_NAME, DESCRIBE_CONFIGS
 from logstore.access.resources import GROUP as GROUPS
 from logstore.access.resources import TOPIC as TOPICS
@@ -259,19 +260,23 @@ def _attempt(
 
 
 def _change(
-    door: KafkaDoor,
+    client: KafkaClient,
     name: str,
     settings: Mapping[str, str],
     reset: Sequence[str],
     validate_only: bool,
 ) -> None:
-    if door.topics.get(name) is None:
+    topics = client.door.topics
+    if topics.get(name) is None:
         raise UnknownTopic(f"no topic {name!r}")
     check_topic_settings(settings)
     for setting in reset:
         topic_setting(setting)
     if not validate_only:
-        door.topics.alter(name, settings, reset)
+        topics.alter(name, settings, reset)
+        given = [f"{setting}={text}" for setting, text in settings.items()]
+        given += [f"{setting} by default" for setting in reset]
+        client.did(SETTINGS, f"of topic {name}: {', '.join(given)}")
 
 
 def alter(
@@ -282,7 +287,7 @@ def alter(
     def replace(it: alter_messages.Resource) -> None:
         settings = given_settings(it.configs)
         reset = [one for one in client.door.topics.given(it.resource_name) if one not in settings]
-        _change(client.door, it.resource_name, settings, reset, request.validate_only)
+        _change(client, it.resource_name, settings, reset, request.validate_only)
 
     return alter_messages.Response(
         responses=[
@@ -303,7 +308,7 @@ def alter_incrementally(
 
     def change(it: incremental_messages.AlterConfigsResource) -> None:
         settings, reset = _incremental(client.door, it.resource_name, it.configs)
-        _change(client.door, it.resource_name, settings, reset, request.validate_only)
+        _change(client, it.resource_name, settings, reset, request.validate_only)
 
     return incremental_messages.Response(
         responses=[

@@ -80,7 +80,7 @@ def alter(client: KafkaClient, version: int, request: alter_messages.Request) ->
             changed.append(_changed(access.to_be(name) or KeptUser(name), *mine))
         else:
             faults[name] = fault
-    return _kept(access, changed, faults)
+    return _kept(client, changed, faults)
 
 
 def _by_user(
@@ -161,7 +161,7 @@ def _changed(
     return replace(user, scram=scram)
 
 
-def _kept(access: Access, changed: Sequence[KeptUser], faults: dict[str, Fault]) -> Later:
+def _kept(client: KafkaClient, changed: Sequence[KeptUser], faults: dict[str, Fault]) -> Later:
     """Answered when it is durable."""
     later = Later()
 
@@ -178,7 +178,7 @@ def _kept(access: Access, changed: Sequence[KeptUser], faults: dict[str, Fault])
         answer(None)
         return later
     try:
-        access.change(changed).then(kept)
+        client.door.access.change(changed, by=client.rights.who).then(kept)
     except LogstoreError as error:
         answer(_failed(error))
     return later

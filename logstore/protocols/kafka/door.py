@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from logstore.access.access import Access, open_access
+from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.broker.coordinator.coordinator import Coordinator
@@ -47,6 +48,7 @@ class KafkaDoor:
     logins: Logins = field(default_factory=Nobody)
     objects: Objects = field(default_factory=Objects)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
+    audit: Audit = field(default_factory=Unheard)
     clients: set[Client] = field(default_factory=set)  # that are there
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ def open(house: House) -> Doorway:
         logins=house.logins,
         objects=Objects(house.channels.keeps_history),
         refusals=Refusals(house.stopwatch, house.audit),
+        audit=house.audit,
     )
     advertised = _address(settings.kafka_advertised_address)
     secured = _address(settings.kafka_tls_advertised_address)
@@ -32,7 +33,7 @@ def open(house: House) -> Doorway:
         from logstore.protocols.kafka.session import KafkaSession  # a server may have no client
 
         told = (secured if link.secure else advertised) or link.address
-        return KafkaSession(door, link.wake, told, link.peer_address)
+        return KafkaSession(door, link.wake, told, link.peer_address, link.certificate)
 
     idle_s = settings.connections_max_idle_ms / 1000
     return Doorway(new_session, Limits(settings.max_connections, idle_s))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from logstore.access import audit
 from logstore.access.resources import DELETE, DESCRIBE, GROUP
 from logstore.broker.coordinator.calls import Done, GroupDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
@@ -146,6 +147,8 @@ def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
 
     def told(name: str, done: Done) -> None:
         codes[name] = group_code(done.error)
+        if done.error is None:
+            client.did(audit.GROUP, f"deleted {name}")
         if len(codes) == len(names):
             later.give(codes)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from logstore.access.audit import RECORDS
 from logstore.access.resources import CLUSTER_ACTION, DELETE, DESCRIBE
 from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownPartition, UnknownTopic
@@ -193,7 +194,7 @@ def _deleted_of(
     client: KafkaClient, topic: delete_records_messages.Topic
 ) -> list[delete_records_messages.PartitionResult]:
     if client.may_topic(DELETE, topic.name):
-        return [_deleted(client.door, topic.name, it) for it in topic.partitions]
+        return [_deleted(client, topic.name, it) for it in topic.partitions]
     refused = errors.TOPIC_AUTHORIZATION_FAILED
     return [
         delete_records_messages.PartitionResult(it.partition_index, -1, refused)
@@ -202,20 +203,21 @@ def _deleted_of(
 
 
 def _deleted(
-    door: KafkaDoor, name: str, asked: delete_records_messages.Partition
+    client: KafkaClient, name: str, asked: delete_records_messages.Partition
 ) -> delete_records_messages.PartitionResult:
     answer = delete_records_messages.PartitionResult(asked.partition_index, low_watermark=-1)
-    topic = door.topics.get(name)
+    topic = client.door.topics.get(name)
     if topic is not None and topic.settings.cleanup_policy == ("compact",):
         answer.error_code = errors.POLICY_VIOLATION  # the last value of a key is to be kept
         return answer
     try:
-        log = log_of(door, name, asked.partition_index)
+        log = log_of(client.door, name, asked.partition_index)
         before = log.safe if asked.offset == DELETE_ALL else asked.offset
         if before < 0:
             answer.error_code = errors.OFFSET_OUT_OF_RANGE
             return answer
         log.trim(before)
+        client.did(RECORDS, f"deleted of {name}-{asked.partition_index} those before {before}")
         answer.low_watermark = log.start
     except LogstoreError as error:
         answer.error_code = code_of(error)

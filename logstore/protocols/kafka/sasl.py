@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final
 
+from logstore.access.audit import LOGIN, REFUSED
 from logstore.access.identity import Identity
 from logstore.access.plain import PlainServer
 from logstore.access.sasl import PLAIN, Conversation, Done, Refusal, Step
@@ -19,15 +20,18 @@ from logstore.kafka.messages import sasl_authenticate as authenticate_messages
 from logstore.kafka.messages import sasl_handshake as handshake_messages
 from logstore.kafka.schema import codec
 from logstore.kept_users import SHA_256, SHA_512
+from logstore.printable import printable
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.apis import API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, Api
 from logstore.protocols.kafka.client import DOOR, KafkaClient
 from logstore.protocols.kafka.refusals import LOGGED_IN
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer
+from logstore.subject import SETTING, Certificate
 
 LOGIN_S: Final = 10.0  # that a peer has to log in
 HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
+BY_CERTIFICATE: Final = "SSL"  # as an identity's mechanism; Kafka's word for such a listener
 SHOWN_CHARACTERS: Final = 64  # of a name that a stranger has chosen
 
 
@@ -79,7 +83,11 @@ class Verdict:
 class Sasl:
     """Of one connection."""
 
-    def __init__(self, client: KafkaClient) -> None:
+    def __init__(self, client: KafkaClient, certificate: Certificate | None = None) -> None:
+        """``certificate``: of the client. The user that it stands for need not log in, and may."""
+        self._certificate = certificate
+        # Whether its certificate alone says who it is.
+        self._certified = certificate is not None and _become(client, certificate)
         self.raw = False  # what comes next is a token without a header
         self.since: float | None = None  # when it was heard of first
         self._client = client
@@ -92,8 +100,8 @@ class Sasl:
 
     @property
     def done(self) -> bool:
-        """Whether it has logged in."""
-        return self._again
+        """Whether it is known who it is."""
+        return self._again or self._certified
 
     @property
     def over(self) -> bool:
@@ -103,7 +111,7 @@ class Sasl:
     @property
     def deadline(self) -> float | None:
         """When a peer that has not logged in is given up; 0.0: it was not heard of yet."""
-        if self._again or self._state is State.DONE:
+        if self.done or self._state is State.DONE:
             return None
         return 0.0 if self.since is None else self.since + LOGIN_S
 
@@ -124,12 +132,23 @@ class Sasl:
             if key != due:
                 user = self._client.rights.who.user
                 raise BrokenProtocol(f"the time is over for which user {user!r} has logged in")
-        elif self._again:
+        elif self.done:
             pass
         elif self._state is State.INITIAL and key not in (API_VERSIONS, SASL_HANDSHAKE):
-            raise BrokenProtocol(f"api key {key} before a login")
+            raise BrokenProtocol(f"api key {key} before a login{self._unknown()}")
         elif self._state is State.HANDSHAKE and key != SASL_HANDSHAKE:
-            raise BrokenProtocol(f"api key {key} where SaslHandshake is due")
+            raise BrokenProtocol(f"api key {key} where SaslHandshake is due{self._unknown()}")
+
+    def _unknown(self) -> str:
+        """Why its certificate, if it has one, does not say who it is."""
+        it = self._certificate
+        if it is None:
+            return ""
+        shown = printable(it.subject[:SHOWN_CHARACTERS])
+        if it.user is None:
+            return f"; no rule of {SETTING} fits its certificate, {shown}"
+        user = printable(it.user[:SHOWN_CHARACTERS])
+        return f"; its certificate, {shown}, stands for user {user!r}, whom there is not"
 
     def told_versions(self) -> None:
         """It was told the versions."""
@@ -144,6 +163,8 @@ class Sasl:
             return self._authenticate(version, frame, at)
         if self._state is State.TOKENS and not self._again:
             return self._out_of_place(api, version)
+        if self._certified and api.key != API_VERSIONS and self._state is not State.TOKENS:
+            self._state = State.DONE  # it does without a login
         return None
 
     def _out_of_place(self, api: Api, version: int) -> Slot:
@@ -241,6 +262,8 @@ class Sasl:
         delay_s = refusal.delay_s
         if delay_s is None:
             delay_s = client.door.logins.failed(client.peer[0])
+        tried = Identity(refusal.user, client.peer[0], self._mechanism, DOOR)
+        client.door.audit.tell(LOGIN, tried, outcome=REFUSED)
         whom = f" of user {refusal.user[:SHOWN_CHARACTERS]!r}" if refusal.user else ""
         verdict.give(
             answer(errors.SASL_AUTHENTICATION_FAILED, text, b"", 0),
@@ -262,6 +285,7 @@ class Sasl:
         self._until = None if lifetime_ms is None else client.now + lifetime_ms / 1000
         self._state, self._conversation, self.raw = State.DONE, None, False
         client.become(Identity(done.user, client.peer[0], self._mechanism, DOOR))
+        client.did(LOGIN, "")
         verdict.give(answer(errors.NONE, None, done.token, lifetime_ms or 0))
         self._again = True
 
@@ -274,6 +298,15 @@ class Sasl:
         if done.expires_s is not None:
             limits.append(int(done.expires_s * 1000) - door.clock())
         return min(limits, default=None)
+
+
+def _become(client: KafkaClient, certificate: Certificate) -> bool:
+    """Be the user that the certificate stands for, if there is one."""
+    user = certificate.user
+    if user is None or not client.door.logins.admits(user):
+        return False
+    client.become(Identity(user, client.peer[0], BY_CERTIFICATE, DOOR))
+    return True
 
 
 AUTHENTICATE_FLEXIBLE: Final = 2  # from this version of SaslAuthenticate on

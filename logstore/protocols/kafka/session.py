@@ -18,6 +18,7 @@ from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.sasl import Sasl
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.session import Buffer, Wake
+from logstore.subject import Certificate
 
 SIZE_BYTES: Final = 4
 # Requests under way at once; more are taken when some are answered. Clients have five.
@@ -50,9 +51,17 @@ class KafkaSession:
     """A ``Session``."""
 
     def __init__(
-        self, door: KafkaDoor, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
+        self,
+        door: KafkaDoor,
+        wake: Wake,
+        address: tuple[str, int],
+        peer: tuple[str, int],
+        certificate: Certificate | None = None,
     ) -> None:
-        """``address``: where this node is reached, as clients are to be told."""
+        """``address``: where this node is reached, as clients are to be told.
+
+        ``certificate``: what the client has shown, verified.
+        """
         self.wants = 0
         self._client = KafkaClient(door, wake, address, peer)
         door.clients.add(self._client)
@@ -61,7 +70,7 @@ class KafkaSession:
             door.settings.socket_request_max_bytes, door.budget.request_bytes_max
         )
         # Before it is served, and after that where logins are good for a time.
-        self._login = Sasl(self._client) if door.access.required else None
+        self._login = Sasl(self._client, certificate) if door.access.required else None
         self._finishing = False
         self._heard = False  # the first bytes, by which a peer at the wrong port is known
         self._owed = 0  # bytes of answers that are made and not sent

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from logstore.access import audit
 from logstore.access.resources import ALTER, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS
 from logstore.broker.topic import Topic
 from logstore.broker.topics import INTERNAL_TOPICS
@@ -21,6 +22,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     describe_topic_partitions as describe_messages,
 )
+from logstore.names import AUDIT_TOPIC
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import NO_TOPIC
 from logstore.protocols.kafka.client import KafkaClient
@@ -99,6 +101,8 @@ def _created(
                 errors.TOPIC_AUTHORIZATION_FAILED,
                 f"topic {asked.name!r}: Kafka keeps its metadata in it; nobody else may create it",
             )
+        if asked.name == AUDIT_TOPIC:  # also whoever may create any
+            raise _Unauthorized
         settings = given_settings(asked.configs)
         count = _count(asked)
         _check_count(count)
@@ -193,12 +197,14 @@ def _deleted(
         return result
     result.name, result.topic_id = topic.name, topic.uuid
     result.error_code, result.error_message = _attempt(lambda: door.topics.delete(topic.name))
+    if result.error_code == errors.NONE:
+        client.did(audit.TOPIC, f"deleted {topic.name}")
     return result
 
 
 def _may_delete(client: KafkaClient, name: str) -> bool:
     """Whoever may not see a topic is not told whether it is there."""
-    return client.sees_cluster(DELETE) or (
+    return (name != AUDIT_TOPIC and client.sees_cluster(DELETE)) or (
         client.may_topic(DESCRIBE, name) and client.may_topic(DELETE, name)
     )
 

@@ -3,6 +3,7 @@
 import pytest
 from amqp_kit import declare, exchange, message
 from amqp_users import DELAY_S, Users, login_of, opened, start
+from heard_audit import Heard
 
 from logstore.access.audit import ACCESS, DONE, EXCHANGE, LOGIN, QUEUE, REFUSED
 from logstore.access.identity import Identity
@@ -10,16 +11,6 @@ from logstore.access.refusals import Refusals
 from logstore.amqp import methods
 
 AL = Identity("al", "127.0.0.1", "PLAIN", "amqp")
-
-
-class Heard(list):
-    """An ``Audit`` that a test reads."""
-
-    def tell(self, event, who, what="", outcome=DONE):
-        self.append((event, who, what, outcome))
-
-    def __bool__(self):
-        return True  # it is one, also while it has heard nothing
 
 
 @pytest.fixture

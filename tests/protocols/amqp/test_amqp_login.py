@@ -7,6 +7,7 @@ from amqp_users import DELAY_S, Users, login_of, opened, start
 from logstore.amqp import fields, frames, methods
 from logstore.protocols.amqp import session as module
 from logstore.protocols.amqp.session import AmqpSession
+from logstore.subject import Certificate
 
 TUNE = [methods.ConnectionTune(2047, 131072, 60)]
 
@@ -196,6 +197,46 @@ def test_nothing_can_be_asked_for_before_a_host_is_open(door, method, logged_in)
         peer.methods()
     peer.send(method)
     assert peer.answer().reply_code == 504
+
+
+# By a certificate
+
+
+def shown(user):
+    return Certificate(f"CN={user}", (), (), user)
+
+
+def test_the_user_of_a_certificate_comes_in_without_a_password(door):
+    peer = door.connect(secure=True, certificate=shown("al"))
+    assert start(peer, "EXTERNAL", b"whatever") == TUNE
+    assert peer.session.entry.who.user == "al"
+    assert peer.session.entry.who.mechanism == "EXTERNAL"
+
+
+@pytest.mark.parametrize("certificate", [shown("bo"), shown(None), shown(""), None])
+def test_a_certificate_of_no_user_lets_nobody_in(door, certificate):
+    """No rule fits it, there is no such user, or it was not shown: by RabbitMQ's own words."""
+    peer = door.connect(secure=True, certificate=certificate)
+    assert start(peer, "EXTERNAL", b"al") == []
+    wait(door, 2 * DELAY_S)
+    assert peer.answer() == refused("EXTERNAL")
+
+
+def test_a_password_is_good_whatever_the_certificate_says(door):
+    peer = door.connect(secure=True, certificate=shown("bo"))
+    assert start(peer, "PLAIN", login_of("al")) == TUNE
+    assert peer.session.entry.who.user == "al"
+
+
+def test_without_tls_a_certificate_is_not_asked_for(door):
+    peer = door.connect()
+    peer.give(frames.PROTOCOL)
+    assert peer.answer().mechanisms == b"PLAIN AMQPLAIN"
+    again = door.connect()
+    again.give(frames.PROTOCOL)
+    again.methods()
+    again.send(methods.ConnectionStartOk({}, "EXTERNAL", b"al", "en_US"), channel=0)
+    assert again.answer().reply_code == 503
 
 
 # While there are no users
