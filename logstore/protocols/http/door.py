@@ -1,9 +1,10 @@
 """What all HTTP sessions of a node share: what its routes look at."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from logstore.access.access import Access
+from logstore.access.audit import Audit, Unheard
 from logstore.log import Log
 from logstore.protocols.house import House, Job, QueuesOf, Work
 
@@ -18,9 +19,11 @@ class HttpDoor:
     log_bytes: Callable[[Log], int]  # of the files of a queue's log
     access: Access
     work: Work
+    audit: Audit = field(default_factory=Unheard)
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":
         return cls(
-            house.queues_of, house.facts, house.job, house.log_bytes, house.access, house.work
-        )
+            house.queues_of, house.facts, house.job, house.log_bytes, house.access, house.work,
+            house.audit,
+        )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.administration import without_vhost
+from logstore.access.audit import VHOST
 from logstore.access.identity import OWNER
 from logstore.amqp import fields
 from logstore.kept_queues import DEFAULT_VHOST
@@ -42,7 +43,9 @@ def added(door: HttpDoor, call: Call) -> None:
     def kept(pending: "Pending") -> None:
         if pending.error is not None:
             raise pending.error
-        call.answer(_row(call.queues.vhost(name)), CREATED)
+        row = _row(call.queues.vhost(name))
+        door.audit.tell(VHOST, OWNER, f"made {row['name']}")
+        call.answer(row, CREATED)
 
     pending.then(lambda it: call.attempt(lambda: kept(it)))
 
@@ -55,6 +58,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
     def forgotten(pending: "Pending") -> None:
         if pending.error is not None:
             raise pending.error
+        door.audit.tell(VHOST, OWNER, f"deleted {row['name']}")
         call.answer(row)
 
     def delete() -> None:

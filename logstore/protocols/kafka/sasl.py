@@ -306,6 +306,7 @@ def _become(client: KafkaClient, certificate: Certificate) -> bool:
     if user is None or not client.door.logins.admits(user):
         return False
     client.become(Identity(user, client.peer[0], BY_CERTIFICATE, DOOR))
+    client.did(LOGIN, "")
     return True
 
 
