@@ -13,9 +13,11 @@ from logstore.names import AUDIT_TOPIC
 KNOWN_MAX: Final = 10_000
 NAME_MAX: Final = 512  # of a longer name nothing is remembered: Redis's channels have any length
 
-# By operation and kind, and the name or, with a word behind it, the pattern.
+# By operation and kind, and the name or, with a word behind it, the pattern; of a routing key by
+# operation, virtual host, the key, the exchange, and a word.
 Answers = dict[tuple[str, ...], bool]
 _MATCHING: Final = "matching"
+_KEY: Final = "key"
 
 
 class Decides(Protocol):
@@ -94,9 +96,14 @@ class Rights:
 
         That the exchange itself is allowed is asked besides.
         """
-        return self.all or (
-            self._access.decision_key(self.who, operation, vhost, exchange, key).allowed
-        )
+        if self.all:
+            return True
+        known, question = self._state[2], (operation, vhost, key, exchange, _KEY)
+        answer = known.get(question)
+        if answer is not None:
+            return answer
+        decision = self._access.decision_key(self.who, operation, vhost, exchange, key)
+        return _remember(known, question, decision)
 
     def decision(self, operation: str, kind: str, name: str) -> Decision:
         """The answer of ``may``, with what says so."""

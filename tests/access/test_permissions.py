@@ -98,6 +98,22 @@ def test_a_key_is_allowed_by_its_expression():
     assert rights.may_key(READ, "/", "topics", "")
 
 
+def test_the_same_key_is_compared_once_until_something_changes(monkeypatch):
+    rights = keys("^news\\.")
+    compared = []
+    decide = Access.decision_key
+    monkeypatch.setattr(
+        Access, "decision_key", lambda *asked: compared.append(asked[-1]) or decide(*asked)
+    )
+    for _ in range(3):
+        assert rights.may_key(WRITE, "/", "topics", "news.a")
+        assert not rights.may_key(WRITE, "/", "topics", "a")
+    assert compared == ["news.a", "a"]
+    rights._access.change(keep=[KeptTopicPermission("al", "/", "topics", "^a", "")])
+    assert rights.may_key(WRITE, "/", "topics", "a")
+    assert not rights.may_key(WRITE, "/", "topics", "news.a")
+
+
 def test_where_there_is_no_topic_permission_every_key_is_allowed():
     rights = keys("^$")
     assert not rights.may_key(WRITE, "/", "topics", "a")
