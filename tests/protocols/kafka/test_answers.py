@@ -6,6 +6,17 @@ import pytest
 from door_kit import Talk, a_batch
 from every_request import a_request, check_answer
 
+from logstore.access.access import ADMINISTRATOR, Access, Unkept
+from logstore.access.identity import Identity
+from logstore.access.resources import (
+    ALL,
+    CLUSTER,
+    CLUSTER_NAME,
+    GROUP,
+    OPERATIONS,
+    TOPIC,
+    TRANSACTIONAL_ID,
+)
 from logstore.errors import BrokenProtocol
 from logstore.kafka.messages import (
     alter_configs,
@@ -17,6 +28,7 @@ from logstore.kafka.messages import (
     incremental_alter_configs,
     metadata,
 )
+from logstore.kept_users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.apis import APIS
 from logstore.records.batch import Batch
 
@@ -31,8 +43,8 @@ SCHEMAS = [
 EVERY = SCHEMAS + [(0, version) for version in range(3, 14)] + [(1, v) for v in range(4, 19)]
 
 
-def a_talk():
-    talk = Talk()
+def a_talk(access=None):
+    talk = Talk(access=access)
     for name, settings in (("topic", {}), ("other", {"cleanup.policy": "compact"})):
         for log in talk.topics.create(name, 2, settings).partitions:
             log.append(
@@ -51,6 +63,37 @@ def test_any_request_is_answered_in_its_version(key, version):
         if key == 0 and not replies:
             talk = a_talk() if talk.session.closed else talk  # acks=0
             continue
+        [(correlation, body)] = replies
+        assert correlation == asked
+        check_answer(key, version, body)
+
+
+def some_rights(rng):
+    """Of ``al``: on any object, on some, on none."""
+    kinds = [TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER]
+    rules = [
+        KeptRule(
+            "al", rng.choice([*OPERATIONS, ALL]), kind,
+            CLUSTER_NAME if kind == CLUSTER else rng.choice(["*", "topic", "none", "g"]),
+            allow=rng.random() < 0.8,
+        )
+        for kind in rng.choices(kinds, k=rng.randrange(12))
+    ]  # fmt: skip
+    users = KeptUser("al"), KeptUser("root", tags=(ADMINISTRATOR,))
+    return Access(Unkept(KeptAccess(users, rules)))
+
+
+@pytest.mark.parametrize(("key", "version"), [it for it in EVERY if it[0] not in (17, 36)])
+def test_any_request_of_who_has_some_rights_is_answered_in_its_version(key, version):
+    rng = random.Random(f"{key} {version} rights")
+    for _ in range(10):
+        talk = a_talk(some_rights(rng))
+        talk.session._login = None
+        talk.session._client.become(Identity("al", "192.0.2.1", "PLAIN", "kafka"))
+        asked = talk.send(key, version, a_request(key, version, rng))
+        replies = talk.replies()
+        if key == 0 and not replies:
+            continue  # acks=0
         [(correlation, body)] = replies
         assert correlation == asked
         check_answer(key, version, body)

@@ -22,6 +22,7 @@ from logstore.access.resources import (
     TOPIC,
     WRITE,
 )
+from logstore.kafka import produce_codec
 from logstore.kafka.messages import (
     create_topics,
     delete_topics,
@@ -32,6 +33,7 @@ from logstore.kafka.messages import (
 )
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.objects import Objects
+from logstore.records.batch import Batch
 
 NOT_ALLOWED, UNKNOWN, UNKNOWN_ID, NO_CLUSTER = 29, 3, 100, 31
 USERS = (KeptUser("root", tags=(ADMINISTRATOR,)), KeptUser("al"))
@@ -167,6 +169,48 @@ def test_an_idempotent_producer_needs_one_topic_that_it_may_write_to(kind):
     talk = a_talk((READ, kind, "mine"))
     refused = talk.ask(22, 4, request, init_producer_id.Response)
     assert (refused.error_code, refused.producer_id, refused.producer_epoch) == (NO_CLUSTER, -1, -1)
+
+
+# What it costs
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The topics whose rights are asked for."""
+    found = []
+    of_topic = Objects.of_topic
+
+    def noted(self, name):
+        found.append(name)
+        return of_topic(self, name)
+
+    monkeypatch.setattr(Objects, "of_topic", noted)
+    return found
+
+
+def test_a_fetch_asks_once_for_a_topic_however_many_partitions_it_reads(asked):
+    talk = a_talk((READ, TOPIC, "*"))
+    for name in ("t", "u"):
+        talk.topics.create(name, 50, {})
+    places = [(name, number, 0, MIB) for name in ("t", "u") for number in range(50)]
+    talk.send(1, 11, asking(11, places, wait_ms=1000))
+    assert asked == ["t", "u"]
+    talk.topics.get("t").partitions[7].append(Batch(a_batch(b"v")))
+    talk.session.wake(talk.now)
+    assert len(answer(talk, 11)["responses"]) == 2
+    assert asked == ["t", "u"]
+
+
+def test_a_produce_asks_once_for_a_topic_however_many_partitions_it_writes(asked):
+    talk = a_talk((WRITE, TOPIC, "*"))
+    talk.topics.create("t", 50, {})
+    parts = [produce_codec.Part(number, memoryview(a_batch(b"v"))) for number in range(50)]
+    request = produce_codec.ProduceRequest(None, -1, 1000, [("t", parts)])
+    talk.send(0, 8, b"".join(produce_codec.write_request(8, request)))
+    [(_, body)] = talk.replies()
+    [(_, written)] = produce_codec.read_response(8, memoryview(body), 0)
+    assert {it.error_code for it in written} == {0}
+    assert asked == ["t"]
 
 
 # Operations as bits (KIP-430)
