@@ -80,6 +80,7 @@ class Connection:
         """``secured``: its TLS, where it has come by that."""
         self.peer = peer
         self.peer_address = peer_address
+        self.host = "" if sock.family == socket.AF_UNIX else peer_address[0]  # as it is counted
         self.unsent = 0  # bytes that the peer has not taken, of those in _out
         self._host = host
         self._loop = host.loop

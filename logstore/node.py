@@ -126,13 +126,6 @@ class Node:
         turn = Turn(loop)
         settings = self._store.directory.config.store
         budget = budget_of(settings)
-        server = Server(
-            loop,
-            turn,
-            budget,
-            partial(self._workers.submit, heap.give_back),
-            shares(settings.files_open_max).connections,
-        )
         topics = self._store.topics
         groups = Groups(loop, turn, self._store, budget)
         work = partial(self._work, turn)
@@ -143,6 +136,14 @@ class Node:
         except BaseException:
             groups.close()
             raise
+        server = Server(
+            loop,
+            turn,
+            budget,
+            partial(self._workers.submit, heap.give_back),
+            shares(settings.files_open_max).connections,
+            access.metering,
+        )
         house = House(
             topics=topics,
             queues_of=queues,

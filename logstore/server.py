@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from struct import Struct
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from logstore.access.quotas import Turned
 from logstore.budget import Budget
 from logstore.connection import RECEIVE_BYTES, Connection
 from logstore.protocols.session import Doorway
@@ -33,6 +34,8 @@ ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
 SWEEP_S: Final = 10.0
 RELIEF_S: Final = 0.1  # while somebody has to wait for memory
 EASE_S: Final = 1.0  # that less is held, before it is given back
+TURNED_MAX: Final = 256  # connections that are kept waiting: each takes a file descriptor
+TURNED_S_MAX: Final = 60.0
 HEARD_AT_ONCE: Final = 64  # connections that are read after a gap, before others have their turn
 HEARD_OFTEN: Final = 16  # each of them, if it has so much to say: a heartbeat is behind little
 
@@ -53,6 +56,24 @@ class Listening:
     why: str = ""  # the last of these was
 
 
+class Gate(Protocol):
+    """Who counts the connections of each address, and says which are too many (``Quotas``)."""
+
+    def arrived(self, host: str, now: float) -> Turned | None:
+        """One from there: None, and it counts until ``left``; or why it is not taken."""
+
+    def left(self, host: str) -> None: ...
+
+
+class Open:
+    """A ``Gate`` that lets in everyone."""
+
+    def arrived(self, host: str, now: float) -> Turned | None:
+        return None
+
+    def left(self, host: str) -> None: ...
+
+
 class Server:
     """Listening sockets, and the connections that came in through them."""
 
@@ -63,6 +84,7 @@ class Server:
         budget: Budget,
         give_back: Callable[[], object] = lambda: None,
         connections_max: int = sys.maxsize,
+        gate: Gate | None = None,
     ) -> None:
         """``give_back``: have the system get memory that is free.
 
@@ -73,6 +95,8 @@ class Server:
         self.budget = budget
         self._give_back = give_back
         self._connections_max = connections_max
+        self._gate = gate or Open()
+        self._turned: dict[socket.socket, asyncio.TimerHandle] = {}  # that wait to be closed
         self._waiting: set[Connection] = set()  # for memory
         self._relief: asyncio.TimerHandle | None = None
         self._easing: asyncio.TimerHandle | None = None
@@ -147,6 +171,11 @@ class Server:
             why = f"no file descriptors for more than {self._connections_max}: raise ulimit -n"
             self._refuse(sock, peer, listening, why)
             return
+        host = "" if local else address[0]
+        turned = None if local else self._gate.arrived(host, self.turn.now())
+        if turned is not None:
+            self._turn_away(sock, peer, listening, turned)
+            return
         try:
             sock.setblocking(False)
             if not local:
@@ -154,6 +183,7 @@ class Server:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:  # gone already
             sock.close()
+            self._gone(listening, host, counted=False)
             return
         place = (peer, 0) if local else address[:2]
         listening.connections += 1
@@ -161,7 +191,7 @@ class Server:
         if self._handshakes is None or listening.tls is None:
             enter(None)
         else:
-            refuse = partial(self._kept_out, peer, listening)
+            refuse = partial(self._kept_out, peer, host, listening)
             self._handshakes.begin(sock, peer, listening.tls, enter, refuse)
 
     def _count(self, doorway: Doorway) -> int:
@@ -179,13 +209,34 @@ class Server:
             connection = Connection(self, sock, peer, place, listening.doorway, secured)
         except OSError:  # gone already
             sock.close()
-            listening.connections -= 1
+            self._gone(listening, "" if sock.family == socket.AF_UNIX else place[0])
         else:
             self._connections[connection] = listening
 
-    def _kept_out(self, peer: str, listening: Listening, why: str) -> None:
+    def _gone(self, listening: Listening, host: str, *, counted: bool = True) -> None:
+        """``host``: "" for a process of this machine; ``counted``: among the door's, too."""
+        listening.connections -= counted
+        if host:
+            self._gate.left(host)
+
+    def _turn_away(
+        self, sock: socket.socket, peer: str, listening: Listening, turned: Turned
+    ) -> None:
+        """KIP-612: whoever comes too often is kept waiting, unheard, and then closed."""
+        if not turned.after_s or len(self._turned) >= TURNED_MAX:
+            self._refuse(sock, peer, listening, turned.why)
+            return
+        self._tell_refused(peer, listening, turned.why)
+        handle = self.loop.call_later(min(turned.after_s, TURNED_S_MAX), self._close_turned, sock)
+        self._turned[sock] = handle
+
+    def _close_turned(self, sock: socket.socket) -> None:
+        del self._turned[sock]
+        sock.close()
+
+    def _kept_out(self, peer: str, host: str, listening: Listening, why: str) -> None:
         """Its handshake has failed."""
-        listening.connections -= 1
+        self._gone(listening, host)
         if why:
             self._tell_refused(peer, listening, why)
 
@@ -207,7 +258,7 @@ class Server:
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
         self._waiting.discard(connection)
-        self._connections.pop(connection).connections -= 1
+        self._gone(self._connections.pop(connection), connection.host)
         if not self._connections:
             self._empty.set()
 
@@ -292,6 +343,10 @@ class Server:
         self._listening.clear()
         if self._handshakes is not None:
             self._handshakes.stop()
+        for sock, handle in self._turned.items():
+            handle.cancel()
+            sock.close()
+        self._turned.clear()
         self._empty.clear()
         for connection in list(self._connections):
             connection.finish()

@@ -11,6 +11,7 @@ from typing import Final
 from logstore.access import permissions
 from logstore.access.audit import NOT_TOLD, Audit, Unheard
 from logstore.access.identity import OAUTHBEARER, Identity
+from logstore.access.quotas import Entity, Quotas
 from logstore.access.resources import ALTER, ALTER_CONFIGS, CREATE, DELETE, TOPIC, WRITE
 from logstore.access.rights import Answers, Rights
 from logstore.access.rulebook import Rulebook
@@ -63,6 +64,7 @@ class Access:
         self._coming: list[_Change] = []  # what is not durable yet
         self._asking = threading.Lock()  # held for no longer than one decision takes
         self._show(kept)
+        self.metering = Quotas(self)  # how much each is given
 
     def _show(self, kept: KeptAccess) -> None:
         self.users = {it.name: it for it in kept.users}
@@ -181,6 +183,17 @@ class Access:
                 if isinstance(it, KeptUser) and it.name == name:
                     user = it
         return user
+
+    def quota_to_be(self, entity: Entity) -> KeptQuota | None:
+        """The same of a quota."""
+        quota = self.quotas.get(entity)
+        for each in self._coming:
+            if any(isinstance(it, KeptQuota) and it.entity == entity for it in each.forget):
+                quota = None
+            for it in each.keep:
+                if isinstance(it, KeptQuota) and it.entity == entity:
+                    quota = it
+        return quota
 
     def change(
         self,

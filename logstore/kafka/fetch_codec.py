@@ -263,19 +263,25 @@ _ABORTED = Struct(">qq")  # producer id, first offset
 
 
 def write_response(
-    version: int, session_id: int, error_code: int, given: Sequence[Given], committed: bool
+    version: int,
+    session_id: int,
+    error_code: int,
+    given: Sequence[Given],
+    committed: bool,
+    throttle_ms: int = 0,
 ) -> list[Any]:
     """Buffers to be sent one after the other; records stay as they are.
 
     ``committed``: the client reads committed records only, and is told that none are aborted.
+    ``throttle_ms``: how long it is to wait before it asks again.
     """
     flexible = version >= FLEXIBLE
     out = bytearray()
     buffers: list[Any] = []
     if version >= WITH_SESSIONS:
-        out += _TOP_7.pack(0, error_code, session_id)
+        out += _TOP_7.pack(throttle_ms, error_code, session_id)
     else:
-        out += _TOP_4.pack(0)
+        out += _TOP_4.pack(throttle_ms)
     topics = _by_topic(given)
     wire.write_count(out, len(topics), flexible)
     for topic, parts in topics:

@@ -147,22 +147,27 @@ def test_the_node_is_the_whole_quorum(client, server, version):
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_there_are_no_quotas(client, version):
-    answer = client.ask(
-        48, version, describe_client_quotas.Request(), describe_client_quotas.Response
-    )
-    assert (answer.error_code, list(answer.entries)) == (0, [])
+def test_quotas_are_set_shown_and_removed(client, version):
+    def described():
+        answer = client.ask(
+            48, version, describe_client_quotas.Request(), describe_client_quotas.Response
+        )
+        assert answer.error_code == 0
+        return [[(it.key, it.value) for it in entry.values] for entry in answer.entries]
 
     def alter(*, remove):
         entity = [alter_client_quotas.EntityData("user", None)]
-        ops = [alter_client_quotas.OpData("producer_byte_rate", 1024.0, remove)]
+        ops = [alter_client_quotas.OpData("producer_byte_rate", 2.0**40, remove)]
         request = alter_client_quotas.Request([alter_client_quotas.EntryData(entity, ops)])
         [entry] = client.ask(49, version, request, alter_client_quotas.Response).entries
         assert [(it.entity_type, it.entity_name) for it in entry.entity] == [("user", None)]
         return entry.error_code
 
+    assert described() == []
+    assert alter(remove=False) == 0
+    assert described() == [[("producer_byte_rate", 2.0**40)]]
     assert alter(remove=True) == 0
-    assert alter(remove=False) == 44  # POLICY_VIOLATION
+    assert described() == []
 
 
 def test_there_are_no_credentials_and_tokens(client):

@@ -1,6 +1,7 @@
 """The server with a protocol of five lines: what a second door needs is what the session says."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import os
@@ -15,10 +16,11 @@ import uvloop
 from signed import Authority
 from tls_kit import InUse
 
+from logstore.access.quotas import Turned
 from logstore.budget import PATIENCE_S, Budget
 from logstore.errors import BrokenProtocol
 from logstore.protocols.session import Doorway, Limits
-from logstore.server import SWEEP_S, Server
+from logstore.server import SWEEP_S, TURNED_MAX, Server
 from logstore.turn import Turn
 
 DEADLINE_S = 20
@@ -139,7 +141,8 @@ def serving(test, ways=BOTH):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
         asks = None if tls is None else tls.asks
         loop = asyncio.get_running_loop()
-        server = Server(loop, Turn(loop), Budget(given.pop("budget", 1 << 30)))
+        gate = given.pop("gate", None)
+        server = Server(loop, Turn(loop), Budget(given.pop("budget", 1 << 30)), gate=gate)
         host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)), tls)
 
         async def connect():
@@ -395,6 +398,69 @@ async def test_connections_over_the_limit_are_closed_at_once(server, connect):
     assert await line(reader) == b"IN\n"
     for _, it in [*opened, (reader, writer)]:
         it.close()
+
+
+class Counting:
+    """A gate: so many connections at one time; whoever is one too many waits so long."""
+
+    def __init__(self, most, wait_s):
+        self.most, self.wait_s, self.there = most, wait_s, 0
+
+    def arrived(self, host, now):
+        assert host == "127.0.0.1"
+        if self.there == self.most:
+            return Turned("too many of 127.0.0.1", self.wait_s)
+        self.there += 1
+        return None
+
+    def left(self, host):
+        self.there -= 1
+
+
+@serving
+@limited(gate=Counting(1, 0.0))
+async def test_an_address_with_too_many_connections_is_refused_until_one_is_gone(server, connect):
+    gate = server._gate
+    reader, writer = await connect()
+    writer.write(b"in\n")
+    assert await line(reader) == b"IN\n"
+    with contextlib.suppress(OSError):  # in the middle of a handshake, with TLS
+        other, closing = await connect()
+        assert await other.read() == b""
+        closing.close()
+    writer.close()
+    await _until(lambda: gate.there == 0)
+    reader, writer = await connect()
+    writer.write(b"in\n")
+    assert await line(reader) == b"IN\n"
+    writer.close()
+    await _until(lambda: gate.there == 0)
+
+
+@plainly
+@limited(gate=Counting(0, 0.02))
+async def test_who_comes_too_often_waits_unheard_and_is_closed(server, connect):
+    reader, writer = await connect()
+    writer.write(b"in\n")
+    await _until(lambda: len(server._turned) == 1)
+    with contextlib.suppress(ConnectionError):  # what it has sent was not read
+        assert await reader.read() == b""
+    assert server._turned == {}
+    assert Lines.living == 0
+    writer.close()
+
+
+@plainly
+@limited(gate=Counting(0, 3600.0))
+async def test_those_who_wait_are_so_many_and_end_with_the_server(server, connect):
+    opened = [await connect() for _ in range(TURNED_MAX + 1)]
+    await _until(lambda: len(server._turned) == TURNED_MAX)
+    assert await opened[-1][0].read() == b""
+    await server.stop(1.0)
+    for reader, writer in opened[:-1]:
+        assert await reader.read() == b""
+        writer.close()
+    opened[-1][1].close()
 
 
 @serving

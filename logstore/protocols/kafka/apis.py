@@ -141,6 +141,12 @@ def _acls() -> Handlers:
     return HANDLERS
 
 
+def _quotas() -> Handlers:
+    from logstore.protocols.kafka.quotas import HANDLERS
+
+    return HANDLERS
+
+
 def _own() -> Handlers:
     return _OWN
 
@@ -188,8 +194,8 @@ _TABLE: Final = (
     Api(45, "alter_partition_reassignments", 0, 1, 0, _one_node, free=True),
     Api(46, "list_partition_reassignments", 0, 0, 0, _one_node, free=True),
     Api(47, "offset_delete", 0, 0, NEVER, _commits),
-    Api(48, "describe_client_quotas", 0, 1, 1, _users, free=True),
-    Api(49, "alter_client_quotas", 0, 1, 1, _users, free=True),
+    Api(48, "describe_client_quotas", 0, 1, 1, _quotas),
+    Api(49, "alter_client_quotas", 0, 1, 1, _quotas),
     Api(50, "describe_user_scram_credentials", 0, 0, 0, _credentials),
     Api(51, "alter_user_scram_credentials", 0, 0, 0, _credentials),
     Api(55, "describe_quorum", 0, 2, 0, _one_node, free=True),

@@ -40,9 +40,12 @@ class KafkaClient:
         self.peer = peer
         # Who it is, and what it may do: nobody, until it has said so.
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
+        self._counted = ""  # the user whose connections it is one of
         self._came_freely = not door.access.required  # nobody had to say who they are
         self.id = ""  # what it calls itself
         self.now = 0.0  # seconds of the sessions' clock
+        self.muted_until = 0.0  # nothing is taken of it before, for it has used too much
+        self.answer_at: float | None = None  # when the answer that was just made may be sent
         self.fetching: FetchSession | None = None
         self.closed: str | None = None  # why nothing more is taken of it
         self.kept = False  # a view of what is being received
@@ -77,6 +80,45 @@ class KafkaClient:
     def hold(self, slot: Slot) -> None:
         """Take nothing before this is answered: what follows may depend on it."""
         self.held = slot
+
+    # Quotas
+
+    def used(self, key: str, amount: int) -> int:
+        """Count what it has sent, or is to be sent; how many ms it is muted for, from now on."""
+        user, metering = self.rights.who.user, self.door.access.metering
+        wait_s = metering.take(key, user, self.id, amount, self.now)
+        if not wait_s:
+            return 0
+        self.muted_until = max(self.muted_until, self.now + wait_s)
+        return max(1, int(wait_s * 1000))
+
+    def has_used(self, key: str) -> bool:
+        """Whether anything was counted of late."""
+        metering = self.door.access.metering
+        return metering.used(key, self.rights.who.user, self.id, self.now) > 0
+
+    def give_back(self, key: str, amount: int) -> None:
+        """It was counted, and is not sent."""
+        metering = self.door.access.metering
+        metering.give_back(key, self.rights.who.user, self.id, amount, self.now)
+
+    def window(self, key: str) -> float | None:
+        """As Quotas.window."""
+        return self.door.access.metering.window(key, self.rights.who.user, self.id)
+
+    def count_as(self, user: str) -> int | None:
+        """Be one of the user's connections, and of nobody else's; or how many he may have at most.
+
+        "": of nobody's.
+        """
+        metering = self.door.access.metering
+        if user == self._counted:
+            return None
+        most = metering.enter(user)
+        if most is None:
+            metering.leave(self._counted)
+            self._counted = user
+        return most
 
     # Rights
 
@@ -132,7 +174,8 @@ class KafkaClient:
         elif who.user and not access.knows(who):
             self.end(f"user {printable(who.user)!r} was removed")
             self.wake()
-        elif self.slots:  # a fetch may wait for what it may not read any more
+        elif self.slots or self.muted_until:  # a fetch may wait for what it may not read any more
+            self.muted_until = 0.0  # it may be given more now
             if self.recheck is not None:
                 self.recheck()
             self.wake()

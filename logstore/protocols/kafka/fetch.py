@@ -6,8 +6,9 @@ they can be sent. So a client that does not read its socket costs no memory here
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from logstore.access.quotas import CONSUMER_RATE
 from logstore.access.resources import READ
 from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError
@@ -25,8 +26,9 @@ from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import LEADER_EPOCH, Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
-from logstore.protocols.kafka.fetch_session import FetchSession, begin
+from logstore.protocols.kafka.fetch_session import INITIAL_EPOCH, FetchSession, begin
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
+from logstore.protocols.kafka.throttling import FETCH_WAITS
 from logstore.protocols.session import Buffer
 from logstore.slices import UNITS, Steps
 from logstore.slices import parts as parts_of
@@ -218,6 +220,13 @@ def _fetches(client: KafkaClient, asked: Sequence[Asked]) -> list[PartitionFetch
     return found
 
 
+def _release(buffers: Sequence[Any]) -> None:
+    """They are not sent: let go of the files that they are in."""
+    for it in buffers:
+        if not isinstance(it, (bytes, bytearray, memoryview)):
+            it.release()
+
+
 def _open(fetches: Sequence[PartitionFetch]) -> bool:
     for fetch in fetches:
         fetch.open()
@@ -355,9 +364,7 @@ class Fetching:
         """What a worker has read is not sent: it is read again without what is refused."""
         made, self._made = self._made, None
         if made is not None and not isinstance(made.answer, LogstoreError):
-            for it in made.answer:
-                if not isinstance(it, (bytes, bytearray, memoryview)):
-                    it.release()
+            _release(made.answer)
 
     def _ready_elsewhere(self, now: float) -> bool:
         """The same of very many partitions: a worker reads them, and makes the answer."""
@@ -420,7 +427,9 @@ class Fetching:
 
     @property
     def _bytes_max(self) -> int:
-        return min(self._request.max_bytes, self._client.door.settings.fetch_max_bytes)
+        most = min(self._request.max_bytes, self._client.door.settings.fetch_max_bytes)
+        window = self._client.window(CONSUMER_RATE)
+        return most if window is None else min(most, max(int(window), 1))
 
     def body(self) -> Sequence[Buffer]:
         if self._made is None:
@@ -433,11 +442,38 @@ class Fetching:
     def _body(self) -> Sequence[Buffer]:
         given, self._answer = self._answer, None
         assert given is not None, "it is asked for when it is ready"
+        before, wait_ms = self._metered(given)
+        if wait_ms and self._version < FETCH_WAITS and not self._finishing:
+            self._client.answer_at = self._client.muted_until
+        if wait_ms and before:
+            return self._throttled(given, wait_ms)
         session_id = NO_SESSION
         if self._fetching is not None:
             session_id, given = self._fetching.id, self._fetching.tell(given)
         committed = self._request.isolation_level == READ_COMMITTED
-        return write_response(self._version, session_id, errors.NONE, given, committed)
+        return write_response(self._version, session_id, errors.NONE, given, committed, wait_ms)
+
+    def _metered(self, given: Sequence[Given]) -> tuple[bool, int]:
+        """How many ms the client is to wait, where this is more than it is given.
+
+        And whether it has had something of late. One that had nothing gets this all the same: a
+        batch may be more than a whole window gives, and would never be got.
+        """
+        size = sum(len(records) for it in given for records in it.records)
+        if not size or not self._client.door.access.quotas:
+            return False, 0
+        return self._client.has_used(CONSUMER_RATE), self._client.used(CONSUMER_RATE, size)
+
+    def _throttled(self, given: Sequence[Given], wait_ms: int) -> Sequence[Buffer]:
+        """KIP-219: an answer without any partition, and as if it had not been read."""
+        size = sum(len(records) for it in given for records in it.records)
+        for it in given:
+            _release(it.records)
+        self._client.give_back(CONSUMER_RATE, size)
+        # A session that begins with this is not told: the client names its partitions again.
+        begins = self._fetching is None or self._request.session_epoch == INITIAL_EPOCH
+        session_id = NO_SESSION if begins or self._fetching is None else self._fetching.id
+        return write_response(self._version, session_id, errors.NONE, (), False, wait_ms)
 
     def finish(self) -> None:
         self._until = self.deadline = None

@@ -282,6 +282,11 @@ class Sasl:
         if lifetime_ms is not None and lifetime_ms <= 0:
             self._fail(Refusal(user=done.user), verdict, answer)
             return
+        most = client.count_as(done.user)
+        if most is not None:
+            text = f"Authentication failed: user connection limit ({most}) is reached"
+            self._fail(Refusal(text, done.user, 0.0), verdict, answer)
+            return
         self._until = None if lifetime_ms is None else client.now + lifetime_ms / 1000
         self._state, self._conversation, self.raw = State.DONE, None, False
         client.become(Identity(done.user, client.peer[0], self._mechanism, DOOR))
@@ -304,6 +309,10 @@ def _become(client: KafkaClient, certificate: Certificate) -> bool:
     """Be the user that the certificate stands for, if there is one."""
     user = certificate.user
     if user is None or not client.door.logins.admits(user):
+        return False
+    most = client.count_as(user)
+    if most is not None:
+        client.end(f"user {user!r}: user connection limit ({most}) is reached")
         return False
     client.become(Identity(user, client.peer[0], BY_CERTIFICATE, DOOR))
     client.did(LOGIN, "")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
+from logstore.access.quotas import PRODUCER_RATE
 from logstore.broker.admission import GLANCE_MAX
 from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.foreign import HEAD_BYTES, not_http, speaks_http, speaks_tls, without_tls
@@ -17,6 +18,7 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.sasl import Sasl
 from logstore.protocols.kafka.slots import Ready, Slot
+from logstore.protocols.kafka.throttling import Late, Throttled
 from logstore.protocols.session import Buffer, Wake
 from logstore.subject import Certificate
 
@@ -80,7 +82,7 @@ class KafkaSession:
 
     @property
     def busy(self) -> bool:
-        return bool(self._slots)
+        return bool(self._slots) or self._muted  # what it has sent meanwhile is taken then
 
     @property
     def kept(self) -> bool:
@@ -103,8 +105,15 @@ class KafkaSession:
     def deadline(self) -> float | None:
         # Those behind cannot be answered before the first one.
         if self._slots:
-            return self._slots[0][0].deadline
-        return None if self._login is None else self._login.deadline
+            due = self._slots[0][0].deadline
+        else:
+            due = None if self._login is None else self._login.deadline
+        until = self._client.muted_until
+        return until if self._muted and (due is None or until < due) else due
+
+    @property
+    def _muted(self) -> bool:
+        return self._client.now < self._client.muted_until
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
@@ -162,6 +171,7 @@ class KafkaSession:
         return (
             self.closed is not None
             or self._client.held is not None
+            or self._muted
             or self._owed >= OWED_BYTES_MAX
             or len(self._slots) >= SLOTS_MAX
         )
@@ -196,6 +206,9 @@ class KafkaSession:
                 break
             if body is None:
                 continue
+            if self._client.answer_at is not None and not self._finishing:
+                self._hold_back(body, correlation, tagged=tagged)
+                break
             size = sum(map(len, body)) + tagged
             if correlation is None:
                 out.append(_SIZE.pack(size))
@@ -205,9 +218,18 @@ class KafkaSession:
             total += size
         return out
 
+    def _hold_back(self, body: Sequence[Buffer], correlation: int | None, *, tagged: bool) -> None:
+        """The answer to a client that would not wait by itself."""
+        at, self._client.answer_at = self._client.answer_at, None
+        assert at is not None
+        late = Late(body, at)
+        self._held_bytes += late.held_bytes
+        self._slots.appendleft((late, correlation, tagged))
+
     def finish(self, now: float) -> None:
         """As Session.finish."""
         self._client.now = now
+        self._client.muted_until = 0.0
         self._finishing = True  # also what is behind, and taken later
         for slot, _, _ in self._slots:
             slot.finish()
@@ -219,6 +241,7 @@ class KafkaSession:
     def close(self) -> None:
         """As Session.close."""
         self._client.door.clients.discard(self._client)
+        self._client.count_as("")
         self._client.unwatch()
         self._slots.clear()
         self._client.held = self._client.fetching = None
@@ -255,10 +278,20 @@ class KafkaSession:
             at = wire.skip_tags(frame, at)
         slot = None if login is None else login.take(api, version, frame, at)
         if slot is None:
+            # What is taken now counts before it is written; it is taken all the same.
+            wait_ms = self._client.used(PRODUCER_RATE, len(frame)) if key == PRODUCE else 0
             slot = take(api, self._client, version, frame, at)
+            if wait_ms and slot is not None:
+                slot = self._throttled(slot, version, wait_ms)
         if slot is not None:
             # KIP-511: a client that knows no versions yet could not read a tagged header.
             self._keep(slot, correlation, tagged=flexible and key != API_VERSIONS)
+
+    def _throttled(self, slot: Slot, version: int, wait_ms: int) -> Slot:
+        throttled = Throttled(self._client, slot, version, wait_ms)
+        if self._client.held is slot:
+            self._client.hold(throttled)
+        return throttled
 
     def _keep(self, slot: Slot, correlation: int | None, *, tagged: bool) -> None:
         """The place of a request, until it is answered; without a correlation id: of a token."""

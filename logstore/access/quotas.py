@@ -1,0 +1,294 @@
+"""How much each is given: bytes a second, and connections. As Kafka measures it: KIP-13, 599, 612.
+
+A quota is of an entity: a user, a client id, both, or an address, or whoever has none of his own.
+The most particular one counts (``_PRECEDENCE``). All connections that one entity matches share what
+it gives; a quota for whoever has none gives each of them as much.
+
+A rate is measured over eleven samples of a second. Whoever is above it waits until the rate over
+these, with the time that he waits, is what he is given.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
+
+from logstore.kept_users import KeptQuota
+
+USER: Final = "user"
+CLIENT_ID: Final = "client-id"
+IP: Final = "ip"
+NOBODY: Final = "ANONYMOUS"  # as Kafka calls the user of whoever has not said who he is
+
+PRODUCER_RATE: Final = "producer_byte_rate"
+CONSUMER_RATE: Final = "consumer_byte_rate"
+REQUEST_PERCENTAGE: Final = "request_percentage"
+MUTATION_RATE: Final = "controller_mutation_rate"
+CONNECTION_RATE: Final = "connection_creation_rate"
+CONNECTIONS: Final = "connections_max"  # at one time; Kafka has it as a broker's setting
+
+
+class Takes(Enum):
+    """The values of a quota."""
+
+    WHOLE_32 = 2**31 - 1
+    WHOLE = 2**63 - 1
+    ANY = 0
+
+
+_OF_CLIENTS: Final = {
+    PRODUCER_RATE: Takes.WHOLE, CONSUMER_RATE: Takes.WHOLE,
+    REQUEST_PERCENTAGE: Takes.ANY, MUTATION_RATE: Takes.ANY,
+}  # fmt: skip
+# The keys of each kind of entity, and the values that they take.
+KEYS: Final[Mapping[frozenset[str], Mapping[str, Takes]]] = {
+    frozenset({USER}): {**_OF_CLIENTS, CONNECTIONS: Takes.WHOLE_32},
+    frozenset({CLIENT_ID}): _OF_CLIENTS,
+    frozenset({USER, CLIENT_ID}): _OF_CLIENTS,
+    frozenset({IP}): {CONNECTION_RATE: Takes.WHOLE_32, CONNECTIONS: Takes.WHOLE_32},
+}
+# Kept and shown: one process has no request threads to be a share of, and makes topics one by one.
+WITHOUT_EFFECT: Final = frozenset({REQUEST_PERCENTAGE, MUTATION_RATE})
+
+SAMPLES: Final = 11
+SAMPLE_S: Final = 1.0
+WINDOW_S: Final = (SAMPLES - 1) * SAMPLE_S  # the shortest that a rate is taken over
+MUTE_S_MAX: Final = (2**31 - 1) / 1000  # as many ms as an answer can tell
+# Entities that are measured: with a quota for whoever has none, client ids are as many as clients
+# like. One that has waited longest to be looked at begins anew.
+METERS_MAX: Final = 10_000
+NAME_MAX: Final = 255  # characters that client ids are told apart by
+
+Entity = tuple[tuple[str, str | None], ...]
+
+
+class Meter:
+    """What one entity has used in the last samples."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[list[float]] = deque()  # each: when it began, and how much
+
+    def add(self, amount: float, now: float) -> None:
+        """Count it."""
+        samples = self._samples
+        while samples and now - samples[0][0] >= SAMPLES * SAMPLE_S:
+            samples.popleft()
+        if not samples or now - samples[-1][0] >= SAMPLE_S:
+            samples.append([now, 0.0])
+        samples[-1][1] += amount
+
+    def used(self, now: float) -> float:
+        """How much that was."""
+        return sum(amount for began, amount in self._samples if now - began < SAMPLES * SAMPLE_S)
+
+    def wait_s(self, limit: float, now: float) -> float:
+        """How long until it is no more than ``limit`` a second."""
+        samples = self._samples
+        if not samples:
+            return 0.0
+        elapsed = now - samples[0][0]
+        # What a window lacks counts as used for nothing, in whole samples.
+        window = elapsed + max(0, SAMPLES - 1 - int(elapsed / SAMPLE_S)) * SAMPLE_S
+        used = sum(amount for _, amount in samples)
+        return min(max(used / limit - window, 0.0), MUTE_S_MAX)
+
+
+class _Match(NamedTuple):
+    """The quota that counts for somebody, and what it is measured by."""
+
+    limit: float
+    meter: Meter
+
+
+class Turned(NamedTuple):
+    """A connection that is not taken."""
+
+    why: str
+    after_s: float  # that it is to be kept waiting before it is closed
+
+
+class Kept(Protocol):
+    """Where the quotas are (``Access``)."""
+
+    @property
+    def version(self) -> int:
+        """Rises with every change."""
+
+    @property
+    def quotas(self) -> Mapping[Entity, KeptQuota]: ...
+
+
+class Quotas:
+    """Of one process. Rates from any thread, connections in the sessions'."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._version = kept.version
+        self._lock = threading.Lock()  # a worker answers very large fetches
+        self._meters: OrderedDict[tuple[str, str | None, str | None], Meter] = OrderedDict()
+        self._matches: dict[tuple[str, str, str], _Match | None] = {}
+        self._there: dict[tuple[str, str], int] = {}  # connections, by kind and name
+
+    # Rates
+
+    def take(self, key: str, user: str, client_id: str, amount: float, now: float) -> float:
+        """Count what somebody has sent, or is to be sent; how many seconds he is to wait then."""
+        if not self._kept.quotas:
+            return 0.0
+        with self._lock:
+            match = self._match(key, user or NOBODY, client_id)
+            if match is None:
+                return 0.0
+            match.meter.add(amount, now)
+            return match.meter.wait_s(match.limit, now)
+
+    def give_back(self, key: str, user: str, client_id: str, amount: float, now: float) -> None:
+        """It was counted just now, and is not sent."""
+        with self._lock:
+            match = self._match(key, user or NOBODY, client_id)
+            if match is not None:
+                match.meter.add(-amount, now)
+
+    def used(self, key: str, user: str, client_id: str, now: float) -> float:
+        """What has been counted of late, of whoever has a quota."""
+        with self._lock:
+            match = self._match(key, user or NOBODY, client_id)
+            return 0.0 if match is None else match.meter.used(now)
+
+    def window(self, key: str, user: str, client_id: str) -> float | None:
+        """What he is given in a whole window: more at once would always be too much."""
+        if not self._kept.quotas:
+            return None
+        with self._lock:
+            match = self._match(key, user or NOBODY, client_id)
+            return None if match is None else match.limit * WINDOW_S
+
+    def _match(self, key: str, user: str, client_id: str) -> _Match | None:
+        self._see_changes()
+        asked = key, user, client_id[:NAME_MAX]
+        if asked not in self._matches:
+            if len(self._matches) >= METERS_MAX:
+                self._matches.clear()
+            self._matches[asked] = self._find(*asked)
+        return self._matches[asked]
+
+    def _see_changes(self) -> None:
+        if self._version != self._kept.version:
+            self._version = self._kept.version
+            self._matches.clear()  # the meters stay: who was above the rate is above the new one
+
+    def _find(self, key: str, user: str, client_id: str) -> _Match | None:
+        for of_user, of_client in _PRECEDENCE:
+            entity = _entity(_name(of_user, user), _name(of_client, client_id))
+            limit = self._limit(entity, key)
+            if limit is not None:
+                # Whoever is meant by a default is measured for himself.
+                measured = (
+                    key,
+                    None if of_user is _Of.NOTHING else user,
+                    None if of_client is _Of.NOTHING else client_id,
+                )
+                return _Match(limit, self._meter(measured))
+        return None
+
+    def _limit(self, entity: Entity, key: str) -> float | None:
+        quota = self._kept.quotas.get(entity)
+        return None if quota is None else quota.values.get(key)
+
+    def _meter(self, measured: tuple[str, str | None, str | None]) -> Meter:
+        meter = self._meters.get(measured)
+        if meter is None:
+            while len(self._meters) >= METERS_MAX:
+                self._meters.popitem(last=False)
+            meter = self._meters[measured] = Meter()
+        else:
+            self._meters.move_to_end(measured)
+        return meter
+
+    # Connections
+
+    def arrived(self, host: str, now: float) -> Turned | None:
+        """A connection from there: None, and it counts until ``left``; or why it is not taken."""
+        if not self._kept.quotas:
+            self._count(IP, host, 1)
+            return None
+        with self._lock:
+            rate = self._limit_of(IP, host, CONNECTION_RATE)
+            if rate is not None:
+                meter = self._meter((CONNECTION_RATE, host, None))
+                meter.add(1, now)
+                wait_s = meter.wait_s(rate, now)
+                if wait_s > 0:
+                    meter.add(-1, now)
+                    return Turned(f"{CONNECTION_RATE} of {host} is {rate:g}", wait_s)
+            most = self._limit_of(IP, host, CONNECTIONS)
+            if most is not None and self._there.get((IP, host), 0) >= most:
+                return Turned(f"{CONNECTIONS} of {host} is {most:g}", 0.0)
+        self._count(IP, host, 1)
+        return None
+
+    def left(self, host: str) -> None:
+        """It is closed."""
+        self._count(IP, host, -1)
+
+    def enter(self, user: str) -> int | None:
+        """He has logged in: None, and the connection counts until ``leave``; or how many he may
+        have, and has. Nobody is not counted.
+        """
+        if not user:
+            return None
+        most = self._limit_of(USER, user, CONNECTIONS)
+        if most is not None and self._there.get((USER, user), 0) >= most:
+            return int(most)
+        self._count(USER, user, 1)
+        return None
+
+    def leave(self, user: str) -> None:
+        """A connection of his is closed, or another user's now."""
+        if user:
+            self._count(USER, user, -1)
+
+    def _limit_of(self, kind: str, name: str, key: str) -> float | None:
+        own = self._limit(((kind, name),), key)
+        return self._limit(((kind, None),), key) if own is None else own
+
+    def _count(self, kind: str, name: str, more: int) -> None:
+        count = self._there.get((kind, name), 0) + more
+        if count > 0:
+            self._there[kind, name] = count
+        else:
+            self._there.pop((kind, name), None)
+
+
+class _Of(Enum):
+    """What an entity says of a user, or of a client id."""
+
+    NAME = "this one"
+    DEFAULT = "whoever has none of his own"
+    NOTHING = "it is not asked"
+
+
+# From the most particular on: what is said of the user, and of the client id (KIP-55).
+_PRECEDENCE: Final = (
+    (_Of.NAME, _Of.NAME),
+    (_Of.NAME, _Of.DEFAULT),
+    (_Of.NAME, _Of.NOTHING),
+    (_Of.DEFAULT, _Of.NAME),
+    (_Of.DEFAULT, _Of.DEFAULT),
+    (_Of.DEFAULT, _Of.NOTHING),
+    (_Of.NOTHING, _Of.NAME),
+    (_Of.NOTHING, _Of.DEFAULT),
+)
+_Named = tuple[bool, str | None]  # whether it is part of the entity; None: the default
+
+
+def _name(of: _Of, name: str) -> _Named:
+    return of is not _Of.NOTHING, name if of is _Of.NAME else None
+
+
+def _entity(user: _Named, client_id: _Named) -> Entity:
+    parts = ((CLIENT_ID, client_id), (USER, user))
+    return tuple((kind, name) for kind, (there, name) in parts if there)
