@@ -37,6 +37,8 @@ MEANS: Final = {
     "tls.client.auth is required",
     "TLSV1_ALERT_UNKNOWN_CA": "the peer does not trust the certificate of tls.cert: it has to be "
     "told of the authority that has signed it",
+    "TLSV1_ALERT_DECRYPT_ERROR": "the peer finds a signature that does not fit: it knows another "
+    "authority of the name that has signed the certificate of tls.cert",
     "SSLV3_ALERT_BAD_CERTIFICATE": "the peer refuses the certificate of tls.cert",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the peer refuses the certificate of tls.cert: perhaps it "
     "has come by another name than the certificate says, or does not trust who has signed it",

@@ -16,11 +16,6 @@ from logstore.node_tls import NodeTls
 from logstore.subject import parse_rules
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("signed"))
-
-
 def files(pair, client_ca=None, required=False):
     cert, key = map(Path, pair)
     return Files(cert, key, client_ca and Path(client_ca), required)
