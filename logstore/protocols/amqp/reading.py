@@ -41,6 +41,7 @@ _ALSO_TAKEN: Final = b"AMQP\1\1\0\x09"  # how 0-9-1 was announced at first
 _IDS: Final = Struct(">HH")  # a method's class and its own
 _CLOSE: Final = _IDS.pack(*methods.IDS[methods.ConnectionClose])
 _CLOSE_OK: Final = _IDS.pack(*methods.IDS[methods.ConnectionCloseOk])
+_CLOSED: Final = method_frame(0, methods.ConnectionCloseOk())  # mostly in a read of its own
 
 
 class Framed(Carrier, Protocol):
@@ -63,6 +64,10 @@ class Framed(Carrier, Protocol):
 def take(of: Framed, raw: bytes) -> int:
     """What was read of a connection; how much of it was taken."""
     at = 0
+    if of.phase is Phase.DISCARDING:
+        if raw.endswith(_CLOSED):
+            of.closed_by_peer()
+        return len(raw)
     if of.phase is Phase.HEADER:
         at = _take_header(of, raw)
         if at != len(PROTOCOL):
