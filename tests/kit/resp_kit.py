@@ -3,10 +3,12 @@
 from functools import cache
 from types import SimpleNamespace
 
+from heard_audit import Heard
 from redis_parts import request
 
 from logstore.access.access import Access, Unkept
 from logstore.access.passwords import Passwords
+from logstore.access.refusals import Refusals
 from logstore.access.scram_keys import keys_of
 from logstore.broker.channel import Channels
 from logstore.kept_users import KeptAccess, KeptUser
@@ -66,6 +68,7 @@ class FakeDoor:
         protected=False,
     ):  # fmt: skip
         self.access = Access(Unkept(KeptAccess(users=users, rules=rules)))
+        self.access.audit = self.heard = Heard()
         self.later = None  # those that a test keeps for later
         self.channels = Channels()
         self.channels.attach(lambda call: None)
@@ -77,6 +80,7 @@ class FakeDoor:
             self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work,
             access=self.access, protected=protected,
             logins=Passwords(self.access, self.work, lambda: self.now, b"secret", delay_s),
+            refusals=Refusals(lambda: 0.0, self.heard), audit=self.heard,
         )  # fmt: skip
         self.sessions, self.everyone = [], {}
         self.access.watch(lambda: review(self.door, self.everyone))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from logstore.access import audit
 from logstore.errors import InvalidName
 from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient
@@ -141,6 +142,8 @@ def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
                 )
             )
             return
+    given = ", ".join(f"{name.lower()}={value}" for name, value in pairs)
+    client.door.audit.tell(audit.SETTINGS, client.permits.who, f"of Redis clients: {given}")
     client.say(OK)
 
 
