@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from logstore import forks
+from logstore.access import audit
+from logstore.access.audit import of_topic
+from logstore.access.identity import OWNER
+from logstore.audit_topic import OwnAudit
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.consuming import Consuming, Wish
@@ -49,6 +53,7 @@ from logstore.storage.kinds import JOURNAL, KINDS, LANE, TOPIC
 from logstore.storage.names import CONFIG
 from logstore.storage.opening import open_directory
 from logstore.storage.status import Mode, Status, status
+from logstore.storage.users import any_users
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
 from logstore.upkeep.jobs import (
@@ -77,12 +82,15 @@ class Store:
         self._topics = OpenTopics(directory, clock, others_write=mode == "read")
         self._topics.tell(self._tell_change)
         self._channels = Channels()
-        self._groups = KnownGroups(directory.path, lambda: self._open().groups, self._open_topics)
+        self._groups = KnownGroups(
+            directory.path, lambda: self._open().groups, self._open_topics, self._group_deleted
+        )
         self._consuming = Consuming(
             self._open_topics, self._groups.table, self.config.store,
             self._handles.flush_producers,
         )  # fmt: skip
         self.mode = mode
+        self._audit = OwnAudit(self._topics, self._has_users, clock)
         self._upkeep = Upkeep(directory, clock)
         self._queues: StoreQueues | None = None
         self._queues_lock = threading.Lock()
@@ -152,6 +160,15 @@ class Store:
         if failure is not None:
             raise failure
 
+    def _has_users(self) -> bool:
+        table = self._directory.groups
+        return table is not None and any_users(table.environment)
+
+    def _did(self, event: str, what: str) -> None:
+        """Whoever has the directory open for writing acts as its owner."""
+        if self.mode == "write":
+            self._audit.tell(event, OWNER, what)
+
     # Topics
 
     def topics(self) -> list[str]:
@@ -195,7 +212,10 @@ class Store:
         partition that new ones go to. Raises UnknownTopic, UnknownSetting, InvalidSetting,
         Refused for fewer partitions, ReadOnly.
         """
-        return self._open_topics().alter(name, settings or {}, reset, partitions)
+        topic = self._open_topics().alter(name, settings or {}, reset, partitions)
+        if settings or reset:
+            self._did(audit.SETTINGS, of_topic(name, settings or {}, reset))
+        return topic
 
     def delete_topic(self, name: str) -> None:
         """The topic, its records, and what groups have committed in it. Raises UnknownTopic.
@@ -203,6 +223,7 @@ class Store:
         Files that can't be removed are nobody else's concern: ``leftovers`` names them.
         """
         self._open_topics().delete(name)
+        self._did(audit.TOPIC, f"deleted {name}")
 
     def leftovers(self) -> list[str]:
         """What could not be removed of deleted topics, by its path, and why; tried again."""
@@ -380,6 +401,7 @@ class Store:
         from logstore.amqp.fields import data
 
         self._store_queues().add_vhost(data(name))
+        self._did(audit.VHOST, f"made {name}")
 
     def delete_vhost(self, name: str) -> None:
         """A virtual host and all it has, messages too; durable on return.
@@ -389,6 +411,7 @@ class Store:
         from logstore.amqp.fields import data
 
         self._store_queues().delete_vhost(data(name))
+        self._did(audit.VHOST, f"deleted {name}")
 
     def _store_queues(self) -> "StoreQueues":
         self._open()
@@ -396,7 +419,7 @@ class Store:
             if self._queues is None:
                 from logstore.store_queues import StoreQueues
 
-                self._queues = StoreQueues(self._directory, self._clock)
+                self._queues = StoreQueues(self._directory, self._clock, self._did)
         return self._queues
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
@@ -426,6 +449,9 @@ class Store:
         return replay(places, from_ms, to_ms, speed, sleep=sleep, skip=skip_of(on_damage))
 
     # Groups
+
+    def _group_deleted(self, name: str) -> None:
+        self._did(audit.GROUP, f"deleted {name}")
 
     def groups(self) -> list[str]:
         """The names of all groups, sorted."""
@@ -466,7 +492,11 @@ class Store:
         be trimmed to there. Raises UnknownTopic, UnknownPartition, ReadOnly, OffsetAboveEnd;
         OffsetBelowStart where those records are gone already.
         """
-        return trim(self.topic(topic), before, partitions, dry_run=dry_run)
+        trims = trim(self.topic(topic), before, partitions, dry_run=dry_run)
+        for it in trims if not dry_run else ():
+            what = f"deleted of {topic}-{it.partition} those before {it.start_after}"
+            self._did(audit.RECORDS, what)
+        return trims
 
     def retention(
         self, *topics: str, dry_run: bool = False, tell: Tell = untold

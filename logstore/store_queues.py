@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from logstore.access.resources import object_name
+from logstore.amqp.fields import text
 from logstore.broker.queues.served_turn import ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
@@ -41,7 +43,11 @@ class Served(Protocol):
 class StoreQueues:
     """Of one store. A ``Desk``; from any thread."""
 
-    def __init__(self, directory: LocalDirectory, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, directory: LocalDirectory, clock: Callable[[], int], did: Callable[[str, str], object]
+    ) -> None:
+        """``did``: is told what was removed: the kind of object, and what was done."""
+        self._did = did
         self._hands: Hands | None = None
         self._directory = directory
         self._clock = clock
@@ -119,6 +125,10 @@ class StoreQueues:
             turn.wait(lambda: pending.done)
             if pending.error is not None:
                 raise pending.error
+
+    def did(self, kind: str, what: str, name: str, vhost: bytes = DEFAULT) -> None:
+        """As Owner.did."""
+        self._did(kind, f"{what} {object_name(text(vhost), name)}")
 
     # As Desk
 
@@ -264,6 +274,10 @@ class InVhost:
     def hands(self) -> "Hands":
         """As Owner.hands."""
         return self._queues.hands
+
+    def did(self, kind: str, what: str, name: str) -> None:
+        """As Owner.did."""
+        self._queues.did(kind, what, name, self._vhost)
 
     def do(self, call: "Callable[[Vhost], _T]") -> _T:
         """As Desk.do. Raises NoVhost, too."""

@@ -7,7 +7,7 @@ user and address, a record has many of them, each with its name. A peer chooses 
 and objects, so of what was refused only so many are told apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -44,6 +44,13 @@ SHOWN_CHARACTERS: Final = 300  # of a name
 
 NOT_TOLD: Final = Identity("", "")  # one of those that are more than are told apart
 OWNED: Final = "data directory"  # the mechanism of its owner, who needs no user
+
+
+def of_topic(name: str, given: Mapping[str, str], reset: Sequence[str]) -> str:
+    """What was done to a topic's settings."""
+    changed = [f"{setting}={text}" for setting, text in given.items()]
+    changed += [f"{setting} by default" for setting in reset]
+    return f"of topic {name}: {', '.join(changed)}"
 
 
 class Audit(Protocol):

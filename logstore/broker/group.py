@@ -62,16 +62,18 @@ class Group:
         table: Callable[[], Groups],
         logs_of: Callable[[str], Sequence[Held]],
         topic_names: Callable[[], Mapping[str, str]],
+        deleted: Callable[[str], object],
     ) -> None:
         """``logs_of(topic)`` gives a topic's logs, each opened as it is taken; or UnknownTopic.
 
         ``topic_names()``: of all topics, by id. ``table()`` raises Closed when it can't be used any
-        more.
+        more. ``deleted``: is told the name once it is.
         """
         self.name = name
         self._table = table
         self._logs_of = logs_of
         self._topic_names = topic_names
+        self._deleted = deleted
 
     def members(self) -> list[GroupMember]:
         """Who consumes as this group now, in order of their ids.
@@ -155,6 +157,7 @@ class Group:
     def delete(self) -> None:
         """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
         self._table().change_idle(self.name, None)
+        self._deleted(self.name)
 
 
 def read_or_committed(

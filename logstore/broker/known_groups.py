@@ -16,8 +16,13 @@ class KnownGroups:
         path: str,
         table: Callable[[], Groups | None],
         topics: Callable[[], OpenedTopics],
+        deleted: Callable[[str], object] = lambda name: None,
     ) -> None:
-        """``table()``: None where there is no catalogue. Both raise Closed once the store is."""
+        """``table()``: None where there is no catalogue. Both raise Closed once the store is.
+
+        ``deleted``: is told of groups that were deleted from here.
+        """
+        self._deleted = deleted
         self._path = path
         self._table = table
         self._topics = topics
@@ -43,4 +48,5 @@ class KnownGroups:
             self.table,
             lambda topic: self._topics().topic(topic).partitions,
             lambda: self._topics().names_by_id(),
+            self._deleted,
         )

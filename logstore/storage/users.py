@@ -83,6 +83,11 @@ def load(environment: Environment) -> KeptAccess:
     )
 
 
+def any_users(environment: Environment) -> bool:
+    """Whether there are users; looks at no row."""
+    return _USER in environment.heads(ACCESS)
+
+
 def change(
     transaction: Transaction, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()
 ) -> None:

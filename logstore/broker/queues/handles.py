@@ -44,6 +44,9 @@ class Owner(Desk, Protocol):
     def consumer(self, consumer: QueueConsumer) -> QueueConsumer:
         """The same; it is closed with the store from now on."""
 
+    def did(self, kind: str, what: str, name: str) -> None:
+        """Something was removed here: have it known afterwards."""
+
 
 class Routed(NamedTuple):
     """What became of many messages, by their places among them; all others are in their queues."""
@@ -195,7 +198,16 @@ class Exchange:
 
     def delete(self, *, if_unused: bool = False) -> None:
         """The exchange and its bindings; durable on return. Raises InUse, NotPermitted."""
-        kept(self._desk, lambda vhost: vhost.delete_exchange(self._name, if_unused=if_unused))
+        there = False
+
+        def delete(vhost: Vhost) -> Pending | None:
+            nonlocal there
+            there = any(it.name == self._name for it in vhost.topology.exchanges())
+            return vhost.delete_exchange(self._name, if_unused=if_unused)
+
+        kept(self._desk, delete)
+        if there:
+            self._desk.did("exchange", "deleted", self.name)
 
 
 def _pair(given: tuple[Any, ...]) -> tuple[bytes, str]:
@@ -334,6 +346,7 @@ class Queue:
 
         self._desk.do(lambda vhost: self._found(vhost).purge(purged))
         self._desk.wait(lambda: counts)
+        self._desk.did("queue", "purged", self.name)
         return counts[0]
 
     def delete(self, *, if_unused: bool = False, if_empty: bool = False) -> int:
@@ -351,6 +364,7 @@ class Queue:
             return pending
 
         kept(self._desk, delete)
+        self._desk.did("queue", "deleted", self.name)
         return total
 
 

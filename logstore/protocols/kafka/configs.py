@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from logstore.access.audit import SETTINGS
+from logstore.access.audit import SETTINGS, of_topic
 from logstore.access.resources import ALTER_CONFIGS, CLUSTER, CLUSTER_NAME, DESCRIBE_CONFIGS
 from logstore.access.resources import GROUP as GROUPS
 from logstore.access.resources import TOPIC as TOPICS
@@ -274,9 +274,7 @@ def _change(
         topic_setting(setting)
     if not validate_only:
         topics.alter(name, settings, reset)
-        given = [f"{setting}={text}" for setting, text in settings.items()]
-        given += [f"{setting} by default" for setting in reset]
-        client.did(SETTINGS, f"of topic {name}: {', '.join(given)}")
+        client.did(SETTINGS, of_topic(name, settings, reset))
 
 
 def alter(
