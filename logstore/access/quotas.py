@@ -263,6 +263,30 @@ class Quotas:
             self._there.pop((kind, name), None)
 
 
+class Seat:
+    """A connection, as one of its user's."""
+
+    __slots__ = ("_quotas", "_user")
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+        self._user = ""
+
+    def take(self, user: str) -> int | None:
+        """Be one of his, and of nobody else's any more; or how many he may have, and has."""
+        if user == self._user:
+            return None
+        most = self._quotas.enter(user)
+        if most is None:
+            self._quotas.leave(self._user)
+            self._user = user
+        return most
+
+    def leave(self) -> None:
+        """Be nobody's: it is closed, or has logged out."""
+        self.take("")
+
+
 class _Of(Enum):
     """What an entity says of a user, or of a client id."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from logstore.access.quotas import Seat
 from logstore.amqp import methods
 from logstore.amqp.fields import data
 from logstore.amqp.frames import (
@@ -100,7 +101,7 @@ class AmqpSession:
         about = About(door.version, PLATFORM, door.cluster_name)
         self.handshake = Handshake(about, external=link.secure)
         self.entry: Entry | None = None  # once it is known who the client is
-        self._counted = ""  # the user whose connections it is one of
+        self.seat = Seat(door.access.metering)
         self.permits: Permits  # once its virtual host is open
         self._checking = False  # a password, now: nothing is taken meanwhile
         self._due: _Due | None = None
@@ -242,7 +243,7 @@ class AmqpSession:
         """As Session.close."""
         self.end(self._reason)
         self.door.sessions.pop(self, None)
-        self.door.access.metering.leave(self._counted)
+        self.seat.leave()
 
     # Methods of its own
 
@@ -327,14 +328,13 @@ class AmqpSession:
         assert self.entry is not None
         permits = Permits(self.door.access, self.door.refusals, self.entry, shake.vhost)
         permits.enter()
-        most = self.door.access.metering.enter(self.entry.who.user)
+        most = self.seat.take(self.entry.who.user)
         if most is not None:
             raise Refusal(
                 NOT_ALLOWED,
                 f"connection refused for user '{permits.user}': user connection limit ({most}) is "
                 f"reached",
             )
-        self._counted = self.entry.who.user
         self.vhost, self.vhost_name, self.permits = vhost, shake.vhost, permits
         vhost.guests[self] = None
         self.payload_max = shake.frame_max - OVERHEAD

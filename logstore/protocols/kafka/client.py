@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from logstore.access.identity import Identity, anonymous
+from logstore.access.quotas import Seat
 from logstore.access.resources import CHANNEL, CLUSTER, CLUSTER_NAME, QUEUE, TOPIC
 from logstore.access.rights import Rights
 from logstore.broker.admission import GLANCE_MAX
@@ -40,7 +41,7 @@ class KafkaClient:
         self.peer = peer
         # Who it is, and what it may do: nobody, until it has said so.
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
-        self._counted = ""  # the user whose connections it is one of
+        self.seat = Seat(door.access.metering)
         self._came_freely = not door.access.required  # nobody had to say who they are
         self.id = ""  # what it calls itself
         self.now = 0.0  # seconds of the sessions' clock
@@ -105,20 +106,6 @@ class KafkaClient:
     def window(self, key: str) -> float | None:
         """As Quotas.window."""
         return self.door.access.metering.window(key, self.rights.who.user, self.id)
-
-    def count_as(self, user: str) -> int | None:
-        """Be one of the user's connections, and of nobody else's; or how many he may have at most.
-
-        "": of nobody's.
-        """
-        metering = self.door.access.metering
-        if user == self._counted:
-            return None
-        most = metering.enter(user)
-        if most is None:
-            metering.leave(self._counted)
-            self._counted = user
-        return most
 
     # Rights
 

@@ -282,7 +282,7 @@ class Sasl:
         if lifetime_ms is not None and lifetime_ms <= 0:
             self._fail(Refusal(user=done.user), verdict, answer)
             return
-        most = client.count_as(done.user)
+        most = client.seat.take(done.user)
         if most is not None:
             text = f"Authentication failed: user connection limit ({most}) is reached"
             self._fail(Refusal(text, done.user, 0.0), verdict, answer)
@@ -310,7 +310,7 @@ def _become(client: KafkaClient, certificate: Certificate) -> bool:
     user = certificate.user
     if user is None or not client.door.logins.admits(user):
         return False
-    most = client.count_as(user)
+    most = client.seat.take(user)
     if most is not None:
         client.end(f"user {user!r}: user connection limit ({most}) is reached")
         return False

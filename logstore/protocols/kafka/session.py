@@ -241,7 +241,7 @@ class KafkaSession:
     def close(self) -> None:
         """As Session.close."""
         self._client.door.clients.discard(self._client)
-        self._client.count_as("")
+        self._client.seat.leave()
         self._client.unwatch()
         self._slots.clear()
         self._client.held = self._client.fetching = None

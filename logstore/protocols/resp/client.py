@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 from logstore.access.identity import Identity
+from logstore.access.quotas import Seat
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
 from logstore.broker.unsafe import Unsafe
@@ -72,6 +73,7 @@ class RespClient:
         self.library: dict[bytes, bytes] = {b"LIB-NAME": b"", b"LIB-VER": b""}
         self.database = 0
         self.permits = Permits(door.access, door.newcomer(link.peer_address[0]))
+        self.seat = Seat(door.access.metering)
         self.known = True  # it has logged in, or need not
         self.login_until: float | None = None  # when it must have
         self.rest_until: float | None = None  # when it goes on: a failed login is held back
@@ -318,6 +320,7 @@ class RespClient:
 
     def go_out(self) -> None:
         """As it was when it had just connected."""
+        self.seat.leave()
         self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
         self._look_who()
         if not self.known:

@@ -174,18 +174,28 @@ def _come_in(
         # He may have been deleted since.
         right = login.user is not None and door.logins.admits(login.user)
         delay_s = login.delay_s
+    most = client.seat.take(name.decode()) if right and door.access.required else None
+    if most is not None:
+        door.audit.tell(LOGIN, _tried(client, name), outcome=REFUSED)
+        client.fail(f"user connection limit ({most}) is reached")
+        return False
     if right:
         if door.access.required:
             client.come_in(name.decode())
             door.audit.tell(LOGIN, client.permits.who)
         return True
     log(client, AUTH, verb, name)
-    tried = Identity(name.decode(errors="backslashreplace"), host, MECHANISM, door.name)
-    door.audit.tell(LOGIN, tried, outcome=REFUSED)
+    door.audit.tell(LOGIN, _tried(client, name), outcome=REFUSED)
     if delay_s:
         yield lambda go_on: client.rest(delay_s, go_on)
     client.refuse(*WRONG_PASSWORD)
     return False
+
+
+def _tried(client: RespClient, name: bytes) -> Identity:
+    """Whom it said to be."""
+    host, door = client.permits.who.host, client.door
+    return Identity(name.decode(errors="backslashreplace"), host, MECHANISM, door.name)
 
 
 _FAST: Final = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")

@@ -5,6 +5,7 @@ from amqp_kit import FakeLink, declare
 from amqp_users import DELAY_S, Users, login_of, opened, start
 
 from logstore.amqp import fields, frames, methods
+from logstore.kept_users import KeptQuota
 from logstore.protocols.amqp import session as module
 from logstore.protocols.amqp.session import AmqpSession
 from logstore.subject import Certificate
@@ -362,3 +363,24 @@ def test_without_users_any_new_secret_is_as_good(tmp_path):
         methods.ConnectionUpdateSecretOk()
     )
     door.close()
+
+
+def test_a_user_has_no_more_connections_than_he_is_given(door, users):
+    users.permit("al", ".*", ".*", ".*")
+    users.access.change([KeptQuota((("user", "al"),), {"connections_max": 1.0})])
+    first = opened(door)
+    second = door.connect()
+    assert start(second, "PLAIN", login_of("al")) == TUNE
+    second.send(
+        methods.ConnectionTuneOk(0, 131072, 0), methods.ConnectionOpen("/"), channel=0
+    )  # fmt: skip
+    door.run()
+    assert second.methods() == [
+        methods.ConnectionClose(
+            530, "NOT_ALLOWED - connection refused for user 'al': user connection limit (1) is "
+            "reached", 10, 40,
+        )
+    ]  # fmt: skip
+    opened(door, "root")
+    first.session.close()
+    assert opened(door).session.closed is None

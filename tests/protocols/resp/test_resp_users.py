@@ -9,7 +9,7 @@ from resp_kit import FakeDoor, boss, user
 
 from logstore.access.refusals import Refusals
 from logstore.access.resources import CHANNEL, READ, WRITE
-from logstore.kept_users import KeptRule
+from logstore.kept_users import KeptQuota, KeptRule
 from logstore.protocols.resp.acl_log import ENTRIES_MAX, OBJECT_BYTES_MAX
 from logstore.protocols.resp.client import LOGIN_S
 from logstore.protocols.resp.requests import ARGUMENTS_BEFORE_LOGIN, BULK_BYTES_BEFORE_LOGIN
@@ -715,3 +715,37 @@ def test_clients_are_listed_and_ended_by_their_users(door):
     assert two.link.cut_for is not None
     assert one.link.cut_for == two.link.cut_for == ""
     assert root.ask("PING") == b"+PONG\r\n"
+
+
+# How many connections
+
+
+def limit(door, most, user="al"):
+    quota = KeptQuota((("user", user),), {"connections_max": float(most)})
+    assert door.access.change([quota]).error is None
+
+
+FULL = b"-ERR user connection limit (1) is reached\r\n"
+
+
+def test_a_user_has_no_more_connections_than_he_is_given(door):
+    limit(door, 1)
+    first, second = door.connect(), door.connect()
+    assert first.ask("AUTH", "al", "pw") == OK
+    assert first.ask("AUTH", "al", "pw") == OK  # it is no second one
+    assert second.ask("AUTH", "al", "pw") == FULL
+    assert second.ask("HELLO", "3", "AUTH", "al", "pw") == FULL
+    assert second.ask("PING") == NOAUTH
+    assert second.ask("AUTH", "boss", "secret") == OK
+    first.session.close()
+    assert second.ask("AUTH", "al", "pw") == OK
+
+
+def test_who_logs_out_or_in_as_another_makes_room(door):
+    limit(door, 1)
+    first, second = door.connect(), door.connect()
+    assert first.ask("AUTH", "al", "pw") == OK
+    assert first.ask("AUTH", "boss", "secret") == OK
+    assert second.ask("AUTH", "al", "pw") == OK
+    assert second.ask("RESET") == b"+RESET\r\n"
+    assert first.ask("AUTH", "al", "pw") == OK
