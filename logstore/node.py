@@ -23,6 +23,7 @@ import uvloop
 from logstore import heap
 from logstore.access.access import Access
 from logstore.access.passwords import Passwords
+from logstore.access.tokens import Tokens
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
@@ -33,7 +34,7 @@ from logstore.node_audit import NodeAudit
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
-from logstore.protocols.house import House
+from logstore.protocols.house import House, Work
 from logstore.protocols.session import Doorway
 from logstore.server import Server
 from logstore.slices import Slices
@@ -131,6 +132,7 @@ class Node:
         work = partial(self._work, turn)
         try:
             access = self._access(groups)
+            tokens = self._tokens(work, turn.stopwatch)
             audit = access.audit = NodeAudit(topics, access, turn, work, now_ms)
             queues = NodeQueues(loop, turn, self._store, groups.committer, work)
         except BaseException:
@@ -172,6 +174,7 @@ class Node:
                 self._secret(),
                 settings.connection_failed_authentication_delay_ms / 1000,
             ),
+            tokens=tokens,
         )
         try:
             groups.start()
@@ -207,6 +210,16 @@ class Node:
         for row in access.damaged:
             log.warning("%s", row)
         return access
+
+    def _tokens(self, work: Work, stopwatch: Callable[[], float]) -> Tokens | None:
+        """Raises InvalidSetting, Refused."""
+        settings = self._store.directory.config.store
+        if not settings.sasl_oauthbearer_jwks_endpoint_url:
+            return None
+        from logstore.issuer import Issuer, check_settings  # most servers have none
+
+        check_settings(settings)
+        return Issuer(settings, work, lambda: now_ms() / 1000, stopwatch)
 
     def _secret(self) -> bytes:
         """What made-up keys of names that nobody has are made with: the same at each start."""

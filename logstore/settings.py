@@ -540,10 +540,34 @@ class StoreSettings:
         high=FOREVER,
     )  # fmt: skip
     sasl_enabled_mechanisms: tuple[str, ...] = _setting(
-        ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
-        "mechanisms by which Kafka clients may log in, once there are users; PLAIN sends passwords "
-        "as they are: have it beside TLS",
-        words=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+        ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
+        "mechanisms by which Kafka clients may log in, once there are users; PLAIN and OAUTHBEARER "
+        "send secrets as they are: have them beside TLS",
+        words=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
+    )
+    sasl_oauthbearer_jwks_endpoint_url: str = _setting(
+        "",
+        "where the public keys of the issuer of tokens are: file:///PATH or https://HOST/PATH; "
+        "empty: there is no OAUTHBEARER",
+    )
+    sasl_oauthbearer_jwks_endpoint_refresh_ms: int = _setting(
+        HOUR_MS,
+        "how often the keys at an https address are read anew, unless a token names an unknown one",
+        unit="ms",
+        low=10_000,
+        high=FOREVER,
+    )
+    sasl_oauthbearer_expected_issuer: str = _setting(
+        "", "the iss that a token must have; empty: any"
+    )
+    sasl_oauthbearer_expected_audience: tuple[str, ...] = _setting(
+        (), "the aud of which a token must have one; empty: any", names=True
+    )
+    sasl_oauthbearer_sub_claim_name: str = _setting(
+        "sub", "the claim of a token that is the name of its user"
+    )
+    sasl_oauthbearer_clock_skew_seconds: int = _setting(
+        30, "by how much the issuer's clock may differ", unit="s", low=0, high=3600
     )
     sasl_server_max_receive_size: int = _setting(
         512 << 10,

@@ -30,6 +30,7 @@ class Refusal:
     text: str | None = None  # for the client; None: it is only told the mechanism
     user: str = ""  # who he says he is, for the log
     delay_s: float | None = None  # to hold the answer back; None: the failure is not counted yet
+    why: str = ""  # for the log alone
 
 
 Step = bytes | Done | Refusal  # bytes: what is sent to the client, who has more to say

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from logstore.access.access import Access
 from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins
+from logstore.access.tokens import Tokens
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
@@ -62,6 +63,7 @@ class House:
     log_bytes: Callable[[Log], int]  # of its files
     access: Access  # who may do what
     logins: Logins  # and whether he is who he says he is
+    tokens: Tokens | None = None  # signed by somebody else who says so; None: nobody is trusted
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
 
     @property

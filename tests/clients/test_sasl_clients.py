@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
+import subprocess
 import warnings
-from time import monotonic
+from time import monotonic, time
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError as AioKafkaError
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
@@ -17,8 +20,11 @@ from confluent_kafka.admin import (
     UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
-from kept_users_kit import usual
-from serving import Serving
+from kept_users_kit import keep, usual
+from serving import COMMAND, Serving
+
+from logstore.access.resources import ALL, GROUP, TOPIC
+from logstore.kept_users import KeptRule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources
@@ -225,3 +231,129 @@ def test_librdkafka_goes_on_over_the_end_of_its_login(tmp_path, topic):
     finally:
         code, errors = server.stop()
     assert (code, "the time is over" in errors) == (0, False), errors
+
+
+# Tokens of an issuer
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory):
+    """A server that trusts an issuer; ``svc`` is none of its users, and may read and write."""
+    jwt_kit = pytest.importorskip("jwt_kit")
+    directory = tmp_path_factory.mktemp("trusting")
+    usual(directory / "data")
+    keep(directory / "data", KeptRule("svc", ALL, TOPIC, "*"), KeptRule("svc", ALL, GROUP, "*"))
+    (directory / "keys.json").write_bytes(jwt_kit.public(jwt_kit.RSA))
+    running = Serving(
+        directory / "data",
+        resp_port=-1,
+        sasl_oauthbearer_jwks_endpoint_url=f"file://{directory}/keys.json",
+        sasl_oauthbearer_expected_audience="logstore",
+        connection_failed_authentication_delay_ms=0,
+    )
+    running.signed = jwt_kit.signed
+    yield running
+    code, errors = running.stop()
+    assert code == 0, errors
+    assert "Traceback" not in errors, errors
+    assert "eyJ" not in errors, errors  # no token
+
+
+def token_of(server, seconds=600, **more):
+    claims = {"sub": "svc", "exp": time() + seconds, "iat": time(), "aud": "logstore"} | more
+    return server.signed(claims)
+
+
+def bearing(server, token, **more):
+    return {
+        "bootstrap.servers": server.address,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "oauth_cb": lambda _: (token, time() + 600),
+        "logger": logging.getLogger("quiet"),
+    } | more
+
+
+@pytest.mark.long
+def test_librdkafka_logs_in_by_a_token(trusting, topic):
+    producer = Producer(bearing(trusting, token_of(trusting)))
+    failed = []
+    for value in VALUES:
+        producer.produce(topic, value, on_delivery=lambda e, _: e and failed.append(e))
+    assert producer.flush(DEADLINE_S) == 0
+    assert not failed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("more", [{"aud": "others"}, {"exp": 1.5}, {"sub": None}])
+def test_librdkafka_is_told_that_its_token_is_not_good(trusting, more):
+    told = {}
+
+    def tell(error):
+        told[error.code()] = error.str()
+
+    admin = AdminClient(bearing(trusting, token_of(trusting, **more), error_cb=tell))
+    admin.poll(0.1)
+    admin.describe_cluster()
+    until = monotonic() + DEADLINE_S
+    while KafkaError._AUTHENTICATION not in told and monotonic() < until:
+        admin.poll(0.1)
+    assert "invalid_token" in told[KafkaError._AUTHENTICATION]
+
+
+class Held(AbstractTokenProvider):
+    """Of aiokafka: a token that is there already."""
+
+    def __init__(self, token):
+        self.held = token
+
+    async def token(self):
+        return self.held
+
+
+@pytest.mark.long
+def test_aiokafka_logs_in_by_a_token(trusting, topic):
+    async def talk():
+        producer = AIOKafkaProducer(
+            bootstrap_servers=trusting.address,
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="OAUTHBEARER",
+            sasl_oauth_token_provider=Held(token_of(trusting)),
+        )
+        async with producer:
+            assert (await producer.send_and_wait(topic, b"one")).offset == 0
+
+    asyncio.run(asyncio.wait_for(talk(), DEADLINE_S))
+
+
+@pytest.mark.long
+def test_kafka_python_logs_in_by_a_token(trusting, topic):
+    from kafka.net.sasl.oauth import AbstractTokenProvider as PythonTokenProvider
+
+    class Ready(PythonTokenProvider):
+        def token(self):
+            return token_of(trusting)
+
+    producer = KafkaProducer(
+        bootstrap_servers=trusting.address,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_oauth_token_provider=Ready(),
+    )
+    assert producer.send(topic, b"one").get(DEADLINE_S).offset == 0
+    producer.close()
+
+
+@pytest.mark.long
+def test_a_server_that_is_to_trust_keys_from_anywhere_does_not_start(tmp_path):
+    url = {"LOGSTORE_SASL_OAUTHBEARER_JWKS_ENDPOINT_URL": "http://example.org/keys"}
+    result = subprocess.run(
+        [COMMAND, "serve", "--data", tmp_path / "data", "--kafka-port", "0", "--resp-port", "-1"],
+        env=os.environ | url,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert result.returncode == 1
+    assert "nobody between can give other keys" in result.stderr
+    assert "Traceback" not in result.stderr

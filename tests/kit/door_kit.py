@@ -175,7 +175,7 @@ class Talk:
 
     def __init__(
         self, topics=None, settings=None, work=None, keeper=None, beside=None, access=None,
-        logins=None, certificate=None,
+        logins=None, certificate=None, tokens=None,
     ):  # fmt: skip
         self.woken = 0
         if beside is not None:
@@ -194,7 +194,7 @@ class Talk:
             self.door = KafkaDoor(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),
-                access=access or open_access(), logins=logins or Nobody(),
+                access=access or open_access(), logins=logins or Nobody(), tokens=tokens,
             )  # fmt: skip
         address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
         self.session = KafkaSession(self.door, self._wake, address, peer, certificate)

@@ -20,13 +20,13 @@ class Stranger(Talk):
     """A connection to a door that has users; hashes are made when the test says so, or at once."""
 
     def __init__(self, settings=None, jobs=None, users=(AL, BO, ROOT), beside=None,
-                 certificate=None):  # fmt: skip
+                 certificate=None, tokens=None):  # fmt: skip
         self.jobs = jobs
         self.access = Access(Unkept(KeptAccess(users=users)))
         logins = Passwords(self.access, self._job, lambda: 0.0, b"secret", 0.1)
         super().__init__(
             settings=settings, access=self.access, logins=logins, beside=beside,
-            certificate=certificate,
+            certificate=certificate, tokens=tokens,
         )  # fmt: skip
 
     def _job(self, job, done):

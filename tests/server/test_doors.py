@@ -62,7 +62,7 @@ house = SimpleNamespace(
     settings=Config().store, store_id="", path="", clock=lambda: 0, work=None, process_id=1,
     turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
     budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
-    audit=Unheard(),
+    tokens=None, audit=Unheard(),
 )
 opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
@@ -89,7 +89,7 @@ def test_a_door_opened_has_the_limits_of_its_settings():
         settings=Config(given).store, store_id="", path="", clock=lambda: 0, work=None,
         process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
-    audit=Unheard(),
+    tokens=None, audit=Unheard(),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())

@@ -9,6 +9,7 @@ from logstore.access.access import Access, open_access
 from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
+from logstore.access.tokens import Tokens
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.budget import BUDGET_BYTES_MAX, Budget
@@ -46,6 +47,7 @@ class KafkaDoor:
     lines: Lines = field(default_factory=Lines)
     access: Access = field(default_factory=open_access)
     logins: Logins = field(default_factory=Nobody)
+    tokens: Tokens | None = None
     objects: Objects = field(default_factory=Objects)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     audit: Audit = field(default_factory=Unheard)

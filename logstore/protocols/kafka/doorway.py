@@ -22,6 +22,7 @@ def open(house: House) -> Doorway:
         house.budget,
         access=house.access,
         logins=house.logins,
+        tokens=house.tokens,
         objects=Objects(house.channels.keeps_history),
         refusals=Refusals(house.stopwatch, house.audit),
         audit=house.audit,

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from logstore.access.audit import LOGIN, REFUSED
-from logstore.access.identity import Identity
+from logstore.access.identity import OAUTHBEARER, Identity
 from logstore.access.plain import PlainServer
 from logstore.access.sasl import PLAIN, Conversation, Done, Refusal, Step
 from logstore.access.scram import ScramServer
@@ -264,10 +264,11 @@ class Sasl:
             delay_s = client.door.logins.failed(client.peer[0])
         tried = Identity(refusal.user, client.peer[0], self._mechanism, DOOR)
         client.door.audit.tell(LOGIN, tried, outcome=REFUSED)
+        why = f": {refusal.why}" if refusal.why else ""
         whom = f" of user {refusal.user[:SHOWN_CHARACTERS]!r}" if refusal.user else ""
         verdict.give(
             answer(errors.SASL_AUTHENTICATION_FAILED, text, b"", 0),
-            f"login{whom} by {self._mechanism} refused",
+            f"login{whom} by {self._mechanism} refused{why}",
             delay_s,
         )
 
@@ -324,7 +325,8 @@ AUTHENTICATE_FLEXIBLE: Final = 2  # from this version of SaslAuthenticate on
 
 def mechanisms(client: KafkaClient) -> Sequence[str]:
     """Those that are enabled."""
-    return client.door.settings.sasl_enabled_mechanisms
+    enabled = client.door.settings.sasl_enabled_mechanisms
+    return [it for it in enabled if it != OAUTHBEARER or client.door.tokens is not None]
 
 
 def conversation(mechanism: str, client: KafkaClient) -> Conversation:
@@ -332,6 +334,11 @@ def conversation(mechanism: str, client: KafkaClient) -> Conversation:
     logins = client.door.logins
     if mechanism == PLAIN:
         return PlainServer(logins, client.peer[0])
+    if mechanism == OAUTHBEARER:
+        from logstore.access.bearer import BearerServer  # few have an issuer
+
+        assert client.door.tokens is not None
+        return BearerServer(client.door.tokens)
     assert mechanism in (SHA_256, SHA_512)
     return ScramServer(mechanism, lambda name: logins.find(mechanism, name))
 

@@ -5,7 +5,7 @@ Knows framing, headers, versions and order; what a request does stands in the ta
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from logstore.access.quotas import PRODUCER_RATE
 from logstore.broker.admission import GLANCE_MAX
@@ -16,11 +16,13 @@ from logstore.protocols.kafka.answers import take, unsupported
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS, PRODUCE
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor
-from logstore.protocols.kafka.sasl import Sasl
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.kafka.throttling import Late, Throttled
 from logstore.protocols.session import Buffer, Wake
 from logstore.subject import Certificate
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.sasl import Sasl
 
 SIZE_BYTES: Final = 4
 # Requests under way at once; more are taken when some are answered. Clients have five.
@@ -49,6 +51,14 @@ def _check_head(head: bytes) -> None:
         raise BrokenProtocol(not_http(PROTOCOL))
 
 
+def _login(client: KafkaClient, certificate: Certificate | None) -> "Sasl":
+    from logstore.protocols.kafka.sasl import (
+        Sasl,  # hashes and patterns, only where there are users
+    )
+
+    return Sasl(client, certificate)
+
+
 class KafkaSession:
     """A ``Session``."""
 
@@ -72,7 +82,7 @@ class KafkaSession:
             door.settings.socket_request_max_bytes, door.budget.request_bytes_max
         )
         # Before it is served, and after that where logins are good for a time.
-        self._login = Sasl(self._client, certificate) if door.access.required else None
+        self._login = _login(self._client, certificate) if door.access.required else None
         self._finishing = False
         self._heard = False  # the first bytes, by which a peer at the wrong port is known
         self._owed = 0  # bytes of answers that are made and not sent

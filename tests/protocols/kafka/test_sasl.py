@@ -3,12 +3,15 @@
 import struct
 
 import pytest
+from clock import NOW_MS
 from hypothesis import given
 from hypothesis import strategies as st
 from sasl_kit import AL, PLAIN, ROOT, Stranger
 from scram_client import ScramClient
 
+from logstore.access.tokens import BadToken, Bearer
 from logstore.kafka.messages import api_versions, metadata, sasl_authenticate
+from logstore.kept_users import KeptUser
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.sasl import LOGIN_S
 
@@ -424,6 +427,73 @@ def test_the_answers_of_version_0_have_no_lifetime_and_the_connection_ends_all_t
     assert talk.log_in(version=0).session_lifetime_ms == 0
     talk.pass_time(61)
     assert not talk.serves()
+
+
+# Tokens of an issuer
+
+
+class Signed:
+    """A ``Tokens``: ``bo/60`` is a token for bo that is good for a minute."""
+
+    def check(self, token, then):
+        user, _, seconds = token.partition("/")
+        expires_s = NOW_MS / 1000 + float(seconds or 0)
+        then(Bearer(user, expires_s) if seconds else BadToken("it has expired"))
+
+
+def bearer(token):
+    return b"n,,\x01auth=Bearer %b\x01\x01" % token
+
+
+def test_oauthbearer_is_there_where_an_issuer_is_trusted():
+    answer = Stranger().handshake("OAUTHBEARER")
+    assert (answer.error_code, answer.mechanisms) == (33, MECHANISMS)
+    answer = Stranger(tokens=Signed()).handshake("OAUTHBEARER")
+    assert (answer.error_code, answer.mechanisms) == (0, [*MECHANISMS, "OAUTHBEARER"])
+
+
+def test_a_token_lets_in_for_as_long_as_it_is_good():
+    talk = Stranger(tokens=Signed())
+    answer = talk.log_in(bearer(b"al/60"), "OAUTHBEARER")
+    assert (answer.error_code, answer.auth_bytes, answer.session_lifetime_ms) == (0, b"", 60_000)
+    assert talk.serves()
+    talk.pass_time(55)
+    assert talk.log_in(bearer(b"al/100"), "OAUTHBEARER").session_lifetime_ms == 100_000
+    talk.pass_time(101)
+    assert not talk.serves()
+    assert "the time is over" in talk.closed
+
+
+def test_the_shorter_of_two_times_counts():
+    talk = Stranger(tokens=Signed(), settings=REAUTH)
+    assert talk.log_in(bearer(b"al/3600"), "OAUTHBEARER").session_lifetime_ms == 60_000
+    talk = Stranger(tokens=Signed(), settings=REAUTH)
+    assert talk.log_in(bearer(b"al/7"), "OAUTHBEARER").session_lifetime_ms == 7000
+
+
+def test_a_bad_token_is_told_in_json_twice_as_the_rfc_has_it():
+    talk = Stranger(tokens=Signed())
+    talk.handshake("OAUTHBEARER")
+    answer = talk.token(bearer(b"bad"))
+    assert (answer.error_code, answer.auth_bytes) == (0, b'{"status":"invalid_token"}')
+    answer = talk.refused(b"\x01")
+    assert (answer.error_code, answer.error_message) == (58, '{"status":"invalid_token"}')
+    assert "it has expired" in talk.closed
+
+
+def test_whom_an_issuer_vouches_for_need_not_be_one_of_our_users():
+    talk = Stranger(tokens=Signed())
+    talk.log_in(bearer(b"guest-of-theirs/60"), "OAUTHBEARER")
+    assert talk.serves()
+    talk.access.change([KeptUser("other")])
+    assert talk.serves()
+
+
+def test_a_token_of_another_user_does_not_take_over():
+    talk = Stranger(tokens=Signed())
+    talk.log_in(bearer(b"al/60"), "OAUTHBEARER")
+    talk.handshake("OAUTHBEARER")
+    assert "User.al: User.bo" in talk.refused(bearer(b"bo/60")).error_message
 
 
 # Garbage
