@@ -1,6 +1,6 @@
 """The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -29,7 +29,7 @@ from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.membership import identity_of
 from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.kafka.operations import on_group
-from logstore.slices import Steps
+from logstore.slices import Steps, parts
 
 FEW: Final = 100  # partitions that are looked at while others wait
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
@@ -46,17 +46,32 @@ def heartbeat(
         return heartbeat_messages.Response(
             error_code=errors.INVALID_REQUEST, error_message="a member must name itself"
         )
-    if not all(client.may_topic(DESCRIBE, it) for it in request.subscribed_topic_names or ()):
-        return heartbeat_messages.Response(
-            error_code=errors.TOPIC_AUTHORIZATION_FAILED, error_message=NO_TOPIC
-        )
-    owned = request.topic_partitions or ()
-    if len(owned) > FEW or sum(len(it.partitions) for it in owned) > FEW:
+    names, owned = request.subscribed_topic_names or (), request.topic_partitions or ()
+    if max(len(names), len(owned), sum(len(it.partitions) for it in owned)) > FEW:
         return _large_beat(client, request)
+    if not all(client.may_topic(DESCRIBE, it) for it in names):
+        return _not_allowed()
     return _heard(client, _beat_of(client, request))
 
 
+def _not_allowed() -> heartbeat_messages.Response:
+    return heartbeat_messages.Response(
+        error_code=errors.TOPIC_AUTHORIZATION_FAILED, error_message=NO_TOPIC
+    )
+
+
+def _may_see(client: KafkaClient, names: Sequence[str]) -> Steps:
+    """Whether it may know of all of these."""
+    for some in parts(names, FEW):
+        if not all(client.may_topic(DESCRIBE, it) for it in some):
+            return False
+        yield len(some)
+    return True
+
+
 def _large_beat(client: KafkaClient, request: heartbeat_messages.Request) -> Steps:
+    if not (yield from _may_see(client, request.subscribed_topic_names or ())):
+        return _not_allowed()
     beat = yield made_elsewhere(client.door, partial(_beat_of, client, request))
     done = _heard(client, beat)
     return (yield from done) if isinstance(done, Generator) else done
@@ -176,7 +191,7 @@ def _described(client: KafkaClient, found: GroupDescription) -> Steps:
     members = []
     for it in found.members:
         member = _member(client.door, it)
-        if not all(client.may_topic(DESCRIBE, name) for name in _topics_of(member)):
+        if not (yield from _may_see(client, _topics_of(member))):
             return describe_messages.DescribedGroup(
                 errors.TOPIC_AUTHORIZATION_FAILED, HIDDEN, found.group, found.state
             )
@@ -192,10 +207,10 @@ def _described(client: KafkaClient, found: GroupDescription) -> Steps:
     )
 
 
-def _topics_of(member: describe_messages.Member) -> set[str]:
+def _topics_of(member: describe_messages.Member) -> list[str]:
     """All whose names it would tell."""
     assigned = *member.assignment.topic_partitions, *member.target_assignment.topic_partitions
-    return {*member.subscribed_topic_names, *(it.topic_name for it in assigned)}
+    return list({*member.subscribed_topic_names, *(it.topic_name for it in assigned)})
 
 
 def _member(door: KafkaDoor, it: MemberDescription) -> describe_messages.Member:

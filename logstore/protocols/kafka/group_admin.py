@@ -129,10 +129,11 @@ def delete_groups(client: KafkaClient, version: int, request: delete_messages.Re
     """Key 42. Durable when answered."""
     names: list[str] = []
     refused: list[str] = []
-    for name in dict.fromkeys(request.groups_names):
-        (names if client.may(DELETE, GROUP, name) else refused).append(name)
+    for some in parts(list(dict.fromkeys(request.groups_names)), DELETED_AT_ONCE):
+        for name in some:
+            (names if client.may(DELETE, GROUP, name) else refused).append(name)
+        yield len(some)
     results = [delete_messages.DeletableGroupResult(it, NOT_ALLOWED) for it in refused]
-    yield len(refused)
     for some in parts(names, DELETED_AT_ONCE):
         codes = yield given(_deletion(client, some))
         results += [delete_messages.DeletableGroupResult(it, codes[it]) for it in some]
