@@ -5,6 +5,7 @@ names by a pattern. They count through this door, too, and are neither shown nor
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from logstore.access.administration import check_rule
@@ -24,13 +25,14 @@ from logstore.kafka.messages import (
 from logstore.kept_users import LITERAL, PREFIX, KeptRule
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Later, given
+from logstore.protocols.kafka.door import InWorker, Later, given, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import NUMBERS as OPERATIONS
 from logstore.slices import Steps
 
 NO_RULES: Final = "there are no users here, so everyone may do everything: add a user first"
+FEW: Final = 500  # rules that are looked at while others wait
 PRINCIPAL: Final = "User:"  # the one type that there is
 ANY: Final = 1  # in a filter
 RESOURCES: Final = {
@@ -52,18 +54,26 @@ Filter = describe_messages.Request | delete_messages.Filter
 
 def describe(
     client: KafkaClient, version: int, request: describe_messages.Request
-) -> describe_messages.Response:
+) -> describe_messages.Response | InWorker:
     """Key 29."""
     if not client.door.access.required:
         return describe_messages.Response(
             error_code=errors.SECURITY_DISABLED, error_message=NO_RULES
         )
+    rules = client.door.access.rules
+    told = partial(_described, rules, request)
+    return InWorker(told) if len(rules) > FEW else told()
+
+
+def _described(
+    rules: Sequence[KeptRule], request: describe_messages.Request
+) -> describe_messages.Response:
     try:
-        rules = _picked(client, request)
+        wanted = _picked(rules, request)
     except Refused as error:
         return describe_messages.Response(error_code=code_of(error), error_message=str(error))
     resources: dict[tuple[str, str, str], list[describe_messages.AclDescription]] = {}
-    for it in rules:
+    for it in wanted:
         resources.setdefault((it.kind, it.name, it.pattern), []).append(
             describe_messages.AclDescription(
                 PRINCIPAL + it.user, it.host, OPERATIONS[it.operation], PERMISSIONS[it.allow]
@@ -121,19 +131,40 @@ def _deleted(client: KafkaClient, request: delete_messages.Request) -> Steps:
     gone: dict[KeptRule, None] = {}
     for wanted in request.filters:
         try:
-            rules = _picked(client, wanted)
+            rules = yield from _looked_up(client, wanted)
         except Refused as error:
             results.append(delete_messages.FilterResult(code_of(error), str(error)))
             continue
         gone |= dict.fromkeys(rules)
         results.append(delete_messages.FilterResult(matching_acls=[_gone(one) for one in rules]))
-        yield 1 + len(client.door.access.rules)
+        yield 1 + len(rules)
     if gone:
         kept = yield given(_changed(client, forget=list(gone)))
         if kept.error is not None:
             for it in (one for result in results for one in result.matching_acls):
                 it.error_code, it.error_message = code_of(kept.error), str(kept.error)
     return delete_messages.Response(filter_results=results)
+
+
+def _looked_up(client: KafkaClient, wanted: delete_messages.Filter) -> Steps:
+    """As ``_picked``."""
+    rules = client.door.access.rules
+    if len(rules) <= FEW:
+        return _picked(rules, wanted)
+    found = yield made_elsewhere(client.door, partial(_picked_or_not, rules, wanted))
+    if isinstance(found, str):
+        raise Refused(found)
+    return found
+
+
+def _picked_or_not(
+    rules: Sequence[KeptRule], wanted: delete_messages.Filter
+) -> list[KeptRule] | str:
+    """In a worker: an error would end the connection."""
+    try:
+        return _picked(rules, wanted)
+    except Refused as error:
+        return str(error)
 
 
 def _gone(rule: KeptRule) -> delete_messages.MatchingAcl:
@@ -190,8 +221,8 @@ def _word(words: Mapping[int, _T], number: int, what: str) -> _T:
     return found
 
 
-def _picked(client: KafkaClient, asked: Filter) -> list[KeptRule]:
-    """Of the rules that Kafka has words for. Raises Refused."""
+def _picked(rules: Sequence[KeptRule], asked: Filter) -> list[KeptRule]:
+    """Of those that Kafka has words for. Raises Refused."""
     principal = asked.principal_filter
     if principal is not None and not principal.startswith(PRINCIPAL):
         return []
@@ -204,11 +235,7 @@ def _picked(client: KafkaClient, asked: Filter) -> list[KeptRule]:
         _any_or(_OPERATION_OF, asked.operation, "operation"),
         _any_or(_PERMISSION_OF, asked.permission_type, "permission type"),
     )
-    return [
-        it
-        for it in picked(client.door.access.rules, wanted)
-        if it.kind in RESOURCES and it.pattern in PATTERNS
-    ]
+    return [it for it in picked(rules, wanted) if it.kind in RESOURCES and it.pattern in PATTERNS]
 
 
 def _any_or(words: Mapping[int, _T], number: int, what: str) -> _T | None:

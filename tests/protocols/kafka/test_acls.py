@@ -10,6 +10,7 @@ from logstore.errors import StorageFull
 from logstore.kafka.messages import create_acls, delete_acls, describe_acls
 from logstore.kept import Keeping
 from logstore.kept_users import GLOB, PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.protocols.kafka.acls import FEW
 
 ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
 DENY, ALLOW = 2, 3
@@ -25,9 +26,9 @@ HIDDEN = (
 )
 
 
-def a_talk(rules=(), access=None):
+def a_talk(rules=(), access=None, work=None):
     access = access or Access(Unkept(KeptAccess(USERS, rules)))
-    talk = Talk(access=access)
+    talk = Talk(access=access, work=work)
     talk.access = access
     talk.session._login = None
     talk.session._client.become(Identity("root", "192.0.2.1", "PLAIN", "kafka"))
@@ -186,6 +187,18 @@ def test_a_filter_that_means_nothing_is_refused_and_takes_nothing(wrong):
     assert removed(talk, a_filter(delete_acls.Filter, **wrong), rest) == [
         INVALID, [(OF_TOPIC, "orders")],
     ]  # fmt: skip
+
+
+def test_many_rules_are_looked_at_by_a_worker():
+    jobs = []
+    rules = [KeptRule("al", READ, TOPIC, f"t{number}") for number in range(FEW + 1)]
+    talk = a_talk(rules, work=lambda job, done: jobs.append(job) or done(job()))
+    assert len(shown(talk)) == len(rules)
+    assert len(jobs) == 1
+    gone = a_filter(delete_acls.Filter, name="t7"), a_filter(delete_acls.Filter, kind=UNKNOWN)
+    assert removed(talk, *gone) == [[(OF_TOPIC, "t7")], INVALID]
+    assert len(jobs) == 3
+    assert len(talk.access.rules) == FEW
 
 
 def test_rules_that_kafka_has_no_words_for_are_neither_shown_nor_removed():
