@@ -22,6 +22,7 @@ from itertools import islice, takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from logstore.addresses import plain
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
 from logstore.printable import printable
@@ -104,7 +105,7 @@ class Connection:
         self.gone = False
         self.heard_at = self._turn.now()
         at = sock.getsockname()
-        self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else at[:2]
+        self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else (plain(at[0]), at[1])
         self._account = host.budget.open(self.close)
         self.session = doorway.new_session(self)
         self._read()

@@ -19,6 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from logstore.access.quotas import Turned
+from logstore.addresses import plain
 from logstore.budget import Budget
 from logstore.connection import RECEIVE_BYTES, Connection
 from logstore.protocols.session import Doorway
@@ -162,7 +163,8 @@ class Server:
 
     def _take(self, sock: socket.socket, address: Any, listening: Listening) -> None:  # noqa: ANN401
         local = sock.family == socket.AF_UNIX
-        peer = _process(sock) if local else f"{address[0]}:{address[1]}"
+        host = "" if local else plain(address[0])
+        peer = _process(sock) if local else f"{host}:{address[1]}"
         limits = listening.doorway.limits
         if self._count(listening.doorway) >= limits.connections_max:
             self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
@@ -171,7 +173,6 @@ class Server:
             why = f"no file descriptors for more than {self._connections_max}: raise ulimit -n"
             self._refuse(sock, peer, listening, why)
             return
-        host = "" if local else address[0]
         turned = None if local else self._gate.arrived(host, self.turn.now())
         if turned is not None:
             self._turn_away(sock, peer, listening, turned)
@@ -185,7 +186,7 @@ class Server:
             sock.close()
             self._gone(listening, host, counted=False)
             return
-        place = (peer, 0) if local else address[:2]
+        place = (peer, 0) if local else (host, address[1])
         listening.connections += 1
         enter = partial(self._enter, sock, peer, place, listening)
         if self._handshakes is None or listening.tls is None:

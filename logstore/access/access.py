@@ -12,6 +12,7 @@ from logstore.access import permissions
 from logstore.access.audit import NOT_TOLD, Audit, Unheard
 from logstore.access.identity import OAUTHBEARER, Identity
 from logstore.access.quotas import Entity, Quotas
+from logstore.access.redis_grants import is_off
 from logstore.access.resources import ALTER, ALTER_CONFIGS, CREATE, DELETE, TOPIC, WRITE
 from logstore.access.rights import Answers, Rights
 from logstore.access.rulebook import Rulebook
@@ -224,7 +225,7 @@ class Access:
 
         Of two changes none counts on whom the other brings or takes.
         """
-        left = {name for name, it in self.users.items() if ADMINISTRATOR in it.tags}
+        left = {name for name, it in self.users.items() if _steers(it)}
         if not left:
             return
         for each in (*self._coming, change):
@@ -300,6 +301,11 @@ class Access:
         return stop
 
 
+def _steers(user: KeptUser) -> bool:
+    """Whether he may do everything, and come in: Redis's ``off`` counts at every door."""
+    return ADMINISTRATOR in user.tags and not is_off(user.redis)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class _Change:
     """One that is to become durable."""
@@ -310,7 +316,7 @@ class _Change:
     def promoted(self) -> set[str]:
         """Whom it leaves with the tag that allows everything."""
         kept = (it for it in self.keep if isinstance(it, KeptUser))
-        return {it.name for it in kept if ADMINISTRATOR in it.tags}
+        return {it.name for it in kept if _steers(it)}
 
     def demoted(self) -> set[str]:
         """Whom it leaves without the tag that allows everything."""

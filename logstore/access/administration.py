@@ -207,7 +207,8 @@ def check_rule(rule: KeptRule) -> KeptRule:
 def check_host(text: str) -> str:
     """An address as doors see it. Raises Refused."""
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
+        return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
         raise Refused(
             f"{text[:_SHOWN_CHARACTERS]!r} is no address: a rule's host is one, such as 10.1.2.3, "

@@ -71,6 +71,17 @@ def test_the_last_administrator_stays() -> None:
     assert list(access.users) == ["al"]
 
 
+def test_the_last_administrator_stays_on() -> None:
+    off = KeptUser("root", tags=(ADMINISTRATOR,), redis="off")
+    access = Access(Unkept(KeptAccess(users=[ROOT, KeptUser("al")])))
+    with pytest.raises(Refused, match="administrator"):
+        access.change([off])
+    access.change([KeptUser("al", tags=(ADMINISTRATOR,))])
+    access.change([off])
+    with pytest.raises(Refused, match="administrator"):
+        access.change(forget=[KeptUser("al")])
+
+
 def test_no_two_objects_share_a_name_in_rules() -> None:
     assert object_name("/", "mail") == "mail"
     pairs = [("/", "a:b"), ("a", "b"), ("a:b", "c"), ("a", "b:c"), ("a%3Ab", "c"), ("/x", "b")]
