@@ -77,6 +77,7 @@ class RespClient:
         self.known = True  # it has logged in, or need not
         self.login_until: float | None = None  # when it must have
         self.rest_until: float | None = None  # when it goes on: a failed login is held back
+        self._rest_s = 0.0
         self._rested: GoOn | None = None
         self.changing = False  # users or rules, so that it is told how that went before it ends
         self.version: Version = 2
@@ -93,6 +94,7 @@ class RespClient:
         self.subscribed = False
         self.replying = REPLY_ON
         self.queue: list[Queued] | None = None  # between MULTI and EXEC
+        self.queued_under = 0  # what version of all rules, at its beginning
         self.queue_bytes = 0
         self.queue_failed = False
         self.in_transaction = False  # between EXEC and its last reply
@@ -366,11 +368,14 @@ class RespClient:
             self.link.cut(reason)
 
     def rest(self, seconds: float, go_on: GoOn) -> None:
-        """Go on when so much time has passed: ``wake`` says so."""
-        self.rest_until, self._rested = self.now + seconds, go_on
+        """Go on when so much time has passed: ``look_at_the_clock`` says so."""
+        self._rest_s, self._rested = seconds, go_on
+        self.link.wake()  # what time it is, is not known here
 
     def _look_rested(self, now: float) -> None:
-        if self.rest_until is not None and now >= self.rest_until:
+        if self._rested is not None and self.rest_until is None:
+            self.rest_until = now + self._rest_s
+        elif self.rest_until is not None and now >= self.rest_until:
             go_on, self.rest_until, self._rested = self._rested, None, None
             assert go_on is not None
             go_on(None)

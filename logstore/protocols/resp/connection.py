@@ -65,7 +65,7 @@ def _multi(client: RespClient, _: Sequence[bytes]) -> None:
     if client.queue is not None:
         client.fail("MULTI calls can not be nested")
         return
-    client.queue = []
+    client.queue, client.queued_under = [], client.door.access.version
     client.say(OK)
 
 

@@ -61,8 +61,11 @@ class Opening:
     def _needed(self, request: Sequence[bytes]) -> Iterator[Needed]:
         verb = request[0].lower()
         if verb == b"exec":
-            for queued in self._client.queue or ():
-                yield from self._needed(queued.arguments)
+            client = self._client
+            changed = client.queued_under != client.door.access.version  # else it was asked
+            for queued in client.queue or ():
+                if not changed or queued.refusal(client) is None:
+                    yield from self._needed(queued.arguments)
         elif verb in _NAMED:
             where, make = _NAMED[verb]
             for name in request[where]:

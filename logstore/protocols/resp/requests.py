@@ -16,6 +16,8 @@ SHORT_BYTES: Final = 64  # of most lines: looking for the end copies so much
 ARGUMENTS_AT_ONCE: Final = 10_000  # read before others have their turn: each takes a microsecond
 ARGUMENTS_MAX: Final = 1 << 20  # Redis had it until 7; more take more memory than anyone needs
 
+COUNT_MAX: Final = 2**31 - 1  # that Redis reads
+
 # As Redis: what somebody makes the server hold before he has logged in is small.
 ARGUMENTS_BEFORE_LOGIN: Final = 10
 BULK_BYTES_BEFORE_LOGIN: Final = 16 << 10
@@ -52,7 +54,8 @@ def read(data: memoryview, begun: Begun, bulk_bytes_max: int) -> Sequence[bytes]
     if begun.left < 0:
         if data[0] != 0x2A:  # *
             return _inline(data, begun)
-        count = _number(data, begun, 1, ARGUMENTS_MAX, "mbulk", "multibulk")
+        most = ARGUMENTS_MAX if begun.known else COUNT_MAX
+        count = _number(data, begun, 1, most, "mbulk", "multibulk")
         if count is None:
             return None
         if not begun.known and count > ARGUMENTS_BEFORE_LOGIN:

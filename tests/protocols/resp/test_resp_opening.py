@@ -6,7 +6,7 @@ import pytest
 from far_log import FarLog
 from memory_log import MemoryLog
 from redis_parts import request
-from resp_kit import FakeDoor
+from resp_kit import FakeDoor, boss, user
 from storage_kit import a_batch
 from workers import LaterWork
 
@@ -57,9 +57,9 @@ class Topics:
 class Workers(LaterWork, FakeDoor):
     """Jobs are done when the test says so."""
 
-    def __init__(self):
+    def __init__(self, **given):
         LaterWork.__init__(self)
-        FakeDoor.__init__(self)
+        FakeDoor.__init__(self, **given)
         self.topics = Topics(self)
         rules = [ChannelRule("orders.*", 1000)]
         self.channels.keep(rules, self.topics)
@@ -100,6 +100,41 @@ def test_many_at_once_to_a_channel_that_is_not_open_are_published_in_order(door)
     assert door.work_off() == 1
     one.wait(0)
     assert (one.link.sent, log.end) == (b":0\r\n" * 10, 10)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["PUBLISH", "orders.eu", "x"], ["SUBSCRIBE", "orders.eu"], ["SUBSCRIBE", "a", "orders.eu"],
+        ["CHANNEL.READ", "orders.eu", "FROM", "0"], ["PSUBSCRIBE", "orders.*"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("text", ["on &other -@all +@all", "on &* +@all -@pubsub"])
+def test_nothing_is_opened_or_made_for_who_may_not(words, text):
+    door = Workers(users=[boss(), user("al", "pw", redis=text)])
+    one = door.connect()
+    assert one.ask(*words).startswith(b"-NOAUTH")
+    one.ask("AUTH", "al", "pw")
+    assert door.work_off() == 1  # the password
+    assert one.wait(0) == b"+OK\r\n"
+    assert one.ask(*words).startswith(b"-NOPERM")
+    assert one.send(request(*words) * 5).count(b"-NOPERM") == 5
+    one.ask("MULTI")
+    one.ask(*words)
+    one.ask("EXEC")
+    assert (door.jobs, door.topics.made) == ([], [])
+
+
+def test_nothing_is_made_for_a_transaction_that_lost_its_right():
+    door = Workers(users=[boss(), user("al", "pw", redis="on &* +@all")])
+    one = door.connect()
+    one.ask("AUTH", "al", "pw")
+    door.work_off()
+    one.ask("MULTI")
+    one.ask("PUBLISH", "orders.eu", "x")
+    door.access.change([user("al", "pw", redis="on &other +@all")])
+    assert b"-NOPERM ACLs rules changed" in one.ask("EXEC")
+    assert (door.jobs, door.topics.made) == ([], [])
 
 
 def test_channels_without_a_history_never_wait(door):

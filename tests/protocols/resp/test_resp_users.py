@@ -226,7 +226,10 @@ def test_a_refusal_is_held_back_longer_each_time():
     door = FakeDoor(users=[boss()], delay_s=0.5)
     peer = door.connect()
     for delay_s in (0.5, 1.0, 2.0):
+        woken = peer.link.woken
         assert peer.send(request("AUTH", "boss", "no") + request("PING")) == b""
+        assert peer.link.woken > woken  # so that the time is known from which it is counted
+        assert peer.wait(0) == b""
         assert peer.session.deadline == door.now + delay_s
         assert peer.wait(delay_s - 0.1) == b""
         assert peer.wait(0.2) == WRONGPASS + NOAUTH
@@ -238,6 +241,7 @@ def test_who_is_cut_off_while_a_refusal_is_held_back_is_gone():
     peer = door.connect()
     peer.session.wake(door.now)
     assert peer.send(request("AUTH", "boss", "no")) == b""
+    peer.wait(0)
     peer.wait(4.0)
     peer.send(request("AUTH", "boss", "no"))
     peer.wait(6.1)
