@@ -12,12 +12,17 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from logstore.access.access import ADMINISTRATOR, Access
-from logstore.access.failures import Failures
+from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
 from logstore.access.redis_grants import is_off
 from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
+from logstore.names import USER_BYTES_MAX
 
 RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too
+# That wait: whoever tries and leaves, leaves his try. A crowd behind one address fits.
+WAITING_MAX: Final = 20_000
+WAITING_OF_ONE_MAX: Final = 2000  # address
+WAITING_BYTES_MAX: Final = 16 << 20  # of their passwords
 KNOWN_MAX: Final = 10_000  # passwords that were right, by their digests
 CHECKED_BY: Final = (SHA_256, SHA_512)  # the first that a user has: the cheaper one
 
@@ -56,8 +61,9 @@ class Passwords:
         self._failures = Failures(delay_s)
         self._cache_key = b""
         self._right: OrderedDict[bytes, KeptUser] = OrderedDict()  # the last used last
-        # By address; the one whose turn it is first.
+        # By address, as failures are counted; the one whose turn it is first.
         self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
+        self._waits = self._waits_bytes = 0  # how many these are
         self._running = 0
         self._of_users: tuple[int, Rounds, Rounds] | None = None
 
@@ -69,22 +75,46 @@ class Passwords:
             text = name.decode()
         except UnicodeDecodeError:
             text = ""
-        if not text or not password:
+        if not text or not password or len(name) > USER_BYTES_MAX:
             then(self._refused(text, host))
             return
         one = _Try(text, password, host, self._digest(name, password), then)
         if self._is_right(one):
             then(Login(text))
             return
-        self._waiting.setdefault(host, deque()).append(one)
+        if not self._wait(one):
+            then(self._refused(text, host))
+            return
         self._go_on()
+
+    def _wait(self, one: _Try) -> bool:
+        """Whether there is room for it."""
+        place = network(one.host)
+        tries = self._waiting.get(place, ())
+        if (
+            len(tries) >= WAITING_OF_ONE_MAX
+            or self._waits >= WAITING_MAX
+            or self._waits_bytes + len(one.password) > WAITING_BYTES_MAX
+        ):
+            return False
+        self._waiting.setdefault(place, deque()).append(one)
+        self._waits += 1
+        self._waits_bytes += len(one.password)
+        return True
+
+    def _next(self) -> _Try:
+        """Whose turn it is."""
+        place, tries = self._waiting.popitem(last=False)
+        one = tries.popleft()
+        if tries:
+            self._waiting[place] = tries  # behind all others
+        self._waits -= 1
+        self._waits_bytes -= len(one.password)
+        return one
 
     def _go_on(self) -> None:
         while self._waiting and self._running < RUNNING_MAX:
-            host, tries = self._waiting.popitem(last=False)
-            one = tries.popleft()
-            if tries:
-                self._waiting[host] = tries  # behind all others
+            one = self._next()
             if self._is_right(one):  # by now: many connect at once with the same one
                 one.then(Login(one.name))
                 continue
@@ -96,7 +126,8 @@ class Passwords:
     def _checked(self, one: _Try, user: KeptUser | None, right: object) -> None:
         self._running -= 1
         if self._access.users.get(one.name) is not user:  # it changed meanwhile: anew
-            self._waiting.setdefault(one.host, deque()).append(one)
+            if not self._wait(one):
+                one.then(self._refused(one.name, one.host))
         elif right is True and user is not None and self.admits(one.name):
             self._remember(one.digest, user)
             one.then(Login(one.name))

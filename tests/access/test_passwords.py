@@ -7,7 +7,12 @@ import pytest
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.failures import DELAY_MAX_S, FORGOTTEN_S, HOSTS_MAX, Failures
 from logstore.access.logins import Login
-from logstore.access.passwords import RUNNING_MAX, Passwords
+from logstore.access.passwords import (
+    RUNNING_MAX,
+    WAITING_BYTES_MAX,
+    WAITING_OF_ONE_MAX,
+    Passwords,
+)
 from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram_keys import ITERATIONS, keys_of
@@ -186,6 +191,33 @@ def test_few_hashes_are_made_at_a_time_and_each_address_has_its_turn():
     assert done <= 2 * RUNNING_MAX
     bench.work()
     assert all(it[0].user is None for it in crowd)
+
+
+def test_who_tries_and_leaves_can_not_fill_memory_and_holds_up_nobody_else():
+    bench = Bench()
+    flood = [bench.begin(b"al", b"%d" % n, f"2001:db8::{n:x}") for n in range(2100)]
+    assert sum(map(bool, flood)) == 2100 - WAITING_OF_ONE_MAX - RUNNING_MAX
+    assert flood[-1][0].user is None
+    mine = bench.begin(b"al", b"pencil")
+    for _ in range(RUNNING_MAX):  # those of the flood that are under way
+        bench.jobs.pop(0)[1](False)
+    for job, then in list(bench.jobs):
+        then(job())
+    assert mine == [Login("al")]
+
+
+def test_the_bytes_that_wait_are_bounded():
+    bench = Bench()
+    large = b"p" * (1 << 20)
+    told = [bench.begin(b"al", large + b"%d" % n, f"host {n}") for n in range(30)]
+    waiting = sum(not it for it in told)
+    assert waiting == RUNNING_MAX + (WAITING_BYTES_MAX >> 20) - 1
+    while bench.jobs:
+        _, then = bench.jobs.pop(0)
+        then(False)
+    assert all(it[0].user is None for it in told)
+    assert bench.logins._waits == bench.logins._waits_bytes == 0
+    assert bench.check(b"al", b"pencil") == Login("al")
 
 
 def test_a_thousand_who_connect_at_once_with_one_password_cost_few_hashes():
