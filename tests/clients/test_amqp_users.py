@@ -7,7 +7,6 @@ import aio_pika
 import aiormq
 import pika
 import pytest
-from logstore_cli.access_site import ServedAccess
 from pika.exceptions import (
     AMQPError,
     ChannelClosedByBroker,
@@ -15,44 +14,11 @@ from pika.exceptions import (
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
+from served_users import SECRET, ServedUsers
 from serving import DEADLINE_S, Serving
 
-from logstore.access.scram_keys import ITERATIONS_MIN
-from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission
-from logstore.server_socket import ServerSocket
-
-SECRET = "open sesame"  # no log has it
 ALL = ".*", ".*", ".*"
 DENIED = "ACCESS_REFUSED - {} refused for user '{}'"
-
-
-class Users:
-    """Of a server, as its owner manages them."""
-
-    def __init__(self, server):
-        self._access = ServedAccess(ServerSocket(str(server.data)))
-        self.add("root", "administrator")
-
-    def add(self, name, *tags):
-        self._access.add_user(name, SECRET, tags, ITERATIONS_MIN)
-
-    def passwd(self, name, password):
-        self._access.set_password(name, password, ITERATIONS_MIN)
-
-    def delete(self, name):
-        self._access.delete_user(name)
-
-    def permit(self, name, configure="", write="", read=""):
-        self._access.set_permission(KeptPermission(name, "/", configure, write, read))
-
-    def permit_keys(self, name, exchange, write="", read=""):
-        self._access.set_permission(KeptTopicPermission(name, "/", exchange, write, read))
-
-    def allow(self, name, operation, kind, what):
-        self._access.add_rules([KeptRule(name, operation, kind, what)])
-
-    def disallow(self, name, operation, kind, what):
-        self._access.remove_rules([KeptRule(name, operation, kind, what)])
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +36,7 @@ def broker(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def users(broker):
-    yield Users(broker)
+    yield ServedUsers(broker)
     assert SECRET not in broker.errors()
 
 
@@ -227,7 +193,7 @@ def test_the_first_user_ends_the_connections_of_guest(start):
     server = start(resp_port=-1, amqp_port=0)
     host, port = server.amqp
     guest = pika.BlockingConnection(pika.ConnectionParameters(host, port))
-    Users(server)
+    ServedUsers(server)
     with pytest.raises(ConnectionClosedByBroker) as told:
         listen(guest)
     assert told.value.args == (

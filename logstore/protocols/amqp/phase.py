@@ -14,4 +14,5 @@ class Phase(Enum):
     OVER = auto()
 
 
+EARLY: Final = frozenset({Phase.HEADER, Phase.HANDSHAKE})  # nobody has been let in
 ENDING: Final = frozenset({Phase.CLOSING, Phase.DISCARDING, Phase.OVER})

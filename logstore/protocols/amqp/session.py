@@ -44,7 +44,7 @@ from logstore.protocols.amqp.handlers import carry_out
 from logstore.protocols.amqp.handshake import About, Handshake, State
 from logstore.protocols.amqp.login import Entry
 from logstore.protocols.amqp.permits import Permits
-from logstore.protocols.amqp.phase import ENDING, Phase
+from logstore.protocols.amqp.phase import EARLY, ENDING, Phase
 from logstore.protocols.session import Buffer, Link
 from logstore.records.encode import Pieces
 from logstore.version import VERSION
@@ -52,7 +52,7 @@ from logstore.version import VERSION
 FIRST_FRAME_BYTES_MAX: Final = 2 * SIZE_MIN  # before both have agreed: RabbitMQ 4.1's size, too
 PLATFORM: Final = f"logstore {VERSION} (Python)"
 HANDSHAKE_S: Final = 10.0
-EARLY_BYTES_MAX: Final = 16 << 10  # that wait behind a password which is being checked
+EARLY_BYTES_MAX: Final = 16 << 10  # that a client sends before it is in: a few frames of 8 KiB
 CLOSE_S: Final = 10.0  # that a client has to answer our Close
 # When the server stops: acknowledgements that are on their way still count.
 LEAVE_S: Final = 1.0
@@ -103,6 +103,7 @@ class AmqpSession:
         self.entry: Entry | None = None  # once it is known who the client is
         self.seat = Seat(door.access.metering)
         self.permits: Permits  # once its virtual host is open
+        self._early_bytes = 0  # that were taken before it was let in
         self._checking = False  # a password, now: nothing is taken meanwhile
         self._due: _Due | None = None
         self._now = 0.0
@@ -174,13 +175,16 @@ class AmqpSession:
         """As Session.receive."""
         self._heard_at = now
         self._begin(now)
+        early = self.phase in EARLY
+        if early and self._early_bytes + len(data) > EARLY_BYTES_MAX:
+            self.end(f"sent more than {EARLY_BYTES_MAX} bytes before it was let in")
+            return 0
         if len(data) < self.wants or self.full or self._crowded:
-            if self._checking and self.phase is Phase.HANDSHAKE and len(data) > EARLY_BYTES_MAX:
-                self.end(f"sent more than {EARLY_BYTES_MAX} bytes before it had logged in")
             return 0
         raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
         self.wants = 0
         taken = reading.take(self, raw)
+        self._early_bytes += taken if early else 0
         self._end_read()
         if taken and taken < len(data) and not self.wants and not self.full:
             self.link.wake()  # others first

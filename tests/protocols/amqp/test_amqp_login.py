@@ -124,12 +124,28 @@ def test_little_is_kept_of_a_peer_that_has_not_logged_in(door, users):
     users.logins.at_once = False
     peer = door.connect()
     start(peer, "PLAIN", login_of("al"))
-    peer.give(b"x" * module.EARLY_BYTES_MAX)
+    peer.give(b"x" * (module.EARLY_BYTES_MAX - peer.session._early_bytes))
     assert peer.session.closed is None
     peer.give(b"x")
-    assert peer.session.closed == "sent more than 16384 bytes before it had logged in"
+    assert peer.session.closed == "sent more than 16384 bytes before it was let in"
     users.logins.held.pop()()  # nobody waits for it any more
     assert peer.methods() == []
+
+
+def test_a_peer_that_has_not_logged_in_does_not_beat_for_ever(door):
+    peer = door.connect()
+    peer.give(frames.PROTOCOL)
+    for _ in range(3):
+        peer.give(frames.HEARTBEAT_FRAME * 1000)
+    assert peer.session.closed == "sent more than 16384 bytes before it was let in"
+
+
+def test_what_it_sends_once_it_is_in_is_not_counted(door, users):
+    users.permit("al", ".*", ".*", ".*")
+    peer = opened(door)
+    for _ in range(3):
+        peer.give(frames.HEARTBEAT_FRAME * 1000)
+    assert peer.ask(methods.BasicQos(0, 1, False)) == methods.BasicQosOk()
 
 
 def test_a_frame_of_a_peer_that_has_not_logged_in_is_no_longer_than_its_first(door):
