@@ -47,7 +47,8 @@ def heartbeat(
             error_code=errors.INVALID_REQUEST, error_message="a member must name itself"
         )
     names, owned = request.subscribed_topic_names or (), request.topic_partitions or ()
-    if max(len(names), len(owned), sum(len(it.partitions) for it in owned)) > FEW:
+    large = len(names) > FEW or len(owned) > FEW
+    if large or sum(len(it.partitions) for it in owned) > FEW:
         return _large_beat(client, request)
     if not all(client.may_topic(DESCRIBE, it) for it in names):
         return _not_allowed()
