@@ -13,9 +13,13 @@ from door_kit import Talk
 from resp_kit import FakeDoor
 
 from bench import largest
+from logstore.access.access import ADMINISTRATOR, Access, Unkept, open_access
+from logstore.access.identity import Identity
+from logstore.access.resources import ALL, CLUSTER, CLUSTER_NAME, GROUP, TOPIC, TRANSACTIONAL_ID
 from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import join_group as join_messages
 from logstore.kafka.messages import sync_group as sync_messages
+from logstore.kept_users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.slices import Slices
@@ -93,15 +97,27 @@ def large(kind):
     return {it.name: it for it in kind(ELEMENTS)}
 
 
+def a_user_of_everything():
+    """By rules: each of the names is looked up."""
+    rules = [KeptRule("al", ALL, kind, "*") for kind in (TOPIC, GROUP, TRANSACTIONAL_ID)]
+    rules.append(KeptRule("al", ALL, CLUSTER, CLUSTER_NAME))
+    users = KeptUser("al"), KeptUser("root", tags=(ADMINISTRATOR,))
+    return Access(Unkept(KeptAccess(users, rules)))
+
+
+@pytest.mark.parametrize("access", [open_access, a_user_of_everything])
 @pytest.mark.parametrize("name", OF_KAFKA)
-def test_no_kafka_request_does_more_in_a_turn(thread, name):
+def test_no_kafka_request_does_more_in_a_turn(thread, name, access):
     it = large(largest.kafka)[name]
-    talk = Talk(work=thread.work)
+    talk = Talk(work=thread.work, access=access())
     talk.topics.create("t", 3, {})
     talk.door = replace(talk.door, slices=Slices(thread.soon))
     session = talk.session = KafkaSession(
         talk.door, talk._wake, ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
     )
+    if talk.door.access.required:
+        session._login = None
+        session._client.become(Identity("al", "192.0.2.1", "PLAIN", "kafka"))
     assert thread.turn(lambda: talk.feed(it.data)) == len(it.data)
     answered = 0
     for _ in range(ELEMENTS):

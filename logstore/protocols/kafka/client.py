@@ -23,6 +23,7 @@ from logstore.protocols.session import Wake
 KEPT_BYTES_MIN: Final = 4 << 20  # of a request: copying less takes less than 5 ms
 WATCHED_SPARE: Final = 16  # logs that may wake a connection for nothing
 DOOR: Final = "kafka"  # as identities have it
+ASK_UNITS: Final = 3  # of work in slices: a right that is asked for the first time takes 10 us
 
 
 class KafkaClient:

@@ -21,7 +21,7 @@ from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import NO_TOPIC, TEXTS
-from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, NOT_ALLOWED, TYPES
@@ -66,7 +66,7 @@ def _may_see(client: KafkaClient, names: Sequence[str]) -> Steps:
     for some in parts(names, FEW):
         if not all(client.may_topic(DESCRIBE, it) for it in some):
             return False
-        yield len(some)
+        yield ASK_UNITS * len(some)
     return True
 
 
@@ -166,7 +166,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
             described.append(
                 describe_messages.DescribedGroup(NOT_ALLOWED, TEXTS[NOT_ALLOWED], name)
             )
-            yield 1
+            yield ASK_UNITS
             continue
         try:
             found = client.door.coordinator.describe(name)
@@ -180,7 +180,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
             why = f"no group {name!r}" if found is None else f"group {name!r} is a classic one"
             code = errors.GROUP_ID_NOT_FOUND
             described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
-            yield 1
+            yield 1 + ASK_UNITS
         else:
             described.append((yield from _described(client, found)))
             if request.include_authorized_operations:

@@ -14,7 +14,7 @@ from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import list_groups as list_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import CODES, TEXTS
-from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
 from logstore.protocols.kafka.door import Later, given, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
@@ -47,7 +47,7 @@ def describe_groups(client: KafkaClient, version: int, request: describe_message
             described.append(
                 describe_messages.DescribedGroup(NOT_ALLOWED, TEXTS[NOT_ALLOWED], name)
             )
-            yield 1
+            yield ASK_UNITS
             continue
         try:
             found = client.door.coordinator.describe(name)
@@ -63,7 +63,7 @@ def describe_groups(client: KafkaClient, version: int, request: describe_message
             described.append(_described(found))
         if request.include_authorized_operations:
             described[-1].authorized_operations = on_group(client, name)
-        yield 1 + len(described[-1].members)
+        yield 1 + ASK_UNITS + len(described[-1].members)
     return describe_messages.Response(groups=described)
 
 
@@ -112,7 +112,7 @@ def list_groups(client: KafkaClient, version: int, request: list_messages.Reques
     groups = []
     for name in coordinator.group_names(kept):
         it = coordinator.listing(name, kept.get(name))
-        yield 1
+        yield 1 if sees_all else 1 + ASK_UNITS
         if (
             it is not None
             and (sees_all or client.sees(DESCRIBE, GROUP, name))
@@ -132,7 +132,7 @@ def delete_groups(client: KafkaClient, version: int, request: delete_messages.Re
     for some in parts(list(dict.fromkeys(request.groups_names)), DELETED_AT_ONCE):
         for name in some:
             (names if client.may(DELETE, GROUP, name) else refused).append(name)
-        yield len(some)
+        yield ASK_UNITS * len(some)
     results = [delete_messages.DeletableGroupResult(it, NOT_ALLOWED) for it in refused]
     for some in parts(names, DELETED_AT_ONCE):
         codes = yield given(_deletion(client, some))

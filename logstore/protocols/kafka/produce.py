@@ -24,7 +24,7 @@ from logstore.kafka.produce_codec import (
 )
 from logstore.log import NOT_KNOWN, Log
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor, Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.lines import Place
@@ -36,7 +36,7 @@ from logstore.slices import UNITS, Steps
 from logstore.slices import parts as parts_of
 
 # Of a request: clients send some tens of batches; one with more does not hold up the others.
-PARTS_AT_ONCE = 1000
+PARTS_AT_ONCE = 500
 PARTS_A_STEP = 50
 # Of batches: to write 100 MB at once would take 50 ms and more.
 BYTES_AT_ONCE = 8 << 20
@@ -110,7 +110,7 @@ def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Step
                 client.sync_now()
                 arrivals += found
                 full = sum(len(it.records or b"") for it in some) >= BYTES_A_STEP
-                yield UNITS if full else len(some) + APPEND_UNITS * len(found)
+                yield UNITS if full else ASK_UNITS + len(some) + APPEND_UNITS * len(found)
     yield made_elsewhere(door, partial(_let_go, request))
     waiting = [it for it in arrivals if it.waits]
     yield from _looked_into([it for it in waiting if not it.looked_into], door)
