@@ -1,6 +1,7 @@
 """Failed logins, counted by address: whoever guesses is answered later and later."""
 
 from collections import OrderedDict
+from ipaddress import IPv6Address
 from typing import Final
 
 # A program with an old password is held up no longer than this, and guesses once in so long.
@@ -36,8 +37,6 @@ def network(host: str) -> str:
     """Whose address it is: of IPv6 the network's part, since a host has 2**64 of its own."""
     if ":" not in host:
         return host
-    from ipaddress import IPv6Address  # 5 ms, for who needs it
-
     try:
         address = IPv6Address(host)
     except ValueError:

@@ -75,6 +75,10 @@ print(*sys.modules)
         assert f"logstore.protocols.{door.name}.doorway" in loaded
         assert f"logstore.protocols.{door.name}.session" not in loaded
     assert not {"hiredis", "logstore.kafka.produce_codec", "logstore.kafka.schema"} & set(loaded)
+    # Nor what only a server with users needs.
+    of_users = {"bearer", "jwt", "plain", "sasl", "scram", "scram_keys"}
+    assert not {f"logstore.access.{it}" for it in of_users} & set(loaded)
+    assert not {"joserfc", "logstore.issuer", "stringprep"} & set(loaded)
     # Nor what only a server with a certificate needs.
     of_tls = {"certificates", "handshakes", "secured"}
     assert not {f"logstore.{it}" for it in of_tls} & set(loaded)
@@ -89,7 +93,7 @@ def test_a_door_opened_has_the_limits_of_its_settings():
         settings=Config(given).store, store_id="", path="", clock=lambda: 0, work=None,
         process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
-    tokens=None, audit=Unheard(),
+        tokens=None, audit=Unheard(),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())
