@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from logstore.access.access import Access
     from logstore.access.administration import Change
     from logstore.access.rules import Decision
+    from logstore.kept import Keeping
     from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission
     from logstore.server_socket import ServerSocket
     from logstore.store import Store
@@ -71,6 +72,12 @@ class AccessSite(Protocol):
     def clear_permission(self, user: str, vhost: str, exchange: str | None) -> None:
         """Raises UnknownUser, NoneOfThatName."""
 
+    def damaged(self) -> list[str]:
+        """The rows of users, rules and permissions that can't be read: what each is, and why."""
+
+    def remove_damaged(self) -> None:
+        """Those rows."""
+
 
 @contextmanager
 def access_of(
@@ -98,6 +105,13 @@ def access_of(
             yield LocalAccess(stack.enter_context(data.open("read")))
 
 
+def _durable(keeping: "Keeping") -> None:
+    """Raises StorageFull, Failed."""
+    assert keeping.done, "without a server a change is durable on return"
+    if keeping.error is not None:
+        raise keeping.error
+
+
 class LocalAccess:
     """Of a store that no server has. As AccessSite."""
 
@@ -108,10 +122,7 @@ class LocalAccess:
     def _change(self, change: "Change") -> None:
         from logstore.access.identity import OWNER
 
-        keeping = self._access.change(*change, by=OWNER)
-        assert keeping.done, "without a server a change is durable on return"
-        if keeping.error is not None:
-            raise keeping.error
+        _durable(self._access.change(*change, by=OWNER))
 
     def users(self) -> list[UserRow]:
         found = sorted(self._access.users.values(), key=lambda it: it.name)
@@ -194,6 +205,14 @@ class LocalAccess:
 
         self._change(without_permission(self._access, user, vhost, exchange))
 
+    def damaged(self) -> list[str]:
+        return list(map(str, self._access.damaged))
+
+    def remove_damaged(self) -> None:
+        from logstore.access.identity import OWNER
+
+        _durable(self._access.change((), self._access.damaged, by=OWNER))
+
     def forget_vhost(self, name: str) -> None:
         """What is permitted in a virtual host that is gone: another one begins with nothing."""
         from logstore.access.administration import without_vhost
@@ -274,6 +293,12 @@ class ServedAccess:
             self._server.delete("permissions", vhost, user)
         else:
             self._server.delete("topic-permissions", vhost, user, exchange=exchange)
+
+    def damaged(self) -> list[str]:
+        return [it["damage"] for it in self._server.rows("damaged-rules")]
+
+    def remove_damaged(self) -> None:
+        self._server.delete("damaged-rules")
 
 
 def _asked(rules: "Sequence[KeptRule]") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``logstore acl``: allow, deny, list, remove, check."""
+"""``logstore acl``: allow, deny, list, remove, check, repair."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,8 +10,8 @@ from .access_site import access_of
 from .command import INPUT, Command, Group
 from .ends import CommandFailed, found, put, say, tell
 from .options import HERE, Data, Json
-from .queueing import shown
-from .show import as_json, table
+from .queueing import Yes, confirm, shown
+from .show import as_json, counted, table
 
 if TYPE_CHECKING:
     from logstore.kept_users import KeptRule
@@ -243,6 +243,26 @@ def check(
                 refused.append(rule.operation)
     if refused:
         raise CommandFailed(f"user {user!r} may not {', '.join(refused)} {on}")
+
+
+@app.command(cls=Command)
+def repair(yes: Yes = False, data: Data = HERE) -> None:
+    """Remove damaged rules, users and permissions.
+
+    Shows each. A damaged rule may forbid something, so until it is removed only
+    administrators may do anything; set it anew then.
+
+    $ logstore acl repair --yes
+    """
+    with access_of(data) as site:
+        rows = site.damaged()
+        for row in rows:
+            found(row)
+        if rows and not yes:
+            confirm(f"remove {counted(len(rows), 'damaged row')}")
+        if rows:
+            site.remove_damaged()
+    tell(f"removed {counted(len(rows), 'damaged row')}" if rows else "nothing is damaged")
 
 
 # What was asked for

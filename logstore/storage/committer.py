@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused
+from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused, StorageFull
 from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
 from logstore.kept_queues import Kept, KeptRouting
 from logstore.kept_users import Forgotten, KeptAccess
@@ -34,6 +34,7 @@ class _Item(NamedTuple):
     tables: Sequence[bytes]  # that the work is done on
     work: Work
     keeping: Keeping
+    frees: bool  # it takes no room, so a full disk is no reason to refuse it
 
 
 class Committer:
@@ -60,9 +61,15 @@ class Committer:
         self._thread.start()
 
     def keep(
-        self, tables: Sequence[bytes], work: Callable[[Transaction], Refusals | None]
+        self,
+        tables: Sequence[bytes],
+        work: Callable[[Transaction], Refusals | None],
+        *,
+        frees: bool = False,
     ) -> Keeping:
         """Have this change made of these tables, in its turn's transaction.
+
+        ``frees``: it only takes away, and is done in the room that is kept for that.
 
         ``work`` may be called again, and changes nothing but the transaction. What it raises that
         is Refused or CorruptStore must come before its first change.
@@ -70,7 +77,7 @@ class Committer:
         if self._closed:
             raise Closed("the store is closed")
         keeping = Keeping()
-        self._turn.append(_Item(tables, lambda it: work(it) or (), keeping))
+        self._turn.append(_Item(tables, lambda it: work(it) or (), keeping, frees))
         if len(self._turn) == 1:
             self._soon(self._end_turn)
         return keeping
@@ -103,14 +110,8 @@ class Committer:
 
     def _write(self, batch: list[_Item]) -> Callable[[], None]:
         """Write them; the call that tells so."""
-
-        def work(transaction: Transaction) -> list[Outcome]:
-            return [_outcome(item, transaction) for item in batch]
-
-        tables = {table for item in batch for table in item.tables}
         try:
-            self._environment.check_room()
-            outcomes = self._environment.transact(tables, work)
+            outcomes = self._outcomes(batch)
             self._failing = False
         except LogstoreError as error:
             outcomes = [(error, ())] * len(batch)
@@ -126,6 +127,25 @@ class Committer:
                 item.keeping.finish(error, refused)
 
         return tell
+
+    def _outcomes(self, batch: list[_Item]) -> list[Outcome]:
+        """What becomes of each, in one transaction. Raises what ends it for all."""
+        full: LogstoreError | None = None
+        try:
+            if not all(item.frees for item in batch):
+                self._environment.check_room()
+        except StorageFull as error:
+            if not any(item.frees for item in batch):
+                raise
+            full = error
+
+        def work(transaction: Transaction) -> list[Outcome]:
+            return [
+                (full, ()) if full is not None and not item.frees else _outcome(item, transaction)
+                for item in batch
+            ]
+
+        return self._environment.transact({it for item in batch for it in item.tables}, work)
 
 
 def _outcome(item: _Item, transaction: Transaction) -> Outcome:
@@ -197,4 +217,6 @@ class UserCommitter:
     def change(
         self, keep: Sequence[KeptOfAccess] = (), forget: Sequence[Forgotten] = ()
     ) -> Keeping:
-        return self._committer.keep(users.TABLES, lambda it: users.change(it, keep, forget))
+        return self._committer.keep(
+            users.TABLES, lambda it: users.change(it, keep, forget), frees=not keep
+        )

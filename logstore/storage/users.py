@@ -264,10 +264,13 @@ def _unreadable(path: str, key: bytes, value: bytes, error: Exception) -> Unread
     kind, _, name = key.partition(b"\0")
     if kind == _USER:
         what = f"user {name.decode(errors='backslashreplace')!r}"
-        remedy = "he can't log in: delete the user, or set a password anew"
+        remedy = (
+            "he can't log in: add him anew with `logstore user add`, or remove the row with "
+            "`logstore acl repair`"
+        )
     else:
         what = f"{kind.decode(errors='backslashreplace')} {name.hex()}{_about(value)}"
-        remedy = "remove it, and set it anew"
+        remedy = "remove it with `logstore acl repair`, and set it anew"
     forbids = kind in _FORBIDDING or kind not in _PARSE
     if forbids:
         remedy = f"it may forbid something, so only administrators may do anything: {remedy}"

@@ -417,3 +417,55 @@ def test_a_password_that_some_clients_change_is_warned_of(either, user):
     assert warned.count("\n") == 1
     assert "the password has characters that clients which apply SASLprep" in warned
     assert either("user", "passwd", user, stdin="passwörd\n".encode()).err == ""
+
+
+# Damage
+
+
+def spoil(data, kind):
+    """The last bit of each such row."""
+    with library.open(data) as store:
+        environment = store.internals().groups.environment
+        for key, value in environment.items(b"access", kind + b"\0"):
+            environment.commit([(b"access", key, value[:-1] + bytes([value[-1] ^ 1]))])
+
+
+@pytest.fixture(params=["here", pytest.param("served", marks=pytest.mark.long)])
+def damaged(request, data, logstore):
+    """``logstore``, whose store has a rule and a user that are damaged."""
+    logstore(*ROOT, stdin=b"secret")
+    logstore("user", "add", "al", stdin=b"secret")
+    logstore("acl", "allow", "root", "read", "topic:t")
+    spoil(data, b"rule")
+    with library.open(data) as store:
+        environment = store.internals().groups.environment
+        value = environment.get(b"access", b"user\0al")
+        environment.commit([(b"access", b"user\0al", value[:-1])])
+    if request.param == "here":
+        yield logstore
+        return
+    server = Serving(data, resp_port=-1)
+    yield logstore
+    code, errors = server.stop()
+    assert code == 0
+    assert "user 'al' is damaged" in errors
+    assert "Traceback" not in errors
+
+
+def test_damaged_rows_are_shown_and_removed(damaged):
+    shown = damaged("acl", "repair", code=2)
+    assert len(shown.out.splitlines()) == 2
+    assert "user 'al' is damaged" in shown.out
+    assert "user 'root', name 't') is damaged" in shown.out
+    assert "--yes" in shown.err
+    assert damaged("acl", "repair", "--yes").out.splitlines()[-1] == "removed 2 damaged rows"
+    assert damaged("acl", "repair", "--yes").out == "nothing is damaged\n"
+    assert list(users(damaged)) == ["root"]
+
+
+@pytest.mark.long
+def test_a_damaged_user_is_added_anew(damaged):
+    damaged("user", "add", "al", stdin=b"secret")
+    assert list(users(damaged)) == ["al", "root"]
+    assert damaged("acl", "repair", "--yes").out.splitlines()[-1] == "removed 1 damaged row"
+    assert list(users(damaged)) == ["al", "root"]

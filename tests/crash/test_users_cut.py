@@ -179,6 +179,8 @@ def test_a_change_that_fails_is_told_so_and_nothing_of_it_is_shown(base, code, h
     for at in range(sum(it is not None for it in HISTORY) if LONG else 2):
         disk = FaultyStoreDisk(base)
         machine = Machine(disk, served=False)
+        environment = machine.store.internals().groups.environment
+        machine.access = Access(users.DirectKeeper(environment, lambda: None))  # without its audit
         disk.faults.begin(("commit",), at, code=code, half=half)
         shown, keep, forget = {}, (), ()
         for keep, forget in (it for it in HISTORY if it is not None):

@@ -7,7 +7,8 @@ import pytest
 import logstore
 from logstore.errors import Closed, CorruptStore, Failed, StorageFull, UnknownGroup
 from logstore.kept import GroupChange, OffsetToCommit
-from logstore.storage.committer import Committer, GroupCommitter
+from logstore.kept_users import KeptRule
+from logstore.storage.committer import Committer, GroupCommitter, UserCommitter
 
 DEADLINE_S = 20
 
@@ -125,6 +126,31 @@ def test_what_cant_be_written_is_told_to_all_and_said_once(kept, monkeypatch, ca
     ]
     kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
     assert heard(kept, 6, told)[-1] is None
+
+
+def test_on_a_full_disk_rights_are_still_taken_away(kept, monkeypatch):
+    """In the room that is kept for what frees some; what comes with it is refused."""
+    environment = kept.table.environment
+    users = UserCommitter(kept._committer, environment)
+    rules = [KeptRule("al", it, "topic", "orders") for it in ("read", "write")]
+    told = []
+    users.change(rules).then(lambda it: told.append(it.error))
+    heard(kept, 1, told)
+
+    def full():
+        raise StorageFull("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environment, "check_room", full)
+        kept.commit("g", {("t", 0): OffsetToCommit(1)}).then(lambda it: told.append(it.error))
+        users.change(forget=rules[:1]).then(lambda it: told.append(it.error))
+        users.change([rules[0]]).then(lambda it: told.append(it.error))
+        _, commit, taken, given = heard(kept, 4, told)
+        assert (type(commit), taken, type(given)) == (StorageFull, None, StorageFull)
+        assert users.load().rules == rules[1:]
+        users.change(forget=rules).then(lambda it: told.append(it.error))
+        assert heard(kept, 5, told)[-1] is None
+        assert users.load().rules == ()
 
 
 def test_closing_writes_what_was_given_and_takes_nothing_more(kept):

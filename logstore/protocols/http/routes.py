@@ -77,6 +77,9 @@ _OF_USERS: Final[tuple[Route[Handler], ...]] = (
         "GET", "/api/v1/rules/check", rules.checked, "Whether a user may do something, and why.",
         ("user", "operation", "kind", "name", "host"),
     ),
+    Route("GET", "/api/v1/damaged-rules", rules.damaged_listed, "List rows of users, rules and "
+          "permissions that can't be read.", PAGE_QUERY),
+    Route("DELETE", "/api/v1/damaged-rules", rules.damaged_removed, "Remove them."),
     Route("GET", "/api/v1/permissions", permissions.listed, "List permissions.", _PERMISSIONS),
     Route(
         "DELETE", "/api/v1/permissions/{vhost}/{user}", permissions.taken,

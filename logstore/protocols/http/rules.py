@@ -4,7 +4,7 @@ import msgspec
 
 from logstore.access import administration
 from logstore.access.identity import OWNER, Identity
-from logstore.kept_users import ANYONE, LITERAL, KeptRule
+from logstore.kept_users import ANYONE, LITERAL, KeptRule, Unreadable
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -65,6 +65,21 @@ def checked(door: HttpDoor, call: Call) -> None:
     operation, kind, name = call.word("operation"), call.word("kind"), call.word("name")
     found = administration.check(door.access, Identity(user, host), operation, kind, name)
     call.answer({"allowed": found.allowed, "why": found.why})
+
+
+def damaged_listed(door: HttpDoor, call: Call) -> None:
+    """Rows that can't be read, each with what it is and why."""
+    call.answer(paging.shown(door.access.damaged, call.page(), _damage))
+
+
+def damaged_removed(door: HttpDoor, call: Call) -> None:
+    """All of these."""
+    rows = door.access.damaged
+    call.answer_when(door.access.change((), rows, by=OWNER), [_damage(it) for it in rows])
+
+
+def _damage(row: Unreadable) -> dict[str, object]:
+    return {"damage": str(row), "forbids": row.forbids}
 
 
 def row(rule: KeptRule) -> dict[str, object]:
