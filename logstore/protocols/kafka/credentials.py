@@ -1,8 +1,9 @@
 """The SCRAM keys of users, as Kafka's tools see and set them (KIP-554): never a salt or a key."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from logstore.access.access import ADMINISTRATOR, Access
@@ -19,11 +20,15 @@ from logstore.kept_users import SHA_256, SHA_512, KeptUser
 from logstore.names import check_user
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.door import InWorker, Later, given, made_elsewhere
 from logstore.protocols.kafka.handler import handler
+from logstore.slices import Steps, parts
 
 MECHANISMS: Final = {1: SHA_256, 2: SHA_512}  # by Kafka's numbers of them
 NUMBERS: Final = {name: number for number, name in MECHANISMS.items()}
+FEW: Final = 100  # users that are looked at while others wait
+ALTERED_AT_ONCE: Final = 50  # of one change
+ALTER_UNITS: Final = 10
 SALT_BYTES_MAX: Final = 1024  # Kafka's tools make 26; it is kept, and sent at each login
 
 DESCRIBED_TWICE: Final = (
@@ -40,9 +45,16 @@ Upsertion = alter_messages.ScramCredentialUpsertion
 
 def describe(
     client: KafkaClient, version: int, request: describe_messages.Request
-) -> describe_messages.Response:
+) -> describe_messages.Response | InWorker:
     """Key 50."""
-    users = client.door.access.users
+    users = client.door.access.users  # as they are now: another one comes in its place
+    told = partial(_all_described, users, request)
+    return InWorker(told) if len(request.users or users) > FEW else told()
+
+
+def _all_described(
+    users: Mapping[str, KeptUser], request: describe_messages.Request
+) -> describe_messages.Response:
     if request.users:
         asked = Counter(it.name for it in request.users)
     else:
@@ -67,13 +79,27 @@ def _described(
     return result(name, errors.NONE, None, infos)
 
 
-def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Later:
-    """Key 51: of each user all or nothing, and all of those that can be in one change."""
+def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Steps:
+    """Key 51: of each user all or nothing; some tens of those that can be are one change."""
+    deletions, upsertions = yield made_elsewhere(client.door, partial(_by_user, request))
+    results: list[alter_messages.AlterUserScramCredentialsResult] = []
+    for names in parts(list(deletions | upsertions), ALTERED_AT_ONCE):
+        results += yield given(_altered(client, names, deletions, upsertions))
+        yield ALTER_UNITS * len(names)
+    return alter_messages.Response(results=results)
+
+
+def _altered(
+    client: KafkaClient,
+    names: Sequence[str],
+    deletions: Mapping[str, Sequence[Deletion]],
+    upsertions: Mapping[str, Sequence[Upsertion]],
+) -> Later:
+    """What is told of each of these users."""
     access = client.door.access
-    deletions, upsertions = _by_user(request)
     faults: dict[str, Fault] = {}
     changed: list[KeptUser] = []
-    for name in dict.fromkeys([*deletions, *upsertions]):
+    for name in names:
         mine = deletions.get(name, []), upsertions.get(name, [])
         fault = _fault(access, name, *mine)
         if fault is None:
@@ -168,8 +194,7 @@ def _kept(client: KafkaClient, changed: Sequence[KeptUser], faults: dict[str, Fa
     def answer(fault: Fault | None) -> None:
         told = {user.name: fault for user in changed} | faults
         result = alter_messages.AlterUserScramCredentialsResult
-        results = [result(name, *(it or (errors.NONE, None))) for name, it in told.items()]
-        later.give(alter_messages.Response(results=results))
+        later.give([result(name, *(it or (errors.NONE, None))) for name, it in told.items()])
 
     def kept(keeping: Keeping) -> None:
         answer(None if keeping.error is None else _failed(keeping.error))

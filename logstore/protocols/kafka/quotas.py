@@ -16,13 +16,16 @@ from logstore.kafka.messages import (
 from logstore.kept_users import KeptQuota
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import Later
+from logstore.protocols.kafka.door import Later, given
 from logstore.protocols.kafka.handler import handler
+from logstore.slices import Steps, parts
 
 EXACT, DEFAULT, SPECIFIED = 0, 1, 2  # how a component of a filter matches
 NO_EFFECT: Final = "kept and shown, without effect here: "
 # A client id is any text, and a default needs none: nobody has more than this in earnest.
 QUOTAS_MAX: Final = 10_000
+ALTERED_AT_ONCE: Final = 200  # of one change
+ALTER_UNITS: Final = 2
 
 Entity = tuple[tuple[str, str | None], ...]
 
@@ -112,12 +115,23 @@ def _filter(request: describe_messages.Request) -> _Filter:
 # Altering
 
 
-def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Later:
-    """Key 49: of each entity all or nothing, and all of those that can be in one change."""
+def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Steps:
+    """Key 49: of each entity all or nothing; a few hundred of those that can be are one change."""
+    entries: list[alter_messages.ResponseEntryData] = []
+    for some in parts(request.entries, ALTERED_AT_ONCE):
+        entries += yield given(_altered(client, some, request.validate_only))
+        yield ALTER_UNITS * len(some)
+    return alter_messages.Response(entries=entries)
+
+
+def _altered(
+    client: KafkaClient, entries: Sequence[alter_messages.EntryData], validate_only: bool
+) -> Later:
+    """What is told of each of these."""
     access = client.door.access
     changed: dict[Entity, KeptQuota] = {}
     told: list[tuple[alter_messages.EntryData, int, str | None]] = []
-    for entry in request.entries:
+    for entry in entries:
         try:
             entity = _entity(entry)
             before = changed.get(entity) or access.quota_to_be(entity) or KeptQuota(entity)
@@ -127,7 +141,7 @@ def alter(client: KafkaClient, version: int, request: alter_messages.Request) ->
         else:
             idle = sorted({it.key for it in entry.ops if not it.remove} & WITHOUT_EFFECT)
             told.append((entry, errors.NONE, NO_EFFECT + ", ".join(idle) if idle else None))
-    if request.validate_only:
+    if validate_only:
         changed = {}
     return _kept(client, changed, told)
 
@@ -207,7 +221,7 @@ def _kept(
     access, later = client.door.access, Later()
 
     def answer(failed: LogstoreError | None) -> None:
-        later.give(alter_messages.Response(entries=list(_entries(told, failed))))
+        later.give(list(_entries(told, failed)))
 
     keep = [it for it in changed.values() if it.values]
     if len({*access.quotas, *(it.entity for it in keep)}) > QUOTAS_MAX:
