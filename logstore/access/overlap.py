@@ -4,55 +4,77 @@ Who subscribes to a pattern hears every channel that it matches, so a rule that 
 has to be found without a name to ask about.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
-from logstore.patterns import Token, tokens
-
-
-def overlap(one: bytes, other: bytes) -> bool:
-    """Whether some name matches both. Takes a bit operation for each byte of ``one``, or fewer."""
-    return _meet([*tokens(one)], [*tokens(other)])
+from logstore.patterns import Pattern, Token, tokens
 
 
-def overlaps_prefix(pattern: bytes, prefix: bytes) -> bool:
-    """Whether some name that begins with ``prefix`` matches the pattern."""
-    begun: list[Token] = [frozenset((byte,)) for byte in prefix]
-    return _meet([*begun, None], [*tokens(pattern)])
+class Overlaps:
+    """One pattern, to be held against many."""
 
+    def __init__(self, pattern: Pattern) -> None:
+        self._head = pattern.head
+        self._tokens = [*tokens(pattern.text)]
 
-def _meet(one: Sequence[Token], other: Sequence[Token]) -> bool:
-    """Both are read side by side: a bit for each place of ``other`` that can be come to.
+    def meets(self, other: Pattern) -> bool:
+        """Whether some name matches both."""
+        return self._may_meet(other.head) and self._reads([*tokens(other.text)])
 
-    None among the tokens stands for any number of any bytes; no two of them are neighbours.
-    """
-    if frozenset() in one or frozenset() in other:  # a class without members: matches nothing
-        return False
-    stars = sum(1 << place for place, token in enumerate(other) if token is None)
-    every = (1 << len(other) + 1) - 1
-    common: dict[frozenset[int], int] = {}
-    here = 1
-    for token in one:
-        if token is None:  # it takes whatever the other asks for, as far as it likes
-            here = every & -(here & -here)
-            continue
-        here |= (here & stars) << 1
-        if token not in common:
-            common[token] = _in_common(token, other)
-        here = (here & common[token]) << 1 | (here & stars)
-        if not here:
+    def meets_prefix(self, prefix: bytes) -> bool:
+        """Whether some name that matches begins so."""
+        begun: list[Token] = [frozenset((byte,)) for byte in prefix]
+        return self._may_meet(prefix) and self._reads([*begun, None])
+
+    def _may_meet(self, head: bytes) -> bool:
+        """Whether what both begin with is no reason against it: most are told apart by that."""
+        return head.startswith(self._head) or self._head.startswith(head)
+
+    @cached_property
+    def _places(self) -> dict[Token, int]:
+        """Where each token stands: a bit for each place."""
+        found: dict[Token, list[int]] = {}
+        for place, token in enumerate(self._tokens):
+            found.setdefault(token, []).append(place)
+        return {token: _bits(at, len(self._tokens)) for token, at in found.items()}
+
+    def _reads(self, other: Sequence[Token]) -> bool:
+        """The other is read; a bit for each place of this one that can be come to meanwhile.
+
+        None among the tokens stands for any number of any bytes; no two of them are neighbours.
+        """
+        places, end = self._places, len(self._tokens)
+        if frozenset() in other or frozenset() in places:  # a class without members
             return False
-    here |= (here & stars) << 1
-    return bool(here >> len(other))
+        stars, every = places.get(None, 0), (1 << end + 1) - 1
+        common: dict[frozenset[int], int] = {}
+        here = 1
+        for token in other:
+            if token is None:  # it takes whatever this one asks for, as far as it likes
+                here = every & -(here & -here)
+                continue
+            here |= (here & stars) << 1
+            if token not in common:
+                common[token] = _in_common(token, places)
+            here = (here & common[token]) << 1 | (here & stars)
+            if not here:
+                return False
+        here |= (here & stars) << 1
+        return bool(here >> end)
 
 
-def _in_common(token: frozenset[int], other: Sequence[Token]) -> int:
-    """The places of ``other`` that take one of these bytes."""
-    met: dict[frozenset[int], bool] = {}
-    places = 0
-    for place, theirs in enumerate(other):
-        if theirs is None:
-            continue
-        if theirs not in met:
-            met[theirs] = not token.isdisjoint(theirs)
-        places |= met[theirs] << place
-    return places
+def _bits(places: Sequence[int], size: int) -> int:
+    """In bytes first: a number of this size for each place would take long."""
+    data = bytearray(size // 8 + 1)
+    for place in places:
+        data[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(data, "little")
+
+
+def _in_common(token: frozenset[int], places: Mapping[Token, int]) -> int:
+    """The places that take one of these bytes."""
+    common = 0
+    for theirs, at in places.items():
+        if theirs is not None and not token.isdisjoint(theirs):
+            common |= at
+    return common

@@ -4,18 +4,25 @@ To ask costs a few look-ups, however many rules there are: those of one user and
 stand together, by name, by prefix, and by pattern.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Final
 
 from logstore.access.covers import COVERED_BY, DENIED_BY
 from logstore.access.identity import Identity
-from logstore.access.overlap import overlap, overlaps_prefix
+from logstore.access.overlap import Overlaps
 from logstore.access.resources import name_bytes, name_text
 from logstore.kept_users import ANYONE, GLOB, LITERAL, PREFIX, KeptRule
-from logstore.patterns import Pattern, PatternIndex
+from logstore.patterns import AT_ONCE, Pattern, PatternIndex
 
 # A longer name is compared with no pattern, since that could take long: it counts as matched where
 # a rule denies, and as not matched where one allows. Topics have 249, queues 255.
-COMPARED_BYTES_MAX = 4096
+COMPARED_BYTES_MAX: Final = 4096
+
+# Rules that are all denied by others, looked at for one that is not: each may take 0.1 ms.
+DENIED_MAX: Final = 100
+
+ANY_NAME: Final = name_bytes(ANYONE)
 
 # Of one user, kind and name: whether it allows, the operation, the host.
 _Leaf = dict[tuple[bool, str, str], KeptRule]
@@ -83,18 +90,32 @@ class _Shelf:
                 if pattern.matches(data) if pattern.is_simple else deny:
                     yield leaf
 
-    def denied_leaves(self, glob: bytes) -> Iterator[_Leaf]:
-        """Those that concern a name that the pattern matches, too."""
-        pattern = _pattern(glob)
+    def meeting(self, glob: bytes, wanted: Callable[[_Leaf], KeptRule | None]) -> KeptRule | None:
+        """The first that is wanted, and that concerns a name which the pattern matches.
+
+        Where that could take long, one that may: what is wanted denies something.
+        """
+        left = AT_ONCE
+        for size, leaf, meets in self._with_tests(_pattern(glob)):
+            rule = wanted(leaf)
+            if rule is not None and meets():
+                return rule
+            left -= 0 if rule is None else (len(glob) + 1) * (size + 1)
+            if rule is not None and left < 0:
+                return rule
+        return None
+
+    def _with_tests(self, glob: Pattern) -> Iterator[tuple[int, _Leaf, Callable[[], bool]]]:
+        """Each leaf with the size of its text, and what tells whether that meets the pattern."""
+        overlaps = Overlaps(glob)
         for name, leaf in self.by_name.items():
-            if name == ANYONE or pattern.matches(name_bytes(name)):
-                yield leaf
+            data = name_bytes(name)
+            yield len(data), leaf, partial(_matches_literal, glob, data)
         for prefix, leaf in self.by_prefix.items():
-            if overlaps_prefix(glob, name_bytes(prefix)):
-                yield leaf
-        for text, (_, leaf) in self.by_glob.items():
-            if overlap(glob, text):
-                yield leaf
+            data = name_bytes(prefix)
+            yield len(data), leaf, partial(overlaps.meets_prefix, data)
+        for text, (pattern, leaf) in self.by_glob.items():
+            yield len(text), leaf, partial(overlaps.meets, pattern)
 
     def allowed_leaves(self, pattern: Pattern) -> Iterator[_Leaf]:
         """Those that concern all names that the pattern matches."""
@@ -104,7 +125,7 @@ class _Shelf:
         for length in self.lengths:
             if length <= len(head) and (leaf := self.by_prefix.get(head[:length])) is not None:
                 yield leaf
-        for text in (pattern.text, b"*"):
+        for text in (pattern.text, ANY_NAME):
             if text in self.by_glob:
                 yield self.by_glob[text][1]
 
@@ -182,8 +203,12 @@ class Rulebook:
 
     def denies_some(self, who: Identity, operation: str, kind: str, glob: bytes) -> KeptRule | None:
         """A rule that denies this with one of the names that match."""
-        leaves = (it for shelf in self._of(who, kind) for it in shelf.denied_leaves(glob))
-        return _first(leaves, who, DENIED_BY[operation], allow=False)
+        operations = DENIED_BY[operation]
+        for shelf in self._of(who, kind):
+            rule = shelf.meeting(glob, lambda it: _first((it,), who, operations, allow=False))
+            if rule is not None:
+                return rule
+        return None
 
     def allows_all(self, who: Identity, operation: str, kind: str, glob: bytes) -> KeptRule | None:
         """One rule that allows this with every name that matches.
@@ -203,8 +228,8 @@ class Rulebook:
         """A rule that denies this with all names."""
         for shelf in self._of(who, kind):
             leaves = [shelf.by_name.get(ANYONE)]
-            if b"*" in shelf.by_glob:
-                leaves.append(shelf.by_glob[b"*"][1])
+            if ANY_NAME in shelf.by_glob:
+                leaves.append(shelf.by_glob[ANY_NAME][1])
             found = _first((it for it in leaves if it), who, DENIED_BY[operation], allow=False)
             if found is not None:
                 return found
@@ -213,15 +238,18 @@ class Rulebook:
     def allows_some(self, who: Identity, operation: str, kind: str) -> KeptRule | None:
         """A rule that allows this with names that are not all denied by another (KIP-679).
 
-        None where one rule denies it with all names.
+        None where one rule denies it with all names. After so many that are denied, the next one.
         """
         if self.denies_any(who, operation, kind) is not None:
             return None
+        left = DENIED_MAX
         for shelf in self._of(who, kind):
             for leaf in shelf.all_leaves():
                 rule = _first((leaf,), who, COVERED_BY[operation], allow=True)
-                if rule is not None and not self._all_denied(rule, who, operation):
-                    return rule
+                if rule is not None:
+                    left -= 1
+                    if left < 0 or not self._all_denied(rule, who, operation):
+                        return rule
         return None
 
     def _all_denied(self, rule: KeptRule, who: Identity, operation: str) -> bool:
@@ -234,6 +262,10 @@ class Rulebook:
         pattern = _pattern(_as_it_is(glob) + b"*" if rule.pattern == PREFIX else glob)
         leaves = (it for shelf in self._of(who, rule.kind) for it in _around(shelf, pattern))
         return _first(leaves, who, DENIED_BY[operation], allow=False) is not None
+
+
+def _matches_literal(glob: Pattern, name: bytes) -> bool:
+    return name == ANY_NAME or glob.matches(name)
 
 
 def _pattern(text: bytes) -> Pattern:

@@ -361,3 +361,21 @@ def test_many_rules_are_not_looked_through_for_each_object():
         return lines_run("logstore", lambda: rights.may(READ, TOPIC, "t0"))
 
     assert work(3000) <= work(10) + 60  # heads and prefixes have four lengths rather than one
+
+
+def test_many_rules_and_a_long_pattern_hold_nobody_up():
+    """What is more than can be held against each other soon counts as overlapping."""
+    rules = [deny(READ, f"g{number}*x", GLOB, CHANNEL) for number in range(1000)]
+    book = access(allow(READ, "*", kind=CHANNEL), *rules)
+    rights = book.rights(AL)
+    longest = "*a?b" * 1000
+    assert not rights.may_matching(READ, CHANNEL, longest)
+    assert lines_run("logstore", lambda: rights.may_matching(READ, CHANNEL, longest)) < 100_000
+    assert rights.may_matching(READ, CHANNEL, "news.*")
+
+
+def test_many_rules_that_are_denied_are_not_all_looked_at():
+    rules = [allow(WRITE, f"t{number}") for number in range(1000)]
+    rules += [deny(WRITE, f"t{number}") for number in range(1000)]
+    rights = access(*rules).rights(AL)
+    assert lines_run("logstore", lambda: rights.may_some(WRITE, TOPIC)) < 20_000

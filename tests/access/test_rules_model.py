@@ -11,10 +11,11 @@ from naive_access import NaiveAccess, about
 from logstore.access.access import Access, Unkept
 from logstore.access.filters import ANY, MATCH, RuleFilter, picked
 from logstore.access.identity import Identity
-from logstore.access.overlap import overlap, overlaps_prefix
+from logstore.access.overlap import Overlaps
 from logstore.access.resources import ALL, KINDS, OPERATIONS
 from logstore.access.rulebook import Rulebook
 from logstore.kept_users import GLOB, LITERAL, PREFIX, KeptPermission, KeptRule, KeptUser
+from logstore.patterns import Pattern
 
 NAMES = ["".join(it) for length in (1, 2, 3) for it in product("ab", repeat=length)]
 USERS = ("ana", "bob")
@@ -61,6 +62,14 @@ questions = st.lists(
     st.tuples(identities, st.sampled_from(OPERATIONS), st.sampled_from(KINDS_ASKED), object_names),
     min_size=1, max_size=8,
 )  # fmt: skip
+
+
+def overlap(one, other):
+    return Overlaps(Pattern(one)).meets(Pattern(other))
+
+
+def overlaps_prefix(pattern, prefix):
+    return Overlaps(Pattern(pattern)).meets_prefix(prefix)
 
 
 def change(access, naive, keep, fact):
