@@ -1,6 +1,7 @@
 """Passwords against kept keys: what a check costs, what is remembered, whose turn it is."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -314,3 +315,23 @@ def test_plain_lets_in_by_name_and_password():
 )
 def test_plain_tells_why_not(token, refusal):
     assert plain(token) == refusal
+
+
+def test_who_is_off_comes_in_by_no_way_and_at_once_when_he_is_on_again():
+    off, on = "off sanitize-payload ~* &* +@all", "on sanitize-payload ~* &* +@all"
+    bench = Bench(ROOT, replace(AL, redis=on))
+    assert bench.check(b"al", b"pencil").user == "al"
+    bench.access.change([replace(AL, redis=off)])
+    assert bench.check(b"al", b"pencil").user is None  # though it was right before
+    assert not bench.logins.admits("al")
+    assert not bench.logins.find(SHA_256, "al").known
+    bench.access.change([replace(AL, redis=on)])
+    assert bench.check(b"al", b"pencil").user == "al"
+    assert bench.logins.find(SHA_256, "al").known
+
+
+def test_a_hash_of_redis_is_no_password_of_other_doors():
+    weak = hashlib.sha256(b"weak").hexdigest()
+    bench = Bench(ROOT, KeptUser("al", weak_sha256=(weak,), redis="on +@all"))
+    assert bench.check(b"al", b"weak").user is None
+    assert not bench.logins.find(SHA_256, "al").known

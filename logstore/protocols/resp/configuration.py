@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from logstore.access import audit
 from logstore.errors import InvalidName
 from logstore.patterns import Pattern
+from logstore.protocols.resp.acl_log import ENTRIES_MAX
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import DATABASES
@@ -84,6 +85,9 @@ def _fixed(value: str) -> Setting:
 
 
 SETTINGS: Final = {
+    "acl-pubsub-default": _fixed("resetchannels"),
+    "aclfile": _fixed(""),
+    "acllog-max-len": _fixed(str(ENTRIES_MAX)),
     "appendonly": _fixed("no"),
     "client-output-buffer-limit": Setting(_unread, _set_unread),
     "databases": _fixed(str(DATABASES)),
@@ -93,6 +97,8 @@ SETTINGS: Final = {
     "maxmemory-policy": _fixed("noeviction"),
     "notify-keyspace-events": _fixed(""),
     "proto-max-bulk-len": Setting(lambda door: str(door.limits.bulk_bytes_max), _set_bulk),
+    "protected-mode": Setting(lambda door: "yes" if door.protected else "no"),
+    "requirepass": _fixed(""),  # it is never shown: ACL SETUSER default >PASSWORD sets it
     "save": _fixed(""),
     "tcp-keepalive": _fixed("0"),
     "timeout": _fixed("0"),

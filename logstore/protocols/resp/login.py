@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from logstore.access.audit import LOGIN, REFUSED
 from logstore.access.identity import Identity
-from logstore.access.redis_grants import compiled, is_off
+from logstore.access.redis_grants import compiled
 from logstore.kept_users import KeptUser
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.acl_log import AUTH
@@ -156,20 +156,21 @@ def _by_hash(client: RespClient, name: bytes, password: bytes) -> bool:
     return sum(compare_digest(found, it) for it in user.weak_sha256) > 0  # all, always
 
 
+def _is_right(client: RespClient, name: bytes, password: bytes) -> bool:
+    """Whether it is known at once that he may come in."""
+    if not (_without_password(client, name) or _by_hash(client, name, password)):
+        return False
+    user = _user(client, name)
+    return user is None or client.door.logins.admits(user.name)
+
+
 def _come_in(
     client: RespClient, verb: bytes, name: bytes, password: bytes
 ) -> Generator[int | Wait, Any, bool]:
     """Whether it is he; else it was told so."""
     door, host = client.door, client.permits.who.host
-    delay_s = 0.0
-    if _without_password(client, name) or _by_hash(client, name, password):
-        user = _user(client, name)
-        right = user is None or (not is_off(user.redis) and door.logins.admits(user.name))
-        if not right:
-            delay_s = door.logins.failed(host)
-    elif not door.access.required:
-        right = False
-    else:
+    right, delay_s = _is_right(client, name, password), 0.0
+    if not right and door.access.required:  # whoever it is, a refusal costs the same
         login = yield lambda go_on: door.logins.check(name, password, host, go_on)
         # He may have been deleted since.
         right = login.user is not None and door.logins.admits(login.user)

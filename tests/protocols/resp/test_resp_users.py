@@ -4,8 +4,11 @@ import hashlib
 import logging
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from redis_parts import request
 from resp_kit import FakeDoor, boss, user
+from work_counted import lines_run
 
 from logstore.access.refusals import Refusals
 from logstore.access.resources import CHANNEL, READ, WRITE
@@ -428,6 +431,63 @@ def test_a_login_in_a_transaction_counts_for_what_follows_it(door):
     reply = peer.ask("EXEC")
     assert reply.startswith(b"*3\r\n+OK\r\n-NOPERM ACLs rules changed")
     assert reply.endswith(b":0\r\n")
+
+
+# What it costs
+
+
+def test_a_run_of_messages_asks_once_whether_it_may_be_published():
+    """Publishing is what most requests do: it must cost the same with users as without."""
+    al = user("al", "pw", redis="on &news.* -@all +publish")
+    with_users = FakeDoor(users=[boss(), al]).log_in("al", "pw")
+    without = FakeDoor().connect()
+    lines = []
+    for peer in (without, with_users):
+        data = memoryview(bytearray(request("PUBLISH", "news.a", "x") * 1000))
+        peer.session.receive(data, 100.0)  # by now it is known that it may
+        peer.session.outgoing(1 << 20)
+        lines.append(lines_run("logstore", lambda p=peer, d=data: p.session.receive(d, 100.0)))
+    assert lines[1] - lines[0] <= 10
+    mixed = b"".join(request("PUBLISH", f"news.{number}", "x") for number in range(100))
+    view = memoryview(bytearray(mixed))
+    counts = []
+    for peer in (without, with_users):
+        peer.session.receive(view, 100.0)
+        counts.append(lines_run("logstore", lambda p=peer: p.session.receive(view, 100.0)))
+    assert counts[1] - counts[0] <= 100 * 5  # a look-up for each channel
+
+
+# Any bytes before a login
+
+
+WORDS = st.sampled_from(
+    [b"AUTH", b"HELLO", b"QUIT", b"RESET", b"PING", b"MULTI", b"EXEC", b"PUBLISH", b"SUBSCRIBE",
+     b"3", b"al", b"no", b"default", b"", b"\x00", b"\xff", b"x" * 16_385, b"SETNAME", b"ACL"]
+)  # fmt: skip
+PIECES = st.one_of(
+    st.binary(max_size=20),
+    st.lists(WORDS, min_size=1, max_size=12).map(lambda words: request(*words)),
+    st.sampled_from(
+        [b"*3\r\n", b"*11\r\n", b"$4\r\nAUTH\r\n", b"$-1\r\n", b"*-1\r\n", b"PING\r\n"]
+    ),
+)
+
+
+@pytest.mark.long
+@settings(max_examples=500)
+@given(st.lists(PIECES, max_size=8), st.integers(1, 100))
+def test_any_bytes_before_a_login_are_refused_and_change_nothing(pieces, step):
+    door = FakeDoor(users=[boss(), user("al", "pw", redis="on &* +@all")])
+    peer, data, got = door.connect(), b"".join(pieces), b""
+    for at in range(0, len(data), step):
+        got += peer.send(data[at : at + step])
+    assert not peer.session.busy
+    assert not peer.session._client.known
+    assert len(door.channels.names) == 0
+    assert b"+PONG" not in got
+    assert peer.session.held_bytes < 1 << 20
+    assert set(door.access.users) == {"boss", "al"}
+    assert door.log_in("al", "pw").ask("PING") == b"+PONG\r\n"
 
 
 # Many names
