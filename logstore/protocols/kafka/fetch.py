@@ -337,7 +337,11 @@ class Fetching:
         if self._rules != self._client.door.access.version:
             if self._made is not None and self._made.answer is None:
                 return False  # a worker is reading it: what it may not is dropped then
-            self._ask_again()
+            if len(self._fetches) <= READ_AT_ONCE:
+                self._ask_again()
+            else:  # a worker asks, and answers now
+                self._until = self.deadline = None
+                self._read_no_more()
         if len(self._fetches) > READ_AT_ONCE:
             return self._ready_elsewhere(now)
         if self._answer is None and self._is_due(now):
@@ -358,7 +362,6 @@ class Fetching:
                 refused = True
         if refused:
             self._until = self.deadline = None
-            self._read_no_more()
 
     def _read_no_more(self) -> None:
         """What a worker has read is not sent: it is read again without what is refused."""
@@ -376,6 +379,8 @@ class Fetching:
 
     def _whole(self) -> Sequence[Buffer]:
         self._finishing = True  # in a worker the disk can be waited for
+        if self._rules != self._client.door.access.version:
+            self._ask_again()
         self._answer = self._read()
         return self._body()
 
