@@ -18,13 +18,19 @@ from logstore.access.resources import ALL, CHANNEL, CLUSTER, CLUSTER_NAME, QUEUE
 from logstore.access.resources import GROUP as GROUPS
 from logstore.access.resources import TOPIC as TOPICS
 from logstore.broker.coordinator.calls import OffsetCommit
-from logstore.kafka.messages import consumer_group_heartbeat
+from logstore.kafka.messages import (
+    consumer_group_heartbeat,
+    sasl_authenticate,
+    sasl_handshake,
+)
 from logstore.kept import OffsetToCommit
 from logstore.kept_users import ANYONE, KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS
 from logstore.protocols.kafka.asks import ASKS, CODES, When
+from logstore.protocols.kafka.errors import SASL_AUTHENTICATION_FAILED
 
 AL = "al"
+HANDSHAKE, AUTHENTICATE = 17, 36
 USERS = (KeptUser("root", tags=(ADMINISTRATOR,)), KeptUser(AL))
 REFUSED = set(CODES.values())
 # There are no transactions: who may do these things is told so by the same code.
@@ -234,10 +240,33 @@ def test_a_super_user_passes_every_check(key, versions):
         assert outcome.told == set()
 
 
-@pytest.mark.parametrize("key", [key for key in APIS if key not in (17, 36, API_VERSIONS)])
+SERVED_LATER = [key for key in APIS if key not in (HANDSHAKE, AUTHENTICATE, API_VERSIONS)]
+
+
+def a_frame(talk, key):
+    version = APIS[key].high
+    body = bodies(key, version, bytes(16))[0] if ASKS[key] else b""
+    return talk.frame(key, version, body)
+
+
+@pytest.mark.parametrize("key", SERVED_LATER)
 def test_whoever_has_not_logged_in_is_answered_nothing(key):
     talk = Talk(access=Recorded([]))
-    version = APIS[key].high
-    talk.send(key, version, bodies(key, version, bytes(16))[0] if ASKS[key] else b"")
+    talk.feed(a_frame(talk, key))
     assert talk.out() == b""
     assert talk.session.closed is not None
+
+
+@pytest.mark.parametrize("key", SERVED_LATER)
+def test_whoever_has_a_wrong_password_is_answered_that_and_nothing_else(key):
+    talk = Talk(access=Recorded([]))  # to which no password is right
+    talk.say(HANDSHAKE, 1, sasl_handshake.Request("PLAIN"))
+    talk.say(AUTHENTICATE, 1, sasl_authenticate.Request(b"\0root\0wrong"))
+    talk.feed(a_frame(talk, key))
+    talk.pass_time(10)
+    [_, (_, body)] = talk.replies()
+    refused = talk.read(AUTHENTICATE, 1, sasl_authenticate.Response, body)
+    assert refused.error_code == SASL_AUTHENTICATION_FAILED
+    assert talk.session.closed is not None
+    talk.feed(a_frame(talk, key))
+    assert talk.out() == b""
