@@ -13,6 +13,7 @@ from .backup import backup, restore
 from .command import Command, Group
 from .consume import consume
 from .dump import dump
+from .login_options import Client
 from .mirror.command import mirror
 from .options import HERE, ConfigFile, Data
 from .produce import produce
@@ -57,9 +58,9 @@ def root(
 
 
 app.add_typer(topic.app, name="topic", help="Create, list, change and delete topics.")
-app.command(cls=Command)(produce)
-app.command(cls=Command)(consume)
-app.command(cls=Command)(replay)
+app.command(cls=Client)(produce)
+app.command(cls=Client)(consume)
+app.command(cls=Client)(replay)
 app.command(cls=Command)(mirror)
 app.command(cls=Serve)(serve)
 app.add_typer(channel.app, name="channel", help="Publish and subscribe through a server.")

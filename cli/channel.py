@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command import Command, Group
+from .command import Group
 from .ends import CommandFailed, put, say, tell
+from .login_options import Client
 from .options import HERE, Data, DataDir, Json
 from .show import as_json, as_line, counted, table, text_or_base64
 
@@ -49,7 +50,10 @@ def _line(data: DataDir, server: str | None, stop: "Stop") -> Iterator["Line"]:
 
     if server is not None and not server.rpartition(":")[2].isdigit():
         raise typer.BadParameter(f"{server!r} is not HOST:PORT", param_hint="'--server'")
-    line = Line(server or _server_of(data), stop)
+    if server is None:
+        line = Line(_server_of(data), stop, data.login, data.own_login)
+    else:
+        line = Line(server, stop, data.login)
     try:
         yield line
     finally:
@@ -68,7 +72,7 @@ def _server_of(data: DataDir) -> str:
     return address
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def publish(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
     message: Annotated[str | None, typer.Argument(metavar="MESSAGE", show_default=False)] = None,
@@ -121,7 +125,7 @@ def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
     return sent, received
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def subscribe(
     names: Names, max_: Max = None, json_: Json = False, server: Server = None, data: Data = HERE
 ) -> None:
@@ -134,7 +138,7 @@ def subscribe(
     _listen("SUBSCRIBE", names, max_, json_, server, data)
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def psubscribe(
     patterns: Patterns,
     max_: Max = None,
@@ -201,7 +205,7 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-@app.command("list", cls=Command)
+@app.command("list", cls=Client)
 def list_(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", show_default=False)] = "*",
     json_: Json = False,

@@ -26,7 +26,10 @@ HEADING_OF: Final = {
             "--dead-letter --partitions --config --delete-config --out-of-range --state "
             "--transient --auto-delete --internal"
         ),
-        CONNECTION: ("--data --bootstrap --config-file --server --host --insecure"),
+        CONNECTION: (
+            "--data --bootstrap --config-file --server --host --insecure --from-profile "
+            "--to-profile"
+        ),
         COMMON: (
             "--on-error --on-damage --on-out-of-range --seal --dry-run --yes --repair --progress "
             "--if-unused --if-empty --requeue --version --help"

@@ -6,6 +6,7 @@ import typer
 
 from .command import INPUT, Command, Group
 from .ends import put, tell
+from .login_options import Client
 from .options import HERE, Data, Json
 from .publish import publish
 from .queue_site import BindingFacts
@@ -40,7 +41,7 @@ def group(data: Data = HERE) -> None:
     """Make exchanges, bind queues to them, publish."""
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def declare(
     name: Name,
     type_: Annotated[
@@ -138,7 +139,7 @@ def _described(name: str, about: "ExchangeAbout", *, json_: bool) -> str:
     return f"{text}\n{table(('key', 'to', 'name', 'arguments'), rows)}"
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def bind(
     exchange: Source,
     destination: Destination,
@@ -160,7 +161,7 @@ def bind(
     tell(f"bound {destination} to {exchange}")
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def unbind(
     exchange: Source,
     destination: Destination,
@@ -189,7 +190,7 @@ def _binding(
     return BindingFacts(exchange, destination, kind, key, argument_option(argument))
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def delete(
     name: Name,
     if_unused: Annotated[
@@ -211,4 +212,4 @@ def delete(
     tell(f"deleted exchange {name}")
 
 
-app.command(cls=Command)(publish)
+app.command(cls=Client)(publish)

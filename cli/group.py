@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import OUTPUT, Command, Group
+from .command import OUTPUT, Group
 from .ends import put, say, tell
+from .login_options import Client
 from .options import HERE, At, Bootstrap, Json, place_option
 from .show import as_json, facts, names, table
 from .times import iso
@@ -33,7 +34,7 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """List, describe and move consumer groups."""
 
 
-@app.command("list", cls=Command)
+@app.command("list", cls=Client)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """List all consumer groups.
 
@@ -44,7 +45,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
     put(as_json(groups) if json_ else names(groups))
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Show a group's offsets, lag and members.
 
@@ -100,7 +101,7 @@ def _time(moment_ms: int | None) -> str | None:
     return None if moment_ms is None else iso(moment_ms)
 
 
-@app.command("reset-offsets", cls=Command)
+@app.command("reset-offsets", cls=Client)
 def reset_offsets(
     name: Name,
     to: Annotated[
@@ -166,7 +167,7 @@ def reset_offsets(
         say("dry run: nothing was changed")
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Forget a group's offsets.
 

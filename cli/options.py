@@ -6,7 +6,7 @@ last one counts.
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 import typer
 
 from .ends import CommandFailed, say
+from .login_options import login_of, wrong
 from .similar import naming_the_nearest
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from logstore.errors import StoreLocked
     from logstore.store import Store
 
+    from .login import Login
     from .place import Start
     from .printing import Lines
     from .site import Site
@@ -61,6 +63,7 @@ class DataDir:
 
     path: Path
     config_file: Path | None = None  # None: the directory's own
+    login: "Login | None" = None  # at its server
 
     def __str__(self) -> str:
         return str(self.path)
@@ -105,7 +108,17 @@ class DataDir:
         if address is None:
             return None
         host, _, port = address.rpartition(":")
-        return ClusterAt(f"[{host}]:{port}" if ":" in host else address)  # IPv6
+        address = f"[{host}]:{port}" if ":" in host else address  # IPv6
+        return ClusterAt(address, self.login, self.own_login)
+
+    def own_login(self) -> "Login | None":
+        """At the doors of its server, for who may open the directory's socket.
+
+        None where no one has to log in. Raises Failed, Refused.
+        """
+        from .login import of_owner
+
+        return of_owner(self.path)
 
     def endpoint(self, door: "Door") -> str | None:
         """Where the server that has the directory lets clients in by this door, if one does."""
@@ -114,7 +127,9 @@ class DataDir:
         from logstore.storage.names import LOCK
 
         owner = owner_of(Disk(), str(self.path / LOCK))
-        return None if owner is None else owner.endpoints.get(door.name)
+        secure = self.login is not None and self.login.tls is not None
+        name = f"{door.name}-tls" if secure else door.name
+        return None if owner is None else owner.endpoints.get(name)
 
     def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
         """Why a command that would go by this door does not: it is not open, or nobody serves."""
@@ -179,6 +194,8 @@ class ClusterAt:
     """Where a Kafka cluster is, or a server of ours: in the place of a data directory."""
 
     bootstrap: str
+    login: "Login | None" = None
+    ask: "Callable[[], Login | None]" = lambda: None  # for a login, where one is wanted
 
     def __str__(self) -> str:
         return self.bootstrap
@@ -189,7 +206,8 @@ class ClusterAt:
         from .cluster.address import Address
         from .cluster.cluster import Cluster
 
-        with Cluster(Address(self.bootstrap)) as cluster, naming_the_nearest(cluster):
+        address = Address(self.bootstrap, self.login, self.ask)
+        with Cluster(address) as cluster, naming_the_nearest(cluster):
             yield cluster
 
     def reach_group(self, group: str | None) -> "AbstractContextManager[Site]":
@@ -216,17 +234,19 @@ def _nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> 
     if source is not None and source.name == "COMMANDLINE":
         ctx.meta[_DATA] = value
     found: DataDir = ctx.meta.get(_DATA, value)
-    return replace(found, config_file=ctx.meta.get(_CONFIG_FILE))
+    return replace(found, config_file=ctx.meta.get(_CONFIG_FILE), login=login_of(ctx))
 
 
 def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: DataDir) -> Where:
     directory = _nearest(ctx, param, value)
     bootstrap = ctx.meta.get(_BOOTSTRAP)
     if bootstrap is None:
+        if directory.login is not None and directory.login.asked:
+            raise wrong("a login is for a server: say --bootstrap HOST:PORT", "--user")
         return directory
     if _DATA in ctx.meta:
         raise typer.BadParameter("--data and --bootstrap cannot both say where the topics are")
-    return ClusterAt(bootstrap)
+    return ClusterAt(bootstrap, directory.login)
 
 
 def _remember_bootstrap(ctx: typer.Context, value: str | None) -> str | None:
@@ -319,12 +339,18 @@ Format = Annotated[
 ]
 
 
-def place_of(text: str) -> DataDir | ClusterAt:
-    """``HOST:PORT``, unless there is a file of that name; else a data directory."""
+def place_of(text: str, profile: Path | None = None) -> DataDir | ClusterAt:
+    """``HOST:PORT``, unless there is a file of that name; else a data directory.
+
+    ``profile``: who we are at a server. A wrong one is a usage error.
+    """
+    from .login_options import login_from, read_profile
+
+    login = None if profile is None else login_from(read_profile(profile))
     host, colon, port = text.rpartition(":")
     if host and colon and port.isascii() and port.isdigit() and not Path(text).exists():
-        return ClusterAt(text)
-    return DataDir(Path(text))
+        return ClusterAt(text, login)
+    return DataDir(Path(text), login=login)
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> Mapping[str, str]:

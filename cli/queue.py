@@ -7,6 +7,7 @@ import typer
 
 from .command import Command, Group
 from .ends import put, tell
+from .login_options import Client
 from .options import HERE, Data, Json
 from .queueing import (
     Arguments,
@@ -50,7 +51,7 @@ def group(data: Data = HERE) -> None:
     """Make queues, look at them, take their messages."""
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def declare(
     name: Name,
     transient: Annotated[
@@ -125,7 +126,7 @@ def _described(name: str, about: "QueueAbout", *, json_: bool) -> str:
     return f"{text}\n{table(('exchange', 'key', 'arguments'), rows)}"
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def get(
     name: Name,
     max_: Annotated[
@@ -167,7 +168,7 @@ def get(
         stop.check()
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def consume(
     name: Name,
     max_: Annotated[
@@ -233,7 +234,7 @@ def _print(
             left -= printed
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def purge(name: Name, yes: Yes = False, vhost: Vhost = "/", data: Data = HERE) -> None:
     """Delete all ready messages of a queue.
 
@@ -246,7 +247,7 @@ def purge(name: Name, yes: Yes = False, vhost: Vhost = "/", data: Data = HERE) -
     tell(f"purged queue {name} of {counted(count, 'message')}")
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def delete(
     name: Name,
     if_unused: Annotated[

@@ -66,6 +66,11 @@ def queues_of(
         else:
             from .local_queues import LocalQueues
 
+            if data.login is not None and data.login.asked:
+                from .login_options import wrong
+
+                raise wrong(f"a login is for a server: none has {data} open", "--user")
+
             yield LocalQueues(store.internals().queues().within(vhost))
             return
         if locked.owner is None or not locked.owner.endpoints:  # no server
@@ -81,7 +86,8 @@ def queues_of(
             address = data.endpoint(AMQP)
             if address is None:
                 raise data.no_door(AMQP, locked)
-            line = Line(address, vhost, stop or stack.enter_context(Stop()))
+            login = data.login or data.own_login()
+            line = Line(address, vhost, stop or stack.enter_context(Stop()), login)
             return stack.enter_context(closing(line))
 
         yield ServedQueues(open_line, ServerSocket(str(data.path)), vhost)

@@ -1,13 +1,16 @@
 """A connection to a Redis door: requests out, replies in. Just enough for ``logstore channel``."""
 
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 
 from .ends import CommandFailed
 from .stop import Stop
+
+if TYPE_CHECKING:
+    from .login import Login
 
 READ_BYTES = 1 << 16
 
@@ -15,8 +18,17 @@ READ_BYTES = 1 << 16
 class Line:
     """One connection; every wait can be ended by a signal."""
 
-    def __init__(self, address: str, stop: Stop) -> None:
-        """``address`` is ``host:port``. Raises CommandFailed."""
+    def __init__(
+        self,
+        address: str,
+        stop: Stop,
+        login: "Login | None" = None,
+        ask: "Callable[[], Login | None]" = lambda: None,
+    ) -> None:
+        """``address`` is ``host:port``; ``ask``: for a login, where none was given and one is due.
+
+        Raises CommandFailed, LogstoreError.
+        """
         host, _, port = address.rpartition(":")
         self._address = address
         self._stop = stop
@@ -27,6 +39,16 @@ class Line:
             raise CommandFailed(
                 f"{address}: no server answers there: {error.strerror or error}"
             ) from None
+        try:
+            if login is not None and login.tls is not None:
+                self._socket = login.tls.secured(self._socket, host.strip("[]"), address)
+            if login is None or not login.user:
+                login = ask()
+            if login is not None and login.user:
+                self.ask("AUTH", login.user, login.password())
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._socket.close()
@@ -42,7 +64,9 @@ class Line:
     def next(self, seconds: float | None = None) -> Any:  # noqa: ANN401  any reply
         """The next reply or message; ``...``: none came in time. Raises CommandFailed, Stopped."""
         while (reply := self._reader.gets()) is ...:
-            if not self._stop.wait_readable(self._socket.fileno(), seconds):
+            if not self._decrypted() and not self._stop.wait_readable(
+                self._socket.fileno(), seconds
+            ):
                 return ...
             try:
                 data = self._socket.recv(READ_BYTES)
@@ -52,8 +76,14 @@ class Line:
                 raise CommandFailed(f"{self._address}: the server has ended the connection")
             self._reader.feed(data)
         if isinstance(reply, hiredis.ReplyError):
-            raise CommandFailed(f"{self._address}: {reply}")
+            hint = ": say --user NAME" if str(reply).startswith("NOAUTH") else ""
+            raise CommandFailed(f"{self._address}: {reply}{hint}")
         return reply
+
+    def _decrypted(self) -> int:
+        """Bytes that were read already, of which no readiness tells."""
+        pending = getattr(self._socket, "pending", None)
+        return 0 if pending is None else int(pending())
 
     def ask(self, *words: bytes | str) -> Any:  # noqa: ANN401
         """The reply to one request."""

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import Command, Group
+from .command import Group
 from .ends import put, tell
+from .login_options import Client
 from .options import HERE, At, Bootstrap, Json, Settings, pairs, place_option
 from .show import as_json, counted, facts, size, table
 from .times import iso
@@ -30,7 +31,7 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Create, list, change and delete topics."""
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def create(
     name: Name,
     partitions: Partitions = None,
@@ -53,7 +54,7 @@ def create(
         tell(f"created topic {name} with {counted(len(topic.partitions), 'partition')}")
 
 
-@app.command("list", cls=Command)
+@app.command("list", cls=Client)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """List all topics and their sizes.
 
@@ -86,7 +87,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
         raise failure
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Show a topic's partitions and settings.
 
@@ -99,7 +100,7 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
             put(_as_text(store, name))
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def alter(
     name: Name,
     config: Settings = None,
@@ -130,7 +131,7 @@ def alter(
     tell(f"altered topic {name}")
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def trim(
     name: Name,
     before: Annotated[
@@ -171,7 +172,7 @@ def trim(
         put("dry run: nothing was deleted\n")
 
 
-@app.command(cls=Command)
+@app.command(cls=Client)
 def delete(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,

@@ -3,6 +3,7 @@
     LogstoreError
     ├── Refused                 the caller asked for something that cannot be
     │   ├── InvalidName             a topic, group or header name that is not allowed
+    │   ├── Forbidden               the user may not do this
     │   ├── NoneOfThatName          nothing has the name that was looked for
     │   │   ├── UnknownTopic            no such topic
     │   │   ├── UnknownGroup            no such consumer group
@@ -64,6 +65,10 @@ class Refused(LogstoreError):
 
 class InvalidName(Refused):
     """A topic, group or header name that is not allowed."""
+
+
+class Forbidden(Refused):
+    """The user that one has logged in as may not do this."""
 
 
 class NoneOfThatName(Refused):

@@ -16,6 +16,7 @@ GROUP_BYTES_MAX: Final = 255
 MEMBER_BYTES_MAX: Final = 255
 USER_BYTES_MAX: Final = 255
 ANYONE: Final = "*"  # in a rule: every user
+OWNER_NAME: Final = "__owner__"  # of the data directory, at its server's doors: no user's
 AUDIT_TOPIC: Final = "__audit"  # who did what: the server makes it, and alone writes to it
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes
@@ -74,6 +75,8 @@ def check_user(name: str) -> str:
         encoded = name.encode()
     except UnicodeEncodeError:
         encoded = b""
+    if name == OWNER_NAME:
+        raise InvalidName(f"user name {name!r} is not allowed: it is the data directory's owner")
     if not 0 < len(encoded) <= USER_BYTES_MAX or not name.isprintable() or name == ANYONE:
         raise InvalidName(
             f"user name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {USER_BYTES_MAX} "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 PREFIX = "LOGSTORE_"
 # Read before any configuration is, to find it; not settings themselves.
-RESERVED = frozenset({"LOGSTORE_DATA", "LOGSTORE_CONFIG"})
+RESERVED = frozenset({"LOGSTORE_DATA", "LOGSTORE_CONFIG", "LOGSTORE_PROFILE"})
 
 # Kubernetes (and Docker's links) put these into every container beside a Service called
 # ``logstore`` or ``logstore-NAME``: LOGSTORE_PORT=tcp://10.96.0.12:9092, LOGSTORE_SERVICE_HOST, ...

@@ -2,20 +2,34 @@
 
 import logging
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final
 
 from logstore.errors import Failed, Refused
 
+from ..login import MECHANISMS, Login
+from .greeting import Greeting, Silent, best_of, refused_at
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 CONNECT_S: Final = 5.0
 RECONNECT_MS: Final = 1000  # a server that is started anew is found again so soon
 
 
-@dataclass(frozen=True, slots=True)
 class Address:
-    """``host:port``, or several with commas between."""
+    """``host:port``, or several with commas between; and who we are there."""
 
-    text: str
+    def __init__(
+        self,
+        text: str,
+        login: Login | None = None,
+        ask: Callable[[], Login | None] = lambda: None,
+    ) -> None:
+        """``ask``: for a login, where none was given and the server wants one."""
+        self.text = text
+        self.hint = ""  # why the server may not answer, for people
+        self._login = login
+        self._ask = ask
 
     def __str__(self) -> str:
         return self.text
@@ -31,22 +45,89 @@ class Address:
         return found
 
     def reach(self) -> None:
-        """See whether anybody listens there.
+        """See whether anybody listens there, and lets us in.
 
         A client of librdkafka would only say after a long time that nobody does, and not why.
-        Raises Failed, Refused.
+        Raises Failed, Refused, CommandFailed.
         """
         reason = ""
         for pair in self.pairs():
             try:
-                socket.create_connection(pair, CONNECT_S).close()
-                return
+                connection = socket.create_connection(pair, CONNECT_S)
             except OSError as error:
                 reason = error.strerror or str(error)
+            else:
+                self._greet(pair, connection)
+                return
         raise Failed(
             f"{self}: can't be reached: {reason}; is a Kafka server running there, "
             f"`logstore serve` for instance?"
         )
+
+    def _greet(self, pair: tuple[str, int], connection: socket.socket) -> None:
+        wanted = (self._login and self._login.mechanism) or MECHANISMS[0]
+        with closing(self._secured(pair, connection)) as secured:
+            greeting = Greeting(secured, self.text)
+            offered = self._offered(greeting, wanted)
+            if offered is None:
+                return
+            login = self._login = self._login_for(offered)
+            if (mechanism := self._chosen(pair, login, offered)) == wanted:
+                login.mechanism = mechanism
+                greeting.log_in(login)
+                return
+        # A server goes by the mechanism that it was asked for first.
+        login.mechanism = mechanism
+        connection = socket.create_connection(pair, CONNECT_S)
+        with closing(self._secured(pair, connection)) as secured:
+            greeting = Greeting(secured, self.text)
+            if self._offered(greeting, mechanism) is not None:
+                greeting.log_in(login)
+
+    def _has_user(self) -> bool:
+        return self._login is not None and bool(self._login.user)
+
+    def _offered(self, greeting: Greeting, wanted: str) -> tuple[str, ...] | None:
+        """The server's mechanisms; None where no one is to log in."""
+        try:
+            offered = greeting.mechanisms(wanted)
+        except Silent:
+            tls = self._login is not None and self._login.tls is not None
+            self.hint = "" if tls else "; if that is a port for TLS, say --tls-ca FILE"
+            if self._has_user():
+                raise Failed(f"{self}: the server has ended the connection{self.hint}") from None
+            return None
+        if offered is None and self._has_user():
+            raise Refused(f"{self}: no one logs in there: leave --user out")
+        return offered
+
+    def _login_for(self, offered: tuple[str, ...]) -> Login:
+        if self._login is not None and self._login.user:
+            return self._login
+        login = self._ask()
+        if login is None:
+            raise refused_at(self.text, offered)
+        login.tls = None if self._login is None else self._login.tls
+        return login
+
+    def _chosen(self, pair: tuple[str, int], login: Login, offered: tuple[str, ...]) -> str:
+        """The mechanism to log in by. Raises Refused."""
+        if login.mechanism in offered:
+            return login.mechanism
+        private = login.tls is not None or pair[0] in LOOPBACK
+        chosen = "" if login.mechanism else best_of(offered, private=private)
+        if not chosen:
+            asked = login.mechanism or "one that keeps the password secret"
+            raise Refused(
+                f"{self}: the server takes {', '.join(offered)}, and not {asked}: a profile file "
+                f"may say which `mechanism` to use"
+            )
+        return chosen
+
+    def _secured(self, pair: tuple[str, int], connection: socket.socket) -> socket.socket:
+        if self._login is None or self._login.tls is None:
+            return connection
+        return self._login.tls.secured(connection, pair[0], self.text)
 
     def settings(self, **more: object) -> dict[str, Any]:
         """For a client; ``_`` in names stands for a dot."""
@@ -57,6 +138,8 @@ class Address:
             "logger": _LOGGER,
             "error_cb": _told_elsewhere,
         }
+        if self._login is not None:
+            settings |= self._login.settings()
         return settings | {name.replace("_", "."): value for name, value in more.items()}
 
 

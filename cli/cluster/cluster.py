@@ -12,7 +12,7 @@ from logstore.broker.reading import OnDamage
 from logstore.broker.replay import in_order
 from logstore.broker.rules import BATCH_BYTES, check_partition
 from logstore.broker.start import OnOutOfRange, Start, offset_of
-from logstore.errors import LogstoreError, Refused, UnknownGroup, UnknownTopic
+from logstore.errors import Forbidden, LogstoreError, Refused, UnknownGroup, UnknownTopic
 from logstore.log import TopicPartition
 from logstore.names import check_topic
 from logstore.records.record import Record
@@ -117,7 +117,12 @@ class Cluster:
     def topic(self, name: str) -> ClusterTopic:
         """Raises UnknownTopic, InvalidName."""
         facts = self._facts(name)
-        return ClusterTopic(name, facts.id, range(facts.partitions), self.describe_topic(name))
+        settings: list[Setting] | None
+        try:
+            settings = self.describe_topic(name)
+        except Forbidden:  # who may write to a topic need not know its settings
+            settings = None
+        return ClusterTopic(name, facts.id, range(facts.partitions), settings)
 
     def create_topic(
         self,

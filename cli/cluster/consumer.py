@@ -15,7 +15,7 @@ from logstore.log import TopicPartition
 from logstore.records.record import Record
 
 from .address import Address
-from .reader import FETCH_WAIT_MS, NO_GROUP, TRANSIENT, place_of, record_of
+from .reader import FETCH_WAIT_MS, NO_GROUP, NO_MATTER, TRANSIENT, place_of, record_of
 from .refusal import ANSWER_S, error_in, refused
 
 COMMIT_S: Final = 5.0  # as consumer.commit.ms of a store
@@ -54,6 +54,7 @@ class ClusterConsumer:
         self._address = address
         self._partitions_of = partitions_of
         self._group = group
+        self._ignored = NO_MATTER if group is None else TRANSIENT
         self._start = start
         self._follow = follow
         self._on_out_of_range: OnOutOfRange = on_out_of_range
@@ -217,7 +218,7 @@ class ClusterConsumer:
             self._at_end.add(place_of(message))
         elif error.code() in OUT_OF_RANGE and message.topic() is not None:
             self._go_on(place_of(message))
-        elif error.code() not in TRANSIENT or error.fatal():
+        elif error.code() not in self._ignored or error.fatal():
             raise refused(error, self._address, f"consume {message.topic() or 'the topics'}")
         return None
 

@@ -27,6 +27,10 @@ TRANSIENT: Final = {
     KafkaError._MAX_POLL_EXCEEDED,  # whoever reads our output is slow; the client joins anew
 }
 
+# Of who is in no group: librdkafka looks for the coordinator of the name that it wants all the
+# same, and one who may read a topic need not have a right to any group.
+NO_MATTER: Final = TRANSIENT | {KafkaError.GROUP_AUTHORIZATION_FAILED}
+
 
 class Reader:
     """Records of several partitions, as they come."""
@@ -82,7 +86,7 @@ class Reader:
             return record_of(message)
         if error.code() == KafkaError._PARTITION_EOF:
             self.at_end.add(place_of(message))
-        elif error.code() not in TRANSIENT or error.fatal():
+        elif error.code() not in NO_MATTER or error.fatal():
             raise refused(error, self._address, self._doing)
         return None
 

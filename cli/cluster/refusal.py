@@ -11,6 +11,7 @@ from logstore.errors import (
     CorruptBatch,
     Failed,
     Fenced,
+    Forbidden,
     GroupBusy,
     InvalidName,
     InvalidRecord,
@@ -46,9 +47,10 @@ ERROR_OF: Final[dict[int, type[LogstoreError]]] = {
     KafkaError.INVALID_REPLICATION_FACTOR: Refused,
     KafkaError.INVALID_REQUEST: Refused,
     KafkaError.POLICY_VIOLATION: Refused,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: Refused,
-    KafkaError.GROUP_AUTHORIZATION_FAILED: Refused,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: Refused,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: Forbidden,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: Forbidden,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: Forbidden,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Forbidden,
     KafkaError.INVALID_GROUP_ID: InvalidName,
     KafkaError.GROUP_ID_NOT_FOUND: UnknownGroup,
     KafkaError.NON_EMPTY_GROUP: GroupBusy,
@@ -74,9 +76,13 @@ UNREACHED: Final = {
 def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
     """``doing``: what was asked, with its names: ``create topic 'x'``."""
     if error.code() in UNREACHED:
-        return Failed(f"{address}: can't {doing}: no answer ({error.str()}); is the server there?")
+        said = error.str()
+        return Failed(
+            f"{address}: can't {doing}: no answer ({said}); is the server there?{address.hint}"
+        )
     kind, reason = ERROR_OF.get(error.code(), Failed), error.str()
-    if reason.startswith(("Broker: ", "Local: ")):  # the client's words for a bare code
+    bare = reason.startswith(("Broker: ", "Local: "))  # the client's words for a code alone
+    if bare or kind is Forbidden:
         reason = f"{address}: can't {doing}: {reason}"
     return kind(reason)
 

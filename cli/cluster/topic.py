@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from logstore.broker.rules import Rules, check_partition
-from logstore.settings import TOPIC_SETTINGS, TopicSettings
+from logstore.settings import FOREVER, INT32_MAX, TOPIC_SETTINGS, TopicSettings
 
 from .admin import Setting
 
@@ -17,23 +17,31 @@ ASKED: Final = (
     "message.timestamp.before.max.ms",
     "message.timestamp.type",
 )
+# Of a topic whose settings one may not know: whatever a record may be.
+UNKNOWN: Final[dict[str, object]] = {
+    "max.message.bytes": INT32_MAX,
+    "message.timestamp.after.max.ms": FOREVER,
+    "message.timestamp.before.max.ms": FOREVER,
+}
 
 
 class ClusterTopic:
     """As ``logstore.broker.topic.Topic``, without its logs."""
 
     def __init__(
-        self, name: str, topic_id: str, partitions: range, settings: Sequence[Setting]
+        self, name: str, topic_id: str, partitions: range, settings: Sequence[Setting] | None
     ) -> None:
+        """``settings``: None where we may not know them; the server alone checks records then."""
         self.name = name
         self.id = topic_id
         self.created_ms = 0  # the protocol does not tell
         self.partitions = partitions
-        known = {it.name: it.value for it in settings if it.name in ASKED}
+        known = UNKNOWN if settings is None else {it.name: it.value for it in settings}
         fields = {
             TOPIC_SETTINGS[name].name: value
             for name, value in known.items()
-            if type(value) is type(TOPIC_SETTINGS[name].default)  # else only other servers know it
+            if name in ASKED
+            and type(value) is type(TOPIC_SETTINGS[name].default)  # else only other servers know it
         }
         # A record that the topic won't take is refused before it is sent, and by its place among
         # the others: a server refuses a whole batch, later, when others are sent already.

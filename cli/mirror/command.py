@@ -52,6 +52,16 @@ def mirror(
             "--to", metavar="DIR|HOST:PORT", help="Where to copy it: a data directory or HOST:PORT."
         ),
     ],
+    from_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-profile", metavar="FILE", help="A TOML file with the login at --from."
+        ),
+    ] = None,
+    to_profile: Annotated[
+        Path | None,
+        typer.Option("--to-profile", metavar="FILE", help="A TOML file with the login at --to."),
+    ] = None,
     topic: Annotated[
         list[str] | None,
         typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
@@ -85,7 +95,7 @@ def mirror(
         ),
     ] = None,
 ) -> None:
-    source_place, target_place = place_of(from_), place_of(to)
+    source_place, target_place = place_of(from_, from_profile), place_of(to, to_profile)
     damage = damage_option(on_damage)
     folders = _note_folders(state, target_place, source_place)
 

@@ -11,28 +11,32 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from logstore.amqp import frames, methods
 from logstore.amqp.fields import data
 from logstore.amqp.frames import method_frame
 from logstore.amqp.methods import Method
-from logstore.amqp.replies import NOT_ALLOWED, SUCCESS, Refusal
+from logstore.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, SUCCESS, Refusal
 from logstore.broker.queues.given import SHORT_BYTES_MAX
 from logstore.broker.queues.refusals import NoVhost
-from logstore.errors import Failed, LogstoreError
+from logstore.errors import Failed, LogstoreError, Refused
 
 from ..ends import say
+from ..login import Login
 from ..stop import Stop
 from .reader import FRAME_BYTES_MAX, Arrived, Reader
 from .refusal import refused
+
+if TYPE_CHECKING:
+    import ssl
 
 READ_BYTES: Final = 256 << 10
 HANDSHAKE_S: Final = 60.0  # as at the directory's socket: a busy machine is no hung server
 STEP_S: Final = 1.0  # that one wait counts for at most
 CLOSE_S: Final = 5.0  # for what was sent last to be heard
 FINISH_S: Final = 5.0  # after a signal: for what is under way to come to its end
-GUEST: Final = b"\0guest\0guest"
+GUEST: Final = ("guest", "guest")
 ABOUT: Final = {
     "product": "logstore",
     "capabilities": {
@@ -45,7 +49,33 @@ Listener = Callable[[Arrived], None]
 _M = TypeVar("_M", bound=tuple[Any, ...])
 
 
-def connected(address: str) -> socket.socket:
+class Secured:
+    """A socket with TLS, as one without: what has to wait raises BlockingIOError."""
+
+    def __init__(self, connection: "ssl.SSLSocket") -> None:
+        import ssl
+
+        connection.setblocking(False)
+        self.fileno, self.close, self.pending = (
+            connection.fileno, connection.close, connection.pending,
+        )  # fmt: skip
+        self._connection = connection
+        self._waits = ssl.SSLWantReadError, ssl.SSLWantWriteError
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._connection.send(data)
+        except self._waits:
+            raise BlockingIOError from None
+
+    def recv(self, bytes_max: int) -> bytes:
+        try:
+            return self._connection.recv(bytes_max)
+        except self._waits:
+            raise BlockingIOError from None
+
+
+def connected(address: str, login: Login | None = None) -> "socket.socket | Secured":
     """Raises Failed where nobody listens."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -65,6 +95,9 @@ def connected(address: str) -> socket.socket:
             last = error
             sock.close()
         else:
+            if login is not None and login.tls is not None:
+                sock.settimeout(HANDSHAKE_S)
+                return Secured(login.tls.secured(sock, host, address))
             sock.setblocking(False)
             return sock
     reason = "no address" if last is None else last.strerror or str(last)
@@ -76,8 +109,11 @@ def connected(address: str) -> socket.socket:
 class Line:
     """Open from the start. Whatever ends it is raised by each call from then on."""
 
-    def __init__(self, address: str, vhost: str, stop: Stop) -> None:
-        """Raises Failed, Refused, Stopped."""
+    def __init__(self, address: str, vhost: str, stop: Stop, login: Login | None = None) -> None:
+        """``login``: without one guest's, where no one has to log in.
+
+        Raises Failed, Refused, Stopped, CommandFailed.
+        """
         self.address = address
         self.vhost = vhost
         self.stop = stop
@@ -95,19 +131,21 @@ class Line:
         self._closing = False
         if len(data(vhost)) > SHORT_BYTES_MAX:
             raise NoVhost(data(vhost))
-        self._socket = connected(address)
+        named = login is not None and login.user
+        user, password = (login.user, login.password()) if login and named else GUEST
+        self._socket = connected(address, login)
         try:
-            self._shake_hands()
+            self._shake_hands(f"\0{user}\0{password}".encode())
         except BaseException:
             self._socket.close()
             raise
 
     # The handshake
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, answer: bytes) -> None:
         self._put(frames.PROTOCOL)
         self._expect(methods.ConnectionStart)
-        self._tell(methods.ConnectionStartOk(ABOUT, "PLAIN", GUEST, "en_US"))
+        self._tell(methods.ConnectionStartOk(ABOUT, "PLAIN", answer, "en_US"))
         tune = self._expect(methods.ConnectionTune)
         self.frame_max = min(tune.frame_max or FRAME_BYTES_MAX, FRAME_BYTES_MAX)
         # Without heartbeats: they tell of a peer that is gone without a word, which one on the same
@@ -236,14 +274,17 @@ class Line:
             self._out.popleft()
 
     def _read(self) -> None:
-        try:
-            came = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        if not came:
-            self._fail(Failed(f"{self.address}: the server has ended the connection"))
-        for arrived in self._reader.receive(came):
-            self._arrived(arrived)
+        while True:
+            try:
+                came = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            if not came:
+                self._fail(Failed(f"{self.address}: the server has ended the connection"))
+            for arrived in self._reader.receive(came):
+                self._arrived(arrived)
+            if isinstance(self._socket, socket.socket) or not self._socket.pending():
+                return  # else no readiness would tell of what is decrypted already
 
     def _put(self, frames_: bytes) -> None:
         self._out.append(memoryview(frames_))
@@ -280,6 +321,8 @@ class Line:
             return NoVhost(data(self.vhost))
         if self._asked is not None and close.class_id == methods.IDS[type(self._asked)][0]:
             return refused(close.reply_code, close.reply_text, self._asked)
+        if close.reply_code in (ACCESS_REFUSED, NOT_ALLOWED):
+            return Refused(f"{self.address}: {close.reply_text.partition(' - ')[2]}")
         return Failed(f"{self.address}: the server ends the connection: {close.reply_text}")
 
     def _fail(self, error: LogstoreError) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from logstore.access import permissions
 from logstore.access.audit import NOT_TOLD, Audit, Unheard
-from logstore.access.identity import OAUTHBEARER, Identity
+from logstore.access.identity import BY_PASSWORD, OAUTHBEARER, Identity
 from logstore.access.quotas import Entity, Quotas
 from logstore.access.redis_grants import is_off
 from logstore.access.resources import ALTER, ALTER_CONFIGS, CREATE, DELETE, TOPIC, WRITE
@@ -32,7 +32,7 @@ from logstore.kept_users import (
     Unreadable,
     UserKeeper,
 )
-from logstore.names import AUDIT_TOPIC
+from logstore.names import AUDIT_TOPIC, OWNER_NAME
 
 ADMINISTRATOR: Final = "administrator"  # the tag of who may do everything
 _BY_TAG: Final = Decision(True, f"the user has the tag {ADMINISTRATOR}")
@@ -108,6 +108,8 @@ class Access:
             return _OWNER
         if not self.required:
             return _OPEN
+        if who.user == OWNER_NAME and who.mechanism in BY_PASSWORD:  # Logins.ticket
+            return _OWNER
         if not who.user:
             return _NOBODY
         user = self.users.get(who.user)

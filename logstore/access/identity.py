@@ -5,6 +5,8 @@ from typing import Final
 
 OAUTHBEARER: Final = "OAUTHBEARER"  # the mechanism of whom a token names
 
+BY_PASSWORD: Final = ("PLAIN", "AMQPLAIN", "AUTH")  # those by which a password came in the clear
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -39,6 +39,12 @@ class Logins(Protocol):
     def admits(self, name: str) -> bool:
         """Whether he may come in, who has shown by other means that this is his name."""
 
+    def ticket(self) -> str:
+        """A password for OWNER_NAME, as long as this process lives.
+
+        For who may open the socket of the data directory: he may read all files there as well.
+        """
+
     def failed(self, host: str) -> float:
         """Count a failure that ``check`` did not see; for how many seconds to hold it back."""
 
@@ -56,6 +62,9 @@ class Nobody:
 
     def admits(self, name: str) -> bool:
         return False
+
+    def ticket(self) -> str:
+        return ""
 
     def failed(self, host: str) -> float:
         return 0.0

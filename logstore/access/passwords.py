@@ -16,7 +16,7 @@ from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
 from logstore.access.redis_grants import is_off
 from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
-from logstore.names import USER_BYTES_MAX
+from logstore.names import OWNER_NAME, USER_BYTES_MAX
 
 RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too
 # That wait: whoever tries and leaves, leaves his try. A crowd behind one address fits.
@@ -24,6 +24,7 @@ WAITING_MAX: Final = 20_000
 WAITING_OF_ONE_MAX: Final = 2000  # address
 WAITING_BYTES_MAX: Final = 16 << 20  # of their passwords
 KNOWN_MAX: Final = 10_000  # passwords that were right, by their digests
+TICKET_BYTES: Final = 32
 CHECKED_BY: Final = (SHA_256, SHA_512)  # the first that a user has: the cheaper one
 
 Rounds = Mapping[str, int]  # of each mechanism's hash
@@ -60,6 +61,7 @@ class Passwords:
         self._secret = secret
         self._failures = Failures(delay_s)
         self._cache_key = b""
+        self._ticket = ""  # "": nobody has asked for it
         self._right: OrderedDict[bytes, KeptUser] = OrderedDict()  # the last used last
         # By address, as failures are counted; the one whose turn it is first.
         self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
@@ -77,6 +79,9 @@ class Passwords:
             text = ""
         if not text or not password or len(name) > USER_BYTES_MAX:
             then(self._refused(text, host))
+            return
+        if text == OWNER_NAME:
+            then(Login(text) if self._is_ticket(password) else self._refused(text, host))
             return
         one = _Try(text, password, host, self._digest(name, password), then)
         if self._is_right(one):
@@ -184,6 +189,18 @@ class Passwords:
         if user is None or is_off(user.redis):
             return False
         return ADMINISTRATOR in user.tags or not any(it.forbids for it in self._access.damaged)
+
+    def ticket(self) -> str:
+        """As Logins.ticket."""
+        from secrets import token_urlsafe
+
+        self._ticket = self._ticket or token_urlsafe(TICKET_BYTES)
+        return self._ticket
+
+    def _is_ticket(self, password: bytes) -> bool:
+        from hmac import compare_digest
+
+        return bool(self._ticket) and compare_digest(password, self._ticket.encode())
 
     def failed(self, host: str) -> float:
         """As Logins.failed."""

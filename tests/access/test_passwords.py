@@ -7,6 +7,7 @@ import pytest
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.failures import DELAY_MAX_S, FORGOTTEN_S, HOSTS_MAX, Failures
+from logstore.access.identity import Identity
 from logstore.access.logins import Login
 from logstore.access.passwords import (
     RUNNING_MAX,
@@ -17,8 +18,9 @@ from logstore.access.passwords import (
 from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram_keys import ITERATIONS, keys_of
-from logstore.errors import CorruptStore
+from logstore.errors import CorruptStore, InvalidName
 from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
+from logstore.names import check_user
 
 HERE = "10.0.0.1"
 
@@ -335,3 +337,36 @@ def test_a_hash_of_redis_is_no_password_of_other_doors():
     bench = Bench(ROOT, KeptUser("al", weak_sha256=(weak,), redis="on +@all"))
     assert bench.check(b"al", b"weak").user is None
     assert not bench.logins.find(SHA_256, "al").known
+
+
+# The owner's ticket
+
+
+def test_the_ticket_lets_the_owner_in_and_nothing_else_does(rounds):
+    bench = Bench()
+    assert bench.check(b"__owner__", b"") == Login(None, 0.1)
+    assert bench.check(b"__owner__", b"x").user is None  # nobody has asked for one
+    ticket = bench.logins.ticket().encode()
+    assert bench.logins.ticket().encode() == ticket
+    assert len(ticket) >= 40
+    assert bench.check(b"__owner__", ticket) == Login("__owner__")
+    for wrong in (ticket[:-1], ticket + b"x", ticket.lower(), b"\xff"):
+        assert bench.check(b"__owner__", wrong).user is None
+    assert bench.check(b"al", ticket).user is None
+    assert rounds().keys() <= {"sha256"}  # none but for al
+    assert Bench().check(b"__owner__", ticket).user is None  # another process
+
+
+def test_the_name_of_the_owner_counts_only_where_the_ticket_was_shown():
+    access = Bench().access
+    for mechanism in ("PLAIN", "AMQPLAIN", "AUTH"):
+        assert access.is_super(Identity("__owner__", HERE, mechanism))
+    for mechanism in ("", "OAUTHBEARER", "EXTERNAL", "SCRAM-SHA-256", "SSL"):
+        assert not access.is_super(Identity("__owner__", HERE, mechanism))
+    assert not Bench().logins.admits("__owner__")
+    assert not Bench().logins.find(SHA_256, "__owner__").known
+
+
+def test_nobody_can_be_called_as_the_owner():
+    with pytest.raises(InvalidName):
+        check_user("__owner__")

@@ -31,6 +31,7 @@ class HttpPeer:
             job or (lambda body, reply: self.jobs.append((body, reply))),
             log_bytes or (lambda log: 0),
             access or open_access(),
+            SimpleNamespace(ticket=lambda: "a ticket"),
             lambda job, done: done(job()),
         )
         self.session = HttpSession(door, self)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from logstore.access.access import Access
 from logstore.access.audit import Audit, Unheard
+from logstore.access.logins import Logins
 from logstore.log import Log
 from logstore.protocols.house import House, Job, QueuesOf, Work
 
@@ -18,12 +19,13 @@ class HttpDoor:
     job: Job  # has upkeep do what another process asks for
     log_bytes: Callable[[Log], int]  # of the files of a queue's log
     access: Access
+    logins: Logins
     work: Work
     audit: Audit = field(default_factory=Unheard)
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":
         return cls(
-            house.queues_of, house.facts, house.job, house.log_bytes, house.access, house.work,
-            house.audit,
+            house.queues_of, house.facts, house.job, house.log_bytes,
+            house.access, house.logins, house.work, house.audit,
         )  # fmt: skip

@@ -64,6 +64,10 @@ _OF_QUEUES: Final[tuple[Route[Handler], ...]] = (
 )  # fmt: skip
 
 _OF_USERS: Final[tuple[Route[Handler], ...]] = (
+    Route(
+        "POST", "/api/v1/ticket", users.ticket_given,
+        "A name and a password for the doors of this process, as long as it runs.",
+    ),
     Route("GET", "/api/v1/users", users.listed, "List users.", PAGE_QUERY),
     Route("POST", "/api/v1/users", users.added, "Add one, who must not exist."),
     Route("GET", "/api/v1/users/{name}", users.described, "One user."),

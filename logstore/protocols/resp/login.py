@@ -173,7 +173,9 @@ def _come_in(
     if not right and door.access.required:  # whoever it is, a refusal costs the same
         login = yield lambda go_on: door.logins.check(name, password, host, go_on)
         # He may have been deleted since.
-        right = login.user is not None and door.logins.admits(login.user)
+        right = login.user is not None and door.access.knows(
+            Identity(login.user, host, MECHANISM, door.name)
+        )
         delay_s = login.delay_s
     most = client.seat.take(name.decode()) if right and door.access.required else None
     if most is not None:

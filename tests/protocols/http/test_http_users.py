@@ -184,3 +184,10 @@ def test_what_could_not_be_kept_is_said_and_not_shown():
     [(status, _, body)] = answers(peer.say(request("POST", "/api/v1/users", asked)))
     assert (status, json.loads(body)["kind"]) == (503, "StorageFull")
     assert list(access.users) == ["root"]
+
+
+def test_a_ticket_is_given_where_one_has_to_log_in(ask):
+    found = ask("POST", "ticket")
+    assert found == {"required": True, "user": "__owner__", "password": "a ticket"}
+    [(_, _, body)] = answers(HttpPeer().say(request("POST", "/api/v1/ticket")))
+    assert json.loads(body) == {"required": False, "user": "__owner__", "password": ""}

@@ -1,0 +1,107 @@
+"""The first words to a server of Kafka's: whether it asks who we are, and whether it lets us in.
+
+librdkafka would only say after a long time that it does not, and not why; so one connection is made
+by hand before any of its own.
+"""
+
+import socket
+import struct
+from types import ModuleType
+from typing import Any, Final
+
+from logstore.errors import BrokenProtocol, Failed, LogstoreError, Refused
+from logstore.kafka.messages import sasl_authenticate, sasl_handshake
+from logstore.kafka.schema import codec
+
+from ..login import MECHANISMS, Login
+
+HANDSHAKE: Final = 17
+AUTHENTICATE: Final = 36
+VERSION: Final = 1  # of both
+NO_SASL_HERE: Final = 34  # ILLEGAL_SASL_STATE
+ANSWER_BYTES_MAX: Final = 1 << 20
+_HEAD: Final = struct.Struct(">hhih")  # key, version, correlation, length of the client's id
+
+
+class Silent(Exception):
+    """The server has ended the connection without an answer, or does not speak of logins."""
+
+
+class Greeting:
+    """One connection."""
+
+    def __init__(self, connection: socket.socket, name: str) -> None:
+        """``name``: of the server, for people."""
+        self._connection = connection
+        self._name = name
+        self._sent = 0
+
+    def mechanisms(self, wanted: str) -> tuple[str, ...] | None:
+        """Those of the server; None where no one logs in there. Raises Silent."""
+        answer: sasl_handshake.Response = self._ask(HANDSHAKE, sasl_handshake, wanted)
+        return None if answer.error_code == NO_SASL_HERE else tuple(answer.mechanisms)
+
+    def log_in(self, login: Login) -> None:
+        """By the mechanism that the server was asked for. Raises Refused, Failed."""
+        try:
+            if login.mechanism == "PLAIN":
+                self._say(f"\0{login.user}\0{login.password()}".encode())
+            else:
+                self._scram(login)
+        except Silent:
+            raise Failed(f"{self._name}: the server has ended the connection") from None
+
+    def _scram(self, login: Login) -> None:
+        from .scram import ScramClient
+
+        client = ScramClient(login.mechanism, login.user, login.password())
+        final = client.final(self._say(client.first()))
+        client.check(self._say(final))
+
+    def _say(self, data: bytes) -> bytes:
+        answer: sasl_authenticate.Response = self._ask(AUTHENTICATE, sasl_authenticate, data)
+        if answer.error_code:
+            reason = answer.error_message or f"error {answer.error_code}"
+            raise Refused(f"{self._name}: {reason}")
+        return bytes(answer.auth_bytes)
+
+    def _ask(self, key: int, messages: ModuleType, said: str | bytes) -> Any:  # noqa: ANN401
+        """``messages``: the request and its answer, which have one field to be filled in."""
+        self._sent += 1
+        frame = bytearray(_HEAD.pack(key, VERSION, self._sent, -1))
+        codec(messages.Request, VERSION, False).write(frame, messages.Request(said))
+        try:
+            self._connection.sendall(struct.pack(">i", len(frame)) + frame)
+            (size,) = struct.unpack(">i", self._exactly(4))
+            if not 4 <= size <= ANSWER_BYTES_MAX:
+                raise Silent
+            answer, _ = codec(messages.Response, VERSION, False).read(self._exactly(size), 4)
+        except (OSError, BrokenProtocol):
+            raise Silent from None
+        return answer
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self._connection.recv(size - len(data))
+            if not more:
+                raise Silent
+            data += more
+        return data
+
+
+def best_of(offered: tuple[str, ...], *, private: bool) -> str:
+    """The mechanism to log in by; "": none will do.
+
+    ``private``: nobody listens in; else a password is not sent in the clear unless asked to, since
+    whoever pretends to be the server could ask for it.
+    """
+    taken = MECHANISMS if private else MECHANISMS[:-1]
+    return next((it for it in taken if it in offered), "")
+
+
+def refused_at(name: str, offered: tuple[str, ...]) -> LogstoreError:
+    """There is nothing to log in with."""
+    return Refused(
+        f"{name}: the server asks who you are: say --user NAME (it takes {', '.join(offered)})"
+    )
