@@ -1,10 +1,10 @@
 """Quotas, as Kafka's tools see and set them (KIP-546, KIP-612)."""
 
-import ipaddress
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from logstore.access.administration import check_host
 from logstore.access.quotas import CLIENT_ID, IP, KEYS, NAME_MAX, USER, WITHOUT_EFFECT, Takes
 from logstore.errors import LogstoreError, Refused
 from logstore.kafka.messages import (
@@ -177,8 +177,8 @@ def _address(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
+        return check_host(text)
+    except Refused:
         raise _Fault(f"{text} is not a valid IP or resolvable host.") from None
 
 

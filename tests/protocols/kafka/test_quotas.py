@@ -404,10 +404,14 @@ def test_what_cannot_be_is_refused_and_all_else_is_done(talk, of, ops, text):
     assert shown(talk) == [({"client-id": None}, {"producer_byte_rate": 7.0})]
 
 
-def test_an_address_is_known_however_it_is_written(talk):
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [("0:0:0:0:0:0:0:1", "::1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("10.0.0.1", "10.0.0.1")],
+)
+def test_an_address_is_known_however_it_is_written(talk, written, known):
     limit = {"connections_max": 3.0}
-    assert ask_to_alter(talk, ((("ip", "0:0:0:0:0:0:0:1"),), limit)) == [(0, None)]
-    assert shown(talk) == [({"ip": "::1"}, limit)]
+    assert ask_to_alter(talk, ((("ip", written),), limit)) == [(0, None)]
+    assert shown(talk) == [({"ip": known}, limit)]
 
 
 ALL = [
