@@ -93,6 +93,27 @@ def test_kafka_configs(tool, server, topic):
     assert "num.partitions=1" in tool("kafka-configs", *node, "--describe", "--all")
 
 
+def test_quotas_by_kafka_configs(tool):
+    client = ["--entity-type", "users", "--entity-name", "al", "--entity-type", "clients",
+              "--entity-name", "c"]  # fmt: skip
+    tool("kafka-configs", *client, "--alter", "--add-config",
+         "producer_byte_rate=1024,request_percentage=12.5")  # fmt: skip
+    said = tool("kafka-configs", *client, "--describe")
+    assert "producer_byte_rate=1024.0" in said
+    assert "request_percentage=12.5" in said
+    ip = ["--entity-type", "ips", "--entity-default"]
+    tool("kafka-configs", *ip, "--alter", "--add-config", "connection_creation_rate=1000")
+    assert "connection_creation_rate=1000.0" in tool("kafka-configs", *ip, "--describe")
+    default = ["--entity-type", "users", "--entity-default"]
+    said = tool("kafka-configs", *default, "--alter", "--add-config", "producer_byte_rate=-1",
+                fails=True)  # fmt: skip
+    assert "Quota producer_byte_rate must be greater than 0" in said
+    tool("kafka-configs", *client, "--alter", "--delete-config",
+         "producer_byte_rate,request_percentage")  # fmt: skip
+    tool("kafka-configs", *ip, "--alter", "--delete-config", "connection_creation_rate")
+    assert tool("kafka-configs", *client, "--describe").strip() == ""
+
+
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_the_console_producer_and_consumer(tool, server, topic, codec):
     lines = "".join(f"k{n}\tgrößer {n}\n" for n in range(200))
