@@ -19,6 +19,7 @@ VARIANTS = {
 }
 OTHERS = {
     "test_exchange": "Between clients",
+    "test_sasl": "Logins by SASL: all of these, and Kafka's command-line tools, {java}",
     "test_restart": "When the server is killed and comes back",
     "test_java_tools": "Kafka's command-line tools, {java}",
     "test_streams": "Kafka Streams, {java}",

@@ -55,7 +55,7 @@ func main() {
 		return
 	}
 	// Topics are listed as they are now, not as they were a while ago.
-	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.MetadataMinAge(10*time.Millisecond))
+	client, err := kgo.NewClient(append(at(address), kgo.MetadataMinAge(10*time.Millisecond))...)
 	must(err)
 	defer client.Close()
 	deeds := map[string]deed{"produce": producing(address), "consume": consuming(address)}

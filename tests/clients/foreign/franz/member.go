@@ -61,18 +61,17 @@ func options(address string, told told) []kgo.Opt {
 			say(answer{what: append([]int32{}, partitions[told.Topic]...)})
 		}
 	}
-	found := []kgo.Opt{
-		kgo.SeedBrokers(address),
+	found := append(at(address),
 		kgo.ConsumerGroup(told.Group),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
-		kgo.MetadataMinAge(500 * time.Millisecond), kgo.MetadataMaxAge(time.Second), // how soon more partitions are seen
-		kgo.SessionTimeout(6 * time.Second),
-		kgo.HeartbeatInterval(500 * time.Millisecond),
+		kgo.MetadataMinAge(500*time.Millisecond), kgo.MetadataMaxAge(time.Second), // how soon more partitions are seen
+		kgo.SessionTimeout(6*time.Second),
+		kgo.HeartbeatInterval(500*time.Millisecond),
 		kgo.OnPartitionsAssigned(tell("assigned")),
 		kgo.OnPartitionsRevoked(tell("revoked")),
 		kgo.OnPartitionsLost(tell("revoked")),
-	}
+	)
 	if told.Pattern != "" { // by KIP-848 the server finds out which topics match
 		found = append(found, kgo.ConsumeRegex(), kgo.ConsumeTopics(told.Pattern))
 	} else {

@@ -36,14 +36,13 @@ var acks = map[string]kgo.Acks{
 
 func producing(address string) deed {
 	return func(ctx context.Context, told told) (answer, error) {
-		options := []kgo.Opt{
-			kgo.SeedBrokers(address),
+		options := append(at(address),
 			kgo.AllowAutoTopicCreation(),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.ProducerBatchCompression(codecs[told.Compression]),
 			kgo.RequiredAcks(acks[told.Acks]),
-			kgo.ProducerLinger(20 * time.Millisecond),
-		}
+			kgo.ProducerLinger(20*time.Millisecond),
+		)
 		if !told.Idempotent {
 			options = append(options, kgo.DisableIdempotentWrite())
 		}
@@ -97,10 +96,9 @@ func made(topic string, it record) *kgo.Record {
 func consuming(address string) deed {
 	return func(ctx context.Context, told told) (answer, error) {
 		from := map[int32]kgo.Offset{told.Partition: kgo.NewOffset().At(told.Offset)}
-		options := []kgo.Opt{
-			kgo.SeedBrokers(address),
+		options := append(at(address),
 			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{told.Topic: from}),
-		}
+		)
 		if told.Isolation == "read_committed" {
 			options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 		}

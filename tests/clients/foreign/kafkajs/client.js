@@ -2,6 +2,7 @@
 // as `client.js ADDRESS member {...}`, is a group's member until its input ends.
 'use strict'
 
+const { readFileSync } = require('node:fs')
 const readline = require('node:readline')
 const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLevel } = require('kafkajs')
 const lz4 = require('lz4-napi')
@@ -18,7 +19,16 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 })
 
 const [address, word, settings] = process.argv.slice(2)
+
+// How to log in, if that has to be; ca is a file.
+function security({ mechanism, user, password, token, ca }) {
+  const sasl = { mechanism: mechanism?.toLowerCase(), username: user, password }
+  if (token) sasl.oauthBearerProvider = async () => ({ value: token })
+  return { sasl: mechanism ? sasl : undefined, ssl: ca ? { ca: [readFileSync(ca)] } : false }
+}
+
 const kafka = new Kafka({
+  ...security(JSON.parse(process.env.KAFKA_SECURITY ?? '{}')),
   brokers: [address],
   clientId: 'test',
   logLevel: logLevel.ERROR,

@@ -3,6 +3,7 @@ package foreign;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
@@ -69,6 +70,22 @@ public final class Told {
   static Properties at(String address) {
     Properties config = new Properties();
     config.put("bootstrap.servers", address);
+    config.putAll(security());
     return config;
+  }
+
+  /** How to log in, if that has to be, in properties of the client. */
+  private static Map<String, String> security() {
+    String text = System.getenv().getOrDefault("KAFKA_SECURITY", "{}");
+    Map<String, String> found = new HashMap<>();
+    try {
+      JSON.readTree(text)
+          .path("properties")
+          .fields()
+          .forEachRemaining(it -> found.put(it.getKey(), it.getValue().asText()));
+    } catch (IOException error) {
+      throw new IllegalArgumentException(text, error);
+    }
+    return found;
   }
 }

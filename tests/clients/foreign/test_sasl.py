@@ -1,0 +1,126 @@
+"""Clients of other languages log in, by each mechanism that they have."""
+
+import json
+import os
+from time import time
+
+import pytest
+import tools
+from kept_users_kit import keep, usual
+from serving import Serving
+from speaking import Client, Failed
+
+from logstore.access.resources import ALL, GROUP, TOPIC
+from logstore.kept_users import KeptRule
+
+CLIENTS = ["java", "java-3.9", "kafkajs", "franz-go"]
+PASSWORDS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+LOGIN = "org.apache.kafka.common.security.{}LoginModule required {};"
+MODULES = {"PLAIN": "plain.Plain", "OAUTHBEARER": "oauthbearer.OAuthBearer"}
+CALLBACK = {
+    "java": "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+    "java-3.9": "org.apache.kafka.common.security.oauthbearer.secured."
+    "OAuthBearerLoginCallbackHandler",
+}
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory):
+    """A server with users that trusts an issuer of tokens; no secret is in its log."""
+    jwt_kit = pytest.importorskip("jwt_kit")
+    directory = tmp_path_factory.mktemp("secured")
+    usual(directory / "data")
+    keep(directory / "data", KeptRule("svc", ALL, TOPIC, "*"), KeptRule("svc", ALL, GROUP, "*"))
+    (directory / "keys.json").write_bytes(jwt_kit.public(jwt_kit.RSA))
+    running = Serving(
+        directory / "data",
+        resp_port=-1,
+        sasl_oauthbearer_jwks_endpoint_url=f"file://{directory}/keys.json",
+        connection_failed_authentication_delay_ms=0,
+    )
+    running.token = jwt_kit.signed({"sub": "svc", "exp": time() + 3600, "iat": time()})
+    (directory / "token").write_text(running.token)
+    running.token_file = directory / "token"
+    yield running
+    code, errors = running.stop()
+    assert code == 0, errors
+    assert not any(it in errors for it in ("Traceback", "pencil", "brush", running.token)), errors
+
+
+def of_java(client, server, mechanism, user, password):
+    """Its properties."""
+    words = f'username="{user}" password="{password}"' if mechanism in PASSWORDS else ""
+    found = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": mechanism,
+        "sasl.jaas.config": LOGIN.format(MODULES.get(mechanism, "scram.Scram"), words),
+    }
+    if mechanism == "OAUTHBEARER":
+        found["sasl.login.callback.handler.class"] = CALLBACK[client]
+        found["sasl.oauthbearer.token.endpoint.url"] = f"file://{server.token_file}"
+    return found
+
+
+@pytest.fixture
+def log_in(secured, built):
+    """log_in(client, mechanism, password) -> a client that does what it is told."""
+    running = []
+
+    def start(name, mechanism, password="pencil", user="al"):
+        said = {"mechanism": mechanism, "user": user, "password": password}
+        if mechanism == "OAUTHBEARER":
+            said["token"] = secured.token
+        if name.startswith("java"):
+            said = {"properties": of_java(name, secured, mechanism, user, password)}
+        allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{secured.token_file}"
+        more = {"KAFKA_SECURITY": json.dumps(said), "JAVA_TOOL_OPTIONS": allowed}
+        running.append(Client([*built(name), secured.address], env=os.environ | more))
+        return running[-1]
+
+    yield start
+    for it in running:
+        it.close()
+
+
+@pytest.mark.parametrize("mechanism", [*PASSWORDS, "OAUTHBEARER"])
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_client_logs_in_produces_and_consumes(log_in, topic, name, mechanism):
+    client = log_in(name, mechanism)
+    sent = [{"partition": 0, "key": f"k{n}", "value": f"v{n}"} for n in range(10)]
+    client("create", topic=topic)
+    assert client("produce", topic=topic, records=sent)["offsets"] == list(range(10))
+    found = client("consume", topic=topic, count=10)["records"]
+    assert [it["value"] for it in found] == [it["value"] for it in sent]
+
+
+@pytest.mark.parametrize("mechanism", PASSWORDS)
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_client_is_told_that_its_password_is_wrong(log_in, topic, name, mechanism):
+    client = log_in(name, mechanism, "brush")
+    with pytest.raises((Failed, AssertionError), match=r"(?i)authentication"):
+        client("create", topic=topic)
+
+
+def test_kafka_configs_gives_a_user_a_password_and_takes_it_away(log_in, secured, built, tmp_path):
+    built("java")
+    config = tmp_path / "root.properties"
+    properties = of_java("java", secured, "SCRAM-SHA-512", "root", "key")
+    config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+    def configs(*words):
+        of = ("--bootstrap-server", secured.address, "--command-config", config)
+        return tools.run("kafka-configs", *of, "--entity-type", "users", *words)
+
+    new = ("--entity-name", "new")
+    said = configs(
+        "--alter", *new, "--add-config", "SCRAM-SHA-256=[iterations=5000,password=paper]"
+    )
+    assert "Completed updating config for user new" in said
+    assert "SCRAM-SHA-256=iterations=5000" in configs("--describe", *new)
+    assert "'al'" in configs("--describe")
+    new_user = log_in("java", "SCRAM-SHA-256", "paper", user="new")
+    with pytest.raises(Failed, match="Authorization"):  # and not Authentication
+        new_user("create", topic="of-new")
+    configs("--alter", *new, "--delete-config", "SCRAM-SHA-256")
+    with pytest.raises(Failed, match="Authentication"):
+        log_in("java", "SCRAM-SHA-256", "paper", user="new")("create", topic="of-new")
