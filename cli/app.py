@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from . import acl, channel, exchange, group, jobs, overview, permission, queue, topic, user, vhost
+from . import (
+    acl,
+    channel,
+    exchange,
+    group,
+    jobs,
+    overview,
+    permission,
+    queue,
+    tls,
+    topic,
+    user,
+    vhost,
+)
 from .backup import backup, restore
 from .command import Command, Group
 from .consume import consume
@@ -68,6 +81,7 @@ app.add_typer(exchange.app, name="exchange", help="Route messages to queues, and
 app.add_typer(queue.app, name="queue", help="Declare queues, look into them, consume.")
 app.add_typer(vhost.app, name="vhost", help="Add, list and delete virtual hosts.")
 app.add_typer(user.app, name="user", help="Add, list, change and delete users.")
+app.add_typer(tls.app, name="tls", help="Make certificates to try out TLS with.")
 app.add_typer(acl.app, name="acl", help="Say what users may do, and ask why.")
 app.add_typer(permission.app, name="permission", help="Set RabbitMQ's permissions of users.")
 app.add_typer(group.app, name="group", help="List, describe and move consumer groups.")
