@@ -39,7 +39,8 @@ STEPS = st.lists(
 class Node:
     def __init__(self):
         users = (KeptUser("root", tags=(ADMINISTRATOR,)), *map(KeptUser, USERS))
-        self.access = Access(Unkept(KeptAccess(users)))
+        everything = [KeptRule(name, ALL, TOPIC, "*") for name in USERS]
+        self.access = Access(Unkept(KeptAccess(users, everything)))
         node = Talk(access=self.access)
         for name in TOPICS:
             node.topics.create(name, 1, {})
