@@ -5,7 +5,8 @@ while with how often it came, and of all together so many.
 """
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from logstore.access.audit import ACCESS, REFUSED, Audit, Unheard
@@ -14,6 +15,10 @@ from logstore.printable import printable
 
 AGAIN_S: Final = 10.0  # the same is told again after so long
 TOLD_MAX: Final = 100  # lines in that time, of all together; also what is remembered of them
+# Of one user at one address, in that time, to the audit log: one request may bring tens of
+# thousands, and each takes some microseconds of the sessions' thread.
+AUDITED_MAX: Final = 1000
+MORE: Final = "more than were counted"
 NAME_SHOWN: Final = 249  # characters: as many as the name of a topic has at most
 
 _log = logging.getLogger("logstore.access")
@@ -22,39 +27,50 @@ Refusal = tuple[str, str, str, str, str]  # principal, host, operation, kind and
 
 
 class Refusals:
-    """Of one door. From any thread: a line may be told twice, or a count be one too low."""
+    """Of one door. From any thread."""
 
     def __init__(self, now: Callable[[], float], audit: Audit | None = None) -> None:
         """``now``: seconds of a clock that only goes forward; ``audit`` is told, too."""
         self._now = now
         self._audit = audit or Unheard()
         self._since: dict[Refusal, int] = {}  # how often each came again since it was told
+        self._audited: dict[Identity, int] = {}
         self._began = now()
         self._unsaid = 0
+        self._telling = threading.Lock()
 
     def tell(self, who: Identity, operation: str, kind: str, name: str, why: str) -> None:
         """``why``: the rule that says so, or that there is none."""
-        self._audit.tell(ACCESS, who, f"{operation} {kind} {name[:NAME_SHOWN]}", REFUSED)
-        if self._now() - self._began >= AGAIN_S:
-            self._begin_again()
         refusal = who.principal, who.host, operation, kind, name
+        with self._telling:
+            lines = list(self._lines(refusal, why))
+            times = self._audited[who] = self._audited.get(who, 0) + 1
+        for line in lines:
+            _log.warning("%s", line)
+        if times <= AUDITED_MAX:
+            self._audit.tell(ACCESS, who, f"{operation} {kind} {name[:NAME_SHOWN]}", REFUSED)
+        elif times == AUDITED_MAX + 1:
+            self._audit.tell(ACCESS, who, MORE, REFUSED)
+
+    def _lines(self, refusal: Refusal, why: str) -> Iterator[str]:
+        if self._now() - self._began >= AGAIN_S:
+            yield from self._begin_again()
         if refusal in self._since:
             self._since[refusal] += 1
         elif len(self._since) >= TOLD_MAX:
             self._unsaid += 1
         else:
             self._since[refusal] = 0
-            _log.warning("%s: refused: %s", _shown(refusal), printable(why))
+            yield f"{_shown(refusal)}: refused: {printable(why)}"
 
-    def _begin_again(self) -> None:
-        self._began = self._now()
-        since, self._since = self._since, {}
-        for refusal, times in since.items():
+    def _begin_again(self) -> Iterator[str]:
+        for refusal, times in self._since.items():
             if times:
-                _log.warning("%s: refused %d times more", _shown(refusal), times)
+                yield f"{_shown(refusal)}: refused {times} times more"
         if self._unsaid:
-            _log.warning("%d other requests were refused", self._unsaid)
-        self._unsaid = 0
+            yield f"{self._unsaid} other requests were refused"
+        self._began = self._now()
+        self._since, self._audited, self._unsaid = {}, {}, 0
 
 
 def _shown(refusal: Refusal) -> str:

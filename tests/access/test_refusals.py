@@ -1,9 +1,11 @@
 """Refusals as they are told: each with all that one needs to grant it, and not too many of them."""
 
+import threading
+
 import pytest
 
 from logstore.access.identity import Identity, anonymous
-from logstore.access.refusals import AGAIN_S, TOLD_MAX, Refusals
+from logstore.access.refusals import AGAIN_S, AUDITED_MAX, MORE, TOLD_MAX, Refusals
 
 AL = Identity("al", "10.0.0.1")
 
@@ -62,6 +64,45 @@ def test_names_that_a_client_makes_up_do_not_fill_the_log(caplog: pytest.LogCapt
         "50 other requests were refused",
         "User:al from 10.0.0.1: write topic t0: refused: no rule allows it",
     ]
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def tell(self, event: str, who: Identity, what: str = "", outcome: str = "") -> None:
+        self.told.append((who.user, what))
+
+
+def test_one_who_is_refused_very_often_takes_no_more_of_the_audit_log_and_hides_no_other() -> None:
+    heard, now = Heard(), [0.0]
+    refusals = Refusals(lambda: now[0], heard)
+    for number in range(AUDITED_MAX + 50):
+        refusals.tell(AL, "read", "topic", f"t{number}", "no rule allows it")
+    refusals.tell(Identity("bo", "10.0.0.1"), "read", "topic", "t", "no rule allows it")
+    assert heard.told[AUDITED_MAX - 1 :] == [
+        ("al", f"read topic t{AUDITED_MAX - 1}"), ("al", MORE), ("bo", "read topic t"),
+    ]  # fmt: skip
+    now[0] = AGAIN_S
+    refusals.tell(AL, "read", "topic", "again", "no rule allows it")
+    assert heard.told[-1] == ("al", "read topic again")
+
+
+def test_refusals_of_many_threads_are_all_counted(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told(caplog)
+
+    def refuse() -> None:
+        for _ in range(1000):
+            told.tell("orders")
+
+    threads = [threading.Thread(target=refuse) for _ in range(4)]
+    for it in threads:
+        it.start()
+    for it in threads:
+        it.join()
+    told.now = AGAIN_S
+    told.tell("orders")
+    assert "refused 3999 times more" in told.lines[1]
 
 
 def test_a_name_can_neither_end_the_line_nor_speak_to_the_terminal(
