@@ -47,6 +47,7 @@ QUESTIONS = [
     "channels",
     "turns",
     "rights",
+    "logins",
 ]
 
 
