@@ -59,7 +59,7 @@ WRITING: Final = tuple(
 )
 
 
-class _Asked:
+class Granting:
     """A selector, ready to be asked."""
 
     def __init__(self, selector: Selector) -> None:
@@ -76,6 +76,10 @@ class _Asked:
             if rule[1:] in fitting:
                 return rule[0] == "+"
         return self.selector.all_commands
+
+    def looks_at_arguments(self, command: str) -> bool:
+        """Whether some rule is about a first argument of this command."""
+        return any(it[1:].startswith(command + "|") for it in self.selector.commands)
 
     def grant(self, named: Named) -> str | None:
         """The word that covers it; None: none does."""
@@ -124,7 +128,7 @@ class Compiled:
 
     def __init__(self, rules: RedisRules) -> None:
         self.rules = rules
-        self._selectors = [_Asked(it) for it in (rules.root, *rules.more)]
+        self._selectors = [Granting(it) for it in (rules.root, *rules.more)]
 
     @property
     def several(self) -> bool:
@@ -140,6 +144,14 @@ class Compiled:
                 return None
             told = max(told, found, key=lambda it: it.rank)
         return told
+
+    def allowing(self, called: Called) -> list["Granting"]:
+        """The selectors that allow the command, whatever it names."""
+        return [it for it in self._selectors if it.allows(called)]
+
+    def looks_at_arguments(self, command: str) -> bool:
+        """Whether some rule is about a first argument of this command."""
+        return any(it.looks_at_arguments(command) for it in self._selectors)
 
     def grant(self, named: Named, by: Sequence[Called] = ()) -> str | None:
         """The word that grants this, of a selector with one of these commands; None: no word."""

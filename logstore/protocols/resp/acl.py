@@ -225,7 +225,7 @@ def _log(client: RespClient, arguments: Sequence[bytes]) -> None:
 def _reset_log(client: RespClient) -> None:
     """It changes what others are shown, which to see it does not allow."""
     if not client.door.access.rights(client.permits.who).may(ALTER, CLUSTER, CLUSTER_NAME):
-        refusal = Refusal(COMMAND, ALTER, b"acl|log", "LOG RESET needs more than LOG")
+        refusal = Refusal(COMMAND, ALTER, b"acl|log", why="LOG RESET needs more than LOG")
         denials.tell(client, refusal)
         client.refuse("NOPERM", denials.text(client.user, refusal))
         return

@@ -3,7 +3,7 @@
 Knows nothing of how requests are read; ``session.py`` does that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -42,7 +42,8 @@ class Queued(NamedTuple):
     run: Run
     arguments: Sequence[bytes]
     publishes: bool
-    refusal: Callable[["RespClient"], Refusal | None]  # asked again when it is carried out
+    # Whether it may, asked again when it is carried out; in steps.
+    asking: Callable[["RespClient"], Generator[int, None, Refusal | None]]
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class RespClient:
         self.subscribed = False
         self.replying = REPLY_ON
         self.queue: list[Queued] | None = None  # between MULTI and EXEC
-        self.queued_under = 0  # what version of all rules, at its beginning
+        self.queued_under: tuple[int, Identity] | None = None  # what rules, and who it was
         self.queue_bytes = 0
         self.queue_failed = False
         self.in_transaction = False  # between EXEC and its last reply
@@ -119,6 +120,16 @@ class RespClient:
             )
         replies = sum(map(len, self.out)) if self.out else 0
         return self._remembered_bytes + self.queue_bytes + replies
+
+    @property
+    def asked_already(self) -> bool:
+        """Whether all that is queued was asked about under the rules that hold now."""
+        return self.permits.free or self.queued_under == self.under
+
+    @property
+    def under(self) -> tuple[int, Identity]:
+        """The version of all rules, and who it is."""
+        return self.door.access.version, self.permits.who
 
     # Telling it something
 
@@ -325,7 +336,7 @@ class RespClient:
         self.seat.leave()
         self.permits = Permits(self.door.access, self.door.newcomer(self.permits.who.host))
         self._look_who()
-        if not self.known:
+        if not self.known and self.login_until is None:  # else it has the time that is left
             self.login_until = self.now + LOGIN_S
 
     def _look_who(self) -> None:

@@ -1,6 +1,6 @@
 """PING, ECHO, SELECT, QUIT, RESET, and MULTI with EXEC and DISCARD."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
 from logstore.access.redis_grants import COMMAND
@@ -23,6 +23,7 @@ REASONS: Final = {
     KEY: "no permission to touch the specified keys",
     CHANNEL: "no permission to access one of the channels used as arguments",
 }
+REFUSAL_UNITS: Final = 20  # of work: it is told to several
 DATABASES: Final = 16  # that may be selected; nothing is in them
 
 
@@ -65,7 +66,7 @@ def _multi(client: RespClient, _: Sequence[bytes]) -> None:
     if client.queue is not None:
         client.fail("MULTI calls can not be nested")
         return
-    client.queue, client.queued_under = [], client.door.access.version
+    client.queue, client.queued_under = [], client.under
     client.say(OK)
 
 
@@ -97,7 +98,7 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     for queued in queue:
         before = len(client.out)
         try:
-            if not _still_allowed(client, queued):
+            if not (yield from _still_allowed(client, queued)):
                 continue
             steps = queued.run(client, queued.arguments)
             if steps is not None:
@@ -116,15 +117,18 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     client.in_transaction = False
 
 
-def _still_allowed(client: RespClient, queued: Queued) -> bool:
+def _still_allowed(client: RespClient, queued: Queued) -> Generator[int, None, bool]:
     """Rules may have changed since it was queued, by a command of the transaction itself, too."""
     if not client.known:
         client.refuse("NOAUTH", NO_LOGIN)
         return False
-    refusal = queued.refusal(client)
+    if client.asked_already:
+        return True
+    refusal = yield from queued.asking(client)
     if refusal is None:
         return True
     tell(client, refusal)
+    yield REFUSAL_UNITS
     client.refuse("NOPERM", CHANGED + REASONS[refusal.kind])
     return False
 

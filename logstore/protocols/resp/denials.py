@@ -44,4 +44,5 @@ def tell(client: RespClient, refusal: Refusal) -> None:
     refusals = client.door.refusals
     if refusals is not None:
         name = refusal.object.decode(errors="backslashreplace")
-        refusals.tell(client.permits.who, refusal.operation, refusal.kind, name, refusal.why)
+        why = client.permits.why(refusal)
+        refusals.tell(client.permits.who, refusal.operation, refusal.kind, name, why)

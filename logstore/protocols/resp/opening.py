@@ -6,6 +6,7 @@ from typing import Final
 
 from logstore.broker.channel import Needed
 from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.permits import at_once
 
 # Where a request names channels, and whether their histories are made if there are none.
 _NAMED: Final = {
@@ -62,9 +63,8 @@ class Opening:
         verb = request[0].lower()
         if verb == b"exec":
             client = self._client
-            changed = client.queued_under != client.door.access.version  # else it was asked
             for queued in client.queue or ():
-                if not changed or queued.refusal(client) is None:
+                if client.asked_already or at_once(queued.asking(client)) is None:
                     yield from self._needed(queued.arguments)
         elif verb in _NAMED:
             where, make = _NAMED[verb]

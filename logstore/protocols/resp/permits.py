@@ -6,7 +6,7 @@ is refused. A user's Redis rules say which commands he may use; users without su
 one grant in any of their languages is enough.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from logstore.access.access import Access
@@ -25,7 +25,7 @@ from logstore.access.resources import (
     WRITE,
     name_text,
 )
-from logstore.access.rules import NO_GRANT
+from logstore.access.rules import NO_GRANT, Decision
 
 ARGUMENT_BYTES_MAX: Final = 256  # of a first argument that rules may name: no word is longer
 KNOWN_MAX: Final = 1000  # channels that one connection is known to publish to
@@ -94,7 +94,8 @@ class Refusal(NamedTuple):
     kind: str  # COMMAND, KEY or CHANNEL
     operation: str  # of other rules
     object: bytes
-    why: str
+    pattern: bool = False
+    why: str = ""  # where it is not what the rules say of a name: ``Permits.why``
 
 
 def declared(command: Asks) -> bool:
@@ -107,22 +108,23 @@ def _names_keys(command: Asks) -> bool:
     return bool(command.keys[0]) and NOT_A_KEY not in command.key_flags[0]
 
 
-def names(command: Asks, arguments: Sequence[bytes]) -> list[Named]:
-    """The channels or keys that it names."""
+def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
+    """The channels or keys that it names, one after another: there may be many."""
     found = CHANNELS.get(command.name)
     if found is not None:
         where, use, pattern = found
-        return [Named(CHANNEL, it, use == READ, use == WRITE, pattern) for it in arguments[where]]
+        for name in arguments[where]:
+            yield Named(CHANNEL, name, use == READ, use == WRITE, pattern)
+        return
     if not _names_keys(command):
-        return []
+        return
     first, last, step = command.keys
     keys = arguments[first : len(arguments) + last + 1 if last < 0 else last + 1 : step]
-    named = []
+    uses = [
+        (not _READS.isdisjoint(flags), not _WRITES.isdisjoint(flags)) for flags in command.key_flags
+    ]
     for at, key in enumerate(keys):
-        flags = command.key_flags[min(at, len(command.key_flags) - 1)]
-        reads, writes = not _READS.isdisjoint(flags), not _WRITES.isdisjoint(flags)
-        named.append(Named(KEY, key, reads, writes))
-    return named
+        yield Named(KEY, key, *uses[min(at, len(uses) - 1)])
 
 
 def called(command: Asks, arguments: Sequence[bytes]) -> Called:
@@ -136,10 +138,33 @@ def called(command: Asks, arguments: Sequence[bytes]) -> Called:
     return Called(command.name, frozenset(command.categories), text)
 
 
+Asking = Generator[int, None, Refusal | None]  # yields units of work
+_NOT_ASKED: Final = object()
+
+
+def at_once(asking: Asking) -> Refusal | None:
+    """What it comes to, of few names."""
+    try:
+        while True:
+            next(asking)
+    except StopIteration as end:
+        found: Refusal | None = end.value
+        return found
+
+
 class Permits:
     """Of one identity, as it is now."""
 
-    __slots__ = ("_access", "_publishable", "_redis", "_rights", "_version", "free", "who")
+    __slots__ = (
+        "_access",
+        "_commands",
+        "_publishable",
+        "_redis",
+        "_rights",
+        "_version",
+        "free",
+        "who",
+    )
 
     def __init__(self, access: Access, who: Identity) -> None:
         self.who = who
@@ -159,49 +184,47 @@ class Permits:
         text = None if user is None else user.redis
         self._redis: Compiled | None = None if text is None else compiled(text)
         self._publishable: set[bytes] = set()
+        self._commands: dict[str, object] = {}  # what was found out of them, by name
 
     # Whole commands
 
     def refusal(self, command: Asks, arguments: Sequence[bytes]) -> Refusal | None:
-        """None: he may."""
-        asking = self.asking(command, arguments)
-        try:
-            while True:
-                next(asking)
-        except StopIteration as end:
-            found: Refusal | None = end.value
-            return found
+        """None: he may. Of a command with few names: else as ``asking``."""
+        if self.free:
+            return None
+        refusal = self._of_command(command, arguments)
+        if refusal is None and (command.name in CHANNELS or _names_keys(command)):
+            return at_once(self._of_names(command, arguments))
+        return refusal
 
-    def asking(
-        self, command: Asks, arguments: Sequence[bytes]
-    ) -> Generator[int, None, Refusal | None]:
+    def asking(self, command: Asks, arguments: Sequence[bytes]) -> Asking:
         """The same, a part at a time; yields units of work."""
         if self.free:
             return None
-        asked = called(command, arguments)
-        refusal = self._of_command(command, asked)
-        if refusal is not None:
-            return refusal
-        named = names(command, arguments)
-        # Where several selectors allow it together, Redis's rules do not.
-        alone = self._redis is not None and self._redis.several
-        apart = alone and self._redis is not None and self._redis.denied(asked, named) is not None
-        for at, it in enumerate(named, 1):
-            refusal = self._of_name(it, apart)
-            if refusal is not None:
-                return refusal
-            if at % NAMES_A_UNIT == 0:
-                yield 1
-        return None
+        refusal = self._of_command(command, arguments)
+        if refusal is None:
+            refusal = yield from self._of_names(command, arguments)
+        return refusal
 
-    def _of_command(self, command: Asks, asked: Called) -> Refusal | None:
+    def _of_command(self, command: Asks, arguments: Sequence[bytes]) -> Refusal | None:
+        """Whether it is allowed, whatever it names: remembered, where arguments do not count."""
+        name = command.name
+        known = self._commands.get(name, _NOT_ASKED)
+        if known is _NOT_ASKED:
+            known = self._look_at(command, called(command, arguments))
+            if self._redis is None or not self._redis.looks_at_arguments(name):
+                self._commands[name] = known
+        assert known is None or isinstance(known, Refusal)
+        return known
+
+    def _look_at(self, command: Asks, asked: Called) -> Refusal | None:
         name = command.name.encode()
         if NO_AUTH in command.flags:
             return None
         if not declared(command):
-            return Refusal(COMMAND, ALTER, name, "it is not said what this command asks")
+            return Refusal(COMMAND, ALTER, name, why="it is not said what this asks")
         if self._redis is not None and self._redis.denied(asked) is not None:
-            return Refusal(COMMAND, "run", name, "the user's Redis rules do not allow the command")
+            return Refusal(COMMAND, "run", name, why="the user's Redis rules do not allow it")
         operation = USERS.get(command.name)
         if operation is not None:
             return self._of_server(operation, name, ())
@@ -210,11 +233,34 @@ class Permits:
             return self._of_server(operation, name, () if self._redis is None else (NO_GRANT,))
         return None
 
+    def _of_names(self, command: Asks, arguments: Sequence[bytes]) -> Asking:
+        apart = yield from self._is_apart(command, arguments)
+        for at, it in enumerate(names(command, arguments), 1):
+            refusal = self._of_name(it, apart)
+            if refusal is not None:
+                return refusal
+            if at % NAMES_A_UNIT == 0:
+                yield 1
+        return None
+
+    def _is_apart(self, command: Asks, arguments: Sequence[bytes]) -> Generator[int, None, bool]:
+        """Whether Redis's rules do not allow it as a whole: several selectors would together."""
+        if self._redis is None or not self._redis.several:
+            return False
+        left = self._redis.allowing(called(command, arguments))
+        for at, it in enumerate(names(command, arguments), 1):
+            left = [selector for selector in left if selector.grant(it) is not None]
+            if not left:
+                return True
+            if at % NAMES_A_UNIT == 0:
+                yield 1
+        return False
+
     def _of_server(self, operation: str, name: bytes, enough: Sequence[object]) -> Refusal | None:
         decision = self._rights.decision(operation, CLUSTER, CLUSTER_NAME)
         if decision.allowed or decision in enough:
             return None
-        return Refusal(COMMAND, operation, name, decision.why)
+        return Refusal(COMMAND, operation, name, why=decision.why)
 
     def _of_name(self, named: Named, apart: bool) -> Refusal | None:
         """``apart``: Redis's rules do not allow the command as a whole."""
@@ -223,17 +269,24 @@ class Permits:
         for use in uses:
             may = self._rights.may_matching if named.pattern else self._rights.may
             if not may(use, named.kind, text) or (apart and self._by_redis(use, named, text)):
-                why = self._why(use, named, text)
-                return Refusal(named.kind, use, named.name, why)
+                return Refusal(named.kind, use, named.name, named.pattern)
         return None
 
     def _by_redis(self, use: str, named: Named, text: str) -> bool:
-        return self._why(use, named, text).startswith(REDIS_RULE)
+        return self._decision(use, named.kind, text, named.pattern).why.startswith(REDIS_RULE)
 
-    def _why(self, use: str, named: Named, text: str) -> str:
-        if named.pattern:
-            return self._access.decision_matching(self.who, use, named.kind, text).why
-        return self._rights.decision(use, named.kind, text).why
+    def _decision(self, use: str, kind: str, text: str, pattern: bool) -> Decision:
+        if pattern:
+            return self._access.decision_matching(self.who, use, kind, text)
+        return self._rights.decision(use, kind, text)
+
+    def why(self, refusal: Refusal) -> str:
+        """What says so, for people."""
+        if refusal.kind == COMMAND:
+            return refusal.why
+        text = name_text(refusal.object)
+        decision = self._decision(refusal.operation, refusal.kind, text, refusal.pattern)
+        return "no selector allows all of it" if decision.allowed else decision.why
 
     # Channels
 

@@ -38,6 +38,7 @@ from logstore.slices import Steps
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 # What one connection has done before others have their turn.
 COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
+REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
 SHOWN_BYTES: Final = 128  # of what was sent, in an error
@@ -352,7 +353,8 @@ class RespSession:
 
         For a history, by CLIENT PAUSE, or because what was published before is on its way to many.
         """
-        if not self._allowed(request):
+        client = self._client
+        if not (client.permits.free and client.known) and not self._allowed(request):
             return False  # it is refused at once, and nothing is made for it
         if self._opening.first(request):
             return True
@@ -371,10 +373,10 @@ class RespSession:
     def _allowed(self, request: Sequence[bytes]) -> bool:
         """Whether it may be carried out; of many names that is seen when they are come to."""
         client = self._client
-        if client.permits.free and client.known:
-            return True
         command = found(request)
-        if command is None or (not client.known and NO_AUTH not in command.flags):
+        if command is None or not command.takes(len(request)):
+            return False
+        if not client.known and NO_AUTH not in command.flags:
             return False
         return len(request) > NAMES_AT_ONCE or client.permits.refusal(command, request) is None
 
@@ -453,16 +455,22 @@ class RespSession:
         if not command.takes(len(arguments)) or command.run is None:
             text = f"wrong number of arguments for '{command.name}' command"
             self._reject(text.encode(), command)
-        elif not client.known and NO_AUTH not in command.flags:
+            return
+        if not client.known and NO_AUTH not in command.flags:
             self._reject(NO_LOGIN.encode(), command, "NOAUTH")
-        elif client.permits.free:
-            self._run(command, self._do(command, arguments))
-        elif len(arguments) > NAMES_AT_ONCE:
-            self._run(command, self._ask(command, arguments))
-        elif refusal := client.permits.refusal(command, arguments):
-            self._refuse(command, refusal)
+            return
+        if client.permits.free or len(arguments) <= NAMES_AT_ONCE:
+            refusal = None if client.permits.free else client.permits.refusal(command, arguments)
+            if refusal is not None:
+                self._refuse(command, refusal)
+                return
+            steps = self._do(command, arguments)
         else:
-            self._run(command, self._do(command, arguments))
+            steps = self._ask(command, arguments)
+        if steps is not None:
+            client.in_slices(command.name, steps, whole=command.name == "exec")
+        elif client.notices or client.tracking is not None:
+            client.carried_out(command.name)
 
     def _ask(self, command: Command, arguments: Sequence[bytes]) -> Steps:
         """Carry it out if it is allowed: of many names that takes a while."""
@@ -473,13 +481,6 @@ class RespSession:
         steps = self._do(command, arguments)
         if steps is not None:
             yield from steps
-
-    def _run(self, command: Command, steps: Steps | None) -> None:
-        client = self._client
-        if steps is not None:
-            client.in_slices(command.name, steps, whole=command.name == "exec")
-        elif client.notices or client.tracking is not None:
-            client.carried_out(command.name)
 
     def _do(self, command: Command, arguments: Sequence[bytes]) -> Steps | None:
         """What is allowed; what is left of it, where it may take long."""
@@ -496,7 +497,7 @@ class RespSession:
                 command.run,
                 arguments,
                 command.publishes,
-                lambda it: it.permits.refusal(command, arguments),
+                lambda it: it.permits.asking(command, arguments),
             )
             self._queue(client.queue, queued)
         else:
@@ -517,6 +518,7 @@ class RespSession:
         client.say(QUEUED)
 
     def _refuse(self, command: Command, refusal: Refusal) -> None:
+        self._left -= REFUSAL_COMMANDS
         tell(self._client, refusal)
         self._reject(text(self._client.user, refusal), command, "NOPERM")
 
