@@ -2,7 +2,7 @@
 
 import json
 import os
-from time import time
+from time import monotonic, time
 
 import pytest
 import tools
@@ -124,3 +124,34 @@ def test_kafka_configs_gives_a_user_a_password_and_takes_it_away(log_in, secured
     configs("--alter", *new, "--delete-config", "SCRAM-SHA-256")
     with pytest.raises(Failed, match="Authentication"):
         log_in("java", "SCRAM-SHA-256", "paper", user="new")("create", topic="of-new")
+
+
+@pytest.mark.parametrize("name", ["java", "java-3.9"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_java_logs_in_again_on_the_same_connection(built, tmp_path, name, mechanism):
+    usual(tmp_path / "data")
+    server = Serving(tmp_path / "data", resp_port=-1, connections_max_reauth_ms=1000)
+    said = {"properties": of_java(name, server, mechanism, "al", "pencil")}
+    more = {"KAFKA_SECURITY": json.dumps(said)}
+    client = Client([*built(name), server.address], env=os.environ | more)
+    try:
+        client("create", topic="t")
+        before = inbound(server)
+        assert before
+        until = monotonic() + 3  # a login is good for a second
+        while monotonic() < until:
+            assert client("ends", topic="t") == {"start": 0, "end": 0}
+        assert inbound(server) == before
+    finally:
+        client.close()
+        code, errors = server.stop()
+    assert code == 0, errors
+    assert "the time is over" not in errors
+
+
+def inbound(server):
+    """The clients' ends of the connections that there are."""
+    with open(f"/proc/{server.process.pid}/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    here, established = f"0100007F:{server.endpoint[1]:04X}", "01"
+    return {row[2] for row in rows if (row[1], row[3]) == (here, established)}
