@@ -430,7 +430,7 @@ def spoil(data, kind):
             environment.commit([(b"access", key, value[:-1] + bytes([value[-1] ^ 1]))])
 
 
-@pytest.fixture(params=["here", pytest.param("served", marks=pytest.mark.long)])
+@pytest.fixture(params=["here", "served"])
 def damaged(request, data, logstore):
     """``logstore``, whose store has a rule and a user that are damaged."""
     logstore(*ROOT, stdin=b"secret")
@@ -452,6 +452,7 @@ def damaged(request, data, logstore):
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
 def test_damaged_rows_are_shown_and_removed(damaged):
     shown = damaged("acl", "repair", code=2)
     assert len(shown.out.splitlines()) == 2

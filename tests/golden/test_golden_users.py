@@ -33,7 +33,10 @@ def test_users_are_changed_in_it(tmp_path):
         assert set(described(store)) == new
 
 
-@pytest.mark.parametrize("name", ["store", "crashed", "schema3", "queues", "queues-crashed"])
+LONG = [pytest.param(it, marks=pytest.mark.long) for it in ("crashed", "schema3", "queues-crashed")]
+
+
+@pytest.mark.parametrize("name", ["store", "queues", *LONG])
 def test_a_store_of_an_older_schema_has_no_users_and_takes_some(tmp_path, name):
     directory = unpack(name, tmp_path)
     with open_golden(directory, "write") as store:

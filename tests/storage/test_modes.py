@@ -77,6 +77,7 @@ def test_directories_above_the_store_are_as_the_umask_says(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_server_makes_what_is_its_owners_alone(tmp_path):
     mask = os.umask(0)
     try:
