@@ -99,6 +99,7 @@ def test_a_user_does_what_he_may_and_is_told_what_he_may_not(connect, users, al)
         channel.basic_get("letters")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "password"), [("root", "x"), ("root", ""), ("no", SECRET), ("guest", "guest")]
 )
@@ -107,6 +108,7 @@ def test_whoever_has_no_password_stays_outside(connect, name, password):
         connect(name, password)
 
 
+@pytest.mark.long
 def test_who_has_nothing_in_a_host_stays_outside(connect, users):
     users.add("lone")
     with pytest.raises(ProbableAccessDeniedError, match="access to vhost '/' refused for user"):
@@ -114,6 +116,7 @@ def test_who_has_nothing_in_a_host_stays_outside(connect, users):
     users.delete("lone")
 
 
+@pytest.mark.long
 def test_routing_keys_are_permitted_too(connect, users, al):
     channel = connect("al").channel()
     channel.exchange_declare("news", "topic")
@@ -126,6 +129,7 @@ def test_routing_keys_are_permitted_too(connect, users, al):
         channel.basic_publish("news", "bo.sports", b"x")
 
 
+@pytest.mark.long
 def test_a_consumer_hears_that_it_may_not_go_on(connect, users, al):
     channel = connect("al").channel()
     channel.queue_declare("taken", exclusive=True)
@@ -149,6 +153,7 @@ def test_the_connection_of_a_user_that_is_deleted_is_closed(connect, users, al):
     assert told.value.args == (320, "CONNECTION_FORCED - user 'al' is deleted")
 
 
+@pytest.mark.long
 def test_a_new_password_is_good_at_once_and_the_old_one_is_not(connect, users, al):
     open_before = connect("al")
     users.passwd("al", "another secret")
@@ -160,6 +165,7 @@ def test_a_new_password_is_good_at_once_and_the_old_one_is_not(connect, users, a
         open_before.update_secret(SECRET, "it has not")
 
 
+@pytest.mark.long
 def test_aio_pika_as_a_user(broker, users, al):
     host, port = broker.amqp
 
@@ -189,6 +195,7 @@ def test_aio_pika_as_a_user(broker, users, al):
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_the_first_user_ends_the_connections_of_guest(start):
     server = start(resp_port=-1, amqp_port=0)
     host, port = server.amqp

@@ -153,13 +153,17 @@ class FakeLink:
 class Door:
     """A node's queues and the door to them."""
 
-    def __init__(self, path, message_bytes_max=16 << 20, **given):
-        """``given``: who may do what, as ``AmqpDoor`` has it."""
+    def __init__(self, path, message_bytes_max=16 << 20, node=None, **given):
+        """``node``: one that goes on when it is closed; a new one by default.
+
+        ``given``: who may do what, as ``AmqpDoor`` has it.
+        """
         self._path, self._message_bytes_max = path, message_bytes_max
         self._given = given
         self.now = 100.0
         self.tokens = iter(range(1000))
-        self._begin(Node(path))
+        self._own = node is None
+        self._begin(Node(path) if node is None else node)
 
     def _begin(self, node):
         self.node = node
@@ -201,7 +205,8 @@ class Door:
         for peer in self.peers:
             peer.end()
         self.run()
-        self.node.close()
+        if self._own:
+            self.node.close()
 
 
 class Peer:

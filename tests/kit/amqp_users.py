@@ -50,7 +50,7 @@ class Users:
         self.access = Access(Unkept(KeptAccess(users=users)))
         self.logins = Told({user.name: b"secret" for user in users})
 
-    def door(self, path, **given):
+    def door(self, path=None, **given):
         return Door(path, access=self.access, logins=self.logins, **given)
 
     def add(self, name, *tags):

@@ -24,8 +24,8 @@ def audit():
 
 
 @pytest.fixture
-def door(tmp_path, users, audit):
-    made = users.door(tmp_path, audit=audit, refusals=Refusals(lambda: 0.0, audit))
+def door(node, users, audit):
+    made = users.door(node=node, audit=audit, refusals=Refusals(lambda: 0.0, audit))
     yield made
     made.close()
 

@@ -34,8 +34,8 @@ def users():
 
 
 @pytest.fixture
-def door(tmp_path, users):
-    made = users.door(tmp_path)
+def door(node, users):
+    made = users.door(node=node)
     yield made
     made.close()
 
@@ -279,20 +279,18 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("host", ADDRESSES)
 @pytest.mark.parametrize("insecure", [False, True])
-def test_guest_comes_from_this_machine_and_from_anywhere_if_that_is_asked_for(
-    tmp_path, host, insecure
-):
+def test_guest_comes_from_this_machine_and_from_anywhere_if_that_is_asked_for(node, host, insecure):
     users = Users()
     users.access.users = {}
-    door = users.door(tmp_path, insecure=insecure)
+    door = users.door(node=node, insecure=insecure)
     assert guest_from(door, host) == (insecure or ADDRESSES[host])
     door.close()
 
 
-def test_the_first_user_ends_what_guest_may(tmp_path):
+def test_the_first_user_ends_what_guest_may(node):
     users = Users()
     users.access.users = {}
-    door = users.door(tmp_path)
+    door = users.door(node=node)
     peer, coming = door.open(), door.connect()
     assert start(coming, "PLAIN", b"\0guest\0guest") == TUNE
     users.add("al", "administrator")
@@ -370,10 +368,10 @@ def test_what_comes_behind_a_new_secret_waits_for_it(door, users):
     assert peer.methods() == [methods.ConnectionUpdateSecretOk(), methods.ChannelOpenOk()]
 
 
-def test_without_users_any_new_secret_is_as_good(tmp_path):
+def test_without_users_any_new_secret_is_as_good(node):
     users = Users()
     users.access.users = {}
-    door = users.door(tmp_path)
+    door = users.door(node=node)
     peer = door.open()
     assert peer.ask(methods.ConnectionUpdateSecret(b"x", ""), 0) == (
         methods.ConnectionUpdateSecretOk()

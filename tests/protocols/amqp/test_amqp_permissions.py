@@ -39,8 +39,8 @@ def users():
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory, users):
-    made = users.door(tmp_path_factory.mktemp("permissions"))
+def shared(node, users):
+    made = users.door(node=node)
     yield made
     made.close()
 
@@ -52,13 +52,13 @@ def door(shared, users):
     for method in MAKES:
         root.ask(method)
     yield shared
-    root.ask(methods.ChannelOpen(), 2)
-    for name in ("e", "e2", "t", "new"):
-        root.ask(methods.ExchangeDelete(0, name, False, False), 2)
-    for name in ("q", "q2", "new"):
-        root.ask(methods.QueueDelete(0, name, False, False, False), 2)
     for peer in shared.peers:
         peer.end()
+    vhost = shared.node.queues.vhosts[b"/"]
+    for queue in list(vhost.queues()):
+        vhost.delete_queue(queue)
+    for name in (b"e", b"e2", b"t", b"new"):
+        vhost.delete_exchange(name)
     shared.run()
     shared.peers.clear()
     users.forget_rules()

@@ -23,13 +23,17 @@ def users():
 
 
 @pytest.fixture
-def door(tmp_path, users):
-    made = users.door(tmp_path)
+def door(node, users):
+    made = users.door(node=node)
     root = opened(made, "root")
     for method in (declare("q"), declare("q2"), exchange("e", "fanout")):
         root.ask(method)
     root.ask(methods.QueueBind(0, "q2", "e", "", False, {}))
     yield made
+    vhost = node.queues.vhosts[b"/"]
+    for queue in list(vhost.queues()):
+        vhost.delete_queue(queue)
+    vhost.delete_exchange(b"e")
     made.close()
 
 
