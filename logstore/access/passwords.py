@@ -28,6 +28,7 @@ TICKET_BYTES: Final = 32
 CHECKED_BY: Final = (SHA_256, SHA_512)  # the first that a user has: the cheaper one
 
 Rounds = Mapping[str, int]  # of each mechanism's hash
+Shape = tuple[int, int]  # of a key: rounds, bytes of salt
 
 
 class _Try(NamedTuple):
@@ -67,7 +68,7 @@ class Passwords:
         self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
         self._waits = self._waits_bytes = 0  # how many these are
         self._running = 0
-        self._of_users: tuple[int, Rounds, Rounds] | None = None
+        self._of_users: tuple[int, Rounds, Mapping[str, Shape]] | None = None
 
     # Passwords
 
@@ -170,15 +171,15 @@ class Passwords:
     # Other ways to log in
 
     def find(self, mechanism: str, name: str) -> Found:
-        """As Logins.find. An unknown name has the rounds that most users have."""
+        """As Logins.find. An unknown name's looks as those of most users do."""
         user = self._access.users.get(name)
         key = None if user is None else user.scram.get(mechanism)
         if key is not None:
             return Found(key, known=self.admits(name))
         from logstore.access.scram_keys import made_up
 
-        usual = self._figures()[1][mechanism]
-        return Found(made_up(mechanism, self._secret, name, usual), known=False)
+        shape = self._figures()[1][mechanism]
+        return Found(made_up(mechanism, self._secret, name, *shape), known=False)
 
     def admits(self, name: str) -> bool:
         """As Logins.admits: only administrators, while a row can't be read that may forbid it.
@@ -212,8 +213,8 @@ class Passwords:
         """What each refusal costs, by mechanism: what the user with the most costs."""
         return self._figures()[0]
 
-    def _figures(self) -> tuple[Rounds, Rounds]:
-        """The most rounds of any user's check, and the most usual ones of each mechanism."""
+    def _figures(self) -> tuple[Rounds, Mapping[str, Shape]]:
+        """The most rounds of any user's check, and the most usual keys of each mechanism."""
         if self._of_users is None or self._of_users[0] != self._access.version:
             users = self._access.users.values()
             self._of_users = self._access.version, _most(users), _usual(users)
@@ -256,18 +257,14 @@ def _most(users: Iterable[KeptUser]) -> Rounds:
     return most or {CHECKED_BY[0]: ITERATIONS}
 
 
-def _usual(users: Iterable[KeptUser]) -> Rounds:
-    from logstore.access.scram_keys import ITERATIONS
+def _usual(users: Iterable[KeptUser]) -> Mapping[str, Shape]:
+    from logstore.access.scram_keys import ITERATIONS, SALT_BYTES
 
+    shapes = {mechanism: Counter[Shape]() for mechanism in CHECKED_BY}
+    for user in users:
+        for mechanism, key in user.scram.items():
+            shapes[mechanism][key.iterations, len(key.salt)] += 1
     return {
-        mechanism: _commonest(
-            [user.scram[mechanism].iterations for user in users if mechanism in user.scram]
-        )
-        or ITERATIONS
-        for mechanism in CHECKED_BY
+        mechanism: min(counts, key=lambda it: (-counts[it], it), default=(ITERATIONS, SALT_BYTES))
+        for mechanism, counts in shapes.items()
     }
-
-
-def _commonest(numbers: list[int]) -> int:
-    """0 where there are none."""
-    return min(Counter(numbers).items(), key=lambda it: (-it[1], it[0]), default=(0, 0))[0]

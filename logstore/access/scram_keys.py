@@ -72,13 +72,13 @@ def is_key_of(mechanism: str, key: ScramKey, password: bytes) -> bool:
     return hmac.compare_digest(server_key, key.server_key)
 
 
-def made_up(mechanism: str, secret: bytes, name: str, iterations: int) -> ScramKey:
+def made_up(
+    mechanism: str, secret: bytes, name: str, iterations: int, salt_bytes: int = SALT_BYTES
+) -> ScramKey:
     """A key for a name that nobody has: the same each time, so that it looks like a user's.
 
     ``secret``: whoever knows it can tell the two apart.
     """
     seed = hmac.digest(secret, b"\0".join((mechanism.encode(), name.encode())), "sha512")
-    salt, stored, server = (
-        hmac.digest(seed, part, HASHES[mechanism]) for part in (b"salt", b"stored", b"server")
-    )
-    return ScramKey(salt[:SALT_BYTES], iterations, stored, server)
+    stored, server = (hmac.digest(seed, it, HASHES[mechanism]) for it in (b"stored", b"server"))
+    return ScramKey(hashlib.shake_256(seed).digest(salt_bytes), iterations, stored, server)

@@ -17,7 +17,7 @@ from logstore.access.passwords import (
 )
 from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
-from logstore.access.scram_keys import ITERATIONS, keys_of
+from logstore.access.scram_keys import ITERATIONS, key_of, keys_of
 from logstore.errors import CorruptStore, InvalidName
 from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
 from logstore.names import check_user
@@ -249,6 +249,13 @@ def test_the_made_up_rounds_of_a_name_that_nobody_has_are_those_that_most_have()
     assert found == bench.logins.find(SHA_256, "nobody")
     assert Bench(OLD).logins.find(SHA_256, "nobody").key.iterations == ITERATIONS
     assert bench.logins.find(SHA_256, "al").key == AL.scram[SHA_256]
+
+
+def test_the_made_up_salt_is_as_long_as_those_that_most_have():
+    salted = KeptUser("salted", {SHA_512: key_of(SHA_512, b"s", bytes(100), 4096)})
+    bench = Bench(AL, salted, replace(salted, name="other"))
+    assert len(bench.logins.find(SHA_512, "nobody").key.salt) == 100
+    assert len(bench.logins.find(SHA_256, "nobody").key.salt) == len(AL.scram[SHA_256].salt)
 
 
 # Delays
