@@ -123,7 +123,8 @@ class KafkaSession:
 
     @property
     def _muted(self) -> bool:
-        return self._client.now < self._client.muted_until
+        # What is left of a peer that sends nothing more is bounded; the time to wait is not.
+        return self._client.now < self._client.muted_until and not self._finishing
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
@@ -239,7 +240,6 @@ class KafkaSession:
     def finish(self, now: float) -> None:
         """As Session.finish."""
         self._client.now = now
-        self._client.muted_until = 0.0
         self._finishing = True  # also what is behind, and taken later
         for slot, _, _ in self._slots:
             slot.finish()
@@ -253,6 +253,9 @@ class KafkaSession:
         self._client.door.clients.discard(self._client)
         self._client.seat.leave()
         self._client.unwatch()
+        for slot, _, _ in self._slots:
+            if isinstance(slot, Late):
+                slot.drop()
         self._slots.clear()
         self._client.held = self._client.fetching = None
         self._held_bytes = 0

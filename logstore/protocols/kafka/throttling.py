@@ -69,3 +69,9 @@ class Late:
 
     def finish(self) -> None:
         self.deadline = None
+
+    def drop(self) -> None:
+        """It is not sent: let go of the files that it is in."""
+        for it in self._body:
+            if not isinstance(it, (bytes, bytearray, memoryview)):
+                it.release()

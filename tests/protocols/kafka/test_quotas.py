@@ -110,8 +110,8 @@ def test_one_that_wants_no_answer_is_muted_all_the_same(talk):
     assert talk.topics.get("t").partition(0).end == 1
     talk.session.finish(talk.now)  # it sends nothing more: what has come is taken
     talk.feed(b"")
-    talk.feed(b"")
-    assert talk.topics.get("t").partition(0).end >= 2
+    assert talk.topics.get("t").partition(0).end == 3
+    assert not talk.session.busy
 
 
 def test_what_waits_for_a_sync_is_answered_with_the_time_to_wait(talk):
@@ -138,6 +138,18 @@ def test_versions_with_tagged_fields_have_the_time_where_it_belongs(talk):
     [(_, answer)] = talk.replies()
     assert answer[-1:] == b"\0"
     assert struct.unpack_from(">i", answer, len(answer) - 5)[0] > 0
+
+
+def test_a_request_that_is_looked_into_in_parts_is_told_how_long_to_wait(talk):
+    limited(talk, limit=100.0)
+    parts = b"".join(struct.pack(">ii", 0, len(BATCH)) + BATCH for _ in range(1001))
+    body = struct.pack(">hhii", -1, -1, 1000, 1) + b"\0\1t" + struct.pack(">i", 1001) + parts
+    talk.feed(talk.frame(0, 8, body))
+    [(_, answer)] = talk.replies()
+    assert throttle_ms(answer) > 1000 * len(parts) / 100 - 11_000
+    assert talk.topics.get("t").partition(0).end == 1001
+    produce(talk)
+    assert talk.out() == b""
 
 
 def wire_length(number):
@@ -299,6 +311,30 @@ def test_an_old_consumer_is_not_answered_until_it_has_waited(talk):
     talk.pass_time(wait_s + 0.001)
     wait_ms, found = fetched(talk, 7)
     assert (wait_ms, list(found.got)) == (pytest.approx(wait_s * 1000, abs=1.1), [])
+
+
+def test_what_is_held_back_lets_go_of_its_files_when_the_connection_is_gone(talk):
+    class Extent:
+        released = 0
+
+        def __init__(self, size):
+            self.size = size
+
+        def __len__(self):
+            return self.size
+
+        def release(self):
+            Extent.released += 1
+
+    log = talk.topics.get("t").partition(0)
+    fill(talk, 1)
+    log.extent = lambda offset, bytes_max: Extent(len(BATCH))
+    limited(talk, "consumer_byte_rate", 10.0)
+    fetch(talk, version=7)
+    assert talk.out() == b""
+    assert talk.session.busy
+    talk.session.close()
+    assert Extent.released == 1
 
 
 # Requests
