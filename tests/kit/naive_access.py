@@ -14,7 +14,7 @@ BY_PERMISSION = {
     "alter-configs": {"configure"},
     "describe": {"read", "write", "configure"}, "describe-configs": {"read", "write", "configure"},
 }  # fmt: skip
-BY_KEY = {"read": "R", "write": "W", "create": "W", "delete": "W", "alter": "W", "describe": "RW"}
+BY_KEY = {"read": "R", "write": "W", "delete": "W", "describe": "RW"}
 
 
 class NaiveAccess:
