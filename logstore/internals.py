@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logstore.access.access import Access, open_access
-from logstore.audit_topic import OwnAudit
 from logstore.broker.channel import Channels
 from logstore.clock import now_ms
 from logstore.open_topics import OpenTopics
@@ -17,6 +15,7 @@ from logstore.storage.groups import GroupTable
 from logstore.storage.users import DirectKeeper
 
 if TYPE_CHECKING:
+    from logstore.access.access import Access
     from logstore.store_queues import StoreQueues
     from logstore.upkeep.desk import Desk
 
@@ -36,12 +35,15 @@ class Internals:
         """What is kept of groups; None without a catalogue."""
         return self.directory.groups
 
-    def access(self) -> Access:
+    def access(self) -> "Access":
         """Users and rules as they are on disk; without a server, whose own are in its memory.
 
         Changes are durable, or refused (ReadOnly where this process does not write the store), when
         ``change`` returns.
         """
+        from logstore.access.access import Access, open_access
+        from logstore.audit_topic import OwnAudit
+
         table = self.groups
         if table is None:
             return open_access()

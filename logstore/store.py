@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from logstore import forks
-from logstore.access import audit
-from logstore.access.audit import of_topic
-from logstore.access.identity import OWNER
-from logstore.audit_topic import OwnAudit
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.consuming import Consuming, Wish
@@ -65,7 +61,8 @@ from logstore.upkeep.jobs import (
 from logstore.upkeep.tally import tally, verify_queues
 from logstore.upkeep.upkeep import Upkeep
 
-if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues
+if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues, or users
+    from logstore.access.audit import Audit
     from logstore.broker.queues.handles import Exchange, Queue
     from logstore.store_queues import StoreQueues
 
@@ -90,7 +87,7 @@ class Store:
             self._handles.flush_producers,
         )  # fmt: skip
         self.mode = mode
-        self._audit = OwnAudit(self._topics, self._has_users, clock)
+        self._audit: Audit | None = None
         self._upkeep = Upkeep(directory, clock)
         self._queues: StoreQueues | None = None
         self._queues_lock = threading.Lock()
@@ -166,8 +163,15 @@ class Store:
 
     def _did(self, event: str, what: str) -> None:
         """Whoever has the directory open for writing acts as its owner."""
-        if self.mode == "write":
-            self._audit.tell(event, OWNER, what)
+        if self.mode != "write" or not self._has_users():
+            return
+        from logstore.access.identity import OWNER
+
+        if self._audit is None:
+            from logstore.audit_topic import OwnAudit
+
+            self._audit = OwnAudit(self._topics, self._has_users, self._clock)
+        self._audit.tell(event, OWNER, what)
 
     # Topics
 
@@ -214,7 +218,9 @@ class Store:
         """
         topic = self._open_topics().alter(name, settings or {}, reset, partitions)
         if settings or reset:
-            self._did(audit.SETTINGS, of_topic(name, settings or {}, reset))
+            from logstore.access.audit import of_topic
+
+            self._did("settings", of_topic(name, settings or {}, reset))
         return topic
 
     def delete_topic(self, name: str) -> None:
@@ -223,7 +229,7 @@ class Store:
         Files that can't be removed are nobody else's concern: ``leftovers`` names them.
         """
         self._open_topics().delete(name)
-        self._did(audit.TOPIC, f"deleted {name}")
+        self._did("topic", f"deleted {name}")
 
     def leftovers(self) -> list[str]:
         """What could not be removed of deleted topics, by its path, and why; tried again."""
@@ -401,7 +407,7 @@ class Store:
         from logstore.amqp.fields import data
 
         self._store_queues().add_vhost(data(name))
-        self._did(audit.VHOST, f"made {name}")
+        self._did("virtual-host", f"made {name}")
 
     def delete_vhost(self, name: str) -> None:
         """A virtual host and all it has, messages too; durable on return.
@@ -411,7 +417,7 @@ class Store:
         from logstore.amqp.fields import data
 
         self._store_queues().delete_vhost(data(name))
-        self._did(audit.VHOST, f"deleted {name}")
+        self._did("virtual-host", f"deleted {name}")
 
     def _store_queues(self) -> "StoreQueues":
         self._open()
@@ -451,7 +457,7 @@ class Store:
     # Groups
 
     def _group_deleted(self, name: str) -> None:
-        self._did(audit.GROUP, f"deleted {name}")
+        self._did("group", f"deleted {name}")
 
     def groups(self) -> list[str]:
         """The names of all groups, sorted."""
@@ -495,7 +501,7 @@ class Store:
         trims = trim(self.topic(topic), before, partitions, dry_run=dry_run)
         for it in trims if not dry_run else ():
             what = f"deleted of {topic}-{it.partition} those before {it.start_after}"
-            self._did(audit.RECORDS, what)
+            self._did("records", what)
         return trims
 
     def retention(
