@@ -21,7 +21,12 @@ class Serving:
     """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
     def __init__(self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, words=(), **settings):
-        """``wrapped``: words before the command, of one that becomes it; ``words``: of ours."""
+        """``wrapped``: words before the command, of one that becomes it; ``words``: of ours.
+
+        With ``tls_cert``: ``tls`` is where clients with TLS connect, by the door's name.
+        """
+        if "tls_cert" in settings:
+            settings = {f"{door}_tls_port": 0 for door in ("kafka", "resp", "amqp")} | settings
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
@@ -61,6 +66,13 @@ class Serving:
             assert "RabbitMQ clients at" in line, self.errors()
             host, port = line.split()[-1].split(":")
             self.amqp = host, int(port)
+        self.tls = {}
+        for door, whose in (("kafka", "Kafka"), ("resp", "Redis"), ("amqp", "RabbitMQ")):
+            if int(settings.get(f"{door}_tls_port", -1)) >= 0:
+                line = self.process.stdout.readline().decode()
+                assert f"{whose} clients with TLS at" in line, self.errors()
+                host, port = line.split()[-1].split(":")
+                self.tls[door] = host, int(port)
 
     def errors(self):
         """What it said, but for how slow the machine is: a test asks for no time."""
