@@ -11,7 +11,7 @@ import typer
 from .command import Group
 from .ends import CommandFailed, put, say, tell
 from .login_options import Client
-from .options import HERE, Data, DataDir, Json
+from .options import HERE, Data, DataDir, Json, by_tls
 from .show import as_json, as_line, counted, table, text_or_base64
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def _server_of(data: DataDir) -> str:
     from logstore.doors import RESP
 
     address = data.endpoint(RESP)
+    if address is None and data.is_secure(RESP):
+        raise CommandFailed(f"{data}: {by_tls(RESP)}")
     if address is None:
         raise CommandFailed(
             f"{data}: no server has it open for Redis clients: run `logstore serve`, or name one "

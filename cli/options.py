@@ -112,13 +112,19 @@ class DataDir:
         return ClusterAt(address, self.login, self.own_login)
 
     def own_login(self) -> "Login | None":
-        """At the doors of its server, for who may open the directory's socket.
+        """At the doors of its server: the one that was asked for, or the directory's owner's.
 
-        None where no one has to log in. Raises Failed, Refused.
+        No user where no one has to log in. Raises Failed, Refused.
         """
         from .login import of_owner
 
-        return of_owner(self.path)
+        if self.login is not None and self.login.user:
+            return self.login
+        found = of_owner(self.path)
+        if found is None:
+            return self.login
+        found.tls = None if self.login is None else self.login.tls
+        return found
 
     def endpoint(self, door: "Door") -> str | None:
         """Where the server that has the directory lets clients in by this door, if one does."""
@@ -128,13 +134,24 @@ class DataDir:
 
         owner = owner_of(Disk(), str(self.path / LOCK))
         secure = self.login is not None and self.login.tls is not None
-        name = f"{door.name}-tls" if secure else door.name
-        return None if owner is None else owner.endpoints.get(name)
+        entrance = door.tls if secure else door.plain
+        return None if owner is None else owner.endpoints.get(entrance.name)
+
+    def is_secure(self, door: "Door") -> bool:
+        """Whether its server lets clients in by this door with TLS."""
+        from logstore.storage.disk import Disk
+        from logstore.storage.lock import owner_of
+        from logstore.storage.names import LOCK
+
+        owner = owner_of(Disk(), str(self.path / LOCK))
+        return owner is not None and door.tls.name in owner.endpoints
 
     def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
         """Why a command that would go by this door does not: it is not open, or nobody serves."""
         if locked.owner is None or not locked.owner.endpoints:
             return locked
+        if door.tls.name in locked.owner.endpoints:
+            return CommandFailed(f"{self}: {by_tls(door)}")
         return CommandFailed(
             f"{self}: its server, {locked.owner}, has no door for {door.clients} clients, by which "
             f"this command would reach it: serve it with --{door.name}-port ({door.port_setting}), "
@@ -222,6 +239,14 @@ class ClusterAt:
         """It checks what it is asked for by itself, and may know other settings than a store."""
 
 
+def by_tls(door: "Door") -> str:
+    """Why a command without TLS does not get in."""
+    return (
+        f"its server lets {door.clients} clients in with TLS alone: say --tls-ca FILE, which has "
+        f"the certificates of whom to trust"
+    )
+
+
 HERE = DataDir(Path("logstore-data"))
 
 
@@ -241,7 +266,7 @@ def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: D
     directory = _nearest(ctx, param, value)
     bootstrap = ctx.meta.get(_BOOTSTRAP)
     if bootstrap is None:
-        if directory.login is not None and directory.login.asked:
+        if directory.login is not None and directory.login.asked and directory.login.user:
             raise wrong("a login is for a server: say --bootstrap HOST:PORT", "--user")
         return directory
     if _DATA in ctx.meta:

@@ -66,7 +66,7 @@ def queues_of(
         else:
             from .local_queues import LocalQueues
 
-            if data.login is not None and data.login.asked:
+            if data.login is not None and data.login.asked and data.login.user:
                 from .login_options import wrong
 
                 raise wrong(f"a login is for a server: none has {data} open", "--user")
@@ -86,8 +86,8 @@ def queues_of(
             address = data.endpoint(AMQP)
             if address is None:
                 raise data.no_door(AMQP, locked)
-            login = data.login or data.own_login()
-            line = Line(address, vhost, stop or stack.enter_context(Stop()), login)
+            stopping = stop or stack.enter_context(Stop())
+            line = Line(address, vhost, stopping, data.own_login())
             return stack.enter_context(closing(line))
 
         yield ServedQueues(open_line, ServerSocket(str(data.path)), vhost)

@@ -32,6 +32,8 @@ class Line:
         host, _, port = address.rpartition(":")
         self._address = address
         self._stop = stop
+        # Why it may end the connection at its first word.
+        self._hint = "; if that is a port for TLS, say --tls-ca FILE"
         self._reader = hiredis.Reader(notEnoughData=...)
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)))
@@ -42,6 +44,7 @@ class Line:
         try:
             if login is not None and login.tls is not None:
                 self._socket = login.tls.secured(self._socket, host.strip("[]"), address)
+                self._hint = ""
             if login is None or not login.user:
                 login = ask()
             if login is not None and login.user:
@@ -73,7 +76,10 @@ class Line:
             except OSError as error:
                 raise self._lost(error) from None
             if not data:
-                raise CommandFailed(f"{self._address}: the server has ended the connection")
+                raise CommandFailed(
+                    f"{self._address}: the server has ended the connection{self._hint}"
+                )
+            self._hint = ""
             self._reader.feed(data)
         if isinstance(reply, hiredis.ReplyError):
             hint = ": say --user NAME" if str(reply).startswith("NOAUTH") else ""

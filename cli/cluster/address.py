@@ -9,7 +9,7 @@ from typing import Any, Final
 from logstore.errors import Failed, Refused
 
 from ..login import MECHANISMS, Login
-from .greeting import Greeting, Silent, best_of, refused_at
+from .greeting import Ended, Greeting, Silent, best_of, refused_at
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 CONNECT_S: Final = 5.0
@@ -27,7 +27,6 @@ class Address:
     ) -> None:
         """``ask``: for a login, where none was given and the server wants one."""
         self.text = text
-        self.hint = ""  # why the server may not answer, for people
         self._login = login
         self._ask = ask
 
@@ -91,11 +90,13 @@ class Address:
         """The server's mechanisms; None where no one is to log in."""
         try:
             offered = greeting.mechanisms(wanted)
-        except Silent:
-            tls = self._login is not None and self._login.tls is not None
-            self.hint = "" if tls else "; if that is a port for TLS, say --tls-ca FILE"
-            if self._has_user():
-                raise Failed(f"{self}: the server has ended the connection{self.hint}") from None
+        except Silent as silent:
+            # Every server that librdkafka can talk to answers this, with an error if need be.
+            if isinstance(silent, Ended) or self._has_user():
+                tls = self._login is not None and self._login.tls is not None
+                hint = "" if tls else "; if that is a port for TLS, say --tls-ca FILE"
+                reason = "the server has ended the connection at its first word"
+                raise Failed(f"{self}: {reason}{hint}") from None
             return None
         if offered is None and self._has_user():
             raise Refused(f"{self}: no one logs in there: leave --user out")

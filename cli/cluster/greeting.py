@@ -24,7 +24,11 @@ _HEAD: Final = struct.Struct(">hhih")  # key, version, correlation, length of th
 
 
 class Silent(Exception):
-    """The server has ended the connection without an answer, or does not speak of logins."""
+    """The server does not answer in time, or not in Kafka's protocol."""
+
+
+class Ended(Silent):
+    """The server has ended the connection instead of an answer."""
 
 
 class Greeting:
@@ -76,6 +80,8 @@ class Greeting:
             if not 4 <= size <= ANSWER_BYTES_MAX:
                 raise Silent
             answer, _ = codec(messages.Response, VERSION, False).read(self._exactly(size), 4)
+        except ConnectionError:
+            raise Ended from None
         except (OSError, BrokenProtocol):
             raise Silent from None
         return answer
@@ -85,7 +91,7 @@ class Greeting:
         while len(data) < size:
             more = self._connection.recv(size - len(data))
             if not more:
-                raise Silent
+                raise Ended
             data += more
         return data
 

@@ -76,10 +76,7 @@ UNREACHED: Final = {
 def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
     """``doing``: what was asked, with its names: ``create topic 'x'``."""
     if error.code() in UNREACHED:
-        said = error.str()
-        return Failed(
-            f"{address}: can't {doing}: no answer ({said}); is the server there?{address.hint}"
-        )
+        return Failed(f"{address}: can't {doing}: no answer ({error.str()}); is the server there?")
     kind, reason = ERROR_OF.get(error.code(), Failed), error.str()
     bare = reason.startswith(("Broker: ", "Local: "))  # the client's words for a code alone
     if bare or kind is Forbidden:

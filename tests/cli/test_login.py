@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,16 @@ from hypothesis import strategies as st
 from logstore_cli.cluster.scram import ScramClient
 from logstore_cli.ends import CommandFailed
 from logstore_cli.login import Tls
-from serving import Serving
+from serving import COMMAND, Serving
+from signed import HERE, Authority
 
 from logstore.access.logins import Found
 from logstore.access.sasl import Refusal
 from logstore.access.scram import ScramServer
 from logstore.access.scram_keys import keys_of
 from logstore.errors import Failed
+from logstore.storage.disk import Disk
+from logstore.storage.lock import owner_of
 
 pytestmark = pytest.mark.long
 
@@ -213,7 +217,6 @@ def test_options_that_cannot_be_are_usage_errors(logstore, tmp_path):
         ((*place, "--user", "a", "--password-file", "-"), "'--password-file': takes a file here"),
         ((*place, "--profile", tmp_path / "no"), "no: No such file or directory"),
         (("--user", "a"), "'--user': a login is for a server: say --bootstrap HOST:PORT"),
-        (("--tls-ca", "a"), "'--user': a login is for a server: say --bootstrap HOST:PORT"),
     ):
         told = logstore("topic", "list", *words, code=2).err
         assert error in told
@@ -251,6 +254,87 @@ def test_a_port_without_tls_is_one_line(users, tmp_path):
     told = users.run("topic", "list", *users.kafka, "--tls-ca", certificates, code=1).err
     assert f"{users.server.address}: no connection with TLS: " in told
     assert told.count("\n") == 1
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path / "authority")
+
+
+class Secured:
+    """A server with TLS, and where its doors for that are."""
+
+    def __init__(self, users, authority, *, plain, name=None, **settings):
+        users.server.stop()
+        cert, key = authority.server(names=HERE if name is None else (name,))
+        ports = [it for door in ("kafka", "resp", "amqp") for it in (f"--{door}-tls-port", "0")]
+        users.server = serve(users.data, ports, plain=plain, tls_cert=cert, tls_key=key, **settings)
+        endpoints = owner_of(Disk(), str(users.data / "lock")).endpoints
+        self.kafka = "--bootstrap", endpoints["kafka-tls"]
+        self.redis = "--server", endpoints["resp-tls"]
+
+
+class serve:
+    """``Serving`` for a server that need not have a plain door."""
+
+    def __init__(self, data, words, *, plain, **settings):
+        ports = [it for door in ("kafka", "resp", "amqp")
+                 for it in (f"--{door}-port", "0" if plain else "-1")]  # fmt: skip
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
+        environment |= {f"LOGSTORE_{name.upper()}": str(it) for name, it in settings.items()}
+        self.process = subprocess.Popen(
+            [COMMAND, "serve", "--data", data, *ports, *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        for _ in range(6 if plain else 3):
+            assert "clients" in self.process.stdout.readline()
+
+    def stop(self):
+        self.process.terminate()
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_commands_connect_with_tls(users, authority, plain):
+    secured, ca = Secured(users, authority, plain=plain), ("--tls-ca", authority.path)
+    run, ana = users.run, (*users.as_("ana"), *ca)
+    run("produce", "t", *secured.kafka, *ana, stdin=b"a\n")
+    assert run("consume", "t", *secured.kafka, *ana).out == "a\n"
+    run("channel", "publish", "c", "m", *secured.redis, *ana)
+    run("queue", "declare", "q", *ana)
+    run("exchange", "publish", "", "--key", "q", *ana, stdin=b"x" * 100_000 + b"\nhi\n")
+    assert run("queue", "consume", "q", *ana).out == "x" * 100_000 + "\nhi\n"
+    # The owner of the directory
+    run("topic", "create", "mine", *ca)
+    run("queue", "purge", "q", "--yes", *ca)
+    run("channel", "publish", "any", "m", *ca)
+
+
+def test_who_does_not_speak_tls_is_told_at_once(users, authority):
+    secured, run = Secured(users, authority, plain=False), users.run
+    for words in (("topic", "list", *secured.kafka), ("channel", "list", *secured.redis)):
+        told = run(*words, code=1).err
+        assert "the server has ended the connection" in told
+        assert told.endswith("if that is a port for TLS, say --tls-ca FILE\n")
+    for words in (("topic", "create", "x"), ("queue", "get", "q"), ("channel", "list")):
+        assert "clients in with TLS alone: say --tls-ca FILE" in run(*words, code=1).err
+
+
+def test_a_server_that_nobody_vouches_for_is_not_talked_to(users, authority, tmp_path):
+    Secured(users, authority, plain=False)
+    other = Authority(tmp_path / "other")
+    for words in (("topic", "create", "x"), ("queue", "get", "q"), ("channel", "list")):
+        told = users.run(*words, "--tls-ca", other.path, code=1).err
+        assert f"its certificate is not trusted by {other.path}: " in told
+        assert told.count("\n") == 1
+
+
+def test_a_server_of_another_name_is_not_talked_to(users, authority):
+    Secured(users, authority, plain=False, name="elsewhere.example")
+    for words in (("topic", "create", "x"), ("queue", "get", "q"), ("channel", "list")):
+        told = users.run(*words, "--tls-ca", authority.path, code=1).err
+        assert "IP address mismatch, certificate is not valid for '127.0.0.1'" in told
 
 
 # SCRAM, the client's side
