@@ -13,7 +13,7 @@ SCANS = [
     f"--{it}"
     for it in (
         "sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3", "heartbleed", "openssl_ccs",
-        "reneg", "compression", "robot", "fallback", "early_data", "ems", "elliptic_curves",
+        "reneg", "compression", "robot", "fallback", "ems", "elliptic_curves",
     )
 ]  # fmt: skip
 OLD = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
@@ -75,7 +75,6 @@ def test_no_known_hole_is_found(found):
         assert scan["session_renegotiation"]["result"]["supports_secure_renegotiation"]
         assert scan["robot"]["result"]["robot_result"].startswith("NOT_VULNERABLE")
         assert scan["tls_fallback_scsv"]["result"]["supports_fallback_scsv"]
-        assert not scan["tls_1_3_early_data"]["result"]["supports_early_data"]
         assert scan["tls_extended_master_secret"]["result"]["supports_ems_extension"]
 
 
