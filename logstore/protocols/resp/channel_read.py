@@ -8,6 +8,7 @@ from logstore.broker.history import PULL_BYTES
 from logstore.errors import LogstoreError
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.denials import refuse_lost
 from logstore.protocols.resp.replies import array, entry
 from logstore.protocols.resp.requests import as_integer
 from logstore.slices import Steps
@@ -74,6 +75,9 @@ def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         return array([array(entry(record)) for record in past.records]), past.end
 
     reply, end = yield lambda go_on: client.door.work(read, go_on)
+    if not client.permits.may_hear(name):
+        refuse_lost(client)
+        return
     client.say(reply)
     if follow:
         client.follow(history, end)

@@ -23,6 +23,11 @@ def text(user: str, refusal: Refusal, *, whole: bool = False) -> bytes:
     return b"No permissions to access a " + what
 
 
+def refuse_lost(client: RespClient) -> None:
+    """A right that it had when the command began."""
+    client.refuse("NOPERM", "No permissions to access a channel")
+
+
 def log(client: RespClient, reason: str, object: bytes, user: bytes | None = None) -> None:
     """As ACL LOG and INFO have it."""
     denied = client.door.counts.denied

@@ -9,6 +9,7 @@ from logstore.errors import InvalidName, LogstoreError
 from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import Command, help_of, table
+from logstore.protocols.resp.denials import refuse_lost
 from logstore.protocols.resp.opening import NAMES_AT_ONCE
 from logstore.protocols.resp.replies import bulk, integer
 from logstore.slices import AT_ONCE, Steps, parts
@@ -83,6 +84,9 @@ def _subscribe(kind: Kind) -> Run:
         for number, name in enumerate(arguments[1:]):
             if kind is NAMES and channels.keeps and number % NAMES_AT_ONCE == 0:
                 yield from _opened(client, arguments[1 + number : 1 + number + NAMES_AT_ONCE])
+            if not client.permits.may_hear(name, pattern=kind is PATTERNS):
+                refuse_lost(client)  # others were served meanwhile, and took the right away
+                return
             try:
                 kind.begin(client.door.channels, client, name)
             except LogstoreError as error:
@@ -120,7 +124,10 @@ def _publish(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
 
 def _publish_when_found(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     yield from client.door.channels.searching(arguments[1])
-    _publish_now(client, arguments)
+    if client.permits.may_publish(arguments[1]):
+        _publish_now(client, arguments)
+    else:
+        refuse_lost(client)
 
 
 def _publish_now(client: RespClient, arguments: Sequence[bytes]) -> None:

@@ -137,6 +137,41 @@ def test_nothing_is_made_for_a_transaction_that_lost_its_right():
     assert (door.jobs, door.topics.made) == ([], [])
 
 
+def test_the_past_is_not_told_to_who_lost_the_right_while_it_was_read():
+    door = Workers(users=[boss(), user("al", "pw", redis="on &* +@all")])
+    door.topics.put("orders.eu")
+    one = door.connect()
+    one.ask("AUTH", "al", "pw")
+    door.work_off()
+    one.wait(0)
+    one.ask("SUBSCRIBE", "other")
+    one.ask("UNSUBSCRIBE", "other")
+    one.ask("PUBLISH", "orders.eu", "secret")
+    door.work_off()
+    assert one.wait(0) == b":0\r\n"
+    one.ask("CHANNEL.READ", "orders.eu", "FROM", "0", "FOLLOW")
+    assert len(door.jobs) == 1
+    door.access.change([user("al", "pw", redis="on &other +@all")])
+    door.work_off()
+    assert one.wait(0) == b"-NOPERM No permissions to access a channel\r\n"
+    assert not one.session._client.following
+
+
+def test_who_follows_a_history_that_is_taken_away_is_cut_off():
+    door = Workers(users=[boss(), user("al", "pw", redis="on &* +@all")])
+    door.topics.put("orders.eu")
+    one = door.connect()
+    one.ask("AUTH", "al", "pw")
+    door.work_off()
+    one.wait(0)
+    one.ask("CHANNEL.READ", "orders.eu", "FROM", "0", "FOLLOW")
+    while door.work_off():
+        one.wait(0)
+    assert one.session._client.following
+    door.access.change([user("al", "pw", redis="on &other +@all")])
+    assert one.link.cut_for == "user 'al' may not listen to b'orders.eu' any more"
+
+
 def test_channels_without_a_history_never_wait(door):
     one = door.connect()
     assert one.send(request("PUBLISH", "other", "a") * 5) == b":0\r\n" * 5

@@ -2,7 +2,7 @@
 
 import pytest
 from redis_parts import request
-from resp_kit import FakeDoor
+from resp_kit import FakeDoor, boss, user
 from turns_by_hand import Turns
 
 from logstore.broker.channel import SUBSCRIPTION_HELD_BYTES
@@ -62,6 +62,26 @@ def test_what_is_subscribed_to_in_many_turns_is_counted_as_held(door, turns, wor
     peer.ask(word.replace(b"SUB", b"UNSUB"))
     rest(peer, turns)
     assert peer.session.held_bytes < SUBSCRIPTION_HELD_BYTES
+
+
+@pytest.mark.parametrize("word", [b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE"])
+def test_a_right_that_is_taken_away_meanwhile_ends_a_long_command(turns, word):
+    every = b" ".join(b"&" + it for it in names(MANY // 100)).decode()
+    door = FakeDoor(users=[boss(), user("al", "pw", redis=f"on {every} +@all")])
+    door.door.slices = Slices(turns.soon)
+    one, other = door.log_in("al", "pw"), door.log_in("al", "pw")
+    one.ask(word, *names(MANY // 100))
+    other.ask(word, *names(MANY // 100))
+    door.access.change([user("al", "pw", redis="on &c0 +@all")])
+    rest(one, turns)
+    assert one.link.cut_for is not None
+    begun = door.log_in("al", "pw")
+    door.access.change([user("al", "pw", redis=f"on {every} +@all")])
+    assert begun.ask(word, b"c0", b"c0").count(b"subscribe") == 2
+    begun.send(request(word, *[b"c0"] * 200, b"c1"))
+    door.access.change([user("al", "pw", redis="on &c0 +@all")])
+    assert rest(begun, turns).endswith(b"-NOPERM No permissions to access a channel\r\n")
+    assert begun.link.cut_for is None
 
 
 def test_subscribing_to_very_many_channels_lets_others_have_their_turn(door, turns):
