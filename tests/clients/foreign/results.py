@@ -22,6 +22,7 @@ OTHERS = {
     "test_sasl": "Logins by SASL: all of these, and Kafka's command-line tools, {java}",
     "test_restart": "When the server is killed and comes back",
     "test_java_tools": "Kafka's command-line tools, {java}",
+    "test_java_rules": "Rules by Kafka's command-line tools over TLS, {java}",
     "test_streams": "Kafka Streams, {java}",
     "test_dump_log": "kafka-dump-log {java} over our files",
 }
