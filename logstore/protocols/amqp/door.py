@@ -11,7 +11,9 @@ from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.protocols.house import QueuesOf
+from logstore.protocols.rounds import Round
 from logstore.protocols.session import Link
+from logstore.slices import Slices
 
 if TYPE_CHECKING:
     from logstore.broker.queues.message import Message
@@ -26,8 +28,8 @@ class Client(Protocol):
     """What the door sees of a session."""
 
     def tell_blocked(self) -> None: ...
-    def rights_changed(self) -> None:
-        """Users or rules are others now."""
+    def rules_changed(self) -> None:
+        """As rounds.Told.rules_changed."""
 
 
 class Replied(Protocol):
@@ -53,6 +55,7 @@ class AmqpDoor:
     free_bytes: Callable[[], int] = lambda: 0  # of the disk; less than 0: nobody knows
     free_bytes_min: int = 0  # while there is less, nobody may publish; 0: it is not looked at
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
+    slices: Slices = field(default_factory=Slices)
     access: Access = field(default_factory=open_access)
     logins: Logins = field(default_factory=Nobody)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
@@ -61,11 +64,7 @@ class AmqpDoor:
     _looked_at: float = -math.inf
 
     def __post_init__(self) -> None:
-        self.access.watch(self._rights_changed)
-
-    def _rights_changed(self) -> None:
-        for session in list(self.sessions):
-            session.rights_changed()
+        self.access.watch(Round(self.sessions, self.slices).begin)
 
     @staticmethod
     def certified(link: Link) -> str | None:

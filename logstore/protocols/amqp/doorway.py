@@ -30,6 +30,7 @@ def open(house: House) -> Doorway:
         free_bytes=lambda: free_bytes(house.topics),
         free_bytes_min=settings.queue_disk_free_bytes,
         stopwatch=house.stopwatch,
+        slices=house.slices,
         access=house.access,
         logins=house.logins,
         refusals=Refusals(house.stopwatch, house.audit),

@@ -102,6 +102,7 @@ class AmqpSession:
         self.handshake = Handshake(about, external=link.secure)
         self.entry: Entry | None = None  # once it is known who the client is
         self.seat = Seat(door.access.metering)
+        self._rules = door.access.version  # that it was held against
         self.permits: Permits  # once its virtual host is open
         self._early_bytes = 0  # that were taken before it was let in
         self._checking = False  # a password, now: nothing is taken meanwhile
@@ -352,9 +353,20 @@ class AmqpSession:
         self.fail(Refusal(CONNECTION_FORCED, f"vhost '{self.vhost_name}' is deleted"))
         self.link.wake()
 
-    def rights_changed(self) -> None:
-        """As door.Client.rights_changed."""
+    def rules_changed(self) -> None:
+        """As rounds.Told.rules_changed."""
+        self._rules = self.door.access.version
         standing.look_again(self)
+
+    def must_look(self) -> bool:
+        """Whether rules have changed that its consumers were not held against yet.
+
+        It is told in its turn, which may be some turns away: they are given nothing before.
+        """
+        if self._rules == self.door.access.version:
+            return False
+        self.starved = True
+        return True
 
     # Channels
 

@@ -74,6 +74,8 @@ class AmqpSubscription:
 
     def can_take(self) -> int:
         """As queues.Subscription.can_take: at least one, while there is room at all."""
+        if self._of.must_look():
+            return 0
         return -(-self._of.room_bytes() // self._average)
 
     def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from logstore.access.access import Access, open_access
 from logstore.access.audit import Audit, Unheard
@@ -17,52 +17,12 @@ from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
 from logstore.protocols.kafka.lines import Lines
 from logstore.protocols.kafka.objects import Objects
+from logstore.protocols.rounds import Round, Told
 from logstore.settings import StoreSettings
-from logstore.slices import GoOn, Slices, Steps, Wait, parts
+from logstore.slices import GoOn, Slices, Wait
 
 NODE_ID = 1  # of the one node that there is
-TOLD_AT_ONCE = 50  # connections, of a change of rules
 LEADER_EPOCH = 0  # it leads every partition, for ever
-
-
-class Client(Protocol):
-    """A connection, as the door knows it."""
-
-    def rules_changed(self) -> None:
-        """Users or rules are others now."""
-
-
-class Round:
-    """Goes round all connections after a change of users or rules, some of them at a time.
-
-    Whatever a connection asks meanwhile goes by the rules as they are: this is for those that wait,
-    and for those that may not be there any more.
-    """
-
-    def __init__(self, clients: set[Client], slices: Slices) -> None:
-        self._clients = clients
-        self._slices = slices
-        self._under_way = self._again = False
-
-    def begin(self) -> None:
-        """Once more after the one that is under way, however often that is asked for."""
-        self._again = True
-        if not self._under_way:
-            self._under_way = True
-            self._slices.begin(self._steps(), self._over)
-
-    def _steps(self) -> Steps:
-        while self._again:
-            self._again = False
-            for some in parts(list(self._clients), TOLD_AT_ONCE):
-                for client in some:
-                    if client in self._clients:
-                        client.rules_changed()
-                yield len(some)
-        return None
-
-    def _over(self, _: object) -> None:
-        self._under_way = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +45,7 @@ class KafkaDoor:
     objects: Objects = field(default_factory=Objects)
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     audit: Audit = field(default_factory=Unheard)
-    clients: set[Client] = field(default_factory=set)  # that are there
+    clients: set[Told] = field(default_factory=set)  # that are there
 
     def __post_init__(self) -> None:
         self.access.watch(Round(self.clients, self.slices).begin)

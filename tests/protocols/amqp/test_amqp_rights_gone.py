@@ -7,6 +7,7 @@ from amqp_users import Users, opened, refusal
 from logstore.access.resources import EXCHANGE, READ, WRITE
 from logstore.amqp import methods
 from logstore.protocols.amqp.permits import Ask
+from logstore.slices import AT_ONCE, Slices
 
 QUEUE = "queue"
 READ_Q = refusal(Ask(READ, QUEUE, b"q"))
@@ -241,3 +242,54 @@ def test_nobody_binds_an_address_for_replies(door):
         other.send(methods.ChannelCloseOk())
         other.ask(methods.ChannelOpen())
     assert other.ask(consume(address)).reply_code == 404
+
+
+def test_who_is_told_later_gets_nothing_meanwhile(node, users):
+    """A crowd is told in parts, between which others have their turns."""
+    later = []
+    door = users.door(node=node, slices=Slices(later.append))
+    root = opened(door, "root")
+    root.ask(declare("q"))
+    crowd = [opened(door) for _ in range(AT_ONCE)]
+    last = opened(door)
+    last.ask(consume("q"))
+    users.permit("al", ".*", ".*", "")
+    assert later
+    root.publish(b"1", key="q")
+    door.run()
+    assert last.methods() == []
+    assert last.ask(get("q")).reply_code == 403  # what it asks goes by the rules of now
+    while later:
+        later.pop()()
+    door.run()
+    assert node.ready(b"q") == 1
+    users.permit("al", ".*", ".*", ".*")  # and the others may be deaf as long
+    users.delete("al")
+    while later:
+        later.pop()()
+    door.run()
+    assert {it.answer().reply_code for it in crowd} == {320}
+    root.ask(methods.QueueDelete(0, "q", False, False, False))
+    door.close()
+
+
+def test_who_is_told_later_goes_on_then(node, users):
+    later = []
+    door = users.door(node=node, slices=Slices(later.append))
+    root = opened(door, "root")
+    root.ask(declare("q"))
+    for _ in range(AT_ONCE):
+        opened(door)
+    last = opened(door)
+    last.ask(consume("q"))
+    users.allow("bo", "read", "queue", "q")
+    root.publish(b"1", key="q")
+    door.run()
+    assert last.methods() == []
+    while later:
+        later.pop()()
+    door.run()
+    assert bodies(last) == [b"1"]
+    last.send(methods.BasicAck(1, False))
+    root.ask(methods.QueueDelete(0, "q", False, False, False))
+    door.close()
