@@ -21,7 +21,6 @@ from struct import Struct
 from typing import Any, Final
 
 import msgspec
-from crc32c import crc32c
 
 from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
@@ -40,6 +39,7 @@ from logstore.kept_users import (
     Unreadable,
 )
 from logstore.names import check_user
+from logstore.records.crc import crc32c
 from logstore.storage.environment import Environment, Transaction
 
 ACCESS: Final = b"access"
