@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
-from logstore.access.redis_grants import is_off
 from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
 from logstore.names import OWNER_NAME, USER_BYTES_MAX
 
@@ -39,6 +38,12 @@ class _Try(NamedTuple):
     host: str
     digest: bytes
     then: Callable[[Login], None]
+
+
+def _is_off(redis: str) -> bool:
+    from logstore.access.redis_grants import is_off  # few have such rules
+
+    return is_off(redis)
 
 
 class Passwords:
@@ -187,7 +192,7 @@ class Passwords:
         And nobody who is ``off`` in Redis's words.
         """
         user = self._access.users.get(name)
-        if user is None or is_off(user.redis):
+        if user is None or (user.redis is not None and _is_off(user.redis)):
             return False
         return ADMINISTRATOR in user.tags or not any(it.forbids for it in self._access.damaged)
 
