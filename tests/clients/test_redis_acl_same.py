@@ -19,8 +19,9 @@ PASSWORD = "of-the-administrator"
 HASH = "ab" * 32
 RULES = [
     "on", "off", "nopass", "resetpass", "reset", "clearselectors", "skip-sanitize-payload",
-    "~*", "allkeys", "resetkeys", "~k*", "%R~r*", "%W~w*", "%RW~k1", "%r~k*", "~k", "%X~a", "%RR~a",
-    "&*", "allchannels", "resetchannels", "&c*", "&c1", "&c?", "&[cd]1", "& c", "&",
+    "~*", "allkeys", "resetkeys", "~k*", "%R~r*", "%W~w*", "%RW~k1", "%r~k*", "%W~r1", "%R~w*",
+    "~k", "%X~a", "%RR~a", "&*", "allchannels", "resetchannels", "&c*", "&c1", "&c?", "&[cd]1",
+    "& c", "&",
     "+@all", "-@all", "allcommands", "nocommands", "+@pubsub", "-@pubsub", "+@read", "-@read",
     "+@write", "-@write", "+@slow", "-@slow", "+@fast", "-@fast", "+@admin", "-@admin",
     "+@dangerous", "-@dangerous", "+@connection", "-@connection", "+@transaction", "+@nope",
@@ -36,7 +37,8 @@ ASKED = [
     ["SUBSCRIBE", "c1"], ["SUBSCRIBE", "c1", "d1"], ["PSUBSCRIBE", "c*"], ["PSUBSCRIBE", "c1*"],
     ["PSUBSCRIBE", "c?", "c*"], ["SSUBSCRIBE", "c1"], ["UNSUBSCRIBE", "d1"], ["EXISTS", "k1"],
     ["EXISTS", "k1", "x"], ["TTL", "r1"], ["TTL", "w1"], ["DEL", "w1"], ["DEL", "r1"],
-    ["RENAME", "k1", "w1"], ["RENAMENX", "r1", "w1"], ["COPY", "r1", "w1"], ["PERSIST", "k"],
+    ["RENAME", "k1", "w1"], ["RENAMENX", "r1", "w1"], ["MOVE", "r1", "1"], ["COPY", "r1", "w1"],
+    ["PERSIST", "k"],
     ["CONFIG", "GET", "x"], ["CONFIG", "SET", "x", "y"], ["CONFIG", "RESETSTAT"], ["CLIENT", "ID"],
     ["CLIENT", "KILL", "1:1"], ["SELECT", "0"], ["SELECT", "1"], ["MULTI"], ["WATCH", "k1", "x"],
     ["FLUSHALL"], ["KEYS", "*"], ["OBJECT", "FREQ", "k1"], ["OBJECT", "FREQ", "r1"], ["AUTH", "x"],

@@ -120,11 +120,18 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
         return
     first, last, step = command.keys
     keys = arguments[first : len(arguments) + last + 1 if last < 0 else last + 1 : step]
-    uses = [
-        (not _READS.isdisjoint(flags), not _WRITES.isdisjoint(flags)) for flags in command.key_flags
-    ]
+    uses = [_uses(flags) for flags in command.key_flags]
     for at, key in enumerate(keys):
         yield Named(KEY, key, *uses[min(at, len(uses) - 1)])
+
+
+def _uses(flags: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a key is read, and whether it is written."""
+    return not _READS.isdisjoint(flags), not _WRITES.isdisjoint(flags)
+
+
+def _reads_and_writes(command: Asks) -> bool:
+    return _names_keys(command) and any(all(_uses(flags)) for flags in command.key_flags)
 
 
 def called(command: Asks, arguments: Sequence[bytes]) -> Called:
@@ -161,7 +168,6 @@ class Permits:
         "_publishable",
         "_redis",
         "_rights",
-        "_version",
         "free",
         "who",
     )
@@ -172,13 +178,8 @@ class Permits:
         self._rights = access.rights(who)
         self.look_anew()
 
-    @property
-    def outdated(self) -> bool:
-        """Whether rules have changed since it was looked."""
-        return self._version != self._access.version
-
     def look_anew(self) -> None:
-        self._version = self._access.version
+        """Rules have changed."""
         self.free: bool = self._rights.all
         user = self._access.users.get(self.who.user)
         text = None if user is None else user.redis
@@ -244,8 +245,11 @@ class Permits:
         return None
 
     def _is_apart(self, command: Asks, arguments: Sequence[bytes]) -> Generator[int, None, bool]:
-        """Whether Redis's rules do not allow it as a whole: several selectors would together."""
-        if self._redis is None or not self._redis.several:
+        """Whether Redis's rules do not allow it as a whole, but several of them together would.
+
+        Selectors, or patterns of a key that is read and written.
+        """
+        if self._redis is None or not (self._redis.several or _reads_and_writes(command)):
             return False
         left = self._redis.allowing(called(command, arguments))
         for at, it in enumerate(names(command, arguments), 1):
@@ -294,7 +298,14 @@ class Permits:
         """Whether a PUBLISH to it is allowed: one look-up, where it was asked before."""
         if self.free or channel in self._publishable:
             return True
-        if self.refusal(_PUBLISH, (b"publish", channel, b"")) is not None:
+        words = (b"publish", channel, b"")
+        if self._redis is not None and self._redis.several:
+            allowed = self.refusal(_PUBLISH, words) is None
+        else:
+            allowed = self._of_command(_PUBLISH, words) is None and (
+                self._rights.may(WRITE, CHANNEL, name_text(channel))
+            )
+        if not allowed:
             return False
         if len(channel) <= KNOWN_BYTES_MAX:
             if len(self._publishable) >= KNOWN_MAX:

@@ -490,6 +490,34 @@ def test_any_bytes_before_a_login_are_refused_and_change_nothing(pieces, step):
     assert door.log_in("al", "pw").ask("PING") == b"+PONG\r\n"
 
 
+def test_one_pattern_must_allow_all_that_is_done_with_a_key():
+    text = "on %R~x* %W~x1 %RW~y +@all"
+    door = FakeDoor(users=[boss(), user("al", "pw", redis=text)])
+    peer = door.log_in("al", "pw")
+    no = b"-NOPERM No permissions to access a key\r\n"
+    assert peer.ask("MOVE", "x1", "1") == no
+    assert peer.ask("MOVE", "y", "1") == b":0\r\n"
+    assert peer.ask("TTL", "x1") == b":-2\r\n"
+    assert peer.ask("DEL", "x1") == b":0\r\n"
+    assert peer.ask("DEL", "x2") == no
+
+
+def test_what_selectors_allow_together_is_not_allowed():
+    text = "on &a -@all +publish (&b +publish) (&c +subscribe)"
+    rule = KeptRule("al", WRITE, CHANNEL, "c")
+    door = FakeDoor(users=[boss(), user("al", "pw", redis=text)], rules=[rule])
+    peer = door.log_in("al", "pw")
+    for name in ("a", "b", "c"):  # the last by a rule of ours
+        assert peer.send(request("PUBLISH", name, "x") * 5) == b":0\r\n" * 5
+    assert peer.ask("PUBLISH", "d", "x") == NO_CHANNEL
+    assert peer.ask("SUBSCRIBE", "a") == NO_CHANNEL
+    door.access.change([user("al", "pw", redis="on &a -@all +subscribe (&b +subscribe)")])
+    peer = door.log_in("al", "pw")
+    assert peer.ask("SUBSCRIBE", "a", "b") == NO_CHANNEL
+    assert peer.ask("SUBSCRIBE", "a").startswith(b"*3\r\n$9\r\nsubscribe")
+    assert peer.ask("SUBSCRIBE", "b").startswith(b"*3\r\n$9\r\nsubscribe")
+
+
 # Many names
 
 
