@@ -48,6 +48,7 @@ QUESTIONS = [
     "turns",
     "rights",
     "logins",
+    "tls",
 ]
 
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 STOP_WITHIN_S = 60
@@ -34,6 +35,7 @@ class Server:
         self.name = name
         self.port = port
         self.address = f"127.0.0.1:{port}"
+        self.ca: Path | None = None  # whom its clients trust; None: they come without TLS
         self._command = command
         self._settings = settings or {}
         self._errors = scratch / f"{name}.stderr"
@@ -78,6 +80,12 @@ class Server:
                 return
             except ConnectionRefusedError:
                 continue
+
+    def by_tls(self, name: str, port: int, ca: Path) -> "Server":
+        """The same, once it is started, at its port with TLS."""
+        other = copy(self)
+        other.name, other.port, other.address, other.ca = name, port, f"127.0.0.1:{port}", ca
+        return other
 
     def _path(self, name: str) -> Path:
         assert self._process is not None

@@ -9,6 +9,7 @@ import subprocess
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.harness import TINY
@@ -27,8 +28,10 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{tls_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{tls_listener}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL
+{tls_settings}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
@@ -43,19 +46,60 @@ log.segment.delete.delay.ms=0
 """
 
 
-def logstore(scratch: Path, name: str = "logstore") -> Server:
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A door with TLS beside the plain one."""
+
+    folder: Path  # what ``logstore tls self-signed`` has made
+    port: int
+
+    @classmethod
+    def made(cls, scratch: Path) -> "Tls":
+        folder = scratch / "tls"
+        if not folder.exists():
+            command = [logstore_command(), "tls", "self-signed", "--into", str(folder)]
+            subprocess.run(command, check=True, capture_output=True)
+        return cls(folder, free_port())
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def of(self, broker: Server) -> Server:
+        return broker.by_tls(f"{broker.name}, TLS", self.port, self.ca)
+
+
+def logstore(scratch: Path, name: str = "logstore", tls: Tls | None = None) -> Server:
     """``name``: what figures call it; one stands in for Kafka where the script is only tried."""
     port = free_port()
     serve = ["serve", "--data", str(scratch / name), "--kafka-port", str(port)]
-    return Server(name, scratch, port, [logstore_command(), *serve, "--resp-port", "-1"])
+    settings = {}
+    if tls is not None:
+        serve += ["--kafka-tls-port", str(tls.port), "--resp-tls-port", "-1"]
+        serve += ["--amqp-port", "-1", "--amqp-tls-port", "-1"]
+        settings = {f"LOGSTORE_TLS_{it.upper()}": str(tls.folder / f"server.{suffix}")
+                    for it, suffix in (("cert", "pem"), ("key", "key"))}  # fmt: skip
+    command = [logstore_command(), *serve, "--resp-port", "-1"]
+    return Server(name, scratch, port, command, settings)
 
 
-def kafka(scratch: Path) -> Server:
+def kafka(scratch: Path, tls: Tls | None = None) -> Server:
     """Raises NotHere where it cannot be had."""
     port, classes, properties = free_port(), f"{jars()}/*", scratch / "server.properties"
+    listener = settings = ""
+    if tls is not None:
+        both = tls.folder / "server-both.pem"  # Kafka takes them from one file
+        both.write_bytes(b"".join(
+            (tls.folder / f"server.{it}").read_bytes() for it in ("key", "pem")
+        ))  # fmt: skip
+        listener = f",SSL://127.0.0.1:{tls.port}"
+        settings = f"ssl.keystore.type=PEM\nssl.keystore.location={both}"
     properties.write_text(
-        PROPERTIES.format(port=port, controller=free_port(), data=scratch / "Kafka")
-    )
+        PROPERTIES.format(
+            port=port, controller=free_port(), data=scratch / "Kafka", tls_listener=listener,
+            tls_settings=settings,
+        )
+    )  # fmt: skip
     cluster = urlsafe_b64encode(b"logstore" + secrets.token_bytes(8)).decode().rstrip("=")
     tool = ["-cp", classes, "kafka.tools.StorageTool", "format", "-t", cluster]
     command = ["java", f"-Dlog4j2.configurationFile={LOG4J}", *tool, "-c", properties]

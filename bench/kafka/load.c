@@ -110,6 +110,10 @@ static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf, const str
 	char error[512];
 	set(conf, "bootstrap.servers", to->address);
 	set(conf, "socket.nagle.disable", "true");
+	if (getenv("LOAD_TLS_CA")) {
+		set(conf, "security.protocol", "ssl");
+		set(conf, "ssl.ca.location", getenv("LOAD_TLS_CA"));
+	}
 	rd_kafka_t *made = rd_kafka_new(type, conf, error, sizeof error);
 	if (!made)
 		give_up("client", error);

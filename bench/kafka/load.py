@@ -1,5 +1,6 @@
 """The load that both brokers get: ``load.c``, compiled when a C compiler and librdkafka are there,
 else the same by confluent-kafka in a child process (``load_child.py``), which is the slower client.
+With TLS, where a broker has a ``ca``.
 
 =========  ==============================================================================
 create     a topic of ``partitions``, with ``flush_messages``
@@ -60,7 +61,8 @@ class Load:
     ) -> subprocess.Popen[bytes]:
         options = [f"{name}={number}" for name, number in numbers.items()]
         command = [*self._command, what, broker.address, topic, *options]
-        return subprocess.Popen(command, stdout=subprocess.PIPE)
+        trusted = {} if broker.ca is None else {"LOAD_TLS_CA": str(broker.ca)}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **trusted})
 
     def new_topic(self, broker: Server, partitions: int, flush_messages: int) -> str:
         self._topics += 1

@@ -4,6 +4,7 @@ Slower than what it loads in most questions; both brokers get the same, so ratio
 """
 
 import json
+import os
 import socket
 import struct
 import sys
@@ -28,6 +29,13 @@ OPTIONS = {
 }  # fmt: skip
 
 
+def at(address: str) -> dict[str, str]:
+    """Where the broker is, and how it is spoken to."""
+    ca = os.environ.get("LOAD_TLS_CA")
+    secured = {"security.protocol": "ssl", "ssl.ca.location": ca} if ca else {}
+    return {"bootstrap.servers": address, **secured}
+
+
 class Sender:
     """A producer, and how much of what it was given is acknowledged."""
 
@@ -37,7 +45,7 @@ class Sender:
         self.delivered = 0
         self._producer = Producer(
             {
-                "bootstrap.servers": address, "socket.nagle.disable": True, "acks": given["acks"],
+                **at(address), "socket.nagle.disable": True, "acks": given["acks"],
                 "compression.codec": CODECS[given["codec"]],
                 "linger.ms": given["linger_ms"], "batch.size": given["batch_bytes"],
                 "batch.num.messages": 1_000_000, "queue.buffering.max.messages": 1_000_000,
@@ -77,7 +85,7 @@ class Sender:
 def consumer(address: str, topic: str, given: dict[str, int]) -> Consumer:
     made = Consumer(
         {
-            "bootstrap.servers": address, "socket.nagle.disable": True, "group.id": "load",
+            **at(address), "socket.nagle.disable": True, "group.id": "load",
             "enable.auto.commit": False, "queued.min.messages": 1_000_000,
             "fetch.message.max.bytes": 10_000_000,
         }
@@ -89,13 +97,13 @@ def consumer(address: str, topic: str, given: dict[str, int]) -> Consumer:
 def create(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
     config = {"flush.messages": str(given["flush_messages"])}
     wanted = NewTopic(topic, given["partitions"], 1, config=config)
-    admin = AdminClient({"bootstrap.servers": address})
+    admin = AdminClient(at(address))
     admin.create_topics([wanted], operation_timeout=60)[topic].result()
     return {}
 
 
 def delete(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
-    admin = AdminClient({"bootstrap.servers": address})
+    admin = AdminClient(at(address))
     admin.delete_topics([topic], operation_timeout=60)[topic].result()
     return {}
 
