@@ -9,8 +9,6 @@ from functools import partial
 from typing import Any, Final
 
 from logstore.access.quotas import CONSUMER_RATE
-from logstore.access.resources import READ
-from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import (
     NO_SESSION,
@@ -24,9 +22,9 @@ from logstore.kafka.fetch_codec import (
 from logstore.log import Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import LEADER_EPOCH, Later, elsewhere, made_elsewhere
-from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.kafka.door import Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.fetch_session import INITIAL_EPOCH, FetchSession, begin
+from logstore.protocols.kafka.partition_fetch import ask_again, fetches_of, open_all
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.kafka.throttling import FETCH_WAITS
 from logstore.protocols.session import Buffer
@@ -83,154 +81,11 @@ def _fetching(
     return slot
 
 
-class PartitionFetch:
-    """A partition asked for: its log, or why there is none to read."""
-
-    __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
-
-    def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
-        """``code``: why the topic can't be read; NONE: it can."""
-        self.asked = asked
-        self._bytes, self._upto = 0, asked.offset  # counted so far
-        self.cold = False  # there is something, and it has to be fetched first
-        self.log: Log | None = None
-        self._topic: Topic | None = None
-        self.error_code = code
-        if topic is None or code:
-            return
-        if asked.leader_epoch > LEADER_EPOCH:
-            self.error_code = errors.UNKNOWN_LEADER_EPOCH
-            return
-        try:
-            self.log = topic.at_hand(asked.partition)
-        except LogstoreError as error:
-            self.error_code = code_of(error)
-        else:
-            self._topic = topic
-
-    def refuse(self) -> None:
-        """Nothing of it may be read any more."""
-        self.log = self._topic = None
-        self.error_code = errors.TOPIC_AUTHORIZATION_FAILED
-
-    @property
-    def opens(self) -> bool:
-        """Whether its log has to be opened first."""
-        return self.log is None and self._topic is not None
-
-    def open(self) -> None:
-        """Open its log, which may take long."""
-        topic, self._topic = self._topic, None
-        assert topic is not None
-        try:
-            self.log = topic.partition(self.asked.partition)
-        except LogstoreError as error:
-            self.error_code = code_of(error)
-
-    def available(self, bytes_max: int) -> int:
-        """How many bytes can be read, at least 1 where there are any; counted to ``bytes_max``."""
-        log, offset = self.log, self.asked.offset
-        if log is None:
-            return bytes_max
-        try:
-            if log.start <= offset and log.safe <= offset <= log.end:
-                log.check_failure()
-                return 0
-            if bytes_max <= 1:
-                return 1
-            if offset < log.start:
-                return bytes_max
-            return self._count(log, min(bytes_max, self.asked.bytes_max))
-        except LogstoreError:
-            return bytes_max  # the client is to be told
-
-    def _count(self, log: Log, bytes_max: int) -> int:
-        """Bytes of the whole batches that are there, counted until they are so many.
-
-        Counting reads them, and goes on where it was when it is asked again: each piece of news
-        would cost all that is there, for each client that waits for much. Zero is never counted:
-        what is not here yet is there all the same.
-        """
-        while self._bytes < bytes_max:
-            batches = log.read(self._upto, bytes_max - self._bytes)
-            if not batches:
-                break
-            self._bytes += sum(batch.size for batch in batches)
-            self._upto = batches[-1].next_offset
-        return max(self._bytes, 1)
-
-    def read(self, bytes_max: int, *, first: bool) -> Given:
-        """Up to so many bytes; if it is the first to give any, at least one batch."""
-        asked = self.asked
-        given = Given(asked.topic, asked.partition, self.error_code)
-        log, self.cold = self.log, False  # what was is over, also where there is an error now
-        if log is None:
-            return given
-        try:
-            given.log_start = log.start
-            bytes_max = min(bytes_max, asked.bytes_max)
-            if bytes_max > 0 or first:
-                given.records = self._records(log, bytes_max, first)
-        except LogstoreError as error:
-            given.error_code = code_of(error)
-            if given.error_code == errors.OFFSET_OUT_OF_RANGE:
-                given.high_watermark = -1
-                return given
-        given.high_watermark = log.safe  # after: what is given is below it
-        return given
-
-    def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
-        extent = log.extent(self.asked.offset, bytes_max)
-        if extent is not None:
-            return (extent,)
-        batches = log.read(self.asked.offset, bytes_max)
-        self.cold = not batches and self.asked.offset < log.safe
-        if batches and (first or batches[0].size <= bytes_max):
-            return [batch.data for batch in batches]
-        if not batches and not self.cold:
-            log.check_failure()  # else who waits for more would be answered at once, for ever
-        return ()
-
-
-def _readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:
-    """The topic of that name or id, or the code of why it can't be read."""
-    if isinstance(asked, str):
-        name, topic = asked, client.door.topics.get(asked)
-    else:
-        topic = client.door.topics.by_uuid(asked)
-        if topic is None:
-            return None, errors.UNKNOWN_TOPIC_ID
-        name = topic.name
-    if not client.may_topic(READ, name):  # whether it is there is none of its business
-        return None, errors.TOPIC_AUTHORIZATION_FAILED
-    return topic, errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
-
-
-def _fetches(client: KafkaClient, asked: Sequence[Asked]) -> list[PartitionFetch]:
-    """One each; neighbours of one topic are looked up, and asked for, once."""
-    found: list[PartitionFetch] = []
-    last: str | bytes | None = None
-    topic: Topic | None = None
-    code = errors.NONE
-    for it in asked:
-        if it.topic != last:
-            last = it.topic
-            topic, code = _readable(client, it.topic)
-        found.append(PartitionFetch(it, topic, code))
-    return found
-
-
 def _release(buffers: Sequence[Any]) -> None:
     """They are not sent: let go of the files that they are in."""
     for it in buffers:
         if not isinstance(it, (bytes, bytearray, memoryview)):
             it.release()
-
-
-def _open(fetches: Sequence[PartitionFetch]) -> bool:
-    for fetch in fetches:
-        fetch.open()
-    return True
 
 
 class Fetching:
@@ -269,7 +124,7 @@ class Fetching:
         self._fetching = fetching
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
         self._rules = client.door.access.version  # by which it was last found to be allowed
-        self._fetches = _fetches(client, asked)
+        self._fetches = fetches_of(client, asked)
         self._until: float | None = client.now + max(request.max_wait_ms, 0) / 1000
         self._opening: Later | None = None
         self._answer: list[Given] | None = None
@@ -284,14 +139,14 @@ class Fetching:
         """Have its logs open; only in the sessions' thread."""
         closed = [fetch for fetch in self._fetches if fetch.opens]
         if closed:
-            self._opening = elsewhere(self._client.door, partial(_open, closed))
+            self._opening = elsewhere(self._client.door, partial(open_all, closed))
             self._opening.waiting(self._client.wake)
         else:
             self._begin()
 
     def open_all(self) -> None:
         """Open its logs here and now: in a worker."""
-        _open([fetch for fetch in self._fetches if fetch.opens])
+        open_all([fetch for fetch in self._fetches if fetch.opens])
 
     def begin(self) -> Steps:
         """Wait for news of very many logs, all of which are open."""
@@ -349,18 +204,9 @@ class Fetching:
         return self._answer is not None
 
     def _ask_again(self) -> None:
-        """Rules have changed: what may not be read any more is not, and that is told at once."""
+        """Rules have changed: what may not be read any more is told of at once."""
         self._rules = self._client.door.access.version
-        last, allowed, refused = None, True, False
-        for fetch in self._fetches:
-            if fetch.asked.topic != last:
-                last = fetch.asked.topic
-                _, code = _readable(self._client, last)
-                allowed = code != errors.TOPIC_AUTHORIZATION_FAILED
-            if not allowed and fetch.error_code != errors.TOPIC_AUTHORIZATION_FAILED:
-                fetch.refuse()
-                refused = True
-        if refused:
+        if ask_again(self._client, self._fetches):
             self._until = self.deadline = None
 
     def _read_no_more(self) -> None:

@@ -1,0 +1,171 @@
+"""The partitions that a fetch asks for: each has a log that it reads, or why there is none."""
+
+from collections.abc import Sequence
+
+from logstore.access.resources import READ
+from logstore.broker.topic import Topic
+from logstore.errors import LogstoreError
+from logstore.kafka.fetch_codec import Asked, Given
+from logstore.log import Log
+from logstore.protocols.kafka import errors
+from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.door import LEADER_EPOCH
+from logstore.protocols.kafka.errors import code_of
+from logstore.protocols.session import Buffer
+
+
+class PartitionFetch:
+    """A partition asked for: its log, or why there is none to read."""
+
+    __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
+
+    def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
+        """``code``: why the topic can't be read; NONE: it can."""
+        self.asked = asked
+        self._bytes, self._upto = 0, asked.offset  # counted so far
+        self.cold = False  # there is something, and it has to be fetched first
+        self.log: Log | None = None
+        self._topic: Topic | None = None
+        self.error_code = code
+        if topic is None or code:
+            return
+        if asked.leader_epoch > LEADER_EPOCH:
+            self.error_code = errors.UNKNOWN_LEADER_EPOCH
+            return
+        try:
+            self.log = topic.at_hand(asked.partition)
+        except LogstoreError as error:
+            self.error_code = code_of(error)
+        else:
+            self._topic = topic
+
+    def refuse(self) -> None:
+        """Nothing of it may be read any more."""
+        self.log = self._topic = None
+        self.error_code = errors.TOPIC_AUTHORIZATION_FAILED
+
+    @property
+    def opens(self) -> bool:
+        """Whether its log has to be opened first."""
+        return self.log is None and self._topic is not None
+
+    def open(self) -> None:
+        """Open its log, which may take long."""
+        topic, self._topic = self._topic, None
+        assert topic is not None
+        try:
+            self.log = topic.partition(self.asked.partition)
+        except LogstoreError as error:
+            self.error_code = code_of(error)
+
+    def available(self, bytes_max: int) -> int:
+        """How many bytes can be read, at least 1 where there are any; counted to ``bytes_max``."""
+        log, offset = self.log, self.asked.offset
+        if log is None:
+            return bytes_max
+        try:
+            if log.start <= offset and log.safe <= offset <= log.end:
+                log.check_failure()
+                return 0
+            if bytes_max <= 1:
+                return 1
+            if offset < log.start:
+                return bytes_max
+            return self._count(log, min(bytes_max, self.asked.bytes_max))
+        except LogstoreError:
+            return bytes_max  # the client is to be told
+
+    def _count(self, log: Log, bytes_max: int) -> int:
+        """Bytes of the whole batches that are there, counted until they are so many.
+
+        Counting reads them, and goes on where it was when it is asked again: each piece of news
+        would cost all that is there, for each client that waits for much. Zero is never counted:
+        what is not here yet is there all the same.
+        """
+        while self._bytes < bytes_max:
+            batches = log.read(self._upto, bytes_max - self._bytes)
+            if not batches:
+                break
+            self._bytes += sum(batch.size for batch in batches)
+            self._upto = batches[-1].next_offset
+        return max(self._bytes, 1)
+
+    def read(self, bytes_max: int, *, first: bool) -> Given:
+        """Up to so many bytes; if it is the first to give any, at least one batch."""
+        asked = self.asked
+        given = Given(asked.topic, asked.partition, self.error_code)
+        log, self.cold = self.log, False  # what was is over, also where there is an error now
+        if log is None:
+            return given
+        try:
+            given.log_start = log.start
+            bytes_max = min(bytes_max, asked.bytes_max)
+            if bytes_max > 0 or first:
+                given.records = self._records(log, bytes_max, first)
+        except LogstoreError as error:
+            given.error_code = code_of(error)
+            if given.error_code == errors.OFFSET_OUT_OF_RANGE:
+                given.high_watermark = -1
+                return given
+        given.high_watermark = log.safe  # after: what is given is below it
+        return given
+
+    def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
+        extent = log.extent(self.asked.offset, bytes_max)
+        if extent is not None:
+            return (extent,)
+        batches = log.read(self.asked.offset, bytes_max)
+        self.cold = not batches and self.asked.offset < log.safe
+        if batches and (first or batches[0].size <= bytes_max):
+            return [batch.data for batch in batches]
+        if not batches and not self.cold:
+            log.check_failure()  # else who waits for more would be answered at once, for ever
+        return ()
+
+
+def _readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:
+    """The topic of that name or id, or the code of why it can't be read."""
+    if isinstance(asked, str):
+        name, topic = asked, client.door.topics.get(asked)
+    else:
+        topic = client.door.topics.by_uuid(asked)
+        if topic is None:
+            return None, errors.UNKNOWN_TOPIC_ID
+        name = topic.name
+    if not client.may_topic(READ, name):  # whether it is there is none of its business
+        return None, errors.TOPIC_AUTHORIZATION_FAILED
+    return topic, errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
+
+
+def fetches_of(client: KafkaClient, asked: Sequence[Asked]) -> list[PartitionFetch]:
+    """One each; neighbours of one topic are looked up, and asked for, once."""
+    found: list[PartitionFetch] = []
+    last: str | bytes | None = None
+    topic: Topic | None = None
+    code = errors.NONE
+    for it in asked:
+        if it.topic != last:
+            last = it.topic
+            topic, code = _readable(client, it.topic)
+        found.append(PartitionFetch(it, topic, code))
+    return found
+
+
+def ask_again(client: KafkaClient, fetches: Sequence[PartitionFetch]) -> bool:
+    """Rules have changed: what may not be read any more is not. Whether there is any of that."""
+    last, allowed, refused = None, True, False
+    for fetch in fetches:
+        if fetch.asked.topic != last:
+            last = fetch.asked.topic
+            _, code = _readable(client, last)
+            allowed = code != errors.TOPIC_AUTHORIZATION_FAILED
+        if not allowed and fetch.error_code != errors.TOPIC_AUTHORIZATION_FAILED:
+            fetch.refuse()
+            refused = True
+    return refused
+
+
+def open_all(fetches: Sequence[PartitionFetch]) -> bool:
+    for fetch in fetches:
+        fetch.open()
+    return True
