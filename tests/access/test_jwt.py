@@ -1,6 +1,7 @@
 """Which tokens are good: signatures, algorithms, keys, times, whom they name and are meant for."""
 
 import json
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from logstore.access.jwt import SECONDS_MAX, Wanted, keys_of, verify
 from logstore.access.tokens import BadToken, Bearer, UnknownKey
 from logstore.errors import Refused
 
+numbered = map(str, count())
 KEYS = keys_of(public(RSA, EC))
 GOOD = Bearer("al", NOW_S + 600)
 
@@ -169,6 +171,7 @@ def test_a_token_with_a_byte_changed_is_refused(data):
         b'{"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]}',
         b'{"keys": [{"kty": "RSA", "n": 7}]}',
     ],
+    ids=numbered,  # keys are others in each process
 )  # fmt: skip
 def test_a_set_without_a_key_that_can_be_used_is_refused(text):
     with pytest.raises(Refused):

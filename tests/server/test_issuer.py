@@ -86,7 +86,11 @@ def test_a_file_is_read_again_when_it_has_changed_and_not_else(keys):
     assert isinstance(bench.check(RSA_TOKEN), BadToken)
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", public(RSA)[:-40], b"x" * (KEYS_BYTES_MAX + 1)])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{}", public(RSA)[:-40], b"x" * (KEYS_BYTES_MAX + 1)],
+    ids=["empty", "no set", "half", "large"],  # keys are others in each process
+)
 def test_a_file_that_is_half_written_takes_no_key_away(keys, text, caplog):
     bench = in_file(keys)
     bench.check(RSA_TOKEN)
@@ -197,6 +201,7 @@ def test_a_key_that_is_not_known_is_looked_for_and_strangers_can_not_have_it_don
         (204, b"", {}),
         (302, b"", {"Location": "http://127.0.0.1:1/"}),
     ],
+    ids=["not found", "error", "no keys", "empty", "large", "no content", "elsewhere"],
 )
 def test_an_answer_that_is_none_takes_no_key_away(web, status, text, headers):
     bench = Bench(web.url)
