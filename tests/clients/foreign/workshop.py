@@ -171,6 +171,7 @@ def amqp_java(main="amqp.Exercises"):
 CLIENTS = {
     "lapin": lapin,
     "rabbitmq-java": amqp_java,
+    "rabbitmq-java user": functools.partial(amqp_java, "amqp.User"),
     "spring-amqp": functools.partial(amqp_java, "amqp.Listener"),
     "perf-test": functools.partial(amqp_java, "com.rabbitmq.perf.PerfTest"),
     "amqp091-go": amqp_go,
