@@ -1,6 +1,9 @@
 """Rules by librdkafka's admin client, and what they allow its producers and consumers."""
 
 import logging
+import socket
+import struct
+import subprocess
 import time
 
 import pytest
@@ -16,7 +19,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 from kept_users_kit import a_user, keep
-from serving import Serving
+from serving import COMMAND, Serving
 
 from logstore.access.access import ADMINISTRATOR
 
@@ -189,3 +192,21 @@ def test_the_history_of_a_channel_is_a_channel_through_this_door_too(secured, ad
     assert sent(secured, "news.sport") == [WITHOUT_TOPIC]
     assert "news.sport" not in AdminClient(settings(secured)).list_topics(timeout=DEADLINE_S).topics
     assert sent(secured, "orders") == [None]
+
+
+@pytest.mark.long
+def test_the_first_user_ends_connections_that_nobody_logged_in_to(tmp_path):
+    running = Serving(tmp_path / "data", resp_port=-1)
+    with socket.create_connection(running.endpoint, DEADLINE_S) as connection:
+        ask = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # ApiVersions, without a client's id
+        connection.sendall(ask)
+        assert connection.recv(4) != b""
+        subprocess.run(
+            [COMMAND, "user", "add", "root", "--tag", "administrator", "--password-file", "-",
+             "--data", tmp_path / "data"],
+            input=b"key\n", check=True, capture_output=True, timeout=DEADLINE_S,
+        )  # fmt: skip
+        while connection.recv(65536):
+            """The rest of the answer, and then the end."""
+    code, errors = running.stop()
+    assert (code, "Traceback" in errors) == (0, False), errors
