@@ -149,6 +149,7 @@ def _context(files: Files) -> ssl.SSLContext:
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # asked for by a client, it costs us most
     context.set_ciphers(CIPHERS)
     try:
         # Asked for a password it would ask at the terminal.

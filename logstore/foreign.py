@@ -30,9 +30,12 @@ def asks_http(line: bytes) -> bool:
     return speaks_http(line) and b" HTTP/" in line
 
 
-def without_tls(protocol: str) -> str:
-    """What to say of a peer that speaks TLS to a door of this protocol."""
-    return f"the peer speaks TLS: {protocol} is served here, without TLS"
+def without_tls(protocol: str, setting: str) -> str:
+    """What to say of a peer that speaks TLS to a door of this protocol.
+
+    ``setting``: of the port where it should have come.
+    """
+    return f"the peer speaks TLS: {protocol} is served here, without TLS; see {setting}"
 
 
 def not_http(protocol: str) -> str:

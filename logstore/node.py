@@ -247,10 +247,13 @@ class Node:
             for it in wanted
         }
         addresses = {name: it for name, it in found.items() if it is not None}
-        if not addresses:
-            options = ", ".join(
-                f"--{it.name}-port ({it.port_setting})" for it in wanted or ENTRANCES
+        if not wanted:
+            raise Failed(
+                f"{self._store.directory.path}: no door is left to serve it by: the port of each "
+                f"is -1, or needs tls.cert"
             )
+        if not addresses:
+            options = ", ".join(f"--{it.name}-port ({it.port_setting})" for it in wanted)
             raise Failed(
                 f"{self._store.directory.path}: no door is left to serve it by: the default ports "
                 f"are in use, by another server perhaps; choose with {options}"

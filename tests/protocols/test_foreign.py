@@ -33,7 +33,7 @@ def test_tls_at_the_kafka_port(minor, frame_bytes_max):
     talk = Talk(settings={"socket.request.max.bytes": frame_bytes_max})
     talk.feed(TLS[:2] + bytes([minor]) + TLS[3:])
     assert talk.session.closed == (
-        "the peer speaks TLS: the Kafka protocol is served here, without TLS"
+        "the peer speaks TLS: the Kafka protocol is served here, without TLS; see kafka.tls.port"
     )
 
 
@@ -54,7 +54,7 @@ def test_tls_at_the_redis_port():
     one = FakeDoor().connect()
     assert one.send(TLS) == b""
     assert one.session.closed == (
-        "the peer speaks TLS: the Redis protocol is served here, without TLS"
+        "the peer speaks TLS: the Redis protocol is served here, without TLS; see resp.tls.port"
     )
 
 

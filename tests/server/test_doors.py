@@ -171,3 +171,12 @@ def test_after_its_server_has_ended_a_process_answers_for_itself(tmp_path):
     missing = "no such path: /api/v1/queues; this process is no server, which may have it"
     assert done.stdout.splitlines() == ["0 kafka", "True", missing] * 2
     assert done.stderr == ""
+
+
+def test_a_server_without_any_door_is_refused(tmp_path):
+    ports = [f"--{it.name}-port=-1" for it in ENTRANCES]
+    done = subprocess.run(
+        [COMMAND, "serve", "--data", tmp_path / "d", *ports], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "no door is left to serve it by: the port of each is -1" in done.stderr

@@ -132,7 +132,7 @@ def _take_header(of: Framed, raw: bytes) -> int:
         of.wants = 8
         return 0
     if speaks_tls(head):
-        of.end(without_tls(PROTOCOL_NAME))
+        of.end(without_tls(PROTOCOL_NAME, "amqp.tls.port"))
     elif speaks_http(head):
         of.end(not_http(PROTOCOL_NAME))
     else:

@@ -96,7 +96,7 @@ IN_UNITS: Final = {
 
 def _endpoint(client: KafkaClient) -> str:
     host, port = client.address
-    return f"PLAINTEXT://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{client.listener}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 # What follows from what the node is.
@@ -107,8 +107,8 @@ _FACTS: Final[dict[str, tuple[int, Callable[[KafkaClient], str | None]]]] = {
     "default.replication.factor": (INT, lambda _: "1"),
     "delete.topic.enable": (BOOLEAN, lambda _: "true"),
     "group.coordinator.rebalance.protocols": (LIST, lambda _: "classic,consumer"),
-    "inter.broker.listener.name": (STRING, lambda _: "PLAINTEXT"),
-    "listener.security.protocol.map": (STRING, lambda _: "PLAINTEXT:PLAINTEXT"),
+    "inter.broker.listener.name": (STRING, lambda client: client.listener),
+    "listener.security.protocol.map": (STRING, lambda it: f"{it.listener}:{it.listener}"),
     "listeners": (STRING, _endpoint),
     "log.cleaner.enable": (BOOLEAN, lambda _: "true"),
     "log.cleaner.threads": (INT, lambda _: "1"),

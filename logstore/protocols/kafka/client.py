@@ -30,16 +30,23 @@ class KafkaClient:
     """What a handler may ask of the connection that a request came by."""
 
     def __init__(
-        self, door: KafkaDoor, wake: Wake, address: tuple[str, int], peer: tuple[str, int]
+        self,
+        door: KafkaDoor,
+        wake: Wake,
+        address: tuple[str, int],
+        peer: tuple[str, int],
+        *,
+        secure: bool = False,
     ) -> None:
         """``wake``: have the server look at this connection again; from any thread.
 
-        ``address``: where this node is reached, as clients are to be told.
+        ``address``: where this node is reached, as clients are to be told. ``secure``: by TLS.
         """
         self.door = door
         self.wake = wake
         self.address = address
         self.peer = peer
+        self._secure = secure
         # Who it is, and what it may do: nobody, until it has said so.
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
         self.seat = Seat(door.access.metering)
@@ -61,6 +68,12 @@ class KafkaClient:
         self._watched: dict[Log, Wake] = {}
         self.news: set[Log] = set()  # of the watched: those that have had some
         self._to_sync: set[Log] = set()
+
+    @property
+    def listener(self) -> str:
+        """The entrance that it has come by, in Kafka's words."""
+        sasl = "SASL_" if self.door.access.required else ""
+        return f"{sasl}{'SSL' if self._secure else 'PLAINTEXT'}"
 
     @property
     def now_ms(self) -> int:

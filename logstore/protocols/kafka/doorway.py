@@ -34,7 +34,8 @@ def open(house: House) -> Doorway:
         from logstore.protocols.kafka.session import KafkaSession  # a server may have no client
 
         told = (secured if link.secure else advertised) or link.address
-        return KafkaSession(door, link.wake, told, link.peer_address, link.certificate)
+        peer = link.peer_address
+        return KafkaSession(door, link.wake, told, peer, link.certificate, secure=link.secure)
 
     idle_s = settings.connections_max_idle_ms / 1000
     return Doorway(new_session, Limits(settings.max_connections, idle_s))

@@ -194,7 +194,7 @@ def quorum(
     return quorum_messages.Response(
         topics=(quorum_messages.ResponseTopicData(METADATA_TOPIC, (partition,)),),
         nodes=(
-            quorum_messages.Node(NODE_ID, (quorum_messages.Listener("PLAINTEXT", host, port),)),
+            quorum_messages.Node(NODE_ID, (quorum_messages.Listener(client.listener, host, port),)),
         ),
     )
 

@@ -46,7 +46,7 @@ _REPLY = Struct(">ii")  # size, correlation id
 def _check_head(head: bytes) -> None:
     """Raises BrokenProtocol where it is no size: it would be one of hundreds of megabytes."""
     if speaks_tls(head):
-        raise BrokenProtocol(without_tls(PROTOCOL))
+        raise BrokenProtocol(without_tls(PROTOCOL, "kafka.tls.port"))
     if speaks_http(head):
         raise BrokenProtocol(not_http(PROTOCOL))
 
@@ -69,13 +69,15 @@ class KafkaSession:
         address: tuple[str, int],
         peer: tuple[str, int],
         certificate: Certificate | None = None,
+        *,
+        secure: bool = False,
     ) -> None:
         """``address``: where this node is reached, as clients are to be told.
 
-        ``certificate``: what the client has shown, verified.
+        ``certificate``: what the client has shown, verified. ``secure``: it has come by TLS.
         """
         self.wants = 0
-        self._client = KafkaClient(door, wake, address, peer)
+        self._client = KafkaClient(door, wake, address, peer, secure=secure)
         door.clients.add(self._client)
         self._slots = self._client.slots
         self._frame_bytes_max = min(

@@ -542,7 +542,7 @@ def _new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
 def _foreign(data: bytes) -> str | None:
     """What is wrong with a peer's first bytes; None: they may be requests."""
     if speaks_tls(data):
-        return without_tls(PROTOCOL)
+        return without_tls(PROTOCOL, "resp.tls.port")
     return not_http(PROTOCOL) if asks_http(data.partition(b"\n")[0]) else None
 
 

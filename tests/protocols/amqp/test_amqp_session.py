@@ -114,7 +114,7 @@ def test_another_protocol_header_is_answered_with_ours(door, sent):
         (b"GET / HTTP/1.1\r\n", "the peer speaks HTTP: AMQP 0-9-1 is served here"),
         (
             bytes.fromhex("16030100c2010000be"),
-            "the peer speaks TLS: AMQP 0-9-1 is served here, without TLS",
+            "the peer speaks TLS: AMQP 0-9-1 is served here, without TLS; see amqp.tls.port",
         ),
     ],
 )

@@ -89,3 +89,15 @@ def test_without_users_a_certificate_says_nothing():
     talk = Stranger(users=(), certificate=shown("al"))
     assert talk.serves()
     assert not who(talk).user
+
+
+@pytest.mark.parametrize(("users", "secure", "listener"), [
+    ((), False, "PLAINTEXT"), ((), True, "SSL"),
+    ((AL,), False, "SASL_PLAINTEXT"), ((AL,), True, "SASL_SSL"),
+])  # fmt: skip
+def test_a_client_sees_the_listener_that_it_has_come_by(users, secure, listener):
+    talk = Stranger(users=users)
+    talk.session._client._secure = secure
+    if users:
+        talk.log_in()
+    assert talk.session._client.listener == listener
