@@ -147,6 +147,8 @@ def called(command: Asks, arguments: Sequence[bytes]) -> Called:
 
 Asking = Generator[int, None, Refusal | None]  # yields units of work
 _NOT_ASKED: Final = object()
+_NO_CHANNELS: Final[set[bytes]] = set()  # shared by most connections, and never added to
+_NO_COMMANDS: Final[dict[str, object]] = {}
 
 
 def at_once(asking: Asking) -> Refusal | None:
@@ -184,8 +186,9 @@ class Permits:
         user = self._access.users.get(self.who.user)
         text = None if user is None else user.redis
         self._redis: Compiled | None = None if text is None else compiled(text)
-        self._publishable: set[bytes] = set()
-        self._commands: dict[str, object] = {}  # what was found out of them, by name
+        # What was found out; of who may do everything, that is nothing.
+        self._publishable: set[bytes] = _NO_CHANNELS if self.free else set()
+        self._commands: dict[str, object] = _NO_COMMANDS if self.free else {}
 
     # Whole commands
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 
 import pytest
+from heard_audit import Heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_parts import request
@@ -778,6 +779,26 @@ def test_whoever_runs_the_server_is_told_who_was_refused_what(door, caplog):
     assert "no rule allows it" in first
     assert first.isprintable()
     assert "config|get" in second
+
+
+def test_the_audit_log_is_told_who_came_in_who_was_refused_and_who_changed_users(door):
+    heard = Heard()
+    door.door.audit = door.access.audit = heard
+    door.door.refusals = Refusals(lambda: 0.0, heard)
+    root, peer = door.log_in(), door.connect()
+    peer.ask("AUTH", "al", "no")
+    peer.ask("HELLO", "3", "AUTH", "al", "pw")
+    peer.ask("PUBLISH", "sport", "x")
+    root.ask("ACL", "SETUSER", "bo", "on", ">x")
+    root.ask("ACL", "DELUSER", "bo")
+    told = [(event, who.user, who.door, outcome) for event, who, _, outcome in heard]
+    assert told == [
+        ("login", "boss", "resp", "done"), ("login", "al", "resp", "refused"),
+        ("login", "al", "resp", "done"), ("access", "al", "resp", "refused"),
+        ("user", "boss", "resp", "done"), ("user", "boss", "resp", "done"),
+    ]  # fmt: skip
+    assert heard[3][2] == "write channel sport"
+    assert all(who.host == "127.0.0.1" for _, who, _, _ in heard)
 
 
 def test_no_password_is_told_to_anyone(door, caplog):
