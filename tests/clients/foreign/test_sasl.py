@@ -8,6 +8,7 @@ import pytest
 import tools
 from kept_users_kit import keep, usual
 from serving import Serving
+from signed import Authority
 from speaking import Client, Failed
 
 from logstore.access.resources import ALL, GROUP, TOPIC
@@ -32,22 +33,34 @@ def secured(tmp_path_factory):
     usual(directory / "data")
     keep(directory / "data", KeptRule("svc", ALL, TOPIC, "*"), KeptRule("svc", ALL, GROUP, "*"))
     (directory / "keys.json").write_bytes(jwt_kit.public(jwt_kit.RSA))
+    authority = Authority(directory / "signed")
+    cert, key = authority.server()
     running = Serving(
         directory / "data",
         resp_port=-1,
+        resp_tls_port=-1,
+        amqp_tls_port=-1,
+        tls_cert=cert,
+        tls_key=key,
         sasl_oauthbearer_jwks_endpoint_url=f"file://{directory}/keys.json",
         connection_failed_authentication_delay_ms=0,
     )
     running.token = jwt_kit.signed({"sub": "svc", "exp": time() + 3600, "iat": time()})
     (directory / "token").write_text(running.token)
     running.token_file = directory / "token"
+    running.ca = authority.path
     yield running
     code, errors = running.stop()
     assert code == 0, errors
     assert not any(it in errors for it in ("Traceback", "pencil", "brush", running.token)), errors
 
 
-def of_java(client, server, mechanism, user, password):
+def with_tls(server):
+    """Where it is reached by the name that its certificate has."""
+    return f"localhost:{server.tls['kafka'][1]}"
+
+
+def of_java(client, server, mechanism, user, password, *, tls=False):
     """Its properties."""
     words = f'username="{user}" password="{password}"' if mechanism in PASSWORDS else ""
     found = {
@@ -58,6 +71,9 @@ def of_java(client, server, mechanism, user, password):
     if mechanism == "OAUTHBEARER":
         found["sasl.login.callback.handler.class"] = CALLBACK[client]
         found["sasl.oauthbearer.token.endpoint.url"] = f"file://{server.token_file}"
+    if tls:
+        found["security.protocol"] = "SASL_SSL"
+        found |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": server.ca}
     return found
 
 
@@ -66,15 +82,18 @@ def log_in(secured, built):
     """log_in(client, mechanism, password) -> a client that does what it is told."""
     running = []
 
-    def start(name, mechanism, password="pencil", user="al"):
+    def start(name, mechanism, password="pencil", user="al", *, tls=False):
         said = {"mechanism": mechanism, "user": user, "password": password}
+        if tls:
+            said["ca"] = secured.ca
         if mechanism == "OAUTHBEARER":
             said["token"] = secured.token
         if name.startswith("java"):
-            said = {"properties": of_java(name, secured, mechanism, user, password)}
+            said = {"properties": of_java(name, secured, mechanism, user, password, tls=tls)}
         allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{secured.token_file}"
         more = {"KAFKA_SECURITY": json.dumps(said), "JAVA_TOOL_OPTIONS": allowed}
-        running.append(Client([*built(name), secured.address], env=os.environ | more))
+        address = with_tls(secured) if tls else secured.address
+        running.append(Client([*built(name), address], env=os.environ | more))
         return running[-1]
 
     yield start
@@ -82,10 +101,11 @@ def log_in(secured, built):
         it.close()
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("mechanism", [*PASSWORDS, "OAUTHBEARER"])
 @pytest.mark.parametrize("name", CLIENTS)
-def test_a_client_logs_in_produces_and_consumes(log_in, topic, name, mechanism):
-    client = log_in(name, mechanism)
+def test_a_client_logs_in_produces_and_consumes(log_in, topic, name, mechanism, tls):
+    client = log_in(name, mechanism, tls=tls)
     sent = [{"partition": 0, "key": f"k{n}", "value": f"v{n}"} for n in range(10)]
     client("create", topic=topic)
     assert client("produce", topic=topic, records=sent)["offsets"] == list(range(10))
@@ -104,11 +124,11 @@ def test_a_client_is_told_that_its_password_is_wrong(log_in, topic, name, mechan
 def test_kafka_configs_gives_a_user_a_password_and_takes_it_away(log_in, secured, built, tmp_path):
     built("java")
     config = tmp_path / "root.properties"
-    properties = of_java("java", secured, "SCRAM-SHA-512", "root", "key")
+    properties = of_java("java", secured, "SCRAM-SHA-512", "root", "key", tls=True)
     config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
 
     def configs(*words):
-        of = ("--bootstrap-server", secured.address, "--command-config", config)
+        of = ("--bootstrap-server", with_tls(secured), "--command-config", config)
         return tools.run("kafka-configs", *of, "--entity-type", "users", *words)
 
     new = ("--entity-name", "new")
