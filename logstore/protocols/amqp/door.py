@@ -24,7 +24,7 @@ LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhi
 TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that client messages
 
 
-class Client(Protocol):
+class Connected(Protocol):
     """What the door sees of a session."""
 
     def tell_blocked(self) -> None: ...
@@ -48,7 +48,7 @@ class AmqpDoor:
     cluster_name: str
     message_bytes_max: int
     token: Callable[[], str] = lambda: token_urlsafe(TOKEN_BYTES)
-    sessions: dict[Client, None] = field(default_factory=dict)
+    sessions: dict[Connected, None] = field(default_factory=dict)
     # Who waits for replies, by what is behind REPLY_TO in its address.
     reply_channels: dict[bytes, Replied] = field(default_factory=dict)
     blocked: str = ""  # why nobody may publish; "": all may
@@ -68,7 +68,7 @@ class AmqpDoor:
 
     @staticmethod
     def certified(link: Link) -> str | None:
-        """As login.Desk.certified."""
+        """As login.Gate.certified."""
         return None if link.certificate is None else link.certificate.user
 
     @property

@@ -17,21 +17,21 @@ GUEST: Final = Credentials(b"guest", b"guest")  # while there are no users: from
 NOTHING: Final = Credentials(b"", b"")  # of what can't be read: no user has them
 
 
-class Entry(NamedTuple):
+class Admitted(NamedTuple):
     """A client that has come in."""
 
     who: Identity
     user: str  # as it calls itself: also while nobody has to say who it is
 
 
-class Refused(NamedTuple):
+class TurnedAway(NamedTuple):
     """One that has not."""
 
     user: str  # as it calls itself; "" where that can't be read
     delay_s: float  # before it hears of that
 
 
-class Desk(Protocol):
+class Gate(Protocol):
     """What is needed of the door."""
 
     access: Access
@@ -42,42 +42,42 @@ class Desk(Protocol):
         """The user that the client's certificate names, if it does."""
 
 
-Then = Callable[[Entry | Refused], None]
+Then = Callable[[Admitted | TurnedAway], None]
 
 
-def log_in(desk: Desk, link: Link, offer: Offer, then: Then) -> None:
+def log_in(gate: Gate, link: Link, offer: Offer, then: Then) -> None:
     """``then`` gets what came of it: now, or in a later turn."""
     host = link.peer_address[0]
     if offer.mechanism == EXTERNAL:
-        then(_external(desk, link, host))
+        then(_external(gate, link, host))
         return
     given = offer.credentials or NOTHING
-    if not desk.access.required:
-        then(_guest(desk, offer.mechanism, given, host))
+    if not gate.access.required:
+        then(_guest(gate, offer.mechanism, given, host))
         return
 
     def checked(login: Login) -> None:
         if login.user is None:
-            then(Refused(text(given.name), login.delay_s))
+            then(TurnedAway(text(given.name), login.delay_s))
         else:
-            then(Entry(Identity(login.user, host, offer.mechanism, DOOR), login.user))
+            then(Admitted(Identity(login.user, host, offer.mechanism, DOOR), login.user))
 
-    desk.logins.check(given.name, given.password, host, checked)
-
-
-def _external(desk: Desk, link: Link, host: str) -> Entry | Refused:
-    user = desk.certified(link)
-    if user is None or not desk.logins.admits(user):
-        return Refused(user or "", desk.logins.failed(host))
-    return Entry(Identity(user, host, EXTERNAL, DOOR), user)
+    gate.logins.check(given.name, given.password, host, checked)
 
 
-def _guest(desk: Desk, mechanism: str, given: Credentials, host: str) -> Entry | Refused:
+def _external(gate: Gate, link: Link, host: str) -> Admitted | TurnedAway:
+    user = gate.certified(link)
+    if user is None or not gate.logins.admits(user):
+        return TurnedAway(user or "", gate.logins.failed(host))
+    return Admitted(Identity(user, host, EXTERNAL, DOOR), user)
+
+
+def _guest(gate: Gate, mechanism: str, given: Credentials, host: str) -> Admitted | TurnedAway:
     """There are no users: who comes in is nobody, whatever it calls itself."""
     right = compare_digest(given.name, GUEST.name) & compare_digest(given.password, GUEST.password)
-    if not right or not (desk.insecure or is_local(host)):
-        return Refused(text(given.name), desk.logins.failed(host))
-    return Entry(Identity("", host, mechanism, DOOR), text(GUEST.name))
+    if not right or not (gate.insecure or is_local(host)):
+        return TurnedAway(text(given.name), gate.logins.failed(host))
+    return Admitted(Identity("", host, mechanism, DOOR), text(GUEST.name))
 
 
 def is_local(host: str) -> bool:

@@ -25,7 +25,7 @@ from logstore.amqp.fields import data, text
 from logstore.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
 from logstore.broker.routing.refusals import NoExchange
 from logstore.broker.routing.topology import Topology
-from logstore.protocols.amqp.login import Entry
+from logstore.protocols.amqp.login import Admitted
 from logstore.protocols.amqp.refusals import place
 
 IMPERSONATOR: Final = "impersonator"  # the tag of who may say that a message is of another user
@@ -61,7 +61,7 @@ class Permits:
         "_access", "_publishable", "_refusals", "_rights", "_version", "_vhost", "_who", "user",
     )  # fmt: skip
 
-    def __init__(self, access: Access, refusals: Refusals, entry: Entry, vhost: str) -> None:
+    def __init__(self, access: Access, refusals: Refusals, entry: Admitted, vhost: str) -> None:
         self.user = entry.user
         self._who = entry.who
         self._refusals = refusals

@@ -42,7 +42,7 @@ from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel
 from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
 from logstore.protocols.amqp.handlers import carry_out
 from logstore.protocols.amqp.handshake import About, Handshake, State
-from logstore.protocols.amqp.login import Entry
+from logstore.protocols.amqp.login import Admitted
 from logstore.protocols.amqp.permits import Permits
 from logstore.protocols.amqp.phase import EARLY, ENDING, Phase
 from logstore.protocols.session import Buffer, Link
@@ -100,7 +100,7 @@ class AmqpSession:
         self.phase = Phase.HEADER
         about = About(door.version, PLATFORM, door.cluster_name)
         self.handshake = Handshake(about, external=link.secure)
-        self.entry: Entry | None = None  # once it is known who the client is
+        self.entry: Admitted | None = None  # once it is known who the client is
         self.seat = Seat(door.access.metering)
         self._rules = door.access.version  # that it was held against
         self.permits: Permits  # once its virtual host is open

@@ -15,7 +15,7 @@ from logstore.protocols.amqp.carrier import Carrier
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.credentials import EXTERNAL, login_refused
 from logstore.protocols.amqp.handshake import Handshake
-from logstore.protocols.amqp.login import DOOR, Entry, Refused, log_in
+from logstore.protocols.amqp.login import DOOR, Admitted, TurnedAway, log_in
 from logstore.protocols.amqp.permits import Ask
 from logstore.protocols.amqp.phase import ENDING, Phase
 from logstore.protocols.amqp.subscription import AmqpSubscription
@@ -26,7 +26,7 @@ class Asked(Carrier, Protocol):
 
     phase: Phase
     handshake: Handshake
-    entry: Entry | None
+    entry: Admitted | None
     channels: dict[int, AmqpChannel]
 
     def send(self, method: Method) -> None: ...
@@ -40,7 +40,7 @@ def check_login(of: Asked) -> None:
     offer = of.handshake.offer
     assert offer is not None
 
-    def known(came: Entry | Refused) -> None:
+    def known(came: Admitted | TurnedAway) -> None:
         if of.phase is Phase.HANDSHAKE:  # else it has ended meanwhile
             _logged_in(of, offer.mechanism, came)
 
@@ -48,10 +48,10 @@ def check_login(of: Asked) -> None:
     log_in(of.door, of.link, offer, known)
 
 
-def _logged_in(of: Asked, mechanism: str, came: Entry | Refused) -> None:
-    if isinstance(came, Entry) and not of.door.access.knows(came.who):
-        came = Refused(came.user, 0.0)  # it is deleted meanwhile
-    if isinstance(came, Refused):
+def _logged_in(of: Asked, mechanism: str, came: Admitted | TurnedAway) -> None:
+    if isinstance(came, Admitted) and not of.door.access.knows(came.who):
+        came = TurnedAway(came.user, 0.0)  # it is deleted meanwhile
+    if isinstance(came, TurnedAway):
         tried = Identity(came.user, of.link.peer_address[0], mechanism, DOOR)
         of.door.audit.tell(LOGIN, tried, outcome=REFUSED)
         reason = f"{mechanism} login refused: user '{printable(came.user)}'"
@@ -99,7 +99,7 @@ def look_again(of: Asked) -> None:
     of.link.wake()
 
 
-def gone(entry: Entry) -> str:
+def gone(entry: Admitted) -> str:
     """What is told to one that is not in any more."""
     if entry.who.user:
         return f"user '{entry.user}' is deleted"
