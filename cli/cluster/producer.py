@@ -1,7 +1,7 @@
 """Records into a topic of a cluster, each acknowledged by all who keep it."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -35,6 +35,23 @@ def identified(producer: Producer, topic: str) -> Producer:
     return producer
 
 
+def heard(call: Callable[[], object]) -> KafkaError | None:
+    """Have ``poll`` or ``flush`` called; the error that ends the producer, if one has come.
+
+    confluent-kafka raises such an error out of whatever call hears of it, also through the report
+    of a record's delivery.
+    """
+    try:
+        call()
+    except KafkaException as error:
+        return error_in(error)
+    except SystemError as error:
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        return error_in(error.__cause__)
+    return None
+
+
 class ClusterProducer:
     """As ``logstore.broker.producer.Producer``: ``send_many`` returns before they are acknowledged.
 
@@ -48,6 +65,7 @@ class ClusterProducer:
         self._topic = topic
         self._acknowledged = 0
         self._failure: LogstoreError | None = None
+        self._purged: KafkaError | None = None  # of records that went with the producer's end
         settings = topic.rules.settings
         codec = settings.compression_type
         if codec == "producer" and compression is not None:
@@ -70,7 +88,7 @@ class ClusterProducer:
     @property
     def acknowledged(self) -> int:
         """How many of the records sent are acknowledged."""
-        self._producer.poll(0)
+        self._poll()
         return self._acknowledged
 
     def send_many(self, messages: Sequence[Wanted], partition: int | None = None) -> None:
@@ -89,7 +107,7 @@ class ClusterProducer:
             partition = -1
         for row in zip(values, keys, headers, timestamps, strict=True):
             self._send(partition, *row)
-        self._producer.poll(0)
+        self._poll()
 
     def _send(
         self,
@@ -112,7 +130,7 @@ class ClusterProducer:
                 )
                 return
             except BufferError:  # as much is under way as may be
-                self._producer.poll(POLL_S)
+                self._poll(POLL_S)
                 self._check()
             except KafkaException as error:
                 raise self._refused(error_in(error)) from None
@@ -120,6 +138,8 @@ class ClusterProducer:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self._acknowledged += 1
+        elif error.code() == KafkaError._PURGE_QUEUE:
+            self._purged = error
         elif self._failure is None:
             self._failure = self._refused(error)
 
@@ -132,10 +152,19 @@ class ClusterProducer:
 
     def push(self) -> None:
         """As Sink.push. The client sends by itself after LINGER_MS; what it has heard is heard."""
-        self._producer.poll(0)
+        self._poll()
         self._check()
 
     def flush(self) -> None:
         """As Sink.flush."""
-        self._producer.flush()  # ends: a record that is not acknowledged in time has failed
+        # Ends: a record that is not acknowledged in time has failed.
+        self._note(heard(self._producer.flush))
+        self._note(self._purged)
         self._check()
+
+    def _poll(self, seconds: float = 0) -> None:
+        self._note(heard(lambda: self._producer.poll(seconds)))
+
+    def _note(self, error: KafkaError | None) -> None:
+        if error is not None and self._failure is None:
+            self._failure = self._refused(error)

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, cast
 
@@ -12,7 +13,7 @@ from logstore.errors import Damaged, Failed, InvalidRecord, LogstoreError, Refus
 from logstore.log import TopicPartition
 from logstore.records.record import Record
 
-from ..cluster.producer import identified
+from ..cluster.producer import heard, identified
 from ..cluster.reader import Reader, place_of
 from ..cluster.refusal import ANSWER_S, error_in, refused
 from ..cluster.topic import ClusterTopic
@@ -167,7 +168,7 @@ class ClusterTarget:
                 )
                 return
             except BufferError:  # as much is under way as may be
-                producer.poll(POLL_S)
+                self._heard(lambda: producer.poll(POLL_S))
             except KafkaException as error:
                 self._check()
                 raise self._refused(error_in(error), place, record.offset) from None
@@ -231,11 +232,13 @@ class ClusterTarget:
 
     def _flush(self) -> None:
         for producer in self._producers.values():
-            try:
-                producer.flush(POLL_S)
-            except KafkaException as error:  # one that is fatal: nothing more is sent
-                self._check()
-                raise refused(error_in(error), self.site.address, "copy") from None
+            self._heard(partial(producer.flush, POLL_S))
+
+    def _heard(self, call: Callable[[], object]) -> None:
+        fatal = heard(call)
+        if fatal is not None:  # nothing more is sent
+            self._check()
+            raise refused(fatal, self.site.address, "copy")
 
     def _left(self) -> int:
         return sum(map(len, self._sent.values()))

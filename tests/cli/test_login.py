@@ -143,6 +143,26 @@ def test_what_a_user_has_no_right_to_is_one_line(users, words, place):
     assert told.count("\n") == 1
 
 
+def test_a_producer_that_may_not_begin_is_one_line(users, tmp_path):
+    """An idempotent producer needs a right to write somewhere before it gets its number."""
+    users.run("acl", "allow", "cy", "describe", "topic:t")
+    told = users.run("produce", "t", *users.kafka, *users.as_("cy"), code=1, stdin=b"x\n" * 100)
+    assert "can't produce to topic 't': " in told.err
+    assert "Cluster authorization failed" in told.err
+    assert told.err.count("\n") == 1
+    (tmp_path / "cy.toml").write_text('user = "cy"\npassword-file = "cy.pw"\n')
+    users.run("topic", "create", "u", "--data", tmp_path / "from")
+    users.run("produce", "u", "--data", tmp_path / "from", stdin=b"x\n" * 100)
+    users.run("topic", "create", "u")
+    for what in ("describe", "describe-configs", "alter-configs"):
+        users.run("acl", "allow", "cy", what, "topic:u")
+    told = users.run(
+        "mirror", "--from", tmp_path / "from", "--to", users.server.address, "--to-profile",
+        tmp_path / "cy.toml", code=1,
+    )  # fmt: skip
+    assert told.err.count("\n") == 1
+
+
 def test_a_profile_says_who_one_is(users, monkeypatch):
     profile = users.folder / "p.toml"
     profile.write_text(PROFILE + 'mechanism = "SCRAM-SHA-256"\n')
