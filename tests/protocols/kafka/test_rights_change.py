@@ -2,7 +2,7 @@
 
 from door_kit import Talk, a_batch, produce_body, produced
 from fetch_kit import MIB, answer, asking
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
@@ -100,6 +100,7 @@ class Node:
             assert allowed or not told["records"]
 
 
+@settings(max_examples=50)
 @given(STEPS)
 def test_every_answer_is_one_that_the_rules_allow(steps):
     node = Node()
