@@ -117,6 +117,8 @@ class Sasl:
 
     def look(self, now: float) -> None:
         """Give it up if its time is over. ``now``: of the sessions' clock."""
+        if self._again:
+            return
         if self.since is None:
             self.since = now
         deadline = self.deadline
@@ -124,6 +126,14 @@ class Sasl:
             self._client.end(f"no login within {LOGIN_S:.0f} s")
 
     # Requests
+
+    def passes(self, key: int) -> bool:
+        """Whether nothing is to be done about a request of this kind: its sender has logged in."""
+        return (
+            self._again
+            and key not in (SASL_HANDSHAKE, SASL_AUTHENTICATE)
+            and (self._until is None or self._client.now <= self._until)
+        )
 
     def check(self, key: int) -> None:
         """Raises BrokenProtocol where a request of this kind ends the connection."""

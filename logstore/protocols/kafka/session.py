@@ -132,8 +132,9 @@ class KafkaSession:
         """As Session.receive."""
         self._client.now, self._client.glances_left = now, GLANCE_MAX
         self._client.kept = False
-        if self._login is not None:
-            self._login.look(now)
+        login = self._login
+        if login is not None:
+            login.look(now)
         at, end, taken = 0, len(data), 0
         try:
             if not self._heard and end >= SIZE_BYTES:
@@ -141,7 +142,8 @@ class KafkaSession:
                 _check_head(bytes(data[:HEAD_BYTES]))
             while end - at >= SIZE_BYTES and taken < TAKEN_AT_ONCE and not self._full():
                 size = _SIZE.unpack_from(data, at)[0]
-                if self._login is not None or not _HEADER.size <= size <= self._frame_bytes_max:
+                early = login is not None and (login.raw or not login.done)
+                if early or not _HEADER.size <= size <= self._frame_bytes_max:
                     self._check_size(size)
                 after = at + SIZE_BYTES + size
                 if size > OTHER_BYTES_MAX and end - at >= SIZE_BYTES + _KEY.size:
@@ -271,7 +273,10 @@ class KafkaSession:
             return
         key, version, correlation = _HEADER.unpack_from(frame)
         if login is not None:
-            login.check(key)
+            if login.passes(key):
+                login = None
+            else:
+                login.check(key)
         api = APIS.get(key)
         if api is None:
             raise BrokenProtocol(f"api key {key} is not served here")
