@@ -51,7 +51,7 @@ class Lines:
         self.address, self.peer = link.address, link.peer_address
         self.wants, self.deadline, self.closed = 0, None, None
         self.out, self.held, self.taken, self.views = [], False, 0, []
-        self.finished = False
+        self.finished = self.released = False
         type(self).living += 1
         type(self).last = self
 
@@ -92,11 +92,14 @@ class Lines:
             self.out.append(line.upper() + b"\n")
 
     def release(self):
-        self.held = False
-        self.out.append(b"RELEASED\n")
+        """From any thread: what is behind must not come before it is said."""
+        self.released = True
         self.wake_me()
 
     def wake(self, now):
+        if self.released:
+            self.released = self.held = False
+            self.out.append(b"RELEASED\n")
         if self.deadline is not None and now >= self.deadline:
             self.held, self.deadline = False, None
             self.out.append(b"LATE\n")
