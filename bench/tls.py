@@ -28,6 +28,7 @@ LOADS = {
     "1 KiB": (1024, size(600_000, 2_000)),
 }  # bytes, messages
 TOPICS = size(10_000, 10)  # whose configuration is asked for
+MADE_AT_ONCE = 500  # each is synced: a request has a minute
 HANDSHAKES = size(1_000, 3)
 BAR = 0.5  # of plain
 
@@ -79,9 +80,10 @@ class Slow:
 
         self._admin = AdminClient({"bootstrap.servers": broker.address})
         names = [f"slow-{number}" for number in range(TOPICS)]
-        made = self._admin.create_topics([NewTopic(name, 1, 1) for name in names])
-        for it in made.values():
-            it.result(300)
+        for at in range(0, TOPICS, MADE_AT_ONCE):
+            some = [NewTopic(name, 1, 1) for name in names[at : at + MADE_AT_ONCE]]
+            for it in self._admin.create_topics(some).values():
+                it.result()
         self._asked = [ConfigResource("topic", name) for name in names]
         self._over = False
         self.answers = 0

@@ -5,7 +5,7 @@ only when all records of that are on their way, so that what was not taken stays
 who gives it again. Knows no event loop: it never waits. Its handshake is done (``handshakes.py``).
 
 OpenSSL's buffers in memory never shrink, so that no more than one record is put into one at once:
-a connection costs 40 KiB whatever has gone through it, and would cost 500.
+a connection costs 70 KiB at the most, whatever has gone through it, and would cost 550.
 """
 
 import errno

@@ -45,6 +45,7 @@ def test_an_authority_and_what_it_signs(tmp_path):
     assert b"BEGIN" in (folder / "bo.key").read_bytes()
 
 
+@pytest.mark.long
 def test_the_names_that_clients_connect_to(tmp_path):
     self_signed(tmp_path, "--name", "broker.example", "--name", "10.0.0.5", "--name", "*.example")
     it = loaded(tmp_path)
@@ -52,6 +53,7 @@ def test_the_names_that_clients_connect_to(tmp_path):
     assert it.covers("a.example")
 
 
+@pytest.mark.long
 def test_nothing_is_written_over(tmp_path):
     self_signed(tmp_path, "--client", "al")
     before = {it: it.read_bytes() for it in tmp_path.iterdir()}
@@ -102,6 +104,7 @@ def test_an_authority_that_is_damaged_signs_nothing(tmp_path, case):
     assert not (tmp_path / "al.pem").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_can_not_be_written_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
@@ -109,6 +112,7 @@ def test_a_folder_that_can_not_be_written_is_one_line(tmp_path):
     assert "can't be written" in said
 
 
+@pytest.mark.long
 def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     said = self_signed(tmp_path / "file", code=1)
@@ -125,6 +129,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_without_the_library_openssl_is_named_and_does_the_same(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False
@@ -139,6 +144,7 @@ def test_without_the_library_openssl_is_named_and_does_the_same(tmp_path):
     ).names == ["localhost", "127.0.0.1"]
 
 
+@pytest.mark.long
 def test_no_other_command_imports_the_library():
     script = """
 import sys

@@ -293,6 +293,7 @@ def round_trip(connection, queue):
     return got
 
 
+@pytest.mark.long
 def test_pika(secured, topic):
     assert round_trip(pika_of(secured), topic) == VALUES
 

@@ -150,7 +150,7 @@ def test_what_goes_in_comes_out(ours, sizes, room, buffer_bytes):
 
 
 def test_openssl_holds_one_record_at_once(ours):
-    """What it has held once it holds for ever: 500 KiB a connection, were it more."""
+    """What it has held once it holds for ever: 550 KiB a connection, were it more."""
     with two(ours, 1 << 20) as (server, client):
         data = noise(3 << 20)
         assert gather(server, client, [data]) == data

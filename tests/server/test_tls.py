@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -187,6 +188,34 @@ async def test_a_handshake_in_pieces_is_one(server, connect):
             answer = client.read(100)
     assert answer == b"AT ONCE\n"
     writer.close()
+
+
+def test_a_first_message_that_was_changed_at_random_ends_in_one_line_or_waits(tls_of, caplog):
+    """Nobody has said who he is yet: whatever is sent, it is no bug, and others are served."""
+
+    @secured
+    async def test(server, connect):
+        outgoing = ssl.MemoryBIO()
+        client = connect.tls.asks.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        hello, chance = outgoing.read(), random.Random(12)
+        for _ in range(80):
+            changed = bytearray(hello)
+            for _ in range(chance.randint(1, 4)):
+                changed[chance.randrange(len(hello))] = chance.randrange(256)
+            reader, writer = await raw(connect, changed[: chance.choice([len(hello), 60, 5])])
+            await until(lambda: not server._handshakes._ready)
+            writer.transport.abort()
+        await until(lambda: len(server._handshakes) == 0)
+        assert Lines.living == 0
+        reader, writer = await connect()
+        writer.write(b"hello\n")
+        assert await line(reader) == b"HELLO\n"
+        writer.close()
+
+    test(tls_of())
+    assert not [it for it in caplog.records if it.exc_info]
 
 
 # What it may cost
