@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from logstore.access.identity import Identity
+from logstore.names import OWNER_NAME
 from logstore.printable import printable
 
 # Events
@@ -176,8 +177,9 @@ def entry_of(
 ) -> Entry:
     """What a record says of this, once."""
     mechanism, what = OWNED if who.owner else who.mechanism, _shown(what)
+    user = OWNER_NAME if who.owner else _shown(who.user)
     return Entry(
-        event, outcome, _shown(who.user), _shown(who.host), who.door, mechanism, now_ms, now_ms,
+        event, outcome, user, _shown(who.host), who.door, mechanism, now_ms, now_ms,
         count, {what: None} if what else {},
     )  # fmt: skip
 

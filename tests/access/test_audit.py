@@ -147,8 +147,8 @@ def test_names_are_one_line_of_bounded_length():
 
 def test_the_owner_of_the_directory_is_told_as_such():
     entry = Gathering().add(audit.USER, OWNER, "made al", DONE, 0)
-    assert (entry.user, entry.host, entry.mechanism) == ("", "", "data directory")
-    assert entry.key() == b"-"
+    assert (entry.user, entry.host, entry.mechanism) == ("__owner__", "", "data directory")
+    assert entry.key() == b"__owner__"
 
 
 # Changes of users and rules

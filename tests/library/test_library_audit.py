@@ -29,7 +29,7 @@ def told(store):
         for record in decode(batch, AUDIT_TOPIC, 0)
     ]
     assert {(it["user"], it["mechanism"], it["outcome"]) for it in found} == {
-        ("", "data directory", "done")
+        ("__owner__", "data directory", "done")
     }
     return [(it["event"], *it["what"]) for it in found if it["event"] != "user"]
 
