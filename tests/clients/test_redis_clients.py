@@ -302,7 +302,7 @@ def test_a_port_in_use_names_its_setting(tmp_path):
     assert done.returncode == 1
     assert done.stderr == (
         f"logstore: 127.0.0.1:{port}: can't listen there: Address already in use; choose with "
-        f"--host (listen.host) and --resp-port (resp.port; -1: no Redis door)\n"
+        f"--host (listen.host) and --resp-port (resp.port; -1: no door for Redis clients)\n"
     )
 
 

@@ -3,7 +3,7 @@
 Knows nothing of how requests are read; ``session.py`` does that.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -15,7 +15,7 @@ from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
-from logstore.protocols.resp.permits import Permits, Refusal
+from logstore.protocols.resp.permits import Asks, Permits
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.session import Link
 from logstore.slices import AT_ONCE, GoOn, Steps
@@ -42,8 +42,7 @@ class Queued(NamedTuple):
     run: Run
     arguments: Sequence[bytes]
     publishes: bool
-    # Whether it may, asked again when it is carried out; in steps.
-    asking: Callable[["RespClient"], Generator[int, None, Refusal | None]]
+    command: Asks  # it is asked again whether it may be carried out
 
 
 @dataclass(slots=True)
@@ -59,6 +58,16 @@ class Tracking:
 
 class RespClient:
     """A ``Subscriber``, too."""
+
+    # There are thousands: a dictionary of so many attributes takes 3 KiB.
+    __slots__ = (
+        "_remembered_bytes", "_rest_s", "_rested", "active_at", "behind", "changed", "changing",
+        "closed", "created_at", "cut_off", "database", "door", "everyone", "following", "form",
+        "in_transaction", "known", "last_command", "library", "link", "login_until", "name",
+        "no_evict", "no_touch", "notices", "now", "number", "out", "permits", "queue",
+        "queue_bytes", "queue_failed", "queued_under", "replying", "rest_until", "seat",
+        "soft_over", "soft_until", "subscribed", "tracking", "unsafe", "version", "working",
+    )  # fmt: skip
 
     def __init__(
         self, door: RespDoor, everyone: dict[int, "RespClient"], link: Link, now: float

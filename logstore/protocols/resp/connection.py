@@ -124,7 +124,7 @@ def _still_allowed(client: RespClient, queued: Queued) -> Generator[int, None, b
         return False
     if client.asked_already:
         return True
-    refusal = yield from queued.asking(client)
+    refusal = yield from client.permits.asking(queued.command, queued.arguments)
     if refusal is None:
         return True
     tell(client, refusal)

@@ -63,8 +63,10 @@ class Opening:
         verb = request[0].lower()
         if verb == b"exec":
             client = self._client
+            permits = client.permits
             for queued in client.queue or ():
-                if client.asked_already or at_once(queued.asking(client)) is None:
+                asking = permits.asking(queued.command, queued.arguments)
+                if client.asked_already or at_once(asking) is None:
                     yield from self._needed(queued.arguments)
         elif verb in _NAMED:
             where, make = _NAMED[verb]

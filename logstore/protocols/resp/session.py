@@ -493,12 +493,7 @@ class RespSession:
                 command,
             )
         elif client.queue is not None and not command.at_once:
-            queued = Queued(
-                command.run,
-                arguments,
-                command.publishes,
-                lambda it: it.permits.asking(command, arguments),
-            )
+            queued = Queued(command.run, arguments, command.publishes, command)
             self._queue(client.queue, queued)
         else:
             steps = command.run(client, arguments)
