@@ -250,11 +250,25 @@ def _offer(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[in
     if channel.gone:
         channel.of.vhost.publish(run)
     elif queue is not None or channel.of.told_blocked or channel.keeps_back:
-        channel.keep_back(lambda: _offer(channel, run, mandatory), bytes_of(run))
+        channel.keep_back(lambda: _offer_later(channel, run, mandatory), bytes_of(run))
         if queue is not None:
             queue.when_open(lambda: channel.of.later(channel.unblock))
     else:
         hand_over(channel, run, mandatory)
+
+
+def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
+    """The same, of what was kept back, which may have been for hours: rights may have gone."""
+    if channel.closing:
+        return  # it failed by what was kept back before this
+    try:
+        check_again(channel, run)
+    except Refusal as refusal:
+        if not channel.gone:
+            channel.current = METHOD_IDS[methods.BasicPublish]
+            channel.fail(refusal)
+        return
+    _offer(channel, run, mandatory)
 
 
 def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:

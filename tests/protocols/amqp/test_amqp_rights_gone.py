@@ -293,3 +293,41 @@ def test_who_is_told_later_goes_on_then(node, users):
     last.send(methods.BasicAck(1, False))
     root.ask(methods.QueueDelete(0, "q", False, False, False))
     door.close()
+
+
+def test_what_is_kept_back_while_nobody_may_publish_is_judged_then(door, users):
+    peer = opened(door)
+    peer.ask(methods.ConfirmSelect(False))
+    door.door.block("low on disk")
+    peer.publish(b"1", exchange="e")
+    peer.publish(b"2", exchange="")
+    users.permit("al", write="^amq\\.default$")
+    door.door.block("")
+    door.run()
+    assert peer.methods() == [
+        methods.ConnectionBlocked("low on disk"),
+        methods.ConnectionUnblocked(),
+        methods.ChannelClose(403, WRITE_E, 60, 40),
+    ]
+    assert (door.node.ready(b"q2"), door.node.ready(b"q")) == (0, 0)
+
+
+def test_what_is_kept_back_of_a_user_that_is_deleted_is_not_published(door, users):
+    peer = opened(door)
+    door.door.block("low on disk")
+    peer.publish(b"1", exchange="e")
+    users.delete("al")
+    door.door.block("")
+    door.run()
+    assert peer.methods()[-1].reply_code == 320
+    assert door.node.ready(b"q2") == 0
+
+
+def test_what_is_kept_back_with_the_right_is_published(door, users):
+    peer = opened(door)
+    door.door.block("low on disk")
+    peer.publish(b"1", exchange="e")
+    users.permit("al", write="^e$")
+    door.door.block("")
+    door.run()
+    assert door.node.ready(b"q2") == 1
