@@ -2,9 +2,10 @@
 
 It is asked once for each request and topic, or each run of messages. A server with users and
 10,000 rules is asked about a topic that was asked about before (bar 1 us); the same as the Kafka
-door asks, by what a topic's name stands for; and a server without users. Beside it stands the first
-question about a topic, with ten rules and with 10,000, which comes once after each change of rules.
-Microseconds of processor time.
+door asks, by what a topic's name stands for, and as the RabbitMQ door asks, for the exchange of a
+run, and for a routing key that a topic permission limits; and a server without users. Beside it
+stands the first question about a topic, with ten rules and with 10,000, which comes once after each
+change of rules. Microseconds of processor time.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,19 @@ from pathlib import Path
 from bench.harness import Figure, bound, cpu_seconds, script, size
 from logstore.access.access import Access, Unkept
 from logstore.access.identity import Identity
-from logstore.access.resources import READ, TOPIC, WRITE
+from logstore.access.refusals import Refusals
+from logstore.access.resources import EXCHANGE, READ, TOPIC, WRITE
 from logstore.access.rights import Rights
-from logstore.kept_users import GLOB, PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.kept_users import (
+    GLOB,
+    PREFIX,
+    KeptAccess,
+    KeptRule,
+    KeptTopicPermission,
+    KeptUser,
+)
+from logstore.protocols.amqp.login import Admitted
+from logstore.protocols.amqp.permits import AskKey, Permits
 from logstore.protocols.kafka.objects import Objects
 
 RULES = size(10_000, 100)
@@ -42,6 +53,17 @@ def rights(count: int) -> Rights:
     return access.rights(WHO)
 
 
+def permits(exchanges: list[str]) -> Permits:
+    """Of a connection to the RabbitMQ door, with a topic permission at the first of these."""
+    known = KeptAccess(
+        users=[KeptUser("al")],
+        rules=[*rules(RULES), *(KeptRule("al", WRITE, EXCHANGE, name) for name in exchanges)],
+        topic_permissions=[KeptTopicPermission("al", "/", exchanges[0], "^topic-", "")],
+    )
+    access = Access(Unkept(known))
+    return Permits(access, Refusals(lambda: 0.0), Admitted(WHO, "al"), "/")
+
+
 def measure(_: Path, rounds: int) -> list[Figure]:
     names = [f"topic-{number}" for number in range(TOPICS)]
     many, few, open_to_all = rights(RULES), rights(10), Access(Unkept()).rights(WHO)
@@ -63,12 +85,28 @@ def measure(_: Path, rounds: int) -> list[Figure]:
     def by_door(name: str) -> bool:
         return many.may(WRITE, *objects.of_topic(name))
 
+    permitted = permits(names)
+    encoded = {name: name.encode() for name in names}
+    keys = {name: AskKey(WRITE, names[0].encode(), name.encode()) for name in names}
+
     def first(which: Rights) -> Callable[[str], object]:
         return lambda name: which.decision(WRITE, TOPIC, name)
 
     return [
         bound("a topic that was asked for before", "us", each(asked(many)), bar=KNOWN_US),
         bound("the same, as the Kafka door asks", "us", each(by_door), bar=KNOWN_US),
+        bound(
+            "an exchange, as the RabbitMQ door asks",
+            "us",
+            each(lambda name: permitted.check_publish(encoded[name])),
+            bar=KNOWN_US,
+        ),
+        bound(
+            "a routing key, as the RabbitMQ door asks",
+            "us",
+            each(lambda name: permitted.require(keys[name])),
+            bar=KNOWN_US,
+        ),
         bound("the first time, 10,000 rules", "us", each(first(many), 1), bar=None),
         bound("the first time, 10 rules", "us", each(first(few), 1), bar=None),
         bound("without users", "us", each(asked(open_to_all)), bar=KNOWN_US),
