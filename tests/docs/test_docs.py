@@ -34,6 +34,7 @@ VOLATILE = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
     (r"in \d+\.\d+ s(, [\d,]+ (records|messages)/s)?", "in <time>"),
     (r"(/\S*/)?logstore-data", "<data>"),
+    (r'"/\S*/(tls/\S+)"', r'"<folder>/\1"'),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
     (r"(pid )\d+", r"\1<pid>"),
 ]
