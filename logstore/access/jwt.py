@@ -95,7 +95,7 @@ def verify(token: str, keys: Sequence[Key], wanted: Wanted, now_s: float) -> Bea
     if header is None or "crit" in header:
         return BadToken("its header is none that is understood here")
     algorithm, kid = header.get("alg"), header.get("kid")
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         return BadToken("it is not signed by " + ", ".join(ALGORITHMS))
     key = _fitting(keys, kid, algorithm)
     if key is None:
