@@ -197,7 +197,10 @@ class Talk:
                 access=access or open_access(), logins=logins or Nobody(), tokens=tokens,
             )  # fmt: skip
         address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
-        self.session = KafkaSession(self.door, self._wake, address, peer, certificate)
+        self.cuts = []
+        self.session = KafkaSession(
+            self.door, self._wake, address, peer, certificate, cut=self.cuts.append
+        )
         self._correlation = 0
         self._left = b""
 

@@ -37,16 +37,19 @@ class KafkaClient:
         peer: tuple[str, int],
         *,
         secure: bool = False,
+        cut: Callable[[str], None] | None = None,
     ) -> None:
         """``wake``: have the server look at this connection again; from any thread.
 
         ``address``: where this node is reached, as clients are to be told. ``secure``: by TLS.
+        ``cut``: end it at once, for this reason.
         """
         self.door = door
         self.wake = wake
         self.address = address
         self.peer = peer
         self._secure = secure
+        self._cut = cut
         # Who it is, and what it may do: nobody, until it has said so.
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
         self.seat = Seat(door.access.metering)
@@ -84,6 +87,12 @@ class KafkaClient:
         """Take nothing more; close once what is ready is sent."""
         if self.closed is None:
             self.closed = reason
+
+    def cut(self, reason: str) -> None:
+        """End it at once, whatever it was still to be told and does not take."""
+        self.end(reason)
+        if self._cut is not None:
+            self._cut(reason)
 
     def keep(self, frame: memoryview) -> memoryview:
         """The request's bytes, for as long as they are needed."""

@@ -35,7 +35,9 @@ def open(house: House) -> Doorway:
 
         told = (secured if link.secure else advertised) or link.address
         peer = link.peer_address
-        return KafkaSession(door, link.wake, told, peer, link.certificate, secure=link.secure)
+        return KafkaSession(
+            door, link.wake, told, peer, link.certificate, secure=link.secure, cut=link.cut
+        )
 
     idle_s = settings.connections_max_idle_ms / 1000
     return Doorway(new_session, Limits(settings.max_connections, idle_s))

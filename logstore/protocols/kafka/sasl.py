@@ -30,6 +30,7 @@ from logstore.protocols.session import Buffer
 from logstore.subject import SETTING, Certificate
 
 LOGIN_S: Final = 10.0  # that a peer has to log in
+TOLD_S: Final = 2.0  # that it has to take an answer, where that took us long
 HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
 BY_CERTIFICATE: Final = "SSL"  # as an identity's mechanism; Kafka's word for such a listener
 SHOWN_CHARACTERS: Final = 64  # of a name that a stranger has chosen
@@ -48,27 +49,27 @@ Answer = Callable[[int, str | None, bytes, int], Buffer | None]  # code, text, t
 class Verdict:
     """The place of a token: what it comes to may take a worker, and a refusal is held back."""
 
-    __slots__ = ("_body", "_client", "_delay_s", "_ends", "_given", "deadline", "held_bytes")
+    __slots__ = ("_body", "_client", "_ends", "deadline", "delay_s", "given", "held_bytes")
 
     def __init__(self, client: KafkaClient, token_bytes: int) -> None:
         self.deadline: float | None = None
         self.held_bytes = HELD_BYTES + token_bytes
         self._client = client
-        self._given = False
+        self.given = False
+        self.delay_s = 0.0
         self._body: Buffer | None = None
         self._ends: str | None = None
-        self._delay_s = 0.0
 
     def give(self, body: Buffer | None, ends: str | None = None, delay_s: float = 0.0) -> None:
         """``ends``: why the connection is closed after it."""
-        self._given, self._body, self._ends, self._delay_s = True, body, ends, delay_s
+        self.given, self._body, self._ends, self.delay_s = True, body, ends, delay_s
         self._client.wake()
 
     def ready(self, now: float) -> bool:
-        if not self._given:
+        if not self.given:
             return False
-        if self._delay_s:
-            self.deadline, self._delay_s = now + self._delay_s, 0.0
+        if self.delay_s:
+            self.deadline, self.delay_s = now + self.delay_s, 0.0
         return self.deadline is None or now >= self.deadline
 
     def body(self) -> Sequence[Buffer] | None:
@@ -77,7 +78,7 @@ class Verdict:
         return None if self._body is None else (self._body,)
 
     def finish(self) -> None:
-        self._delay_s, self.deadline = 0.0, None
+        self.delay_s, self.deadline = 0.0, None
 
 
 class Sasl:
@@ -89,7 +90,8 @@ class Sasl:
         # Whether its certificate alone says who it is.
         self._certified = certificate is not None and _become(client, certificate)
         self.raw = False  # what comes next is a token without a header
-        self.since: float | None = None  # when it was heard of first
+        self.until: float | None = None  # it is given up then; None: it was not heard of yet
+        self._verdict: Verdict | None = None  # of the token that is looked into
         self._client = client
         self._state = State.INITIAL
         self._mechanism = ""
@@ -111,19 +113,25 @@ class Sasl:
     @property
     def deadline(self) -> float | None:
         """When a peer that has not logged in is given up; 0.0: it was not heard of yet."""
-        if self.done or self._state is State.DONE:
+        if self.done or self._state is State.DONE or self._verdict is not None:
             return None
-        return 0.0 if self.since is None else self.since + LOGIN_S
+        return 0.0 if self.until is None else self.until
 
     def look(self, now: float) -> None:
-        """Give it up if its time is over. ``now``: of the sessions' clock."""
+        """Give it up if its time is over, also where it does not take what it was told.
+
+        ``now``: of the sessions' clock. What we take to look into a token is not its time.
+        """
         if self._again:
             return
-        if self.since is None:
-            self.since = now
+        if self.until is None:
+            self.until = now + LOGIN_S
+        if self._verdict is not None and self._verdict.given:
+            self.until = max(self.until, now + self._verdict.delay_s + TOLD_S)
+            self._verdict = None
         deadline = self.deadline
-        if deadline is not None and now >= deadline and not self._client.slots:
-            self._client.end(f"no login within {LOGIN_S:.0f} s")
+        if deadline is not None and now >= deadline:
+            self._client.cut(f"no login within {LOGIN_S:.0f} s")
 
     # Requests
 
@@ -245,7 +253,7 @@ class Sasl:
     # Tokens
 
     def _token(self, token: bytes, answer: Answer) -> Slot:
-        verdict = Verdict(self._client, len(token))
+        verdict = self._verdict = Verdict(self._client, len(token))
         self._client.hold(verdict)
         if self._refused:
             self._fail(Refusal(self._refused), verdict, answer)

@@ -3,7 +3,7 @@
 Knows framing, headers, versions and order; what a request does stands in the table of ``apis``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -71,13 +71,15 @@ class KafkaSession:
         certificate: Certificate | None = None,
         *,
         secure: bool = False,
+        cut: Callable[[str], None] | None = None,
     ) -> None:
         """``address``: where this node is reached, as clients are to be told.
 
         ``certificate``: what the client has shown, verified. ``secure``: it has come by TLS.
+        ``cut``: as Link.cut.
         """
         self.wants = 0
-        self._client = KafkaClient(door, wake, address, peer, secure=secure)
+        self._client = KafkaClient(door, wake, address, peer, secure=secure, cut=cut)
         door.clients.add(self._client)
         self._slots = self._client.slots
         self._frame_bytes_max = min(
@@ -116,10 +118,10 @@ class KafkaSession:
     @property
     def deadline(self) -> float | None:
         # Those behind cannot be answered before the first one.
-        if self._slots:
-            due = self._slots[0][0].deadline
-        else:
-            due = None if self._login is None else self._login.deadline
+        due = self._slots[0][0].deadline if self._slots else None
+        given_up = None if self._login is None else self._login.deadline
+        if given_up is not None and (due is None or given_up < due):
+            due = given_up
         until = self._client.muted_until
         return until if self._muted and (due is None or until < due) else due
 

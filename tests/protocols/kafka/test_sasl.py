@@ -10,7 +10,7 @@ from sasl_kit import AL, PLAIN, ROOT, Stranger
 from scram_client import ScramClient
 
 from logstore.access.tokens import BadToken, Bearer
-from logstore.kafka.messages import api_versions, metadata, sasl_authenticate
+from logstore.kafka.messages import api_versions, metadata, sasl_authenticate, sasl_handshake
 from logstore.kept_users import KeptUser
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.sasl import LOGIN_S
@@ -257,6 +257,21 @@ def test_who_says_a_little_at_a_time_is_given_up_too():
     assert "no login within 10 s" in talk.closed
 
 
+def test_who_does_not_take_what_it_is_told_is_given_up_too():
+    for rest in ((), ("handshake", "token")):
+        talk = Stranger()
+        talk.session.wake(talk.now)
+        talk.send(18, 99, b"")
+        if rest:
+            talk.say(17, 1, sasl_handshake.Request("PLAIN"))
+            talk.say(36, 1, sasl_authenticate.Request(b"\0al\0brush"))
+        talk.pass_time(1)
+        assert talk.session.deadline == talk.now + LOGIN_S - 1
+        talk.pass_time(LOGIN_S - 1)
+        assert "no login within 10 s" in talk.closed
+        assert talk.cuts == [talk.closed]
+
+
 def test_who_has_logged_in_is_not_given_up():
     talk = Stranger()
     talk.session.wake(talk.now)
@@ -276,6 +291,21 @@ def test_who_waits_for_a_hash_of_ours_is_not_given_up():
     talk.jobs.pop()()
     assert len(talk.replies()) == 1
     assert talk.serves()
+
+
+def test_who_waits_long_for_a_hash_of_ours_is_told_that_the_password_is_wrong():
+    talk = Stranger(jobs=[])
+    talk.session.wake(talk.now)
+    talk.handshake()
+    talk.say(36, 1, sasl_authenticate.Request(b"\0al\0brush"))
+    talk.pass_time(2 * LOGIN_S)
+    assert talk.session.deadline is None
+    talk.jobs.pop()()
+    talk.session.wake(talk.now)
+    assert talk.out() == b""
+    talk.pass_time(0.11)
+    assert len(talk.replies()) == 1
+    assert talk.closed.startswith("login")
 
 
 def test_what_follows_a_password_waits_until_it_is_checked():

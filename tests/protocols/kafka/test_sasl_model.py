@@ -113,4 +113,4 @@ def test_it_is_served_when_it_has_logged_in_and_not_before(actions):
         assert logged_in == (model.state == DONE) or model.state == CLOSED
         assert (talk.closed is not None) == (model.state == CLOSED), action
         if model.state not in (DONE, CLOSED):
-            talk.session._login.since = talk.now  # only "wait" is about time
+            talk.session._login.until = talk.now + LOGIN_S  # only "wait" is about time
