@@ -225,7 +225,7 @@ class Access:
 
         Of two changes none counts on whom the other brings or takes.
         """
-        left = {name for name, it in self.users.items() if _steers(it)}
+        left = {name for name, it in self.users.items() if steers(it)}
         if not left:
             return
         for each in (*self._coming, change):
@@ -303,7 +303,7 @@ class Access:
         return stop
 
 
-def _steers(user: KeptUser) -> bool:
+def steers(user: KeptUser) -> bool:
     """Whether he may do everything, and come in: Redis's ``off`` counts at every door."""
     if ADMINISTRATOR not in user.tags:
         return False
@@ -324,7 +324,7 @@ class _Change:
     def promoted(self) -> set[str]:
         """Whom it leaves with the tag that allows everything."""
         kept = (it for it in self.keep if isinstance(it, KeptUser))
-        return {it.name for it in kept if _steers(it)}
+        return {it.name for it in kept if steers(it)}
 
     def demoted(self) -> set[str]:
         """Whom it leaves without the tag that allows everything."""

@@ -5,10 +5,11 @@ names by a pattern. They count through this door, too, and are neither shown nor
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
-from logstore.access.administration import check_rule
+from logstore.access.administration import check_host, check_rule
 from logstore.access.filters import ANY as ANY_PATTERN
 from logstore.access.filters import MATCH, RuleFilter, picked
 from logstore.access.resources import CLUSTER, GROUP, TOKEN, TOPIC, TRANSACTIONAL_ID, USER
@@ -22,7 +23,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     describe_acls as describe_messages,
 )
-from logstore.kept_users import LITERAL, PREFIX, KeptRule
+from logstore.kept_users import ANYONE, LITERAL, PREFIX, KeptRule
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later, given, made_elsewhere
@@ -226,12 +227,15 @@ def _picked(rules: Sequence[KeptRule], asked: Filter) -> list[KeptRule]:
     principal = asked.principal_filter
     if principal is not None and not principal.startswith(PRINCIPAL):
         return []
+    host = asked.host_filter
+    with suppress(Refused):  # no address: there is no rule with such a one
+        host = host if host in (None, ANYONE) else check_host(host)
     wanted = RuleFilter(
         _any_or(_RESOURCE_OF, asked.resource_type_filter, "resource type"),
         asked.resource_name_filter,
         _word(_PATTERNS_ASKED, asked.pattern_type_filter, "pattern type"),
         None if principal is None else principal.removeprefix(PRINCIPAL),
-        asked.host_filter,
+        host,
         _any_or(_OPERATION_OF, asked.operation, "operation"),
         _any_or(_PERMISSION_OF, asked.permission_type, "permission type"),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from logstore.access.access import ADMINISTRATOR, Access
+from logstore.access.access import ADMINISTRATOR, Access, steers
 from logstore.access.scram_keys import ITERATIONS_MAX, ITERATIONS_MIN, key_of
 from logstore.errors import LogstoreError, Refused
 from logstore.kafka.messages import (
@@ -36,6 +36,10 @@ DESCRIBED_TWICE: Final = (
 )
 NOT_THERE: Final = "Attempt to describe a user credential that does not exist: "
 ALTERED_TWICE: Final = "A user credential cannot be altered twice in the same request"
+LAST_TO_LEAD: Final = (
+    f"the last user with the tag {ADMINISTRATOR} must have a password: set another one, or "
+    f"add another such user first"
+)
 NOTHING_TO_DELETE: Final = "Attempt to delete a user credential that does not exist"
 
 Fault = tuple[int, str]  # code and text
@@ -98,15 +102,19 @@ def _altered(
     """What is told of each of these users."""
     access = client.door.access
     faults: dict[str, Fault] = {}
-    changed: list[KeptUser] = []
+    changed: dict[str, KeptUser] = {}
     for name in names:
         mine = deletions.get(name, []), upsertions.get(name, [])
         fault = _fault(access, name, *mine)
         if fault is None:
-            changed.append(_changed(access.to_be(name) or KeptUser(name), *mine))
-        else:
+            now = access.to_be(name) or KeptUser(name)
+            changed[name] = _changed(now, *mine)
+            if _leads(now) and not _leads(changed[name]) and not _others_lead(access, changed):
+                del changed[name]
+                fault = errors.POLICY_VIOLATION, LAST_TO_LEAD
+        if fault is not None:
             faults[name] = fault
-    return _kept(client, changed, faults)
+    return _kept(client, list(changed.values()), faults)
 
 
 def _by_user(
@@ -147,7 +155,7 @@ def _fault(
     user = access.to_be(name)
     if user is None or any(MECHANISMS[it.mechanism] not in user.scram for it in deletions):
         return errors.RESOURCE_NOT_FOUND, NOTHING_TO_DELETE
-    return _locks_out(access, user, deletions)
+    return None
 
 
 def _unwanted(access: Access, name: str) -> Fault | None:
@@ -162,18 +170,23 @@ def _unwanted(access: Access, name: str) -> Fault | None:
     return None
 
 
-def _locks_out(access: Access, user: KeptUser, deletions: Sequence[Deletion]) -> Fault | None:
-    """Whether no administrator could log in by a password any more."""
-    if ADMINISTRATOR not in user.tags or len(deletions) < len(user.scram):
-        return None
-    others = (it for it in access.users.values() if it.name != user.name)
-    if any(ADMINISTRATOR in it.tags and it.scram for it in others):
-        return None
-    return (
-        errors.POLICY_VIOLATION,
-        f"the last user with the tag {ADMINISTRATOR} must have a password: set another one, or "
-        f"add another such user first",
-    )
+def _leads(user: KeptUser) -> bool:
+    """Whether he may do everything, and can log in by a password."""
+    return bool(user.scram) and steers(user)
+
+
+def _others_lead(access: Access, changed: Mapping[str, KeptUser]) -> bool:
+    """Whether somebody does who is not among these, or does when they are changed so.
+
+    Neither whom another change takes counts, nor whom one brings that is not durable yet.
+    """
+    if any(_leads(it) and _leads(access.users.get(it.name, it)) for it in changed.values()):
+        return True
+    return any(
+        name not in changed and _leads(it) and (then := access.to_be(name)) is not None
+        and _leads(then)
+        for name, it in access.users.items()
+    )  # fmt: skip
 
 
 def _changed(

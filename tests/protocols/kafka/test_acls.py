@@ -154,6 +154,8 @@ def some_rules():
         ({"who": "User:*"}, {"*"}),
         ({"who": "Group:al"}, set()),
         ({"host": "10.0.0.9"}, {"*"}),
+        ({"host": "::FFFF:10.0.0.9"}, {"*"}),  # as a rule with it is kept
+        ({"host": "a host"}, set()),
         ({"host": "*"}, {"orders", "ord", "other", CLUSTER_NAME}),
         ({"operation": READS}, {"orders", "*"}),
         ({"operation": 2}, {"other"}),

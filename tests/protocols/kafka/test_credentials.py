@@ -1,6 +1,7 @@
 """What Kafka's tools see and set of users' SCRAM keys."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from sasl_kit import AL, BO, ROOT, Stranger
@@ -14,6 +15,7 @@ from logstore.kafka.messages import (
 )
 from logstore.kept import Keeping
 from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser
+from logstore.protocols.kafka.credentials import LAST_TO_LEAD
 
 CARD = KeptUser("card", tags=(ADMINISTRATOR,))  # logs in by a certificate
 HALF = KeptUser("half", {SHA_512: AL.scram[SHA_512]})
@@ -220,6 +222,27 @@ def slow(users=(AL, ROOT)):
 
 def ask(talk, *upsertions):
     return talk.say(51, 0, alter_user_scram_credentials.Request([], upsertions))
+
+
+def test_not_all_administrators_lose_their_passwords_in_one_request():
+    other = replace(ROOT, name="other")
+    talk = admin((AL, ROOT, other, CARD, replace(ROOT, name="off", redis="off")))
+    both = [drop(name, mechanism) for name in ("other", "root") for mechanism in (1, 2)]
+    told = alter(talk, *both, drop("al"))
+    assert told == {"other": (0, None), "root": (44, LAST_TO_LEAD), "al": (0, None)}
+    assert talk.access.users["root"] == ROOT
+
+
+def test_not_all_administrators_lose_their_passwords_by_two_requests_at_one_time():
+    talk, keeper = slow((ROOT, replace(ROOT, name="other")))
+    beside = Stranger(beside=talk)
+    beside.log_in(b"\0root\0key")
+    both = [drop("other", 1), drop("other", 2)]
+    talk.say(51, 0, alter_user_scram_credentials.Request(both, []))
+    told = alter(beside, drop("root", 1), drop("root", 2))
+    assert told == {"root": (44, LAST_TO_LEAD)}
+    keeper.keepings[0].finish(None)
+    assert talk.access.users["root"].scram
 
 
 def test_it_is_answered_when_it_is_durable():
