@@ -85,6 +85,11 @@ class Access:
         """In the order in which they were made."""
         return self._rulebook.rules
 
+    def rules_of(self, who: Identity, *kinds: str) -> Sequence[KeptRule]:
+        """Those about objects of these kinds that concern him where he is, in no order."""
+        with self._asking:
+            return list(self._rulebook.about(who, kinds))
+
     def knows(self, who: Identity) -> bool:
         """Whether he may be here at all: he was not deleted since he came in."""
         return not self.required or self._standing(who) not in (_NOBODY, _NO_USER)

@@ -189,6 +189,13 @@ class Rulebook:
             if shelf is not None:
                 yield shelf
 
+    def about(self, who: Identity, kinds: Iterable[str]) -> Iterator[KeptRule]:
+        """The rules of this user at his host, and of everyone, about objects of these kinds."""
+        for kind in kinds:
+            for shelf in self._of(who, kind):
+                for leaf in shelf.all_leaves():
+                    yield from (it for it in leaf.values() if it.host in (who.host, ANYONE))
+
     def denies(self, who: Identity, operation: str, kind: str, name: str) -> KeptRule | None:
         """A rule that denies this; None: there is none."""
         leaves = (it for shelf in self._of(who, kind) for it in shelf.leaves(name, deny=True))

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from work_counted import lines_run
 
 from logstore.access.access import Access, Unkept
 from logstore.access.entrance import may_enter
@@ -84,3 +85,9 @@ def test_whoever_may_do_something_in_a_host_may_enter_it(host, name, of, pattern
     }[pattern]
     if concerned:
         assert may_enter(access(rules=[rule(of, pattern)]), AL, host)
+
+
+def test_the_rules_of_others_are_not_looked_through():
+    others = [KeptRule(f"u{number}", READ, QUEUE, f"q{number}") for number in range(1000)]
+    known = access(rules=[*others, rule("v:q")])
+    assert lines_run("logstore", lambda: may_enter(known, AL, "v")) < 100
