@@ -117,23 +117,23 @@ class WriterDirectory:
                 owner,
             )
 
-    def _keep_others_out(self, *, new: bool) -> None:
-        """Of the directory: so nobody else comes to what an earlier version made in it."""
+    def _keep_others_out(self, path: str, *, tell: bool) -> None:
+        """Of a directory: so nobody else comes to what an earlier version made in it."""
         try:
-            mode = self.disk.mode(self.path)
+            mode = self.disk.mode(path)
             if not mode & OTHERS:
                 return
-            self.disk.set_mode(self.path, mode & ~OTHERS)
+            self.disk.set_mode(path, mode & ~OTHERS)
         except OSError as error:
             _log.warning(
                 "%s: others of this machine may read it, and that can't be changed: %s: give it to "
-                "the user that logstore runs as, with mode 700", self.path, error.strerror,
+                "the user that logstore runs as, with mode 700", path, error.strerror,
             )  # fmt: skip
             return
-        if not new:
+        if tell:
             _log.warning(
                 "%s: others of this machine could read it: its mode was %03o, and is %03o now",
-                self.path, mode, mode & ~OTHERS,
+                path, mode, mode & ~OTHERS,
             )  # fmt: skip
 
     def _open_store(self) -> None:
@@ -147,7 +147,7 @@ class WriterDirectory:
             self.disk, self._file(CATALOG), create=True, write=True, kinds=self.kinds
         )
         try:
-            self._keep_others_out(new=new)
+            self._keep_others_out(self.path, tell=not new)
             if new:
                 self.disk.sync_directory(self.path)
             with suppress(StorageFull):  # what is there already has to do for freeing some
@@ -556,6 +556,7 @@ class WriterDirectory:
         path, settings = self._file(name), self.settings(entry)
         if not self.disk.exists(path):
             raise CorruptStore(f"{path}: the catalogue knows this partition, but it is missing")
+        self._keep_others_out(path, tell=False)  # a link may lead out of the directory
         key = entry.log_key(partition)
         chain = Chain(
             path, self._files, self._indexes, settings.index_interval_bytes,

@@ -160,6 +160,16 @@ def test_a_directory_of_another_user_is_told_of(wide, caplog):
     assert "others of this machine may read it, and that can't be changed" in caplog.text
 
 
+def test_a_log_on_another_disk_is_closed_to_others_when_it_is_used(wide, tmp_path):
+    away = tmp_path / "other disk" / "t-0"
+    away.parent.mkdir()
+    (wide / "t-0").rename(away)
+    (wide / "t-0").symlink_to(away)
+    with logstore.open(wide) as store:
+        store.topic("t").append(b"y")
+    assert away.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_is_written_to_is_narrowed_though_it_was_made_by_an_earlier_version(wide):
     log = next((wide / "t-0").glob("*.log"))
     with logstore.open(wide) as store:
