@@ -242,7 +242,7 @@ class Certificates:
         self.files = files
         self._rules = rules
         self._loaded = loaded
-        self._seen = self._stat()
+        self._seen: Sequence[object] = ()  # the first look reads them: they may be others by then
         self._tried: Sequence[bytes] = loaded.digests
 
     @classmethod

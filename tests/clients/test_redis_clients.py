@@ -4,30 +4,24 @@ ioredis and node-redis where Node is there and npm can fetch them.
 
 import asyncio
 import fcntl
-import json
 import os
 import pty
 import resource
 import select
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import termios
-from pathlib import Path
 
 import pytest
 import redis
 import redis.asyncio
+from node_clients import both_of_node, needs_node
 from redis_parts import DEADLINE_S, Raw, needs_tools, request
 from serving import COMMAND, Serving, resident_bytes
 
 pytestmark = pytest.mark.long
-
-NODE = Path(__file__).with_name("node")
-
-needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="no Node and npm here")
 
 
 @pytest.fixture
@@ -227,21 +221,7 @@ def test_redis_benchmark(server, topic):
 
 @needs_node
 def test_node_clients(server, topic, tmp_path):
-    folder = tmp_path / "node"
-    shutil.copytree(NODE, folder)
-    fetched = subprocess.run(
-        ["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, capture_output=True,
-        text=True, timeout=300, check=False,
-    )  # fmt: skip
-    if fetched.returncode:
-        pytest.skip(f"npm can't fetch ioredis and redis here: {fetched.stderr[-200:]}")
-    host, port = server.redis
-    done = subprocess.run(
-        ["node", "both.js", host, str(port), topic], cwd=folder, capture_output=True, text=True,
-        timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [[["1", "2", "3"], [1, 1, 1]]] * 2
+    assert both_of_node(tmp_path, *server.redis, topic) == [[["1", "2", "3"], [1, 1, 1]]] * 2
 
 
 # What a crowd and a slow reader may do

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
 from kept_users_kit import keep, usual
+from node_clients import both_of_node, needs_node
 from serving import COMMAND, Serving
 from signed import Authority
 
@@ -267,6 +268,16 @@ def test_redis_cli(secured):
     if b"Unrecognized option" in done.stdout + done.stderr:
         pytest.skip("this redis-cli was built without TLS")
     assert done.stdout == b"PONG\n"
+
+
+@needs_node
+@pytest.mark.long
+def test_clients_of_node(with_users, topic, tmp_path):
+    """ioredis and node-redis."""
+    login = (with_users.authority.path, "root", "key")
+    host, port = "localhost", with_users.tls["resp"][1]
+    got = both_of_node(tmp_path, host, port, topic, *login)
+    assert got == [[["1", "2", "3"], [1, 1, 1]]] * 2
 
 
 # RabbitMQ

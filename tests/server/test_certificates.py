@@ -221,6 +221,15 @@ def put(path, content):
     new.rename(path)
 
 
+def test_what_changes_right_after_it_was_loaded_is_found(authority):
+    """Before anybody has looked at the time of the file."""
+    cert, key = map(Path, authority.server("quick"))
+    it = files((cert, key))
+    loaded = load(it)
+    put(cert, cert.read_bytes() + b"\n")
+    assert Certificates(it, parse_rules("DEFAULT"), loaded).load_changed() is not None
+
+
 def test_only_what_has_changed_is_loaded(authority):
     cert, key = authority.server("changing")
     using = in_use((cert, key))

@@ -1,7 +1,11 @@
 const host = process.argv[2], port = Number(process.argv[3]), name = process.argv[4]
+// With these by TLS: the file of the authority that is trusted, who it is, and the password.
+const [ca, username, password] = process.argv.slice(5)
+const trusted = ca && require('fs').readFileSync(ca)
 async function ioredis() {
   const Redis = require('ioredis')
-  const listener = new Redis(port, host), publisher = new Redis(port, host)
+  const login = ca ? { username, password, tls: { ca: trusted } } : {}
+  const listener = new Redis(port, host, login), publisher = new Redis(port, host, login)
   const got = []
   const all = new Promise(done => {
     listener.on('message', (channel, text) => { got.push(text); if (got.length == 3) done() })
@@ -15,7 +19,8 @@ async function ioredis() {
 }
 async function nodeRedis() {
   const { createClient } = require('redis')
-  const publisher = createClient({ socket: { host, port } }), listener = publisher.duplicate()
+  const socket = ca ? { host, port, tls: true, ca: trusted } : { host, port }
+  const publisher = createClient({ socket, username, password }), listener = publisher.duplicate()
   await publisher.connect(); await listener.connect()
   const got = []
   let finish

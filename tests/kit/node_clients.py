@@ -1,0 +1,34 @@
+"""ioredis and node-redis, where Node is there and npm can fetch them."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NODE = Path(__file__).parents[1] / "clients" / "node"
+FETCHED_S, DEADLINE_S = 300, 30
+
+needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="no Node and npm here")
+
+
+def both_of_node(tmp_path, host, port, name, *login):
+    """What each has received of three messages, and how many it was told have received them.
+
+    ``login``: the file of the authority that it trusts, a user and a password: it comes by TLS.
+    """
+    folder = tmp_path / "node"
+    shutil.copytree(NODE, folder)
+    fetched = subprocess.run(
+        ["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, capture_output=True,
+        text=True, timeout=FETCHED_S, check=False,
+    )  # fmt: skip
+    if fetched.returncode:
+        pytest.skip(f"npm can't fetch ioredis and redis here: {fetched.stderr[-200:]}")
+    done = subprocess.run(
+        ["node", "both.js", host, str(port), name, *login], cwd=folder, capture_output=True,
+        text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
