@@ -176,7 +176,7 @@ class Rulebook:
         del leaf[rule.allow, rule.operation, rule.host]
         if not leaf:
             shelf.drop(rule)
-            if not any(shelf.all_leaves()):
+            if not (shelf.by_name or shelf.by_prefix or shelf.by_glob):
                 del self._shelves[rule.user, rule.kind]
         if rule.host != ANYONE:
             self.hosts[rule.host] -= 1

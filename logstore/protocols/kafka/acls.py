@@ -30,10 +30,13 @@ from logstore.protocols.kafka.door import InWorker, Later, given, made_elsewhere
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import NUMBERS as OPERATIONS
-from logstore.slices import Steps
+from logstore.slices import Steps, parts
 
 NO_RULES: Final = "there are no users here, so everyone may do everything: add a user first"
 FEW: Final = 500  # rules that are looked at while others wait
+# Of one change: it is told to the audit log, and shown, while others wait.
+CHANGED_AT_ONCE: Final = 100
+CHANGE_UNITS: Final = 5
 PRINCIPAL: Final = "User:"  # the one type that there is
 ANY: Final = 1  # in a filter
 RESOURCES: Final = {
@@ -91,7 +94,7 @@ def _described(
 def create(
     client: KafkaClient, version: int, request: create_messages.Request
 ) -> create_messages.Response | Steps:
-    """Key 30. Durable when answered; one that is there already is fine."""
+    """Key 30. Durable when answered, a part of very many at a time; one that is there is fine."""
     if not client.door.access.required:
         refused = create_messages.AclCreationResult(errors.SECURITY_DISABLED, NO_RULES)
         return create_messages.Response(results=[refused] * len(request.creations))
@@ -109,18 +112,19 @@ def _created(client: KafkaClient, request: create_messages.Request) -> Steps:
             result.error_code, result.error_message = errors.INVALID_REQUEST, str(error)
         results.append(result)
         yield 1
-    if made:
-        kept = yield given(_changed(client, keep=[rule for rule, _ in made]))
+    for some in parts(made, CHANGED_AT_ONCE):
+        kept = yield given(_changed(client, keep=[rule for rule, _ in some]))
         if kept.error is not None:
-            for _, result in made:
+            for _, result in some:
                 result.error_code, result.error_message = code_of(kept.error), str(kept.error)
+        yield CHANGE_UNITS * len(some)
     return create_messages.Response(results=results)
 
 
 def delete(
     client: KafkaClient, version: int, request: delete_messages.Request
 ) -> delete_messages.Response | Steps:
-    """Key 31. Durable when answered."""
+    """Key 31. Durable when answered, a part of very many at a time."""
     if not client.door.access.required:
         refused = delete_messages.FilterResult(errors.SECURITY_DISABLED, NO_RULES)
         return delete_messages.Response(filter_results=[refused] * len(request.filters))
@@ -129,21 +133,27 @@ def delete(
 
 def _deleted(client: KafkaClient, request: delete_messages.Request) -> Steps:
     results: list[delete_messages.FilterResult] = []
-    gone: dict[KeptRule, None] = {}
+    gone: dict[KeptRule, list[delete_messages.MatchingAcl]] = {}  # and what is told of each
     for wanted in request.filters:
         try:
             rules = yield from _looked_up(client, wanted)
         except Refused as error:
             results.append(delete_messages.FilterResult(code_of(error), str(error)))
             continue
-        gone |= dict.fromkeys(rules)
-        results.append(delete_messages.FilterResult(matching_acls=[_gone(one) for one in rules]))
-        yield 1 + len(rules)
-    if gone:
-        kept = yield given(_changed(client, forget=list(gone)))
+        told: list[delete_messages.MatchingAcl] = []
+        results.append(delete_messages.FilterResult(matching_acls=told))
+        for some in parts(rules, CHANGED_AT_ONCE):
+            for rule in some:
+                told.append(_gone(rule))
+                gone.setdefault(rule, []).append(told[-1])
+            yield len(some)
+        yield 1
+    for some in parts(list(gone), CHANGED_AT_ONCE):
+        kept = yield given(_changed(client, forget=some))
         if kept.error is not None:
-            for it in (one for result in results for one in result.matching_acls):
+            for it in (one for rule in some for one in gone[rule]):
                 it.error_code, it.error_message = code_of(kept.error), str(kept.error)
+        yield CHANGE_UNITS * len(some)
     return delete_messages.Response(filter_results=results)
 
 

@@ -10,7 +10,7 @@ from logstore.errors import StorageFull
 from logstore.kafka.messages import create_acls, delete_acls, describe_acls
 from logstore.kept import Keeping
 from logstore.kept_users import GLOB, PREFIX, KeptAccess, KeptRule, KeptUser
-from logstore.protocols.kafka.acls import FEW
+from logstore.protocols.kafka.acls import CHANGED_AT_ONCE, FEW
 
 ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
 DENY, ALLOW = 2, 3
@@ -201,6 +201,38 @@ def test_many_rules_are_looked_at_by_a_worker():
     assert removed(talk, *gone) == [[(OF_TOPIC, "t7")], INVALID]
     assert len(jobs) == 3
     assert len(talk.access.rules) == FEW
+
+
+class Counted(Unkept):
+    """How large each change is; whatever has this name in it fails."""
+
+    def __init__(self, fails=""):
+        super().__init__(KeptAccess(USERS))
+        self.sizes, self.fails = [], fails
+
+    def change(self, keep=(), forget=()):
+        self.sizes.append(len(keep) + len(forget))
+        keeping = Keeping()
+        failed = any(it.name == self.fails for it in (*keep, *forget))
+        keeping.finish(StorageFull("no room") if failed else None)
+        return keeping
+
+
+def test_very_many_rules_are_changed_some_at_a_time():
+    keeper = Counted(fails=f"t{CHANGED_AT_ONCE}")
+    talk, count = a_talk(access=Access(keeper)), 2 * CHANGED_AT_ONCE + 1
+    codes = created(talk, *(a_creation(name=f"t{number}") for number in range(count)))
+    assert codes == [0] * CHANGED_AT_ONCE + [FULL] * CHANGED_AT_ONCE + [0]
+    assert keeper.sizes == [CHANGED_AT_ONCE, CHANGED_AT_ONCE, 1]
+    assert len(talk.access.rules) == CHANGED_AT_ONCE + 1
+    keeper.sizes, keeper.fails = [], "t0"
+    request = delete_acls.Request([a_filter(delete_acls.Filter), a_filter(delete_acls.Filter)])
+    answer = talk.ask(31, 3, request, delete_acls.Response)
+    assert keeper.sizes == [CHANGED_AT_ONCE, 1]
+    for result in answer.filter_results:
+        codes = [it.error_code for it in result.matching_acls]
+        assert codes == [FULL] * CHANGED_AT_ONCE + [0]
+    assert len(talk.access.rules) == CHANGED_AT_ONCE
 
 
 def test_rules_that_kafka_has_no_words_for_are_neither_shown_nor_removed():
