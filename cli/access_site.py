@@ -213,14 +213,6 @@ class LocalAccess:
 
         _durable(self._access.change((), self._access.damaged, by=OWNER))
 
-    def forget_vhost(self, name: str) -> None:
-        """What is permitted in a virtual host that is gone: another one begins with nothing."""
-        from logstore.access.administration import without_vhost
-
-        change = without_vhost(self._access, name)
-        if change.forget:
-            self._change(change)
-
 
 class ServedAccess:
     """Of a server, asked through the socket of its directory. As AccessSite."""

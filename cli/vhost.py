@@ -55,10 +55,6 @@ class _Local:
         self._store.add_vhost(name)
 
     def delete(self, name: str) -> None:
-        from .access_site import DEFAULT_VHOST, LocalAccess
-
-        if name != DEFAULT_VHOST and name in self._store.vhosts():
-            LocalAccess(self._store).forget_vhost(name)
         self._store.delete_vhost(name)
 
 

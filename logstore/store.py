@@ -410,14 +410,30 @@ class Store:
         self._did("virtual-host", f"made {name}")
 
     def delete_vhost(self, name: str) -> None:
-        """A virtual host and all it has, messages too; durable on return.
+        """A virtual host, all it has, and what is permitted there; durable on return.
 
         Raises NoVhost, DefaultVhost, ReadOnly, StorageFull.
         """
         from logstore.amqp.fields import data
+        from logstore.kept_queues import DEFAULT_VHOST
 
-        self._store_queues().delete_vhost(data(name))
+        queues = self._store_queues()
+        if name != DEFAULT_VHOST and data(name) in queues.vhosts():
+            self._forget_permitted(name)
+        queues.delete_vhost(data(name))
         self._did("virtual-host", f"deleted {name}")
+
+    def _forget_permitted(self, vhost: str) -> None:
+        """First, since another one of that name is to begin with nothing."""
+        from logstore.access.administration import without_vhost
+        from logstore.access.identity import OWNER
+
+        access = self.internals().access()
+        change = without_vhost(access, vhost)
+        if change.forget:
+            error = access.change(*change, by=OWNER).error
+            if error is not None:
+                raise error
 
     def _store_queues(self) -> "StoreQueues":
         self._open()

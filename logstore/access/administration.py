@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from logstore import names
 from logstore.access.access import Access
+from logstore.access.entrance import is_within
 from logstore.access.identity import Identity
 from logstore.access.permissions import check_expression
 from logstore.access.resources import (
@@ -289,7 +290,11 @@ def without_permission(known: Known, user: str, vhost: str, exchange: str | None
 
 
 def without_vhost(known: Known, vhost: str) -> Change:
-    """What is permitted there; nothing may be."""
+    """What is permitted there, also by rules about nothing else; nothing may be.
+
+    Rules that forbid stay: whoever is allowed something in all hosts is not in the next one.
+    """
     gone: list[Kept] = [it for it in known.permissions.values() if it.vhost == vhost]
     gone += [it for it in known.topic_permissions.values() if it.vhost == vhost]
+    gone += [it for it in known.rules if it.allow and is_within(it, vhost)]
     return Change(forget=gone)

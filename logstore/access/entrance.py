@@ -9,9 +9,10 @@ from typing import Final, Protocol
 
 from logstore.access.identity import Identity
 from logstore.access.resources import DEFAULT_VHOST, EXCHANGE, QUEUE, object_name
-from logstore.kept_users import ANYONE, LITERAL, PREFIX, KeptPermission, KeptRule
+from logstore.kept_users import ANYONE, GLOB, LITERAL, PREFIX, KeptPermission, KeptRule
 
 _GLOB_SIGNS: Final = "*?[\\"
+_KINDS: Final = (EXCHANGE, QUEUE)
 
 
 class Knows(Protocol):
@@ -27,13 +28,13 @@ def may_enter(known: Knows, who: Identity, vhost: str) -> bool:
     """By a permission there, whatever it says; or by a rule that allows something there."""
     if known.is_super(who) or (who.user, vhost) in known.permissions:
         return True
-    rules = known.rules_of(who, EXCHANGE, QUEUE)
+    rules = known.rules_of(who, *_KINDS)
     return any(rule.allow and reaches(rule, vhost) for rule in rules)
 
 
 def reaches(rule: KeptRule, vhost: str) -> bool:
     """Whether names of a virtual host may be among those that a rule is about."""
-    host = object_name(vhost, ":")[:-2]  # with the signs that it has there
+    host = _shown(vhost)
     if rule.pattern == LITERAL:
         named, colon, _ = rule.name.partition(":")
         return rule.name == ANYONE or host == (named if colon else DEFAULT_VHOST)
@@ -42,6 +43,18 @@ def reaches(rule: KeptRule, vhost: str) -> bool:
     if colon:
         return named == host
     return host == DEFAULT_VHOST or f"{host}:".startswith(head)
+
+
+def is_within(rule: KeptRule, vhost: str) -> bool:
+    """Whether all names that a rule is about are those of a virtual host, which is not "/"."""
+    head = _literal_head(rule.name) if rule.pattern == GLOB else rule.name
+    named, colon, _ = head.partition(":")
+    return rule.kind in _KINDS and bool(colon) and named == _shown(vhost)
+
+
+def _shown(vhost: str) -> str:
+    """With the signs that it has in names of objects."""
+    return object_name(vhost, ":")[:-2]
 
 
 def _literal_head(glob: str) -> str:

@@ -68,6 +68,19 @@ def split_name(text: str) -> tuple[str, str]:
     return vhost.replace("%3A", ":").replace("%25", "%"), name
 
 
+def spellings(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What rules may call an exchange or queue: those that forbid, and those that allow.
+
+    In the default host ``/:mail`` is as good as ``mail``; what has a colon may be meant by a rule
+    that forbids without saying the host, but by none that allows: that one is about another host.
+    """
+    vhost, plain = split_name(name)
+    if vhost != DEFAULT_VHOST:
+        return (name,), (name,)
+    both = plain, f"{DEFAULT_VHOST}:{plain}"
+    return both, both[1:] if ":" in plain else both
+
+
 def name_text(data: bytes) -> str:
     """A name of any bytes, as rules have it; lossless."""
     return data.decode(errors="surrogateescape")

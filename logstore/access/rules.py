@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from logstore.access import permissions
 from logstore.access.identity import Identity
-from logstore.access.resources import split_name
+from logstore.access.resources import spellings, split_name
 from logstore.access.rulebook import Rulebook
 from logstore.kept_users import KeptPermission, KeptRule
 from logstore.printable import printable
@@ -39,12 +39,15 @@ def decide(
     rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str, name: str
 ) -> Decision:
     """Whether he may do this with the object of that name."""
-    denied = rules.denies(who, operation, kind, name)
-    if denied is not None:
-        return Decision(False, shown(denied))
-    allowed = rules.allows(who, operation, kind, name)
-    if allowed is not None:
-        return Decision(True, shown(allowed))
+    forbidden, permitted = spellings(name) if kind in permissions.KINDS else ((name,), (name,))
+    for spelled in forbidden:
+        denied = rules.denies(who, operation, kind, spelled)
+        if denied is not None:
+            return Decision(False, shown(denied))
+    for spelled in permitted:
+        allowed = rules.allows(who, operation, kind, spelled)
+        if allowed is not None:
+            return Decision(True, shown(allowed))
     why = _granted(granted, who, operation, kind, name)
     return NO_GRANT if why is None else Decision(True, printable(why))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from work_counted import lines_run
 
 from logstore.access.access import Access, Unkept
-from logstore.access.entrance import may_enter
+from logstore.access.entrance import is_within, may_enter
 from logstore.access.identity import Identity
 from logstore.access.resources import CHANNEL, EXCHANGE, QUEUE, READ, object_name
 from logstore.kept_users import (
@@ -69,6 +69,15 @@ def test_while_there_are_no_users_all_do():
 ])  # fmt: skip
 def test_a_rule_is_enough_that_allows_something_there(of, hosts):
     assert entered(rules=[of]) == hosts
+
+
+@pytest.mark.parametrize(("of", "host"), [
+    (rule("v:q"), "v"), (rule("v:"), "v"), (rule("v:", PREFIX), "v"), (rule("v:q*", GLOB), "v"),
+    (rule("a%3Ab:q"), "a:b"), (rule("v", PREFIX), None), (rule("v*:q", GLOB), None),
+    (rule(ANYONE), None), (rule("q"), None), (rule("v:q", kind=CHANNEL), None),
+])  # fmt: skip
+def test_a_rule_is_about_names_of_one_host_alone(of, host):
+    assert [it for it in HOSTS if is_within(of, it)] == ([] if host is None else [host])
 
 
 NAMES = st.text(alphabet="/v:a%3Ab*?", max_size=6)

@@ -302,6 +302,31 @@ def test_a_name_in_rules_says_its_virtual_host(vhost, name):
     assert split_name(object_name(vhost, name)) == (vhost, name)
 
 
+@pytest.mark.parametrize(("name", "of", "pattern", "denied", "allowed"), [
+    ("mail", "mail", LITERAL, True, True), ("mail", "/:mail", LITERAL, True, True),
+    ("mail", "/:", PREFIX, True, True), ("mail", "/:m*", GLOB, True, True),
+    ("mail", "m:ail", LITERAL, False, False),
+    ("m:ail", "m:ail", LITERAL, True, False), ("m:ail", "m", PREFIX, True, False),
+    ("m:ail", "m:*", GLOB, True, False), ("m:ail", "/:m:ail", LITERAL, True, True),
+    ("m:ail", "/:m", PREFIX, True, True), ("m:ail", "/:m*", GLOB, True, True),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [QUEUE, EXCHANGE])
+def test_a_colon_in_a_name_hides_nothing_from_a_rule_that_forbids(
+    name, of, pattern, denied, allowed, kind
+):
+    """And gives nobody what a rule about another virtual host allows."""
+    named = object_name("/", name)
+    forbids = access(allow(READ, "*", kind=kind), KeptRule("al", READ, kind, of, pattern, False))
+    assert forbids.rights(AL).may(READ, kind, named) is not denied
+    assert access(allow(READ, of, pattern, kind)).rights(AL).may(READ, kind, named) is allowed
+
+
+def test_a_rule_about_the_default_host_is_about_no_other():
+    book = access(allow(READ, "/:", PREFIX, QUEUE), allow(READ, "/:q", kind=QUEUE))
+    for vhost in ("a", "/x", "%", ""):
+        assert not book.rights(AL).may(READ, QUEUE, object_name(vhost, "q"))
+
+
 def test_a_permission_is_for_its_virtual_host_alone():
     book = access(KeptPermission("al", "a:b", ".*", ".*", ".*"))
     assert book.rights(AL).may(READ, QUEUE, object_name("a:b", "q"))

@@ -24,9 +24,10 @@ KINDS_ASKED = ("topic", "channel", "key", "queue")
 
 names = st.sampled_from(NAMES)
 patterns = st.text("ab*?[]^-\\", min_size=1, max_size=5)
+ruled_names = names | names.map("/:{}".format) | names.map("a:{}".format)
 objects = (
-    st.tuples(st.just(LITERAL), st.one_of(names, st.just("*")))
-    | st.tuples(st.just(PREFIX), names)
+    st.tuples(st.just(LITERAL), st.one_of(ruled_names, st.just("*")))
+    | st.tuples(st.just(PREFIX), ruled_names)
     | st.tuples(st.just(GLOB), patterns)
 )
 rules = st.builds(
@@ -57,7 +58,7 @@ permissions = st.builds(
 facts = rules | users | permissions
 changes = st.lists(st.tuples(st.booleans(), facts), max_size=12)
 identities = st.builds(Identity, st.sampled_from((*USERS, "eve", "")), st.sampled_from(HOSTS))
-object_names = names | names.map("v:{}".format) | names.map("w:{}".format)
+object_names = names | st.tuples(st.sampled_from(["v:", "w:", "/:", "/:a:"]), names).map("".join)
 questions = st.lists(
     st.tuples(identities, st.sampled_from(OPERATIONS), st.sampled_from(KINDS_ASKED), object_names),
     min_size=1, max_size=8,

@@ -36,7 +36,7 @@ class NaiveAccess:
         ours = [
             it for it in self.rules
             if it.kind == kind and it.user in (who.user, "*") and it.host in (who.host, "*")
-            and about(it, name)
+            and any(about(it, each) for each in spelled(kind, name, allow=it.allow))
         ]  # fmt: skip
         if any(not it.allow and it.operation in (operation, "all") for it in ours):
             return False
@@ -61,6 +61,15 @@ class NaiveAccess:
             for name in names
             if naive_patterns.matches(pattern.encode(), name.encode())
         )
+
+
+def spelled(kind, name, *, allow):
+    """What rules may call it. In the host ``/`` that need not be said."""
+    if kind not in ("exchange", "queue"):
+        return {name}
+    vhost, plain = name.split(":", 1) if ":" in name else ("/", name)
+    short = set() if vhost != "/" or (allow and ":" in plain) else {plain}
+    return {f"{vhost}:{plain}"} | short
 
 
 def about(rule, name):

@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from clock import NOW_MS
@@ -21,6 +22,7 @@ from logstore.broker.queues.refusals import (
 )
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
 from logstore.errors import Closed, Forked, InvalidName, ReadOnly, Refused
+from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
 from logstore.node_queues import NodeQueues
 from logstore.storage.committer import Committer
 from logstore.store import open_store
@@ -503,6 +505,27 @@ def test_a_server_in_the_same_process_shares_the_queues(tmp_path):
             left.get()
         assert queue.counts() == (1, 0, 0)
         assert bodies(queue) == [b"by a client"]
+
+
+def test_a_virtual_host_of_a_name_that_was_deleted_begins_with_nothing(tmp_path):
+    every = (".*", ".*", ".*")
+    elsewhere = KeptPermission("al", "mail", *every)
+    rule = partial(KeptRule, "al", "read")
+    stay = [rule("queue", "mail:q"), rule("queue", "shop:q", allow=False)]
+    go = [
+        KeptPermission("al", "shop", *every), KeptTopicPermission("al", "shop", "x", ".*", ".*"),
+        rule("queue", "shop:q"), rule("exchange", "shop:", "prefix"),
+    ]  # fmt: skip
+    with logstore.open(tmp_path / "data") as store:
+        for name in ("shop", "mail"):
+            store.add_vhost(name)
+        store.internals().access().change([KeptUser("al"), elsewhere, *stay, *go])
+        store.delete_vhost("shop")
+        store.add_vhost("shop")
+        left = store.internals().access()
+        assert list(left.permissions.values()) == [elsewhere]
+        assert not left.topic_permissions
+        assert set(left.rules) == set(stay)
 
 
 def test_virtual_hosts_have_queues_and_exchanges_of_their_own(tmp_path):

@@ -21,6 +21,7 @@ from logstore.access.resources import (
     WRITE,
     object_name,
 )
+from logstore.access.rules import NO_GRANT
 from logstore.amqp.fields import data, text
 from logstore.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
 from logstore.broker.routing.refusals import NoExchange
@@ -84,10 +85,14 @@ class Permits:
     def may(self, ask: Ask) -> bool:
         """Whether it has this right."""
         named = object_name(self._vhost, _shown(ask))
-        may = self._rights.may
-        return may(ask.operation, ask.kind, named) or (
-            # To see that something is there it is enough to be allowed anything with it.
-            ask.operation == DESCRIBE and may(CREATE, ask.kind, named)
+        if self._rights.may(ask.operation, ask.kind, named):
+            return True
+        # To see that something is there it is enough to be allowed anything with it, and not
+        # forbidden to see it.
+        return (
+            ask.operation == DESCRIBE
+            and self._rights.may(CREATE, ask.kind, named)
+            and self._rights.decision(DESCRIBE, ask.kind, named) == NO_GRANT
         )
 
     def require(self, ask: Ask | AskKey) -> None:

@@ -160,6 +160,15 @@ def test_any_rule_is_enough_too(door, users, operation):
     assert asked(door, declare("q", passive=True)) == []
 
 
+@pytest.mark.parametrize("method", [declare("q", passive=True), exchange("e", passive=True)])
+def test_a_rule_that_denies_the_look_wins_over_the_right_to_make_it(door, users, method):
+    users.permit("al", ".*", ".*", ".*")
+    for kind in (EXCHANGE, QUEUE):
+        users.allow("al", "create", kind, ANYONE)
+        users.allow("al", "describe", kind, ANYONE, allow=False)
+    assert [code for code, _ in asked(door, method)] == [403]
+
+
 @pytest.mark.parametrize("method", [
     declare("no", passive=True), exchange("no", passive=True), get("no"), consume("no"),
     methods.QueuePurge(0, "no", False), bind("no", "e"),
