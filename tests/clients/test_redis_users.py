@@ -11,6 +11,7 @@ import redis
 import redis.asyncio
 from kept_channels import keeping_orders
 from kept_users_kit import a_user, keep
+from node_clients import needs_node, printed
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis_parts import DEADLINE_S, Raw, needs_tools, request
@@ -208,6 +209,18 @@ def test_redis_cli_logs_in(server):
     )
     assert "WRONGPASS" in cli(*words, "news.a", "x", REDISCLI_AUTH="no")
     assert cli("-3", "--user", "root", "ACL", "WHOAMI", REDISCLI_AUTH="key") == "root"
+
+
+@needs_node
+@pytest.mark.long
+def test_ioredis_and_node_redis_log_in(server, tmp_path):
+    host, port = server.redis
+    words = (host, str(port), "news.a", "other", "al", "pencil")
+    by_ioredis, by_node_redis = printed(tmp_path, "users.js", *words)
+    refused = "NOPERM No permissions to access a channel"
+    assert by_ioredis[:2] == by_node_redis[:2] == [0, refused]
+    assert "WRONGPASS" in by_node_redis[2]
+    assert by_ioredis[2] != 0
 
 
 @pytest.mark.long

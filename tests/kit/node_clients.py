@@ -18,6 +18,11 @@ def both_of_node(tmp_path, host, port, name, *login):
 
     ``login``: the file of the authority that it trusts, a user and a password: it comes by TLS.
     """
+    return printed(tmp_path, "both.js", host, str(port), name, *login)
+
+
+def printed(tmp_path, script, *words):
+    """What a script of these says, once npm has what it needs."""
     folder = tmp_path / "node"
     shutil.copytree(NODE, folder)
     fetched = subprocess.run(
@@ -27,8 +32,8 @@ def both_of_node(tmp_path, host, port, name, *login):
     if fetched.returncode:
         pytest.skip(f"npm can't fetch ioredis and redis here: {fetched.stderr[-200:]}")
     done = subprocess.run(
-        ["node", "both.js", host, str(port), name, *login], cwd=folder, capture_output=True,
-        text=True, timeout=DEADLINE_S, check=False,
+        ["node", script, *words], cwd=folder, capture_output=True, text=True, timeout=DEADLINE_S,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
