@@ -533,3 +533,35 @@ def test_a_peer_may_change_its_keys_and_ours(tls_of):
         await process.communicate()
 
     test(tls_of())
+
+
+class Counted:
+    """A gate that lets in everyone, and counts."""
+
+    def __init__(self):
+        self.came = self.there = 0
+
+    def arrived(self, host, now):
+        self.came += 1
+        self.there += 1
+
+    def left(self, host):
+        self.there -= 1
+
+
+@secured
+@limited(gate=Counted())
+async def test_who_fails_at_the_handshake_is_counted_until_then(server, connect):
+    gate = server._gate
+    before = gate.came
+    opened = [await raw(connect, data) for data in (b"GET / HTTP/1.1\r\n", OLD_HELLO, b"")]
+    opened[2][1].close()
+    await until(lambda: gate.came == before + 3 and gate.there == 0)
+    reader, writer = await connect()
+    writer.write(b"in\n")
+    assert await line(reader) == b"IN\n"
+    assert gate.there == 1
+    writer.close()
+    await until(lambda: gate.there == 0)
+    for _, it in opened:
+        it.close()
