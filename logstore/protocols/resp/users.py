@@ -28,6 +28,7 @@ from logstore.protocols.resp.replies import OK, integer
 from logstore.slices import GoOn, Steps, Wait
 
 HASHES_MAX: Final = 64  # of one user: each login makes up one hash, and compares it with all
+PASSWORDS_MAX: Final = 64  # in one command, at some 30 ms of a worker each
 # Whom everybody is taken for while there are no users.
 EVERYONE: Final = replace(EVERYTHING, nopass=True)
 FIRST: Final = (
@@ -87,6 +88,8 @@ def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[byt
     before = access.to_be(name)  # another door's change may be on its way
     base = RedisRules() if before is None else rules_of(before)
     rules, passwords = changed(base, modifiers, known)
+    if len(passwords) > PASSWORDS_MAX:
+        raise Refused(f"{len(passwords)} passwords at once: at most {PASSWORDS_MAX} are taken")
     if before is not None and ADMINISTRATOR in before.tags:
         _check_administrator(access, permits, before, rules)
         plain = rules == EVERYTHING
@@ -197,6 +200,8 @@ def _keep(
 
 def with_passwords(user: KeptUser, changes: Sequence[PasswordChange]) -> KeptUser | LogstoreError:
     """In a worker: each of these may take tens of milliseconds."""
+    from hmac import compare_digest
+
     from logstore.access.scram_keys import check_password, is_key_of, keys_of
 
     def is_his(password: bytes) -> bool:
@@ -219,9 +224,10 @@ def with_passwords(user: KeptUser, changes: Sequence[PasswordChange]) -> KeptUse
             weak = list(dict.fromkeys((*weak, secret.decode())))
         else:
             gone = _sha256(secret) if sign == "<" else secret.decode()
-            if gone not in weak:
+            left = [it for it in weak if not compare_digest(it, gone)]
+            if len(left) == len(weak):
                 return BadModifier(sign.encode() + (secret if sign == "!" else b""), NO_PASSWORD)
-            weak.remove(gone)
+            weak = left
     if len(weak) > HASHES_MAX:
         return BadModifier(b"#", f"A user has at most {HASHES_MAX} hashes of passwords")
     return replace(user, scram=scram, weak_sha256=tuple(weak))

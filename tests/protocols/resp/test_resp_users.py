@@ -581,6 +581,8 @@ def test_all_of_a_setuser_counts_or_nothing(door):
         (["&b", "!" + HASH], b"The password you are trying to remove from the user does not exist"),
         (["&b", "<pw", "<pw"], b"modifier '<': The password you are trying to remove"),
         (["&b", ">"], b"modifier '>': the password is empty"),
+        (["&b", *[">x"] * 65], b"65 passwords at once: at most 64"),
+        (["&b", *[f"#{number:064x}" for number in range(64)], "#" + HASH], b"at once"),
         (["&b", ">a\0b"], b"modifier '>': the password has a NUL"),
         (["&b", b">\xff"], b"modifier '>': the password is not UTF-8"),
         (["&b", "(~a"], b"Unmatched parenthesis in acl selector starting at '(~a'."),
@@ -791,12 +793,16 @@ def test_the_audit_log_is_told_who_came_in_who_was_refused_and_who_changed_users
     peer.ask("PUBLISH", "sport", "x")
     root.ask("ACL", "SETUSER", "bo", "on", ">x")
     root.ask("ACL", "DELUSER", "bo")
+    root.ask("CONFIG", "SET", "maxclients", "50")
+    root.ask("CONFIG", "SET", "maxclients", "nope")
     told = [(event, who.user, who.door, outcome) for event, who, _, outcome in heard]
     assert told == [
         ("login", "boss", "resp", "done"), ("login", "al", "resp", "refused"),
         ("login", "al", "resp", "done"), ("access", "al", "resp", "refused"),
         ("user", "boss", "resp", "done"), ("user", "boss", "resp", "done"),
+        ("settings", "boss", "resp", "done"),
     ]  # fmt: skip
+    assert heard[-1][2] == "of Redis clients: maxclients=50"
     assert heard[3][2] == "write channel sport"
     assert all(who.host == "127.0.0.1" for _, who, _, _ in heard)
 
