@@ -15,6 +15,7 @@ INSTANCE_CHARACTERS_MAX: Final = 249  # as Kafka
 GROUP_BYTES_MAX: Final = 255
 MEMBER_BYTES_MAX: Final = 255
 USER_BYTES_MAX: Final = 255
+PASSWORD_BYTES_MAX: Final = 1024  # it is to fit into any door's first request, beside a name
 ANYONE: Final = "*"  # in a rule: every user
 OWNER_NAME: Final = "__owner__"  # of the data directory, at its server's doors: no user's
 AUDIT_TOPIC: Final = "__audit"  # who did what: the server makes it, and alone writes to it

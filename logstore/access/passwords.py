@@ -15,13 +15,13 @@ from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
 from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
-from logstore.names import OWNER_NAME, USER_BYTES_MAX
+from logstore.names import OWNER_NAME, PASSWORD_BYTES_MAX, USER_BYTES_MAX
 
 RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too
 # That wait: whoever tries and leaves, leaves his try. A crowd behind one address fits.
-WAITING_MAX: Final = 20_000
+WAITING_MAX: Final = 20_000  # with passwords of a kilobyte at most
 WAITING_OF_ONE_MAX: Final = 2000  # address
-WAITING_BYTES_MAX: Final = 16 << 20  # of their passwords
+CROWD_MAX: Final = 1000  # addresses that are looked through for the one with the most
 KNOWN_MAX: Final = 10_000  # passwords that were right, by their digests
 TICKET_BYTES: Final = 32
 CHECKED_BY: Final = (SHA_256, SHA_512)  # the first that a user has: the cheaper one
@@ -71,7 +71,7 @@ class Passwords:
         self._right: OrderedDict[bytes, KeptUser] = OrderedDict()  # the last used last
         # By address, as failures are counted; the one whose turn it is first.
         self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
-        self._waits = self._waits_bytes = 0  # how many these are
+        self._waits = 0  # how many these are
         self._running = 0
         self._of_users: tuple[int, Rounds, Mapping[str, Shape]] | None = None
 
@@ -83,7 +83,9 @@ class Passwords:
             text = name.decode()
         except UnicodeDecodeError:
             text = ""
-        if not text or not password or len(name) > USER_BYTES_MAX:
+        # A longer one nobody has; and many that wait would fill memory.
+        long = len(name) > USER_BYTES_MAX or len(password) > PASSWORD_BYTES_MAX
+        if not text or not password or long:
             then(self._refused(text, host))
             return
         if text == OWNER_NAME:
@@ -101,16 +103,29 @@ class Passwords:
     def _wait(self, one: _Try) -> bool:
         """Whether there is room for it."""
         place = network(one.host)
-        tries = self._waiting.get(place, ())
-        if (
-            len(tries) >= WAITING_OF_ONE_MAX
-            or self._waits >= WAITING_MAX
-            or self._waits_bytes + len(one.password) > WAITING_BYTES_MAX
-        ):
+        waits = len(self._waiting.get(place, ()))
+        if waits >= WAITING_OF_ONE_MAX:
+            return False
+        if self._waits >= WAITING_MAX and not self._make_room(waits):
             return False
         self._waiting.setdefault(place, deque()).append(one)
         self._waits += 1
-        self._waits_bytes += len(one.password)
+        return True
+
+    def _make_room(self, waits: int) -> bool:
+        """Refuse the latest of the address with the most, for one that has fewer.
+
+        A crowd of few addresses does not keep others out; where there are very many, nobody can
+        be told from it.
+        """
+        if len(self._waiting) > CROWD_MAX:
+            return False
+        tries = max(self._waiting.values(), key=len)
+        if len(tries) <= waits + 1:
+            return False
+        last = tries.pop()
+        self._waits -= 1
+        last.then(self._refused(last.name, last.host))
         return True
 
     def _next(self) -> _Try:
@@ -120,7 +135,6 @@ class Passwords:
         if tries:
             self._waiting[place] = tries  # behind all others
         self._waits -= 1
-        self._waits_bytes -= len(one.password)
         return one
 
     def _go_on(self) -> None:

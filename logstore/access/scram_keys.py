@@ -7,6 +7,7 @@ from typing import Final
 
 from logstore.errors import Refused
 from logstore.kept_users import SHA_256, SHA_512, ScramKey
+from logstore.names import PASSWORD_BYTES_MAX
 
 HASHES: Final = {SHA_256: "sha256", SHA_512: "sha512"}  # by mechanism
 # As Kafka: a client computes them too, at each login.
@@ -14,7 +15,6 @@ ITERATIONS_MIN: Final = 4096  # RFC 7677, 4
 ITERATIONS_MAX: Final = 16_384
 ITERATIONS: Final = 8192
 SALT_BYTES: Final = 16
-PASSWORD_BYTES_MAX: Final = 1024  # a name and a password are to fit into any door's first request
 
 
 def check_password(text: str) -> bytes:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from logstore.access import passwords
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.failures import DELAY_MAX_S, FORGOTTEN_S, HOSTS_MAX, Failures
 from logstore.access.identity import Identity
 from logstore.access.logins import Login
 from logstore.access.passwords import (
     RUNNING_MAX,
-    WAITING_BYTES_MAX,
     WAITING_OF_ONE_MAX,
     Passwords,
 )
@@ -20,7 +20,7 @@ from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram_keys import ITERATIONS, key_of, keys_of
 from logstore.errors import CorruptStore, InvalidName
 from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
-from logstore.names import check_user
+from logstore.names import PASSWORD_BYTES_MAX, check_user
 
 HERE = "10.0.0.1"
 
@@ -209,18 +209,41 @@ def test_who_tries_and_leaves_can_not_fill_memory_and_holds_up_nobody_else():
     assert mine == [Login("al")]
 
 
-def test_the_bytes_that_wait_are_bounded():
+def test_a_password_that_is_longer_than_any_does_not_wait(rounds):
     bench = Bench()
-    large = b"p" * (1 << 20)
-    told = [bench.begin(b"al", large + b"%d" % n, f"host {n}") for n in range(30)]
-    waiting = sum(not it for it in told)
-    assert waiting == RUNNING_MAX + (WAITING_BYTES_MAX >> 20) - 1
-    while bench.jobs:
-        _, then = bench.jobs.pop(0)
-        then(False)
-    assert all(it[0].user is None for it in told)
-    assert bench.logins._waits == bench.logins._waits_bytes == 0
-    assert bench.check(b"al", b"pencil") == Login("al")
+    for name in (b"al", b"nobody"):
+        [login] = bench.begin(name, b"p" * (PASSWORD_BYTES_MAX + 1))
+        assert login.user is None
+    assert rounds() == {}
+    assert not bench.begin(b"al", b"p" * PASSWORD_BYTES_MAX)
+
+
+def test_a_crowd_of_a_few_addresses_does_not_keep_others_out(monkeypatch):
+    monkeypatch.setattr(passwords, "WAITING_MAX", 100)
+    bench = Bench()
+    crowd = {
+        host: [bench.begin(b"al", b"guess %d" % n, host) for n in range(40)]
+        for host in ("10.6.6.1", "10.6.6.2", "10.6.6.3")
+    }
+    assert bench.logins._waits == 100
+    others = [bench.begin(b"al", b"pencil", f"10.0.0.{n}") for n in range(20)]
+    assert not any(others)
+    assert bench.logins._waits == 100
+    waiting = {host: sum(not it for it in tries) for host, tries in crowd.items()}
+    assert max(waiting.values()) <= 2 + min(waiting.values()) + RUNNING_MAX
+    bench.work()
+    assert others == [[Login("al")]] * 20
+    assert all(it[0].user is None for tries in crowd.values() for it in tries)
+    assert (bench.logins._waits, len(bench.logins._waiting)) == (0, 0)
+
+
+def test_very_many_addresses_may_keep_others_out_and_are_not_looked_through(monkeypatch):
+    monkeypatch.setattr(passwords, "WAITING_MAX", 20)
+    monkeypatch.setattr(passwords, "CROWD_MAX", 5)
+    bench = Bench()
+    for n in range(40):
+        bench.begin(b"al", b"guess", f"10.6.6.{n // 2}")
+    assert bench.begin(b"al", b"pencil")[0].user is None
 
 
 def test_a_thousand_who_connect_at_once_with_one_password_cost_few_hashes():
