@@ -82,4 +82,4 @@ def _guest(gate: Gate, mechanism: str, given: Credentials, host: str) -> Admitte
 
 def is_local(host: str) -> bool:
     """Whether this address, of a peer, is this machine."""
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+    return host == "::1" or host.removeprefix("::ffff:").startswith("127.")

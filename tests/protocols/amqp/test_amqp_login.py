@@ -272,7 +272,7 @@ def guest_from(door, host):
 
 
 ADDRESSES = {
-    "127.0.0.1": True, "127.9.9.9": True, "::1": True, "::ffff:127.0.0.1": True,
+    "127.0.0.1": True, "127.9.9.9": True, "::1": True, "::ffff:127.1.2.3": True,
     "192.0.2.7": False, "::ffff:192.0.2.7": False, "1127.0.0.1": False, "": False,
 }  # fmt: skip
 

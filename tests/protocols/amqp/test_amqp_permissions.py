@@ -4,6 +4,8 @@ The rights are those of the table of methods: one that is added there without a 
 without its rights, fails.
 """
 
+import re
+
 import pytest
 from amqp_asks import LACKING, MAKES, QUEUE, RIGHTS, SAMPLES, exactly
 from amqp_kit import again, bind, consume, declare, exchange, get, message, unbind
@@ -12,7 +14,7 @@ from amqp_users import Users, login_of, opened, refusal
 from logstore.access.resources import EXCHANGE, WRITE
 from logstore.amqp import frames, methods
 from logstore.amqp.properties import Properties
-from logstore.kept_users import ANYONE, KeptTopicPermission
+from logstore.kept_users import ANYONE, GLOB, PREFIX, KeptTopicPermission
 from logstore.protocols.amqp.asks import ASKS
 from logstore.protocols.amqp.handlers import HANDLERS
 from logstore.protocols.amqp.permits import WORDS, Ask
@@ -439,3 +441,25 @@ def test_a_reply_needs_the_right_to_write_to_the_default_exchange(door, users):
     forged = address[:-1]
     assert publish(answers, b"x", exchange="", key=forged) == []
     assert asks.methods() == []
+
+
+# Names that are no text
+
+
+@pytest.mark.parametrize("name", ["\udcff", "a\tb", "a\0b", "\u202e", "x" * 255, "{}", "%", "'"])
+def test_a_name_of_any_bytes_is_judged_and_told(door, users, name):
+    for method in (declare(name), methods.QueueDelete(0, name, False, False, False)):
+        users.forget_rules()
+        users.permit("al", "^a$")
+        ((code, text),) = asked(door, method)
+        assert (code, text[:44]) == (403, "ACCESS_REFUSED - configure access to queue '")
+        users.permit("al", ".")
+        assert asked(door, method) == []
+        users.permit("al")
+        users.allow("al", "create", QUEUE, "", pattern=PREFIX)
+        users.allow("al", "delete", QUEUE, "*", pattern=GLOB)
+        assert asked(door, method) == []
+    users.permit("al", write="^" + re.escape(name) + "$")
+    keys(users, write="^" + re.escape(name) + "$", at=name)
+    ((code, _),) = closed(publish(opened(door), b"x", exchange=name))
+    assert code == 404
