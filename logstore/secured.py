@@ -12,7 +12,7 @@ import errno
 import os
 import ssl
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from socket import socket
 from typing import Final, cast
@@ -58,6 +58,9 @@ class Secured:
         self.more = True  # what came with the handshake's end
         self._sock = sock
         self._tls = tls
+        # A peer may send small records, so this is called for each of some hundred bytes. Its types
+        # know neither other buffers nor that it gives a number then.
+        self._read = cast("Callable[[int, memoryview], int]", tls.read)
         self._incoming = incoming
         self._outgoing = outgoing
         self._arrived = arrived
@@ -126,18 +129,17 @@ class Secured:
 
     def _open(self, room: memoryview) -> int:
         """Whatever of what has arrived makes plain bytes, as far as there is room."""
-        size = 0
-        while size < len(room):
-            try:
-                # Its types know neither other buffers nor that it gives a number then.
-                read = cast("int", self._tls.read(len(room) - size, cast("bytearray", room[size:])))
-            except _IN_ORDER:
-                self.more = False
-                return size
-            if not read:  # the peer has said that this is all
-                self._ended = self.more = True
-                return size
-            size += read
+        size, whole, read = 0, len(room), self._read
+        try:
+            while size < whole:
+                got = read(whole - size, room[size:] if size else room)
+                if not got:  # the peer has said that this is all
+                    self._ended = self.more = True
+                    return size
+                size += got
+        except _IN_ORDER:
+            self.more = False
+            return size
         self.more = True
         return size
 
