@@ -11,7 +11,6 @@ these, with the time that he waits, is what he is given.
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
 from logstore.kept_users import KeptQuota
@@ -29,24 +28,17 @@ CONNECTION_RATE: Final = "connection_creation_rate"
 CONNECTIONS: Final = "connections_max"  # at one time; Kafka has it as a broker's setting
 
 
-class Takes(Enum):
-    """The values of a quota."""
-
-    WHOLE_32 = 2**31 - 1
-    WHOLE = 2**63 - 1
-    ANY = 0
-
-
+INT_MAX, LONG_MAX = 2**31 - 1, 2**63 - 1
 _OF_CLIENTS: Final = {
-    PRODUCER_RATE: Takes.WHOLE, CONSUMER_RATE: Takes.WHOLE,
-    REQUEST_PERCENTAGE: Takes.ANY, MUTATION_RATE: Takes.ANY,
+    PRODUCER_RATE: LONG_MAX, CONSUMER_RATE: LONG_MAX,
+    REQUEST_PERCENTAGE: None, MUTATION_RATE: None,
 }  # fmt: skip
-# The keys of each kind of entity, and the values that they take.
-KEYS: Final[Mapping[frozenset[str], Mapping[str, Takes]]] = {
-    frozenset({USER}): {**_OF_CLIENTS, CONNECTIONS: Takes.WHOLE_32},
+# The keys of each kind of entity, with the largest whole number that each takes; None: any number.
+KEYS: Final[Mapping[frozenset[str], Mapping[str, int | None]]] = {
+    frozenset({USER}): {**_OF_CLIENTS, CONNECTIONS: INT_MAX},
     frozenset({CLIENT_ID}): _OF_CLIENTS,
     frozenset({USER, CLIENT_ID}): _OF_CLIENTS,
-    frozenset({IP}): {CONNECTION_RATE: Takes.WHOLE_32, CONNECTIONS: Takes.WHOLE_32},
+    frozenset({IP}): {CONNECTION_RATE: INT_MAX, CONNECTIONS: INT_MAX},
 }
 # Kept and shown: one process has no request threads to be a share of, and makes topics one by one.
 WITHOUT_EFFECT: Final = frozenset({REQUEST_PERCENTAGE, MUTATION_RATE})
@@ -188,8 +180,8 @@ class Quotas:
                 # Whoever is meant by a default is measured for himself.
                 measured = (
                     key,
-                    None if of_user is _Of.NOTHING else user,
-                    None if of_client is _Of.NOTHING else client_id,
+                    None if of_user == _NOTHING else user,
+                    None if of_client == _NOTHING else client_id,
                 )
                 return _Match(limit, self._meter(measured))
         return None
@@ -287,30 +279,25 @@ class Seat:
         self.take("")
 
 
-class _Of(Enum):
-    """What an entity says of a user, or of a client id."""
-
-    NAME = "this one"
-    DEFAULT = "whoever has none of his own"
-    NOTHING = "it is not asked"
-
+# What an entity says of a user, or of a client id: this one; whoever has none of his own; nothing.
+_NAME, _DEFAULT, _NOTHING = range(3)
 
 # From the most particular on: what is said of the user, and of the client id (KIP-55).
 _PRECEDENCE: Final = (
-    (_Of.NAME, _Of.NAME),
-    (_Of.NAME, _Of.DEFAULT),
-    (_Of.NAME, _Of.NOTHING),
-    (_Of.DEFAULT, _Of.NAME),
-    (_Of.DEFAULT, _Of.DEFAULT),
-    (_Of.DEFAULT, _Of.NOTHING),
-    (_Of.NOTHING, _Of.NAME),
-    (_Of.NOTHING, _Of.DEFAULT),
+    (_NAME, _NAME),
+    (_NAME, _DEFAULT),
+    (_NAME, _NOTHING),
+    (_DEFAULT, _NAME),
+    (_DEFAULT, _DEFAULT),
+    (_DEFAULT, _NOTHING),
+    (_NOTHING, _NAME),
+    (_NOTHING, _DEFAULT),
 )
 _Named = tuple[bool, str | None]  # whether it is part of the entity; None: the default
 
 
-def _name(of: _Of, name: str) -> _Named:
-    return of is not _Of.NOTHING, name if of is _Of.NAME else None
+def _name(of: int, name: str) -> _Named:
+    return of != _NOTHING, name if of == _NAME else None
 
 
 def _entity(user: _Named, client_id: _Named) -> Entity:

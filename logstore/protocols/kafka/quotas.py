@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from logstore.access.administration import check_host
-from logstore.access.quotas import CLIENT_ID, IP, KEYS, NAME_MAX, USER, WITHOUT_EFFECT, Takes
+from logstore.access.quotas import (
+    CLIENT_ID,
+    INT_MAX,
+    IP,
+    KEYS,
+    NAME_MAX,
+    USER,
+    WITHOUT_EFFECT,
+)
 from logstore.errors import LogstoreError, Refused
 from logstore.kafka.messages import (
     alter_client_quotas as alter_messages,
@@ -197,16 +205,16 @@ def _values(entry: alter_messages.EntryData, before: KeptQuota) -> Mapping[str, 
     return values
 
 
-def _check_value(key: str, value: float, takes: Takes) -> None:
+def _check_value(key: str, value: float, most: int | None) -> None:
     """Raises _Fault."""
     if not value > 0:
         raise _Fault(f"Quota {key} must be greater than 0")
     if not math.isfinite(value):
         raise _Fault(f"Quota {key} must be a number")
-    if takes is Takes.ANY:
+    if most is None:
         return
-    if value > takes.value:
-        kind = "an INT" if takes is Takes.WHOLE_32 else "a LONG"
+    if value > most:
+        kind = "an INT" if most == INT_MAX else "a LONG"
         raise _Fault(f"Proposed value for {key} is too large for {kind}.")
     if value % 1.0 > 1e-6:
         raise _Fault(f"{key} cannot be a fractional value.")
