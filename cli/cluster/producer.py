@@ -1,6 +1,5 @@
 """Records into a topic of a cluster, each acknowledged by all who keep it."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,17 +20,18 @@ POLL_S: Final = 0.1
 CODECS: Final = {"uncompressed": "none", "producer": "none"}
 
 
-def identified(producer: Producer, topic: str) -> Producer:
-    """The same idempotent producer, about to have its id.
+def identified(producer: Producer, topic: str, address: Address) -> Producer:
+    """The same idempotent producer, about to have its id. Raises LogstoreError if it gets none.
 
     librdkafka asks for the id when it hears of the cluster and a connection is up, and otherwise
     half a second later. As it first hears, it drops the connection it heard by and opens another;
     the second question goes by that one.
     """
     for _ in range(2):
+        error = heard(lambda: producer.list_topics(topic, ANSWER_S))
         # A cluster that does not answer is told of with the first record.
-        with contextlib.suppress(KafkaException):
-            producer.list_topics(topic, ANSWER_S)
+        if error is not None and error.fatal():
+            raise refused(error, address, f"produce to topic {topic!r}")
     return producer
 
 
@@ -83,7 +83,7 @@ class ClusterProducer:
                 queue_buffering_max_kbytes=QUEUE_KIB,
             )
         )
-        self._producer = identified(client, topic.name)
+        self._producer = identified(client, topic.name, address)
 
     @property
     def acknowledged(self) -> int:

@@ -110,7 +110,7 @@ class ClusterTarget:
                     queue_buffering_max_kbytes=QUEUE_KIB,
                 )
             )
-            self._producers[batch_bytes] = identified(producer, topic.name)
+            self._producers[batch_bytes] = identified(producer, topic.name, self.site.address)
         return self._producers[batch_bytes]
 
     def accepts(self, topic: str, settings: Mapping[str, str]) -> None:
