@@ -96,6 +96,7 @@ class Login:
     mechanism: str = ""  # of SASL; "": the best that the server offers
     tls: Tls | None = None
     asked: bool = False  # by an option: what can't be done as this user is not done at all
+    any_way: bool = False  # another mechanism is as good as the one that is named
     _password: str | None = field(default=None, repr=False)
 
     def password(self) -> str:
@@ -130,4 +131,4 @@ def of_owner(directory: Path) -> Login | None:
     if not found["required"]:
         return None
     password = str(found["password"])
-    return Login(str(found["user"]), lambda: password, "PLAIN")
+    return Login(str(found["user"]), lambda: password, "PLAIN", any_way=True)

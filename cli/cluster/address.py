@@ -116,7 +116,8 @@ class Address:
         if login.mechanism in offered:
             return login.mechanism
         private = login.tls is not None or pair[0] in LOOPBACK
-        chosen = "" if login.mechanism else best_of(offered, private=private)
+        any_way = login.any_way or not login.mechanism
+        chosen = best_of(offered, private=private) if any_way else ""
         if not chosen:
             asked = login.mechanism or "one that keeps the password secret"
             raise Refused(

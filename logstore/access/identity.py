@@ -5,7 +5,8 @@ from typing import Final
 
 OAUTHBEARER: Final = "OAUTHBEARER"  # the mechanism of whom a token names
 
-BY_PASSWORD: Final = ("PLAIN", "AMQPLAIN", "AUTH")  # those by which a password came in the clear
+# Those by which a client shows that it knows a password.
+BY_PASSWORD: Final = ("PLAIN", "AMQPLAIN", "AUTH", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from logstore.access.passwords import (
 )
 from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
-from logstore.access.scram_keys import ITERATIONS, key_of, keys_of
+from logstore.access.scram_keys import ITERATIONS, is_key_of, key_of, keys_of
 from logstore.errors import CorruptStore, InvalidName
 from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
 from logstore.names import PASSWORD_BYTES_MAX, check_user
@@ -387,11 +387,26 @@ def test_the_ticket_lets_the_owner_in_and_nothing_else_does(rounds):
     assert Bench().check(b"__owner__", ticket).user is None  # another process
 
 
+@pytest.mark.parametrize("mechanism", [SHA_256, SHA_512])
+def test_the_ticket_is_good_for_scram(mechanism):
+    """Where that is all that a server takes."""
+    bench = Bench()
+    before = bench.logins.find(mechanism, "__owner__")
+    ticket = bench.logins.ticket().encode()
+    found = bench.logins.find(mechanism, "__owner__")
+    assert (found.known, before.known) == (True, False)
+    assert is_key_of(mechanism, found.key, ticket)
+    assert not is_key_of(mechanism, found.key, b"x")
+    assert (found.key.salt, found.key.iterations) == (before.key.salt, before.key.iterations)
+    assert bench.logins.find(mechanism, "__owner__") == found
+    assert bench.logins.find(mechanism, "__owner") != found
+
+
 def test_the_name_of_the_owner_counts_only_where_the_ticket_was_shown():
     access = Bench().access
-    for mechanism in ("PLAIN", "AMQPLAIN", "AUTH"):
+    for mechanism in ("PLAIN", "AMQPLAIN", "AUTH", SHA_256, SHA_512):
         assert access.is_super(Identity("__owner__", HERE, mechanism))
-    for mechanism in ("", "OAUTHBEARER", "EXTERNAL", "SCRAM-SHA-256", "SSL"):
+    for mechanism in ("", "OAUTHBEARER", "EXTERNAL", "SSL"):
         assert not access.is_super(Identity("__owner__", HERE, mechanism))
     assert not Bench().logins.admits("__owner__")
     assert not Bench().logins.find(SHA_256, "__owner__").known

@@ -84,6 +84,21 @@ def test_the_owner_of_the_directory_needs_no_login_at_its_server(users):
     run("mirror", "--from", users.data, "--to", users.folder / "copy")
 
 
+def test_the_owner_needs_none_where_a_server_takes_no_password_in_the_clear(logstore, tmp_path):
+    path = tmp_path / "root.pw"
+    path.write_text("secret\n")
+    path.chmod(0o600)
+    logstore("user", "add", "root", "--tag", "administrator", "--password-file", path)
+    settings = tmp_path / "data" / "logstore.toml"
+    settings.write_text('"sasl.enabled.mechanisms" = "SCRAM-SHA-512"\n')
+    server = Serving(tmp_path / "data")
+    try:
+        logstore("produce", "t", stdin=b"hello\n")
+        assert logstore("consume", "t", "--max", "1").out == "hello\n"
+    finally:
+        server.stop()
+
+
 def test_who_says_nothing_is_asked_at_each_door(users):
     run = users.run
     told = run("topic", "list", *users.kafka, code=1).err
