@@ -23,7 +23,9 @@ from kept_users_kit import keep, usual
 from node_clients import both_of_node, needs_node
 from serving import COMMAND, Serving
 from signed import Authority
+from wire_client import WireClient
 
+from logstore.kafka.messages import describe_cluster, find_coordinator, metadata
 from logstore.kept_users import KeptPermission
 
 with warnings.catch_warnings():
@@ -197,11 +199,18 @@ def test_kafka_clients_are_told_the_address_of_the_door_that_they_came_by(tmp_pa
         tmp_path, kafka_advertised_address="plain.example:1",
         kafka_tls_advertised_address="tls.example:2",
     )  # fmt: skip
-    told = AdminClient(librdkafka(server)).list_topics(timeout=DEADLINE_S).brokers[1]
-    assert (told.host, told.port) == ("tls.example", 2)
-    plain = AdminClient({"bootstrap.servers": server.address, "log_level": 0})
-    told = plain.list_topics(timeout=DEADLINE_S).brokers[1]
-    assert (told.host, told.port) == ("plain.example", 1)
+    entrances = {
+        ("tls.example", 2): WireClient(server.tls["kafka"], server.asks()),
+        ("plain.example", 1): WireClient(server.endpoint),
+    }
+    for place, client in entrances.items():
+        with client:
+            [node] = client.ask(3, 12, metadata.Request(()), metadata.Response).brokers
+            cluster = client.ask(60, 0, describe_cluster.Request(), describe_cluster.Response)
+            request = find_coordinator.Request(key_type=0, coordinator_keys=("g",))
+            found = client.ask(10, 4, request, find_coordinator.Response)
+            for it in (node, *cluster.brokers, *found.coordinators):
+                assert (it.host, it.port) == place
     _, errors = server.stop()
     assert "the certificate is not for tls.example" in errors
 

@@ -14,8 +14,11 @@ DEADLINE_S = 30
 class WireClient:
     """One connection."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, context=None):
+        """``context``: of TLS, if it comes by that."""
         self.socket = socket.create_connection(endpoint, DEADLINE_S)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._correlation = 0
 
     def __enter__(self):
