@@ -2,6 +2,7 @@
 users; before a login nobody makes the server hold much."""
 
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import subprocess
 import pytest
 import redis
 import redis.asyncio
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from kept_channels import keeping_orders
 from kept_users_kit import a_user, keep
 from node_clients import needs_node, printed
@@ -32,6 +34,7 @@ def server(tmp_path_factory):
         a_user("al", "pencil"),
         KeptRule("al", "read", "channel", "news.*", GLOB),
         KeptRule("al", "write", "channel", "news.*", GLOB),
+        KeptRule("di", "read", "group", "any"),
     )
     running = Serving(data, connection_failed_authentication_delay_ms=0)
     yield running
@@ -276,6 +279,51 @@ def test_nothing_is_made_for_who_may_not_publish(client):
     assert len(root.execute_command("CHANNEL.READ", "orders.open", "FROM", "0")) == 1
     with pytest.raises(redis.exceptions.NoPermissionError):
         al.execute_command("CHANNEL.READ", "orders.open", "FROM", "0")
+
+
+def _by_kafka(server, user, password):
+    return {
+        "bootstrap.servers": server.address,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": user,
+        "sasl.password": password,
+        "logger": logging.getLogger("quiet"),
+    }
+
+
+@pytest.mark.long
+def test_a_user_made_by_redis_is_the_same_at_kafka_s_door(server, client):
+    root = client()
+    root.publish("orders.shared", "one")
+    rules = ["resetchannels", "&orders.*", "-@all", "+subscribe", "+channel.read"]
+    root.execute_command("ACL", "SETUSER", "di", "on", ">pw", *rules)
+    consumer = Consumer(_by_kafka(server, "di", "pw") | {"group.id": "any"})
+    consumer.assign([TopicPartition("orders.shared", 0, 0)])
+    assert consumer.consume(1, DEADLINE_S)[0].value() == b"one"
+    refused = []
+    producer = Producer(_by_kafka(server, "di", "pw"))
+    producer.produce("orders.shared", b"two", callback=lambda error, _: refused.append(error))
+    producer.flush(DEADLINE_S)
+    assert [it.code() for it in refused] == [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    # Taken away by Redis's words, it is gone at Kafka's door at once.
+    root.execute_command("ACL", "SETUSER", "di", "resetchannels")
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client("di", "pw").execute_command("CHANNEL.READ", "orders.shared", "FROM", "0")
+    root.publish("orders.shared", "three")
+    [found] = consumer.consume(1, DEADLINE_S)
+    assert found.error().code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    consumer.close()
+    root.execute_command("ACL", "SETUSER", "di", "off")
+    for attempt in (_by_kafka(server, "di", "pw"), _by_kafka(server, "di", "no")):
+        told = []
+        stranger = Producer(attempt | {"error_cb": told.append})
+        for _ in range(DEADLINE_S):
+            if KafkaError._AUTHENTICATION not in [it.code() for it in told]:
+                stranger.poll(1)
+        assert KafkaError._AUTHENTICATION in [it.code() for it in told]
+        with pytest.raises(KafkaException):
+            stranger.list_topics(timeout=1)
 
 
 def _other_address():
