@@ -71,7 +71,7 @@ class Address:
             if offered is None:
                 return
             login = self._login = self._login_for(offered)
-            if (mechanism := self._chosen(pair, login, offered)) == wanted:
+            if (mechanism := self._chosen(login, offered)) == wanted:
                 login.mechanism = mechanism
                 greeting.log_in(login)
                 return
@@ -111,11 +111,12 @@ class Address:
         login.tls = None if self._login is None else self._login.tls
         return login
 
-    def _chosen(self, pair: tuple[str, int], login: Login, offered: tuple[str, ...]) -> str:
+    def _chosen(self, login: Login, offered: tuple[str, ...]) -> str:
         """The mechanism to log in by. Raises Refused."""
         if login.mechanism in offered:
             return login.mechanism
-        private = login.tls is not None or pair[0] in LOOPBACK
+        # The client may go on with any of them.
+        private = login.tls is not None or all(host in LOOPBACK for host, _ in self.pairs())
         any_way = login.any_way or not login.mechanism
         chosen = best_of(offered, private=private) if any_way else ""
         if not chosen:

@@ -234,6 +234,29 @@ def test_whoever_has_no_right_learns_nothing(key, versions):
 
 
 @every_request
+def test_whoever_has_no_right_is_not_told_whether_it_is_there(key, versions):
+    for version in versions:
+        assert _told_of(key, version, there=True) == _told_of(key, version, there=False)
+
+
+def _told_of(key, version, *, there):
+    """What is answered to who may do everything with other objects."""
+    rules = [KeptRule(AL, ALL, TOPICS, "u"), KeptRule(AL, ALL, GROUPS, "h")]
+    node = Talk(access=Access(Unkept(KeptAccess(USERS, rules))))
+    node.topics.create("u", 1, {})
+    if there:
+        _furnished(node)
+    answers = []
+    for body in bodies(key, version, bytes(16)):
+        talk = Talk(beside=node)
+        log_in(talk, AL)
+        talk.send(key, version, body)
+        answers += [answer for _, answer in talk.replies()]
+    assert answers
+    return answers
+
+
+@every_request
 def test_a_super_user_passes_every_check(key, versions):
     for version in versions:
         outcome = Outcome(key, version, [a_rule(ALL, TOPICS, allow=False)], user="root")
