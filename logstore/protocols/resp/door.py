@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from logstore.access.access import Access, open_access
+from logstore.access.access import ADMINISTRATOR, Access, open_access
 from logstore.access.audit import Audit, Unheard
 from logstore.access.identity import Identity, anonymous
 from logstore.access.logins import Logins, Nobody
@@ -14,6 +14,7 @@ from logstore.access.redis_grants import compiled
 from logstore.access.refusals import Refusals
 from logstore.broker.channel import Channels
 from logstore.budget import BUDGET_BYTES_MAX, Budget
+from logstore.kept_users import KeptUser
 from logstore.protocols import session
 from logstore.protocols.house import Work
 from logstore.protocols.resp.acl_log import AclLog
@@ -103,6 +104,13 @@ class Facts:
     usage: Callable[[], Usage] = measure
 
 
+def without_password(user: KeptUser) -> bool:
+    """Whether any password is right for him; never one who may do everything."""
+    if user.redis is None or ADMINISTRATOR in user.tags:
+        return False
+    return compiled(user.redis).rules.nopass
+
+
 class OneByOne:
     """Whoever enters works alone, until he leaves; others wait in their order."""
 
@@ -177,10 +185,7 @@ class RespDoor:
 
     def _default_is_free(self) -> bool:
         user = self.access.users.get(DEFAULT_USER)
-        if user is None or user.redis is None:
-            return False
-        rules = compiled(user.redis).rules
-        return rules.on and rules.nopass and self.logins.admits(DEFAULT_USER)
+        return user is not None and without_password(user) and self.logins.admits(DEFAULT_USER)
 
     def next_number(self) -> int:
         number, self._next_number = self._next_number, self._next_number + 1

@@ -5,14 +5,13 @@ from typing import Any, Final, NamedTuple
 
 from logstore.access.audit import LOGIN, REFUSED
 from logstore.access.identity import Identity
-from logstore.access.redis_grants import compiled
 from logstore.kept_users import KeptUser
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.acl_log import AUTH
 from logstore.protocols.resp.client import MECHANISM, RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.denials import log
-from logstore.protocols.resp.door import DEFAULT_USER, REDIS_VERSION
+from logstore.protocols.resp.door import DEFAULT_USER, REDIS_VERSION, without_password
 from logstore.protocols.resp.replies import OK, Version, bulk, integer
 from logstore.protocols.resp.requests import as_integer
 from logstore.slices import Steps, Wait
@@ -141,7 +140,7 @@ def _without_password(client: RespClient, name: bytes) -> bool:
     if not client.door.access.required:
         return name == DEFAULT_USER.encode()
     user = _user(client, name)
-    return user is not None and user.redis is not None and compiled(user.redis).rules.nopass
+    return user is not None and without_password(user)
 
 
 def _by_hash(client: RespClient, name: bytes, password: bytes) -> bool:

@@ -60,10 +60,11 @@ def as_user(who: Identity, name: str) -> Identity:
 
 
 def rules_of(user: KeptUser) -> RedisRules:
-    """As Redis shows them."""
-    if user.redis is not None:
-        return compiled(user.redis).rules
-    return EVERYTHING if ADMINISTRATOR in user.tags else NO_RULES
+    """As Redis shows them, and changes them; of an administrator, what holds."""
+    kept = None if user.redis is None else compiled(user.redis).rules
+    if ADMINISTRATOR in user.tags:
+        return EVERYTHING if kept is None else replace(EVERYTHING, on=kept.on)
+    return NO_RULES if kept is None else kept
 
 
 def known(name: str) -> Collection[str] | None:
@@ -92,11 +93,16 @@ def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[byt
         raise Refused(f"{len(passwords)} passwords at once: at most {PASSWORDS_MAX} are taken")
     if before is not None and ADMINISTRATOR in before.tags:
         _check_administrator(access, permits, before, rules)
-        plain = rules == EVERYTHING
-    else:
-        plain = before is not None and before.redis is None and rules == NO_RULES
+        return Changing(_turned(before, on=rules.on), passwords)
+    plain = before is not None and before.redis is None and rules == NO_RULES
     user = KeptUser(name) if before is None else before
     return Changing(replace(user, redis=None if plain else rules.text()), passwords)
+
+
+def _turned(user: KeptUser, *, on: bool) -> KeptUser:
+    """On or off; what else was kept stands again when he is no administrator any more."""
+    kept = EVERYTHING if user.redis is None else compiled(user.redis).rules
+    return user if kept.on == on else replace(user, redis=replace(kept, on=on).text())
 
 
 def _first(name: str, modifiers: Sequence[bytes]) -> Changing:

@@ -641,6 +641,25 @@ def test_no_rule_of_redis_limits_or_locks_out_an_administrator(door):
     assert b"is the last administrator" in root.ask("ACL", "SETUSER", "second", "off")
 
 
+def test_rules_from_before_he_was_an_administrator_limit_him_no_more():
+    text = "on nopass ~k resetchannels &a -@all +publish"
+    for name in ("al", "default"):
+        door = FakeDoor(users=[boss(), user(name, "pw", redis=text, tags=["administrator"])])
+        stranger = door.connect()
+        assert stranger.ask("PING") == NOAUTH  # no administrator is without a password
+        assert stranger.ask("AUTH", name, "no") == WRONGPASS
+        peer = door.log_in(name, "pw")
+        assert peer.ask("PUBLISH", "b", "x") == b":0\r\n"
+        assert f"user {name} on sanitize-payload ~* &* +@all".encode() in peer.ask("ACL", "LIST")
+        assert peer.ask("ACL", "SETUSER", name, ">new") == OK
+        assert door.access.users[name].redis == text
+        assert peer.ask("ACL", "SETUSER", name, "off") == OK
+        assert door.access.users[name].redis == (
+            "off nopass sanitize-payload ~k resetchannels &a -@all +publish"
+        )
+        assert door.connect().ask("AUTH", name, "new") == WRONGPASS
+
+
 def test_who_may_change_users_does_not_become_an_administrator_by_it(door):
     alter = KeptRule("al", "alter", "cluster", "kafka-cluster")
     door.access.change([alter, user("al", "pw", redis="on ~* &* +@all")])
