@@ -169,7 +169,10 @@ def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
         if not yes and _is_there(site, name):
             confirm(f"delete user {name} and the rules that name it")
         site.delete_user(name)
+        last = not site.users() and not site.damaged()
     tell(f"deleted user {name}")
+    if last:
+        say("logstore: that was the last user: who reaches a door on loopback may do everything")
 
 
 def _is_there(site: AccessSite, name: str) -> bool:

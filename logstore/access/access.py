@@ -190,6 +190,24 @@ class Access:
                     user = it
         return user
 
+    def rows_to_be(self) -> Iterable[Kept]:
+        """The same of rules, permissions and quotas: all of them, in the order of their kinds."""
+        with self._asking:
+            rows: tuple[Kept, ...] = (
+                *self.rules, *self.permissions.values(), *self.topic_permissions.values(),
+                *self.quotas.values(),
+            )  # fmt: skip
+        if not self._coming:
+            return rows
+        found = {_what(it): it for it in rows}
+        for each in self._coming:
+            for gone in each.forget:
+                found.pop(_what(gone), None)
+            for it in each.keep:
+                if not isinstance(it, KeptUser):
+                    found[_what(it)] = it
+        return found.values()
+
     def quota_to_be(self, entity: Entity) -> KeptQuota | None:
         """The same of a quota."""
         quota = self.quotas.get(entity)
@@ -317,6 +335,21 @@ def steers(user: KeptUser) -> bool:
     from logstore.access.redis_grants import is_off  # few have such rules
 
     return not is_off(user.redis)
+
+
+def _what(row: Forgotten) -> object:
+    """What identifies it: another one with the same takes its place."""
+    match row:
+        case KeptUser():
+            return KeptUser, row.name
+        case KeptPermission():
+            return KeptPermission, row.user, row.vhost
+        case KeptTopicPermission():
+            return KeptTopicPermission, row.user, row.vhost, row.exchange
+        case KeptQuota():
+            return KeptQuota, row.entity
+        case _:
+            return row
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -96,8 +96,11 @@ class Known(Protocol):
     def permissions(self) -> Mapping[tuple[str, str], KeptPermission]: ...
     @property
     def topic_permissions(self) -> Mapping[tuple[str, str, str], KeptTopicPermission]: ...
-    @property
-    def quotas(self) -> Mapping[tuple[tuple[str, str | None], ...], KeptQuota]: ...
+    def to_be(self, name: str) -> KeptUser | None:
+        """The user of this name, as all changes leave him that are on their way."""
+
+    def rows_to_be(self) -> Iterable[Kept]:
+        """The same of all else: rules, permissions, quotas."""
 
 
 # Users
@@ -129,7 +132,7 @@ def new_user(
 
     Raises InvalidName, UserExists, Refused.
     """
-    if check_user(name) in known.users:
+    if known.to_be(check_user(name)) is not None:
         raise UserExists(
             f"user {name!r} already exists: change the password with `logstore user passwd`"
         )
@@ -153,17 +156,23 @@ def without_user(known: Known, name: str) -> Change:
 
     Raises UnknownUser.
     """
-    mine: list[Kept] = [user_of(known, name)]
-    mine += [it for it in known.rules if it.user == name]
-    mine += [it for it in known.permissions.values() if it.user == name]
-    mine += [it for it in known.topic_permissions.values() if it.user == name]
-    mine += [it for it in known.quotas.values() if ("user", name) in it.entity]
-    return Change(forget=mine)
+    mine = (it for it in known.rows_to_be() if _names_user(it, name))
+    return Change(forget=[user_of(known, name), *mine])
+
+
+def _names_user(row: Kept, name: str) -> bool:
+    match row:
+        case KeptUser():
+            return row.name == name
+        case KeptQuota():
+            return ("user", name) in row.entity
+        case _:
+            return row.user == name
 
 
 def user_of(known: Known, name: str) -> KeptUser:
-    """Raises UnknownUser."""
-    found = known.users.get(name)
+    """As he is to be; raises UnknownUser."""
+    found = known.to_be(name)
     if found is None:
         shown = name[:_SHOWN_CHARACTERS]
         raise UnknownUser(f"no user {shown!r}{nearest(shown, known.users)}", name)
@@ -294,7 +303,10 @@ def without_vhost(known: Known, vhost: str) -> Change:
 
     Rules that forbid stay: whoever is allowed something in all hosts is not in the next one.
     """
-    gone: list[Kept] = [it for it in known.permissions.values() if it.vhost == vhost]
-    gone += [it for it in known.topic_permissions.values() if it.vhost == vhost]
-    gone += [it for it in known.rules if it.allow and is_within(it, vhost)]
-    return Change(forget=gone)
+    return Change(forget=[it for it in known.rows_to_be() if _permits_in(it, vhost)])
+
+
+def _permits_in(row: Kept, vhost: str) -> bool:
+    if isinstance(row, KeptRule):
+        return row.allow and is_within(row, vhost)
+    return isinstance(row, KeptPermission | KeptTopicPermission) and row.vhost == vhost

@@ -9,6 +9,7 @@ from logstore.access.access import Access, Unkept
 from logstore.access.resources import KINDS, OPERATIONS
 from logstore.access.scram_keys import HASHES, key_of, keys_of
 from logstore.errors import InvalidName, NoneOfThatName, Refused, UnknownUser, UserExists
+from logstore.kept import Keeping
 from logstore.kept_users import (
     SHA_256,
     KeptAccess,
@@ -94,6 +95,52 @@ def test_a_user_who_goes_takes_all_along_that_names_him():
     names = ("rules", "permissions", "topic_permissions", "quotas")
     known = access(ANA, KeptUser("bob"), **dict(zip(names, rows, strict=True)))
     assert list(administration.without_user(known, "ana").forget) == [ANA, *mine]
+
+
+class Slow:
+    """A keeper whose disk takes its time."""
+
+    def __init__(self, *users):
+        self.load = lambda: KeptAccess(users)
+        self.keepings = []
+
+    def change(self, keep=(), forget=()):
+        self.keepings.append(Keeping())
+        return self.keepings[-1]
+
+    def sync(self):
+        for keeping in self.keepings:
+            keeping.finish(None)
+
+
+def test_a_change_counts_on_those_that_are_on_their_way():
+    keeper = Slow(ANA, KeptUser("root", tags=("administrator",)))
+    known = Access(keeper)
+    known.change(*administration.new_tags(known, "ana", []))
+    [after] = administration.new_password(known, "ana", {}).keep
+    assert after.tags == ()
+    known.change(*administration.new_user(known, "bob", KEYS))
+    with pytest.raises(UserExists):
+        administration.new_user(known, "bob", {}, ["administrator"])
+    permission = KeptPermission("ana", "shop", "", "", ".*")
+    known.change([MAY_READ, KeptPermission("ana", "shop", "", "", ""), permission])
+    assert list(administration.without_vhost(known, "shop").forget) == [permission]
+    gone = administration.without_user(known, "ana")
+    assert list(gone.forget) == [KeptUser("ana", KEYS, (), ANA.redis, ANA.weak_sha256), MAY_READ,
+                                 permission]  # fmt: skip
+    known.change(*gone)
+    for act in (
+        lambda: administration.new_password(known, "ana", KEYS),
+        lambda: administration.new_tags(known, "ana", []),
+        lambda: administration.new_permission(known, permission),
+        lambda: administration.without_user(known, "ana"),
+    ):
+        with pytest.raises(UnknownUser):
+            act()
+    known.change(*administration.new_user(known, "ana", {}))
+    keeper.sync()
+    assert known.users["ana"] == KeptUser("ana")
+    assert (known.rules, known.permissions) == ((), {})
 
 
 def test_a_rule_is_kept_with_its_address_as_doors_see_it():

@@ -84,6 +84,14 @@ def test_the_first_user_ends_that_anyone_may_come_in(logstore):
     assert logstore("user", "add", "b", stdin=b"secret").err == ""
 
 
+@pytest.mark.long
+def test_the_last_user_who_goes_leaves_nobody_to_log_in(logstore):
+    logstore("user", "add", "a", "--no-password")
+    logstore("user", "add", "b", "--no-password")
+    assert logstore("user", "delete", "a", "--yes").err == ""
+    assert "that was the last user" in logstore("user", "delete", "b", "--yes").err
+
+
 @pytest.mark.parametrize(
     ("stdin", "error"),
     [

@@ -1,6 +1,6 @@
 """Virtual hosts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.administration import without_vhost
@@ -55,22 +55,25 @@ def deleted(door: HttpDoor, call: Call) -> None:
     name = call.names["name"]
     row = _row(call.queues.vhost(name))
 
+    def forget_permitted(go_on: Callable[[], object]) -> None:
+        change = without_vhost(door.access, fields.text(name))
+        if change.forget and name != fields.data(DEFAULT_VHOST):
+            call.when_kept(door.access.change(*change, by=OWNER), go_on)
+        else:
+            go_on()
+
     def forgotten(pending: "Pending") -> None:
         if pending.error is not None:
             raise pending.error
         door.audit.tell(VHOST, OWNER, f"deleted {row['name']}")
-        call.answer(row)
+        forget_permitted(lambda: call.answer(row))  # what was permitted meanwhile
 
     def delete() -> None:
         pending = call.queues.delete_vhost(name)
         pending.then(lambda it: call.attempt(lambda: forgotten(it)))
 
     # First, since another one of that name is to begin with nothing, whatever happens in between.
-    change = without_vhost(door.access, fields.text(name))
-    if change.forget and name != fields.data(DEFAULT_VHOST):
-        call.when_kept(door.access.change(*change, by=OWNER), delete)
-    else:
-        delete()
+    forget_permitted(delete)
 
 
 def _row(vhost: "Vhost") -> dict[str, object]:

@@ -142,9 +142,12 @@ def deleting(door: RespDoor, permits: Permits, names: Sequence[str]) -> Changing
     from logstore.access.administration import without_user
 
     access = door.access
-    found = [it for it in names if it in access.users]
-    for name in found:
-        _check_may(permits, access.users[name])
+    found = []
+    for name in dict.fromkeys(names):
+        user = access.to_be(name)
+        if user is not None:
+            _check_may(permits, user)
+            found.append(name)
     forget = [fact for name in found for fact in without_user(access, name).forget]
     return Changing(forget=forget, reply=integer(len(found)))
 

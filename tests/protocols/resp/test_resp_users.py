@@ -288,7 +288,7 @@ def test_protected_mode_asks_for_the_default_user_s_password_alone():
 def test_a_deleted_user_s_connections_end(door):
     one, other = door.log_in("al", "pw"), door.log_in()
     one.ask("SUBSCRIBE", "news.a")
-    assert other.ask("ACL", "DELUSER", "al", "nobody") == b":1\r\n"
+    assert other.ask("ACL", "DELUSER", "al", "nobody", "al") == b":1\r\n"
     assert one.link.cut_for == "user 'al' was deleted"
     assert other.ask("PUBLISH", "news.a", "x") == b":0\r\n"
     assert other.ask("AUTH", "al", "pw") == WRONGPASS
