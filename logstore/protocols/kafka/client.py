@@ -182,8 +182,7 @@ class KafkaClient:
             self.end("there are users now: whoever comes in must say who they are")
             self.wake()
         elif who.user and not access.knows(who):
-            self.end(f"user {printable(who.user)!r} was removed")
-            self.wake()
+            self.cut(f"user {printable(who.user)!r} was removed")
         elif self.slots or self.muted_until:  # a fetch may wait for what it may not read any more
             self.muted_until = 0.0  # it may be given more now
             if self.recheck is not None:

@@ -147,10 +147,9 @@ def test_connections_of_a_user_that_is_removed_end(talk):
     other = Talk(beside=talk)
     log_in(other, "bo")
     fetch(talk, "t")
-    woken = talk.woken
     talk.access.change(forget=[AL])
     assert talk.session.closed == "user 'al' was removed"
-    assert talk.woken > woken
+    assert talk.cuts == [talk.session.closed]  # also where it does not take what it was told
     assert talk.feed(talk.frame(18, 0, b"")) == 0
     assert other.session.closed is None
 
