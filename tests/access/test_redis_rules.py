@@ -112,7 +112,7 @@ ASKED: Final = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.sampled_from(RULES), max_size=8))
 def test_the_last_rule_that_fits_decides_as_bits_do(words: list[str]) -> None:
     rules, bits = rules_of(*words), Bits()
@@ -303,7 +303,7 @@ MODIFIERS: Final = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(MODIFIERS)
 def test_what_is_kept_reads_as_what_was_said(words: list[str]) -> None:
     try:
@@ -314,7 +314,7 @@ def test_what_is_kept_reads_as_what_was_said(words: list[str]) -> None:
     assert parse(rules.text()).text() == rules.text()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=6), max_size=6))
 def test_any_bytes_are_rules_or_are_refused(words: list[bytes]) -> None:
     try:
