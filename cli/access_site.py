@@ -182,7 +182,9 @@ class LocalAccess:
         from logstore.access.administration import check
         from logstore.access.identity import Identity
 
-        return check(self._access, Identity(user, host), operation, kind, name)
+        channels = self._store.internals().channels
+        who = Identity(user, host)
+        return check(self._access, who, operation, kind, name, channels.keeps_history)
 
     def permissions(self) -> "list[KeptPermission]":
         return sorted(self._access.permissions.values(), key=lambda it: (it.vhost, it.user))

@@ -1,6 +1,6 @@
 """What people do with users and rules, checked: each is a change for ``Access.change``. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final, NamedTuple, Protocol
@@ -35,6 +35,7 @@ from logstore.access.resources import (
     TRANSACTIONAL_ID,
     USER,
     WRITE,
+    of_topic,
 )
 from logstore.access.rules import Decision
 from logstore.config import nearest
@@ -263,11 +264,25 @@ def order(rule: KeptRule) -> tuple[str, str, str, str, bool, str, str]:
     )  # fmt: skip
 
 
-def check(access: Access, who: Identity, operation: str, kind: str, name: str) -> Decision:
-    """Whether he may do this, and what says so. Raises Refused where it means nothing."""
+def check(
+    access: Access,
+    who: Identity,
+    operation: str,
+    kind: str,
+    name: str,
+    keeps_history: Callable[[str], bool],
+) -> Decision:
+    """Whether he may do this, and what says so. Raises Refused where it means nothing.
+
+    ``keeps_history``: as resources.of_topic: of a topic, doors ask what its name stands for.
+    """
     rule = check_rule(KeptRule(who.user or ANONYMOUS, operation, kind, name))
     host = check_host(who.host) if who.host else ""
-    return access.decision(replace(who, host=host), rule.operation, kind, name)
+    asked = of_topic(name, keeps_history) if kind == TOPIC else (kind, name)
+    found = access.decision(replace(who, host=host), rule.operation, *asked)
+    if asked == (kind, name):
+        return found
+    return Decision(found.allowed, f"it is {asked[0]}:{asked[1]}: {found.why}")
 
 
 # RabbitMQ's permissions

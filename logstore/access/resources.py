@@ -4,6 +4,7 @@ An object has one kind by what it is, never by the door: a channel is ``channel`
 without; what holds the messages of a queue is ``queue``, also where it is read as a topic.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 # Kinds of objects
@@ -47,6 +48,19 @@ IMPLIED: Final = {
 CLUSTER_NAME: Final = "kafka-cluster"  # of the one that there is, as Kafka's tools know it
 DEFAULT_VHOST: Final = "/"
 DEFAULT_EXCHANGE: Final = "amq.default"  # what rules call the one whose name is empty
+
+
+QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
+
+
+def of_topic(name: str, keeps_history: Callable[[str], bool]) -> tuple[str, str]:
+    """The object that a topic's name stands for: its kind, and its own name.
+
+    ``keeps_history``: whether the channel of that name has its messages in the topic.
+    """
+    if name.startswith(QUEUE_PREFIX):
+        return QUEUE, name.removeprefix(QUEUE_PREFIX)
+    return (CHANNEL if keeps_history(name) else TOPIC), name
 
 
 def object_name(vhost: str, name: str) -> str:

@@ -21,7 +21,15 @@ class NoQueues:
 class HttpPeer:
     """A client, and the server's side of its connection."""
 
-    def __init__(self, queues=None, facts=None, job=None, log_bytes=None, access=None):
+    def __init__(
+        self,
+        queues=None,
+        facts=None,
+        job=None,
+        log_bytes=None,
+        access=None,
+        keeps_history=lambda name: False,
+    ):
         self.now = 1000.0
         self.woken = self.unsent = 0
         self.jobs = []
@@ -33,6 +41,7 @@ class HttpPeer:
             access or open_access(),
             SimpleNamespace(ticket=lambda: "a ticket"),
             lambda job, done: done(job()),
+            keeps_history,
         )
         self.session = HttpSession(door, self)
         self._left = b""

@@ -21,11 +21,12 @@ class HttpDoor:
     access: Access
     logins: Logins
     work: Work
+    keeps_history: Callable[[str], bool] = lambda name: False  # whether it is such a channel's
     audit: Audit = field(default_factory=Unheard)
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":
         return cls(
             house.queues_of, house.facts, house.job, house.log_bytes,
-            house.access, house.logins, house.work, house.audit,
+            house.access, house.logins, house.work, house.channels.keeps_history, house.audit,
         )  # fmt: skip

@@ -63,7 +63,8 @@ def checked(door: HttpDoor, call: Call) -> None:
     """Whether a user may do this, and what says so. Raises Refused."""
     user, host = call.word("user"), call.word("host")
     operation, kind, name = call.word("operation"), call.word("kind"), call.word("name")
-    found = administration.check(door.access, Identity(user, host), operation, kind, name)
+    who = Identity(user, host)
+    found = administration.check(door.access, who, operation, kind, name, door.keeps_history)
     call.answer({"allowed": found.allowed, "why": found.why})
 
 

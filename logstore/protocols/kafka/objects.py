@@ -7,10 +7,9 @@ queue a queue.
 from collections.abc import Callable
 from typing import Final
 
-from logstore.access.resources import CHANNEL, QUEUE, TOPIC
+from logstore.access.resources import TOPIC, of_topic
 from logstore.names import TOPIC_CHARACTERS_MAX
 
-QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
 KNOWN_MAX: Final = 10_000  # names that are remembered: a client chooses them
 
 Object = tuple[str, str]  # its kind and its name
@@ -20,7 +19,7 @@ class Objects:
     """Of one node. From any thread."""
 
     def __init__(self, keeps_history: Callable[[str], bool] = lambda name: False) -> None:
-        """``keeps_history``: whether the channel of that name has its messages in the topic."""
+        """``keeps_history``: as resources.of_topic."""
         self._keeps_history = keeps_history
         self._known: dict[str, Object] = {}
 
@@ -33,10 +32,5 @@ class Objects:
             return TOPIC, name
         if len(self._known) >= KNOWN_MAX:
             self._known = {}
-        found = self._known[name] = self._kind(name)
+        found = self._known[name] = of_topic(name, self._keeps_history)
         return found
-
-    def _kind(self, name: str) -> Object:
-        if name.startswith(QUEUE_PREFIX):
-            return QUEUE, name.removeprefix(QUEUE_PREFIX)
-        return (CHANNEL, name) if self._keeps_history(name) else (TOPIC, name)

@@ -33,7 +33,7 @@ def access():
 
 @pytest.fixture
 def ask(access):
-    peer = HttpPeer(queues=Vhosts(), access=access)
+    peer = HttpPeer(queues=Vhosts(), access=access, keeps_history=lambda name: name == "news")
 
     def ask(method, path, value=None, status=200):
         body = b"" if value is None else json.dumps(value).encode()
@@ -134,6 +134,21 @@ def test_a_check_says_what_decides(ask):
     assert "no operation 'descrbe'" in ask("GET", query.replace("describe", "descrbe"), None, 409)[
         "error"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "stands_for"), [("news", "channel:news"), ("__queue.mail", "queue:mail")]
+)
+def test_a_check_asks_what_the_name_of_a_topic_stands_for(ask, name, stands_for):
+    """As all doors do."""
+    ask("POST", "users", {"name": "al"}, 201)
+    query = f"rules/check?user=al&operation=read&kind=topic&name={name}"
+    ask("POST", "rules", RULE | {"name": "*"}, 201)
+    why = f"it is {stands_for}: no rule allows it"
+    assert ask("GET", query) == {"allowed": False, "why": why}
+    kind, _, name = stands_for.partition(":")
+    ask("POST", "rules", RULE | {"kind": kind, "name": name}, 201)
+    assert ask("GET", query)["allowed"]
 
 
 PERMISSION = {"configure": "^a", "write": "", "read": ".*"}
