@@ -16,9 +16,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 from joserfc.jws import JWSRegistry
 
+from logstore.access.administration import check_user
 from logstore.access.tokens import BadToken, Bearer, UnknownKey
 from logstore.errors import InvalidName, Refused
-from logstore.names import check_user
 
 ALGORITHMS: Final = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}  # and the type of their keys
 RSA_BITS_MIN: Final = 2048  # RFC 7518, 3.3

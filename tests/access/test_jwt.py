@@ -105,6 +105,7 @@ def test_critical_header_fields_are_refused():
         ({"sub": 7}, "no name of a user"),
         ({"sub": "a\nb"}, "no name of a user"),
         ({"sub": "*"}, "no name of a user"),
+        ({"sub": "ANONYMOUS"}, "no name of a user"),  # in rules: who has not logged in
         ({"sub": "x" * 300}, "no name of a user"),
         ({"iss": "them"}, "another issuer"),
         ({"iss": None}, "another issuer"),

@@ -297,6 +297,11 @@ class Sasl:
             text = f"Cannot change principals during re-authentication from User.{before}: "
             self._fail(Refusal(f"{text}User.{done.user}", done.user), verdict, answer)
             return
+        # By a password or a certificate nobody comes so far who is off; a token does not know.
+        if done.user in client.door.access.users and not client.door.logins.admits(done.user):
+            why = "the user is not let in here"
+            self._fail(Refusal(user=done.user, why=why), verdict, answer)
+            return
         lifetime_ms = self._lifetime_ms(done)
         if lifetime_ms is not None and lifetime_ms <= 0:
             self._fail(Refusal(user=done.user), verdict, answer)

@@ -1,6 +1,7 @@
 """How a connection logs in: what is taken in which state, what is told, when it is closed."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from clock import NOW_MS
@@ -517,6 +518,20 @@ def test_whom_an_issuer_vouches_for_need_not_be_one_of_our_users():
     assert talk.serves()
     talk.access.change([KeptUser("other")])
     assert talk.serves()
+
+
+def test_a_token_does_not_let_in_who_is_off():
+    off = replace(AL, redis="off")
+    talk = Stranger(tokens=Signed(), users=(off, ROOT))
+    talk.handshake("OAUTHBEARER")
+    answer = talk.refused(bearer(b"al/60"))
+    assert (answer.error_code, answer.error_message) == (58, generic("OAUTHBEARER"))
+    assert "is not let in" in talk.closed
+    talk = Stranger(tokens=Signed())
+    talk.log_in(bearer(b"al/60"), "OAUTHBEARER")
+    talk.access.change([off])
+    talk.handshake("OAUTHBEARER")
+    assert talk.refused(bearer(b"al/60")).error_code == 58
 
 
 def test_a_token_of_another_user_does_not_take_over():
