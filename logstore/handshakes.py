@@ -2,7 +2,7 @@
 
 What is not known yet may cost little: a socket has no TLS before its first bytes are there, few
 handshakes are carried on in a turn, for each takes the processor half a millisecond, and one that
-takes too long, or is one too many, is ended. A session is made when its handshake is done.
+takes too long, while others wait, is ended. A session is made when its handshake is done.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ from logstore.subject import Certificate
 from logstore.turn import Turn
 
 HANDSHAKE_S: Final = 10.0  # that one may take
-HANDSHAKES_MAX: Final = 1024  # at once: the oldest goes. What goes on takes some milliseconds
+HANDSHAKES_MAX: Final = 1024  # at once; more wait to be accepted
+PATIENCE_S: Final = 2.0  # that the oldest has while others wait: a good one takes some milliseconds
+READY_MAX: Final = 64  # that wait for their turn: others need not be accepted before that
 HANDSHAKES_A_TURN: Final = 8  # at half a millisecond each
 PEER_BYTES_MAX: Final = 64 << 10  # of one handshake: a chain of certificates is the most of it
 READ_BYTES: Final = 16 << 10
@@ -86,6 +88,21 @@ class Handshakes:
 
     def __len__(self) -> int:
         return len(self._under_way)
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is so much to be done that nobody else need be accepted now."""
+        return len(self._ready) >= READY_MAX
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody can begin now. Where there are too many, one that has had its time goes.
+
+        A crowd that comes at once is served in turn; who only holds his place soon loses it.
+        """
+        if len(self._under_way) < HANDSHAKES_MAX:
+            return False
+        return self._turn.now() < next(iter(self._under_way)).until - HANDSHAKE_S + PATIENCE_S
 
     def begin(
         self,

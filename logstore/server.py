@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # they take their time to import, and many servers have no TL
 
 BACKLOG: Final = 1024
 ACCEPTS_AT_ONCE: Final = 64
-ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors
+ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors, or of patience
 SWEEP_S: Final = 10.0
 RELIEF_S: Final = 0.1  # while somebody has to wait for memory
 EASE_S: Final = 1.0  # that less is held, before it is given back
@@ -145,6 +145,8 @@ class Server:
 
     def _accept_all(self, listening: Listening) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
+            if listening.tls is not None and not self._may_shake_hands(listening):
+                return
             try:
                 sock, address = listening.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -152,10 +154,23 @@ class Server:
             except OSError as error:
                 log.warning("can't take a connection: %s", error.strerror)
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self.loop.remove_reader(listening.sock.fileno())
-                    self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening)
+                    self._pause(listening)
                 return
             self._take(sock, address, listening)
+
+    def _may_shake_hands(self, listening: Listening) -> bool:
+        assert self._handshakes is not None
+        if self._handshakes.behind:  # and goes on in this turn
+            return False
+        if self._handshakes.full:
+            self._pause(listening)
+            return False
+        return True
+
+    def _pause(self, listening: Listening) -> None:
+        """Accept nobody for a moment: those who wait are told of all the time."""
+        self.loop.remove_reader(listening.sock.fileno())
+        self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening)
 
     def _accept_again(self, listening: Listening) -> None:
         if listening in self._listening:

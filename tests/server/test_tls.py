@@ -15,6 +15,7 @@ from signed import Authority
 from tls_kit import InUse
 
 from logstore import handshakes
+from logstore import server as server_module
 
 # As a client of 2008 would begin: TLS 1.1 at the most.
 _HELLO = b"\x03\x02" + bytes(32) + b"\0" + b"\0\x04\xc0\x09\0\x2f" + b"\x01\0"
@@ -239,8 +240,9 @@ def test_who_says_nothing_has_no_session_and_goes_after_a_while(tls_of, caplog):
     assert refusals(caplog) == ["refused: no TLS handshake within 10 s"]
 
 
-def test_one_that_is_one_too_many_takes_the_place_of_the_oldest(tls_of, monkeypatch, caplog):
+def test_who_holds_his_place_while_others_wait_soon_loses_it(tls_of, monkeypatch, caplog):
     monkeypatch.setattr(handshakes, "HANDSHAKES_MAX", 3)
+    monkeypatch.setattr(handshakes, "PATIENCE_S", 0.0)
 
     @secured
     async def test(server, connect):
@@ -258,6 +260,38 @@ def test_one_that_is_one_too_many_takes_the_place_of_the_oldest(tls_of, monkeypa
 
     test(tls_of())
     assert refusals(caplog) == ["refused: more than 3 TLS handshakes at once"]
+
+
+def test_a_crowd_that_comes_at_once_is_served_in_turn(tls_of, monkeypatch, caplog):
+    """After a restart all clients come back: nobody is refused, and each is accepted when there
+    is room.
+    """
+    monkeypatch.setattr(handshakes, "HANDSHAKES_MAX", 8)
+    monkeypatch.setattr(server_module, "ACCEPT_PAUSE_S", 0.001)
+    most = []
+
+    @secured
+    async def test(server, connect):
+        begin = server._handshakes.begin
+
+        def begun(*given):
+            begin(*given)
+            most.append(len(server._handshakes))
+
+        server._handshakes.begin = begun
+
+        async def one(number):
+            reader, writer = await connect()
+            writer.write(b"n%d\n" % number)
+            assert await line(reader) == b"N%d\n" % number
+            return writer
+
+        for writer in await asyncio.gather(*map(one, range(90))):
+            writer.close()
+
+    test(tls_of())
+    assert max(most) == 8
+    assert not caplog.records
 
 
 @secured
