@@ -94,7 +94,8 @@ def purge(channel: AmqpChannel, method: methods.QueuePurge) -> None:
     held_by = channel.hold()
 
     def purged(total: int) -> None:
-        channel.of.permits.removed(channel.of.door.audit, QUEUE, "purged", queue.facts.name)
+        if queue.failed is None:
+            channel.of.permits.removed(channel.of.door.audit, QUEUE, "purged", queue.facts.name)
         answer = channel.answers(methods.QueuePurgeOk(total), method.nowait)
         channel.go_on(held_by, answer, queue.failed)
 
