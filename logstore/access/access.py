@@ -55,7 +55,7 @@ class Access:
         self._keeper = keeper
         self._exposed = exposed
         kept = keeper.load()
-        self.users: Mapping[str, KeptUser]
+        self.users: Mapping[str, KeptUser]  # another one after each change of them, and only then
         self.version = 0  # rises with every change
         self.audit: Audit = Unheard()  # is told of changes
         self._answers: dict[tuple[str, str, bool], Answers] = {}
@@ -265,7 +265,10 @@ class Access:
         before = self.required
         if before:  # the last user who goes is told of, too
             self._tell(told, by)
-        users = dict(self.users)  # once: a change may be of thousands
+        # Copied once, since a change may be of thousands; and only where it is of users, since who
+        # has many connections looks at them all when it is another one.
+        of_users = any(isinstance(it, KeptUser) for it in (*keep, *forget))
+        users = dict(self.users) if of_users else {}
         with self._asking:
             for gone in forget:
                 if isinstance(gone, KeptUser):
@@ -277,7 +280,8 @@ class Access:
                     users[fact.name] = fact
                 else:
                     self._keep(fact)
-            self.users = users
+            if of_users:
+                self.users = users
         if self.damaged:  # what was set anew is whole again
             self.damaged = tuple(self._keeper.load().damaged)
         self._answers = {}

@@ -1,6 +1,6 @@
 """A door's connections, told of a change of users or rules: some of them at a time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from logstore.slices import Slices, Steps, parts
@@ -11,24 +11,42 @@ TOLD_AT_ONCE: Final = 50  # connections: a few microseconds each
 class Told(Protocol):
     """What is seen of a connection."""
 
+    def users_changed(self) -> None:
+        """Users are others now: note whether this one is still in. Nothing that takes long."""
+
     def rules_changed(self) -> None:
         """Users or rules are others now."""
+
+
+class Knows(Protocol):
+    """Who knows the users."""
+
+    @property
+    def users(self) -> Mapping[str, object]:
+        """Another one after each change of them."""
 
 
 class Round:
     """Goes round all connections after a change of users or rules, some of them at a time.
 
     Whatever a connection asks meanwhile goes by the rules as they are: this is for those that wait,
-    and for those that may not be there any more.
+    and for those that may not be there any more. Who they are is noted at once: a user may be made
+    anew before the connections of the one that was deleted have their turn.
     """
 
-    def __init__(self, clients: Collection[Told], slices: Slices) -> None:
+    def __init__(self, clients: Collection[Told], slices: Slices, access: Knows) -> None:
         self._clients = clients
         self._slices = slices
+        self._access = access
+        self._users = access.users
         self._under_way = self._again = False
 
     def begin(self) -> None:
         """Once more after the one that is under way, however often that is asked for."""
+        if self._users is not self._access.users:
+            self._users = self._access.users
+            for client in self._clients:
+                client.users_changed()
         self._again = True
         if not self._under_way:
             self._under_way = True

@@ -28,6 +28,9 @@ class Connected(Protocol):
     """What the door sees of a session."""
 
     def tell_blocked(self) -> None: ...
+    def users_changed(self) -> None:
+        """As rounds.Told.users_changed."""
+
     def rules_changed(self) -> None:
         """As rounds.Told.rules_changed."""
 
@@ -64,7 +67,7 @@ class AmqpDoor:
     _looked_at: float = -math.inf
 
     def __post_init__(self) -> None:
-        self.access.watch(Round(self.sessions, self.slices).begin)
+        self.access.watch(Round(self.sessions, self.slices, self.access).begin)
 
     @staticmethod
     def certified(link: Link) -> str | None:

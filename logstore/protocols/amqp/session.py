@@ -102,6 +102,7 @@ class AmqpSession:
         self.handshake = Handshake(about, external=link.secure)
         self.entry: Admitted | None = None  # once it is known who the client is
         self.seat = Seat(door.access.metering)
+        self.is_out = False  # who it was is no user any more
         self._rules = door.access.version  # that it was held against
         self.permits: Permits  # once its virtual host is open
         self._early_bytes = 0  # that were taken before it was let in
@@ -352,6 +353,11 @@ class AmqpSession:
         """As queues' Guest.vhost_gone."""
         self.fail(Refusal(CONNECTION_FORCED, f"vhost '{self.vhost_name}' is deleted"))
         self.link.wake()
+
+    def users_changed(self) -> None:
+        """As rounds.Told.users_changed."""
+        if self.entry is not None and not self.door.access.knows(self.entry.who):
+            self.is_out = True
 
     def rules_changed(self) -> None:
         """As rounds.Told.rules_changed."""

@@ -27,6 +27,7 @@ class Asked(Carrier, Protocol):
     phase: Phase
     handshake: Handshake
     entry: Admitted | None
+    is_out: bool  # who it was is no user any more
     channels: dict[int, AmqpChannel]
 
     def send(self, method: Method) -> None: ...
@@ -91,7 +92,7 @@ def look_again(of: Asked) -> None:
     """Users or rules are others now: what the client may not have any more it has not."""
     if of.entry is None or of.phase in ENDING:
         return
-    if not of.door.access.knows(of.entry.who):
+    if of.is_out:
         of.fail(Refusal(CONNECTION_FORCED, gone(of.entry)), (0, 0))
     for channel in list(of.channels.values()):
         for subscription in list(channel.subscriptions.values()):

@@ -54,6 +54,7 @@ class KafkaClient:
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
         self.seat = Seat(door.access.metering)
         self._came_freely = not door.access.required  # nobody had to say who they are
+        self._removed = False  # who it was is no user any more: it is cut off in its turn
         self.id = ""  # what it calls itself
         self.now = 0.0  # seconds of the sessions' clock
         self.muted_until = 0.0  # nothing is taken of it before, for it has used too much
@@ -175,14 +176,21 @@ class KafkaClient:
         """Have it known afterwards. From any thread."""
         self.door.audit.tell(event, self.rights.who, what)
 
-    def rules_changed(self) -> None:
-        """Users or rules are others now. In the sessions' thread."""
+    def users_changed(self) -> None:
+        """As rounds.Told.users_changed. In the sessions' thread."""
         who, access = self.rights.who, self.door.access
         if self._came_freely and access.required:
             self.end("there are users now: whoever comes in must say who they are")
-            self.wake()
         elif who.user and not access.knows(who):
-            self.cut(f"user {printable(who.user)!r} was removed")
+            self.end(f"user {printable(who.user)!r} was removed")
+            self._removed = True
+
+    def rules_changed(self) -> None:
+        """As rounds.Told.rules_changed. In the sessions' thread."""
+        if self._removed:
+            self.cut(self.closed or "")
+        elif self.closed is not None:
+            self.wake()
         elif self.slots or self.muted_until:  # a fetch may wait for what it may not read any more
             self.muted_until = 0.0  # it may be given more now
             if self.recheck is not None:

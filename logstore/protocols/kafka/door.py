@@ -48,7 +48,7 @@ class KafkaDoor:
     clients: set[Told] = field(default_factory=set)  # that are there
 
     def __post_init__(self) -> None:
-        self.access.watch(Round(self.clients, self.slices).begin)
+        self.access.watch(Round(self.clients, self.slices, self.access).begin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,3 +331,20 @@ def test_what_is_kept_back_with_the_right_is_published(door, users):
     door.door.block("")
     door.run()
     assert door.node.ready(b"q2") == 1
+
+
+def test_a_user_that_is_made_anew_before_its_turn_is_not_the_one_that_was_deleted(node, users):
+    later = []
+    door = users.door(node=node, slices=Slices(later.append))
+    for _ in range(AT_ONCE):
+        opened(door, "root")
+    last = opened(door)
+    users.delete("al")
+    users.add("al")
+    assert later
+    while later:
+        later.pop()()
+    door.run()
+    assert last.answer().reply_code == 320
+    assert all(it.methods() == [] for it in door.peers[:-1])
+    door.close()

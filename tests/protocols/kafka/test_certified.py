@@ -80,7 +80,7 @@ def test_a_user_that_is_deleted_has_no_certificate_either():
     talk = Stranger(certificate=shown("bo"))
     assert talk.serves()
     talk.access.change(forget=[BO])
-    talk.session._client.rules_changed()
+    talk.session._client.users_changed()
     assert talk.closed == "user 'bo' was removed"
     assert not who(Stranger(users=(AL,), certificate=shown("bo"))).user
 
@@ -101,3 +101,12 @@ def test_a_client_sees_the_listener_that_it_has_come_by(users, secure, listener)
     if users:
         talk.log_in()
     assert talk.session._client.listener == listener
+
+
+def test_a_user_that_is_made_anew_is_not_the_one_whose_connection_it_is():
+    talk = Stranger(certificate=shown("bo"))
+    talk.access.change(forget=[BO])
+    talk.session._client.users_changed()
+    talk.access.change(keep=[BO])
+    talk.session._client.rules_changed()
+    assert talk.closed == "user 'bo' was removed"

@@ -10,9 +10,7 @@ from logstore.access.identity import Identity
 from logstore.access.resources import GROUP, READ, TOPIC
 from logstore.kafka.messages import join_group
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser
-from logstore.protocols.kafka.door import Round
 from logstore.records.batch import Batch
-from logstore.slices import Slices
 
 VERSION, MINUTE_MS = 11, 60_000
 NOT_ALLOWED, NO_GROUP = 29, 30
@@ -197,43 +195,3 @@ def test_a_join_that_waits_for_other_members_is_refused_when_its_right_is_taken(
     [(_, body)] = other.replies()
     assert other.read(11, 9, join_group.Response, body).error_code == NO_GROUP
     assert other.session.closed is None
-
-
-class Counted:
-    """A connection of many."""
-
-    def __init__(self):
-        self.times = 0
-
-    def rules_changed(self):
-        self.times += 1
-
-
-def test_very_many_connections_are_gone_round_in_parts():
-    turns, clients = [], {Counted() for _ in range(5000)}
-    gone = Counted()
-    going = Round(clients, Slices(turns.append))
-    going.begin()
-    assert 0 < sum(it.times for it in clients) < 1000
-    clients.add(gone)  # since: it has begun with the new rules
-    clients.discard(gone)
-    while turns:
-        before = sum(it.times for it in clients)
-        turns.pop(0)()
-        assert sum(it.times for it in clients) - before <= 2000
-    assert {it.times for it in clients} == {1}
-    assert gone.times == 0
-
-
-def test_a_change_while_connections_are_gone_round_has_its_own_round():
-    turns, clients = [], {Counted() for _ in range(500)}
-    going = Round(clients, Slices(turns.append))
-    for _ in range(3):
-        going.begin()
-    while turns:
-        turns.pop(0)()
-    assert {it.times for it in clients} == {2}
-    going.begin()
-    while turns:
-        turns.pop(0)()
-    assert {it.times for it in clients} == {3}
