@@ -35,7 +35,9 @@ from logstore.access.resources import (
     TRANSACTIONAL_ID,
     USER,
     WRITE,
+    object_name,
     of_topic,
+    split_name,
 )
 from logstore.access.rules import Decision
 from logstore.config import nearest
@@ -197,7 +199,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_rule(rule: KeptRule) -> KeptRule:
-    """The same rule, its address as addresses are written. Raises Refused, InvalidName."""
+    """The same rule, its address and its name as they are written. Raises Refused, InvalidName."""
     if rule.user not in (ANYONE, ANONYMOUS):
         check_user(rule.user)
     _one_of(rule.kind, KINDS, "kind of object")
@@ -212,7 +214,10 @@ def check_rule(rule: KeptRule) -> KeptRule:
     if rule.kind == CLUSTER and (rule.name, rule.pattern) != (CLUSTER_NAME, LITERAL):
         raise Refused(f"there is one cluster, {CLUSTER_NAME}: a rule about it names no other")
     host = rule.host if rule.host == ANYONE else check_host(rule.host)
-    return replace(rule, host=host)
+    name = rule.name
+    if rule.kind in (EXCHANGE, QUEUE) and rule.pattern == LITERAL:
+        name = object_name(*split_name(name))  # its host may have signs that are written otherwise
+    return replace(rule, host=host, name=name)
 
 
 def check_host(text: str) -> str:
@@ -278,9 +283,9 @@ def check(
     """
     rule = check_rule(KeptRule(who.user or ANONYMOUS, operation, kind, name))
     host = check_host(who.host) if who.host else ""
-    asked = of_topic(name, keeps_history) if kind == TOPIC else (kind, name)
+    asked = of_topic(name, keeps_history) if kind == TOPIC else (kind, rule.name)
     found = access.decision(replace(who, host=host), rule.operation, *asked)
-    if asked == (kind, name):
+    if asked[0] == kind:
         return found
     return Decision(found.allowed, f"it is {asked[0]}:{asked[1]}: {found.why}")
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from logstore.access import administration
 from logstore.access.access import Access, Unkept
+from logstore.access.identity import Identity
 from logstore.access.resources import KINDS, OPERATIONS
 from logstore.access.scram_keys import HASHES, key_of, keys_of
 from logstore.errors import InvalidName, NoneOfThatName, Refused, UnknownUser, UserExists
@@ -146,6 +147,30 @@ def test_a_change_counts_on_those_that_are_on_their_way():
 def test_a_rule_is_kept_with_its_address_as_doors_see_it():
     rule = KeptRule("ana", "read", "topic", "t", host="2001:DB8:0:0::1")
     assert [it.host for it in administration.new_rules([rule]).keep] == ["2001:db8::1"]
+
+
+@pytest.mark.parametrize(("name", "kept"), [
+    ("mail", "mail"), ("/:mail", "mail"), ("/:a:b", "/:a:b"), ("a:b", "a:b"),
+    ("a%3Ab:q", "a%3Ab:q"),
+    ("50%:q", "50%25:q"), ("50%25:q", "50%25:q"), ("*", "*"), ("50%", "50%"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["queue", "exchange"])
+def test_a_rule_is_kept_with_the_name_that_is_asked_for(kind, name, kept):
+    rule = KeptRule("ana", "read", kind, name)
+    [made] = administration.new_rules([rule]).keep
+    assert made.name == kept
+    known = access(KeptUser("ana"), rules=[made])
+    assert administration.without_rules(known, [rule]).forget == [made]
+    check = administration.check(known, Identity("ana", ""), "read", kind, name, lambda it: False)
+    assert check.allowed
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern"), [("queue", "prefix"), ("queue", "glob"), ("topic", "literal")]
+)
+def test_the_name_of_another_rule_is_kept_as_it_is(kind, pattern):
+    rule = KeptRule("ana", "read", kind, "/:50%", pattern)
+    assert administration.new_rules([rule]).keep == [rule]
 
 
 WRONG = {
