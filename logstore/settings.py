@@ -571,7 +571,8 @@ class StoreSettings:
     )
     sasl_server_max_receive_size: int = _setting(
         512 << 10,
-        "the largest request of a Kafka client that has not logged in; more ends the connection",
+        "the largest request of a Kafka client that logs in by a token of an issuer; others have "
+        "16 KiB at most before a login; more ends the connection",
         unit="bytes",
         low=1 << 10,
         high=8 << 20,

@@ -9,6 +9,8 @@ import pytest
 from kept_users_kit import usual
 from serving import Serving, resident_bytes
 
+from logstore.protocols.kafka.sasl import EARLY_BYTES_MAX
+
 DEADLINE_S = 30
 VERSIONS = struct.pack(">ihhih", 10, 18, 99, 1, -1)  # of a version that nobody knows: answered
 SLACK_BYTES = 24 << 20  # what a thousand connections take, and what the interpreter keeps
@@ -61,7 +63,7 @@ def test_a_stranger_who_asks_for_something_is_closed_and_others_log_in(secured):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("size", [2**31 - 1, 100 << 20, 524_289])
+@pytest.mark.parametrize("size", [2**31 - 1, 100 << 20, EARLY_BYTES_MAX + 1])
 def test_a_thousand_sizes_that_no_login_has_take_no_memory(secured, size):
     before = resident_bytes(secured)
     socks = [connect(secured) for _ in range(1000)]
@@ -77,9 +79,10 @@ def test_a_thousand_half_tokens_take_no_memory_and_are_given_up(secured):
     before = resident_bytes(secured)
     socks = [connect(secured) for _ in range(1000)]
     for sock in socks:
-        sock.sendall(struct.pack(">ihhih", 524_000, 17, 1, 1, -1))  # and nothing more
+        sock.sendall(struct.pack(">ihhih", EARLY_BYTES_MAX, 17, 1, 1, -1))
+        sock.sendall(bytes(EARLY_BYTES_MAX - 100))  # and nothing more
     assert logs_in(secured)
-    assert resident_bytes(secured) < before + SLACK_BYTES + (1000 << 14)
+    assert resident_bytes(secured) < before + SLACK_BYTES + 1000 * (EARLY_BYTES_MAX + 8192)
     assert all(ended(sock) for sock in socks)  # ten seconds later
 
 

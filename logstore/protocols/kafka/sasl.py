@@ -31,6 +31,9 @@ from logstore.subject import SETTING, Certificate
 
 LOGIN_S: Final = 10.0  # that a peer has to log in
 TOLD_S: Final = 2.0  # that it has to take an answer, where that took us long
+# Of a request of a peer that has not logged in: strangers are many, and what they have sent is kept
+# until it is whole. A name, a password and a client's id fit; a token of an issuer may be longer.
+EARLY_BYTES_MAX: Final = 16 << 10
 HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
 BY_CERTIFICATE: Final = "SSL"  # as an identity's mechanism; Kafka's word for such a listener
 SHOWN_CHARACTERS: Final = 64  # of a name that a stranger has chosen
@@ -104,6 +107,13 @@ class Sasl:
     def done(self) -> bool:
         """Whether it is known who it is."""
         return self._again or self._certified
+
+    @property
+    def bytes_max(self) -> int:
+        """Of a request, before it has logged in."""
+        most = self._client.door.settings.sasl_server_max_receive_size
+        token = self._state is State.TOKENS and self._mechanism == OAUTHBEARER
+        return most if token else min(most, EARLY_BYTES_MAX)
 
     @property
     def over(self) -> bool:

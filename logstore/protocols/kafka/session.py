@@ -171,8 +171,10 @@ class KafkaSession:
         limit = "half of memory.clients.max.bytes" if less else "socket.request.max.bytes"
         if login is not None and login.raw:
             low = 0
-        if login is not None and not login.done and settings.sasl_server_max_receive_size < high:
-            high, limit = settings.sasl_server_max_receive_size, "sasl.server.max.receive.size"
+        if login is not None and not login.done and login.bytes_max < high:
+            high, limit = login.bytes_max, "before a login the most"
+            if high == settings.sasl_server_max_receive_size:
+                limit = "sasl.server.max.receive.size"
         if not low <= size <= high:
             raise BrokenProtocol(f"a request of {size} bytes; {limit} is {high}")
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from sasl_kit import AL, PLAIN, ROOT, Stranger
 from scram_client import ScramClient
 
+from logstore.access.scram_keys import keys_of
 from logstore.access.tokens import BadToken, Bearer
 from logstore.kafka.messages import api_versions, metadata, sasl_authenticate, sasl_handshake
 from logstore.kept_users import KeptUser
+from logstore.names import PASSWORD_BYTES_MAX, USER_BYTES_MAX
 from logstore.protocols.kafka.apis import APIS
-from logstore.protocols.kafka.sasl import LOGIN_S
+from logstore.protocols.kafka.sasl import EARLY_BYTES_MAX, HELD_BYTES, LOGIN_S
 
 MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 WRONG = "Authentication failed: Invalid username or password"
@@ -334,27 +336,46 @@ def test_a_connection_that_is_gone_when_its_password_is_checked():
 # Size
 
 
-@pytest.mark.parametrize("size", [2**31 - 1, 524_289, -1, 3])
-def test_a_size_that_no_login_has_closes_the_connection_before_anything_is_kept(size):
+@pytest.mark.parametrize("size", [2**31 - 1, EARLY_BYTES_MAX + 1, -1, 3])
+@pytest.mark.parametrize("mechanism", ["", "PLAIN", "SCRAM-SHA-512"])
+def test_a_size_that_no_login_has_closes_the_connection_before_anything_is_kept(size, mechanism):
     talk = Stranger()
+    if mechanism:
+        talk.handshake(mechanism)
     talk.feed(struct.pack(">i", size))
-    assert "sasl.server.max.receive.size is 524288" in talk.closed
+    assert "before a login the most is 16384" in talk.closed
     assert talk.session.wants == 0
+
+
+def test_a_token_of_an_issuer_may_be_longer():
+    for size, closed in ((524_288, False), (524_289, True)):
+        talk = Stranger(tokens=Signed())
+        talk.handshake("OAUTHBEARER")
+        talk.feed(struct.pack(">i", size))
+        assert bool(talk.closed) == closed
+        if closed:
+            assert "sasl.server.max.receive.size is 524288" in talk.closed
+
+
+def test_the_longest_name_and_password_fit():
+    name, password = b"n" * USER_BYTES_MAX, b"p" * PASSWORD_BYTES_MAX
+    user = KeptUser(name.decode(), keys_of(password, 4096))
+    assert Stranger(users=(user,)).log_in(b"\0%b\0%b" % (name, password)).error_code == 0
 
 
 def test_after_a_login_requests_may_be_larger():
     talk = Stranger(settings={"sasl.server.max.receive.size": 1024})
     talk.log_in()
-    talk.feed(struct.pack(">ihh", 2000, 3, 1))
+    talk.feed(struct.pack(">ihh", 200_000, 3, 1))
     assert talk.closed is None
-    assert talk.session.wants == 2004
+    assert talk.session.wants == 200_004
 
 
 def test_what_waits_to_be_checked_counts_as_held():
     talk = Stranger(jobs=[])
     talk.handshake()
-    talk.say(36, 1, sasl_authenticate.Request(b"\0al\0" + b"p" * 10_000))
-    assert talk.session.held_bytes > 10_000
+    talk.say(36, 1, sasl_authenticate.Request(b"\0al\0" + b"p" * 1000))
+    assert talk.session.held_bytes > 1000 + HELD_BYTES
 
 
 # Users who come and go
