@@ -34,6 +34,9 @@ class AccessSite(Protocol):
     def users(self) -> list[UserRow]:
         """By name."""
 
+    def has_users(self) -> bool: ...
+    def has_user(self, name: str) -> bool: ...
+
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
     ) -> None:
@@ -130,6 +133,12 @@ class LocalAccess:
             UserRow(it.name, it.tags, sorted(it.scram), it.redis, len(it.weak_sha256))
             for it in found
         ]
+
+    def has_users(self) -> bool:
+        return bool(self._access.users)
+
+    def has_user(self, name: str) -> bool:
+        return name in self._access.users
 
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
@@ -228,6 +237,18 @@ class ServedAccess:
             for it in self._server.rows("users")
         ]
 
+    def has_users(self) -> bool:
+        return bool(self._server.get("users", page_size=1)["total"])
+
+    def has_user(self, name: str) -> bool:
+        from logstore.errors import UnknownUser
+
+        try:
+            self._server.get("users", name)
+        except UnknownUser:
+            return False
+        return True
+
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
     ) -> None:
@@ -245,9 +266,10 @@ class ServedAccess:
         self._server.delete("users", name)
 
     def rules(self) -> "list[KeptRule]":
+        from logstore.access.administration import order
         from logstore.kept_users import KeptRule
 
-        return [KeptRule(**it) for it in self._server.rows("rules")]
+        return sorted((KeptRule(**it) for it in self._server.rows("rules")), key=order)
 
     def add_rules(self, rules: "Sequence[KeptRule]") -> None:
         self._server.post("rules", value=_asked(rules))

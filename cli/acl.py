@@ -110,11 +110,11 @@ def deny(
 def _add(rules: "list[KeptRule]", data: Data) -> None:
     with access_of(data, create=True) as site:
         site.add_rules(rules)
-        users = {it.name for it in site.users()}
+        known = rules[0].user == "*" or site.has_user(rules[0].user)
     for rule in rules:
         tell(_line(rule))
     one = rules[0]
-    if one.user != "*" and one.user not in users:
+    if not known:
         say(f"logstore: warning: there is no user {one.user!r} yet")
     if one.pattern == "literal" and one.name != "*" and any(it in one.name for it in "*?["):
         say(f"logstore: warning: {one.name!r} is one name: say --glob if it is a pattern")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .access_site import AccessSite, UserRow, access_of
+from .access_site import UserRow, access_of
 from .command import INPUT, Command, Group
 from .ends import put, say, tell
 from .options import HERE, Data, Json
@@ -75,7 +75,7 @@ def add(
     warn_unless_plain(name, "the user's name")
     warn_unless_plain(password or "", "the password")
     with access_of(data, create=True) as site:
-        first = not site.users()
+        first = not site.has_users()
         site.add_user(name, password, tag or (), iterations)
     tell(f"added user {name}")
     if first:
@@ -166,14 +166,10 @@ def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
     $ logstore user delete billing
     """
     with access_of(data) as site:
-        if not yes and _is_there(site, name):
+        if not yes and site.has_user(name):
             confirm(f"delete user {name} and the rules that name it")
         site.delete_user(name)
-        last = not site.users() and not site.damaged()
+        last = not site.has_users() and not site.damaged()
     tell(f"deleted user {name}")
     if last:
         say("logstore: that was the last user: who reaches a door on loopback may do everything")
-
-
-def _is_there(site: AccessSite, name: str) -> bool:
-    return any(it.name == name for it in site.users())

@@ -67,6 +67,12 @@ class Address:
         wanted = (self._login and self._login.mechanism) or MECHANISMS[0]
         with closing(self._secured(pair, connection)) as secured:
             greeting = Greeting(secured, self.text)
+            if self._is_certified():
+                if not greeting.is_known():
+                    raise Refused(
+                        f"{self}: the server lets nobody in by this certificate: say --user NAME"
+                    )
+                return
             offered = self._offered(greeting, wanted)
             if offered is None:
                 return
@@ -85,6 +91,16 @@ class Address:
 
     def _has_user(self) -> bool:
         return self._login is not None and bool(self._login.user)
+
+    def _is_certified(self) -> bool:
+        """Whether nothing but a certificate says who we are."""
+        login = self._login
+        return (
+            login is not None
+            and not login.user
+            and login.tls is not None
+            and login.tls.certificate is not None
+        )
 
     def _offered(self, greeting: Greeting, wanted: str) -> tuple[str, ...] | None:
         """The server's mechanisms; None where no one is to log in."""

@@ -10,14 +10,15 @@ from types import ModuleType
 from typing import Any, Final
 
 from logstore.errors import BrokenProtocol, Failed, LogstoreError, Refused
-from logstore.kafka.messages import sasl_authenticate, sasl_handshake
+from logstore.kafka.messages import metadata, sasl_authenticate, sasl_handshake
 from logstore.kafka.schema import codec
 
 from ..login import MECHANISMS, Login
 
+METADATA: Final = 3
 HANDSHAKE: Final = 17
 AUTHENTICATE: Final = 36
-VERSION: Final = 1  # of both
+VERSION: Final = 1  # of each
 NO_SASL_HERE: Final = 34  # ILLEGAL_SASL_STATE
 ANSWER_BYTES_MAX: Final = 1 << 20
 _HEAD: Final = struct.Struct(">hhih")  # key, version, correlation, length of the client's id
@@ -45,6 +46,14 @@ class Greeting:
         answer: sasl_handshake.Response = self._ask(HANDSHAKE, sasl_handshake, wanted)
         return None if answer.error_code == NO_SASL_HERE else tuple(answer.mechanisms)
 
+    def is_known(self) -> bool:
+        """Whether the server answers, to whom has shown a certificate, without a login."""
+        try:
+            self._ask(METADATA, metadata, ())
+        except Silent:
+            return False
+        return True
+
     def log_in(self, login: Login) -> None:
         """By the mechanism that the server was asked for. Raises Refused, Failed."""
         try:
@@ -69,8 +78,8 @@ class Greeting:
             raise Refused(f"{self._name}: {reason}")
         return bytes(answer.auth_bytes)
 
-    def _ask(self, key: int, messages: ModuleType, said: str | bytes) -> Any:  # noqa: ANN401
-        """``messages``: the request and its answer, which have one field to be filled in."""
+    def _ask(self, key: int, messages: ModuleType, said: object) -> Any:  # noqa: ANN401
+        """``messages``: the request, of which the first field is filled in, and its answer."""
         self._sent += 1
         frame = bytearray(_HEAD.pack(key, VERSION, self._sent, -1))
         codec(messages.Request, VERSION, False).write(frame, messages.Request(said))

@@ -346,6 +346,24 @@ def test_commands_connect_with_tls(users, authority, plain):
     run("channel", "publish", "any", "m", *ca)
 
 
+def test_a_certificate_says_who_one_is(users, authority, tmp_path):
+    users.run("user", "add", "CN=cert", "--no-password", "--data", users.data)
+    users.run("acl", "allow", "CN=cert", "read,write", "topic:t")
+    secured = Secured(users, authority, plain=False, tls_client_ca=authority.path)
+    for name in ("cert", "nobody"):
+        cert, key = authority.client(name)
+        (tmp_path / f"{name}.toml").write_text(
+            f'tls-ca = "{authority.path}"\ntls-cert = "{cert}"\ntls-key = "{key}"\n'
+        )
+    run, cert = users.run, (*secured.kafka, "--profile", tmp_path / "cert.toml")
+    run("produce", "t", *cert, stdin=b"a\n")
+    assert run("consume", "t", *cert).out == "a\n"
+    assert "authorization failed" in run("topic", "create", "u", *cert, code=1).err
+    run("topic", "create", "u", *cert, *users.as_("root"))  # who logs in is who he says
+    nobody = run("topic", "list", *secured.kafka, "--profile", tmp_path / "nobody.toml", code=1)
+    assert "the server lets nobody in by this certificate: say --user NAME" in nobody.err
+
+
 def test_who_does_not_speak_tls_is_told_at_once(users, authority):
     secured, run = Secured(users, authority, plain=False), users.run
     for words in (("topic", "list", *secured.kafka), ("channel", "list", *secured.redis)):

@@ -32,16 +32,14 @@ class NewRules(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """Sorted; the query's words select those that have them."""
+    """In the order in which they were made; the query's words select those that have them.
+
+    There may be very many, and a list is asked for page by page: they are not sorted here.
+    """
     asked = {it: call.word(it) for it in ("user", "kind", "name") if it in call.query}
-    rows = sorted(
-        (
-            it
-            for it in door.access.rules
-            if all(getattr(it, name) == word for name, word in asked.items())
-        ),
-        key=administration.order,
-    )
+    rows = door.access.rules
+    if asked:
+        rows = [it for it in rows if all(getattr(it, name) == word for name, word in asked.items())]
     call.answer(paging.shown(rows, call.page(), row))
 
 
