@@ -163,9 +163,24 @@ class Address:
 
 
 # What goes wrong is an error that somebody is told; librdkafka's own lines would come between.
+class _LastWords(logging.Handler):
+    """Remembers why a client has ended for good, which confluent-kafka may fail to raise."""
+
+    said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said = record.getMessage().rpartition("Fatal error: ")[2]
+
+
+_LAST_WORDS: Final = _LastWords(logging.CRITICAL)
 _LOGGER: Final = logging.getLogger("logstore.cluster")
-_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.addHandler(_LAST_WORDS)
 _LOGGER.propagate = False
+
+
+def last_words() -> str:
+    """Why the last client that has ended for good has done so; "" where none has."""
+    return _LAST_WORDS.said
 
 
 def _told_elsewhere(error: object) -> None:

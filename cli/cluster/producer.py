@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from logstore.errors import InvalidTimestamp, LogstoreError
 from logstore.records.record import Message as Wanted
 
-from .address import Address
+from .address import Address, last_words
 from .refusal import ANSWER_S, error_in, refused
 from .topic import ClusterTopic
 
@@ -38,17 +38,17 @@ def identified(producer: Producer, topic: str, address: Address) -> Producer:
 def heard(call: Callable[[], object]) -> KafkaError | None:
     """Have ``poll`` or ``flush`` called; the error that ends the producer, if one has come.
 
-    confluent-kafka raises such an error out of whatever call hears of it, also through the report
-    of a record's delivery.
+    confluent-kafka raises such an error out of whatever call hears of it; where a record's delivery
+    is reported in the same call, it is the cause of a SystemError, or was lost on the way.
     """
     try:
         call()
     except KafkaException as error:
         return error_in(error)
     except SystemError as error:
-        if not isinstance(error.__cause__, KafkaException):
-            raise
-        return error_in(error.__cause__)
+        if isinstance(error.__cause__, KafkaException):
+            return error_in(error.__cause__)
+        return KafkaError(KafkaError._FATAL, last_words() or str(error))
     return None
 
 

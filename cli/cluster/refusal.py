@@ -79,7 +79,7 @@ def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
         return Failed(f"{address}: can't {doing}: no answer ({error.str()}); is the server there?")
     kind, reason = ERROR_OF.get(error.code(), Failed), error.str()
     bare = reason.startswith(("Broker: ", "Local: "))  # the client's words for a code alone
-    if bare or kind is Forbidden:
+    if bare or kind is Forbidden or error.code() == KafkaError._FATAL:
         reason = f"{address}: can't {doing}: {reason}"
     return kind(reason)
 

@@ -91,6 +91,7 @@ def test_the_owner_needs_none_where_a_server_takes_no_password_in_the_clear(logs
     logstore("user", "add", "root", "--tag", "administrator", "--password-file", path)
     settings = tmp_path / "data" / "logstore.toml"
     settings.write_text('"sasl.enabled.mechanisms" = "SCRAM-SHA-512"\n')
+    logstore("topic", "create", "t")
     server = Serving(tmp_path / "data")
     try:
         logstore("produce", "t", stdin=b"hello\n")
