@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from logstore.access import permissions
 from logstore.access.audit import NOT_TOLD, Audit, Unheard
@@ -58,7 +59,8 @@ class Access:
         self.users: Mapping[str, KeptUser]  # another one after each change of them, and only then
         self.version = 0  # rises with every change
         self.audit: Audit = Unheard()  # is told of changes
-        self._answers: dict[tuple[str, str, bool], Answers] = {}
+        # Of each user, while he has a connection: a token may name any.
+        self._answers = WeakValueDictionary[tuple[str, str, bool], Answers]()
         self._watchers: dict[object, Callable[[], None]] = {}
         self._coming: list[_Change] = []  # what is not durable yet
         self._asking = threading.Lock()  # held for no longer than one decision takes
@@ -175,7 +177,8 @@ class Access:
     def answers(self, who: Identity) -> Answers:
         """As Decides.answers: his host counts only where rules name it."""
         host = who.host if who.host in self._rulebook.hosts else ""
-        return self._answers.setdefault((who.user, host, who.mechanism == OAUTHBEARER), {})
+        of = who.user, host, who.mechanism == OAUTHBEARER
+        return self._answers.setdefault(of, Answers())
 
     # Changes
 
@@ -284,7 +287,7 @@ class Access:
                 self.users = users
         if self.damaged:  # what was set anew is whole again
             self.damaged = tuple(self._keeper.load().damaged)
-        self._answers = {}
+        self._answers = WeakValueDictionary()
         self.version += 1  # last: whoever sees it sees all of the change
         if not before:
             self._tell(told, by)

@@ -13,9 +13,16 @@ from logstore.names import AUDIT_TOPIC
 KNOWN_MAX: Final = 10_000
 NAME_MAX: Final = 512  # of a longer name nothing is remembered: Redis's channels have any length
 
-# By operation and kind, and the name or, with a word behind it, the pattern; of a routing key by
-# operation, virtual host, the key, the exchange, and a word.
-Answers = dict[tuple[str, ...], bool]
+
+class Answers(dict[tuple[str, ...], bool]):
+    """By operation and kind, and the name or, with a word behind it, the pattern.
+
+    Of a routing key by operation, virtual host, the key, the exchange, and a word.
+    """
+
+    __slots__ = ("__weakref__",)  # what nobody asks for any more is forgotten
+
+
 _MATCHING: Final = "matching"
 _KEY: Final = "key"
 
@@ -48,7 +55,7 @@ class Rights:
         self._access = access
         # Of which version; whether everything is allowed; what is known. In one, so that a thread
         # that rules changed under puts nothing of before into the answers of now.
-        self._state: tuple[int, bool, Answers] = (-1, False, {})
+        self._state: tuple[int, bool, Answers] = (-1, False, Answers())
 
     def _look_anew(self) -> tuple[int, bool, Answers]:
         version = self._access.version  # first: what changes from now on is seen the next time

@@ -358,12 +358,24 @@ def test_what_is_remembered_of_a_client_that_makes_names_up_is_bounded():
 def test_connections_of_one_user_share_what_they_know():
     book = access(allow(READ, "t", host="10.0.0.9"))
     others = [Identity("al", f"10.0.1.{number}") for number in range(200)]
-    for who in others:
-        assert not book.rights(who).may(READ, TOPIC, "t")
+    connections = [book.rights(who) for who in others]
+    for it in connections:
+        assert not it.may(READ, TOPIC, "t")
+    assert len(book.answers(others[0])) == 1
     assert all(book.answers(who) is book.answers(others[0]) for who in others)
     assert book.answers(Identity("al", "10.0.0.9")) is not book.answers(others[0])
     book.change([allow(READ, "t")])
     assert not book.answers(others[0])  # nothing is left of before
+
+
+def test_what_is_remembered_goes_with_the_last_connection():
+    """A token may name any user: else they would be more and more."""
+    book = access(allow(READ, "orders"))
+    rights = book.rights(AL)
+    rights.may(READ, TOPIC, "orders")
+    assert book.answers(AL)
+    del rights
+    assert not book.answers(AL)
 
 
 def test_a_super_user_and_a_server_without_users_remember_nothing():
