@@ -4,31 +4,19 @@ import os
 
 os.environ.setdefault("TYPER_USE_RICH", "0")  # read when typer is imported; rich takes 200 ms
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from . import (
-    acl,
-    channel,
-    exchange,
-    group,
-    jobs,
-    overview,
-    permission,
-    queue,
-    tls,
-    topic,
-    user,
-    vhost,
-)
 from .backup import backup, restore
-from .command import Command, Group
+from .command import Command
 from .consume import consume
 from .dump import dump
+from .later import Load, with_groups
 from .login_options import Client
 from .mirror.command import mirror
 from .options import HERE, ConfigFile, Data
+from .overview import status
 from .produce import produce
 from .replay import replay
 from .salvage import salvage
@@ -36,9 +24,112 @@ from .serve import Serve, serve
 from .usage import UsageError, tell_usage
 from .verify import verify
 
+
+def _topic() -> typer.Typer:
+    from .topic import app
+
+    return app
+
+
+def _channel() -> typer.Typer:
+    from .channel import app
+
+    return app
+
+
+def _exchange() -> typer.Typer:
+    from .exchange import app
+
+    return app
+
+
+def _queue() -> typer.Typer:
+    from .queue import app
+
+    return app
+
+
+def _vhost() -> typer.Typer:
+    from .vhost import app
+
+    return app
+
+
+def _user() -> typer.Typer:
+    from .user import app
+
+    return app
+
+
+def _tls() -> typer.Typer:
+    from .tls import app
+
+    return app
+
+
+def _acl() -> typer.Typer:
+    from .acl import app
+
+    return app
+
+
+def _permission() -> typer.Typer:
+    from .permission import app
+
+    return app
+
+
+def _group() -> typer.Typer:
+    from .group import app
+
+    return app
+
+
+def _retention() -> typer.Typer:
+    from .jobs import retention
+
+    return retention
+
+
+def _compact() -> typer.Typer:
+    from .jobs import compact
+
+    return compact
+
+
+def _recompress() -> typer.Typer:
+    from .jobs import recompress
+
+    return recompress
+
+
+def _config() -> typer.Typer:
+    from .overview import config_app
+
+    return config_app
+
+
+# In the order of the help.
+GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
+    "topic": (_topic, "Create, list, change and delete topics."),
+    "channel": (_channel, "Publish and subscribe through a server."),
+    "exchange": (_exchange, "Route messages to queues, and publish."),
+    "queue": (_queue, "Declare queues, look into them, consume."),
+    "vhost": (_vhost, "Add, list and delete virtual hosts."),
+    "user": (_user, "Add, list, change and delete users."),
+    "tls": (_tls, "Make certificates to try out TLS with."),
+    "acl": (_acl, "Say what users may do, and ask why."),
+    "permission": (_permission, "Set RabbitMQ's permissions of users."),
+    "group": (_group, "List, describe and move consumer groups."),
+    "retention": (_retention, None),
+    "compact": (_compact, None),
+    "recompress": (_recompress, None),
+    "config": (_config, "Show settings and where they come from."),
+}
+
 app = typer.Typer(
     name="logstore",
-    cls=Group,
+    cls=with_groups(GROUPS),
     help="A durable commit log: topics on disk, read as often as you like.",
     add_completion=False,
     no_args_is_help=True,
@@ -70,31 +161,17 @@ def root(
     """A durable commit log: topics on disk, read as often as you like."""
 
 
-app.add_typer(topic.app, name="topic", help="Create, list, change and delete topics.")
 app.command(cls=Client)(produce)
 app.command(cls=Client)(consume)
 app.command(cls=Client)(replay)
 app.command(cls=Command)(mirror)
 app.command(cls=Serve)(serve)
-app.add_typer(channel.app, name="channel", help="Publish and subscribe through a server.")
-app.add_typer(exchange.app, name="exchange", help="Route messages to queues, and publish.")
-app.add_typer(queue.app, name="queue", help="Declare queues, look into them, consume.")
-app.add_typer(vhost.app, name="vhost", help="Add, list and delete virtual hosts.")
-app.add_typer(user.app, name="user", help="Add, list, change and delete users.")
-app.add_typer(tls.app, name="tls", help="Make certificates to try out TLS with.")
-app.add_typer(acl.app, name="acl", help="Say what users may do, and ask why.")
-app.add_typer(permission.app, name="permission", help="Set RabbitMQ's permissions of users.")
-app.add_typer(group.app, name="group", help="List, describe and move consumer groups.")
-app.add_typer(jobs.retention, name="retention")
-app.add_typer(jobs.compact, name="compact")
-app.add_typer(jobs.recompress, name="recompress")
 app.command(cls=Command)(dump)
 app.command(cls=Command)(verify)
 app.command(cls=Command)(salvage)
 app.command(cls=Command)(backup)
 app.command(cls=Command)(restore)
-app.add_typer(overview.config_app, name="config", help="Show settings and where they come from.")
-app.command(cls=Command)(overview.status)
+app.command(cls=Command)(status)
 
 
 def _forget_services() -> None:

@@ -2,11 +2,15 @@
 
 Facts are values. A user is known by his name; a rule, a permission and a quota are what they say:
 to keep one that is kept already changes nothing, or what it grants. No password is ever kept.
+
+Classes are Structs here and in ``access/``, which are made in a hundredth of a dataclass's time: a
+server that has no users need not wait for them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+from msgspec import Struct, field
 
 from logstore import names
 from logstore.kept import Keeping
@@ -21,8 +25,7 @@ GLOB: Final = "glob"
 ANYONE: Final = names.ANYONE
 
 
-@dataclass(frozen=True, slots=True)
-class ScramKey:
+class ScramKey(Struct, frozen=True):
     """What a password is checked against (RFC 5802, 3): it does not tell the password."""
 
     salt: bytes
@@ -31,8 +34,7 @@ class ScramKey:
     server_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KeptUser:
+class KeptUser(Struct, frozen=True):
     """Who may come in, and how he shows that it is him."""
 
     name: str
@@ -44,8 +46,7 @@ class KeptUser:
     weak_sha256: tuple[str, ...] = ()  # hashes of Redis's ``#``: for the Redis door alone
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRule:
+class KeptRule(Struct, frozen=True):
     """Who may, or may not, do what with which objects, and from where: Kafka's language."""
 
     user: str  # or ANYONE
@@ -57,8 +58,7 @@ class KeptRule:
     host: str = ANYONE  # an address
 
 
-@dataclass(frozen=True, slots=True)
-class KeptPermission:
+class KeptPermission(Struct, frozen=True):
     """What a user may do in a virtual host: RabbitMQ's three regular expressions."""
 
     user: str
@@ -68,8 +68,7 @@ class KeptPermission:
     read: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeptTopicPermission:
+class KeptTopicPermission(Struct, frozen=True):
     """The routing keys that a user may publish and bind with at one exchange of type topic."""
 
     user: str
@@ -79,16 +78,14 @@ class KeptTopicPermission:
     read: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeptQuota:
+class KeptQuota(Struct, frozen=True):
     """Limits in Kafka's words; of whom: user, client-id and ip, with None for all others."""
 
     entity: tuple[tuple[str, str | None], ...]  # sorted
     values: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A row that is damaged. To forget it removes it."""
 
     key: bytes  # of the row
@@ -103,8 +100,7 @@ Kept = KeptUser | KeptRule | KeptPermission | KeptTopicPermission | KeptQuota
 Forgotten = Kept | Unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAccess:
+class KeptAccess(Struct, frozen=True):
     """All that is kept."""
 
     users: Sequence[KeptUser] = ()

@@ -5,9 +5,10 @@ A door may have a request carried out by a worker, which asks while they are bei
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
+
+from msgspec import Struct
 
 from logstore.access import permissions
 from logstore.access.audit import NOT_TOLD, Audit, Unheard
@@ -359,8 +360,7 @@ def _what(row: Forgotten) -> object:
             return row
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Change:
+class _Change(Struct, frozen=True, eq=False):
     """One that is to become durable."""
 
     keep: tuple[Kept, ...]

@@ -1,9 +1,10 @@
 """What people do with users and rules, checked: each is a change for ``Access.change``. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final, NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from logstore import names
 from logstore.access.access import Access

@@ -8,8 +8,9 @@ and objects, so of what was refused only so many are told apart.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+from msgspec import Struct, field
 
 from logstore.access.identity import Identity
 from logstore.names import OWNER_NAME
@@ -67,8 +68,7 @@ class Unheard:
     def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None: ...
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """What one record says."""
 
     event: str

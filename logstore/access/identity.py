@@ -1,7 +1,8 @@
 """Who has come in, through which door, and from where."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 OAUTHBEARER: Final = "OAUTHBEARER"  # the mechanism of whom a token names
 
@@ -9,8 +10,7 @@ OAUTHBEARER: Final = "OAUTHBEARER"  # the mechanism of whom a token names
 BY_PASSWORD: Final = ("PLAIN", "AMQPLAIN", "AUTH", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Of one connection, once it is known."""
 
     user: str  # "" : nobody has said who it is

@@ -14,8 +14,9 @@ Which commands there are says who gives the rules (``Known``): what is kept need
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from logstore.errors import InvalidName, LogstoreError
 from logstore.patterns import Pattern
@@ -71,8 +72,7 @@ class PasswordChange(NamedTuple):
     secret: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Struct, frozen=True):
     """Commands with the keys and channels that they may name."""
 
     keys: tuple[tuple[str, str], ...] = ()  # "R", "W" or "RW", and a pattern
@@ -112,8 +112,7 @@ def key_word(flags: str, pattern: str) -> str:
     return _OF_KEYS[flags] + pattern
 
 
-@dataclass(frozen=True, slots=True)
-class RedisRules:
+class RedisRules(Struct, frozen=True):
     """All that Redis knows of a user but for his name and passwords. As it is: a new user."""
 
     on: bool = False

@@ -6,8 +6,9 @@ deny what the other languages grant, too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from logstore.access import permissions
 from logstore.access.identity import Identity
@@ -27,8 +28,7 @@ class Decision(NamedTuple):
 NO_GRANT: Final = Decision(False, "no rule allows it")
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """What one user was granted in the other two languages."""
 
     permissions: Mapping[tuple[str, str], KeptPermission]  # of all, by user and virtual host

@@ -10,10 +10,12 @@ each of them pushes down its own link: that costs a system call each, and nothin
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from logstore.log import Extent
-from logstore.subject import Certificate
+
+if TYPE_CHECKING:
+    from logstore.subject import Certificate
 
 Buffer = bytes | bytearray | memoryview | Extent  # an extent is released by who sends it
 Wake = Callable[[], None]
@@ -39,7 +41,7 @@ class Link(Protocol):
         """Whether it has come by TLS."""
 
     @property
-    def certificate(self) -> Certificate | None:
+    def certificate(self) -> "Certificate | None":
         """What the peer has shown of itself, verified; None where it need not and has not."""
 
     @property

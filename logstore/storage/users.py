@@ -227,7 +227,7 @@ def _fact(key: bytes, value: bytes) -> Kept:
 
 def _plain(kind: type[Any], row: Row) -> Any:  # noqa: ANN401  one of ``kind``
     """The fact with exactly these fields: with one left out it would say something else."""
-    if row.keys() != set(kind.__dataclass_fields__):
+    if row.keys() != set(kind.__struct_fields__):
         raise ValueError(f"it has the fields {', '.join(sorted(row))}")
     return msgspec.convert(row, kind)
 

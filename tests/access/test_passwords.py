@@ -1,9 +1,9 @@
 """Passwords against kept keys: what a check costs, what is remembered, whose turn it is."""
 
 import hashlib
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from logstore.access import passwords
 from logstore.access.access import ADMINISTRATOR, Access, Unkept

@@ -270,6 +270,19 @@ def test_help_loads_nothing_that_takes_time(data):
     assert not HEAVY & modules_after("produce", "--help")
 
 
+def test_commands_of_a_group_are_loaded_when_the_group_is_named():
+    program = (
+        "import sys; from logstore_cli.app import app, typer\n"
+        "command = typer.main.get_command(app); print(*sys.modules)\n"
+        "command.commands.get('acl'); print(*sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    before, after = map(set, map(str.split, run.stdout.splitlines()))
+    groups = {"acl", "channel", "exchange", "group", "permission", "queue", "tls", "topic", "user"}
+    assert not {f"logstore_cli.{it}" for it in groups} & before
+    assert {it for it in groups if f"logstore_cli.{it}" in after} == {"acl"}
+
+
 def test_what_the_terminal_does_not_show_is_not_loaded(logstore, data):
     logstore("topic", "create", "t")
     assert "rich" not in modules_after("topic", "list")

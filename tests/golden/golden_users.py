@@ -6,8 +6,9 @@ with the logstore that is installed. As ``golden_store.py`` they are made once a
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from logstore.kept_users import (
     GLOB,
@@ -54,9 +55,10 @@ def described(store):
 
 
 def as_json(fact):
-    return json.dumps(
-        {"of": type(fact).__name__, **asdict(fact)}, default=lambda it: it.decode("latin-1")
-    )
+    def plain(value):
+        return value.decode("latin-1") if isinstance(value, bytes) else asdict(value)
+
+    return json.dumps({"of": type(fact).__name__, **asdict(fact)}, default=plain)
 
 
 def main():

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from logstore.access.access import ADMINISTRATOR, Access, steers
 from logstore.access.scram_keys import ITERATIONS_MAX, ITERATIONS_MIN, key_of

@@ -19,10 +19,10 @@ from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.kafka.throttling import Late, Throttled
 from logstore.protocols.session import Buffer, Wake
-from logstore.subject import Certificate
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.sasl import Sasl
+    from logstore.subject import Certificate
 
 SIZE_BYTES: Final = 4
 # Requests under way at once; more are taken when some are answered. Clients have five.
@@ -51,7 +51,7 @@ def _check_head(head: bytes) -> None:
         raise BrokenProtocol(not_http(PROTOCOL))
 
 
-def _login(client: KafkaClient, certificate: Certificate | None) -> "Sasl":
+def _login(client: KafkaClient, certificate: "Certificate | None") -> "Sasl":
     from logstore.protocols.kafka.sasl import (
         Sasl,  # hashes and patterns, only where there are users
     )
@@ -68,7 +68,7 @@ class KafkaSession:
         wake: Wake,
         address: tuple[str, int],
         peer: tuple[str, int],
-        certificate: Certificate | None = None,
+        certificate: "Certificate | None" = None,
         *,
         secure: bool = False,
         cut: Callable[[str], None] | None = None,

@@ -1,8 +1,9 @@
 """ACL LOG: what was refused lately, and to whom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 ENTRIES_MAX: Final = 128  # as Redis's acllog-max-len
 LOOKED_AT: Final = 10  # of the newest, for one that is the same
@@ -15,8 +16,7 @@ TOPLEVEL: Final = "toplevel"
 MULTI: Final = "multi"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """The same refusal, once or several times."""
 
     number: int

@@ -1,9 +1,10 @@
 """Changes of users by ACL SETUSER and DELUSER: one at a time, checked, answered when durable."""
 
 from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.identity import Identity
