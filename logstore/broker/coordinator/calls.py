@@ -39,6 +39,7 @@ class Join:
     rebalance_timeout_ms: int
     id_required: bool = False  # KIP-394: the client knows MEMBER_ID_REQUIRED (v4 on)
     may_skip_assignment: bool = False  # KIP-814 (v9 on)
+    sight: "Sight | None" = None  # in a group of KIP-848; None: it may know of every topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Leaver:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The topics that a member may know of: of those that its pattern matches it gets no others."""
+    """The topics that a member may know of: of those that it asks for it gets no others."""
 
     key: tuple[object, ...]  # who has an equal one sees the same
     sees: Callable[[str], bool] = field(compare=False)

@@ -48,7 +48,8 @@ from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
 from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
 
-SEEN_MAX: Final = 100  # of a group: what is seen of a pattern's topics, each by one user
+# Of a group: what is seen of topics that a pattern stands for, or that are named, each by one user.
+SEEN_MAX: Final = 100
 
 
 class ConsumerGroup:
@@ -75,10 +76,9 @@ class ConsumerGroup:
         self.head_changed = False
         self.changed: set[str] = set()  # members that are other than they were, or gone
         self._facts_due_ms: int | None = None  # when topics are looked at again
-        # Of members that were heard of in this process; and what of a pattern's topics is seen,
-        # by pattern and sight, beside all that it matched then.
+        # Of members that were heard of in this process; and what is seen of topics, by sight.
         self._sights: dict[str, Sight | None] = {}
-        self._seen: dict[tuple[str, Sight], tuple[frozenset[str], frozenset[str]]] = {}
+        self._seen: dict[tuple[frozenset[str], Sight], frozenset[str]] = {}
 
     # A heartbeat
 
@@ -256,7 +256,7 @@ class ConsumerGroup:
         return not new.keys().isdisjoint({"topics", "regex", "assignor", "only"})
 
     def _look_through(self, member: ConsumerMember, sight: Sight | None) -> bool:
-        """Whether the member sees other topics of its pattern than before."""
+        """Whether the member sees other topics than before, of those that it wants."""
         if member.id in self._sights and self._sights[member.id] == sight:
             return False
         before = self._subscribed(member)
@@ -335,23 +335,29 @@ class ConsumerGroup:
         return set().union(*map(self._subscribed, self.members.values()))
 
     def _subscribed(self, member: ConsumerMember) -> frozenset[str]:
-        return member.topics | self._matched(member) if member.regex else member.topics
+        """The topics that the member wants and may know of; its pattern stands for such alone.
 
-    def _matched(self, member: ConsumerMember) -> frozenset[str]:
-        """The topics that the member's pattern stands for: those that it may know of (KIP-848)."""
-        matching = self._matching(member.regex)
+        One that it has named is no secret to be had by its partitions (KAFKA-18813), whatever
+        protocol the member speaks, and also when the right was taken since.
+        """
         if member.id not in self._sights:  # the process began anew: as it was
-            return matching & self.head.facts.keys()
+            matching = self._matching(member.regex) if member.regex else frozenset()
+            return member.topics | (matching & self.head.facts.keys())
         sight = self._sights[member.id]
-        if sight is None:
-            return matching
-        known = self._seen.get((member.regex, sight))
-        if known is None or known[0] is not matching:
+        named = self._seen_of(member.topics, sight)
+        if not member.regex:
+            return named
+        return named | self._seen_of(self._matching(member.regex), sight)
+
+    def _seen_of(self, topics: frozenset[str], sight: Sight | None) -> frozenset[str]:
+        if sight is None or not topics:
+            return topics
+        known = self._seen.get((topics, sight))
+        if known is None:
             if len(self._seen) >= SEEN_MAX:
                 self._seen.clear()
-            known = matching, frozenset(filter(sight.sees, matching))
-            self._seen[member.regex, sight] = known
-        return known[1]
+            known = self._seen[topics, sight] = frozenset(filter(sight.sees, topics))
+        return known
 
     def make_target(self, now_ms: int) -> None:
         """Where anything has changed that it depends on."""

@@ -184,7 +184,7 @@ class ClassicMembers:
             call.group, member_id, 0,
             Identity(call.client.id, call.client.host, instance, said.rack_id),
             rebalance_timeout_ms=call.rebalance_timeout_ms, topics=said.topics, regex="",
-            owned=frozenset(_places(said.owned, self._topics)),
+            owned=frozenset(_places(said.owned, self._topics)), sight=call.sight,
         )  # fmt: skip
         facts = ClassicFacts(call.session_timeout_ms, list(call.protocols))
         member = self._group.join_classic(beat, facts, now_ms)

@@ -6,14 +6,12 @@ from typing import Final
 from uuid import UUID
 
 from logstore.access.resources import DESCRIBE, GROUP
-from logstore.access.rights import Rights
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import (
     Beat,
     Beaten,
     GroupDescription,
     MemberDescription,
-    Sight,
 )
 from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
@@ -26,8 +24,7 @@ from logstore.protocols.kafka.door import KafkaDoor, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_admin import DEAD, NOT_ALLOWED, TYPES
 from logstore.protocols.kafka.handler import handler
-from logstore.protocols.kafka.membership import identity_of
-from logstore.protocols.kafka.objects import Objects
+from logstore.protocols.kafka.membership import identity_of, sight_of
 from logstore.protocols.kafka.operations import on_group
 from logstore.slices import Steps, parts
 
@@ -92,21 +89,8 @@ def _beat_of(client: KafkaClient, request: heartbeat_messages.Request) -> Beat:
         None if owned is None else frozenset(
             (str(UUID(bytes=it.topic_id)), number) for it in owned for number in it.partitions
         ),
-        sight=_sight_of(client),
+        sight=sight_of(client),
     )  # fmt: skip
-
-
-def _sight_of(client: KafkaClient) -> Sight | None:
-    """It outlives the connection: a group asks again when topics come."""
-    rights = client.rights
-    if rights.all:
-        return None
-    key = rights.who, client.door.access.version
-    return Sight(key, partial(_sees, rights, client.door.objects))
-
-
-def _sees(rights: Rights, objects: Objects, topic: str) -> bool:
-    return rights.may(DESCRIBE, *objects.of_topic(topic))
 
 
 def _heard(client: KafkaClient, beat: Beat) -> Later | Steps:

@@ -7,7 +7,9 @@ has it. Who goes away meanwhile stays a member until its session is over.
 from functools import partial
 from typing import Final, NamedTuple
 
-from logstore.broker.coordinator.calls import Identity, Join, Joined, Leaver, Sync, Synced
+from logstore.access.resources import DESCRIBE
+from logstore.access.rights import Rights
+from logstore.broker.coordinator.calls import Identity, Join, Joined, Leaver, Sight, Sync, Synced
 from logstore.kafka.messages import heartbeat as heartbeat_messages
 from logstore.kafka.messages import join_group as join_messages
 from logstore.kafka.messages import leave_group as leave_messages
@@ -17,6 +19,7 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
+from logstore.protocols.kafka.objects import Objects
 from logstore.slices import Steps, parts
 
 # The versions of JoinGroup from which on a client ...
@@ -38,6 +41,19 @@ def identity_of(
     return Identity(client.id, f"/{client.peer[0]}", instance_id, rack_id)
 
 
+def sight_of(client: KafkaClient) -> Sight | None:
+    """It outlives the connection: a group asks again when topics come."""
+    rights = client.rights
+    if rights.all:
+        return None
+    key = rights.who, client.door.access.version
+    return Sight(key, partial(_sees, rights, client.door.objects))
+
+
+def _sees(rights: Rights, objects: Objects, topic: str) -> bool:
+    return rights.may(DESCRIBE, *objects.of_topic(topic))
+
+
 def join_group(
     client: KafkaClient, version: int, request: join_messages.Request
 ) -> join_messages.Response | Later:
@@ -57,6 +73,7 @@ def join_group(
         patience_ms,
         id_required=version >= KNOWS_ID_REQUIRED,
         may_skip_assignment=version >= MAY_SKIP_ASSIGNMENT,
+        sight=sight_of(client),
     )
     later = Later(_Stopped(request.member_id), partial(_of_join, version))
     client.door.coordinator.join(call, client.now_ms, later.give)

@@ -1,14 +1,22 @@
 """Groups tell nobody of topics that they may not know of (KAFKA-18813)."""
 
+import struct
+
 import pytest
 from door_kit import Talk
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.identity import Identity
 from logstore.access.resources import DESCRIBE, GROUP, READ, TOPIC
-from logstore.kafka.messages import consumer_group_describe, consumer_group_heartbeat
+from logstore.kafka.messages import (
+    consumer_group_describe,
+    consumer_group_heartbeat,
+    join_group,
+    sync_group,
+)
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.consumer_groups import HIDDEN
+from logstore.protocols.kafka.subscription import assigned
 
 NOT_ALLOWED = 29
 USERS = (KeptUser("root", tags=(ADMINISTRATOR,)), KeptUser("al"), KeptUser("bo"))
@@ -121,3 +129,49 @@ def test_a_group_with_a_topic_that_one_may_not_know_of_shows_no_members(by):
     node.access.change(sees("al", "secret"))
     [group] = node.as_("al").ask(69, 1, request, consumer_group_describe.Response).groups
     assert (group.error_code, len(group.members)) == (0, 1)
+
+
+class Classic:
+    """A member by the classic protocol, which wants one topic."""
+
+    def __init__(self, node, topic):
+        self._talk, self._id = node.as_("al"), ""
+        self._metadata = struct.pack(f">hih{len(topic)}si", 0, 1, len(topic), topic.encode(), -1)
+
+    def join(self):
+        protocols = [join_group.Protocol("range", self._metadata)]
+        request = join_group.Request("g", 30_000, 30_000, self._id, "i", "consumer", protocols)
+        self._talk.say(11, 5, request)
+        self._talk.pass_time(EVERY_S)
+        [(_, body)] = self._talk.replies()
+        joined = self._talk.read(11, 5, join_group.Response, body)
+        assert joined.error_code == 0
+        self._id = joined.member_id
+        chosen = [sync_group.Assignment(self._id, assigned(0, []))] if joined.leader else []
+        request = sync_group.Request("g", joined.generation_id, self._id, "i", assignments=chosen)
+        synced = self._talk.ask(14, 4, request, sync_group.Response)
+        assert synced.error_code == 0
+        return bytes(synced.assignment)
+
+
+def test_a_classic_member_of_a_new_group_gets_no_topic_that_it_may_not_know_of():
+    node = Node(*sees("al", "logs.a"))
+    node.beat("al", subscribed_topic_names=["logs.a"])
+    assert Classic(node, "secret").join() == assigned(0, [])
+
+
+def test_nor_does_one_whose_group_becomes_a_new_one():
+    node = Node(*sees("al", "logs.a"))
+    classic = Classic(node, "secret")
+    assert classic.join() == assigned(0, [])  # as it chose itself
+    node.beat("al", subscribed_topic_names=["logs.a"])
+    assert classic.join() == assigned(0, [])
+    node.access.change(sees("al", "secret"))
+    assert classic.join() == assigned(0, [("secret", 0)])
+
+
+def test_a_member_loses_a_topic_that_it_has_named_with_the_right_to_know_of_it():
+    node = Node(*sees("al", "logs.a", "logs.b"))
+    node.beat("al", subscribed_topic_names=["logs.a", "logs.b"])
+    node.access.change(forget=sees("al", "logs.a"))
+    assert node.beat("al") == {"logs.b"}
