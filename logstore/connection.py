@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from logstore.addresses import plain
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
-from logstore.printable import printable
 from logstore.protocols.session import Buffer, Doorway
 from logstore.turn import Turn
 
@@ -64,6 +63,9 @@ class Host(Protocol):
 
     def forget(self, connection: "Connection") -> None:
         """It is closed."""
+
+    def tell_closed(self, peer: str, reason: str) -> None:
+        """Have it logged why one was closed."""
 
 
 class Connection:
@@ -557,7 +559,7 @@ class Connection:
         self.session.close()
         self._turn.soon(self._let_go)
         if reason:
-            log.warning("%s: connection closed: %s", self.peer, printable(reason))
+            self._host.tell_closed(self.peer, reason)
 
     def _let_go(self) -> None:
         """Nobody asks for the session of a connection that is gone.

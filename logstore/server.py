@@ -22,6 +22,7 @@ from logstore.access.quotas import Turned
 from logstore.addresses import plain
 from logstore.budget import Budget
 from logstore.connection import RECEIVE_BYTES, Connection
+from logstore.printable import printable
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn
 
@@ -37,6 +38,8 @@ RELIEF_S: Final = 0.1  # while somebody has to wait for memory
 EASE_S: Final = 1.0  # that less is held, before it is given back
 TURNED_MAX: Final = 256  # connections that are kept waiting: each takes a file descriptor
 TURNED_S_MAX: Final = 60.0
+CLOSED_TOLD_MAX: Final = 100  # of connections that are closed for a reason, between two sweeps
+REASON_SHOWN: Final = 500  # characters of it: a peer that has not logged in may have chosen them
 HEARD_AT_ONCE: Final = 64  # connections that are read after a gap, before others have their turn
 HEARD_OFTEN: Final = 16  # each of them, if it has so much to say: a heartbeat is behind little
 
@@ -105,6 +108,7 @@ class Server:
         self.shared = bytearray(RECEIVE_BYTES)
         self._listening: list[Listening] = []
         self._connections: dict[Connection, Listening] = {}
+        self._closed = 0  # for a reason, since the last sweep
         self._handshakes: Handshakes | None = None  # there is a door with TLS
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         self._empty: asyncio.Event = asyncio.Event()
@@ -278,6 +282,12 @@ class Server:
         if not self._connections:
             self._empty.set()
 
+    def tell_closed(self, peer: str, reason: str) -> None:
+        """As Host.tell_closed: some of those whose peers come and are ended as fast as they can."""
+        self._closed += 1
+        if self._closed <= CLOSED_TOLD_MAX:
+            log.warning("%s: connection closed: %s", peer, printable(reason[:REASON_SHOWN]))
+
     # Memory
 
     def wait(self, connection: Connection) -> None:
@@ -324,6 +334,9 @@ class Server:
             if listening.refused > 1:
                 log.warning("%d connections refused: %s", listening.refused, listening.why)
             listening.refused = 0
+        if self._closed > CLOSED_TOLD_MAX:
+            log.warning("%d more connections closed", self._closed - CLOSED_TOLD_MAX)
+        self._closed = 0
         for connection, listening in list(self._connections.items()):
             silent = now - connection.heard_at
             if silent > SWEEP_S:

@@ -79,6 +79,8 @@ class Lines:
             raise BrokenProtocol("that is no line")
         if line == b"end":
             self.closed = "asked to"
+        if line.startswith(b"because "):
+            self.closed = line[8:].decode()
         if line == b"hold":
             self.held = True
         elif line == b"later":

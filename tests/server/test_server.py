@@ -15,7 +15,7 @@ from line_server import BOTH, DEADLINE_S, Lines, Piece, limited, line, plainly, 
 
 from logstore.access.quotas import Turned
 from logstore.budget import PATIENCE_S
-from logstore.server import SWEEP_S, TURNED_MAX
+from logstore.server import CLOSED_TOLD_MAX, REASON_SHOWN, SWEEP_S, TURNED_MAX
 
 MIB = 1 << 20
 
@@ -201,6 +201,28 @@ def test_a_fault_ends_its_own_connection_with_one_line(word, caplog, tls):
     test(tls)
     [record] = caplog.records
     assert ("that is no line" if word == b"broken" else "a bug ended") in record.getMessage()
+
+
+def test_a_crowd_that_is_sent_away_does_not_fill_the_log(caplog):
+    """A peer that has not logged in may say of itself what it likes, and come again."""
+
+    @plainly
+    async def test(server, connect):
+        for _ in range(CLOSED_TOLD_MAX + 7):
+            reader, writer = await connect()
+            writer.write(b"because \x1b" + b"x" * 10_000 + b"\n")
+            await reader.read()
+            writer.close()
+        await _until(lambda: not server._connections)
+        for _ in range(2):
+            server._sweeper.cancel()
+            server._sweep()
+
+    test(None)
+    *told, more = (it.getMessage() for it in caplog.records)
+    assert len(told) == CLOSED_TOLD_MAX
+    assert all(len(it) < REASON_SHOWN + 100 and "\x1b" not in it for it in told)
+    assert more == "7 more connections closed"
 
 
 @serving
