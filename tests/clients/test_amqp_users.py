@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import select
 
 import aio_pika
 import aiormq
 import pika
 import pytest
+from amqp_wire import Line
 from pika.exceptions import (
     AMQPError,
     ChannelClosedByBroker,
@@ -16,6 +18,9 @@ from pika.exceptions import (
 )
 from served_users import SECRET, ServedUsers
 from serving import DEADLINE_S, Serving
+
+from logstore.amqp import methods
+from logstore.amqp.frames import HEARTBEAT_FRAME
 
 ALL = ".*", ".*", ".*"
 DENIED = "ACCESS_REFUSED - {} refused for user '{}'"
@@ -210,3 +215,30 @@ def test_the_first_user_ends_the_connections_of_guest(start):
     with pytest.raises(ProbableAuthenticationError):
         pika.BlockingConnection(pika.ConnectionParameters(host, port))
     assert SECRET not in server.errors()
+
+
+def beat(sock):
+    """For as long as it is open, and no longer than DEADLINE_S: what is not read stays there."""
+    sock.settimeout(DEADLINE_S)
+    while True:
+        sock.sendall(HEARTBEAT_FRAME)
+        select.select([], [], [sock], 0.01)
+
+
+@pytest.mark.long
+def test_a_deleted_user_that_reads_nothing_loses_his_connection_too(broker, users, al, connect):
+    """What he was to be sent is no use to wait for."""
+    root = connect("root").channel()
+    root.queue_declare("much")
+    for _ in range(64):
+        root.basic_publish("", "much", bytes(1 << 20))
+    line = Line(broker.amqp, "/", [1], login=f"\0al\0{SECRET}".encode())
+    line.tell(1, methods.BasicConsume(0, "much", "c", False, True, False, False, {}))
+    left = 0
+    while left != (now := root.queue_declare("much", passive=True).method.message_count):
+        left = now  # until it is full, as a rule; else it is cut off when it answers no Close
+    users.delete("al")
+    with pytest.raises(ConnectionError):
+        beat(line.socket)
+    line.end()
+    root.queue_delete("much")

@@ -210,14 +210,14 @@ class AmqpSession:
             return
         match self.phase:
             case Phase.HEADER | Phase.HANDSHAKE:
-                self.end("handshake timeout")
+                self._time_is_up("handshake timeout")
             case Phase.RUNNING:
                 if self.handshake.heartbeat_s:
                     self._beat(now)
             case Phase.LEAVING:
                 self.fail(Refusal(CONNECTION_FORCED, SHUTDOWN))
             case Phase.CLOSING | Phase.DISCARDING:
-                self.end(self._reason)
+                self._time_is_up(self._reason)
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
@@ -496,7 +496,7 @@ class AmqpSession:
             # It is not read from while it does not read; but it has sent something.
             self._unread, self._heard_at = self.link.unread, now
         if now >= self._heard_at + BEATS * beat_s:
-            self.end(f"missed heartbeats from the client, timeout: {beat_s} s")
+            self._time_is_up(f"missed heartbeats from the client, timeout: {beat_s} s")
             return
         if now >= self._beat_at:
             if not self._sent:
@@ -538,6 +538,12 @@ class AmqpSession:
         if self.closed is None:
             self.closed = reason
         self.phase = Phase.OVER
+
+    def _time_is_up(self, reason: str) -> None:
+        """It is over; a client that does not read is not waited for until it does."""
+        self.end(reason)
+        if self.link.unsent:
+            self.link.cut(reason)
 
     def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
         """Give back what was delivered and not settled; exclusive queues go, and ``then``."""

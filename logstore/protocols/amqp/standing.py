@@ -93,7 +93,11 @@ def look_again(of: Asked) -> None:
     if of.entry is None or of.phase in ENDING:
         return
     if of.is_out:
-        of.fail(Refusal(CONNECTION_FORCED, gone(of.entry)), (0, 0))
+        refusal = Refusal(CONNECTION_FORCED, gone(of.entry))
+        of.fail(refusal, (0, 0))
+        if of.link.unsent:  # which it is not to have any more
+            of.link.cut(str(refusal))
+            return
     for channel in list(of.channels.values()):
         for subscription in list(channel.subscriptions.values()):
             _look_at_consumer(of, channel, subscription)

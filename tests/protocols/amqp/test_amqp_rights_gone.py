@@ -348,3 +348,14 @@ def test_a_user_that_is_made_anew_before_its_turn_is_not_the_one_that_was_delete
     assert last.answer().reply_code == 320
     assert all(it.methods() == [] for it in door.peers[:-1])
     door.close()
+
+
+def test_a_deleted_user_that_does_not_read_is_cut_off(door, users):
+    """What it was still to be sent it does not get."""
+    peer, cut = opened(door), []
+    peer.link.cut = cut.append
+    peer.ask(consume("q"))
+    peer.link.unsent = 1 << 20
+    users.delete("al")
+    door.run()
+    assert cut == ["CONNECTION_FORCED - user 'al' is deleted"]

@@ -441,8 +441,11 @@ def test_t26_a_client_that_does_not_read_but_sends_is_there(door):
         peer.session.wake(door.now)
     assert peer.session.closed is None
     door.now += 30
+    cut = []
+    peer.link.cut = cut.append
     peer.session.wake(door.now)
     assert peer.session.closed is not None
+    assert cut == [peer.session.closed]  # nobody waits until it reads what it was sent
 
 
 def test_t26_no_heartbeats_by_the_clients_wish(door):
