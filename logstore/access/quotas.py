@@ -258,15 +258,16 @@ class Quotas:
 class Seat:
     """A connection, as one of its user's."""
 
-    __slots__ = ("_quotas", "_user")
+    __slots__ = ("_closed", "_quotas", "_user")
 
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
         self._user = ""
+        self._closed = False
 
     def take(self, user: str) -> int | None:
         """Be one of his, and of nobody else's any more; or how many he may have, and has."""
-        if user == self._user:
+        if user == self._user or self._closed:
             return None
         most = self._quotas.enter(user)
         if most is None:
@@ -275,8 +276,13 @@ class Seat:
         return most
 
     def leave(self) -> None:
-        """Be nobody's: it is closed, or has logged out."""
+        """Be nobody's: it has logged out."""
         self.take("")
+
+    def close(self) -> None:
+        """It is closed: nobody's, also where a login that was being checked comes to its end."""
+        self.leave()
+        self._closed = True
 
 
 # What an entity says of a user, or of a client id: this one; whoever has none of his own; nothing.

@@ -249,7 +249,7 @@ class AmqpSession:
         """As Session.close."""
         self.end(self._reason)
         self.door.sessions.pop(self, None)
-        self.seat.leave()
+        self.seat.close()
 
     # Methods of its own
 

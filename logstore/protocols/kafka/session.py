@@ -259,7 +259,7 @@ class KafkaSession:
     def close(self) -> None:
         """As Session.close."""
         self._client.door.clients.discard(self._client)
-        self._client.seat.leave()
+        self._client.seat.close()
         self._client.unwatch()
         for slot, _, _ in self._slots:
             if isinstance(slot, Late):

@@ -179,7 +179,7 @@ class RespSession:
 
     def close(self) -> None:
         """As Session.close."""
-        self._client.seat.leave()
+        self._client.seat.close()
         with self._door.channels.lock:
             self._client.cut_off = True
             self._client.out.clear()

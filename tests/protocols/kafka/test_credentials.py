@@ -1,9 +1,9 @@
 """What Kafka's tools see and set of users' SCRAM keys."""
 
 import hashlib
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from sasl_kit import AL, BO, ROOT, Stranger
 from scram_client import ScramClient
 

@@ -1,19 +1,19 @@
 """How a connection logs in: what is taken in which state, what is told, when it is closed."""
 
 import struct
-from dataclasses import replace
 
 import pytest
 from clock import NOW_MS
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sasl_kit import AL, PLAIN, ROOT, Stranger
 from scram_client import ScramClient
 
 from logstore.access.scram_keys import keys_of
 from logstore.access.tokens import BadToken, Bearer
 from logstore.kafka.messages import api_versions, metadata, sasl_authenticate, sasl_handshake
-from logstore.kept_users import KeptUser
+from logstore.kept_users import KeptQuota, KeptUser
 from logstore.names import PASSWORD_BYTES_MAX, USER_BYTES_MAX
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.sasl import EARLY_BYTES_MAX, HELD_BYTES, LOGIN_S
@@ -331,6 +331,9 @@ def test_a_connection_that_is_gone_when_its_password_is_checked():
     talk.session.close()
     talk.jobs.pop()()
     assert talk.out() == b""
+    talk.access.change([KeptQuota((("user", "al"),), {"connections_max": 1.0})])
+    talk = Stranger(beside=talk)
+    assert talk.log_in().error_code == 0  # the one that is gone does not count
 
 
 # Size

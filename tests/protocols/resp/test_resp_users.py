@@ -879,6 +879,16 @@ def test_a_user_has_no_more_connections_than_he_is_given(door):
     assert second.ask("AUTH", "al", "pw") == OK
 
 
+def test_a_connection_that_is_gone_when_its_password_is_checked_does_not_count(door):
+    limit(door, 1)
+    door.later = []
+    first, second = door.connect(), door.connect()
+    first.send(request("AUTH", "al", "pw"))
+    first.session.close()
+    door.do_jobs()
+    assert second.ask("AUTH", "al", "pw") == OK
+
+
 def test_who_logs_out_or_in_as_another_makes_room(door):
     limit(door, 1)
     first, second = door.connect(), door.connect()
