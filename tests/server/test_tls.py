@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import random
 import shutil
 import socket
 import ssl
 import struct
+from pathlib import Path
 
 import pytest
 from line_server import Lines, limited, line, secured
@@ -16,6 +18,7 @@ from tls_kit import InUse
 
 from logstore import handshakes
 from logstore import server as server_module
+from logstore.certificates import load
 
 # As a client of 2008 would begin: TLS 1.1 at the most.
 _HELLO = b"\x03\x02" + bytes(32) + b"\0" + b"\0\x04\xc0\x09\0\x2f" + b"\x01\0"
@@ -46,11 +49,11 @@ def by_a_blocking_client(talk):
     async def test(server, connect):
         address = server._listening[0].sock.getsockname()
 
-        def connect_by(asks=connect.tls.asks):
+        def connect_by(asks=connect.tls.asks, session=None):
             sock = socket.create_connection(address, timeout=20)
             try:
                 return asks.wrap_socket(
-                    sock, server_hostname="localhost", suppress_ragged_eofs=False
+                    sock, server_hostname="localhost", suppress_ragged_eofs=False, session=session
                 )
             finally:
                 sock.close()
@@ -470,6 +473,33 @@ async def test_connections_keep_the_certificate_by_which_they_came(server, conne
             it.close()
     finally:
         tls.use(old)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_ticket_is_good_for_no_other_authority(tls_of, tmp_path, version):
+    """A client that comes again shows no certificate, but what it was given for it."""
+    tls = tls_of(clients=True, required=True)
+    asks = tls.authority.asks(tls.authority.client("al"))
+    asks.minimum_version = asks.maximum_version = version
+
+    @by_a_blocking_client
+    def test(connect_by):
+        def say_hello(session=None):
+            with connect_by(asks, session) as sock:
+                sock.sendall(b"hello\n")
+                if sock.recv(100) != b"HELLO\n":
+                    raise ConnectionResetError
+                return sock.session, sock.session_reused
+
+        session, _ = say_hello()
+        assert say_hello(session)[1]
+        assert Lines.last.link.certificate.subject == "CN=al"
+        other = Path(Authority(tmp_path, "another").path)
+        tls.use(load(dataclasses.replace(tls.files, client_ca=other)))
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            say_hello(session)
+
+    test(tls)
 
 
 # How it ends
