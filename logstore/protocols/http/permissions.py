@@ -72,13 +72,15 @@ def _vhost(call: Call) -> str:
 
 def taken(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, NoneOfThatName."""
-    change = administration.without_permission(door.access, call.word("user"), call.word("vhost"))
+    user, vhost = call.word("user"), fields.text(call.names["vhost"])
+    change = administration.without_permission(door.access, user, vhost)
     call.answer_when(door.access.change(*change, by=OWNER), {})
 
 
 def topic_taken(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, NoneOfThatName."""
-    user, vhost, exchange = call.word("user"), call.word("vhost"), call.word("exchange")
+    user, vhost = call.word("user"), fields.text(call.names["vhost"])
+    exchange = call.word("exchange")
     change = administration.without_permission(door.access, user, vhost, exchange)
     call.answer_when(door.access.change(*change, by=OWNER), {})
 

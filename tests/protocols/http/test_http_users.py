@@ -21,7 +21,7 @@ class Vhosts:
     """Queues with two virtual hosts."""
 
     def vhost(self, name):
-        if name not in (b"/", b"a/b"):
+        if name not in (b"/", b"a/b", b"\xff"):
             raise NoVhost(name)
         return SimpleNamespace(name=name)
 
@@ -166,6 +166,13 @@ def test_permissions_are_given_listed_and_taken(ask, access):
         ask("DELETE", f"{path}/a%2Fb/root{query}")
         assert ask("GET", path)["total"] == 0
         assert "no permission" in ask("DELETE", f"{path}/a%2Fb/root{query}", status=404)["error"]
+
+
+def test_a_virtual_host_may_have_any_bytes(ask, access):
+    for path, asked in (("permissions", PERMISSION), ("topic-permissions", TOPIC)):
+        assert ask("PUT", f"{path}/%FF/root", asked)["vhost"] == "\udcff"
+        ask("DELETE", f"{path}/%FF/root" + "?exchange=x" * ("topic" in path))
+        assert ask("GET", path)["total"] == 0
 
 
 @pytest.mark.parametrize(
