@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from logstore.access.administration import Change
     from logstore.access.rules import Decision
     from logstore.kept import Keeping
-    from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission
+    from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
     from logstore.server_socket import ServerSocket
     from logstore.store import Store
 
@@ -35,7 +35,7 @@ class AccessSite(Protocol):
         """By name."""
 
     def has_users(self) -> bool: ...
-    def has_user(self, name: str) -> bool: ...
+    def user(self, name: str) -> UserRow | None: ...
 
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
@@ -128,17 +128,14 @@ class LocalAccess:
         _durable(self._access.change(*change, by=OWNER))
 
     def users(self) -> list[UserRow]:
-        found = sorted(self._access.users.values(), key=lambda it: it.name)
-        return [
-            UserRow(it.name, it.tags, sorted(it.scram), it.redis, len(it.weak_sha256))
-            for it in found
-        ]
+        return [_row(it) for _, it in sorted(self._access.users.items())]
 
     def has_users(self) -> bool:
         return bool(self._access.users)
 
-    def has_user(self, name: str) -> bool:
-        return name in self._access.users
+    def user(self, name: str) -> UserRow | None:
+        found = self._access.users.get(name)
+        return None if found is None else _row(found)
 
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
@@ -232,22 +229,18 @@ class ServedAccess:
         self._server = server
 
     def users(self) -> list[UserRow]:
-        return [
-            UserRow(it["name"], it["tags"], it["mechanisms"], it["redis"], it["weak"])
-            for it in self._server.rows("users")
-        ]
+        return [UserRow(**it) for it in self._server.rows("users")]
 
     def has_users(self) -> bool:
         return bool(self._server.get("users", page_size=1)["total"])
 
-    def has_user(self, name: str) -> bool:
+    def user(self, name: str) -> UserRow | None:
         from logstore.errors import UnknownUser
 
         try:
-            self._server.get("users", name)
+            return UserRow(**self._server.get("users", name))
         except UnknownUser:
-            return False
-        return True
+            return None
 
     def add_user(
         self, name: str, password: str | None, tags: Sequence[str], iterations: int
@@ -315,6 +308,10 @@ class ServedAccess:
 
     def remove_damaged(self) -> None:
         self._server.delete("damaged-rules")
+
+
+def _row(user: "KeptUser") -> UserRow:
+    return UserRow(user.name, user.tags, sorted(user.scram), user.redis, len(user.weak_sha256))
 
 
 def _asked(rules: "Sequence[KeptRule]") -> dict[str, Any]:

@@ -108,13 +108,17 @@ def deny(
 
 
 def _add(rules: "list[KeptRule]", data: Data) -> None:
+    from logstore.access.access import ADMINISTRATOR
+
     with access_of(data, create=True) as site:
         site.add_rules(rules)
-        known = rules[0].user == "*" or site.has_user(rules[0].user)
+        user = site.user(rules[0].user)
     for rule in rules:
         tell(_line(rule))
     one = rules[0]
-    if not known:
+    if user is not None and ADMINISTRATOR in user.tags and not one.allow:
+        say(f"logstore: warning: it does not bind {one.user!r}, who has the tag {ADMINISTRATOR}")
+    if user is None and one.user != "*":
         say(f"logstore: warning: there is no user {one.user!r} yet")
     if one.pattern == "literal" and one.name != "*" and any(it in one.name for it in "*?["):
         say(f"logstore: warning: {one.name!r} is one name: say --glob if it is a pattern")

@@ -4,14 +4,18 @@ What is on a command line is seen by all users of the machine, and kept in the s
 """
 
 import os
+import signal
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Final
 
 import typer
 
 from .command import INPUT
-from .ends import CommandFailed, say
+from .ends import CommandFailed, Stopped, say
+from .stop import SIGNALS
 
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 4096  # more is no password, and not read
@@ -79,12 +83,32 @@ def typed(prompt: str) -> str:
             "there is no terminal to ask for the password: say --password-file FILE"
         ) from None
     try:
-        password = getpass(prompt)
+        with _interruptible():
+            password = getpass(prompt)
     except EOFError:
         password = ""
     if not password:
         raise CommandFailed("no password was given: nothing was done")
     return password
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A signal ends the wait at once, and the terminal shows what is typed again.
+
+    A command that has a ``Stop`` only notes signals, and would go on waiting.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    heard = [it for it in SIGNALS if signal.getsignal(it) is not signal.SIG_IGN]
+    before = {it: signal.signal(it, end) for it in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def prepared(text: str) -> str | None:

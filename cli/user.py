@@ -166,7 +166,7 @@ def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
     $ logstore user delete billing
     """
     with access_of(data) as site:
-        if not yes and site.has_user(name):
+        if not yes and site.user(name) is not None:
             confirm(f"delete user {name} and the rules that name it")
         site.delete_user(name)
         last = not site.has_users() and not site.damaged()

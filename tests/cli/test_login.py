@@ -13,6 +13,7 @@ from logstore_cli.ends import CommandFailed
 from logstore_cli.login import Tls
 from serving import COMMAND, Serving
 from signed import HERE, Authority
+from terminal import at_a_terminal
 
 from logstore.access.logins import Found
 from logstore.access.sasl import Refusal
@@ -266,6 +267,20 @@ def test_a_password_that_no_one_can_type_is_asked_for_in_vain(users, spawn):
     _, errors = process.popen.communicate(timeout=30)
     assert process.popen.returncode == 1
     assert b"there is no terminal to ask for the password: say --password-file FILE" in errors
+
+
+@pytest.mark.parametrize("words", [("consume", "t"), ("produce", "t"), ("topic", "list")])
+def test_a_password_is_typed_and_ctrl_c_ends_the_wait(users, words):
+    words = (*words, *users.kafka, "--user", "ana")
+    said, code = at_a_terminal(users.data, *words, typed=[b"\x03"])
+    assert code == 130
+    assert "Password of ana: " in said
+    assert "Traceback" not in said
+    if words[0] == "topic":
+        said, code = at_a_terminal(users.data, *words, typed=[b"secret of ana\n"])
+        assert code == 0
+        assert "secret" not in said
+        assert "TOPIC" in said
 
 
 # TLS

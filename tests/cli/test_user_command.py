@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 from itertools import count
@@ -11,6 +10,7 @@ import pytest
 from cli_process import COMMAND
 from logstore_cli.passwords import prepared
 from serving import Serving
+from terminal import at_a_terminal
 
 import logstore as library
 
@@ -256,6 +256,10 @@ def test_what_a_rule_does_not_do_is_warned_of(either, user):
     assert either("acl", "allow", "nobody", "read", "channel:*").err == (
         "logstore: warning: there is no user 'nobody' yet\n"
     )
+    assert either("acl", "deny", "root", "read", "topic:t").err == (
+        "logstore: warning: it does not bind 'root', who has the tag administrator\n"
+    )
+    either("acl", "remove", "root", "read", "topic:t")
     for name, words in (("nobody", ()), ("*", ())):
         either("acl", "remove", name, "read", "channel:*", *words)
 
@@ -340,33 +344,6 @@ def test_no_password_is_on_disk(data, logstore):
 
 
 # At a terminal
-
-
-def at_a_terminal(data, *words, typed):
-    """What the command says there, and its exit code; ``typed``: lines, each once it is asked."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ["LOGSTORE_DATA"] = str(data)
-        os.execv(COMMAND, [COMMAND, *words])
-    said = b""
-    try:
-        for line in typed:
-            asked = said.count(b": ")
-            while said.count(b": ") == asked:
-                said += os.read(terminal, 1024)
-            os.write(terminal, line)
-        while True:
-            try:
-                more = os.read(terminal, 1024)
-            except OSError:  # the other end is closed
-                break
-            if not more:
-                break
-            said += more
-    finally:
-        os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    return said.decode(), os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.long
