@@ -7,7 +7,7 @@ costs nothing. A wrong name costs as many rounds as a wrong password.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -28,6 +28,8 @@ CHECKED_BY: Final = (SHA_256, SHA_512)  # the first that a user has: the cheaper
 
 Rounds = Mapping[str, int]  # of each mechanism's hash
 Shape = tuple[int, int]  # of a key: rounds, bytes of salt
+Shapes = Mapping[str, Sequence[Shape]]  # of each mechanism's keys, the most usual first
+SHAPES_MAX: Final = 16  # that a made-up key may have: one of the most usual
 
 
 class _Try(NamedTuple):
@@ -74,7 +76,7 @@ class Passwords:
         self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
         self._waits = 0  # how many these are
         self._running = 0
-        self._of_users: tuple[int, Rounds, Mapping[str, Shape]] | None = None
+        self._of_users: tuple[int, Rounds, Shapes] | None = None
 
     # Passwords
 
@@ -191,18 +193,30 @@ class Passwords:
     # Other ways to log in
 
     def find(self, mechanism: str, name: str) -> Found:
-        """As Logins.find. An unknown name's looks as those of most users do."""
+        """As Logins.find. An unknown name's looks as that of some user does."""
         user = self._access.users.get(name)
         key = None if user is None else user.scram.get(mechanism)
         if key is not None:
             return Found(key, known=self.admits(name))
         from logstore.access.scram_keys import made_up
 
-        shape = self._figures()[1][mechanism]
+        shape = self._shape_of(name, self._figures()[1][mechanism])
         unknown = made_up(mechanism, self._secret, name, *shape)
         if name == OWNER_NAME and self._ticket:
             return Found(self._ticket_key(mechanism, unknown), known=True)
         return Found(unknown, known=False)
+
+    def _shape_of(self, name: str, shapes: Sequence[Shape]) -> Shape:
+        """Any of these, and the same each time, also where there are others besides.
+
+        Were it always the most usual one, any other would tell that there is such a user.
+        """
+        from hmac import digest
+
+        if len(shapes) == 1:
+            return shapes[0]
+        said = name.encode()
+        return max(shapes, key=lambda it: digest(self._secret, b"%d,%d,%b" % (*it, said), "sha256"))
 
     def admits(self, name: str) -> bool:
         """As Logins.admits: only administrators, while a row can't be read that may forbid it.
@@ -222,7 +236,7 @@ class Passwords:
         return self._ticket
 
     def _ticket_key(self, mechanism: str, like: ScramKey) -> ScramKey:
-        """Made once, while those of most users have this shape: it takes milliseconds."""
+        """Made once, while some user's has this shape: it takes milliseconds."""
         from logstore.access.scram_keys import key_of, salted
 
         key = self._ticket_keys.get(mechanism)
@@ -247,11 +261,11 @@ class Passwords:
         """What each refusal costs, by mechanism: what the user with the most costs."""
         return self._figures()[0]
 
-    def _figures(self) -> tuple[Rounds, Mapping[str, Shape]]:
+    def _figures(self) -> tuple[Rounds, Shapes]:
         """The most rounds of any user's check, and the most usual keys of each mechanism."""
         if self._of_users is None or self._of_users[0] != self._access.version:
             users = self._access.users.values()
-            self._of_users = self._access.version, _most(users), _usual(users)
+            self._of_users = self._access.version, _most(users), _shapes(users)
         return self._of_users[1:]
 
 
@@ -291,14 +305,15 @@ def _most(users: Iterable[KeptUser]) -> Rounds:
     return most or {CHECKED_BY[0]: ITERATIONS}
 
 
-def _usual(users: Iterable[KeptUser]) -> Mapping[str, Shape]:
+def _shapes(users: Iterable[KeptUser]) -> Shapes:
     from logstore.access.scram_keys import ITERATIONS, SALT_BYTES
 
-    shapes = {mechanism: Counter[Shape]() for mechanism in CHECKED_BY}
+    counts = {mechanism: Counter[Shape]() for mechanism in CHECKED_BY}
     for user in users:
         for mechanism, key in user.scram.items():
-            shapes[mechanism][key.iterations, len(key.salt)] += 1
+            counts[mechanism][key.iterations, len(key.salt)] += 1
     return {
-        mechanism: min(counts, key=lambda it: (-counts[it], it), default=(ITERATIONS, SALT_BYTES))
-        for mechanism, counts in shapes.items()
+        mechanism: sorted(found, key=lambda it: (-found[it], it))[:SHAPES_MAX]
+        or [(ITERATIONS, SALT_BYTES)]
+        for mechanism, found in counts.items()
     }

@@ -265,20 +265,45 @@ def test_while_a_row_can_not_be_read_that_may_forbid_it_only_administrators_come
     assert bench.logins.find(SHA_256, "root").known
 
 
-def test_the_made_up_rounds_of_a_name_that_nobody_has_are_those_that_most_have():
+def test_the_made_up_rounds_of_a_name_that_nobody_has_are_those_of_some_user():
     bench = Bench(AL, ROOT, LONG)
-    found = bench.logins.find(SHA_256, "nobody")
-    assert (found.known, found.key.iterations) == (False, 4096)
-    assert found == bench.logins.find(SHA_256, "nobody")
+    names = [f"nobody {n}" for n in range(100)]
+    found = {name: bench.logins.find(SHA_256, name) for name in names}
+    assert not any(it.known for it in found.values())
+    # Either as often, so that neither tells that there is a user: he may have any.
+    assert 20 < sum(it.key.iterations == 4096 for it in found.values()) < 80
+    assert {it.key.iterations for it in found.values()} == {4096, 16_384}
+    for name in names:
+        assert found[name] == bench.logins.find(SHA_256, name)
+        assert found[name].key.iterations == bench.logins.find(SHA_512, name).key.iterations
     assert Bench(OLD).logins.find(SHA_256, "nobody").key.iterations == ITERATIONS
     assert bench.logins.find(SHA_256, "al").key == AL.scram[SHA_256]
 
 
-def test_the_made_up_salt_is_as_long_as_those_that_most_have():
+def test_what_a_name_that_nobody_has_looks_like_stays_where_users_of_another_kind_come():
+    bench = Bench(AL, ROOT)
+    names = [f"nobody {n}" for n in range(100)]
+    before = {name: bench.logins.find(SHA_256, name) for name in names}
+    bench.access.change([LONG])
+    now = {name: bench.logins.find(SHA_256, name) for name in names}
+    changed = [now[name] for name in names if now[name] != before[name]]
+    assert {it.key.iterations for it in changed} == {16_384}
+
+
+def test_the_made_up_salt_is_as_long_as_that_of_some_user():
     salted = KeptUser("salted", {SHA_512: key_of(SHA_512, b"s", bytes(100), 4096)})
-    bench = Bench(AL, salted, replace(salted, name="other"))
-    assert len(bench.logins.find(SHA_512, "nobody").key.salt) == 100
+    bench = Bench(AL, salted)
+    lengths = {len(bench.logins.find(SHA_512, f"nobody {n}").key.salt) for n in range(50)}
+    assert lengths == {100, len(AL.scram[SHA_512].salt)}
     assert len(bench.logins.find(SHA_256, "nobody").key.salt) == len(AL.scram[SHA_256].salt)
+
+
+def test_the_shapes_that_a_stranger_has_looked_through_are_few():
+    odd = [
+        KeptUser(f"{n}", {SHA_512: key_of(SHA_512, b"s", bytes(n + 1), 4096)}) for n in range(90)
+    ]
+    bench = Bench(AL, ROOT, *odd)
+    assert len(bench.logins._figures()[1][SHA_512]) == passwords.SHAPES_MAX
 
 
 # Delays
