@@ -1,11 +1,14 @@
 """A door's connections, told of a change of users or rules: some of them at a time."""
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from logstore.slices import Slices, Steps, parts
 
 TOLD_AT_ONCE: Final = 50  # connections: a few microseconds each
+
+log: Final = logging.getLogger("logstore.access")
 
 
 class Told(Protocol):
@@ -58,9 +61,17 @@ class Round:
             for some in parts(list(self._clients), TOLD_AT_ONCE):
                 for client in some:
                     if client in self._clients:
-                        client.rules_changed()
+                        self._tell(client)
                 yield len(some)
         return None
+
+    @staticmethod
+    def _tell(client: Told) -> None:
+        """Whatever goes wrong with one, the others are told."""
+        try:
+            client.rules_changed()
+        except Exception:
+            log.exception("a bug in what a connection does about new rules")
 
     def _over(self, _: object) -> None:
         self._under_way = False

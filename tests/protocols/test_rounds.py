@@ -67,3 +67,21 @@ def test_a_change_of_users_is_noted_at_once_by_all():
     while turns:
         turns.pop(0)()
     assert {it.times for it in clients} == {2}
+
+
+def test_a_bug_of_one_connection_keeps_no_other_from_being_told(caplog):
+    class Broken(Counted):
+        def rules_changed(self):
+            raise ZeroDivisionError("a bug")
+
+    going, clients, turns, _ = begun(200)
+    broken = Broken()
+    clients.add(broken)
+    for _ in range(2):
+        going.begin()
+        while turns:
+            turns.pop(0)()
+    assert {it.times for it in clients - {broken}} == {2}
+    assert [it.message for it in caplog.records] == [
+        "a bug in what a connection does about new rules"
+    ] * 2
