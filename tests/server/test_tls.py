@@ -556,6 +556,36 @@ async def test_a_peer_that_is_cut_off_is_gone_without_a_word(server, connect):
     await until(lambda: Lines.living == 0)
 
 
+def test_resets_at_any_time_leave_no_descriptor_that_is_of_no_use(tls_of, caplog):
+    """libuv closes its poll of a socket with an error; whose number the next connection gets."""
+
+    def reset(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+
+    @secured
+    async def test(server, connect):
+        address = server._listening[0].sock.getsockname()
+        for number in range(40):
+            sock = socket.create_connection(address)
+            sock.sendall(OLD_HELLO[: number % len(OLD_HELLO)])
+            if number % 2:
+                await asyncio.sleep(0)
+            reset(sock)
+            _, writer = await connect()
+            os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03"[: number % 4])
+            reset(writer.get_extra_info("socket").dup())
+            writer.transport.abort()
+        opened = await asyncio.gather(*(connect() for _ in range(40)))
+        for reader, writer in opened:
+            writer.write(b"hello\n")
+            assert await line(reader) == b"HELLO\n"
+            writer.close()
+
+    test(tls_of())
+    assert not [it for it in caplog.records if it.exc_info]
+
+
 def test_what_is_no_record_ends_the_connection_in_one_line(tls_of, caplog):
     @secured
     async def test(server, connect):
