@@ -57,6 +57,17 @@ class Where(Protocol):
         """Another data directory, configured alike."""
 
 
+# What a server listens on to be reached by every address of its machine; nobody is called so.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def _to_connect(endpoint: str | None) -> str | None:
+    if endpoint is None:
+        return None
+    host, _, port = endpoint.rpartition(":")
+    return f"{_EVERYWHERE.get(host, host)}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class DataDir:
     """Where the store is, or is to be, and the file that configures it."""
@@ -135,7 +146,7 @@ class DataDir:
         owner = owner_of(Disk(), str(self.path / LOCK))
         secure = self.login is not None and self.login.tls is not None
         entrance = door.tls if secure else door.plain
-        return None if owner is None else owner.endpoints.get(entrance.name)
+        return None if owner is None else _to_connect(owner.endpoints.get(entrance.name))
 
     def is_secure(self, door: "Door") -> bool:
         """Whether its server lets clients in by this door with TLS."""

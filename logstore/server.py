@@ -227,9 +227,12 @@ class Server:
     ) -> None:
         try:
             connection = Connection(self, sock, peer, place, listening.doorway, secured)
-        except OSError:  # gone already
+        except Exception as error:
+            if not isinstance(error, OSError):  # it is gone already
+                log.exception("%s: a bug ended a connection before its first word", peer)
+            local = sock.family == socket.AF_UNIX
             sock.close()
-            self._gone(listening, "" if sock.family == socket.AF_UNIX else place[0])
+            self._gone(listening, "" if local else place[0])
         else:
             self._connections[connection] = listening
 

@@ -281,14 +281,27 @@ def check(
     """Whether he may do this, and what says so. Raises Refused where it means nothing.
 
     ``keeps_history``: as resources.of_topic: of a topic, doors ask what its name stands for.
+    Of ``all`` the first operation that is refused.
     """
     rule = check_rule(KeptRule(who.user or ANONYMOUS, operation, kind, name))
     host = check_host(who.host) if who.host else ""
     asked = of_topic(name, keeps_history) if kind == TOPIC else (kind, rule.name)
-    found = access.decision(replace(who, host=host), rule.operation, *asked)
+    found = _decision(access, replace(who, host=host), rule.operation, *asked)
     if asked[0] == kind:
         return found
     return Decision(found.allowed, f"it is {asked[0]}:{asked[1]}: {found.why}")
+
+
+def _decision(access: Access, who: Identity, operation: str, kind: str, name: str) -> Decision:
+    if operation != ALL:
+        return access.decision(who, operation, kind, name)
+    whys = []
+    for each in OPERATIONS_OF[kind]:
+        decision = access.decision(who, each, kind, name)
+        if not decision.allowed:
+            return Decision(False, f"{each}: {decision.why}")
+        whys.append(decision.why)
+    return Decision(True, "; ".join(dict.fromkeys(whys)))
 
 
 # RabbitMQ's permissions

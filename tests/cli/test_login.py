@@ -380,6 +380,13 @@ def test_a_certificate_says_who_one_is(users, authority, tmp_path):
     assert "the server lets nobody in by this certificate: say --user NAME" in nobody.err
 
 
+@pytest.mark.long
+def test_a_server_that_listens_everywhere_is_reached_by_the_name_of_this_machine(users, authority):
+    Secured(users, authority, plain=False, listen_host="0.0.0.0")
+    users.run("topic", "create", "mine", "--tls-ca", authority.path)
+    users.run("queue", "declare", "mine", "--tls-ca", authority.path)
+
+
 def test_who_does_not_speak_tls_is_told_at_once(users, authority):
     secured, run = Secured(users, authority, plain=False), users.run
     for words in (("topic", "list", *secured.kafka), ("channel", "list", *secured.redis)):

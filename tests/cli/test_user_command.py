@@ -218,6 +218,12 @@ def test_a_check_says_which_rule_decides_and_ends_with_1_where_it_refuses(either
     by_tag = either("acl", "check", "root", "alter", "cluster").out
     assert by_tag == "allowed: the user has the tag administrator\n"
     assert "there is no such user" in either("acl", "check", "no", "read", "topic:a", code=1).out
+    some = either("acl", "check", user, "all", "topic:a", code=1).out
+    assert some == "refused: write: no rule allows it\n"
+    assert "has the tag" in either("acl", "check", "root", "all", "topic:a").out
+    either("acl", "allow", user, "all", "topic:b")
+    every = either("acl", "check", user, "all", "topic:b").out
+    assert every == f"allowed: allow user {user} all topic:b (literal) from *\n"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +266,10 @@ def test_what_a_rule_does_not_do_is_warned_of(either, user):
         "logstore: warning: it does not bind 'root', who has the tag administrator\n"
     )
     either("acl", "remove", "root", "read", "topic:t")
-    for name, words in (("nobody", ()), ("*", ())):
+    assert "nobody comes in as ANONYMOUS" in (
+        either("acl", "allow", "ANONYMOUS", "read", "channel:*").err
+    )
+    for name, words in (("nobody", ()), ("*", ()), ("ANONYMOUS", ())):
         either("acl", "remove", name, "read", "channel:*", *words)
 
 

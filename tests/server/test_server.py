@@ -225,6 +225,27 @@ def test_a_crowd_that_is_sent_away_does_not_fill_the_log(caplog):
     assert more == "7 more connections closed"
 
 
+@BOTH
+def test_a_session_that_cannot_begin_leaves_no_connection(caplog, tls, monkeypatch):
+    @serving
+    async def test(server, connect):
+        with monkeypatch.context() as patch:
+            patch.setattr(Lines, "__init__", lambda *_: 1 / 0)
+            reader, writer = await connect()
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        other_reader, other = await connect()
+        other.write(b"here\n")
+        assert await line(other_reader) == b"HERE\n"
+        assert [it.connections for it in server._listening] == [1]
+        other.close()
+
+    test(tls)
+    [record] = caplog.records
+    assert "a bug ended a connection before its first word" in record.getMessage()
+
+
 @serving
 async def test_a_peer_that_resets_is_forgotten(server, connect):
     _, writer = await connect()
