@@ -118,7 +118,9 @@ def _add(rules: "list[KeptRule]", data: Data) -> None:
     one = rules[0]
     if user is not None and ADMINISTRATOR in user.tags and not one.allow:
         say(f"logstore: warning: it does not bind {one.user!r}, who has the tag {ADMINISTRATOR}")
-    if user is None and one.user != "*":
+    if one.user == "ANONYMOUS":
+        say("logstore: warning: with users nobody comes in as ANONYMOUS: everyone has to log in")
+    elif user is None and one.user != "*":
         say(f"logstore: warning: there is no user {one.user!r} yet")
     if one.pattern == "literal" and one.name != "*" and any(it in one.name for it in "*?["):
         say(f"logstore: warning: {one.name!r} is one name: say --glob if it is a pattern")
