@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from stat import S_ISREG
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from logstore.access.logins import Work
 from logstore.access.tokens import BadToken, Bearer, UnknownKey
@@ -130,7 +130,9 @@ class Issuer:
 def check_settings(settings: StoreSettings) -> None:
     """Raises InvalidSetting, and Refused where what it takes is not installed."""
     url = settings.sasl_oauthbearer_jwks_endpoint_url
-    parts = urlsplit(url)
+    parts = _split(url)
+    if "@" in parts.netloc:  # settings and log lines are shown to people
+        raise InvalidSetting(f"{SETTING} has a name or a password in it: keys are public")
     local = parts.scheme == "http" and parts.hostname in LOCAL
     if not (_is_file(url) or (parts.scheme == "https" and parts.hostname) or local):
         raise InvalidSetting(
@@ -139,6 +141,13 @@ def check_settings(settings: StoreSettings) -> None:
         )
     if find_spec("joserfc") is None:
         raise Refused(f"{SETTING} needs the package joserfc: pip install 'logstore[oauth]'")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # a bracket too few
+        return urlsplit("")
 
 
 def _is_file(url: str) -> bool:

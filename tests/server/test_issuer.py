@@ -241,11 +241,19 @@ def test_a_fault_in_a_worker_lets_nobody_in(keys):
         "file://host/x",
         "ftp://h/x",
         "https:///x",
+        "https://[::1/x",
     ],
 )
 def test_keys_that_anybody_between_could_change_are_refused_at_the_start(url):
     with pytest.raises(InvalidSetting, match="nobody between"):
         check_settings(settings(url))
+
+
+@pytest.mark.parametrize("url", ["https://al:pencil@issuer/keys", "http://pencil@localhost/k"])
+def test_an_address_with_a_password_is_refused_without_saying_it(url):
+    with pytest.raises(InvalidSetting, match="a password") as refused:
+        check_settings(settings(url))
+    assert "pencil" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["https://issuer/keys", "file:///k", "http://localhost:8080/k"])
