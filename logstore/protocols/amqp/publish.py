@@ -263,10 +263,10 @@ def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Seque
         return  # it failed by what was kept back before this
     try:
         check_again(channel, run)
-    except Refusal as refusal:
+    except LogstoreError as error:  # its exchange may be another one now
         if not channel.gone:
             channel.current = METHOD_IDS[methods.BasicPublish]
-            channel.fail(refusal)
+            channel.fail(error)
         return
     _offer(channel, run, mandatory)
 

@@ -6,6 +6,7 @@ from amqp_users import Users, opened, refusal
 
 from logstore.access.resources import EXCHANGE, READ, WRITE
 from logstore.amqp import methods
+from logstore.kept_users import KeptTopicPermission
 from logstore.protocols.amqp.permits import Ask
 from logstore.slices import AT_ONCE, Slices
 
@@ -321,6 +322,26 @@ def test_what_is_kept_back_of_a_user_that_is_deleted_is_not_published(door, user
     door.run()
     assert peer.methods()[-1].reply_code == 320
     assert door.node.ready(b"q2") == 0
+
+
+def test_what_is_kept_back_for_an_exchange_that_is_another_now_is_refused(door, users):
+    """And nobody else is: who is told that he may publish again knows nothing of it."""
+    root, peer, other = door.peers[0], opened(door), opened(door, "bo")
+    users.access.change(keep=[KeptTopicPermission("al", "/", "t", "^b$", ".*")])
+    root.ask(exchange("t", "topic"))
+    door.door.block("low on disk")
+    peer.publish(b"1", exchange="t", key="b")
+    root.send(
+        methods.ExchangeDelete(0, "t", False, False),
+        methods.ExchangeDeclare(0, "t", "topic", False, False, False, True, False, {}),
+    )
+    door.run()
+    door.door.block("")
+    door.run()
+    assert (peer.methods()[-1].reply_code, other.methods()[-1]) == (
+        403, methods.ConnectionUnblocked(),
+    )  # fmt: skip
+    root.send(methods.ExchangeDelete(0, "t", False, False))
 
 
 def test_what_is_kept_back_with_the_right_is_published(door, users):
