@@ -176,7 +176,7 @@ app.command(cls=Command)(status)
 
 def _forget_services() -> None:
     """A variable that tells where a Service is says nothing of where the data is."""
-    for name in ("LOGSTORE_DATA", "LOGSTORE_CONFIG"):
+    for name in ("LOGSTORE_DATA", "LOGSTORE_CONFIG", "LOGSTORE_PROFILE"):
         value = os.environ.get(name, "")
         if "://" in value:  # else the library need not be loaded
             from logstore.variables import of_a_service

@@ -210,7 +210,7 @@ def test_data_from_the_environment_or_the_default(logstore, data, tmp_path, monk
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "sctp"])
-@pytest.mark.parametrize("name", ["LOGSTORE_DATA", "LOGSTORE_CONFIG"])
+@pytest.mark.parametrize("name", ["LOGSTORE_DATA", "LOGSTORE_CONFIG", "LOGSTORE_PROFILE"])
 def test_a_variable_that_tells_where_a_service_is_tells_not_where_data_is(
     logstore, tmp_path, monkeypatch, name, scheme
 ):
