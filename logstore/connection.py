@@ -162,8 +162,11 @@ class Connection:
             with memoryview(buffer) as view, view[self._end : upto] as room:
                 size, filled = self._pipe.recv_into(room), len(room)
         except (BlockingIOError, InterruptedError):
-            if self._secured is not None and self._secured.holding:
-                self.flush()  # TLS has something to say by itself
+            if self._secured is not None:
+                if self._secured.holding or self._secured.more:
+                    self.flush()  # TLS has something to say by itself, or it is held for us
+                if self._secured.more:
+                    self._turn.soon(self._read_on)
             return
         except OSError as error:
             self.close(_reason(error))

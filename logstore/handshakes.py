@@ -25,7 +25,10 @@ HANDSHAKES_MAX: Final = 1024  # at once; more wait to be accepted
 PATIENCE_S: Final = 2.0  # that the oldest has while others wait: a good one takes some milliseconds
 READY_MAX: Final = 64  # that wait for their turn: others need not be accepted before that
 HANDSHAKES_A_TURN: Final = 8  # at half a millisecond each
-PEER_BYTES_MAX: Final = 64 << 10  # of one handshake: a chain of certificates is the most of it
+# That one begins with. OpenSSL makes room for what is claimed, and a third more, up to 170 KiB.
+HELLO_BYTES_MAX: Final = 16 << 10
+HEAD_BYTES: Final = 9  # that claim it
+PEER_BYTES_MAX: Final = 32 << 10  # of one handshake with a chain of certificates; as in Java
 READ_BYTES: Final = 16 << 10
 LOOK_S: Final = 1.0  # whether one takes too long
 
@@ -71,6 +74,7 @@ class Handshake:
     ssl_object: ssl.SSLObject | None = None
     incoming: ssl.MemoryBIO = field(default_factory=ssl.MemoryBIO)
     outgoing: ssl.MemoryBIO = field(default_factory=ssl.MemoryBIO)
+    head: bytes = b""  # what has come, until it is known what that begins
     received: int = 0
     unsent: bytes = b""
 
@@ -171,11 +175,17 @@ class Handshakes:
         if not data:
             raise ConnectionResetError
         it.received += len(data)
-        if it.received > PEER_BYTES_MAX:
-            raise OSError(0, f"TLS: a handshake of more than {PEER_BYTES_MAX} bytes")
         if it.ssl_object is None:
+            data = it.head = it.head + data
             _check_head(data)
+            if len(data) < HEAD_BYTES:
+                return False
+            it.head = b""
             it.ssl_object = it.tls.context.wrap_bio(it.incoming, it.outgoing, server_side=True)
+        asked = it.ssl_object.context.verify_mode is not ssl.CERT_NONE
+        most = PEER_BYTES_MAX if asked else HELLO_BYTES_MAX
+        if it.received > most + READ_BYTES:  # and what follows at once
+            raise OSError(0, f"TLS: a handshake of more than {most} bytes")
         it.incoming.write(data)
         try:
             it.ssl_object.do_handshake()
@@ -233,9 +243,19 @@ class Handshakes:
 
 
 def _check_head(data: bytes) -> None:
-    """Raises OSError where it is no TLS at all: OpenSSL would say the strangest things of it."""
+    """Raises OSError where it is no TLS at all, of which OpenSSL would say the strangest things.
+
+    And where it claims to be larger than any that is meant.
+    """
     if not speaks_tls(data) and (len(data) >= 3 or data[0] != 0x16):
         raise OSError(0, "plain text on a port for TLS: the peer has to be told to use TLS")
+    if len(data) < HEAD_BYTES:
+        return
+    record, claimed = int.from_bytes(data[3:5]), int.from_bytes(data[6:HEAD_BYTES])
+    if record < HEAD_BYTES - 5:  # nobody cuts a header of 4 bytes
+        raise OSError(0, f"TLS: a handshake that begins with {record} bytes")
+    if claimed > HELLO_BYTES_MAX:
+        raise OSError(0, f"TLS: a handshake that begins with {claimed} bytes")
 
 
 def _reason(error: OSError) -> str:

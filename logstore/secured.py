@@ -12,9 +12,10 @@ import errno
 import os
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from socket import socket
+from time import monotonic
 from typing import Final, cast
 
 from logstore.log import Extent
@@ -25,6 +26,8 @@ SEALED_RECORD_BYTES: Final = 5 + RECORD_BYTES + 256  # at most, with its header;
 ARRIVED_BYTES: Final = 256 << 10  # one read of a socket, as of one without TLS
 # Sealed ahead of what the peer takes: it is held twice meanwhile. As one call sends it.
 SEAL_BYTES: Final = 128 << 10
+# That opening may take at once: an update of keys has 27 bytes, and costs as much as 20 KB do.
+OPEN_S: Final = 0.005
 
 Plain = bytes | bytearray | memoryview
 _IN_ORDER: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -64,6 +67,7 @@ class Secured:
         self._incoming = incoming
         self._outgoing = outgoing
         self._arrived = arrived
+        self._rest = b""  # has arrived, and was not looked into: others had their turn
         self._ended = False
         self._sealed: deque[Plain] = deque()  # records that the socket has not taken
         self._sealed_plain = 0  # how many of the caller's bytes these are
@@ -76,15 +80,16 @@ class Secured:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that sealed records take until the peer has them."""
-        return sum(map(len, self._sealed)) if self._sealed else 0
+        """Memory that sealed records take until the peer has them, or we have looked into them."""
+        return sum(map(len, self._sealed), len(self._rest)) if self._sealed else len(self._rest)
 
     # Receiving
 
     def recv_into(self, room: memoryview) -> int:
         """Plain bytes that have come; 0: the peer sends nothing more.
 
-        Raises BlockingIOError where nothing is there yet, OSError.
+        Raises BlockingIOError where nothing is there yet, or others have their turn first: then
+        there may be ``more``; OSError.
         """
         try:
             size = self._open(room)
@@ -93,39 +98,49 @@ class Secured:
         except ssl.SSLError as error:
             raise fault(error) from None
         finally:
+            self.more = self.more or bool(self._rest)
             self._answer()  # to an update of keys; an alert, if that was no TLS
         return size
 
     def _receive(self, room: memoryview) -> int:
         """Read the socket until there are plain bytes of it, or the peer has sent enough."""
         size = unwanted = 0
+        until = monotonic() + OPEN_S
         while not size and unwanted <= len(room):
             # As much as the room takes, and a whole record in any case: less would be never read.
             wanted = max(len(room), SEALED_RECORD_BYTES) - self._incoming.pending
             with memoryview(self._arrived)[:wanted] as view:
-                arrived = self._sock.recv_into(view)
+                arrived = self._arrive(view)
                 if not arrived:  # cut off or told before: what has come is whole, or never will be
                     self._ended = True
                     return 0
-                for piece in self._pieces(view[:arrived]):
-                    self._incoming.write(piece)
+                at = 0
+                while at < arrived and not (at and monotonic() > until):
+                    # One record at the most waits in OpenSSL's buffer.
+                    upto = at + max(SEALED_RECORD_BYTES - self._incoming.pending, 1)
+                    self._incoming.write(view[at : min(upto, arrived)])
                     size += self._open(room[size:])
+                    at = upto
+                if at < arrived:
+                    self._rest = bytes(view[at:arrived]) + self._rest
                 if arrived == len(view):
                     self.more = True  # so that an error that may follow is found, too
             if self._ended:
                 return size
             unwanted += arrived
+            if monotonic() > until:
+                break
         if not size:  # updates of keys, empty records: others have their turn
             raise BlockingIOError
         return size
 
-    def _pieces(self, arrived: memoryview) -> Iterator[memoryview]:
-        """So that one record at the most waits in OpenSSL's buffer."""
-        at = 0
-        while at < len(arrived):
-            upto = at + max(SEALED_RECORD_BYTES - self._incoming.pending, 1)
-            yield arrived[at:upto]
-            at = upto
+    def _arrive(self, room: memoryview) -> int:
+        """What is to be opened next; 0: the end."""
+        if not self._rest:
+            return self._sock.recv_into(room)
+        size = min(len(self._rest), len(room))
+        room[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
     def _open(self, room: memoryview) -> int:
         """Whatever of what has arrived makes plain bytes, as far as there is room."""

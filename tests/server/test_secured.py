@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore import secured
 from logstore.secured import (
     ARRIVED_BYTES,
     RECORD_BYTES,
@@ -230,6 +231,49 @@ def test_a_peer_that_sends_no_end_of_nothing_does_not_hold_us(ours):
         client.sock.send(empty or b"")
         assert server.receive(100) is None
         assert len(reads) <= 2
+
+
+class Sent:
+    """A socket that the peer has sent this through, in one piece."""
+
+    def __init__(self, data):
+        self.data, self.reads = data, 0
+
+    def recv_into(self, room):
+        if not self.data:
+            raise BlockingIOError
+        self.reads += 1
+        piece, self.data = self.data[: len(room)], self.data[len(room) :]
+        room[: len(piece)] = piece
+        return len(piece)
+
+
+@pytest.mark.parametrize("room", [100, 16_384, 262_144])
+def test_a_peer_whose_records_take_long_does_not_hold_us(ours, room, monkeypatch):
+    """An update of keys has 27 bytes, and takes 20 us: one read of the socket would take 0.2 s."""
+    clock = iter(range(1 << 20))
+    monkeypatch.setattr(secured, "monotonic", lambda: next(clock))  # each look comes too late
+    with two(ours, 1 << 20) as (server, client):
+        data = noise(200_000)
+        at = 0
+        while at < len(data):
+            at += client.tls.write(data[at : at + 1000])
+        opened, tls_read = [], server.secured._read
+        server.secured._read = lambda size, into: opened.append(1) or tls_read(size, into)
+        sent = server.secured._sock = Sent(client.outgoing.read())
+        got = bytearray()
+        while len(got) < len(data):
+            opened.clear()
+            piece = server.receive(room)
+            assert len(opened) <= SEALED_RECORD_BYTES // 1000 + 4  # and looks that find nothing
+            got += piece or b""
+            asked_again = server.secured.more or sent.data  # a socket that can be read says so
+            assert asked_again or len(got) == len(data)
+            assert server.secured.held_bytes <= ARRIVED_BYTES
+        assert got == data
+        assert server.incoming.most <= 2 * SEALED_RECORD_BYTES
+        assert server.receive(room) is None
+        assert (server.secured.more, server.secured.held_bytes) == (False, 0)
 
 
 def test_an_extent_goes_through_memory(ours):

@@ -17,6 +17,7 @@ from signed import Authority
 from tls_kit import InUse
 
 from logstore import handshakes
+from logstore import secured as secured_module
 from logstore import server as server_module
 from logstore.certificates import load
 
@@ -98,6 +99,10 @@ REFUSED = {
     "one byte": (b"x", "plain text on a port for TLS"),
     "a version of long ago": (OLD_HELLO, "TLS: the peer speaks no TLS newer than 1.1"),
     "a record of nonsense": (b"\x16\x03\x01\0\x05aaaaa", "TLS: "),
+    "a large claim": (b"\x16\x03\x01\0\x04\x01\x01\xff\0",
+                      "TLS: a handshake that begins with 130816 bytes"),
+    "a header in pieces": (b"\x16\x03\x01\0\x01\x01\x16\x03\x01\0\x03\x01\xff\0",
+                           "TLS: a handshake that begins with 1 bytes"),
     "a handshake without end": (
         b"".join(b"\x16\x03\x01\x40\0" + (b"\x01\xff\xff\xff" if not n else b"") +
                  bytes((1 << 14) - (0 if n else 4)) for n in range(5)), "TLS: ",
@@ -500,6 +505,24 @@ def test_a_ticket_is_good_for_no_other_authority(tls_of, tmp_path, version):
             say_hello(session)
 
     test(tls)
+
+
+# How it goes on
+
+
+@secured
+async def test_what_was_put_off_is_taken_without_another_word_of_the_peer(server, connect):
+    """Its records take long, and others have their turn between them."""
+    reader, writer = await connect()
+    await until(lambda: Lines.living == 1)
+    clock = iter(range(1 << 20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secured_module, "monotonic", lambda: next(clock))
+        for number in range(3000):
+            writer.write(b"%020d\n" % number)
+        for number in range(3000):
+            assert await line(reader) == b"%020d\n" % number
+    writer.close()
 
 
 # How it ends
