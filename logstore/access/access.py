@@ -176,10 +176,13 @@ class Access:
         return _NO_KEY if why is None else Decision(True, why)
 
     def answers(self, who: Identity) -> Answers:
-        """As Decides.answers: his host counts only where rules name it."""
+        """As Decides.answers."""
+        return self._answers.setdefault(self.alike(who), Answers())
+
+    def alike(self, who: Identity) -> tuple[str, str, bool]:
+        """Whoever has an equal one may do the same now: a host counts only where rules name it."""
         host = who.host if who.host in self._rulebook.hosts else ""
-        of = who.user, host, who.mechanism == OAUTHBEARER
-        return self._answers.setdefault(of, Answers())
+        return who.user, host, who.mechanism == OAUTHBEARER
 
     # Changes
 

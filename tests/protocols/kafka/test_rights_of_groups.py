@@ -16,6 +16,7 @@ from logstore.kafka.messages import (
 )
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.consumer_groups import HIDDEN
+from logstore.protocols.kafka.membership import sight_of
 from logstore.protocols.kafka.subscription import assigned
 
 NOT_ALLOWED = 29
@@ -129,6 +130,16 @@ def test_a_group_with_a_topic_that_one_may_not_know_of_shows_no_members(by):
     node.access.change(sees("al", "secret"))
     [group] = node.as_("al").ask(69, 1, request, consumer_group_describe.Response).groups
     assert (group.error_code, len(group.members)) == (0, 1)
+
+
+def test_members_of_one_user_see_the_same_from_all_hosts_that_no_rule_names():
+    node = Node(*sees("al", "logs.a"))
+    here, there = node.as_("al"), node.as_("al")
+    there.session._client.become(Identity("al", "192.0.2.2", "PLAIN", "kafka"))
+    assert sight_of(here.session._client) == sight_of(there.session._client)
+    assert sight_of(here.session._client) != sight_of(node.as_("bo").session._client)
+    node.access.change([KeptRule("al", DESCRIBE, TOPIC, "secret", host="192.0.2.2")])
+    assert sight_of(here.session._client) != sight_of(there.session._client)
 
 
 class Classic:
