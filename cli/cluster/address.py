@@ -73,7 +73,7 @@ class Address:
                         f"{self}: the server lets nobody in by this certificate: say --user NAME"
                     )
                 return
-            offered = self._offered(greeting, wanted)
+            offered = self._offered(pair, greeting, wanted)
             if offered is None:
                 return
             login = self._login = self._login_for(offered)
@@ -86,7 +86,7 @@ class Address:
         connection = socket.create_connection(pair, CONNECT_S)
         with closing(self._secured(pair, connection)) as secured:
             greeting = Greeting(secured, self.text)
-            if self._offered(greeting, mechanism) is not None:
+            if self._offered(pair, greeting, mechanism) is not None:
                 greeting.log_in(login)
 
     def _has_user(self) -> bool:
@@ -102,13 +102,14 @@ class Address:
             and login.tls.certificate is not None
         )
 
-    def _offered(self, greeting: Greeting, wanted: str) -> tuple[str, ...] | None:
+    def _offered(
+        self, pair: tuple[str, int], greeting: Greeting, wanted: str
+    ) -> tuple[str, ...] | None:
         """The server's mechanisms; None where no one is to log in."""
         try:
             offered = greeting.mechanisms(wanted)
         except Silent as silent:
-            # Every server that librdkafka can talk to answers this, with an error if need be.
-            if isinstance(silent, Ended) or self._has_user():
+            if self._has_user() or (isinstance(silent, Ended) and not self._is_open(pair)):
                 tls = self._login is not None and self._login.tls is not None
                 hint = "" if tls else "; if that is a port for TLS, say --tls-ca FILE"
                 reason = "the server has ended the connection at its first word"
@@ -117,6 +118,12 @@ class Address:
         if offered is None and self._has_user():
             raise Refused(f"{self}: no one logs in there: leave --user out")
         return offered
+
+    def _is_open(self, pair: tuple[str, int]) -> bool:
+        """Whether the server answers without a login, though it does not know of logins."""
+        connection = socket.create_connection(pair, CONNECT_S)
+        with closing(self._secured(pair, connection)) as secured:
+            return Greeting(secured, self.text).is_known()
 
     def _login_for(self, offered: tuple[str, ...]) -> Login:
         if self._login is not None and self._login.user:

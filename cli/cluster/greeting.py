@@ -20,6 +20,7 @@ HANDSHAKE: Final = 17
 AUTHENTICATE: Final = 36
 VERSION: Final = 1  # of each
 NO_SASL_HERE: Final = 34  # ILLEGAL_SASL_STATE
+NOT_THAT_ONE: Final = 33  # UNSUPPORTED_SASL_MECHANISM
 ANSWER_BYTES_MAX: Final = 1 << 20
 _HEAD: Final = struct.Struct(">hhih")  # key, version, correlation, length of the client's id
 
@@ -44,10 +45,12 @@ class Greeting:
     def mechanisms(self, wanted: str) -> tuple[str, ...] | None:
         """Those of the server; None where no one logs in there. Raises Silent."""
         answer: sasl_handshake.Response = self._ask(HANDSHAKE, sasl_handshake, wanted)
+        if answer.error_code not in (0, NO_SASL_HERE, NOT_THAT_ONE):
+            raise Silent  # a broker from before these versions
         return None if answer.error_code == NO_SASL_HERE else tuple(answer.mechanisms)
 
     def is_known(self) -> bool:
-        """Whether the server answers, to whom has shown a certificate, without a login."""
+        """Whether the server answers without a login: by a certificate, or it asks nobody."""
         try:
             self._ask(METADATA, metadata, ())
         except Silent:

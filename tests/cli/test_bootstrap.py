@@ -13,6 +13,7 @@ import pytest
 from cli_process import DEADLINE_S
 from confluent_kafka import Producer
 from logstore_cli.cluster import producer as cluster_producer
+from logstore_cli.cluster.address import Address
 from serving import Serving
 from waiting import until
 
@@ -373,7 +374,7 @@ def test_a_producer_gets_its_id_without_waiting_for_its_clients_timer(server, nu
     caplog.set_level(logging.DEBUG, "librdkafka")
     settings = {"bootstrap.servers": server.address, "enable.idempotence": True, "debug": "all"}
     producer = Producer(settings, logger=logging.getLogger("librdkafka"))
-    cluster_producer.identified(producer, numbers)
+    cluster_producer.identified(producer, numbers, Address(server.address))
     until(lambda: producer.poll(0) or "Acquired PID" in caplog.text)
     before, _, _ = caplog.text.partition("Acquiring ProducerId")
     since_it_looked = before.rpartition("Starting PID FSM timer")[2]
