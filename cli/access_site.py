@@ -93,19 +93,22 @@ def access_of(
     from logstore.errors import StoreLocked
 
     with ExitStack() as stack:
-        try:
-            yield LocalAccess(stack.enter_context(data.open("write", create=create)))
+        store = None
+        if mode == "read" and not data.is_served():
+            # Not for writing: that would change a backup, and bring an older store up to date.
+            store = stack.enter_context(data.open("read"))
+        elif mode == "write":
+            try:
+                store = stack.enter_context(data.open("write", create=create))
+            except StoreLocked as locked:
+                if locked.owner is None or not locked.owner.endpoints:  # no server
+                    raise
+        if store is not None:
+            yield LocalAccess(store)
             return
-        except StoreLocked as locked:
-            served = locked.owner is not None and locked.owner.endpoints
-            if not served and mode == "write":
-                raise
-        if served:
-            from logstore.server_socket import ServerSocket
+        from logstore.server_socket import ServerSocket
 
-            yield ServedAccess(ServerSocket(str(data.path)))
-        else:
-            yield LocalAccess(stack.enter_context(data.open("read")))
+        yield ServedAccess(ServerSocket(str(data.path)))
 
 
 def _durable(keeping: "Keeping") -> None:

@@ -139,23 +139,25 @@ class DataDir:
 
     def endpoint(self, door: "Door") -> str | None:
         """Where the server that has the directory lets clients in by this door, if one does."""
-        from logstore.storage.disk import Disk
-        from logstore.storage.lock import owner_of
-        from logstore.storage.names import LOCK
-
-        owner = owner_of(Disk(), str(self.path / LOCK))
         secure = self.login is not None and self.login.tls is not None
         entrance = door.tls if secure else door.plain
-        return None if owner is None else _to_connect(owner.endpoints.get(entrance.name))
+        return _to_connect(self._endpoints().get(entrance.name))
 
     def is_secure(self, door: "Door") -> bool:
         """Whether its server lets clients in by this door with TLS."""
+        return door.tls.name in self._endpoints()
+
+    def is_served(self) -> bool:
+        """Whether a server has the directory, and can be asked."""
+        return bool(self._endpoints())
+
+    def _endpoints(self) -> Mapping[str, str]:
         from logstore.storage.disk import Disk
         from logstore.storage.lock import owner_of
         from logstore.storage.names import LOCK
 
         owner = owner_of(Disk(), str(self.path / LOCK))
-        return owner is not None and door.tls.name in owner.endpoints
+        return {} if owner is None else owner.endpoints
 
     def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
         """Why a command that would go by this door does not: it is not open, or nobody serves."""

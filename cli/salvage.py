@@ -59,7 +59,8 @@ def salvage(
                 found = upkeep.salvage(mapped, base)
     if not found.intact:
         raise CommandFailed(f"{segment}: no batch in it is intact; nothing was written")
-    into.mkdir(parents=True, exist_ok=True)
+    for folder in reversed((into, *into.parents)):
+        folder.mkdir(0o700, exist_ok=True)  # as a data directory: there are records in it
     disk, batches = Disk(), [it.batch for it in found.intact]
     write_segment(disk, str(target.with_suffix("")), base, INDEX_INTERVAL_BYTES, batches)
     disk.sync_directory(str(into))

@@ -212,7 +212,7 @@ class _Folder:
         ):
             path = self._path / f"{name}.{suffix}"
             try:
-                self._path.mkdir(parents=True, exist_ok=True)
+                self._path.mkdir(0o755, parents=True, exist_ok=True)
                 with open(path, "xb", opener=lambda at, flags: os.open(at, flags, mode)) as file:  # noqa: B023
                     file.write(content)
             except OSError as error:

@@ -1,6 +1,7 @@
 """What the command says of files that are not as they were written, and what it leaves of them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -203,7 +204,12 @@ class TestSalvage:
     def test_the_file_is_left_alone_and_nothing_is_overwritten(self, logstore, log):
         flip_a_value(log[0])
         before = log[0].read_bytes()
-        logstore("salvage", log[0], "--into", "rescued/t-0")
+        umask = os.umask(0)
+        try:
+            logstore("salvage", log[0], "--into", "rescued/t-0")
+        finally:
+            os.umask(umask)
+        assert [os.stat(it).st_mode & 0o777 for it in ("rescued", "rescued/t-0")] == [0o700] * 2
         assert log[0].read_bytes() == before
         result = logstore("salvage", log[0], "--into", "rescued/t-0", code=1)
         assert "already exists: name another directory" in result.err

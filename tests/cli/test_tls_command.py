@@ -32,6 +32,7 @@ def test_an_authority_and_what_it_signs(tmp_path):
     made, *lines = told.splitlines()
     assert made == f"made ca.key, ca.pem, server.key, server.pem in {folder}"
     assert lines == [f'tls.cert = "{folder}/server.pem"', f'tls.key = "{folder}/server.key"']
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     modes = {it.name: stat.S_IMODE(it.stat().st_mode) for it in folder.iterdir()}
     assert modes == {"ca.key": 0o600, "ca.pem": 0o644, "server.key": 0o600, "server.pem": 0o644}
     it = loaded(folder, folder / "ca.pem")

@@ -345,6 +345,18 @@ def test_another_program_that_has_the_store_is_named_and_lists_are_shown_all_the
 
 
 @pytest.mark.long
+@pytest.mark.long
+def test_to_look_at_users_changes_no_backup(tmp_path, logstore):
+    logstore(*ROOT, stdin=b"secret")
+    backup = tmp_path / "backup"
+    logstore("backup", backup)
+    for words in (("user", "list"), ("acl", "list"), ("permission", "list"),
+                  ("acl", "check", "root", "read", "topic:t")):  # fmt: skip
+        logstore(*words, "--data", backup)
+    logstore("restore", backup, "--data", tmp_path / "again")
+    assert "root" in logstore("user", "list", "--data", tmp_path / "again").out
+
+
 def test_no_password_is_on_disk(data, logstore):
     logstore(*ROOT, stdin=b"open sesame\n")
     for path in data.rglob("*"):
