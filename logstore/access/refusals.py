@@ -41,6 +41,7 @@ class Refusals:
 
     def tell(self, who: Identity, operation: str, kind: str, name: str, why: str) -> None:
         """``why``: the rule that says so, or that there is none."""
+        name = name[:NAME_SHOWN]  # what is remembered, too: a client may choose one of megabytes
         refusal = who.principal, who.host, operation, kind, name
         with self._telling:
             lines = list(self._lines(refusal, why))
@@ -48,7 +49,7 @@ class Refusals:
         for line in lines:
             _log.warning("%s", line)
         if times <= AUDITED_MAX:
-            self._audit.tell(ACCESS, who, f"{operation} {kind} {name[:NAME_SHOWN]}", REFUSED)
+            self._audit.tell(ACCESS, who, f"{operation} {kind} {name}", REFUSED)
         elif times == AUDITED_MAX + 1:
             self._audit.tell(ACCESS, who, MORE, REFUSED)
 
@@ -75,7 +76,7 @@ class Refusals:
 
 def _shown(refusal: Refusal) -> str:
     principal, host, operation, kind, name = refusal
-    of = printable(name[:NAME_SHOWN])
+    of = printable(name)
     return (
         f"{printable(principal)} from {printable(host) or 'this machine'}: {operation} {kind} {of}"
     )

@@ -88,6 +88,16 @@ def test_one_who_is_refused_very_often_takes_no_more_of_the_audit_log_and_hides_
     assert heard.told[-1] == ("al", "read topic again")
 
 
+def test_no_more_of_a_name_is_kept_than_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told(caplog)
+    for number in range(3):
+        told.tell("x" * 1_000_000 + str(number))
+    assert len(told.lines) == 1
+    told.now = AGAIN_S
+    told.tell("y")
+    assert "refused 2 times more" in told.lines[0]
+
+
 def test_refusals_of_many_threads_are_all_counted(caplog: pytest.LogCaptureFixture) -> None:
     told = Told(caplog)
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from logstore.access.redis_grants import COMMAND
+from logstore.access.refusals import NAME_SHOWN
 from logstore.access.resources import KEY
 from logstore.protocols.resp.acl_log import MULTI, TOPLEVEL
 from logstore.protocols.resp.client import RespClient
@@ -48,6 +49,6 @@ def tell(client: RespClient, refusal: Refusal) -> None:
     log(client, refusal.kind, refusal.object)
     refusals = client.door.refusals
     if refusals is not None:
-        name = refusal.object.decode(errors="backslashreplace")
+        name = refusal.object[:NAME_SHOWN].decode(errors="backslashreplace")
         why = client.permits.why(refusal)
         refusals.tell(client.permits.who, refusal.operation, refusal.kind, name, why)

@@ -26,10 +26,14 @@ from logstore.access.resources import (
     name_text,
 )
 from logstore.access.rules import NO_GRANT, Decision
+from logstore.patterns import PATTERN_BYTES_MAX
 
 ARGUMENT_BYTES_MAX: Final = 256  # of a first argument that rules may name: no word is longer
 KNOWN_MAX: Final = 1000  # channels that one connection is known to publish to
 KNOWN_BYTES_MAX: Final = 512  # of such a name
+# Of a name that rules are asked about. Nobody's has as many; to make a text of one of 64 MB, as a
+# client may send it, can hold up all others for seconds.
+NAME_BYTES_MAX: Final = 64 << 10
 NAMES_A_UNIT: Final = 4  # asked about: some microseconds
 
 # What reads or writes channels: where their names stand, and whether they are patterns.
@@ -66,6 +70,7 @@ FREE: Final = frozenset({
     "pubsub|channels", "pubsub|help", "pubsub|numpat", "pubsub|numsub", "pubsub|shardchannels",
     "pubsub|shardnumsub", "dbsize", "keys", "scan", "randomkey", "time", "role",
 })  # fmt: skip
+TOO_LONG: Final = f"the name has over {NAME_BYTES_MAX} bytes, or is a pattern that is too long"
 NO_AUTH: Final = "no_auth"  # the flag of what may be said before a login
 NOT_A_KEY: Final = "not_key"
 _READS: Final = frozenset({"access"})
@@ -128,6 +133,10 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
 def _uses(flags: Sequence[str]) -> tuple[bool, bool]:
     """Whether a key is read, and whether it is written."""
     return not _READS.isdisjoint(flags), not _WRITES.isdisjoint(flags)
+
+
+def _is_too_long(named: Named) -> bool:
+    return len(named.name) > (PATTERN_BYTES_MAX if named.pattern else NAME_BYTES_MAX)
 
 
 def _reads_and_writes(command: Asks) -> bool:
@@ -256,6 +265,8 @@ class Permits:
             return False
         left = self._redis.allowing(called(command, arguments))
         for at, it in enumerate(names(command, arguments), 1):
+            if _is_too_long(it):
+                return True
             left = [selector for selector in left if selector.grant(it) is not None]
             if not left:
                 return True
@@ -272,6 +283,8 @@ class Permits:
     def _of_name(self, named: Named, apart: bool) -> Refusal | None:
         """``apart``: Redis's rules do not allow the command as a whole."""
         uses = (READ,) * named.read + (WRITE,) * named.write or (DESCRIBE,)
+        if _is_too_long(named):
+            return Refusal(named.kind, uses[0], named.name, named.pattern, TOO_LONG)
         text = name_text(named.name)
         for use in uses:
             may = self._rights.may_matching if named.pattern else self._rights.may
@@ -289,7 +302,7 @@ class Permits:
 
     def why(self, refusal: Refusal) -> str:
         """What says so, for people."""
-        if refusal.kind == COMMAND:
+        if refusal.kind == COMMAND or refusal.why:
             return refusal.why
         text = name_text(refusal.object)
         decision = self._decision(refusal.operation, refusal.kind, text, refusal.pattern)
@@ -301,6 +314,8 @@ class Permits:
         """Whether a PUBLISH to it is allowed: one look-up, where it was asked before."""
         if self.free or channel in self._publishable:
             return True
+        if len(channel) > NAME_BYTES_MAX:
+            return False
         words = (b"publish", channel, b"")
         if self._redis is not None and self._redis.several:
             allowed = self.refusal(_PUBLISH, words) is None
@@ -318,12 +333,17 @@ class Permits:
 
     def may_see(self, channel: bytes) -> bool:
         """Whether it is shown that somebody listens to it."""
-        return self.free or self._rights.may(DESCRIBE, CHANNEL, name_text(channel))
+        return self.free or (
+            len(channel) <= NAME_BYTES_MAX
+            and self._rights.may(DESCRIBE, CHANNEL, name_text(channel))
+        )
 
     def may_hear(self, name: bytes, *, pattern: bool = False) -> bool:
         """Whether he may go on listening to it."""
         if self.free:
             return True
+        if len(name) > NAME_BYTES_MAX:
+            return False
         may = self._rights.may_matching if pattern else self._rights.may
         return may(READ, CHANNEL, name_text(name))
 

@@ -14,8 +14,10 @@ from work_counted import lines_run
 from logstore.access.refusals import Refusals
 from logstore.access.resources import CHANNEL, READ, WRITE
 from logstore.kept_users import KeptQuota, KeptRule
+from logstore.patterns import PATTERN_BYTES_MAX
 from logstore.protocols.resp.acl_log import ENTRIES_MAX, OBJECT_BYTES_MAX
 from logstore.protocols.resp.client import LOGIN_S
+from logstore.protocols.resp.permits import NAME_BYTES_MAX
 from logstore.protocols.resp.requests import ARGUMENTS_BEFORE_LOGIN, BULK_BYTES_BEFORE_LOGIN
 from logstore.protocols.resp.session import OUT_BYTES_MAX
 
@@ -897,3 +899,37 @@ def test_who_logs_out_or_in_as_another_makes_room(door):
     assert second.ask("AUTH", "al", "pw") == OK
     assert second.ask("RESET") == b"+RESET\r\n"
     assert first.ask("AUTH", "al", "pw") == OK
+
+
+# Names of megabytes
+
+
+LONG = b"\xff" * NAME_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    "redis", ["on +@all allchannels allkeys", "on +@all &a (&* +@all) (~* +@all)"]
+)
+@pytest.mark.parametrize("words", [
+    ["PUBLISH", "name", "x"], ["SPUBLISH", "name", "x"], ["SUBSCRIBE", "a", "name"],
+    ["PSUBSCRIBE", "name"], ["SSUBSCRIBE", "name"], ["CHANNEL.READ", "name", "FROM", "0"],
+    ["EXISTS", "name"], ["DEL", "a", "name"],
+])  # fmt: skip
+def test_a_name_that_takes_seconds_to_look_at_is_not_looked_at(redis, words):
+    heard = Heard()
+    door = FakeDoor(users=[boss(), user("al", "pw", redis=redis)])
+    door.door.refusals = Refusals(lambda: door.now, heard)
+    peer = door.connect()
+    peer.ask("AUTH", "al", "pw")
+    longest = LONG[:PATTERN_BYTES_MAX] if words[0] == "PSUBSCRIBE" else LONG
+    for name, refused in ((longest, False), (longest + b"x", True)):
+        answer = peer.ask(*[name if it == "name" else it for it in words])
+        assert answer.startswith(b"-NOPERM No permissions to access a ") is refused, answer[:80]
+    if words[0] == "DEL":
+        assert peer.ask("PUBSUB", "NUMSUB", LONG + b"x").endswith(b":0\r\n")
+
+
+def test_an_administrator_may_have_names_of_any_length():
+    peer = FakeDoor(users=[boss()]).connect()
+    peer.ask("AUTH", "boss", "secret")
+    assert peer.ask("PUBLISH", LONG + b"x", "x") == b":0\r\n"
