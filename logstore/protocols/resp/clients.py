@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logstore.names import USER_BYTES_MAX
 from logstore.protocols.resp import tracking
 from logstore.protocols.resp.client import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, RespClient, Run
 from logstore.protocols.resp.command import Command, help_of, table
@@ -142,7 +143,7 @@ def _is_user(client: RespClient, name: bytes) -> bool:
     access = client.door.access
     if not access.required:
         return name == DEFAULT_USER.encode()
-    return name.decode(errors="replace") in access.users
+    return name[: USER_BYTES_MAX + 1].decode(errors="replace") in access.users
 
 
 def _local(client: RespClient) -> bytes:

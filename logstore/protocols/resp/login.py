@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from logstore.access.audit import LOGIN, REFUSED
 from logstore.access.identity import Identity
 from logstore.kept_users import KeptUser
+from logstore.names import USER_BYTES_MAX
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.acl_log import AUTH
 from logstore.protocols.resp.client import MECHANISM, RespClient
@@ -168,6 +169,7 @@ def _come_in(
 ) -> Generator[int | Wait, Any, bool]:
     """Whether it is he; else it was told so."""
     door, host = client.door, client.permits.who.host
+    name = name[: USER_BYTES_MAX + 1]  # nobody's is as long, and one of megabytes takes seconds
     right, delay_s = _is_right(client, name, password), 0.0
     if not right and door.access.required:  # whoever it is, a refusal costs the same
         login = yield lambda go_on: door.logins.check(name, password, host, go_on)

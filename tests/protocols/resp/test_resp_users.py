@@ -929,6 +929,15 @@ def test_a_name_that_takes_seconds_to_look_at_is_not_looked_at(redis, words):
         assert peer.ask("PUBSUB", "NUMSUB", LONG + b"x").endswith(b":0\r\n")
 
 
+@pytest.mark.parametrize("words", [["AUTH"], ["HELLO", "3", "AUTH"]])
+def test_of_a_user_that_cannot_be_no_more_is_looked_at_than_of_one_that_can(words):
+    door = FakeDoor(users=[boss(), user("al", "pw")])
+    peer = door.connect()
+    peer.ask("AUTH", "al", "pw")
+    assert peer.ask(*words, LONG, "x") == WRONGPASS
+    assert [len(who.user) for _, who, *_ in door.heard] == [2, 256 * len("\\xff")]
+
+
 def test_an_administrator_may_have_names_of_any_length():
     peer = FakeDoor(users=[boss()]).connect()
     peer.ask("AUTH", "boss", "secret")
