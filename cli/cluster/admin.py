@@ -131,7 +131,7 @@ class Admin:
         resource = ConfigResource(ResourceType.TOPIC, name)
         found = self._one(
             self._client.describe_configs([resource], request_timeout=ANSWER_S),
-            f"describe topic {name!r}",
+            f"read the settings of topic {name!r}",
         )
         entries = sorted(found.values(), key=lambda entry: entry.name)
         return [

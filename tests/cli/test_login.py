@@ -210,6 +210,14 @@ def test_a_mirror_logs_in_at_both_of_its_sides(users, tmp_path):
     users.run(*words, "--to-profile", tmp_path / "bad", code=2)
 
 
+def test_a_mirror_of_a_topic_whose_settings_one_may_not_see_says_so(users, tmp_path):
+    profile = tmp_path / "ana.toml"
+    profile.write_text(f'user = "ana"\npassword-file = "{users.folder}/ana.pw"\n')
+    words = ("mirror", "--from", users.server.address, "--to", tmp_path / "copy", "--topic", "t")
+    told = users.run(*words, "--from-profile", profile, code=1).err
+    assert "can't read the settings of topic 't': Topic authorization failed." in told
+
+
 def test_a_login_where_nobody_asks_is_refused(users, tmp_path, start_serving):
     server = start_serving(tmp_path / "open")
     told = users.run("topic", "list", "--bootstrap", server.address, *users.as_("ana"), code=1).err
