@@ -8,6 +8,7 @@ from logstore.access.access import Access
 from logstore.access.identity import Identity
 from logstore.access.logins import Login, Logins
 from logstore.amqp.fields import text
+from logstore.names import USER_BYTES_MAX
 from logstore.protocols.amqp.credentials import EXTERNAL, Credentials, Offer
 from logstore.protocols.session import Link
 
@@ -58,7 +59,7 @@ def log_in(gate: Gate, link: Link, offer: Offer, then: Then) -> None:
 
     def checked(login: Login) -> None:
         if login.user is None:
-            then(TurnedAway(text(given.name), login.delay_s))
+            then(TurnedAway(_shown(given.name), login.delay_s))
         else:
             then(Admitted(Identity(login.user, host, offer.mechanism, DOOR), login.user))
 
@@ -76,8 +77,13 @@ def _guest(gate: Gate, mechanism: str, given: Credentials, host: str) -> Admitte
     """There are no users: who comes in is nobody, whatever it calls itself."""
     right = compare_digest(given.name, GUEST.name) & compare_digest(given.password, GUEST.password)
     if not right or not (gate.insecure or is_local(host)):
-        return TurnedAway(text(given.name), gate.logins.failed(host))
+        return TurnedAway(_shown(given.name), gate.logins.failed(host))
     return Admitted(Identity("", host, mechanism, DOOR), text(GUEST.name))
+
+
+def _shown(name: bytes) -> str:
+    """No more of it than of one that a user may have: to show 8 KiB takes milliseconds."""
+    return text(name[: USER_BYTES_MAX + 1])
 
 
 def is_local(host: str) -> bool:

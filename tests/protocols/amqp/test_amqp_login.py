@@ -1,7 +1,7 @@
 """Who comes in through the RabbitMQ door, and who does not."""
 
 import pytest
-from amqp_kit import FakeLink, declare
+from amqp_kit import Door, FakeLink, declare
 from amqp_users import DELAY_S, Users, login_of, opened, start
 
 from logstore.amqp import fields, frames, methods
@@ -103,6 +103,17 @@ def test_a_name_can_do_no_harm_in_the_log(door):
     start(peer, "PLAIN", b"\0a\nb\x1b[2J\0x", {})
     wait(door, DELAY_S)
     assert peer.session.closed == r"PLAIN login refused: user 'a\nb\x1b[2J'"
+
+
+@pytest.mark.parametrize("mechanism", FORMS)
+def test_of_a_name_that_no_user_has_little_is_shown(door, node, mechanism):
+    without_users, shown = Door(None, node=node), r"\x1b" * 256
+    for at in (door, without_users):
+        peer = at.connect()
+        start(peer, mechanism, FORMS[mechanism]("\x1b" * 8000), {})
+        wait(at, DELAY_S)
+        assert peer.session.closed == f"{mechanism} login refused: user '{shown}'"
+    without_users.close()
 
 
 # While a password is being checked
