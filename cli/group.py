@@ -173,6 +173,6 @@ def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
 
     $ logstore group delete billing
     """
-    with data.reach_group(name) as store:
+    with data.reach_group(name, told=True) as store:
         store.group(name).delete()
     tell(f"deleted group {name}")

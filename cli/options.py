@@ -47,8 +47,13 @@ class Where(Protocol):
     ) -> "AbstractContextManager[Site]":
         """What is there, closed at the end of the ``with`` block."""
 
-    def reach_group(self, group: str | None) -> "AbstractContextManager[Site]":
-        """The same, for who looks at a group or commits as one."""
+    def reach_group(
+        self, group: str | None, *, told: bool = False
+    ) -> "AbstractContextManager[Site]":
+        """The same, for who looks at a group or commits as one.
+
+        ``told``: what is done there is to be in the audit log.
+        """
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
         """Raises LogstoreError if there can be no such topic, as far as it shows from here."""
@@ -97,7 +102,7 @@ class DataDir:
             yield stack.enter_context(server.reach(mode))
 
     @contextmanager
-    def reach_group(self, group: str | None) -> "Iterator[Site]":
+    def reach_group(self, group: str | None, *, told: bool = False) -> "Iterator[Site]":
         """For who commits as a group: it has one coordinator, that of a server if there is one.
 
         A group of which consumers without a server live still is left to them.
@@ -105,11 +110,28 @@ class DataDir:
         with self.open("read") as store:
             server = None if group is None else self.server()
             table = store.internals().groups
-            if server is None or table is None or table.embedded(group or ""):
+            here = server is None or table is None or table.embedded(group or "")
+            if here and not told:
                 yield store
                 return
+        if server is None or here:
+            with self._written() as store:
+                yield store
+            return
         with server.reach("write") as cluster:
             yield cluster
+
+    @contextmanager
+    def _written(self) -> "Iterator[Store]":
+        """The store, to be written unless another process has it: the audit log is with that."""
+        from logstore.errors import StoreLocked
+
+        with ExitStack() as stack:
+            try:
+                store = stack.enter_context(self.open("write"))
+            except StoreLocked:
+                store = stack.enter_context(self.open("read"))
+            yield store
 
     def server(self) -> "ClusterAt | None":
         """The server that has the directory, if one has."""
@@ -240,8 +262,10 @@ class ClusterAt:
         with Cluster(address) as cluster, naming_the_nearest(cluster):
             yield cluster
 
-    def reach_group(self, group: str | None) -> "AbstractContextManager[Site]":
-        """A group's coordinator is there."""
+    def reach_group(
+        self, group: str | None, *, told: bool = False
+    ) -> "AbstractContextManager[Site]":
+        """A group's coordinator is there, and the audit log."""
         return self.reach("write")
 
     def beside(self, path: Path) -> DataDir:

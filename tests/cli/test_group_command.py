@@ -82,6 +82,13 @@ def test_delete(logstore, billing):
     assert logstore("group", "list").out == ""
 
 
+def test_who_deletes_a_group_is_told_of(logstore, billing):
+    logstore("user", "add", "root", "--tag", "administrator", "--no-password")
+    logstore("group", "delete", "billing")
+    told = [json.loads(it) for it in logstore("consume", "__audit").lines]
+    assert [it["what"] for it in told if it["event"] == "group"] == [["deleted billing"]]
+
+
 @pytest.mark.parametrize(
     "words", [("describe", "x"), ("reset-offsets", "x", "--to", "latest"), ("delete", "x")]
 )
