@@ -387,6 +387,7 @@ def test_a_super_user_and_a_server_without_users_remember_nothing():
     assert not open_one.answers(Identity("", "h"))
 
 
+@pytest.mark.long
 def test_many_rules_are_not_looked_through_for_each_object():
     """One look-up is as much work with ten thousand rules as with ten."""
 

@@ -26,6 +26,7 @@ def loaded(folder, client_ca=None):
     return load(Files(folder / "server.pem", folder / "server.key", client_ca, False))
 
 
+@pytest.mark.long
 def test_an_authority_and_what_it_signs(tmp_path):
     folder = tmp_path / "a" / "tls"
     told = self_signed(folder, umask=0)

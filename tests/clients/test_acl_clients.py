@@ -186,6 +186,7 @@ def test_a_consumer_that_waits_hears_that_its_right_was_taken(secured, admin):
     consumer.close()
 
 
+@pytest.mark.long
 def test_the_history_of_a_channel_is_a_channel_through_this_door_too(secured, admin):
     made(admin, "news.sport")
     allow(admin, a_rule(AclOperation.ALL, "*"))  # every topic

@@ -149,6 +149,7 @@ def test_a_consumer_hears_that_it_may_not_go_on(connect, users, al):
     assert channel.basic_get("taken") == (None, None, None)  # the channel goes on
 
 
+@pytest.mark.long
 def test_the_connection_of_a_user_that_is_deleted_is_closed(connect, users, al):
     connection = connect("al")
     connection.channel()

@@ -55,6 +55,7 @@ def logs_in(server):
         return answer[8:10] == b"\0\0"
 
 
+@pytest.mark.long
 def test_a_stranger_who_asks_for_something_is_closed_and_others_log_in(secured):
     with connect(secured) as sock:
         sock.sendall(struct.pack(">ihhihi", 14, 3, 1, 1, -1, -1))

@@ -278,6 +278,7 @@ def test_categories_of_commands_are_the_same(bosses):
         assert ours == real, category
 
 
+@pytest.mark.long
 def test_refusals_are_kept_the_same(both, bosses):
     for it in bosses:
         answer(it, "ACL", "SETUSER", "al", "on", ">pw", "&c", "~k", "+@all", "-echo")

@@ -268,6 +268,7 @@ def test_a_size_that_is_only_claimed_costs_nothing_before_a_login(server, size):
     assert resident_bytes(server) - before < 8 * MIB
 
 
+@pytest.mark.long
 def test_nothing_is_made_for_who_may_not_publish(client):
     al, root = client("al", "pencil"), client()
     for words in (["PUBLISH", "orders.secret", "x"], ["SUBSCRIBE", "orders.secret"]):

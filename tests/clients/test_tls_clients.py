@@ -438,6 +438,7 @@ def test_a_plain_client_at_a_door_with_tls_is_told_of(secured):
     wait_for(secured, "plain text on a port for TLS: the peer has to be told to use TLS")
 
 
+@pytest.mark.long
 def test_a_client_with_tls_at_a_plain_door_is_told_of(secured):
     sock = socket.create_connection(secured.redis, DEADLINE_S)
     with sock, pytest.raises((ssl.SSLError, ConnectionError)):

@@ -225,6 +225,7 @@ def test_a_topic_that_cannot_be_made_is_not_tried_for_each_record(tmp_path):
         assert len(it.work.jobs) == tried == 0
 
 
+@pytest.mark.long
 def test_what_waits_for_the_topic_is_bounded(tmp_path):
     with node(tmp_path) as it:
         for number in range(WAITING_MAX + 10):

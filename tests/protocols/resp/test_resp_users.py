@@ -193,6 +193,7 @@ def test_the_largest_request_before_a_login_is_taken(door):
     assert peer.session.held_bytes < 1 << 20
 
 
+@pytest.mark.long
 def test_replies_that_are_not_fetched_do_not_grow_before_a_login(door):
     peer = door.connect()
     data = memoryview(bytearray(request("PING") * 40_000))
