@@ -120,7 +120,7 @@ def _set_user(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     if not name or any(byte in b" \t\n\v\f\r\0" for byte in name):
         client.fail("Usernames can't contain spaces or null characters")
         return
-    yield from users.change(client, lambda: _setting(client, name, arguments[3:]))
+    yield from users.change(client, arguments, lambda: _setting(client, name, arguments[3:]))
 
 
 def _setting(client: RespClient, name: bytes, modifiers: Sequence[bytes]) -> users.Changing:
@@ -136,7 +136,9 @@ def _delete_users(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         client.fail("The 'default' user cannot be removed")
         return
     names = [it.decode(errors="surrogateescape") for it in dict.fromkeys(arguments[2:])]
-    yield from users.change(client, lambda: users.deleting(client.door, client.permits, names))
+    yield from users.change(
+        client, arguments, lambda: users.deleting(client.door, client.permits, names)
+    )
 
 
 def _no_file(client: RespClient, _: Sequence[bytes]) -> None:

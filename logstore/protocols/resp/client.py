@@ -27,6 +27,7 @@ OUT_AT_ONCE: Final = 4096  # replies of a long command
 QUEUED_AT_ONCE: Final = 2000  # of these; of more, what others publish may come between
 QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 MECHANISM: Final = "AUTH"  # a name and a password
+NAME_SHOWN: Final = 249  # bytes of a channel, to whoever runs the server
 LOGIN_S: Final = 10.0  # that a connection may last before it has logged in
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
@@ -375,7 +376,7 @@ class RespClient:
         asked += [(name, True) for name in channels.patterns.names(self)]
         for name, pattern in asked:
             if not permits.may_hear(name, pattern=pattern):
-                self.end(f"user {self.user!r} may not listen to {name!r} any more")
+                self.end(f"user {self.user!r} may not listen to {name[:NAME_SHOWN]!r} any more")
                 return
             yield 1
 

@@ -14,9 +14,10 @@ from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.denials import log
 from logstore.protocols.resp.door import DEFAULT_USER, REDIS_VERSION, without_password
 from logstore.protocols.resp.replies import OK, Version, bulk, integer
-from logstore.protocols.resp.requests import as_integer
+from logstore.protocols.resp.requests import BULK_BYTES_BEFORE_LOGIN, as_integer
 from logstore.slices import Steps, Wait
 
+SHOWN_BYTES_MAX: Final = 4096  # of what a client says of itself
 BAD_NAME: Final = "Client names cannot contain spaces, newlines or special characters."
 WRONG_PASSWORD: Final = "WRONGPASS", "invalid username-password pair or user is disabled."
 NO_PASSWORD: Final = (
@@ -32,8 +33,11 @@ _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 
 
 def is_plain(text: bytes) -> bool:
-    """Whether it holds nothing but visible ASCII, so that CLIENT LIST can show it."""
-    return all(0x21 <= byte <= 0x7E for byte in text)
+    """Whether it holds nothing but visible ASCII, so that CLIENT LIST can show it.
+
+    Nor is it so long that the lines of all who are connected, or were refused, fill memory.
+    """
+    return len(text) <= SHOWN_BYTES_MAX and all(0x21 <= byte <= 0x7E for byte in text)
 
 
 # HELLO
@@ -147,8 +151,8 @@ def _without_password(client: RespClient, name: bytes) -> bool:
 def _by_hash(client: RespClient, name: bytes, password: bytes) -> bool:
     """Whether it is one of those that are kept as Redis keeps them, without salt."""
     user = _user(client, name)
-    if user is None or not user.weak_sha256:
-        return False
+    if user is None or not user.weak_sha256 or len(password) > BULK_BYTES_BEFORE_LOGIN:
+        return False  # a longer one cannot be given before a login
     from hashlib import sha256  # a server without users needs none
     from hmac import compare_digest
 

@@ -4,6 +4,7 @@ No value ever changes here, so the one thing that a client is told is that the d
 flushed: its own connection if it speaks RESP3, or the one that it has named for it.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,8 @@ from logstore.protocols.resp.replies import NULL, OK, array, bulk, integer, mapp
 from logstore.protocols.resp.requests import as_integer
 
 CHANNEL: Final = b"__redis__:invalidate"  # where a RESP2 connection hears of it
+
+PREFIXES_MAX: Final = 10_000  # put in their order with each command, in a millisecond
 
 OTHER_MODE: Final = (
     "before disabling tracking for this client, and then re-enabling it with a different mode."
@@ -75,8 +78,11 @@ def _overlap(now: Tracking | None, prefixes: Sequence[bytes]) -> bytes | None:
     text = (
         b"Prefix '%b' overlaps with %b prefix '%b'. Prefixes for a single client must not overlap."
     )
+    known = now.prefixes if now is not None else ()
     for at, prefix in enumerate(prefixes):
-        for before in now.prefixes if now is not None else ():
+        # None of the known ones but the empty one holds another: only neighbours can hold it.
+        place = bisect_right(known, prefix)
+        for before in (*known[:1], *known[max(place - 1, 0) : place + 1]):
             if prefix.startswith(before) or before.startswith(prefix):
                 return text % (prefix, b"an existing", before)
         for other in prefixes[at + 1 :]:
@@ -101,6 +107,9 @@ def track(client: RespClient, arguments: Sequence[bytes]) -> None:
         if b"BCAST" in asked.modes:
             before = now.prefixes if now is not None else ()
             asked.prefixes = tuple(sorted({*before, *(asked.prefixes or (b"",))}))
+            if len(asked.prefixes) > PREFIXES_MAX:
+                client.fail(f"more than {PREFIXES_MAX} prefixes of one client")
+                return
         client.tracking = asked
     else:
         client.fail("syntax error")

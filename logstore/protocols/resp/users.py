@@ -20,9 +20,9 @@ from logstore.access.redis_rules import (
 )
 from logstore.errors import LogstoreError, Refused
 from logstore.kept_users import Kept, KeptUser
-from logstore.protocols.resp import unserved
+from logstore.protocols.resp import denials, unserved
 from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.command import EVERY
+from logstore.protocols.resp.command import EVERY, found
 from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
 from logstore.protocols.resp.permits import Permits
 from logstore.protocols.resp.replies import OK, integer
@@ -70,9 +70,9 @@ def rules_of(user: KeptUser) -> RedisRules:
 
 def known(name: str) -> Collection[str] | None:
     """As Known: commands that are served here, and those of Redis that are not."""
-    found = EVERY.get(name.encode())
-    if found is not None:
-        return [it.decode() for it in found.subcommands]
+    served = EVERY.get(name.encode())
+    if served is not None:
+        return [it.decode() for it in served.subcommands]
     return unserved.SUBCOMMANDS.get(name, () if name.encode() in unserved.WHY else None)
 
 
@@ -156,11 +156,16 @@ def deleting(door: RespDoor, permits: Permits, names: Sequence[str]) -> Changing
 # Carried out
 
 
-def change(client: RespClient, check: Callable[[], Changing]) -> Steps:
+def change(client: RespClient, arguments: Sequence[bytes], check: Callable[[], Changing]) -> Steps:
     """Answered when it is durable."""
+
+    def still() -> Changing:
+        _check_allowed(client, arguments)
+        return check()
+
     try:
         yield client.door.changes.enter
-        reply = yield from _change(client, check)
+        reply = yield from _change(client, still)
     except BadModifier as error:
         client.fail(error.text)
     except NotPermitted as error:
@@ -169,6 +174,16 @@ def change(client: RespClient, check: Callable[[], Changing]) -> Steps:
         client.say(reply)
     finally:
         client.door.changes.leave()
+
+
+def _check_allowed(client: RespClient, arguments: Sequence[bytes]) -> None:
+    """What took the right away may have come between: others had their turn."""
+    command = found(arguments)
+    assert command is not None, "it is being carried out"
+    refusal = client.permits.refusal(command, arguments)
+    if refusal is not None:
+        denials.tell(client, refusal)
+        raise NotPermitted(denials.text(client.user, refusal).decode())
 
 
 def _change(client: RespClient, check: Callable[[], Changing]) -> Generator[int | Wait, Any, bytes]:
@@ -181,6 +196,7 @@ def _change(client: RespClient, check: Callable[[], Changing]) -> Generator[int 
             job = partial(with_passwords, user, asked.passwords)
             user = yield partial(client.door.work, job)
             assert user is not None
+            check()  # once more: others had their turn
         if user is None or access.to_be(user.name) is before:  # else it is looked at again
             break
     if user == before and not asked.forget:

@@ -15,8 +15,10 @@ from logstore.access.refusals import Refusals
 from logstore.access.resources import CHANNEL, READ, WRITE
 from logstore.kept_users import KeptQuota, KeptRule
 from logstore.patterns import PATTERN_BYTES_MAX
+from logstore.protocols.resp import tracking
 from logstore.protocols.resp.acl_log import ENTRIES_MAX, OBJECT_BYTES_MAX
 from logstore.protocols.resp.client import LOGIN_S
+from logstore.protocols.resp.login import SHOWN_BYTES_MAX
 from logstore.protocols.resp.permits import NAME_BYTES_MAX
 from logstore.protocols.resp.requests import ARGUMENTS_BEFORE_LOGIN, BULK_BYTES_BEFORE_LOGIN
 from logstore.protocols.resp.session import OUT_BYTES_MAX
@@ -943,3 +945,88 @@ def test_an_administrator_may_have_names_of_any_length():
     peer = FakeDoor(users=[boss()]).connect()
     peer.ask("AUTH", "boss", "secret")
     assert peer.ask("PUBLISH", LONG + b"x", "x") == b":0\r\n"
+
+
+# What takes a while, and what is remembered of whoever asks
+
+
+def may_change_users(*names):
+    return [KeptRule(name, "alter", "cluster", "kafka-cluster") for name in names]
+
+
+@pytest.mark.parametrize("words", [("on", ">x", "+@all"), ("on", "+@all", "&*")])
+def test_a_right_lost_while_it_waits_changes_no_user(words):
+    door = FakeDoor(users=[boss(), user("al", "pw")], rules=may_change_users("al"))
+    one, two = door.log_in("al", "pw"), door.log_in("al", "pw")
+    door.later = []
+    assert one.ask("ACL", "SETUSER", "other", "on", ">y") == b""  # the password is in a worker
+    assert two.ask("ACL", "SETUSER", "eve", *words) == b""  # waits for the first
+    door.access.change(forget=list(door.access.rules))
+    door.do_jobs()
+    assert one.send(b"") == two.send(b"") == no_command("al", "acl|setuser")
+    assert door.access.users.keys() == {"boss", "al"}
+    assert b"$5\r\ncount\r\n:2\r\n" in door.log_in().ask("ACL", "LOG")
+
+
+def test_no_deletion_by_whoever_has_lost_the_right_meanwhile():
+    door = FakeDoor(users=[boss(), user("al", "pw")], rules=may_change_users("al"))
+    one, two = door.log_in("al", "pw"), door.log_in("al", "pw")
+    door.later = []
+    one.ask("ACL", "SETUSER", "other", ">y")
+    assert two.ask("ACL", "DELUSER", "al") == b""
+    door.access.change(forget=list(door.access.rules))
+    door.do_jobs()
+    assert two.send(b"") == no_command("al", "acl|deluser")
+    assert "al" in door.access.users
+
+
+def test_what_a_client_says_of_itself_is_short(door):
+    peer = door.log_in()
+    long = "x" * (SHOWN_BYTES_MAX + 1)
+    assert peer.ask("CLIENT", "SETNAME", long).startswith(b"-ERR Client names cannot")
+    assert peer.ask("HELLO", "2", "SETNAME", long).startswith(b"-ERR Client names cannot")
+    assert peer.ask("CLIENT", "SETINFO", "LIB-NAME", long).startswith(b"-ERR lib-name cannot")
+    assert peer.ask("CLIENT", "SETNAME", long[1:]) == OK
+
+
+def test_of_a_refused_name_little_is_remembered(door):
+    peer = door.log_in("al", "pw")
+    for number in range(3):
+        assert peer.ask("PUBLISH", f"{number}" + "x" * (1 << 20), "m") == NO_CHANNEL
+    assert sum(map(len, (it for told in door.door.refusals._since for it in told))) < 2000
+
+
+def test_a_password_that_nobody_has_is_not_hashed(monkeypatch):
+    door = FakeDoor(users=[boss(), user("al", redis="on +@all", weak=[HASH])])
+    peer = door.log_in("al", "weak")
+    hashed = []
+    monkeypatch.setattr("hashlib.sha256", lambda data: hashed.append(len(data)))
+    assert peer.ask("AUTH", "al", "x" * (BULK_BYTES_BEFORE_LOGIN + 1)) == WRONGPASS
+    assert not hashed
+
+
+def test_a_long_name_is_not_told_whole():
+    rule = KeptRule("al", READ, CHANNEL, "*")
+    door = FakeDoor(users=[boss(), user("al", "pw")], rules=[rule])
+    peer = door.log_in("al", "pw")
+    peer.ask("SUBSCRIBE", "x" * 60_000)
+    door.access.change(forget=[rule])
+    assert "may not listen to b'xxx" in peer.link.cut_for
+    assert len(peer.link.cut_for) < 400
+
+
+def test_prefixes_of_one_client_are_not_without_end(door, monkeypatch):
+    monkeypatch.setattr(tracking, "PREFIXES_MAX", 3)
+    peer = door.log_in()
+    peer.ask("HELLO", "3")
+    on = ("CLIENT", "TRACKING", "ON", "BCAST")
+    assert peer.ask(*on, "PREFIX", "b", "PREFIX", "d", "PREFIX", "f") == OK
+    assert peer.ask(*on, "PREFIX", "a").startswith(b"-ERR more than 3 prefixes of one client")
+    for prefix, held in (("b", "b"), ("bx", "b"), ("dx", "d"), ("fx", "f"), ("", "b")):
+        assert f"overlaps with an existing prefix '{held}'".encode() in peer.ask(
+            *on, "PREFIX", prefix
+        )
+    peer.ask("CLIENT", "TRACKING", "OFF")
+    peer.ask(*on, "PREFIX", "b")
+    assert peer.ask(*on) == OK  # of all keys, too
+    assert b"overlaps with an existing prefix ''" in peer.ask(*on, "PREFIX", "z")
