@@ -190,10 +190,12 @@ class LocalAccess:
     def check(self, user: str, host: str, operation: str, kind: str, name: str) -> "Decision":
         from logstore.access.administration import check
         from logstore.access.identity import Identity
+        from logstore.broker.history import Histories
 
-        channels = self._store.internals().channels
-        who = Identity(user, host)
-        return check(self._access, who, operation, kind, name, channels.keeps_history)
+        # The channels of a store that is read keep none: what they would keep counts.
+        rules, topics = self._store.config.channels, self._store.internals().topics
+        histories = Histories(rules, topics, lambda _: None)
+        return check(self._access, Identity(user, host), operation, kind, name, histories.is_kept)
 
     def permissions(self) -> "list[KeptPermission]":
         return sorted(self._access.permissions.values(), key=lambda it: (it.vhost, it.user))

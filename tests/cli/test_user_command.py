@@ -345,6 +345,15 @@ def test_another_program_that_has_the_store_is_named_and_lists_are_shown_all_the
 
 
 @pytest.mark.long
+def test_a_check_of_a_topic_asks_what_it_is(data, logstore):
+    logstore(*ROOT, stdin=b"secret")
+    logstore("user", "add", "ana", "--no-password")
+    logstore("acl", "allow", "ana", "read", "channel:news.a")
+    (data / "logstore.toml").write_text('[[channel]]\npattern = "news.*"\nhistory = "1h"\n')
+    told = logstore("acl", "check", "ana", "read", "topic:news.a").out
+    assert told.startswith("allowed: it is channel:news.a: ")
+
+
 @pytest.mark.long
 def test_to_look_at_users_changes_no_backup(tmp_path, logstore):
     logstore(*ROOT, stdin=b"secret")
