@@ -230,7 +230,10 @@ def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
         raise Failed(f"{files.cert}: no TLS comes about with it: {_words(error)}") from None
     finally:
         context.verify_mode = mode
-    shown = client.getpeercert()
+    try:
+        shown = client.getpeercert()
+    except (ValueError, ssl.SSLError):
+        raise Failed(f"{files.cert}: a name in the certificate is no text") from None
     assert shown, "it was verified"
     return shown
 
@@ -305,7 +308,9 @@ def doubts(loaded: Loaded, hosts: Sequence[str], now_s: float) -> Sequence[str]:
     """
     lines = []
     days = (loaded.expires_s - now_s) / 86_400
-    if days * 86_400 < SOON_S:
+    if days < 0:
+        lines.append(f"has expired, on {loaded.shown['notAfter']}: clients refuse it")
+    elif days * 86_400 < SOON_S:
         lines.append(f"expires in {days:.0f} days, on {loaded.shown['notAfter']}")
     if not loaded.names:
         lines.append("has no subjectAltName: clients accept it by no name at all")

@@ -149,6 +149,7 @@ class Handshakes:
     def _carry_on(self, it: Handshake) -> None:
         try:
             done = self._step(it)
+            certificate = self._certificate(it) if done else None
         except (BlockingIOError, InterruptedError):
             self._loop.add_reader(it.sock.fileno(), self._readable, it)
         except ConnectionError:
@@ -160,7 +161,7 @@ class Handshakes:
             self._fail(it, "")
         else:
             if done:
-                self._enter(it)
+                self._enter(it, certificate)
             elif it.unsent:
                 self._loop.add_writer(it.sock.fileno(), self._writable, it)
             else:
@@ -208,11 +209,19 @@ class Handshakes:
                 return
             it.unsent = it.unsent[sent:]
 
-    def _enter(self, it: Handshake) -> None:
+    @staticmethod
+    def _certificate(it: Handshake) -> Certificate | None:
+        """Raises OSError where the peer's is good, and can't be read."""
+        assert it.ssl_object is not None
+        try:
+            shown = it.ssl_object.getpeercert()
+        except (ValueError, ssl.SSLError):  # bytes that are no text: OpenSSL does not mind them
+            raise OSError(0, "TLS: the peer's certificate: a name in it is no text") from None
+        return it.tls.whose(shown) if shown else None
+
+    def _enter(self, it: Handshake, certificate: Certificate | None) -> None:
         del self._under_way[it]
         assert it.ssl_object is not None
-        shown = it.ssl_object.getpeercert()
-        certificate = it.tls.whose(shown) if shown else None
         parts = (it.ssl_object, it.incoming, it.outgoing)
         it.enter(Secured(it.sock, *parts, self._arrived, certificate))
 

@@ -58,7 +58,7 @@ class Authority:
         return str(path)
 
     def _sign(self, name, key, *, authority=False, names=(), client=False, serial=None,
-              starts=-1 * HOUR, lasts=30 * DAY, usage=True):  # fmt: skip
+              starts=-1 * HOUR, lasts=30 * DAY, usage=True, no_text=False):  # fmt: skip
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -74,6 +74,11 @@ class Authority:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_alternative(it) for it in names]), critical=False
             )
+        if no_text:  # an address of Latin-1, where only ASCII may be
+            broken = x509.UnrecognizedExtension(
+                x509.ObjectIdentifier("2.5.29.17"), b"\x30\x07\x81\x05\xe4@b.c"
+            )
+            builder = builder.add_extension(broken, critical=False)
         if usage and not authority:
             use = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
             builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
@@ -86,10 +91,11 @@ class Authority:
         pem = self._sign(subject(names[0] if names else "nobody"), key, names=names, **how)
         return self.write(f"{file}.pem", pem), self.write(f"{file}.key", pem_of_key(key))
 
-    def client(self, *common_names, file=None, key=None, serial=None, **more):
+    def client(self, *common_names, file=None, key=None, serial=None, no_text=False, **more):
         """The same for a client of this name."""
         key = key or new_key()
-        pem = self._sign(subject(*common_names, **more), key, client=True, serial=serial)
+        name, how = subject(*common_names, **more), {"serial": serial, "no_text": no_text}
+        pem = self._sign(name, key, client=True, **how)
         file = file or "-".join(common_names)
         return self.write(f"{file}.pem", pem), self.write(f"{file}.key", pem_of_key(key))
 

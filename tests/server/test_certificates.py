@@ -63,6 +63,10 @@ BAD = {
         lambda a, cert, key: (cert, half(key)),
         "server.key.half: ends in the middle of a private key: it is only half written",
     ),
+    "a certificate with a name that is no text": (
+        lambda a, cert, key: a.server("latin", names=(), no_text=True),
+        "latin.pem: a name in the certificate is no text",
+    ),
     "an empty certificate": (
         lambda a, cert, key: (other(cert, b""), key), "server.pem.other: has no certificate in PEM",
     ),
@@ -202,6 +206,8 @@ def test_what_is_likely_to_be_found_out_is_told(authority):
     assert line.startswith("is not for b.example, which Kafka clients are told to connect to")
     [line] = doubts(loaded, [], now + 20 * 86_400)
     assert line.startswith("expires in 10 days")
+    [line] = doubts(loaded, [], now + 31 * 86_400)
+    assert line.startswith("has expired, on ")
     [line] = doubts(load(files(authority.server(names=()))), [], now)
     assert line.startswith("has no subjectAltName")
 

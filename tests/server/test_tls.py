@@ -459,6 +459,20 @@ def test_one_that_need_not_be_shown_must_be_good_all_the_same(tls_of, shows, tmp
     test(tls_of(clients=True))
 
 
+def test_a_certificate_whose_names_are_no_text_ends_in_one_line(tls_of, caplog):
+    """Those who sign are not so strict as those who read."""
+
+    @secured
+    async def test(server, connect):
+        signs = connect.tls.authority
+        await is_refused(connect, signs.asks(signs.client("al", file="latin", no_text=True)))
+        await until(lambda: not any(it.connections for it in server._listening))
+        assert Lines.living == 0
+
+    test(tls_of(clients=True))
+    assert refusals(caplog) == ["refused: TLS: the peer's certificate: a name in it is no text"]
+
+
 # Another certificate
 
 
