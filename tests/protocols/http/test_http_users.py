@@ -11,7 +11,7 @@ from logstore.access.scram_keys import HASHES
 from logstore.broker.queues.refusals import NoVhost
 from logstore.errors import StorageFull
 from logstore.kept import Keeping
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
 
 SECRET = "open sesame"
 ROOT = KeptUser("root", tags=("administrator",))
@@ -60,6 +60,27 @@ def test_a_user_from_the_beginning_to_the_end(ask, access):
     assert access.users["al ice"] == KeptUser("al ice", after)
     assert ask("DELETE", "users/al%20ice") == {"name": "al ice"}
     assert ask("GET", "users/al%20ice", status=404)["kind"] == "UnknownUser"
+
+
+def test_what_is_permitted_while_a_virtual_host_is_deleted_goes_with_it(access):
+    class Going(Vhosts):
+        def vhost(self, name):
+            topology = SimpleNamespace(exchanges=lambda: ())
+            return SimpleNamespace(name=name, topology=topology, count_queues=lambda: 0)
+
+        def delete_vhost(self, name):
+            access.change([KeptPermission("root", "a/b", "", "", ".*")])  # another's request
+            pending = Keeping()
+            pending.finish(None)
+            return pending
+
+    access.change(
+        [KeptPermission("root", "a/b", ".*", "", ""), KeptPermission("root", "/", "", "", "")]
+    )
+    peer = HttpPeer(queues=Going(), access=access)
+    [(status, _, _)] = answers(peer.say(request("DELETE", "/api/v1/vhosts/a%2Fb", b"")))
+    assert status == 200
+    assert list(access.permissions) == [("root", "/")]
 
 
 def test_a_user_without_a_password_has_nothing_to_log_in_with_but_a_certificate(ask):
