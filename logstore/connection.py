@@ -36,6 +36,7 @@ RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller cost
 # Of one that has a larger buffer: others have their turn, and the budget is looked at each time.
 READ_BYTES_MAX: Final = 512 << 10
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
+EXTENT_BYTES: Final = 4 << 20  # of a file, in one call: it goes on as long as the peer reads
 BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
 OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
 BUFFER_BYTES: Final = 64  # of a buffer beside its bytes: many are short
@@ -264,9 +265,11 @@ class Connection:
         for turn in range(TURNS_MAX):
             if turn and monotonic() > until:
                 break
-            if not self._send():
+            if not self._send(until):
                 self._wait_writable()
                 return
+            if self._out:
+                break
             out = self.session.outgoing(SEND_BYTES)
             if out:
                 self._out.extend(out)
@@ -289,10 +292,13 @@ class Connection:
             return False
         return self._feed(self._own, self._turn.now())
 
-    def _send(self) -> bool:
-        """Whether all that was to be sent is sent."""
-        out = self._out
+    def _send(self, until: float) -> bool:
+        """Whether the peer takes what is to be sent: all of it, or as much as there is time for."""
+        out, first = self._out, True
         while out:
+            if not first and monotonic() > until:
+                return True
+            first = False
             try:
                 if self._extents:
                     sent = self._send_near_extent()
@@ -342,7 +348,8 @@ class Connection:
         if self._secured is not None:
             sent = self._secured.send_from(extent)
         else:
-            sent = os.sendfile(self._sock.fileno(), extent.fileno(), extent.position, len(extent))
+            size = min(len(extent), EXTENT_BYTES)
+            sent = os.sendfile(self._sock.fileno(), extent.fileno(), extent.position, size)
             if not sent:
                 raise OSError(errno.EIO, "a segment is shorter than it was")
         extent.sent(sent)

@@ -13,6 +13,7 @@ import weakref
 import pytest
 from line_server import BOTH, DEADLINE_S, Lines, Piece, limited, line, plainly, serving
 
+from logstore import connection as connection_module
 from logstore.access.quotas import Turned
 from logstore.budget import PATIENCE_S
 from logstore.server import CLOSED_TOLD_MAX, REASON_SHOWN, SWEEP_S, TURNED_MAX
@@ -430,6 +431,36 @@ async def test_a_reader_that_goes_leaves_no_file_open(server, connect):
     other.write(b"hello\n")
     assert await line(other_reader) == b"HELLO\n"
     other.close()
+
+
+@serving
+@with_file
+async def test_a_peer_that_reads_as_fast_as_we_send_does_not_hold_us(server, connect):
+    """Its socket would take the whole answer, of some hundred milliseconds, in one turn."""
+    reader, writer = await connect()
+    await until(lambda: server._connections)
+    [it] = server._connections
+    flush, send, calls = it.flush, it._send_near_extent, [0]
+
+    def counted_flush():
+        calls.append(0)
+        flush()
+
+    def counted_send():
+        calls[-1] += 1
+        return send()
+
+    it.flush, it._send_near_extent = counted_flush, counted_send
+    clock = iter(range(1 << 20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection_module, "monotonic", lambda: next(clock))
+        writer.write(b"file %d\n" % FILE_BYTES)
+        data = await reader.readexactly(FILE_BYTES + 6)
+    assert data[1:-5] == bytes(range(256)) * (FILE_BYTES // 256)
+    assert max(calls) == 1  # then its time was over, and it went on later
+    writer.write(b"hello\n")
+    assert await line(reader) == b"HELLO\n"
+    writer.close()
 
 
 @serving
