@@ -280,7 +280,8 @@ class Node:
         try:
             return server.listen(host, port, doorway, tls)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            number = error.errno or 0  # below 0: of a name that is not found
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             if error.errno == errno.EADDRINUSE and it.name in self._listen.by_default:
                 log.warning(
                     "%s:%d: no door for %s: %s; choose another with --%s-port (%s)",

@@ -83,7 +83,7 @@ def owner_of(disk: Disk, path: str) -> Owner | None:
     """Who holds the lock now; None when nobody does."""
     try:
         fd = disk.open(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         if not disk.locked(fd):

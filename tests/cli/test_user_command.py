@@ -345,6 +345,13 @@ def test_another_program_that_has_the_store_is_named_and_lists_are_shown_all_the
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("words", [("user", "list"), ("acl", "list"), ("permission", "list")])
+def test_what_is_no_directory_is_no_store(logstore, tmp_path, words):
+    file = tmp_path / "file"
+    file.touch()
+    assert f"{file}: not a store: " in logstore(*words, "--data", file, code=1).err
+
+
 def test_a_check_of_a_topic_asks_what_it_is(data, logstore):
     logstore(*ROOT, stdin=b"secret")
     logstore("user", "add", "ana", "--no-password")

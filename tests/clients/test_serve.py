@@ -37,6 +37,14 @@ def refused(*words, data):
     return line
 
 
+def test_a_host_that_is_nobody_s_name_is_one_line(tmp_path):
+    logstore.open(tmp_path / "data", "write").close()
+    process = serve(tmp_path / "data", "a b", "--insecure")
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert "logstore: a b:9092: can't listen there: Name or service not known; " in errors
+
+
 def test_a_port_in_use_is_one_line_that_names_the_setting(start, tmp_path):
     port = start().endpoint[1]
     line = refused("--kafka-port", str(port), data=tmp_path / "other")
