@@ -6,6 +6,7 @@ Knows no event loop; loading is for any thread.
 """
 
 import logging
+import os
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 from logstore.errors import Failed, InvalidSetting
@@ -23,6 +25,7 @@ from logstore.subject import Certificate, Rules, certificate, parse_rules
 # are so anyway. OpenSSL's own list has CBC in it.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 SOON_S: Final = 14 * 86_400  # a certificate that expires within this is told of
+FILE_BYTES_MAX: Final = 16 << 20  # all authorities of the world have 300 KB
 TRIES: Final = 3  # of reading files that change meanwhile
 PARTIAL_CHAIN: Final = ssl.VERIFY_X509_PARTIAL_CHAIN
 
@@ -132,10 +135,21 @@ def digests(contents: Sequence[bytes]) -> Sequence[bytes]:
 
 
 def _read(path: Path) -> bytes:
+    """Raises Failed. Of a pipe nothing is read: that would wait, and keep us from stopping."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_at_once) as file:
+            if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Failed(f"{path}: can't be read: it is no file")
+            content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise Failed(f"{path}: can't be read: {error.strerror}") from None
+    if len(content) > FILE_BYTES_MAX:
+        raise Failed(f"{path}: can't be read: it has more than {FILE_BYTES_MAX} bytes")
+    return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _context(files: Files) -> ssl.SSLContext:

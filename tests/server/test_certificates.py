@@ -45,7 +45,20 @@ def expired(authority, cert, key):
     return authority.server("expired", starts=-3 * DAY, lasts=2 * DAY)
 
 
+def pipe(path):
+    """Nobody writes into it: who opens it to read waits."""
+    os.mkfifo(f"{path}.pipe")
+    return f"{path}.pipe"
+
+
 BAD = {
+    "a pipe": (
+        lambda a, cert, key: (cert, pipe(key)), "server.key.pipe: can't be read: it is no file",
+    ),
+    "a file without end": (
+        lambda a, cert, key: (other(cert, bytes((16 << 20) + 1)), key),
+        "server.pem.other: can't be read: it has more than 16777216 bytes",
+    ),
     "there is no certificate": (
         lambda a, cert, key: (f"{cert}.none", key), "server.pem.none: can't be read: No such file",
     ),
