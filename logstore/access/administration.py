@@ -179,7 +179,8 @@ def user_of(known: Known, name: str) -> KeptUser:
     found = known.to_be(name)
     if found is None:
         shown = name[:_SHOWN_CHARACTERS]
-        raise UnknownUser(f"no user {shown!r}{nearest(shown, known.users)}", name)
+        others = [it for it in known.users if known.to_be(it) is not None]
+        raise UnknownUser(f"no user {shown!r}{nearest(shown, others)}", name)
     return found
 
 

@@ -136,7 +136,7 @@ def test_a_change_counts_on_those_that_are_on_their_way():
         lambda: administration.new_permission(known, permission),
         lambda: administration.without_user(known, "ana"),
     ):
-        with pytest.raises(UnknownUser):
+        with pytest.raises(UnknownUser, match=r"no user 'ana'$"):
             act()
     known.change(*administration.new_user(known, "ana", {}))
     keeper.sync()
