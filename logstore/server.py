@@ -188,10 +188,13 @@ class Server:
         if self._count(listening.doorway) >= limits.connections_max:
             self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
             return
-        if sum(it.connections for it in self._listening) >= self._connections_max:
+        there = sum(it.connections for it in self._listening)
+        if there >= self._connections_max:
             why = f"no file descriptors for more than {self._connections_max}: raise ulimit -n"
             self._refuse(sock, peer, listening, why)
             return
+        if self._turned and there + len(self._turned) >= self._connections_max:
+            self._close_turned(next(iter(self._turned)))  # its descriptor is needed
         turned = None if local else self._gate.arrived(host, self.turn.now())
         if turned is not None:
             self._turn_away(sock, peer, listening, turned)
@@ -254,7 +257,7 @@ class Server:
         self._turned[sock] = handle
 
     def _close_turned(self, sock: socket.socket) -> None:
-        del self._turned[sock]
+        self._turned.pop(sock).cancel()
         sock.close()
 
     def _kept_out(self, peer: str, host: str, listening: Listening, why: str) -> None:

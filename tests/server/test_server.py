@@ -341,6 +341,23 @@ async def test_those_who_wait_are_so_many_and_end_with_the_server(server, connec
     opened[-1][1].close()
 
 
+@plainly
+@limited(gate=Counting(0, 3600.0))
+async def test_those_who_wait_take_no_descriptor_that_others_need(server, connect):
+    server._connections_max = 5
+    opened = [await connect() for _ in range(8)]
+    for reader, _ in opened[:3]:  # the first have waited longest
+        assert await reader.read() == b""
+    assert len(server._turned) == 5
+    server._gate.most = 8
+    opened.append(await connect())
+    opened[-1][1].write(b"in\n")
+    assert await line(opened[-1][0]) == b"IN\n"
+    assert len(server._turned) + len(server._connections) == 5
+    for _, writer in opened:
+        writer.close()
+
+
 @serving
 @limited(idle_s=0.0)
 async def test_a_silent_connection_is_closed_a_waiting_one_is_not(server, connect):
