@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # they take their time to import, and many servers have no TL
 BACKLOG: Final = 1024
 ACCEPTS_AT_ONCE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1  # after the process has run out of file descriptors, or of patience
+LOCAL_MORE: Final = 16  # connections of this machine's owner: a crowd must not keep him out
 SWEEP_S: Final = 10.0
 RELIEF_S: Final = 0.1  # while somebody has to wait for memory
 EASE_S: Final = 1.0  # that less is held, before it is given back
@@ -189,7 +190,7 @@ class Server:
             self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
             return
         there = sum(it.connections for it in self._listening)
-        if there >= self._connections_max:
+        if there >= self._connections_max + (LOCAL_MORE if local else 0):
             why = f"no file descriptors for more than {self._connections_max}: raise ulimit -n"
             self._refuse(sock, peer, listening, why)
             return

@@ -16,6 +16,7 @@ from line_server import BOTH, DEADLINE_S, Lines, Piece, limited, line, plainly, 
 from logstore import connection as connection_module
 from logstore.access.quotas import Turned
 from logstore.budget import PATIENCE_S
+from logstore.protocols.session import Doorway, Limits
 from logstore.server import CLOSED_TOLD_MAX, REASON_SHOWN, SWEEP_S, TURNED_MAX
 
 MIB = 1 << 20
@@ -356,6 +357,24 @@ async def test_those_who_wait_take_no_descriptor_that_others_need(server, connec
     assert len(server._turned) + len(server._connections) == 5
     for _, writer in opened:
         writer.close()
+
+
+@plainly
+async def test_a_crowd_does_not_keep_out_who_comes_by_the_socket_of_the_directory(server, connect):
+    server._connections_max = 2
+    opened = [await connect() for _ in range(2)]
+    await _until(lambda: len(server._connections) == 2)
+    reader, refused = await connect()
+    assert await reader.read() == b""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{folder}/s")
+        listening.listen()
+        server.listen_at(listening.dup(), Doorway(Lines, Limits(100, 600.0)))
+        reader, writer = await asyncio.open_unix_connection(f"{folder}/s")
+        writer.write(b"in\n")
+        assert await line(reader) == b"IN\n"
+        for it in (opened[0][1], opened[1][1], refused, writer):
+            it.close()
 
 
 @serving
