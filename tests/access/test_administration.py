@@ -273,6 +273,7 @@ def test_keys_are_those_of_the_rfc():
     assert base64.b64encode(signature) == b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
+@pytest.mark.long
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_text_is_a_name_or_is_refused_in_one_line(user, name):
     rule = KeptRule(user, "read", "queue", name)

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import logstore
 
 ROOT = Path(logstore.__file__).parent
@@ -35,6 +37,7 @@ def compared_secrets(text):
                 yield node.lineno
 
 
+@pytest.mark.long
 def test_no_secret_is_compared_by_an_operator():
     found = [
         f"{path.relative_to(ROOT)}:{line}"

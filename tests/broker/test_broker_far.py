@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from broker_parts import memory_topic, numbered
 from clock import NOW_MS
 from far_log import FarLog
@@ -85,6 +86,7 @@ def offsets(records):
     return [record.offset for record in records]
 
 
+@pytest.mark.long
 def test_iterating_does_not_end_before_the_end():
     log = filled(Arriving("t-0"))
     with Consumer({("t", 0): log}, {("t", 0): 0}) as consumer:

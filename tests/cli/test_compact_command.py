@@ -25,6 +25,7 @@ def test_nothing_to_do(logstore):
     assert said == ["nothing to do: no topic's cleanup.policy is compact"]
 
 
+@pytest.mark.long
 def test_a_dry_run_and_a_run(logstore, topic):
     dry = logstore("compact", "run", "--dry-run").lines
     assert len(dry) == 1

@@ -189,6 +189,7 @@ def test_what_is_described(both):
     assert {"events", "amq.topic"} <= set(names)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("events")
 def test_exchanges_are_bound_to_exchanges(both):
     both("exchange", "declare", "all", "--type", "fanout")

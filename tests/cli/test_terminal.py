@@ -59,6 +59,7 @@ def on_terminal(data, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_the_result_of_produce_stands_alone_below_no_bar(on_terminal, logstore, tmp_path):
     logstore("topic", "create", "t")
     (tmp_path / "lines").write_bytes(b'{"ts": 5}\n' * 300_000)

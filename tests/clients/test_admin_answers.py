@@ -146,6 +146,7 @@ def test_an_answer_without_a_producer_id_has_no_epoch_either(client):
     assert (answer.producer_id, answer.producer_epoch) == (-1, -1)
 
 
+@pytest.mark.long
 def test_a_topic_of_kafkas_own_that_somebody_made_is_called_internal(client):
     make(client, a_topic("__share_group_state"), a_topic("plain"))
     for name, internal in (("__share_group_state", True), ("plain", False)):

@@ -288,6 +288,7 @@ def test_a_server_that_was_killed_leaves_a_socket_where_nobody_answers(tmp_path)
     assert not (server.data / "api.sock").exists()
 
 
+@pytest.mark.long
 def test_a_client_that_shuts_its_side_is_answered_still(server):
     with connect(server) as connection:
         connection.sendall(request("GET", "/api/v1/server"))

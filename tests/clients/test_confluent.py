@@ -177,6 +177,7 @@ def test_the_latest_timestamp_is_found(server, topic):
     assert (done.result().offset, done.result().timestamp) == (1, times[1])
 
 
+@pytest.mark.long
 def test_a_transactional_producer_is_told_that_there_are_none(server):
     producer = Producer({"bootstrap.servers": server.address, "transactional.id": "t"})
     with pytest.raises(KafkaException) as refused:

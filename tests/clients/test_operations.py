@@ -71,6 +71,7 @@ def test_a_topic_that_is_not_there_has_no_operations(client):
     assert found.topic_authorized_operations == NOT_ASKED
 
 
+@pytest.mark.long
 def test_how_much_room_there_is_on_the_disk(client, server):
     request = describe_log_dirs.Request(None)
     [found] = client.ask(35, 4, request, describe_log_dirs.Response).results

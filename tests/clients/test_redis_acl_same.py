@@ -268,6 +268,7 @@ def test_other_commands_of_acl_are_answered_the_same(bosses):
         same(bosses, *words)
 
 
+@pytest.mark.long
 def test_categories_of_commands_are_the_same(bosses):
     of_both = (set(answer(it, "COMMAND", "LIST").split(b"\r\n")[2::2]) for it in bosses)
     served = set.intersection(*of_both)

@@ -405,6 +405,7 @@ def test_info_counts_commands_and_errors_as_redis_does(both):
     assert counted[1] == counted[0]
 
 
+@pytest.mark.long
 def test_patterns_match_the_same_names(both):
     """What Hypothesis compares with a naive matcher, asked of Redis itself."""
     seed = int(os.environ.get("REDIS_SEED", random.randrange(2**32)))

@@ -71,6 +71,7 @@ def test_tables_first_used_by_several_threads(small, tmp_path):
         env.close()
 
 
+@pytest.mark.long
 def test_another_process_grows_it(env, tmp_path):
     env.commit(entries(10))
     script = (

@@ -226,6 +226,7 @@ def test_without_a_timeout_a_message_may_be_held_for_ever(node):
     assert node.queues.deadline_ms() is None
 
 
+@pytest.mark.long
 def test_ten_thousand_are_held_unacked_and_counted(node):
     queue = node.declare(b"q")
     (consumer,) = subscribed(queue, Consumer())

@@ -48,6 +48,7 @@ def by_length(**arguments):
     return ExchangeFacts(b"e", "x-by-length", **arguments)
 
 
+@pytest.mark.long
 def test_a_type_from_another_package_is_used_like_ours(installed):
     topology = Topology()
     topology.declare(by_length(arguments=Arguments.of({b"x-least": Field("I", 2)})))

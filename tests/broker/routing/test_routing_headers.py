@@ -172,6 +172,7 @@ def naive(table, rule, headers):
     return any(met) if rule in (b"any", b"any-with-x") else all(met)
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(
     st.lists(st.tuples(TABLES, RULES), max_size=8),

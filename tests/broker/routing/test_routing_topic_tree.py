@@ -66,6 +66,7 @@ def test_one_pattern_matches_as_trying_everything_does(pattern, key):
     assert matching([pattern], key) == [pattern] * expected
 
 
+@pytest.mark.long
 @settings(max_examples=250)
 @given(st.lists(PATTERNS, max_size=12, unique=True), st.lists(KEYS, max_size=4), st.data())
 def test_many_patterns_match_as_each_of_them_does(patterns, keys, data):
