@@ -149,6 +149,7 @@ def test_who_publishes_alone_and_to_few_does_not_wait_for_the_turn():
     assert (publish(b"many"), len(turns)) == (before + 3, 4)
 
 
+@pytest.mark.long
 def test_one_message_to_ten_thousand_reaches_a_part_of_them_in_each_turn():
     channels, turns = Channels(), Turns()
     channels.attach(turns.soon)

@@ -299,6 +299,7 @@ def mail(logstore):
     logstore("queue", "declare", "mail")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("mail")
 def test_follow_prints_until_a_signal_and_gives_back_nothing(logstore, spawn):
     publish(logstore, "", "--key", "mail", stdin=b"a\nb\n")

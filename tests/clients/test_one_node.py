@@ -210,6 +210,7 @@ def test_the_one_node_is_not_unregistered(client):
         assert client.ask(64, 0, request, unregister_broker.Response).error_code == code
 
 
+@pytest.mark.long
 def test_resources_with_settings_are_listed(client, topic):
     def ask(version, *kinds):
         request = list_config_resources.Request(kinds)

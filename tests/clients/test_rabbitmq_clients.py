@@ -226,6 +226,7 @@ def test_aio_pika_publishes_and_consumes(broker):
     asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 
 
+@pytest.mark.long
 def test_aio_pika_with_a_wrong_password(broker):
     async def run():
         with pytest.raises(ProbableAuthenticationError):

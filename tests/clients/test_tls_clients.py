@@ -430,6 +430,7 @@ def test_a_server_may_have_doors_with_tls_alone(tmp_path):
     assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.long
 def test_a_plain_client_at_a_door_with_tls_is_told_of(secured):
     with socket.create_connection(secured.tls["resp"], DEADLINE_S) as sock:
         sock.sendall(b"PING\r\n")

@@ -44,6 +44,7 @@ def ready(line, queue):
     return line.ask(1, declare(queue, passive=True)).message_count
 
 
+@pytest.mark.long
 def test_a_consumer_that_comes_later_gets_it(line):
     line.tell(1, declare("q"))
     for body in (b"1", b"2"):

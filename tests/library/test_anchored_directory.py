@@ -187,6 +187,7 @@ def test_what_was_looked_at_is_what_is_opened(swap, mode, moment):
         assert (mode, moment) == ("read", "lock")  # a reader takes none
 
 
+@pytest.mark.long
 def test_a_partition_on_a_bigger_disk_goes_on_working(tmp_path):
     path, bigger = str(tmp_path / "data"), tmp_path / "bigger"
     bigger.mkdir()

@@ -35,6 +35,7 @@ def check(messages, codec=Compression.NONE):
         assert decode(thin) == [records[place] for place in some]
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.tuples(shapes, st.integers(1, 90)), min_size=1, max_size=4),

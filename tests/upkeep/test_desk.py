@@ -139,6 +139,7 @@ def test_a_path_longer_than_a_sockets_address(tmp_path):
         assert len(list(ask(Disk(), str(path), Job("retention"), untold))) == 1
 
 
+@pytest.mark.long
 def test_the_command_hands_its_job_to_who_has_the_store(store):
     command = [sys.executable, "-m", "logstore_cli", "--data", store.path, "compact", "run"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -286,6 +286,7 @@ def test_a_ladder_of_28_queues_keeps_the_key_and_tells_all_deaths(node):
     assert delivery.body == b"task"
 
 
+@pytest.mark.long
 def test_many_that_expire_at_once_go_in_steps_and_all_arrive_in_order(node, dead):
     queue = node.declare(b"q", message_ttl=1_000, **DLX)
     for _ in range(5):

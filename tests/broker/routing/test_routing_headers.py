@@ -201,6 +201,7 @@ def test_many_bindings_match_as_each_of_them_does(tables, messages, data):
     assert [matcher._always, matcher._by_wanted, matcher._names] == [{}, {}, {}]
 
 
+@pytest.mark.long
 def test_many_bindings_cost_a_message_nothing():
     """A hundred bindings or two thousand: a message costs what its own headers find."""
     work = {}

@@ -581,6 +581,7 @@ def requests():
     return st.sampled_from(asked).flatmap(of)
 
 
+@pytest.mark.long
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.one_of(requests(), st.just("publish")), min_size=1, max_size=12))
 def test_methods_with_any_values_are_answered_or_refused(shared, asked):

@@ -156,6 +156,7 @@ def listed(talk, version, states=(), types=()):
     return {it.group_id: (it.protocol_type, it.group_state, it.group_type) for it in found}
 
 
+@pytest.mark.long
 def test_groups_are_listed_by_state_and_type(talk):
     committed(talk, [("t", 0, 1, "")], group="simple")
     settled(talk)
