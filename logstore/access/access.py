@@ -5,7 +5,7 @@ A door may have a request carried out by a worker, which asks while they are bei
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -33,6 +33,8 @@ from logstore.kept_users import (
     UserKeeper,
 )
 from logstore.names import AUDIT_TOPIC, OWNER_NAME
+
+_T = TypeVar("_T", KeptUser, KeptQuota)
 
 ADMINISTRATOR: Final = "administrator"  # the tag of who may do everything
 _BY_TAG: Final = Decision(True, f"the user has the tag {ADMINISTRATOR}")
@@ -188,14 +190,16 @@ class Access:
 
     def to_be(self, name: str) -> KeptUser | None:
         """The user of this name, as all changes leave him that are on their way."""
-        user = self.users.get(name)
+        return self._to_be(KeptUser, (KeptUser, name), self.users.get(name))
+
+    def _to_be(self, kind: type[_T], what: object, now: _T | None) -> _T | None:
         for each in self._coming:
-            if any(isinstance(it, KeptUser) and it.name == name for it in each.forget):
-                user = None
+            if any(isinstance(it, kind) and _what(it) == what for it in each.forget):
+                now = None
             for it in each.keep:
-                if isinstance(it, KeptUser) and it.name == name:
-                    user = it
-        return user
+                if isinstance(it, kind) and _what(it) == what:
+                    now = it
+        return now
 
     def rows_to_be(self) -> Iterable[Kept]:
         """The same of rules, permissions and quotas: all of them, in the order of their kinds."""
@@ -217,14 +221,7 @@ class Access:
 
     def quota_to_be(self, entity: Entity) -> KeptQuota | None:
         """The same of a quota."""
-        quota = self.quotas.get(entity)
-        for each in self._coming:
-            if any(isinstance(it, KeptQuota) and it.entity == entity for it in each.forget):
-                quota = None
-            for it in each.keep:
-                if isinstance(it, KeptQuota) and it.entity == entity:
-                    quota = it
-        return quota
+        return self._to_be(KeptQuota, (KeptQuota, entity), self.quotas.get(entity))
 
     def change(
         self,
