@@ -33,9 +33,8 @@ class Model:
         self.served = False
         if self.state == CLOSED:
             return
-        if self.state == RAW:  # whatever it is, it is a token
-            right = action == "right"
-            self.state = DONE if right else self.state if action == "wait" else CLOSED
+        if self.state == RAW:  # whatever it is, it is a token; and it must come in time
+            self.state = DONE if action == "right" else CLOSED
             return
         getattr(self, "_" + action.replace(" ", "_"))()
 
