@@ -64,9 +64,17 @@ def _amqp(house: "House") -> "Doorway":
     return doorway.open(house)
 
 
+def _http(house: "House") -> "Doorway":
+    from logstore.protocols.http import doorway
+
+    return doorway.open(house)
+
+
 KAFKA: Final = Door("kafka", "Kafka", "kafka.port", "kafka.tls.port", _kafka)
 RESP: Final = Door("resp", "Redis", "resp.port", "resp.tls.port", _resp)
 AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", "amqp.tls.port", _amqp)
 
-DOORS: Final = (KAFKA, RESP, AMQP)
+HTTP: Final = Door("http", "HTTP", "http.port", "http.tls.port", _http)
+
+DOORS: Final = (KAFKA, RESP, AMQP, HTTP)
 ENTRANCES: Final = (*(door.plain for door in DOORS), *(door.tls for door in DOORS))

@@ -299,7 +299,7 @@ class Node:
 
         desk = self._store.desk
         if desk is not None:  # it said why it is not
-            server.listen_at(desk.lend(), doorway.open(house))
+            server.listen_at(desk.lend(), doorway.open(house, local=True))
 
     def _let_nobody_in(self) -> None:
         """The process may go on without a server, and must not be taken for one."""

@@ -513,6 +513,17 @@ class StoreSettings:
         16 << 20, "the largest message of a RabbitMQ client; more ends the channel", unit="bytes",
         low=1 << 10, high=512 << 20,
     )  # fmt: skip
+    http_port: int = _setting(
+        15_672, "where browsers and HTTP clients connect; 0: any free port, -1: no HTTP door",
+        low=-1, high=65_535,
+    )  # fmt: skip
+    http_tls_port: int = _setting(
+        15_671,
+        "where browsers and HTTP clients connect with TLS, once tls.cert is set; 0: any free port, "
+        "-1: nowhere",
+        low=-1,
+        high=65_535,
+    )
     notify: tuple[str, ...] = _setting(
         ("none",),
         "what a server tells on channels named __logstore__:...: topics made and deleted, groups "

@@ -5,6 +5,8 @@ from typing import Final
 from logstore.errors import LogstoreError
 
 BAD_REQUEST: Final = 400
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 METHOD_NOT_ALLOWED: Final = 405
 REQUEST_TIMEOUT: Final = 408

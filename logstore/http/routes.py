@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from logstore.config import nearest
+from logstore.http.asks import Ask
 from logstore.http.faults import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Fault
 
 _H = TypeVar("_H")
@@ -18,6 +19,7 @@ class Route(NamedTuple, Generic[_H]):
     path: str  # {name} stands for one segment, of any bytes, percent-encoded where need be
     handler: _H
     summary: str  # one line, for people
+    asks: Ask
     query: tuple[str, ...] = ()  # the parameters that it takes
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+from logstore.http.asks import OWN
 from logstore.http.bodies import JSON, LINES, refusal, whole
 from logstore.http.faults import NOT_FOUND, Fault
 from logstore.http.reply import Reply
@@ -93,8 +94,8 @@ class Visit:
 
     def _answer(self, end: ServerEnd, reply: _SocketReply, run: Run) -> None:
         routes = (
-            Route("GET", "/api/v1/server", self._describe, ""),
-            Route("POST", "/api/v1/jobs", self._job, ""),
+            Route("GET", "/api/v1/server", self._describe, "", OWN),
+            Route("POST", "/api/v1/jobs", self._job, "", OWN),
         )
         try:
             if end.fault is not None:

@@ -41,7 +41,7 @@ WORDS = {
     "replay": ["no-such"],
     "mirror": ["--from", ".", "--to", "copy", "--group", EVIL],
     # Another has the directory.
-    "serve": ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0"],
+    "serve": ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0", "--http-port", "0"],
     "channel publish": [EVIL, "x"],
     "channel subscribe": [EVIL, "--max", "1", "--server", "127.0.0.1:1"],
     "channel psubscribe": [EVIL, "--max", "1", "--server", "127.0.0.1:1"],

@@ -79,6 +79,8 @@ def serve(begin, data):
         "0",
         "--amqp-port",
         "-1",
+        "--http-port",
+        "-1",
     )
     line = server.stdout.readline().decode()
     assert "Kafka clients at" in line, server.stderr.read()
@@ -162,6 +164,8 @@ def test_of_two_servers_the_second_is_refused_whatever_their_numbers(begin, data
         "--resp-port",
         "0",
         "--amqp-port",
+        "-1",
+        "--http-port",
         "-1",
     )
     _, errors = second.communicate(timeout=DEADLINE_S)

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from librdkafka import consume, produce
-from serving import COMMAND, DEADLINE_S, OF_SLOW_MACHINES, resident_bytes
+from serving import CLIENTS, COMMAND, DEADLINE_S, OF_SLOW_MACHINES, resident_bytes
 from wire_client import WireClient, produce_body
 
 import logstore
@@ -52,8 +52,7 @@ def test_a_port_in_use_is_one_line_that_names_the_setting(start, tmp_path):
     assert "kafka.port" in line
 
 
-DEFAULT_PORTS = {"kafka": 9092, "resp": 6379, "amqp": 5672}
-CLIENTS = {"kafka": "Kafka", "resp": "Redis", "amqp": "RabbitMQ"}
+DEFAULT_PORTS = {"kafka": 9092, "resp": 6379, "amqp": 5672, "http": 15672}
 
 
 @pytest.fixture
@@ -139,9 +138,9 @@ def test_a_server_that_no_client_could_come_to_does_not_start(tmp_path, address)
         out, errors = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out) == (1, "")
     *warnings, line = told(errors)
-    assert len(warnings) == 3
+    assert len(warnings) == len(DEFAULT_PORTS)
     assert "no door is left to serve it by" in line
-    assert "--kafka-port (kafka.port), --resp-port (resp.port), --amqp-port (amqp.port)" in line
+    assert ", ".join(f"--{it}-port ({it}.port)" for it in DEFAULT_PORTS) in line
 
 
 def test_a_store_without_users_is_not_served_to_other_machines(tmp_path):
@@ -166,7 +165,7 @@ def served_beyond(data, *words, **settings):
     return ready, "\n".join(told(errors))
 
 
-NO_DOORS = ("--kafka-port", "0", "--resp-port", "-1", "--amqp-port", "-1")
+NO_DOORS = ("--kafka-port", "0", "--resp-port", "-1", "--amqp-port", "-1", "--http-port", "-1")
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "file"])
@@ -208,7 +207,7 @@ def signalled(self):
     real(self)
 WriterDirectory.{name} = signalled
 from logstore_cli.main import main
-ports = ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0"]
+ports = ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0", "--http-port", "0"]
 sys.argv = ["logstore", "serve", "--data", sys.argv[1], *ports]
 main()
 """

@@ -84,13 +84,13 @@ class Shell:
         return shown((done.stdout + done.stderr).decode())
 
     def _serve(self):
-        ports = [it for name in ("kafka", "resp", "amqp") for it in (f"--{name}-port", "0")]
+        ports = [it for name in ("kafka", "resp", "amqp", "http") for it in (f"--{name}-port", "0")]
         self.server = subprocess.Popen(
             [Path(sys.executable).with_name("logstore"), "serve", *ports],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        lines = [self.server.stdout.readline() for _ in range(3)]
-        self.amqp = lines[-1].split(":")[-1].strip()
+        lines = [self.server.stdout.readline() for _ in range(4)]
+        self.amqp = lines[-2].split(":")[-1].strip()
         return "".join(lines)
 
     def run_python(self, code):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from logstore.access.access import open_access
+from logstore.access.identity import OWNER
 from logstore.broker.queues.refusals import NoVhost
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.session import HttpSession
@@ -29,6 +30,7 @@ class HttpPeer:
         log_bytes=None,
         access=None,
         keeps_history=lambda name: False,
+        who=OWNER,
     ):
         self.now = 1000.0
         self.woken = self.unsent = 0
@@ -43,7 +45,7 @@ class HttpPeer:
             lambda job, done: done(job()),
             keeps_history,
         )
-        self.session = HttpSession(door, self)
+        self.session = HttpSession(door, self, who)
         self._left = b""
 
     def wake(self):

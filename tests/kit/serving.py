@@ -9,6 +9,7 @@ from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("logstore")
 DEADLINE_S = 30
+CLIENTS = {"kafka": "Kafka", "resp": "Redis", "amqp": "RabbitMQ", "http": "HTTP"}
 OF_SLOW_MACHINES = ("one turn took", "nobody was heard for")
 
 
@@ -20,13 +21,17 @@ def resident_bytes(server):
 class Serving:
     """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
-    def __init__(self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, words=(), **settings):
+    def __init__(
+        self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, words=(), http_port=-1,
+        **settings,
+    ):  # fmt: skip
         """``wrapped``: words before the command, of one that becomes it; ``words``: of ours.
 
         With ``tls_cert``: ``tls`` is where clients with TLS connect, by the door's name.
         """
         if "tls_cert" in settings:
             settings = {f"{door}_tls_port": 0 for door in ("kafka", "resp", "amqp")} | settings
+            settings.setdefault("http_tls_port", -1)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
@@ -45,6 +50,8 @@ class Serving:
                 str(resp_port),
                 "--amqp-port",
                 str(amqp_port),
+                "--http-port",
+                str(http_port),
                 *words,
             ],
             stdout=subprocess.PIPE,
@@ -66,8 +73,13 @@ class Serving:
             assert "RabbitMQ clients at" in line, self.errors()
             host, port = line.split()[-1].split(":")
             self.amqp = host, int(port)
+        if http_port >= 0:
+            line = self.process.stdout.readline().decode()
+            assert "HTTP clients at" in line, self.errors()
+            host, port = line.split()[-1].split(":")
+            self.http = host, int(port)
         self.tls = {}
-        for door, whose in (("kafka", "Kafka"), ("resp", "Redis"), ("amqp", "RabbitMQ")):
+        for door, whose in CLIENTS.items():
             if int(settings.get(f"{door}_tls_port", -1)) >= 0:
                 line = self.process.stdout.readline().decode()
                 assert f"{whose} clients with TLS at" in line, self.errors()

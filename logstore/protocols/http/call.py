@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from logstore.access.identity import Identity
+from logstore.access.rights import Rights
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
-from logstore.http.bodies import refusal, whole
+from logstore.http.bodies import JSON, refusal, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
+from logstore.http.server_end import Headers
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.refusals import status_of
 
@@ -38,7 +41,7 @@ class Page(NamedTuple):
 class Answers(Protocol):
     """Where the answer goes: the connection."""
 
-    def whole(self, status: int, body: bytes, allow: str) -> None: ...
+    def whole(self, status: int, body: bytes, kind: str, headers: Headers) -> None: ...
     def line(self, data: bytes, *, skip: bool) -> None: ...
     def end(self) -> None: ...
 
@@ -46,15 +49,20 @@ class Answers(Protocol):
 class Call:
     """A ``Reply``, and what it is one to."""
 
-    def __init__(self, to: Answers, given: bytes) -> None:
+    def __init__(self, to: Answers, given: bytes, rights: Rights) -> None:
         self.names: Mapping[str, bytes] = {}  # what stands in its path
         self.query: Mapping[str, bytes] = {}
         self.given = given  # the request's body
+        self.rights = rights  # of whoever asks
         self.queues: Queues  # of routes that need them
         self.begun = False
         self.over = False  # it is answered, or nobody waits for it any more
         self.lasts = False  # it may take for ever: a server that stops does not wait for it
         self._to = to
+
+    @property
+    def who(self) -> Identity:
+        return self.rights.who
 
     # What is asked
 
@@ -115,6 +123,10 @@ class Call:
         """As Reply.answer."""
         self._whole(status, whole(value))
 
+    def content(self, status: int, body: bytes, kind: str, headers: Headers = ()) -> None:
+        """All of the answer, of some other kind than JSON."""
+        self._whole(status, body, kind, headers)
+
     def refuse(self, status: int, sentence: str, kind: str = "") -> None:
         """As Reply.refuse."""
         self._whole(status, refusal(sentence, kind))
@@ -122,14 +134,15 @@ class Call:
     def fail(self, error: LogstoreError) -> None:
         """It could not be done."""
         if isinstance(error, Fault):
-            self._whole(error.status, refusal(str(error)), error.allow)
+            headers = [("allow", error.allow)] if error.allow else ()
+            self._whole(error.status, refusal(str(error)), headers=headers)
         else:
             self.refuse(status_of(error), str(error), type(error).__name__)
 
-    def _whole(self, status: int, body: bytes, allow: str = "") -> None:
+    def _whole(self, status: int, body: bytes, kind: str = JSON, headers: Headers = ()) -> None:
         if not self.over:
             self.over = True
-            self._to.whole(status, body, allow)
+            self._to.whole(status, body, kind, headers)
 
     def line(self, data: bytes, *, skip: bool = False) -> None:
         """As Reply.line."""

@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from logstore.access.identity import OWNER, anonymous
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
-CONNECTIONS_MAX: Final = 64  # commands come one at a time; each holds a file of the process
+CONNECTIONS_MAX: Final = 1024  # browsers have some each; each holds a file of the process
+LOCAL_CONNECTIONS_MAX: Final = 64  # commands come one at a time
 IDLE_S: Final = 60.0
 _TOO_MANY: Final = b'{"error":"too many connections: try again"}\n'
 _REFUSAL: Final = (
@@ -14,15 +16,17 @@ _REFUSAL: Final = (
 )
 
 
-def open(house: House) -> Doorway:
-    """Limits are fixed while it serves."""
+def open(house: House, *, local: bool = False) -> Doorway:
+    """Limits are fixed while it serves. ``local``: for who may open the data directory's socket."""
 
     def new_session(link: Link) -> Session:
         # A server may have no client: until then neither the library for HTTP nor any route.
         from logstore.protocols.http.door import HttpDoor
         from logstore.protocols.http.session import HttpSession
 
-        return HttpSession(HttpDoor.of(house), link)
+        who = OWNER if local else anonymous(link.peer_address[0], "http")
+        return HttpSession(HttpDoor.of(house), link, who)
 
-    limits = Limits(CONNECTIONS_MAX, IDLE_S, "what this socket takes", _REFUSAL)
+    most = LOCAL_CONNECTIONS_MAX if local else CONNECTIONS_MAX
+    limits = Limits(most, IDLE_S, "what this door takes", _REFUSAL)
     return Doorway(new_session, limits)

@@ -9,12 +9,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.access.identity import Identity
+from logstore.access.rights import Rights
 from logstore.http.bodies import JSON, LINES, refusal
 from logstore.http.faults import REQUEST_TIMEOUT, Fault
 from logstore.http.routes import find
-from logstore.http.server_end import Request, ServerEnd
+from logstore.http.server_end import Headers, Request, ServerEnd
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.permits import check
 from logstore.protocols.http.routes import ROUTES
 from logstore.protocols.session import Buffer, Link
 
@@ -31,12 +34,14 @@ _LINES: Final = [("content-type", LINES)]
 class HttpSession:
     """A ``Session``."""
 
-    def __init__(self, door: HttpDoor, link: Link) -> None:
+    def __init__(self, door: HttpDoor, link: Link, who: Identity) -> None:
+        """``who``: has come in, as far as is known before the first request."""
         self.wants = 0
         self.kept = False
         self.closed: str | None = None
         self._door = door
         self._link = link
+        self._rights = Rights(door.access, who)
         self._end = ServerEnd()
         self._call: Call | None = None  # that is not answered yet
         self._out: list[bytes] = []
@@ -147,7 +152,7 @@ class HttpSession:
             self._begun_at = self._now
 
     def _begin(self, request: Request) -> None:
-        call = self._call = Call(self, request.body)
+        call = self._call = Call(self, request.body, self._rights)
         call.attempt(lambda: _dispatch(self._door, call, request))
 
     def _refuse(self, fault: Fault) -> None:
@@ -157,10 +162,9 @@ class HttpSession:
 
     # Answers
 
-    def whole(self, status: int, body: bytes, allow: str) -> None:
+    def whole(self, status: int, body: bytes, kind: str, headers: Headers) -> None:
         """As Answers.whole."""
-        headers = [*_WHOLE, ("allow", allow)] if allow else _WHOLE
-        self._put(self._end.answer(status, headers, body))
+        self._put(self._end.answer(status, [("content-type", kind), *headers], body))
         self._answered()
 
     def line(self, data: bytes, *, skip: bool) -> None:
@@ -207,5 +211,6 @@ class HttpSession:
 def _dispatch(door: HttpDoor, call: Call, request: Request) -> None:
     """Raises Fault, and what the handler raises."""
     found = find(ROUTES, request.method, request.target)
+    check(door, call.rights, found.route.asks)
     call.names, call.query = found.names, found.query
     found.route.handler(door, call)

@@ -8,8 +8,8 @@ from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.vhosts import asked_for
 from logstore.protocols.http.shown import arguments, binding
-from logstore.protocols.http.vhosts import asked_for
 
 if TYPE_CHECKING:
     from logstore.broker.queues.vhost import Vhost

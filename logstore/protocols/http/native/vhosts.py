@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Final
 
 from logstore.access.administration import without_vhost
 from logstore.access.audit import VHOST
-from logstore.access.identity import OWNER
 from logstore.amqp import fields
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http import paging
@@ -44,7 +43,7 @@ def added(door: HttpDoor, call: Call) -> None:
         if pending.error is not None:
             raise pending.error
         row = _row(call.queues.vhost(name))
-        door.audit.tell(VHOST, OWNER, f"made {row['name']}")
+        door.audit.tell(VHOST, call.who, f"made {row['name']}")
         call.answer(row, CREATED)
 
     pending.then(lambda it: call.attempt(lambda: kept(it)))
@@ -58,14 +57,14 @@ def deleted(door: HttpDoor, call: Call) -> None:
     def forget_permitted(go_on: Callable[[], object]) -> None:
         change = without_vhost(door.access, fields.text(name))
         if change.forget and name != fields.data(DEFAULT_VHOST):
-            call.when_kept(door.access.change(*change, by=OWNER), go_on)
+            call.when_kept(door.access.change(*change, by=call.who), go_on)
         else:
             go_on()
 
     def forgotten(pending: "Pending") -> None:
         if pending.error is not None:
             raise pending.error
-        door.audit.tell(VHOST, OWNER, f"deleted {row['name']}")
+        door.audit.tell(VHOST, call.who, f"deleted {row['name']}")
         forget_permitted(lambda: call.answer(row))  # what was permitted meanwhile
 
     def delete() -> None:

@@ -3,7 +3,6 @@
 import msgspec
 
 from logstore.access import administration
-from logstore.access.identity import OWNER
 from logstore.amqp import fields
 from logstore.kept_users import KeptPermission, KeptTopicPermission
 from logstore.protocols.http import paging
@@ -52,7 +51,7 @@ def given(door: HttpDoor, call: Call) -> None:
         call.word("user"), _vhost(call), asked.configure, asked.write, asked.read
     )
     change = administration.new_permission(door.access, permission)
-    call.answer_when(door.access.change(*change, by=OWNER), row(permission))
+    call.answer_when(door.access.change(*change, by=call.who), row(permission))
 
 
 def topic_given(door: HttpDoor, call: Call) -> None:
@@ -62,7 +61,7 @@ def topic_given(door: HttpDoor, call: Call) -> None:
         call.word("user"), _vhost(call), asked.exchange, asked.write, asked.read
     )
     change = administration.new_permission(door.access, permission)
-    call.answer_when(door.access.change(*change, by=OWNER), topic_row(permission))
+    call.answer_when(door.access.change(*change, by=call.who), topic_row(permission))
 
 
 def _vhost(call: Call) -> str:
@@ -74,7 +73,7 @@ def taken(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, NoneOfThatName."""
     user, vhost = call.word("user"), fields.text(call.names["vhost"])
     change = administration.without_permission(door.access, user, vhost)
-    call.answer_when(door.access.change(*change, by=OWNER), {})
+    call.answer_when(door.access.change(*change, by=call.who), {})
 
 
 def topic_taken(door: HttpDoor, call: Call) -> None:
@@ -82,7 +81,7 @@ def topic_taken(door: HttpDoor, call: Call) -> None:
     user, vhost = call.word("user"), fields.text(call.names["vhost"])
     exchange = call.word("exchange")
     change = administration.without_permission(door.access, user, vhost, exchange)
-    call.answer_when(door.access.change(*change, by=OWNER), {})
+    call.answer_when(door.access.change(*change, by=call.who), {})
 
 
 def row(permission: KeptPermission) -> dict[str, object]:

@@ -3,12 +3,12 @@
 import msgspec
 
 from logstore.access import administration
-from logstore.access.identity import OWNER, Identity
+from logstore.access.identity import Identity
 from logstore.kept_users import ANYONE, LITERAL, KeptRule, Unreadable
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.vhosts import CREATED
+from logstore.protocols.http.native.vhosts import CREATED
 
 
 class NewRules(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,14 +47,14 @@ def added(door: HttpDoor, call: Call) -> None:
     """Those that are there already are there once; raises Refused, InvalidName."""
     change = administration.new_rules(call.json(NewRules).rules())
     made = [row(it) for it in change.keep if isinstance(it, KeptRule)]
-    call.answer_when(door.access.change(*change, by=OWNER), made, CREATED)
+    call.answer_when(door.access.change(*change, by=call.who), made, CREATED)
 
 
 def removed(door: HttpDoor, call: Call) -> None:
     """Whether they allow or deny; raises NoneOfThatName where one is not there."""
     change = administration.without_rules(door.access, call.json(NewRules).rules())
     gone = [row(it) for it in change.forget if isinstance(it, KeptRule)]
-    call.answer_when(door.access.change(*change, by=OWNER), gone)
+    call.answer_when(door.access.change(*change, by=call.who), gone)
 
 
 def checked(door: HttpDoor, call: Call) -> None:
@@ -74,7 +74,7 @@ def damaged_listed(door: HttpDoor, call: Call) -> None:
 def damaged_removed(door: HttpDoor, call: Call) -> None:
     """All of these."""
     rows = door.access.damaged
-    call.answer_when(door.access.change((), rows, by=OWNER), [_damage(it) for it in rows])
+    call.answer_when(door.access.change((), rows, by=call.who), [_damage(it) for it in rows])
 
 
 def _damage(row: Unreadable) -> dict[str, object]:

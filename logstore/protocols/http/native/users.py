@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from logstore.access import administration
-from logstore.access.identity import OWNER
 from logstore.access.scram_keys import ITERATIONS, check_iterations, check_password, keys_of
 from logstore.errors import LogstoreError
 from logstore.kept_users import KeptUser, ScramKey
@@ -13,7 +12,7 @@ from logstore.names import OWNER_NAME
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.vhosts import CREATED
+from logstore.protocols.http.native.vhosts import CREATED
 
 Keys = Mapping[str, ScramKey]
 
@@ -62,7 +61,7 @@ def added(door: HttpDoor, call: Call) -> None:
         change = administration.new_user(door.access, asked.name, keys, asked.tags)
         [made] = change.keep
         assert isinstance(made, KeptUser)
-        call.answer_when(door.access.change(*change, by=OWNER), row(made), CREATED)
+        call.answer_when(door.access.change(*change, by=call.who), row(made), CREATED)
 
     administration.new_user(door.access, asked.name, {}, asked.tags)  # refused before it is hashed
     if asked.password is None:
@@ -78,7 +77,7 @@ def password_given(door: HttpDoor, call: Call) -> None:
 
     def replace(keys: Keys) -> None:
         change = administration.new_password(door.access, name, keys)
-        call.answer_when(door.access.change(*change, by=OWNER), {"name": name})
+        call.answer_when(door.access.change(*change, by=call.who), {"name": name})
 
     _hashed(door, call, asked.password, asked.iterations, replace)
 
@@ -87,14 +86,14 @@ def tags_given(door: HttpDoor, call: Call) -> None:
     """Raises UnknownUser, Refused."""
     name, asked = call.word("name"), call.json(NewTags)
     change = administration.new_tags(door.access, name, asked.tags)
-    call.answer_when(door.access.change(*change, by=OWNER), {"name": name, "tags": asked.tags})
+    call.answer_when(door.access.change(*change, by=call.who), {"name": name, "tags": asked.tags})
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
     """With what names him; raises UnknownUser, and Refused for the last of who may do all."""
     name = call.word("name")
     change = administration.without_user(door.access, name)
-    call.answer_when(door.access.change(*change, by=OWNER), {"name": name})
+    call.answer_when(door.access.change(*change, by=call.who), {"name": name})
 
 
 def _hashed(

@@ -1,0 +1,32 @@
+"""What a route asks of whoever sends its request; a route without such a row can't exist."""
+
+from typing import Final, NamedTuple
+
+# What one must be: nobody in particular; a user with one of the tags of management; one who sees
+# what is not his; one who may do everything; whoever comes through the directory's own socket.
+NOBODY: Final = ""
+MANAGEMENT: Final = "management"
+MONITORING: Final = "monitoring"
+ADMINISTRATOR: Final = "administrator"
+LOCAL: Final = "local"
+
+
+class Ask(NamedTuple):
+    """A level, and perhaps a right on an object besides."""
+
+    level: str
+    operation: str = ""  # "": none; else as access/resources.py has them
+    kind: str = ""
+    word: str = "name"  # of the path, or the query: what names the object
+
+
+OPEN: Final = Ask(NOBODY)
+LOGGED_IN: Final = Ask(MANAGEMENT)  # the handler itself shows what he may see, and no more
+SEES_ALL: Final = Ask(MONITORING)
+MAY_ALL: Final = Ask(ADMINISTRATOR)
+OWN: Final = Ask(LOCAL)
+
+
+def of(operation: str, kind: str, word: str = "name") -> Ask:
+    """A right on the object that this word names."""
+    return Ask(MANAGEMENT, operation, kind, word)

@@ -1,0 +1,1 @@
+"""The API of our own, `/api/v1`: what its routes do."""
