@@ -52,6 +52,13 @@ def heard(call: Callable[[], object]) -> KafkaError | None:
     return None
 
 
+def _explained(error: KafkaError) -> KafkaError:
+    """Once a client has ended for good, each call says so, and none but the first says why."""
+    if error.code() == KafkaError._FATAL and last_words():
+        return KafkaError(KafkaError._FATAL, last_words())
+    return error
+
+
 class ClusterProducer:
     """As ``logstore.broker.producer.Producer``: ``send_many`` returns before they are acknowledged.
 
@@ -133,7 +140,9 @@ class ClusterProducer:
                 self._poll(POLL_S)
                 self._check()
             except KafkaException as error:
-                raise self._refused(error_in(error)) from None
+                self._poll()  # if it has ended for good, this hears why
+                self._check()
+                raise self._refused(_explained(error_in(error))) from None
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
