@@ -1,5 +1,6 @@
 """``logstore serve``: the node, until a signal ends it."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,6 +117,7 @@ def _serve(
     from logstore.node import Listen, Node, allow_many_files
     from logstore.settings import STORE_SETTINGS
 
+    from .first_user import FirstUser, is_asked_for
     from .logs import show_dated
 
     show_dated()
@@ -139,11 +141,18 @@ def _serve(
         ),
         exposed=not is_loopback(address) and not insecure,
     )
-    _check_exposure(address, data, config, insecure=insecure)
+    first = None
+    if not is_loopback(address) or is_asked_for(os.environ):
+        users = _has_users(data, config)
+        first = None if users else FirstUser.asked_for(os.environ)
+        if not users and first is None:
+            _check_exposure(address, data, insecure=insecure)
     if stop.asked:
         return
     allow_many_files()  # before the store takes its share of them
     with data.open("write", create=True, config=config) as store:
+        if first is not None:
+            first.add_to(store)
         node = Node(store, listen)
         try:
             node.run(lambda addresses: _tell_ready(str(data), addresses), lambda: stop.asked)
@@ -170,9 +179,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_exposure(host: str, data: "DataDir", config: "Config", *, insecure: bool) -> None:
-    """Raises CommandFailed where strangers could come in without having asked for it."""
-    if is_loopback(host) or _has_users(data, config):
+def _check_exposure(host: str, data: "DataDir", *, insecure: bool) -> None:
+    """There are no users. Raises CommandFailed where strangers could come in unasked for."""
+    if is_loopback(host):
         return
     if not insecure:
         raise CommandFailed(

@@ -1,9 +1,10 @@
 """Where the value of a setting comes from, and whether it is one; ``settings.py`` declares them.
 
-In falling order: the topic itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES`` style), the
-file (``<data>/logstore.toml``), the default. An unknown name or a bad value raises and names the
-nearest valid one: configuration cannot be got wrong silently. Of an unknown variable of the
-environment, which others write to as well, it is only warned.
+In falling order: the topic itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES``, or a file
+with the value, which ``LOGSTORE_TOPIC_SEGMENT_BYTES_FILE`` names), the configuration file
+(``<data>/logstore.toml``), the default. An unknown name or a bad value raises and names the nearest
+valid one: configuration cannot be got wrong silently. Of an unknown variable of the environment,
+which others write to as well, it is only warned.
 """
 
 import dataclasses
@@ -31,6 +32,7 @@ from logstore.settings import (
 )
 
 CHANNEL_TABLE = "channel"
+VALUE_BYTES_MAX = 65_536  # of a file with the value of a setting; a list of names may be long
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
 _log = logging.getLogger("logstore.config")
@@ -133,7 +135,7 @@ class Chosen:
 
     name: str
     value: Any
-    source: str  # "default", "file PATH", "environment NAME", "topic"
+    source: str  # "default", "file PATH", "environment NAME", "file of NAME", "topic"
     default: Any
     reason: str
 
@@ -191,6 +193,12 @@ class Config:
         found = variables.find(environment, FILE_SETTINGS)
         for name, variable in found.settings.items():
             given[name] = environment[variable], f"environment {variable}"
+        for name, variable in found.files.items():
+            if name in found.settings:
+                raise InvalidSetting(
+                    f"{found.settings[name]} and {variable} are both set: leave one of them out"
+                )
+            given[name] = _of_file(name, variable, environment[variable]), f"file of {variable}"
         _warn(found.unknown)
         return cls(given, channels)
 
@@ -238,6 +246,29 @@ def _exists(file: Path) -> bool:
         return file.exists()
     except OSError as error:  # it is its directory that can't be looked into
         raise Failed(f"{file.parent}: can't be read: {error.strerror}") from None
+
+
+def _of_file(name: str, variable: str, path: str) -> str:
+    """The value that a file holds. Raises InvalidSetting, Failed."""
+    if FILE_SETTINGS[name].metadata["path"]:
+        raise InvalidSetting(
+            f"{variable}: {name} is the path of a file itself: set {variables.variable(name)}"
+        )
+    try:
+        with open(path, "rb") as file:
+            data = file.read(VALUE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Failed(f"{variable}={path}: can't be read: {reason}") from None
+    try:
+        text = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{variable}={path}: is not UTF-8") from None
+    if len(data) > VALUE_BYTES_MAX or "\n" in text:
+        raise InvalidSetting(
+            f"{variable}={path}: must hold one line, of at most {VALUE_BYTES_MAX} bytes"
+        )
+    return text
 
 
 def _warn(unknown: list[str]) -> None:

@@ -28,11 +28,12 @@ def _setting(
     names: bool = False,  # a list of any names
     pattern: str = r".+",  # of a text without words of its own, or of each name in a list
     besides: tuple[int, ...] = (),  # numbers between low and high that are not taken
+    path: bool = False,  # a text that names a file
 ) -> Any:  # noqa: ANN401
     facts = {
         "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
         "pattern": pattern, "besides": besides,
-        "empty": empty,
+        "empty": empty, "path": path,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=facts)
 
@@ -436,14 +437,18 @@ class StoreSettings:
         "",
         "file with the certificate that the doors with TLS show, and those that have signed it, in "
         "PEM; relative to the data directory; without it there are no such doors",
+        path=True,
     )
     tls_key: str = _setting(
-        "", "file with its private key, not encrypted; without it the key is in tls.cert, too"
+        "",
+        "file with its private key, not encrypted; without it the key is in tls.cert, too",
+        path=True,
     )
     tls_client_ca: str = _setting(
         "",
         "file with the certificates of those who sign the certificates of clients; without it no "
         "client is asked for one",
+        path=True,
     )
     tls_client_auth: str = _setting(
         "optional",

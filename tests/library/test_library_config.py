@@ -390,3 +390,73 @@ def test_settings_given_as_numbers_flags_and_tuples_are_kept_as_their_text(tmp_p
 def test_settings_are_facts():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().store.num_partitions = 2
+
+
+# Values in files, as LOGSTORE_NAME_FILE says ------------------------------------------------------
+
+
+def test_a_value_can_be_the_line_of_a_file_that_a_variable_names(tmp_path, monkeypatch):
+    for text in ("7", "7\n", "7\r\n", " 7 \n"):
+        (tmp_path / "value").write_bytes(text.encode())
+        environment = {"LOGSTORE_NUM_PARTITIONS_FILE": str(tmp_path / "value")}
+        with open_with(tmp_path, monkeypatch, file=FILE, environment=environment) as store:
+            chosen = {it.name: (it.value, it.source) for it in store.config.describe()}
+            assert chosen["num.partitions"] == (7, "file of LOGSTORE_NUM_PARTITIONS_FILE")
+            assert store.config.is_given("num.partitions")
+
+
+def test_every_setting_that_is_no_path_takes_its_value_from_a_file(tmp_path, monkeypatch):
+    for name, field in SETTINGS.items():
+        file = tmp_path / name
+        file.write_text(text_of(field.default) + "\n")
+        if not field.metadata["path"]:
+            monkeypatch.setenv(variable(name) + "_FILE", str(file))
+    with logstore.open(tmp_path / "data") as store:
+        found = {it.source.split(" ")[0] for it in store.config.describe()}
+        paths = [it.name for it in store.config.describe() if it.source == "default"]
+    assert found == {"file", "default"}
+    assert paths == [name for name, field in SETTINGS.items() if field.metadata["path"]]
+    assert "tls.key" in paths
+
+
+def test_no_setting_is_called_as_the_file_of_another_one():
+    names = {variable(name) for name in SETTINGS}
+    assert not {f"{it}_FILE" for it in names} & names
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "sentence"),
+    [
+        (b"1\n2\n", InvalidSetting, "must hold one line"),
+        (b"\xff", InvalidSetting, "is not UTF-8"),
+        (b"", InvalidSetting, r"num\.partitions=: takes a whole number"),
+        (b"1" * 70_000, InvalidSetting, "of at most 65536 bytes"),
+        (None, Failed, r"LOGSTORE_NUM_PARTITIONS_FILE=\S+value: can't be read: No such file"),
+    ],
+)
+def test_a_file_with_no_value_is_one_line(tmp_path, monkeypatch, data, error, sentence):
+    if data is not None:
+        (tmp_path / "value").write_bytes(data)
+    environment = {"LOGSTORE_NUM_PARTITIONS_FILE": str(tmp_path / "value")}
+    with pytest.raises(error, match=sentence):
+        open_with(tmp_path, monkeypatch, environment=environment)
+
+
+def test_a_variable_and_its_file_exclude_each_other(tmp_path, monkeypatch):
+    environment = {"LOGSTORE_NUM_PARTITIONS": "3", "LOGSTORE_NUM_PARTITIONS_FILE": "/value"}
+    both = "LOGSTORE_NUM_PARTITIONS and LOGSTORE_NUM_PARTITIONS_FILE are both set"
+    with pytest.raises(InvalidSetting, match=both):
+        open_with(tmp_path, monkeypatch, environment=environment)
+
+
+def test_a_setting_that_is_a_path_says_which_variable_takes_it(tmp_path, monkeypatch):
+    environment = {"LOGSTORE_TLS_KEY_FILE": "/run/secrets/key"}
+    with pytest.raises(InvalidSetting, match=r"is the path of a file itself: set LOGSTORE_TLS_KEY"):
+        open_with(tmp_path, monkeypatch, environment=environment)
+
+
+def test_a_file_of_no_setting_is_warned_of(tmp_path, monkeypatch, warnings):
+    environment = {"LOGSTORE_NO_SUCH_FILE": "/x", "LOGSTORE_FILE": "/y"}
+    open_with(tmp_path, monkeypatch, environment=environment).close()
+    assert "LOGSTORE_NO_SUCH_FILE" in warnings()[0]
+    assert "LOGSTORE_FILE" in warnings()[0]
