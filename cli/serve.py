@@ -116,9 +116,11 @@ def _serve(
     from logstore.doors import ENTRANCES
     from logstore.node import Listen, Node, allow_many_files
     from logstore.settings import STORE_SETTINGS
+    from logstore.supervisor import Supervisor
 
     from .first_user import FirstUser, is_asked_for
     from .logs import show_dated
+    from .own_number import take_own_number
 
     show_dated()
     # A server has many logs open at once; closing a file that is not synced waits for the disk.
@@ -149,14 +151,23 @@ def _serve(
             _check_exposure(address, data, insecure=insecure)
     if stop.asked:
         return
+    take_own_number(data.path)  # before there is another thread
+    supervisor = Supervisor(os.environ, os.getpid(), os.getppid())
+    done_waiting = supervisor.waited_for()
     allow_many_files()  # before the store takes its share of them
     with data.open("write", create=True, config=config) as store:
         if first is not None:
             first.add_to(store)
-        node = Node(store, listen)
+        node = Node(store, listen, supervisor)
+
+        def ready(addresses: "Addresses") -> None:
+            done_waiting()
+            _tell_ready(str(data), addresses)
+
         try:
-            node.run(lambda addresses: _tell_ready(str(data), addresses), lambda: stop.asked)
+            node.run(ready, lambda: stop.asked)
         finally:
+            supervisor.waited_for()  # until the process ends
             stop.hear()  # one more ends nothing half-way
 
 

@@ -40,6 +40,7 @@ from logstore.server import Server
 from logstore.slices import Slices
 from logstore.storage.committer import UserCommitter
 from logstore.store import Store
+from logstore.supervisor import Supervisor
 from logstore.turn import Turn
 from logstore.upkeep.upkeep import facts_of
 
@@ -84,9 +85,11 @@ def allow_many_files() -> None:
 class Node:
     """Serves a store that is open for writing."""
 
-    def __init__(self, store: Store, listen: Listen) -> None:
+    def __init__(self, store: Store, listen: Listen, supervisor: Supervisor | None = None) -> None:
+        """``supervisor`` is told how it goes."""
         self._store = store.internals()
         self._listen = listen
+        self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._stopping: asyncio.Event
 
@@ -123,7 +126,7 @@ class Node:
         if asked():
             return
         tls = self._tls(loop)
-        loop.add_signal_handler(signal.SIGHUP, tls.asked)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, tls)
         turn = Turn(loop)
         settings = self._store.directory.config.store
         budget = budget_of(settings)
@@ -187,8 +190,11 @@ class Node:
                 {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
             )
             ready(addresses)
+            self._supervisor.ready(self._status(addresses))
+            self._supervisor.watch(loop.call_later)
             await self._stopping.wait()
         finally:
+            self._supervisor.stopping()
             try:
                 await server.stop(STOP_WITHIN_S)
             finally:
@@ -201,6 +207,14 @@ class Node:
                 groups.close()
                 self._store.channels.detach()
                 turn.stop()
+
+    def _reload(self, tls: NodeTls) -> None:
+        self._supervisor.reloading()
+        tls.asked(lambda: self._supervisor.ready("loaded anew"))
+
+    def _status(self, addresses: Addresses) -> str:
+        doors = (f"{name} {host}:{port}" for name, (host, port) in addresses.items())
+        return f"serving {self._store.directory.path}: {', '.join(doors)}"
 
     def _access(self, groups: Groups) -> Access:
         table = self._store.groups

@@ -44,6 +44,7 @@ class NodeTls:
         self._timer: asyncio.TimerHandle | None = None
         self._loading = False
         self._again = False  # somebody has asked while it was being loaded
+        self._asked: list[Callable[[], None]] = []  # by those who want to know when that is over
         self._told_at = 0.0
 
     def start(self, work: Work) -> None:
@@ -59,11 +60,15 @@ class NodeTls:
         if self._timer is not None:
             self._timer.cancel()
 
-    def asked(self) -> None:
-        """Load it now: SIGHUP."""
+    def asked(self, then: Callable[[], None] = lambda: None) -> None:
+        """Load it now: SIGHUP. ``then`` is called when that is over."""
         if self.tls is None:
             log.warning("SIGHUP: nothing to load anew: there is no TLS (tls.cert)")
-        elif self._loading:
+        if self.tls is None or self._work is None:
+            then()
+            return
+        self._asked.append(then)
+        if self._loading:
             self._again = True
         else:
             self._load(asked=True)
@@ -99,6 +104,10 @@ class NodeTls:
             if self._again:
                 self._again = False
                 self._load(asked=True)
+                return
+            told, self._asked = self._asked, []
+            for then in told:
+                then()
 
         return done
 
