@@ -15,7 +15,7 @@ some of them settles them like the others, and takes more; a gap that begins at 
 over at once by ``skip``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from logstore.broker.queues.bits import (
     BLOCK_BITS,
     BLOCK_SHIFT,
     BLOCKS_MAX,
+    FULL,
     Bits,
     exclude,
     include,
@@ -177,6 +178,22 @@ class Settlement:
     def failures(self, offset: int) -> int:
         """How often the record was released as failed."""
         return self._counts.of(offset)
+
+    def unsettled(self, first: int) -> Iterator[tuple[int, bool]]:
+        """The offsets from ``first`` on that were given out and are not settled; is each back?
+
+        Ascending; the settlement stays as it is meanwhile.
+        """
+        low = first >> BLOCK_SHIFT
+        for block, held in self._held.items():  # ascending, as the cursor goes up
+            if block < low:
+                continue
+            back, base = self._back.get(block, 0), block << BLOCK_SHIFT
+            if block == low:
+                held &= FULL >> (first & BIT) << (first & BIT)
+            for begin, count in runs_of(held):
+                for bit in range(begin, begin + count):
+                    yield base + bit, bool(back >> bit & 1)
 
     def failures_of(self, bits: Bits) -> ByCount:
         """The same of many; those that never failed are left out."""
