@@ -32,7 +32,7 @@ HEADING_OF: Final = {
         ),
         COMMON: (
             "--on-error --on-damage --on-out-of-range --seal --dry-run --yes --repair --progress "
-            "--if-unused --if-empty --requeue --version --help"
+            "--if-unused --if-empty --requeue --log-format --log-level --version --help"
         ),
     }.items()
     for name in names.split()

@@ -9,6 +9,10 @@ exit  when
 """
 
 import sys
+from collections.abc import Callable
+
+# How lines that are told or said look, by level and text; None: as they are.
+_look: Callable[[str, str], str] | None = None
 
 
 class CommandFailed(Exception):
@@ -44,12 +48,22 @@ def put(text: str) -> None:
         raise CommandFailed(f"standard output: {error.strerror}") from None
 
 
-def tell(line: str) -> None:
-    """One line on standard output that says what was done; the deed counts, if nobody reads it."""
+def look_like(look: Callable[[str, str], str]) -> None:
+    """From now on lines that are told or said look like what this makes of level and text."""
+    global _look
+    _look = look
+
+
+def _shown(level: str, text: str) -> str:
     from logstore.printable import printable
 
+    return printable(text if _look is None else _look(level, text))
+
+
+def tell(line: str) -> None:
+    """One line on standard output that says what was done; the deed counts, if nobody reads it."""
     if sys.stdout is not None:
-        put(printable(line) + "\n")
+        put(_shown("info", line) + "\n")
         try:
             sys.stdout.buffer.flush()  # it belongs between other lines of a terminal
         except BrokenPipeError:
@@ -68,14 +82,12 @@ def found(line: str) -> None:
     tell(line)
 
 
-def say(text: str) -> None:
+def say(text: str, level: str = "error") -> None:
     """One line on standard error, likewise escaped; nothing when nobody reads it."""
-    from logstore.printable import printable
-
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.write(_shown(level, text) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # closed
         pass

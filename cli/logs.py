@@ -1,12 +1,27 @@
-"""What is logged while a command runs, as lines on standard error that no peer can break out of."""
+"""What is logged while a command runs, as lines on standard error that no peer can break out of.
 
+A server's lines are for people (text) or for machines (JSON): one line a fact, with what it is
+about in fields of their own.
+"""
+
+import json
 import logging
-from typing import Final
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
+from logstore.log_facts import of as facts_of
 from logstore.printable import printable, printable_lines
+
+from . import ends
 
 LINE: Final = "logstore: %(message)s"
 DATED: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+ROOT: Final = "logstore"  # of all loggers of ours
+SAID: Final = "logstore: "  # before what a command says: not in JSON
+TEXT: Final = "text"
+JSON: Final = "json"
 
 
 class Printable(logging.Formatter):
@@ -21,14 +36,103 @@ class Printable(logging.Formatter):
         return printable_lines(super().format(record))
 
 
+class AsJson(logging.Formatter):
+    """One object a line: time (UTC), level, part, message, what it is about, and a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """ASCII only, so that no terminal obeys it and no reader of bytes stumbles over it."""
+        fields: dict[str, Any] = _fields(
+            record.created, record.levelname.lower(), record.name, record.getMessage()
+        )
+        for name, value in facts_of(record).items():
+            fields.setdefault(name, value)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return _line(fields)
+
+
+def _fields(at_s: float, level: str, name: str, message: str) -> dict[str, Any]:
+    seconds, ms = divmod(round(at_s * 1000), 1000)
+    return {
+        "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z",
+        "level": level,
+        "part": name.removeprefix(f"{ROOT}."),
+        "message": message,
+    }
+
+
+def _line(fields: dict[str, Any]) -> str:
+    return json.dumps({name: _shown(value) for name, value in fields.items()})
+
+
+def _shown(value: object) -> object:
+    """Bytes of names that are no UTF-8 would make JSON that not everyone reads."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return str(value).encode(errors="backslashreplace").decode()
+
+
 def show_warnings() -> None:
     """Show warnings as the commands' own lines look, unless logging is set up already."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Printable(LINE))
 
 
-def show_dated() -> None:
-    """Show warnings as a server does: with the time, and where they come from."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Printable(DATED))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+class _Held(logging.Handler):
+    """Keeps what is logged before it is known how that is to look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class ServerLog:
+    """The log of a server; until ``show`` is called, what comes is kept."""
+
+    def __init__(self, form: str = TEXT) -> None:
+        """``form``: of what was kept, if it is never said."""
+        self._form = form
+        self._held: _Held | None = _Held()
+        logging.getLogger().addHandler(self._held)
+
+    def end(self) -> None:
+        """Show what was kept, unless that was done."""
+        if self._held is not None:
+            self.show(self._form)
+
+    def show(self, form: str, level: str = "warning", levels: Sequence[str] = ()) -> None:
+        """As settings.py has them. Shows what was kept, too."""
+        assert self._held is not None, "it is shown once"
+        held, self._held = self._held, None
+        root = logging.getLogger()
+        root.removeHandler(held)
+        handler = logging.StreamHandler()
+        handler.setFormatter(AsJson() if form == JSON else Printable(DATED))
+        root.addHandler(handler)
+        if form == JSON:
+            ends.look_like(_said)
+        logging.getLogger(ROOT).setLevel(level.upper())
+        for one in levels:
+            part, _, its_level = one.partition("=")
+            logging.getLogger(f"{ROOT}.{part}").setLevel(its_level.upper())
+        for record in held.records:
+            if logging.getLogger(record.name).isEnabledFor(record.levelno):
+                handler.handle(record)
+
+
+def _said(level: str, text: str) -> str:
+    """A line that a command says, as the log has its lines."""
+    return _line(_fields(time.time(), level, ROOT, text.removeprefix(SAID)))
+
+
+@contextmanager
+def server_log(form: str = TEXT) -> Iterator[ServerLog]:
+    """Of this process. What was kept is shown at the end in any case."""
+    log = ServerLog(form)
+    try:
+        yield log
+    finally:
+        log.end()

@@ -1,7 +1,8 @@
 """``logstore serve``: the node, until a signal ends it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from logstore.doors import Entrance
     from logstore.node import Addresses
 
+    from .logs import ServerLog
     from .options import DataDir
     from .stop import Stop
 
@@ -36,6 +38,25 @@ Insecure = Annotated[
         "--insecure",
         help="Listen on a non-loopback address although there are no users, so that anyone who"
         " reaches it may do everything.",
+    ),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        metavar="text|json",
+        help="How to write the log: lines for people, or one JSON object a line; defaults to"
+        " log.format, text.",
+    ),
+]
+LogLevel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-level",
+        metavar="[PART=]LEVEL",
+        help="What to log: debug, info, warning or error, and what is more important; of one part,"
+        " such as kafka=info, to see that door's connections. Repeatable. Defaults to log.level,"
+        " warning, and log.levels.",
     ),
 ]
 
@@ -91,6 +112,8 @@ def serve(
     context: typer.Context,
     host: Host = None,
     insecure: Insecure = False,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
     data: Data = HERE,
 ) -> None:
     """Serve Kafka, Redis and RabbitMQ clients.
@@ -100,6 +123,7 @@ def serve(
 
     $ logstore serve
     $ logstore serve --host 0.0.0.0 --resp-port -1
+    $ logstore serve --log-format json --log-level amqp=info
     """
     import signal
 
@@ -107,11 +131,58 @@ def serve(
 
     # A signal that comes before there is a loop to hear it is one, too.
     with Stop(ignored=[signal.SIGHUP]) as stop:
-        _serve(context, host, data, stop, insecure=insecure)
+        asked = {"log.format": log_format, **_levels(log_level or [])}
+        if insecure:
+            asked["listen.insecure"] = "true"
+        with _log_of(log_format) as log:
+            config = _config(data, asked)
+            store = config.store
+            log.show(store.log_format, store.log_level, store.log_levels)
+        _serve(context, host, data, config, stop)
+
+
+OPTIONS = {
+    "log.format": "--log-format",
+    "log.level": "--log-level",
+    "log.levels": "--log-level",
+    "listen.insecure": "--insecure",
+}
+
+
+def _levels(given: list[str]) -> dict[str, str | None]:
+    """What --log-level says, as settings."""
+    of_parts = [it for it in given if "=" in it]
+    of_all = [it for it in given if "=" not in it]
+    return {
+        "log.level": of_all[-1] if of_all else None,
+        "log.levels": ",".join(of_parts) or None,
+    }
+
+
+def _log_of(form: str | None) -> "AbstractContextManager[ServerLog]":
+    from .logs import JSON, TEXT, server_log
+
+    return server_log(JSON if form == JSON else TEXT)
+
+
+def _config(data: "DataDir", asked: "Mapping[str, str | None]") -> "Config":
+    """Raises what Config.load does, and typer.BadParameter."""
+    from logstore.errors import InvalidSetting
+
+    # A server has many logs open at once; closing a file that is not synced waits for the disk.
+    config = data.config().unless_given("files.open.max", FILES_OPEN_MAX)
+    for name, text in asked.items():
+        if text is None:
+            continue
+        try:
+            config = config.by_option(name, text, OPTIONS[name])
+        except InvalidSetting as error:
+            raise typer.BadParameter(str(error), param_hint=OPTIONS[name]) from None
+    return config
 
 
 def _serve(
-    context: typer.Context, host: str | None, data: "DataDir", stop: "Stop", *, insecure: bool
+    context: typer.Context, host: str | None, data: "DataDir", config: "Config", stop: "Stop"
 ) -> None:
     from logstore.doors import ENTRANCES
     from logstore.node import Listen, Node, allow_many_files
@@ -119,14 +190,7 @@ def _serve(
     from logstore.supervisor import Supervisor
 
     from .first_user import FirstUser, is_asked_for
-    from .logs import show_dated
     from .own_number import take_own_number
-
-    show_dated()
-    # A server has many logs open at once; closing a file that is not synced waits for the disk.
-    config = data.config().unless_given("files.open.max", FILES_OPEN_MAX)
-    if insecure:
-        config = config.by_option("listen.insecure", "true", "--insecure")
     ports = {
         it.name: getattr(config.store, STORE_SETTINGS[it.port_setting].name) for it in ENTRANCES
     }
@@ -200,7 +264,10 @@ def _check_exposure(host: str, data: "DataDir", *, insecure: bool) -> None:
             f"`logstore user add NAME`, and say what it may do with `logstore acl allow NAME WHAT "
             f"ON`; or listen on 127.0.0.1, or say --insecure (listen.insecure)"
         )
-    say(f"logstore: warning: there are no users: whoever reaches {host} may do everything")
+    say(
+        f"logstore: warning: there are no users: whoever reaches {host} may do everything",
+        "warning",
+    )
 
 
 def _has_users(data: "DataDir", config: "Config") -> bool:

@@ -83,8 +83,7 @@ def takes(field: "dataclasses.Field[Any]") -> str:
     if isinstance(default, bool):
         return " or ".join(facts["words"] or ("true", "false"))
     if facts["names"]:
-        what = "names" if facts["pattern"] == ".+" else "partition:node, or *"
-        return f"a comma-separated list of {what}"
+        return f"a comma-separated list of {facts['shape']}"
     if isinstance(default, tuple):
         return "a comma-separated list of " + ", ".join(facts["words"])
     if isinstance(default, str) and not facts["words"]:

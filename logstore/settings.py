@@ -15,6 +15,15 @@ DAY_MS = 24 * HOUR_MS
 TOPIC_PREFIX = "topic."
 THROTTLED = r"\*|[0-9]{1,10}:[0-9]{1,10}"  # partition:node, or all of them
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+# Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
+LOG_PARTS = (
+    "access", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
+    "consumer", "groups", "http", "kafka", "node", "queues", "reading", "resp", "server", "slices",
+    "storage", "tls", "turn", "upkeep",
+)  # fmt: skip
+PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
+
 
 def _setting(
     default: Any,  # noqa: ANN401  one declaration serves numbers, flags, words and word lists
@@ -27,12 +36,13 @@ def _setting(
     empty: bool = False,  # a list of words may hold none
     names: bool = False,  # a list of any names
     pattern: str = r".+",  # of a text without words of its own, or of each name in a list
+    shape: str = "names",  # of each name in a list, in words
     besides: tuple[int, ...] = (),  # numbers between low and high that are not taken
     path: bool = False,  # a text that names a file
 ) -> Any:  # noqa: ANN401
     facts = {
         "reason": reason, "unit": unit, "low": low, "high": high, "words": words, "names": names,
-        "pattern": pattern, "besides": besides,
+        "pattern": pattern, "shape": shape, "besides": besides,
         "empty": empty, "path": path,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=facts)
@@ -107,6 +117,7 @@ class TopicSettings:
         "accepted for compatibility, has no effect: there are no replicas",
         names=True,
         pattern=THROTTLED,
+        shape="partition:node, or *",
     )
     index_interval_bytes: int = _setting(
         4096, "log bytes between two index entries", unit="bytes", low=0, high=INT32_MAX
@@ -116,6 +127,7 @@ class TopicSettings:
         "accepted for compatibility, has no effect: there are no replicas",
         names=True,
         pattern=THROTTLED,
+        shape="partition:node, or *",
     )
     local_retention_bytes: int = _setting(
         -2,
@@ -401,6 +413,22 @@ class StoreSettings:
         False,
         "listen on any address although the store has no users, so that whoever reaches it may do "
         "everything; with users it has no effect",
+    )
+    log_format: str = _setting(
+        "text", "how a server writes its log: as lines for people, or as one JSON object a line",
+        words=("text", "json"),
+    )  # fmt: skip
+    log_level: str = _setting(
+        "warning", "what a server writes to its log: this, and what is more important",
+        words=LOG_LEVELS,
+    )  # fmt: skip
+    log_levels: tuple[str, ...] = _setting(
+        (),
+        "log.level of single parts, such as kafka=info: connections that come and go at one door",
+        names=True,
+        pattern=PART_LEVEL,
+        shape=f"part=level, where a part is one of {', '.join(LOG_PARTS)}, and a level "
+        f"{', '.join(LOG_LEVELS)}",
     )
     queue_segment_bytes: int = _setting(
         64 << 20, "roll to a new segment of a queue over this size", unit="bytes", low=1 << 20,

@@ -242,7 +242,7 @@ def test_a_signal_before_the_store_is_opened_leaves_it_alone(tmp_path):
     code = f"""
 import os, signal, sys
 import logstore_cli.logs
-logstore_cli.logs.show_dated = lambda: os.kill(os.getpid(), signal.SIGTERM)
+logstore_cli.logs.ServerLog.show = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
 from logstore_cli.main import main
 sys.argv = ["logstore", "serve", "--data", {str(tmp_path / "data")!r}]
 main()

@@ -125,7 +125,16 @@ def test_a_level_that_gzip_does_not_have_is_refused():
         parse("compression.gzip.level", field, "0")
 
 
-@pytest.mark.parametrize("name", [it for it in NAMES if it not in THROTTLED])
+def test_levels_of_parts_are_told_by_their_names():
+    field = NAMES["log.levels"]
+    assert parse("log.levels", field, "kafka=info, turn=error") == ("kafka=info", "turn=error")
+    assert parse("log.levels", field, "") == ()
+    for text in ("kafka", "kafka=", "kafak=info", "kafka=loud", "kafka=info,,", "kafka=info=info"):
+        with pytest.raises(InvalidSetting, match="part=level, where a part is one of access, amqp"):
+            parse("log.levels", field, text)
+
+
+@pytest.mark.parametrize("name", [it for it in NAMES if it not in (*THROTTLED, "log.levels")])
 def test_names_are_any_and_may_be_none(name):
     field = NAMES[name]
     assert parse(name, field, "audit, billing,audit") == ("audit", "billing")
