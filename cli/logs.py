@@ -125,7 +125,7 @@ class ServerLog:
 
 def _said(level: str, text: str) -> str:
     """A line that a command says, as the log has its lines."""
-    return _line(_fields(time.time(), level, ROOT, text.removeprefix(SAID)))
+    return _line(_fields(time.time(), level, "serve", text.removeprefix(SAID)))
 
 
 @contextmanager

@@ -191,6 +191,7 @@ def _serve(
 
     from .first_user import FirstUser, is_asked_for
     from .own_number import take_own_number
+
     ports = {
         it.name: getattr(config.store, STORE_SETTINGS[it.port_setting].name) for it in ENTRANCES
     }

@@ -20,7 +20,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_PARTS = (
     "access", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
     "consumer", "groups", "http", "kafka", "node", "queues", "reading", "resp", "server", "slices",
-    "storage", "tls", "turn", "upkeep",
+    "storage", "supervisor", "tls", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 
