@@ -16,7 +16,7 @@ from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.unacked import Unacked
 from logstore.broker.routing.binding import Binding
-from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.kinds import JOURNAL, KINDS, LANE
@@ -264,6 +264,16 @@ class Node:
         total, pending = self.vhost.delete_queue(self.vhost.queue(name), **given)
         self.run(until=lambda: pending is None or pending.done)
         return total
+
+    def empty(self):
+        """No queue is left, and no exchange that was declared: the next test begins."""
+        self.vhost = self.queues.vhosts[b"/"]
+        for queue in list(self.vhost.queues()):
+            self.vhost.delete_queue(queue)
+        for facts in list(self.vhost.topology.exchanges()):
+            if not is_predefined(facts.name):
+                self.vhost.delete_exchange(facts.name)
+        self.run()
 
     # The end
 

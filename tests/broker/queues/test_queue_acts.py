@@ -32,7 +32,8 @@ def bodies(fetched):
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_message_is_told_of_once_it_is_safe(node, durable):
+def test_a_message_is_told_of_once_it_is_safe(shared, durable):
+    node = shared
     queue = node.declare(b"q", durable=durable)
     assert publish(node, b"q") == (True, False)
     [lane] = queue.stock.order
@@ -40,7 +41,8 @@ def test_a_message_is_told_of_once_it_is_safe(node, durable):
     assert node.bodies(b"q") == [b"1"]
 
 
-def test_a_message_for_no_queue_is_taken_by_none(node):
+def test_a_message_for_no_queue_is_taken_by_none(shared):
+    node = shared
     assert publish(node, b"nobody") == (False, False)
 
 
@@ -53,7 +55,8 @@ def test_a_message_that_a_queue_has_no_room_for_is_refused(lives):
     assert node.bodies(b"q") == [b"1"]
 
 
-def test_what_can_not_be_routed_is_said_at_once(node):
+def test_what_can_not_be_routed_is_said_at_once(shared):
+    node = shared
     with pytest.raises(NoExchange):
         publish(node, b"q", exchange=b"x")
     with pytest.raises(InvalidExpiration):
@@ -61,7 +64,8 @@ def test_what_can_not_be_routed_is_said_at_once(node):
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_messages_are_fetched_together_and_given_back_to_their_places(node, durable):
+def test_messages_are_fetched_together_and_given_back_to_their_places(shared, durable):
+    node = shared
     node.declare(b"q", durable=durable)
     sent = [b"%d" % n for n in range(FEW)]
     node.publish(b"q", *sent)
@@ -73,7 +77,8 @@ def test_messages_are_fetched_together_and_given_back_to_their_places(node, dura
     assert node.bodies(b"q") == sent
 
 
-def test_to_look_at_a_message_is_no_failure_of_it(node):
+def test_to_look_at_a_message_is_no_failure_of_it(shared):
+    node = shared
     node.declare(b"q", delivery_limit=0)
     node.publish(b"q", b"1")
     for _ in range(3):
@@ -95,13 +100,15 @@ def test_what_is_settled_is_gone_and_what_is_rejected_dies(lives):
     assert node.bodies(b"q") == [b"3"]
 
 
-def test_large_messages_are_not_fetched_all_at_once(node):
+def test_large_messages_are_not_fetched_all_at_once(shared):
+    node = shared
     node.declare(b"q")
     node.publish(b"q", b"a" * 60, b"b" * 60, b"c" * 60)
     assert bodies(fetch(node, b"q", 9, bytes_max=100)) == [b"a" * 60, b"b" * 60]
 
 
-def test_an_empty_queue_gives_nothing_and_so_does_one_that_goes(node):
+def test_an_empty_queue_gives_nothing_and_so_does_one_that_goes(shared):
+    node = shared
     node.declare(b"q")
     assert bodies(fetch(node, b"q", 3)) == []
     assert bodies(fetch(node, b"q", 0)) == []
@@ -120,14 +127,16 @@ def test_messages_are_fetched_from_a_queue_that_was_not_opened_yet(lives):
     assert bodies(fetch(lives.again(), b"q", 2)) == [b"1", b"2"]
 
 
-def test_nobody_fetches_where_a_single_consumer_is_served(node):
+def test_nobody_fetches_where_a_single_consumer_is_served(shared):
+    node = shared
     node.declare(b"q", single_active_consumer=True)
     fetched = fetch(node, b"q", 1)
     assert isinstance(fetched.error, SingleActive)
     assert fetched.messages == []
 
 
-def test_others_have_their_messages_while_many_are_fetched(node):
+def test_others_have_their_messages_while_many_are_fetched(shared):
+    node = shared
     node.declare(b"q")
     node.publish(b"q", *(b"%d" % n for n in range(FEW)))
     found = []

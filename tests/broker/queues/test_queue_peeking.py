@@ -24,7 +24,8 @@ def seen(peek):
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_to_peek_takes_nothing(node, durable):
+def test_to_peek_takes_nothing(shared, durable):
+    node = shared
     queue = node.declare(b"q", durable=durable)
     node.publish(b"q", b"1", b"2", b"3", content_type="text/plain")
     for _ in range(2):
@@ -38,7 +39,8 @@ def test_to_peek_takes_nothing(node, durable):
     assert not node.get(b"q").delivery.redelivered
 
 
-def test_messages_that_a_consumer_has_stand_among_the_others(node):
+def test_messages_that_a_consumer_has_stand_among_the_others(shared):
+    node = shared
     node.declare(b"q")
     node.publish(b"q", *(b"%d" % n for n in range(5)))
     channel = Channel()
@@ -53,7 +55,8 @@ def test_messages_that_a_consumer_has_stand_among_the_others(node):
     assert (again.failures, again.redelivered) == (1, True)
 
 
-def test_messages_stand_by_priority_and_are_found_again_by_their_places(node):
+def test_messages_stand_by_priority_and_are_found_again_by_their_places(shared):
+    node = shared
     queue = node.declare(b"q", max_priority=9)
     for number, priority in enumerate((0, 9, 4, 9)):
         node.publish(b"q", b"%d" % number, priority=priority)
@@ -67,7 +70,8 @@ def test_messages_stand_by_priority_and_are_found_again_by_their_places(node):
     assert peeking.place(queue, Spot(5, 0)) is None
 
 
-def test_a_page_says_where_the_next_begins(node):
+def test_a_page_says_where_the_next_begins(shared):
+    node = shared
     node.declare(b"q", max_priority=1)
     for number in range(5):
         node.publish(b"q", b"%d" % number, priority=number % 2)
@@ -80,7 +84,8 @@ def test_a_page_says_where_the_next_begins(node):
     assert begin is None
 
 
-def test_large_messages_are_not_read_all_at_once(node):
+def test_large_messages_are_not_read_all_at_once(shared):
+    node = shared
     node.declare(b"q")
     for number in range(3):
         node.publish(b"q", b"%d" % number * 100)
@@ -91,7 +96,8 @@ def test_large_messages_are_not_read_all_at_once(node):
     assert page.messages[-1].record.value == b"2" * 100
 
 
-def test_it_is_said_when_a_message_expires(node):
+def test_it_is_said_when_a_message_expires(shared):
+    node = shared
     node.declare(b"q", message_ttl=5000)
     node.publish(b"q", b"1")
     node.publish(b"q", b"2", expiration="100")
@@ -114,7 +120,8 @@ def test_messages_of_an_earlier_process_are_seen_where_they_are(lives):
     assert [it.place.redelivered for it in found.messages] == [True, True, False]
 
 
-def test_what_is_settled_after_it_was_found_does_no_harm(node):
+def test_what_is_settled_after_it_was_found_does_no_harm(shared):
+    node = shared
     queue = node.declare(b"q")
     node.publish(b"q", b"1", b"2")
     wanted = peeking.places(queue, None, 10)
@@ -125,7 +132,8 @@ def test_what_is_settled_after_it_was_found_does_no_harm(node):
     assert [it.record.value for it in found.messages] in ([b"2"], [b"1", b"2"])
 
 
-def test_a_consumer_that_waits_gets_its_message_before_anybody_looks(node):
+def test_a_consumer_that_waits_gets_its_message_before_anybody_looks(shared):
+    node = shared
     queue = node.declare(b"q")
     queue.subscribe(Consumer(Channel()))
     node.run()
@@ -139,13 +147,13 @@ def test_what_is_no_place_is_refused(text):
         spot_of(text)
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(st.data())
 def test_all_that_is_not_settled_is_told(data):
     settlement = Settlement()
     settlement.take(600, 600)
     state = dict.fromkeys(range(600), "out")
-    for _ in range(data.draw(st.integers(0, 20))):
+    for _ in range(data.draw(st.integers(0, 40))):
         offset = data.draw(st.sampled_from(sorted(state)))
         if state[offset] == "out" and data.draw(st.booleans()):
             settlement.settle(offset)

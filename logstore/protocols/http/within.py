@@ -1,0 +1,302 @@
+"""A virtual host as one who has come in may use it: what he may do, done, and audited.
+
+The rights are those that RabbitMQ asks for; the native API and RabbitMQ's ask through this, so that
+neither allows what the other refuses. What can be refused at once is raised; ``then`` is told the
+rest, once: what came of it, or why it could not be done.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Final, NamedTuple, TypeVar
+
+from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
+from logstore.access.audit import QUEUE as QUEUE_EVENT
+from logstore.access.audit import Audit
+from logstore.access.resources import (
+    CREATE,
+    DEFAULT_EXCHANGE,
+    DELETE,
+    DESCRIBE,
+    EXCHANGE,
+    QUEUE,
+    READ,
+    WRITE,
+    object_name,
+)
+from logstore.access.rights import Rights
+from logstore.access.rules import NO_GRANT
+from logstore.amqp import properties
+from logstore.amqp.fields import text
+from logstore.broker.queues import acts
+from logstore.broker.queues.acts import Fetched, Routed
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
+from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.errors import Forbidden, LogstoreError, Refused
+
+# Tags: who may say that a message is of another user; who sees all there is, but no contents.
+IMPERSONATOR: Final = "impersonator"
+SEES_ALL: Final = frozenset({"monitoring", "administrator"})
+REPLY_TO: Final = "amq.rabbitmq.reply-to"
+DEAD_LETTER_EXCHANGE: Final = b"x-dead-letter-exchange"
+
+T = TypeVar("T")
+Then = Callable[[T | LogstoreError], None]
+
+
+class Emptied(NamedTuple):
+    """A queue that was purged or deleted."""
+
+    ready: int  # messages that went with it
+
+
+class Within:
+    """Of one virtual host, for one request."""
+
+    def __init__(self, vhost: Vhost, rights: Rights, audit: Audit, tags: Collection[str]) -> None:
+        """``tags``: of whoever asks."""
+        self.vhost = vhost
+        self._name = text(vhost.name)
+        self._rights = rights
+        self._audit = audit
+        self._tags = tags
+        self._sees_all = rights.all or not SEES_ALL.isdisjoint(tags)
+
+    # What is allowed
+
+    def may(self, operation: str, kind: str, name: bytes) -> bool:
+        """Whether he may do this with an exchange or a queue of this name."""
+        if operation == DESCRIBE and self._sees_all:
+            return True
+        named = self._named(kind, name)
+        if self._rights.may(operation, kind, named):
+            return True
+        # To see that something is there it is enough to be allowed anything with it, and not
+        # forbidden to see it.
+        return (
+            operation == DESCRIBE
+            and self._rights.may(CREATE, kind, named)
+            and self._rights.decision(DESCRIBE, kind, named) == NO_GRANT
+        )
+
+    def require(self, operation: str, kind: str, name: bytes) -> None:
+        """Raises Forbidden."""
+        if not self.may(operation, kind, name):
+            raise Forbidden(
+                f"{self._who} may not {operation} {kind} {self._named(kind, name)!r}; ask for a "
+                f"rule or permission that says so"
+            )
+
+    def require_key(self, operation: str, exchange: bytes, key: bytes) -> None:
+        """The right to a routing key, where the exchange takes it as a topic. Raises Forbidden."""
+        try:
+            facts = self.vhost.topology.exchange(exchange)
+        except NoExchange:
+            return
+        named, word = text(exchange), text(key)
+        if facts.type_name == "topic" and not self._rights.may_key(
+            operation, self._name, named, word
+        ):
+            raise Forbidden(
+                f"{self._who} may not {operation} exchange {self._named(EXCHANGE, exchange)!r} "
+                f"with the key {word!r}; ask for a topic permission that says so"
+            )
+
+    @property
+    def _who(self) -> str:
+        return self._rights.who.user or "an anonymous client"
+
+    def _named(self, kind: str, name: bytes) -> str:
+        default = DEFAULT_EXCHANGE if kind == EXCHANGE else ""
+        return object_name(self._name, text(name) or default)
+
+    # Exchanges
+
+    def exchange(self, name: bytes) -> ExchangeFacts:
+        """One that he may see. Raises Forbidden, NoExchange."""
+        self.require(DESCRIBE, EXCHANGE, name)
+        return self.vhost.topology.exchange(name)
+
+    def exchanges(self) -> Iterator[ExchangeFacts]:
+        """All that he may see, in no order."""
+        found = self.vhost.topology.exchanges()
+        if self._sees_all:
+            return found
+        return (it for it in found if self.may(DESCRIBE, EXCHANGE, it.name))
+
+    def declare_exchange(self, facts: ExchangeFacts, then: Then[ExchangeFacts]) -> None:
+        """Make it, unless it is there and the same. Raises Forbidden, as Topology.declare."""
+        self.require(CREATE, EXCHANGE, facts.name)
+        alternate = facts.arguments.get(ALTERNATE_EXCHANGE)
+        if alternate is not None and alternate.kind == "S" and not self._has_exchange(facts.name):
+            self.require(READ, EXCHANGE, facts.name)
+            self.require(WRITE, EXCHANGE, alternate.value)
+        _when(self.vhost.declare_exchange(facts), facts, then)
+
+    def _has_exchange(self, name: bytes) -> bool:
+        try:
+            self.vhost.topology.exchange(name)
+        except NoExchange:
+            return False
+        return True
+
+    def delete_exchange(self, name: bytes, then: Then[int], *, if_unused: bool = False) -> None:
+        """It goes with so many bindings. Raises Forbidden, NoExchange, NotPermitted, InUse."""
+        self.require(DELETE, EXCHANGE, name)
+        count = self.vhost.topology.count_bindings_from(name)
+        pending = self.vhost.delete_exchange(name, if_unused=if_unused)
+        self._removed(EXCHANGE_EVENT, "deleted", EXCHANGE, name)
+        _when(pending, count, then)
+
+    # Bindings
+
+    def bind(self, binding: Binding, then: Then[Binding]) -> None:
+        """Raises Forbidden, as Vhost.bind."""
+        self._require_binding(binding)
+        _when(self.vhost.bind(binding), binding, then)
+
+    def unbind(self, binding: Binding, then: Then[Binding]) -> None:
+        """Without effect where there is no such binding. Raises Forbidden, as Vhost.unbind."""
+        self._require_binding(binding)
+        _when(self.vhost.unbind(binding), binding, then)
+
+    def _require_binding(self, binding: Binding) -> None:
+        self.require(WRITE, binding.kind, binding.destination)
+        if binding.source and (binding.kind == QUEUE or binding.destination):
+            self.require(READ, EXCHANGE, binding.source)
+            self.require_key(READ, binding.source, binding.key)
+
+    def sees(self, binding: Binding) -> bool:
+        """Whether he may see both of its ends."""
+        return self.may(DESCRIBE, EXCHANGE, binding.source) and self.may(
+            DESCRIBE, binding.kind, binding.destination
+        )
+
+    # Queues
+
+    def queue(self, name: bytes, operation: str = DESCRIBE) -> Queue:
+        """One that he may do this with, exclusive or not. Raises Forbidden, NoQueue."""
+        self.require(operation, QUEUE, name)
+        queue = self.vhost.topology.queue(name)
+        if queue is None:
+            raise NoQueue(name)
+        return queue
+
+    def queues(self) -> Iterator[Queue]:
+        """All that he may see, in no order."""
+        if self._sees_all:
+            return iter(self.vhost.queues())
+        return (it for it in self.vhost.queues() if self.may(DESCRIBE, QUEUE, it.facts.name))
+
+    def declare_queue(self, facts: QueueFacts, then: Then[Queue]) -> None:
+        """Make it, unless it is there and the same; its counts are known then.
+
+        Raises Forbidden, as Vhost.declare_queue; Refused for an exclusive one: nobody would own it.
+        """
+        if facts.exclusive:
+            raise Refused(
+                f"queue {text(facts.name)!r} can't be exclusive: it would go with the request; "
+                f"declare it by AMQP"
+            )
+        there = bool(facts.name) and self.vhost.topology.queue(facts.name) is not None
+        name = facts.name or self.vhost.new_name()
+        self.require(CREATE, QUEUE, name)
+        dead = facts.arguments.get(DEAD_LETTER_EXCHANGE)
+        if dead is not None and dead.kind == "S" and not there:
+            self.require(READ, QUEUE, name)
+            self.require(WRITE, EXCHANGE, dead.value)
+        queue, pending = self.vhost.declare_queue(facts)
+
+        def kept(found: Queue | LogstoreError) -> None:
+            if isinstance(found, LogstoreError):
+                then(found)
+            else:
+                _opened(found, then)
+
+        _when(pending, queue, kept)
+
+    def purge(self, name: bytes, then: Then[Emptied]) -> None:
+        """Settle all that is ready. Raises Forbidden, NoQueue, Locked."""
+        queue = self._own(name, READ)
+
+        def purged(total: int) -> None:
+            if queue.failed is not None:
+                then(queue.failed)
+                return
+            self._removed(QUEUE_EVENT, "purged", QUEUE, name)
+            then(Emptied(total))
+
+        queue.purge(purged)
+
+    def delete_queue(
+        self, name: bytes, then: Then[Emptied], *, if_unused: bool = False, if_empty: bool = False
+    ) -> None:
+        """Raises Forbidden, NoQueue, Locked; ``then`` gets ConsumersThere, NotEmpty, too."""
+        queue = self._own(name, DELETE)
+
+        def delete() -> None:
+            if queue.gone:
+                then(NoQueue(name))
+                return
+            try:
+                total, pending = self.vhost.delete_queue(
+                    queue, if_unused=if_unused, if_empty=if_empty
+                )
+            except LogstoreError as error:
+                then(error)
+                return
+            self._removed(QUEUE_EVENT, "deleted", QUEUE, name)
+            _when(pending, Emptied(total), then)
+
+        queue.when_open(delete)  # what it has is known then
+
+    def _own(self, name: bytes, operation: str) -> Queue:
+        """Raises Forbidden, NoQueue, Locked."""
+        self.require(operation, QUEUE, name)
+        return self.vhost.queue(name)
+
+    # Messages
+
+    def publish(self, message: Message, then: Then[Routed]) -> None:
+        """Until it is safe. Raises Forbidden, Refused, as Vhost.route."""
+        self.require(WRITE, EXCHANGE, message.exchange)
+        self.vhost.topology.check_publish(message.exchange)
+        self._check_properties(message.properties)
+        for key in (message.key, *self.vhost.copies(message)):
+            self.require_key(WRITE, message.exchange, key)
+        acts.publish(self.vhost, message, then)
+
+    def _check_properties(self, given: bytes) -> None:
+        found, _, _ = properties.read_around(given)
+        if found.reply_to == REPLY_TO:
+            raise Refused(f"reply_to={REPLY_TO} is for AMQP: no reply would reach this client")
+        who, claimed = self._rights.who, found.user_id
+        anybody = who.owner or not who.user or IMPERSONATOR in self._tags
+        if claimed is not None and claimed != who.user and not anybody:
+            raise Refused(f"user_id={claimed!r} is not the user that has logged in, {who.user!r}")
+
+    def fetch(self, name: bytes, count: int, then: Callable[[Fetched], object]) -> None:
+        """As acts.fetch. Raises Forbidden, NoQueue, Locked."""
+        acts.fetch(self.vhost, self._own(name, READ), count, then)
+
+    # What is known afterwards
+
+    def _removed(self, event: str, what: str, kind: str, name: bytes) -> None:
+        self._audit.tell(event, self._rights.who, f"{what} {self._named(kind, name)}")
+
+
+def _when(pending: Pending | None, value: T, then: Then[T]) -> None:
+    """Tell it once it is kept, or why it is not."""
+    if pending is None:
+        then(value)
+    else:
+        pending.then(lambda it: then(value if it.error is None else it.error))
+
+
+def _opened(queue: Queue, then: Then[Queue]) -> None:
+    """Tell of it once its counts are known, or why they never will be."""
+    queue.when_open(lambda: then(queue if queue.failed is None else queue.failed))
