@@ -69,6 +69,8 @@ def _shown(value: object) -> object:
     """Bytes of names that are no UTF-8 would make JSON that not everyone reads."""
     if isinstance(value, bool | int | float) or value is None:
         return value
+    if isinstance(value, list | tuple):
+        return [_shown(it) for it in value]
     return str(value).encode(errors="backslashreplace").decode()
 
 

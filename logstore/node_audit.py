@@ -1,5 +1,6 @@
 """The audit log of a node: told by its doors, written in the sessions' thread without a wait."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,11 +11,14 @@ from logstore.access.audit import DONE, GATHER_MS, Entry, Gathering
 from logstore.access.identity import Identity
 from logstore.audit_topic import AuditTopic
 from logstore.errors import LogstoreError
+from logstore.log_facts import about
 from logstore.open_topics import OpenTopics
 from logstore.protocols.house import Work
 from logstore.turn import Turn
 
 WAITING_MAX: Final = 10_000  # records, while the topic is made or opened
+
+log: Final = logging.getLogger("logstore.audit")
 
 
 class NodeAudit:
@@ -71,6 +75,7 @@ class NodeAudit:
     def _write(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
+        _say(entries)
         topic = self._topic.at_hand()
         if topic is not None and not self._waiting:
             self._topic.append(topic, entries)
@@ -98,6 +103,15 @@ class NodeAudit:
 
     def close(self) -> None:
         """Write what was gathered. Called once, when nobody tells anything any more."""
-        self._waiting += [*self._fresh, *self._gathering.take()]
+        last = [*self._fresh, *self._gathering.take()]
+        _say(last)
+        self._waiting += last
         if self._waiting:
             self._write_waiting(self._topic.open())
+
+
+def _say(entries: Sequence[Entry]) -> None:
+    """In the log of the server, for who wants to see it there, too."""
+    if log.isEnabledFor(logging.INFO):
+        for entry in entries:
+            log.info("%s", entry.sentence(), extra=about(**entry.fields()))

@@ -93,6 +93,15 @@ class Entry(Struct):
         """Of the record: who it was."""
         return (self.user or self.host or "-").encode()
 
+    def sentence(self) -> str:
+        """For people, one line."""
+        who = [self.user or "nobody", f"at {self.host}" if self.host else ""]
+        by = ", ".join(filter(None, (self.door, self.mechanism)))
+        who.append(f"({by})" if by else "")
+        what = f": {', '.join(self.what)}" if self.what else ""
+        times = f", {self.count} times" if self.count > 1 else ""
+        return f"{self.event} {self.outcome}: {' '.join(filter(None, who))}{what}{times}"
+
     def fields(self) -> dict[str, Any]:
         """As JSON has them. Times in ms since 1970."""
         return {

@@ -139,6 +139,23 @@ def test_without_users_there_is_none(tmp_path):
         assert len(it.records()) == 1
 
 
+def test_the_log_of_the_server_says_it_too_to_whoever_wants_to_know(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "logstore.audit")
+    with node(tmp_path) as it:
+        it.tell(LOGIN, AL, outcome=REFUSED)
+        it.tell(LOGIN, AL, outcome=REFUSED)
+        it.tell(TOPIC, OWNER, "deleted a\nb")
+        it.turn.later(GATHER_MS)
+        it.tell(TOPIC, AL, "deleted c")
+        it.audit.close()
+    assert caplog.messages == [
+        "topic done: __owner__ (data directory): deleted a\\nb",
+        "login refused: al at 10.0.0.1 (kafka, PLAIN), 2 times",
+        "topic done: al at 10.0.0.1 (kafka, PLAIN): deleted c",
+    ]
+    assert caplog.records[1].facts["count"] == 2
+
+
 def test_what_was_gathered_is_written_when_the_server_stops(tmp_path):
     with node(tmp_path) as it:
         it.tell(LOGIN, AL)
