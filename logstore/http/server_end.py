@@ -2,9 +2,12 @@
 
 One request at a time: what comes behind it (pipelining) waits in here, or is not taken, until it is
 answered. Whatever splits the bytes of the same requests, they are the same requests.
+
+Where whoever asks is looked at before what they send is taken (``by_head``), a request stops behind
+its head until it is admitted, or turned away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,33 +17,61 @@ from logstore.http.faults import CONTENT_TOO_LARGE, HEADERS_TOO_LARGE, Fault
 
 HEAD_BYTES_MAX: Final = 16 << 10  # of a request's line and headers, as most servers allow
 BODY_BYTES_MAX: Final = 1 << 20  # names of some ten thousand topics
+THROWN_BYTES_MAX: Final = 64 << 10  # of the body of one that is turned away; else it ends with that
 REASON_CHARS: Final = 200  # of what h11 says about a request, which may repeat it
 
 Headers = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One, whole."""
+class Head:
+    """What a request begins with."""
 
     method: str
     target: bytes  # path and query, as they were sent
+    headers: Mapping[str, str]  # by lower-case names; several of one name with ", " between them
+    body_bytes: int | None  # as announced; None: it comes in chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One, whole."""
+
+    head: Head
     body: bytes
+    turned: Fault | None = None  # what it was turned away with; its body is not kept
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        return self.head.target
 
 
 class ServerEnd:
     """Of one connection. ``take`` until there is a ``request`` or a ``fault``; answer; again."""
 
-    def __init__(self, body_bytes_max: int = BODY_BYTES_MAX, *, once: bool = False) -> None:
-        """``once``: for one request, and no more."""
+    def __init__(
+        self, body_bytes_max: int = BODY_BYTES_MAX, *, once: bool = False, by_head: bool = False
+    ) -> None:
+        """``once``: for one request, and no more.
+
+        ``by_head``: each of them stops at ``head`` until ``admit`` or ``turn_away``.
+        """
+        self.head: Head | None = None  # it is to be admitted or turned away
         self.request: Request | None = None  # it is to be answered
         self.fault: Fault | None = None  # it is to be said; nothing more is taken
         self.over = False  # the connection is to end once the last answer is sent
         self._body_bytes_max = body_bytes_max
         self._once = once
+        self._by_head = by_head
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
-        self._head: h11.Request | None = None
+        self._head: Head | None = None  # of the request that is under way
         self._body = bytearray()
+        self._body_bytes = 0  # that have come, also of one that is not kept
+        self._turned: Fault | None = None  # it is turned away: this is said once it is whole
         self._held = 0  # bytes in h11, which are of no event yet
         self._first = b""  # what the peer waits for before it sends a body
 
@@ -48,6 +79,14 @@ class ServerEnd:
     def begun(self) -> bool:
         """Whether a part of a request is here, and no whole one."""
         return self.request is None and (self._head is not None or self._held > 0)
+
+    @property
+    def admitted_bytes(self) -> int:
+        """How long the body that is being taken is to be, at the most; 0: none is."""
+        if self._head is None or self.head is not None or self.request is not None:
+            return 0
+        announced = self._head.body_bytes
+        return self._body_bytes_max if announced is None else announced
 
     @property
     def held_bytes(self) -> int:
@@ -66,7 +105,8 @@ class ServerEnd:
         return taken
 
     def _takes(self) -> bool:
-        return self.request is None and self.fault is None and not self.over
+        waits = self.head is not None or self.request is not None
+        return not (waits or self.fault is not None or self.over)
 
     def _go_on(self) -> None:
         """What h11 can make of what it has."""
@@ -85,26 +125,59 @@ class ServerEnd:
 
     def _event(self, event: h11.Event) -> None:
         if isinstance(event, h11.Request):
-            self._head = event
-            self._check_length(_content_length(event))
-            if self.fault is None and self._h11.they_are_waiting_for_100_continue:
-                self._first = self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            self._head = _head_of(event)
+            self._body_bytes = 0
+            if self._by_head:
+                self.head = self._head
+            else:
+                self._begin_body()
         elif isinstance(event, h11.Data):
-            self._check_length(len(self._body) + len(event.data))
-            if self.fault is None:
+            self._body_bytes += len(event.data)
+            self._check_length(self._body_bytes)
+            if self.fault is None and self._turned is None:
                 self._body += event.data
         elif isinstance(event, h11.EndOfMessage):
             assert self._head is not None
             body, self._body = bytes(self._body), bytearray()
-            self.request = Request(self._head.method.decode("ascii"), self._head.target, body)
+            self.request, self._turned = Request(self._head, body, self._turned), None
+
+    def _begin_body(self) -> None:
+        assert self._head is not None
+        self._check_length(self._head.body_bytes or 0)
+        if self.fault is None and self._h11.they_are_waiting_for_100_continue:
+            self._first = self._send(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def admit(self, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+        """The request whose ``head`` is here goes on, with a body of so many bytes at the most."""
+        assert self.head is not None
+        self.head, self._body_bytes_max = None, body_bytes_max
+        self._begin_body()
+        self._go_on()
+
+    def turn_away(self, fault: Fault) -> None:
+        """The request whose ``head`` is here is to be answered with this, and its body not kept.
+
+        Where there is little of that, it is a ``request`` once it is whole, and others may follow.
+        """
+        assert self.head is not None
+        self._turned, self._body_bytes_max = fault, THROWN_BYTES_MAX
+        head, self.head = self.head, None
+        self._check_length(head.body_bytes or 0)
+        if self.fault is None and self._h11.they_are_waiting_for_100_continue:
+            self._refuse(fault)
+        self._go_on()
 
     def _check_length(self, size: int) -> None:
-        if size > self._body_bytes_max:
+        if size <= self._body_bytes_max:
+            return
+        if self._turned is not None:
+            self._refuse(self._turned)
+        else:
             sentence = f"a request's body takes at most {self._body_bytes_max} bytes"
             self._refuse(Fault(CONTENT_TOO_LARGE, sentence))
 
     def _refuse(self, fault: Fault) -> None:
-        self.fault, self.request = fault, None
+        self.fault, self.head, self.request, self._turned = fault, None, None, None
         self._body = bytearray()
 
     # Answers
@@ -126,7 +199,7 @@ class ServerEnd:
 
     def more(self, data: bytes) -> bytes:
         """A piece of its body."""
-        if self._head is not None and self._head.method == b"HEAD":
+        if self._head is not None and self._head.method == "HEAD":
             return b""
         return self._send(h11.Data(data=data)) if data else b""
 
@@ -147,6 +220,18 @@ class ServerEnd:
         return sent
 
 
-def _content_length(head: h11.Request) -> int:
-    """As it was announced; h11 has looked at it already."""
-    return next((int(it) for name, it in head.headers if name == b"content-length"), 0)
+def _head_of(event: h11.Request) -> Head:
+    headers: dict[str, str] = {}
+    for raw, data in event.headers:
+        name, value = raw.decode("ascii"), data.decode("latin-1")
+        if name in headers:
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"  # RFC 9113, 8.2.3
+        headers[name] = value
+    return Head(event.method.decode("ascii"), event.target, headers, _body_bytes(headers))
+
+
+def _body_bytes(headers: Mapping[str, str]) -> int | None:
+    """As announced; h11 has looked at it already."""
+    if "transfer-encoding" in headers:
+        return None
+    return int(headers.get("content-length", "0").partition(",")[0])
