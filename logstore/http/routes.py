@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from logstore.config import nearest
 from logstore.http.asks import Ask
 from logstore.http.faults import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Fault
+
+PATH_SHOWN: Final = 300  # characters
 
 _H = TypeVar("_H")
 
@@ -56,16 +58,38 @@ def target_of(raw: bytes) -> Target:
     return Target(segments, found)
 
 
-def find(routes: Sequence[Route[_H]], method: str, raw: bytes) -> Found[_H]:
-    """The route of a request; HEAD is a GET whose answer has no body. Raises Fault."""
-    target = target_of(raw)
-    there = [
-        (route, names) for route in routes
-        if (names := _match(route.path, target.segments)) is not None
-    ]  # fmt: skip
-    if not there:
-        path = raw.partition(b"?")[0].decode("ascii", "backslashreplace")
-        raise Fault(NOT_FOUND, f"no such path: {path}")
+class Router(Generic[_H]):
+    """A table of routes, made ready for requests."""
+
+    def __init__(self, routes: Sequence[Route[_H]]) -> None:
+        self.routes = routes
+        # By how many segments a path has; of two that match, one with a literal segment where the
+        # other has a name comes first.
+        self._by_length: dict[int, list[tuple[Sequence[bytes], Route[_H]]]] = {}
+        for route in routes:
+            parts = [part.encode() for part in route.path.split("/")]
+            self._by_length.setdefault(len(parts), []).append((parts, route))
+        for rows in self._by_length.values():
+            rows.sort(key=lambda row: [part.startswith(b"{") for part in row[0]])
+
+    def find(self, method: str, raw: bytes) -> Found[_H]:
+        """The route of a request; HEAD is a GET whose answer has no body. Raises Fault."""
+        target = target_of(raw)
+        there = [
+            (route, names)
+            for parts, route in self._by_length.get(len(target.segments), ())
+            if (names := _match(parts, target.segments)) is not None
+        ]
+        if not there:
+            path = raw.partition(b"?")[0].decode("ascii", "backslashreplace")
+            raise Fault(NOT_FOUND, f"no such path: {path[:PATH_SHOWN]}")
+        return _of_method(there, method, target)
+
+
+def _of_method(
+    there: Sequence[tuple[Route[_H], Mapping[str, bytes]]], method: str, target: Target
+) -> Found[_H]:
+    """Raises Fault."""
     wanted = "GET" if method == "HEAD" else method
     for route, names in there:
         if route.method == wanted:
@@ -83,14 +107,12 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"no parameter {name!r} of this path{nearest(name, known)}; {takes}"
 
 
-def _match(pattern: str, segments: Sequence[bytes]) -> dict[str, bytes] | None:
-    parts = pattern.split("/")
-    if len(parts) != len(segments):
-        return None
+def _match(parts: Sequence[bytes], segments: Sequence[bytes]) -> dict[str, bytes] | None:
+    """Of as many segments."""
     names: dict[str, bytes] = {}
     for part, segment in zip(parts, segments, strict=True):
-        if part.startswith("{"):
-            names[part[1:-1]] = segment
-        elif part.encode() != segment:
+        if part.startswith(b"{"):
+            names[part[1:-1].decode()] = segment
+        elif part != segment:
             return None
     return names

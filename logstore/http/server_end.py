@@ -197,9 +197,14 @@ class ServerEnd:
         last = [("connection", "close")] if self._once or self.fault is not None else []
         return self._send(h11.Response(status_code=status, headers=[*headers, *last]))
 
+    @property
+    def bodiless(self) -> bool:
+        """Whether the answer has no body: only its head was asked for."""
+        return self._head is not None and self._head.method == "HEAD"
+
     def more(self, data: bytes) -> bytes:
         """A piece of its body."""
-        if self._head is not None and self._head.method == "HEAD":
+        if self.bodiless:
             return b""
         return self._send(h11.Data(data=data)) if data else b""
 

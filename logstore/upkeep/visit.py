@@ -9,7 +9,7 @@ from logstore.http.asks import OWN
 from logstore.http.bodies import JSON, LINES, refusal, whole
 from logstore.http.faults import NOT_FOUND, Fault
 from logstore.http.reply import Reply
-from logstore.http.routes import Route, find
+from logstore.http.routes import Route, Router
 from logstore.http.server_end import ServerEnd
 from logstore.upkeep.order import Facts, Order, Run
 
@@ -101,7 +101,7 @@ class Visit:
             if end.fault is not None:
                 raise end.fault
             assert end.request is not None
-            found = find(routes, end.request.method, end.request.target)
+            found = Router(routes).find(end.request.method, end.request.target)
             found.route.handler(end.request.body, reply, run)
         except Fault as fault:
             elsewhere = fault.status == NOT_FOUND

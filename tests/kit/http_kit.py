@@ -6,6 +6,7 @@ from logstore.access.access import open_access
 from logstore.access.identity import OWNER
 from logstore.broker.queues.refusals import NoVhost
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.routes import ROUTER
 from logstore.protocols.http.session import HttpSession
 
 
@@ -31,9 +32,12 @@ class HttpPeer:
         access=None,
         keeps_history=lambda name: False,
         who=OWNER,
+        router=ROUTER,
+        stopwatch=lambda: 0.0,
     ):
         self.now = 1000.0
         self.woken = self.unsent = 0
+        self.cut_for = None
         self.jobs = []
         door = HttpDoor(
             SimpleNamespace(when_open=lambda then: then(queues or NoQueues())),
@@ -44,12 +48,17 @@ class HttpPeer:
             SimpleNamespace(ticket=lambda: "a ticket"),
             lambda job, done: done(job()),
             keeps_history,
+            stopwatch=stopwatch,
         )
-        self.session = HttpSession(door, self, who)
+        self.session = HttpSession(door, self, who, router)
         self._left = b""
 
     def wake(self):
         self.woken += 1
+
+    def cut(self, reason):
+        self.cut_for = reason
+        self.session.close()
 
     def feed(self, data):
         """As a server does: what is left is given again, also once answers are sent."""
@@ -94,7 +103,9 @@ def answers(data, heads=()):
         status = int(first.split()[1])
         pairs = [line.split(": ", 1) for line in lines]
         headers = {name.lower(): value for name, value in pairs}
-        if headers.get("transfer-encoding") == "chunked":
+        if len(found) in heads or status < 200:
+            body = b""
+        elif headers.get("transfer-encoding") == "chunked":
             body = b""
             while True:
                 size, _, data = data.partition(b"\r\n")
@@ -102,8 +113,6 @@ def answers(data, heads=()):
                 body, data = body + data[:length], data[length + 2 :]
                 if not length:
                     break
-        elif len(found) in heads or status < 200:
-            body = b""
         else:
             length = int(headers["content-length"])
             assert len(data) >= length

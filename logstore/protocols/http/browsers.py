@@ -50,7 +50,7 @@ class Browsers:
         """The secret of a new one. The one that has been silent for longest may have to go."""
         self._forget_idle(now)
         if self._of_users[who.user] >= OF_ONE_MAX:
-            self._forget(next(it for it, has in self._by_digest.items() if has.who.user == who.user))
+            self._forget(self._oldest_of(who.user))
         elif len(self._by_digest) >= BROWSERS_MAX:
             self._forget(next(iter(self._by_digest)))
         secret = self._new_secret()
@@ -86,6 +86,9 @@ class Browsers:
         gone = [it for it, has in self._by_digest.items() if not _is_still(has.who, users)]
         for digest in gone:
             self._forget(digest)
+
+    def _oldest_of(self, user: str) -> bytes:
+        return next(it for it, has in self._by_digest.items() if has.who.user == user)
 
     def _forget_idle(self, now: float) -> None:
         while self._by_digest:

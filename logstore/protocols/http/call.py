@@ -1,7 +1,7 @@
 """One request, as its handler sees it, and the answer to it. In the sessions' thread."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -14,6 +14,8 @@ from logstore.http.bodies import JSON, refusal, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
 from logstore.http.server_end import Headers
 from logstore.kept_queues import DEFAULT_VHOST
+from logstore.protocols.http.events import Events
+from logstore.protocols.http.flows import Flow, Lines, Parts, Unread
 from logstore.protocols.http.refusals import status_of
 
 if TYPE_CHECKING:
@@ -42,8 +44,18 @@ class Answers(Protocol):
     """Where the answer goes: the connection."""
 
     def whole(self, status: int, body: bytes, kind: str, headers: Headers) -> None: ...
-    def line(self, data: bytes, *, skip: bool) -> None: ...
-    def end(self) -> None: ...
+    def flow(self, flow: Flow, headers: Headers) -> None:
+        """The answer is what flows from there. Raises what its first piece does."""
+
+    def go_on(self) -> None:
+        """There may be more of it."""
+
+    def cut(self) -> None:
+        """The answer can't be given to its end, which the peer is to find out."""
+
+    def parts(self, content_type: str, parts: Iterator[bytes]) -> Parts: ...
+    def unread(self) -> Unread:
+        """Raises Fault where there are too many."""
 
 
 class Call:
@@ -59,10 +71,29 @@ class Call:
         self.over = False  # it is answered, or nobody waits for it any more
         self.lasts = False  # it may take for ever: a server that stops does not wait for it
         self._to = to
+        self._lines: Lines | None = None
+        self._at_end: list[Callable[[], object]] = []
 
     @property
     def who(self) -> Identity:
         return self.rights.who
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Have it called once the answer is given, or nobody waits for it any more."""
+        if self.over:
+            call()
+        else:
+            self._at_end.append(call)
+
+    def ended(self) -> None:
+        """It is answered, or nobody waits for it any more."""
+        self.over = True
+        calls, self._at_end = self._at_end, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                log.exception("a bug at the end of an answer")
 
     # What is asked
 
@@ -140,21 +171,63 @@ class Call:
             self.refuse(status_of(error), str(error), type(error).__name__)
 
     def _whole(self, status: int, body: bytes, kind: str = JSON, headers: Headers = ()) -> None:
-        if not self.over:
-            self.over = True
-            self._to.whole(status, body, kind, headers)
+        if self.over:
+            return
+        if self.begun:  # it has its status already
+            self._to.cut()
+            return
+        self.over = True
+        self._to.whole(status, body, kind, headers)
+
+    # The answer, bit by bit
 
     def line(self, data: bytes, *, skip: bool = False) -> None:
         """As Reply.line."""
-        self.begun = True
         if not self.over:
-            self._to.line(data, skip=skip)
+            self._in_lines().add(data, skip=skip)
+            self._to.go_on()
 
     def end(self) -> None:
         """As Reply.end."""
         if not self.over:
-            self.over = True
-            self._to.end()
+            self._in_lines().given_all = True
+            self._to.go_on()
+
+    def _in_lines(self) -> Lines:
+        if self._lines is None:
+            self._lines = Lines()
+            self.at_end(self._lines.close)
+            self.begun = True
+            self._to.flow(self._lines, ())
+        return self._lines
+
+    def stream(
+        self, content_type: str, parts: Iterator[bytes], headers: Headers = ()
+    ) -> Callable[[], None]:
+        """Have the answer be these parts, each of which is asked for when the peer reads.
+
+        One is at most a millisecond's work. What goes wrong before the first is an answer of its
+        own; later it ends the connection. Where a part is b"" nothing is asked for until the
+        result of this is called. A generator is closed once the peer has gone.
+        """
+        flow = self._to.parts(content_type, parts)
+        self.at_end(flow.close)
+        self._to.flow(flow, headers)
+        self.begun = True
+
+        def go_on() -> None:
+            flow.waits = False
+            self._to.go_on()
+
+        return go_on
+
+    def events(self, headers: Headers = ()) -> Events:
+        """Have the answer be events, until the peer goes. Raises Fault where there are too many."""
+        unread = self._to.unread()
+        self.at_end(unread.close)
+        self.lasts = self.begun = True
+        self._to.flow(unread, headers)
+        return Events(unread, self._to.go_on, self.at_end)
 
     def attempt(self, work: Callable[[], object]) -> None:
         """Do something towards the answer: what goes wrong is the answer."""

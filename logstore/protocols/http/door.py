@@ -8,6 +8,7 @@ from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins
 from logstore.log import Log
 from logstore.protocols.house import House, Job, QueuesOf, Work
+from logstore.protocols.http.listeners import Listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,13 @@ class HttpDoor:
     work: Work
     keeps_history: Callable[[str], bool] = lambda name: False  # whether it is such a channel's
     audit: Audit = field(default_factory=Unheard)
+    stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
+    listeners: Listeners = field(default_factory=Listeners)  # to events
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":
         return cls(
             house.queues_of, house.facts, house.job, house.log_bytes,
             house.access, house.logins, house.work, house.channels.keeps_history, house.audit,
+            house.stopwatch,
         )  # fmt: skip

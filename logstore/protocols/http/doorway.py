@@ -1,10 +1,13 @@
 """The HTTP door, opened."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from logstore.access.identity import OWNER, anonymous
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
+
+if TYPE_CHECKING:
+    from logstore.protocols.http.door import HttpDoor
 
 CONNECTIONS_MAX: Final = 1024  # browsers have some each; each holds a file of the process
 LOCAL_CONNECTIONS_MAX: Final = 64  # commands come one at a time
@@ -18,14 +21,17 @@ _REFUSAL: Final = (
 
 def open(house: House, *, local: bool = False) -> Doorway:
     """Limits are fixed while it serves. ``local``: for who may open the data directory's socket."""
+    doors: list[HttpDoor] = []
 
     def new_session(link: Link) -> Session:
         # A server may have no client: until then neither the library for HTTP nor any route.
         from logstore.protocols.http.door import HttpDoor
         from logstore.protocols.http.session import HttpSession
 
+        if not doors:
+            doors.append(HttpDoor.of(house))
         who = OWNER if local else anonymous(link.peer_address[0], "http")
-        return HttpSession(HttpDoor.of(house), link, who)
+        return HttpSession(doors[0], link, who)
 
     most = LOCAL_CONNECTIONS_MAX if local else CONNECTIONS_MAX
     limits = Limits(most, IDLE_S, "what this door takes", _REFUSAL)

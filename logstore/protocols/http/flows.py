@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Final, Protocol
 
-from logstore.errors import LogstoreError
 from logstore.http.bodies import LINES
 from logstore.http.event_stream import EVENTS, KEEP_ALIVE, RETRY, event
 
@@ -17,6 +16,7 @@ PIECE_BYTES: Final = 16 << 10  # of a stream; large enough that a system call co
 PIECE_S: Final = 0.001
 UNREAD_BYTES_MAX: Final = 256 << 10  # of events; then they are dropped
 UNREAD_S: Final = 30.0  # that a peer reads nothing of them; then it is cut off
+LOOK_S: Final = 5.0  # between looks at whether it does
 KEEP_ALIVE_S: Final = 15.0  # proxies close what is silent for a minute; a peer that is gone is told
 
 
@@ -24,7 +24,10 @@ class Flow(Protocol):
     """One answer under way."""
 
     content_type: str
-    ended: bool  # once all that there is was taken
+
+    @property
+    def ended(self) -> bool:
+        """Whether all that there is was taken."""
 
     @property
     def held_bytes(self) -> int:
@@ -37,8 +40,8 @@ class Flow(Protocol):
     def take(self, bytes_max: int) -> bytes:
         """The next piece; b"" : nothing now."""
 
-    def look(self, now: float, *, reads: bool) -> str | None:
-        """``reads``: the peer has taken what it was sent. Why it is to be cut off, if it is."""
+    def look(self, now: float, *, unsent: bool) -> str | None:
+        """``unsent``: the peer has not read all it was sent. Why it is to be cut off, if it is."""
 
     def close(self) -> None:
         """Nobody takes anything any more."""
@@ -83,7 +86,7 @@ class Lines:
             self._skippable = b""
         return b"".join(pieces)
 
-    def look(self, now: float, *, reads: bool) -> str | None:
+    def look(self, now: float, *, unsent: bool) -> str | None:
         """As Flow.look."""
         return None
 
@@ -127,7 +130,7 @@ class Parts:
                     break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def look(self, now: float, *, reads: bool) -> str | None:
+    def look(self, now: float, *, unsent: bool) -> str | None:
         """As Flow.look."""
         return None
 
@@ -151,7 +154,8 @@ class Unread:
         self._first = RETRY  # what is said before the next event
         self._events: deque[bytes] = deque()
         self._bytes = 0
-        self._silent_since = self._unread_since = now
+        self._taken = False  # something was, since ``look`` was called
+        self._looked_at = self._silent_since = self._unread_since = now
 
     @property
     def held_bytes(self) -> int:
@@ -159,7 +163,7 @@ class Unread:
 
     @property
     def deadline(self) -> float:
-        return self._silent_since + KEEP_ALIVE_S
+        return self._looked_at + LOOK_S
 
     def add(self, data: bytes) -> None:
         """One event, as it is sent."""
@@ -179,10 +183,13 @@ class Unread:
         taken = b"".join([self._first, *self._events])
         self._events.clear()
         self._first, self._bytes = b"", 0
+        self._taken = True
         return taken
 
-    def look(self, now: float, *, reads: bool) -> str | None:
+    def look(self, now: float, *, unsent: bool) -> str | None:
         """As Flow.look."""
+        self._looked_at = now
+        reads, self._taken = self._taken or not unsent, False
         if reads:
             self._unread_since = now
         elif now - self._unread_since >= UNREAD_S:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from logstore.http.routes import Route
+from logstore.http.routes import Route, Router
 from logstore.protocols.http.native import table_queues, table_server, table_users
 from logstore.protocols.http.opened import Handler
 
@@ -11,3 +11,5 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_queues.ROUTES,
     *table_users.ROUTES,
 )
+
+ROUTER: Final = Router(ROUTES)

@@ -5,20 +5,23 @@ not closed before its peer has closed it, or some time has passed: to close a so
 bytes would destroy the answer on its way.
 """
 
-from collections import deque
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from logstore.access.identity import Identity
 from logstore.access.rights import Rights
-from logstore.http.bodies import JSON, LINES, refusal
+from logstore.errors import LogstoreError
+from logstore.http.bodies import JSON, refusal
 from logstore.http.faults import REQUEST_TIMEOUT, Fault
-from logstore.http.routes import find
+from logstore.http.routes import Router
 from logstore.http.server_end import Headers, Request, ServerEnd
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.flows import Flow, Parts, Unread
+from logstore.protocols.http.opened import Handler
 from logstore.protocols.http.permits import check
-from logstore.protocols.http.routes import ROUTES
+from logstore.protocols.http.routes import ROUTER
 from logstore.protocols.session import Buffer, Link
 
 REQUEST_S: Final = 10.0  # from a request's first byte to its last
@@ -28,28 +31,29 @@ OUT_BYTES: Final = 256 << 10  # of answers; then the requests behind wait until 
 SESSION_BYTES: Final = 2048  # that it takes by itself
 
 _WHOLE: Final = [("content-type", JSON)]
-_LINES: Final = [("content-type", LINES)]
+
+log: Final = logging.getLogger("logstore.http")
 
 
 class HttpSession:
     """A ``Session``."""
 
-    def __init__(self, door: HttpDoor, link: Link, who: Identity) -> None:
+    def __init__(
+        self, door: HttpDoor, link: Link, who: Identity, router: Router[Handler] = ROUTER
+    ) -> None:
         """``who``: has come in, as far as is known before the first request."""
         self.wants = 0
         self.kept = False
         self.closed: str | None = None
         self._door = door
         self._link = link
+        self._router = router
         self._rights = Rights(door.access, who)
         self._end = ServerEnd()
         self._call: Call | None = None  # that is not answered yet
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._lines: deque[bytes] = deque()  # of the answer that is under way
-        self._lines_bytes = 0
-        self._skippable = b""  # the last of them, where another may take its place
-        self._in_lines = self._ended = False  # how the answer is given; whether it is whole
+        self._flow: Flow | None = None  # the answer that is given bit by bit
         self._more = False  # there may be something to do once answers before it are sent
         self._now = 0.0
         self._begun_at: float | None = None  # when the first byte of half a request came
@@ -61,6 +65,8 @@ class HttpSession:
     def deadline(self) -> float | None:
         if self._discards_until is not None:
             return self._discards_until
+        if self._flow is not None:
+            return self._flow.deadline
         return None if self._begun_at is None else self._begun_at + REQUEST_S
 
     @property
@@ -69,8 +75,8 @@ class HttpSession:
 
     @property
     def held_bytes(self) -> int:
-        held = self._end.held_bytes + self._out_bytes + self._lines_bytes
-        return SESSION_BYTES + held + len(self._skippable)
+        flow = 0 if self._flow is None else self._flow.held_bytes
+        return SESSION_BYTES + self._end.held_bytes + self._out_bytes + flow
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
@@ -93,12 +99,14 @@ class HttpSession:
             return
         if self._discards_until is not None:
             self.closed = ""
+        elif self._flow is not None:
+            self._look_at_flow(self._flow)
         else:
             self._refuse(Fault(REQUEST_TIMEOUT, f"no whole request within {REQUEST_S:.0f} s"))
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing."""
-        self._send_lines(bytes_max)
+        self._send_flow(bytes_max)
         if self._more and not self._out:
             self._go_on()
         if not self._out:
@@ -118,9 +126,10 @@ class HttpSession:
 
     def close(self) -> None:
         """As Session.close."""
+        self._flow = None
         if self._call is not None:
-            self._call.over, self._call = True, None
-        self._lines.clear()
+            call, self._call = self._call, None
+            call.ended()
 
     # Requests
 
@@ -152,8 +161,16 @@ class HttpSession:
             self._begun_at = self._now
 
     def _begin(self, request: Request) -> None:
+        self._begun_at = None
         call = self._call = Call(self, request.body, self._rights)
-        call.attempt(lambda: _dispatch(self._door, call, request))
+        call.attempt(lambda: self._dispatch(call, request))
+
+    def _dispatch(self, call: Call, request: Request) -> None:
+        """Raises Fault, and what the handler raises."""
+        found = self._router.find(request.method, request.target)
+        check(self._door, call.rights, found.route.asks)
+        call.names, call.query = found.names, found.query
+        found.route.handler(self._door, call)
 
     def _refuse(self, fault: Fault) -> None:
         self._end.fault = fault
@@ -167,50 +184,72 @@ class HttpSession:
         self._put(self._end.answer(status, [("content-type", kind), *headers], body))
         self._answered()
 
-    def line(self, data: bytes, *, skip: bool) -> None:
-        """As Answers.line."""
-        if not self._in_lines:
-            self._in_lines = True
-            self._put(self._end.begin(200, _LINES))
-        if not skip:
-            self._lines += [self._skippable, data] if self._skippable else [data]
-            self._lines_bytes += len(self._skippable) + len(data)
-        self._skippable = data if skip else b""
+    def flow(self, flow: Flow, headers: Headers) -> None:
+        """As Answers.flow."""
+        first = flow.take(OUT_BYTES)  # what goes wrong with that is an answer of its own
+        self._put(self._end.begin(200, [("content-type", flow.content_type), *headers]))
+        self._put(self._end.more(first))
+        self._flow = flow
         self._link.wake()
 
-    def end(self) -> None:
-        """As Answers.end."""
-        self._ended = True
+    def go_on(self) -> None:
+        """As Answers.go_on."""
         self._link.wake()
 
-    def _send_lines(self, bytes_max: int) -> None:
-        while self._lines and self._out_bytes < bytes_max:
-            data = self._lines.popleft()
-            self._lines_bytes -= len(data)
-            self._put(self._end.more(data))
-        if self._lines:
+    def cut(self) -> None:
+        """As Answers.cut."""
+        self._send_flow(OUT_BYTES)
+        self._break_off()
+        self._link.wake()
+
+    def _break_off(self, why: str = "") -> None:
+        self._flow = None
+        self.closed = f"an answer broke off{why}"
+
+    def parts(self, content_type: str, parts: Iterator[bytes]) -> Parts:
+        """As Answers.parts."""
+        return Parts(content_type, parts, self._door.stopwatch)
+
+    def unread(self) -> Unread:
+        """As Answers.unread."""
+        found = self._door.listeners.add(self._now)
+        assert self._call is not None
+        self._call.at_end(lambda: self._door.listeners.remove(found))
+        return found
+
+    def _send_flow(self, bytes_max: int) -> None:
+        flow = self._flow
+        if flow is None:
             return
-        self._put(self._end.more(self._skippable) if self._skippable else b"")
-        self._skippable = b""
-        if self._ended:
-            self._in_lines = self._ended = False
+        try:
+            data = b"" if self._end.bodiless else flow.take(bytes_max)
+        except LogstoreError as error:
+            self._break_off(f": {error}")
+            return
+        except Exception:
+            log.exception("a bug in an answer that is given bit by bit")
+            self._break_off()
+            return
+        self._put(self._end.more(data))
+        if flow.ended or self._end.bodiless:
+            self._flow = None
             self._put(self._end.end())
             self._answered()
 
+    def _look_at_flow(self, flow: Flow) -> None:
+        reason = flow.look(self._now, unsent=self._link.unsent > 0)
+        if reason is not None:
+            self._link.cut(reason)
+
     def _answered(self) -> None:
-        self._call = self._begun_at = None
+        call, self._call = self._call, None
+        self._begun_at = None
         self._more = True  # what is behind it
         self._link.wake()
+        if call is not None:
+            call.ended()
 
     def _put(self, data: bytes) -> None:
         if data:
             self._out.append(data)
             self._out_bytes += len(data)
-
-
-def _dispatch(door: HttpDoor, call: Call, request: Request) -> None:
-    """Raises Fault, and what the handler raises."""
-    found = find(ROUTES, request.method, request.target)
-    check(door, call.rights, found.route.asks)
-    call.names, call.query = found.names, found.query
-    found.route.handler(door, call)
