@@ -247,6 +247,26 @@ class Queue:
                 self.wake()
             then(Got(tag, delivery, self.ready))
 
+    def take_out(self, most: int) -> list[Chunk]:
+        """Give out the first that are ready to whoever moves them elsewhere, and settles them then.
+
+        Fewer than there are, or none, where some have to be read, or synced, first: its logs tell
+        when that is done. Raises SingleActive, and what ``failed`` is.
+        """
+        if self.limits.single_active and self._consumers.there:
+            raise SingleActive(self.facts.name)
+        if self.failed is not None:
+            raise self.failed
+        self._flush()
+        chunks = self.stock.take(most, self._home.clock(), fresh=False)
+        self._bury([it for it in chunks if it.expired])
+        good = [it for it in chunks if not it.expired]
+        if good and self.facts.lasts:
+            self._home.used()
+        if not good:
+            self._sync()
+        return good
+
     def _sync(self) -> None:
         for lane in self.stock.order:
             if lane.log is not None and lane.log.safe < lane.log.end:

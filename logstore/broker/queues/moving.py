@@ -1,0 +1,209 @@
+"""Messages moved out of a queue, as if they were published again: some hundreds at a time.
+
+A step is a held transaction: after a crash its messages are where they were, or where they went,
+and never in both places. What no queue takes, or one has no room for, stays at its place; it is out
+until the end, so that what stands behind it can be moved.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import properties
+from logstore.broker.queues.message import Message, with_headers
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.stock import Chunk
+from logstore.broker.queues.transaction import Transaction
+from logstore.broker.queues.unacked import Delivered
+from logstore.broker.queues.vhost import Vhost
+from logstore.errors import LogFailed, LogstoreError
+from logstore.log import Wake
+
+STEP_MAX: Final = 250  # messages that are moved at once: 5 ms
+STAYING_MAX: Final = 10_000  # that can't be moved, before no more are tried
+COPIES: Final = ("CC", "BCC")
+
+
+class Target(NamedTuple):
+    """Where messages go. ``key``: None leaves each its own, and the keys of its CC and BCC."""
+
+    exchange: bytes
+    key: bytes | None = None
+
+
+class Moved(NamedTuple):
+    """What became of messages that were to be moved."""
+
+    moved: int
+    unrouted: int = 0  # no queue takes them: they are where they were
+    refused: int = 0  # a queue has no room for them: so are they
+    error: LogstoreError | None = None  # why no more were tried
+
+
+class _Taken(NamedTuple):
+    """One message that is out."""
+
+    group: Delivered[Any, Any]
+    message: Message
+
+
+def move(
+    vhost: Vhost,
+    queue: Queue,
+    target: Target,
+    limit: int | None,
+    then: Callable[[Moved], object],
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Move what is ready now, ``limit`` messages at the most; ``then`` is told at the end.
+
+    ``wanted``: is asked before each step. Raises NoExchange, InternalExchange.
+    """
+    vhost.topology.check_publish(target.exchange)
+    moving = _Moving(vhost, queue, target, limit, then, wanted)
+    queue.when_open(moving.begin)
+
+
+class _Moving:
+    def __init__(
+        self,
+        vhost: Vhost,
+        queue: Queue,
+        target: Target,
+        limit: int | None,
+        then: Callable[[Moved], object],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._vhost = vhost
+        self._queue = queue
+        self._target = target
+        self._limit = limit
+        self._then = then
+        self._wanted = wanted
+        self._left = self._moved = self._unrouted = self._refused = 0
+        self._staying: list[Delivered[Any, Any]] = []
+        self._watches: list[Wake] = []
+        self._waits = False
+
+    def begin(self) -> None:
+        """It is known how many are ready."""
+        ready = self._queue.ready
+        self._left = ready if self._limit is None else min(ready, self._limit)
+        self._step()
+
+    def _end(self, error: LogstoreError | None = None) -> None:
+        for group in self._staying:
+            self._queue.release(group, failed=False)
+        self._then(Moved(self._moved, self._unrouted, self._refused, error))
+
+    # One step
+
+    def _step(self) -> None:
+        """Take some and send them; or wait until they can be taken."""
+        queue = self._queue
+        if queue.gone or self._left <= 0 or len(self._staying) >= STAYING_MAX or not self._wanted():
+            self._end()
+            return
+        try:
+            chunks = queue.take_out(min(self._left, STEP_MAX))
+        except LogstoreError as error:
+            self._end(error)
+            return
+        if chunks:
+            self._send([it for chunk in chunks for it in self._taken(chunk)])
+        elif queue.stock.cold or (queue.stock.unsafe and queue.ready):
+            self._watch()
+        else:
+            self._end()  # others have taken them
+
+    def _taken(self, chunk: Chunk) -> list[_Taken]:
+        found = []
+        exchange, key = self._target
+        for record in chunk.records:
+            given = self._vhost.showing.shown(record.headers).properties
+            message = Message(
+                exchange,
+                record.key or b"" if key is None else key,
+                given if key is None else without_copies(given),
+                record.value or b"",
+            )
+            group = Delivered(self._queue, chunk.lane.number, record.offset, 1, None)
+            found.append(_Taken(group, message))
+        return found
+
+    def _watch(self) -> None:
+        """Take the step again once there is news."""
+        self._waits = True
+        logs = [lane.log for lane in self._queue.stock.order if lane.log is not None]
+        self._watches = [log.watch(self._wake) for log in logs]
+
+    def _wake(self) -> None:
+        """From any thread."""
+        self._vhost.soon(self._look)
+
+    def _look(self) -> None:
+        if self._waits:
+            self._waits = False
+            watches, self._watches = self._watches, []
+            for stop in watches:
+                stop()
+            self._step()
+
+    def _send(self, taken: Sequence[_Taken]) -> None:
+        try:
+            run = [(self._vhost.route(it.message), it.message) for it in taken]
+        except LogstoreError as error:  # the exchange is gone, for instance
+            self._staying += [it.group for it in taken]
+            self._end(error)
+            return
+        full = self._vhost.to_be_counted(run)
+        if full is not None:  # whether it has room is known once it is open
+            full.when_open(lambda: self._vhost.soon(lambda: self._send(taken)))
+            return
+        held = Transaction()
+        published = self._vhost.publish(run, held)
+        if published.unrouted or published.rejected:
+            held.forget()
+            self._unrouted += len(published.unrouted)
+            self._refused += len(published.rejected)
+            bad = {*published.unrouted, *published.rejected}
+            self._staying += [it.group for n, it in enumerate(taken) if n in bad]
+            self._left -= len(bad)
+            if published.error is not None:
+                self._staying += [it.group for n, it in enumerate(taken) if n not in bad]
+                self._end(published.error)
+            else:
+                self._send([it for n, it in enumerate(taken) if n not in bad])
+        elif taken:
+            self._commit(held, [it.group for it in taken])
+        else:
+            self._soon()
+
+    def _commit(self, held: Transaction, groups: Sequence[Delivered[Any, Any]]) -> None:
+        for group in groups:
+            held.settle(self._queue, group.lane, group.first, group.bits)
+
+        def done(error: LogstoreError | None) -> None:
+            if error is None:
+                self._moved += len(groups)
+                self._left -= len(groups)
+                self._soon()
+                return
+            if not isinstance(error, LogFailed):  # else it may have happened: the next start tells
+                self._staying += groups
+            self._end(error)
+
+        self._vhost.commit(held, done)
+
+    def _soon(self) -> None:
+        self._vhost.soon(self._step)
+
+
+def without_copies(given: bytes) -> bytes:
+    """Properties that send a message nowhere but where its key does."""
+    _, begin, end = properties.read_around(given)
+    if begin == end:
+        return given
+    headers = properties.read(given).headers or {}
+    if not any(name in headers for name in COPIES):
+        return given
+    return with_headers(given, {name: it for name, it in headers.items() if name not in COPIES})
