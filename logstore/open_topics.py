@@ -366,6 +366,11 @@ class OpenTopics:
         entry = self._entry(name)
         return [self._directory.size(name, entry, number) for number in range(entry.partitions)]
 
+    def offsets(self, name: str) -> list[tuple[int, int] | None]:
+        """As Topics.offsets."""
+        entry, directory = self._entry(name), self._directory.writable()
+        return [directory.stands(entry, number) for number in range(entry.partitions)]
+
     def space(self) -> Space:
         """As Topics.space."""
         directory = self._directory.writable()

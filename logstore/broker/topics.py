@@ -97,6 +97,12 @@ class Topics(Protocol):
     def sizes(self, name: str) -> Sequence[PartitionSize]:
         """Raises UnknownTopic."""
 
+    def offsets(self, name: str) -> Sequence[tuple[int, int] | None]:
+        """Where start and safe of each partition are, without opening any; None: not known.
+
+        Raises UnknownTopic.
+        """
+
     def space(self) -> Space:
         """Of the file system that the topics are on. Raises Failed."""
 

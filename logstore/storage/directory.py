@@ -202,6 +202,9 @@ class WritableDirectory(LocalDirectory, Protocol):
     rolled: Callable[[str, int], None] | None
     """Told of each segment that a log begins: the log's name, the segment's base offset."""
 
+    def stands(self, entry: Entry, partition: int) -> tuple[int, int] | None:
+        """Where its log's start and safe are, without opening it; None: that is not known."""
+
     def note_upkeep(self, text: bytes) -> None:
         """Keep what upkeep did; durable. Raises Failed."""
 

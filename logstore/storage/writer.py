@@ -593,6 +593,10 @@ class WriterDirectory:
         log = self.log(name, entry, partition)
         return replace(size_of(log, partition), damage=log.damage)
 
+    def stands(self, entry: Entry, partition: int) -> tuple[int, int] | None:
+        """As WritableDirectory.stands."""
+        return self._marks.slot(entry.slots[partition], entry.tag(partition)).read()
+
     def stirred(self) -> set[str]:
         """The directories of logs that were rolled, or altered, since this was asked before."""
         found, self._stirred = self._stirred, set()

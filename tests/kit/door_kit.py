@@ -159,6 +159,11 @@ class MemoryTopics:
         numbers = range(len(self._topics[name].partitions))
         return [SimpleNamespace(partition=number, bytes=10) for number in numbers]
 
+    def offsets(self, name):
+        if name not in self._topics:
+            raise UnknownTopic(name)
+        return [(log.start, log.safe) for log in self._topics[name].partitions]
+
     def space(self):
         return SimpleNamespace(total_bytes=1000, usable_bytes=100)
 

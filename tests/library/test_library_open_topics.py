@@ -179,3 +179,21 @@ def test_ids_that_were_given_without_a_check_are_good_until_they_expire(tmp_path
         now[0] += store.config.store.producer_id_expiration_ms
         assert not topics.knows_producer(1999)
         assert topics.knows_producer(given)
+
+
+def test_where_partitions_stand_is_known_without_opening_them(tmp_path):
+    path = tmp_path / "data"
+    with logstore.open(path) as store:
+        topic = store.create_topic("t", partitions=3)
+        topic.append_many([Message(b"v")] * 5, partition=1)
+        topic.append(b"v", partition=2)
+        topic.partition(2).trim(1)
+        assert store.internals().topics.offsets("t") == [(0, 0), (0, 5), (1, 1)]
+    with logstore.open(path) as store:
+        topics = store.internals().topics
+        assert topics.offsets("t") == [(0, 0), (0, 5), (1, 1)]
+        assert [topics.topic("t").at_hand(number) for number in range(3)] == [None] * 3
+        store.topic("t").append(b"v", partition=1)
+        assert topics.offsets("t")[1] == (0, 6)
+        with pytest.raises(UnknownTopic):
+            topics.offsets("u")
