@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.long
 
 REPO = Path(__file__).parents[2]
-IN_THE_TREE = ("cli", "logstore", "tests", "bench", "segments")
+IN_THE_TREE = ("cli", "logstore", "pytest_logstore", "tests", "bench", "segments")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.egg-info", "[0-9]*.*")
 
 
@@ -95,11 +95,12 @@ def environment(request):
     return request.getfixturevalue(request.param)
 
 
-def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
+def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"logstore", "logstore_cli"}
+    packages = {top for top in tops if not top.endswith(".dist-info")}
+    assert packages == {"logstore", "logstore_cli", "pytest_logstore"}
     assert {"logstore/py.typed", "logstore/storage/FORMAT.md", "logstore_cli/main.py"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -107,7 +108,10 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
 def test_the_wheel_holds_every_module_of_the_sources(wheel, tree):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.endswith(".py")}
-    expected = {str(path.relative_to(tree)) for path in (tree / "logstore").rglob("*.py")}
+    packages = ("logstore", "pytest_logstore")
+    expected = {
+        str(it.relative_to(tree)) for name in packages for it in (tree / name).rglob("*.py")
+    }
     expected |= {f"logstore_{path.relative_to(tree)}" for path in (tree / "cli").rglob("*.py")}
     assert names == expected
 
@@ -137,14 +141,14 @@ print(logstore.__version__)
 def test_no_module_called_cli_is_installed(environment, tmp_path):
     source = """
 import importlib.util
-for name in ("cli", "tests", "bench", "segments", "logstore_cli", "logstore"):
+for name in ("cli", "tests", "bench", "segments", "logstore_cli", "logstore", "pytest_logstore"):
     print(name, importlib.util.find_spec(name) is not None)
 """
     lines = environment.code(source, tmp_path).splitlines()
     found = dict(line.split() for line in lines)
     assert found == {
         "cli": "False", "tests": "False", "bench": "False", "segments": "False",
-        "logstore_cli": "True", "logstore": "True",
+        "logstore_cli": "True", "logstore": "True", "pytest_logstore": "True",
     }  # fmt: skip
 
 
@@ -170,3 +174,13 @@ def test_importing_logstore_brings_in_no_more_than_it_needs(installed, tmp_path)
     modules = set(installed.code(source, tmp_path).split())
     assert not modules & {"asyncio", "typer", "click", "rich", "cramjam", "lz4", "zstandard"}
     assert not modules & {"logstore_cli", "cli", "sqlite3", "multiprocessing", "unittest"}
+
+
+def test_the_pytest_plugin_is_found_where_it_is_installed(environment, tmp_path):
+    (tmp_path / "test_it.py").write_text("""
+def test_it(logstore_server, request):
+    assert request.config.pluginmanager.get_plugin("logstore").__name__ == "pytest_logstore.plugin"
+    assert logstore_server.api.get("server")["path"] == str(logstore_server.data)
+""")
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
+    assert "1 passed" in run(environment.python, *words, cwd=tmp_path)

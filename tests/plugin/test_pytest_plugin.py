@@ -1,0 +1,299 @@
+"""The pytest plugin, as others have it: pytest in a process of its own, with files of tests."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from pytest_logstore.server import NotStarted, ServerProcess
+
+pytest_plugins = ["pytester"]
+
+DEADLINE_S = 60
+# An editable environment that was made before the plugin was does not know of it.
+KNOWN = any(it.value == "pytest_logstore.plugin" for it in entry_points(group="pytest11"))
+PLUGIN = () if KNOWN else ("-p", "pytest_logstore.plugin")
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """run(source, *words, **environment): what pytest says of a file of tests."""
+    for name in [it for it in os.environ if it.startswith(("LOGSTORE_", "PYTEST_"))]:
+        monkeypatch.delenv(name)
+
+    def run(source, *words, **environment):
+        pytester.makepyfile(source)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        words = (*PLUGIN, "-p", "no:cacheprovider", *words)
+        return pytester.runpytest_subprocess(*words, timeout=DEADLINE_S)
+
+    return run
+
+
+def test_a_test_has_a_server_with_all_its_doors(run):
+    """The one that is run whenever anything is."""
+    result = run(
+        """
+        import socket
+
+        def test_addresses(
+            logstore_server, kafka_bootstrap, redis_url, amqp_url, logstore_http_url
+        ):
+            server = logstore_server
+            assert (kafka_bootstrap, redis_url) == (server.kafka, server.redis)
+            assert (amqp_url, logstore_http_url) == (server.amqp, server.http)
+            assert server.api.get("server")["path"] == str(server.data)
+            assert redis_url.startswith("redis://127.0.0.1:") and redis_url.endswith("/0")
+            assert amqp_url.startswith("amqp://guest:guest@127.0.0.1:")
+            http = logstore_http_url.removeprefix("http://")
+            for address in (kafka_bootstrap, redis_url[8:-2], amqp_url[19:-4], http):
+                host, port = address.split(":")
+                socket.create_connection((host, int(port))).close()
+        """
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.long
+def test_the_plugin_costs_nothing_where_no_test_asks_for_it(run):
+    result = run(
+        """
+        import sys
+
+        def test_nothing_is_imported():
+            assert "pytest_logstore.plugin" in sys.modules
+            found = {it for it in sys.modules if it.split(".")[0] in ("logstore", "logstore_cli")}
+            assert not found
+            assert "pytest_logstore.server" not in sys.modules
+        """,
+        "-p", "no:hypothesispytest", "-p", "no:xdist",
+    )  # fmt: skip
+    result.assert_outcomes(passed=1)
+
+
+long = pytest.mark.long
+
+
+@long
+def test_it_is_in_the_help_and_its_marker_is_known(run):
+    help_ = run("", "--help").stdout.str()
+    assert "--logstore-reset={none,names,wipe}" in help_
+    assert "logstore_settings (linelist)" in help_
+    assert (
+        "@pytest.mark.logstore(settings=None, isolated=False)" in run("", "--markers").stdout.str()
+    )
+
+
+@long
+def test_a_failed_test_shows_what_the_server_said(run):
+    result = run(
+        """
+        def test_fails(logstore_server):
+            assert 0
+        def test_without_a_server_fails():
+            assert 0
+        """
+    )
+    result.assert_outcomes(failed=2)
+    text = result.stdout.str()
+    assert text.count("logstore server") == 1
+    assert "Kafka clients at 127.0.0.1:" in text
+
+
+@long
+def test_a_test_can_have_a_server_of_its_own_with_settings(run):
+    result = run(
+        """
+        import pytest
+
+        @pytest.mark.logstore(settings={"kafka.advertised.address": "example.org:1",
+                                        "auto.create.topics.enable": False,
+                                        "notify": ["topics", "groups"]})
+        def test_settings(logstore, request):
+            assert "logstore_server" not in request.node.stash
+            lines = (logstore.data / "logstore.toml").read_text()
+            assert '"auto.create.topics.enable" = "false"' in lines
+            assert '"notify" = "topics,groups"' in lines
+            assert logstore.kafka.startswith("127.0.0.1:")
+
+        @pytest.mark.logstore(isolated=True)
+        def test_isolated(logstore, other):
+            assert logstore.data != other.data
+
+        @pytest.fixture
+        def other(logstore_server):
+            return logstore_server
+        """
+    )
+    result.assert_outcomes(passed=1, failed=0, errors=1)  # the second asks for both
+    assert "has a server of its own, and logstore_server is of the session's" in result.stdout.str()
+
+
+@long
+@pytest.mark.parametrize(
+    ("marker", "told"),
+    [
+        ("settings={'kafka.prot': 1}", "no setting 'kafka.prot' (did you mean kafka.port?)"),
+        ("settings={'num.partitions': 'x'}", "num.partitions=x: takes a whole number"),
+        ("", "the marker logstore says nothing"),
+        ("setings={}", "unexpected keyword argument 'setings'"),
+    ],
+)
+def test_a_wrong_marker_is_an_error_that_says_so(run, marker, told):
+    result = run(
+        f"""
+        import pytest
+
+        @pytest.mark.logstore({marker})
+        def test_settings(logstore):
+            pass
+        """
+    )
+    assert result.ret == 1
+    assert told in result.stdout.str()
+
+
+@long
+def test_settings_of_the_shared_server_are_in_the_configuration_of_pytest(run, pytester):
+    pytester.makeini("[pytest]\nlogstore_settings =\n  num.partitions = 7\n  resp.port=-1\n")
+    result = run(
+        """
+        def test_settings(logstore_server):
+            assert '"num.partitions" = "7"' in (logstore_server.data / "logstore.toml").read_text()
+            assert logstore_server.redis == ""
+        """
+    )
+    result.assert_outcomes(passed=1)
+    pytester.makeini("[pytest]\nlogstore_settings =\n  num.partitions\n")
+    assert "'num.partitions' is not NAME=VALUE" in run("def test(logstore): pass").stdout.str()
+    pytester.makeini("[pytest]\nlogstore_reset = some\n")
+    assert "logstore_reset = some: takes none, names, wipe" in (
+        run("def test(logstore): pass").stdout.str()
+    )
+
+
+@long
+def test_each_process_of_xdist_has_a_server_of_its_own(run, pytester):
+    result = run(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_where(logstore_server, n, worker_id):
+            with open("where", "a") as file:
+                file.write(f"{worker_id} {logstore_server.kafka}\\n")
+        """,
+        "-n", "2", "--dist", "load",
+    )  # fmt: skip
+    result.assert_outcomes(passed=4)
+    lines = [it.split() for it in (pytester.path / "where").read_text().splitlines()]
+    assert len({tuple(it) for it in lines}) == len({worker for worker, _ in lines}) == 2
+
+
+@long
+def test_a_store_in_this_process_needs_no_server(run):
+    result = run(
+        """
+        def test_store(logstore_store):
+            logstore_store.create_topic("t").append(b"value")
+            with logstore_store.consumer("t") as consumer:
+                assert [it.value for it in consumer] == [b"value"]
+            assert logstore_store.mode == "write"
+
+        def test_another(logstore_store):
+            assert logstore_store.topics() == []
+        """
+    )
+    result.assert_outcomes(passed=2)
+
+
+# The server by itself -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path):
+    with ServerProcess(tmp_path) as server:
+        yield server
+
+
+def ping(server):
+    host, port = server.redis[8:-2].split(":")
+    with socket.create_connection((host, int(port)), DEADLINE_S) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16)
+
+
+@long
+def test_a_server_keeps_data_and_ports_when_it_is_begun_again(server):
+    before = (server.kafka, server.redis, server.amqp, server.http)
+    number = server.process_id
+    server.api.put("vhosts", "kept")
+    for again in (server.restart, lambda: (server.kill(), server.start())):
+        again()
+        assert (server.kafka, server.redis, server.amqp, server.http) == before
+        assert server.process_id != number
+        assert [it["name"] for it in server.api.rows("vhosts")] == ["/", "kept"]
+        assert ping(server) == b"+PONG\r\n"
+    server.stop()
+    server.stop()  # without effect
+    with pytest.raises(OSError, match=r"refused|No such file"):
+        server.api.get("server")
+    assert "can't be told" not in server.log
+
+
+@long
+def test_a_server_that_does_not_come_up_says_why(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(NotStarted, match=r"ended with code 1: .*Address already in use"):
+            ServerProcess(tmp_path, {"kafka.port": port}).__enter__()
+
+
+@long
+def test_a_long_path_does_not_matter(tmp_path):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    with ServerProcess(folder) as server:
+        assert server.api.get("server")["path"] == str(server.data)
+
+
+@long
+def test_a_server_ends_with_the_tests_however_they_end(tmp_path):
+    source = (
+        "import sys; from pathlib import Path; from pytest_logstore.server import ServerProcess\n"
+        "server = ServerProcess(Path(sys.argv[1])).__enter__()\n"
+        "print(server.process_id, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    tests = subprocess.Popen(
+        [sys.executable, "-c", source, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with tests:
+        watched = os.pidfd_open(int(tests.stdout.readline()))
+        tests.send_signal(signal.SIGKILL)
+    ready, _, _ = select.select([watched], [], [], DEADLINE_S)
+    os.close(watched)
+    assert ready
+    assert (tmp_path / "server.log").exists()
+
+
+@long
+def test_a_paused_server_answers_once_it_is_resumed_and_can_be_stopped_before(server):
+    server.pause()
+    host, port = server.redis[8:-2].split(":")
+    with socket.create_connection((host, int(port)), DEADLINE_S) as connection:
+        connection.sendall(b"PING\r\n")
+        with open(f"/proc/{server.process_id}/stat") as stat:
+            assert stat.read().rpartition(")")[2].split()[0] == "T"
+        server.resume()
+        assert connection.recv(16) == b"+PONG\r\n"
+    server.pause()
+    server.stop()
+    server.start()
+    assert ping(server) == b"+PONG\r\n"
