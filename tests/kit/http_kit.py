@@ -34,6 +34,7 @@ class HttpPeer:
         who=OWNER,
         router=ROUTER,
         stopwatch=lambda: 0.0,
+        **more,
     ):
         self.now = 1000.0
         self.woken = self.unsent = 0
@@ -49,6 +50,7 @@ class HttpPeer:
             lambda job, done: done(job()),
             keeps_history,
             stopwatch=stopwatch,
+            **more,
         )
         self.session = HttpSession(door, self, who, router)
         self._left = b""

@@ -9,6 +9,7 @@ from logstore.access.logins import Logins
 from logstore.log import Log
 from logstore.protocols.house import House, Job, QueuesOf, Work
 from logstore.protocols.http.listeners import Listeners
+from logstore.slices import Slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class HttpDoor:
     keeps_history: Callable[[str], bool] = lambda name: False  # whether it is such a channel's
     audit: Audit = field(default_factory=Unheard)
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
+    slices: Slices = field(default_factory=Slices)  # of what takes long and needs this thread
     listeners: Listeners = field(default_factory=Listeners)  # to events
 
     @classmethod
@@ -32,5 +34,5 @@ class HttpDoor:
         return cls(
             house.queues_of, house.facts, house.job, house.log_bytes,
             house.access, house.logins, house.work, house.channels.keeps_history, house.audit,
-            house.stopwatch,
+            house.stopwatch, house.slices,
         )  # fmt: skip

@@ -2,24 +2,63 @@
 
 from typing import Final
 
-from logstore.broker.queues.refusals import Locked
-from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.broker.queues.refusals import (
+    InvalidExpiration,
+    InvalidHeader,
+    InvalidQueueArgument,
+    Locked,
+    Nameless,
+    ReservedName,
+)
+from logstore.broker.routing.refusals import (
+    ConflictingArguments,
+    InvalidArgument,
+    InvalidWeight,
+    NoExchange,
+    NoQueue,
+    Reserved,
+    UnknownType,
+)
 from logstore.errors import (
     BrokenProtocol,
     Closed,
+    Forbidden,
     InvalidName,
     LogstoreError,
     NoneOfThatName,
     Refused,
     StorageFull,
 )
-from logstore.http.faults import BAD_REQUEST, CONFLICT, INTERNAL_ERROR, NOT_FOUND, UNAVAILABLE
+from logstore.http.faults import (
+    BAD_REQUEST,
+    CONFLICT,
+    FORBIDDEN,
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    UNAVAILABLE,
+)
 
 STATUS: Final[dict[type[LogstoreError], int]] = {
     NoneOfThatName: NOT_FOUND,
     NoExchange: NOT_FOUND,
     NoQueue: NOT_FOUND,
     InvalidName: BAD_REQUEST,
+    **dict.fromkeys(
+        (
+            InvalidExpiration,
+            InvalidHeader,
+            InvalidQueueArgument,
+            Nameless,
+            ReservedName,
+            ConflictingArguments,
+            InvalidArgument,
+            InvalidWeight,
+            Reserved,
+            UnknownType,
+        ),
+        BAD_REQUEST,
+    ),
+    Forbidden: FORBIDDEN,
     BrokenProtocol: BAD_REQUEST,
     Closed: UNAVAILABLE,
     Locked: CONFLICT,
