@@ -557,6 +557,19 @@ class StoreSettings:
         low=-1,
         high=65_535,
     )
+    http_hosts: tuple[str, ...] = _setting(
+        (),
+        "names by which browsers know this server, besides localhost and its addresses: behind a "
+        "proxy, or where nobody has to log in",
+        names=True,
+        pattern=r"[a-z0-9_-]+(\.[a-z0-9_-]+)*",
+        shape="host.example, in lower case",
+    )
+    http_path_prefix: str = _setting(
+        "",
+        "what paths begin with where a proxy leaves it there, such as /logstore",
+        pattern=r"(/[A-Za-z0-9._~-]+)+",
+    )
     notify: tuple[str, ...] = _setting(
         ("none",),
         "what a server tells on channels named __logstore__:...: topics made and deleted, groups "

@@ -6,8 +6,10 @@ from msgspec import Struct
 
 OAUTHBEARER: Final = "OAUTHBEARER"  # the mechanism of whom a token names
 
+BASIC: Final = "BASIC"  # HTTP's (RFC 7617), and the login of its page
+
 # Those by which a client shows that it knows a password.
-BY_PASSWORD: Final = ("PLAIN", "AMQPLAIN", "AUTH", "SCRAM-SHA-256", "SCRAM-SHA-512")
+BY_PASSWORD: Final = (BASIC, "PLAIN", "AMQPLAIN", "AUTH", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 class Identity(Struct, frozen=True):

@@ -2,13 +2,25 @@
 
 from typing import Final, NamedTuple
 
-# What one must be: nobody in particular; a user with one of the tags of management; one who sees
-# what is not his; one who may do everything; whoever comes through the directory's own socket.
+# What one must be: nobody in particular; anybody, who may say who he is; a user with one of the
+# tags of management; one who sees what is not his; one who may do everything; whoever comes
+# through the directory's own socket.
 NOBODY: Final = ""
+ANYBODY: Final = "anybody"
 MANAGEMENT: Final = "management"
 MONITORING: Final = "monitoring"
 ADMINISTRATOR: Final = "administrator"
 LOCAL: Final = "local"
+
+
+_SHOWN: Final = {
+    NOBODY: "anyone",
+    ANYBODY: "anyone",
+    MANAGEMENT: "users",
+    MONITORING: MONITORING,
+    ADMINISTRATOR: ADMINISTRATOR,
+    LOCAL: "`api.sock`",
+}
 
 
 class Ask(NamedTuple):
@@ -19,8 +31,15 @@ class Ask(NamedTuple):
     kind: str = ""
     word: str = "name"  # of the path, or the query: what names the object
 
+    def __str__(self) -> str:
+        """Who may, for people."""
+        if self.operation:
+            return f"{self.operation} {self.kind}"
+        return _SHOWN[self.level]
 
-OPEN: Final = Ask(NOBODY)
+
+OPEN: Final = Ask(NOBODY)  # and nobody is asked who he is
+IF_KNOWN: Final = Ask(ANYBODY)  # the answer depends on who he is, if he says so
 LOGGED_IN: Final = Ask(MANAGEMENT)  # the handler itself shows what he may see, and no more
 SEES_ALL: Final = Ask(MONITORING)
 MAY_ALL: Final = Ask(ADMINISTRATOR)

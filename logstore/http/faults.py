@@ -1,9 +1,12 @@
 """Why a request is refused before anything is done for it: its status, and one line."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from logstore.errors import LogstoreError
 
+NO_CONTENT: Final = 204  # of who asks for the methods alone
+PERMANENT_REDIRECT: Final = 308
 BAD_REQUEST: Final = 400
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
@@ -20,7 +23,18 @@ UNAVAILABLE: Final = 503
 class Fault(LogstoreError):
     """An answer that says why not."""
 
-    def __init__(self, status: int, sentence: str, allow: str = "") -> None:
-        """``allow``: the methods that there are, for a status of 405."""
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        allow: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        kind: str = "",
+    ) -> None:
+        """``allow``: the methods that there are, for a status of 405; ``headers``: more of them.
+
+        ``kind``: what the library calls this error.
+        """
         super().__init__(sentence)
-        self.status, self.allow = status, allow
+        self.status, self.allow, self.kind = status, allow, kind
+        self.headers = [*headers, ("allow", allow)] if allow else headers

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from logstore.config import nearest
 from logstore.http.asks import Ask
+from logstore.http.bodies import JSON
 from logstore.http.faults import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Fault
 
 PATH_SHOWN: Final = 300  # characters
+BODY_BYTES_MAX: Final = 1 << 20  # names of some ten thousand topics
 
 _H = TypeVar("_H")
 
@@ -23,6 +25,10 @@ class Route(NamedTuple, Generic[_H]):
     summary: str  # one line, for people
     asks: Ask
     query: tuple[str, ...] = ()  # the parameters that it takes
+    takes: type | None = None  # what its body is read as
+    gives: Any = None  # the type of its answer
+    kind: str = JSON  # of the answer, or of most
+    body_bytes_max: int = BODY_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,14 @@ class Router(Generic[_H]):
     def find(self, method: str, raw: bytes) -> Found[_H]:
         """The route of a request; HEAD is a GET whose answer has no body. Raises Fault."""
         target = target_of(raw)
+        return _of_method(self._there(target, raw), method, target)
+
+    def methods(self, raw: bytes) -> list[str]:
+        """Those of a path. Raises Fault."""
+        found = _methods([route for route, _ in self._there(target_of(raw), raw)])
+        return [*found, "OPTIONS"]
+
+    def _there(self, target: Target, raw: bytes) -> "Sequence[_There[_H]]":
         there = [
             (route, names)
             for parts, route in self._by_length.get(len(target.segments), ())
@@ -83,12 +97,18 @@ class Router(Generic[_H]):
         if not there:
             path = raw.partition(b"?")[0].decode("ascii", "backslashreplace")
             raise Fault(NOT_FOUND, f"no such path: {path[:PATH_SHOWN]}")
-        return _of_method(there, method, target)
+        return there
 
 
-def _of_method(
-    there: Sequence[tuple[Route[_H], Mapping[str, bytes]]], method: str, target: Target
-) -> Found[_H]:
+_There = tuple[Route[_H], Mapping[str, bytes]]
+
+
+def _methods(routes: Sequence[Route[_H]]) -> list[str]:
+    methods = {route.method for route in routes}
+    return sorted(methods) + ["HEAD"] * ("GET" in methods)
+
+
+def _of_method(there: Sequence[_There[_H]], method: str, target: Target) -> Found[_H]:
     """Raises Fault."""
     wanted = "GET" if method == "HEAD" else method
     for route, names in there:
@@ -97,8 +117,7 @@ def _of_method(
                 if name not in route.query:
                     raise Fault(BAD_REQUEST, _unknown(name, route.query))
             return Found(route, names, target.query)
-    methods = sorted({route.method for route, _ in there})
-    allow = ", ".join(methods + ["HEAD"] * ("GET" in methods))
+    allow = ", ".join(_methods([route for route, _ in there]))
     raise Fault(METHOD_NOT_ALLOWED, f"{method} is not for this path, but {allow}", allow)
 
 

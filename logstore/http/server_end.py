@@ -14,10 +14,11 @@ from typing import Final
 import h11
 
 from logstore.http.faults import CONTENT_TOO_LARGE, HEADERS_TOO_LARGE, Fault
+from logstore.http.routes import BODY_BYTES_MAX
 
 HEAD_BYTES_MAX: Final = 16 << 10  # of a request's line and headers, as most servers allow
-BODY_BYTES_MAX: Final = 1 << 20  # names of some ten thousand topics
 THROWN_BYTES_MAX: Final = 64 << 10  # of the body of one that is turned away; else it ends with that
+WITHOUT_BODY: Final = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 REASON_CHARS: Final = 200  # of what h11 says about a request, which may repeat it
 
 Headers = Sequence[tuple[str, str]]
@@ -189,6 +190,8 @@ class ServerEnd:
 
     def answer(self, status: int, headers: Headers, body: bytes) -> bytes:
         """The whole answer to the request, or to the fault; what comes behind it is looked at."""
+        if status in WITHOUT_BODY:
+            return self.begin(status, headers) + self.end()
         length = ("content-length", str(len(body)))
         return self.begin(status, [*headers, length]) + self.more(body) + self.end()
 

@@ -231,9 +231,21 @@ def test_the_page_on_http_has_every_route():
 
 def routes_table():
     rows = [
-        f"| {it.method} | `{it.path}` | {', '.join(it.query)} | {it.summary} |" for it in ROUTES
+        f"| {it.method} | `{it.path}` | {', '.join(it.query)} | {it.asks} | {it.summary} |"
+        for it in ROUTES
     ]
-    return "\n".join(["| method | path | parameters | does |", "|---|---|---|---|", *rows, ""])
+    return "\n".join([ROUTES_HEAD, "|---|---|---|---|---|", *rows, ""])
+
+
+ROUTES_HEAD = "| method | path | parameters | who may | does |"
+
+
+def write_routes():
+    """Put the table of routes as it is now into its page: ``test_docs.py --routes``."""
+    page = REPOSITORY / "docs" / "http-api.md"
+    before, head, rest = page.read_text().partition("| method |")
+    table = (head + rest).partition("\n\n")
+    page.write_text(before + routes_table() + "\n" + table[2])
 
 
 def write():
@@ -257,3 +269,5 @@ def write():
 
 if __name__ == "__main__" and "--write" in sys.argv:
     write()
+if __name__ == "__main__" and "--routes" in sys.argv:
+    write_routes()

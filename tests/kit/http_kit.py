@@ -34,25 +34,32 @@ class HttpPeer:
         who=OWNER,
         router=ROUTER,
         stopwatch=lambda: 0.0,
+        logins=None,
+        door=None,
+        address=("127.0.0.1", 15672),
+        peer_address=("192.0.2.1", 50_000),
         **more,
     ):
+        """``who``: the owner, or None for who comes by the network; ``more``: of the door."""
         self.now = 1000.0
         self.woken = self.unsent = 0
         self.cut_for = None
         self.jobs = []
-        door = HttpDoor(
+        self.address, self.peer_address = address, peer_address
+        self.secure, self.certificate = False, None
+        self.door = door or HttpDoor(
             SimpleNamespace(when_open=lambda then: then(queues or NoQueues())),
             facts or (lambda: {"version": "test"}),
             job or (lambda body, reply: self.jobs.append((body, reply))),
             log_bytes or (lambda log: 0),
             access or open_access(),
-            SimpleNamespace(ticket=lambda: "a ticket"),
+            logins or SimpleNamespace(ticket=lambda: "a ticket"),
             lambda job, done: done(job()),
             keeps_history,
             stopwatch=stopwatch,
             **more,
         )
-        self.session = HttpSession(door, self, who, router)
+        self.session = HttpSession(self.door, self, who, router)
         self._left = b""
 
     def wake(self):
@@ -105,7 +112,7 @@ def answers(data, heads=()):
         status = int(first.split()[1])
         pairs = [line.split(": ", 1) for line in lines]
         headers = {name.lower(): value for name, value in pairs}
-        if len(found) in heads or status < 200:
+        if len(found) in heads or status < 200 or status in (204, 304):
             body = b""
         elif headers.get("transfer-encoding") == "chunked":
             body = b""

@@ -42,6 +42,7 @@ class Browsers:
         self._new_secret = new_secret
         self._by_digest: OrderedDict[bytes, _Browser] = OrderedDict()  # the last seen last
         self._of_users: Counter[str] = Counter()
+        self._users: Mapping[str, KeptUser] | None = None  # as they were the last time
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -79,6 +80,9 @@ class Browsers:
 
     def users_changed(self, users: Mapping[str, KeptUser]) -> None:
         """Those are out whose users are not who they were; called after each change of users."""
+        if users is self._users:
+            return
+        self._users = users
         if not users:  # the next to be made are others
             self._by_digest.clear()
             self._of_users.clear()

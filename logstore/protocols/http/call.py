@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from logstore.access.identity import Identity
-from logstore.access.rights import Rights
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
-from logstore.http.bodies import JSON, refusal, whole
+from logstore.http.bodies import JSON, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
-from logstore.http.server_end import Headers
+from logstore.http.server_end import Head, Headers
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.events import Events
 from logstore.protocols.http.flows import Flow, Lines, Parts, Unread
-from logstore.protocols.http.refusals import status_of
+from logstore.protocols.http.refusals import body_of, fault_of
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.vhost import Vhost
     from logstore.kept import Keeping
+    from logstore.protocols.http.permits import Permits
 
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500  # rows of which each may have to open a queue
 PAGE_QUERY: Final = ("page", "page_size")
 NUMBER_CHARS: Final = 9
+
+NO_HEAD: Final = Head("GET", b"/", {}, 0)
 
 log: Final = logging.getLogger("logstore.http")
 
@@ -50,6 +52,9 @@ class Answers(Protocol):
     def go_on(self) -> None:
         """There may be more of it."""
 
+    def later(self, delay_s: float, call: Callable[[], object]) -> None:
+        """Have it called after so long, unless the peer has gone."""
+
     def cut(self) -> None:
         """The answer can't be given to its end, which the peer is to find out."""
 
@@ -61,10 +66,21 @@ class Answers(Protocol):
 class Call:
     """A ``Reply``, and what it is one to."""
 
-    def __init__(self, to: Answers, given: bytes, rights: Rights) -> None:
+    def __init__(
+        self,
+        to: Answers,
+        given: bytes,
+        rights: "Permits",
+        head: Head = NO_HEAD,
+        *,
+        secure: bool = False,
+    ) -> None:
         self.names: Mapping[str, bytes] = {}  # what stands in its path
         self.query: Mapping[str, bytes] = {}
         self.given = given  # the request's body
+        self.head = head
+        self.headers = head.headers  # by their names in lower case
+        self.secure = secure  # it has come by TLS
         self.rights = rights  # of whoever asks
         self.queues: Queues  # of routes that need them
         self.begun = False
@@ -150,9 +166,9 @@ class Call:
 
         kept.then(done)
 
-    def answer(self, value: object, status: int = 200) -> None:
+    def answer(self, value: object, status: int = 200, headers: Headers = ()) -> None:
         """As Reply.answer."""
-        self._whole(status, whole(value))
+        self._whole(status, whole(value), headers=headers)
 
     def content(self, status: int, body: bytes, kind: str, headers: Headers = ()) -> None:
         """All of the answer, of some other kind than JSON."""
@@ -160,15 +176,16 @@ class Call:
 
     def refuse(self, status: int, sentence: str, kind: str = "") -> None:
         """As Reply.refuse."""
-        self._whole(status, refusal(sentence, kind))
+        self.fail(Fault(status, sentence, kind=kind))
 
     def fail(self, error: LogstoreError) -> None:
         """It could not be done."""
-        if isinstance(error, Fault):
-            headers = [("allow", error.allow)] if error.allow else ()
-            self._whole(error.status, refusal(str(error)), headers=headers)
-        else:
-            self.refuse(status_of(error), str(error), type(error).__name__)
+        fault = fault_of(error)
+        self._whole(fault.status, body_of(self.head.target, fault), headers=fault.headers)
+
+    def later(self, delay_s: float, call: Callable[[], object]) -> None:
+        """Have it called after so long, unless the peer has gone."""
+        self._to.later(delay_s, call)
 
     def _whole(self, status: int, body: bytes, kind: str = JSON, headers: Headers = ()) -> None:
         if self.over:

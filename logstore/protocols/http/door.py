@@ -2,14 +2,30 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from logstore.access.access import Access
 from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins
+from logstore.access.refusals import Refusals
+from logstore.access.tokens import Tokens
 from logstore.log import Log
 from logstore.protocols.house import House, Job, QueuesOf, Work
+from logstore.protocols.http.browsers import Browsers
+from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.listeners import Listeners
+from logstore.protocols.rounds import Round
 from logstore.slices import Slices
+
+
+class Connected(Protocol):
+    """What the door sees of a session."""
+
+    def users_changed(self) -> None:
+        """As rounds.Told.users_changed."""
+
+    def rules_changed(self) -> None:
+        """As rounds.Told.rules_changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +43,31 @@ class HttpDoor:
     audit: Audit = field(default_factory=Unheard)
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
     slices: Slices = field(default_factory=Slices)  # of what takes long and needs this thread
+    clock: Callable[[], int] = lambda: 0  # ms since 1970
+    tokens: Tokens | None = None
+    refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
+    names: frozenset[str] = frozenset()  # by which browsers know this server
+    prefix: bytes = b""  # of paths, where a proxy leaves it there
     listeners: Listeners = field(default_factory=Listeners)  # to events
+    browsers: Browsers = field(default_factory=Browsers)
+    sessions: dict[Connected, None] = field(default_factory=dict)
+    gate: Gate = field(init=False)
+
+    def __post_init__(self) -> None:
+        gate = Gate(
+            self.access, self.logins, self.tokens, self.audit, self.browsers, self.stopwatch
+        )
+        object.__setattr__(self, "gate", gate)
+        self.access.watch(lambda: self.browsers.users_changed(self.access.users))
+        self.access.watch(Round(self.sessions, self.slices, self.access).begin)
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":
+        settings = house.settings
         return cls(
             house.queues_of, house.facts, house.job, house.log_bytes,
             house.access, house.logins, house.work, house.channels.keeps_history, house.audit,
-            house.stopwatch, house.slices,
+            house.stopwatch, house.slices, house.clock, house.tokens,
+            Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
+            settings.http_path_prefix.encode(),
         )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING, Final
 
-from logstore.access.identity import OWNER, anonymous
+from logstore.access.identity import OWNER
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 if TYPE_CHECKING:
     from logstore.protocols.http.door import HttpDoor
 
-CONNECTIONS_MAX: Final = 1024  # browsers have some each; each holds a file of the process
 LOCAL_CONNECTIONS_MAX: Final = 64  # commands come one at a time
 IDLE_S: Final = 60.0
 _TOO_MANY: Final = b'{"error":"too many connections: try again"}\n'
@@ -30,9 +29,10 @@ def open(house: House, *, local: bool = False) -> Doorway:
 
         if not doors:
             doors.append(HttpDoor.of(house))
-        who = OWNER if local else anonymous(link.peer_address[0], "http")
-        return HttpSession(doors[0], link, who)
+        return HttpSession(doors[0], link, OWNER if local else None)
 
-    most = LOCAL_CONNECTIONS_MAX if local else CONNECTIONS_MAX
-    limits = Limits(most, IDLE_S, "what this door takes", _REFUSAL)
+    if local:
+        limits = Limits(LOCAL_CONNECTIONS_MAX, IDLE_S, "what this socket takes", _REFUSAL)
+    else:
+        limits = Limits(house.settings.max_connections, IDLE_S, refusal=_REFUSAL)
     return Doorway(new_session, limits)

@@ -12,6 +12,7 @@ its certificate, or that nobody has to log in there (a loopback address). So:
   X-Logstore, or Authorization.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
@@ -25,6 +26,7 @@ SAFE: Final = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 _LOCAL: Final = "localhost"
 _OWN_SITE: Final = ("same-origin", "none")  # none: the user has typed the address
 _SHOWN: Final = 100  # characters
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/\s]*))(?::[0-9]*)?")
 
 
 class Place(NamedTuple):
@@ -94,9 +96,8 @@ def _follows_link(method: str, headers: Mapping[str, str]) -> bool:
 
 def _name(host: str) -> str:
     """Without the port, as names are compared."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().removesuffix(".")
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found["v6"] or found["name"]).lower().removesuffix(".")
 
 
 def _port(host: str, scheme: str) -> tuple[str, str]:

@@ -29,13 +29,17 @@ from logstore.errors import (
     Refused,
     StorageFull,
 )
+from logstore.http.bodies import refusal, whole
 from logstore.http.faults import (
     BAD_REQUEST,
     CONFLICT,
     FORBIDDEN,
     INTERNAL_ERROR,
+    METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    UNAUTHORIZED,
     UNAVAILABLE,
+    Fault,
 )
 
 STATUS: Final[dict[type[LogstoreError], int]] = {
@@ -65,6 +69,34 @@ STATUS: Final[dict[type[LogstoreError], int]] = {
     Refused: CONFLICT,
     StorageFull: UNAVAILABLE,
     LogstoreError: INTERNAL_ERROR,
+}
+
+
+def fault_of(error: LogstoreError) -> Fault:
+    """An error as what is answered."""
+    if isinstance(error, Fault):
+        return error
+    return Fault(status_of(error), str(error), kind=type(error).__name__)
+
+
+def body_of(target: bytes, fault: Fault) -> bytes:
+    """What is answered to a request for this target, as those who ask there read it."""
+    if target.startswith(_RABBIT) and not target.startswith(_OURS):
+        return whole({"error": RABBIT.get(fault.status, "bad_request"), "reason": str(fault)})
+    return refusal(str(fault), fault.kind)
+
+
+_RABBIT: Final = b"/api/"
+_OURS: Final = b"/api/v1/"
+# RabbitMQ's words for a status, which its tools look for.
+RABBIT: Final = {
+    BAD_REQUEST: "bad_request",
+    UNAUTHORIZED: "not_authorized",
+    FORBIDDEN: "not_authorized",
+    NOT_FOUND: "Object Not Found",
+    METHOD_NOT_ALLOWED: "Method Not Allowed",
+    INTERNAL_ERROR: "internal_server_error",
+    UNAVAILABLE: "service_unavailable",
 }
 
 

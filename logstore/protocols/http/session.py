@@ -6,31 +6,31 @@ bytes would destroy the answer on its way.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from logstore.access.identity import Identity
-from logstore.access.rights import Rights
 from logstore.errors import LogstoreError
-from logstore.http.bodies import JSON, refusal
+from logstore.http.bodies import JSON
 from logstore.http.faults import REQUEST_TIMEOUT, Fault
 from logstore.http.routes import Router
-from logstore.http.server_end import Headers, Request, ServerEnd
-from logstore.protocols.http.call import Call
+from logstore.http.server_end import Head, Headers, Request, ServerEnd
+from logstore.protocols.http.call import NO_HEAD, Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.flows import Flow, Parts, Unread
+from logstore.protocols.http.headers import complete
 from logstore.protocols.http.opened import Handler
-from logstore.protocols.http.permits import check
+from logstore.protocols.http.reception import Admitted, Reception, Refused
+from logstore.protocols.http.refusals import body_of
 from logstore.protocols.http.routes import ROUTER
 from logstore.protocols.session import Buffer, Link
 
 REQUEST_S: Final = 10.0  # from a request's first byte to its last
+BODY_BYTES_A_SECOND: Final = 50_000  # for so many of its body it has a second more
 DISCARD_S: Final = 2.0
 ANSWERS_AT_ONCE: Final = 8  # of pipelined requests, before others have their turn
 OUT_BYTES: Final = 256 << 10  # of answers; then the requests behind wait until they are sent
 SESSION_BYTES: Final = 2048  # that it takes by itself
-
-_WHOLE: Final = [("content-type", JSON)]
 
 log: Final = logging.getLogger("logstore.http")
 
@@ -39,18 +39,26 @@ class HttpSession:
     """A ``Session``."""
 
     def __init__(
-        self, door: HttpDoor, link: Link, who: Identity, router: Router[Handler] = ROUTER
+        self,
+        door: HttpDoor,
+        link: Link,
+        owner: Identity | None = None,
+        router: Router[Handler] = ROUTER,
     ) -> None:
-        """``who``: has come in, as far as is known before the first request."""
+        """``owner``: who has come in, where that is known by the way."""
         self.wants = 0
         self.kept = False
         self.closed: str | None = None
         self._door = door
         self._link = link
-        self._router = router
-        self._rights = Rights(door.access, who)
-        self._end = ServerEnd()
+        self._local = owner is not None
+        self._reception = Reception(door, router, link, owner)
+        self._end = ServerEnd(by_head=True)
+        self._admitted: Admitted | None = None  # the request that has begun to arrive
+        self._decides = False  # whether that is, is being found out
         self._call: Call | None = None  # that is not answered yet
+        self._is_out = False  # whoever sent it is no user any more
+        self._later: tuple[float, Callable[[], object]] | None = None  # what is put off, until when
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._flow: Flow | None = None  # the answer that is given bit by bit
@@ -58,6 +66,7 @@ class HttpSession:
         self._now = 0.0
         self._begun_at: float | None = None  # when the first byte of half a request came
         self._discards_until: float | None = None
+        door.sessions[self] = None
 
     # The session of the server
 
@@ -65,13 +74,17 @@ class HttpSession:
     def deadline(self) -> float | None:
         if self._discards_until is not None:
             return self._discards_until
+        if self._later is not None:
+            return self._later[0]
         if self._flow is not None:
             return self._flow.deadline
-        return None if self._begun_at is None else self._begun_at + REQUEST_S
+        if self._begun_at is None:
+            return None
+        return self._begun_at + REQUEST_S + self._end.admitted_bytes / BODY_BYTES_A_SECOND
 
     @property
     def busy(self) -> bool:
-        return self._call is not None or self._more
+        return self._call is not None or self._decides or self._more
 
     @property
     def held_bytes(self) -> int:
@@ -99,10 +112,13 @@ class HttpSession:
             return
         if self._discards_until is not None:
             self.closed = ""
+        elif self._later is not None:
+            (_, call), self._later = self._later, None
+            call()
         elif self._flow is not None:
             self._look_at_flow(self._flow)
         else:
-            self._refuse(Fault(REQUEST_TIMEOUT, f"no whole request within {REQUEST_S:.0f} s"))
+            self._refuse(Fault(REQUEST_TIMEOUT, "the request did not arrive in time"))
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
         """As Session.outgoing."""
@@ -126,10 +142,32 @@ class HttpSession:
 
     def close(self) -> None:
         """As Session.close."""
-        self._flow = None
+        self._door.sessions.pop(self, None)
+        self._flow = self._later = None
+        self._decides = False
         if self._call is not None:
             call, self._call = self._call, None
             call.ended()
+
+    # Users and rules
+
+    def users_changed(self) -> None:
+        """As rounds.Told.users_changed."""
+        if self._admitted is not None and self._call is not None:
+            self._is_out |= not self._door.access.knows(self._admitted.permits.who)
+
+    def rules_changed(self) -> None:
+        """As rounds.Told.rules_changed: what lasts, and is not allowed any more, ends."""
+        call, admitted = self._call, self._admitted
+        if call is None or admitted is None or not (call.lasts or self._flow):
+            return
+        again = self._reception.again(call.head, admitted)
+        if self._is_out:
+            self._link.cut("no more of an answer: its user is deleted")
+        elif isinstance(again, Refused):
+            self._link.cut(f"no more of an answer: {again.fault}")
+        else:
+            self._admitted = again
 
     # Requests
 
@@ -137,6 +175,10 @@ class HttpSession:
         """Answer what is here, some of it."""
         for _ in range(ANSWERS_AT_ONCE):
             self._more = False
+            if self._end.head is not None:
+                self._arrive(self._end.head)
+            if self._decides:
+                return
             self._put(self._end.first())
             if self._end.fault is not None:
                 self._refuse(self._end.fault)
@@ -160,34 +202,84 @@ class HttpSession:
         elif self._begun_at is None:
             self._begun_at = self._now
 
+    def _arrive(self, head: Head) -> None:
+        """A request has begun: is it to go on?"""
+        self._decides, decided = True, False
+
+        def then(came: Admitted | Refused) -> None:
+            if not self._decides:  # the peer has gone
+                return
+            if isinstance(came, Refused) and came.delay_s:
+                self.later(came.delay_s, lambda: then(Refused(came.fault)))
+                return
+            self._decides = False
+            self._admit(came)
+            if decided:  # in a later turn: its time was not the peer's
+                self._begun_at = self._now
+                self._more = True
+                self._link.wake()
+
+        self._reception.receive(head, then)
+        decided = True
+
+    def _admit(self, came: Admitted | Refused) -> None:
+        if isinstance(came, Refused):
+            self._admitted = None
+            self._end.turn_away(came.fault)
+        else:
+            self._admitted = came
+            self._end.admit(came.found.route.body_bytes_max)
+
     def _begin(self, request: Request) -> None:
         self._begun_at = None
-        call = self._call = Call(self, request.body, self._rights)
-        call.attempt(lambda: self._dispatch(call, request))
-
-    def _dispatch(self, call: Call, request: Request) -> None:
-        """Raises Fault, and what the handler raises."""
-        found = self._router.find(request.method, request.target)
-        check(self._door, call.rights, found.route.asks)
-        call.names, call.query = found.names, found.query
-        found.route.handler(self._door, call)
+        if request.turned is not None:
+            self._say(request.head, request.turned)
+            self._answered()
+            return
+        assert self._admitted is not None
+        came = self._reception.again(request.head, self._admitted)
+        if isinstance(came, Refused):
+            self._say(request.head, came.fault)
+            self._answered()
+            return
+        self._admitted = came
+        call = self._call = Call(
+            self, request.body, came.permits, request.head, secure=self._link.secure
+        )
+        call.names, call.query = came.found.names, came.found.query
+        call.attempt(lambda: came.found.route.handler(self._door, call))
 
     def _refuse(self, fault: Fault) -> None:
+        """Nothing more is taken."""
         self._end.fault = fault
-        self._put(self._end.answer(fault.status, _WHOLE, refusal(str(fault))))
+        self._say(NO_HEAD, fault)
         self._discards_until = self._now + DISCARD_S
 
     # Answers
 
+    def _say(self, head: Head, fault: Fault) -> None:
+        body = body_of(head.target, fault)
+        self._put(self._end.answer(fault.status, self._headers(JSON, fault.headers), body))
+
+    def _headers(self, kind: str, headers: Headers) -> Headers:
+        if self._local:  # no browser comes there
+            return [("content-type", kind), *headers]
+        return complete(kind, headers, self._door.clock())
+
     def whole(self, status: int, body: bytes, kind: str, headers: Headers) -> None:
         """As Answers.whole."""
-        self._put(self._end.answer(status, [("content-type", kind), *headers], body))
+        self._put(self._end.answer(status, self._headers(kind, headers), body))
         self._answered()
+
+    def later(self, delay_s: float, call: Callable[[], object]) -> None:
+        """As Answers.later."""
+        self._later = self._now + delay_s, call
+        self._link.wake()
 
     def flow(self, flow: Flow, headers: Headers) -> None:
         """As Answers.flow."""
         first = flow.take(OUT_BYTES)  # what goes wrong with that is an answer of its own
-        self._put(self._end.begin(200, [("content-type", flow.content_type), *headers]))
+        self._put(self._end.begin(200, self._headers(flow.content_type, headers)))
         self._put(self._end.more(first))
         self._flow = flow
         self._link.wake()
@@ -243,7 +335,7 @@ class HttpSession:
 
     def _answered(self) -> None:
         call, self._call = self._call, None
-        self._begun_at = None
+        self._begun_at, self._is_out = None, False
         self._more = True  # what is behind it
         self._link.wake()
         if call is not None:

@@ -2,12 +2,21 @@
 
 from typing import Final
 
-from logstore.http.asks import MAY_ALL, SEES_ALL
+from logstore.http.asks import IF_KNOWN, MAY_ALL, OPEN, SEES_ALL
 from logstore.http.routes import Route
-from logstore.protocols.http.native import server
+from logstore.protocols.http.native import server, session
 from logstore.protocols.http.opened import Handler
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
+    Route(
+        "GET", "/api/v1/whoami", session.whoami, "Who asks, and whether a login is needed.",
+        IF_KNOWN,
+    ),
+    Route(
+        "POST", "/api/v1/session", session.logged_in, "Log in: the answer has a cookie.", OPEN,
+        takes=session.Login,
+    ),
+    Route("DELETE", "/api/v1/session", session.logged_out, "Log out.", OPEN),
     Route(
         "GET", "/api/v1/server", server.described, "The process, and where its doors are.",
         SEES_ALL,

@@ -1,0 +1,134 @@
+"""A request from its head to its handler: where it goes, who sends it, whether he may do that.
+
+All of this is known before its body is taken, so that a stranger has the process hold no more than
+a head. Where it is decided later than that, users and rules may have changed: it is asked again.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from logstore.access.identity import Identity
+from logstore.errors import LogstoreError
+from logstore.http import asks
+from logstore.http.faults import NO_CONTENT, PERMANENT_REDIRECT, UNAUTHORIZED, Fault
+from logstore.http.routes import Found, Router
+from logstore.http.server_end import Head
+from logstore.protocols.http import origin
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.gate import TurnedAway, challenge, wrong
+from logstore.protocols.http.opened import Handler
+from logstore.protocols.http.permits import Permits, check
+from logstore.protocols.http.refusals import fault_of
+from logstore.protocols.session import Link
+
+
+class Admitted(NamedTuple):
+    """A request that may be carried out."""
+
+    found: Found[Handler]
+    permits: Permits
+    version: int  # of the rules that say so
+
+
+class Refused(NamedTuple):
+    """One that may not."""
+
+    fault: Fault
+    delay_s: float = 0.0  # before that is said
+
+
+Then = Callable[[Admitted | Refused], None]
+
+
+class Reception:
+    """Of one connection."""
+
+    def __init__(
+        self, door: HttpDoor, router: Router[Handler], link: Link, owner: Identity | None
+    ) -> None:
+        """``owner``: who sends everything that comes here, where that is known."""
+        self._door = door
+        self._router = router
+        self._link = link
+        self._owner = owner
+        self._permits: Permits | None = None  # of who came last
+        self._told: Identity | None = None  # that he has come in
+
+    def receive(self, head: Head, then: Then) -> None:
+        """``then`` gets what becomes of it: now, or in a later turn."""
+        try:
+            found = self._find(head)
+        except Fault as fault:
+            then(Refused(fault))
+            return
+        if self._owner is not None:
+            then(self._decide(head, found, self._owner))
+            return
+        if found.route.asks.level == asks.NOBODY:
+            then(self._decide(head, found, self._nobody()))
+            return
+
+        def known(who: Identity | TurnedAway) -> None:
+            if isinstance(who, TurnedAway):
+                then(Refused(wrong(head.headers), who.delay_s))
+            else:
+                then(self._decide(head, found, who))
+
+        self._door.gate.identify(head.headers, self._link, known)
+
+    def _nobody(self) -> Identity:
+        return self._door.gate.nobody(self._link)
+
+    def _find(self, head: Head) -> Found[Handler]:
+        """Raises Fault."""
+        target = self._without_prefix(head.target)
+        if head.method == "OPTIONS":
+            raise Fault(NO_CONTENT, "", ", ".join(self._router.methods(target)))
+        found = self._router.find(head.method, target)
+        if self._owner is None:
+            door = self._door
+            place = origin.Place(self._link.address[0], door.access.required, door.names)
+            public = found.route.asks.level == asks.NOBODY
+            origin.check(head.method, head.headers, place, public=public)
+        return found
+
+    def _without_prefix(self, target: bytes) -> bytes:
+        """Raises Fault where a browser needs another address: ours are relative to it."""
+        prefix = self._door.prefix
+        if not prefix or not target.startswith(prefix):
+            return target
+        rest = target.removeprefix(prefix)
+        if not rest or rest.startswith(b"?"):
+            place = (prefix + b"/" + rest).decode("latin-1")
+            raise Fault(PERMANENT_REDIRECT, f"it is at {place}", headers=[("location", place)])
+        return rest if rest.startswith(b"/") else target
+
+    def _decide(self, head: Head, found: Found[Handler], who: Identity) -> Admitted | Refused:
+        permits = self._permits_of(who)
+        version = self._door.access.version
+        try:
+            check(self._door, permits, found.route.asks, found.names, found.query)
+        except LogstoreError as error:
+            fault = fault_of(error)
+            if fault.status == UNAUTHORIZED:
+                fault.headers = challenge(head.headers)
+            return Refused(fault)
+        self._tell(head, who)
+        return Admitted(found, permits, version)
+
+    def again(self, head: Head, admitted: Admitted) -> Admitted | Refused:
+        """The same, once what was decided may be another: users or rules have changed."""
+        if admitted.version == self._door.access.version:
+            return admitted
+        return self._decide(head, admitted.found, admitted.permits.who)
+
+    def _permits_of(self, who: Identity) -> Permits:
+        if self._permits is None or self._permits.who != who:
+            self._permits = Permits(self._door.access, who)
+        return self._permits
+
+    def _tell(self, head: Head, who: Identity) -> None:
+        """Have it known who has come in: a tool logs in with each request, and is told of once."""
+        if who != self._told and who.user and "authorization" in head.headers:
+            self._told = who
+            self._door.gate.told(who)
