@@ -53,13 +53,15 @@ def move(
     limit: int | None,
     then: Callable[[Moved], object],
     wanted: Callable[[], bool] = lambda: True,
+    check: Callable[[Message], object] = lambda _: None,
 ) -> None:
     """Move what is ready now, ``limit`` messages at the most; ``then`` is told at the end.
 
-    ``wanted``: is asked before each step. Raises NoExchange, InternalExchange.
+    ``wanted``: is asked before each step. ``check`` may refuse a message: then it ends there.
+    Raises NoExchange, InternalExchange.
     """
     vhost.topology.check_publish(target.exchange)
-    moving = _Moving(vhost, queue, target, limit, then, wanted)
+    moving = _Moving(vhost, queue, target, limit, then, wanted, check)
     queue.when_open(moving.begin)
 
 
@@ -72,13 +74,14 @@ class _Moving:
         limit: int | None,
         then: Callable[[Moved], object],
         wanted: Callable[[], bool],
+        check: Callable[[Message], object],
     ) -> None:
         self._vhost = vhost
         self._queue = queue
         self._target = target
         self._limit = limit
         self._then = then
-        self._wanted = wanted
+        self._wanted, self._check = wanted, check
         self._left = self._moved = self._unrouted = self._refused = 0
         self._staying: list[Delivered[Any, Any]] = []
         self._watches: list[Wake] = []
@@ -150,6 +153,8 @@ class _Moving:
 
     def _send(self, taken: Sequence[_Taken]) -> None:
         try:
+            for it in taken:
+                self._check(it.message)
             run = [(self._vhost.route(it.message), it.message) for it in taken]
         except LogstoreError as error:  # the exchange is gone, for instance
             self._staying += [it.group for it in taken]

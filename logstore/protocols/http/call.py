@@ -127,9 +127,10 @@ class Call:
 
     def page(self) -> Page:
         """Raises Fault."""
-        return Page(self._number("page", 1), self._number("page_size", PAGE_SIZE, PAGE_SIZE_MAX))
+        return Page(self.number("page", 1), self.number("page_size", PAGE_SIZE, PAGE_SIZE_MAX))
 
-    def _number(self, name: str, default: int, most: int = 10**NUMBER_CHARS) -> int:
+    def number(self, name: str, default: int, most: int = 10**NUMBER_CHARS) -> int:
+        """A parameter of the query, from 1 on. Raises Fault."""
         text = self.text(name)
         if not text:
             return default

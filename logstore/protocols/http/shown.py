@@ -5,15 +5,19 @@ A number that JavaScript would round is a text; offsets always are, so that nobo
 
 from base64 import b64encode
 from decimal import Decimal
+from hashlib import blake2b
 from math import isfinite
 from typing import Any, Final
 
 from logstore.amqp import fields
+from logstore.amqp.properties import read as read_properties
+from logstore.amqp.replies import Refusal
 from logstore.broker.queues.tables import table_of
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 
 SAFE_INTEGER: Final = 2**53 - 1  # beyond it JavaScript rounds
+BINDING_ID_BYTES: Final = 8
 
 
 def arguments(given: Arguments) -> dict[str, Any]:
@@ -41,9 +45,28 @@ def value(given: Any) -> Any:  # noqa: ANN401  what a table holds
 def binding(given: Binding) -> dict[str, Any]:
     """By which messages of an exchange go to a queue or another exchange."""
     return {
+        "id": binding_id(given),
         "source": fields.text(given.source),
         "destination": fields.text(given.destination),
         "kind": given.kind,  # of the destination
         "key": fields.text(given.key),
         "arguments": arguments(given.arguments),
+    }
+
+
+def binding_id(given: Binding) -> str:
+    """Tells apart bindings between the same two ends, whose arguments may look alike in JSON."""
+    digest = blake2b(digest_size=BINDING_ID_BYTES)
+    digest.update(repr((given.key, given.arguments.fields)).encode())
+    return digest.hexdigest()
+
+
+def properties(given: bytes) -> dict[str, Any]:
+    """Of a message: those that it has. ``timestamp``: seconds since 1970, as it was sent."""
+    try:
+        found = read_properties(given)
+    except Refusal:  # a record that no door has written
+        return {}
+    return {
+        name: value(it) for name, it in zip(found._fields, found, strict=True) if it is not None
     }

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
 from logstore.access.audit import QUEUE as QUEUE_EVENT
 from logstore.access.audit import Audit
+from logstore.access.entrance import may_enter
 from logstore.access.resources import (
     CREATE,
     DEFAULT_EXCHANGE,
@@ -25,11 +26,12 @@ from logstore.access.resources import (
 from logstore.access.rights import Rights
 from logstore.access.rules import NO_GRANT
 from logstore.amqp import properties
-from logstore.amqp.fields import text
-from logstore.broker.queues import acts
+from logstore.amqp.fields import data, text
+from logstore.broker.queues import acts, moving
 from logstore.broker.queues.acts import Fetched, Routed
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
+from logstore.broker.queues.moving import Moved, Target
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.vhost import Vhost
@@ -37,6 +39,9 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
 from logstore.errors import Forbidden, LogstoreError, Refused
+from logstore.kept_queues import DEFAULT_VHOST
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
 
 # Tags: who may say that a message is of another user; who sees all there is, but no contents.
 IMPERSONATOR: Final = "impersonator"
@@ -132,12 +137,12 @@ class Within:
         """Make it, unless it is there and the same. Raises Forbidden, as Topology.declare."""
         self.require(CREATE, EXCHANGE, facts.name)
         alternate = facts.arguments.get(ALTERNATE_EXCHANGE)
-        if alternate is not None and alternate.kind == "S" and not self._has_exchange(facts.name):
+        if alternate is not None and alternate.kind == "S" and not self.has_exchange(facts.name):
             self.require(READ, EXCHANGE, facts.name)
             self.require(WRITE, EXCHANGE, alternate.value)
         _when(self.vhost.declare_exchange(facts), facts, then)
 
-    def _has_exchange(self, name: bytes) -> bool:
+    def has_exchange(self, name: bytes) -> bool:
         try:
             self.vhost.topology.exchange(name)
         except NoExchange:
@@ -156,15 +161,15 @@ class Within:
 
     def bind(self, binding: Binding, then: Then[Binding]) -> None:
         """Raises Forbidden, as Vhost.bind."""
-        self._require_binding(binding)
+        self.require_binding(binding)
         _when(self.vhost.bind(binding), binding, then)
 
     def unbind(self, binding: Binding, then: Then[Binding]) -> None:
         """Without effect where there is no such binding. Raises Forbidden, as Vhost.unbind."""
-        self._require_binding(binding)
+        self.require_binding(binding)
         _when(self.vhost.unbind(binding), binding, then)
 
-    def _require_binding(self, binding: Binding) -> None:
+    def require_binding(self, binding: Binding) -> None:
         self.require(WRITE, binding.kind, binding.destination)
         if binding.source and (binding.kind == QUEUE or binding.destination):
             self.require(READ, EXCHANGE, binding.source)
@@ -221,7 +226,7 @@ class Within:
 
     def purge(self, name: bytes, then: Then[Emptied]) -> None:
         """Settle all that is ready. Raises Forbidden, NoQueue, Locked."""
-        queue = self._own(name, READ)
+        queue = self.own_queue(name, READ)
 
         def purged(total: int) -> None:
             if queue.failed is not None:
@@ -236,7 +241,7 @@ class Within:
         self, name: bytes, then: Then[Emptied], *, if_unused: bool = False, if_empty: bool = False
     ) -> None:
         """Raises Forbidden, NoQueue, Locked; ``then`` gets ConsumersThere, NotEmpty, too."""
-        queue = self._own(name, DELETE)
+        queue = self.own_queue(name, DELETE)
 
         def delete() -> None:
             if queue.gone:
@@ -254,7 +259,7 @@ class Within:
 
         queue.when_open(delete)  # what it has is known then
 
-    def _own(self, name: bytes, operation: str) -> Queue:
+    def own_queue(self, name: bytes, operation: str) -> Queue:
         """Raises Forbidden, NoQueue, Locked."""
         self.require(operation, QUEUE, name)
         return self.vhost.queue(name)
@@ -266,9 +271,12 @@ class Within:
         self.require(WRITE, EXCHANGE, message.exchange)
         self.vhost.topology.check_publish(message.exchange)
         self._check_properties(message.properties)
+        self._check_keys(message)
+        acts.publish(self.vhost, message, then)
+
+    def _check_keys(self, message: Message) -> None:
         for key in (message.key, *self.vhost.copies(message)):
             self.require_key(WRITE, message.exchange, key)
-        acts.publish(self.vhost, message, then)
 
     def _check_properties(self, given: bytes) -> None:
         found, _, _ = properties.read_around(given)
@@ -279,9 +287,48 @@ class Within:
         if claimed is not None and claimed != who.user and not anybody:
             raise Refused(f"user_id={claimed!r} is not the user that has logged in, {who.user!r}")
 
-    def fetch(self, name: bytes, count: int, then: Callable[[Fetched], object]) -> None:
+    def fetch(
+        self,
+        name: bytes,
+        count: int,
+        then: Callable[[Fetched], object],
+        *,
+        bytes_max: int = acts.FETCHED_BYTES_MAX,
+    ) -> None:
         """As acts.fetch. Raises Forbidden, NoQueue, Locked."""
-        acts.fetch(self.vhost, self._own(name, READ), count, then)
+        acts.fetch(self.vhost, self.own_queue(name, READ), count, then, bytes_max=bytes_max)
+
+    def check_move(self, name: bytes, target: Target) -> Queue:
+        """Whether messages of this queue may go there. Raises as ``move``."""
+        queue = self.own_queue(name, READ)
+        self.require(WRITE, EXCHANGE, target.exchange)
+        self.vhost.topology.check_publish(target.exchange)
+        if target.key is not None:
+            self.require_key(WRITE, target.exchange, target.key)
+        return queue
+
+    def move(
+        self,
+        name: bytes,
+        target: Target,
+        limit: int | None,
+        then: Callable[[Moved], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        """As moving.move. Raises Forbidden, NoQueue, Locked, NoExchange, InternalExchange.
+
+        It ends with Forbidden where a message's key is none that he may use.
+        """
+        queue = self.check_move(name, target)
+        to = self._named(EXCHANGE, target.exchange)
+
+        def done(moved: Moved) -> None:
+            if moved.moved:
+                what = f"moved {moved.moved} messages to exchange {to} from"
+                self._removed(QUEUE_EVENT, what, QUEUE, name)
+            then(moved)
+
+        moving.move(self.vhost, queue, target, limit, done, wanted, self._check_keys)
 
     # What is known afterwards
 
@@ -300,3 +347,43 @@ def _when(pending: Pending | None, value: T, then: Then[T]) -> None:
 def _opened(queue: Queue, then: Then[Queue]) -> None:
     """Tell of it once its counts are known, or why they never will be."""
     queue.when_open(lambda: then(queue if queue.failed is None else queue.failed))
+
+
+def within(door: HttpDoor, call: Call) -> Within:
+    """The virtual host that the query names, else the default one, for whoever asks.
+
+    Raises Forbidden where he has no business in it, NoVhost.
+    """
+    name = call.query.get("vhost", data(DEFAULT_VHOST))
+    who, tags = call.who, _tags(door, call)
+    if not (_enters(door, call, tags, name)):
+        raise Forbidden(
+            f"{who.user} may not enter virtual host {text(name)!r}; ask for a permission"
+        )
+    return Within(call.queues.vhost(name), call.rights, door.audit, tags)
+
+
+def each(door: HttpDoor, call: Call) -> list[Within]:
+    """The virtual host that the query names; without one all that he may enter.
+
+    Raises Forbidden, NoVhost.
+    """
+    if "vhost" in call.query:
+        return [within(door, call)]
+    tags = _tags(door, call)
+    return [
+        Within(vhost, call.rights, door.audit, tags)
+        for name, vhost in call.queues.vhosts.items()
+        if _enters(door, call, tags, name)
+    ]
+
+
+def _enters(door: HttpDoor, call: Call, tags: Collection[str], vhost: bytes) -> bool:
+    if call.rights.all or not SEES_ALL.isdisjoint(tags):
+        return True
+    return may_enter(door.access, call.who, text(vhost))
+
+
+def _tags(door: HttpDoor, call: Call) -> Collection[str]:
+    user = door.access.users.get(call.who.user)
+    return () if user is None else user.tags

@@ -1,40 +1,90 @@
-"""Exchanges and what is bound to them."""
+"""Exchanges: what there are, and what is bound to them; made, deleted, published to."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final, NamedTuple
 
+from msgspec import Struct, field
+
+from logstore.access.resources import DELETE, EXCHANGE
 from logstore.amqp import fields
-from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.broker.queues.acts import Routed
+from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts, is_predefined
+from logstore.broker.routing.refusals import InUse, NotPermitted
+from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.contents import TEXT
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.native.vhosts import asked_for
+from logstore.protocols.http.listing import Columns, show
+from logstore.protocols.http.native.asked import asked, message_of, name_of, table_of
 from logstore.protocols.http.shown import arguments, binding
+from logstore.protocols.http.within import Within, each, within
 
-if TYPE_CHECKING:
-    from logstore.broker.queues.vhost import Vhost
+CREATED: Final = 201
 
 
-def listed(door: HttpDoor, call: Call) -> None:
-    """By virtual host and name."""
-    wanted = call.query.get("filter", b"")
-    rows = sorted(
-        ((vhost, facts) for vhost in asked_for(call) for facts in vhost.topology.exchanges()
-         if wanted in facts.name),
-        key=lambda row: (row[0].name, row[1].name),
-    )  # fmt: skip
-    call.answer(paging.shown(rows, call.page(), lambda row: _row(*row)))
+class Declare(Struct, forbid_unknown_fields=True):
+    """An exchange that is to be there. ``alternate``: gets what this one has no queue for."""
+
+    type: str = "direct"
+    durable: bool = True
+    auto_delete: bool = False
+    internal: bool = False
+    alternate: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class Delete(Struct, forbid_unknown_fields=True):
+    """``dry_run``: say what would go, and do nothing."""
+
+    if_unused: bool = False
+    dry_run: bool = False
+
+
+class Publish(Struct, forbid_unknown_fields=True):
+    """One message. ``encoding``: of the body, ``text`` or ``base64``."""
+
+    key: str = ""
+    properties: dict[str, Any] = field(default_factory=dict)
+    body: str = ""
+    encoding: str = TEXT
+
+
+class Row(NamedTuple):
+    """An exchange of some virtual host."""
+
+    vhost: Within
+    facts: ExchangeFacts
+
+
+COLUMNS: Final = Columns[Row](
+    name=lambda it: fields.text(it.facts.name),
+    by={
+        "name": lambda it: it.facts.name,
+        "vhost": lambda it: it.vhost.vhost.name,
+        "type": lambda it: it.facts.type_name,
+        "bindings": lambda it: it.vhost.vhost.topology.count_bindings_from(it.facts.name),
+    },
+    default=lambda it: (it.vhost.vhost.name, it.facts.name),
+)
+
+
+def list_(door: HttpDoor, call: Call) -> None:
+    """By virtual host and name, unless another column is asked for."""
+    rows = [Row(host, facts) for host in each(door, call) for facts in host.exchanges()]
+    show(door, call, rows, COLUMNS, _row)
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One; raises NoVhost, NoExchange."""
-    vhost = call.vhost()
-    call.answer(_row(vhost, vhost.topology.exchange(call.names["name"])))
+    """One; raises Forbidden, NoVhost, NoExchange."""
+    host = within(door, call)
+    call.answer(_row(Row(host, host.exchange(_named(call)))))
 
 
 def bindings(door: HttpDoor, call: Call) -> None:
     """From it, or to it, in the order in which they were made. Raises NoVhost, NoExchange."""
-    topology, name = call.vhost().topology, call.names["name"]
+    host = within(door, call)
+    name, topology = host.exchange(_named(call)).name, host.vhost.topology
     end = call.text("end") or "source"
     if end not in ("source", "destination"):
         raise Fault(BAD_REQUEST, f"end={end[:20]}: takes source or destination")
@@ -42,17 +92,91 @@ def bindings(door: HttpDoor, call: Call) -> None:
         topology.bindings_from(name) if end == "source"
         else topology.bindings_to(name, "exchange")
     )  # fmt: skip
-    call.answer(paging.shown(list(found), call.page(), binding))
+    call.answer(paging.shown([it for it in found if host.sees(it)], call.page(), binding))
 
 
-def _row(vhost: "Vhost", facts: ExchangeFacts) -> dict[str, Any]:
+def _row(row: Row) -> dict[str, Any]:
+    facts = row.facts
     return {
-        "vhost": fields.text(vhost.name),
+        "vhost": fields.text(row.vhost.vhost.name),
         "name": fields.text(facts.name),
         "type": facts.type_name,
         "durable": facts.durable,
         "auto_delete": facts.auto_delete,
         "internal": facts.internal,
         "arguments": arguments(facts.arguments),
-        "bindings": vhost.topology.count_bindings_from(facts.name),
+        "bindings": row.vhost.vhost.topology.count_bindings_from(facts.name),
     }
+
+
+def _named(call: Call) -> bytes:
+    """The exchange in the path; of the default one the name is empty."""
+    return name_of(call.names["name"])
+
+
+# Changing them
+
+
+def declared(door: HttpDoor, call: Call) -> None:
+    """It is there then. Raises Fault, Forbidden, NoVhost, as Topology.declare."""
+    host, given, name = within(door, call), asked(call, Declare), _named(call)
+    wanted = dict(given.arguments)
+    if given.alternate is not None:
+        wanted[fields.text(ALTERNATE_EXCHANGE)] = given.alternate
+    facts = ExchangeFacts(
+        name, given.type, given.durable, given.auto_delete, given.internal, table_of(wanted)
+    )
+    new = not host.has_exchange(name)
+
+    def kept(found: ExchangeFacts | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.attempt(lambda: call.answer(
+                _row(Row(host, host.vhost.topology.exchange(name))), CREATED if new else 200
+            ))  # fmt: skip
+
+    host.declare_exchange(facts, kept)
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With its bindings. Raises Fault, Forbidden, NoVhost, NoExchange, NotPermitted, InUse."""
+    host, given, name = within(door, call), asked(call, Delete), _named(call)
+    host.require(DELETE, EXCHANGE, name)
+    topology = host.vhost.topology
+    topology.exchange(name)
+    if is_predefined(name):
+        raise NotPermitted(name)
+    about = {
+        "vhost": fields.text(host.vhost.name), "name": fields.text(name),
+        "bindings": topology.count_bindings_from(name),
+        "bindings_to": sum(1 for _ in topology.bindings_to(name, "exchange")),
+        "dry_run": given.dry_run,
+    }  # fmt: skip
+    if given.if_unused and about["bindings"]:
+        raise InUse(name)
+    if given.dry_run:
+        call.answer(about)
+        return
+
+    def gone(found: int | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.answer(about)
+
+    host.delete_exchange(name, gone, if_unused=given.if_unused)
+
+
+def published(door: HttpDoor, call: Call) -> None:
+    """One message; it is safe then. Raises Fault, Forbidden, NoVhost, as Vhost.route."""
+    host, given, name = within(door, call), asked(call, Publish), _named(call)
+    message = message_of(name, given.key, given.properties, given.body, given.encoding)
+
+    def safe(found: Routed | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.answer({"routed": found.taken, "refused": found.refused})
+
+    host.publish(message, safe)

@@ -1,52 +1,110 @@
-"""Queues: what is in them, and who consumes them.
+"""Queues: what is in them, who consumes them; made, emptied and deleted.
 
 The counts of a queue are known once it is open, so the queues of a page are opened for it, some at
 a time. A queue that can't be opened is shown with the reason.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from msgspec import Struct, field
+
+from logstore.access.resources import DELETE, READ
 from logstore.amqp import fields
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.refusals import ConsumersThere, NotEmpty
 from logstore.broker.routing.refusals import NoQueue
+from logstore.errors import LogstoreError
+from logstore.log import Log
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.native.vhosts import asked_for
+from logstore.protocols.http.listing import Columns, Listed, listed
+from logstore.protocols.http.native.asked import asked, name_of, table_of
 from logstore.protocols.http.shown import arguments, binding
+from logstore.protocols.http.within import Emptied, Within, each, within
 
 if TYPE_CHECKING:
     from logstore.broker.queues.lane import Lane
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.subscription import Subscription
-    from logstore.broker.queues.vhost import Vhost
 
 OPENING_MAX: Final = 4  # queues that are opened at once for a list: workers have other work
+CREATED: Final = 201
 
 
-def listed(door: HttpDoor, call: Call) -> None:
-    """By virtual host and name."""
-    wanted, page = call.query.get("filter", b""), call.page()
-    found = sorted(
-        ((vhost, queue) for vhost in asked_for(call) for queue in vhost.queues()
-         if wanted in queue.facts.name),
-        key=lambda row: (row[0].name, row[1].facts.name),
-    )  # fmt: skip
-    rows = paging.part(found, page)
+class Declare(Struct, forbid_unknown_fields=True):
+    """A queue that is to be there. ``arguments``: as AMQP has them, such as x-max-priority."""
 
-    def known() -> None:
-        items = [_row(door, *it) for it in rows if not it[1].gone]
-        call.answer(paging.paged(items, len(found), page))
+    durable: bool = True
+    auto_delete: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
 
-    _Opening([queue for _, queue in rows], lambda: call.attempt(known)).go_on()
+
+class Delete(Struct, forbid_unknown_fields=True):
+    """``dry_run``: say what would go, and do nothing."""
+
+    if_unused: bool = False
+    if_empty: bool = False
+    dry_run: bool = False
+
+
+class Purge(Struct, forbid_unknown_fields=True):
+    """``dry_run``: say how many messages would go, and do nothing."""
+
+    dry_run: bool = False
+
+
+class Row(NamedTuple):
+    """A queue of some virtual host."""
+
+    vhost: Within
+    queue: "Queue"
+
+
+COLUMNS: Final = Columns[Row](
+    name=lambda it: fields.text(it.queue.facts.name),
+    by={
+        "name": lambda it: it.queue.facts.name,
+        "vhost": lambda it: it.vhost.vhost.name,
+        "ready": lambda it: it.queue.ready,
+        "unacked": lambda it: it.queue.out,
+        "messages": lambda it: it.queue.ready + it.queue.out,
+        "consumers": lambda it: len(it.queue.subscriptions),
+        "state": lambda it: _state(it.queue),
+        "dropped": lambda it: it.queue.dead_letters.dropped,
+    },
+    default=lambda it: (it.vhost.vhost.name, it.queue.facts.name),
+)
+
+
+# Looking at them
+
+
+def list_(door: HttpDoor, call: Call) -> None:
+    """By virtual host and name, unless another column is asked for."""
+    rows = [Row(host, queue) for host in each(door, call) for queue in host.queues()]
+
+    def found(page: Listed[Row]) -> None:
+        open_all(
+            [it.queue for it in page.rows], lambda: call.attempt(lambda: _list(door, call, page))
+        )
+
+    listed(door, call, rows, COLUMNS, found)
+
+
+def _list(door: HttpDoor, call: Call, page: Listed[Row]) -> None:
+    rows = [it for it in page.rows if not it.queue.gone]
+    _with_ages(door, [it.queue for it in rows], lambda ages: call.answer(
+        page.paged([_row(door, it, age) for it, age in zip(rows, ages, strict=True)])
+    ))  # fmt: skip
 
 
 class _Opening:
     """Queues that are opened for a list, some at a time."""
 
     def __init__(self, queues: "Iterable[Queue]", done: Callable[[], None]) -> None:
-        """``done`` is called once, when these are open, or have failed to be, or are gone."""
         self._left = deque(queues)
         self._done = done
         self._busy = 0
@@ -69,48 +127,47 @@ class _Opening:
         self.go_on()
 
 
-def _asked_for(call: Call) -> "tuple[Vhost, Queue]":
-    """Raises Fault, NoVhost, NoQueue."""
-    vhost, name = call.vhost(), call.names["name"]
-    queue = vhost.topology.queue(name)
-    if queue is None:
-        raise NoQueue(name)
-    return vhost, queue
+def open_all(queues: "Iterable[Queue]", done: Callable[[], None]) -> None:
+    """``done`` is called once, when these are open, or have failed to be, or are gone."""
+    _Opening(queues, done).go_on()
 
 
 def described(door: HttpDoor, call: Call) -> None:
     """One, with its lanes and what becomes of its dead letters; raises NoVhost, NoQueue."""
-    vhost, queue = _asked_for(call)
+    host = within(door, call)
+    queue = host.queue(call.names["name"])
 
     def known() -> None:
         if queue.gone:
             raise NoQueue(queue.facts.name)
-        about = _row(door, vhost, queue)
-        about["lanes"] = [_lane(door, it) for it in queue.stock.order]
-        about["dead_letters"] = _dead_letters(queue)
-        call.answer(about)
+        _with_ages(door, [queue], lambda ages: call.answer(_about(door, Row(host, queue), ages[0])))
 
     queue.when_open(lambda: call.attempt(known))
 
 
 def bindings(door: HttpDoor, call: Call) -> None:
     """To it; the first is by its own name from the default exchange. Raises NoVhost, NoQueue."""
-    vhost, queue = _asked_for(call)
-    found = list(vhost.topology.bindings_to(queue.facts.name))
+    host = within(door, call)
+    queue = host.queue(call.names["name"])
+    found = [it for it in host.vhost.topology.bindings_to(queue.facts.name) if host.sees(it)]
     call.answer(paging.shown(found, call.page(), binding))
 
 
 def consumers(door: HttpDoor, call: Call) -> None:
     """In the order in which they are served. Raises Fault, NoVhost, NoQueue."""
-    _, queue = _asked_for(call)
+    queue = within(door, call).queue(call.names["name"])
     found = list(queue.subscriptions)
     call.answer(paging.shown(found, call.page(), lambda it: _consumer(queue, it)))
 
 
-def _row(door: HttpDoor, vhost: "Vhost", queue: "Queue") -> dict[str, Any]:
+# As JSON
+
+
+def _row(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
+    queue = row.queue
     facts, lanes = queue.facts, queue.stock.order
     return {
-        "vhost": fields.text(vhost.name),
+        "vhost": fields.text(row.vhost.vhost.name),
         "name": fields.text(facts.name),
         "durable": facts.durable,
         "exclusive": facts.exclusive,
@@ -120,12 +177,30 @@ def _row(door: HttpDoor, vhost: "Vhost", queue: "Queue") -> dict[str, Any]:
         "unacked": queue.out,
         "consumers": len(queue.subscriptions),
         "bytes": sum(_bytes(door, it) for it in lanes),
+        "oldest_ms": oldest_ms,
+        "state": _state(queue),
+        "dropped": queue.dead_letters.dropped,
         "error": None if queue.failed is None else str(queue.failed),
     }
 
 
+def _state(queue: "Queue") -> str:
+    if queue.failed is not None:
+        return "failed"
+    return "running" if queue.is_open() else "opening"
+
+
 def _bytes(door: HttpDoor, lane: "Lane") -> int:
     return 0 if lane.log is None else door.log_bytes(lane.log)
+
+
+def _about(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
+    queue = row.queue
+    about = _row(door, row, oldest_ms)
+    about["lanes"] = [_lane(door, it) for it in queue.stock.order]
+    about["dead_letters"] = _dead_letters(queue)
+    about["bindings"] = sum(1 for _ in row.vhost.vhost.topology.bindings_to(queue.facts.name))
+    return about
 
 
 def _lane(door: HttpDoor, lane: "Lane") -> dict[str, Any]:
@@ -166,3 +241,105 @@ def _consumer(queue: "Queue", consumer: "Subscription") -> dict[str, Any]:
         "unacked": consumer.channel.unacked.of(consumer),
         "active": not queue.limits.single_active or queue.active is consumer,
     }
+
+
+def _with_ages(
+    door: HttpDoor, queues: "Sequence[Queue]", then: Callable[[Sequence[int | None]], None]
+) -> None:
+    """When the first message of each that is ready was published; None where that is not known.
+
+    A worker reads it: of a queue that was not used for long it is on disk.
+    """
+    heads = [
+        [
+            (it.log, it.head)
+            for it in queue.stock.order
+            if it.log is not None and it.head is not None
+        ]
+        for queue in queues
+    ]
+    if not any(heads):
+        then([None] * len(heads))
+        return
+    door.work(lambda: [_oldest(it) for it in heads], then)
+
+
+def _oldest(heads: Sequence[tuple[Log, int]]) -> int | None:
+    found = []
+    for log, head in heads:
+        try:
+            found += [it.base_timestamp_ms for it in log.read(head, 1)[:1]]
+        except LogstoreError:  # trimmed or deleted meanwhile; what is damaged is told elsewhere
+            continue
+    return min(found, default=None)
+
+
+# Changing them
+
+
+def declared(door: HttpDoor, call: Call) -> None:
+    """It is there then. Raises Fault, Forbidden, NoVhost, QueueDiffers, InvalidQueueArgument."""
+    host, given = within(door, call), asked(call, Declare)
+    name = name_of(call.names["name"])
+    facts = QueueFacts(name, given.durable, False, given.auto_delete, table_of(given.arguments))
+    new = host.vhost.topology.queue(name) is None
+
+    def kept(queue: "Queue | LogstoreError") -> None:
+        if isinstance(queue, LogstoreError):
+            call.fail(queue)
+        else:
+            call.answer(_row(door, Row(host, queue), None), CREATED if new else 200)
+
+    host.declare_queue(facts, kept)
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With its messages. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    host, given = within(door, call), asked(call, Delete)
+    queue = host.own_queue(call.names["name"], DELETE)
+
+    def open_() -> None:
+        if queue.gone:
+            raise NoQueue(queue.facts.name)
+        if given.if_unused and queue.subscriptions:
+            raise ConsumersThere(queue.facts.name)
+        if given.if_empty and queue.ready:
+            raise NotEmpty(queue.facts.name)
+        about = {
+            "vhost": fields.text(host.vhost.name), "name": fields.text(queue.facts.name),
+            "ready": queue.ready, "unacked": queue.out, "consumers": len(queue.subscriptions),
+            "bindings": len(list(host.vhost.topology.bindings_to(queue.facts.name))) - 1,
+            "dry_run": given.dry_run,
+        }  # fmt: skip
+        if given.dry_run:
+            call.answer(about)
+            return
+
+        def gone(found: Emptied | LogstoreError) -> None:
+            if isinstance(found, LogstoreError):
+                call.fail(found)
+            else:
+                call.answer(about | {"ready": found.ready})
+
+        host.delete_queue(
+            queue.facts.name, gone, if_unused=given.if_unused, if_empty=given.if_empty
+        )
+
+    queue.when_open(lambda: call.attempt(open_))
+
+
+def purged(door: HttpDoor, call: Call) -> None:
+    """Of all that is ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    host, given = within(door, call), asked(call, Purge)
+    queue = host.own_queue(call.names["name"], READ)
+
+    def answer(found: Emptied | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.answer({"purged": found.ready, "dry_run": given.dry_run})
+
+    if given.dry_run:
+        queue.when_open(lambda: answer(queue.failed or Emptied(queue.ready)))
+    else:
+        host.purge(queue.facts.name, answer)

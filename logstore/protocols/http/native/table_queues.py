@@ -2,46 +2,99 @@
 
 from typing import Final
 
-from logstore.access.resources import DESCRIBE, EXCHANGE, QUEUE
+from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
 from logstore.http.asks import LOGGED_IN, MAY_ALL, of
 from logstore.http.routes import Route
 from logstore.protocols.http.call import PAGE_QUERY
-from logstore.protocols.http.native import exchanges, permissions, queues, vhosts
+from logstore.protocols.http.listing import LIST_QUERY
+from logstore.protocols.http.native import (
+    bindings,
+    exchanges,
+    messages,
+    permissions,
+    queues,
+    vhosts,
+)
 from logstore.protocols.http.opened import Handler, opened_first
 
-_LIST: Final = ("vhost", "filter", *PAGE_QUERY)
+_LIST: Final = ("vhost", *LIST_QUERY)
 _ONE: Final = ("vhost",)
 _PART: Final = ("vhost", *PAGE_QUERY)
+_QUEUE: Final = "/api/v1/queues/{name}"
+_EXCHANGE: Final = "/api/v1/exchanges/{name}"
 
 _ROUTES: Final[tuple[Route[Handler], ...]] = (
-    Route("GET", "/api/v1/vhosts", vhosts.listed, "List virtual hosts.", LOGGED_IN, PAGE_QUERY),
+    Route("GET", "/api/v1/vhosts", vhosts.list_, "List virtual hosts.", LOGGED_IN, LIST_QUERY),
     Route("PUT", "/api/v1/vhosts/{name}", vhosts.added, "Add one, unless it exists.", MAY_ALL),
     Route("DELETE", "/api/v1/vhosts/{name}", vhosts.deleted, "Delete one and all it has.", MAY_ALL),
-    Route("GET", "/api/v1/exchanges", exchanges.listed, "List exchanges.", LOGGED_IN, _LIST),
+    Route("GET", "/api/v1/exchanges", exchanges.list_, "List exchanges.", LOGGED_IN, _LIST),
+    Route("GET", _EXCHANGE, exchanges.described, "One exchange.", of(DESCRIBE, EXCHANGE), _ONE),
     Route(
-        "GET", "/api/v1/exchanges/{name}", exchanges.described, "One exchange.",
-        of(DESCRIBE, EXCHANGE), _ONE,
+        "PUT", _EXCHANGE, exchanges.declared, "Declare one, unless it exists.",
+        of(CREATE, EXCHANGE), _ONE,
     ),
     Route(
-        "GET", "/api/v1/exchanges/{name}/bindings", exchanges.bindings,
+        "DELETE", _EXCHANGE, exchanges.deleted, "Delete one and its bindings.",
+        of(DELETE, EXCHANGE), _ONE,
+    ),
+    Route(
+        "POST", f"{_EXCHANGE}/publish", exchanges.published, "Publish a message.",
+        of(WRITE, EXCHANGE), _ONE,
+    ),
+    Route(
+        "GET", f"{_EXCHANGE}/bindings", exchanges.bindings,
         "What is bound to it (end=source), or it to others (end=destination).",
         of(DESCRIBE, EXCHANGE), (*_PART, "end"),
     ),
+    Route("GET", "/api/v1/bindings", bindings.list_, "List bindings.", LOGGED_IN, _LIST),
+    Route("POST", "/api/v1/bindings", bindings.made, "Bind a queue or an exchange.", LOGGED_IN,
+          _ONE),
+    Route("DELETE", "/api/v1/bindings", bindings.removed, "Remove a binding.", LOGGED_IN, _ONE),
     Route(
-        "GET", "/api/v1/queues", queues.listed, "List queues and count their messages.", LOGGED_IN,
+        "GET", "/api/v1/queues", queues.list_, "List queues and count their messages.", LOGGED_IN,
         _LIST,
     ),
     Route(
-        "GET", "/api/v1/queues/{name}", queues.described,
-        "One queue, its lanes and dead letters.", of(DESCRIBE, QUEUE), _ONE,
+        "GET", _QUEUE, queues.described, "One queue, its lanes and dead letters.",
+        of(DESCRIBE, QUEUE), _ONE,
     ),
     Route(
-        "GET", "/api/v1/queues/{name}/bindings", queues.bindings, "How it is bound.",
-        of(DESCRIBE, QUEUE), _PART,
+        "PUT", _QUEUE, queues.declared, "Declare one, unless it exists.", of(CREATE, QUEUE), _ONE,
     ),
     Route(
-        "GET", "/api/v1/queues/{name}/consumers", queues.consumers, "Who consumes it.",
-        of(DESCRIBE, QUEUE), _PART,
+        "DELETE", _QUEUE, queues.deleted, "Delete one and its messages.", of(DELETE, QUEUE), _ONE,
+    ),
+    Route(
+        "POST", f"{_QUEUE}/purge", queues.purged, "Delete all of its messages that are ready.",
+        of(READ, QUEUE), _ONE,
+    ),
+    Route(
+        "GET", f"{_QUEUE}/messages", messages.peeked, "Look at its messages; none is taken.",
+        of(READ, QUEUE), (*_ONE, "from", "limit"),
+    ),
+    Route(
+        "GET", f"{_QUEUE}/messages/{{offset}}", messages.described, "One message, whole.",
+        of(READ, QUEUE), _ONE,
+    ),
+    Route(
+        "GET", f"{_QUEUE}/messages/{{offset}}/body", messages.downloaded, "The body of one.",
+        of(READ, QUEUE), _ONE,
+    ),
+    Route(
+        "POST", f"{_QUEUE}/get", messages.fetched, "Fetch messages, and say what becomes of them.",
+        of(READ, QUEUE), _ONE,
+    ),
+    Route(
+        "POST", f"{_QUEUE}/move", messages.moved, "Move messages to an exchange.",
+        of(READ, QUEUE), _ONE,
+    ),
+    Route(
+        "GET", f"{_QUEUE}/bindings", queues.bindings, "How it is bound.", of(DESCRIBE, QUEUE),
+        _PART,
+    ),
+    Route(
+        "GET", f"{_QUEUE}/consumers", queues.consumers, "Who consumes it.", of(DESCRIBE, QUEUE),
+        _PART,
     ),
     Route(
         "PUT", "/api/v1/permissions/{vhost}/{user}", permissions.given,

@@ -1,34 +1,47 @@
 """Virtual hosts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from logstore.access.administration import without_vhost
 from logstore.access.audit import VHOST
 from logstore.amqp import fields
+from logstore.broker.queues.refusals import DefaultVhost
 from logstore.kept_queues import DEFAULT_VHOST
-from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.listing import Columns, show
+from logstore.protocols.http.native.asked import asked
+from logstore.protocols.http.within import Within, each
 
 if TYPE_CHECKING:
     from logstore.broker.queues.pending import Pending
     from logstore.broker.queues.vhost import Vhost
 
-
 CREATED: Final = 201
 
+COLUMNS: Final = Columns[Within](
+    name=lambda it: fields.text(it.vhost.name),
+    by={
+        "name": lambda it: it.vhost.name,
+        "queues": lambda it: it.vhost.count_queues(),
+        "exchanges": lambda it: _exchanges(it.vhost),
+    },
+    default=lambda it: it.vhost.name,
+)
 
-def asked_for(call: Call) -> "Sequence[Vhost]":
-    """The virtual host that the query names; without one all. Raises NoVhost."""
-    name = call.query.get("vhost")
-    return list(call.queues.vhosts.values()) if name is None else [call.queues.vhost(name)]
+
+class Delete(Struct, forbid_unknown_fields=True):
+    """``dry_run``: say what would go, and do nothing."""
+
+    dry_run: bool = False
 
 
-def listed(door: HttpDoor, call: Call) -> None:
+def list_(door: HttpDoor, call: Call) -> None:
     """By name."""
-    rows = sorted(call.queues.vhosts.values(), key=lambda it: it.name)
-    call.answer(paging.shown(rows, call.page(), _row))
+    show(door, call, each(door, call), COLUMNS, lambda it: _row(it.vhost))
 
 
 def added(door: HttpDoor, call: Call) -> None:
@@ -51,8 +64,13 @@ def added(door: HttpDoor, call: Call) -> None:
 
 def deleted(door: HttpDoor, call: Call) -> None:
     """With all it has, and what is permitted there; raises NoVhost, DefaultVhost."""
-    name = call.names["name"]
-    row = _row(call.queues.vhost(name))
+    name, given = call.names["name"], asked(call, Delete)
+    row = _row(call.queues.vhost(name)) | {"dry_run": given.dry_run}
+    if given.dry_run:
+        if name == fields.data(DEFAULT_VHOST):
+            raise DefaultVhost
+        call.answer(row)
+        return
 
     def forget_permitted(go_on: Callable[[], object]) -> None:
         change = without_vhost(door.access, fields.text(name))
@@ -78,6 +96,10 @@ def deleted(door: HttpDoor, call: Call) -> None:
 def _row(vhost: "Vhost") -> dict[str, object]:
     return {
         "name": fields.text(vhost.name),
-        "exchanges": sum(1 for _ in vhost.topology.exchanges()),
+        "exchanges": _exchanges(vhost),
         "queues": vhost.count_queues(),
     }
+
+
+def _exchanges(vhost: "Vhost") -> int:
+    return sum(1 for _ in vhost.topology.exchanges())

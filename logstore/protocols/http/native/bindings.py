@@ -1,0 +1,148 @@
+"""Bindings of a virtual host: listed, made, removed.
+
+One is known by its ends, its key and its arguments. Arguments that differ in the type of a number
+alone look alike in JSON: then ``id`` says which is meant.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final, Literal
+
+from msgspec import Struct, field
+
+from logstore.amqp import fields
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
+from logstore.errors import LogstoreError, NoneOfThatName, Refused
+from logstore.http.bodies import encode
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.listing import Columns, show
+from logstore.protocols.http.native.asked import asked, name_of, table_of
+from logstore.protocols.http.shown import arguments, binding, binding_id
+from logstore.protocols.http.within import Within, each, within
+
+CREATED: Final = 201
+LISTED_MAX: Final = 100_000  # of one list; who has more asks by exchange or by queue
+
+
+class Bind(Struct, forbid_unknown_fields=True):
+    """``kind``: what the destination is."""
+
+    source: str
+    destination: str
+    kind: Literal["queue", "exchange"] = "queue"
+    key: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class Unbind(Bind, forbid_unknown_fields=True):
+    """``dry_run``: say what would go, and do nothing."""
+
+    id: str = ""
+    dry_run: bool = False
+
+
+class Row(Struct, frozen=True):
+    """A binding of some virtual host."""
+
+    vhost: Within
+    binding: Binding
+
+
+COLUMNS: Final = Columns[Row](
+    name=lambda it: (
+        f"{fields.text(it.binding.source)} {fields.text(it.binding.key)} "
+        f"{fields.text(it.binding.destination)}"
+    ),
+    by={
+        "source": lambda it: it.binding.source,
+        "destination": lambda it: it.binding.destination,
+        "key": lambda it: it.binding.key,
+        "kind": lambda it: it.binding.kind,
+        "vhost": lambda it: it.vhost.vhost.name,
+    },
+    default=lambda it: (it.vhost.vhost.name, it.binding.source, it.binding.destination),
+)
+
+
+def list_(door: HttpDoor, call: Call) -> None:
+    """All but those of the default exchange, to which each queue is bound by its name."""
+    rows = list(islice(_all(each(door, call)), LISTED_MAX))
+    show(door, call, rows, COLUMNS, _row)
+
+
+def _all(hosts: list[Within]) -> Iterator[Row]:
+    for host in hosts:
+        for facts in host.exchanges():
+            if facts.name != DEFAULT_EXCHANGE:
+                for found in host.vhost.topology.bindings_from(facts.name):
+                    if host.sees(found):
+                        yield Row(host, found)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {"vhost": fields.text(row.vhost.vhost.name), **binding(row.binding)}
+
+
+def made(door: HttpDoor, call: Call) -> None:
+    """It is there then. Raises Fault, Forbidden, NoVhost, as Vhost.bind."""
+    host, given = within(door, call), asked(call, Bind)
+    wanted = Binding(
+        _name(given.source), _name(given.destination), _name(given.key),
+        table_of(given.arguments), given.kind,
+    )  # fmt: skip
+
+    def kept(found: Binding | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.answer(_row(Row(host, found)), CREATED)
+
+    host.bind(wanted, kept)
+
+
+def removed(door: HttpDoor, call: Call) -> None:
+    """One that there is. Raises Fault, Forbidden, NoVhost, NoneOfThatName, NotPermitted."""
+    host, given = within(door, call), asked(call, Unbind)
+    ends = Binding(_name(given.source), _name(given.destination), _name(given.key), kind=given.kind)
+    host.require_binding(ends)  # before it is said whether it is there
+    found = _meant(host, ends, given)
+    about = {**_row(Row(host, found)), "dry_run": given.dry_run}
+    if given.dry_run:
+        call.answer(about)
+        return
+
+    def kept(found: Binding | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.answer(about)
+
+    host.unbind(found, kept)
+
+
+def _meant(host: Within, ends: Binding, given: Unbind) -> Binding:
+    """Raises NoneOfThatName; Refused where several look like that."""
+    there = host.vhost.topology.bindings_to(ends.destination, ends.kind)
+    same = [it for it in there if (it.source, it.key) == (ends.source, ends.key)]
+    if given.id:
+        same = [it for it in same if binding_id(it) == given.id]
+    else:
+        wanted = encode(arguments(table_of(given.arguments)))
+        same = [it for it in same if encode(arguments(it.arguments)) == wanted]
+    if not same:
+        raise NoneOfThatName(
+            f"no binding with key {given.key!r} and these arguments from exchange "
+            f"{given.source!r} to {given.kind} {given.destination!r}; list what there is"
+        )
+    if len(same) > 1:
+        raise Refused(
+            f"{len(same)} bindings look like this one: say which by its id, "
+            f"{' or '.join(binding_id(it) for it in same)}"
+        )
+    return same[0]
+
+
+def _name(text: str) -> bytes:
+    return name_of(fields.data(text))

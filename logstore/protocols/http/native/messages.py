@@ -1,0 +1,263 @@
+"""Messages of a queue: looked at without being taken, fetched, moved."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+
+from logstore.access.resources import READ
+from logstore.amqp import fields
+from logstore.amqp.properties import NONE, read_around, write
+from logstore.amqp.replies import Refusal
+from logstore.broker.queues import acts, peeking
+from logstore.broker.queues.acts import Fetched, Group
+from logstore.broker.queues.moving import Moved, Target
+from logstore.broker.queues.peeking import Peek, Peeked, Places
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.subscription import Got
+from logstore.broker.routing.refusals import NoQueue
+from logstore.errors import Damaged, LogstoreError, NoneOfThatName
+from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, preview
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.asked import asked, name_of
+from logstore.protocols.http.shown import properties
+from logstore.protocols.http.within import Within, within
+
+_T = TypeVar("_T")
+
+PEEKED: Final = 20  # messages, where nothing is said
+GET_MAX: Final = 1000
+BINARY: Final = "application/octet-stream"
+
+# What becomes of messages that were fetched.
+ENDINGS: Final[dict[str, Callable[[Group], None]]] = {
+    "ack": acts.settled,
+    "requeue": acts.given_back,
+    "reject": acts.rejected,
+    "reject-requeue": acts.returned,
+}
+
+
+class Get(Struct, forbid_unknown_fields=True):
+    """``then``: ack, requeue, reject (to the dead letters), or reject-requeue."""
+
+    count: int = 1
+    then: str = "requeue"
+    whole: bool = False  # bodies, as far as one answer holds them
+
+
+class Move(Struct, forbid_unknown_fields=True):
+    """``key``: else each message keeps its own. ``limit``: else all that are ready now."""
+
+    to_exchange: str
+    key: str | None = None
+    limit: int | None = None
+    dry_run: bool = False
+
+
+# Looking at them
+
+
+def peeked(door: HttpDoor, call: Call) -> None:
+    """In the order in which they would be given out. Raises Fault, Forbidden, NoVhost, NoQueue."""
+    queue = within(door, call).queue(call.names["name"], READ)
+    text = call.text("from")
+    begin = peeking.spot_of(text) if text else None
+    most = call.number("limit", PEEKED, peeking.PLACES_MAX)
+
+    def page(peek: Peek) -> dict[str, Any]:
+        return {
+            "items": [_peeked(it, PREVIEW_BYTES) for it in peek.messages],
+            "damaged": [str(it) for it in peek.damaged],
+            "next": None if peek.following is None else str(peek.following),
+        }
+
+    _peek(door, call, queue, lambda: peeking.places(queue, begin, most), page, call.answer)
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One whole, as far as its body is not too large. Raises as ``peeked``, NoneOfThatName."""
+    _one(door, call, lambda it: _peeked(it, WHOLE_BYTES_MAX), call.answer)
+
+
+def downloaded(door: HttpDoor, call: Call) -> None:
+    """The body of one, as it is. Raises as ``described``."""
+
+    def answer(body: bytes) -> None:
+        # It is somebody else's: no browser is to make a page of it.
+        call.content(200, body, BINARY, [("content-disposition", "attachment")])
+
+    _one(door, call, lambda it: it.record.value or b"", answer)
+
+
+def _one(
+    door: HttpDoor, call: Call, show: Callable[[Peeked], _T], answer: Callable[[_T], None]
+) -> None:
+    queue = within(door, call).queue(call.names["name"], READ)
+    spot = peeking.spot_of(fields.text(call.names["offset"]))
+
+    def where() -> Places:
+        place = peeking.place(queue, spot)
+        return Places([] if place is None else [place], None)
+
+    def found(peek: Peek) -> _T:
+        if peek.damaged:
+            raise Damaged(f"message {spot} of queue {_of(queue)!r} can't be read; see the log")
+        if not peek.messages:
+            raise NoneOfThatName(
+                f"no message {spot} is in queue {_of(queue)!r}: it is settled, or never was", ""
+            )
+        return show(peek.messages[0])
+
+    _peek(door, call, queue, where, found, answer)
+
+
+def _peek(
+    door: HttpDoor,
+    call: Call,
+    queue: Queue,
+    where: Callable[[], Places],
+    show: Callable[[Peek], _T],
+    answer: Callable[[_T], None],
+) -> None:
+    """A worker reads, since it may have to wait for the disk, and makes what is shown of it."""
+
+    def read(wanted: Places) -> _T | LogstoreError:
+        try:
+            return show(peeking.read(wanted, queue.limits.ttl_ms))
+        except LogstoreError as error:
+            return NoQueue(queue.facts.name) if queue.gone else error
+
+    def known() -> None:
+        if queue.gone:
+            raise NoQueue(queue.facts.name)
+        if queue.failed is not None:
+            raise queue.failed
+        wanted = where()
+        door.work(lambda: read(wanted), lambda found: call.attempt(lambda: told(found)))
+
+    def told(found: _T | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            raise found
+        answer(found)
+
+    queue.when_open(lambda: call.attempt(known))
+
+
+def _of(queue: Queue) -> str:
+    return fields.text(queue.facts.name)
+
+
+def _peeked(it: Peeked, bytes_max: int) -> dict[str, Any]:
+    place, record = it.place, it.record
+    return {
+        "position": str(place.spot),
+        "priority": place.spot.priority,
+        "offset": str(place.spot.offset),
+        "state": place.state,
+        "redelivered": place.redelivered,
+        "delivery_count": place.failures,
+        "time_ms": record.timestamp_ms,
+        "expires_ms": it.expires_ms,
+        "exchange": fields.text(it.shown.exchange),
+        "key": fields.text(record.key or b""),
+        **_contents(it.shown.deliver, record.value or b"", bytes_max),
+    }
+
+
+def _contents(given: bytes, body: bytes, bytes_max: int) -> dict[str, Any]:
+    """Properties and body, as far as they are not too large."""
+    found = properties(given if len(given) <= bytes_max else _without_headers(given))
+    return {
+        "properties": found,
+        "body": preview(body, bytes_max),
+        "body_bytes": len(body),
+        "truncated": max(len(given), len(body)) > bytes_max,
+    }
+
+
+def _without_headers(given: bytes) -> bytes:
+    try:
+        return write(read_around(given)[0])
+    except Refusal:  # a record that no door has written
+        return NONE
+
+
+# Taking them
+
+
+def fetched(door: HttpDoor, call: Call) -> None:
+    """The first that are ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    host, given = within(door, call), asked(call, Get)
+    ending = ENDINGS.get(given.then)
+    if ending is None:
+        raise Fault(BAD_REQUEST, f"then={given.then[:20]!r}: takes {', '.join(ENDINGS)}")
+    if not 1 <= given.count <= GET_MAX:
+        raise Fault(BAD_REQUEST, f"count={given.count}: takes a number from 1 to {GET_MAX}")
+
+    def here(found: Fetched) -> None:
+        # Of what nobody waits for any more nothing is lost.
+        found.end(acts.given_back if call.over else ending)
+        if found.error is not None and not found.messages:
+            raise found.error
+        door.work(
+            lambda: [_got(it, bytes_max) for it in found.messages],
+            lambda items: call.answer({"items": items}),
+        )
+
+    bytes_max = WHOLE_BYTES_MAX if given.whole else PREVIEW_BYTES
+    host.fetch(
+        call.names["name"], given.count, lambda found: call.attempt(lambda: here(found)),
+        bytes_max=WHOLE_BYTES_MAX,
+    )  # fmt: skip
+
+
+def _got(got: Got, bytes_max: int) -> dict[str, Any]:
+    it = got.delivery
+    return {
+        "redelivered": it.redelivered,
+        "exchange": fields.text(it.exchange),
+        "key": fields.text(it.key),
+        **_contents(it.properties, it.body, bytes_max),
+        "ready": got.ready,
+    }
+
+
+# Moving them
+
+
+def moved(door: HttpDoor, call: Call) -> None:
+    """As published again, each in one place. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    host, given = within(door, call), asked(call, Move)
+    name = call.names["name"]
+    target = Target(
+        name_of(fields.data(given.to_exchange)),
+        None if given.key is None else name_of(fields.data(given.key)),
+    )
+    if given.limit is not None and given.limit < 1:
+        raise Fault(BAD_REQUEST, f"limit={given.limit}: takes a number from 1")
+    if given.dry_run:
+        _would_move(call, host, name, target, given)
+        return
+
+    def done(found: Moved) -> None:
+        call.answer({
+            "moved": found.moved, "unrouted": found.unrouted, "refused": found.refused,
+            "error": None if found.error is None else str(found.error), "dry_run": False,
+        })  # fmt: skip
+
+    host.move(name, target, given.limit, done, lambda: not call.over)
+
+
+def _would_move(call: Call, host: Within, name: bytes, target: Target, given: Move) -> None:
+    queue = host.check_move(name, target)
+
+    def known() -> None:
+        if queue.failed is not None:
+            raise queue.failed
+        ready = queue.ready if given.limit is None else min(queue.ready, given.limit)
+        call.answer({"moved": ready, "unrouted": 0, "refused": 0, "error": None, "dry_run": True})
+
+    queue.when_open(lambda: call.attempt(known))
