@@ -68,8 +68,8 @@ def test_head_is_a_get_without_a_body(peer):
         (request("GET", "/api/v1/server?a=1"), 400,
          "no parameter 'a' of this path; it takes none"),
         (request("GET", "/api/v1/queues?vhots=1"), 400,
-         "no parameter 'vhots' of this path (did you mean vhost?); it takes vhost, filter, regex, sort, page, "
-         "page_size"),
+         "no parameter 'vhots' of this path (did you mean vhost?); it takes vhost, filter, "
+         "regex, sort, page, page_size"),
         (request("GET", "/api/v1/queues?page=1&page=2"), 400, "parameter 'page' is given twice"),
         (request("GET", "/api/v1/queues?page=0"), 400,
          "page=0: takes a number from 1 to 1000000000"),
