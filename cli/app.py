@@ -11,6 +11,7 @@ import typer
 from .backup import backup, restore
 from .command import Command
 from .consume import consume
+from .doctor import doctor
 from .dump import dump
 from .later import Load, with_groups
 from .login_options import Client
@@ -172,6 +173,7 @@ app.command(cls=Command)(salvage)
 app.command(cls=Command)(backup)
 app.command(cls=Command)(restore)
 app.command(cls=Command)(status)
+app.command(cls=Command)(doctor)
 
 
 def _forget_services() -> None:

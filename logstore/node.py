@@ -34,7 +34,7 @@ from logstore.node_audit import NodeAudit
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
-from logstore.protocols.house import House, Work
+from logstore.protocols.house import Found, House, TakeFound, Work
 from logstore.protocols.session import Doorway
 from logstore.server import Server
 from logstore.slices import Slices
@@ -178,6 +178,7 @@ class Node:
                 settings.connection_failed_authentication_delay_ms / 1000,
             ),
             tokens=tokens,
+            doctor=self._doctor(work, access),
         )
         try:
             groups.start()
@@ -207,6 +208,31 @@ class Node:
                 groups.close()
                 self._store.channels.detach()
                 turn.stop()
+
+    def _doctor(self, work: Work, access: Access) -> Callable[[TakeFound], None]:
+        """What looks, in a worker: once for all who ask meanwhile."""
+        waiting: list[TakeFound] = []
+
+        def look() -> Found:
+            from logstore.doctor import checks, look  # few ask
+
+            try:
+                return checks.shown(look.facts_of(self._store.directory, access.required))
+            except LogstoreError as error:
+                return error
+
+        def done(found: Found) -> None:
+            told = waiting.copy()
+            waiting.clear()
+            for then in told:
+                then(found)
+
+        def ask(then: TakeFound) -> None:
+            waiting.append(then)
+            if len(waiting) == 1:
+                work(look, done)
+
+        return ask
 
     def _reload(self, tls: NodeTls) -> None:
         self._supervisor.reloading()

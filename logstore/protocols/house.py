@@ -37,6 +37,9 @@ class QueuesOf(Protocol):
 Job = Callable[[bytes, Reply], None]
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+# What a look at the process comes to, as JSON; and who waits for it, in the sessions' thread.
+Found = Mapping[str, object] | LogstoreError
+TakeFound = Callable[[Found], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class House:
     logins: Logins  # and whether he is who he says he is
     tokens: Tokens | None = None  # signed by somebody else who says so; None: nobody is trusted
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
+    # Gives what is found of process, directory and machine, in a later turn.
+    doctor: Callable[[TakeFound], None] = lambda then: then({})
 
     @property
     def queues(self) -> "Queues":

@@ -13,7 +13,7 @@ from logstore.storage.names import CATALOG, CONFIG, LOCK, WATERMARKS
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.writer import WriterDirectory
 
-_Kind = Literal["store", "bare", "empty", "absent", "foreign", "file"]
+Kind = Literal["store", "bare", "empty", "absent", "foreign", "file"]
 
 
 def open_directory(
@@ -34,14 +34,14 @@ def open_directory(
         raise refusal(error, "open the store for writing", error.filename or path) from None
     try:
         with disk.anchored(path):  # what is looked at here is what is opened
-            kind = _kind(path, disk)
+            kind = kind_of(path, disk)
             return _open(kind, path, mode, config, disk, create=create, clock=clock, kinds=kinds)
     except OSError as error:
         raise refusal(error, "open the store", error.filename or path) from None
 
 
 def _open(
-    kind: _Kind,
+    kind: Kind,
     path: str,
     mode: Literal["write", "read"],
     config: Config,
@@ -71,7 +71,7 @@ def _open(
     return WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
 
 
-def _kind(path: str, disk: Disk) -> _Kind:
+def kind_of(path: str, disk: Disk) -> Kind:
     if not disk.exists(path):
         return "absent"
     try:

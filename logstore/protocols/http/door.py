@@ -10,7 +10,7 @@ from logstore.access.logins import Logins
 from logstore.access.refusals import Refusals
 from logstore.access.tokens import Tokens
 from logstore.log import Log
-from logstore.protocols.house import House, Job, QueuesOf, Work
+from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Work
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.listeners import Listeners
@@ -48,6 +48,7 @@ class HttpDoor:
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     names: frozenset[str] = frozenset()  # by which browsers know this server
     prefix: bytes = b""  # of paths, where a proxy leaves it there
+    doctor: Callable[[TakeFound], None] = lambda then: then({})  # as House.doctor
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
     sessions: dict[Connected, None] = field(default_factory=dict)
@@ -69,5 +70,5 @@ class HttpDoor:
             house.access, house.logins, house.work, house.channels.keeps_history, house.audit,
             house.stopwatch, house.slices, house.clock, house.tokens,
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
-            settings.http_path_prefix.encode(),
+            settings.http_path_prefix.encode(), house.doctor,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Final
 
 from logstore.http.asks import IF_KNOWN, MAY_ALL, OPEN, SEES_ALL
 from logstore.http.routes import Route
-from logstore.protocols.http.native import server, session
+from logstore.protocols.http.native import doctor, server, session
 from logstore.protocols.http.opened import Handler
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -20,6 +20,10 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", "/api/v1/server", server.described, "The process, and where its doors are.",
         SEES_ALL,
+    ),
+    Route(
+        "GET", "/api/v1/doctor", doctor.examined,
+        "Limits, disk, clock and the like, checked, with what to change.", SEES_ALL,
     ),
     Route(
         "POST", "/api/v1/jobs", server.job, "Do a job of upkeep: the answer is in lines.", MAY_ALL

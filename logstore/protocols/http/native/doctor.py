@@ -1,0 +1,18 @@
+"""What is found of the process, its directory and its machine, and what to change."""
+
+from logstore.errors import LogstoreError
+from logstore.protocols.house import Found
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+
+
+def examined(door: HttpDoor, call: Call) -> None:
+    """A worker looks: a disk or a name service may take its time."""
+
+    def answer(found: Found) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        else:
+            call.answer(found)
+
+    door.doctor(answer)
