@@ -1,0 +1,77 @@
+// Topics: the list of them, and the way to one of them.
+
+import { ask } from "../api.js";
+import { form } from "../dialogs.js";
+import { button, link, name } from "../dom.js";
+import { go, to } from "../router.js";
+import { command, counted, grouped, rate, size, span } from "../texts.js";
+
+export async function show(view) {
+  if (view.names.length > 0) {
+    const topic = await import("./topic.js");
+    await topic.show(view);
+    return;
+  }
+  view.heading(["Topics"], button("Create a topic", create, { class: "primary" }));
+  view.list({
+    caption: "Topics",
+    noun: "topic",
+    path: "topics",
+    key: (it) => it.name,
+    sort: "name",
+    pins: { kind: "topics", label: (key) => key, href: (key) => to("topics", key) },
+    columns: [
+      { name: "name", title: "Name", show: (it) => link(to("topics", it.name), name(it.name)) },
+      { name: "partitions", title: "Partitions", show: (it) => grouped(it.partitions), number: true },
+      { name: "records", title: "Records", show: (it) => grouped(it.records), number: true },
+      { name: "bytes", title: "Size", show: (it) => size(it.bytes), number: true },
+      { name: "in_per_s", title: "In /s", show: (it) => rate(it.in_per_s), number: true, sort: false },
+      { name: "groups", title: "Groups", show: (it) => grouped(it.groups), number: true, sort: false },
+      { name: "retention", title: "Kept", show: kept, sort: false },
+    ],
+    empty: ["There is no topic yet. Create one here, or on the command line:", "logstore topic create orders --partitions 3"],
+  });
+}
+
+/** How long records stay, in words. */
+export function kept(it) {
+  const policies = String(it.cleanup_policy ?? "delete").split(",");
+  const words = [];
+  if (policies.includes("compact")) words.push("latest of each key");
+  if (policies.includes("delete")) {
+    const forever = it.retention_ms === null || it.retention_ms === undefined || Number(it.retention_ms) < 0;
+    words.push(forever ? "for ever" : span(Number(it.retention_ms)));
+  }
+  return words.join(", ");
+}
+
+function create() {
+  form({
+    title: "Create a topic",
+    verb: "Create",
+    fields: [
+      { name: "name", label: "Name", required: true, given: { maxlength: 249, pattern: "[a-zA-Z0-9._\\-]+" },
+        help: "Letters, digits, dot, underscore and hyphen." },
+      { name: "partitions", label: "Partitions", type: "number", value: 1, required: true, given: { min: 1, max: 10000 },
+        help: "Records with the same key stay in one partition, in order. Partitions can be added later, never removed." },
+      { name: "policy", label: "Records stay", type: "select", value: "delete",
+        options: [["delete", "until a time or a size is reached"], ["compact", "as long as they are the latest of their key"]] },
+      { name: "days", label: "Days until they are deleted", type: "number", given: { min: 0, step: "any" },
+        help: "Empty: as the server's settings say." },
+    ],
+    command: (it) => command("logstore", "topic", "create", it.name || "NAME", "--partitions", it.partitions || 1,
+      ...Object.entries(settingsOf(it)).flatMap(([key, value]) => ["--config", `${key}=${value}`])),
+    act: async (it) => {
+      await ask("topics", { method: "POST", body: { name: it.name, partitions: Number(it.partitions), settings: settingsOf(it) } });
+      go(to("topics", it.name));
+      return `Created topic ${it.name} with ${counted(it.partitions, "partition")}.`;
+    },
+  });
+}
+
+function settingsOf({ policy, days }) {
+  const settings = {};
+  if (policy !== "delete") settings["cleanup.policy"] = policy;
+  if (days !== "") settings["retention.ms"] = String(Math.round(Number(days) * 86_400_000));
+  return settings;
+}
