@@ -53,7 +53,7 @@ export function chart(title, series, step_s, show = perSecond) {
 export function bar(part, what) {
   const used = Math.max(0, Math.min(1, part ?? 0));
   const tone = used >= 0.9 ? "bad" : used >= 0.8 ? "warn" : "fine";
-  return svg("svg", { class: `bar ${tone}`, viewBox: "0 0 100 6", width: 100, height: 6,
+  return svg("svg", { class: `bar ${tone}`, viewBox: "0 0 100 6", width: 72, height: 6,
     preserveAspectRatio: "none", role: "img", "aria-label": `${what}: ${Math.round(used * 100)} %` },
     svg("rect", { class: "whole", width: 100, height: 6, rx: 3 }),
     svg("rect", { class: "used", width: (used * 100).toFixed(1), height: 6, rx: 3 }));

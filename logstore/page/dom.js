@@ -79,6 +79,18 @@ function morphWithin(old, fresh) {
 /** A name as people gave it: shown apart from the direction of the text around it. */
 export const name = (text) => h("bdi", { class: "name" }, visible(text));
 
+export const mono = (text) => h("span", { class: "mono" }, visible(text));
+export const dim = (text) => h("span", { class: "dim" }, text);
+/** A paragraph beside the point. */
+export const aside = (...text) => h("p", { class: "dim" }, text);
+
+/** A word in a frame. tone: fine, warn, bad. */
+export const badge = (text, tone = "") => h("span", { class: `badge ${tone}`.trim() }, text);
+
+/** [[term, node]], side by side. */
+export const facts = (rows) => h("dl", { class: "facts" }, rows.map(([term, text]) =>
+  h("div", null, h("dt", null, term), h("dd", null, text))));
+
 export const link = (href, ...children) => h("a", { href }, children);
 
 export function button(text, onclick, given) {

@@ -10,11 +10,26 @@ const TYPING_MS = 200;
 const PAGE_SIZE = 100;
 
 /**
+ * A column: show(row[key], row) -> node or text; without a key show(row). Rows are sorted by it, unless
+ * more has sort: false or there is no key. more: {sort, help, wide}.
+ */
+export const column = (key, title, show = String, more = {}) => ({ key, title, show, sort: key !== "", ...more });
+
+/** The same of numbers, which stand below each other. */
+export const number = (key, title, show = grouped, more = {}) => ({ ...column(key, title, show, more), number: true });
+
+const cell = (it, row) => h("td", { class: classOf(it) }, it.key ? it.show(row[it.key], row) : it.show(row));
+
+function classOf({ number: right, wide }) {
+  return right ? "number" : wide ? "wide" : null;
+}
+
+/**
  * spec:
  *   caption   "Topics": what the rows are; noun: "topic" (plural: with an s)
  *   path      where they are asked for; query: more of the query, or a function that gives it
  *   key       row -> what tells it from the others
- *   columns   [{name, title, show(row) -> node or text, number, sort: false, help, wide}]
+ *   columns   [column(..), number(..)]; sorts: false where the server sorts by none of them
  *   sort      the first order: "name", "-bytes"
  *   empty     [sentence, command]: what to do where there are none at all
  *   filter    false: rows can't be filtered
@@ -114,10 +129,10 @@ export function list(view, spec) {
     const [by, down] = state.sort.startsWith("-") ? [state.sort.slice(1), true] : [state.sort, false];
     put(head, spec.pins ? h("th", { scope: "col", class: "pin" }, h("span", { class: "offscreen" }, "Pinned")) : null,
       spec.columns.map((it) => {
-        const mine = by === it.name;
-        const sorts = it.sort !== false;
-        const next = mine ? (down ? it.name : `-${it.name}`) : it.number ? `-${it.name}` : it.name;
-        return h("th", { scope: "col", class: it.number ? "number" : null, title: it.help,
+        const mine = by === it.key;
+        const sorts = it.sort && spec.sorts !== false;
+        const next = mine ? (down ? it.key : `-${it.key}`) : it.number ? `-${it.key}` : it.key;
+        return h("th", { scope: "col", class: classOf(it), title: it.help,
           "aria-sort": sorts && mine ? (down ? "descending" : "ascending") : null },
         sorts ? button([it.title, h("span", { class: "arrow", "aria-hidden": "true" }, mine ? (down ? "▾" : "▴") : "")],
           () => change({ sort: next, page: 1 }), { class: "sorts" }) : it.title);
@@ -130,8 +145,7 @@ export function list(view, spec) {
       const key = spec.key(row);
       return h("tr", { "data-key": key, class: spec.tone?.(row) },
         spec.pins ? h("td", { class: "pin" }, pin(key)) : null,
-        spec.columns.map((it) => h("td", { class: [it.number ? "number" : "", it.wide ? "wide" : ""].join(" ").trim() || null },
-          it.show(row))));
+        spec.columns.map((it) => cell(it, row)));
     }));
     const first = (page - 1) * pageSize + 1;
     showing.textContent = total === 0 ? "none"
@@ -187,8 +201,7 @@ export function plainTable(caption, columns, rows, given = {}) {
   return h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": caption },
     h("table", null, h("caption", { class: "offscreen" }, caption),
       h("thead", null, h("tr", null, columns.map((it) =>
-        h("th", { scope: "col", class: it.number ? "number" : null, title: it.help }, it.title)))),
+        h("th", { scope: "col", class: classOf(it), title: it.help }, it.title)))),
       h("tbody", null, rows.map((row) => h("tr", { "data-key": given.key?.(row), class: given.tone?.(row) },
-        columns.map((it) => h("td", { class: [it.number ? "number" : "", it.wide ? "wide" : ""].join(" ").trim() || null },
-          it.show(row))))))));
+        columns.map((it) => cell(it, row)))))));
 }

@@ -37,7 +37,7 @@ export function togglePin(kind, key) {
   keep(`pins.${kind}`, pins.get(kind));
 }
 
-let chosen = new Map();
+const chosen = new Map();
 
 /** A choice of this browser: choice("theme", "auto"). */
 export const choice = (word, otherwise) => chosen.get(word) ?? kept(word, otherwise);

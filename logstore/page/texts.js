@@ -1,6 +1,6 @@
 // Texts: names, numbers, sizes and times as people read them. Pure: no page, no network.
 
-const CONTROL_PICTURES = 0x2400;
+const SHORT = { 9: "\\t", 10: "\\n", 13: "\\r" };
 const MARKS = /[\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
 const HIDDEN = new RegExp(`[\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|${MARKS.source}`, "gu");
 
@@ -8,9 +8,8 @@ const HIDDEN = new RegExp(`[\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|${MAR
 export function visible(name) {
   return String(name).replace(HIDDEN, (it) => {
     const code = it.codePointAt(0);
-    if (code < 0x20) return String.fromCodePoint(CONTROL_PICTURES + code);
-    if (code === 0x7f) return "\u2421";
-    if (code < 0x100) return `\\x${code.toString(16)}`;
+    if (code in SHORT) return SHORT[code];
+    if (code < 0x100) return `\\x${code.toString(16).padStart(2, "0")}`;
     if (code >= 0xdc80 && code <= 0xdcff) return `\\x${(code - 0xdc00).toString(16)}`; // a byte
     return `\\u${code.toString(16).padStart(4, "0")}`;
   });
@@ -42,7 +41,7 @@ export function decodeName(text) {
 function piecemeal(octets) {
   let text = "";
   for (let at = 0; at < octets.length; ) {
-    let length = [4, 3, 2, 1].find((it) => at + it <= octets.length && isCharacter(octets, at, it));
+    const length = [4, 3, 2, 1].find((it) => at + it <= octets.length && isCharacter(octets, at, it));
     text += length
       ? decodeURIComponent(octets.slice(at, at + length).map(percent).join(""))
       : String.fromCharCode(0xdc00 + octets[at]);
@@ -97,7 +96,7 @@ function threeDigits(value) {
 export function rate(number) {
   if (number === null || number === undefined) return "–";
   if (number === 0) return "0";
-  return Math.abs(number) >= 100 ? grouped(Math.round(number)) : threeDigits(number);
+  return Math.abs(number) >= 9.995 ? grouped(Math.round(number)) : String(Number(number.toFixed(2)));
 }
 
 export const perSecond = (number) => (number === null || number === undefined ? "–" : `${rate(number)}/s`);
@@ -133,7 +132,7 @@ export function moment(ms, utc = true) {
 
 export const clock = (ms) => moment(ms, false).slice(11, 19);
 
-export const share = (part) => (part === null || part === undefined ? "–" : `${threeDigits(part * 100)} %`);
+export const share = (part) => (part === null || part === undefined ? "–" : `${part >= 0.1 || part === 0 ? Math.round(part * 100) : (part * 100).toFixed(1)} %`);
 
 /** A word for a shell. */
 export function quoted(word) {

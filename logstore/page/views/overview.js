@@ -1,8 +1,8 @@
 // At one look: are we healthy, what flows, what is stuck, what is nearly full.
 
 import { bar, chart } from "../charts.js";
-import { commandLine, h, link, name } from "../dom.js";
-import { plainTable } from "../list.js";
+import { aside, badge, commandLine, h, link, mono } from "../dom.js";
+import { column, number, plainTable } from "../list.js";
 import { listen } from "../live.js";
 import { to } from "../router.js";
 import { grouped, perSecond, rate, share, size, sizePerSecond, span, visible } from "../texts.js";
@@ -44,7 +44,7 @@ function health({ health, uptime_s: uptime, version, counts = {} }) {
     h("div", { class: "health-line" },
       h("p", { class: "counts" }, COUNTS.filter(([it]) => counts[it] !== undefined).map(([noun, view]) =>
         [link(to(view), h("b", null, grouped(counts[noun])), ` ${noun}`), " "])),
-      h("p", { class: "dim" }, [version && `logstore ${version}`, uptime !== undefined && `up ${span(uptime * 1000)}`].filter(Boolean).join(" · "))),
+      aside([version && `logstore ${version}`, uptime !== undefined && `up ${span(uptime * 1000)}`].filter(Boolean).join(" · "))),
     warnings.length ? h("ul", { class: "warnings" }, warnings.map((it) => h("li", null, it.view
       ? link(it.view, visible(it.what)) : visible(it.what), it.object ? [" ", name(it.object)] : null))) : null,
     nothingYet(counts) ? [h("p", null, "There is nothing here yet. Make a topic, or declare a queue:"),
@@ -62,7 +62,7 @@ function flows({ flows = {}, history }) {
       flow("In", flows.in_per_s, by("in_per_s"), "in"),
       flow("Out", flows.out_per_s, by("out_per_s"), "out"),
       h("div", { class: "flow" }, h("p", { class: "what" }, "Waiting to be read"),
-        h("p", { class: "big" }, grouped(flows.waiting)), h("p", { class: "dim" }, "records and messages"))),
+        h("p", { class: "big" }, grouped(flows.waiting)), aside("records and messages"))),
     history && history.in.length > 1 ? chart("The last hour", [
       { name: "in", values: history.in, tone: "in" }, { name: "out", values: history.out, tone: "out" },
     ], history.step_s) : null,
@@ -71,26 +71,25 @@ function flows({ flows = {}, history }) {
 
 function flow(title, number, doors, tone) {
   return h("div", { class: `flow ${tone}` }, h("p", { class: "what" }, title),
-    h("p", { class: "big" }, perSecond(number)), h("p", { class: "dim" }, doors || "\u00a0"));
+    h("p", { class: "big" }, perSecond(number)), aside(doors || "\u00a0"));
 }
 
 function stuck({ stuck = [] }) {
-  if (!stuck.length) return h("p", { class: "dim" }, "Nothing is stuck.");
+  if (!stuck.length) return aside("Nothing is stuck.");
   return plainTable("What is stuck", [
-    { title: "What", show: (it) => [`${it.kind} `, it.view ? link(it.view, name(it.object)) : name(it.object)] },
-    { title: "How", show: (it) => visible(it.detail), wide: true },
-    { title: "For", show: (it) => (it.since_ms ? span(Date.now() - it.since_ms) : "–"), number: true },
+    column("", "What", (it) => [`${it.kind} `, it.view ? link(it.view, name(it.object)) : name(it.object)]),
+    column("detail", "How", visible, { wide: true }),
+    number("since_ms", "For", (it) => (it ? span(Date.now() - it) : "–")),
   ], stuck, { key: (it) => `${it.kind} ${it.object}`, tone: () => "warn" });
 }
 
 function full({ full = [] }) {
-  if (!full.length) return h("p", { class: "dim" }, "Nothing has a limit that it is near to.");
+  if (!full.length) return aside("Nothing has a limit that it is near to.");
   return plainTable("What is nearly full", [
-    { title: "What", show: (it) => visible(it.what), wide: true },
-    { title: "Used", show: (it) => `${amount(it, it.used)} of ${amount(it, it.limit)}`, number: true },
-    { title: "", show: (it) => bar(it.share, it.what) },
-    { title: "Share", show: (it) => share(it.share), number: true },
-    { title: "Full in", show: (it) => (it.full_in_s === null || it.full_in_s === undefined ? "–" : `~ ${span(it.full_in_s * 1000)}`), number: true },
+    column("what", "What", visible, { wide: true }),
+    number("", "Used", (it) => `${amount(it, it.used)} of ${amount(it, it.limit)}`),
+    number("", "", (it) => [bar(it.share, it.what), ` ${share(it.share)}`]),
+    number("full_in_s", "Full in", (it) => (it === null || it === undefined ? "–" : `~ ${span(it * 1000)}`)),
   ], full, { key: (it) => it.what, tone: (it) => (it.share >= 0.9 ? "bad" : it.share >= 0.8 ? "warn" : null) });
 }
 
@@ -99,20 +98,19 @@ const amount = (it, number) => (it.unit === "bytes" || it.unit === "B" ? size(nu
 function doors({ doors = [], flows = {} }) {
   const of = (it) => flows.doors?.[it.name] ?? {};
   return plainTable("Doors", [
-    { title: "Door", show: (it) => link(to("connections", { door: it.name }), it.name) },
-    { title: "Address", show: (it) => [h("span", { class: "mono" }, visible(it.address)), it.tls ? [" ", h("span", { class: "badge" }, "TLS")] : null] },
-    { title: "Connections", show: (it) => grouped(it.connections), number: true },
-    { title: "In", show: (it) => sizePerSecond(of(it).bytes_in_per_s), number: true },
-    { title: "Out", show: (it) => sizePerSecond(of(it).bytes_out_per_s), number: true },
+    column("name", "Door", (it) => link(to("connections", { door: it }), it)),
+    column("", "Address", (it) => [mono(it.address), it.tls ? [" ", badge("TLS")] : null]),
+    number("connections", "Connections"),
+    number("", "In", (it) => sizePerSecond(of(it).bytes_in_per_s)),
+    number("", "Out", (it) => sizePerSecond(of(it).bytes_out_per_s)),
   ], doors, { key: (it) => `${it.name} ${it.address}` });
 }
 
 function jobs({ jobs = [] }) {
-  if (!jobs.length) return h("p", { class: "dim" }, "No job of upkeep runs. ", link(to("server", "jobs"), "Earlier jobs"));
+  if (!jobs.length) return aside("No job of upkeep runs. ", link(to("server", "jobs"), "Earlier jobs"));
   return plainTable("Jobs that run", [
-    { title: "Job", show: (it) => it.name },
-    { title: "Of", show: (it) => name(it.object ?? "") },
-    { title: "", show: (it) => bar(it.share, it.name) },
-    { title: "Done", show: (it) => share(it.share), number: true },
+    column("name", "Job"),
+    column("object", "Of", (it) => name(it ?? "")),
+    number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
   ], jobs, { key: (it) => `${it.name} ${it.object}` });
 }

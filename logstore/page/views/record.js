@@ -1,9 +1,9 @@
 // One record: its headers, its key, and its value as text, as JSON or in hexadecimal.
 
 import { address, path } from "../api.js";
-import { button, commandLine, h, link } from "../dom.js";
-import { plainTable } from "../list.js";
+import { aside, button, commandLine, dim, facts, h, link } from "../dom.js";
 import { pretty } from "../json_text.js";
+import { column, plainTable } from "../list.js";
 import { to } from "../router.js";
 import { ago, bytesOf, command, counted, grouped, hex, moment, size, visible } from "../texts.js";
 import { append } from "./topic.js";
@@ -31,22 +31,22 @@ export function show(view, topic, partition, offset) {
         h("span", { class: "gap" }),
         button("Append it again …", () => again(topic, it)),
         value ? h("a", { class: "button", href: address(path("topics", topic, "records", partition, offset, "value")), download: `${topic}-${partition}-${offset}` }, "Download the value") : null),
-      h("dl", { class: "facts" }, [
+      facts([
         ["Partition", String(it.partition)], ["Offset", grouped(it.offset)],
         ["Time (UTC)", `${moment(it.time_ms)}, ${ago(it.time_ms)}`], ["Value", value ? size(it.value_bytes) : "none: the key is deleted"],
-      ].map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text)))),
-      h("h3", null, "Key"), it.key === null || it.key === undefined ? h("p", { class: "dim" }, "none") : h("pre", { class: "value" }, plain(it.key)),
+      ]),
+      h("h3", null, "Key"), it.key === null || it.key === undefined ? aside("none") : h("pre", { class: "value" }, plain(it.key)),
       h("h3", null, it.headers?.length ? counted(it.headers.length, "header") : "No headers"),
       it.headers?.length ? plainTable("Headers", [
-        { title: "Name", show: ([key]) => h("bdi", { class: "mono" }, visible(textOf(key))) },
-        { title: "Value", show: ([, one]) => one === null ? h("span", { class: "dim" }, "null") : h("bdi", { class: "mono" }, visible(textOf(one))), wide: true },
+        column("", "Name", ([key]) => h("bdi", { class: "mono" }, visible(textOf(key)))),
+        column("", "Value", ([, one]) => one === null ? dim("null") : h("bdi", { class: "mono" }, visible(textOf(one))), { wide: true }),
       ], it.headers) : null,
       value ? [h("div", { class: "actions" }, h("h3", null, "Value"),
         h("span", { class: "segmented" }, forms.map(([word, title]) => button(title, () => {
           state.form = word;
           part.use(it);
         }, { class: "small", "aria-pressed": String(word === form[0]) })))), form[2]()] : null,
-      h("p", { class: "dim" }, "The same on the command line"),
+      aside("The same on the command line"),
       commandLine(command("logstore", "consume", topic, "--partition", partition, "--from", it.offset, "--max", "1", "--format", "json")),
     ];
   }
@@ -76,7 +76,7 @@ function coloured(pieces) {
     : h("span", { class: kind === "number" ? "json-number" : kind }, visible(text)));
 }
 
-const more = (is) => is && h("span", { class: "dim" }, "\n… the rest is in the download");
+const more = (is) => is && dim("\n… the rest is in the download");
 
 function again(topic, it) {
   const value = it.value ?? it.value_preview;

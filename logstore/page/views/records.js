@@ -2,7 +2,7 @@
 
 import { ask, askLines, path } from "../api.js";
 import { said } from "../dialogs.js";
-import { button, commandLine, download, h, link, put } from "../dom.js";
+import { aside, button, commandLine, dim, download, h, link, put } from "../dom.js";
 import { tail } from "../live.js";
 import { choice, choose } from "../pins.js";
 import { to } from "../router.js";
@@ -76,7 +76,7 @@ class Found {
     this.timer = 0;
     this.progress = h("div", { class: "progress", role: "status" });
     this.body = h("tbody");
-    this.table = h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Records", hidden: true },
+    this.table = h("div", { class: "scroller records", tabindex: "0", role: "region", "aria-label": "Records", hidden: true },
       h("table", null, h("caption", { class: "offscreen" }, "Records"), h("thead", null, this.head = h("tr")), this.body));
     this.nothing = h("div", { class: "empty", hidden: true });
   }
@@ -216,8 +216,8 @@ class Found {
       h("td", { class: "number" }, String(it.partition)),
       h("td", { class: "number" }, link(href, grouped(it.offset))),
       h("td", { class: "mono" }, moment(it.time_ms, utc)),
-      h("td", null, content(it.key, "none")),
-      h("td", null, content(it.value_preview, "deleted")),
+      h("td", { class: "key-cell" }, content(it.key, "none")),
+      h("td", { class: "value" }, content(it.value_preview, "deleted")),
       h("td", { class: "number" }, it.headers?.length ? String(it.headers.length) : "–"),
       h("td", { class: "number" }, it.value_bytes === null || it.value_bytes === undefined ? "–" : size(it.value_bytes)));
   }
@@ -225,7 +225,7 @@ class Found {
   drawNothing(rows, live) {
     this.nothing.hidden = rows.length > 0 || this.state === "searching" || this.state === "failed";
     if (this.nothing.hidden) return;
-    if (live) put(this.nothing, h("p", { class: "dim" }, "Nothing was appended since. It shows here within half a second."));
+    if (live) put(this.nothing, aside("Nothing was appended since. It shows here within half a second."));
     else if (this.cursor) put(this.nothing, h("p", null, "No such record was found as far as this search looked. Continue to look further."));
     else if (this.asked.key || this.asked.text || this.asked.header) put(this.nothing, h("p", null, "No record is like that."));
     else put(this.nothing, h("p", null, "There are no records here. Append one:"), commandLine(`echo hello | ${command("logstore", "produce", this.topic)}`));
@@ -237,9 +237,9 @@ class Found {
     const ends = this.ends && Object.entries(this.ends);
     return [
       h("span", null, this.state === "searching" ? `Looking … ${shown} so far` : this.state === "stopped" ? `Stopped: ${shown}` : shown),
-      records > 0n && h("span", { class: "dim" }, `looked at ${grouped(records)} (${size(bytes)})`),
-      ends?.length && ends.length <= 6 && h("span", { class: "dim" }, "up to ", ends.map(([it, offset], at) => `${at ? ", " : ""}${it}:${grouped(offset)}`).join("")),
-      this.state === "done" && !this.cursor && h("span", { class: "dim" }, this.asked.from === "newest" ? "that is all of the newest" : "to the end"),
+      records > 0n && dim(`looked at ${grouped(records)} (${size(bytes)})`),
+      ends?.length && ends.length <= 6 && dim("up to ", ends.map(([it, offset], at) => `${at ? ", " : ""}${it}:${grouped(offset)}`).join("")),
+      this.state === "done" && !this.cursor && dim(this.asked.from === "newest" ? "that is all of the newest" : "to the end"),
       this.error && h("span", { class: "error" }, visible(this.error)),
       this.state === "searching" && button("Stop", () => this.stop(), { class: "small" }),
       this.cursor && this.state !== "searching" && button("Continue", () => this.goOn(), { class: "small primary" }),
@@ -251,7 +251,7 @@ class Found {
     const waits = this.state === "paused" && this.held.length ? `, ${grouped(this.held.length)} more came` : "";
     return [
       h("span", null, this.state === "paused" ? `Paused${waits}` : "Following the end"),
-      h("span", { class: "dim" }, `showing ${counted(this.rows.length, "record")}, at most ${TAIL_ROWS}`),
+      dim(`showing ${counted(this.rows.length, "record")}, at most ${TAIL_ROWS}`),
       this.dropped > 0 && h("span", { class: "error" }, `${grouped(this.dropped)} came too fast and were left out`),
       this.error && h("span", { class: "error" }, visible(this.error)),
       button(this.state === "paused" ? "Go on" : "Pause", () => this.pause(), { class: "small" }),
@@ -306,10 +306,10 @@ function asCsv(it) {
 
 /** A key or a value in a line; null is said by a word. */
 export function content(it, nothing) {
-  if (it === null || it === undefined) return h("span", { class: "dim" }, nothing);
+  if (it === null || it === undefined) return dim(nothing);
   if (it.base64 !== undefined) return h("span", { class: "preview-text dim", title: "not UTF-8: shown as base64" }, it.base64.slice(0, 200));
   const text = it.text ?? String(it);
-  return text === "" ? h("span", { class: "dim" }, "empty") : h("bdi", { class: "preview-text" }, visible(text.slice(0, 300)));
+  return text === "" ? dim("empty") : h("bdi", { class: "preview-text" }, visible(text.slice(0, 300)));
 }
 
 /** The body of a search. Raises Error where the form asks for what is none. */

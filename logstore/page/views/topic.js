@@ -2,8 +2,8 @@
 
 import { ask, path } from "../api.js";
 import { danger, form } from "../dialogs.js";
-import { button, h, link, name } from "../dom.js";
-import { plainTable } from "../list.js";
+import { aside, badge, button, dim, facts, h, link, mono } from "../dom.js";
+import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { command, counted, grouped, moment, perSecond, size, span, visible } from "../texts.js";
 import { kept } from "./topics.js";
@@ -33,33 +33,34 @@ export async function show(view) {
 }
 
 /** Facts in a line, of the topic itself. */
-function facts(view, topic) {
+function summary(view, topic) {
   view.part({
     path: path("topics", topic),
-    show: (it) => h("dl", { class: "facts" }, [
+    show: (it) => facts([
       ["Records", grouped(it.records)], ["Size", size(it.bytes)], ["Partitions", grouped(it.partitions)],
       ["In", perSecond(it.in_per_s)], ["Kept", kept(it)],
-    ].map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text)))),
+    ]),
   });
 }
 
 function partitions(view, topic) {
-  facts(view, topic);
+  summary(view, topic);
   const open = new Set();
   const part = view.list({
     caption: "Partitions",
+    sorts: false,
     noun: "partition",
     path: path("topics", topic, "partitions"),
     key: (it) => String(it.partition),
     sort: "partition",
     filter: false,
     columns: [
-      { name: "partition", title: "Partition", show: (it) => link(to("topics", topic, { in: it.partition }), String(it.partition)), number: true, sort: false },
-      { name: "start", title: "First offset", show: (it) => grouped(it.start), number: true, sort: false },
-      { name: "safe", title: "Safe up to", show: (it) => grouped(it.safe), number: true, sort: false, help: "Records below it are on disk, and can be read" },
-      { name: "end", title: "End", show: (it) => grouped(it.end), number: true, sort: false },
-      { name: "bytes", title: "Size", show: (it) => size(it.bytes), number: true, sort: false },
-      { name: "segments", title: "Segments", sort: false, wide: true, show: (it) => segments(it, open, () => part.draw()) },
+      number("partition", "Partition", (it) => link(to("topics", topic, { in: it }), String(it))),
+      number("start", "First offset"),
+      number("safe", "Safe up to", grouped, { help: "Records below it are on disk, and can be read" }),
+      number("end", "End"),
+      number("bytes", "Size", size),
+      column("segments", "Segments", (_, it) => segments(it, open, () => part.draw()), { wide: true }),
     ],
     empty: ["There is no partition."],
   });
@@ -74,25 +75,26 @@ function segments(it, open, draw) {
   }, { class: "small", "aria-expanded": String(open.has(key)) });
   if (!open.has(key)) return toggle;
   return [toggle, plainTable(`Segments of partition ${key}`, [
-    { title: "First offset", show: (one) => grouped(one.base_offset), number: true },
-    { title: "Records", show: (one) => grouped(one.records), number: true },
-    { title: "Size", show: (one) => size(one.bytes), number: true },
-    { title: "Last record", show: (one) => moment(one.last_ms) },
+    number("base_offset", "First offset"),
+    number("records", "Records"),
+    number("bytes", "Size", size),
+    column("last_ms", "Last record", (it) => moment(it)),
   ], list, { key: (one) => String(one.base_offset) })];
 }
 
 function groups(view, topic) {
   view.list({
     caption: "Groups that read this topic",
+    sorts: false,
     noun: "group",
     path: path("topics", topic, "groups"),
     key: (it) => it.name,
     filter: false,
     columns: [
-      { name: "name", title: "Group", show: (it) => link(to("groups", it.name), name(it.name)), sort: false },
-      { name: "state", title: "State", show: (it) => it.state ?? "–", sort: false },
-      { name: "members", title: "Members", show: (it) => grouped(it.members), number: true, sort: false },
-      { name: "lag", title: "Lag here", show: (it) => grouped(it.lag), number: true, sort: false },
+      column("name", "Group", (it) => link(to("groups", it), name(it))),
+      column("state", "State", (it) => it ?? "–"),
+      number("members", "Members"),
+      number("lag", "Lag here"),
     ],
     empty: ["No group reads this topic. Begin one:", command("logstore", "consume", topic, "--group", "billing")],
   });
@@ -101,18 +103,19 @@ function groups(view, topic) {
 function settings(view, topic) {
   view.list({
     caption: "Settings",
+    sorts: false,
     noun: "setting",
     path: path("topics", topic, "settings"),
     key: (it) => it.name,
     sort: "name",
     filter: false,
     columns: [
-      { name: "name", title: "Setting", show: (it) => h("span", { class: "mono" }, it.name), sort: false },
-      { name: "value", title: "Value", show: (it) => [h("span", { class: "mono" }, visible(it.value)), inWords(it) && h("span", { class: "dim" }, ` ${inWords(it)}`)], sort: false },
-      { name: "source", title: "Comes from", show: (it) => h("span", { class: it.source === "topic" ? "badge" : "dim" }, it.source), sort: false },
-      { name: "default", title: "Default", show: (it) => h("span", { class: "mono dim" }, visible(it.default ?? "–")), sort: false },
-      { name: "help", title: "What it does", show: (it) => it.help ?? "", wide: true, sort: false },
-      { name: "act", title: "", sort: false, show: (it) => button("Change", () => change(topic, it), { class: "small", "aria-label": `Change ${it.name}` }) },
+      column("name", "Setting", (it) => mono(it)),
+      column("", "Value", (it) => [mono(it.value), inWords(it) && dim(` ${inWords(it)}`)]),
+      column("source", "Comes from", (it) => it === "topic" ? badge(it) : dim(it)),
+      column("default", "Default", (it) => h("span", { class: "mono dim" }, visible(it ?? "–"))),
+      column("help", "What it does", (it) => it ?? "", { wide: true }),
+      column("", "", (it) => button("Change", () => change(topic, it), { class: "small", "aria-label": `Change ${it.name}` })),
     ],
     empty: ["There are no settings."],
   });
@@ -143,7 +146,7 @@ function change(topic, it) {
 }
 
 function dangers(view, topic) {
-  const block = (title, text, act) => h("section", { class: "panel" }, h("h2", null, title), h("p", { class: "dim" }, text), act);
+  const block = (title, text, act) => h("section", { class: "panel" }, h("h2", null, title), aside(text), act);
   view.add(
     block("Add partitions", "Keys may go to other partitions than before. Partitions cannot be removed.",
       button("Add partitions …", () => grow(topic))),
@@ -197,30 +200,30 @@ const recordsIn = (told) => String((told.partitions ?? []).reduce((sum, it) => s
 function trimmed(told) {
   return [h("p", null, h("b", null, counted(recordsIn(told), "record")), " would be deleted for good:"),
     plainTable("What would be deleted", [
-      { title: "Partition", show: (it) => String(it.partition), number: true },
-      { title: "First offset now", show: (it) => grouped(it.start), number: true },
-      { title: "Then", show: (it) => grouped(it.new_start ?? it.to), number: true },
-      { title: "Records", show: (it) => grouped(it.records), number: true },
+      number("partition", "Partition"),
+      number("start", "First offset now"),
+      number("", "Then", (it) => grouped(it.new_start ?? it.to)),
+      number("records", "Records"),
     ], told.partitions ?? [], { key: (it) => String(it.partition) })];
 }
 
 function remove(topic) {
-  let facts = null;
+  let about = null;
   danger({
     verb: "Delete topic",
     object: topic,
     effect: async (signal) => {
-      facts = await ask(path("topics", topic), { signal });
+      about = await ask(path("topics", topic), { signal });
       const readers = await ask(path("topics", topic, "groups"), { signal, query: { page_size: 20 } });
-      return [h("p", null, h("b", null, counted(facts.records, "record")), ` in ${counted(facts.partitions, "partition")}, ${size(facts.bytes)}.`),
+      return [h("p", null, h("b", null, counted(about.records, "record")), ` in ${counted(about.partitions, "partition")}, ${size(about.bytes)}.`),
         readers.total ? h("p", null, `${counted(readers.total, "group")} read it: `, readers.items.map((it) => [name(it.name), " "])) : null];
     },
-    type: () => String(facts?.records ?? "0") !== "0",
+    type: () => String(about?.records ?? "0") !== "0",
     command: command("logstore", "topic", "delete", topic),
     act: async () => {
       await ask(path("topics", topic), { method: "DELETE" });
       go(to("topics"));
-      return `Deleted topic ${topic} with ${counted(facts.records, "record")}.`;
+      return `Deleted topic ${topic} with ${counted(about.records, "record")}.`;
     },
   });
 }

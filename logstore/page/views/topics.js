@@ -2,7 +2,8 @@
 
 import { ask } from "../api.js";
 import { form } from "../dialogs.js";
-import { button, link, name } from "../dom.js";
+import { button, link } from "../dom.js";
+import { column, number } from "../list.js";
 import { go, to } from "../router.js";
 import { command, counted, grouped, rate, size, span } from "../texts.js";
 
@@ -21,13 +22,13 @@ export async function show(view) {
     sort: "name",
     pins: { kind: "topics", label: (key) => key, href: (key) => to("topics", key) },
     columns: [
-      { name: "name", title: "Name", show: (it) => link(to("topics", it.name), name(it.name)) },
-      { name: "partitions", title: "Partitions", show: (it) => grouped(it.partitions), number: true },
-      { name: "records", title: "Records", show: (it) => grouped(it.records), number: true },
-      { name: "bytes", title: "Size", show: (it) => size(it.bytes), number: true },
-      { name: "in_per_s", title: "In /s", show: (it) => rate(it.in_per_s), number: true, sort: false },
-      { name: "groups", title: "Groups", show: (it) => grouped(it.groups), number: true, sort: false },
-      { name: "retention", title: "Kept", show: kept, sort: false },
+      column("name", "Name", (it) => link(to("topics", it), name(it))),
+      number("partitions", "Partitions"),
+      number("records", "Records"),
+      number("bytes", "Size", size),
+      number("in_per_s", "In /s", rate, { sort: false }),
+      number("groups", "Groups", grouped, { sort: false }),
+      column("", "Kept", kept),
     ],
     empty: ["There is no topic yet. Create one here, or on the command line:", "logstore topic create orders --partitions 3"],
   });

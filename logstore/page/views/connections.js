@@ -1,0 +1,60 @@
+// Connections of all doors: who they are, what flows, and how to close one.
+
+import { ask, path } from "../api.js";
+import { form } from "../dialogs.js";
+import { badge, button, dim, h, mono } from "../dom.js";
+import { column, number, plainTable } from "../list.js";
+import { ago, grouped, moment, size, sizePerSecond, visible } from "../texts.js";
+
+const DOORS = [["", "all doors"], ["kafka", "kafka"], ["redis", "redis"], ["amqp", "amqp"], ["http", "http"]];
+
+export function show(view) {
+  view.heading(["Connections"]);
+  const door = h("select", { "aria-label": "Door", onchange: () => {
+    view.remember({ door: door.value });
+    rows.refresh();
+  } }, DOORS.map(([value, text]) => h("option", { value, selected: value === (view.query.get("door") ?? "") }, text)));
+  const rows = view.list({
+    caption: "Connections",
+    noun: "connection",
+    path: "connections",
+    query: () => ({ door: door.value }),
+    controls: door,
+    key: (it) => String(it.id),
+    sort: "-since_ms",
+    columns: [
+      column("door", "Door", (_, it) => [it.door, it.tls ? [" ", badge("TLS")] : null]),
+      column("peer", "From", (it) => mono(it)),
+      column("user", "User", (it) => (it ? name(it) : dim("nobody"))),
+      column("client", "Client", (it) => name(it || "–")),
+      number("since_ms", "Since", (it) => h("span", { title: moment(it) }, ago(it))),
+      number("in_per_s", "In", sizePerSecond, { sort: false }),
+      number("out_per_s", "Out", sizePerSecond, { sort: false }),
+      number("bytes_in", "Received", size),
+      number("bytes_out", "Sent", size),
+      number("unsent", "Unsent", (_, it) => (it.unsent ? size(it.unsent) : "0"), { help: "What it has not taken yet" }),
+      column("state", "State", (it) => badge(it), { sort: false }),
+      column("", "", (it) => button("Close …", () => close(it, rows), { class: "small danger", "aria-label": `Close the connection of ${visible(it.peer)}` })),
+    ],
+    empty: ["Nobody is connected by this door."],
+  });
+}
+
+function close(it, rows) {
+  form({
+    title: `Close the connection from ${visible(it.peer)}?`,
+    verb: "Close the connection",
+    danger: true,
+    about: "It is cut off at once. A client that is built to do so connects again.",
+    fields: [{ name: "reason", label: "Reason", value: "closed by an administrator", help: "The client is told, where its protocol can say it." }],
+    preview: () => plainTable("Connection", [{ title: "", show: ([term]) => dim(term) }, { title: "", show: ([, text]) => text, wide: true }], [
+      ["Door", it.door], ["User", it.user ? name(it.user) : "nobody"], ["Client", name(it.client || "–")], ["Since", moment(it.since_ms)],
+      ...Object.entries(it.about ?? {}).map(([term, text]) => [term.replaceAll("_", " "), typeof text === "number" ? grouped(text) : visible(typeof text === "string" ? text : JSON.stringify(text))]),
+    ]),
+    act: async ({ reason }) => {
+      await ask(path("connections", it.id), { method: "DELETE", body: { reason } });
+      rows.refresh();
+      return `Closed the connection from ${visible(it.peer)}.`;
+    },
+  });
+}

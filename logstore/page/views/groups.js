@@ -1,0 +1,169 @@
+// Consumer groups: who is behind, by how much, since when; one of them, and how to move it.
+
+import { ask, path } from "../api.js";
+import { chart } from "../charts.js";
+import { danger, form } from "../dialogs.js";
+import { aside, badge, button, dim, facts, h, link } from "../dom.js";
+import { column, number, plainTable } from "../list.js";
+import { go, to } from "../router.js";
+import { ago, command, counted, grouped, perSecond, rate, visible } from "../texts.js";
+import { timeOf } from "./records.js";
+
+export function show(view) {
+  if (view.names.length > 0) one(view, view.names[0]);
+  else all(view);
+}
+
+function all(view) {
+  view.heading(["Groups"]);
+  view.list({
+    caption: "Groups",
+    noun: "group",
+    path: "groups",
+    key: (it) => it.name,
+    sort: "name",
+    pins: { kind: "groups", label: (key) => key, href: (key) => to("groups", key) },
+    columns: [
+      column("name", "Name", (it) => link(to("groups", it), name(it))),
+      column("state", "State", (it) => badge(it)),
+      number("members", "Members"),
+      number("lag", "Lag", grouped, { help: "Records that it has not committed yet" }),
+      number("lag_per_s", "Lag grows /s", trend, { sort: false }),
+      column("topics", "Topics", (_, it) => topicsOf(it), { wide: true, sort: false }),
+      column("kind", "Kind", (it) => dim(it)),
+    ],
+    empty: ["No group has read anything yet. Begin one:", "logstore consume orders --group billing"],
+  });
+}
+
+function topicsOf({ topics }) {
+  if (!Array.isArray(topics)) return grouped(topics);
+  const some = topics.slice(0, 5).map((it) => [link(to("topics", it), name(it)), " "]);
+  return topics.length > 5 ? [some, dim(`and ${grouped(topics.length - 5)} more`)] : some;
+}
+
+const trend = (it) => (it === null || it === undefined ? "–" : it > 0 ? h("span", { class: "bad-text" }, `+${rate(it)}`) : rate(it));
+
+function one(view, group) {
+  const crumb = [["Groups", to("groups")], group];
+  let about = null;
+  view.heading(crumb,
+    button("Reset offsets …", () => reset(group, about), { class: "danger" }),
+    button("Delete group …", () => remove(group, about), { class: "danger" }));
+  view.part({
+    path: path("groups", group),
+    show: (it) => {
+      about = it;
+      return [
+        facts([
+          ["State", badge(it.state)], ["Lag", grouped(it.lag)], ["Lag grows", it.lag_per_s === null || it.lag_per_s === undefined ? "–" : perSecond(it.lag_per_s)],
+          ["Members", grouped(it.members?.length ?? 0)], ["Kind", it.kind],
+        ]),
+        it.history?.lag?.length > 1 ? chart("Lag in the last hour", [{ name: "lag", values: it.history.lag, tone: "out" }], it.history.step_s, grouped) : null,
+        h("h3", null, "Partitions"),
+        it.partitions?.length ? partitions(it.partitions) : aside("It has committed nothing yet."),
+        h("h3", null, "Members"),
+        it.members?.length ? members(it.members) : aside("Nobody reads in this group now."),
+      ];
+    },
+  });
+}
+
+function partitions(rows) {
+  return plainTable("Partitions that the group reads", [
+    column("topic", "Topic", (it) => link(to("topics", it), name(it))),
+    number("partition", "Partition"),
+    number("", "Committed", (it) => it.committed === null ? "–" : link(to("topics", it.topic, { from: "offset", place: it.committed, in: it.partition }), grouped(it.committed))),
+    number("end", "End"),
+    number("lag", "Lag"),
+    number("oldest_unread_ms", "Oldest unread", (it) => ago(it)),
+    column("owner", "Read by", (it) => (it ? name(it) : dim("nobody"))),
+  ], rows, { key: (it) => `${it.topic} ${it.partition}` });
+}
+
+function members(rows) {
+  return plainTable("Members", [
+    column("id", "Member", name),
+    column("client_id", "Client", (it) => name(it ?? "–")),
+    column("host", "Host", (it) => name(it ?? "–")),
+    column("assignment", "Partitions", assigned, { wide: true }),
+  ], rows, { key: (it) => it.id });
+}
+
+/** Partitions in words: [{topic, partitions}] or [{topic, partition}]. */
+function assigned(given) {
+  const by = new Map();
+  for (const it of given ?? []) {
+    by.set(it.topic, [...(by.get(it.topic) ?? []), ...(it.partitions ?? [it.partition])]);
+  }
+  return by.size ? [...by].map(([topic, numbers]) => [name(topic), ` ${numbers.join(", ")} `]) : dim("none");
+}
+
+const PLACES = [["earliest", "the first record that is there"], ["latest", "the end"], ["offset", "an offset"],
+  ["time_ms", "a time (UTC)"], ["shift", "so many records on (or back, with -)"]];
+
+function bodyOf({ to: place, value, topic, partition }, dry) {
+  const body = { to: place, dry_run: dry };
+  if (place === "offset" || place === "shift") {
+    if (!/^-?\d{1,19}$/.test(value)) throw new Error(place === "offset" ? "an offset is a whole number" : "a number of records is needed, such as -100");
+    body.value = value;
+  }
+  if (place === "time_ms") body.value = String(timeOf(value));
+  if (topic) body.topics = [topic];
+  if (partition !== "") body.partitions = [Number(partition)];
+  return body;
+}
+
+function reset(group, about) {
+  const topics = [...new Set((about?.partitions ?? []).map((it) => it.topic))].sort();
+  form({
+    title: `Reset the offsets of ${visible(group)}`,
+    verb: "Reset offsets",
+    danger: true,
+    about: about?.members?.length ? "The group has members: most resets are refused until they have left." : "The group goes on reading from there.",
+    fields: [
+      { name: "to", label: "To", type: "select", value: "earliest", options: PLACES },
+      { name: "value", label: "Offset, time or number", help: "Only where one is asked for: 1200, 2026-11-28 14:00, -100." },
+      { name: "topic", label: "Topic", type: "select", value: "", options: [["", "all"], ...topics.map((it) => [it, visible(it)])] },
+      { name: "partition", label: "Partition", type: "number", given: { min: 0 }, help: "Empty: all of them." },
+    ],
+    command: (it) => command("logstore", "group", "reset-offsets", group, ...(it.topic ? ["--topic", it.topic] : []),
+      "--to", it.to === "earliest" || it.to === "latest" ? it.to : it.value || "PLACE"),
+    preview: async (it, signal) => moved(await ask(path("groups", group, "reset"), { method: "POST", body: bodyOf(it, true), signal })),
+    act: async (it) => {
+      const told = await ask(path("groups", group, "reset"), { method: "POST", body: bodyOf(it, false) });
+      return `Moved group ${visible(group)} in ${counted(told.partitions.length, "partition")}.`;
+    },
+  });
+}
+
+function moved({ partitions: rows }) {
+  return plainTable("What would change", [
+    column("topic", "Topic", name),
+    number("partition", "Partition"),
+    number("from", "From"),
+    number("to", "To"),
+    number("", "", (it) => difference(it)),
+  ], rows, { key: (it) => `${it.topic} ${it.partition}` });
+}
+
+function difference(it) {
+  if (it.from === null || it.from === undefined || it.to === null || it.to === undefined) return "";
+  const by = BigInt(it.to) - BigInt(it.from);
+  if (by === 0n) return dim("stays");
+  return by > 0n ? `skips ${grouped(by)}` : `again ${grouped(-by)}`;
+}
+
+function remove(group, about) {
+  danger({
+    verb: "Delete group",
+    object: group,
+    effect: async () => h("p", null, `It forgets what it has committed in ${counted(about?.partitions?.length ?? 0, "partition")}. No record is deleted.`),
+    command: command("logstore", "group", "delete", group),
+    act: async () => {
+      await ask(path("groups", group), { method: "DELETE" });
+      go(to("groups"));
+      return `Deleted group ${visible(group)}.`;
+    },
+  });
+}

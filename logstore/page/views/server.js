@@ -1,0 +1,337 @@
+// The server itself: settings and where they come from, users, rules, jobs, the audit log, the doctor.
+
+import { ask, askLines, path } from "../api.js";
+import { bar } from "../charts.js";
+import { danger, form } from "../dialogs.js";
+import { aside, badge, button, dim, h, link, mono, put } from "../dom.js";
+import { column, number, plainTable } from "../list.js";
+import { to } from "../router.js";
+import { command, counted, grouped, moment, share, size, span, visible } from "../texts.js";
+
+const TABS = [["settings", "Settings", settings], ["users", "Users", users], ["rules", "Rules", rules],
+  ["jobs", "Jobs", jobs], ["audit", "Audit", audit], ["doctor", "Doctor", doctor]];
+
+export function show(view) {
+  const [word = "settings"] = view.names;
+  view.heading(["Server"]);
+  view.tabs(TABS.map(([tab, title]) => [tab, title, tab === "settings" ? to("server") : to("server", tab)]), word);
+  const row = TABS.find(([tab]) => tab === word);
+  if (row) row[2](view);
+  else view.add(h("div", { class: "empty" }, h("p", null, "The server has no such part.")));
+}
+
+// Settings
+
+function settings(view) {
+  view.list({
+    caption: "Settings",
+    noun: "setting",
+    path: "settings",
+    key: (it) => it.name,
+    sort: "name",
+    every: 30_000,
+    columns: [
+      column("name", "Setting", (it) => mono(it)),
+      column("", "Value", valueOf),
+      column("source", "Comes from", (it) => it === "default" ? dim(it) : badge(visible(it))),
+      column("default", "Default", (it) => h("span", { class: "mono dim" }, textOf(it)), { sort: false }),
+      column("help", "What it does", (it) => it ?? "", { wide: true, sort: false }),
+    ],
+    empty: ["There are no settings."],
+  });
+}
+
+const textOf = (value) => (value === null || value === undefined ? "–" : value === "" ? "\u201c\u201d" : visible(value));
+
+function valueOf(it) {
+  const number = /^\d+$/.test(String(it.value)) ? Number(it.value) : null;
+  const words = number === null ? "" : it.unit === "ms" || it.name.endsWith("ms") ? span(number)
+    : it.unit === "bytes" || it.name.endsWith("bytes") ? size(number) : "";
+  return [h("span", { class: it.source === "default" ? "mono" : "mono strong" }, textOf(it.value)), words && number >= 1000 ? dim(` ${words}`) : null];
+}
+
+// Users
+
+const TAG_HELP = "administrator: may do everything. monitoring: sees all facts here. management: sees what rules allow.";
+
+function users(view) {
+  const rows = view.list({
+    caption: "Users",
+    sorts: false,
+    noun: "user",
+    path: "users",
+    key: (it) => it.name,
+    filter: false,
+    controls: button("Add a user …", () => addUser(rows), { class: "primary" }),
+    columns: [
+      column("name", "Name", name),
+      column("tags", "Tags", (it) => it.map((tag) => [badge(tag), " "])),
+      column("mechanisms", "Logs in by", (it) => it.join(", ") || "a certificate"),
+      column("", "", (it) => link(to("server", "rules", { user: it.name }), "rules")),
+      { name: "act", title: "", sort: false, show: (it) => [
+        button("Password …", () => password(it.name), { class: "small", "aria-label": `Password of ${visible(it.name)}` }), " ",
+        button("Tags …", () => tags(it, rows), { class: "small", "aria-label": `Tags of ${visible(it.name)}` }), " ",
+        button("Delete …", () => removeUser(it, rows), { class: "small danger", "aria-label": `Delete ${visible(it.name)}` })] },
+    ],
+    empty: ["There are no users: whoever reaches a door may do everything. With the first user everyone has to log in, at every door. Begin with an administrator:",
+      "logstore user add root --tag administrator"],
+  });
+}
+
+const tagsOf = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+function addUser(rows) {
+  const first = rows.answer()?.total === 0;
+  form({
+    title: "Add a user",
+    about: first ? "With the first user every client has to log in from then on, at every door, and so do you." : null,
+    verb: "Add",
+    danger: first,
+    fields: [
+      { name: "name", label: "Name", required: true },
+      { name: "password", label: "Password", type: "password", given: { autocomplete: "new-password" }, help: "Empty: logs in by a certificate only." },
+      { name: "tags", label: "Tags", value: first ? "administrator" : "", help: TAG_HELP },
+    ],
+    command: (it) => command("logstore", "user", "add", it.name || "NAME", ...tagsOf(it.tags).flatMap((tag) => ["--tag", tag])),
+    act: async (it) => {
+      await ask("users", { method: "POST", body: { name: it.name, tags: tagsOf(it.tags), ...(it.password ? { password: it.password } : {}) } });
+      rows.refresh();
+      return `Added user ${visible(it.name)}.`;
+    },
+  });
+}
+
+function password(user) {
+  form({
+    title: `Replace the password of ${visible(user)}`,
+    verb: "Replace",
+    fields: [{ name: "password", label: "New password", type: "password", required: true, given: { autocomplete: "new-password" } }],
+    command: () => command("logstore", "user", "passwd", user),
+    act: async (it) => {
+      await ask(path("users", user, "password"), { method: "PUT", body: { password: it.password } });
+      return `Replaced the password of user ${visible(user)}.`;
+    },
+  });
+}
+
+function tags(it, rows) {
+  form({
+    title: `Tags of ${visible(it.name)}`,
+    verb: "Replace the tags",
+    fields: [{ name: "tags", label: "Tags", value: it.tags.join(" "), help: TAG_HELP }],
+    command: (given) => command("logstore", "user", "tags", it.name, ...tagsOf(given.tags)),
+    act: async (given) => {
+      await ask(path("users", it.name, "tags"), { method: "PUT", body: { tags: tagsOf(given.tags) } });
+      rows.refresh();
+      return `User ${visible(it.name)} has ${tagsOf(given.tags).join(", ") || "no tags"} now.`;
+    },
+  });
+}
+
+function removeUser({ name: user }, rows) {
+  danger({
+    verb: "Delete user",
+    object: user,
+    effect: async (signal) => {
+      const { total } = await ask("rules", { query: { user, page_size: 1 }, signal });
+      return h("p", null, `Its connections end at once, and ${counted(total, "rule")} that name it go with it.`);
+    },
+    command: command("logstore", "user", "delete", user),
+    act: async () => {
+      await ask(path("users", user), { method: "DELETE" });
+      rows.refresh();
+      return `Deleted user ${visible(user)}.`;
+    },
+  });
+}
+
+// Rules
+
+const KINDS = ["topic", "group", "channel", "exchange", "queue", "transactional-id", "key", "cluster", "user", "delegation-token"];
+const OPERATIONS = ["read", "write", "create", "delete", "alter", "describe", "describe-configs", "alter-configs", "cluster-action", "idempotent-write", "all"];
+
+function rules(view) {
+  check(view);
+  const user = h("input", { type: "search", value: view.query.get("user") ?? "", placeholder: "Of user", "aria-label": "Rules of this user", "data-filter": "1",
+    onchange: () => {
+      view.remember({ user: user.value });
+      rows.refresh();
+    } });
+  const rows = view.list({
+    caption: "Rules",
+    sorts: false,
+    noun: "rule",
+    path: "rules",
+    query: () => ({ user: user.value, filter: "", sort: "" }),
+    key: (it) => [it.user, it.operation, it.kind, it.name, it.pattern, it.host, it.allow].join("\n"),
+    filter: false,
+    controls: [user, button("Add a rule …", () => addRule(rows, user.value), { class: "primary" })],
+    tone: (it) => (it.allow ? null : "bad"),
+    columns: [
+      column("user", "User", name),
+      column("allow", "", (it) => it ? badge("may", "fine") : badge("must not", "bad")),
+      column("operation", "Do", String),
+      column("", "On", (it) => [it.kind, " ", name(it.name), it.pattern === "literal" ? null : dim(` (${it.pattern})`)]),
+      column("host", "From", (it) => (it === "*" ? dim("anywhere") : mono(it))),
+      column("", "", (it) => button("Remove …", () => removeRule(it, rows), { class: "small danger" })),
+    ],
+    empty: ["There are no rules. What no rule allows is refused, but to administrators and while there are no users.",
+      "logstore acl allow ana read,write topic:orders"],
+  });
+}
+
+/** What would this user get to hear? */
+function check(view) {
+  const answer = h("p", { role: "status" });
+  const input = (key, given) => h("input", { id: `check-${key}`, name: key, autocomplete: "off", spellcheck: "false", required: true, ...given });
+  const select = (key, words) => h("select", { id: `check-${key}`, name: key }, words.map((it) => h("option", { value: it }, it)));
+  const field = (key, label, element) => h("div", { class: "field" }, h("label", { for: `check-${key}` }, label), element);
+  const ask_ = h("form", {
+    class: "asking-form",
+    onsubmit: async (event) => {
+      event.preventDefault();
+      try {
+        const told = await ask("rules/check", { query: Object.fromEntries(new FormData(ask_)), signal: view.signal });
+        put(answer, told.allowed ? badge("allowed", "fine") : badge("refused", "bad"), " ", visible(told.why));
+      } catch (error) {
+        if (error.name !== "AbortError") put(answer, h("span", { class: "error" }, visible(error.message)));
+      }
+    },
+  },
+  field("user", "May user", input("user")), field("operation", "do", select("operation", OPERATIONS.slice(0, -1))),
+  field("kind", "on", select("kind", KINDS)), field("name", "named", input("name")),
+  h("div", { class: "actions" }, h("button", { type: "submit" }, "Ask why")), answer);
+  view.add(h("section", { class: "list" }, ask_));
+}
+
+function addRule(rows, user) {
+  form({
+    title: "Add a rule",
+    verb: "Add",
+    fields: [
+      { name: "user", label: "User", value: user, required: true, help: "* is everyone." },
+      { name: "allow", label: "This user", type: "select", value: "1", options: [["1", "may"], ["", "must not (wins over every rule that allows)"]] },
+      { name: "operations", label: "Do", value: "read", required: true, help: `With commas between: ${OPERATIONS.join(", ")}.` },
+      { name: "kind", label: "On a", type: "select", value: "topic", options: KINDS },
+      { name: "name", label: "Named", required: true, help: "* is every name." },
+      { name: "pattern", label: "The name is", type: "select", value: "literal", options: [["literal", "the whole name"], ["prefix", "the beginning of names"], ["glob", "a pattern with * and ?"]] },
+      { name: "host", label: "From the address", value: "*", required: true, help: "* is any." },
+    ],
+    command: (it) => command("logstore", "acl", it.allow ? "allow" : "deny", it.user || "USER", it.operations.replace(/\s+/g, "") || "read", `${it.kind}:${it.name || "NAME"}`,
+      ...(it.pattern === "literal" ? [] : [`--${it.pattern}`]), ...(it.host === "*" ? [] : ["--from-host", it.host])),
+    act: async (it) => {
+      const made = await ask("rules", { method: "POST", body: { ...it, allow: Boolean(it.allow), operations: it.operations.split(/[\s,]+/).filter(Boolean) } });
+      rows.refresh();
+      return `Added ${counted(made.length, "rule")} about ${visible(it.user)}.`;
+    },
+  });
+}
+
+function removeRule(it, rows) {
+  danger({
+    verb: "Remove rule",
+    object: `${it.user} ${it.operation} ${it.kind}:${it.name}`,
+    irreversible: null,
+    effect: async () => h("p", null, it.allow ? "What it allows is refused at once, on open connections too, unless another rule allows it." : "What it forbids is allowed again where another rule allows it."),
+    command: command("logstore", "acl", "remove", it.user, it.operation, `${it.kind}:${it.name}`,
+      ...(it.pattern === "literal" ? [] : [`--${it.pattern}`]), ...(it.host === "*" ? [] : ["--from-host", it.host])),
+    act: async () => {
+      const { operation, ...rest } = it;
+      await ask("rules", { method: "DELETE", body: { ...rest, operations: [operation] } });
+      rows.refresh();
+      return `Removed the rule that ${visible(it.user)} ${it.allow ? "may" : "must not"} ${operation} ${it.kind} ${visible(it.name)}.`;
+    },
+  });
+}
+
+// Jobs
+
+const JOBS = [["compact", "compact: keep the latest record of each key"], ["retention", "retention: drop what is past its time or size"], ["recompress", "recompress: write old segments with the topic's codec"]];
+
+function jobs(view) {
+  view.part({
+    title: "Upkeep",
+    act: button("Start a job …", () => start(view)),
+    path: "jobs",
+    show: (it) => [
+      it.running?.length ? plainTable("Jobs that run", [
+        column("name", "Job"),
+        column("object", "Of", (it) => name(it ?? "")),
+        number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
+        number("since_ms", "Since", (it) => (it ? span(Date.now() - it) : "–")),
+      ], it.running, { key: (one) => `${one.name} ${one.object}` }) : aside("No job runs now."),
+      h("h3", null, "Earlier"),
+      it.history?.length ? plainTable("Jobs that ended", [
+        column("name", "Job"),
+        column("object", "Of", (it) => name(it ?? "")),
+        column("ended_ms", "Ended (UTC)", (it) => mono(moment(it))),
+        number("took_ms", "Took", span),
+        column("", "What came of it", (it) => visible(it.outcome ?? it.error ?? ""), { wide: true }),
+      ], it.history, { tone: (one) => (one.error ? "bad" : null) }) : aside("None since the server began."),
+    ],
+  });
+}
+
+function start(view) {
+  form({
+    title: "Start a job of upkeep",
+    about: "The server does these by itself, in time. Here one is done now.",
+    verb: "Start",
+    fields: [
+      { name: "name", label: "Job", type: "select", value: "compact", options: JOBS },
+      { name: "topics", label: "Topics", help: "With commas between. Empty: all." },
+      { name: "dry_run", label: "Only say what it would do", type: "checkbox", value: true },
+    ],
+    act: async (it) => {
+      const body = { name: it.name, dry_run: it.dry_run, topics: it.topics.split(",").map((one) => one.trim()).filter(Boolean) };
+      let last = null;
+      const lines = [];
+      await askLines("jobs", { body, signal: view.signal }, (line) => {
+        last = line;
+        if (line.type !== "Progress") lines.push(line);
+      });
+      if (last?.error) throw new Error(last.error);
+      const wrote = lines.filter((one) => one !== last).length;
+      return `${it.name}${it.dry_run ? " (dry run)" : ""} ended: it looked at ${counted(wrote, "log")}.`;
+    },
+  });
+}
+
+// The audit log and the doctor
+
+function audit(view) {
+  view.list({
+    caption: "Audit log",
+    sorts: false,
+    noun: "entry",
+    plural: "entries",
+    path: "audit",
+    key: (it) => String(it.offset ?? `${it.time_ms} ${it.event} ${it.user} ${it.what}`),
+    columns: [
+      column("time_ms", "Time (UTC)", (it) => mono(moment(it))),
+      column("event", "What", String),
+      column("outcome", "Came of it", (it) => badge(it, it === "refused" ? "bad" : "")),
+      column("user", "User", (it) => name(it || "–")),
+      column("host", "From", (_, it) => mono(it.host ?? it.address ?? "–")),
+      column("what", "Of what", (it) => visible(it ?? ""), { wide: true }),
+      number("count", "Times", (it) => grouped(it ?? 1)),
+    ],
+    empty: ["Nothing was logged. The audit log is kept once there are users."],
+  });
+}
+
+function doctor(view) {
+  view.part({
+    title: "What the doctor would change",
+    path: "doctor",
+    every: 60_000,
+    show: (it) => plainTable("Findings", [
+      column("", "", (it) => badge(it.state ?? it.level ?? "", TONES[it.state ?? it.level])),
+      column("", "What", (it) => visible(it.what ?? it.name ?? "")),
+      column("", "Found", (it) => visible(it.found ?? it.detail ?? it.text ?? ""), { wide: true }),
+      column("", "Advice", (it) => visible(it.advice ?? it.do ?? ""), { wide: true }),
+    ], it.findings ?? it.items ?? [], { tone: (one) => TONES[one.state ?? one.level] }),
+  });
+}
+
+const TONES = { ok: "fine", warning: "warn", warn: "warn", error: "bad", bad: "bad" };
