@@ -24,6 +24,7 @@ from logstore import heap
 from logstore.access.access import Access
 from logstore.access.passwords import Passwords
 from logstore.access.tokens import Tokens
+from logstore.broker.lag_watch import LagWatch
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
@@ -162,6 +163,8 @@ class Node:
             soon=turn.soon,
             turns=turn.turns,
             stopwatch=turn.stopwatch,
+            timer=turn,
+            lags=LagWatch(topics, groups.coordinator, work, turn),
             store_id=self._store.directory.store_id,
             path=self._store.directory.path,
             process_id=os.getpid(),

@@ -13,23 +13,22 @@ from typing import Final, Literal, NamedTuple, overload
 
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.producer_ids import ProducerIds
+from logstore.broker.rules import check_partition
 from logstore.broker.topic import Topic, uuid_of
-from logstore.broker.topics import Space
-from logstore.config import Chosen, check_topic_settings, parse, topic_setting
+from logstore.broker.topics import Segments, Space, check_count, check_more
+from logstore.config import Chosen, check_topic_settings, topic_setting
 from logstore.errors import (
     Closed,
     Failed,
     Forked,
     InvalidName,
     LogstoreError,
-    Refused,
     TooManyPartitions,
     TopicExists,
     UnknownTopic,
 )
 from logstore.log import Log
 from logstore.names import check_apart, check_topic
-from logstore.settings import STORE_SETTINGS
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import Directory, LocalDirectory, LogSize
 
@@ -254,8 +253,7 @@ class OpenTopics:
 
     def _count(self, partitions: int | None) -> int:
         count = self._directory.config.store.num_partitions if partitions is None else partitions
-        parse("partitions", STORE_SETTINGS["num.partitions"], str(count))
-        return count
+        return check_count(count)
 
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """As Topics.create."""
@@ -299,18 +297,15 @@ class OpenTopics:
     ) -> Topic:
         """As Topics.alter and Topics.grow, in one change. Raises Refused for fewer partitions."""
         if partitions is not None:
-            self._count(partitions)
+            check_count(partitions)
         for setting in reset:
             topic_setting(setting)
         given = check_topic_settings(settings)
         with self._changing:
             self._check_open()
             entry = self._entry(name)
-            if partitions is not None and partitions <= entry.partitions:
-                raise Refused(
-                    f"topic {name!r} has {entry.partitions} partitions: they can only become more"
-                )
             if partitions is not None:
+                check_more(name, entry.partitions, partitions)
                 self.check_room(partitions - entry.partitions)
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
             entry = self._directory.writable().change_topic(
@@ -370,6 +365,20 @@ class OpenTopics:
         """As Topics.offsets."""
         entry, directory = self._entry(name), self._directory.writable()
         return [directory.stands(entry, number) for number in range(entry.partitions)]
+
+    def weights(self, name: str) -> list[int]:
+        """As Topics.weights."""
+        entry, directory = self._entry(name), self._directory.writable()
+        return [directory.weight(name, entry, number) for number in range(entry.partitions)]
+
+    def segments(self, name: str, partition: int, most: int) -> Segments:
+        """As Topics.segments."""
+        entry = self._entry(name)
+        check_partition(name, range(entry.partitions), partition)
+        log = self._directory.log(name, entry, partition)
+        found = log.segments(timed=False)
+        newest = [log.timed(it) for it in found[-most:]]
+        return Segments(newest, len(found), sum(it.bytes for it in found))
 
     def space(self) -> Space:
         """As Topics.space."""

@@ -2,24 +2,48 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
-from logstore.config import Chosen
+from logstore.config import Chosen, parse
+from logstore.errors import Refused
 from logstore.names import AUDIT_TOPIC
+from logstore.settings import STORE_SETTINGS
 
+METADATA_TOPIC: Final = "__cluster_metadata"
 # Kafka makes these for itself. Nothing makes them here but a client that says so: one that only
 # asks for them gets none. The audit log is the server's own.
 INTERNAL_TOPICS: Final = frozenset(
     {
         AUDIT_TOPIC,
-        "__cluster_metadata",
+        METADATA_TOPIC,
         "__consumer_offsets",
         "__share_group_state",
         "__transaction_state",
     }
 )
+
+
+def check_for_clients(name: str) -> None:
+    """Raises Refused where no client may create a topic of that name."""
+    if name == METADATA_TOPIC:
+        raise Refused(f"topic {name!r}: Kafka keeps its metadata in it; nobody else may create it")
+    if name == AUDIT_TOPIC:
+        raise Refused(f"topic {name!r} is the audit log: the server creates it")
+
+
+def check_count(partitions: int) -> int:
+    """The same number, if a topic may have so many partitions. Raises InvalidSetting."""
+    parse("partitions", STORE_SETTINGS["num.partitions"], str(partitions))
+    return partitions
+
+
+def check_more(name: str, there: int, wanted: int) -> None:
+    """Raises Refused where a topic that has so many partitions can't come to have these."""
+    check_count(wanted)
+    if wanted <= there:
+        raise Refused(f"topic {name!r} has {there} partitions: they can only become more")
 
 
 class PartitionSize(Protocol):
@@ -29,6 +53,32 @@ class PartitionSize(Protocol):
     def partition(self) -> int: ...
     @property
     def bytes(self) -> int: ...
+
+
+class SegmentSeen(Protocol):
+    """One segment of a partition: the records from ``base_offset`` to below ``end_offset``."""
+
+    @property
+    def base_offset(self) -> int: ...
+    @property
+    def end_offset(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def max_timestamp_ms(self) -> int:
+        """-1 without batches."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still appended to."""
+
+
+class Segments(NamedTuple):
+    """Those of a partition: the newest of them, in order."""
+
+    newest: Sequence[SegmentSeen]
+    total: int
+    bytes: int  # of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +151,15 @@ class Topics(Protocol):
         """Where start and safe of each partition are, without opening any; None: not known.
 
         Raises UnknownTopic.
+        """
+
+    def weights(self, name: str) -> Sequence[int]:
+        """Bytes of each partition's files, about; none is opened. Raises UnknownTopic, Failed."""
+
+    def segments(self, name: str, partition: int, most: int) -> Segments:
+        """Of a partition, so many of the newest; its log is opened for it.
+
+        Raises UnknownTopic, UnknownPartition, Damaged, Failed.
         """
 
     def space(self) -> Space:

@@ -10,6 +10,7 @@ from logstore.access.logins import Logins
 from logstore.access.tokens import Tokens
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.lag_watch import LagWatch
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.errors import LogstoreError
@@ -31,6 +32,22 @@ class QueuesOf(Protocol):
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
         """``then`` gets them, or why that can't be: now, or in a later turn."""
+
+
+class Alarm(Protocol):
+    """A call that is due."""
+
+    def cancel(self) -> None: ...
+
+
+class Timer(Protocol):
+    """The sessions' clock: it stands still while nobody can be heard."""
+
+    def now(self) -> float:
+        """Seconds; it only goes forward."""
+
+    def call_at(self, at: float, call: Callable[[], object]) -> Alarm:
+        """Have it called at that time, in the sessions' thread; perhaps too early."""
 
 
 # Has upkeep do the job that a request's body says, from any thread; answered as it goes.
@@ -58,6 +75,8 @@ class House:
     soon: Callable[[Callable[[], object]], None]  # calls it when the turn ends, as Turn.soon
     turns: Turns  # how long they were
     stopwatch: Callable[[], float]  # seconds, for who must not take too many of them in a turn
+    timer: Timer
+    lags: LagWatch  # how far groups are behind
     store_id: str
     path: str  # the data directory
     process_id: int

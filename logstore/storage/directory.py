@@ -205,6 +205,12 @@ class WritableDirectory(LocalDirectory, Protocol):
     def stands(self, entry: Entry, partition: int) -> tuple[int, int] | None:
         """Where its log's start and safe are, without opening it; None: that is not known."""
 
+    def weight(self, name: str, entry: Entry, partition: int) -> int:
+        """Bytes of its log's batches, without opening it: then with zeros written ahead, if any.
+
+        Raises Failed.
+        """
+
     def note_upkeep(self, text: bytes) -> None:
         """Keep what upkeep did; durable. Raises Failed."""
 

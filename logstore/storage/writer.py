@@ -597,6 +597,19 @@ class WriterDirectory:
         """As WritableDirectory.stands."""
         return self._marks.slot(entry.slots[partition], entry.tag(partition)).read()
 
+    def weight(self, name: str, entry: Entry, partition: int) -> int:
+        """As WritableDirectory.weight."""
+        directory = self.kinds[entry.kind].directory(name, partition)
+        try:
+            log = self._logs.get(directory)
+            if log is not None:
+                return log.bytes()
+            path = self._file(directory)
+            files = [it for it in self.disk.list(path) if parse_segment(it) is not None]
+            return sum(self.disk.size(os.path.join(path, it)) for it in files)
+        except OSError as error:
+            raise failure(error, "measure", error.filename or directory) from None
+
     def stirred(self) -> set[str]:
         """The directories of logs that were rolled, or altered, since this was asked before."""
         found, self._stirred = self._stirred, set()

@@ -21,7 +21,7 @@ def filled(rows, partitions, compression="producer", batch=3):
     topic = memory_topic(partitions, compression_type=compression)
     for number in range(partitions):
         messages = [
-            Message(value, b"k%d" % (after % 3), (("h", b"v"),) if after % 2 else (), NOW_MS + after)
+            Message(value, b"k%d" % (after % 3), (("h", b"v"),) * (after % 2), NOW_MS + after)
             for partition, value, after in rows if partition == number
         ]  # fmt: skip
         for at in range(0, len(messages), batch):
@@ -34,9 +34,11 @@ def begun(topic, looked_for=ALL, limit=10**6, positions=None, *, back=False, par
     place = {"begin": lambda log, n: log.start, "end": lambda log, n: log.safe}
     place["end" if back else "begin"] = lambda log, n: asked.get(n, log.safe if back else log.start)
     numbers = range(len(topic.partitions)) if partitions is None else partitions
-    return Search(
-        topic, numbers, looked_for, lambda it: (it.timestamp_ms, it.value), limit, back=back, **place
-    )  # fmt: skip
+
+    def show(record):
+        return record.timestamp_ms, record.value
+
+    return Search(topic, numbers, looked_for, show, limit, back=back, **place)
 
 
 def all_of(search, steps=None):

@@ -14,6 +14,7 @@ from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
+from logstore.broker.topics import Segments
 from logstore.config import Config, check_topic_settings
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
 from logstore.kafka.schema import codec
@@ -163,6 +164,17 @@ class MemoryTopics:
         if name not in self._topics:
             raise UnknownTopic(name)
         return [(log.start, log.safe) for log in self._topics[name].partitions]
+
+    def weights(self, name):
+        return [it.bytes for it in self.sizes(name)]
+
+    def segments(self, name, partition, most):
+        log = self._topics[name].partition(partition)
+        newest = SimpleNamespace(
+            base_offset=log.start, end_offset=log.end, bytes=10, active=True,
+            max_timestamp_ms=log.latest_timestamp(),
+        )  # fmt: skip
+        return Segments([newest], 1, 10)
 
     def space(self):
         return SimpleNamespace(total_bytes=1000, usable_bytes=100)

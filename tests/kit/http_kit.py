@@ -38,6 +38,7 @@ class HttpPeer:
         door=None,
         address=("127.0.0.1", 15672),
         peer_address=("192.0.2.1", 50_000),
+        work=lambda job, done: done(job()),
         **more,
     ):
         """``who``: the owner, or None for who comes by the network; ``more``: of the door."""
@@ -54,10 +55,10 @@ class HttpPeer:
             log_bytes or (lambda log: 0),
             access or open_access(),
             logins or SimpleNamespace(ticket=lambda: "a ticket"),
-            lambda job, done: done(job()),
+            work,
             keeps_history,
             stopwatch=stopwatch,
-            **more,
+            **({"topics": None, "coordinator": None, "lags": None, "timer": self} | more),
         )
         self.session = HttpSession(self.door, self, who, router)
         self._left = b""

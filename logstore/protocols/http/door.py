@@ -9,8 +9,11 @@ from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins
 from logstore.access.refusals import Refusals
 from logstore.access.tokens import Tokens
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.lag_watch import LagWatch
+from logstore.broker.topics import Topics
 from logstore.log import Log
-from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Work
+from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Work
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.listeners import Listeners
@@ -53,6 +56,10 @@ class HttpDoor:
     browsers: Browsers = field(default_factory=Browsers)
     sessions: dict[Connected, None] = field(default_factory=dict)
     gate: Gate = field(init=False)
+    topics: Topics = field(kw_only=True)
+    coordinator: Coordinator = field(kw_only=True)
+    lags: LagWatch = field(kw_only=True)
+    timer: Timer = field(kw_only=True)
 
     def __post_init__(self) -> None:
         gate = Gate(
@@ -71,4 +78,5 @@ class HttpDoor:
             house.stopwatch, house.slices, house.clock, house.tokens,
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
             settings.http_path_prefix.encode(), house.doctor,
+            topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
         )  # fmt: skip

@@ -24,10 +24,14 @@ from logstore.errors import (
     Closed,
     Forbidden,
     InvalidName,
+    InvalidRecord,
+    InvalidSetting,
     LogstoreError,
     NoneOfThatName,
     Refused,
     StorageFull,
+    UnknownPartition,
+    UnknownSetting,
 )
 from logstore.http.bodies import refusal, whole
 from logstore.http.faults import (
@@ -44,11 +48,15 @@ from logstore.http.faults import (
 
 STATUS: Final[dict[type[LogstoreError], int]] = {
     NoneOfThatName: NOT_FOUND,
+    UnknownPartition: NOT_FOUND,
     NoExchange: NOT_FOUND,
     NoQueue: NOT_FOUND,
     InvalidName: BAD_REQUEST,
     **dict.fromkeys(
         (
+            InvalidRecord,
+            InvalidSetting,
+            UnknownSetting,
             InvalidExpiration,
             InvalidHeader,
             InvalidQueueArgument,

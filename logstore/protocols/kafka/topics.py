@@ -7,7 +7,7 @@ from typing import Final
 from logstore.access import audit
 from logstore.access.resources import ALTER, CREATE, DELETE, DESCRIBE, DESCRIBE_CONFIGS
 from logstore.broker.topic import Topic
-from logstore.broker.topics import INTERNAL_TOPICS
+from logstore.broker.topics import INTERNAL_TOPICS, METADATA_TOPIC
 from logstore.config import text_of
 from logstore.errors import LogstoreError, Refused
 from logstore.kafka.messages import (
@@ -37,7 +37,6 @@ DEFAULT: Final = -1  # a number of partitions or copies that the broker is to ch
 COPIES: Final = 1
 PARTITIONS_OF_TOPIC_MAX: Final[int] = STORE_SETTINGS["num.partitions"].metadata["high"]
 PARTITIONS_MAX: Final = 2000  # of one answer to DescribeTopicPartitions, as Kafka's
-METADATA_TOPIC: Final = "__cluster_metadata"  # the other internal ones may be created, as in Kafka
 
 
 class _Unfit(Refused):

@@ -1,0 +1,55 @@
+"""Routes of topics, groups and settings."""
+
+from typing import Final
+
+from logstore.access.resources import (
+    ALTER,
+    ALTER_CONFIGS,
+    DELETE,
+    DESCRIBE,
+    DESCRIBE_CONFIGS,
+    TOPIC,
+)
+from logstore.http.asks import LOGGED_IN, SEES_ALL, of
+from logstore.http.routes import Route
+from logstore.protocols.http.call import PAGE_QUERY
+from logstore.protocols.http.listing import LIST_QUERY
+from logstore.protocols.http.native import partitions, settings, topics
+from logstore.protocols.http.opened import Handler
+
+_TOPIC: Final = "/api/v1/topics/{name}"
+_SEES: Final = of(DESCRIBE, TOPIC)
+
+ROUTES: Final[tuple[Route[Handler], ...]] = (
+    Route("GET", "/api/v1/topics", topics.shown, "List topics.", LOGGED_IN, LIST_QUERY),
+    Route("POST", "/api/v1/topics", topics.made, "Create one, which must not exist.", LOGGED_IN),
+    Route("GET", _TOPIC, topics.described, "One topic.", _SEES),
+    Route("DELETE", _TOPIC, topics.deleted, "Delete one and its records.", of(DELETE, TOPIC)),
+    Route(
+        "GET", f"{_TOPIC}/partitions", partitions.shown,
+        "Its partitions, each with its newest segments.", _SEES, PAGE_QUERY,
+    ),
+    Route(
+        "PUT", f"{_TOPIC}/partitions", topics.grown, "Give it more partitions.", of(ALTER, TOPIC)
+    ),
+    Route(
+        "GET", f"{_TOPIC}/partitions/{{partition}}", partitions.described,
+        "One partition, with more of its segments.", _SEES,
+    ),
+    Route(
+        "GET", f"{_TOPIC}/settings", settings.of_one_topic,
+        "Its settings, each with where its value is from.", of(DESCRIBE_CONFIGS, TOPIC), LIST_QUERY,
+    ),
+    Route(
+        "PUT", f"{_TOPIC}/settings", settings.changed,
+        "Set some of its settings, or go back to the default.", of(ALTER_CONFIGS, TOPIC),
+    ),
+    Route(
+        "POST", f"{_TOPIC}/trim", partitions.trimmed, "Delete its records before a place.",
+        of(DELETE, TOPIC),
+    ),
+    Route(
+        "GET", "/api/v1/settings", settings.of_store,
+        "Settings of the store, and what topics get that say nothing.", SEES_ALL, LIST_QUERY,
+    ),
+)  # fmt: skip

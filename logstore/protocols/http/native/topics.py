@@ -1,0 +1,261 @@
+"""Topics: listed, described, made, changed, deleted.
+
+Rows are sorted over what is at hand; what needs a look at files or groups is looked up for those
+of a page, or for all where the list is to be sorted by it. Logs are not opened for a list.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from logstore.access import audit
+from logstore.access.resources import CREATE, of_topic
+from logstore.broker.topics import INTERNAL_TOPICS, check_for_clients, check_more
+from logstore.errors import Failed, LogstoreError, UnknownTopic
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.elsewhere import elsewhere
+from logstore.protocols.http.listing import Columns, Listed, listed
+from logstore.protocols.http.native import settings
+from logstore.protocols.http.native.objects import (
+    groups_shown,
+    require_topic,
+    topic_of,
+    topics_shown,
+)
+from logstore.protocols.http.native.vhosts import CREATED
+from logstore.protocols.http.shown import value
+
+RECORDS: Final = "records"
+BYTES: Final = "bytes"
+
+
+class NewTopic(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    partitions: int | None = None  # as num.partitions says
+    settings: dict[str, str] = {}
+    dry_run: bool = False
+
+
+class Count(msgspec.Struct, forbid_unknown_fields=True):
+    count: int
+    dry_run: bool = False
+
+
+class Trial(msgspec.Struct, forbid_unknown_fields=True):
+    """Of what takes nothing else."""
+
+    dry_run: bool = False
+
+
+class Holds(NamedTuple):
+    """What a topic holds; None: that is not known."""
+
+    records: int | None  # from the start to the end of each partition
+    bytes: int | None
+    error: str | None = None
+
+
+def trial(call: Call) -> bool:
+    """Whether the body says that nothing is to be done; an empty body does not. Raises Fault."""
+    return call.json(Trial).dry_run if call.given else False
+
+
+# Listed
+
+
+def shown(door: HttpDoor, call: Call) -> None:
+    """Those that he may know of."""
+    names = door.topics.names()
+
+    def found(visible: Sequence[str]) -> None:
+        by = call.text("sort").removeprefix("-")
+        if by in (RECORDS, BYTES):
+            job = partial(_hold_all, door, visible)
+            elsewhere(door, call, job, lambda held: _page(door, call, visible, held))
+        elif by == "groups":
+            once_readers_are_known(door, call, lambda: _page(door, call, visible, {}))
+        else:
+            _page(door, call, visible, {})
+
+    if call.rights.all:
+        found(names)
+    else:
+        elsewhere(door, call, partial(topics_shown, door, call, names), found)
+
+
+def _hold_all(door: HttpDoor, names: Sequence[str]) -> dict[str, Holds]:
+    return {name: holds(door, name) for name in names}
+
+
+def holds(door: HttpDoor, name: str) -> Holds:
+    """What is known without opening its logs. In any thread."""
+    try:
+        stands = door.topics.offsets(name)
+        sizes = door.topics.weights(name)
+    except Failed as error:
+        return Holds(None, None, str(error))
+    except LogstoreError:  # deleted meanwhile
+        return Holds(None, None)
+    known = [it for it in stands if it is not None]
+    records = sum(safe - start for start, safe in known)
+    return Holds(records if len(known) == len(stands) else None, sum(sizes))
+
+
+def _page(door: HttpDoor, call: Call, names: Sequence[str], held: Mapping[str, Holds]) -> None:
+    listed(door, call, names, _columns(door, held), partial(_answer, door, call))
+
+
+def _columns(door: HttpDoor, held: Mapping[str, Holds]) -> Columns[str]:
+    def of(name: str, attribute: str) -> Any:  # noqa: ANN401  a setting
+        topic = door.topics.get(name)
+        return None if topic is None else getattr(topic.settings, attribute)
+
+    def partitions(name: str) -> int:
+        topic = door.topics.get(name)
+        return 0 if topic is None else len(topic.partitions)
+
+    return Columns(
+        name=str,
+        by={
+            "name": str,
+            "partitions": partitions,
+            RECORDS: lambda name: held[name].records or 0,
+            BYTES: lambda name: held[name].bytes or 0,
+            "groups": lambda name: len(door.lags.readers(name)),
+            "cleanup_policy": lambda name: of(name, "cleanup_policy") or (),
+            "retention_ms": lambda name: of(name, "retention_ms") or 0,
+        },
+        default=str,
+    )
+
+
+def _answer(door: HttpDoor, call: Call, found: Listed[str]) -> None:
+    def looked_up(rows: Sequence[dict[str, Any] | None]) -> None:
+        call.answer(found.paged([it for it in rows if it is not None]))
+
+    def rows() -> list[dict[str, Any] | None]:
+        return [row(door, call, name) for name in found.rows]
+
+    once_readers_are_known(door, call, lambda: elsewhere(door, call, rows, looked_up))
+
+
+def row(door: HttpDoor, call: Call, name: str) -> dict[str, Any] | None:
+    """What is shown of a topic; None: it was deleted meanwhile. In any thread."""
+    topic = door.topics.get(name)
+    if topic is None:
+        return None
+    held = holds(door, name)
+    kind, _ = of_topic(name, door.keeps_history)
+    return {
+        "name": name,
+        "kind": kind,  # what rules call it: a channel's history is a topic, too
+        "internal": name in INTERNAL_TOPICS,
+        "partitions": len(topic.partitions),
+        "records": None if held.records is None else str(held.records),
+        "bytes": None if held.bytes is None else str(held.bytes),
+        "in_per_s": None,
+        "cleanup_policy": ",".join(topic.settings.cleanup_policy),
+        "retention_ms": value(topic.settings.retention_ms),
+        "retention_bytes": str(topic.settings.retention_bytes),
+        "groups": len(groups_shown(call, door.lags.readers(name))),
+        "created_ms": topic.created_ms,
+        "id": topic.id,
+        "error": held.error,
+    }
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One. Raises UnknownTopic."""
+    name = topic_of(door, call.word("name")).name
+
+    def looked_up(found: dict[str, Any] | None) -> None:
+        if found is None:
+            raise UnknownTopic(f"no topic {name!r}", name)
+        call.answer(found)
+
+    look = partial(row, door, call, name)
+    once_readers_are_known(door, call, lambda: elsewhere(door, call, look, looked_up))
+
+
+# Made, changed, deleted
+
+
+def made(door: HttpDoor, call: Call) -> None:
+    """Durable when answered. Raises Forbidden, InvalidName, TopicExists, InvalidSetting."""
+    asked = call.json(NewTopic)
+    require_topic(door, call, CREATE, asked.name)
+    check_for_clients(asked.name)
+
+    def make() -> dict[str, Any]:
+        topics = door.topics
+        if asked.dry_run:
+            count = topics.check_new(asked.name, asked.partitions, asked.settings)
+            chosen = topics.describe_new(asked.settings)
+        else:
+            count = len(topics.create(asked.name, asked.partitions, asked.settings).partitions)
+            chosen = topics.describe(asked.name)
+        return {
+            "name": asked.name,
+            "partitions": count,
+            "settings": [settings.row(it) for it in chosen if it.source == "topic"],
+            "dry_run": asked.dry_run,
+        }
+
+    status = 200 if asked.dry_run else CREATED
+    elsewhere(door, call, make, lambda found: call.answer(found, status))
+
+
+def grown(door: HttpDoor, call: Call) -> None:
+    """More partitions; durable when answered. Raises UnknownTopic, Refused for fewer."""
+    name, asked = call.word("name"), call.json(Count)
+    topic = topic_of(door, name)
+    before = len(topic.partitions)
+
+    def grow() -> dict[str, Any]:
+        if asked.dry_run:
+            check_more(name, before, asked.count)
+            door.topics.check_room(asked.count - before)
+        else:
+            door.topics.grow(name, asked.count)
+        return {"name": name, "from": before, "to": asked.count, "dry_run": asked.dry_run}
+
+    elsewhere(door, call, grow, call.answer)
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With its records and what groups have committed in it; durable when answered.
+
+    Raises UnknownTopic.
+    """
+    name, dry_run = topic_of(door, call.word("name")).name, trial(call)
+
+    def delete() -> dict[str, Any]:
+        topic = topic_of(door, name)
+        held = holds(door, name)
+        about = {
+            "name": name,
+            "partitions": len(topic.partitions),
+            "records": None if held.records is None else str(held.records),
+            "bytes": None if held.bytes is None else str(held.bytes),
+            "groups": groups_shown(call, door.lags.readers(name)),  # that lose their offsets in it
+            "dry_run": dry_run,
+        }
+        if not dry_run:
+            door.topics.delete(name)
+            door.audit.tell(audit.TOPIC, call.who, f"deleted {name}")
+        return about
+
+    once_readers_are_known(door, call, lambda: elsewhere(door, call, delete, call.answer))
+
+
+def once_readers_are_known(door: HttpDoor, call: Call, go_on: Callable[[], object]) -> None:
+    """Go on when it was looked up which groups have to do with which topics, or can't be."""
+
+    def looked(_: LogstoreError | None) -> None:
+        if not call.over:
+            call.attempt(go_on)
+
+    door.lags.ask(looked)

@@ -1,0 +1,109 @@
+"""The HTTP API over topics on disk and groups in memory, without sockets and threads."""
+
+import json
+from types import SimpleNamespace
+
+from coordinator_parts import MemoryKeeper
+from heard_audit import Heard
+from http_kit import HttpPeer, answers, request
+
+import logstore
+from logstore.access.access import open_access
+from logstore.access.identity import OWNER
+from logstore.broker.coordinator.calls import OffsetCommit
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.lag_watch import FRESH_S, LagWatch
+from logstore.config import Config
+from logstore.kept import OffsetToCommit
+from logstore.protocols.kafka.subscription import SPEECH
+
+
+class HandTimer:
+    """The sessions' clock; it stands still until a test moves it."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+        self._due = []
+
+    def now(self):
+        return self.seconds
+
+    def call_at(self, at, call):
+        alarm = [at, call]
+        self._due.append(alarm)
+        return SimpleNamespace(cancel=lambda: alarm in self._due and self._due.remove(alarm))
+
+    def go_on(self, seconds):
+        """Time passes, and what is due meanwhile is done in its time."""
+        until = self.seconds + seconds
+        while due := [it for it in self._due if it[0] <= until]:
+            first = min(due, key=lambda it: it[0])
+            self._due.remove(first)
+            self.seconds = max(self.seconds, first[0])
+            first[1]()
+        self.seconds = until
+
+
+class Topical:
+    """A store, and one who asks it by HTTP."""
+
+    def __init__(self, path, access=None, who=OWNER, **settings):
+        given = {name.replace("_", "."): (str(text), "test") for name, text in settings.items()}
+        self.store = logstore.open(path, config=Config(given))
+        self.topics = self.store.internals().topics
+        self.timer, self.keeper, self.audit = HandTimer(), MemoryKeeper(), Heard()
+        self.coordinator = Coordinator(
+            Config().store, self.keeper, self.topics.facts, names=self.topics.names, speech=SPEECH
+        )
+        self.access = access or open_access()
+        self.who = who
+        self.held = None  # jobs that are still to be done in another thread; None: at once
+        self.peer = self.new_peer()
+
+    def new_peer(self, **more):
+        lags = LagWatch(self.topics, self.coordinator, self._work, self.timer)
+        return HttpPeer(
+            access=self.access, who=self.who, topics=self.topics, coordinator=self.coordinator,
+            lags=lags, timer=self.timer, audit=self.audit, work=self._work, **more,
+        )  # fmt: skip
+
+    def _work(self, job, done):
+        if self.held is None:
+            done(job())
+        else:
+            self.held.append((job, done))
+
+    def work(self):
+        """Do what was held, and what comes of it."""
+        while self.held:
+            job, done = self.held.pop(0)
+            done(job())
+
+    def close(self):
+        self.store.close()
+
+    def raw(self, method, path, value=None):
+        body = b"" if value is None else json.dumps(value).encode()
+        [answer] = answers(self.peer.say(request(method, f"/api/v1/{path}", body)))
+        return answer
+
+    def ask(self, method, path, value=None, status=200):
+        found, _, body = self.raw(method, path, value)
+        assert found == status, body
+        return json.loads(body)
+
+    def items(self, path):
+        return self.ask("GET", path)["items"]
+
+    def lines(self, path, value):
+        status, _, body = self.raw("POST", path, value)
+        assert status == 200, body
+        return [json.loads(line) for line in body.splitlines()]
+
+    def commit(self, group, offsets):
+        """``offsets``: by topic and partition. What was looked up before is old then."""
+        self.timer.go_on(FRESH_S + 1)
+        results = []
+        given = {place: OffsetToCommit(offset) for place, offset in offsets.items()}
+        self.coordinator.commit(OffsetCommit(group, given), 0, results.append)
+        assert not any(results[0].values()), results
