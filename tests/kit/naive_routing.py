@@ -89,6 +89,17 @@ class NaiveTopology:
             queues |= self._reached(alternate, keys, seen)
         return queues
 
+    def matching(self, hop, keys):
+        """The bindings that let a message pass from one end of a hop to the other."""
+        type_name, _, _ = self.exchanges[hop.source]
+        ends = (hop.source, hop.kind, hop.destination)
+        return {
+            it
+            for it in self.bindings
+            if (it.source, it.kind, it.destination) == ends
+            and any(self._matches(type_name, it.key, key) for key in keys)
+        }
+
     @staticmethod
     def _matches(type_name, pattern, key):
         if type_name == "fanout":

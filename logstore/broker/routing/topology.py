@@ -274,6 +274,26 @@ class Topology(Generic[_Q]):
             raise KeyError(exchange)
         return self._routes.by_exchange[exchange][key]
 
+    def sends(
+        self, exchange: bytes, keys: Sequence[bytes], properties: Properties = NO_PROPERTIES
+    ) -> tuple[list[tuple[Kind, bytes]], bool]:
+        """Where one exchange by itself sends a message, each once; whether it has no other place
+        than its alternate exchange. Raises NoExchange, UnknownType.
+        """
+        found: dict[tuple[Kind, bytes], None] = {}
+        at = self._exchange(exchange)
+        for it in self._matched(at, keys, properties):
+            if isinstance(it, _Queue):
+                found["queue", it.name] = None
+            else:
+                found["exchange", it.facts.name] = None
+        only = bool(found) and exchange != DEFAULT_EXCHANGE
+        return list(found), only and not any(True for _ in at.matcher.match(keys, properties))
+
+    def alternates(self, exchange: bytes) -> Iterator[bytes]:
+        """The exchanges whose alternate this is, whether it is there or not."""
+        return iter(self._alternate_of.get(exchange, ()))
+
     def _walk(
         self, start: _Exchange, keys: Sequence[bytes], properties: Properties
     ) -> tuple[tuple[_Q, ...], bool]:

@@ -11,6 +11,7 @@ from logstore.broker.routing.change import NOTHING
 from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
 from logstore.broker.routing.topology import Topology
+from logstore.broker.routing.tracing import BINDING, trace
 
 NAMES = st.sampled_from([b"e", b"f", b"g", b"h"])
 QUEUES = st.sampled_from([b"q", b"r", b"a"])
@@ -121,6 +122,13 @@ class TopologyMachine(RuleBasedStateMachine):
         assert len(set(found)) == len(found)
         assert set(found) == self.naive.route(exchange, keys)
         self.remembered.add((exchange, keys[0]))
+        way = trace(self.topology, exchange, keys)
+        assert (set(way.queues), way.cut) == (set(found), False)
+        for hop in way.hops:
+            if hop.by == BINDING:
+                assert set(hop.bindings) == self.naive.matching(hop, keys)
+            else:
+                assert hop.bindings == ()
 
     @invariant()
     def what_was_asked_before_is_still_answered_right(self):

@@ -302,6 +302,55 @@ def test_messages_are_moved_after_it_was_said_what_would_be(api, node):
     assert (node.ready(b"from"), node.ready(b"to")) == (1, 2)
 
 
+def test_a_picture_shows_the_way_that_a_message_would_go(api, node):
+    node.exchange(b"x", "topic")
+    node.declare(b"q")
+    node.declare(b"r", dead_letter_exchange="", dead_letter_routing_key="q")
+    node.bind(b"x", b"q", b"a.#")
+    node.bind(b"x", b"q", b"a.b")
+    node.bind(b"x", b"r", b"c")
+    node.publish(b"c", b"1", exchange=b"x")
+    drawn = api("GET", "routing")
+    assert not drawn["cut"]
+    nodes = {it["id"]: it for it in drawn["nodes"]}
+    assert set(nodes) == {"exchange:x", "queue:q", "queue:r"}
+    assert nodes["queue:r"] == {
+        "id": "queue:r", "kind": "queue", "name": "r", "type": "classic", "durable": True,
+        "ready": 1, "unacked": 0, "consumers": 0, "flags": ["no-consumer"],
+    }  # fmt: skip
+    assert (nodes["exchange:x"]["type"], nodes["exchange:x"]["bindings"]) == ("topic", 3)
+    tried = api("POST", "routing/test", {"exchange": "x", "key": "a.b"})
+    assert (tried["queues"], tried["hidden"], tried["cut"]) == (["q"], 0, False)
+    assert [it["key"] for it in tried["path"]] == ["a.#", "a.b"]
+    assert all(it in drawn["edges"] for it in tried["path"])
+    assert api("POST", "routing/test", {"exchange": "", "key": "q"})["path"] == [
+        {"from": "exchange:", "to": "queue:q", "kind": "default", "key": None, "arguments": {}}
+    ]
+    copied = {"exchange": "x", "key": "no", "headers": {"CC": ["c"]}}
+    assert api("POST", "routing/test", copied)["queues"] == ["r"]
+    around = api("GET", "routing?focus=queue:r&depth=1")
+    assert [it["id"] for it in around["nodes"]] == ["queue:r", "exchange:x", "queue:q"]
+    assert node.ready(b"q") == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "routing?focus=q", None, 400),
+        ("GET", "routing?focus=topic:q", None, 400),
+        ("GET", "routing?focus=queue:nobody", None, 404),
+        ("GET", "routing?depth=51", None, 400),
+        ("POST", "routing/test", None, 400),
+        ("POST", "routing/test", {"exchange": "nobody"}, 404),
+        ("POST", "routing/test", {"exchange": "amq.rabbitmq.trace"}, 409),
+        ("POST", "routing/test", {"exchange": "amq.rabbitmq.trace", "dead": True}, 200),
+        ("POST", "routing/test", {"exchange": "amq.topic", "headers": {"CC": 1}}, 400),
+    ],
+)
+def test_what_can_not_be_drawn_or_tried_is_said(api, method, path, body, status):
+    api(method, path, body, status)
+
+
 def test_one_who_may_not_is_told_no_more_than_that(node):
     users = Users("al")
     al = Api(node, Identity("al", "::1", "PLAIN", "http"), users.access)
@@ -324,6 +373,13 @@ def test_one_who_may_not_is_told_no_more_than_that(node):
     users.permit("al", "", "", "^r")
     assert al("GET", "queues")["items"] == []
     assert al("GET", "bindings")["items"] == []
+    assert al("GET", "routing")["nodes"] == []
+    al("GET", "routing?focus=queue:q", status=404)
+    al("POST", "routing/test", {"exchange": "amq.topic"}, 403)
+    users.permit("al", "", "", "amq.topic")
+    node.bind(b"amq.topic", b"q", b"#")
+    tried = al("POST", "routing/test", {"exchange": "amq.topic"})
+    assert tried == {"path": [], "queues": [], "hidden": 1, "cut": False}
     node.empty()
 
 

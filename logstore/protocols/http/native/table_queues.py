@@ -13,6 +13,7 @@ from logstore.protocols.http.native import (
     messages,
     permissions,
     queues,
+    routing,
     vhosts,
 )
 from logstore.protocols.http.opened import Handler, opened_first
@@ -45,6 +46,14 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
         "GET", f"{_EXCHANGE}/bindings", exchanges.bindings,
         "What is bound to it (end=source), or it to others (end=destination).",
         of(DESCRIBE, EXCHANGE), (*_PART, "end"),
+    ),
+    Route(
+        "GET", "/api/v1/routing", routing.pictured, "Where messages go: a picture.", LOGGED_IN,
+        (*_ONE, "focus", "depth"),
+    ),
+    Route(
+        "POST", "/api/v1/routing/test", routing.tested, "Where one message would go.", LOGGED_IN,
+        _ONE,
     ),
     Route("GET", "/api/v1/bindings", bindings.list_, "List bindings.", LOGGED_IN, _LIST),
     Route("POST", "/api/v1/bindings", bindings.made, "Bind a queue or an exchange.", LOGGED_IN,

@@ -1,0 +1,145 @@
+"""Where messages go in a virtual host: as a picture, and for one message that is only tried."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from logstore.access.resources import DESCRIBE, EXCHANGE
+from logstore.amqp import fields
+from logstore.broker.queues.message import Looked, keys_of
+from logstore.broker.queues.picture import DEPTH_MAX, Edge, Node, Picture, Spot, drawn
+from logstore.broker.routing.binding import Kind
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
+from logstore.broker.routing.refusals import NoExchange
+from logstore.broker.routing.tracing import BINDING, Hop, trace
+from logstore.errors import LogstoreError
+from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.asked import asked, headers_of, message_of, name_of
+from logstore.protocols.http.shown import arguments
+from logstore.protocols.http.within import Within, within
+
+DEPTH: Final = 10
+_KINDS: Final[dict[str, Kind]] = {"queue": "queue", "exchange": "exchange"}
+
+
+class Test(Struct, forbid_unknown_fields=True):
+    """A message that is not published. ``dead``: it is a dead letter on its way."""
+
+    exchange: str
+    key: str = ""
+    headers: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+    dead: bool = False
+
+
+def pictured(door: HttpDoor, call: Call) -> None:
+    """Nodes and edges. Raises Fault, Forbidden, NoVhost; NoExchange, NoQueue for the focus."""
+    host = within(door, call)
+    depth = call.number("depth", DEPTH, DEPTH_MAX)
+    text = call.text("focus")
+
+    def sees(kind: Kind, name: bytes) -> bool:
+        return host.may(DESCRIBE, kind, name)
+
+    def done(found: Picture | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        elif not call.over:
+            call.attempt(lambda: call.answer(_picture(host, found)))
+
+    door.slices.begin(drawn(host.vhost, sees, _spot(text) if text else None, depth), done)
+
+
+def _spot(text: str) -> Spot:
+    kind, colon, name = text.partition(":")
+    if not colon or kind not in _KINDS:
+        raise Fault(BAD_REQUEST, f"focus={text[:30]}: takes exchange:NAME or queue:NAME")
+    return _KINDS[kind], name_of(fields.data(name))
+
+
+def _id(spot: Spot) -> str:
+    return f"{spot[0]}:{fields.text(spot[1])}"
+
+
+def _picture(host: Within, picture: Picture) -> dict[str, Any]:
+    return {
+        "nodes": [_node(host, it) for it in picture.nodes],
+        "edges": [_edge(it) for it in picture.edges],
+        "cut": picture.cut,
+    }
+
+
+def _node(host: Within, node: Node) -> dict[str, Any]:
+    kind, name = node.spot
+    found: dict[str, Any] = {
+        "id": _id(node.spot),
+        "kind": kind,
+        "name": fields.text(name),
+        "type": None,
+        "flags": list(node.flags),
+    }
+    queue = host.vhost.topology.queue(name) if kind == "queue" else None
+    if queue is not None:
+        found["type"] = "quorum" if queue.limits.quorum else "classic"
+        found["durable"] = queue.facts.durable
+        found["consumers"] = len(queue.subscriptions)
+        found |= {"ready": queue.ready, "unacked": queue.out}
+    elif kind == "exchange":
+        try:
+            facts = host.vhost.topology.exchange(name)
+        except NoExchange:
+            return found
+        found |= {"type": facts.type_name, "durable": facts.durable, "internal": facts.internal,
+                  "bindings": host.vhost.topology.count_bindings_from(name)}  # fmt: skip
+    return found
+
+
+def _edge(edge: Edge) -> dict[str, Any]:
+    return {
+        "from": _id(edge.source),
+        "to": _id(edge.destination),
+        "kind": edge.kind,
+        "key": None if edge.key is None else fields.text(edge.key),
+        "arguments": arguments(edge.arguments),
+    }
+
+
+def tested(door: HttpDoor, call: Call) -> None:
+    """Where it would go. Raises Fault, Forbidden, NoVhost, NoExchange, InternalExchange."""
+    host, given = within(door, call), asked(call, Test)
+    name = name_of(fields.data(given.exchange))
+    host.require(DESCRIBE, EXCHANGE, name)
+    headers = headers_of(given.headers)
+    properties = {**given.properties, "headers": headers} if headers else given.properties
+    message = message_of(name, given.key, properties, "", "text")
+    host.vhost.copies(message)  # whether CC and BCC are what they must be
+    keys = keys_of(message.key, headers)
+    found = trace(host.vhost.topology, name, keys, Looked(message.properties), dead=given.dead)
+    path = [edge for hop in found.hops if _seen(host, hop) for edge in _edges(hop)]
+    queues = [it for it in found.queues if host.may(DESCRIBE, "queue", it)]
+    call.answer({
+        "path": path,
+        "queues": [fields.text(it) for it in queues],
+        "hidden": len(found.queues) - len(queues),  # that he may not see
+        "cut": found.cut,
+    })  # fmt: skip
+
+
+def _seen(host: Within, hop: Hop) -> bool:
+    return (hop.source == DEFAULT_EXCHANGE or host.may(DESCRIBE, EXCHANGE, hop.source)) and (
+        host.may(DESCRIBE, hop.kind, hop.destination)
+    )
+
+
+def _edges(hop: Hop) -> Iterator[dict[str, Any]]:
+    """As the picture has them; of a hop by several bindings one each."""
+    source: Spot = ("exchange", hop.source)
+    ends = source, (hop.kind, hop.destination)
+    if hop.by == BINDING and hop.bindings:
+        for it in hop.bindings:
+            yield _edge(Edge(*ends, BINDING, it.key, it.arguments))
+    else:
+        yield _edge(Edge(*ends, hop.by))
