@@ -6,14 +6,8 @@ from orders import Shop
 
 @pytest.fixture
 def shop(kafka_bootstrap, redis_url, amqp_url, kafka_topic, amqp_queue, redis_channel):
-    shop = Shop(
-        kafka_bootstrap,
-        redis_url,
-        amqp_url,
-        amqp_queue(),
-        kafka_topic(partitions=3),
-        redis_channel(),
-    )
+    names = amqp_queue(), kafka_topic(partitions=3), redis_channel()
+    shop = Shop(kafka_bootstrap, redis_url, amqp_url, *names)
     yield shop
     shop.close()
 
@@ -51,6 +45,7 @@ def test_whoever_listens_hears_of_an_order(shop, redis_url):
 def test_an_order_outlives_a_server_that_is_killed(logstore):
     shop = Shop(logstore.kafka, logstore.redis, logstore.amqp)
     shop.order("ana", "a cake")
+    shop.close()
     logstore.kill()
     logstore.start()
     shop = Shop(logstore.kafka, logstore.redis, logstore.amqp)

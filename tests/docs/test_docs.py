@@ -32,7 +32,7 @@ WIDTH_SHOWN = 150
 VOLATILE = [
     (r"20(?!13)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<now>"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
-    (r"in \d+\.\d+ s(, [\d,]+ (records|messages)/s)?", "in <time>"),
+    (r"in \d+\.\d+ ?s\b(, [\d,]+ (records|messages)/s)?", "in <time>"),
     (r"(/\S*/)?logstore-data", "<data>"),
     (r'"/\S*/(tls/\S+)"', r'"<folder>/\1"'),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
@@ -61,7 +61,8 @@ class Shell:
         self.folder = folder
         self.server = None
         bin_folder = Path(sys.executable).parent
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOGSTORE_", "PYTEST_"))}
+        self.environment = kept
         self.environment["PATH"] = f"{bin_folder}:{self.environment['PATH']}"
         self.amqp = ""  # the port
 
@@ -139,7 +140,8 @@ def steady(output):
 
 def in_a_clone(folder):
     """Make the folder look as a clone does to the commands of README.md."""
-    (folder / "segments").symlink_to(REPOSITORY / "segments")
+    for name in ("segments", "examples"):
+        (folder / name).symlink_to(REPOSITORY / name)
     return folder
 
 
@@ -189,6 +191,22 @@ def test_the_library_examples_run(tmp_path):
 def test_links_lead_somewhere(page):
     for path in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / path).exists(), path
+
+
+def test_the_page_on_tests_shows_the_example_as_it_is():
+    page = (REPOSITORY / "docs" / "testing.md").read_text()
+    for path in sorted((REPOSITORY / "examples" / "orders").glob("*.py")):
+        assert path.read_text() in blocks(page, "python"), path.name
+
+
+def test_the_page_on_tests_names_every_fixture():
+    from pytest_logstore import plugin
+
+    page = (REPOSITORY / "docs" / "testing.md").read_text()
+    for name in (*plugin.OF_A_SERVER, "logstore_store"):
+        assert f"`{name}`" in page, name
+    for name in ("logstore_reset", "logstore_settings", "--logstore-reset", plugin.TEST_URL):
+        assert f"`{name}" in page, name
 
 
 def test_every_file_has_its_place_on_the_map():
