@@ -36,5 +36,6 @@ class Fault(LogstoreError):
         ``kind``: what the library calls this error.
         """
         super().__init__(sentence)
+        self.said: object = None  # the body of the answer, where it is another one
         self.status, self.allow, self.kind = status, allow, kind
         self.headers = [*headers, ("allow", allow)] if allow else headers

@@ -15,6 +15,8 @@ BODY_BYTES_MAX: Final = 1 << 20  # names of some ten thousand topics
 
 _H = TypeVar("_H")
 
+ANY: Final = ("*",)  # the query of a route that ignores the parameters which it does not know
+
 
 class Route(NamedTuple, Generic[_H]):
     """One row of a table of routes."""
@@ -113,7 +115,7 @@ def _of_method(there: Sequence[_There[_H]], method: str, target: Target) -> Foun
     wanted = "GET" if method == "HEAD" else method
     for route, names in there:
         if route.method == wanted:
-            for name in target.query:
+            for name in target.query if route.query != ANY else ():
                 if name not in route.query:
                     raise Fault(BAD_REQUEST, _unknown(name, route.query))
             return Found(route, names, target.query)

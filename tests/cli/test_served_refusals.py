@@ -11,7 +11,7 @@ from logstore.broker.queues.tables import field_of
 from logstore.broker.routing import refusals as routing
 from logstore.broker.routing.arguments import Field
 from logstore.errors import Failed, StorageFull
-from logstore.protocols.amqp.refusals import _WORDED, refusal_of
+from logstore.protocols.rabbit_refusals import _WORDED, refusal_of
 
 ARGUMENTS = {
     "x-max-priority": 300, "x-overflow": "no", "x-queue-type": "strem", "x-max-length": "1",

@@ -18,6 +18,7 @@ import pytest
 
 import logstore
 from logstore.protocols.http.routes import ROUTES
+from logstore.protocols.http.targets import is_of
 
 pytestmark = pytest.mark.long
 
@@ -245,25 +246,36 @@ def test_the_page_on_http_has_every_route():
     """The table in docs/http-api.md is the one that requests are looked up in."""
     text = (REPOSITORY / "docs" / "http-api.md").read_text()
     assert routes_table() in text
+    assert rabbit_table() in (REPOSITORY / "docs" / "rabbitmq-api.md").read_text()
 
 
 def routes_table():
     rows = [
         f"| {it.method} | `{it.path}` | {', '.join(it.query)} | {it.asks} | {it.summary} |"
         for it in ROUTES
+        if not is_of(it.path.encode())
     ]
     return "\n".join([ROUTES_HEAD, "|---|---|---|---|---|", *rows, ""])
+
+
+def rabbit_table():
+    rows = [
+        f"| {it.method} | `{it.path}` | {it.asks} | {it.summary} |"
+        for it in ROUTES
+        if is_of(it.path.encode())
+    ]
+    return "\n".join(["| method | path | who may | does |", "|---|---|---|---|", *rows, ""])
 
 
 ROUTES_HEAD = "| method | path | parameters | who may | does |"
 
 
 def write_routes():
-    """Put the table of routes as it is now into its page: ``test_docs.py --routes``."""
-    page = REPOSITORY / "docs" / "http-api.md"
-    before, head, rest = page.read_text().partition("| method |")
-    table = (head + rest).partition("\n\n")
-    page.write_text(before + routes_table() + "\n" + table[2])
+    """Put the tables of routes as they are now into their pages: ``test_docs.py --routes``."""
+    for name, table in (("http-api.md", routes_table()), ("rabbitmq-api.md", rabbit_table())):
+        page = REPOSITORY / "docs" / name
+        before, _, rest = page.read_text().partition("| method |")
+        page.write_text(f"{before}{table}\n{rest.partition(chr(10) * 2)[2]}")
 
 
 def write():

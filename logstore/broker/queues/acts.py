@@ -78,6 +78,7 @@ class _Hands:
     """A ``Channel`` without a wire."""
 
     name = "HTTP"
+    whose = None
 
     def __init__(self) -> None:
         self.unacked: Unacked[Queue, Any] = Unacked()

@@ -49,6 +49,7 @@ class Hands:
     """What is given out to the library's users and not settled: a ``Channel`` without a wire."""
 
     name = "in the server's process"
+    whose = None
 
     def __init__(self) -> None:
         self.unacked: Unacked[Queue, Any] = Unacked()

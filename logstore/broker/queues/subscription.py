@@ -15,12 +15,26 @@ class Got(NamedTuple):
     ready: int  # how many messages are left
 
 
+class Whose(NamedTuple):
+    """The connection of a channel, for people."""
+
+    connection: str  # as RabbitMQ names them: both ends
+    number: int  # of the channel within it
+    host: str
+    port: int
+    user: str  # as the client calls itself
+
+
 class Channel(Protocol):
     """A conversation within a connection, with delivery tags of its own."""
 
     @property
     def name(self) -> str:
         """Which one it is, for people."""
+
+    @property
+    def whose(self) -> Whose | None:
+        """None: of nobody who has a connection."""
 
     @property
     def unacked(self) -> Unacked[Any, Any]:

@@ -17,8 +17,8 @@ from logstore.broker.routing.arguments import CLASS_OF_KIND
 from logstore.protocols.amqp.channel import AmqpChannel, release
 from logstore.protocols.amqp.door import REPLY_TO
 from logstore.protocols.amqp.queue import named
-from logstore.protocols.amqp.refusals import TYPES, place
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
+from logstore.protocols.rabbit_refusals import TYPES, place
 
 TAG_BYTES: Final = 16  # of randomness in a consumer tag that the server makes
 

@@ -51,6 +51,10 @@ class Carrier(Protocol):
     publishings: dict[bytes, Publishing]  # by the methods that said it
     told_blocked: str  # why it may not publish now
 
+    @property
+    def name(self) -> str:
+        """As RabbitMQ names connections: both ends."""
+
     def put(self, frames: bytes) -> None: ...
     def room_bytes(self) -> int: ...
     def must_look(self) -> bool: ...

@@ -24,13 +24,14 @@ from logstore.amqp.replies import (
 from logstore.broker.queues.message import Message, without_blind_copies
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.subscription import Whose
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import Carrier, Last, Publishing
 from logstore.protocols.amqp.confirm import Confirms
-from logstore.protocols.amqp.refusals import refusal_of
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
 from logstore.protocols.amqp.transaction import Outgoing, Transaction
+from logstore.protocols.rabbit_refusals import refusal_of
 from logstore.records.encode import Pieces
 
 CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047
@@ -105,7 +106,13 @@ class AmqpChannel:
     @property
     def name(self) -> str:
         """As queues.Channel.name: RabbitMQ's way to say it."""
-        return f"{self.of.link.peer} ({self.number})"
+        return f"{self.of.name} ({self.number})"
+
+    @property
+    def whose(self) -> Whose:
+        """As queues.Channel.whose."""
+        host, port = self.of.link.peer_address
+        return Whose(self.of.name, self.number, host, port, self.of.permits.user)
 
     @property
     def unacked(self) -> Unacked[Queue, AmqpSubscription | None]:

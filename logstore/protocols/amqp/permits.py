@@ -27,7 +27,7 @@ from logstore.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
 from logstore.broker.routing.refusals import NoExchange
 from logstore.broker.routing.topology import Topology
 from logstore.protocols.amqp.login import Admitted
-from logstore.protocols.amqp.refusals import place
+from logstore.protocols.rabbit_refusals import place
 
 IMPERSONATOR: Final = "impersonator"  # the tag of who may say that a message is of another user
 EXCHANGES_MAX: Final = 1024  # whose answers are remembered: the client chooses the names

@@ -156,6 +156,12 @@ class AmqpSession:
         return due if due < math.inf else None
 
     @property
+    def name(self) -> str:
+        """As Carrier.name."""
+        host, port = self.link.address
+        return f"{self.link.peer} -> {host}:{port}"
+
+    @property
     def busy(self) -> bool:
         return False  # a client that has ended its side reads nothing any more
 

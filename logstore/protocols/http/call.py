@@ -84,6 +84,7 @@ class Call:
         self.rights = rights  # of whoever asks
         self.queues: Queues  # of routes that need them
         self.begun = False
+        self.words: Callable[[LogstoreError], Fault] = fault_of  # what is answered of errors
         self.over = False  # it is answered, or nobody waits for it any more
         self.lasts = False  # it may take for ever: a server that stops does not wait for it
         self._to = to
@@ -179,9 +180,13 @@ class Call:
         """As Reply.refuse."""
         self.fail(Fault(status, sentence, kind=kind))
 
+    def done(self, status: int, headers: Headers = ()) -> None:
+        """All of the answer: there is nothing to be said but the status."""
+        self._whole(status, b"", headers=headers)
+
     def fail(self, error: LogstoreError) -> None:
         """It could not be done."""
-        fault = fault_of(error)
+        fault = self.words(error)
         self._whole(fault.status, body_of(self.head.target, fault), headers=fault.headers)
 
     def later(self, delay_s: float, call: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Wor
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.listeners import Listeners
+from logstore.protocols.http.node import Node
 from logstore.protocols.rounds import Round
 from logstore.slices import Slices
 
@@ -52,6 +53,7 @@ class HttpDoor:
     names: frozenset[str] = frozenset()  # by which browsers know this server
     prefix: bytes = b""  # of paths, where a proxy leaves it there
     doctor: Callable[[TakeFound], None] = lambda then: then({})  # as House.doctor
+    node: Node = field(default_factory=Node)
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
     sessions: dict[Connected, None] = field(default_factory=dict)
@@ -79,4 +81,5 @@ class HttpDoor:
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
             settings.http_path_prefix.encode(), house.doctor,
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
+            node=Node.of(house),
         )  # fmt: skip

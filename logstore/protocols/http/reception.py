@@ -13,7 +13,7 @@ from logstore.http import asks
 from logstore.http.faults import NO_CONTENT, PERMANENT_REDIRECT, UNAUTHORIZED, Fault
 from logstore.http.routes import Found, Router
 from logstore.http.server_end import Head
-from logstore.protocols.http import origin
+from logstore.protocols.http import origin, targets
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.gate import TurnedAway, challenge, wrong
 from logstore.protocols.http.opened import Handler
@@ -84,7 +84,7 @@ class Reception:
         target = self._without_prefix(head.target)
         if head.method == "OPTIONS":
             raise Fault(NO_CONTENT, "", ", ".join(self._router.methods(target)))
-        found = self._router.find(head.method, target)
+        found = self._router.find(head.method, targets.tidied(target))
         if self._owner is None:
             door = self._door
             place = origin.Place(self._link.address[0], door.access.required, door.names)

@@ -45,6 +45,7 @@ from logstore.http.faults import (
     UNAVAILABLE,
     Fault,
 )
+from logstore.protocols.http import targets
 
 STATUS: Final[dict[type[LogstoreError], int]] = {
     NoneOfThatName: NOT_FOUND,
@@ -89,13 +90,13 @@ def fault_of(error: LogstoreError) -> Fault:
 
 def body_of(target: bytes, fault: Fault) -> bytes:
     """What is answered to a request for this target, as those who ask there read it."""
-    if target.startswith(_RABBIT) and not target.startswith(_OURS):
+    if fault.said is not None:
+        return whole(fault.said)
+    if targets.is_of(target):
         return whole({"error": RABBIT.get(fault.status, "bad_request"), "reason": str(fault)})
     return refusal(str(fault), fault.kind)
 
 
-_RABBIT: Final = b"/api/"
-_OURS: Final = b"/api/v1/"
 # RabbitMQ's words for a status, which its tools look for.
 RABBIT: Final = {
     BAD_REQUEST: "bad_request",

@@ -5,12 +5,14 @@ from typing import Final
 from logstore.http.routes import Route, Router
 from logstore.protocols.http.native import table_queues, table_server, table_topics, table_users
 from logstore.protocols.http.opened import Handler
+from logstore.protocols.http.rabbit import table as rabbit
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_server.ROUTES,
     *table_topics.ROUTES,
     *table_queues.ROUTES,
     *table_users.ROUTES,
+    *rabbit.ROUTES,
 )
 
 ROUTER: Final = Router(ROUTES)

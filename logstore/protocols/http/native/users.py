@@ -67,7 +67,7 @@ def added(door: HttpDoor, call: Call) -> None:
     if asked.password is None:
         add({})
     else:
-        _hashed(door, call, asked.password, asked.iterations, add)
+        hashed(door, call, asked.password, asked.iterations, add)
 
 
 def password_given(door: HttpDoor, call: Call) -> None:
@@ -79,7 +79,7 @@ def password_given(door: HttpDoor, call: Call) -> None:
         change = administration.new_password(door.access, name, keys)
         call.answer_when(door.access.change(*change, by=call.who), {"name": name})
 
-    _hashed(door, call, asked.password, asked.iterations, replace)
+    hashed(door, call, asked.password, asked.iterations, replace)
 
 
 def tags_given(door: HttpDoor, call: Call) -> None:
@@ -96,18 +96,18 @@ def deleted(door: HttpDoor, call: Call) -> None:
     call.answer_when(door.access.change(*change, by=call.who), {"name": name})
 
 
-def _hashed(
+def hashed(
     door: HttpDoor, call: Call, text: str, iterations: int, then: Callable[[Keys], None]
 ) -> None:
-    """Raises Refused where it is no password."""
+    """``then`` gets what the password is checked by. Raises Refused where it is no password."""
     password, count = check_password(text), check_iterations(iterations)
 
-    def hashed(keys: Keys | LogstoreError) -> None:
+    def known(keys: Keys | LogstoreError) -> None:
         if isinstance(keys, LogstoreError):
             raise keys
         then(keys)
 
-    door.work(lambda: keys_of(password, count), lambda keys: call.attempt(lambda: hashed(keys)))
+    door.work(lambda: keys_of(password, count), lambda keys: call.attempt(lambda: known(keys)))
 
 
 def row(user: KeptUser) -> dict[str, object]:

@@ -71,9 +71,16 @@ def deleted(door: HttpDoor, call: Call) -> None:
             raise DefaultVhost
         call.answer(row)
         return
+    delete(door, call, name, lambda: call.answer(row))
+
+
+def delete(door: HttpDoor, call: Call, name: bytes, then: Callable[[], object]) -> None:
+    """The same, of any; raises NoVhost, DefaultVhost."""
+    call.queues.vhost(name)
+    shown = fields.text(name)
 
     def forget_permitted(go_on: Callable[[], object]) -> None:
-        change = without_vhost(door.access, fields.text(name))
+        change = without_vhost(door.access, shown)
         if change.forget and name != fields.data(DEFAULT_VHOST):
             call.when_kept(door.access.change(*change, by=call.who), go_on)
         else:
@@ -82,15 +89,15 @@ def deleted(door: HttpDoor, call: Call) -> None:
     def forgotten(pending: "Pending") -> None:
         if pending.error is not None:
             raise pending.error
-        door.audit.tell(VHOST, call.who, f"deleted {row['name']}")
-        forget_permitted(lambda: call.answer(row))  # what was permitted meanwhile
+        door.audit.tell(VHOST, call.who, f"deleted {shown}")
+        forget_permitted(then)  # what was permitted meanwhile
 
-    def delete() -> None:
+    def begin() -> None:
         pending = call.queues.delete_vhost(name)
         pending.then(lambda it: call.attempt(lambda: forgotten(it)))
 
     # First, since another one of that name is to begin with nothing, whatever happens in between.
-    forget_permitted(delete)
+    forget_permitted(begin)
 
 
 def _row(vhost: "Vhost") -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""RabbitMQ's management API, so that its tools work as they are."""

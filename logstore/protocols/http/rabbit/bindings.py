@@ -1,0 +1,227 @@
+"""Bindings: listed, shown, made, removed.
+
+Where several lead from an exchange to the same end, each is known by its *properties key*: the
+routing key, quoted, and a digest of the arguments.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from logstore.access.resources import DESCRIBE, EXCHANGE, QUEUE
+from logstore.amqp import fields
+from logstore.broker.queues.given import name_of
+from logstore.broker.queues.tables import table_of
+from logstore.broker.routing.arguments import Arguments
+from logstore.broker.routing.binding import Binding, Kind
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
+from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit.answers import CREATED, done
+from logstore.protocols.http.rabbit.asked import Asked
+from logstore.protocols.http.rabbit.tables import arguments, arguments_given
+from logstore.protocols.http.rabbit.words import not_authorised, not_there
+from logstore.protocols.http.within import Within
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.vhost import Vhost
+
+DIGEST_BYTES: Final = 6  # few bindings have the same ends and key
+_KINDS: Final[dict[bytes, Kind]] = {b"q": "queue", b"e": "exchange"}
+
+
+class Place(NamedTuple):
+    """A binding, and where it is."""
+
+    vhost: "Vhost"
+    binding: Binding
+
+
+def row(place: Place) -> lists.Row:
+    vhost, binding = place
+    return {
+        "source": fields.text(binding.source),
+        "vhost": fields.text(vhost.name),
+        "destination": fields.text(binding.destination),
+        "destination_type": binding.kind,
+        "routing_key": fields.text(binding.key),
+        "arguments": arguments(binding.arguments),
+        "properties_key": properties_key(binding),
+    }
+
+
+KIND: Final[lists.Kind[Place]] = lists.Kind(
+    row,
+    lambda it: fields.text(it.binding.source),
+    {
+        "vhost": lambda it: it.vhost.name,
+        "source": lambda it: it.binding.source,
+        "destination": lambda it: it.binding.destination,
+        "destination_type": lambda it: it.binding.kind,
+        "routing_key": lambda it: it.binding.key,
+    },
+)
+
+
+def properties_key(binding: Binding) -> str:
+    """``~`` stands between the routing key and the digest, and for nothing at all."""
+    key = _quoted(binding.key)
+    if binding.arguments.fields:
+        return f"{key}~{_digest(binding.arguments)}"
+    return key or "~"
+
+
+def _quoted(text: bytes) -> str:
+    return quote_from_bytes(text, safe=" ").replace("~", "%7E").replace(" ", "+")
+
+
+def _digest(given: Arguments) -> str:
+    """Of arguments with their types, since bindings may differ in these alone."""
+    digest = sha256(fields.table(table_of(given))).digest()
+    return urlsafe_b64encode(digest[:DIGEST_BYTES]).decode()
+
+
+def is_called(binding: Binding, given: bytes) -> bool:
+    """Whether this is its properties key, as it stands in a path."""
+    key, _, digest = given.partition(b"~")
+    if unquote_to_bytes(key.replace(b"+", b" ")) != binding.key:
+        return False
+    its = _digest(binding.arguments) if binding.arguments.fields else ""
+    return digest.decode("ascii", "replace") == its
+
+
+# Lists
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """Of all virtual hosts, or of one. Raises RabbitFault."""
+    rows = [
+        Place(within.vhost, binding) for within in sight.those(door, call)
+        for facts in within.exchanges()
+        for binding in within.vhost.topology.bindings_from(facts.name) if within.sees(binding)
+    ]  # fmt: skip
+    lists.answer(call, rows, KIND)
+
+
+def of_queue(door: HttpDoor, call: Call) -> None:
+    """To a queue. Raises RabbitFault, Forbidden."""
+    within, name = sight.to_see(door, call), call.names["name"]
+    within.require(DESCRIBE, QUEUE, name)
+    _answer(call, within, _to(within, "queue", name))
+
+
+def of_source(door: HttpDoor, call: Call) -> None:
+    """From an exchange. Raises RabbitFault, Forbidden."""
+    within, name = _exchange_asked_for(door, call)
+    try:
+        found = within.vhost.topology.bindings_from(name)
+    except NoExchange:
+        raise not_there() from None
+    _answer(call, within, found)
+
+
+def of_destination(door: HttpDoor, call: Call) -> None:
+    """To an exchange. Raises RabbitFault, Forbidden."""
+    within, name = _exchange_asked_for(door, call)
+    _answer(call, within, _to(within, "exchange", name))
+
+
+def _exchange_asked_for(door: HttpDoor, call: Call) -> tuple[Within, bytes]:
+    within, name = sight.to_see(door, call), sight.exchange_name(call.names["name"])
+    within.require(DESCRIBE, EXCHANGE, name)
+    return within, name
+
+
+def _to(within: Within, kind: Kind, name: bytes) -> Iterator[Binding]:
+    """Raises RabbitFault where there is no such thing."""
+    try:
+        return within.vhost.topology.bindings_to(name, kind)
+    except (NoQueue, NoExchange):
+        raise not_there() from None
+
+
+def _answer(call: Call, within: Within, found: Iterable[Binding]) -> None:
+    """Those of which both ends may be seen."""
+    rows = [Place(within.vhost, it) for it in found if within.sees(it)]
+    lists.answer(call, rows, KIND)
+
+
+# Between two ends
+
+
+class Ends(NamedTuple):
+    """What a path names."""
+
+    source: bytes
+    kind: Kind
+    destination: bytes
+
+
+def _ends(call: Call) -> Ends:
+    """Raises RabbitFault."""
+    kind = _KINDS.get(call.names["kind"])
+    if kind is None:
+        raise not_there()
+    return Ends(sight.exchange_name(call.names["source"]), kind, call.names["destination"])
+
+
+def between(door: HttpDoor, call: Call) -> None:
+    """Those from an exchange to an end. Raises RabbitFault, Forbidden."""
+    within, ends = _to_see(door, call)
+    _answer(call, within, _between(within, ends))
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One of these. Raises RabbitFault, Forbidden."""
+    within, ends = _to_see(door, call)
+    call.answer(row(Place(within.vhost, _one(call, within, ends))))
+
+
+def _to_see(door: HttpDoor, call: Call) -> tuple[Within, Ends]:
+    within, ends = sight.to_see(door, call), _ends(call)
+    within.require(DESCRIBE, ends.kind, ends.destination)
+    within.require(DESCRIBE, EXCHANGE, ends.source)
+    return within, ends
+
+
+def _between(within: Within, ends: Ends) -> Iterator[Binding]:
+    try:
+        found = within.vhost.topology.bindings_to(ends.destination, ends.kind)
+    except (NoQueue, NoExchange):
+        return iter(())
+    return (it for it in found if it.source == ends.source)
+
+
+def _one(call: Call, within: Within, ends: Ends) -> Binding:
+    """Raises RabbitFault."""
+    for binding in _between(within, ends):
+        if is_called(binding, call.names["properties"]):
+            return binding
+    raise not_there()
+
+
+def made(door: HttpDoor, call: Call) -> None:
+    """There is one then; the answer says where. Raises RabbitFault, and what the model refuses."""
+    within, ends, asked = sight.to_use(door, call), _ends(call), Asked(call.given)
+    key = name_of(asked.text("routing_key"), "routing key")
+    given = arguments_given(asked.get("arguments"))
+    binding = Binding(ends.source, ends.destination, key, given, ends.kind)
+    if binding.source == DEFAULT_EXCHANGE:
+        raise not_authorised()
+    ends_at = (ends.destination, properties_key(binding).encode())
+    where = "/".join(quote_from_bytes(it, safe="") for it in ends_at)
+    within.bind(binding, done(call, CREATED, [("location", where)]))
+
+
+def removed(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault, and what the model refuses."""
+    within, ends = _to_see(door, call)
+    sight.to_use(door, call)
+    binding = _one(call, within, ends)
+    if binding.source == DEFAULT_EXCHANGE:
+        raise not_authorised()
+    within.unbind(binding, done(call))

@@ -1,0 +1,81 @@
+"""Consumers of queues, and the channels that they belong to."""
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.node import NODE
+from logstore.protocols.http.rabbit import lists, sight
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.subscription import Channel, Subscription
+    from logstore.broker.queues.vhost import Vhost
+
+
+class Place(NamedTuple):
+    """A consumer, and what it consumes."""
+
+    vhost: "Vhost"
+    queue: "Queue"
+    consumer: "Subscription"
+
+
+def row(place: Place) -> lists.Row:
+    queue, consumer = place.queue, place.consumer
+    single = queue.limits.single_active
+    active = not single or queue.active is consumer
+    timeout_ms = consumer.timeout_ms or queue.limits.consumer_timeout_ms or 0
+    return {
+        "ack_required": not consumer.no_ack,
+        "active": active,
+        "activity_status": "up" if not single else "single_active" if active else "waiting",
+        "arguments": {"x-priority": consumer.priority} if consumer.priority else {},
+        "channel_details": details(consumer.channel),
+        "consumer_tag": fields.text(consumer.tag),
+        "consumer_timeout": timeout_ms,
+        "exclusive": consumer.exclusive,
+        "prefetch_count": consumer.prefetch,
+        "queue": {"name": fields.text(queue.facts.name), "vhost": fields.text(place.vhost.name)},
+    }
+
+
+def details(channel: "Channel") -> dict[str, Any]:
+    """Of a client's; nothing where it is not one."""
+    whose = channel.whose
+    if whose is None:
+        return {}
+    return {
+        "connection_name": whose.connection,
+        "name": channel.name,
+        "node": NODE,
+        "number": whose.number,
+        "peer_host": whose.host,
+        "peer_port": whose.port,
+        "user": whose.user,
+    }
+
+
+KIND: Final[lists.Kind[Place]] = lists.Kind(
+    row,
+    lambda it: fields.text(it.consumer.tag),
+    {
+        "consumer_tag": lambda it: it.consumer.tag,
+        "prefetch_count": lambda it: it.consumer.prefetch,
+        "queue.name": lambda it: it.queue.facts.name,
+        "queue.vhost": lambda it: it.vhost.name,
+    },
+)
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By virtual host and queue, then in the order in which they are served. Raises RabbitFault."""
+    rows = [
+        Place(within.vhost, queue, it) for within in sight.those(door, call)
+        for queue in sorted(
+            (it for it in within.queues() if it.subscriptions), key=lambda it: it.facts.name
+        )
+        for it in queue.subscriptions
+    ]  # fmt: skip
+    lists.answer(call, rows, KIND)

@@ -1,0 +1,113 @@
+"""Exchanges: listed, shown, declared, deleted."""
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
+from logstore.broker.routing.exchange_types import matcher_of
+from logstore.broker.routing.refusals import NoExchange
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT, done
+from logstore.protocols.http.rabbit.asked import Asked
+from logstore.protocols.http.rabbit.lists import Kind, Row
+from logstore.protocols.http.rabbit.tables import arguments, arguments_given
+from logstore.protocols.http.rabbit.words import not_authorised, not_there
+from logstore.protocols.http.within import Within
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.vhost import Vhost
+
+
+class Place(NamedTuple):
+    """An exchange, and where it is."""
+
+    vhost: "Vhost"
+    facts: ExchangeFacts
+
+
+def row(place: Place) -> Row:
+    facts = place.facts
+    return {
+        "arguments": arguments(facts.arguments),
+        "auto_delete": facts.auto_delete,
+        "durable": facts.durable,
+        "internal": facts.internal,
+        "name": fields.text(facts.name),
+        "type": facts.type_name,
+        "user_who_performed_action": "",
+        "vhost": fields.text(place.vhost.name),
+    }
+
+
+KIND: Final[Kind[Place]] = Kind(
+    row,
+    lambda it: fields.text(it.facts.name),
+    {
+        "name": lambda it: it.facts.name,
+        "vhost": lambda it: it.vhost.name,
+        "type": lambda it: it.facts.type_name,
+        "durable": lambda it: it.facts.durable,
+        "auto_delete": lambda it: it.facts.auto_delete,
+        "internal": lambda it: it.facts.internal,
+    },
+)
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By virtual host and name. Raises RabbitFault."""
+    rows = [
+        Place(within.vhost, facts) for within in sight.those(door, call)
+        for facts in sorted(within.exchanges(), key=lambda it: it.name)
+    ]  # fmt: skip
+    lists.answer(call, rows, KIND)
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One. Raises RabbitFault, Forbidden."""
+    within = sight.to_see(door, call)
+    facts = _existing(within, sight.exchange_name(call.names["name"]))
+    about = row(Place(within.vhost, facts)) | {"incoming": [], "outgoing": []}
+    call.answer(lists.picked_columns(about, lists.columns_of(call)))
+
+
+def _existing(within: Within, name: bytes) -> ExchangeFacts:
+    """Raises RabbitFault, Forbidden."""
+    try:
+        return within.exchange(name)
+    except NoExchange:
+        raise not_there() from None
+
+
+def _is_there(vhost: "Vhost", name: bytes) -> bool:
+    try:
+        vhost.topology.exchange(name)
+    except NoExchange:
+        return False
+    return True
+
+
+def declared(door: HttpDoor, call: Call) -> None:
+    """There is one then. Raises RabbitFault, and what the model refuses."""
+    within = sight.to_use(door, call)
+    name = sight.new_name(sight.exchange_name(call.names["name"]))
+    asked = Asked(call.given)
+    facts = ExchangeFacts(
+        name, asked.text("type", "direct"), asked.flag("durable"), asked.flag("auto_delete"),
+        asked.flag("internal"), arguments_given(asked.get("arguments")),
+    )  # fmt: skip
+    matcher_of(facts.type_name)  # whether there is such a type is looked at first
+    if name == DEFAULT_EXCHANGE:
+        raise not_authorised()
+    status = NO_CONTENT if _is_there(within.vhost, name) else CREATED
+    within.declare_exchange(facts, done(call, status))
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault, Forbidden, InUse, NotPermitted."""
+    within, name = sight.to_use(door, call), sight.exchange_name(call.names["name"])
+    try:
+        within.delete_exchange(name, done(call), if_unused=call.text("if-unused") == "true")
+    except NoExchange:
+        raise not_there() from None

@@ -1,0 +1,95 @@
+"""Checks: is it well, does it listen, is anything alarming."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from logstore.http.faults import UNAVAILABLE
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.node import NODE
+from logstore.protocols.http.rabbit import sight
+from logstore.protocols.http.rabbit.words import bad_request
+
+OK: Final = {"status": "ok"}
+ALONE: Final = OK | {"reason": "single node cluster"}
+PORT_MAX: Final = 65_535
+# What RabbitMQ calls the protocols of our doors.
+PROTOCOLS: Final = {
+    "amqp": "amqp", "amqp-tls": "amqp/ssl", "http": "http", "http-tls": "https",
+    "kafka": "kafka", "kafka-tls": "kafka/ssl", "resp": "redis", "resp-tls": "redis/ssl",
+}  # fmt: skip
+_ALIASES: Final = {
+    "amqp091": "amqp", "amqp0.9.1": "amqp", "amqp091s": "amqp/ssl", "amqps": "amqp/ssl",
+    "amqp-ssl": "amqp/ssl", "management": "http",
+}  # fmt: skip
+
+
+class Listener(NamedTuple):
+    """Where clients come in."""
+
+    protocol: str
+    host: str
+    port: int
+
+
+def listeners(door: HttpDoor) -> list[Listener]:
+    """All of them."""
+    doors = door.facts().get("doors")
+    if not isinstance(doors, Mapping):
+        return []
+    return [
+        Listener(PROTOCOLS.get(name, str(name)), str(at["host"]), int(at["port"]))
+        for name, at in doors.items()
+    ]
+
+
+def well(door: HttpDoor, call: Call) -> None:
+    """It answers."""
+    call.answer(OK)
+
+
+def alone(door: HttpDoor, call: Call) -> None:
+    """Nothing depends on other nodes."""
+    call.answer(ALONE)
+
+
+def alarms(door: HttpDoor, call: Call) -> None:
+    """Whether the disk is so full that nobody may publish."""
+    if door.node.disk_alarm:
+        reason = "There are alarms in effect in the cluster"
+        _failed(call, reason, alarms=[{"node": NODE, "resource": "disk"}])
+    else:
+        call.answer(OK)
+
+
+def listens_at(door: HttpDoor, call: Call) -> None:
+    """Whether a door is open at this port. Raises RabbitFault."""
+    text = call.names["port"].decode("ascii", "replace")
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= PORT_MAX):
+        raise bad_request("Invalid port")
+    port, ports = int(text), [it.port for it in listeners(door)]
+    if port in ports:
+        call.answer(OK | {"port": port})
+    else:
+        _failed(call, "No active listener", missing=port, ports=ports)
+
+
+def speaks(door: HttpDoor, call: Call) -> None:
+    """Whether a door is open for this protocol."""
+    asked = call.names["protocol"].decode("utf-8", "replace")
+    known = [it.protocol for it in listeners(door)]
+    protocol = _ALIASES.get(asked.lower(), asked.lower())
+    if protocol in known:
+        call.answer(OK | {"protocol": protocol})
+    else:
+        _failed(call, "No active listener", missing=asked, protocols=known)
+
+
+def is_alive(door: HttpDoor, call: Call) -> None:
+    """Whether there is such a virtual host, and it takes messages. Raises RabbitFault."""
+    sight.to_see(door, call)
+    alarms(door, call)
+
+
+def _failed(call: Call, reason: str, **more: Any) -> None:  # noqa: ANN401  what JSON holds
+    call.answer({"status": "failed", "reason": reason, **more}, UNAVAILABLE)

@@ -1,0 +1,100 @@
+"""The whole at one glance; and small facts of it."""
+
+from typing import Any, Final
+
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.node import NODE
+from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit.answers import NO_CONTENT
+from logstore.protocols.http.rabbit.counted import Counted, Counts, count
+from logstore.protocols.http.rabbit.health import Listener, listeners
+from logstore.protocols.http.rabbit.nodes import exchange_types
+from logstore.version import VERSION
+
+NO_ERLANG: Final = "none"  # tools want to show one
+
+
+def _listener(it: Listener) -> dict[str, Any]:
+    return {
+        "node": NODE, "protocol": it.protocol, "ip_address": it.host, "port": it.port,
+        "socket_opts": {},
+    }  # fmt: skip
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """Of the virtual hosts that one may enter; of the process for whoever sees all."""
+    vhosts = [it.vhost for it in sight.those(door, call)]
+
+    def counted(found: Counted) -> None:
+        total = Counts()
+        for each in found.values():
+            total.add(each)
+        exchanges = sum(1 for vhost in vhosts for _ in vhost.topology.exchanges())
+        about = _about(door, total, exchanges)
+        if call.rights.sees_all:
+            about["listeners"] = [_listener(it) for it in listeners(door)]
+        call.answer(lists.picked_columns(about, lists.columns_of(call)))
+
+    count(door, call, vhosts, counted)
+
+
+def _about(door: HttpDoor, total: Counts, exchanges: int) -> dict[str, Any]:
+    version = door.node.version
+    return {
+        "cluster_name": door.node.cluster_name,
+        "cluster_tags": {},
+        "contexts": [],
+        "disable_stats": False,
+        "enable_queue_totals": False,
+        "erlang_full_version": NO_ERLANG,
+        "erlang_version": NO_ERLANG,
+        "exchange_types": exchange_types(),
+        "management_version": version,
+        "node": NODE,
+        "node_tags": {},
+        "object_totals": {
+            "channels": 0,
+            "connections": 0,
+            "consumers": total.consumers,
+            "exchanges": exchanges,
+            "queues": total.queues,
+        },
+        "product_name": "logstore",
+        "product_version": VERSION,
+        "queue_totals": total.row(),
+        "rabbitmq_version": version,
+        "rates_mode": "basic",
+        "release_series_support_status": "supported",
+        "sample_retention_policies": {
+            "basic": [600, 3600],
+            "detailed": [600],
+            "global": [600, 3600],
+        },
+        "statistics_db_event_queue": 0,
+    }
+
+
+def cluster_name(door: HttpDoor, call: Call) -> None:
+    """Of the store: nobody changes it."""
+    call.answer({"name": door.node.cluster_name})
+
+
+def global_parameters(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    kind: lists.Kind[HttpDoor] = lists.Kind(_global, lambda _: "cluster_name", {})
+    lists.answer(call, [door], kind)
+
+
+def _global(door: HttpDoor) -> lists.Row:
+    return {"name": "cluster_name", "value": door.node.cluster_name}
+
+
+def nothing(door: HttpDoor, call: Call) -> None:
+    """There are none of these here."""
+    call.answer([])
+
+
+def balanced(door: HttpDoor, call: Call) -> None:
+    """They are already."""
+    call.done(NO_CONTENT)

@@ -1,0 +1,147 @@
+"""RabbitMQ's permissions: in a virtual host, and for the routing keys of an exchange."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from logstore.access import administration
+from logstore.amqp import fields
+from logstore.kept_users import KeptPermission, KeptTopicPermission
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.permissions import row, topic_row
+from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT
+from logstore.protocols.http.rabbit.asked import Asked
+from logstore.protocols.http.rabbit.users import existing
+from logstore.protocols.http.rabbit.words import bad_request, not_there
+
+Permission = KeptPermission | KeptTopicPermission
+KIND: Final[lists.Kind[KeptPermission]] = lists.Kind(row, lambda it: it.user, {})
+TOPIC_KIND: Final[lists.Kind[KeptTopicPermission]] = lists.Kind(topic_row, lambda it: it.user, {})
+
+
+def _vhost(call: Call) -> str:
+    """The one in the path. Raises RabbitFault where there is none."""
+    name = sight.vhost_name(call)
+    if name not in call.queues.vhosts:
+        raise not_there()
+    return fields.text(name)
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By user and virtual host. Raises RabbitFault."""
+    rows = sorted(door.access.permissions.values(), key=lambda it: (it.user, it.vhost))
+    lists.answer(call, rows, KIND)
+
+
+def of_vhost(door: HttpDoor, call: Call) -> None:
+    """By user. Raises RabbitFault."""
+    vhost = _vhost(call)
+    rows = (it for it in door.access.permissions.values() if it.vhost == vhost)
+    lists.answer(call, sorted(rows, key=lambda it: it.user), KIND)
+
+
+def of_user(door: HttpDoor, call: Call) -> None:
+    """By virtual host. Raises RabbitFault."""
+    user = existing(door, call.word("user")).name
+    rows = (it for it in door.access.permissions.values() if it.user == user)
+    lists.answer(call, sorted(rows, key=lambda it: it.vhost), KIND)
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    found = door.access.permissions.get((call.word("user"), _vhost(call)))
+    if found is None:
+        raise not_there()
+    call.answer(row(found))
+
+
+def given(door: HttpDoor, call: Call) -> None:
+    """In the place of what he had there. Raises RabbitFault, Refused."""
+    asked = Asked(call.given)
+    asked.need("configure", "write", "read")
+    user, vhost = _those(door, call)
+    patterns = (asked.text(it) for it in ("configure", "write", "read"))
+    there = (user, vhost) in door.access.permissions
+    _keep(door, call, KeptPermission(user, vhost, *patterns), there=there)
+
+
+def topic_given(door: HttpDoor, call: Call) -> None:
+    """The same at an exchange. Raises RabbitFault, Refused."""
+    asked = Asked(call.given)
+    asked.need("exchange", "write", "read")
+    user, vhost = _those(door, call)
+    exchange, *patterns = (asked.text(it) for it in ("exchange", "write", "read"))
+    there = (user, vhost, exchange) in door.access.topic_permissions
+    _keep(door, call, KeptTopicPermission(user, vhost, exchange, *patterns), there=there)
+
+
+def _those(door: HttpDoor, call: Call) -> tuple[str, str]:
+    """User and virtual host. Raises RabbitFault where one is not there."""
+    user, name = call.word("user"), sight.vhost_name(call)
+    if user not in door.access.users or name not in call.queues.vhosts:
+        raise bad_request("vhost_or_user_not_found")
+    return user, fields.text(name)
+
+
+def _keep(door: HttpDoor, call: Call, permission: Permission, *, there: bool) -> None:
+    change = administration.new_permission(door.access, permission)
+    status = NO_CONTENT if there else CREATED
+    call.when_kept(door.access.change(*change, by=call.who), lambda: call.done(status))
+
+
+def taken(door: HttpDoor, call: Call) -> None:
+    """Raises UnknownUser, NoneOfThatName."""
+    user, vhost = call.word("user"), fields.text(sight.vhost_name(call))
+    change = administration.without_permission(door.access, user, vhost)
+    kept = door.access.change(*change, by=call.who)
+    call.when_kept(kept, lambda: call.done(NO_CONTENT))
+
+
+# At exchanges
+
+
+def topics_listed(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    lists.answer(call, _sorted(door.access.topic_permissions.values()), TOPIC_KIND)
+
+
+def topics_of_vhost(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    vhost = _vhost(call)
+    rows = (it for it in door.access.topic_permissions.values() if it.vhost == vhost)
+    lists.answer(call, _sorted(rows), TOPIC_KIND)
+
+
+def topics_of_user(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    user = existing(door, call.word("user")).name
+    rows = (it for it in door.access.topic_permissions.values() if it.user == user)
+    lists.answer(call, _sorted(rows), TOPIC_KIND)
+
+
+def topics_described(door: HttpDoor, call: Call) -> None:
+    """Of one user in one virtual host. Raises RabbitFault."""
+    rows = _of_one(door, call)
+    if not rows:
+        raise not_there()
+    lists.answer(call, rows, TOPIC_KIND)
+
+
+def topics_taken(door: HttpDoor, call: Call) -> None:
+    """All of one user in one virtual host. Raises RabbitFault."""
+    rows = _of_one(door, call)
+    if not rows:
+        raise not_there()
+    kept = door.access.change((), rows, by=call.who)
+    call.when_kept(kept, lambda: call.done(NO_CONTENT))
+
+
+def _of_one(door: HttpDoor, call: Call) -> list[KeptTopicPermission]:
+    user, vhost = call.word("user"), fields.text(sight.vhost_name(call))
+    found = door.access.topic_permissions.values()
+    return _sorted(it for it in found if it.user == user and it.vhost == vhost)
+
+
+def _sorted(rows: Iterable[KeptTopicPermission]) -> list[KeptTopicPermission]:
+    return sorted(rows, key=lambda it: (it.user, it.vhost, it.exchange))

@@ -1,0 +1,251 @@
+"""Queues: listed, shown, declared, purged, deleted.
+
+What a queue has is known once it is open, so the queues that are shown are opened for it. One that
+can't be opened is shown as ``crashed``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.routing.refusals import NoQueue
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.queues import open_all
+from logstore.protocols.http.node import NODE
+from logstore.protocols.http.rabbit import consumers, lists, sight
+from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT, done
+from logstore.protocols.http.rabbit.asked import SHOWN_CHARACTERS, Asked
+from logstore.protocols.http.rabbit.lists import Kind, Row, Wanted
+from logstore.protocols.http.rabbit.tables import arguments, arguments_given
+from logstore.protocols.http.rabbit.words import bad_request, not_there
+from logstore.protocols.http.within import Within
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.lane import Lane
+    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.vhost import Vhost
+
+QUORUM: Final = "quorum"
+
+
+class Place(NamedTuple):
+    """A queue, and where it is."""
+
+    vhost: "Vhost"
+    queue: "Queue"
+
+
+# One queue as it is shown
+
+
+def plain_row(place: Place) -> Row:
+    """What is known without its counts."""
+    facts = place.queue.facts
+    return {
+        "arguments": arguments(facts.arguments),
+        "auto_delete": facts.auto_delete,
+        "durable": facts.durable,
+        "exclusive": facts.exclusive,
+        "name": fields.text(facts.name),
+        "node": NODE,
+        "state": _state(place.queue),
+        "type": _type(place.queue),
+        "vhost": fields.text(place.vhost.name),
+    }
+
+
+def _state(queue: "Queue") -> str:
+    return "running" if queue.failed is None else "crashed"
+
+
+def _type(queue: "Queue") -> str:
+    return QUORUM if queue.limits.quorum else "classic"
+
+
+def totals_row(place: Place) -> Row:
+    """With how many messages it has."""
+    ready, unacked = place.queue.ready, place.queue.out
+    return plain_row(place) | {
+        "messages": ready + unacked,
+        "messages_ready": ready,
+        "messages_unacknowledged": unacked,
+    }
+
+
+def row(door: HttpDoor, place: Place) -> Row:
+    """All of it."""
+    queue, found = place.queue, totals_row(place)
+    lasts = queue.facts.lasts
+    count, size = found["messages"], message_bytes(door, queue)
+    ready_bytes = size * queue.ready // count if count else 0
+    there = queue.subscriptions
+    found |= {
+        "consumer_capacity": _capacity(queue),
+        "consumer_utilisation": _capacity(queue),
+        "consumers": len(there),
+        "effective_policy_definition": {},
+        "exclusive_consumer_tag": next((fields.text(it.tag) for it in there if it.exclusive), None),
+        "head_message_timestamp": None,
+        "memory": 0,
+        "message_bytes": size,
+        "message_bytes_paged_out": 0,
+        "message_bytes_persistent": size if lasts else 0,
+        "message_bytes_ram": 0 if lasts else size,
+        "message_bytes_ready": ready_bytes,
+        "message_bytes_unacknowledged": size - ready_bytes,
+        "messages_paged_out": 0,
+        "messages_persistent": count if lasts else 0,
+        "messages_ram": 0 if lasts else count,
+        "messages_ready_ram": 0 if lasts else queue.ready,
+        "messages_unacknowledged_ram": 0 if lasts else queue.out,
+        "operator_policy": None,
+        "policy": None,
+        "recoverable_slaves": None,
+        "single_active_consumer_tag": None
+        if queue.active is None
+        else fields.text(queue.active.tag),
+    }
+    if queue.limits.quorum:
+        found |= {"leader": NODE, "members": [NODE], "online": [NODE]}
+    return found
+
+
+def _capacity(queue: "Queue") -> float:
+    """How much of the time a message would be taken at once: as it is now."""
+    return float(bool(queue.subscriptions) and not queue.ready)
+
+
+def message_bytes(door: HttpDoor, queue: "Queue") -> int:
+    """Of its messages: their part of the files, in which those stand too that are settled."""
+    return sum(_bytes(door, it) for it in queue.stock.order)
+
+
+def _bytes(door: HttpDoor, lane: "Lane") -> int:
+    if lane.log is None:
+        return 0
+    count, there = lane.ready + lane.settlement.out, lane.log.end - lane.log.start
+    return door.log_bytes(lane.log) * min(count, there) // there if there else 0
+
+
+# Lists
+
+_PLAIN_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
+    "name": lambda it: it.queue.facts.name,
+    "vhost": lambda it: it.vhost.name,
+    "durable": lambda it: it.queue.facts.durable,
+    "auto_delete": lambda it: it.queue.facts.auto_delete,
+    "exclusive": lambda it: it.queue.facts.exclusive,
+    "type": lambda it: _type(it.queue),
+    "consumers": lambda it: len(it.queue.subscriptions),
+}
+# What is known of a queue once it is open.
+_COUNTED_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
+    "state": lambda it: _state(it.queue),
+    "messages": lambda it: it.queue.ready + it.queue.out,
+    "messages_ready": lambda it: it.queue.ready,
+    "messages_unacknowledged": lambda it: it.queue.out,
+}
+
+
+def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
+    """``disable_stats``: as quick as can be."""
+    keys = _PLAIN_KEYS | _COUNTED_KEYS
+    if call.text("disable_stats") != "true":
+        show: Callable[[Place], Row] = lambda place: row(door, place)  # noqa: E731
+    else:
+        show = totals_row if call.text("enable_queue_totals") == "true" else plain_row
+    return Kind(show, lambda it: fields.text(it.queue.facts.name), keys)
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By virtual host and name. Raises RabbitFault."""
+    rows = [
+        Place(within.vhost, queue) for within in sight.those(door, call)
+        for queue in sorted(within.queues(), key=lambda it: it.facts.name)
+    ]  # fmt: skip
+    kind, wanted = _kind(door, call), Wanted.of(call)
+    if wanted.page is not None and wanted.sort not in _COUNTED_KEYS:
+        shown: Sequence[Place] = lists.cut(lists.picked(rows, kind, wanted), wanted.page)
+    else:
+        shown = rows
+
+    def known() -> None:
+        there = [it for it in rows if not it.queue.gone]
+        lists.answer(call, there, kind, wanted)
+
+    open_all([it.queue for it in shown], lambda: call.attempt(known))
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One, with its consumers. Raises RabbitFault, Forbidden."""
+    within, name = sight.to_see(door, call), call.names["name"]
+    queue = existing(within, name)
+    place = Place(within.vhost, queue)
+
+    def known() -> None:
+        existing(within, name)  # it may have gone meanwhile
+        found = row(door, place)
+        found["consumer_details"] = [
+            consumers.row(consumers.Place(within.vhost, queue, it)) for it in queue.subscriptions
+        ]
+        found |= {"deliveries": [], "incoming": []}
+        call.answer(lists.picked_columns(found, lists.columns_of(call)))
+
+    queue.when_open(lambda: call.attempt(known))
+
+
+def existing(within: Within, name: bytes) -> "Queue":
+    """Raises RabbitFault, Forbidden."""
+    try:
+        return within.queue(name)
+    except NoQueue:
+        raise not_there() from None
+
+
+# What is done with them
+
+
+def declared(door: HttpDoor, call: Call) -> None:
+    """There is one then. Raises RabbitFault, and what the model refuses."""
+    within, name = sight.to_use(door, call), sight.new_name(call.names["name"])
+    if not name:
+        raise bad_request("a queue is declared by its name")
+    asked = Asked(call.given)
+    node = asked.text("node", NODE)
+    if node not in ("", NODE):
+        raise bad_request(f"Node {node[:SHOWN_CHARACTERS]} could not be contacted")
+    facts = QueueFacts(
+        name, asked.flag("durable"), asked.flag("exclusive"), asked.flag("auto_delete"),
+        arguments_given(asked.get("arguments")),
+    )  # fmt: skip
+    status = NO_CONTENT if within.vhost.topology.queue(name) is not None else CREATED
+    within.declare_queue(facts, done(call, status))
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault, Forbidden, ConsumersThere, NotEmpty, Locked."""
+    within = sight.to_use(door, call)
+    unused, empty = (call.text(it) == "true" for it in ("if-unused", "if-empty"))
+    try:
+        within.delete_queue(call.names["name"], done(call), if_unused=unused, if_empty=empty)
+    except NoQueue:
+        raise not_there() from None
+
+
+def purged(door: HttpDoor, call: Call) -> None:
+    """Settle all that is ready. Raises RabbitFault, Forbidden, Locked."""
+    try:
+        sight.to_use(door, call).purge(call.names["name"], done(call))
+    except NoQueue:
+        raise not_there() from None
+
+
+def actions(door: HttpDoor, call: Call) -> None:
+    """Of mirrored queues: there is nothing to be synchronised. Raises RabbitFault, Forbidden."""
+    existing(sight.to_use(door, call), call.names["name"])
+    action = Asked(call.given).text("action")
+    if action not in ("sync", "cancel_sync"):
+        raise bad_request(["unknown", action[:SHOWN_CHARACTERS]])
+    call.done(NO_CONTENT)

@@ -1,0 +1,77 @@
+"""The virtual host that a request is about, as whoever asks may use it.
+
+As in RabbitMQ, one may know of a virtual host that one may enter, and with the tag ``monitoring``
+of all. Who may not is told the same whether there is such a host or not.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from logstore.access.entrance import may_enter
+from logstore.access.resources import DEFAULT_EXCHANGE
+from logstore.amqp import fields
+from logstore.broker.queues.given import name_of
+from logstore.kept_queues import DEFAULT_VHOST
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.rabbit.words import not_authorised, not_there
+from logstore.protocols.http.within import Within
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.vhost import Vhost
+
+NO_VHOST: Final = "User not authorised to access virtual host"
+_DEFAULT: Final = fields.data(DEFAULT_EXCHANGE)
+
+
+def within(door: HttpDoor, call: Call, vhost: "Vhost") -> Within:
+    return Within(vhost, call.rights, door.audit, call.rights.tags)
+
+
+def may_see(door: HttpDoor, call: Call, vhost: bytes) -> bool:
+    return call.rights.sees_all or may_enter(door.access, call.who, fields.text(vhost))
+
+
+def those(door: HttpDoor, call: Call) -> list[Within]:
+    """The one in the path, or all that one may know of, by name. Raises RabbitFault."""
+    if "vhost" in call.names:
+        return [to_see(door, call)]
+    found = sorted(call.queues.vhosts.values(), key=lambda it: it.name)
+    return [within(door, call, it) for it in found if may_see(door, call, it.name)]
+
+
+def to_see(door: HttpDoor, call: Call) -> Within:
+    """The one in the path. Raises RabbitFault."""
+    name = vhost_name(call)
+    if not may_see(door, call, name):
+        raise not_authorised(NO_VHOST)
+    return _of(door, call, name)
+
+
+def to_use(door: HttpDoor, call: Call) -> Within:
+    """The same, where something is to be done in it. Raises RabbitFault."""
+    name = vhost_name(call)
+    if not may_enter(door.access, call.who, fields.text(name)):
+        raise not_authorised(NO_VHOST)
+    return _of(door, call, name)
+
+
+def vhost_name(call: Call) -> bytes:
+    """An empty one means the default: Flower asks so for "/"."""
+    return call.names["vhost"] or fields.data(DEFAULT_VHOST)
+
+
+def _of(door: HttpDoor, call: Call, name: bytes) -> Within:
+    found = call.queues.vhosts.get(name)
+    if found is None:
+        raise not_there()
+    return within(door, call, found)
+
+
+def exchange_name(given: bytes) -> bytes:
+    """In paths the default exchange, whose name is empty, has another one."""
+    return b"" if given == _DEFAULT else given
+
+
+def new_name(given: bytes) -> bytes:
+    """Of something that is to be made; line ends in it do not count. Raises InvalidName."""
+    return name_of(fields.text(given.translate(None, b"\r\n")))

@@ -1,0 +1,71 @@
+"""RabbitMQ's routes of virtual hosts, and of what is in them.
+
+What one may do with an object is asked for by the handlers, as the AMQP door asks for it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from logstore.http.asks import LOGGED_IN, MAY_ALL, Ask
+from logstore.http.routes import ANY, Route
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.opened import Handler
+from logstore.protocols.http.rabbit import (
+    bindings,
+    consumers,
+    exchanges,
+    messages,
+    queues,
+    vhosts,
+)
+from logstore.protocols.http.rabbit.handler import of_queues
+
+
+def _row(
+    method: str,
+    path: str,
+    handler: Callable[[HttpDoor, Call], None],
+    summary: str,
+    asks: Ask = LOGGED_IN,
+) -> Route[Handler]:
+    """One that looks at queues."""
+    return Route(method, f"/api{path}", of_queues(handler), summary, asks, ANY)
+
+
+_EXCHANGE: Final = "/exchanges/{vhost}/{name}"
+_QUEUE: Final = "/queues/{vhost}/{name}"
+_BETWEEN: Final = "/bindings/{vhost}/e/{source}/{kind}/{destination}"
+
+ROUTES: Final[tuple[Route[Handler], ...]] = (
+    _row("GET", "/vhosts", vhosts.listed, "List virtual hosts."),
+    _row("GET", "/vhosts/{vhost}", vhosts.described, "One virtual host."),
+    _row("PUT", "/vhosts/{vhost}", vhosts.made, "Add one, unless it exists.", MAY_ALL),
+    _row("DELETE", "/vhosts/{vhost}", vhosts.deleted, "Delete one and all it has.", MAY_ALL),
+    _row("GET", "/exchanges", exchanges.listed, "List exchanges."),
+    _row("GET", "/exchanges/{vhost}", exchanges.listed, "List those of a virtual host."),
+    _row("GET", _EXCHANGE, exchanges.described, "One exchange."),
+    _row("PUT", _EXCHANGE, exchanges.declared, "Declare one."),
+    _row("DELETE", _EXCHANGE, exchanges.deleted, "Delete one; if-unused."),
+    _row("GET", f"{_EXCHANGE}/bindings/source", bindings.of_source, "Bindings from it."),
+    _row("GET", f"{_EXCHANGE}/bindings/destination", bindings.of_destination, "Bindings to it."),
+    _row("POST", f"{_EXCHANGE}/publish", messages.published, "Publish a message."),
+    _row("GET", "/queues", queues.listed, "List queues and count their messages."),
+    _row("GET", "/queues/detailed", queues.listed, "The same."),
+    _row("GET", "/queues/{vhost}", queues.listed, "List those of a virtual host."),
+    _row("GET", _QUEUE, queues.described, "One queue and its consumers."),
+    _row("PUT", _QUEUE, queues.declared, "Declare one."),
+    _row("DELETE", _QUEUE, queues.deleted, "Delete one; if-empty, if-unused."),
+    _row("GET", f"{_QUEUE}/bindings", bindings.of_queue, "Bindings to it."),
+    _row("DELETE", f"{_QUEUE}/contents", queues.purged, "Purge it."),
+    _row("POST", f"{_QUEUE}/actions", queues.actions, "Synchronise mirrors: there are none."),
+    _row("POST", f"{_QUEUE}/get", messages.fetched, "Fetch messages, and put them back or not."),
+    _row("GET", "/bindings", bindings.listed, "List bindings."),
+    _row("GET", "/bindings/{vhost}", bindings.listed, "List those of a virtual host."),
+    _row("GET", _BETWEEN, bindings.between, "Those of an exchange and a queue (q) or other (e)."),
+    _row("POST", _BETWEEN, bindings.made, "Bind them."),
+    _row("GET", f"{_BETWEEN}/{{properties}}", bindings.described, "One binding."),
+    _row("DELETE", f"{_BETWEEN}/{{properties}}", bindings.removed, "Remove one."),
+    _row("GET", "/consumers", consumers.listed, "List consumers."),
+    _row("GET", "/consumers/{vhost}", consumers.listed, "List those of a virtual host."),
+)

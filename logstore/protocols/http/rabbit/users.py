@@ -1,0 +1,157 @@
+"""Users: listed, shown, made, changed, deleted; and who asks.
+
+Hashes of passwords are neither shown nor taken: ours are others than RabbitMQ's.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from logstore.access import administration
+from logstore.access.administration import Change
+from logstore.access.identity import Identity
+from logstore.access.scram_keys import ITERATIONS
+from logstore.kept_users import KeptUser, ScramKey
+from logstore.names import OWNER_NAME
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.users import hashed
+from logstore.protocols.http.rabbit import lists
+from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT
+from logstore.protocols.http.rabbit.asked import Asked
+from logstore.protocols.http.rabbit.words import bad_request, not_there
+
+ALL_TAGS: Final = ["administrator"]
+GUEST: Final = "guest"  # whoever asks while there are no users, as at the AMQP door
+
+
+def row(user: KeptUser) -> lists.Row:
+    """What may be known of a user."""
+    return {
+        "name": user.name,
+        "password_hash": "",
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "tags": list(user.tags),
+        "limits": {},
+    }
+
+
+KIND: Final[lists.Kind[KeptUser]] = lists.Kind(
+    row, lambda it: it.name, {"name": lambda it: it.name}
+)
+
+
+def whoami(door: HttpDoor, call: Call) -> None:
+    """Who asks, and with which tags."""
+    name, tags = standing(door, call.who)
+    call.answer({"name": name, "tags": tags})
+
+
+def standing(door: HttpDoor, who: Identity) -> tuple[str, list[str]]:
+    """A name and tags, also of whoever is no user."""
+    user = door.access.users.get(who.user)
+    if user is not None:
+        return user.name, list(user.tags)
+    if who.owner:
+        return OWNER_NAME, ALL_TAGS
+    return (who.user, []) if who.user else (GUEST, ALL_TAGS)
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By name. Raises RabbitFault."""
+    rows = sorted(door.access.users.values(), key=lambda it: it.name)
+    lists.answer(call, rows, KIND)
+
+
+def without_permissions(door: HttpDoor, call: Call) -> None:
+    """Those that may do nothing in any virtual host by a permission. Raises RabbitFault."""
+    there = {user for user, _ in door.access.permissions}
+    rows = sorted(
+        (it for it in door.access.users.values() if it.name not in there), key=lambda it: it.name
+    )
+    lists.answer(call, rows, KIND)
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One. Raises RabbitFault."""
+    call.answer(row(existing(door, call.word("name"))))
+
+
+def existing(door: HttpDoor, name: str) -> KeptUser:
+    """Raises RabbitFault."""
+    found = door.access.users.get(name)
+    if found is None:
+        raise not_there()
+    return found
+
+
+def made(door: HttpDoor, call: Call) -> None:
+    """There is one then, with this password and these tags. Raises RabbitFault, Refused."""
+    name, asked = call.word("name"), Asked(call.given)
+    tags = tags_given(asked)
+    if asked.text("password_hash"):
+        raise bad_request(
+            "password_hash: hashes of RabbitMQ can't be used here; give the password itself"
+        )
+
+    def keep(keys: Mapping[str, ScramKey]) -> None:
+        before = door.access.to_be(name)
+        change = _change(door, before, name, keys, tags)
+        status = CREATED if before is None else NO_CONTENT
+        call.when_kept(door.access.change(*change, by=call.who), lambda: call.done(status))
+
+    _change(door, door.access.to_be(name), name, {}, tags)  # refused before anything is hashed
+    if "password" in asked:
+        hashed(door, call, asked.text("password"), ITERATIONS, keep)
+    else:
+        keep({})
+
+
+def _change(
+    door: HttpDoor,
+    before: KeptUser | None,
+    name: str,
+    keys: Mapping[str, ScramKey],
+    tags: list[str],
+) -> Change:
+    """In the place of the password and the tags that there were. Raises Refused, InvalidName."""
+    if before is None:
+        return administration.new_user(door.access, name, keys, tags)
+    checked = administration.check_tags(tags)
+    return Change(keep=[replace(before, scram=keys, tags=checked, weak_sha256=())])
+
+
+def tags_given(asked: Asked) -> list[str]:
+    """A list, or a text with commas. Raises RabbitFault."""
+    given: Any = asked.get("tags")
+    if isinstance(given, str):
+        return [it.strip() for it in given.split(",") if it.strip()]
+    if isinstance(given, list) and all(isinstance(it, str) for it in given):
+        return given
+    raise bad_request("tags_not_present" if given is None else ["not_tags", str(given)[:60]])
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With all that names him. Raises RabbitFault, Refused for the last administrator."""
+    name = call.word("name")
+    existing(door, name)
+    change = administration.without_user(door.access, name)
+    kept = door.access.change(*change, by=call.who)
+    call.when_kept(kept, lambda: call.done(NO_CONTENT))
+
+
+def many_deleted(door: HttpDoor, call: Call) -> None:
+    """All of these, or none. Raises RabbitFault, Refused."""
+    asked = Asked(call.given)
+    asked.need("users")
+    names = asked.get("users")
+    if not isinstance(names, list) or not all(isinstance(it, str) for it in names):
+        raise bad_request(["not_a_list", "users"])
+    forget: list[Any] = []
+    for name in dict.fromkeys(names):
+        if name not in door.access.users:
+            raise bad_request(["no_such_user", name[:60]])
+        forget += administration.without_user(door.access, name).forget
+    kept = door.access.change((), forget, by=call.who)
+    call.when_kept(kept, lambda: call.done(NO_CONTENT))
