@@ -473,6 +473,13 @@ class Channels:
         """Whether it is found out at once who gets what is published to it."""
         return not self._compiled or channel in self._routes or self._index.is_quick(channel)
 
+    def count_by_pattern(self, channel: bytes) -> int | None:
+        """How many would get by patterns what is published to it; None: that takes long to find."""
+        if not self.is_quick(channel):
+            return None
+        patterns = self._index.matching(channel) if self._compiled else ()
+        return sum(self.patterns.count(it) for it in patterns)
+
     def searching(self, channel: bytes) -> Iterator[int]:
         """Find that out a part at a time; yields units of work, and then it is known."""
         if not self.is_quick(channel):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from logstore.access.access import open_access
 from logstore.access.identity import OWNER
+from logstore.broker.channel import Channels
 from logstore.broker.queues.refusals import NoVhost
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.routes import ROUTER
@@ -58,7 +59,16 @@ class HttpPeer:
             work,
             keeps_history,
             stopwatch=stopwatch,
-            **({"topics": None, "coordinator": None, "lags": None, "timer": self} | more),
+            **(
+                {
+                    "topics": None,
+                    "coordinator": None,
+                    "lags": None,
+                    "timer": self,
+                    "channels": Channels(),
+                }
+                | more
+            ),
         )
         self.session = HttpSession(self.door, self, who, router)
         self._left = b""

@@ -9,6 +9,7 @@ from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins
 from logstore.access.refusals import Refusals
 from logstore.access.tokens import Tokens
+from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.lag_watch import LagWatch
 from logstore.broker.topics import Topics
@@ -62,6 +63,7 @@ class HttpDoor:
     coordinator: Coordinator = field(kw_only=True)
     lags: LagWatch = field(kw_only=True)
     timer: Timer = field(kw_only=True)
+    channels: Channels = field(kw_only=True)
 
     def __post_init__(self) -> None:
         gate = Gate(
@@ -81,5 +83,5 @@ class HttpDoor:
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
             settings.http_path_prefix.encode(), house.doctor,
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
-            node=Node.of(house),
+            node=Node.of(house), channels=house.channels,
         )  # fmt: skip

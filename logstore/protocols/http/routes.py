@@ -3,7 +3,13 @@
 from typing import Final
 
 from logstore.http.routes import Route, Router
-from logstore.protocols.http.native import table_queues, table_server, table_topics, table_users
+from logstore.protocols.http.native import (
+    table_channels,
+    table_queues,
+    table_server,
+    table_topics,
+    table_users,
+)
 from logstore.protocols.http.opened import Handler
 from logstore.protocols.http.rabbit import table as rabbit
 
@@ -11,6 +17,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_server.ROUTES,
     *table_topics.ROUTES,
     *table_queues.ROUTES,
+    *table_channels.ROUTES,
     *table_users.ROUTES,
     *rabbit.ROUTES,
 )

@@ -12,6 +12,7 @@ from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
 from logstore.access.audit import QUEUE as QUEUE_EVENT
 from logstore.access.audit import Audit
 from logstore.access.entrance import may_enter
+from logstore.access.refusals import Refusals
 from logstore.access.resources import (
     CREATE,
     DEFAULT_EXCHANGE,
@@ -62,13 +63,21 @@ class Emptied(NamedTuple):
 class Within:
     """Of one virtual host, for one request."""
 
-    def __init__(self, vhost: Vhost, rights: Rights, audit: Audit, tags: Collection[str]) -> None:
-        """``tags``: of whoever asks."""
+    def __init__(
+        self,
+        vhost: Vhost,
+        rights: Rights,
+        audit: Audit,
+        tags: Collection[str],
+        refusals: Refusals | None = None,
+    ) -> None:
+        """``tags``: of whoever asks. ``refusals``: is told what was refused."""
         self.vhost = vhost
         self._name = text(vhost.name)
         self._rights = rights
         self._audit = audit
         self._tags = tags
+        self._refusals = refusals
         self._sees_all = rights.all or not SEES_ALL.isdisjoint(tags)
 
     # What is allowed
@@ -91,10 +100,17 @@ class Within:
     def require(self, operation: str, kind: str, name: bytes) -> None:
         """Raises Forbidden."""
         if not self.may(operation, kind, name):
+            named = self._named(kind, name)
+            why = self._rights.decision(operation, kind, named).why
+            self._refused(operation, kind, named, why)
             raise Forbidden(
-                f"{self._who} may not {operation} {kind} {self._named(kind, name)!r}; ask for a "
-                f"rule or permission that says so"
+                f"{self._who} may not {operation} {kind} {named!r}; ask for a rule or permission "
+                f"that says so"
             )
+
+    def _refused(self, operation: str, kind: str, named: str, why: str) -> None:
+        if self._refusals is not None:
+            self._refusals.tell(self._rights.who, operation, kind, named, why)
 
     def require_key(self, operation: str, exchange: bytes, key: bytes) -> None:
         """The right to a routing key, where the exchange takes it as a topic. Raises Forbidden."""
@@ -106,6 +122,8 @@ class Within:
         if facts.type_name == "topic" and not self._rights.may_key(
             operation, self._name, named, word
         ):
+            at = f"{self._named(EXCHANGE, exchange)} with the key {word}"
+            self._refused(operation, EXCHANGE, at, "no topic permission allows it")
             raise Forbidden(
                 f"{self._who} may not {operation} exchange {self._named(EXCHANGE, exchange)!r} "
                 f"with the key {word!r}; ask for a topic permission that says so"
@@ -360,7 +378,7 @@ def within(door: HttpDoor, call: Call) -> Within:
         raise Forbidden(
             f"{who.user} may not enter virtual host {text(name)!r}; ask for a permission"
         )
-    return Within(call.queues.vhost(name), call.rights, door.audit, tags)
+    return Within(call.queues.vhost(name), call.rights, door.audit, tags, door.refusals)
 
 
 def each(door: HttpDoor, call: Call) -> list[Within]:
@@ -372,7 +390,7 @@ def each(door: HttpDoor, call: Call) -> list[Within]:
         return [within(door, call)]
     tags = _tags(door, call)
     return [
-        Within(vhost, call.rights, door.audit, tags)
+        Within(vhost, call.rights, door.audit, tags, door.refusals)
         for name, vhost in call.queues.vhosts.items()
         if _enters(door, call, tags, name)
     ]

@@ -1,0 +1,25 @@
+"""Routes of channels."""
+
+from typing import Final
+
+from logstore.access.resources import CHANNEL, WRITE
+from logstore.http.asks import LOGGED_IN, of
+from logstore.http.routes import Route
+from logstore.protocols.http.listing import LIST_QUERY
+from logstore.protocols.http.native import channels
+from logstore.protocols.http.opened import Handler
+
+ROUTES: Final[tuple[Route[Handler], ...]] = (
+    Route(
+        "GET", "/api/v1/channels", channels.list_, "Channels and patterns that are listened to.",
+        LOGGED_IN, ("kind", *LIST_QUERY),
+    ),
+    Route(
+        "GET", "/api/v1/channels/tail", channels.tailed, "Listen to a channel or a pattern.",
+        LOGGED_IN, ("channel", "pattern"),
+    ),
+    Route(
+        "POST", "/api/v1/channels/{name}/publish", channels.published, "Publish a message.",
+        of(WRITE, CHANNEL),
+    ),
+)  # fmt: skip
