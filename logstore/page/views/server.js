@@ -322,16 +322,16 @@ function audit(view) {
 
 function doctor(view) {
   view.part({
-    title: "What the doctor would change",
+    title: "What the doctor sees",
     path: "doctor",
     every: 60_000,
-    show: (it) => plainTable("Findings", [
-      column("", "", (it) => badge(it.state ?? it.level ?? "", TONES[it.state ?? it.level])),
-      column("", "What", (it) => visible(it.what ?? it.name ?? "")),
-      column("", "Found", (it) => visible(it.found ?? it.detail ?? it.text ?? ""), { wide: true }),
-      column("", "Advice", (it) => visible(it.advice ?? it.do ?? ""), { wide: true }),
-    ], it.findings ?? it.items ?? [], { tone: (one) => TONES[one.state ?? one.level] }),
+    show: (it) => plainTable("Checks", [
+      column("state", "", (state) => badge(state, TONES[state])),
+      column("name", "What"),
+      column("found", "Found", visible, { wide: true }),
+      column("advice", "What to do", visible, { wide: true }),
+    ], it.checks, { tone: (one) => (one.state === "ok" ? null : TONES[one.state]) }),
   });
 }
 
-const TONES = { ok: "fine", warning: "warn", warn: "warn", error: "bad", bad: "bad" };
+const TONES = { ok: "fine", warning: "warn", error: "bad" };

@@ -6,6 +6,7 @@ import { aside, badge, button, dim, facts, h, link, mono } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { command, counted, grouped, moment, perSecond, size, span, visible } from "../texts.js";
+import { timeOf } from "./records.js";
 import { kept } from "./topics.js";
 
 const TABS = [["records", "Records"], ["partitions", "Partitions"], ["groups", "Groups"], ["settings", "Settings"], ["danger", "Danger"]];
@@ -52,7 +53,6 @@ function partitions(view, topic) {
     noun: "partition",
     path: path("topics", topic, "partitions"),
     key: (it) => String(it.partition),
-    sort: "partition",
     filter: false,
     columns: [
       number("partition", "Partition", (it) => link(to("topics", topic, { in: it }), String(it))),
@@ -67,9 +67,10 @@ function partitions(view, topic) {
 }
 
 function segments(it, open, draw) {
+  if (it.error) return h("span", { class: "error" }, visible(it.error));
   const list = it.segments ?? [];
   const key = it.partition;
-  const toggle = button(counted(list.length, "segment"), () => {
+  const toggle = button(counted(it.segments_total ?? list.length, "segment"), () => {
     if (!open.delete(key)) open.add(key);
     draw();
   }, { class: "small", "aria-expanded": String(open.has(key)) });
@@ -103,18 +104,16 @@ function groups(view, topic) {
 function settings(view, topic) {
   view.list({
     caption: "Settings",
-    sorts: false,
     noun: "setting",
     path: path("topics", topic, "settings"),
     key: (it) => it.name,
     sort: "name",
-    filter: false,
     columns: [
-      column("name", "Setting", (it) => mono(it)),
+      column("name", "Setting", mono),
       column("", "Value", (it) => [mono(it.value), inWords(it) && dim(` ${inWords(it)}`)]),
       column("source", "Comes from", (it) => it === "topic" ? badge(it) : dim(it)),
-      column("default", "Default", (it) => h("span", { class: "mono dim" }, visible(it ?? "–"))),
-      column("help", "What it does", (it) => it ?? "", { wide: true }),
+      column("default", "Default", (it) => h("span", { class: "mono dim" }, visible(it ?? "–")), { sort: false }),
+      column("help", "What it does", (it) => it ?? "", { wide: true, sort: false }),
       column("", "", (it) => button("Change", () => change(topic, it), { class: "small", "aria-label": `Change ${it.name}` })),
     ],
     empty: ["There are no settings."],
@@ -133,17 +132,23 @@ function change(topic, it) {
     about: it.help,
     verb: "Change",
     fields: [
-      { name: "value", label: "Value", value: it.value, help: `Default: ${it.default}` },
+      { name: "value", label: "Value", value: it.value, help: `Takes ${it.takes ?? "a text"}. Default: ${it.default}` },
       { name: "back", label: "Back to the default: take the topic's own value away", type: "checkbox", value: false },
     ],
     command: ({ value, back }) => command("logstore", "topic", "alter", topic,
       ...(back ? ["--delete-config", it.name] : ["--config", `${it.name}=${value}`])),
+    preview: async ({ value, back }, signal) => changedSettings(await ask(path("topics", topic, "settings"), { method: "PUT", signal,
+      body: { ...(back ? { reset: [it.name] } : { set: { [it.name]: value } }), dry_run: true } })),
     act: async ({ value, back }) => {
-      await ask(path("topics", topic, "settings"), { method: "PUT", body: { settings: { [it.name]: back ? null : value } } });
+      await ask(path("topics", topic, "settings"), { method: "PUT", body: back ? { reset: [it.name] } : { set: { [it.name]: value } } });
       return back ? `${it.name} of topic ${topic} has its default again.` : `${it.name} of topic ${topic} is ${value} now.`;
     },
   });
 }
+
+const changedSettings = ({ changed }) => (changed.length
+  ? changed.map((one) => h("p", null, mono(one.name), ": ", mono(one.from), " → ", mono(one.to)))
+  : aside("Nothing would change."));
 
 function dangers(view, topic) {
   const block = (title, text, act) => h("section", { class: "panel" }, h("h2", null, title), aside(text), act);
@@ -174,7 +179,7 @@ async function grow(topic) {
 
 function trim(topic) {
   const body = ({ partition, before }, dry) => ({
-    ...(partition === "" ? {} : { partition: Number(partition) }), before, dry_run: dry,
+    ...(partition === "" ? {} : { partition: Number(partition) }), before: placeOf(before.trim()), dry_run: dry,
   });
   form({
     title: `Trim ${topic}`,
@@ -195,14 +200,24 @@ function trim(topic) {
   });
 }
 
-const recordsIn = (told) => String((told.partitions ?? []).reduce((sum, it) => sum + BigInt(it.records ?? 0), 0n));
+const AGO_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A place as the command line has it: latest, 1200, -7d, 2026-11-28T00:00Z. Raises Error. */
+function placeOf(text) {
+  if (text === "latest") return text;
+  if (/^\d{1,10}$/.test(text)) return { offset: text };
+  const [, number, unit] = /^-(\d{1,9})([smhd])$/.exec(text) ?? [];
+  return { time_ms: unit ? Date.now() - Number(number) * AGO_MS[unit] : timeOf(text) };
+}
+
+const recordsIn = (told) => String((told.partitions ?? []).reduce((sum, it) => sum + BigInt(it.records), 0n));
 
 function trimmed(told) {
   return [h("p", null, h("b", null, counted(recordsIn(told), "record")), " would be deleted for good:"),
     plainTable("What would be deleted", [
       number("partition", "Partition"),
-      number("start", "First offset now"),
-      number("", "Then", (it) => grouped(it.new_start ?? it.to)),
+      number("from", "First offset now"),
+      number("to", "Then"),
       number("records", "Records"),
     ], told.partitions ?? [], { key: (it) => String(it.partition) })];
 }
@@ -213,17 +228,16 @@ function remove(topic) {
     verb: "Delete topic",
     object: topic,
     effect: async (signal) => {
-      about = await ask(path("topics", topic), { signal });
-      const readers = await ask(path("topics", topic, "groups"), { signal, query: { page_size: 20 } });
+      about = await ask(path("topics", topic), { method: "DELETE", body: { dry_run: true }, signal });
       return [h("p", null, h("b", null, counted(about.records, "record")), ` in ${counted(about.partitions, "partition")}, ${size(about.bytes)}.`),
-        readers.total ? h("p", null, `${counted(readers.total, "group")} read it: `, readers.items.map((it) => [name(it.name), " "])) : null];
+        about.groups.length ? h("p", null, `${counted(about.groups.length, "group")} lose what they have committed in it: `, about.groups.slice(0, 20).map((it) => [name(it), " "])) : null];
     },
-    type: () => String(about?.records ?? "0") !== "0",
+    type: () => about?.records !== "0",
     command: command("logstore", "topic", "delete", topic),
     act: async () => {
-      await ask(path("topics", topic), { method: "DELETE" });
+      const told = await ask(path("topics", topic), { method: "DELETE" });
       go(to("topics"));
-      return `Deleted topic ${topic} with ${counted(about.records, "record")}.`;
+      return `Deleted topic ${topic} with ${counted(told.records, "record")}.`;
     },
   });
 }

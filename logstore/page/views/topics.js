@@ -2,10 +2,10 @@
 
 import { ask } from "../api.js";
 import { form } from "../dialogs.js";
-import { button, link } from "../dom.js";
+import { button, h, link } from "../dom.js";
 import { column, number } from "../list.js";
 import { go, to } from "../router.js";
-import { command, counted, grouped, rate, size, span } from "../texts.js";
+import { command, counted, rate, size, span, visible } from "../texts.js";
 
 export async function show(view) {
   if (view.names.length > 0) {
@@ -27,8 +27,9 @@ export async function show(view) {
       number("records", "Records"),
       number("bytes", "Size", size),
       number("in_per_s", "In /s", rate, { sort: false }),
-      number("groups", "Groups", grouped, { sort: false }),
-      column("", "Kept", kept),
+      number("groups", "Groups"),
+      column("retention_ms", "Kept", (_, it) => kept(it)),
+      column("error", "", (it) => it && h("span", { class: "error" }, visible(it)), { sort: false }),
     ],
     empty: ["There is no topic yet. Create one here, or on the command line:", "logstore topic create orders --partitions 3"],
   });

@@ -1,0 +1,165 @@
+"""A real browser, headless, that a test tells what to do: Debian's chromium, driven from node.
+
+Without one a test is skipped; with ``LOGSTORE_TEST_BROWSER=required`` in the environment it fails.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+import workshop
+from speaking import Program
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+SOURCE = workshop.HERE.parents[1] / "page"
+FILES = ("package.json", "package-lock.json", "browser.mjs")
+DEADLINE_S = 90
+
+
+def _lacks(reason):
+    if os.environ.get("LOGSTORE_TEST_BROWSER") == "required":
+        pytest.fail(f"no browser: {reason}")
+    pytest.skip(f"no browser: {reason}")
+
+
+def _built():
+    """The folder of the driver with what it needs."""
+    sources = [SOURCE / it for it in FILES]
+
+    def build(folder):
+        for it in sources:
+            shutil.copy(it, folder)
+        done = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund", "--cache", workshop.CACHE / "npm"],
+            cwd=folder, capture_output=True, text=True, timeout=workshop.BUILD_S,
+        )  # fmt: skip
+        if done.returncode:
+            raise workshop.NoTool(f"npm ci failed: {done.stderr[-300:]}")
+
+    return workshop.once("page", sources, build)
+
+
+class Browser(Program):
+    """One process; ``page`` gives a fresh page in it."""
+
+    def __init__(self):
+        found = [it for it in map(shutil.which, CHROMIUM) if it]
+        for tool in ("node", "npm"):
+            if shutil.which(tool) is None:
+                _lacks(f"{tool} is not installed")
+        if not found:
+            _lacks("chromium is not installed")
+        try:
+            folder = _built()
+        except workshop.NoTool as lacking:
+            _lacks(lacking)
+        super().__init__(["node", folder / "browser.mjs", found[0]])
+        self.version = self.next(DEADLINE_S)["version"]
+
+    def do(self, body, given=None):
+        """What a piece of JavaScript gives that sees ``page`` and ``given``."""
+        self.process.stdin.write(json.dumps({"do": body, "given": given}) + "\n")
+        self.process.stdin.flush()
+        told = self.next(DEADLINE_S)
+        assert "error" not in told, f"{told.get('error')}\n{body}"
+        return told["value"]
+
+    def page(self, url, **window):
+        """scheme: light or dark; width, height."""
+        self.do("await kit.open(given)", window)
+        return Page(self, url)
+
+
+class Page:
+    """A page in it, as somebody uses it: by what is written on things."""
+
+    def __init__(self, browser, url):
+        self.browser, self.url = browser, url
+
+    def do(self, body, **given):
+        return self.browser.do(body, given)
+
+    def open(self, place="#/overview"):
+        """Go there, and wait until it shows something."""
+        self.do("await page.goto(given.url)", url=self.url + place)
+        self.settled()
+        return self
+
+    def settled(self):
+        """Nothing is being asked for that the view waits for."""
+        self.do(
+            "await page.waitForFunction(() => document.querySelector('main h1')"
+            " && !document.querySelector('.waiting, .list.asking'))"
+        )
+        return self
+
+    def text(self, where="main"):
+        return self.do("return await page.locator(given.where).first().innerText()", where=where)
+
+    def texts(self, where):
+        return self.do("return await page.locator(given.where).allInnerTexts()", where=where)
+
+    def rows(self, caption):
+        """The cells of a table, as texts."""
+        return self.do(
+            """return await page.locator(`table:has(caption:text-is("${given.caption}"))`).first()
+            .locator("> tbody > tr").evaluateAll((rows) =>
+              rows.map((it) => [...it.cells].map((one) => one.innerText)))""",
+            caption=caption,
+        )
+
+    def press(self, button):
+        self.do("await page.getByRole('button', {name: given.button}).click()", button=button)
+
+    def follow(self, link):
+        self.do(
+            "await page.getByRole('link', {name: given.link, exact: true}).first().click()",
+            link=link,
+        )
+
+    def fill(self, label, text):
+        self.do(
+            "await page.getByLabel(given.label, {exact: true}).fill(given.text)",
+            label=label, text=text,
+        )  # fmt: skip
+
+    def choose(self, label, option):
+        self.do(
+            "await page.getByLabel(given.label, {exact: true}).selectOption(given.option)",
+            label=label, option=option,
+        )  # fmt: skip
+
+    def key(self, *keys):
+        for it in keys:
+            self.do("await page.keyboard.press(given.key)", key=it)
+
+    def sees(self, text, where="body"):
+        """Wait until it is there."""
+        self.do(
+            "await page.locator(given.where).filter({hasText: given.text}).first().waitFor()",
+            text=text, where=where,
+        )  # fmt: skip
+
+    def evaluate(self, script):
+        return self.do("return await page.evaluate(given.script)", script=script)
+
+    def until(self, script):
+        """Wait until this is true in the page."""
+        self.do("await page.waitForFunction(given.script)", script=script)
+
+    def complaints(self):
+        """What it said in the console since this was asked, errors and warnings."""
+        return self.do("return kit.said()")
+
+    def faults(self):
+        """What axe-core finds in it."""
+        return self.do("return await kit.axe()")
+
+    def overflow(self):
+        """How many pixels it is wider than the window."""
+        return self.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+    def shoot(self, path):
+        self.do("await page.screenshot({path: given.path})", path=str(path))
