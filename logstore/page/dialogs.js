@@ -1,6 +1,6 @@
 // Questions that stand over the page: forms, and what asks before something is lost.
 
-import { button, commandLine, h, name, put } from "./dom.js";
+import { button, commandLine, h, named, put } from "./dom.js";
 import { visible } from "./texts.js";
 
 const results = () => document.getElementById("results");
@@ -135,7 +135,7 @@ export function danger({ verb, object, effect, irreversible = "This cannot be un
   let asks = Boolean(type === true);
   const check = () => (submit.disabled = !known || (asks && typed.value !== visible(object)));
   const typing = h("div", { class: "field" });
-  const ask = () => put(typing, asks && [h("label", { for: "typed" }, "Type ", name(object), " to go on"), typed]);
+  const ask = () => put(typing, asks && [h("label", { for: "typed" }, "Type ", named(object), " to go on"), typed]);
   const content = h("form", {
     onsubmit: async (event) => {
       event.preventDefault();
@@ -154,7 +154,7 @@ export function danger({ verb, object, effect, irreversible = "This cannot be un
   }, effect ? shows : null, irreversible && h("p", { class: "irreversible" }, irreversible), typing,
   command && [h("p", { class: "dim" }, "The same on the command line"), commandLine(command)], error,
   h("div", { class: "actions" }, button("Cancel", () => box.close(), { autofocus: true }), submit));
-  const box = dialog([`${verb} `, name(object), "?"], content, () => ended.abort());
+  const box = dialog([`${verb} `, named(object), "?"], content, () => ended.abort());
   ask();
   check();
   if (effect) {

@@ -77,7 +77,7 @@ function morphWithin(old, fresh) {
 }
 
 /** A name as people gave it: shown apart from the direction of the text around it. */
-export const name = (text) => h("bdi", { class: "name" }, visible(text));
+export const named = (text) => h("bdi", { class: "name" }, visible(text));
 
 export const mono = (text) => h("span", { class: "mono" }, visible(text));
 export const dim = (text) => h("span", { class: "dim" }, text);

@@ -1,7 +1,7 @@
 // Rows of the API as a table: paged, sorted and filtered by the server, with all of it in the address.
 
 import { ask } from "./api.js";
-import { button, commandLine, h, link, name, put } from "./dom.js";
+import { button, commandLine, h, link, named, put } from "./dom.js";
 import { isPinned, pinned, togglePin } from "./pins.js";
 import { clock, counted, grouped, visible } from "./texts.js";
 
@@ -158,7 +158,7 @@ export function list(view, spec) {
     empty.hidden = items.length !== 0;
     if (items.length === 0) {
       put(empty, state.filter
-        ? h("p", null, `No ${spec.noun} ${state.regex ? "matches" : "has"} `, name(state.filter), state.regex ? ". " : " in its name. ",
+        ? h("p", null, `No ${spec.noun} ${state.regex ? "matches" : "has"} `, named(state.filter), state.regex ? ". " : " in its name. ",
           button("Clear the filter", () => {
             field.value = "";
             change({ filter: "", page: 1 });
@@ -172,7 +172,7 @@ export function list(view, spec) {
     if (!spec.pins) return;
     const keys = pinned(spec.pins.kind);
     put(pins, keys.length ? [h("span", { class: "dim" }, "Pinned "), keys.map((key) =>
-      [link(spec.pins.href(key), name(spec.pins.label(key))), " "])] : null);
+      [link(spec.pins.href(key), named(spec.pins.label(key))), " "])] : null);
   }
 
   function pin(key) {

@@ -2,7 +2,7 @@
 
 import { ask, news, Refused } from "./api.js";
 import { tell } from "./dialogs.js";
-import { button, h, link, name, put } from "./dom.js";
+import { button, h, link, named, put } from "./dom.js";
 import { listen, restart, want } from "./live.js";
 import { login } from "./login.js";
 import { choice, choose } from "./pins.js";
@@ -60,7 +60,7 @@ async function show(moved) {
   document.querySelectorAll("dialog").forEach((it) => it.close());
   if (!row) {
     put(main, h("div", { class: "empty" }, h("h1", null, "No such view"),
-      h("p", null, "The address names ", name(place.view), ". ", link(to("overview"), "Go to the overview"))));
+      h("p", null, "The address names ", named(place.view), ". ", link(to("overview"), "Go to the overview"))));
     return;
   }
   const root = h("div", { class: `view ${row.word}`, "data-own": location.hash });
@@ -114,7 +114,7 @@ function drawTop() {
       look(THEMES[choice("theme", "auto")]?.[0] ?? "auto");
       drawTop();
     }, { class: "small quiet", "aria-label": `Colours: ${theme}`, title: `Colours: ${theme}` }),
-    user ? h("span", { class: "user" }, name(user)) : null,
+    user ? h("span", { class: "user" }, named(user)) : null,
     who?.user && !who.owner ? button("Log out", logout, { class: "small" }) : null);
 }
 

@@ -3,7 +3,7 @@
 import { ask, path } from "../api.js";
 import { chart } from "../charts.js";
 import { danger, form } from "../dialogs.js";
-import { aside, badge, button, dim, facts, h, link } from "../dom.js";
+import { aside, badge, button, dim, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { ago, command, counted, grouped, perSecond, rate, visible } from "../texts.js";
@@ -24,7 +24,7 @@ function all(view) {
     sort: "name",
     pins: { kind: "groups", label: (key) => key, href: (key) => to("groups", key) },
     columns: [
-      column("name", "Name", (it) => link(to("groups", it), name(it))),
+      column("name", "Name", (it) => link(to("groups", it), named(it))),
       column("state", "State", (it) => badge(it)),
       number("members", "Members"),
       number("lag", "Lag", grouped, { help: "Records that it has not committed yet" }),
@@ -38,7 +38,7 @@ function all(view) {
 
 function topicsOf({ topics }) {
   if (!Array.isArray(topics)) return grouped(topics);
-  const some = topics.slice(0, 5).map((it) => [link(to("topics", it), name(it)), " "]);
+  const some = topics.slice(0, 5).map((it) => [link(to("topics", it), named(it)), " "]);
   return topics.length > 5 ? [some, dim(`and ${grouped(topics.length - 5)} more`)] : some;
 }
 
@@ -71,21 +71,21 @@ function one(view, group) {
 
 function partitions(rows) {
   return plainTable("Partitions that the group reads", [
-    column("topic", "Topic", (it) => link(to("topics", it), name(it))),
+    column("topic", "Topic", (it) => link(to("topics", it), named(it))),
     number("partition", "Partition"),
     number("", "Committed", (it) => it.committed === null ? "–" : link(to("topics", it.topic, { from: "offset", place: it.committed, in: it.partition }), grouped(it.committed))),
     number("end", "End"),
     number("lag", "Lag"),
     number("oldest_unread_ms", "Oldest unread", (it) => ago(it)),
-    column("owner", "Read by", (it) => (it ? name(it) : dim("nobody"))),
+    column("owner", "Read by", (it) => (it ? named(it) : dim("nobody"))),
   ], rows, { key: (it) => `${it.topic} ${it.partition}` });
 }
 
 function members(rows) {
   return plainTable("Members", [
-    column("id", "Member", name),
-    column("client_id", "Client", (it) => name(it ?? "–")),
-    column("host", "Host", (it) => name(it ?? "–")),
+    column("id", "Member", named),
+    column("client_id", "Client", (it) => named(it ?? "–")),
+    column("host", "Host", (it) => named(it ?? "–")),
     column("assignment", "Partitions", assigned, { wide: true }),
   ], rows, { key: (it) => it.id });
 }
@@ -96,7 +96,7 @@ function assigned(given) {
   for (const it of given ?? []) {
     by.set(it.topic, [...(by.get(it.topic) ?? []), ...(it.partitions ?? [it.partition])]);
   }
-  return by.size ? [...by].map(([topic, numbers]) => [name(topic), ` ${numbers.join(", ")} `]) : dim("none");
+  return by.size ? [...by].map(([topic, numbers]) => [named(topic), ` ${numbers.join(", ")} `]) : dim("none");
 }
 
 const PLACES = [["earliest", "the first record that is there"], ["latest", "the end"], ["offset", "an offset"],
@@ -139,7 +139,7 @@ function reset(group, about) {
 
 function moved({ partitions: rows }) {
   return plainTable("What would change", [
-    column("topic", "Topic", name),
+    column("topic", "Topic", named),
     number("partition", "Partition"),
     number("from", "From"),
     number("to", "To"),

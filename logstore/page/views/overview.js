@@ -1,7 +1,7 @@
 // At one look: are we healthy, what flows, what is stuck, what is nearly full.
 
 import { bar, chart } from "../charts.js";
-import { aside, badge, commandLine, h, link, mono } from "../dom.js";
+import { aside, badge, commandLine, h, link, mono, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { listen } from "../live.js";
 import { to } from "../router.js";
@@ -46,7 +46,7 @@ function health({ health, uptime_s: uptime, version, counts = {} }) {
         [link(to(view), h("b", null, grouped(counts[noun])), ` ${noun}`), " "])),
       aside([version && `logstore ${version}`, uptime !== undefined && `up ${span(uptime * 1000)}`].filter(Boolean).join(" · "))),
     warnings.length ? h("ul", { class: "warnings" }, warnings.map((it) => h("li", null, it.view
-      ? link(it.view, visible(it.what)) : visible(it.what), it.object ? [" ", name(it.object)] : null))) : null,
+      ? link(it.view, visible(it.what)) : visible(it.what), it.object ? [" ", named(it.object)] : null))) : null,
     nothingYet(counts) ? [h("p", null, "There is nothing here yet. Make a topic, or declare a queue:"),
       commandLine("logstore topic create orders --partitions 3"), " ", commandLine("logstore queue declare mail")] : null,
   ];
@@ -77,7 +77,7 @@ function flow(title, number, doors, tone) {
 function stuck({ stuck = [] }) {
   if (!stuck.length) return aside("Nothing is stuck.");
   return plainTable("What is stuck", [
-    column("", "What", (it) => [`${it.kind} `, it.view ? link(it.view, name(it.object)) : name(it.object)]),
+    column("", "What", (it) => [`${it.kind} `, it.view ? link(it.view, named(it.object)) : named(it.object)]),
     column("detail", "How", visible, { wide: true }),
     number("since_ms", "For", (it) => (it ? span(Date.now() - it) : "–")),
   ], stuck, { key: (it) => `${it.kind} ${it.object}`, tone: () => "warn" });
@@ -110,7 +110,7 @@ function jobs({ jobs = [] }) {
   if (!jobs.length) return aside("No job of upkeep runs. ", link(to("server", "jobs"), "Earlier jobs"));
   return plainTable("Jobs that run", [
     column("name", "Job"),
-    column("object", "Of", (it) => name(it ?? "")),
+    column("object", "Of", (it) => named(it ?? "")),
     number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
   ], jobs, { key: (it) => `${it.name} ${it.object}` });
 }

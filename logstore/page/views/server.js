@@ -3,10 +3,11 @@
 import { ask, askLines, path } from "../api.js";
 import { bar } from "../charts.js";
 import { danger, form } from "../dialogs.js";
-import { aside, badge, button, dim, h, link, mono, put } from "../dom.js";
+import { aside, badge, button, dim, h, link, mono, named, put } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { to } from "../router.js";
-import { command, counted, grouped, moment, share, size, span, visible } from "../texts.js";
+import { command, counted, grouped, moment, share, span, visible } from "../texts.js";
+import { settingColumns, settingsEmpty } from "./settings.js";
 
 const TABS = [["settings", "Settings", settings], ["users", "Users", users], ["rules", "Rules", rules],
   ["jobs", "Jobs", jobs], ["audit", "Audit", audit], ["doctor", "Doctor", doctor]];
@@ -30,24 +31,9 @@ function settings(view) {
     key: (it) => it.name,
     sort: "name",
     every: 30_000,
-    columns: [
-      column("name", "Setting", (it) => mono(it)),
-      column("", "Value", valueOf),
-      column("source", "Comes from", (it) => it === "default" ? dim(it) : badge(visible(it))),
-      column("default", "Default", (it) => h("span", { class: "mono dim" }, textOf(it)), { sort: false }),
-      column("help", "What it does", (it) => it ?? "", { wide: true, sort: false }),
-    ],
-    empty: ["There are no settings."],
+    columns: settingColumns((source) => source === "default"),
+    empty: settingsEmpty,
   });
-}
-
-const textOf = (value) => (value === null || value === undefined ? "–" : value === "" ? "\u201c\u201d" : visible(value));
-
-function valueOf(it) {
-  const number = /^\d+$/.test(String(it.value)) ? Number(it.value) : null;
-  const words = number === null ? "" : it.unit === "ms" || it.name.endsWith("ms") ? span(number)
-    : it.unit === "bytes" || it.name.endsWith("bytes") ? size(number) : "";
-  return [h("span", { class: it.source === "default" ? "mono" : "mono strong" }, textOf(it.value)), words && number >= 1000 ? dim(` ${words}`) : null];
 }
 
 // Users
@@ -64,7 +50,7 @@ function users(view) {
     filter: false,
     controls: button("Add a user …", () => addUser(rows), { class: "primary" }),
     columns: [
-      column("name", "Name", name),
+      column("name", "Name", named),
       column("tags", "Tags", (it) => it.map((tag) => [badge(tag), " "])),
       column("mechanisms", "Logs in by", (it) => it.join(", ") || "a certificate"),
       column("", "", (it) => link(to("server", "rules", { user: it.name }), "rules")),
@@ -168,10 +154,10 @@ function rules(view) {
     controls: [user, button("Add a rule …", () => addRule(rows, user.value), { class: "primary" })],
     tone: (it) => (it.allow ? null : "bad"),
     columns: [
-      column("user", "User", name),
+      column("user", "User", named),
       column("allow", "", (it) => it ? badge("may", "fine") : badge("must not", "bad")),
       column("operation", "Do", String),
-      column("", "On", (it) => [it.kind, " ", name(it.name), it.pattern === "literal" ? null : dim(` (${it.pattern})`)]),
+      column("", "On", (it) => [it.kind, " ", named(it.name), it.pattern === "literal" ? null : dim(` (${it.pattern})`)]),
       column("host", "From", (it) => (it === "*" ? dim("anywhere") : mono(it))),
       column("", "", (it) => button("Remove …", () => removeRule(it, rows), { class: "small danger" })),
     ],
@@ -256,14 +242,14 @@ function jobs(view) {
     show: (it) => [
       it.running?.length ? plainTable("Jobs that run", [
         column("name", "Job"),
-        column("object", "Of", (it) => name(it ?? "")),
+        column("object", "Of", (it) => named(it ?? "")),
         number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
         number("since_ms", "Since", (it) => (it ? span(Date.now() - it) : "–")),
       ], it.running, { key: (one) => `${one.name} ${one.object}` }) : aside("No job runs now."),
       h("h3", null, "Earlier"),
       it.history?.length ? plainTable("Jobs that ended", [
         column("name", "Job"),
-        column("object", "Of", (it) => name(it ?? "")),
+        column("object", "Of", (it) => named(it ?? "")),
         column("ended_ms", "Ended (UTC)", (it) => mono(moment(it))),
         number("took_ms", "Took", span),
         column("", "What came of it", (it) => visible(it.outcome ?? it.error ?? ""), { wide: true }),
@@ -311,7 +297,7 @@ function audit(view) {
       column("time_ms", "Time (UTC)", (it) => mono(moment(it))),
       column("event", "What", String),
       column("outcome", "Came of it", (it) => badge(it, it === "refused" ? "bad" : "")),
-      column("user", "User", (it) => name(it || "–")),
+      column("user", "User", (it) => named(it || "–")),
       column("host", "From", (_, it) => mono(it.host ?? it.address ?? "–")),
       column("what", "Of what", (it) => visible(it ?? ""), { wide: true }),
       number("count", "Times", (it) => grouped(it ?? 1)),

@@ -2,10 +2,11 @@
 
 import { ask, path } from "../api.js";
 import { danger, form } from "../dialogs.js";
-import { aside, badge, button, dim, facts, h, link, mono } from "../dom.js";
+import { aside, button, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
-import { command, counted, grouped, moment, perSecond, size, span, visible } from "../texts.js";
+import { command, counted, grouped, moment, perSecond, size, visible } from "../texts.js";
+import { changedSettings, settingColumns, settingsEmpty } from "./settings.js";
 import { timeOf } from "./records.js";
 import { kept } from "./topics.js";
 
@@ -92,7 +93,7 @@ function groups(view, topic) {
     key: (it) => it.name,
     filter: false,
     columns: [
-      column("name", "Group", (it) => link(to("groups", it), name(it))),
+      column("name", "Group", (it) => link(to("groups", it), named(it))),
       column("state", "State", (it) => it ?? "–"),
       number("members", "Members"),
       number("lag", "Lag here"),
@@ -109,21 +110,11 @@ function settings(view, topic) {
     key: (it) => it.name,
     sort: "name",
     columns: [
-      column("name", "Setting", mono),
-      column("", "Value", (it) => [mono(it.value), inWords(it) && dim(` ${inWords(it)}`)]),
-      column("source", "Comes from", (it) => it === "topic" ? badge(it) : dim(it)),
-      column("default", "Default", (it) => h("span", { class: "mono dim" }, visible(it ?? "–")), { sort: false }),
-      column("help", "What it does", (it) => it ?? "", { wide: true, sort: false }),
+      ...settingColumns((source) => source !== "topic"),
       column("", "", (it) => button("Change", () => change(topic, it), { class: "small", "aria-label": `Change ${it.name}` })),
     ],
-    empty: ["There are no settings."],
+    empty: settingsEmpty,
   });
-}
-
-function inWords({ name: setting, value }) {
-  if (!/^\d+$/.test(String(value))) return "";
-  if (setting.endsWith(".ms")) return `(${span(Number(value))})`;
-  return setting.endsWith(".bytes") && Number(value) >= 1000 ? `(${size(value)})` : "";
 }
 
 function change(topic, it) {
@@ -145,10 +136,6 @@ function change(topic, it) {
     },
   });
 }
-
-const changedSettings = ({ changed }) => (changed.length
-  ? changed.map((one) => h("p", null, mono(one.name), ": ", mono(one.from), " → ", mono(one.to)))
-  : aside("Nothing would change."));
 
 function dangers(view, topic) {
   const block = (title, text, act) => h("section", { class: "panel" }, h("h2", null, title), aside(text), act);
@@ -230,7 +217,7 @@ function remove(topic) {
     effect: async (signal) => {
       about = await ask(path("topics", topic), { method: "DELETE", body: { dry_run: true }, signal });
       return [h("p", null, h("b", null, counted(about.records, "record")), ` in ${counted(about.partitions, "partition")}, ${size(about.bytes)}.`),
-        about.groups.length ? h("p", null, `${counted(about.groups.length, "group")} lose what they have committed in it: `, about.groups.slice(0, 20).map((it) => [name(it), " "])) : null];
+        about.groups.length ? h("p", null, `${counted(about.groups.length, "group")} lose what they have committed in it: `, about.groups.slice(0, 20).map((it) => [named(it), " "])) : null];
     },
     type: () => about?.records !== "0",
     command: command("logstore", "topic", "delete", topic),

@@ -2,7 +2,7 @@
 
 import { ask } from "../api.js";
 import { form } from "../dialogs.js";
-import { button, h, link } from "../dom.js";
+import { button, h, link, named } from "../dom.js";
 import { column, number } from "../list.js";
 import { go, to } from "../router.js";
 import { command, counted, rate, size, span, visible } from "../texts.js";
@@ -22,7 +22,7 @@ export async function show(view) {
     sort: "name",
     pins: { kind: "topics", label: (key) => key, href: (key) => to("topics", key) },
     columns: [
-      column("name", "Name", (it) => link(to("topics", it), name(it))),
+      column("name", "Name", (it) => link(to("topics", it), named(it))),
       number("partitions", "Partitions"),
       number("records", "Records"),
       number("bytes", "Size", size),
