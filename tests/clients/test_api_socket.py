@@ -98,10 +98,11 @@ def test_queues_with_their_counts(api, channel):
     rows = {row["name"]: row for row in api.rows("queues")}
     size = rows["mail"].pop("bytes")
     assert size > 6 * 5
+    assert rows["mail"].pop("oldest_ms") > 0
     assert rows["mail"] == {
         "vhost": "/", "name": "mail", "durable": True, "exclusive": False, "auto_delete": False,
         "arguments": {"x-max-priority": 5, "x-dead-letter-exchange": "dead", "x-big": str(2**60)},
-        "ready": 3, "unacked": 3, "consumers": 1, "error": None,
+        "ready": 3, "unacked": 3, "consumers": 1, "error": None, "state": "running", "dropped": 0,
     }  # fmt: skip
     assert rows["mine"]["exclusive"]
     assert not rows["mine"]["durable"]
@@ -142,6 +143,7 @@ def test_exchanges_with_their_bindings(api, channel):
     }  # fmt: skip
     assert (rows["inner"]["internal"], rows["inner"]["auto_delete"]) == (True, True)
     first, second = api.rows("exchanges", "events", "bindings")
+    assert first.pop("id") != second["id"]
     assert first == {
         "source": "events", "destination": "bound", "kind": "queue", "key": "a.#",
         "arguments": {"n": 1, "t": {"x": [True, None, 2]}},

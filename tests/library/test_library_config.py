@@ -134,7 +134,18 @@ def test_levels_of_parts_are_told_by_their_names():
             parse("log.levels", field, text)
 
 
-@pytest.mark.parametrize("name", [it for it in NAMES if it not in (*THROTTLED, "log.levels")])
+def test_hosts_are_names_without_ports():
+    field = NAMES["http.hosts"]
+    assert parse("http.hosts", field, "a.example, b") == ("a.example", "b")
+    assert parse("http.hosts", field, "") == ()
+    for text in ("a,,b", ",", "http://a", "a b", "a/b"):
+        with pytest.raises(InvalidSetting, match=r"takes a comma-separated list of host\.example"):
+            parse("http.hosts", field, text)
+
+
+@pytest.mark.parametrize(
+    "name", [it for it in NAMES if it not in (*THROTTLED, "log.levels", "http.hosts")]
+)
 def test_names_are_any_and_may_be_none(name):
     field = NAMES[name]
     assert parse(name, field, "audit, billing,audit") == ("audit", "billing")
