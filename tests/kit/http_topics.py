@@ -1,6 +1,7 @@
 """The HTTP API over topics on disk and groups in memory, without sockets and threads."""
 
 import json
+from base64 import b64encode
 from types import SimpleNamespace
 
 from coordinator_parts import MemoryKeeper
@@ -8,13 +9,16 @@ from heard_audit import Heard
 from http_kit import HttpPeer, answers, request
 
 import logstore
-from logstore.access.access import open_access
+from logstore.access.access import Access, Unkept, open_access
 from logstore.access.identity import OWNER
+from logstore.access.logins import Login
+from logstore.access.refusals import Refusals
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.lag_watch import FRESH_S, LagWatch
 from logstore.config import Config
 from logstore.kept import OffsetToCommit
+from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
 from logstore.protocols.kafka.subscription import SPEECH
 
 
@@ -44,10 +48,32 @@ class HandTimer:
         self.seconds = until
 
 
-class Topical:
-    """A store, and one who asks it by HTTP."""
+class Anybody:
+    """Everyone's password is his name."""
 
-    def __init__(self, path, access=None, who=OWNER, **settings):
+    def check(self, name, password, host, then):
+        then(Login(name.decode() if name == password else None))
+
+    def admits(self, name):
+        return True
+
+
+KEY = ScramKey(b"salt", 4096, b"stored", b"server")
+
+
+def users(**rules):
+    """``root``, ``mon`` who sees all facts, and others, each with (operation, kind, name)s."""
+    keys = {"SCRAM-SHA-256": KEY}
+    rows = [KeptUser("root", keys, ("administrator",)), KeptUser("mon", keys, ("monitoring",))]
+    rows += [KeptUser(name, keys, ("management",)) for name in rules]
+    ruled = [KeptRule(name, *it) for name, them in rules.items() for it in them]
+    return Access(Unkept(KeptAccess(rows, ruled)))
+
+
+class Topical:
+    """A store, and one who asks it by HTTP: its owner, or with ``access`` who ``user`` is then."""
+
+    def __init__(self, path, access=None, **settings):
         given = {name.replace("_", "."): (str(text), "test") for name, text in settings.items()}
         self.store = logstore.open(path, config=Config(given))
         self.topics = self.store.internals().topics
@@ -56,16 +82,22 @@ class Topical:
             Config().store, self.keeper, self.topics.facts, names=self.topics.names, speech=SPEECH
         )
         self.access = access or open_access()
-        self.who = who
+        self.user = ""
         self.held = None  # jobs that are still to be done in another thread; None: at once
         self.peer = self.new_peer()
 
     def new_peer(self, **more):
         lags = LagWatch(self.topics, self.coordinator, self._work, self.timer)
         return HttpPeer(
-            access=self.access, who=self.who, topics=self.topics, coordinator=self.coordinator,
-            lags=lags, timer=self.timer, audit=self.audit, work=self._work, **more,
+            access=self.access, who=None if self.access.required else OWNER, logins=Anybody(),
+            refusals=Refusals(lambda: 0.0, self.audit), topics=self.topics,
+            coordinator=self.coordinator, lags=lags, timer=self.timer, audit=self.audit,
+            work=self._work, **more,
         )  # fmt: skip
+
+    @property
+    def timer_ms(self):
+        return int(self.timer.seconds * 1000)
 
     def _work(self, job, done):
         if self.held is None:
@@ -84,7 +116,9 @@ class Topical:
 
     def raw(self, method, path, value=None):
         body = b"" if value is None else json.dumps(value).encode()
-        [answer] = answers(self.peer.say(request(method, f"/api/v1/{path}", body)))
+        login = b64encode(f"{self.user}:{self.user}".encode()).decode()
+        headers = [f"authorization: Basic {login}"] if self.user else []
+        [answer] = answers(self.peer.say(request(method, f"/api/v1/{path}", body, *headers)))
         return answer
 
     def ask(self, method, path, value=None, status=200):

@@ -21,6 +21,7 @@ from logstore.broker.coordinator.calls import (
     Join,
     Joined,
     Leaver,
+    MemberDescription,
     OffsetCommit,
     Sync,
     Synced,
@@ -401,6 +402,14 @@ class Coordinator:
     def _describe_kept(self, group: str) -> GroupDescription | None:
         kept = self._keeper.load(group)
         return None if kept is None else _describe_kept(group, kept, self._consumer_limits)
+
+    def given(self, member: MemberDescription) -> frozenset[TopicPartition] | None:
+        """What a member of the classic protocol reads, as its clients have written it.
+
+        None: they speak a language of their own. From any thread.
+        """
+        found = self._speech.assignment(member.assignment)
+        return None if found is None else found.places
 
     def delete(self, group: str, now_ms: int, reply: Callable[[Done], None]) -> None:
         """Forget a group without members, and its offsets."""

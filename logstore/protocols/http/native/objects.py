@@ -34,6 +34,8 @@ def require_topic(door: HttpDoor, call: Call, operation: str, name: str) -> None
     on_cluster = name != AUDIT_TOPIC and call.rights.may(operation, CLUSTER, CLUSTER_NAME)
     if not on_cluster and not may_topic(door, call, operation, name):
         kind, known = of_topic(name, door.keeps_history)
+        why = call.rights.decision(operation, kind, known).why
+        door.refusals.tell(call.who, operation, kind, known, why)
         raise Forbidden(f"{_who(call)} may not {operation} {kind} {_shown(known)!r}")
 
 

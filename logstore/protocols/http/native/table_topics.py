@@ -8,16 +8,19 @@ from logstore.access.resources import (
     DELETE,
     DESCRIBE,
     DESCRIBE_CONFIGS,
+    GROUP,
+    READ,
     TOPIC,
 )
 from logstore.http.asks import LOGGED_IN, SEES_ALL, of
 from logstore.http.routes import Route
 from logstore.protocols.http.call import PAGE_QUERY
 from logstore.protocols.http.listing import LIST_QUERY
-from logstore.protocols.http.native import partitions, settings, topics
+from logstore.protocols.http.native import group_reset, groups, partitions, settings, topics
 from logstore.protocols.http.opened import Handler
 
 _TOPIC: Final = "/api/v1/topics/{name}"
+_GROUP: Final = "/api/v1/groups/{name}"
 _SEES: Final = of(DESCRIBE, TOPIC)
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -47,6 +50,18 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "POST", f"{_TOPIC}/trim", partitions.trimmed, "Delete its records before a place.",
         of(DELETE, TOPIC),
+    ),
+    Route(
+        "GET", f"{_TOPIC}/groups", groups.of_topic, "The groups that read it.", _SEES, LIST_QUERY
+    ),
+    Route("GET", "/api/v1/groups", groups.shown, "List groups.", LOGGED_IN, LIST_QUERY),
+    Route(
+        "GET", _GROUP, groups.described, "One group, its members, and a page of its partitions.",
+        of(DESCRIBE, GROUP), PAGE_QUERY,
+    ),
+    Route("DELETE", _GROUP, groups.deleted, "Delete one and its offsets.", of(DELETE, GROUP)),
+    Route(
+        "POST", f"{_GROUP}/reset", group_reset.reset, "Move it to other offsets.", of(READ, GROUP)
     ),
     Route(
         "GET", "/api/v1/settings", settings.of_store,

@@ -1,0 +1,200 @@
+"""A group moved to another place: what would change, and the change, in the same words."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final, Literal
+
+import msgspec
+
+from logstore.access import audit
+from logstore.access.resources import READ
+from logstore.broker.coordinator.calls import OffsetCommit
+from logstore.broker.coordinator.coordinator import Results
+from logstore.broker.group import Move, chosen, moves
+from logstore.broker.start import Start, check_offset
+from logstore.errors import Refused
+from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.kept import KeptOffset, OffsetToCommit
+from logstore.log import Log, TopicPartition
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.elsewhere import elsewhere
+from logstore.protocols.http.native.group_errors import error_of
+from logstore.protocols.http.native.groups import committed, description
+from logstore.protocols.http.native.objects import offset_given, require_topic, topic_of
+from logstore.protocols.http.native.partitions import moment
+
+PLACES_MAX: Final = 5000  # partitions that are moved in one step: some ms of everyone's time
+TOPICS_TOLD: Final = 20  # in the audit log, by name
+
+Logs = Mapping[str, Mapping[int, Log]]
+
+
+class Place(msgspec.Struct, forbid_unknown_fields=True):
+    topic: str
+    partition: int
+    offset: str | int
+
+
+class Reset(msgspec.Struct, forbid_unknown_fields=True):
+    """Where to: ``value`` is an offset, a time in ms, or by how many records, back where below 0.
+
+    With "offsets" each of those named goes to its own.
+    """
+
+    to: Literal["earliest", "latest", "offset", "time_ms", "shift", "offsets"]
+    value: str | int | None = None
+    topics: list[str] | None = None  # None: those in which it has committed
+    partitions: list[int] | None = None  # of each topic; None: all
+    offsets: list[Place] | None = None
+    dry_run: bool = False
+
+
+def reset(door: HttpDoor, call: Call) -> None:
+    """All of it or nothing; durable when answered.
+
+    Raises UnknownGroup, UnknownTopic, UnknownPartition, OffsetOutOfRange; GroupBusy while it is
+    in use; Forbidden.
+    """
+    name, asked = call.word("name"), call.json(Reset)
+    _check(asked)
+    found = description(door, name)
+    if found.members and found.kind != "embedded":  # of these whoever moves it finds out
+        raise error_of(None, name)
+    job = partial(_moves, door, call, name, asked)
+    elsewhere(door, call, job, partial(_move, door, call, name, dry_run=asked.dry_run))
+
+
+def _check(asked: Reset) -> None:
+    """Raises Fault where it says too much or too little."""
+    takes_value = asked.to in ("offset", "time_ms", "shift")
+    if takes_value != (asked.value is not None):
+        needs = "takes a value" if takes_value else "takes no value"
+        raise Fault(BAD_REQUEST, f"to {asked.to!r} {needs}")
+    if (asked.to == "offsets") != (asked.offsets is not None):
+        raise Fault(BAD_REQUEST, "offsets are for to 'offsets', and it takes no others")
+    if asked.offsets is not None and (asked.topics is not None or asked.partitions is not None):
+        raise Fault(BAD_REQUEST, "offsets name their topics and partitions themselves")
+
+
+# What moves
+
+
+def _moves(door: HttpDoor, call: Call, name: str, asked: Reset) -> list[Move]:
+    before = committed(door, name)
+    if asked.offsets is not None:
+        return _each(door, call, before, asked.offsets)
+    wanted = sorted({topic for topic, _ in before}) if asked.topics is None else asked.topics
+    logs = _logs(door, call, dict.fromkeys(wanted), asked.partitions)
+    if asked.to == "shift":
+        return _shifted(before, logs, _shift(asked.value))
+    return moves(before, logs, _start(asked))
+
+
+def _logs(
+    door: HttpDoor, call: Call, topics: Mapping[str, object], numbers: Sequence[int] | None
+) -> Logs:
+    """Those that are to be moved in, opened. Raises Refused where there are too many."""
+    places = {}
+    for name in topics:
+        require_topic(door, call, READ, name)
+        places[name] = chosen(name, len(topic_of(door, name).partitions), numbers)
+    _check_number(sum(map(len, places.values())))
+    return {
+        name: {number: topic_of(door, name).partition(number) for number in them}
+        for name, them in places.items()
+    }
+
+
+def _check_number(places: int) -> None:
+    if places > PLACES_MAX:
+        raise Refused(
+            f"a group is moved in {PLACES_MAX} partitions at once at the most, not in {places}: "
+            f"name some of the topics"
+        )
+
+
+def _start(asked: Reset) -> Start:
+    """Raises Fault."""
+    if asked.to in ("earliest", "latest"):
+        return "earliest" if asked.to == "earliest" else "latest"
+    assert asked.value is not None
+    if asked.to == "offset":
+        return offset_given(asked.value)
+    return moment(offset_given(asked.value, "time_ms"))
+
+
+def _shift(value: str | int | None) -> int:
+    """Raises Fault."""
+    text = str(value)
+    size = offset_given(text.removeprefix("-").removeprefix("+"), "shift")
+    return -size if text.startswith("-") else size
+
+
+def _shifted(before: Mapping[TopicPartition, KeptOffset], logs: Logs, by: int) -> list[Move]:
+    """No further than to either end; where it has committed nothing there is nothing to shift."""
+    return [
+        Move(topic, number, at.offset, min(max(at.offset + by, log.start), log.safe))
+        for topic, them in logs.items()
+        for number, log in them.items()
+        if (at := before.get((topic, number))) is not None
+    ]
+
+
+def _each(
+    door: HttpDoor,
+    call: Call,
+    before: Mapping[TopicPartition, KeptOffset],
+    asked: Sequence[Place],
+) -> list[Move]:
+    _check_number(len(asked))
+    found: dict[TopicPartition, Move] = {}
+    for it in asked:
+        place = it.topic, it.partition
+        if place in found:
+            raise Fault(BAD_REQUEST, f"{it.topic}-{it.partition} is named twice")
+        require_topic(door, call, READ, it.topic)
+        log = topic_of(door, it.topic).partition(it.partition)
+        to, at = check_offset(log, offset_given(it.offset)), before.get(place)
+        found[place] = Move(*place, None if at is None else at.offset, to)
+    return list(found.values())
+
+
+# Moving
+
+
+def _move(door: HttpDoor, call: Call, name: str, found: Sequence[Move], *, dry_run: bool) -> None:
+    about = {
+        "name": name,
+        "partitions": [
+            {
+                "topic": it.topic,
+                "partition": it.partition,
+                "from": None if it.before is None else str(it.before),
+                "to": str(it.after),
+            }
+            for it in found
+        ],
+        "dry_run": dry_run,
+    }
+    if dry_run or not found:
+        call.answer(about)
+        return
+    ids = {it.topic: topic_of(door, it.topic).id for it in found}
+    offsets = {
+        (it.topic, it.partition): OffsetToCommit(it.after, topic_id=ids[it.topic]) for it in found
+    }
+
+    def kept(results: Results) -> None:
+        error = next((it for it in results.values() if it is not None), None)
+        if error is not None:
+            raise error_of(error, name)
+        told = ", ".join(list(ids)[:TOPICS_TOLD])
+        more = f" and {len(ids) - TOPICS_TOLD} more" if len(ids) > TOPICS_TOLD else ""
+        door.audit.tell(audit.GROUP, call.who, f"moved {name} in {told}{more}")
+        call.answer(about)
+
+    now_ms = int(door.timer.now() * 1000)
+    door.coordinator.commit(
+        OffsetCommit(name, offsets), now_ms, lambda results: call.attempt(lambda: kept(results))
+    )

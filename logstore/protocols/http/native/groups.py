@@ -1,0 +1,302 @@
+"""Groups: how far they are, who is in them; deleted."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from logstore.access import audit
+from logstore.access.resources import DESCRIBE
+from logstore.broker.coordinator.calls import Done, GroupDescription, MemberDescription
+from logstore.broker.coordinator.coordinator import UNREADABLE
+from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.lag_watch import STEP_S, Behind, Stands
+from logstore.broker.reading import fetched
+from logstore.broker.topic import uuid_of
+from logstore.errors import LogstoreError, UnknownGroup
+from logstore.http.faults import UNAVAILABLE, Fault
+from logstore.kept import KeptOffset
+from logstore.log import TopicPartition
+from logstore.protocols.http import paging
+from logstore.protocols.http.call import Call, Page
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.elsewhere import elsewhere
+from logstore.protocols.http.listing import Columns, Listed, listed
+from logstore.protocols.http.native.group_errors import error_of
+from logstore.protocols.http.native.objects import groups_shown, may_topic, topic_of
+from logstore.protocols.http.native.topics import once_readers_are_known, trial
+
+MEMBERS_MAX: Final = 500  # of a group that are shown
+AGES_MAX: Final = 100  # partitions of a page whose oldest unread record is looked at
+STABLE: Final = "Stable"  # of the classic protocol: before that nothing is agreed on
+
+
+# Listed
+
+
+def shown(door: HttpDoor, call: Call) -> None:
+    """Those that he may know of."""
+
+    def look() -> list[Behind]:
+        known = door.lags.last.groups
+        return [known[name] for name in groups_shown(call, known)]
+
+    def found(rows: Sequence[Behind]) -> None:
+        listed(door, call, rows, _columns(door), partial(_answer, door, call))
+
+    once_readers_are_known(door, call, lambda: elsewhere(door, call, look, found))
+
+
+def of_topic(door: HttpDoor, call: Call) -> None:
+    """Those that have committed offsets in a topic. Raises UnknownTopic."""
+    name = topic_of(door, call.word("name")).name
+
+    def look() -> list[Behind]:
+        known = door.lags.last.groups
+        return [known[it] for it in groups_shown(call, door.lags.readers(name)) if it in known]
+
+    def found(rows: Sequence[Behind]) -> None:
+        listed(door, call, rows, _columns(door, name), partial(_answer, door, call, topic=name))
+
+    once_readers_are_known(door, call, lambda: elsewhere(door, call, look, found))
+
+
+def _columns(door: HttpDoor, topic: str | None = None) -> Columns[Behind]:
+    def lag(it: Behind) -> int:
+        found = it.lag if topic is None else it.topics.get(topic)
+        return -1 if found is None else found
+
+    return Columns(
+        name=lambda it: it.name,
+        by={
+            "name": lambda it: it.name,
+            "kind": lambda it: it.kind,
+            "state": lambda it: _about(door, it)[0],
+            "members": lambda it: _about(door, it)[1],
+            "lag": lag,
+            "lag_per_s": lambda it: door.lags.per_second(it.name) or 0.0,
+            "topics": lambda it: len(it.topics),
+        },
+        default=lambda it: it.name,
+    )
+
+
+def _about(door: HttpDoor, it: Behind) -> tuple[str, int]:
+    """Its state, and how many members it has."""
+    try:
+        found = door.coordinator.describe(it.name)
+    except Refusal:
+        return UNREADABLE, 0
+    return ("Dead", 0) if found is None else (found.state, len(found.members))
+
+
+def _answer(door: HttpDoor, call: Call, found: Listed[Behind], topic: str | None = None) -> None:
+    call.answer(found.paged([_row(door, it, topic) for it in found.rows]))
+
+
+def _row(door: HttpDoor, it: Behind, topic: str | None) -> dict[str, Any]:
+    state, members = _about(door, it)
+    lag = it.lag if topic is None else it.topics.get(topic)
+    return {
+        "name": it.name,
+        "kind": it.kind,
+        "state": state,
+        "members": members,
+        "topics": len(it.topics),
+        "lag": None if lag is None else str(lag),
+        "lag_per_s": door.lags.per_second(it.name),
+        "unmoved_s": door.lags.unmoved_s(it.name),
+        "error": it.error or None,
+    }
+
+
+# One
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One, with its members and a page of its partitions. Raises UnknownGroup."""
+    name, page = call.word("name"), call.page()
+    found = description(door, name)
+
+    def known() -> None:
+        look = partial(_look, door, call, found, page)
+        elsewhere(door, call, look, lambda about: call.answer(about | _watched(door, name)))
+
+    once_readers_are_known(door, call, known)
+
+
+def description(door: HttpDoor, name: str) -> GroupDescription:
+    """Raises UnknownGroup; Fault where it can't be read."""
+    try:
+        found = door.coordinator.describe(name)
+    except Refusal as it:
+        raise Fault(UNAVAILABLE, it.message) from None
+    if found is None:
+        raise UnknownGroup(f"no group {name[:100]!r}", name)
+    return found
+
+
+def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
+    """What the group has committed. From any thread. Raises Fault where it can't be read."""
+    try:
+        return door.coordinator.fetch(name, 0)
+    except Refusal as it:
+        raise error_of(it.error, name, it.message) from None
+
+
+def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[str, Any]:
+    offsets = committed(door, it.group)
+    members = {member.id: _places(door, it, member) for member in it.members}
+    owners = {place: member for member, places in members.items() for place in places}
+    topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in owners})
+    stands = {
+        topic: _stands(door, topic) for topic in topics if may_topic(door, call, DESCRIBE, topic)
+    }
+    places = [(topic, number) for topic, them in stands.items() for number in range(len(them))]
+    rows = [
+        _partition(door, place, offsets.get(place), stands[place[0]][place[1]], owners, aged)
+        for place, aged in _aged(paging.part(places, page))
+    ]
+    return {
+        "name": it.group,
+        "kind": it.kind,
+        "state": it.state,
+        "protocol": it.protocol,
+        "epoch": it.epoch,
+        "members": [_member(each, members[each.id], stands) for each in it.members[:MEMBERS_MAX]],
+        "members_total": len(it.members),
+        "partitions": rows,
+        "partitions_total": len(places),
+        "page": page.number,
+        "page_size": page.size,
+        "pages": -(-len(places) // page.size),
+    }
+
+
+def _watched(door: HttpDoor, name: str) -> dict[str, Any]:
+    behind = door.lags.last.groups.get(name)
+    lag = None if behind is None else behind.lag
+    return {
+        "lag": None if lag is None else str(lag),
+        "lag_per_s": door.lags.per_second(name),
+        "unmoved_s": door.lags.unmoved_s(name),
+        "history": {"step_s": STEP_S, "lag": door.lags.history(name)},
+    }
+
+
+def _aged(places: Sequence[TopicPartition]) -> list[tuple[TopicPartition, bool]]:
+    return [(place, nth < AGES_MAX) for nth, place in enumerate(places)]
+
+
+def _stands(door: HttpDoor, topic: str) -> Sequence[Stands]:
+    try:
+        return door.topics.offsets(topic)
+    except LogstoreError:  # deleted since; its offsets go with it
+        return ()
+
+
+def _places(
+    door: HttpDoor, group: GroupDescription, it: MemberDescription
+) -> frozenset[TopicPartition]:
+    """What a member reads, as far as that can be known."""
+    if group.kind == "classic":
+        given = door.coordinator.given(it) if group.state == STABLE else None
+        return given or frozenset()
+    found = set()
+    for topic_id, number in it.assigned:
+        topic = door.topics.by_uuid(uuid_of(topic_id))
+        if topic is not None:
+            found.add((topic.name, number))
+    return frozenset(found)
+
+
+def _member(
+    it: MemberDescription, places: frozenset[TopicPartition], seen: Mapping[str, object]
+) -> dict[str, Any]:
+    """``seen``: the topics that may be named."""
+    topics: dict[str, list[int]] = {}
+    for topic, number in sorted(places):
+        if topic in seen:
+            topics.setdefault(topic, []).append(number)
+    return {
+        "id": it.id,
+        "client_id": it.client.id,
+        "host": it.client.host,
+        "instance_id": it.client.instance_id,
+        "assignment": [{"topic": name, "partitions": them} for name, them in topics.items()],
+    }
+
+
+def _partition(
+    door: HttpDoor,
+    place: TopicPartition,
+    it: KeptOffset | None,
+    stands: Stands,
+    owners: Mapping[TopicPartition, str],
+    aged: bool,
+) -> dict[str, Any]:
+    topic, number = place
+    start, end = stands or (0, None)
+    at = max(start, 0 if it is None else it.offset)
+    lag = None if end is None else max(end - at, 0)
+    return {
+        "topic": topic,
+        "partition": number,
+        "committed": None if it is None else str(it.offset),
+        "commit_ms": None if it is None else it.commit_ms,
+        "metadata": None if it is None else it.metadata,
+        "start": None if end is None else str(start),
+        "end": None if end is None else str(end),
+        "lag": None if lag is None else str(lag),
+        "owner": owners.get(place),
+        "oldest_unread_ms": _time_at(door, place, at) if aged and lag else None,
+    }
+
+
+def _time_at(door: HttpDoor, place: TopicPartition, offset: int) -> int | None:
+    """About when the record there was written: its batch says so; None: it can't be read."""
+    topic = door.topics.get(place[0])
+    if topic is None:
+        return None
+    try:
+        batches = fetched(topic.partition(place[1]), offset, 1)
+    except LogstoreError:
+        return None
+    if not batches:
+        return None
+    first = batches[0]
+    return first.max_timestamp_ms if first.is_log_append_time else first.base_timestamp_ms
+
+
+# Deleted
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """With its offsets; durable when answered. Raises UnknownGroup, GroupBusy."""
+    name, dry_run = call.word("name"), trial(call)
+    found = description(door, name)
+    if found.members and found.kind != "embedded":  # of these whoever deletes it finds out
+        raise error_of(None, name)
+
+    def delete(offsets: Mapping[TopicPartition, KeptOffset]) -> None:
+        about = {
+            "name": name,
+            "kind": found.kind,
+            "offsets": len(offsets),
+            "topics": sorted({topic for topic, _ in offsets}),
+            "dry_run": dry_run,
+        }
+        if dry_run:
+            call.answer(about)
+        else:
+            told = partial(_deleted, door, call, about)
+            door.coordinator.delete(name, int(door.timer.now() * 1000), told)
+
+    elsewhere(door, call, partial(committed, door, name), delete)
+
+
+def _deleted(door: HttpDoor, call: Call, about: Mapping[str, Any], done: Done) -> None:
+    if done.error is not None:
+        call.fail(error_of(done.error, about["name"], done.message))
+        return
+    door.audit.tell(audit.GROUP, call.who, f"deleted {about['name']}")
+    call.answer(about)
