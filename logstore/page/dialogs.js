@@ -49,7 +49,8 @@ export function form({ title, about, fields, verb, act, command, preview, danger
   let seen = 0;
   let seeing = null;
   const look = async () => {
-    if (command) put(tells, h("p", { class: "dim" }, "The same on the command line"), commandLine(command(values())));
+    const words = commandOf(command, values());
+    put(tells, words && [h("p", { class: "dim" }, "The same on the command line"), commandLine(words)]);
     if (!preview) return;
     seeing?.abort();
     seeing = new AbortController();
@@ -96,6 +97,15 @@ export function form({ title, about, fields, verb, act, command, preview, danger
   content.querySelector("input, textarea, select")?.focus();
   look();
   return box;
+}
+
+/** The command for what stands in a form; null while what stands there is none. */
+function commandOf(command, given) {
+  try {
+    return command?.(given);
+  } catch {
+    return null;
+  }
 }
 
 function input(it) {

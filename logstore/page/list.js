@@ -35,6 +35,7 @@ function classOf({ number: right, wide }) {
  *   filter    false: rows can't be filtered
  *   pins      {kind, label(key) -> text, href(key)}: rows may be pinned
  *   prefix    before the words in the address, where a view has two lists
+ *   taken     (answer) -> {items, total}, where the rows have another name in it
  *   changed   (answer) -> told of each answer
  */
 export function list(view, spec) {
@@ -98,11 +99,12 @@ export function list(view, spec) {
     element.classList.add("asking");
     try {
       const more = typeof spec.query === "function" ? spec.query() : spec.query;
-      const told = await ask(spec.path, {
+      const given = await ask(spec.path, {
         query: { filter: state.filter, regex: state.filter && state.regex ? "true" : "", sort: state.sort,
           page: state.page, page_size: PAGE_SIZE, ...more },
         signal: AbortSignal.any([mine.signal, view.signal]),
       });
+      const told = spec.taken ? { ...given, ...spec.taken(given) } : given;
       if (told.page > 1 && told.page > told.pages) {
         change({ page: Math.max(1, told.pages) });
         return;

@@ -57,7 +57,7 @@ export function tail(where, query, take, failed, signal) {
   const begin = () => {
     if (signal.aborted) return;
     stream = new EventSource(address(where, query));
-    for (const kind of ["message", "records", "messages", "gap", "end"]) {
+    for (const kind of ["records", "messages", "gap", "refused"]) {
       stream.addEventListener(kind, (event) => take(kind, event.data ? JSON.parse(event.data) : null));
     }
     stream.onopen = () => failed("");

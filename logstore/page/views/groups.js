@@ -28,57 +28,56 @@ function all(view) {
       column("state", "State", (it) => badge(it)),
       number("members", "Members"),
       number("lag", "Lag", grouped, { help: "Records that it has not committed yet" }),
-      number("lag_per_s", "Lag grows /s", trend, { sort: false }),
-      column("topics", "Topics", (_, it) => topicsOf(it), { wide: true, sort: false }),
-      column("kind", "Kind", (it) => dim(it)),
+      number("lag_per_s", "Lag grows /s", trend),
+      number("topics", "Topics"),
+      column("kind", "Kind", dim),
+      column("error", "", (it) => it && h("span", { class: "error" }, visible(it)), { sort: false }),
     ],
     empty: ["No group has read anything yet. Begin one:", "logstore consume orders --group billing"],
   });
 }
 
-function topicsOf({ topics }) {
-  if (!Array.isArray(topics)) return grouped(topics);
-  const some = topics.slice(0, 5).map((it) => [link(to("topics", it), named(it)), " "]);
-  return topics.length > 5 ? [some, dim(`and ${grouped(topics.length - 5)} more`)] : some;
-}
-
 const trend = (it) => (it === null || it === undefined ? "–" : it > 0 ? h("span", { class: "bad-text" }, `+${rate(it)}`) : rate(it));
 
 function one(view, group) {
-  const crumb = [["Groups", to("groups")], group];
   let about = null;
-  view.heading(crumb,
+  view.heading([["Groups", to("groups")], group],
     button("Reset offsets …", () => reset(group, about), { class: "danger" }),
-    button("Delete group …", () => remove(group, about), { class: "danger" }));
-  view.part({
+    button("Delete group …", () => remove(group), { class: "danger" }));
+  const summary = view.part({ show: (it) => [
+    facts([
+      ["State", badge(it.state)], ["Lag", grouped(it.lag)], ["Lag grows", perSecond(it.lag_per_s)],
+      ["Members", grouped(it.members_total)], ["Kind", it.kind],
+    ]),
+    it.history.lag.length > 1 ? chart("Lag in the last hour", [{ name: "lag", values: it.history.lag, tone: "out" }], it.history.step_s, grouped) : null,
+  ] });
+  view.list({
+    caption: "Partitions",
+    noun: "partition",
     path: path("groups", group),
-    show: (it) => {
+    sorts: false,
+    filter: false,
+    key: (it) => `${it.topic} ${it.partition}`,
+    taken: (it) => ({ items: it.partitions, total: it.partitions_total }),
+    changed: (it) => {
       about = it;
-      return [
-        facts([
-          ["State", badge(it.state)], ["Lag", grouped(it.lag)], ["Lag grows", it.lag_per_s === null || it.lag_per_s === undefined ? "–" : perSecond(it.lag_per_s)],
-          ["Members", grouped(it.members?.length ?? 0)], ["Kind", it.kind],
-        ]),
-        it.history?.lag?.length > 1 ? chart("Lag in the last hour", [{ name: "lag", values: it.history.lag, tone: "out" }], it.history.step_s, grouped) : null,
-        h("h3", null, "Partitions"),
-        it.partitions?.length ? partitions(it.partitions) : aside("It has committed nothing yet."),
-        h("h3", null, "Members"),
-        it.members?.length ? members(it.members) : aside("Nobody reads in this group now."),
-      ];
+      summary.use(it);
+      who.use(it);
     },
+    columns: [
+      column("topic", "Topic", (it) => link(to("topics", it), named(it))),
+      number("partition", "Partition"),
+      number("", "Committed", (it) => it.committed === null ? dim("nothing")
+        : link(to("topics", it.topic, { from: "offset", place: it.committed, in: it.partition }), grouped(it.committed))),
+      number("end", "End"),
+      number("lag", "Lag"),
+      number("oldest_unread_ms", "Oldest unread", (it) => ago(it)),
+      column("owner", "Read by", (it) => (it ? named(it) : dim("nobody"))),
+      column("", "", (it) => button("Set …", () => reset(group, about, it), { class: "small", "aria-label": `Set the offset of ${it.topic} ${it.partition}` })),
+    ],
+    empty: ["It has committed nothing yet."],
   });
-}
-
-function partitions(rows) {
-  return plainTable("Partitions that the group reads", [
-    column("topic", "Topic", (it) => link(to("topics", it), named(it))),
-    number("partition", "Partition"),
-    number("", "Committed", (it) => it.committed === null ? "–" : link(to("topics", it.topic, { from: "offset", place: it.committed, in: it.partition }), grouped(it.committed))),
-    number("end", "End"),
-    number("lag", "Lag"),
-    number("oldest_unread_ms", "Oldest unread", (it) => ago(it)),
-    column("owner", "Read by", (it) => (it ? named(it) : dim("nobody"))),
-  ], rows, { key: (it) => `${it.topic} ${it.partition}` });
+  const who = view.part({ title: "Members", show: (it) => it.members.length ? members(it.members) : aside("Nobody reads in this group now.") });
 }
 
 function members(rows) {
@@ -114,21 +113,28 @@ function bodyOf({ to: place, value, topic, partition }, dry) {
   return body;
 }
 
-function reset(group, about) {
-  const topics = [...new Set((about?.partitions ?? []).map((it) => it.topic))].sort();
+/** A place as the command line has it. */
+function placeOf({ to: place, value }) {
+  if (place === "earliest" || place === "latest") return place;
+  return place === "offset" ? value || "OFFSET" : value ? new Date(timeOf(value)).toISOString() : "TIME";
+}
+
+/** row: the partition whose offset is to be set, as it stands. */
+function reset(group, about, row) {
+  const topics = [...new Set((about?.partitions ?? []).map((it) => it.topic))];
   form({
     title: `Reset the offsets of ${visible(group)}`,
     verb: "Reset offsets",
     danger: true,
-    about: about?.members?.length ? "The group has members: most resets are refused until they have left." : "The group goes on reading from there.",
+    about: about?.members.length ? "It has members: it cannot be moved until they have left." : "The group goes on reading from there.",
     fields: [
-      { name: "to", label: "To", type: "select", value: "earliest", options: PLACES },
-      { name: "value", label: "Offset, time or number", help: "Only where one is asked for: 1200, 2026-11-28 14:00, -100." },
-      { name: "topic", label: "Topic", type: "select", value: "", options: [["", "all"], ...topics.map((it) => [it, visible(it)])] },
-      { name: "partition", label: "Partition", type: "number", given: { min: 0 }, help: "Empty: all of them." },
+      { name: "to", label: "To", type: "select", value: row ? "offset" : "earliest", options: PLACES },
+      { name: "value", label: "Offset, time or number", value: row?.committed ?? row?.start ?? "", help: "Only where one is asked for: 1200, 2026-11-28 14:00, -100." },
+      { name: "topic", label: "Topic", type: "select", value: row?.topic ?? "", options: [["", "all"], ...topics.map((it) => [it, visible(it)])] },
+      { name: "partition", label: "Partition", type: "number", value: row?.partition ?? "", given: { min: 0 }, help: "Empty: all of them." },
     ],
-    command: (it) => command("logstore", "group", "reset-offsets", group, ...(it.topic ? ["--topic", it.topic] : []),
-      "--to", it.to === "earliest" || it.to === "latest" ? it.to : it.value || "PLACE"),
+    command: (it) => it.to === "shift" ? null : command("logstore", "group", "reset-offsets", group,
+      ...(it.topic ? ["--topic", it.topic] : []), ...(it.partition === "" ? [] : ["--partition", it.partition]), "--to", placeOf(it)),
     preview: async (it, signal) => moved(await ask(path("groups", group, "reset"), { method: "POST", body: bodyOf(it, true), signal })),
     act: async (it) => {
       const told = await ask(path("groups", group, "reset"), { method: "POST", body: bodyOf(it, false) });
@@ -154,16 +160,20 @@ function difference(it) {
   return by > 0n ? `skips ${grouped(by)}` : `again ${grouped(-by)}`;
 }
 
-function remove(group, about) {
+function remove(group) {
   danger({
     verb: "Delete group",
     object: group,
-    effect: async () => h("p", null, `It forgets what it has committed in ${counted(about?.partitions?.length ?? 0, "partition")}. No record is deleted.`),
+    effect: async (signal) => {
+      const it = await ask(path("groups", group), { method: "DELETE", body: { dry_run: true }, signal });
+      return h("p", null, `It forgets what it has committed in ${counted(it.offsets, "partition")} of `,
+        it.topics.slice(0, 20).map((topic) => [named(topic), " "]), "No record is deleted.");
+    },
     command: command("logstore", "group", "delete", group),
     act: async () => {
-      await ask(path("groups", group), { method: "DELETE" });
+      const it = await ask(path("groups", group), { method: "DELETE" });
       go(to("groups"));
-      return `Deleted group ${visible(group)}.`;
+      return `Deleted group ${visible(group)} with its offsets in ${counted(it.offsets, "partition")}.`;
     },
   });
 }

@@ -2,7 +2,7 @@
 
 import { ask, path } from "../api.js";
 import { danger, form } from "../dialogs.js";
-import { aside, button, facts, h, link, named } from "../dom.js";
+import { aside, badge, button, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { command, counted, grouped, moment, perSecond, size, visible } from "../texts.js";
@@ -94,7 +94,7 @@ function groups(view, topic) {
     filter: false,
     columns: [
       column("name", "Group", (it) => link(to("groups", it), named(it))),
-      column("state", "State", (it) => it ?? "–"),
+      column("state", "State", (it) => badge(it)),
       number("members", "Members"),
       number("lag", "Lag here"),
     ],
