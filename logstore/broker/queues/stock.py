@@ -106,6 +106,11 @@ class Stock:
 
     # Opening
 
+    @property
+    def opened(self) -> bool:
+        """Whether all there is is open; nothing is opened for that."""
+        return not (self._opening.unopened or self._opening.under_way)
+
     def open(self) -> bool:
         """Whether all there is is open; begin to open what is not."""
         for number in list(self._opening.unopened):

@@ -9,6 +9,7 @@ from rabbit_api import new_api
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.rabbit import lists
 from logstore.protocols.http.rabbit.lists import ROWS_OF_A_PART, WHOLE_MAX
+from logstore.slices import Slices
 
 COUNT = WHOLE_MAX + ROWS_OF_A_PART + 1
 
@@ -117,12 +118,13 @@ def test_a_long_list_is_made_as_its_reader_takes_it():
         shown.append(number)
         return {"name": str(number)}
 
-    kind = lists.Kind(show, str, {"name": lambda it: it})
+    kind = lists.Kind(show, str, lambda it: it)
     call = SimpleNamespace(
         text=Call.text.__get__(SimpleNamespace(query={})), query={},
-        stream=lambda content_type, parts: given.append(parts),
+        stream=lambda content_type, parts: given.append(parts), over=False,
+        attempt=lambda work: work(),
     )  # fmt: skip
-    lists.answer(call, range(COUNT), kind)
+    lists.answer(SimpleNamespace(slices=Slices()), call, range(COUNT), kind)
     [parts] = given
     assert shown == []
     first = next(parts)

@@ -5,9 +5,9 @@ routing key, quoted, and a digest of the arguments.
 """
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from logstore.access.resources import DESCRIBE, EXCHANGE, QUEUE
@@ -27,9 +27,6 @@ from logstore.protocols.http.rabbit.tables import arguments, arguments_given
 from logstore.protocols.http.rabbit.words import not_authorised, not_there
 from logstore.protocols.http.within import Within
 
-if TYPE_CHECKING:
-    from logstore.broker.queues.vhost import Vhost
-
 DIGEST_BYTES: Final = 6  # few bindings have the same ends and key
 _KINDS: Final[dict[bytes, Kind]] = {b"q": "queue", b"e": "exchange"}
 
@@ -37,15 +34,15 @@ _KINDS: Final[dict[bytes, Kind]] = {b"q": "queue", b"e": "exchange"}
 class Place(NamedTuple):
     """A binding, and where it is."""
 
-    vhost: "Vhost"
+    within: Within
     binding: Binding
 
 
 def row(place: Place) -> lists.Row:
-    vhost, binding = place
+    binding = place.binding
     return {
         "source": fields.text(binding.source),
-        "vhost": fields.text(vhost.name),
+        "vhost": fields.text(place.within.vhost.name),
         "destination": fields.text(binding.destination),
         "destination_type": binding.kind,
         "routing_key": fields.text(binding.key),
@@ -54,16 +51,19 @@ def row(place: Place) -> lists.Row:
     }
 
 
+_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
+    "vhost": lambda it: it.within.vhost.name,
+    "source": lambda it: it.binding.source,
+    "destination": lambda it: it.binding.destination,
+    "destination_type": lambda it: it.binding.kind,
+    "routing_key": lambda it: it.binding.key,
+}
 KIND: Final[lists.Kind[Place]] = lists.Kind(
     row,
     lambda it: fields.text(it.binding.source),
-    {
-        "vhost": lambda it: it.vhost.name,
-        "source": lambda it: it.binding.source,
-        "destination": lambda it: it.binding.destination,
-        "destination_type": lambda it: it.binding.kind,
-        "routing_key": lambda it: it.binding.key,
-    },
+    lambda it: (it.within.vhost.name, it.binding.source),  # then as they were made
+    _KEYS,
+    lambda it: it.within.sees(it.binding),
 )
 
 
@@ -99,19 +99,26 @@ def is_called(binding: Binding, given: bytes) -> bool:
 
 def listed(door: HttpDoor, call: Call) -> None:
     """Of all virtual hosts, or of one. Raises RabbitFault."""
-    rows = [
-        Place(within.vhost, binding) for within in sight.those(door, call)
-        for facts in within.exchanges()
-        for binding in within.vhost.topology.bindings_from(facts.name) if within.sees(binding)
-    ]  # fmt: skip
-    lists.answer(call, rows, KIND)
+    lists.answer(door, call, _all(sight.those(door, call)), KIND)
+
+
+def _all(those: Sequence[Within]) -> Iterator[Place]:
+    """Exchanges may go meanwhile, and new ones come."""
+    for within in those:
+        topology = within.vhost.topology
+        for facts in list(topology.exchanges()):
+            try:
+                found = list(topology.bindings_from(facts.name))
+            except NoExchange:
+                continue
+            yield from (Place(within, it) for it in found)
 
 
 def of_queue(door: HttpDoor, call: Call) -> None:
     """To a queue. Raises RabbitFault, Forbidden."""
     within, name = sight.to_see(door, call), call.names["name"]
     within.require(DESCRIBE, QUEUE, name)
-    _answer(call, within, _to(within, "queue", name))
+    _answer(door, call, within, _to(within, "queue", name))
 
 
 def of_source(door: HttpDoor, call: Call) -> None:
@@ -121,13 +128,13 @@ def of_source(door: HttpDoor, call: Call) -> None:
         found = within.vhost.topology.bindings_from(name)
     except NoExchange:
         raise not_there() from None
-    _answer(call, within, found)
+    _answer(door, call, within, found)
 
 
 def of_destination(door: HttpDoor, call: Call) -> None:
     """To an exchange. Raises RabbitFault, Forbidden."""
     within, name = _exchange_asked_for(door, call)
-    _answer(call, within, _to(within, "exchange", name))
+    _answer(door, call, within, _to(within, "exchange", name))
 
 
 def _exchange_asked_for(door: HttpDoor, call: Call) -> tuple[Within, bytes]:
@@ -144,10 +151,9 @@ def _to(within: Within, kind: Kind, name: bytes) -> Iterator[Binding]:
         raise not_there() from None
 
 
-def _answer(call: Call, within: Within, found: Iterable[Binding]) -> None:
+def _answer(door: HttpDoor, call: Call, within: Within, found: Iterable[Binding]) -> None:
     """Those of which both ends may be seen."""
-    rows = [Place(within.vhost, it) for it in found if within.sees(it)]
-    lists.answer(call, rows, KIND)
+    lists.answer(door, call, [Place(within, it) for it in found], KIND)
 
 
 # Between two ends
@@ -172,13 +178,13 @@ def _ends(call: Call) -> Ends:
 def between(door: HttpDoor, call: Call) -> None:
     """Those from an exchange to an end. Raises RabbitFault, Forbidden."""
     within, ends = _to_see(door, call)
-    _answer(call, within, _between(within, ends))
+    _answer(door, call, within, _between(within, ends))
 
 
 def described(door: HttpDoor, call: Call) -> None:
     """One of these. Raises RabbitFault, Forbidden."""
     within, ends = _to_see(door, call)
-    call.answer(row(Place(within.vhost, _one(call, within, ends))))
+    call.answer(row(Place(within, _one(call, within, ends))))
 
 
 def _to_see(door: HttpDoor, call: Call) -> tuple[Within, Ends]:

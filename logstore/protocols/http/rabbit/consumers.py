@@ -1,23 +1,25 @@
 """Consumers of queues, and the channels that they belong to."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from logstore.access.resources import DESCRIBE, QUEUE
 from logstore.amqp import fields
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.within import Within
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.subscription import Channel, Subscription
-    from logstore.broker.queues.vhost import Vhost
 
 
 class Place(NamedTuple):
     """A consumer, and what it consumes."""
 
-    vhost: "Vhost"
+    within: Within
     queue: "Queue"
     consumer: "Subscription"
 
@@ -37,7 +39,10 @@ def row(place: Place) -> lists.Row:
         "consumer_timeout": timeout_ms,
         "exclusive": consumer.exclusive,
         "prefetch_count": consumer.prefetch,
-        "queue": {"name": fields.text(queue.facts.name), "vhost": fields.text(place.vhost.name)},
+        "queue": {
+            "name": fields.text(queue.facts.name),
+            "vhost": fields.text(place.within.vhost.name),
+        },
     }
 
 
@@ -57,25 +62,26 @@ def details(channel: "Channel") -> dict[str, Any]:
     }
 
 
+_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
+    "consumer_tag": lambda it: it.consumer.tag,
+    "prefetch_count": lambda it: it.consumer.prefetch,
+    "queue.name": lambda it: it.queue.facts.name,
+    "queue.vhost": lambda it: it.within.vhost.name,
+}
 KIND: Final[lists.Kind[Place]] = lists.Kind(
     row,
     lambda it: fields.text(it.consumer.tag),
-    {
-        "consumer_tag": lambda it: it.consumer.tag,
-        "prefetch_count": lambda it: it.consumer.prefetch,
-        "queue.name": lambda it: it.queue.facts.name,
-        "queue.vhost": lambda it: it.vhost.name,
-    },
+    lambda it: (it.within.vhost.name, it.queue.facts.name),  # then as they are served
+    _KEYS,
+    lambda it: it.within.may(DESCRIBE, QUEUE, it.queue.facts.name),
+    lambda it: not it.queue.gone,
 )
 
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By virtual host and queue, then in the order in which they are served. Raises RabbitFault."""
-    rows = [
-        Place(within.vhost, queue, it) for within in sight.those(door, call)
-        for queue in sorted(
-            (it for it in within.queues() if it.subscriptions), key=lambda it: it.facts.name
-        )
-        for it in queue.subscriptions
-    ]  # fmt: skip
-    lists.answer(call, rows, KIND)
+    rows = (
+        Place(within, queue, it) for within in sight.those(door, call)
+        for queue in list(within.vhost.queues()) for it in list(queue.subscriptions)
+    )  # fmt: skip
+    lists.answer(door, call, rows, KIND)

@@ -1,7 +1,9 @@
 """Exchanges: listed, shown, declared, deleted."""
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from logstore.access.resources import DESCRIBE, EXCHANGE
 from logstore.amqp import fields
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.exchange_types import matcher_of
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class Place(NamedTuple):
     """An exchange, and where it is."""
 
-    vhost: "Vhost"
+    within: Within
     facts: ExchangeFacts
 
 
@@ -37,38 +39,41 @@ def row(place: Place) -> Row:
         "name": fields.text(facts.name),
         "type": facts.type_name,
         "user_who_performed_action": "",
-        "vhost": fields.text(place.vhost.name),
+        "vhost": fields.text(place.within.vhost.name),
     }
 
 
+_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
+    "name": lambda it: it.facts.name,
+    "vhost": lambda it: it.within.vhost.name,
+    "type": lambda it: it.facts.type_name,
+    "durable": lambda it: it.facts.durable,
+    "auto_delete": lambda it: it.facts.auto_delete,
+    "internal": lambda it: it.facts.internal,
+}
 KIND: Final[Kind[Place]] = Kind(
     row,
     lambda it: fields.text(it.facts.name),
-    {
-        "name": lambda it: it.facts.name,
-        "vhost": lambda it: it.vhost.name,
-        "type": lambda it: it.facts.type_name,
-        "durable": lambda it: it.facts.durable,
-        "auto_delete": lambda it: it.facts.auto_delete,
-        "internal": lambda it: it.facts.internal,
-    },
+    lambda it: (it.within.vhost.name, it.facts.name),
+    _KEYS,
+    lambda it: it.within.may(DESCRIBE, EXCHANGE, it.facts.name),
 )
 
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By virtual host and name. Raises RabbitFault."""
     rows = [
-        Place(within.vhost, facts) for within in sight.those(door, call)
-        for facts in sorted(within.exchanges(), key=lambda it: it.name)
+        Place(within, facts) for within in sight.those(door, call)
+        for facts in within.vhost.topology.exchanges()
     ]  # fmt: skip
-    lists.answer(call, rows, KIND)
+    lists.answer(door, call, rows, KIND)
 
 
 def described(door: HttpDoor, call: Call) -> None:
     """One. Raises RabbitFault, Forbidden."""
     within = sight.to_see(door, call)
     facts = _existing(within, sight.exchange_name(call.names["name"]))
-    about = row(Place(within.vhost, facts)) | {"incoming": [], "outgoing": []}
+    about = row(Place(within, facts)) | {"incoming": [], "outgoing": []}
     call.answer(lists.picked_columns(about, lists.columns_of(call)))
 
 

@@ -80,8 +80,8 @@ def row(door: HttpDoor) -> lists.Row:
 
 def listed(door: HttpDoor, call: Call) -> None:
     """One. Raises RabbitFault."""
-    kind: lists.Kind[HttpDoor] = lists.Kind(row, lambda _: NODE, {})
-    lists.answer(call, [door], kind)
+    kind: lists.Kind[HttpDoor] = lists.Kind(row, lambda _: NODE, lambda _: NODE)
+    lists.answer(door, call, [door], kind)
 
 
 def described(door: HttpDoor, call: Call) -> None:

@@ -82,8 +82,8 @@ def cluster_name(door: HttpDoor, call: Call) -> None:
 
 def global_parameters(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
-    kind: lists.Kind[HttpDoor] = lists.Kind(_global, lambda _: "cluster_name", {})
-    lists.answer(call, [door], kind)
+    kind: lists.Kind[HttpDoor] = lists.Kind(_global, lambda _: "cluster_name", lambda _: 0)
+    lists.answer(door, call, [door], kind)
 
 
 def _global(door: HttpDoor) -> lists.Row:

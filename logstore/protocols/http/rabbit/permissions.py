@@ -1,6 +1,5 @@
 """RabbitMQ's permissions: in a virtual host, and for the routing keys of an exchange."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from logstore.access import administration
@@ -16,8 +15,12 @@ from logstore.protocols.http.rabbit.users import existing
 from logstore.protocols.http.rabbit.words import bad_request, not_there
 
 Permission = KeptPermission | KeptTopicPermission
-KIND: Final[lists.Kind[KeptPermission]] = lists.Kind(row, lambda it: it.user, {})
-TOPIC_KIND: Final[lists.Kind[KeptTopicPermission]] = lists.Kind(topic_row, lambda it: it.user, {})
+KIND: Final[lists.Kind[KeptPermission]] = lists.Kind(
+    row, lambda it: it.user, lambda it: (it.user, it.vhost)
+)
+TOPIC_KIND: Final[lists.Kind[KeptTopicPermission]] = lists.Kind(
+    topic_row, lambda it: it.user, lambda it: (it.user, it.vhost, it.exchange)
+)
 
 
 def _vhost(call: Call) -> str:
@@ -30,22 +33,21 @@ def _vhost(call: Call) -> str:
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By user and virtual host. Raises RabbitFault."""
-    rows = sorted(door.access.permissions.values(), key=lambda it: (it.user, it.vhost))
-    lists.answer(call, rows, KIND)
+    lists.answer(door, call, list(door.access.permissions.values()), KIND)
 
 
 def of_vhost(door: HttpDoor, call: Call) -> None:
     """By user. Raises RabbitFault."""
     vhost = _vhost(call)
     rows = (it for it in door.access.permissions.values() if it.vhost == vhost)
-    lists.answer(call, sorted(rows, key=lambda it: it.user), KIND)
+    lists.answer(door, call, list(rows), KIND)
 
 
 def of_user(door: HttpDoor, call: Call) -> None:
     """By virtual host. Raises RabbitFault."""
     user = existing(door, call.word("user")).name
     rows = (it for it in door.access.permissions.values() if it.user == user)
-    lists.answer(call, sorted(rows, key=lambda it: it.vhost), KIND)
+    lists.answer(door, call, list(rows), KIND)
 
 
 def described(door: HttpDoor, call: Call) -> None:
@@ -103,21 +105,21 @@ def taken(door: HttpDoor, call: Call) -> None:
 
 def topics_listed(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
-    lists.answer(call, _sorted(door.access.topic_permissions.values()), TOPIC_KIND)
+    lists.answer(door, call, list(door.access.topic_permissions.values()), TOPIC_KIND)
 
 
 def topics_of_vhost(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
     vhost = _vhost(call)
     rows = (it for it in door.access.topic_permissions.values() if it.vhost == vhost)
-    lists.answer(call, _sorted(rows), TOPIC_KIND)
+    lists.answer(door, call, list(rows), TOPIC_KIND)
 
 
 def topics_of_user(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
     user = existing(door, call.word("user")).name
     rows = (it for it in door.access.topic_permissions.values() if it.user == user)
-    lists.answer(call, _sorted(rows), TOPIC_KIND)
+    lists.answer(door, call, list(rows), TOPIC_KIND)
 
 
 def topics_described(door: HttpDoor, call: Call) -> None:
@@ -125,7 +127,7 @@ def topics_described(door: HttpDoor, call: Call) -> None:
     rows = _of_one(door, call)
     if not rows:
         raise not_there()
-    lists.answer(call, rows, TOPIC_KIND)
+    lists.answer(door, call, rows, TOPIC_KIND)
 
 
 def topics_taken(door: HttpDoor, call: Call) -> None:
@@ -140,8 +142,4 @@ def topics_taken(door: HttpDoor, call: Call) -> None:
 def _of_one(door: HttpDoor, call: Call) -> list[KeptTopicPermission]:
     user, vhost = call.word("user"), fields.text(sight.vhost_name(call))
     found = door.access.topic_permissions.values()
-    return _sorted(it for it in found if it.user == user and it.vhost == vhost)
-
-
-def _sorted(rows: Iterable[KeptTopicPermission]) -> list[KeptTopicPermission]:
-    return sorted(rows, key=lambda it: (it.user, it.vhost, it.exchange))
+    return [it for it in found if it.user == user and it.vhost == vhost]

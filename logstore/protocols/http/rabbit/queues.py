@@ -4,9 +4,11 @@ What a queue has is known once it is open, so the queues that are shown are open
 can't be opened is shown as ``crashed``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from logstore.access.resources import DESCRIBE, QUEUE
 from logstore.amqp import fields
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing.refusals import NoQueue
@@ -17,7 +19,7 @@ from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import consumers, lists, sight
 from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT, done
 from logstore.protocols.http.rabbit.asked import SHOWN_CHARACTERS, Asked
-from logstore.protocols.http.rabbit.lists import Kind, Row, Wanted
+from logstore.protocols.http.rabbit.lists import Kind, Row
 from logstore.protocols.http.rabbit.tables import arguments, arguments_given
 from logstore.protocols.http.rabbit.words import bad_request, not_there
 from logstore.protocols.http.within import Within
@@ -25,7 +27,6 @@ from logstore.protocols.http.within import Within
 if TYPE_CHECKING:
     from logstore.broker.queues.lane import Lane
     from logstore.broker.queues.queue import Queue
-    from logstore.broker.queues.vhost import Vhost
 
 QUORUM: Final = "quorum"
 
@@ -33,7 +34,7 @@ QUORUM: Final = "quorum"
 class Place(NamedTuple):
     """A queue, and where it is."""
 
-    vhost: "Vhost"
+    within: Within
     queue: "Queue"
 
 
@@ -52,7 +53,7 @@ def plain_row(place: Place) -> Row:
         "node": NODE,
         "state": _state(place.queue),
         "type": _type(place.queue),
-        "vhost": fields.text(place.vhost.name),
+        "vhost": fields.text(place.within.vhost.name),
     }
 
 
@@ -133,7 +134,7 @@ def _bytes(door: HttpDoor, lane: "Lane") -> int:
 
 _PLAIN_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
     "name": lambda it: it.queue.facts.name,
-    "vhost": lambda it: it.vhost.name,
+    "vhost": lambda it: it.within.vhost.name,
     "durable": lambda it: it.queue.facts.durable,
     "auto_delete": lambda it: it.queue.facts.auto_delete,
     "exclusive": lambda it: it.queue.facts.exclusive,
@@ -151,44 +152,43 @@ _COUNTED_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
 
 def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
     """``disable_stats``: as quick as can be."""
-    keys = _PLAIN_KEYS | _COUNTED_KEYS
     if call.text("disable_stats") != "true":
-        show: Callable[[Place], Row] = lambda place: row(door, place)  # noqa: E731
+        show: Callable[[Place], Row] = partial(row, door)
     else:
         show = totals_row if call.text("enable_queue_totals") == "true" else plain_row
-    return Kind(show, lambda it: fields.text(it.queue.facts.name), keys)
+    return Kind(
+        show,
+        lambda it: fields.text(it.queue.facts.name),
+        lambda it: (it.within.vhost.name, it.queue.facts.name),
+        _PLAIN_KEYS | _COUNTED_KEYS,
+        lambda it: it.within.may(DESCRIBE, QUEUE, it.queue.facts.name),
+        lambda it: not it.queue.gone,
+        lambda it: it.queue.stock.opened,
+        lambda those, then: open_all([it.queue for it in those], then),
+        _COUNTED_KEYS,
+    )
 
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By virtual host and name. Raises RabbitFault."""
-    rows = [
-        Place(within.vhost, queue) for within in sight.those(door, call)
-        for queue in sorted(within.queues(), key=lambda it: it.facts.name)
-    ]  # fmt: skip
-    kind, wanted = _kind(door, call), Wanted.of(call)
-    if wanted.page is not None and wanted.sort not in _COUNTED_KEYS:
-        shown: Sequence[Place] = lists.cut(lists.picked(rows, kind, wanted), wanted.page)
-    else:
-        shown = rows
-
-    def known() -> None:
-        there = [it for it in rows if not it.queue.gone]
-        lists.answer(call, there, kind, wanted)
-
-    open_all([it.queue for it in shown], lambda: call.attempt(known))
+    rows = (
+        Place(within, queue) for within in sight.those(door, call)
+        for queue in list(within.vhost.queues())
+    )  # fmt: skip
+    lists.answer(door, call, rows, _kind(door, call))
 
 
 def described(door: HttpDoor, call: Call) -> None:
     """One, with its consumers. Raises RabbitFault, Forbidden."""
     within, name = sight.to_see(door, call), call.names["name"]
     queue = existing(within, name)
-    place = Place(within.vhost, queue)
+    place = Place(within, queue)
 
     def known() -> None:
         existing(within, name)  # it may have gone meanwhile
         found = row(door, place)
         found["consumer_details"] = [
-            consumers.row(consumers.Place(within.vhost, queue, it)) for it in queue.subscriptions
+            consumers.row(consumers.Place(within, queue, it)) for it in queue.subscriptions
         ]
         found |= {"deliveries": [], "incoming": []}
         call.answer(lists.picked_columns(found, lists.columns_of(call)))

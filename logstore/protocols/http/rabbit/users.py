@@ -38,7 +38,7 @@ def row(user: KeptUser) -> lists.Row:
 
 
 KIND: Final[lists.Kind[KeptUser]] = lists.Kind(
-    row, lambda it: it.name, {"name": lambda it: it.name}
+    row, lambda it: it.name, lambda it: it.name, {"name": lambda it: it.name}
 )
 
 
@@ -60,17 +60,14 @@ def standing(door: HttpDoor, who: Identity) -> tuple[str, list[str]]:
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By name. Raises RabbitFault."""
-    rows = sorted(door.access.users.values(), key=lambda it: it.name)
-    lists.answer(call, rows, KIND)
+    lists.answer(door, call, list(door.access.users.values()), KIND)
 
 
 def without_permissions(door: HttpDoor, call: Call) -> None:
     """Those that may do nothing in any virtual host by a permission. Raises RabbitFault."""
     there = {user for user, _ in door.access.permissions}
-    rows = sorted(
-        (it for it in door.access.users.values() if it.name not in there), key=lambda it: it.name
-    )
-    lists.answer(call, rows, KIND)
+    rows = [it for it in door.access.users.values() if it.name not in there]
+    lists.answer(door, call, rows, KIND)
 
 
 def described(door: HttpDoor, call: Call) -> None:

@@ -43,14 +43,13 @@ def row(vhost: "Vhost", counts: Counts) -> lists.Row:
 def listed(door: HttpDoor, call: Call) -> None:
     """Those that one may enter. Raises RabbitFault."""
     found = [it.vhost for it in sight.those(door, call)]
-    wanted = lists.Wanted.of(call)
 
     def counted(counts: Mapping[bytes, Counts]) -> None:
         kind: lists.Kind[Vhost] = lists.Kind(
             lambda it: row(it, counts[it.name]), lambda it: fields.text(it.name),
-            {"name": lambda it: it.name},
+            lambda it: it.name, {"name": lambda it: it.name},
         )  # fmt: skip
-        lists.answer(call, found, kind, wanted)
+        lists.answer(door, call, found, kind)
 
     count(door, call, found, counted)
 
