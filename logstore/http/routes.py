@@ -69,8 +69,10 @@ def target_of(raw: bytes) -> Target:
 class Router(Generic[_H]):
     """A table of routes, made ready for requests."""
 
-    def __init__(self, routes: Sequence[Route[_H]]) -> None:
+    def __init__(self, routes: Sequence[Route[_H]], otherwise: Route[_H] | None = None) -> None:
+        """``otherwise``: gets what no row matches, with its ``path``, whatever its query."""
         self.routes = routes
+        self._otherwise = otherwise
         # By how many segments a path has; of two that match, one with a literal segment where the
         # other has a name comes first.
         self._by_length: dict[int, list[tuple[Sequence[bytes], Route[_H]]]] = {}
@@ -83,23 +85,32 @@ class Router(Generic[_H]):
     def find(self, method: str, raw: bytes) -> Found[_H]:
         """The route of a request; HEAD is a GET whose answer has no body. Raises Fault."""
         target = target_of(raw)
-        return _of_method(self._there(target, raw), method, target)
+        there = self._there(target)
+        if not there:
+            if self._otherwise is None or method not in ("GET", "HEAD"):
+                raise no_such_path(raw)
+            return Found(self._otherwise, {"path": b"/".join(target.segments[1:])}, {})
+        return _of_method(there, method, target)
 
     def methods(self, raw: bytes) -> list[str]:
         """Those of a path. Raises Fault."""
-        found = _methods([route for route, _ in self._there(target_of(raw), raw)])
-        return [*found, "OPTIONS"]
+        there = self._there(target_of(raw))
+        if not there:
+            raise no_such_path(raw)
+        return [*_methods([route for route, _ in there]), "OPTIONS"]
 
-    def _there(self, target: Target, raw: bytes) -> "Sequence[_There[_H]]":
-        there = [
+    def _there(self, target: Target) -> "Sequence[_There[_H]]":
+        return [
             (route, names)
             for parts, route in self._by_length.get(len(target.segments), ())
             if (names := _match(parts, target.segments)) is not None
         ]
-        if not there:
-            path = raw.partition(b"?")[0].decode("ascii", "backslashreplace")
-            raise Fault(NOT_FOUND, f"no such path: {path[:PATH_SHOWN]}")
-        return there
+
+
+def no_such_path(raw: bytes) -> Fault:
+    """What is answered to a target that leads nowhere."""
+    path = raw.partition(b"?")[0].decode("ascii", "backslashreplace")
+    return Fault(NOT_FOUND, f"no such path: {path[:PATH_SHOWN]}")
 
 
 _There = tuple[Route[_H], Mapping[str, bytes]]

@@ -14,6 +14,7 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.lag_watch import LagWatch
 from logstore.broker.topics import Topics
 from logstore.log import Log
+from logstore.page_files import PageFiles
 from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Work
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
@@ -57,6 +58,7 @@ class HttpDoor:
     node: Node = field(default_factory=Node)
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
+    page: PageFiles = field(default_factory=PageFiles)
     sessions: dict[Connected, None] = field(default_factory=dict)
     gate: Gate = field(init=False)
     topics: Topics = field(kw_only=True)

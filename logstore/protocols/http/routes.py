@@ -3,6 +3,7 @@
 from typing import Final
 
 from logstore.http.routes import Route, Router
+from logstore.protocols.http import page
 from logstore.protocols.http.native import (
     table_channels,
     table_queues,
@@ -22,4 +23,4 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *rabbit.ROUTES,
 )
 
-ROUTER: Final = Router(ROUTES)
+ROUTER: Final = Router(ROUTES, page.ROUTE)
