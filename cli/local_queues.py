@@ -1,23 +1,37 @@
 """The queues of a store that this process has to itself, as commands need them."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from logstore.amqp.fields import text
+from logstore.amqp.properties import Properties
+from logstore.amqp.properties import read as read_properties
 from logstore.broker.queues.handles import (
     Exchange,
     Owner,
     Queue,
     declare_exchange,
     declare_queue,
+    peek,
     publish,
 )
 from logstore.broker.queues.message import Message as Wanted
+from logstore.broker.queues.peeking import Peeked as Found
+from logstore.broker.queues.peeking import spot_of
 from logstore.broker.queues.received import QueueConsumer, QueueMessage
 from logstore.broker.queues.tables import table_of
 
 from .publishing import Encoder, full
-from .queue_site import BindingFacts, ExchangeAbout, ExchangeRow, QueueAbout, QueueRow, Table
+from .queue_site import (
+    BindingFacts,
+    ExchangeAbout,
+    ExchangeRow,
+    Peek,
+    QueueAbout,
+    QueueRow,
+    Table,
+)
 
 if TYPE_CHECKING:
     from logstore.records.record import Message
@@ -122,6 +136,15 @@ class LocalQueues:
         Exchange(exchange, self._desk).facts()
         return LocalSink(self._desk, Encoder(exchange, properties))
 
+    def peek(self, queue: str, begin: str | None, most: int) -> Peek:
+        """As QueueSite.peek."""
+        found = peek(self._desk, queue, None if begin is None else spot_of(begin), most)
+        return Peek(
+            [LocalPeeked(queue, it) for it in found.messages],
+            [str(it) for it in found.damaged],
+            None if found.following is None else str(found.following),
+        )
+
     def get(self, queue: str) -> QueueMessage | None:
         """As QueueSite.get."""
         return Queue(queue, self._desk).get()
@@ -129,6 +152,27 @@ class LocalQueues:
     def consume(self, queue: str, prefetch: int) -> QueueConsumer:
         """As QueueSite.consume."""
         return Queue(queue, self._desk).consume(prefetch)
+
+
+class LocalPeeked:
+    """As ``Peeked``."""
+
+    def __init__(self, queue: str, found: Found) -> None:
+        self.queue = queue
+        self.position, self.state = str(found.place.spot), found.place.state
+        self.redelivered = found.place.redelivered
+        self.exchange, self.key = text(found.shown.exchange), text(found.record.key or b"")
+        self.body = found.record.value or b""
+        self.time_ms = found.record.timestamp_ms
+        self._properties = found.shown.deliver
+
+    @cached_property
+    def properties(self) -> Properties:
+        return read_properties(self._properties)
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return self.properties.headers or {}
 
 
 def _many(found: Iterable[object]) -> int:

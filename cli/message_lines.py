@@ -1,7 +1,7 @@
 """Messages of queues to lines of output. Pure; as ``formats`` does it with records."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
@@ -13,40 +13,60 @@ from .queueing import shown
 from .show import text_or_base64
 
 if TYPE_CHECKING:
-    from .queue_site import Message
+    from .queue_site import Peeked, Shown
 
-MessageRenderer = Callable[[Sequence["Message"]], list[bytes]]
+MessageRenderer = Callable[[Sequence["Shown"]], list[bytes]]
+PeekRenderer = Callable[[Sequence["Peeked"]], list[bytes]]
 
 
 def message_format(text: str) -> MessageRenderer:
     """For ``raw``, ``hex``, ``json`` or a template. Another text is a usage error."""
-    if text in NAMED:
-        return NAMED[text]
+    return NAMED[text] if text in NAMED else _template(text, COLUMNS)
+
+
+def peek_format(text: str) -> PeekRenderer:
+    """The same of messages that were looked at, which have a position and a state."""
+    if text == "json":
+        return _peeked_json
+    return NAMED[text] if text in NAMED else _template(text, PEEK_COLUMNS)
+
+
+def _template(text: str, columns: Columns) -> Callable[[Sequence[Any]], list[bytes]]:
     try:
         if "{" not in text:
             raise ValueError(
                 f"{text!r} is neither {', '.join(NAMED)} nor a template like '{{key}} {{body}}'"
                 + nearest(text, NAMED)
             )
-        return template(text, COLUMNS)
+        return template(text, columns)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--format'") from None
 
 
-def _raw(messages: "Sequence[Message]") -> list[bytes]:
+def _raw(messages: "Sequence[Shown]") -> list[bytes]:
     return [it.body + b"\n" for it in messages]
 
 
-def _hex(messages: "Sequence[Message]") -> list[bytes]:
+def _hex(messages: "Sequence[Shown]") -> list[bytes]:
     return [it.body.hex().encode() + b"\n" for it in messages]
 
 
-def _json(messages: "Sequence[Message]") -> list[bytes]:
+def _json(messages: "Sequence[Shown]") -> list[bytes]:
     encode = msgspec.json.Encoder().encode
     return [encode(as_object(it)) + b"\n" for it in messages]
 
 
-def as_object(message: "Message") -> dict[str, object]:
+def _peeked_json(messages: "Sequence[Peeked]") -> list[bytes]:
+    encode = msgspec.json.Encoder().encode
+    return [
+        encode({
+            "position": it.position, "state": it.state, "time_ms": it.time_ms, **as_object(it),
+        }) + b"\n"
+        for it in messages
+    ]  # fmt: skip
+
+
+def as_object(message: "Shown") -> dict[str, object]:
     """All of a message in JSON's terms; a body that is no text goes as base64 and says so."""
     return {
         "queue": shown(message.queue),
@@ -59,7 +79,7 @@ def as_object(message: "Message") -> dict[str, object]:
     }
 
 
-def _properties(message: "Message") -> dict[str, object]:
+def _properties(message: "Shown") -> dict[str, object]:
     given = message.properties._asdict().items()
     return {name: shown(it) for name, it in given if it is not None and name != "headers"}
 
@@ -84,3 +104,9 @@ COLUMNS: Columns = {
     "headers": (b"%b", lambda messages: [_compact(shown(it.headers)) for it in messages]),
     "properties": (b"%b", lambda messages: [_compact(_properties(it)) for it in messages]),
 }  # fmt: skip
+PEEK_COLUMNS: Columns = {
+    **COLUMNS,
+    "position": (b"%b", lambda messages: [it.position.encode() for it in messages]),
+    "state": (b"%b", lambda messages: [it.state.encode() for it in messages]),
+    "time": (b"%d", lambda messages: [it.time_ms for it in messages]),
+}

@@ -1,4 +1,4 @@
-"""``logstore queue``: declare, list, describe, get, consume, purge, delete."""
+"""``logstore queue``: declare, list, describe, peek, get, consume, purge, delete."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command import Command, Group
-from .ends import put, tell
+from .ends import put, say, tell
 from .login_options import Client
 from .options import HERE, Data, Json
 from .queueing import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .stop import Stop
 
 MESSAGES_MAX = 500  # at once: printed soon enough that a signal is heard
+PEEKED_MAX = 100  # at once
 POLL_S = 0.1  # how long a signal may go unheard while nothing comes
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
@@ -124,6 +125,63 @@ def _described(name: str, about: "QueueAbout", *, json_: bool) -> str:
         for it in about.bindings
     ]
     return f"{text}\n{table(('exchange', 'key', 'arguments'), rows)}"
+
+
+@app.command(cls=Command)
+def peek(
+    name: Name,
+    max_: Annotated[
+        int, typer.Option("--max", min=1, metavar="N", help="Show at most so many messages.")
+    ] = 20,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="POSITION",
+            help="Begin with the message at this position, such as 17, or 4:17 of priority 4.",
+        ),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="How a message is printed: raw (its body), json, hex, or a template such as"
+            " '{position} {state} {body}'; fields: position state time queue exchange key body"
+            " redelivered headers properties.",
+        ),
+    ] = "raw",
+    vhost: Vhost = "/",
+    data: Data = HERE,
+) -> None:
+    """Print the first messages; none is taken.
+
+    They stand in the order in which consumers would get them. Those that a consumer has are shown,
+    too, as unacked.
+
+    $ logstore queue peek mail --format '{position} {state} {body}'
+    """
+    from .message_lines import peek_format
+    from .output import Output
+    from .stop import Stop
+
+    render = peek_format(format_)
+    with Stop() as stop, queues_of(data, vhost, stop=stop) as site:
+        output = Output(stop)
+        while max_ > 0 and not stop.asked:
+            found = site.peek(name, begin, min(max_, PEEKED_MAX))
+            for it in found.damaged:
+                say(f"queue {name}: message {it} can't be read; run logstore verify")
+            if output.write(render(found.messages)) < len(found.messages):
+                break
+            max_ -= max(1, len(found.messages))
+            begin = found.following
+            if begin is None:
+                break
+        output.check()
+        stop.check()
+        if begin is not None:
+            say(f"there are more messages: begin with --from {begin}", "info")
 
 
 @app.command(cls=Client)

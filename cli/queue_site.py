@@ -62,8 +62,8 @@ class ExchangeAbout(NamedTuple):
     bindings: Sequence[BindingFacts]
 
 
-class Message(Protocol):
-    """One message of a queue, given out."""
+class Shown(Protocol):
+    """One message of a queue."""
 
     @property
     def queue(self) -> str: ...
@@ -79,8 +79,37 @@ class Message(Protocol):
     def headers(self) -> dict[str, Any]: ...
     @property
     def body(self) -> bytes: ...
+
+
+class Message(Shown, Protocol):
+    """One that is given out."""
+
     def ack(self) -> None:
         """It is done with."""
+
+
+class Peeked(Shown, Protocol):
+    """One that was looked at."""
+
+    @property
+    def position(self) -> str:
+        """Where it stands."""
+
+    @property
+    def state(self) -> str:
+        """Whether it is ready or unacked."""
+
+    @property
+    def time_ms(self) -> int:
+        """When it was published."""
+
+
+class Peek(NamedTuple):
+    """Some messages of a queue; ``following``: where to go on, if there are more."""
+
+    messages: Sequence[Peeked]
+    damaged: Sequence[str]  # positions of what can't be read
+    following: str | None
 
 
 class Consumer(Protocol):
@@ -150,6 +179,9 @@ class QueueSite(Protocol):
 
     def sink(self, exchange: str, properties: dict[str, Any]) -> QueueSink:
         """Raises NoExchange."""
+
+    def peek(self, queue: str, begin: str | None, most: int) -> Peek:
+        """Look at messages from this position on; none is taken. Raises NoQueue."""
 
     def get(self, queue: str) -> Message | None:
         """The first message that is ready. Raises NoQueue, SingleActive."""

@@ -43,6 +43,10 @@ class ServerSocket:
         """
         return self.ask("GET", path, query)
 
+    def content(self, *path: str, **query: object) -> bytes:
+        """The same where the answer is no JSON. Raises as ``get``."""
+        return b"".join(self._pieces("GET", path, query, b"", ANSWER_S))
+
     def put(self, *path: str, value: object = None, **query: object) -> Any:  # noqa: ANN401
         """As ``get``; ``value``: what is to be there."""
         return self.ask("PUT", path, query, value)

@@ -1,5 +1,6 @@
 """The exchanges and queues of a server, as commands need them: asked for through its AMQP door."""
 
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final
@@ -7,13 +8,22 @@ from typing import Any, Final
 from logstore.amqp import methods
 from logstore.amqp.fields import data
 from logstore.amqp.methods import Method
+from logstore.amqp.properties import Properties
 from logstore.broker.queues.given import SHORT_BYTES_MAX, name_of, value
 from logstore.broker.routing.refusals import NoQueue, UnknownType
 from logstore.errors import InvalidName
 from logstore.server_socket import ServerSocket
 
 from ..publishing import Encoder
-from ..queue_site import BindingFacts, ExchangeAbout, ExchangeRow, QueueAbout, QueueRow, Table
+from ..queue_site import (
+    BindingFacts,
+    ExchangeAbout,
+    ExchangeRow,
+    Peek,
+    QueueAbout,
+    QueueRow,
+    Table,
+)
 from .line import Line
 from .messages import ServedConsumer, ServedMessage, ServedSink
 
@@ -196,11 +206,53 @@ class ServedQueues:
             self._bindings("queues", name),
         )  # fmt: skip
 
+    def peek(self, queue: str, begin: str | None, most: int) -> Peek:
+        """As QueueSite.peek."""
+        path = ("queues", queue, "messages")
+        given = {"vhost": self._vhost, "from": begin, "limit": most}
+        found = self._socket.get(*path, **given)
+        items = [ServedPeeked(queue, it, self._socket, self._vhost) for it in found["items"]]
+        return Peek(items, found["damaged"], found["next"])
+
     def _bindings(self, what: str, name: str) -> list[BindingFacts]:
         return [
             BindingFacts(it["source"], it["destination"], it["kind"], it["key"], it["arguments"])
             for it in self._socket.rows(what, name, "bindings", vhost=self._vhost)
         ]
+
+
+class ServedPeeked:
+    """As ``Peeked``: what was cut off in the list is asked for when it is needed."""
+
+    def __init__(self, queue: str, found: Any, socket: ServerSocket, vhost: str) -> None:  # noqa: ANN401
+        self.queue = queue
+        self.position, self.state = str(found["position"]), str(found["state"])
+        self.redelivered = bool(found["redelivered"])
+        self.exchange, self.key = str(found["exchange"]), str(found["key"])
+        self.time_ms = int(found["time_ms"])
+        self._found = found
+        self._socket = socket
+        self._vhost = vhost
+
+    @cached_property
+    def body(self) -> bytes:
+        found = self._found["body"]
+        if self._found["truncated"]:
+            path = ("queues", self.queue, "messages", self.position, "body")
+            return self._socket.content(*path, vhost=self._vhost)
+        return data(found["text"]) if "text" in found else b64decode(found["base64"])
+
+    @cached_property
+    def properties(self) -> Properties:
+        given = self._found["properties"]
+        if self._found["truncated"]:
+            path = ("queues", self.queue, "messages", self.position)
+            given = self._socket.get(*path, vhost=self._vhost)["properties"]
+        return Properties(**given)
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return self.properties.headers or {}
 
 
 def _row(it: Any) -> QueueRow:  # noqa: ANN401  what JSON holds

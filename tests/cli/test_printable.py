@@ -57,6 +57,7 @@ WORDS = {
     "queue declare": [EVIL],
     "queue list": [],
     "queue describe": [EVIL],
+    "queue peek": [EVIL],
     "queue get": [EVIL],
     "queue consume": [EVIL],
     "queue purge": [EVIL, "--yes"],

@@ -134,6 +134,34 @@ def test_a_line_that_is_no_message_ends_it_or_is_skipped(both):
 
 
 @pytest.mark.usefixtures("events")
+def test_peek_shows_messages_and_takes_none(both):
+    for body, key in (("a", "mail.1"), ("b" * 3000, "mail.2"), ("c", "mail.3")):
+        publish(both, "events", "--key", key, "--message", body, "--header", "h=1")
+    template = ("--format", "{position} {state} {key} {headers} {redelivered} {body}")
+    result = both("queue", "peek", "mail", "--max", 2, *template)
+    assert result.lines == [
+        '0 ready mail.1 {"h":"1"} no a', '1 ready mail.2 {"h":"1"} no ' + "b" * 3000,
+    ]  # fmt: skip
+    assert result.err == "there are more messages: begin with --from 2\n"
+    result = both("queue", "peek", "mail", "--from", 2, "--format", "json")
+    [found] = objects(result)
+    assert (found["position"], found["state"], found["body"]) == ("2", "ready", "c")
+    assert found["properties"] == {"delivery_mode": 2}
+    assert result.err == ""
+    assert both("queue", "peek", "mail").out == f"a\n{'b' * 3000}\nc\n"
+    assert ready(both, "mail") == 3
+    assert both("queue", "get", "mail", "--format", "{redelivered}").out == "no\n"
+
+
+@pytest.mark.usefixtures("events")
+def test_what_can_not_be_peeked_is_said(both):
+    assert "no queue 'nobody'" in both("queue", "peek", "nobody", code=1).err
+    assert "no place of a message" in both("queue", "peek", "mail", "--from", "x", code=1).err
+    assert "bodi" in both("queue", "peek", "mail", "--format", "{bodi}", code=2).err
+    both("queue", "peek", "mail", "--vhost", "v", code=1)
+
+
+@pytest.mark.usefixtures("events")
 def test_get_shows_messages_or_takes_them(both):
     publish(both, "events", "--key", "mail.x", stdin=b"a\nb\nc\n")
     assert both("queue", "get", "mail", "--requeue", "--max", 2).out == "a\nb\n"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp import fields
+from logstore.broker.queues import peeking
 from logstore.broker.queues.given import (
     Table,
     argument_table,
@@ -19,6 +20,7 @@ from logstore.broker.queues.given import (
 )
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
+from logstore.broker.queues.peeking import Peek, Spot
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published
 from logstore.broker.queues.queue import Queue as Model
@@ -115,6 +117,29 @@ def publish(desk: Desk, messages: list[Message]) -> Routed:
     if published.error is not None:
         raise published.error
     return Routed(tuple(published.unrouted), tuple(published.rejected))
+
+
+def peek(desk: Desk, name: str, begin: Spot | None, most: int) -> Peek:
+    """Look at ``most`` messages of a queue from there on; none is taken. Raises NoQueue; Damaged,
+    StorageFull where it can't be opened.
+    """
+    found: list[tuple[Model, peeking.Places]] = []
+
+    def look(vhost: Vhost) -> None:
+        queue = vhost.queue(name_of(name), desk)
+
+        def known() -> None:
+            found.append((queue, peeking.places(queue, begin, most)))
+            desk.poke()
+
+        queue.when_open(known)
+
+    desk.do(look)
+    desk.wait(lambda: found)
+    queue, places = found[0]
+    if queue.failed is not None:
+        raise queue.failed
+    return peeking.read(places, queue.limits.ttl_ms)
 
 
 class Exchange:
