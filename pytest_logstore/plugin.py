@@ -66,6 +66,8 @@ def logstore_server(
     from pytest_logstore.server import RunningServer, ServerProcess
 
     url = os.environ.get(TEST_URL, "")
+    if url and _reset(pytestconfig) == "wipe":
+        pytest.fail(f"--logstore-reset=wipe: {TEST_URL} names a server that others use", False)
     server: Server = (
         RunningServer(url)
         if url
@@ -241,10 +243,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     yield
     server = item.config.stash.get(_SHARED, None)
     if server is not None and _uses_a_server(item) and _reset(item.config) == "wipe":
-        if not server.ours:
-            raise pytest.UsageError(
-                f"--logstore-reset=wipe: {TEST_URL} names a server that was not started here"
-            )
         server.empty()
 
 

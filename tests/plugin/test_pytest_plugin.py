@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from time import monotonic
 
 import pytest
+from confluent_kafka import Producer
 
+from pytest_logstore.faults import Faults
 from pytest_logstore.server import NotStarted, ServerProcess
 
 pytest_plugins = ["pytester"]
@@ -296,4 +299,165 @@ def test_a_paused_server_answers_once_it_is_resumed_and_can_be_stopped_before(se
     server.pause()
     server.stop()
     server.start()
+    assert ping(server) == b"+PONG\r\n"
+
+
+# What is made for a test, and what becomes of it --------------------------------------------------
+
+MAKING = """
+import pytest
+
+MADE = []
+
+def test_first(kafka_topic, amqp_queue, redis_channel, logstore):
+    settings = {"retention.ms": 1000, "preallocate": True}
+    MADE.append(kafka_topic("orders", partitions=3, settings=settings))
+    MADE.append(kafka_topic("orders"))
+    MADE.append(amqp_queue("mail", arguments={"x-max-priority": 5}))
+    MADE.append(redis_channel("news"))
+    assert len(set(MADE)) == 4
+    topic = logstore.api.get("topics", MADE[0])
+    assert topic["partitions"] == 3
+    assert logstore.api.get("queues", MADE[2], vhost="/")["arguments"] == {"x-max-priority": 5}
+    logstore.api.delete("topics", MADE[1])  # the test may do it itself
+    logstore.api.post("topics", value={"name": logstore.name("kept")})
+    MADE.append(logstore.name("kept"))
+    logstore.api.put("queues", "kept", vhost="/", value={})
+    logstore.api.put("exchanges", "kept", vhost="/", value={"type": "fanout"})
+    logstore.api.put("vhosts", "kept")
+
+def test_second(logstore):
+    topics = {it["name"] for it in logstore.api.rows("topics")}
+    queues = {it["name"] for it in logstore.api.rows("queues")}
+    vhosts = {it["name"] for it in logstore.api.rows("vhosts")}
+    exchanges = {it["name"] for it in logstore.api.rows("exchanges", vhost="/")}
+    assert not {*MADE[:4]} & (topics | queues)
+    print(f"RESULT {logstore.name('x') != 'x'} {MADE[4] in topics} {'kept' in queues}"
+          f" {'kept' in exchanges} {'kept' in vhosts}")
+"""
+
+
+@long
+@pytest.mark.parametrize(
+    ("how", "result"),
+    [("names", "True True True True True"), ("none", "False True True True True"),
+     ("wipe", "False False False False False")],
+)  # fmt: skip
+def test_how_tests_are_kept_apart(run, how, result):
+    found = run(MAKING, "-s", f"--logstore-reset={how}")
+    found.assert_outcomes(passed=2)
+    assert f"RESULT {result}" in found.stdout.str()
+
+
+@long
+def test_a_clean_server_is_empty_before_and_after(run):
+    result = run(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def made_before(logstore_server):
+            logstore_server.api.post("topics", value={"name": "before"})
+
+        def names(server):
+            return [it["name"] for it in server.api.rows("topics")]
+
+        def test_shared(logstore):
+            assert names(logstore) == ["before"]
+
+        def test_clean(logstore_clean):
+            assert names(logstore_clean) == []
+            logstore_clean.api.post("topics", value={"name": "t"})
+            logstore_clean.pause()
+
+        def test_after(logstore):
+            assert names(logstore) == []
+        """
+    )
+    result.assert_outcomes(passed=3)
+
+
+@long
+def test_a_server_that_runs_already_is_used_and_left_as_it_is(run, server):
+    server.api.post("topics", value={"name": "theirs"})
+    source = """
+        import pytest
+
+        def test_uses_it(logstore_server, kafka_topic, redis_url, logstore_http_url):
+            assert not logstore_server.ours
+            assert kafka_topic() in {it["name"] for it in logstore_server.api.rows("topics")}
+            assert logstore_http_url
+            for act in ("restart", "stop", "start", "kill", "pause", "resume"):
+                with pytest.raises(RuntimeError, match="was not started here"):
+                    getattr(logstore_server, act)()
+
+        def test_empties_it(logstore_clean):
+            assert 0
+
+        def test_harms_it(logstore_faults):
+            assert 0
+
+        @pytest.mark.logstore(isolated=True)
+        def test_has_another(logstore):
+            assert logstore.ours
+        """
+    result = run(source, "-rs", LOGSTORE_TEST_URL=server.http)
+    result.assert_outcomes(passed=2, skipped=2)
+    assert "was not started here, and may not be emptied" in result.stdout.str()
+    assert [it["name"] for it in server.api.rows("topics")] == ["theirs"]
+    result = run("def test(logstore): pass", "--logstore-reset=wipe", LOGSTORE_TEST_URL=server.http)
+    assert result.ret != 0
+    assert "--logstore-reset=wipe: LOGSTORE_TEST_URL names a server that others use" in (
+        result.stdout.str() + result.stderr.str()
+    )
+    assert [it["name"] for it in server.api.rows("topics")] == ["theirs"]
+    result = run("def test(logstore): pass", LOGSTORE_TEST_URL="127.0.0.1:1")
+    assert "LOGSTORE_TEST_URL=127.0.0.1:1: takes http://HOST:PORT" in result.stdout.str()
+
+
+# Faults -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faults(server):
+    faults = Faults(server)
+    yield faults
+    faults.end()
+
+
+def append(server, topic, **conf):
+    """A record; the time until it is acknowledged, or why it is not."""
+    producer = Producer({"bootstrap.servers": server.kafka, **conf})
+    told = []
+    producer.produce(topic, b"value", on_delivery=lambda error, _: told.append(error))
+    began = monotonic()
+    assert producer.flush(DEADLINE_S) == 0
+    return monotonic() - began, told[0]
+
+
+@long
+def test_a_slow_disk_delays_what_is_acknowledged_until_it_is_well_again(server, faults):
+    append(server, "t")
+    faults.slow_disk(1.0)
+    assert append(server, "t") >= (1.0, None)
+    faults.end()
+    with open(f"/proc/{server.process_id}/stat") as stat:
+        assert stat.read().rpartition(")")[2].split()[0] in "SR"
+    server.api.get("server")
+
+
+@long
+def test_a_full_disk_refuses_and_takes_again(server, faults):
+    assert append(server, "t")[1] is None
+    faults.full_disk()
+    error = append(server, "t", **{"message.timeout.ms": 1000})[1]
+    assert error is not None
+    faults.full_disk(False)
+    assert append(server, "t")[1] is None
+
+
+@long
+def test_a_paused_server_is_resumed_at_the_end_of_the_block(server, faults):
+    with faults.paused(), open(f"/proc/{server.process_id}/stat") as stat:
+        assert stat.read().rpartition(")")[2].split()[0] == "T"
     assert ping(server) == b"+PONG\r\n"
