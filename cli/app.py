@@ -22,6 +22,7 @@ from .produce import produce
 from .replay import replay
 from .salvage import salvage
 from .serve import Serve, serve
+from .top import top
 from .usage import UsageError, tell_usage
 from .verify import verify
 
@@ -174,6 +175,7 @@ app.command(cls=Command)(backup)
 app.command(cls=Command)(restore)
 app.command(cls=Command)(status)
 app.command(cls=Command)(doctor)
+app.command(cls=Command)(top)
 
 
 def _forget_services() -> None:

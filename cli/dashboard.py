@@ -1,0 +1,170 @@
+"""What a server is at, as lines for a terminal. Pure: colours are words, and nothing is printed.
+
+The same facts as on the page's first view: is all well, what flows, what is stuck, what is nearly
+full. A fact that is not known yet is a dash.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from .show import counted, size
+
+BARS: Final = "▁▂▃▄▅▆▇█"
+UNKNOWN: Final = "-"
+LABEL: Final = 8  # characters of the first column
+POINTS: Final = 30  # of a history, the newest
+WARN, BAD, GOOD, DIM, HEAD = "yellow", "red", "green", "dim", "bold"
+_STYLE: Final = {"ok": GOOD, "warning": WARN, "error": BAD}
+NEARLY: Final = 0.9  # of what has a limit, and then it is bad
+COUNTS: Final = ("topics", "groups", "queues", "exchanges", "channels", "connections")
+
+
+class Piece(NamedTuple):
+    text: str
+    style: str = ""
+
+
+Line = Sequence[Piece]
+Facts = Mapping[str, Any]
+
+
+def lines(overview: Facts, now_ms: int) -> list[Line]:
+    """``overview``: as the server answers GET /api/v1/overview."""
+    found = [*_head(overview), []]
+    for label, rows in (
+        ("FLOWS", _flows(overview)),
+        ("STUCK", _stuck(overview.get("stuck", ()), now_ms)),
+        ("FULL", _full(overview.get("full", ()))),
+        ("DOORS", _doors(overview)),
+        ("JOBS", _jobs(overview.get("jobs", ()))),
+    ):
+        found += _labelled(label, rows)
+    return found
+
+
+def _labelled(label: str, rows: Iterable[Line]) -> Iterator[Line]:
+    for row in rows:
+        yield [Piece(label.ljust(LABEL), HEAD), *row]
+        label = ""
+
+
+def _head(overview: Facts) -> Iterator[Line]:
+    health = overview.get("health") or {}
+    warnings, state = health.get("warnings", ()), health.get("state", "")
+    told = {"ok": "healthy", "": UNKNOWN}.get(state) or counted(max(len(warnings), 1), state)
+    up = overview.get("uptime_s")
+    yield [
+        Piece(f"logstore {_text(overview.get('version', ''))}", HEAD),
+        Piece(f"  up {UNKNOWN if up is None else span(float(up))}  "),
+        Piece(told, _STYLE.get(state, DIM)),
+    ]
+    for it in warnings:
+        yield [Piece(f"  {_text(it.get('what'))} {_text(it.get('object'))}".rstrip(), WARN)]
+    counts = overview.get("counts") or {}
+    yield [Piece("  ".join(f"{grouped(counts.get(it))} {it}" for it in COUNTS), DIM)]
+
+
+def _flows(overview: Facts) -> Iterator[Line]:
+    flows, history = overview.get("flows") or {}, overview.get("history") or {}
+    doors = flows.get("doors") or {}
+    for way in ("in", "out"):
+        rates = ((name, it.get(f"{way}_per_s")) for name, it in doors.items())
+        by = " ".join(f"{_text(name)} {grouped(rate)}" for name, rate in rates if rate)
+        yield [
+            Piece(f"{way:<4}{grouped(flows.get(f'{way}_per_s')):>11}/s  "),
+            Piece(spark(history.get(way, ())), GOOD),
+            Piece(f"  {by}", DIM),
+        ]
+    yield [Piece(f"waiting {grouped(flows.get('waiting')):>7}")]
+
+
+def _stuck(rows: Sequence[Facts], now_ms: int) -> Iterator[Line]:
+    if not rows:
+        yield [Piece("nothing", DIM)]
+    for it in rows:
+        since = it.get("since_ms")
+        time = f", for {span((now_ms - float(since)) / 1000)}" if since else ""
+        what = f"{_text(it.get('kind'))} {_text(it.get('object'))}"
+        yield [Piece(what, WARN), Piece(f"  {_text(it.get('detail'))}{time}")]
+
+
+def _full(rows: Sequence[Facts]) -> Iterator[Line]:
+    if not rows:
+        yield [Piece("nothing is near to its limit", DIM)]
+    for it in rows:
+        share, left = float(it.get("share") or 0), it.get("full_in_s")
+        of = size if it.get("unit") in ("bytes", "B") else grouped
+        when = "" if left is None else f", full in ~ {span(float(left))}"
+        amount = f"{of(_whole(it.get('used')))} of {of(_whole(it.get('limit')))}"
+        yield [
+            Piece(f"{_text(it.get('what')):<16} "),
+            Piece(f"{share:>4.0%} ", BAD if share >= NEARLY else WARN),
+            Piece(f"{amount}{when}", DIM),
+        ]
+
+
+def _doors(overview: Facts) -> Iterator[Line]:
+    rates = (overview.get("flows") or {}).get("doors") or {}
+    for it in overview.get("doors", ()):
+        its = rates.get(it.get("name"), {})
+        bytes_ = "  ".join(
+            f"{size(_whole(its[key]))}/s {way}"
+            for way, key in (("in", "bytes_in_per_s"), ("out", "bytes_out_per_s"))
+            if its.get(key)
+        )
+        name = f"{_text(it.get('name'))}{' TLS' if it.get('tls') else ''}"
+        connections = _whole(it.get("connections"))
+        yield [
+            Piece(f"{name:<10} {_text(it.get('address')):<22} "),
+            Piece(f"{counted(connections, 'connection'):<18}"),
+            Piece(f"{bytes_}", DIM),
+        ]
+
+
+def _jobs(rows: Sequence[Facts]) -> Iterator[Line]:
+    if not rows:
+        yield [Piece("none runs", DIM)]
+    for it in rows:
+        share = it.get("share")
+        done = "" if share is None else f"  {float(share):.0%}"
+        yield [Piece(f"{_text(it.get('name'))} {_text(it.get('object'))}{done}")]
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """The newest values as bars, from nothing to the largest of them; a space for one unknown."""
+    shown = [None if it is None else float(it) for it in values[-POINTS:]]
+    most = max((it for it in shown if it is not None), default=0.0)
+    return "".join(
+        " " if it is None else BARS[round(it / most * (len(BARS) - 1)) if most > 0 else 0]
+        for it in shown
+    )
+
+
+def span(seconds: float) -> str:
+    """``3 d 4 h``, ``12 min``: the largest unit, and the next one where it is small."""
+    left = max(int(seconds), 0)
+    for (unit, length), below in zip(_UNITS, (*_UNITS[1:], None), strict=True):
+        if left >= length or below is None:
+            number, rest = divmod(left, length)
+            more = rest // below[1] if below is not None and number < 10 else 0
+            return f"{number} {unit}" + (f" {more} {below[0]}" if below and more else "")
+    raise AssertionError("seconds have no unit below")
+
+
+_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def grouped(number: Any) -> str:  # noqa: ANN401  a number, as a number or as a text
+    return UNKNOWN if number is None else f"{_whole(number):,}"
+
+
+def _whole(number: Any) -> int:  # noqa: ANN401
+    if isinstance(number, str):
+        return int(number)
+    return round(number or 0)
+
+
+def _text(value: object) -> str:
+    from logstore.printable import printable
+
+    return "" if value is None else printable(str(value))
