@@ -55,8 +55,8 @@ LogLevel = Annotated[
         "--log-level",
         metavar="[PART=]LEVEL",
         help="What to log: debug, info, warning or error, and what is more important; of one part,"
-        " such as kafka=info, to see that door's connections. Repeatable. Defaults to log.level,"
-        " warning, and log.levels.",
+        " such as kafka=info, to see that door's connections; may be repeated. Defaults to"
+        " log.level, warning, and log.levels.",
     ),
 ]
 
@@ -121,7 +121,6 @@ def serve(
     Runs until Ctrl-C or SIGTERM; SIGHUP reloads the TLS certificate. An address that other
     machines reach needs users: see logstore user.
 
-    $ logstore serve
     $ logstore serve --host 0.0.0.0 --resp-port -1
     $ logstore serve --log-format json --log-level amqp=info
     """

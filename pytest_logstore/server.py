@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,6 +17,9 @@ from pytest_logstore.api import Api, ApiRefused, by_socket, by_url
 
 START_S: Final = 60.0  # for who waits: it takes less than one
 STOP_S: Final = 20.0
+LEAVE_S: Final = 0.5
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
 ENDED_LINES: Final = 20
 DOORS: Final = ("kafka", "resp", "amqp", "http")
 NOT_OURS: Final = "this server was not started here: it is left as it is"
@@ -51,13 +54,11 @@ class Server:
     def empty(self) -> None:
         """Remove topics, groups, virtual hosts, exchanges and queues; connections stay.
 
-        A group that has members keeps them, without offsets.
+        A group with members that do not leave at once keeps them, without offsets.
         """
         for row in self.api.rows("topics"):
             if row["name"] not in OWN_TOPICS:
                 self._remove("topics", row["name"])
-        for row in self.api.rows("groups"):
-            self._remove("groups", row["name"])
         for row in self.api.rows("vhosts"):
             if row["name"] != "/":
                 self._remove("vhosts", row["name"])
@@ -66,13 +67,22 @@ class Server:
         for row in self.api.rows("exchanges", vhost="/"):
             if row["name"] and not row["name"].startswith("amq."):
                 self._remove("exchanges", row["name"], vhost="/")
+        left = [row["name"] for row in self.api.rows("groups")]
+        until = monotonic() + LEAVE_S  # what a client sends last as it closes may be on its way
+        while left := [name for name in left if not self._remove("groups", name)]:
+            if monotonic() > until:
+                break
+            sleep(LEAVE_S / 10)
 
-    def _remove(self, *path: str, **query: str) -> None:
+    def _remove(self, *path: str, **query: str) -> bool:
+        """Whether it is gone; a group with members stays."""
         try:
             self.api.delete(*path, **query)
         except ApiRefused as refused:
-            if refused.status not in (404, 409):  # gone meanwhile; a group with members
+            if refused.status not in (NOT_FOUND, CONFLICT):
                 raise
+            return refused.status == NOT_FOUND
+        return True
 
     def restart(self) -> None:
         """Stop it as SIGTERM does, and start it with the same data and ports."""

@@ -10,7 +10,8 @@ from importlib.metadata import entry_points
 from time import monotonic
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
+from waiting import until
 
 from pytest_logstore.faults import Faults
 from pytest_logstore.server import NotStarted, ServerProcess
@@ -413,6 +414,33 @@ def test_a_server_that_runs_already_is_used_and_left_as_it_is(run, server):
     assert [it["name"] for it in server.api.rows("topics")] == ["theirs"]
     result = run("def test(logstore): pass", LOGSTORE_TEST_URL="127.0.0.1:1")
     assert "LOGSTORE_TEST_URL=127.0.0.1:1: takes http://HOST:PORT" in result.stdout.str()
+
+
+@long
+def test_emptying_takes_groups_and_leaves_those_in_use_their_members(server):
+    append(server, "t")
+    consumers = [
+        Consumer({
+            "bootstrap.servers": server.kafka, "group.id": name, "auto.offset.reset": "earliest",
+        })
+        for name in ("ended", "in-use")
+    ]  # fmt: skip
+    for consumer in consumers:
+        consumer.subscribe(["t"])
+        assert consumer.poll(DEADLINE_S).value() == b"value"
+        consumer.commit(asynchronous=False)
+    ended, in_use = consumers
+    ended.close()
+
+    def left():
+        """What is listed of groups is up to a second old."""
+        server.empty()
+        return [it["name"] for it in server.api.rows("groups")]
+
+    until(lambda: left() == ["in-use"])
+    assert server.api.rows("topics") == []
+    in_use.close()
+    until(lambda: left() == [])
 
 
 # Faults -------------------------------------------------------------------------------------------
