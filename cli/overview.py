@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from logstore.storage.ran import Ran
     from logstore.storage.status import Status
 
+    from .options import DataDir
+
 config_app = typer.Typer(cls=Group, no_args_is_help=True)
 
 
@@ -56,13 +58,27 @@ def config_show(
     put(table(("setting", "value", "source", "what it does"), rows))
 
 
-def status(json_: Json = False, data: Data = HERE) -> None:
+Ready = Annotated[
+    bool,
+    typer.Option(
+        "--ready",
+        help="Ask the server of the directory whether it can acknowledge records now, and end with"
+        " 0 or 1.",
+    ),
+]
+
+
+def status(json_: Json = False, ready: Ready = False, data: Data = HERE) -> None:
     """Show what a store holds and who writes it.
 
     Looks for damage at both ends of each log; `logstore verify` reads everything.
 
     $ logstore status
+    $ logstore status --ready
     """
+    if ready:
+        _ready(data, json_=json_)
+        return
     with data.open("read") as store:
         found = store.status()
     writer = found.writer
@@ -101,6 +117,14 @@ def status(json_: Json = False, data: Data = HERE) -> None:
             )
         )
     )
+
+
+def _ready(data: "DataDir", *, json_: bool) -> None:
+    """Raises Failed where it is not, or where there is no server."""
+    from logstore.server_socket import ServerSocket
+
+    found = ServerSocket(str(data.path)).get("ready")
+    put(as_json(found) if json_ else "ready")
 
 
 def _users(found: "Status") -> list[tuple[str, str]]:

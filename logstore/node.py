@@ -181,6 +181,7 @@ class Node:
                 settings.connection_failed_authentication_delay_ms / 1000,
             ),
             tokens=tokens,
+            unready=self._unready(work),
             doctor=self._doctor(work, access),
         )
         try:
@@ -211,6 +212,21 @@ class Node:
                 groups.close()
                 self._store.channels.detach()
                 turn.stop()
+
+    def _unready(self, work: Work) -> Callable[[Callable[[Mapping[str, str]], None]], None]:
+        """What a worker finds."""
+        directory = self._store.directory.writable()
+
+        def look() -> Mapping[str, str]:
+            try:
+                return directory.unready()
+            except LogstoreError as error:  # it is closed
+                return {"directory": str(error)}
+
+        def ask(then: Callable[[Mapping[str, str]], None]) -> None:
+            work(look, lambda found: then({"bug": str(found)} if _is_error(found) else found))
+
+        return ask
 
     def _doctor(self, work: Work, access: Access) -> Callable[[TakeFound], None]:
         """What looks, in a worker: once for all who ask meanwhile."""
@@ -372,3 +388,8 @@ class Node:
             turn.soon(partial(done, result))
 
         self._workers.submit(run)
+
+
+def _is_error(found: object) -> bool:
+    """Whether it is what a worker gives that has broken off."""
+    return isinstance(found, LogstoreError)

@@ -87,6 +87,8 @@ class House:
     logins: Logins  # and whether he is who he says he is
     tokens: Tokens | None = None  # signed by somebody else who says so; None: nobody is trusted
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
+    # Gives what keeps records from being acknowledged, if anything does, in a later turn.
+    unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})
     # Gives what is found of process, directory and machine, in a later turn.
     doctor: Callable[[TakeFound], None] = lambda then: then({})
 

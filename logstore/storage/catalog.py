@@ -280,6 +280,11 @@ class Catalog:
         """A writer begins: from here on a crash leaves something to recover."""
         self._set_meta({b"clean": b"0"})
 
+    def try_write(self) -> None:
+        """Make a change durable that changes nothing. Raises what keeps others from being kept."""
+        self.environment.check_room()
+        self._set_meta({b"schema": str(self.schema).encode()})
+
     def groups(self, disk: Disk, path: str, clock: Callable[[], int]) -> GroupTable:
         """The groups beside it; ``path``: of the data directory."""
         offsets = CommittedOffsets(self.environment, _topic_id)

@@ -256,6 +256,12 @@ class WritableDirectory(LocalDirectory, Protocol):
     def drop_volatile(self, name: str) -> None:
         """It is not needed any more. Raises Failed."""
 
+    def unready(self) -> Mapping[str, str]:
+        """Why nothing can be acknowledged now, by what it is that is wrong (``readiness.py``).
+
+        Nothing: it can. Waits for the disk.
+        """
+
     def announce(self, endpoints: Mapping[str, str]) -> None:
         """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
 

@@ -45,6 +45,7 @@ from logstore.storage.names import (
     parse_segment,
 )  # fmt: skip
 from logstore.storage.pin import Pin
+from logstore.storage.readiness import unready
 from logstore.storage.recovery import recover
 from logstore.storage.segment import Indexes
 from logstore.storage.unrecovered import LogPlace, Unrecovered
@@ -418,6 +419,16 @@ class WriterDirectory:
 
     def writable(self) -> WritableDirectory:
         return self
+
+    def unready(self) -> Mapping[str, str]:
+        """As WritableDirectory.unready."""
+        return unready(
+            self.path,
+            self.disk,
+            self._in_place.check_now,
+            self._catalog.try_write,
+            list(self._logs.values()),
+        )
 
     def announce(self, endpoints: Mapping[str, str]) -> None:
         self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints))

@@ -18,6 +18,7 @@ from logstore.page_files import PageFiles
 from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Work
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
+from logstore.protocols.http.health import Health, Look
 from logstore.protocols.http.listeners import Listeners
 from logstore.protocols.http.node import Node
 from logstore.protocols.rounds import Round
@@ -60,7 +61,9 @@ class HttpDoor:
     browsers: Browsers = field(default_factory=Browsers)
     page: PageFiles = field(default_factory=PageFiles)
     sessions: dict[Connected, None] = field(default_factory=dict)
+    unready: Look = lambda then: then({})  # as House.unready
     gate: Gate = field(init=False)
+    health: Health = field(init=False)
     topics: Topics = field(kw_only=True)
     coordinator: Coordinator = field(kw_only=True)
     lags: LagWatch = field(kw_only=True)
@@ -72,6 +75,7 @@ class HttpDoor:
             self.access, self.logins, self.tokens, self.audit, self.browsers, self.stopwatch
         )
         object.__setattr__(self, "gate", gate)
+        object.__setattr__(self, "health", Health(self.unready, self.stopwatch))
         self.access.watch(lambda: self.browsers.users_changed(self.access.users))
         self.access.watch(Round(self.sessions, self.slices, self.access).begin)
 
@@ -85,5 +89,5 @@ class HttpDoor:
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
             settings.http_path_prefix.encode(), house.doctor,
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
-            node=Node.of(house), channels=house.channels,
+            node=Node.of(house), channels=house.channels, unready=house.unready,
         )  # fmt: skip

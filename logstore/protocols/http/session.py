@@ -335,7 +335,7 @@ class HttpSession:
 
     def _answered(self) -> None:
         call, self._call = self._call, None
-        self._begun_at, self._is_out = None, False
+        self._begun_at, self._later, self._is_out = None, None, False
         self._more = True  # what is behind it
         self._link.wake()
         if call is not None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from logstore.http.asks import IF_KNOWN, MAY_ALL, OPEN, SEES_ALL
 from logstore.http.routes import Route
-from logstore.protocols.http.native import doctor, server, session
+from logstore.protocols.http.native import doctor, health, server, session
 from logstore.protocols.http.opened import Handler
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -17,6 +17,9 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         takes=session.Login,
     ),
     Route("DELETE", "/api/v1/session", session.logged_out, "Log out.", OPEN),
+    Route("GET", "/healthz", health.alive, "Whether the process is alive.", OPEN),
+    Route("GET", "/readyz", health.ready, "Whether records can be acknowledged; else 503.", OPEN),
+    Route("GET", "/api/v1/ready", health.ready, "The same.", OPEN),
     Route(
         "GET", "/api/v1/server", server.described, "The process, and where its doors are.",
         SEES_ALL,

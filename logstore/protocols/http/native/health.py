@@ -1,0 +1,31 @@
+"""Whether the process is alive, and whether it can acknowledge records: for who restarts it, or
+sends clients elsewhere. Anyone may ask; strangers hear what is wrong in one word each.
+"""
+
+from collections.abc import Mapping
+
+from logstore.http.faults import UNAVAILABLE
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.health import ANSWER_S, SILENT
+
+
+def alive(door: HttpDoor, call: Call) -> None:
+    """It answers."""
+    call.answer({"status": "ok"})
+
+
+def ready(door: HttpDoor, call: Call) -> None:
+    """Once a worker has looked, or has had its time."""
+
+    def found(wrong: Mapping[str, str]) -> None:
+        if not wrong:
+            call.answer({"status": "ok", "failed": []})
+            return
+        words = ", ".join(wrong)
+        sentence = "; ".join(wrong.values()) if call.who.owner else f"wrong: {words}; see the log"
+        value = {"status": "error", "failed": list(wrong), "error": f"not ready: {sentence}"}
+        call.answer(value, UNAVAILABLE)
+
+    call.later(ANSWER_S, lambda: found(SILENT))
+    door.health.ask(found)
