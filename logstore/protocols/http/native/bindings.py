@@ -26,7 +26,7 @@ CREATED: Final = 201
 LISTED_MAX: Final = 100_000  # of one list; who has more asks by exchange or by queue
 
 
-class Bind(Struct, forbid_unknown_fields=True):
+class BindingMake(Struct, forbid_unknown_fields=True):
     """``kind``: what the destination is."""
 
     source: str
@@ -36,7 +36,7 @@ class Bind(Struct, forbid_unknown_fields=True):
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-class Unbind(Bind, forbid_unknown_fields=True):
+class BindingRemove(BindingMake, forbid_unknown_fields=True):
     """``dry_run``: say what would go, and do nothing."""
 
     id: str = ""
@@ -87,7 +87,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 def made(door: HttpDoor, call: Call) -> None:
     """It is there then. Raises Fault, Forbidden, NoVhost, as Vhost.bind."""
-    host, given = within(door, call), asked(call, Bind)
+    host, given = within(door, call), asked(call, BindingMake)
     wanted = Binding(
         _name(given.source), _name(given.destination), _name(given.key),
         table_of(given.arguments), given.kind,
@@ -104,7 +104,7 @@ def made(door: HttpDoor, call: Call) -> None:
 
 def removed(door: HttpDoor, call: Call) -> None:
     """One that there is. Raises Fault, Forbidden, NoVhost, NoneOfThatName, NotPermitted."""
-    host, given = within(door, call), asked(call, Unbind)
+    host, given = within(door, call), asked(call, BindingRemove)
     ends = Binding(_name(given.source), _name(given.destination), _name(given.key), kind=given.kind)
     host.require_binding(ends)  # before it is said whether it is there
     found = _meant(host, ends, given)
@@ -122,7 +122,7 @@ def removed(door: HttpDoor, call: Call) -> None:
     host.unbind(found, kept)
 
 
-def _meant(host: Within, ends: Binding, given: Unbind) -> Binding:
+def _meant(host: Within, ends: Binding, given: BindingRemove) -> Binding:
     """Raises NoneOfThatName; Refused where several look like that."""
     there = host.vhost.topology.bindings_to(ends.destination, ends.kind)
     same = [it for it in there if (it.source, it.key) == (ends.source, ends.key)]

@@ -24,7 +24,7 @@ ONE, PATTERN, SHARDED = "channel", "pattern", "sharded"  # kinds of rows
 KINDS: Final = (ONE, PATTERN, SHARDED)
 
 
-class Publish(Struct, forbid_unknown_fields=True):
+class ChannelPublish(Struct, forbid_unknown_fields=True):
     """One message. ``sharded``: to Redis's sharded channel of that name."""
 
     body: str = ""
@@ -121,7 +121,7 @@ def _history(door: HttpDoor, name: bytes) -> dict[str, Any] | None:
 
 def published(door: HttpDoor, call: Call) -> None:
     """How many get it; where a history is kept it is on disk then. Raises Fault."""
-    name, given = call.names["name"], asked(call, Publish)
+    name, given = call.names["name"], asked(call, ChannelPublish)
     if not name:
         raise Fault(BAD_REQUEST, "a channel has a name")
     body = contents.given(given.body, given.encoding)

@@ -23,7 +23,7 @@ from logstore.protocols.http.within import Within, each, within
 CREATED: Final = 201
 
 
-class Declare(Struct, forbid_unknown_fields=True):
+class ExchangeDeclare(Struct, forbid_unknown_fields=True):
     """An exchange that is to be there. ``alternate``: gets what this one has no queue for."""
 
     type: str = "direct"
@@ -34,14 +34,14 @@ class Declare(Struct, forbid_unknown_fields=True):
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-class Delete(Struct, forbid_unknown_fields=True):
+class ExchangeDelete(Struct, forbid_unknown_fields=True):
     """``dry_run``: say what would go, and do nothing."""
 
     if_unused: bool = False
     dry_run: bool = False
 
 
-class Publish(Struct, forbid_unknown_fields=True):
+class ExchangePublish(Struct, forbid_unknown_fields=True):
     """One message. ``encoding``: of the body, ``text`` or ``base64``."""
 
     key: str = ""
@@ -119,7 +119,7 @@ def _named(call: Call) -> bytes:
 
 def declared(door: HttpDoor, call: Call) -> None:
     """It is there then. Raises Fault, Forbidden, NoVhost, as Topology.declare."""
-    host, given, name = within(door, call), asked(call, Declare), _named(call)
+    host, given, name = within(door, call), asked(call, ExchangeDeclare), _named(call)
     wanted = dict(given.arguments)
     if given.alternate is not None:
         wanted[fields.text(ALTERNATE_EXCHANGE)] = given.alternate
@@ -141,7 +141,7 @@ def declared(door: HttpDoor, call: Call) -> None:
 
 def deleted(door: HttpDoor, call: Call) -> None:
     """With its bindings. Raises Fault, Forbidden, NoVhost, NoExchange, NotPermitted, InUse."""
-    host, given, name = within(door, call), asked(call, Delete), _named(call)
+    host, given, name = within(door, call), asked(call, ExchangeDelete), _named(call)
     host.require(DELETE, EXCHANGE, name)
     topology = host.vhost.topology
     topology.exchange(name)
@@ -170,7 +170,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 def published(door: HttpDoor, call: Call) -> None:
     """One message; it is safe then. Raises Fault, Forbidden, NoVhost, as Vhost.route."""
-    host, given, name = within(door, call), asked(call, Publish), _named(call)
+    host, given, name = within(door, call), asked(call, ExchangePublish), _named(call)
     message = message_of(name, given.key, given.properties, given.body, given.encoding)
 
     def safe(found: Routed | LogstoreError) -> None:

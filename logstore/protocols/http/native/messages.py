@@ -40,7 +40,7 @@ ENDINGS: Final[dict[str, Callable[[Group], None]]] = {
 }
 
 
-class Get(Struct, forbid_unknown_fields=True):
+class MessagesGet(Struct, forbid_unknown_fields=True):
     """``then``: ack, requeue, reject (to the dead letters), or reject-requeue."""
 
     count: int = 1
@@ -48,7 +48,7 @@ class Get(Struct, forbid_unknown_fields=True):
     whole: bool = False  # bodies, as far as one answer holds them
 
 
-class Move(Struct, forbid_unknown_fields=True):
+class MessagesMove(Struct, forbid_unknown_fields=True):
     """``key``: else each message keeps its own. ``limit``: else all that are ready now."""
 
     to_exchange: str
@@ -190,7 +190,7 @@ def _without_headers(given: bytes) -> bytes:
 
 def fetched(door: HttpDoor, call: Call) -> None:
     """The first that are ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
-    host, given = within(door, call), asked(call, Get)
+    host, given = within(door, call), asked(call, MessagesGet)
     ending = ENDINGS.get(given.then)
     if ending is None:
         raise Fault(BAD_REQUEST, f"then={given.then[:20]!r}: takes {', '.join(ENDINGS)}")
@@ -230,7 +230,7 @@ def _got(got: Got, bytes_max: int) -> dict[str, Any]:
 
 def moved(door: HttpDoor, call: Call) -> None:
     """As published again, each in one place. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
-    host, given = within(door, call), asked(call, Move)
+    host, given = within(door, call), asked(call, MessagesMove)
     name = call.names["name"]
     target = Target(
         name_of(fields.data(given.to_exchange)),
@@ -251,7 +251,7 @@ def moved(door: HttpDoor, call: Call) -> None:
     host.move(name, target, given.limit, done, lambda: not call.over)
 
 
-def _would_move(call: Call, host: Within, name: bytes, target: Target, given: Move) -> None:
+def _would_move(call: Call, host: Within, name: bytes, target: Target, given: MessagesMove) -> None:
     queue = host.check_move(name, target)
 
     def known() -> None:

@@ -34,7 +34,7 @@ OPENING_MAX: Final = 4  # queues that are opened at once for a list: workers hav
 CREATED: Final = 201
 
 
-class Declare(Struct, forbid_unknown_fields=True):
+class QueueDeclare(Struct, forbid_unknown_fields=True):
     """A queue that is to be there. ``arguments``: as AMQP has them, such as x-max-priority."""
 
     durable: bool = True
@@ -42,7 +42,7 @@ class Declare(Struct, forbid_unknown_fields=True):
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-class Delete(Struct, forbid_unknown_fields=True):
+class QueueDelete(Struct, forbid_unknown_fields=True):
     """``dry_run``: say what would go, and do nothing."""
 
     if_unused: bool = False
@@ -50,7 +50,7 @@ class Delete(Struct, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class Purge(Struct, forbid_unknown_fields=True):
+class QueuePurge(Struct, forbid_unknown_fields=True):
     """``dry_run``: say how many messages would go, and do nothing."""
 
     dry_run: bool = False
@@ -279,7 +279,7 @@ def _oldest(heads: Sequence[tuple[Log, int]]) -> int | None:
 
 def declared(door: HttpDoor, call: Call) -> None:
     """It is there then. Raises Fault, Forbidden, NoVhost, QueueDiffers, InvalidQueueArgument."""
-    host, given = within(door, call), asked(call, Declare)
+    host, given = within(door, call), asked(call, QueueDeclare)
     name = name_of(call.names["name"])
     facts = QueueFacts(name, given.durable, False, given.auto_delete, table_of(given.arguments))
     new = host.vhost.topology.queue(name) is None
@@ -295,7 +295,7 @@ def declared(door: HttpDoor, call: Call) -> None:
 
 def deleted(door: HttpDoor, call: Call) -> None:
     """With its messages. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
-    host, given = within(door, call), asked(call, Delete)
+    host, given = within(door, call), asked(call, QueueDelete)
     queue = host.own_queue(call.names["name"], DELETE)
 
     def open_() -> None:
@@ -330,7 +330,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 def purged(door: HttpDoor, call: Call) -> None:
     """Of all that is ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
-    host, given = within(door, call), asked(call, Purge)
+    host, given = within(door, call), asked(call, QueuePurge)
     queue = host.own_queue(call.names["name"], READ)
 
     def answer(found: Emptied | LogstoreError) -> None:

@@ -25,7 +25,7 @@ DEPTH: Final = 10
 _KINDS: Final[dict[str, Kind]] = {"queue": "queue", "exchange": "exchange"}
 
 
-class Test(Struct, forbid_unknown_fields=True):
+class RoutingTest(Struct, forbid_unknown_fields=True):
     """A message that is not published. ``dead``: it is a dead letter on its way."""
 
     exchange: str
@@ -109,7 +109,7 @@ def _edge(edge: Edge) -> dict[str, Any]:
 
 def tested(door: HttpDoor, call: Call) -> None:
     """Where it would go. Raises Fault, Forbidden, NoVhost, NoExchange, InternalExchange."""
-    host, given = within(door, call), asked(call, Test)
+    host, given = within(door, call), asked(call, RoutingTest)
     name = name_of(fields.data(given.exchange))
     host.require(DESCRIBE, EXCHANGE, name)
     headers = headers_of(given.headers)

@@ -4,6 +4,7 @@ from typing import Final
 
 from logstore.access.resources import CHANNEL, WRITE
 from logstore.http.asks import LOGGED_IN, of
+from logstore.http.event_stream import EVENTS
 from logstore.http.routes import Route
 from logstore.protocols.http.listing import LIST_QUERY
 from logstore.protocols.http.native import channels
@@ -16,10 +17,10 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "GET", "/api/v1/channels/tail", channels.tailed, "Listen to a channel or a pattern.",
-        LOGGED_IN, ("channel", "pattern"),
+        LOGGED_IN, ("channel", "pattern"), kind=EVENTS,
     ),
     Route(
         "POST", "/api/v1/channels/{name}/publish", channels.published, "Publish a message.",
-        of(WRITE, CHANNEL),
+        of(WRITE, CHANNEL), takes=channels.ChannelPublish,
     ),
 )  # fmt: skip

@@ -27,20 +27,23 @@ _EXCHANGE: Final = "/api/v1/exchanges/{name}"
 _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/vhosts", vhosts.list_, "List virtual hosts.", LOGGED_IN, LIST_QUERY),
     Route("PUT", "/api/v1/vhosts/{name}", vhosts.added, "Add one, unless it exists.", MAY_ALL),
-    Route("DELETE", "/api/v1/vhosts/{name}", vhosts.deleted, "Delete one and all it has.", MAY_ALL),
+    Route(
+        "DELETE", "/api/v1/vhosts/{name}", vhosts.deleted, "Delete one and all it has.", MAY_ALL,
+        takes=vhosts.VhostDelete,
+    ),
     Route("GET", "/api/v1/exchanges", exchanges.list_, "List exchanges.", LOGGED_IN, _LIST),
     Route("GET", _EXCHANGE, exchanges.described, "One exchange.", of(DESCRIBE, EXCHANGE), _ONE),
     Route(
         "PUT", _EXCHANGE, exchanges.declared, "Declare one, unless it exists.",
-        of(CREATE, EXCHANGE), _ONE,
+        of(CREATE, EXCHANGE), _ONE, takes=exchanges.ExchangeDeclare,
     ),
     Route(
         "DELETE", _EXCHANGE, exchanges.deleted, "Delete one and its bindings.",
-        of(DELETE, EXCHANGE), _ONE,
+        of(DELETE, EXCHANGE), _ONE, takes=exchanges.ExchangeDelete,
     ),
     Route(
         "POST", f"{_EXCHANGE}/publish", exchanges.published, "Publish a message.",
-        of(WRITE, EXCHANGE), _ONE,
+        of(WRITE, EXCHANGE), _ONE, takes=exchanges.ExchangePublish,
     ),
     Route(
         "GET", f"{_EXCHANGE}/bindings", exchanges.bindings,
@@ -53,12 +56,17 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "POST", "/api/v1/routing/test", routing.tested, "Where one message would go.", LOGGED_IN,
-        _ONE,
+        _ONE, takes=routing.RoutingTest,
     ),
     Route("GET", "/api/v1/bindings", bindings.list_, "List bindings.", LOGGED_IN, _LIST),
-    Route("POST", "/api/v1/bindings", bindings.made, "Bind a queue or an exchange.", LOGGED_IN,
-          _ONE),
-    Route("DELETE", "/api/v1/bindings", bindings.removed, "Remove a binding.", LOGGED_IN, _ONE),
+    Route(
+        "POST", "/api/v1/bindings", bindings.made, "Bind a queue or an exchange.", LOGGED_IN, _ONE,
+        takes=bindings.BindingMake,
+    ),
+    Route(
+        "DELETE", "/api/v1/bindings", bindings.removed, "Remove a binding.", LOGGED_IN, _ONE,
+        takes=bindings.BindingRemove,
+    ),
     Route(
         "GET", "/api/v1/queues", queues.list_, "List queues and count their messages.", LOGGED_IN,
         _LIST,
@@ -69,13 +77,15 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "PUT", _QUEUE, queues.declared, "Declare one, unless it exists.", of(CREATE, QUEUE), _ONE,
+        takes=queues.QueueDeclare,
     ),
     Route(
         "DELETE", _QUEUE, queues.deleted, "Delete one and its messages.", of(DELETE, QUEUE), _ONE,
+        takes=queues.QueueDelete,
     ),
     Route(
         "POST", f"{_QUEUE}/purge", queues.purged, "Delete all of its messages that are ready.",
-        of(READ, QUEUE), _ONE,
+        of(READ, QUEUE), _ONE, takes=queues.QueuePurge,
     ),
     Route(
         "GET", f"{_QUEUE}/messages", messages.peeked, "Look at its messages; none is taken.",
@@ -87,15 +97,15 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "GET", f"{_QUEUE}/messages/{{offset}}/body", messages.downloaded, "The body of one.",
-        of(READ, QUEUE), _ONE,
+        of(READ, QUEUE), _ONE, kind=messages.BINARY,
     ),
     Route(
         "POST", f"{_QUEUE}/get", messages.fetched, "Fetch messages, and say what becomes of them.",
-        of(READ, QUEUE), _ONE,
+        of(READ, QUEUE), _ONE, takes=messages.MessagesGet,
     ),
     Route(
         "POST", f"{_QUEUE}/move", messages.moved, "Move messages to an exchange.",
-        of(READ, QUEUE), _ONE,
+        of(READ, QUEUE), _ONE, takes=messages.MessagesMove,
     ),
     Route(
         "GET", f"{_QUEUE}/bindings", queues.bindings, "How it is bound.", of(DESCRIBE, QUEUE),

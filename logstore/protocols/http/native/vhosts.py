@@ -33,7 +33,7 @@ COLUMNS: Final = Columns[Within](
 )
 
 
-class Delete(Struct, forbid_unknown_fields=True):
+class VhostDelete(Struct, forbid_unknown_fields=True):
     """``dry_run``: say what would go, and do nothing."""
 
     dry_run: bool = False
@@ -64,7 +64,7 @@ def added(door: HttpDoor, call: Call) -> None:
 
 def deleted(door: HttpDoor, call: Call) -> None:
     """With all it has, and what is permitted there; raises NoVhost, DefaultVhost."""
-    name, given = call.names["name"], asked(call, Delete)
+    name, given = call.names["name"], asked(call, VhostDelete)
     row = _row(call.queues.vhost(name)) | {"dry_run": given.dry_run}
     if given.dry_run:
         if name == fields.data(DEFAULT_VHOST):
