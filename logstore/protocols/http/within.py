@@ -145,10 +145,10 @@ class Within:
         return self.vhost.topology.exchange(name)
 
     def exchanges(self) -> Iterator[ExchangeFacts]:
-        """All that he may see, in no order."""
-        found = self.vhost.topology.exchanges()
+        """All that he may see, in no order; others may come and go meanwhile."""
+        found = list(self.vhost.topology.exchanges())
         if self._sees_all:
-            return found
+            return iter(found)
         return (it for it in found if self.may(DESCRIBE, EXCHANGE, it.name))
 
     def declare_exchange(self, facts: ExchangeFacts, then: Then[ExchangeFacts]) -> None:
@@ -195,8 +195,10 @@ class Within:
 
     def sees(self, binding: Binding) -> bool:
         """Whether he may see both of its ends."""
-        return self.may(DESCRIBE, EXCHANGE, binding.source) and self.may(
-            DESCRIBE, binding.kind, binding.destination
+        return (
+            self._sees_all
+            or (self.may(DESCRIBE, EXCHANGE, binding.source)
+            and self.may(DESCRIBE, binding.kind, binding.destination))
         )
 
     # Queues
@@ -210,10 +212,11 @@ class Within:
         return queue
 
     def queues(self) -> Iterator[Queue]:
-        """All that he may see, in no order."""
+        """All that he may see, in no order; others may come and go meanwhile."""
+        found = list(self.vhost.queues())
         if self._sees_all:
-            return iter(self.vhost.queues())
-        return (it for it in self.vhost.queues() if self.may(DESCRIBE, QUEUE, it.facts.name))
+            return iter(found)
+        return (it for it in found if self.may(DESCRIBE, QUEUE, it.facts.name))
 
     def declare_queue(self, facts: QueueFacts, then: Then[Queue]) -> None:
         """Make it, unless it is there and the same; its counts are known then.

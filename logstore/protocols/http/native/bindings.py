@@ -5,14 +5,14 @@ alone look alike in JSON: then ``id`` says which is meant.
 """
 
 from collections.abc import Iterator
-from itertools import islice
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Struct, field
 
 from logstore.amqp import fields
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
+from logstore.broker.routing.refusals import NoExchange
 from logstore.errors import LogstoreError, NoneOfThatName, Refused
 from logstore.http.bodies import encode
 from logstore.protocols.http.call import Call
@@ -23,7 +23,6 @@ from logstore.protocols.http.shown import arguments, binding, binding_id
 from logstore.protocols.http.within import Within, each, within
 
 CREATED: Final = 201
-LISTED_MAX: Final = 100_000  # of one list; who has more asks by exchange or by queue
 
 
 class BindingMake(Struct, forbid_unknown_fields=True):
@@ -43,18 +42,32 @@ class BindingRemove(BindingMake, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class Row(Struct, frozen=True):
+class Row(NamedTuple):
     """A binding of some virtual host."""
 
     vhost: Within
     binding: Binding
 
 
+def _words(given: Binding) -> str:
+    """What a filter looks at."""
+    return " ".join(map(fields.text, (given.source, given.key, given.destination)))
+
+
+# Of one exchange or queue: in the order in which they were made.
+AS_MADE: Final = Columns[Binding](
+    name=_words,
+    by={
+        "source": lambda it: it.source,
+        "destination": lambda it: it.destination,
+        "key": lambda it: it.key,
+        "kind": lambda it: it.kind,
+    },
+    default=lambda _: 0,
+)
+
 COLUMNS: Final = Columns[Row](
-    name=lambda it: (
-        f"{fields.text(it.binding.source)} {fields.text(it.binding.key)} "
-        f"{fields.text(it.binding.destination)}"
-    ),
+    name=lambda it: _words(it.binding),
     by={
         "source": lambda it: it.binding.source,
         "destination": lambda it: it.binding.destination,
@@ -68,15 +81,18 @@ COLUMNS: Final = Columns[Row](
 
 def list_(door: HttpDoor, call: Call) -> None:
     """All but those of the default exchange, to which each queue is bound by its name."""
-    rows = list(islice(_all(each(door, call)), LISTED_MAX))
-    show(door, call, rows, COLUMNS, _row)
+    show(door, call, _all(each(door, call)), COLUMNS, _row)
 
 
 def _all(hosts: list[Within]) -> Iterator[Row]:
     for host in hosts:
         for facts in host.exchanges():
             if facts.name != DEFAULT_EXCHANGE:
-                for found in host.vhost.topology.bindings_from(facts.name):
+                try:
+                    there = list(host.vhost.topology.bindings_from(facts.name))
+                except NoExchange:  # deleted meanwhile
+                    continue
+                for found in there:
                     if host.sees(found):
                         yield Row(host, found)
 

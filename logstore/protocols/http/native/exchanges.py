@@ -11,12 +11,12 @@ from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts, 
 from logstore.broker.routing.refusals import InUse, NotPermitted
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
-from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.contents import TEXT
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.asked import asked, message_of, name_of, table_of
+from logstore.protocols.http.native.bindings import AS_MADE
 from logstore.protocols.http.shown import arguments, binding
 from logstore.protocols.http.within import Within, each, within
 
@@ -71,7 +71,7 @@ COLUMNS: Final = Columns[Row](
 
 def list_(door: HttpDoor, call: Call) -> None:
     """By virtual host and name, unless another column is asked for."""
-    rows = [Row(host, facts) for host in each(door, call) for facts in host.exchanges()]
+    rows = (Row(host, facts) for host in each(door, call) for facts in host.exchanges())
     show(door, call, rows, COLUMNS, _row)
 
 
@@ -92,7 +92,7 @@ def bindings(door: HttpDoor, call: Call) -> None:
         topology.bindings_from(name) if end == "source"
         else topology.bindings_to(name, "exchange")
     )  # fmt: skip
-    call.answer(paging.shown([it for it in found if host.sees(it)], call.page(), binding))
+    show(door, call, filter(host.sees, list(found)), AS_MADE, binding)
 
 
 def _row(row: Row) -> dict[str, Any]:

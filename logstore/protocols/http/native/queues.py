@@ -20,8 +20,9 @@ from logstore.log import Log
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.listing import Columns, Listed, listed
+from logstore.protocols.http.listing import Columns, Listed, listed, show
 from logstore.protocols.http.native.asked import asked, name_of, table_of
+from logstore.protocols.http.native.bindings import AS_MADE
 from logstore.protocols.http.shown import arguments, binding
 from logstore.protocols.http.within import Emptied, Within, each, within
 
@@ -84,7 +85,7 @@ COLUMNS: Final = Columns[Row](
 
 def list_(door: HttpDoor, call: Call) -> None:
     """By virtual host and name, unless another column is asked for."""
-    rows = [Row(host, queue) for host in each(door, call) for queue in host.queues()]
+    rows = (Row(host, queue) for host in each(door, call) for queue in host.queues())
 
     def found(page: Listed[Row]) -> None:
         open_all(
@@ -149,8 +150,8 @@ def bindings(door: HttpDoor, call: Call) -> None:
     """To it; the first is by its own name from the default exchange. Raises NoVhost, NoQueue."""
     host = within(door, call)
     queue = host.queue(call.names["name"])
-    found = [it for it in host.vhost.topology.bindings_to(queue.facts.name) if host.sees(it)]
-    call.answer(paging.shown(found, call.page(), binding))
+    found = list(host.vhost.topology.bindings_to(queue.facts.name))
+    show(door, call, filter(host.sees, found), AS_MADE, binding)
 
 
 def consumers(door: HttpDoor, call: Call) -> None:

@@ -48,7 +48,7 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", f"{_EXCHANGE}/bindings", exchanges.bindings,
         "What is bound to it (end=source), or it to others (end=destination).",
-        of(DESCRIBE, EXCHANGE), (*_PART, "end"),
+        of(DESCRIBE, EXCHANGE), (*_LIST, "end"),
     ),
     Route(
         "GET", "/api/v1/routing", routing.pictured, "Where messages go: a picture.", LOGGED_IN,
@@ -109,7 +109,7 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "GET", f"{_QUEUE}/bindings", queues.bindings, "How it is bound.", of(DESCRIBE, QUEUE),
-        _PART,
+        _LIST,
     ),
     Route(
         "GET", f"{_QUEUE}/consumers", queues.consumers, "Who consumes it.", of(DESCRIBE, QUEUE),
