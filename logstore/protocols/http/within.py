@@ -195,10 +195,9 @@ class Within:
 
     def sees(self, binding: Binding) -> bool:
         """Whether he may see both of its ends."""
-        return (
-            self._sees_all
-            or (self.may(DESCRIBE, EXCHANGE, binding.source)
-            and self.may(DESCRIBE, binding.kind, binding.destination))
+        return self._sees_all or (
+            self.may(DESCRIBE, EXCHANGE, binding.source)
+            and self.may(DESCRIBE, binding.kind, binding.destination)
         )
 
     # Queues
