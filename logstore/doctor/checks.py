@@ -91,6 +91,10 @@ def _settings(facts: Facts) -> Found:
 def _directory(facts: Facts) -> Found:
     place = facts.place
     match place.kind:
+        case "absent" if not place.writable:
+            yield "error", f"{place.path}: does not exist, and can't be made", (
+                "make it for the user that logstore runs as, or name another one"
+            )  # fmt: skip
         case "absent" | "empty":
             yield "ok", f"{place.path}: no store yet; the first `logstore serve` makes one", ""
         case "bare":
@@ -103,7 +107,7 @@ def _directory(facts: Facts) -> Found:
             yield "error", f"{place.path}: is no directory", "name a data directory"
         case "unreadable":
             yield "error", f"{place.path}: {place.trouble}", (
-                "run as the user that logstore runs as"
+                "name a data directory, and run as the user that logstore runs as"
             )  # fmt: skip
         case _:
             yield from _schema(facts)

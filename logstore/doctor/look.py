@@ -6,6 +6,7 @@ May take long, where a disk or a name service does: for a thread that nobody wai
 import ctypes
 import os
 import platform
+import re
 import resource
 import socket
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ from logstore.version import VERSION
 SYNCS: Final = 21  # measured; odd, so that one is in the middle
 SYNC_BYTES: Final = 4096
 UNKNOWN: Final = Mount("", "", frozenset())
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 
 
@@ -100,8 +102,12 @@ def place_of(path: str, disk: Disk) -> Place:
     kind, trouble = "unreadable", ""
     try:
         kind = kind_of(path, disk)
+        if kind == "absent":
+            os.stat(path)
+    except FileNotFoundError:
+        pass
     except OSError as error:
-        trouble = error.strerror or str(error)
+        kind, trouble = "unreadable", error.strerror or str(error)
     there = path
     while not os.path.exists(there) and os.path.dirname(os.path.abspath(there)) != there:
         there = os.path.dirname(os.path.abspath(there))  # where it would be made
@@ -112,7 +118,7 @@ def place_of(path: str, disk: Disk) -> Place:
         mount=mount_of(there, _read("/proc/self/mountinfo")),
         room=room_of(there),
         trouble=trouble,
-        writable=os.access(there, os.W_OK),
+        writable=os.access(there, os.W_OK) and os.path.isdir(there),
         mode=facts.st_mode,
         uid=facts.st_uid,
         newest_ms=_newest_ms(path),
@@ -155,7 +161,7 @@ def mount_of(path: str, table: str) -> Mount:
         fields, kind = before.split(), after.split()
         if not separator or len(fields) < 6 or not kind:
             continue
-        point = fields[4].encode().decode("unicode_escape")  # \\040 is a space
+        point = _ESCAPED.sub(lambda it: chr(int(it[1], 8)), fields[4])  # \\040 is a space
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(found.point):
             options = {*fields[5].split(","), *(kind[2].split(",") if len(kind) > 2 else ())}
@@ -259,6 +265,6 @@ def syncs(path: str) -> list[int]:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return os.fsdecode(Path(path).read_bytes())
     except OSError:
         return ""

@@ -54,6 +54,7 @@ WRONG = [
     (with_("place", kind="foreign"), "directory", "error", "name an empty directory"),
     (with_("place", kind="file"), "directory", "error", "name a data directory"),
     (with_("place", kind="unreadable", trouble="Permission denied"), "directory", "error", "user"),
+    (with_("place", kind="absent", writable=False), "directory", "error", "name another one"),
     (with_("place", schema=SCHEMA + 1), "directory", "error", "use the newer logstore"),
     (with_("place", schema=SCHEMA - 1), "directory", "warning", "make a backup first"),
     (with_("place", schema=None, trouble="damaged"), "directory", "error", "no process can open"),
@@ -138,6 +139,7 @@ TABLE = """\
 23 22 0:22 / /srv rw - xfs /dev/sdb rw,noquota
 24 22 0:23 / /srv/my\\040data ro,noatime master:1 - nfs4 host:/x rw,vers=4.2
 25 22 0:24 / /srvother rw - tmpfs tmpfs rw
+27 22 0:26 / /srv/\u00e9t\u00e9 rw - zfs pool rw
 nonsense
 26 22 0:25 / /srv rw - btrfs /dev/sdc rw
 """
@@ -148,6 +150,7 @@ nonsense
     [
         ("/", "ext4", "relatime"), ("/home/x", "ext4", "rw"), ("/srv", "btrfs", "rw"),
         ("/srv/x", "btrfs", "rw"), ("/srv/my data/x", "nfs4", "ro"), ("/srvother", "tmpfs", "rw"),
+        ("/srv/\u00e9t\u00e9/x", "zfs", "rw"),
     ],
 )  # fmt: skip
 def test_a_path_is_on_what_is_mounted_nearest_above_it(path, type_, option):
@@ -189,6 +192,8 @@ def test_a_store_is_looked_at_without_changing_anything(tmp_path):
         (lambda path: path.write_text(""), "file"),
         (lambda path: (path.mkdir(), (path / "x").write_text("")), "foreign"),
         (lambda path: (path.mkdir(), (path / "catalog.mdb").write_text("x" * 9000)), "store"),
+        (lambda path: (path.mkdir(), os.mkfifo(path / "catalog.mdb")), "store"),
+        (lambda path: path.symlink_to(path), "unreadable"),
     ],
 )
 def test_whatever_the_directory_is_it_is_told(tmp_path, make, kind):
@@ -202,7 +207,13 @@ def test_whatever_the_directory_is_it_is_told(tmp_path, make, kind):
         [directory] = [it for it in found if it.name == "directory"]
         assert directory.state == "error"
         assert "data" in directory.found
-    assert path.exists() == (kind != "absent")
+    assert path.exists() == (kind not in ("absent", "unreadable"))
+
+
+def test_a_directory_below_a_file_can_not_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    facts = facts_at(str(tmp_path / "file" / "data"), Config(), {})
+    assert (facts.place.kind, facts.place.trouble) == ("unreadable", "Not a directory")
 
 
 def test_hosts_that_clients_are_told_are_looked_up(tmp_path):
