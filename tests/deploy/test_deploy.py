@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from librdkafka import produce
+from logstore_cli.app import app, typer
 from redis import Redis
 from serving import DEADLINE_S, Serving
 
@@ -57,6 +58,8 @@ def test_the_image_exposes_the_doors_and_serves_by_default():
     assert set(map(int, of("EXPOSE")[0].split())) == ports
     assert of("ENTRYPOINT") == ['["tini", "--", "logstore"]']
     assert of("CMD") == ['["serve"]']
+    status = typer.main.get_command(app).commands["status"]
+    assert "--ready" in {flag for it in status.params for flag in it.opts}
     [check] = of("HEALTHCHECK")
     assert '["logstore", "status", "--ready"]' in check
 
