@@ -105,6 +105,19 @@ class Topic:
         partition: by the key, as every Kafka client does it, or any where there is no key.
         Raises InvalidRecord, UnknownPartition, StorageFull, LogFailed, ReadOnly.
         """
+        put = self.put(value, key, headers, timestamp_ms, partition)
+        put.log.wait(put.mark + 1)
+        return put.position
+
+    def put(
+        self,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        headers: HeadersGiven | None = None,
+        timestamp_ms: int | None = None,
+        partition: int | None = None,
+    ) -> "Put":
+        """As ``append``, without waiting for the sync."""
         columns = self.rules.columns([(value, key, as_headers(headers), timestamp_ms)])
         if partition is None:
             partition = self._partitioner.partition(key)
@@ -112,8 +125,7 @@ class Topic:
         mark = log.append(self.rules.encode(columns)[0])
         if key is None:
             self._partitioner.batch_full()
-        log.wait(mark + 1)
-        return Position(partition, log.offset_of(mark), columns.timestamps[0])
+        return Put(partition, log, mark, columns.timestamps[0])
 
     def append_many(
         self, messages: Iterable[Message], partition: int | None = None
@@ -165,6 +177,20 @@ class Topic:
                 error.index = next(islice(of_these, error.index, None))
                 raise
         return portions
+
+
+class Put(NamedTuple):
+    """A record that was appended, and is safe once its log is done with its mark."""
+
+    partition: int
+    log: Log
+    mark: int
+    timestamp_ms: int
+
+    @property
+    def position(self) -> Position:
+        """Where it stands, once it is safe."""
+        return Position(self.partition, self.log.offset_of(self.mark), self.timestamp_ms)
 
 
 class Portion(NamedTuple):

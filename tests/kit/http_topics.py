@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 from coordinator_parts import MemoryKeeper
@@ -20,6 +21,8 @@ from logstore.config import Config
 from logstore.kept import OffsetToCommit
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
 from logstore.protocols.kafka.subscription import SPEECH
+
+DEADLINE_S = 30
 
 
 class HandTimer:
@@ -73,7 +76,7 @@ def users(**rules):
 class Topical:
     """A store, and one who asks it by HTTP: its owner, or with ``access`` who ``user`` is then."""
 
-    def __init__(self, path, access=None, **settings):
+    def __init__(self, path, access=None, stopwatch=lambda: 0.0, **settings):
         given = {name.replace("_", "."): (str(text), "test") for name, text in settings.items()}
         self.store = logstore.open(path, config=Config(given))
         self.topics = self.store.internals().topics
@@ -84,6 +87,8 @@ class Topical:
         self.access = access or open_access()
         self.user = ""
         self.held = None  # jobs that are still to be done in another thread; None: at once
+        self.stopwatch = stopwatch
+        self._soon = SimpleQueue()
         self.peer = self.new_peer()
 
     def new_peer(self, **more):
@@ -92,7 +97,7 @@ class Topical:
             access=self.access, who=None if self.access.required else OWNER, logins=Anybody(),
             refusals=Refusals(lambda: 0.0, self.audit), topics=self.topics,
             coordinator=self.coordinator, lags=lags, timer=self.timer, audit=self.audit,
-            work=self._work, **more,
+            work=self._work, stopwatch=self.stopwatch, soon=self._soon.put, **more,
         )  # fmt: skip
 
     @property
@@ -115,11 +120,19 @@ class Topical:
         self.store.close()
 
     def raw(self, method, path, value=None):
+        said = self.begin(method, path, value)
+        while not said:  # a log is synced by a thread of its own
+            self._soon.get(timeout=DEADLINE_S)()
+            said = self.peer.out()
+        [answer] = answers(said)
+        return answer
+
+    def begin(self, method, path, value=None):
+        """Ask; what is answered at once, as bytes."""
         body = b"" if value is None else json.dumps(value).encode()
         login = b64encode(f"{self.user}:{self.user}".encode()).decode()
         headers = [f"authorization: Basic {login}"] if self.user else []
-        [answer] = answers(self.peer.say(request(method, f"/api/v1/{path}", body, *headers)))
-        return answer
+        return self.peer.say(request(method, f"/api/v1/{path}", body, *headers))
 
     def ask(self, method, path, value=None, status=200):
         found, _, body = self.raw(method, path, value)

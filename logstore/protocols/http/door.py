@@ -19,6 +19,7 @@ from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Wor
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.health import Health, Look
+from logstore.protocols.http.in_turn import InTurn
 from logstore.protocols.http.listeners import Listeners
 from logstore.protocols.http.node import Node
 from logstore.protocols.rounds import Round
@@ -69,6 +70,8 @@ class HttpDoor:
     lags: LagWatch = field(kw_only=True)
     timer: Timer = field(kw_only=True)
     channels: Channels = field(kw_only=True)
+    soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
+    searches: InTurn = field(init=False)  # they take one worker, all together
 
     def __post_init__(self) -> None:
         gate = Gate(
@@ -76,6 +79,7 @@ class HttpDoor:
         )
         object.__setattr__(self, "gate", gate)
         object.__setattr__(self, "health", Health(self.unready, self.stopwatch))
+        object.__setattr__(self, "searches", InTurn(self.work))
         self.access.watch(lambda: self.browsers.users_changed(self.access.users))
         self.access.watch(Round(self.sessions, self.slices, self.access).begin)
 
@@ -89,5 +93,5 @@ class HttpDoor:
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
             settings.http_path_prefix.encode(), house.doctor,
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
-            node=Node.of(house), channels=house.channels, unready=house.unready,
+            node=Node.of(house), channels=house.channels, unready=house.unready, soon=house.soon,
         )  # fmt: skip

@@ -11,16 +11,26 @@ from logstore.access.resources import (
     GROUP,
     READ,
     TOPIC,
+    WRITE,
 )
 from logstore.http.asks import LOGGED_IN, SEES_ALL, of
 from logstore.http.routes import Route
 from logstore.protocols.http.call import PAGE_QUERY
 from logstore.protocols.http.listing import LIST_QUERY
-from logstore.protocols.http.native import group_reset, groups, partitions, settings, topics
+from logstore.protocols.http.native import (
+    group_reset,
+    groups,
+    partitions,
+    records,
+    search,
+    settings,
+    topics,
+)
 from logstore.protocols.http.opened import Handler
 
 _TOPIC: Final = "/api/v1/topics/{name}"
 _GROUP: Final = "/api/v1/groups/{name}"
+_RECORD: Final = f"{_TOPIC}/records/{{partition}}/{{offset}}"
 _SEES: Final = of(DESCRIBE, TOPIC)
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -50,6 +60,19 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "POST", f"{_TOPIC}/trim", partitions.trimmed, "Delete its records before a place.",
         of(DELETE, TOPIC),
+    ),
+    Route(
+        "POST", f"{_TOPIC}/search", search.searched,
+        "Look through its records: the answer is in lines.", of(READ, TOPIC),
+    ),
+    Route(
+        "POST", f"{_TOPIC}/records", records.produced, "Append a record.", of(WRITE, TOPIC)
+    ),
+    Route(
+        "GET", _RECORD, records.described, "One record, whole.", of(READ, TOPIC)
+    ),
+    Route(
+        "GET", f"{_RECORD}/value", records.downloaded, "The value of one.", of(READ, TOPIC)
     ),
     Route(
         "GET", f"{_TOPIC}/groups", groups.of_topic, "The groups that read it.", _SEES, LIST_QUERY

@@ -1,0 +1,298 @@
+"""Searches in a topic's records: as lines, while they are found, within a budget.
+
+A search that has used up its budget says how far it has come, and can be gone on with. It is done
+a few hundredths of a second at a time, in turn with others.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from logstore.access.resources import READ
+from logstore.broker.looking import HeaderLookedFor, LookedFor
+from logstore.broker.search import Hit, Place, Search, cursor, parsed_cursor
+from logstore.broker.start import offset_of
+from logstore.broker.topic import Topic
+from logstore.errors import Forbidden, LogstoreError, Refused
+from logstore.http.bodies import encode
+from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.log import Log
+from logstore.protocols.http import contents
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native import record_rows
+from logstore.protocols.http.native.asked import asked
+from logstore.protocols.http.native.objects import may_topic, topic_of
+from logstore.protocols.http.native.partitions import At
+from logstore.records.record import Record
+
+BUDGET_S: Final = 2.0  # of a worker's time
+BUDGET_BYTES: Final = 64 << 20  # of batches that are looked at
+OUT_BYTES: Final = 4 << 20  # of lines: they may wait for a slow peer
+PART_S: Final = 0.03  # of one piece of work
+PART_BYTES: Final = 4 << 20
+LIMIT: Final = 50  # of hits
+LIMIT_MAX: Final = 500
+PARTITIONS_MAX: Final = 1000  # at once: each has its log opened, and may hold a hit
+NEEDLE_BYTES_MAX: Final = 1024
+
+
+class Bytes(msgspec.Struct, forbid_unknown_fields=True):
+    """A text, or bytes: one of these."""
+
+    text: str | None = None
+    base64: str | None = None
+
+    def data(self, what: str) -> bytes:
+        """Raises Fault."""
+        if (self.text is None) == (self.base64 is None):
+            raise Fault(BAD_REQUEST, f"{what}: say text or base64")
+        if self.text is not None:
+            return contents.given(self.text, contents.TEXT, what)
+        assert self.base64 is not None
+        return contents.given(self.base64, contents.BASE64, what)
+
+
+class Header(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    value: str | Bytes | None = None  # None: any
+
+
+class From(msgspec.Struct, forbid_unknown_fields=True):
+    """One of these. ``last``: so many of the newest, the newest first."""
+
+    offset: str | int | None = None
+    time_ms: int | None = None
+    last: int | None = None
+    cursor: str | None = None  # that a search has given
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """All that is said must hold of a record; what is not said does not matter."""
+
+    partitions: list[int] | None = None
+    begin: From = msgspec.field(name="from", default_factory=From)
+    until: At | None = None  # the first place that is not looked at any more
+    key: str | Bytes | None = None
+    text: str | Bytes | None = None  # in the value, the key, or the value of a header
+    header: Header | None = None
+    limit: int | None = None  # of hits
+
+
+def searched(door: HttpDoor, call: Call) -> None:
+    """Raises Fault, UnknownTopic, UnknownPartition, Refused."""
+    given = asked(call, Asked)
+    topic = topic_of(door, call.word("name"))
+    search, back = made(topic, given)
+    _Run(door, call, topic.name, search, back).go_on()
+
+
+def made(topic: Topic, given: Asked) -> tuple[Search[bytes], bool]:
+    """The search, and whether it goes backward. Raises Fault, UnknownPartition, Refused."""
+    positions, back = _positions(given.begin)
+    limit = _limit(given)
+    begin, end = _place(given.begin, positions), _until(given.until)
+    if back:
+        begin, end = _start_of, _lower(end, positions)
+    return (
+        Search(
+            topic, _numbers(topic, given.partitions), looked_for(given), _line, limit,
+            begin=begin, end=end, back=back,
+        ),
+        back,
+    )  # fmt: skip
+
+
+def looked_for(given: Asked) -> LookedFor:
+    """Raises Fault."""
+    header = given.header
+    return LookedFor(
+        _needle(given.key, "key"),
+        _needle(given.text, "text"),
+        None if header is None
+        else HeaderLookedFor(header.name, _needle(header.value, "value of the header")),
+    )  # fmt: skip
+
+
+def _needle(given: str | Bytes | None, what: str) -> bytes | None:
+    if given is None:
+        return None
+    data = (
+        contents.given(given, contents.TEXT, what) if isinstance(given, str) else given.data(what)
+    )
+    if len(data) > NEEDLE_BYTES_MAX and what == "text":
+        raise Fault(BAD_REQUEST, f"the text has over {NEEDLE_BYTES_MAX} bytes")
+    return data
+
+
+def _numbers(topic: Topic, given: Sequence[int] | None) -> Sequence[int]:
+    """Raises UnknownPartition, Refused."""
+    numbers = range(len(topic.partitions)) if given is None else list(dict.fromkeys(given))
+    for number in numbers if given is not None else ():
+        topic.at_hand(number)
+    if len(numbers) > PARTITIONS_MAX:
+        raise Refused(f"{PARTITIONS_MAX} partitions are searched at once: name some of them")
+    return numbers
+
+
+def _limit(given: Asked) -> int:
+    """Raises Fault."""
+    last = given.begin.last
+    for what, number in (("limit", given.limit), ("last", last)):
+        if number is not None and not 1 <= number <= LIMIT_MAX:
+            raise Fault(BAD_REQUEST, f"{what} {number}: takes 1 to {LIMIT_MAX}")
+    if last is not None:
+        return last if given.limit is None else min(last, given.limit)
+    return LIMIT if given.limit is None else given.limit
+
+
+# Places
+
+
+def _positions(given: From) -> tuple[dict[int, int], bool]:
+    """Where a search goes on, and whether it goes backward. Raises Fault, Refused."""
+    said = [it for it in (given.offset, given.time_ms, given.last, given.cursor) if it is not None]
+    if len(said) > 1:
+        raise Fault(BAD_REQUEST, "from: say an offset, a time_ms, last or a cursor, and one alone")
+    if given.cursor is None:
+        return {}, given.last is not None
+    return parsed_cursor(given.cursor)
+
+
+def _start_of(log: Log, number: int) -> int:
+    return log.start
+
+
+def _end_of(log: Log, number: int) -> int:
+    return log.safe
+
+
+def _place(given: From, positions: dict[int, int]) -> Place:
+    """Raises Fault."""
+    if given.cursor is not None:
+        return lambda log, number: positions.get(number, log.start)
+    if given.offset is None and given.time_ms is None:
+        return _start_of
+    return _at(At(given.offset, given.time_ms))
+
+
+def _until(given: At | None) -> Place:
+    """Raises Fault."""
+    return _end_of if given is None else _at(given)
+
+
+def _at(given: At) -> Place:
+    """An offset need not be in the log: looking begins or ends at the nearest that is."""
+    start = given.start()
+    if isinstance(start, int):
+        return lambda log, number: start
+    return lambda log, number: offset_of(log, start, damaged=True)
+
+
+def _lower(end: Place, positions: dict[int, int]) -> Place:
+    return lambda log, number: min(end(log, number), positions.get(number, log.safe))
+
+
+# Looking
+
+
+def _line(record: Record) -> bytes:
+    return encode({"record": record_rows.row(record)}) + b"\n"
+
+
+class _Run:
+    """One search, for whoever waits for it."""
+
+    def __init__(
+        self, door: HttpDoor, call: Call, topic: str, search: Search[bytes], back: bool
+    ) -> None:
+        self._door, self._call, self._topic = door, call, topic
+        self._search, self._back = search, back
+        self._used_s = 0.0
+        self._out_bytes = self._found = 0
+
+    def go_on(self) -> None:
+        """One piece more."""
+        self._door.searches(self._part, self._done)
+
+    def _part(self) -> Sequence[Hit[bytes]] | LogstoreError:
+        """In a worker."""
+        if self._call.over:
+            return ()
+        search, stopwatch = self._search, self._door.stopwatch
+        opened, began, begun_bytes = search.opened, stopwatch(), search.counts.bytes
+
+        def go_on() -> bool:
+            return stopwatch() - began < PART_S and search.counts.bytes - begun_bytes < PART_BYTES
+
+        try:
+            hits = search.step(go_on)
+        except LogstoreError as error:
+            return error
+        if opened:  # else it would not get on where there are many logs to be opened
+            self._used_s += stopwatch() - began
+        if self._spent:
+            hits += search.rest()
+        return hits
+
+    @property
+    def _spent(self) -> bool:
+        """Whether it is not gone on with: where it stands can be told by then."""
+        return self._search.opened and (
+            self._used_s >= BUDGET_S
+            or self._search.counts.bytes >= BUDGET_BYTES
+            or self._out_bytes >= OUT_BYTES
+        )
+
+    def _done(self, hits: Sequence[Hit[bytes]] | LogstoreError) -> None:
+        if self._call.over:
+            return
+        if not isinstance(hits, LogstoreError) and not may_topic(
+            self._door, self._call, READ, self._topic
+        ):
+            hits = Forbidden(f"topic {self._topic!r} may not be read any more")
+        if isinstance(hits, LogstoreError):
+            self._break_off(hits)
+            return
+        for hit in hits:
+            self._out_bytes += len(hit.row)
+            self._call.line(hit.row)
+        self._found += len(hits)
+        if self._search.over or self._spent:
+            self._call.line(encode(self._end()) + b"\n")
+            self._call.end()
+        else:
+            self._call.line(encode(self._progress()) + b"\n", skip=True)
+            self.go_on()
+
+    def _break_off(self, error: LogstoreError) -> None:
+        if not self._call.begun:
+            self._call.fail(error)
+            return
+        about = {"error": str(error), "kind": type(error).__name__}
+        self._call.line(encode(about) + b"\n")
+        self._call.end()
+
+    def _progress(self) -> dict[str, Any]:
+        counts = self._search.counts
+        return {
+            "progress": round(self._search.share, 4),
+            "scanned_records": str(counts.records),
+            "scanned_bytes": str(counts.bytes),
+        }
+
+    def _end(self) -> dict[str, Any]:
+        search, counts = self._search, self._search.counts
+        positions = search.positions()
+        return {
+            "scanned_to": {str(number): str(offset) for number, offset in positions.items()},
+            "cursor": cursor(positions, back=self._back),
+            "newest": cursor(search.newest, back=False),  # for what comes after this
+            "more": search.more,
+            "found": self._found,
+            "scanned_records": str(counts.records),
+            "scanned_bytes": str(counts.bytes),
+            "damages": [{"partition": it, "error": why} for it, why in counts.damages],
+            "damages_left_out": counts.damages_left_out,
+        }
