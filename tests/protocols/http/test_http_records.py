@@ -219,9 +219,9 @@ def test_a_topic_that_is_deleted_meanwhile_ends_the_search(api, monkeypatch):
     monkeypatch.setattr(searching, "READ_BYTES", 1)
     topic = api.topics.create("t", 1, {})
     for at in range(3):
-        topic.append_many([Message(b"value %d" % at * 10)] * 200)
+        topic.append_many([Message(b"value %d" % at * 40)] * 200)
     api.held = []
-    api.peer.say(request("POST", "/api/v1/topics/t/search", b'{"limit":250}'))
+    api.peer.say(request("POST", "/api/v1/topics/t/search", b'{"limit":500}'))
     for _ in range(2):
         [(job, done)] = api.held
         api.held = []
