@@ -18,14 +18,14 @@ import sys
 import termios
 from collections import deque
 from collections.abc import Callable
-from itertools import islice, takewhile
+from itertools import count, islice, takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from logstore.addresses import plain
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
-from logstore.protocols.session import Buffer, Doorway
+from logstore.protocols.session import About, Buffer, Doorway
 from logstore.turn import Turn
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ BUFFER_BYTES: Final = 64  # of a buffer beside its bytes: many are short
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
 TURNS_S: Final = 0.01  # that they take, if so many are long
 PLAIN: Final = (bytes, bytearray, memoryview)  # what a Buffer is, unless it is an extent
+_numbers: Final = count(1)
 
 log = logging.getLogger("logstore.server")
 
@@ -82,8 +83,12 @@ class Connection:
         secured: "Secured | None" = None,
     ) -> None:
         """``secured``: its TLS, where it has come by that."""
+        self.id = next(_numbers)  # of all in this process
         self.peer = peer
         self.peer_address = peer_address
+        self.doorway = doorway
+        self.opened_at = monotonic()
+        self.bytes_in = 0
         self.host = "" if sock.family == socket.AF_UNIX else peer_address[0]  # as it is counted
         self.unsent = 0  # bytes that the peer has not taken, of those in _out
         self._host = host
@@ -99,7 +104,7 @@ class Connection:
         self._extent_bytes = 0  # unsent bytes that are in files, not in memory
         self._shared: deque[tuple[int, bytes]] = deque()  # pushed chunks: where each ends of all
         self._shared_bytes = 0
-        self._queued = 0  # bytes that were ever put into _out
+        self._queued = 0  # bytes that were ever to be sent
         self._touched = 0  # how far its own room was written to: so much of it is memory
         self._reading = self._writing = False
         self._ended = False  # the peer sends nothing more
@@ -110,6 +115,7 @@ class Connection:
         at = sock.getsockname()
         self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else (plain(at[0]), at[1])
         self._account = host.budget.open(self.close)
+        doorway.counts.opened += 1
         self.session = doorway.new_session(self)
         self._read()
         self._set_timer()  # a session may have patience with a peer that says nothing
@@ -184,6 +190,7 @@ class Connection:
                 self._stop_reading()
                 self._read()
             self._end += size
+            self.bytes_in += size
             if buffer is self._own:
                 self._touched = max(self._touched, self._end)
             self._attempt(self._feed, buffer, self.heard_at)
@@ -455,10 +462,11 @@ class Connection:
                 self.close(_reason(error))
                 return 0
             if sent == len(data):
+                self._queued += sent
                 return 0
         self._out.append(memoryview(data)[sent:] if sent else data)
         self.unsent += len(data) - sent
-        self._queued += len(data) - sent
+        self._queued += len(data)
         self._shared.append((self._queued, data))
         self._shared_bytes += len(data)
         self._host.budget.share(data)
@@ -551,6 +559,7 @@ class Connection:
         if self.gone:
             return
         self.gone = True
+        self._tally(reason)
         self._stop_reading()
         if self._writing:
             self._loop.remove_writer(self._sock.fileno())
@@ -570,6 +579,25 @@ class Connection:
         self._turn.soon(self._let_go)
         if reason:
             self._host.tell_closed(self.peer, reason)
+
+    def _tally(self, reason: str) -> None:
+        counts = self.doorway.counts
+        counts.closed += 1
+        counts.bytes_in += self.bytes_in
+        counts.bytes_out += self.bytes_out
+        if reason and self.unsent:
+            counts.slow += 1
+
+    # What is known of it
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that were sent; with TLS, as they were before."""
+        return self._queued - self.unsent
+
+    def about(self) -> About:
+        """What its session knows of its client; it is not gone."""
+        return self.doorway.about(self.session)
 
     def _let_go(self) -> None:
         """Nobody asks for the session of a connection that is gone.

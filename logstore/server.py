@@ -277,6 +277,7 @@ class Server:
 
     @staticmethod
     def _tell_refused(peer: str, listening: Listening, why: str) -> None:
+        listening.doorway.counts.refused += 1
         listening.refused += 1
         listening.why = why
         if listening.refused == 1:  # the others are told of together
@@ -294,6 +295,19 @@ class Server:
         self._closed += 1
         if self._closed <= CLOSED_TOLD_MAX:
             log.warning("%s: connection closed: %s", peer, printable(reason[:REASON_SHOWN]))
+
+    # Those that there are
+
+    def connections(self) -> list[Connection]:
+        """All that came in and are not gone, in that order."""
+        return list(self._connections)
+
+    def close(self, number: int, reason: str) -> bool:
+        """End the connection with this number at once; whether there is one."""
+        found = next((it for it in self._connections if it.id == number), None)
+        if found is not None:
+            found.close(reason)
+        return found is not None
 
     # Memory
 

@@ -8,10 +8,12 @@ then calls the session's own ``wake`` in its own time. What one session has for 
 each of them pushes down its own link: that costs a system call each, and nothing else.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from logstore.counts.doors import DoorCounts
 from logstore.log import Extent
 
 if TYPE_CHECKING:
@@ -136,9 +138,30 @@ class Limits:
     refusal: bytes = b""  # what a peer is told that is one too many
 
 
+class About(NamedTuple):
+    """What is known of a connection's client, for people."""
+
+    user: str = ""  # who has logged in; "": nobody had to, or it has not yet
+    client: str = ""  # as it calls itself
+    software: str = ""  # its library and version, where it says so
+    state: str = ""  # in the words of its protocol
+    unread_max: int = 0  # bytes that it may leave unread before it is cut off; 0: not known
+    facts: Mapping[str, object] = MappingProxyType({})  # of its door alone
+
+
+NOTHING: Final = About()
+
+
+def _nothing(_: object) -> About:
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Doorway:
     """An open door: how those who come in are received."""
 
     new_session: Callable[[Link], Session]
     limits: Limits
+    name: str = ""  # of the door
+    counts: DoorCounts = field(default_factory=DoorCounts)
+    about: Callable[[Any], About] = _nothing  # what a session of its own knows of its client

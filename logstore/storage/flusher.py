@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from logstore.counts.syncs import Syncs
 from logstore.descriptors import NONE_LEFT
 from logstore.errors import LogFailed, LogstoreError
 from logstore.storage.files import OpenFiles
@@ -94,11 +95,13 @@ class Flusher:
 
         ``in_place``: of the directory; what is synced elsewhere is not acknowledged.
         """
+        self.syncs = Syncs()
         self._files = files
         self._in_place = in_place
         self._after = after
         self._mutex = threading.Lock()
-        self._dirty: dict[Flushable, None] = {}
+        # Since when they are to be synced, of a clock that only goes forward; 0: not asked for yet.
+        self._dirty: dict[Flushable, float] = {}
         self._leading = False
         self._short = False  # the last sync found no file descriptor left
         self._followers: list[_Turn] = []
@@ -128,7 +131,7 @@ class Flusher:
     def written(self, log: Flushable) -> None:
         """The log has unsynced bytes."""
         with self._mutex:
-            self._dirty[log] = None
+            self._dirty.setdefault(log, 0)
 
     def wait(self, log: Flushable, upto: int) -> None:
         """Return once ``log.synced >= upto``. Raises LogFailed."""
@@ -143,7 +146,8 @@ class Flusher:
         try:
             with self._mutex:
                 # Ctrl-C may have ended an append, or a cycle, before its log was or stayed here.
-                self._dirty[turn.log] = None
+                if not self._dirty.get(turn.log):
+                    self._dirty[turn.log] = time.monotonic()
                 if self._leading:
                     self._followers.append(turn)
                 else:
@@ -185,8 +189,8 @@ class Flusher:
             self._leading = leader is not None
             turn.leads = False
 
-    def _taken(self, own: Flushable) -> Iterable[Flushable]:
-        """The logs of the next cycle, which is done for ``own`` at least.
+    def _taken(self, own: Flushable) -> dict[Flushable, float]:
+        """The logs of the next cycle, and since when each is asked for: it is for ``own`` at least.
 
         Where each costs a sync of its own, those that nobody waits for have to wait for their time.
         """
@@ -196,12 +200,12 @@ class Flusher:
                 return logs
             now, urgent = time.monotonic(), {own, *(it.log for it in self._followers)}
             for log in [it for it in logs if it not in urgent and self._due.get(it, now) > now]:
-                del logs[log]
-                self._dirty[log] = None
+                self._dirty[log] = logs.pop(log)
             return logs
 
     def _cycle(self, own: Flushable) -> Iterable[Flushable]:
         logs = self._taken(own)
+        began = time.monotonic()
         jobs = [(log, log.begin_sync()) for log in logs]
         if self._in_place is not None:
             try:
@@ -217,10 +221,19 @@ class Flusher:
         else:
             for log, job in jobs:
                 self._end(log, job, self._sync_each(log, job))
+        self._measure(logs, began)
         return logs
+
+    def _measure(self, logs: dict[Flushable, float], began: float) -> None:
+        ended, syncs = time.monotonic(), self.syncs
+        syncs.lengths_ms.add((ended - began) * 1000)
+        for since in logs.values():
+            if since:
+                syncs.safe_ms.add((ended - since) * 1000)
 
     def _end(self, log: Flushable, job: Unsynced, error: OSError | None) -> None:
         self._short = error is not None and error.errno in NONE_LEFT
+        self.syncs.failed += error is not None
         log.end_sync(job, error)
 
     def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> None:
@@ -248,6 +261,7 @@ class Flusher:
                     self._files.disk.sync_all(fd)
                 except OSError as error:
                     outcome = error
+        self.syncs.failed += len(good) * (outcome is not None)
         for log, job in good:
             log.end_sync(job, outcome)
         for log, job, its_own in failed:
@@ -287,6 +301,8 @@ class Flusher:
         with self._wake:
             if due < self._due.get(log, float("inf")):
                 self._due[log] = due
+                if not within_ms and not self._dirty.get(log, 1):
+                    self._dirty[log] = due
                 self._wake.notify()
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)

@@ -1,0 +1,21 @@
+"""What is counted of the RabbitMQ door beside its connections and queues."""
+
+
+class AmqpCounts:
+    """Since the process began to serve. Changed in the sessions' thread."""
+
+    __slots__ = (
+        "channels_closed", "channels_opened", "confirmed", "dropped", "queues_declared",
+        "received", "received_confirm", "returned", "routed",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.received = 0  # messages that were published and taken
+        self.received_confirm = 0  # of these: by channels that have them confirmed
+        self.confirmed = 0  # to their publishers
+        self.routed = 0  # to at least one queue
+        self.returned = 0  # to their publishers, for no queue takes them
+        self.dropped = 0  # for no queue takes them, and nobody has asked to have them back
+        self.channels_opened = 0
+        self.channels_closed = 0
+        self.queues_declared = 0  # times, also of queues that there are

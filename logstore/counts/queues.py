@@ -1,0 +1,55 @@
+"""What is counted of queues: of each, and of all of a process with those that are gone."""
+
+from typing import Final
+
+from logstore.counts.histogram import MESSAGE_BYTES, Histogram
+
+NAMES: Final = (
+    "published", "delivered", "delivered_no_ack", "got", "got_no_ack", "got_empty", "redelivered",
+    "acked", "returned", "expired", "over_length", "rejected", "over_delivered",
+)  # fmt: skip
+
+
+class QueueCounts:
+    """Messages, since the process has them. Changed in the sessions' thread."""
+
+    __slots__ = NAMES
+
+    def __init__(self) -> None:
+        self.published = 0  # that were put into it, by publishers or as dead letters
+        self.delivered = 0  # to consumers that acknowledge
+        self.delivered_no_ack = 0  # to others
+        self.got = 0  # fetched one by one, to be acknowledged
+        self.got_no_ack = 0
+        self.got_empty = 0  # times that it was fetched from and had nothing
+        self.redelivered = 0  # of those given out: once more
+        self.acked = 0
+        self.returned = 0  # to their place: by clients, or when these were gone
+        # That died here, whether or not they went to a dead letter exchange:
+        self.expired = 0
+        self.over_length = 0
+        self.rejected = 0
+        self.over_delivered = 0  # that had failed too often
+
+    @property
+    def given_out(self) -> int:
+        """To consumers and to those who fetch."""
+        return self.delivered + self.delivered_no_ack + self.got + self.got_no_ack
+
+    @property
+    def dead(self) -> int:
+        """For whatever reason."""
+        return self.expired + self.over_length + self.rejected + self.over_delivered
+
+
+class QueueTotals(QueueCounts):
+    """Of all queues of a process, with those that were deleted."""
+
+    __slots__ = ("created", "deleted", "sizes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.created = 0  # queues
+        self.deleted = 0
+        # Of messages as they are put into queues; those of one batch count as their mean.
+        self.sizes = Histogram(MESSAGE_BYTES)
