@@ -595,6 +595,11 @@ class Connection:
         """Bytes that were sent; with TLS, as they were before."""
         return self._queued - self.unsent
 
+    @property
+    def door(self) -> str:
+        """By which it has come, or is to be counted."""
+        return self.doorway.name
+
     def about(self) -> About:
         """What its session knows of its client; it is not gone."""
         return self.doorway.about(self.session)

@@ -32,10 +32,15 @@ def shares(wanted: int, limit: int | None = None) -> Shares:
     Half of what is left beyond our own, so that as many connections as files can be open.
     """
     if limit is None:
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = limit_of()
     left = limit - OWN
     files = min(wanted, max(left // 2, LEAST))
     return Shares(files, max(left - files, LEAST))
+
+
+def limit_of() -> int:
+    """How many this process may have open, all together."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class Keeper(Protocol):

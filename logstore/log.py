@@ -53,6 +53,10 @@ class Extent(Protocol):
     def position(self) -> int:
         """Where the bytes that are left begin in the file."""
 
+    @property
+    def following(self) -> int:
+        """The offset after its last record."""
+
     def __len__(self) -> int:
         """Bytes that are left."""
 

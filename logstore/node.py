@@ -30,8 +30,10 @@ from logstore.clock import now_ms
 from logstore.descriptors import shares
 from logstore.doors import ENTRANCES, KAFKA, Entrance
 from logstore.errors import Failed, LogstoreError
+from logstore.figures.figures import Figures
 from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.node_audit import NodeAudit
+from logstore.node_figures import NodeFigures
 from logstore.node_groups import Groups
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
@@ -134,11 +136,13 @@ class Node:
         topics = self._store.topics
         groups = Groups(loop, turn, self._store, budget)
         work = partial(self._work, turn)
+        syncs = self._store.directory.writable().syncs
+        figures = Figures(turn.stopwatch, now_ms, turn.turns, syncs)
         try:
             access = self._access(groups)
             tokens = self._tokens(work, turn.stopwatch)
             audit = access.audit = NodeAudit(topics, access, turn, work, now_ms)
-            queues = NodeQueues(loop, turn, self._store, groups.committer, work)
+            queues = NodeQueues(loop, turn, self._store, groups.committer, work, figures.queues)
         except BaseException:
             groups.close()
             raise
@@ -150,6 +154,19 @@ class Node:
             shares(settings.files_open_max).connections,
             access.metering,
         )
+        slices = Slices(turn.soon)
+        looks = NodeFigures(
+            loop,
+            figures,
+            server,
+            work,
+            slices,
+            topics=topics,
+            coordinator=groups.coordinator,
+            channels=self._store.channels,
+            queues=lambda: queues.opened,
+            budget=budget,
+        )
         house = House(
             topics=topics,
             queues_of=queues,
@@ -159,7 +176,7 @@ class Node:
             budget=budget,
             clock=now_ms,
             work=work,
-            slices=Slices(turn.soon),
+            slices=slices,
             soon=turn.soon,
             turns=turn.turns,
             stopwatch=turn.stopwatch,
@@ -183,6 +200,8 @@ class Node:
             tokens=tokens,
             unready=self._unready(work),
             doctor=self._doctor(work, access),
+            figures=figures,
+            connections=server,
         )
         try:
             groups.start()
@@ -204,6 +223,7 @@ class Node:
                 await server.stop(STOP_WITHIN_S)
             finally:
                 self._let_nobody_in()
+                looks.close()
                 audit.close()
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")

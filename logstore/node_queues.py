@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from logstore.clock import now_ms
+from logstore.counts.queues import QueueTotals
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
@@ -33,6 +34,7 @@ class NodeQueues:
         store: Internals,
         committer: Committer,
         work: Work,
+        totals: QueueTotals,
     ) -> None:
         """Opens those that there are. Raises SchemaTooNew, CorruptStore, StorageFull."""
         table = store.groups
@@ -44,6 +46,7 @@ class NodeQueues:
         self._path = store.directory.path
         self._soon = turn.soon
         self._work = work
+        self._totals = totals
         self._preparing = threading.Lock()
         self._queues: Queues | None = None
         self._closed = False
@@ -59,6 +62,11 @@ class NodeQueues:
         """As ``open``."""
         return self.open()
 
+    @property
+    def opened(self) -> "Queues | None":
+        """As QueuesOf.opened."""
+        return self._queues
+
     def open(self) -> "Queues":
         """The model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed."""
         if self._queues is None:
@@ -67,7 +75,9 @@ class NodeQueues:
 
             if self._closed:
                 raise Closed(f"{self._path}: the server has stopped")
-            self._queues = Queues(self._logs, now_ms, self._soon, self._work, self._alarmed)
+            self._queues = Queues(
+                self._logs, now_ms, self._soon, self._work, self._alarmed, self._totals
+            )
         return self._queues
 
     def prepare(self) -> None:

@@ -157,6 +157,10 @@ class OpenTopics:
         """As Topics.names."""
         return sorted(self._directory.topics() if self._others_write else self._entries)
 
+    def used(self) -> Sequence[Topic]:
+        """As Topics.used."""
+        return list(self._topics.values())
+
     def names_by_id(self) -> dict[str, str]:
         """The name of each topic, by its id."""
         entries = self._directory.topics() if self._others_write else self._entries.copy()

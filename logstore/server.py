@@ -186,7 +186,7 @@ class Server:
         host = "" if local else plain(address[0])
         peer = _process(sock) if local else f"{host}:{address[1]}"
         limits = listening.doorway.limits
-        if self._count(listening.doorway) >= limits.connections_max:
+        if self.count(listening.doorway) >= limits.connections_max:
             self._refuse(sock, peer, listening, f"{limits.setting} is {limits.connections_max}")
             return
         there = sum(it.connections for it in self._listening)
@@ -218,7 +218,8 @@ class Server:
             refuse = partial(self._kept_out, peer, host, listening)
             self._handshakes.begin(sock, peer, listening.tls, enter, refuse)
 
-    def _count(self, doorway: Doorway) -> int:
+    def count(self, doorway: Doorway) -> int:
+        """The connections that have come in by a door."""
         return sum(it.connections for it in self._listening if it.doorway is doorway)
 
     def _enter(
@@ -302,9 +303,17 @@ class Server:
         """All that came in and are not gone, in that order."""
         return list(self._connections)
 
+    def connection(self, number: int) -> Connection | None:
+        """The one with this number."""
+        return next((it for it in self._connections if it.id == number), None)
+
+    def doorways(self) -> list[Doorway]:
+        """The doors that are open."""
+        return list({id(it.doorway): it.doorway for it in self._listening}.values())
+
     def close(self, number: int, reason: str) -> bool:
         """End the connection with this number at once; whether there is one."""
-        found = next((it for it in self._connections if it.id == number), None)
+        found = self.connection(number)
         if found is not None:
             found.close(reason)
         return found is not None

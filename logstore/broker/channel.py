@@ -11,7 +11,7 @@ Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 import logging
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,7 @@ SUBSCRIPTION_HELD_BYTES: Final = 512  # of one beside its name: where it stands 
 SENDS_AT_ONCE: Final = 1000  # in a turn, at some 6 us each; the other receivers wait for the next
 TOGETHER_MAX: Final = 10_000  # receivers of a turn's channels, to be looked through for who shares
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
+TALLIES_MAX: Final = 16_384  # likewise; beyond, all begin anew
 
 _log = logging.getLogger("logstore.channels")
 
@@ -160,12 +161,20 @@ class View:
 
 
 @dataclass(eq=False, slots=True)
+class Tally:
+    """What was published to one channel, and was for somebody, since it is remembered."""
+
+    messages: int = 0
+
+
+@dataclass(eq=False, slots=True)
 class Route:
     """Who gets what is published to one channel, worked out; stands until someone comes or goes."""
 
     receivers: int = 0  # one who listens by name and by pattern counts twice
     views: list[View] = field(default_factory=list)
     history: History | None = None
+    tally: Tally = field(default_factory=Tally)
 
 
 NOBODY: Final = Route()
@@ -231,6 +240,8 @@ class Channels:
         self.names = Roster()
         self.patterns = Roster()
         self.apart = Roster()
+        self.tallies: dict[bytes, Tally] = {}  # by channel, of those that somebody listens to
+        self.given_out = 0  # messages, once for each that got them
         self._closed: Closed | None = None  # what who publishes is told
         self._histories: Histories | None = None
         self._soon: Soon | None = None  # None: a turn ends at once
@@ -538,7 +549,15 @@ class Channels:
                 matches[subscriber] = matches.get(subscriber, ()) + match
         route = _route(matches)
         route.history = history
+        if route.receivers:
+            self._tallied(route, channel)
         return _remember(self._routes, channel, route)
+
+    def _tallied(self, route: Route, channel: bytes) -> None:
+        """It goes on with what was counted of the channel."""
+        if len(self.tallies) >= TALLIES_MAX and channel not in self.tallies:
+            self.tallies.clear()
+        route.tally = self.tallies.setdefault(channel, route.tally)
 
     def tell(self, kind: str, event: str, what: str) -> None:
         """Publish an event of the store itself, if events of this kind are asked for.
@@ -593,6 +612,7 @@ class Channels:
         if not records:
             return
         payloads = [record.value or b"" for record in records]
+        self._count(route, len(payloads))
         kept = Kept(history, records[0].offset)
         for view in route.views:
             self._hand_out(HandOut(view.chunk(payloads), view.members, view.places, kept))
@@ -612,15 +632,22 @@ class Channels:
         self._turn, self._payloads = [], []
         first = turn[0]
         if turn.count(first) == len(turn):
+            self._count(first, len(turn))
             self._hand_out_to(first, payloads)
             return
-        routes = dict.fromkeys(turn)
+        routes = Counter(turn)
+        for route, times in routes.items():
+            self._count(route, times)
         if sum(route.receivers for route in routes) > TOGETHER_MAX:
             # Too many to be looked through in a turn; each message by itself keeps the order, too.
             for route, run in groupby(zip(turn, payloads, strict=True), itemgetter(0)):
                 self._hand_out_to(route, [payload for _, payload in run])
         else:
             self._flush_many(turn, payloads)
+
+    def _count(self, route: Route, times: int) -> None:
+        route.tally.messages += times
+        self.given_out += times * route.receivers
 
     def _hand_out_to(self, route: Route, payloads: Sequence[bytes]) -> None:
         for view in route.views:

@@ -80,6 +80,11 @@ class Topic:
             check_partition(self.name, self.partitions, number)
         return log
 
+    @property
+    def opened(self) -> list[tuple[int, Log]]:
+        """The partitions that somebody has asked for, and their logs."""
+        return list(self._opened.items())
+
     def change(self, settings: TopicSettings) -> None:
         """The topic has these settings now."""
         self.rules = self.rules.changed(settings)

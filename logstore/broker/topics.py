@@ -114,6 +114,9 @@ class Topics(Protocol):
     def names(self) -> Sequence[str]:
         """Sorted."""
 
+    def used(self) -> Sequence[Topic]:
+        """Those that somebody has asked for in this process."""
+
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, Failed."""
 

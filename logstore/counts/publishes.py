@@ -6,7 +6,7 @@ class AmqpCounts:
 
     __slots__ = (
         "channels_closed", "channels_opened", "confirmed", "dropped", "queues_declared",
-        "received", "received_confirm", "returned", "routed",
+        "received", "received_confirm", "replied", "returned", "routed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -14,6 +14,7 @@ class AmqpCounts:
         self.received_confirm = 0  # of these: by channels that have them confirmed
         self.confirmed = 0  # to their publishers
         self.routed = 0  # to at least one queue
+        self.replied = 0  # past all queues, to clients that wait for replies
         self.returned = 0  # to their publishers, for no queue takes them
         self.dropped = 0  # for no queue takes them, and nobody has asked to have them back
         self.channels_opened = 0

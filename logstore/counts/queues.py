@@ -4,14 +4,16 @@ from typing import Final
 
 from logstore.counts.histogram import MESSAGE_BYTES, Histogram
 
+# Why messages die, as queues call it. Whether they went to a dead letter exchange or nowhere.
+DEATHS: Final = ("expired", "maxlen", "rejected", "delivery_limit")
 NAMES: Final = (
     "published", "delivered", "delivered_no_ack", "got", "got_no_ack", "got_empty", "redelivered",
-    "acked", "returned", "expired", "over_length", "rejected", "over_delivered",
+    "acked", "returned", *DEATHS,
 )  # fmt: skip
 
 
 class QueueCounts:
-    """Messages, since the process has them. Changed in the sessions' thread."""
+    """Messages, since the process has the queue. Changed in the sessions' thread."""
 
     __slots__ = NAMES
 
@@ -25,11 +27,10 @@ class QueueCounts:
         self.redelivered = 0  # of those given out: once more
         self.acked = 0
         self.returned = 0  # to their place: by clients, or when these were gone
-        # That died here, whether or not they went to a dead letter exchange:
         self.expired = 0
-        self.over_length = 0
+        self.maxlen = 0
         self.rejected = 0
-        self.over_delivered = 0  # that had failed too often
+        self.delivery_limit = 0
 
     @property
     def given_out(self) -> int:
@@ -37,9 +38,9 @@ class QueueCounts:
         return self.delivered + self.delivered_no_ack + self.got + self.got_no_ack
 
     @property
-    def dead(self) -> int:
+    def died(self) -> int:
         """For whatever reason."""
-        return self.expired + self.over_length + self.rejected + self.over_delivered
+        return self.expired + self.maxlen + self.rejected + self.delivery_limit
 
 
 class QueueTotals(QueueCounts):
@@ -53,3 +54,21 @@ class QueueTotals(QueueCounts):
         self.deleted = 0
         # Of messages as they are put into queues; those of one batch count as their mean.
         self.sizes = Histogram(MESSAGE_BYTES)
+
+
+def gave(of: QueueCounts, count: int, *, fetched: bool, no_ack: bool) -> None:
+    """So many messages were given out."""
+    if fetched:
+        if no_ack:
+            of.got_no_ack += count
+        else:
+            of.got += count
+    elif no_ack:
+        of.delivered_no_ack += count
+    else:
+        of.delivered += count
+
+
+def died(of: QueueCounts, count: int, reason: str) -> None:
+    """So many messages have died of one of ``DEATHS``."""
+    setattr(of, reason, getattr(of, reason) + count)

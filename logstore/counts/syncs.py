@@ -10,7 +10,7 @@ class Syncs:
 
     def __init__(self) -> None:
         self.lengths_ms = Histogram(SYNC_MS)  # of each sync, however many logs it was for
-        # From when a log is first asked to be synced until it is: what an append has to wait, at the
+        # From when a log is first asked to be synced until it is: what an append has to wait at
         # most. One of each log and sync; without those that nobody waits for.
         self.safe_ms = Histogram(SYNC_MS)
         self.failed = 0  # syncs of logs

@@ -1,6 +1,6 @@
 """What any door may have of the process that it is in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,8 +14,10 @@ from logstore.broker.lag_watch import LagWatch
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.errors import LogstoreError
+from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
 from logstore.log import Log
+from logstore.protocols.session import About
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
 from logstore.turns import Turns
@@ -29,6 +31,10 @@ class QueuesOf(Protocol):
 
     def open(self) -> "Queues":
         """At once, however long that takes. Raises SchemaTooNew, CorruptStore, StorageFull."""
+
+    @property
+    def opened(self) -> "Queues | None":
+        """Those that are open."""
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
         """``then`` gets them, or why that can't be: now, or in a later turn."""
@@ -57,6 +63,70 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 # What a look at the process comes to, as JSON; and who waits for it, in the sessions' thread.
 Found = Mapping[str, object] | LogstoreError
 TakeFound = Callable[[Found], None]
+
+
+class Connection(Protocol):
+    """One that has come in by some door."""
+
+    @property
+    def id(self) -> int:
+        """A number that none before it had."""
+
+    @property
+    def door(self) -> str: ...
+    @property
+    def peer(self) -> str:
+        """``host:port``, for people; of a process of this machine its number."""
+
+    @property
+    def peer_address(self) -> tuple[str, int]: ...
+    @property
+    def address(self) -> tuple[str, int]: ...
+    @property
+    def secure(self) -> bool: ...
+    @property
+    def opened_at(self) -> float:
+        """By the stopwatch."""
+
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def unsent(self) -> int: ...
+    @property
+    def gone(self) -> bool: ...
+    def about(self) -> About:
+        """What is known of its client; it must not be gone."""
+
+
+class Connections(Protocol):
+    """Those of all doors."""
+
+    def connections(self) -> Sequence[Connection]:
+        """In the order in which they came."""
+
+    def connection(self, number: int) -> Connection | None:
+        """The one with this number."""
+
+    def close(self, number: int, reason: str) -> bool:
+        """End the connection with this number at once; whether there is one."""
+
+
+class NoConnections:
+    """``Connections`` of a process without a server."""
+
+    def connections(self) -> Sequence[Connection]:
+        """As Connections.connections."""
+        return ()
+
+    def connection(self, number: int) -> Connection | None:
+        """As Connections.connection."""
+        return None
+
+    def close(self, number: int, reason: str) -> bool:
+        """As Connections.close."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +161,8 @@ class House:
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})
     # Gives what is found of process, directory and machine, in a later turn.
     doctor: Callable[[TakeFound], None] = lambda then: then({})
+    figures: Figures = field(default_factory=Figures)
+    connections: Connections = field(default_factory=NoConnections)
 
     @property
     def queues(self) -> "Queues":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.config import Config
+from logstore.counts.syncs import Syncs
 from logstore.errors import CorruptStore, Damaged
 from logstore.log import Log
 from logstore.owner import Owner
@@ -201,6 +202,10 @@ class WritableDirectory(LocalDirectory, Protocol):
 
     rolled: Callable[[str, int], None] | None
     """Told of each segment that a log begins: the log's name, the segment's base offset."""
+
+    @property
+    def syncs(self) -> Syncs:
+        """How long syncs take."""
 
     def stands(self, entry: Entry, partition: int) -> tuple[int, int] | None:
         """Where its log's start and safe are, without opening it; None: that is not known."""

@@ -8,13 +8,14 @@ EXTENT_BYTES_MIN = 64 << 10  # reading less costs no more than keeping a file op
 class Extent:
     """Whole batches in one file, held open until ``release``. As ``log.Extent``."""
 
-    __slots__ = ("_file", "position", "size")
+    __slots__ = ("_file", "following", "position", "size")
 
-    def __init__(self, file: OpenFile, position: int, size: int) -> None:
+    def __init__(self, file: OpenFile, position: int, size: int, following: int) -> None:
         """``file`` is lent (``OpenFiles.lend``), to this extent from now on."""
         self._file = file
         self.position = position
         self.size = size
+        self.following = following
 
     def __len__(self) -> int:
         return self.size

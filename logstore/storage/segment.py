@@ -213,7 +213,7 @@ class Segment:
             if not kept:
                 return None
             self._keep_place(following, stop)
-            return Extent(file, begin, size)
+            return Extent(file, begin, size, following)
         finally:
             if not kept:
                 self._files.release(file)

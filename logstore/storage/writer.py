@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from logstore.config import Config
+from logstore.counts.syncs import Syncs
 from logstore.errors import (
     CorruptStore,
     LogFailed,
@@ -603,6 +604,11 @@ class WriterDirectory:
     def size(self, name: str, entry: Entry, partition: int) -> LogSize:
         log = self.log(name, entry, partition)
         return replace(size_of(log, partition), damage=log.damage)
+
+    @property
+    def syncs(self) -> Syncs:
+        """As WritableDirectory.syncs."""
+        return self._flusher.syncs
 
     def stands(self, entry: Entry, partition: int) -> tuple[int, int] | None:
         """As WritableDirectory.stands."""

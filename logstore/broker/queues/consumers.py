@@ -3,7 +3,7 @@
 Knows nothing of what becomes of messages that nobody takes, nor when there is something to give.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from logstore.broker.queues.refusals import ExclusiveUse
 from logstore.broker.queues.stock import Chunk, Stock
 from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.timeouts import Timeouts
+from logstore.counts.queues import QueueCounts, QueueTotals, gave
 
 
 class Served(Protocol):
@@ -22,6 +23,8 @@ class Served(Protocol):
     facts: QueueFacts
     limits: Limits
     stock: Stock
+    counts: QueueCounts
+    totals: QueueTotals
 
     def touch(self) -> None:
         """Something is settled."""
@@ -130,14 +133,16 @@ class Consumers:
         for consumer, hand in in_order([it for it, _ in rooms], hands):
             tag = self._hand_apart(consumer, [offsets[n] for n in hand])
             self.timeouts.had(consumer, tag + len(hand), now_ms)
+            self._count(len(hand), fetched=False, no_ack=consumer.no_ack)
             consumer.push(tag, [deliveries[n] for n in hand])
+        self._count_again(chunks)
 
     def hand(
         self,
         channel: Channel,
         consumer: Subscription | None,
         no_ack: bool,
-        chunks: Iterable[Chunk],
+        chunks: Sequence[Chunk],
     ) -> int:
         """Let the channel have these; the first one's tag."""
         queue, unacked = self._queue, channel.unacked
@@ -149,6 +154,8 @@ class Consumers:
                 queue.stock.settle(chunk.lane.number, chunk.first, (1 << total) - 1)
             else:
                 unacked.add(queue, chunk.lane.number, chunk.first, total, consumer)
+        self._count(unacked.next_tag - first, fetched=consumer is None, no_ack=no_ack)
+        self._count_again(chunks)
         if queue.facts.lasts:
             self._used()
         if no_ack:
@@ -178,6 +185,16 @@ class Consumers:
         if consumer.no_ack:
             queue.touch()
         return first
+
+    def _count(self, count: int, *, fetched: bool, no_ack: bool) -> None:
+        gave(self._queue.counts, count, fetched=fetched, no_ack=no_ack)
+        gave(self._queue.totals, count, fetched=fetched, no_ack=no_ack)
+
+    def _count_again(self, chunks: Iterable[Chunk]) -> None:
+        for chunk in chunks:
+            if chunk.redelivered:
+                self._queue.counts.redelivered += len(chunk.records)
+                self._queue.totals.redelivered += len(chunk.records)
 
     def deliveries(self, chunks: Iterable[Chunk]) -> list[Delivery]:
         """These messages as consumers are sent them."""

@@ -214,6 +214,8 @@ class Holding:
                     lane, effect.batch, effect.body_bytes, its,
                     expires=effect.expires, later=n >= APPENDS_MAX,
                 )  # fmt: skip
+                queue.counts.published += effect.batch.record_count
+                queue.totals.published += effect.batch.record_count
 
     # After that
 

@@ -175,8 +175,12 @@ class Publishing:
             except LogstoreError as error:
                 self._failed(error, numbers)
                 continue
+            queue.counts.published += len(numbers)
+            queue.totals.published += len(numbers)
             if queue.kept is not None:
                 self._waiting.pending(queue.kept)
+        if targets:
+            targets[0][0].totals.sizes.add(size / len(numbers), len(numbers))
 
     def _takes(self, target: tuple[Queue, int], numbers: Sequence[int]) -> bool:
         """Whether it can become a part of a transaction; its lane may have failed."""

@@ -24,6 +24,7 @@ from logstore.broker.queues.stock import Chunk, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
+from logstore.counts.queues import QueueCounts, QueueTotals, died
 from logstore.errors import LogstoreError
 
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
@@ -42,6 +43,8 @@ class Home(Protocol):
     def showing(self) -> Showing: ...
     @property
     def logs(self) -> Logs: ...
+    @property
+    def totals(self) -> QueueTotals: ...
     def clock(self) -> int:
         """Ms since 1970."""
 
@@ -96,6 +99,8 @@ class Queue:
         self.owner = owner  # the connection that an exclusive one is of
         self.kept: Pending | None = None  # until it is durable, if it is to be
         self.gone = False
+        self.counts = QueueCounts()
+        self.totals = home.totals  # of all queues
         self._home = home
         self._wake: Callable[[], None] = lambda: home.soon(self.look)
         self.stock = Stock(
@@ -239,6 +244,8 @@ class Queue:
                 return
             channel, no_ack, then, _ = self._getters.pop(0)
             if not chunks:
+                self.counts.got_empty += 1
+                self.totals.got_empty += 1
                 then(None)
                 continue
             tag = self._consumers.hand(channel, None, no_ack, chunks)
@@ -279,8 +286,15 @@ class Queue:
         if self.gone:
             return
         self.stock.settle(delivered.lane, delivered.first, delivered.bits)
+        self.count_acked(delivered)
         if not self._awake:
             self.wake()
+
+    def count_acked(self, delivered: Group) -> None:
+        """It is settled, here or by a transaction."""
+        count = delivered.bits.bit_count()
+        self.counts.acked += count
+        self.totals.acked += count
 
     def release(self, delivered: Group, *, failed: bool = True) -> None:
         """It is ready again, at its own place; or it dies, if that was once too often.
@@ -290,6 +304,8 @@ class Queue:
         if self.gone:
             return
         number, first, bits = delivered.lane, delivered.first, delivered.bits
+        self.counts.returned += bits.bit_count()
+        self.totals.returned += bits.bit_count()
         limit = self.limits.delivery_limit
         dead_at = 0 if limit is None else limit + 1
         if self.limits.retried_later(failed=failed):
@@ -304,6 +320,7 @@ class Queue:
         lane = self.stock.lanes[number]
         for block, mask in dead.items():
             self.dead_letters.die(lane, block << BLOCK_SHIFT, mask, DELIVERY_LIMIT)
+            self._count_died(mask, DELIVERY_LIMIT)
         self.touch()
 
     def _delay(self, number: int, first: int, bits: int, failed: bool, dead_at: int) -> None:
@@ -333,6 +350,7 @@ class Queue:
             return
         lane = self.stock.lanes[delivered.lane]
         self.dead_letters.die(lane, delivered.first, delivered.bits, REJECTED)
+        self._count_died(delivered.bits, REJECTED)
         self.touch()
         self.wake()
 
@@ -342,10 +360,17 @@ class Queue:
         first, bits = delivered.first, delivered.bits
         if not self.facts.lasts:
             return False
+        now_ms = self._home.clock()
         if self.limits.dead_letter_exchange is None:
             held.settle(self, lane.number, first, bits)
-            return True
-        return self.dead_letters.die_with(held, lane, first, bits, REJECTED, self._home.clock())
+        elif not self.dead_letters.die_with(held, lane, first, bits, REJECTED, now_ms):
+            return False
+        self._count_died(bits, REJECTED)
+        return True
+
+    def _count_died(self, bits: int, reason: str) -> None:
+        for counts in (self.counts, self.totals):
+            died(counts, bits.bit_count(), reason)
 
     def purge(self, then: Callable[[int], None]) -> None:
         """Settle all that is ready; ``then`` is called with how many that was."""
@@ -444,6 +469,7 @@ class Queue:
         for chunk in chunks:
             bits = (1 << len(chunk.records)) - 1
             self.dead_letters.die(chunk.lane, chunk.first, bits, reason)
+            self._count_died(bits, reason)
             total += len(chunk.records)
         if total:
             self.touch()

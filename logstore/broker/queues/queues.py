@@ -38,6 +38,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.broker.routing.topology import Topology
+from logstore.counts.queues import QueueTotals
 from logstore.errors import LogFailed, LogstoreError, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
@@ -70,6 +71,7 @@ class Queues:
         soon: Callable[[Callable[[], object]], object],
         work: Work,
         alarmed: Callable[[int | None], None] = _nobody,
+        totals: QueueTotals | None = None,
     ) -> None:
         """``soon``: has a call made in this thread when its turn ends, once for equal ones.
 
@@ -78,6 +80,7 @@ class Queues:
         Raises SchemaTooNew, CorruptStore, StorageFull.
         """
         self.clock = clock
+        self.totals = QueueTotals() if totals is None else totals
         self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
         self._hosts = Vhosts(self, logs.keeper)
         self._logs = logs
@@ -271,6 +274,7 @@ class Queues:
 
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs go once it is forgotten."""
+        self.totals.deleted += 1
         self._touched.pop(queue, None)
         self._unopened.discard(queue)
         self.uncounted.discard(queue)

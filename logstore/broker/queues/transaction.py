@@ -14,6 +14,7 @@ from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.stock import Stock
+from logstore.counts.queues import QueueCounts, QueueTotals
 from logstore.kept_queues import Lane
 from logstore.records.batch import NO_PRODUCER, Batch
 
@@ -33,6 +34,10 @@ class Holder(Protocol):
     def kept(self) -> Pending | None: ...
     @property
     def stock(self) -> Stock: ...
+    @property
+    def counts(self) -> QueueCounts: ...
+    @property
+    def totals(self) -> QueueTotals: ...
     def wake(self) -> None: ...
 
 

@@ -35,6 +35,7 @@ from logstore.broker.routing.change import Change
 from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
 from logstore.broker.routing.topology import Topology
+from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError
 
 SERVER_NAMED: Final = b"amq.gen-"
@@ -54,6 +55,8 @@ class Host(Protocol):
 
     @property
     def logs(self) -> Logs: ...
+    @property
+    def totals(self) -> QueueTotals: ...
     def clock(self) -> int: ...
     def soon(self, call: Callable[[], object]) -> None: ...
     def touched(self, queue: Queue) -> None: ...
@@ -83,7 +86,7 @@ class Vhost:
         self.name = name
         self.topology: Topology[Queue] = Topology() if topology is None else topology
         self.windows, self.showing = host.windows, host.showing
-        self.logs = host.logs
+        self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
         self.commit = host.commit
@@ -201,6 +204,7 @@ class Vhost:
                 return name
 
     def _add(self, queue: Queue) -> None:
+        self.totals.created += 1
         self.topology.add_queue(queue.facts.name, queue, durable=queue.facts.lasts)
         self._rows.queues[queue.id] = queue
         if queue.owner is not None:

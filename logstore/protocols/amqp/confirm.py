@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from logstore.amqp.frames import METHOD
 from logstore.broker.queues.pending import Waiting
+from logstore.counts.publishes import AmqpCounts
 from logstore.log import Wake
 
 _FRAME: Final = Struct(">BHIHHQBB")  # head, class and method, tag, bits, end
@@ -29,11 +30,12 @@ class _Run(NamedTuple):
 class Confirms:
     """Sequence numbers begin at 1 with Confirm.Select."""
 
-    __slots__ = ("_frames", "_next", "_number", "_runs", "_said")
+    __slots__ = ("_counts", "_frames", "_next", "_number", "_runs", "_said")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, counts: AmqpCounts) -> None:
         """``number``: of the channel."""
         self._number = number
+        self._counts = counts
         self._next = 1
         self._said = 0  # all up to this are confirmed or refused
         self._runs: deque[_Run] = deque()
@@ -72,9 +74,11 @@ class Confirms:
     def _say(self, method: int, upto: int) -> None:
         """That all after those of which something was said, up to this one, are so."""
         if upto > self._said:
-            many = upto - self._said > 1
+            count = upto - self._said
+            if method == _ACK:
+                self._counts.confirmed += count
             self._frames.append(
-                _FRAME.pack(METHOD, self._number, _SIZE, 60, method, upto, many, _END)
+                _FRAME.pack(METHOD, self._number, _SIZE, 60, method, upto, count > 1, _END)
             )
             self._said = upto
 

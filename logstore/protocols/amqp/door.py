@@ -10,6 +10,7 @@ from logstore.access.access import Access, open_access
 from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
+from logstore.counts.publishes import AmqpCounts
 from logstore.protocols.house import QueuesOf
 from logstore.protocols.rounds import Round
 from logstore.protocols.session import Link
@@ -64,6 +65,7 @@ class AmqpDoor:
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     audit: Audit = field(default_factory=Unheard)
     insecure: bool = False  # while there are no users guest may come from anywhere
+    counts: AmqpCounts = field(default_factory=AmqpCounts)
     _looked_at: float = -math.inf
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """The RabbitMQ door, opened."""
 
 import math
+from typing import Final
 
 from logstore.access.refusals import Refusals
 from logstore.broker.topics import Topics
@@ -8,6 +9,8 @@ from logstore.errors import LogstoreError
 from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
+
+NAME: Final = "amqp"
 
 
 def free_bytes(topics: Topics) -> int:
@@ -36,6 +39,7 @@ def open(house: House) -> Doorway:
         refusals=Refusals(house.stopwatch, house.audit),
         audit=house.audit,
         insecure=settings.listen_insecure,
+        counts=house.figures.amqp,
     )
 
     def new_session(link: Link) -> Session:
@@ -44,4 +48,7 @@ def open(house: House) -> Doorway:
         return AmqpSession(door, link)
 
     # A consumer may be silent for ever; heartbeats tell whether it is there.
-    return Doorway(new_session, Limits(settings.max_connections, math.inf))
+    limits = Limits(settings.max_connections, math.inf)
+    counts = house.figures.door(NAME)
+    house.figures.alarms[NAME] = lambda: door.blocked
+    return Doorway(new_session, limits, NAME, counts, lambda session: session.about())

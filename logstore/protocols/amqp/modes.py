@@ -9,7 +9,7 @@ from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogFailed, LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.confirm import Confirms
-from logstore.protocols.amqp.publish import check_again, send_back
+from logstore.protocols.amqp.publish import check_again, counted, send_back
 from logstore.protocols.amqp.settle import Group, take
 from logstore.protocols.amqp.transaction import Transaction, Verdict, rejected, settled
 
@@ -19,7 +19,7 @@ def select_confirms(channel: AmqpChannel, method: methods.ConfirmSelect) -> None
     if channel.transaction is not None:
         raise Refusal(PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
     if channel.confirms is None:
-        channel.confirms = Confirms(channel.number)
+        channel.confirms = Confirms(channel.number, channel.of.door.counts)
     channel.answers(methods.ConfirmSelectOk(), method.nowait)()
 
 
@@ -67,6 +67,7 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
         held.forget()
         raise published.error or Refusal(PRECONDITION_FAILED, "partial tx completion")
     ended: list[Group] = []
+    acked: list[Group] = []
     after: list[tuple[Verdict, Group]] = []
     for verdict, group in take(channel, transaction.settlements):
         if group.queue.gone:
@@ -74,6 +75,7 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
         if verdict is settled:
             held.settle(group.queue, group.lane, group.first, group.bits)
             ended.append(group)
+            acked.append(group)
         elif verdict is rejected and group.queue.reject_with(group, held):
             ended.append(group)
         else:
@@ -82,6 +84,9 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
 
     def then(error: LogstoreError | None) -> None:
         if error is None:
+            counted(channel, run, published.unrouted)
+            for group in acked:
+                group.queue.count_acked(group)
             send_back(channel, run, published.unrouted, transaction.mandatory)
             for verdict, group in after:
                 verdict(group)

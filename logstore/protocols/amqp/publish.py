@@ -274,11 +274,21 @@ def _offer_later(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Seque
 def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence[int]) -> None:
     """Publish; return what nobody took, where that is asked for; have the rest confirmed."""
     published = channel.of.vhost.publish(run)
+    counted(channel, run, published.unrouted)
     send_back(channel, run, published.unrouted, mandatory)
     if channel.confirms is not None:
         wake = channel.of.link.wake
         channel.confirms.add(len(run), published.rejected, published.waiting, wake)
         channel.of.confirming[channel] = None
+
+
+def counted(channel: AmqpChannel, run: Sequence[Outgoing], unrouted: Sequence[int]) -> None:
+    """Count what was published, once it is."""
+    counts = channel.of.door.counts
+    counts.received += len(run)
+    counts.routed += len(run) - len(unrouted)
+    if channel.confirms is not None:
+        counts.received_confirm += len(run)
 
 
 def send_back(
@@ -290,13 +300,18 @@ def send_back(
     """Return what no queue took, where that is asked for, or send it as a reply."""
     if not unrouted:
         return
-    asked = frozenset(mandatory)
+    asked, counts = frozenset(mandatory), channel.of.door.counts
     for number in unrouted:
         message = run[number][1]
-        if not _is_reply(channel, message) and number in asked and not channel.gone:
+        if _is_reply(channel, message):
+            counts.replied += 1
+        elif number in asked and not channel.gone:
+            counts.returned += 1
             channel.of.put(
                 returned_frames(channel.number, NO_ROUTE, message, channel.of.payload_max)
             )
+        else:
+            counts.dropped += 1
 
 
 def _is_reply(channel: AmqpChannel, message: Message) -> bool:

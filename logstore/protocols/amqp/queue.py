@@ -28,6 +28,7 @@ def named(channel: AmqpChannel, given: str) -> bytes:
 
 def declare(channel: AmqpChannel, method: methods.QueueDeclare) -> None:
     name = name_of(method.queue)
+    channel.of.door.counts.queues_declared += not method.passive
     if name.startswith(REPLY_TO):
         _declare_reply_to(channel, name, nowait=method.nowait)
     elif method.passive:

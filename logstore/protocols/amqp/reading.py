@@ -199,6 +199,7 @@ def _open_channel(of: Framed, kind: int, number: int, payload: bytes) -> None:
         of.fail(Refusal(NOT_ALLOWED, many), ids)
     else:
         of.channels[number] = AmqpChannel(of, number)
+        of.door.counts.channels_opened += 1
         of.put(method_frame(number, methods.ChannelOpenOk()))
 
 

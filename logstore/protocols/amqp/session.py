@@ -36,6 +36,7 @@ from logstore.amqp.replies import (
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
+from logstore.protocols import session
 from logstore.protocols.amqp import publish, reading, standing
 from logstore.protocols.amqp.carrier import Publishing
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel
@@ -62,6 +63,7 @@ BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitM
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
+SHOWN: Final = 100  # characters of what a client calls itself
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 
 
@@ -123,6 +125,25 @@ class AmqpSession:
         self._later: list[Callable[[], None]] = []
         door.sessions[self] = None
         link.wake()  # the time in which a client has to come in begins then
+
+    def about(self) -> session.About:
+        """As Doorway.about."""
+        said = self.handshake.client_properties
+        software = " ".join(str(said[it]) for it in ("product", "version") if said.get(it))
+        state = "blocked" if self.told_blocked else self.phase.name.lower()
+        return session.About(
+            "" if self.entry is None else self.entry.user,
+            str(said.get("connection_name", ""))[:SHOWN],
+            software[:SHOWN],
+            state,
+            facts={
+                "vhost": self.vhost_name,
+                "channels": len(self.channels),
+                "consumers": sum(len(it.subscriptions) for it in self.channels.values()),
+                "heartbeat_s": self.handshake.heartbeat_s,
+                "frame_max": self.handshake.frame_max,
+            },
+        )
 
     # The session of the server
 
@@ -385,6 +406,7 @@ class AmqpSession:
     def forget_channel(self, channel: AmqpChannel) -> None:
         """Its number may be used again."""
         del self.channels[channel.number]
+        self.door.counts.channels_closed += 1
 
     def went_on(self) -> None:
         """A channel has taken what waited in it, or some of it."""
@@ -554,6 +576,7 @@ class AmqpSession:
     def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
         """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
         channels, self.channels = self.channels, {}
+        self.door.counts.channels_closed += len(channels)
         for channel in channels.values():
             channel.let_go()
         for waiting in (self.published, self.confirming, self.roomier):

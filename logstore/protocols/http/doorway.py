@@ -9,6 +9,7 @@ from logstore.protocols.session import Doorway, Limits, Link, Session
 if TYPE_CHECKING:
     from logstore.protocols.http.door import HttpDoor
 
+NAME: Final = "http"
 LOCAL_CONNECTIONS_MAX: Final = 64  # commands come one at a time
 IDLE_S: Final = 60.0
 _TOO_MANY: Final = b'{"error":"too many connections: try again"}\n'
@@ -35,4 +36,6 @@ def open(house: House, *, local: bool = False) -> Doorway:
         limits = Limits(LOCAL_CONNECTIONS_MAX, IDLE_S, "what this socket takes", _REFUSAL)
     else:
         limits = Limits(house.settings.max_connections, IDLE_S, refusal=_REFUSAL)
-    return Doorway(new_session, limits)
+        house.figures.wanted()
+    counts = house.figures.door(NAME)
+    return Doorway(new_session, limits, NAME, counts, lambda session: session.about())

@@ -23,7 +23,7 @@ from logstore.protocols.http.opened import Handler
 from logstore.protocols.http.reception import Admitted, Reception, Refused
 from logstore.protocols.http.refusals import body_of
 from logstore.protocols.http.routes import ROUTER
-from logstore.protocols.session import Buffer, Link
+from logstore.protocols.session import About, Buffer, Link
 
 REQUEST_S: Final = 10.0  # from a request's first byte to its last
 BODY_BYTES_A_SECOND: Final = 50_000  # for so many of its body it has a second more
@@ -67,6 +67,12 @@ class HttpSession:
         self._begun_at: float | None = None  # when the first byte of half a request came
         self._discards_until: float | None = None
         door.sessions[self] = None
+
+    def about(self) -> About:
+        """As Doorway.about."""
+        who = "" if self._admitted is None else self._admitted.permits.who.user
+        state = "idle" if self._call is None else "listening" if self._call.lasts else "asking"
+        return About(who, "owner" if self._local else "", state=state)
 
     # The session of the server
 

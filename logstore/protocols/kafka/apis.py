@@ -20,6 +20,7 @@ from logstore.protocols.kafka.handler import Handler, Handlers, Raw, handler
 PRODUCE: Final = 0
 SASL_HANDSHAKE: Final = 17
 API_VERSIONS: Final = 18
+SOFTWARE_SHOWN: Final = 100  # characters of what a client's library is called
 SASL_AUTHENTICATE: Final = 36
 NEVER: Final = 1 << 15  # above every version
 
@@ -227,6 +228,8 @@ def _api_versions(
     client: KafkaClient, version: int, request: api_versions_messages.Request
 ) -> api_versions_messages.Response:
     """Key 18."""
+    said = f"{request.client_software_name} {request.client_software_version}".strip()
+    client.software = said[:SOFTWARE_SHOWN]
     return versions_served()
 
 

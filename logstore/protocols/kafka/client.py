@@ -56,6 +56,7 @@ class KafkaClient:
         self._came_freely = not door.access.required  # nobody had to say who they are
         self._removed = False  # who it was is no user any more: it is cut off in its turn
         self.id = ""  # what it calls itself
+        self.software = ""  # its library and version, where it says so
         self.now = 0.0  # seconds of the sessions' clock
         self.muted_until = 0.0  # nothing is taken of it before, for it has used too much
         self.answer_at: float | None = None  # when the answer that was just made may be sent

@@ -13,6 +13,7 @@ from logstore.access.tokens import Tokens
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.budget import BUDGET_BYTES_MAX, Budget
+from logstore.counts.doors import DoorCounts
 from logstore.errors import LogstoreError
 from logstore.protocols.house import Work
 from logstore.protocols.kafka.lines import Lines
@@ -46,6 +47,7 @@ class KafkaDoor:
     refusals: Refusals = field(default_factory=lambda: Refusals(lambda: 0.0))
     audit: Audit = field(default_factory=Unheard)
     clients: set[Told] = field(default_factory=set)  # that are there
+    counts: DoorCounts = field(default_factory=DoorCounts)
 
     def __post_init__(self) -> None:
         self.access.watch(Round(self.clients, self.slices, self.access).begin)

@@ -1,10 +1,14 @@
 """The Kafka door, opened."""
 
+from typing import Final
+
 from logstore.access.refusals import Refusals
 from logstore.protocols.house import House
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.session import Doorway, Limits, Link, Session
+
+NAME: Final = "kafka"
 
 
 def open(house: House) -> Doorway:
@@ -26,6 +30,7 @@ def open(house: House) -> Doorway:
         objects=Objects(house.channels.keeps_history),
         refusals=Refusals(house.stopwatch, house.audit),
         audit=house.audit,
+        counts=house.figures.door(NAME),
     )
     advertised = _address(settings.kafka_advertised_address)
     secured = _address(settings.kafka_tls_advertised_address)
@@ -40,7 +45,8 @@ def open(house: House) -> Doorway:
         )
 
     idle_s = settings.connections_max_idle_ms / 1000
-    return Doorway(new_session, Limits(settings.max_connections, idle_s))
+    limits = Limits(settings.max_connections, idle_s)
+    return Doorway(new_session, limits, NAME, door.counts, lambda session: session.about())
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -101,6 +101,7 @@ class Fetching:
         "_finishing",
         "_made",
         "_opening",
+        "_records",
         "_request",
         "_rules",
         "_total",
@@ -133,6 +134,7 @@ class Fetching:
         self._uncounted: list[int] = []  # fetches that are still to be counted, or again
         self._counts: dict[int, int] = {}
         self._total = 0  # bytes that are there
+        self._records = 0  # that the answer gives
         self._made: Later | None = None
 
     def open(self) -> None:
@@ -262,9 +264,12 @@ class Fetching:
         # It is held until the client has read it, so it is short where there is little memory.
         enough = self._client.door.budget.answer_bytes(enough)
         left, largest, given = min(self._bytes_max, enough), 0, []
+        self._records = 0
         for fetch in self._fetches:
             # A batch that does not fit would be read for nothing; it is as large as the others.
             it = fetch.read(left if left >= largest else 0, first=not largest)
+            if it.records:
+                self._records += fetch.given
             for records in it.records:
                 left -= len(records)
                 largest = max(largest, len(records))
@@ -298,6 +303,7 @@ class Fetching:
             self._client.answer_at = self._client.muted_until
         if wait_ms and before:
             return self._throttled(given, wait_ms)
+        self._client.door.counts.messages_out += self._records
         session_id = NO_SESSION
         if self._fetching is not None:
             session_id, given = self._fetching.id, self._fetching.tell(given)

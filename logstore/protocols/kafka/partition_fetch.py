@@ -17,13 +17,14 @@ from logstore.protocols.session import Buffer
 class PartitionFetch:
     """A partition asked for: its log, or why there is none to read."""
 
-    __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "log")
+    __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "given", "log")
 
     def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
         """``code``: why the topic can't be read; NONE: it can."""
         self.asked = asked
         self._bytes, self._upto = 0, asked.offset  # counted so far
         self.cold = False  # there is something, and it has to be fetched first
+        self.given = 0  # records that were read last, as far as offsets tell
         self.log: Log | None = None
         self._topic: Topic | None = None
         self.error_code = code
@@ -113,10 +114,12 @@ class PartitionFetch:
     def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
         extent = log.extent(self.asked.offset, bytes_max)
         if extent is not None:
+            self.given = extent.following - self.asked.offset
             return (extent,)
         batches = log.read(self.asked.offset, bytes_max)
         self.cold = not batches and self.asked.offset < log.safe
         if batches and (first or batches[0].size <= bytes_max):
+            self.given = batches[-1].next_offset - self.asked.offset
             return [batch.data for batch in batches]
         if not batches and not self.cold:
             log.check_failure()  # else who waits for more would be answered at once, for ever

@@ -333,6 +333,7 @@ class Arrival:
             mark = _standing(self._client, log, batch)
             if mark is None:
                 mark = log.append(batch)
+                self._client.door.counts.messages_in += batch.record_count
         except LogstoreError as error:
             _refuse(part, _storage_code(error), str(error))
             return

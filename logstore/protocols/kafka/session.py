@@ -18,7 +18,7 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.slots import Ready, Slot
 from logstore.protocols.kafka.throttling import Late, Throttled
-from logstore.protocols.session import Buffer, Wake
+from logstore.protocols.session import About, Buffer, Wake
 
 if TYPE_CHECKING:
     from logstore.protocols.kafka.sasl import Sasl
@@ -91,6 +91,19 @@ class KafkaSession:
         self._heard = False  # the first bytes, by which a peer at the wrong port is known
         self._owed = 0  # bytes of answers that are made and not sent
         self._held_bytes = 0  # by the slots, but for one that nothing is taken before
+
+    def about(self) -> About:
+        """As Doorway.about."""
+        client = self._client
+        state = "busy" if self._slots else "idle"
+        if self._login is not None and not self._login.done:
+            state = "logging in"
+        elif self._muted:
+            state = "throttled"
+        elif self._slots and self._slots[0][0].deadline is not None:
+            state = "waiting"
+        user = client.rights.who.user
+        return About(user, client.id[:CLIENT_ID_SHOWN], client.software, state)
 
     # The session of the server
 

@@ -13,6 +13,7 @@ from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.broker.channel import Channels
 from logstore.budget import BUDGET_BYTES_MAX, Budget
+from logstore.counts.doors import DoorCounts
 from logstore.kept_users import KeptUser
 from logstore.protocols import session
 from logstore.protocols.house import Work
@@ -155,6 +156,7 @@ class RespDoor:
     changes: OneByOne = field(default_factory=OneByOne)  # of users, made here
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
+    totals: DoorCounts = field(default_factory=DoorCounts)  # that nothing sets back
     paused_until: float = 0.0  # of the sessions' clock
     paused_all: bool = False  # else: only those who publish
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all

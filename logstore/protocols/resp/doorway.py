@@ -1,7 +1,7 @@
 """The Redis door, opened."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.access.refusals import Refusals
 from logstore.protocols.house import House
@@ -10,6 +10,8 @@ from logstore.protocols.session import Doorway, Limits, Link, Session
 
 if TYPE_CHECKING:
     from logstore.protocols.resp.client import RespClient
+
+NAME: Final = "resp"
 
 
 def open(house: House) -> Doorway:
@@ -32,6 +34,7 @@ def open(house: House) -> Doorway:
         Refusals(house.stopwatch, house.audit),
         house.audit,
         protected=not settings.listen_insecure,
+        totals=house.figures.door(NAME),
     )
 
     everyone: dict[int, RespClient] = {}
@@ -42,7 +45,7 @@ def open(house: House) -> Doorway:
 
         return RespSession(door, everyone, link)
 
-    return Doorway(new_session, crowd)
+    return Doorway(new_session, crowd, NAME, door.totals, lambda session: session.about())
 
 
 def _changed(door: resp.RespDoor, everyone: "dict[int, RespClient]") -> None:

@@ -133,6 +133,7 @@ def _publish_when_found(client: RespClient, arguments: Sequence[bytes]) -> Steps
 def _publish_now(client: RespClient, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
     receivers = channels.publish(arguments[1], arguments[2], client.unsafe)
+    client.door.totals.messages_in += 1
     if client.subscribed:
         channels.flush()  # what it gets itself comes before the reply
         channels.catch_up(client)
@@ -142,6 +143,7 @@ def _publish_now(client: RespClient, arguments: Sequence[bytes]) -> None:
 def _spublish(client: RespClient, arguments: Sequence[bytes]) -> None:
     channels = client.door.channels
     receivers = channels.publish_apart(arguments[1], arguments[2])
+    client.door.totals.messages_in += 1
     if client.subscribed:
         channels.flush()
         channels.catch_up(client)

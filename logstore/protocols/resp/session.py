@@ -32,7 +32,7 @@ from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
-from logstore.protocols.session import Buffer, Link
+from logstore.protocols.session import About, Buffer, Link
 from logstore.slices import Steps
 
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
@@ -86,6 +86,25 @@ class RespSession:
             self._client.closed = "it comes from another machine, and needs no password"
         if self._client.closed is not None or not self._client.known:
             link.wake()  # it has so much time to log in
+
+    def about(self) -> About:
+        """As Doorway.about."""
+        client, channels = self._client, self._door.channels
+        state = "pubsub" if client.subscribed else "normal" if client.known else "logging in"
+        unread_max = self._door.limits.pubsub.hard if client.subscribed else 0
+        return About(
+            client.permits.who.user,
+            client.name.decode(),
+            b" ".join(client.library.values()).decode().strip(),
+            state,
+            unread_max,
+            {
+                "number": client.number,
+                "command": client.last_command,
+                "channels": channels.names.names_count(client),
+                "patterns": channels.patterns.names_count(client),
+            },
+        )
 
     # The session of the server
 
@@ -249,7 +268,9 @@ class RespSession:
         before = counts.executed
         done = self._carry_out(requests)
         counts.commands += done
-        counts.published += done - (counts.executed - before)
+        published = done - (counts.executed - before)
+        counts.published += published
+        door.totals.messages_in += published
         return len(data) if clean and done == len(requests) else _written(requests[:done])
 
     def _carry_out(self, requests: Sequence[Any]) -> int:

@@ -316,6 +316,7 @@ def test_an_old_consumer_is_not_answered_until_it_has_waited(talk):
 def test_what_is_held_back_lets_go_of_its_files_when_the_connection_is_gone(talk):
     class Extent:
         released = 0
+        following = 1
 
         def __init__(self, size):
             self.size = size

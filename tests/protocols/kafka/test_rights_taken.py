@@ -107,6 +107,8 @@ def test_a_fetch_session_loses_a_topic_and_has_it_again(talk):
 class Extent:
     """As of a file, which must be let go."""
 
+    following = 1
+
     def __init__(self):
         self.released = 0
 

@@ -1,0 +1,89 @@
+"""What is known over time of one object: a queue, a topic, a door.
+
+Its figures are *counters*, which only rise, and *levels*, which go up and down. Of counters rates
+are made; a counter that has gone back belongs to another object of the same name, or was set back:
+its rate is not known for a step.
+"""
+
+from math import nan
+from typing import Final, NamedTuple
+
+from logstore.figures.ring import STEPS, Ring
+
+Values = tuple[int, ...]
+
+
+class Kind(NamedTuple):
+    """What is looked at of objects of one kind."""
+
+    counters: tuple[str, ...]
+    levels: tuple[str, ...] = ()
+    rings: bool = True  # whether the last hour is kept of them
+    pinned: bool = False  # of each of them, for there are few
+
+
+# By the name of the kind; values are given in this order, counters first.
+KINDS: Final = {
+    "door": Kind(("in", "out", "bytes_in", "bytes_out", "slow"), ("connections",), pinned=True),
+    "all": Kind((), ("waiting",), pinned=True),
+    "room": Kind((), ("used",), pinned=True),  # what may become full
+    "topic": Kind(("in",)),
+    "queue": Kind(("in", "out", "ack"), ("ready", "unacked")),
+    "channel": Kind(("in",), ("subscribers",)),
+    "group": Kind(("committed", "end"), ("lag",)),
+    "connection": Kind(("bytes_in", "bytes_out"), rings=False),
+}
+
+
+class Series:
+    """Of one object."""
+
+    __slots__ = ("at", "changed", "positive", "rates", "ring", "seen", "values")
+
+    def __init__(self, kind: Kind, values: Values, step: int, at: float) -> None:
+        """``at``: seconds, when its values were read."""
+        self.values = values
+        self.at = at
+        self.seen = step
+        self.rates: tuple[float, ...] | None = None  # of counters, a second; None: not known yet
+        self.ring: Ring | None = None
+        # The steps in which each value has changed last, and since which each level is above 0.
+        self.changed = [step] * len(values)
+        self.positive = [step if it > 0 else -1 for it in values[len(kind.counters) :]]
+
+    def take(self, kind: Kind, values: Values, step: int, at: float) -> bool:
+        """Its values now; whether one has changed."""
+        before, passed_s = self.values, at - self.at
+        self.seen = step
+        moved = values != before
+        width = len(kind.counters)
+        if moved:
+            for n, value in enumerate(values):
+                if value != before[n]:
+                    self.changed[n] = step
+            for n, level in enumerate(values[width:]):
+                if level <= 0:
+                    self.positive[n] = -1
+                elif self.positive[n] < 0:
+                    self.positive[n] = step
+        if passed_s > 0:
+            self.rates = tuple(
+                (values[n] - before[n]) / passed_s if values[n] >= before[n] else nan
+                for n in range(width)
+            )
+            self.values, self.at = values, at
+        if self.ring is not None:
+            self.ring.put(step, (self.rates or (nan,) * width) + values[width:])
+        return moved
+
+    def begin_ring(self, kind: Kind) -> None:
+        """Keep its last hour from now on."""
+        if self.ring is None:
+            self.ring = Ring(len(kind.counters) + len(kind.levels))
+
+    def history(self, kind: Kind, upto: int, steps: int = STEPS) -> dict[str, list[float | None]]:
+        """By the names of its figures: rates of counters, and levels. All None without a ring."""
+        names = kind.counters + kind.levels
+        if self.ring is None:
+            return {name: [None] * steps for name in names}
+        return {name: self.ring.column(n, upto, steps) for n, name in enumerate(names)}

@@ -1,0 +1,233 @@
+"""Where the figures of objects are read: the models, gone through every ten seconds."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from logstore.amqp import fields
+from logstore.broker.channel import Channels
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.topics import Topics
+from logstore.errors import LogstoreError
+from logstore.figures import stuck
+from logstore.figures.figures import Figures, Seen
+from logstore.figures.series import Series
+from logstore.log import TopicPartition
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+
+UNSENT_BYTES: Final = 64 << 10  # of a connection that is looked at more closely
+GROUPS_AT_ONCE: Final = 500  # whose offsets are read again in one step, 50 us each, by a worker
+GROUPS_IN_TURN: Final = 50  # of these: those of which nobody has said that they have committed
+NAMES_EVERY: Final = 30  # steps: groups that have come or gone without a word
+
+
+class About(Protocol):
+    """What is known of a connection's client."""
+
+    @property
+    def unread_max(self) -> int: ...
+
+
+class Connection(Protocol):
+    """As the server has it."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def door(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def unsent(self) -> int: ...
+    @property
+    def gone(self) -> bool: ...
+    def about(self) -> About: ...
+
+
+def doors(figures: Figures) -> Iterator[Seen]:
+    """Each with its connections."""
+    for name, it in figures.doors().items():
+        yield Seen(
+            name,
+            (it.messages_in, it.messages_out, it.bytes_in, it.bytes_out, it.slow, it.connections),
+        )
+
+
+def rooms(figures: Figures) -> Iterator[Seen]:
+    """What may become full."""
+    for it in figures.rooms:
+        yield Seen(it.what, (it.used,))
+
+
+def channels(of: Channels) -> Iterator[Seen]:
+    """Those that something was published to which somebody got."""
+    for name, tally in list(of.tallies.items()):
+        yield Seen(name, (tally.messages, of.names.count(name)))
+
+
+def connections(of: Callable[[], Iterable[Connection]]) -> Iterator[Seen]:
+    """Of all doors."""
+    for it in of():
+        if not it.gone:
+            judge = partial(_judge_connection, it) if it.unsent > UNSENT_BYTES else None
+            yield Seen(it.id, (it.bytes_in, it.bytes_out), judge)
+
+
+def _judge_connection(it: Connection, _: object, step: int) -> stuck.Stuck | None:
+    if it.gone:
+        return None
+    return stuck.connection(f"{it.door} {it.peer}", it.unsent, it.about().unread_max, step)
+
+
+class QueueSource:
+    """The queues of all virtual hosts, once they are opened."""
+
+    def __init__(self, opened: "Callable[[], Queues | None]") -> None:
+        self._opened = opened
+        self._waiting = 0  # messages that are ready, in all
+
+    def seen(self) -> Iterator[Seen]:
+        """Each of them, by its number."""
+        queues, waiting = self._opened(), 0
+        for vhost in list(queues.vhosts.values()) if queues is not None else ():
+            host = fields.text(vhost.name)
+            for queue in list(vhost.queues()):
+                if queue.gone:
+                    continue
+                counts, ready, out = queue.counts, queue.ready, queue.out
+                waiting += ready
+                values = counts.published, counts.given_out, counts.acked, ready, out
+                judge = None
+                if ready or out:
+                    name = fields.text(queue.facts.name)
+                    judge = partial(_judge_queue, host, name, len(queue.subscriptions))
+                yield Seen(queue.id, values, judge)
+        self._waiting = waiting
+
+    def all(self) -> Iterator[Seen]:
+        """What waits in them, as it was seen last."""
+        yield Seen("", (self._waiting,))
+
+
+def _judge_queue(
+    host: str, name: str, consumers: int, seen: Series, step: int
+) -> stuck.Stuck | None:
+    return stuck.queue(name, host, seen, consumers, step)
+
+
+class TopicSource:
+    """The topics that somebody has used; others do not move.
+
+    Only logs that are open are looked at. What was appended before a log was seen is not counted.
+    """
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._ends: dict[str, dict[int, int]] = {}  # by topic's id and partition
+        self._totals: dict[str, int] = {}
+
+    def seen(self) -> Iterator[Seen]:
+        """Each of them, by its id."""
+        there = self._topics.used()
+        for topic in there:
+            ends = self._ends.setdefault(topic.id, {})
+            total = self._totals.get(topic.id, 0)
+            for number, log in topic.opened:
+                end = log.end
+                total += end - ends.get(number, end)
+                ends[number] = end
+            self._totals[topic.id] = total
+            yield Seen(topic.id, (total,))
+        if len(self._ends) > len(there):
+            known = {it.id for it in there}
+            for gone in [it for it in self._ends if it not in known]:
+                del self._ends[gone]
+                del self._totals[gone]
+
+
+class GroupSource:
+    """What groups have committed, against where the logs end that they read.
+
+    Offsets are on disk: a worker reads those that have changed, and of the others some in turn.
+    """
+
+    def __init__(self, coordinator: Coordinator, topics: Topics) -> None:
+        self._coordinator = coordinator
+        self._topics = topics
+        self._offsets: dict[str, Mapping[TopicPartition, int]] = {}  # by group
+        self._in_turn: deque[str] = deque()
+        self._waiting: dict[str, None] = {}
+        self._step = 0
+
+    def begin(self) -> Callable[[], object]:
+        """What a worker is to read now; ``take`` gets it. In the sessions' thread."""
+        stirred, self._coordinator.stirred = self._coordinator.stirred, set()
+        self._waiting |= dict.fromkeys(stirred or ())
+        names = list(self._waiting)[:GROUPS_AT_ONCE]
+        for name in names:
+            del self._waiting[name]
+        for _ in range(min(GROUPS_IN_TURN, len(self._in_turn))):
+            self._in_turn.rotate(-1)
+            names.append(self._in_turn[-1])
+        all_too = self._step % NAMES_EVERY == 0
+        self._step += 1
+        return lambda: (
+            self._coordinator.kinds().keys() if all_too else None,
+            {name: self._read(name) for name in names},
+        )
+
+    def _read(self, name: str) -> Mapping[TopicPartition, int]:
+        try:
+            found = self._coordinator.fetch(name, 0)
+        except (Refusal, LogstoreError):  # whoever asks for it is told
+            return {}
+        return {place: it.offset for place, it in found.items()}
+
+    def take(
+        self, read: tuple[Collection[str] | None, Mapping[str, Mapping[TopicPartition, int]]]
+    ) -> None:
+        """What the worker has read."""
+        names, offsets = read
+        self._offsets.update(offsets)
+        if names is not None:
+            self._waiting |= dict.fromkeys(it for it in names if it not in self._offsets)
+            for gone in [it for it in self._offsets if it not in names and it not in offsets]:
+                del self._offsets[gone]
+            self._in_turn = deque(self._offsets)
+
+    def seen(self) -> Iterator[Seen]:
+        """Each group that has committed something, by its name."""
+        ends: dict[str, Sequence[int | None]] = {}
+        for name, offsets in list(self._offsets.items()):
+            committed = end = lag = 0
+            for (topic, partition), offset in offsets.items():
+                if topic not in ends:
+                    ends[topic] = self._ends(topic)
+                there = ends[topic]
+                safe = there[partition] if partition < len(there) else None
+                if safe is not None:
+                    committed, end, lag = (
+                        committed + offset,
+                        end + safe,
+                        lag + max(0, safe - offset),
+                    )
+            if offsets:
+                yield Seen(name, (committed, end, lag), partial(_judge_group, name))
+
+    def _ends(self, topic: str) -> Sequence[int | None]:
+        try:
+            return [None if it is None else it[1] for it in self._topics.offsets(topic)]
+        except LogstoreError:  # it was deleted
+            return ()
+
+
+def _judge_group(name: str, seen: Series, step: int) -> stuck.Stuck | None:
+    return stuck.group(name, seen, step)

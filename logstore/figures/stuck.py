@@ -1,0 +1,56 @@
+"""What is stuck: rules over what was seen of an object over time (pure)."""
+
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from logstore.figures.ring import STEP_S
+from logstore.figures.series import Series
+
+STILL_STEPS: Final = 300 // STEP_S  # without any movement: five minutes
+
+
+class Stuck(NamedTuple):
+    """One thing that does not go on, and since when."""
+
+    kind: str  # of object: queue, group, connection
+    object: str
+    detail: str
+    step: int  # since when it is so, as far as it was seen
+    view: str  # of the page, where more is said of it
+    vhost: str = ""  # of a queue
+
+
+def group(name: str, seen: Series, step: int) -> Stuck | None:
+    """It has records to read and commits nothing, while more come."""
+    lag = seen.values[2]
+    committed, end = seen.changed[0], seen.changed[1]
+    if lag <= 0 or step - committed < STILL_STEPS or end <= committed:
+        return None
+    return Stuck(
+        "group", name, f"lag {lag}, nothing is committed", committed, f"groups/{_quoted(name)}"
+    )
+
+
+def queue(name: str, vhost: str, seen: Series, consumers: int, step: int) -> Stuck | None:
+    """Nobody consumes it, or those who do acknowledge nothing."""
+    ready, unacked = seen.values[3], seen.values[4]
+    view = f"queues/{_quoted(vhost)}/{_quoted(name)}"
+    still = max(seen.changed[2], seen.positive[1])
+    if unacked > 0 and step - still >= STILL_STEPS:
+        detail = f"{unacked} unacked, none is acknowledged"
+        return Stuck("queue", name, detail, still, view, vhost)
+    if ready > 0 and not consumers:
+        return Stuck("queue", name, f"{ready} ready, no consumer", seen.positive[0], view, vhost)
+    return None
+
+
+def connection(name: str, unsent: int, unread_max: int, step: int) -> Stuck | None:
+    """It leaves unread what it is sent, and will be cut off."""
+    if not unread_max or unsent <= unread_max // 2:
+        return None
+    detail = f"{unsent} bytes unread; it is cut off at {unread_max}"
+    return Stuck("connection", name, detail, step, "connections")
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="", errors="surrogateescape")

@@ -1,0 +1,117 @@
+"""The figures of a node: what they are read from, and the timer that has them read."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from logstore.broker.channel import Channels
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.topics import Topics
+from logstore.budget import Budget
+from logstore.descriptors import limit_of
+from logstore.errors import LogstoreError
+from logstore.figures import sources
+from logstore.figures.figures import Figures
+from logstore.figures.full import Room
+from logstore.figures.ring import STEP_S
+from logstore.protocols.house import Work
+from logstore.server import Server
+from logstore.slices import Slices
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+
+
+BEGIN_S: Final = 0.2  # a process that starts has other things to do
+
+
+class NodeFigures:
+    """Has the figures looked at from the first time on that somebody wants them."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        figures: Figures,
+        server: Server,
+        work: Work,
+        slices: Slices,
+        *,
+        topics: Topics,
+        coordinator: Coordinator,
+        channels: Channels,
+        queues: "Callable[[], Queues | None]",
+        budget: Budget,
+    ) -> None:
+        self._loop = loop
+        self._figures = figures
+        self._server = server
+        self._work = work
+        self._slices = slices
+        self._topics = topics
+        self._budget = budget
+        self._groups = sources.GroupSource(coordinator, topics)
+        self._timer: asyncio.Handle | None = None
+        self._closed = False
+        of_queues = sources.QueueSource(queues)
+        figures.begin = self.begin
+        figures.connections = server.connections
+        figures.messages["resp"] = lambda: (
+            figures.door("resp").messages_in, channels.given_out
+        )  # fmt: skip
+        figures.sources = {
+            "room": partial(sources.rooms, figures),
+            "topic": sources.TopicSource(topics).seen,
+            "queue": of_queues.seen,
+            "all": of_queues.all,
+            "channel": partial(sources.channels, channels),
+            "group": self._groups.seen,
+            "connection": partial(sources.connections, server.connections),
+            "door": partial(sources.doors, figures),
+        }
+
+    def begin(self) -> None:
+        """Look now, and then with every step."""
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(BEGIN_S, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        self._timer = self._loop.call_later(STEP_S - now % STEP_S, self._look)
+        read = self._groups.begin()
+        self._work(lambda: (self._rooms(), read()), self._looked)
+
+    def _looked(self, read: Any) -> None:  # noqa: ANN401
+        """What takes long has been read; the rest is looked at now."""
+        if self._closed or isinstance(read, LogstoreError):
+            return
+        rooms, of_groups = read
+        self._figures.rooms = [*rooms, *self._of_memory()]
+        self._groups.take(of_groups)
+        self._slices.begin(self._figures.look(), lambda _: None)
+
+    def _rooms(self) -> list[Room]:
+        """In a worker."""
+        return [*self._disk(), Room("files", len(os.listdir("/proc/self/fd")), limit_of())]
+
+    def _disk(self) -> Iterable[Room]:
+        try:
+            space = self._topics.space()
+        except LogstoreError:  # nobody knows: what a log finds out is told by it
+            return
+        if space.total_bytes:
+            yield Room("disk", space.total_bytes - space.usable_bytes, space.total_bytes, "server")
+
+    def _of_memory(self) -> Iterable[Room]:
+        yield Room("memory of clients", self._budget.total_bytes, self._budget.bytes_max)
+        for doorway in self._server.doorways():
+            if doorway.counts.opened:
+                there, most = self._server.count(doorway), doorway.limits.connections_max
+                yield Room(f"connections of {doorway.name}", there, most, "connections")
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
