@@ -17,6 +17,7 @@ from logstore.errors import LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
 from logstore.log import Log
+from logstore.protocols.amqp_clients import AmqpClients
 from logstore.protocols.session import About
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
@@ -159,6 +160,7 @@ class House:
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
     # Gives what keeps records from being acknowledged, if anything does, in a later turn.
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})
+    amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     # Gives what is found of process, directory and machine, in a later turn.
     doctor: Callable[[TakeFound], None] = lambda then: then({})
     figures: Figures = field(default_factory=Figures)

@@ -45,6 +45,11 @@ class Confirms:
         """Runs that are not confirmed."""
         return len(self._runs)
 
+    @property
+    def unconfirmed(self) -> int:
+        """Messages that are not confirmed."""
+        return self._next - 1 - self._said
+
     def add(self, count: int, refused: Sequence[int], waiting: Waiting, wake: Wake) -> None:
         """The next ``count`` messages; ``refused``: numbers within them."""
         first = self._next

@@ -11,6 +11,7 @@ from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.counts.publishes import AmqpCounts
+from logstore.protocols.amqp_clients import Connected
 from logstore.protocols.house import QueuesOf
 from logstore.protocols.rounds import Round
 from logstore.protocols.session import Link
@@ -25,7 +26,7 @@ LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhi
 TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that client messages
 
 
-class Connected(Protocol):
+class Session(Connected, Protocol):
     """What the door sees of a session."""
 
     def tell_blocked(self) -> None: ...
@@ -52,7 +53,7 @@ class AmqpDoor:
     cluster_name: str
     message_bytes_max: int
     token: Callable[[], str] = lambda: token_urlsafe(TOKEN_BYTES)
-    sessions: dict[Connected, None] = field(default_factory=dict)
+    sessions: dict[Session, None] = field(default_factory=dict)
     # Who waits for replies, by what is behind REPLY_TO in its address.
     reply_channels: dict[bytes, Replied] = field(default_factory=dict)
     blocked: str = ""  # why nobody may publish; "": all may

@@ -42,6 +42,8 @@ def open(house: House) -> Doorway:
         counts=house.figures.amqp,
     )
 
+    house.amqp_clients.come_from(lambda: door.sessions)
+
     def new_session(link: Link) -> Session:
         from logstore.protocols.amqp.session import AmqpSession  # a server may have no client
 

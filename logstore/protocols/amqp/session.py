@@ -37,7 +37,7 @@ from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
 from logstore.protocols import session
-from logstore.protocols.amqp import publish, reading, standing
+from logstore.protocols.amqp import publish, reading, seen, standing
 from logstore.protocols.amqp.carrier import Publishing
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel
 from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
@@ -46,6 +46,7 @@ from logstore.protocols.amqp.handshake import About, Handshake, State
 from logstore.protocols.amqp.login import Admitted
 from logstore.protocols.amqp.permits import Permits
 from logstore.protocols.amqp.phase import EARLY, ENDING, Phase
+from logstore.protocols.amqp_clients import Client, ClientChannel
 from logstore.protocols.session import Buffer, Link
 from logstore.records.encode import Pieces
 from logstore.version import VERSION
@@ -531,6 +532,21 @@ class AmqpSession:
                 self.put(HEARTBEAT_FRAME)
             self._sent = False
             self._beat_at = now + beat_s / 2
+
+    # As others see it
+
+    def seen(self) -> Client | None:
+        """As Connected.seen."""
+        return seen.client(self)
+
+    def seen_channels(self) -> list[ClientChannel]:
+        """As Connected.seen_channels."""
+        return seen.channels(self)
+
+    def end_by(self, reason: str) -> None:
+        """As Connected.end_by."""
+        self.fail(Refusal(CONNECTION_FORCED, reason))
+        self.link.wake()
 
     # The end
 

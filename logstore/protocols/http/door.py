@@ -15,6 +15,7 @@ from logstore.broker.lag_watch import LagWatch
 from logstore.broker.topics import Topics
 from logstore.log import Log
 from logstore.page_files import PageFiles
+from logstore.protocols.amqp_clients import AmqpClients
 from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Work
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
@@ -58,6 +59,7 @@ class HttpDoor:
     prefix: bytes = b""  # of paths, where a proxy leaves it there
     doctor: Callable[[TakeFound], None] = lambda then: then({})  # as House.doctor
     node: Node = field(default_factory=Node)
+    amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
     page: PageFiles = field(default_factory=PageFiles)
@@ -94,4 +96,5 @@ class HttpDoor:
             settings.http_path_prefix.encode(), house.doctor,
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
             node=Node.of(house), channels=house.channels, unready=house.unready, soon=house.soon,
+            amqp_clients=house.amqp_clients,
         )  # fmt: skip

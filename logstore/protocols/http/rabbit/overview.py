@@ -1,12 +1,15 @@
 """The whole at one glance; and small facts of it."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+from logstore.protocols.amqp_clients import Client
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight
 from logstore.protocols.http.rabbit.answers import NO_CONTENT
+from logstore.protocols.http.rabbit.connections import is_seen
 from logstore.protocols.http.rabbit.counted import Counted, Counts, count
 from logstore.protocols.http.rabbit.health import Listener, listeners
 from logstore.protocols.http.rabbit.nodes import exchange_types
@@ -31,7 +34,8 @@ def described(door: HttpDoor, call: Call) -> None:
         for each in found.values():
             total.add(each)
         exchanges = sum(1 for vhost in vhosts for _ in vhost.topology.exchanges())
-        about = _about(door, total, exchanges)
+        clients = [it for _, it in door.amqp_clients() if is_seen(call, it)]
+        about = _about(door, total, exchanges, clients)
         if call.rights.sees_all:
             about["listeners"] = [_listener(it) for it in listeners(door)]
         call.answer(lists.picked_columns(about, lists.columns_of(call)))
@@ -39,7 +43,9 @@ def described(door: HttpDoor, call: Call) -> None:
     count(door, call, vhosts, counted)
 
 
-def _about(door: HttpDoor, total: Counts, exchanges: int) -> dict[str, Any]:
+def _about(
+    door: HttpDoor, total: Counts, exchanges: int, clients: Sequence[Client]
+) -> dict[str, Any]:
     version = door.node.version
     return {
         "cluster_name": door.node.cluster_name,
@@ -54,8 +60,8 @@ def _about(door: HttpDoor, total: Counts, exchanges: int) -> dict[str, Any]:
         "node": NODE,
         "node_tags": {},
         "object_totals": {
-            "channels": 0,
-            "connections": 0,
+            "channels": sum(it.channels for it in clients),
+            "connections": len(clients),
             "consumers": total.consumers,
             "exchanges": exchanges,
             "queues": total.queues,

@@ -13,6 +13,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.opened import Handler
 from logstore.protocols.http.rabbit import (
     bindings,
+    connections,
     consumers,
     exchanges,
     messages,
@@ -66,6 +67,16 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     _row("POST", _BETWEEN, bindings.made, "Bind them."),
     _row("GET", f"{_BETWEEN}/{{properties}}", bindings.described, "One binding."),
     _row("DELETE", f"{_BETWEEN}/{{properties}}", bindings.removed, "Remove one."),
+    _row("GET", "/connections", connections.listed, "List connections of RabbitMQ clients."),
+    _row("GET", "/vhosts/{vhost}/connections", connections.of_vhost, "Those to a virtual host."),
+    _row("GET", "/connections/username/{user}", connections.of_user, "Those of a user."),
+    _row("DELETE", "/connections/username/{user}", connections.closed_of_user, "Close these."),
+    _row("GET", "/connections/{name}", connections.described, "One connection."),
+    _row("DELETE", "/connections/{name}", connections.closed, "Close it."),
+    _row("GET", "/connections/{name}/channels", connections.channels_of, "Its channels."),
+    _row("GET", "/channels", connections.channels_listed, "List channels."),
+    _row("GET", "/vhosts/{vhost}/channels", connections.channels_of_vhost, "Those to one."),
+    _row("GET", "/channels/{name}", connections.channel_described, "One and its consumers."),
     _row("GET", "/consumers", consumers.listed, "List consumers."),
     _row("GET", "/consumers/{vhost}", consumers.listed, "List those of a virtual host."),
 )

@@ -1,0 +1,261 @@
+"""Connections of the RabbitMQ door and their channels: listed, shown, closed.
+
+One sees one's own; with the tag ``monitoring`` those of all.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.printable import printable
+from logstore.protocols.amqp_clients import Client, ClientChannel, Connected
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.node import NODE
+from logstore.protocols.http.rabbit import consumers, lists, sight
+from logstore.protocols.http.rabbit.answers import NO_CONTENT
+from logstore.protocols.http.rabbit.tables import table
+from logstore.protocols.http.rabbit.words import not_authorised, not_there
+from logstore.protocols.http.within import Within
+
+PROTOCOL: Final = "AMQP 0-9-1"
+REASON_CHARACTERS_MAX: Final = 100
+BY_HAND: Final = "Closed via management plugin"
+
+
+class Place(NamedTuple):
+    """A connection, and what is known of it."""
+
+    session: Connected
+    client: Client
+
+
+class ChannelPlace(NamedTuple):
+    """A channel, and the connection that it is of."""
+
+    client: Client
+    channel: ClientChannel
+
+
+def row(place: Place) -> lists.Row:
+    it = place.client
+    host, port = it.address
+    peer_host, peer_port = it.peer_address
+    said = it.properties.get("connection_name")
+    found = {
+        "auth_mechanism": it.mechanism,
+        "channel_max": it.channel_max,
+        "channels": it.channels,
+        "client_properties": table(it.properties),
+        "connected_at": 0,
+        "frame_max": it.frame_max,
+        "host": host,
+        "name": it.name,
+        "node": NODE,
+        "peer_cert_issuer": None,
+        "peer_cert_subject": None,
+        "peer_cert_validity": None,
+        "peer_host": peer_host,
+        "peer_port": peer_port,
+        "port": port,
+        "protocol": PROTOCOL,
+        "send_pend": it.unsent,
+        "ssl": it.secure,
+        "ssl_cipher": None,
+        "ssl_hash": None,
+        "ssl_key_exchange": None,
+        "ssl_protocol": None,
+        "state": it.state,
+        "timeout": it.heartbeat_s,
+        "type": "network",
+        "user": it.user,
+        "user_who_performed_action": it.user,
+        "vhost": it.vhost,
+    }
+    if isinstance(said, str):
+        found["user_provided_name"] = said
+    return found
+
+
+def channel_row(place: ChannelPlace) -> lists.Row:
+    client, it = place
+    peer_host, peer_port = client.peer_address
+    return {
+        "acks_uncommitted": it.acks_uncommitted,
+        "confirm": it.confirms,
+        "connection_details": {
+            "name": client.name, "peer_host": peer_host, "peer_port": peer_port,
+        },
+        "consumer_count": it.consumers,
+        "global_prefetch_count": it.prefetch_all,
+        "messages_unacknowledged": it.unacked,
+        "messages_uncommitted": it.uncommitted,
+        "messages_unconfirmed": it.unconfirmed,
+        "name": it.name,
+        "node": NODE,
+        "number": it.number,
+        "pending_raft_commands": 0,
+        "prefetch_count": it.prefetch,
+        "state": it.state,
+        "transactional": it.transactional,
+        "user": client.user,
+        "user_who_performed_action": client.user,
+        "vhost": client.vhost,
+    }  # fmt: skip
+
+
+_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
+    "name": lambda it: it.client.name,
+    "user": lambda it: it.client.user,
+    "vhost": lambda it: it.client.vhost,
+    "channels": lambda it: it.client.channels,
+    "state": lambda it: it.client.state,
+    "peer_host": lambda it: it.client.peer_address,
+}
+_CHANNEL_KEYS: Final[dict[str, Callable[[ChannelPlace], Any]]] = {
+    "name": lambda it: (it.client.name, it.channel.number),
+    "number": lambda it: it.channel.number,
+    "user": lambda it: it.client.user,
+    "vhost": lambda it: it.client.vhost,
+    "consumer_count": lambda it: it.channel.consumers,
+    "messages_unacknowledged": lambda it: it.channel.unacked,
+    "prefetch_count": lambda it: it.channel.prefetch,
+}
+
+
+def _kind(call: Call) -> lists.Kind[Place]:
+    return lists.Kind(
+        row, lambda it: it.client.name, lambda it: it.client.name, _KEYS,
+        lambda it: is_seen(call, it.client),
+    )  # fmt: skip
+
+
+def _channels_kind(call: Call) -> lists.Kind[ChannelPlace]:
+    return lists.Kind(
+        channel_row, lambda it: it.channel.name, lambda it: (it.client.name, it.channel.number),
+        _CHANNEL_KEYS, lambda it: is_seen(call, it.client),
+    )  # fmt: skip
+
+
+def is_seen(call: Call, client: Client) -> bool:
+    return call.rights.sees_all or client.user == call.who.user
+
+
+def _all(door: HttpDoor) -> list[Place]:
+    return [Place(*it) for it in door.amqp_clients()]
+
+
+def _channels(places: Iterable[Place]) -> Iterator[ChannelPlace]:
+    for session, client in places:
+        for channel in session.seen_channels():
+            yield ChannelPlace(client, channel)
+
+
+# Lists
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By name. Raises RabbitFault."""
+    lists.answer(door, call, _all(door), _kind(call))
+
+
+def of_vhost(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    lists.answer(door, call, _of_vhost(door, call), _kind(call))
+
+
+def _of_vhost(door: HttpDoor, call: Call) -> list[Place]:
+    name = fields.text(sight.to_see(door, call).vhost.name)
+    return [it for it in _all(door) if it.client.vhost == name]
+
+
+def of_user(door: HttpDoor, call: Call) -> None:
+    """Names alone. Raises RabbitFault."""
+    user = call.word("user")
+    rows = [it for it in _all(door) if it.client.user == user]
+    lists.answer(door, call, rows, _kind(call)._replace(show=_short))
+
+
+def _short(place: Place) -> lists.Row:
+    it = place.client
+    return {"name": it.name, "node": NODE, "user": it.user, "vhost": it.vhost}
+
+
+def channels_listed(door: HttpDoor, call: Call) -> None:
+    """By connection and number. Raises RabbitFault."""
+    lists.answer(door, call, _channels(_all(door)), _channels_kind(call))
+
+
+def channels_of_vhost(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    lists.answer(door, call, _channels(_of_vhost(door, call)), _channels_kind(call))
+
+
+def channels_of(door: HttpDoor, call: Call) -> None:
+    """Of one connection. Raises RabbitFault."""
+    place = _existing(door, call, call.names["name"])
+    lists.answer(door, call, _channels([place]), _channels_kind(call))
+
+
+# One
+
+
+def _existing(door: HttpDoor, call: Call, name: bytes) -> Place:
+    """Raises RabbitFault where there is none, or one that is not to be seen."""
+    for place in _all(door):
+        if fields.data(place.client.name) == name and is_seen(call, place.client):
+            return place
+    raise not_there()
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """Raises RabbitFault."""
+    found = row(_existing(door, call, call.names["name"]))
+    call.answer(lists.picked_columns(found, lists.columns_of(call)))
+
+
+def channel_described(door: HttpDoor, call: Call) -> None:
+    """With its consumers. Raises RabbitFault."""
+    connection, _, _ = call.names["name"].rpartition(b" (")
+    place = _existing(door, call, connection)
+    for it in place.session.seen_channels():
+        if fields.data(it.name) == call.names["name"]:
+            break
+    else:
+        raise not_there()
+    vhost = call.queues.vhost(fields.data(place.client.vhost))
+    found = channel_row(ChannelPlace(place.client, it))
+    found["consumer_details"] = _consumers(sight.within(door, call, vhost), it.name)
+    found |= {"deliveries": [], "publishes": []}
+    call.answer(lists.picked_columns(found, lists.columns_of(call)))
+
+
+def _consumers(within: Within, channel: str) -> list[lists.Row]:
+    """Of this channel, as far as the queues may be seen."""
+    return [
+        consumers.row(consumers.Place(within, queue, it))
+        for queue in within.vhost.queues() for it in queue.subscriptions
+        if it.channel.name == channel
+    ]  # fmt: skip
+
+
+def closed(door: HttpDoor, call: Call) -> None:
+    """Have it end; the header X-Reason says why. Raises RabbitFault."""
+    _close(call, [_existing(door, call, call.names["name"])])
+
+
+def closed_of_user(door: HttpDoor, call: Call) -> None:
+    """All of this user. Raises RabbitFault."""
+    user = call.word("user")
+    _close(call, [it for it in _all(door) if it.client.user == user])
+
+
+def _close(call: Call, places: Iterable[Place]) -> None:
+    """One's own, or, as an administrator, any. Raises RabbitFault."""
+    places = list(places)
+    if not (call.rights.all or all(it.client.user == call.who.user for it in places)):
+        raise not_authorised()
+    reason = printable(call.headers.get("x-reason", "")[:REASON_CHARACTERS_MAX]) or BY_HAND
+    for place in places:
+        place.session.end_by(reason)
+    call.done(NO_CONTENT)
