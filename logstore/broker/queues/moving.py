@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import properties
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT
 from logstore.broker.queues.message import Message, with_headers
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.stock import Chunk
@@ -94,7 +95,7 @@ class _Moving:
         self._step()
 
     def _end(self, error: LogstoreError | None = None) -> None:
-        for group in self._staying:
+        for group in joined(self._staying):
             self._queue.release(group, failed=False)
         self._then(Moved(self._moved, self._unrouted, self._refused, error))
 
@@ -184,7 +185,7 @@ class _Moving:
             self._soon()
 
     def _commit(self, held: Transaction, groups: Sequence[Delivered[Any, Any]]) -> None:
-        for group in groups:
+        for group in joined(groups):
             held.settle(self._queue, group.lane, group.first, group.bits)
 
         def done(error: LogstoreError | None) -> None:
@@ -201,6 +202,18 @@ class _Moving:
 
     def _soon(self) -> None:
         self._vhost.soon(self._step)
+
+
+def joined(groups: Sequence[Delivered[Any, Any]]) -> list[Delivered[Any, Any]]:
+    """Single messages of one queue by the block, so that it is told of them a few at a time."""
+    found: dict[tuple[int, int], int] = {}
+    for it in groups:
+        place = it.lane, it.first >> BLOCK_SHIFT
+        found[place] = found.get(place, 0) | 1 << (it.first & BIT)
+    return [
+        groups[0]._replace(lane=lane, first=block << BLOCK_SHIFT, bits=bits)
+        for (lane, block), bits in found.items()
+    ]
 
 
 def without_copies(given: bytes) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 from logstore.access.identity import Identity
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
-from logstore.http.bodies import JSON, whole
+from logstore.http.bodies import JSON, decode, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
 from logstore.http.server_end import Head, Headers
 from logstore.kept_queues import DEFAULT_VHOST
@@ -27,6 +27,7 @@ PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500  # rows of which each may have to open a queue
 PAGE_QUERY: Final = ("page", "page_size")
 NUMBER_CHARS: Final = 9
+ESCAPED_BYTES: Final = b"\\udc"
 
 NO_HEAD: Final = Head("GET", b"/", {}, 0)
 
@@ -147,8 +148,10 @@ class Call:
     def json(self, kind: type[_T]) -> _T:
         """The request's body. Raises Fault."""
         try:
+            if ESCAPED_BYTES in self.given.lower():  # a name that is no UTF-8, as we show it
+                return msgspec.convert(decode(self.given), type=kind)
             return msgspec.json.decode(self.given, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Fault(BAD_REQUEST, f"the request's body: {error}") from None
 
     # The answer

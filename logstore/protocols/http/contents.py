@@ -11,6 +11,7 @@ from logstore.http.faults import BAD_REQUEST, Fault
 
 PREVIEW_BYTES: Final = 1024
 WHOLE_BYTES_MAX: Final = 1 << 20  # what is larger is downloaded
+TABLE_VALUES_MAX: Final = 1000  # of one table: each takes some 3 us to be checked
 TEXT, BASE64 = "text", "base64"
 _UTF8_BYTES: Final = 4  # of a character, at most
 
@@ -47,10 +48,17 @@ def given(text: str, encoding: str, what: str = "body") -> bytes:
 
 def table(found: Any) -> Any:  # noqa: ANN401  what JSON holds
     """A table of AMQP as JSON has it: ``{"base64": ...}`` are bytes. Raises Fault."""
+    return _table(found, [TABLE_VALUES_MAX])
+
+
+def _table(found: Any, left: list[int]) -> Any:  # noqa: ANN401
+    left[0] -= 1
+    if left[0] < 0:
+        raise Fault(BAD_REQUEST, f"a table of over {TABLE_VALUES_MAX} values: use AMQP for that")
     if isinstance(found, list):
-        return [table(it) for it in found]
+        return [_table(it, left) for it in found]
     if not isinstance(found, dict):
         return found
     if found.keys() == {BASE64} and isinstance(found[BASE64], str):
         return given(found[BASE64], BASE64, "value of a table")
-    return {name: table(it) for name, it in found.items()}
+    return {name: _table(it, left) for name, it in found.items()}

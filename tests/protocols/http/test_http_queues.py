@@ -89,6 +89,10 @@ def test_a_queue_is_declared_shown_and_deleted(api, node):
         ("queues/q", {"durabel": False}, 400, "durabel"),
         ("queues/" + "q" * 256, {}, 400, "256 bytes"),
         ("queues/amq.q", {}, 400, "reserved"),
+        ("queues/a%0Ab", {}, 400, "line ends"),
+        ("queues/q", {"arguments": {"x": [1] * 1000}}, 400, "over 1000 values"),
+        ("queues/q", {"arguments": {"x": "a" * (64 << 10)}}, 413, "at most 65536 bytes"),
+        ("exchanges/a%0Db", {}, 400, "line ends"),
         ("queues/there", {"durable": False}, 409, "already exists with durable true"),
         ("queues/q?vhost=v", {}, 404, "no virtual host 'v'"),
         ("exchanges/x", {"type": "no"}, 400, "unknown exchange type"),
@@ -188,6 +192,20 @@ def test_bindings_that_look_alike_are_told_apart_by_their_ids(api, node):
     assert api("DELETE", "bindings", binding)["id"] == second["id"]
 
 
+def test_names_of_any_bytes_go_both_ways(api, node):
+    node.exchange(b"x\xff")
+    node.declare(b"q\xfe")
+    binding = {"source": "x\udcff", "destination": "q\udcfe", "key": "\udcfd"}
+    made = api("POST", "bindings", binding, 201)
+    assert {name: made[name] for name in binding} == binding
+    assert api("GET", "exchanges/x%FF/bindings")["items"] == [
+        {name: it for name, it in made.items() if name != "vhost"}
+    ]
+    assert api("POST", "exchanges/x%FF/publish", {"key": "\udcfd"})["routed"]
+    assert api("GET", "queues/q%FE/messages")["items"][0]["key"] == "\udcfd"
+    assert api("DELETE", "bindings", binding)["id"] == made["id"]
+
+
 def test_bytes_go_both_ways(api, node):
     node.declare(b"q")
     data = base64.b64encode(b"\xff\0").decode()
@@ -213,6 +231,11 @@ def test_bytes_go_both_ways(api, node):
         ({"properties": {"priority": 256}}, 400, "priority 256"),
         ({"properties": {"priority": "high"}}, 400, "priority is an int"),
         ({"properties": {"headers": 1}}, 400, "headers are a mapping"),
+        ({"properties": []}, 400, "Expected `object`"),
+        ({"properties": {"headers": {"h": [1] * 1000}}}, 400, "over 1000 values"),
+        ({"properties": {"headers": {"h": "a" * (128 << 10)}}}, 400, "AMQP clients take"),
+        ({"key": "\ud800"}, 400, "the request's body"),
+        ({"key": "\udcff\ud800"}, 400, "a routing key that is no text"),
         ({"properties": {"headers": {"CC": "q"}}}, 400, "CC"),
         ({"properties": {"expiration": "soon"}}, 400, "invalid expiration"),
         ({"properties": {"reply_to": "amq.rabbitmq.reply-to"}}, 409, "for AMQP"),
@@ -239,7 +262,7 @@ def test_to_look_takes_nothing_and_goes_on_where_it_ended(api, node):
     ]  # fmt: skip
     assert api("GET", "queues/q/messages/1:1")["body"] == {"text": "3"}
     api("GET", "queues/q/messages/1:9", status=404)
-    assert "no place of a message" in api("GET", "queues/q/messages/x", status=409)["error"]
+    assert "no place of a message" in api("GET", "queues/q/messages/x", status=400)["error"]
     api("GET", "queues/q/messages?limit=501", status=400)
     assert node.ready(b"q") == 4
 

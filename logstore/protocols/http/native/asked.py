@@ -1,18 +1,23 @@
 """What a request to the queues asks for: its body, names, tables and properties, checked."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from logstore.amqp.fields import text
 from logstore.broker.queues import given
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.arguments import Arguments
+from logstore.errors import InvalidName
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
 
 _T = TypeVar("_T")
+
+TABLES_BYTES_MAX: Final = 64 << 10  # of a request that is nothing but names and tables
+# They travel in one frame, of which a client takes 128 KiB as a rule.
+PROPERTIES_BYTES_MAX: Final = (128 << 10) - 64
 
 
 def asked(call: Call, kind: type[_T]) -> _T:
@@ -32,6 +37,18 @@ def name_of(data: bytes) -> bytes:
     return given.name_of(text(data))
 
 
+def name_in(found: str) -> bytes:
+    """The same, as a body has it. Raises InvalidName."""
+    return given.name_of(found)
+
+
+def new_name(data: bytes) -> bytes:
+    """The same of one that is to be made. Raises InvalidName, too, where AMQP could not say it."""
+    if b"\r" in data or b"\n" in data:
+        raise InvalidName(f"a name with line ends ({text(data)[:20]!r}): AMQP clients can't say it")
+    return name_of(data)
+
+
 def table_of(found: Mapping[str, Any]) -> Arguments:
     """The arguments of a queue, an exchange or a binding. Raises Fault."""
     return _checked(
@@ -46,7 +63,14 @@ def message_of(
     data = contents.given(body, encoding)
     rest = dict(found)
     headers = contents.table(rest.pop("headers", None))
-    return _checked("properties", lambda: given.message_of(exchange, data, key, headers, rest))
+    wanted = _checked("properties", lambda: given.message_of(exchange, data, key, headers, rest))
+    if len(wanted.properties) > PROPERTIES_BYTES_MAX:
+        raise Fault(
+            BAD_REQUEST,
+            f"properties of {len(wanted.properties)} bytes: AMQP clients take "
+            f"{PROPERTIES_BYTES_MAX} at the most",
+        )
+    return wanted
 
 
 def headers_of(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from logstore.http.bodies import encode
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show
-from logstore.protocols.http.native.asked import asked, name_of, table_of
+from logstore.protocols.http.native.asked import asked, name_in, table_of
 from logstore.protocols.http.shown import arguments, binding, binding_id
 from logstore.protocols.http.within import Within, each, within
 
@@ -105,7 +105,7 @@ def made(door: HttpDoor, call: Call) -> None:
     """It is there then. Raises Fault, Forbidden, NoVhost, as Vhost.bind."""
     host, given = within(door, call), asked(call, BindingMake)
     wanted = Binding(
-        _name(given.source), _name(given.destination), _name(given.key),
+        name_in(given.source), name_in(given.destination), name_in(given.key),
         table_of(given.arguments), given.kind,
     )  # fmt: skip
 
@@ -121,7 +121,9 @@ def made(door: HttpDoor, call: Call) -> None:
 def removed(door: HttpDoor, call: Call) -> None:
     """One that there is. Raises Fault, Forbidden, NoVhost, NoneOfThatName, NotPermitted."""
     host, given = within(door, call), asked(call, BindingRemove)
-    ends = Binding(_name(given.source), _name(given.destination), _name(given.key), kind=given.kind)
+    ends = Binding(
+        name_in(given.source), name_in(given.destination), name_in(given.key), kind=given.kind
+    )
     host.require_binding(ends)  # before it is said whether it is there
     found = _meant(host, ends, given)
     about = {**_row(Row(host, found)), "dry_run": given.dry_run}
@@ -158,7 +160,3 @@ def _meant(host: Within, ends: Binding, given: BindingRemove) -> Binding:
             f"{' or '.join(binding_id(it) for it in same)}"
         )
     return same[0]
-
-
-def _name(text: str) -> bytes:
-    return name_of(fields.data(text))

@@ -15,7 +15,13 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.contents import TEXT
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show
-from logstore.protocols.http.native.asked import asked, message_of, name_of, table_of
+from logstore.protocols.http.native.asked import (
+    asked,
+    message_of,
+    name_of,
+    new_name,
+    table_of,
+)
 from logstore.protocols.http.native.bindings import AS_MADE
 from logstore.protocols.http.shown import arguments, binding
 from logstore.protocols.http.within import Within, each, within
@@ -119,7 +125,8 @@ def _named(call: Call) -> bytes:
 
 def declared(door: HttpDoor, call: Call) -> None:
     """It is there then. Raises Fault, Forbidden, NoVhost, as Topology.declare."""
-    host, given, name = within(door, call), asked(call, ExchangeDeclare), _named(call)
+    host, given = within(door, call), asked(call, ExchangeDeclare)
+    name = new_name(call.names["name"])
     wanted = dict(given.arguments)
     if given.alternate is not None:
         wanted[fields.text(ALTERNATE_EXCHANGE)] = given.alternate

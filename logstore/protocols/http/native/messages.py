@@ -12,16 +12,16 @@ from logstore.amqp.replies import Refusal
 from logstore.broker.queues import acts, peeking
 from logstore.broker.queues.acts import Fetched, Group
 from logstore.broker.queues.moving import Moved, Target
-from logstore.broker.queues.peeking import Peek, Peeked, Places
+from logstore.broker.queues.peeking import Peek, Peeked, Places, Spot
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.subscription import Got
 from logstore.broker.routing.refusals import NoQueue
-from logstore.errors import Damaged, LogstoreError, NoneOfThatName
+from logstore.errors import Damaged, LogstoreError, NoneOfThatName, Refused
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, preview
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.native.asked import asked, name_of
+from logstore.protocols.http.native.asked import asked, name_in
 from logstore.protocols.http.shown import properties
 from logstore.protocols.http.within import Within, within
 
@@ -64,7 +64,7 @@ def peeked(door: HttpDoor, call: Call) -> None:
     """In the order in which they would be given out. Raises Fault, Forbidden, NoVhost, NoQueue."""
     queue = within(door, call).queue(call.names["name"], READ)
     text = call.text("from")
-    begin = peeking.spot_of(text) if text else None
+    begin = _spot(text) if text else None
     most = call.number("limit", PEEKED, peeking.PLACES_MAX)
 
     def page(peek: Peek) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _one(
     door: HttpDoor, call: Call, show: Callable[[Peeked], _T], answer: Callable[[_T], None]
 ) -> None:
     queue = within(door, call).queue(call.names["name"], READ)
-    spot = peeking.spot_of(fields.text(call.names["offset"]))
+    spot = _spot(fields.text(call.names["offset"]))
 
     def where() -> Places:
         place = peeking.place(queue, spot)
@@ -112,6 +112,13 @@ def _one(
         return show(peek.messages[0])
 
     _peek(door, call, queue, where, found, answer)
+
+
+def _spot(text: str) -> Spot:
+    try:
+        return peeking.spot_of(text)
+    except Refused as error:
+        raise Fault(BAD_REQUEST, str(error)) from None
 
 
 def _peek(
@@ -233,8 +240,8 @@ def moved(door: HttpDoor, call: Call) -> None:
     host, given = within(door, call), asked(call, MessagesMove)
     name = call.names["name"]
     target = Target(
-        name_of(fields.data(given.to_exchange)),
-        None if given.key is None else name_of(fields.data(given.key)),
+        name_in(given.to_exchange),
+        None if given.key is None else name_in(given.key),
     )
     if given.limit is not None and given.limit < 1:
         raise Fault(BAD_REQUEST, f"limit={given.limit}: takes a number from 1")

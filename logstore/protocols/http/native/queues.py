@@ -21,7 +21,7 @@ from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, Listed, listed, show
-from logstore.protocols.http.native.asked import asked, name_of, table_of
+from logstore.protocols.http.native.asked import asked, new_name, table_of
 from logstore.protocols.http.native.bindings import AS_MADE
 from logstore.protocols.http.shown import arguments, binding
 from logstore.protocols.http.within import Emptied, Within, each, within
@@ -281,7 +281,7 @@ def _oldest(heads: Sequence[tuple[Log, int]]) -> int | None:
 def declared(door: HttpDoor, call: Call) -> None:
     """It is there then. Raises Fault, Forbidden, NoVhost, QueueDiffers, InvalidQueueArgument."""
     host, given = within(door, call), asked(call, QueueDeclare)
-    name = name_of(call.names["name"])
+    name = new_name(call.names["name"])
     facts = QueueFacts(name, given.durable, False, given.auto_delete, table_of(given.arguments))
     new = host.vhost.topology.queue(name) is None
 

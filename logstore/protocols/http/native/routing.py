@@ -17,7 +17,7 @@ from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.native.asked import asked, headers_of, message_of, name_of
+from logstore.protocols.http.native.asked import asked, headers_of, message_of, name_in
 from logstore.protocols.http.shown import arguments
 from logstore.protocols.http.within import Within, within
 
@@ -57,7 +57,7 @@ def _spot(text: str) -> Spot:
     kind, colon, name = text.partition(":")
     if not colon or kind not in _KINDS:
         raise Fault(BAD_REQUEST, f"focus={text[:30]}: takes exchange:NAME or queue:NAME")
-    return _KINDS[kind], name_of(fields.data(name))
+    return _KINDS[kind], name_in(name)
 
 
 def _id(spot: Spot) -> str:
@@ -110,7 +110,7 @@ def _edge(edge: Edge) -> dict[str, Any]:
 def tested(door: HttpDoor, call: Call) -> None:
     """Where it would go. Raises Fault, Forbidden, NoVhost, NoExchange, InternalExchange."""
     host, given = within(door, call), asked(call, RoutingTest)
-    name = name_of(fields.data(given.exchange))
+    name = name_in(given.exchange)
     host.require(DESCRIBE, EXCHANGE, name)
     headers = headers_of(given.headers)
     properties = {**given.properties, "headers": headers} if headers else given.properties

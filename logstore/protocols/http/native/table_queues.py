@@ -16,6 +16,7 @@ from logstore.protocols.http.native import (
     routing,
     vhosts,
 )
+from logstore.protocols.http.native.asked import TABLES_BYTES_MAX
 from logstore.protocols.http.opened import Handler, opened_first
 
 _LIST: Final = ("vhost", *LIST_QUERY)
@@ -36,6 +37,7 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "PUT", _EXCHANGE, exchanges.declared, "Declare one, unless it exists.",
         of(CREATE, EXCHANGE), _ONE, takes=exchanges.ExchangeDeclare,
+        body_bytes_max=TABLES_BYTES_MAX,
     ),
     Route(
         "DELETE", _EXCHANGE, exchanges.deleted, "Delete one and its bindings.",
@@ -56,16 +58,16 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "POST", "/api/v1/routing/test", routing.tested, "Where one message would go.", LOGGED_IN,
-        _ONE, takes=routing.RoutingTest,
+        _ONE, takes=routing.RoutingTest, body_bytes_max=TABLES_BYTES_MAX,
     ),
     Route("GET", "/api/v1/bindings", bindings.list_, "List bindings.", LOGGED_IN, _LIST),
     Route(
         "POST", "/api/v1/bindings", bindings.made, "Bind a queue or an exchange.", LOGGED_IN, _ONE,
-        takes=bindings.BindingMake,
+        takes=bindings.BindingMake, body_bytes_max=TABLES_BYTES_MAX,
     ),
     Route(
         "DELETE", "/api/v1/bindings", bindings.removed, "Remove a binding.", LOGGED_IN, _ONE,
-        takes=bindings.BindingRemove,
+        takes=bindings.BindingRemove, body_bytes_max=TABLES_BYTES_MAX,
     ),
     Route(
         "GET", "/api/v1/queues", queues.list_, "List queues and count their messages.", LOGGED_IN,
@@ -77,7 +79,7 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "PUT", _QUEUE, queues.declared, "Declare one, unless it exists.", of(CREATE, QUEUE), _ONE,
-        takes=queues.QueueDeclare,
+        takes=queues.QueueDeclare, body_bytes_max=TABLES_BYTES_MAX,
     ),
     Route(
         "DELETE", _QUEUE, queues.deleted, "Delete one and its messages.", of(DELETE, QUEUE), _ONE,
