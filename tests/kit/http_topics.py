@@ -130,9 +130,17 @@ class Topical:
     def begin(self, method, path, value=None):
         """Ask; what is answered at once, as bytes."""
         body = b"" if value is None else json.dumps(value).encode()
+        return self.peer.say(self.request(method, path, body))
+
+    def request(self, method, path, body, *headers):
         login = b64encode(f"{self.user}:{self.user}".encode()).decode()
-        headers = [f"authorization: Basic {login}"] if self.user else []
-        return self.peer.say(request(method, f"/api/v1/{path}", body, *headers))
+        login = [f"authorization: Basic {login}"] if self.user else []
+        return request(method, f"/api/v1/{path}", body, *login, *headers)
+
+    def settle(self):
+        """Do what was left for the end of the turn."""
+        while not self._soon.empty():
+            self._soon.get()()
 
     def ask(self, method, path, value=None, status=200):
         found, _, body = self.raw(method, path, value)

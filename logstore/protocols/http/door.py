@@ -74,6 +74,7 @@ class HttpDoor:
     channels: Channels = field(kw_only=True)
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
     searches: InTurn = field(init=False)  # they take one worker, all together
+    tails: set[object] = field(default_factory=set)  # that follow topics
 
     def __post_init__(self) -> None:
         gate = Gate(

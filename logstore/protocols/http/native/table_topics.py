@@ -21,6 +21,7 @@ from logstore.protocols.http.native import (
     group_reset,
     groups,
     partitions,
+    record_tail,
     records,
     search,
     settings,
@@ -64,6 +65,10 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "POST", f"{_TOPIC}/search", search.searched,
         "Look through its records: the answer is in lines.", of(READ, TOPIC),
+    ),
+    Route(
+        "GET", f"{_TOPIC}/tail", record_tail.tailed, "Follow it: events with its new records.",
+        of(READ, TOPIC), record_tail.QUERY,
     ),
     Route(
         "POST", f"{_TOPIC}/records", records.produced, "Append a record.", of(WRITE, TOPIC)
