@@ -191,6 +191,7 @@ class _Moving:
         def done(error: LogstoreError | None) -> None:
             if error is None:
                 self._moved += len(groups)
+                self._queue.moved(len(groups))
                 self._left -= len(groups)
                 self._soon()
                 return

@@ -24,7 +24,7 @@ from logstore.broker.queues.stock import Chunk, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
-from logstore.counts.queues import QueueCounts, QueueTotals, died
+from logstore.counts.queues import QueueCounts, QueueTotals, died, gave
 from logstore.errors import LogstoreError
 
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
@@ -273,6 +273,11 @@ class Queue:
         if not good:
             self._sync()
         return good
+
+    def moved(self, count: int) -> None:
+        """So many that were taken out are elsewhere."""
+        for counts in (self.counts, self.totals):
+            gave(counts, count, fetched=True, no_ack=True)
 
     def _sync(self) -> None:
         for lane in self.stock.order:

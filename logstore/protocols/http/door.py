@@ -13,6 +13,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.lag_watch import LagWatch
 from logstore.broker.topics import Topics
+from logstore.figures.figures import Figures
 from logstore.log import Log
 from logstore.page_files import PageFiles
 from logstore.protocols.amqp_clients import AmqpClients
@@ -59,6 +60,7 @@ class HttpDoor:
     prefix: bytes = b""  # of paths, where a proxy leaves it there
     doctor: Callable[[TakeFound], None] = lambda then: then({})  # as House.doctor
     node: Node = field(default_factory=Node)
+    figures: Figures = field(default_factory=Figures)
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
@@ -96,6 +98,6 @@ class HttpDoor:
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
             settings.http_path_prefix.encode(), house.doctor,
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
-            node=Node.of(house), channels=house.channels, unready=house.unready, soon=house.soon,
-            amqp_clients=house.amqp_clients,
+            node=Node.of(house), channels=house.channels, figures=house.figures,
+            unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
         )  # fmt: skip

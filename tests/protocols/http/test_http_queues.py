@@ -12,9 +12,12 @@ from logstore.access.identity import OWNER, Identity
 from logstore.broker.queues import acts
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.broker.routing.binding import Binding
+from logstore.figures.figures import Seen
+from logstore.figures.ring import STEP_S
 from logstore.http.asks import OPEN
 from logstore.http.routes import Router
 from logstore.protocols.http.routes import ROUTES
+from logstore.slices import Slices
 
 # What handlers refuse by themselves: rows of the table may ask for less than they do.
 HANDLERS = Router([it._replace(asks=OPEN) for it in ROUTES])
@@ -372,6 +375,34 @@ def test_a_picture_shows_the_way_that_a_message_would_go(api, node):
 )
 def test_what_can_not_be_drawn_or_tried_is_said(api, method, path, body, status):
     api(method, path, body, status)
+
+
+def test_rates_of_queues_are_shown_and_sorted_by_once_they_are_known(api, node):
+    for name in (b"a", b"b"):
+        node.declare(name)
+    figures = api.peer.door.figures
+    figures.sources["queue"] = lambda: [
+        Seen(it.id, (it.counts.published, it.counts.given_out, it.counts.acked, it.ready, it.out))
+        for it in node.vhost.queues()
+    ]
+    now = 100.0
+    figures._stopwatch = lambda: now
+    assert api("GET", "queues")["items"][0]["in_per_s"] is None
+    Slices().begin(figures.look(), lambda _: None)
+    node.publish(b"b", *[b"1"] * 20)
+    now += STEP_S
+    Slices().begin(figures.look(), lambda _: None)
+    rows = api("GET", "queues?sort=-in_per_s")["items"]
+    assert [(it["name"], it["in_per_s"]) for it in rows] == [("b", 2.0), ("a", 0.0)]
+    shown = api("GET", "queues/b")
+    assert (shown["counts"]["published"], shown["history"]["step_s"]) == (20, STEP_S)
+    now += STEP_S
+    Slices().begin(figures.look(), lambda _: None)
+    assert api("GET", "queues/b")["history"]["ready"][-1] == 20
+    node.declare(b"c")
+    api("POST", "queues/b/move", {"to_exchange": "", "key": "c", "limit": 3})
+    assert api("GET", "queues/b")["counts"]["got_no_ack"] == 3
+    assert api("GET", "queues/c")["counts"]["published"] == 3
 
 
 def test_one_who_may_not_is_told_no_more_than_that(node):

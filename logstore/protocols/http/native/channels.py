@@ -40,15 +40,18 @@ class Row(NamedTuple):
     subscribers: int
 
 
-COLUMNS: Final = Columns[Row](
-    name=lambda it: name_text(it.name),
-    by={
-        "name": lambda it: it.name,
-        "kind": lambda it: it.kind,
-        "subscribers": lambda it: it.subscribers,
-    },
-    default=lambda it: (KINDS.index(it.kind), it.name),
-)
+def columns(door: HttpDoor) -> Columns[Row]:
+    """What they are sorted by."""
+    return Columns(
+        name=lambda it: name_text(it.name),
+        by={
+            "name": lambda it: it.name,
+            "kind": lambda it: it.kind,
+            "subscribers": lambda it: it.subscribers,
+            "in_per_s": lambda it: door.figures.rates("channel", it.name)["in"] or 0.0,
+        },
+        default=lambda it: (KINDS.index(it.kind), it.name),
+    )
 
 
 def list_(door: HttpDoor, call: Call) -> None:
@@ -59,7 +62,7 @@ def list_(door: HttpDoor, call: Call) -> None:
     rows = _rows(door, kind)
     if not call.rights.all:
         rows = (it for it in rows if _sees(call, it))
-    show(door, call, rows, COLUMNS, partial(_row, door))
+    show(door, call, rows, columns(door), partial(_row, door))
 
 
 def _rows(door: HttpDoor, wanted: str) -> Iterator[Row]:
@@ -99,7 +102,7 @@ def _row(door: HttpDoor, row: Row) -> dict[str, Any]:
         "kind": row.kind,
         "subscribers": row.subscribers,
         "patterns": by_pattern if row.kind == ONE else 0,
-        "in_per_s": None,
+        "in_per_s": door.figures.rates("channel", row.name)["in"] if row.kind == ONE else None,
         "history": _history(door, row.name) if row.kind == ONE else None,
     }
 

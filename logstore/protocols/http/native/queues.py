@@ -15,7 +15,9 @@ from logstore.amqp import fields
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.refusals import ConsumersThere, NotEmpty
 from logstore.broker.routing.refusals import NoQueue
+from logstore.counts.queues import NAMES
 from logstore.errors import LogstoreError
+from logstore.figures.ring import STEP_S
 from logstore.log import Log
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
@@ -64,20 +66,29 @@ class Row(NamedTuple):
     queue: "Queue"
 
 
-COLUMNS: Final = Columns[Row](
-    name=lambda it: fields.text(it.queue.facts.name),
-    by={
-        "name": lambda it: it.queue.facts.name,
-        "vhost": lambda it: it.vhost.vhost.name,
-        "ready": lambda it: it.queue.ready,
-        "unacked": lambda it: it.queue.out,
-        "messages": lambda it: it.queue.ready + it.queue.out,
-        "consumers": lambda it: len(it.queue.subscriptions),
-        "state": lambda it: _state(it.queue),
-        "dropped": lambda it: it.queue.dead_letters.dropped,
-    },
-    default=lambda it: (it.vhost.vhost.name, it.queue.facts.name),
-)
+def columns(door: HttpDoor) -> Columns[Row]:
+    """What queues are sorted by. Counts are right once a queue was opened, rates once known."""
+
+    def rate(name: str) -> Callable[[Row], float]:
+        return lambda it: door.figures.rates("queue", it.queue.id)[name] or 0.0
+
+    return Columns(
+        name=lambda it: fields.text(it.queue.facts.name),
+        by={
+            "name": lambda it: it.queue.facts.name,
+            "vhost": lambda it: it.vhost.vhost.name,
+            "ready": lambda it: it.queue.ready,
+            "unacked": lambda it: it.queue.out,
+            "messages": lambda it: it.queue.ready + it.queue.out,
+            "consumers": lambda it: len(it.queue.subscriptions),
+            "state": lambda it: _state(it.queue),
+            "dropped": lambda it: it.queue.dead_letters.dropped,
+            "in_per_s": rate("in"),
+            "out_per_s": rate("out"),
+            "ack_per_s": rate("ack"),
+        },
+        default=lambda it: (it.vhost.vhost.name, it.queue.facts.name),
+    )
 
 
 # Looking at them
@@ -92,7 +103,7 @@ def list_(door: HttpDoor, call: Call) -> None:
             [it.queue for it in page.rows], lambda: call.attempt(lambda: _list(door, call, page))
         )
 
-    listed(door, call, rows, COLUMNS, found)
+    listed(door, call, rows, columns(door), found)
 
 
 def _list(door: HttpDoor, call: Call, page: Listed[Row]) -> None:
@@ -179,6 +190,7 @@ def _row(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
         "consumers": len(queue.subscriptions),
         "bytes": sum(_bytes(door, it) for it in lanes),
         "oldest_ms": oldest_ms,
+        **{f"{name}_per_s": it for name, it in door.figures.rates("queue", queue.id).items()},
         "state": _state(queue),
         "dropped": queue.dead_letters.dropped,
         "error": None if queue.failed is None else str(queue.failed),
@@ -200,6 +212,8 @@ def _about(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
     about = _row(door, row, oldest_ms)
     about["lanes"] = [_lane(door, it) for it in queue.stock.order]
     about["dead_letters"] = _dead_letters(queue)
+    about["counts"] = {name: getattr(queue.counts, name) for name in NAMES}
+    about["history"] = {"step_s": STEP_S, **door.figures.history("queue", queue.id)}
     about["bindings"] = sum(1 for _ in row.vhost.vhost.topology.bindings_to(queue.facts.name))
     return about
 
