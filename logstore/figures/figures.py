@@ -153,6 +153,18 @@ class Figures:
             return None
         return seen.values[len(at.counters) + at.levels.index(name)]
 
+    def idle_since_ms(self, kind: str, key: Hashable) -> int | None:
+        """When one of its figures has changed last, as ms since 1970.
+
+        None: just now, or it was not looked at.
+        """
+        self.wanted()
+        seen = self._series[kind].get(key)
+        if seen is None:
+            return None
+        last = max(seen.changed)
+        return None if last >= seen.seen else self.time_of(last)
+
     def history(
         self, kind: str, key: Hashable, steps: int = STEPS
     ) -> dict[str, list[float | None]]:

@@ -17,12 +17,22 @@ from logstore.figures.figures import Figures
 from logstore.log import Log
 from logstore.page_files import PageFiles
 from logstore.protocols.amqp_clients import AmqpClients
-from logstore.protocols.house import House, Job, QueuesOf, TakeFound, Timer, Work
+from logstore.protocols.house import (
+    Connections,
+    House,
+    Job,
+    NoConnections,
+    QueuesOf,
+    TakeFound,
+    Timer,
+    Work,
+)
 from logstore.protocols.http.browsers import Browsers
 from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.health import Health, Look
 from logstore.protocols.http.in_turn import InTurn
 from logstore.protocols.http.listeners import Listeners
+from logstore.protocols.http.meter import Meter
 from logstore.protocols.http.node import Node
 from logstore.protocols.rounds import Round
 from logstore.slices import Slices
@@ -62,6 +72,8 @@ class HttpDoor:
     node: Node = field(default_factory=Node)
     figures: Figures = field(default_factory=Figures)
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
+    connections: Connections = field(default_factory=NoConnections)
+    meter: Meter = field(default_factory=Meter)
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
     page: PageFiles = field(default_factory=PageFiles)
@@ -100,4 +112,5 @@ class HttpDoor:
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
+            connections=house.connections,
         )  # fmt: skip

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -147,6 +148,35 @@ def lapin():
 
 
 @functools.cache
+def rabbitmqadmin_2():
+    """The command of RabbitMQ's second one, as its authors publish it: some minutes' work."""
+    _need("cargo")
+    version = HERE / "rabbitmqadmin.version"
+    environment = os.environ | {
+        "CARGO_HOME": str(CACHE / "cargo"), "CARGO_TARGET_DIR": str(CACHE / "rabbitmqadmin-target"),
+    }  # fmt: skip
+
+    def build(folder):
+        _run(
+            ["cargo", "install", "rabbitmqadmin", "--quiet", "--locked", "--debug", "--root",
+             folder, "--version", version.read_text().strip()],
+            env=environment,
+        )  # fmt: skip
+
+    return [str(once("rabbitmqadmin", [version], build) / "bin" / "rabbitmqadmin")]
+
+
+def rabbitmqadmin_1():
+    """The command of RabbitMQ's first one: a script in the server's package."""
+    found = sorted(Path("/usr/lib/rabbitmq/lib").glob(
+        "rabbitmq_server-*/plugins/rabbitmq_management-*/priv/www/cli/rabbitmqadmin"
+    ))  # fmt: skip
+    if not found:
+        raise NoTool("no rabbitmqadmin here: apt-get install rabbitmq-server")
+    return [sys.executable, str(found[-1])]
+
+
+@functools.cache
 def _amqp_java():
     """The classpath of the Java programs for RabbitMQ."""
     _need("java", "mvn")
@@ -175,6 +205,8 @@ CLIENTS = {
     "spring-amqp": functools.partial(amqp_java, "amqp.Listener"),
     "perf-test": functools.partial(amqp_java, "com.rabbitmq.perf.PerfTest"),
     "amqp091-go": amqp_go,
+    "rabbitmqadmin 1": rabbitmqadmin_1,
+    "rabbitmqadmin 2": rabbitmqadmin_2,
     "java": java_client,
     "java-3.9": functools.partial(java_client, "java-3.9"),
     "kafkajs": kafkajs,

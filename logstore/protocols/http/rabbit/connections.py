@@ -4,11 +4,13 @@ One sees one's own; with the tag ``monitoring`` those of all.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields
 from logstore.printable import printable
 from logstore.protocols.amqp_clients import Client, ClientChannel, Connected
+from logstore.protocols.house import Connection
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.node import NODE
@@ -18,6 +20,7 @@ from logstore.protocols.http.rabbit.tables import table
 from logstore.protocols.http.rabbit.words import not_authorised, not_there
 from logstore.protocols.http.within import Within
 
+AMQP: Final = "amqp"
 PROTOCOL: Final = "AMQP 0-9-1"
 REASON_CHARACTERS_MAX: Final = 100
 BY_HAND: Final = "Closed via management plugin"
@@ -28,6 +31,7 @@ class Place(NamedTuple):
 
     session: Connected
     client: Client
+    socket: Connection | None = None  # None: it is being closed
 
 
 class ChannelPlace(NamedTuple):
@@ -37,7 +41,7 @@ class ChannelPlace(NamedTuple):
     channel: ClientChannel
 
 
-def row(place: Place) -> lists.Row:
+def row(door: HttpDoor, place: Place) -> lists.Row:
     it = place.client
     host, port = it.address
     peer_host, peer_port = it.peer_address
@@ -47,7 +51,6 @@ def row(place: Place) -> lists.Row:
         "channel_max": it.channel_max,
         "channels": it.channels,
         "client_properties": table(it.properties),
-        "connected_at": 0,
         "frame_max": it.frame_max,
         "host": host,
         "name": it.name,
@@ -74,7 +77,20 @@ def row(place: Place) -> lists.Row:
     }
     if isinstance(said, str):
         found["user_provided_name"] = said
-    return found
+    return found if place.socket is None else found | _moved(door, place.socket)
+
+
+def _moved(door: HttpDoor, socket: Connection) -> lists.Row:
+    """Since when it is there, and how many bytes it has moved."""
+    since_s = door.stopwatch() - socket.opened_at
+    rates = door.figures.rates("connection", socket.id)
+    return {
+        "connected_at": door.clock() - int(since_s * 1000),
+        "recv_oct": socket.bytes_in,
+        "recv_oct_details": {"rate": rates["bytes_in"] or 0.0},
+        "send_oct": socket.bytes_out,
+        "send_oct_details": {"rate": rates["bytes_out"] or 0.0},
+    }
 
 
 def channel_row(place: ChannelPlace) -> lists.Row:
@@ -123,9 +139,9 @@ _CHANNEL_KEYS: Final[dict[str, Callable[[ChannelPlace], Any]]] = {
 }
 
 
-def _kind(call: Call) -> lists.Kind[Place]:
+def _kind(door: HttpDoor, call: Call) -> lists.Kind[Place]:
     return lists.Kind(
-        row, lambda it: it.client.name, lambda it: it.client.name, _KEYS,
+        partial(row, door), lambda it: it.client.name, lambda it: it.client.name, _KEYS,
         lambda it: is_seen(call, it.client),
     )  # fmt: skip
 
@@ -142,11 +158,16 @@ def is_seen(call: Call, client: Client) -> bool:
 
 
 def _all(door: HttpDoor) -> list[Place]:
-    return [Place(*it) for it in door.amqp_clients()]
+    there = door.connections.connections()
+    sockets = {(it.address, it.peer_address): it for it in there if it.door == AMQP}
+    return [
+        Place(session, client, sockets.get((client.address, client.peer_address)))
+        for session, client in door.amqp_clients()
+    ]
 
 
 def _channels(places: Iterable[Place]) -> Iterator[ChannelPlace]:
-    for session, client in places:
+    for session, client, _ in places:
         for channel in session.seen_channels():
             yield ChannelPlace(client, channel)
 
@@ -156,12 +177,12 @@ def _channels(places: Iterable[Place]) -> Iterator[ChannelPlace]:
 
 def listed(door: HttpDoor, call: Call) -> None:
     """By name. Raises RabbitFault."""
-    lists.answer(door, call, _all(door), _kind(call))
+    lists.answer(door, call, _all(door), _kind(door, call))
 
 
 def of_vhost(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
-    lists.answer(door, call, _of_vhost(door, call), _kind(call))
+    lists.answer(door, call, _of_vhost(door, call), _kind(door, call))
 
 
 def _of_vhost(door: HttpDoor, call: Call) -> list[Place]:
@@ -173,7 +194,7 @@ def of_user(door: HttpDoor, call: Call) -> None:
     """Names alone. Raises RabbitFault."""
     user = call.word("user")
     rows = [it for it in _all(door) if it.client.user == user]
-    lists.answer(door, call, rows, _kind(call)._replace(show=_short))
+    lists.answer(door, call, rows, _kind(door, call)._replace(show=_short))
 
 
 def _short(place: Place) -> lists.Row:
@@ -210,7 +231,7 @@ def _existing(door: HttpDoor, call: Call, name: bytes) -> Place:
 
 def described(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
-    found = row(_existing(door, call, call.names["name"]))
+    found = row(door, _existing(door, call, call.names["name"]))
     call.answer(lists.picked_columns(found, lists.columns_of(call)))
 
 

@@ -49,6 +49,10 @@ def published(door: HttpDoor, call: Call) -> None:
 
     def taken(routed: object) -> None:
         assert isinstance(routed, Routed)
+        counts = door.figures.amqp
+        counts.received += 1
+        counts.routed += routed.taken
+        counts.dropped += not routed.taken
         if routed.refused:
             raise bad_request("rejected Unable to publish message. Check queue limits.")
         call.answer({"routed": routed.taken})

@@ -7,7 +7,7 @@ from logstore.protocols.amqp_clients import Client
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.node import NODE
-from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit import lists, sight, stats
 from logstore.protocols.http.rabbit.answers import NO_CONTENT
 from logstore.protocols.http.rabbit.connections import is_seen
 from logstore.protocols.http.rabbit.counted import Counted, Counts, count
@@ -38,6 +38,8 @@ def described(door: HttpDoor, call: Call) -> None:
         about = _about(door, total, exchanges, clients)
         if call.rights.sees_all:
             about["listeners"] = [_listener(it) for it in listeners(door)]
+            about["message_stats"] = stats.of_messages(door)
+            about["churn_rates"] = stats.of_churn(door)
         call.answer(lists.picked_columns(about, lists.columns_of(call)))
 
     count(door, call, vhosts, counted)
@@ -48,6 +50,7 @@ def _about(
 ) -> dict[str, Any]:
     version = door.node.version
     return {
+        "churn_rates": {},
         "cluster_name": door.node.cluster_name,
         "cluster_tags": {},
         "contexts": [],
@@ -57,6 +60,7 @@ def _about(
         "erlang_version": NO_ERLANG,
         "exchange_types": exchange_types(),
         "management_version": version,
+        "message_stats": {},
         "node": NODE,
         "node_tags": {},
         "object_totals": {

@@ -16,7 +16,7 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.queues import open_all
 from logstore.protocols.http.node import NODE
-from logstore.protocols.http.rabbit import consumers, lists, sight
+from logstore.protocols.http.rabbit import consumers, lists, sight, stats
 from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT, done
 from logstore.protocols.http.rabbit.asked import SHOWN_CHARACTERS, Asked
 from logstore.protocols.http.rabbit.lists import Kind, Row
@@ -108,6 +108,10 @@ def row(door: HttpDoor, place: Place) -> Row:
         if queue.active is None
         else fields.text(queue.active.tag),
     }
+    found["message_stats"] = stats.of_queue(door, queue)
+    since = stats.idle_since(door, queue)
+    if since is not None:
+        found["idle_since"] = since
     if queue.limits.quorum:
         found |= {"leader": NODE, "members": [NODE], "online": [NODE]}
     return found
