@@ -118,7 +118,9 @@ def _directory(facts: Facts) -> Found:
 def _schema(facts: Facts) -> Found:
     place = facts.place
     text = f"{place.path}: a store of schema {place.schema}"
-    if place.schema is None:
+    if place.number_taken:
+        yield "ok", f"{place.path}: a store", ""
+    elif place.schema is None:
         yield "error", f"{place.path}: {place.trouble}", "no process can open it as it is"
     elif place.schema > place.schema_here:
         yield "error", text, (

@@ -75,7 +75,7 @@ def facts_at(
     ``trouble``: why the settings can't be had, so that ``config`` has the defaults.
     """
     place, users = place_of(path, Disk()), False
-    if place.kind == "store":
+    if place.kind == "store" and not place.number_taken:  # else it can't be opened from here
         try:
             disk = _Unwritten() if place.owner is None else Disk()
             directory = ReaderDirectory(path, config, disk, clock=now_ms)

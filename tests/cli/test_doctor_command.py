@@ -48,10 +48,7 @@ def test_a_sync_is_measured_where_the_store_is_or_will_be(logstore, data):
 
 
 @pytest.mark.long
-def test_a_server_is_asked_for_what_it_finds_of_itself(
-    logstore, start_serving, tmp_path, monkeypatch
-):
-    data = tmp_path / "served"
+def test_a_server_is_asked_for_what_it_finds_of_itself(logstore, start_serving, data):
     server = start_serving(data, kafka_advertised_address="no-such-host.invalid:1")
     found = checks(logstore("doctor", "--json", code=1))
     writer = found["writer"]["found"]

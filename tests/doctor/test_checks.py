@@ -59,7 +59,7 @@ WRONG = [
     (with_("place", schema=SCHEMA - 1), "directory", "warning", "make a backup first"),
     (with_("place", schema=None, trouble="damaged"), "directory", "error", "no process can open"),
     (with_("place", leftovers=["t-0: busy"]), "directory", "warning", "remove it by hand"),
-    (with_("place", number_taken=True), "writer", "warning", "share a pid namespace"),
+    (with_("place", number_taken=True, schema=None), "writer", "warning", "share a pid namespace"),
     (with_("place", oldest_reader=(9, 10_001)), "reader", "warning", "end that process"),
     (with_("place", uid=8), "owner", "error", "run as the user"),
     (with_("place", mode=0o40750), "owner", "warning", "chmod 700 data"),
