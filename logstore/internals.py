@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from logstore.access.access import Access
     from logstore.store_queues import StoreQueues
     from logstore.upkeep.desk import Desk
+    from logstore.upkeep.doing import Doing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Internals:
     channels: Channels
     desk: "Desk | None"  # where others of this machine ask, if there can be one
     queues: "Callable[[], StoreQueues]"  # made when they are asked for
+    doing: "Doing"  # what upkeep is at
 
     @property
     def groups(self) -> GroupTable | None:

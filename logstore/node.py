@@ -181,6 +181,7 @@ class Node:
             turns=turn.turns,
             stopwatch=turn.stopwatch,
             timer=turn,
+            jobs=self._store.doing.facts,
             lags=LagWatch(topics, groups.coordinator, work, turn),
             store_id=self._store.directory.store_id,
             path=self._store.directory.path,

@@ -129,8 +129,9 @@ class Store:
         Raises Closed.
         """
         return Internals(
-            self._open(), self._topics, self._channels, self._upkeep.desk, self._store_queues
-        )
+            self._open(), self._topics, self._channels, self._upkeep.desk, self._store_queues,
+            self._upkeep.doing,
+        )  # fmt: skip
 
     def _open(self) -> LocalDirectory:
         self._handles.check_open()

@@ -148,6 +148,7 @@ class House:
     stopwatch: Callable[[], float]  # seconds, for who must not take too many of them in a turn
     timer: Timer
     lags: LagWatch  # how far groups are behind
+    jobs: Callable[[], Mapping[str, object]]  # of upkeep: running, and history
     store_id: str
     path: str  # the data directory
     process_id: int

@@ -31,6 +31,7 @@ from logstore.storage.kinds import LANE, TOPIC
 from logstore.storage.segment import SegmentFacts
 from logstore.storage.unrecovered import LogPlace
 from logstore.upkeep import compaction, recompression, thinning
+from logstore.upkeep.doing import Asked, Did, Doing
 from logstore.upkeep.lanes import as_there_is_room, drop_settled, judge_lane
 from logstore.upkeep.retention import Held, Verdict, drop, held, judge
 from logstore.upkeep.unsettled import Unsettled
@@ -148,6 +149,7 @@ class Jobs:
         self._one = threading.RLock()  # one log at a time, whoever asks
         self._workers: set[Worker] = set()
         self._closed = False
+        self.doing = Doing(clock)
 
     @property
     def _config(self) -> Config:
@@ -180,11 +182,18 @@ class Jobs:
         if places is None:
             places = _places(directory, job)
         pace = bytes_per_second
+        doing = self.doing.begin(Asked(job.name, job.topics, job.dry_run, by_itself))
+
+        def told(progress: Progress) -> None:
+            doing.progress(progress.bytes_done, progress.bytes_total)
+            tell(progress)
+
         run = _Run(
-            directory, self._clock, self._committed, self._make_worker(), tell, job,
+            directory, self._clock, self._committed, self._make_worker(), told, job,
             self._config.store.upkeep_bytes_per_second if pace is None else pace,
         )  # fmt: skip
         self._workers.add(run.worker)
+        error = ""
         try:
             for place in places:
                 if self._closed:
@@ -192,9 +201,15 @@ class Jobs:
                 if not run.concerns(place.entry) or (by_itself and run.spares(place)):
                     continue
                 with self._one:
+                    doing.at(place.name, place.partition)
                     outcome = run.one(*place)
+                doing.add(_did(outcome))
                 yield outcome
+        except LogstoreError as failed:
+            error = str(failed)
+            raise
         finally:
+            self.doing.end(doing, error)
             self._workers.discard(run.worker)
             run.worker.close()
 
@@ -206,6 +221,17 @@ def _places(directory: LocalDirectory, job: Job) -> Iterator[LogPlace]:
     else:
         entries = directory.entries()
     return (LogPlace(name, it, number) for name, it in entries for number in range(it.partitions))
+
+
+def _did(outcome: Outcome) -> Did:
+    """The same in figures."""
+    if outcome.broke is not None:
+        return Did(failure=outcome.broke.text)
+    if isinstance(outcome, Retained):
+        dropped = outcome.dropped
+        return Did(bool(dropped), len(dropped), bytes=sum(it.segment.bytes for it in dropped))
+    saved = outcome.bytes_before - outcome.bytes_after
+    return Did(outcome.due, records=outcome.records_removed, bytes=saved)
 
 
 class _Run:

@@ -16,6 +16,7 @@ from logstore.storage.directory import LocalDirectory
 from logstore.storage.ran import Ran, encode
 from logstore.upkeep.child import worker_for
 from logstore.upkeep.desk import Desk
+from logstore.upkeep.doing import Doing
 from logstore.upkeep.jobs import (
     NAMES,
     Job,
@@ -50,6 +51,11 @@ class Upkeep:
         self.desk: Desk | None = None  # where others ask, if there can be one
         self._recovering: Recovering | None = None
         self._warned: set[tuple[str, str]] = set()
+
+    @property
+    def doing(self) -> Doing:
+        """What is under way, and what was done lately."""
+        return self._jobs.doing
 
     def begin(self) -> None:
         """Do it by itself from now on, and take jobs from other processes: only for who writes."""

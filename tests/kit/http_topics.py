@@ -97,7 +97,8 @@ class Topical:
             access=self.access, who=None if self.access.required else OWNER, logins=Anybody(),
             refusals=Refusals(lambda: 0.0, self.audit), topics=self.topics,
             coordinator=self.coordinator, lags=lags, timer=self.timer, audit=self.audit,
-            work=self._work, stopwatch=self.stopwatch, soon=self._soon.put, **more,
+            jobs=self.store.internals().doing.facts, work=self._work, stopwatch=self.stopwatch,
+            soon=self._soon.put, **more,
         )  # fmt: skip
 
     @property

@@ -86,6 +86,7 @@ class HttpDoor:
     lags: LagWatch = field(kw_only=True)
     timer: Timer = field(kw_only=True)
     channels: Channels = field(kw_only=True)
+    jobs: Callable[[], Mapping[str, object]] = dict  # as House.jobs
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
     searches: InTurn = field(init=False)  # they take one worker, all together
     tails: set[object] = field(default_factory=set)  # that follow topics
@@ -112,5 +113,5 @@ class HttpDoor:
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
-            connections=house.connections,
+            connections=house.connections, jobs=house.jobs,
         )  # fmt: skip

@@ -30,13 +30,13 @@ TOPICS_TOLD: Final = 20  # in the audit log, by name
 Logs = Mapping[str, Mapping[int, Log]]
 
 
-class Place(msgspec.Struct, forbid_unknown_fields=True):
+class GroupPlace(msgspec.Struct, forbid_unknown_fields=True):
     topic: str
     partition: int
     offset: str | int
 
 
-class Reset(msgspec.Struct, forbid_unknown_fields=True):
+class GroupReset(msgspec.Struct, forbid_unknown_fields=True):
     """Where to: ``value`` is an offset, a time in ms, or by how many records, back where below 0.
 
     With "offsets" each of those named goes to its own.
@@ -46,7 +46,7 @@ class Reset(msgspec.Struct, forbid_unknown_fields=True):
     value: str | int | None = None
     topics: list[str] | None = None  # None: those in which it has committed
     partitions: list[int] | None = None  # of each topic; None: all
-    offsets: list[Place] | None = None
+    offsets: list[GroupPlace] | None = None
     dry_run: bool = False
 
 
@@ -56,7 +56,7 @@ def reset(door: HttpDoor, call: Call) -> None:
     Raises UnknownGroup, UnknownTopic, UnknownPartition, OffsetOutOfRange; GroupBusy while it is
     in use; Forbidden.
     """
-    name, asked = call.word("name"), call.json(Reset)
+    name, asked = call.word("name"), call.json(GroupReset)
     _check(asked)
     found = description(door, name)
     if found.members and found.kind != "embedded":  # of these whoever moves it finds out
@@ -65,7 +65,7 @@ def reset(door: HttpDoor, call: Call) -> None:
     elsewhere(door, call, job, partial(_move, door, call, name, dry_run=asked.dry_run))
 
 
-def _check(asked: Reset) -> None:
+def _check(asked: GroupReset) -> None:
     """Raises Fault where it says too much or too little."""
     takes_value = asked.to in ("offset", "time_ms", "shift")
     if takes_value != (asked.value is not None):
@@ -80,7 +80,7 @@ def _check(asked: Reset) -> None:
 # What moves
 
 
-def _moves(door: HttpDoor, call: Call, name: str, asked: Reset) -> list[Move]:
+def _moves(door: HttpDoor, call: Call, name: str, asked: GroupReset) -> list[Move]:
     before = committed(door, name)
     if asked.offsets is not None:
         return _each(door, call, before, asked.offsets)
@@ -114,7 +114,7 @@ def _check_number(places: int) -> None:
         )
 
 
-def _start(asked: Reset) -> Start:
+def _start(asked: GroupReset) -> Start:
     """Raises Fault."""
     if asked.to in ("earliest", "latest"):
         return "earliest" if asked.to == "earliest" else "latest"
@@ -145,7 +145,7 @@ def _each(
     door: HttpDoor,
     call: Call,
     before: Mapping[TopicPartition, KeptOffset],
-    asked: Sequence[Place],
+    asked: Sequence[GroupPlace],
 ) -> list[Move]:
     _check_number(len(asked))
     found: dict[TopicPartition, Move] = {}

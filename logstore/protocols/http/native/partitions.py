@@ -25,7 +25,7 @@ TIME_MS_MAX: Final = 253_402_300_799_999  # the year 9999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class At(msgspec.Struct, forbid_unknown_fields=True):
+class LogPlace(msgspec.Struct, forbid_unknown_fields=True):
     """A place in a partition: one of these."""
 
     offset: str | int | None = None
@@ -48,10 +48,10 @@ def moment(time_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=time_ms)
 
 
-class Trimming(msgspec.Struct, forbid_unknown_fields=True):
+class TopicTrim(msgspec.Struct, forbid_unknown_fields=True):
     """Records below this place go. ``before`` "latest": all that there are."""
 
-    before: At | Literal["latest"]
+    before: LogPlace | Literal["latest"]
     partition: int | None = None  # of all, each below the same place
     dry_run: bool = False
 
@@ -124,7 +124,7 @@ def trimmed(door: HttpDoor, call: Call) -> None:
 
     Raises UnknownTopic, UnknownPartition, OffsetOutOfRange; Refused for a topic that is compacted.
     """
-    name, asked = topic_of(door, call.word("name")).name, call.json(Trimming)
+    name, asked = topic_of(door, call.word("name")).name, call.json(TopicTrim)
     before = asked.before if isinstance(asked.before, str) else asked.before.start()
     numbers = None if asked.partition is None else [asked.partition]
     elsewhere(door, call, partial(_trim, door, call, name, before, numbers, asked), call.answer)
@@ -136,7 +136,7 @@ def _trim(
     name: str,
     before: Start,
     numbers: Sequence[int] | None,
-    asked: Trimming,
+    asked: TopicTrim,
 ) -> dict[str, Any]:
     topic = topic_of(door, name)
     if topic.settings.cleanup_policy == ("compact",):

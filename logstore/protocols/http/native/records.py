@@ -28,7 +28,7 @@ BINARY: Final = "application/octet-stream"
 PIECE_BYTES: Final = 64 << 10  # of a value that is downloaded
 
 
-class NewRecord(msgspec.Struct, forbid_unknown_fields=True):
+class RecordAppend(msgspec.Struct, forbid_unknown_fields=True):
     """``value`` null: a tombstone. Without a partition it goes by its key."""
 
     key: str | None = None
@@ -110,7 +110,7 @@ def record_at(door: HttpDoor, name: str, number: int, offset: int) -> Record:
 
 def produced(door: HttpDoor, call: Call) -> None:
     """One record, on disk when answered. Raises UnknownTopic, UnknownPartition, InvalidRecord."""
-    name, asked = topic_of(door, call.word("name")).name, call.json(NewRecord)
+    name, asked = topic_of(door, call.word("name")).name, call.json(RecordAppend)
     given = _given(asked.encoding)
     key, value = given(asked.key, "key"), given(asked.value, "value")
     headers: Headers = tuple(

@@ -24,7 +24,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native import record_rows
 from logstore.protocols.http.native.asked import asked
 from logstore.protocols.http.native.objects import may_topic, topic_of
-from logstore.protocols.http.native.partitions import At
+from logstore.protocols.http.native.partitions import LogPlace
 from logstore.records.record import Record
 
 BUDGET_S: Final = 2.0  # of a worker's time
@@ -38,7 +38,7 @@ PARTITIONS_MAX: Final = 1000  # at once: each has its log opened, and may hold a
 NEEDLE_BYTES_MAX: Final = 1024
 
 
-class Bytes(msgspec.Struct, forbid_unknown_fields=True):
+class TextOrBytes(msgspec.Struct, forbid_unknown_fields=True):
     """A text, or bytes: one of these."""
 
     text: str | None = None
@@ -54,12 +54,12 @@ class Bytes(msgspec.Struct, forbid_unknown_fields=True):
         return contents.given(self.base64, contents.BASE64, what)
 
 
-class Header(msgspec.Struct, forbid_unknown_fields=True):
+class HeaderSearch(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    value: str | Bytes | None = None  # None: any
+    value: str | TextOrBytes | None = None  # None: any
 
 
-class From(msgspec.Struct, forbid_unknown_fields=True):
+class SearchFrom(msgspec.Struct, forbid_unknown_fields=True):
     """One of these. ``last``: so many of the newest, the newest first."""
 
     offset: str | int | None = None
@@ -68,27 +68,27 @@ class From(msgspec.Struct, forbid_unknown_fields=True):
     cursor: str | None = None  # that a search has given
 
 
-class Asked(msgspec.Struct, forbid_unknown_fields=True):
+class RecordSearch(msgspec.Struct, forbid_unknown_fields=True):
     """All that is said must hold of a record; what is not said does not matter."""
 
     partitions: list[int] | None = None
-    begin: From = msgspec.field(name="from", default_factory=From)
-    until: At | None = None  # the first place that is not looked at any more
-    key: str | Bytes | None = None
-    text: str | Bytes | None = None  # in the value, the key, or the value of a header
-    header: Header | None = None
+    begin: SearchFrom = msgspec.field(name="from", default_factory=SearchFrom)
+    until: LogPlace | None = None  # the first place that is not looked at any more
+    key: str | TextOrBytes | None = None
+    text: str | TextOrBytes | None = None  # in the value, the key, or the value of a header
+    header: HeaderSearch | None = None
     limit: int | None = None  # of hits
 
 
 def searched(door: HttpDoor, call: Call) -> None:
     """Raises Fault, UnknownTopic, UnknownPartition, Refused."""
-    given = asked(call, Asked)
+    given = asked(call, RecordSearch)
     topic = topic_of(door, call.word("name"))
     search, back = made(topic, given)
     _Run(door, call, topic.name, search, back).go_on()
 
 
-def made(topic: Topic, given: Asked) -> tuple[Search[bytes], bool]:
+def made(topic: Topic, given: RecordSearch) -> tuple[Search[bytes], bool]:
     """The search, and whether it goes backward. Raises Fault, UnknownPartition, Refused."""
     positions, back = _positions(given.begin)
     limit = _limit(given)
@@ -104,7 +104,7 @@ def made(topic: Topic, given: Asked) -> tuple[Search[bytes], bool]:
     )  # fmt: skip
 
 
-def looked_for(given: Asked) -> LookedFor:
+def looked_for(given: RecordSearch) -> LookedFor:
     """Raises Fault."""
     header = given.header
     return LookedFor(
@@ -115,7 +115,7 @@ def looked_for(given: Asked) -> LookedFor:
     )  # fmt: skip
 
 
-def _needle(given: str | Bytes | None, what: str) -> bytes | None:
+def _needle(given: str | TextOrBytes | None, what: str) -> bytes | None:
     if given is None:
         return None
     data = (
@@ -136,7 +136,7 @@ def _numbers(topic: Topic, given: Sequence[int] | None) -> Sequence[int]:
     return numbers
 
 
-def _limit(given: Asked) -> int:
+def _limit(given: RecordSearch) -> int:
     """Raises Fault."""
     last = given.begin.last
     for what, number in (("limit", given.limit), ("last", last)):
@@ -150,7 +150,7 @@ def _limit(given: Asked) -> int:
 # Places
 
 
-def _positions(given: From) -> tuple[dict[int, int], bool]:
+def _positions(given: SearchFrom) -> tuple[dict[int, int], bool]:
     """Where a search goes on, and whether it goes backward. Raises Fault, Refused."""
     said = [it for it in (given.offset, given.time_ms, given.last, given.cursor) if it is not None]
     if len(said) > 1:
@@ -168,21 +168,21 @@ def _end_of(log: Log, number: int) -> int:
     return log.safe
 
 
-def _place(given: From, positions: dict[int, int]) -> Place:
+def _place(given: SearchFrom, positions: dict[int, int]) -> Place:
     """Raises Fault."""
     if given.cursor is not None:
         return lambda log, number: positions.get(number, log.start)
     if given.offset is None and given.time_ms is None:
         return _start_of
-    return _at(At(given.offset, given.time_ms))
+    return _at(LogPlace(given.offset, given.time_ms))
 
 
-def _until(given: At | None) -> Place:
+def _until(given: LogPlace | None) -> Place:
     """Raises Fault."""
     return _end_of if given is None else _at(given)
 
 
-def _at(given: At) -> Place:
+def _at(given: LogPlace) -> Place:
     """An offset need not be in the log: looking begins or ends at the nearest that is."""
     start = given.start()
     if isinstance(start, int):

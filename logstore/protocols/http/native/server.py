@@ -9,6 +9,11 @@ def described(door: HttpDoor, call: Call) -> None:
     call.answer(door.facts())
 
 
+def jobs(door: HttpDoor, call: Call) -> None:
+    """Those of upkeep that run, and those that ended lately: what they did, or why not."""
+    call.answer(door.jobs())
+
+
 def job(door: HttpDoor, call: Call) -> None:
     """Upkeep does it, in its own time; the answer is in lines."""
     call.lasts = True

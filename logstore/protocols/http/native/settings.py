@@ -27,7 +27,7 @@ COLUMNS: Final = Columns[Chosen](
 )
 
 
-class Changes(msgspec.Struct, forbid_unknown_fields=True):
+class TopicSettingsChange(msgspec.Struct, forbid_unknown_fields=True):
     """What is in neither stays as it is."""
 
     set: dict[str, str] = {}
@@ -62,7 +62,7 @@ def of_one_topic(door: HttpDoor, call: Call) -> None:
 
 def changed(door: HttpDoor, call: Call) -> None:
     """Of a topic; durable when answered. Raises UnknownTopic, UnknownSetting, InvalidSetting."""
-    name, asked = topic_of(door, call.word("name")).name, call.json(Changes)
+    name, asked = topic_of(door, call.word("name")).name, call.json(TopicSettingsChange)
     both = sorted(set(asked.set).intersection(asked.reset))
     if both:
         raise Fault(BAD_REQUEST, f"{both[0]} is both set and reset: say one of them")

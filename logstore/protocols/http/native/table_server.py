@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from logstore.http.asks import IF_KNOWN, MAY_ALL, OPEN, SEES_ALL
+from logstore.http.asks import IF_KNOWN, LOGGED_IN, MAY_ALL, OPEN, SEES_ALL
 from logstore.http.routes import Route
-from logstore.protocols.http.native import doctor, health, server, session
+from logstore.protocols.http.native import audit, doctor, health, server, session
 from logstore.protocols.http.opened import Handler
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -27,6 +27,14 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", "/api/v1/doctor", doctor.examined,
         "Limits, disk, clock and the like, checked, with what to change.", SEES_ALL,
+    ),
+    Route(
+        "GET", "/api/v1/jobs", server.jobs, "Jobs of upkeep that run, and those that ended lately.",
+        SEES_ALL,
+    ),
+    Route(
+        "GET", "/api/v1/audit", audit.shown, "The audit log, the newest first.", LOGGED_IN,
+        audit.QUERY,
     ),
     Route(
         "POST", "/api/v1/jobs", server.job, "Do a job of upkeep: the answer is in lines.", MAY_ALL

@@ -32,19 +32,19 @@ RECORDS: Final = "records"
 BYTES: Final = "bytes"
 
 
-class NewTopic(msgspec.Struct, forbid_unknown_fields=True):
+class TopicCreate(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     partitions: int | None = None  # as num.partitions says
     settings: dict[str, str] = {}
     dry_run: bool = False
 
 
-class Count(msgspec.Struct, forbid_unknown_fields=True):
+class TopicGrow(msgspec.Struct, forbid_unknown_fields=True):
     count: int
     dry_run: bool = False
 
 
-class Trial(msgspec.Struct, forbid_unknown_fields=True):
+class DryRun(msgspec.Struct, forbid_unknown_fields=True):
     """Of what takes nothing else."""
 
     dry_run: bool = False
@@ -60,7 +60,7 @@ class Holds(NamedTuple):
 
 def trial(call: Call) -> bool:
     """Whether the body says that nothing is to be done; an empty body does not. Raises Fault."""
-    return call.json(Trial).dry_run if call.given else False
+    return call.json(DryRun).dry_run if call.given else False
 
 
 # Listed
@@ -185,7 +185,7 @@ def described(door: HttpDoor, call: Call) -> None:
 
 def made(door: HttpDoor, call: Call) -> None:
     """Durable when answered. Raises Forbidden, InvalidName, TopicExists, InvalidSetting."""
-    asked = call.json(NewTopic)
+    asked = call.json(TopicCreate)
     require_topic(door, call, CREATE, asked.name)
     check_for_clients(asked.name)
 
@@ -210,7 +210,7 @@ def made(door: HttpDoor, call: Call) -> None:
 
 def grown(door: HttpDoor, call: Call) -> None:
     """More partitions; durable when answered. Raises UnknownTopic, Refused for fewer."""
-    name, asked = call.word("name"), call.json(Count)
+    name, asked = call.word("name"), call.json(TopicGrow)
     topic = topic_of(door, name)
     before = len(topic.partitions)
 

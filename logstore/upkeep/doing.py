@@ -1,0 +1,148 @@
+"""What upkeep is at, and what it did lately, for people. From any thread."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+HISTORY_MAX: Final = 100  # runs that are remembered
+TOPICS_SHOWN: Final = 10  # of a job that names very many
+
+
+class Asked(NamedTuple):
+    """What a run is for."""
+
+    name: str  # of the job
+    topics: Sequence[str]  # none: all
+    dry_run: bool
+    by_itself: bool  # nobody asked for it
+
+
+class Did(NamedTuple):
+    """What was done with one log."""
+
+    due: bool = False  # there was something to do
+    segments: int = 0  # dropped
+    records: int = 0  # removed
+    bytes: int = 0  # dropped, or saved
+    failure: str = ""
+
+
+class Doing:
+    """Of one store."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._running: dict[int, Run] = {}
+        self._ended: deque[Mapping[str, Any]] = deque(maxlen=HISTORY_MAX)
+
+    def begin(self, asked: Asked) -> "Run":
+        """A run of a job begins."""
+        run = Run(asked, self._clock())
+        with self._lock:
+            self._running[id(run)] = run
+        return run
+
+    def end(self, run: "Run", error: str = "") -> None:
+        """It is over. Where it did nothing, and nobody asked for it, nothing is remembered."""
+        with self._lock:
+            self._running.pop(id(run), None)
+            if error or run.is_worth_telling:
+                self._ended.appendleft(run.ended(self._clock(), error))
+
+    def facts(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Both, the newest first."""
+        with self._lock:
+            running = list(self._running.values())
+            ended = list(self._ended)
+        return {"running": [it.facts() for it in running], "history": ended}
+
+
+class Run:
+    """One run; told by whoever does it."""
+
+    def __init__(self, asked: Asked, began_ms: int) -> None:
+        self._asked = asked
+        self._began_ms = began_ms
+        self._log = ""  # that it is at
+        self._share = 0.0  # of that one
+        self._logs = 0  # that it has looked at
+        self._due = self._dropped = self._removed = self._bytes = self._failed = 0
+        self._failure = ""  # the first
+
+    def at(self, topic: str, partition: int) -> None:
+        """It begins with this log."""
+        self._log, self._share = f"{topic}-{partition}", 0.0
+
+    def progress(self, bytes_done: int, bytes_total: int) -> None:
+        """How far it is with that."""
+        self._share = bytes_done / bytes_total if bytes_total else 1.0
+
+    def add(self, it: Did) -> None:
+        """What became of that."""
+        self._logs += 1
+        self._due += it.due
+        self._dropped += it.segments
+        self._removed += it.records
+        self._bytes += it.bytes
+        self._failed += bool(it.failure)
+        self._failure = self._failure or it.failure
+
+    @property
+    def is_worth_telling(self) -> bool:
+        """Whether it did anything, or failed, or was asked for."""
+        return not self._asked.by_itself or bool(self._due or self._failed)
+
+    @property
+    def _object(self) -> str:
+        topics = self._asked.topics
+        if not topics:
+            return "all logs"
+        more = f" and {len(topics) - TOPICS_SHOWN} more" if len(topics) > TOPICS_SHOWN else ""
+        return ", ".join(topics[:TOPICS_SHOWN]) + more
+
+    def facts(self) -> Mapping[str, Any]:
+        """As it is now."""
+        return {
+            "name": self._asked.name,
+            "object": self._log or self._object,
+            "share": round(min(self._share, 1.0), 4),
+            "logs": self._logs,
+            "since_ms": self._began_ms,
+            "by_itself": self._asked.by_itself,
+            "dry_run": self._asked.dry_run,
+        }
+
+    def ended(self, now_ms: int, error: str) -> Mapping[str, Any]:
+        """As it is remembered."""
+        failure = error or self._failure
+        if self._failed > 1:
+            failure += f" (and {self._failed - 1} more)"
+        return {
+            "name": self._asked.name,
+            "object": self._object,
+            "began_ms": self._began_ms,
+            "ended_ms": now_ms,
+            "took_ms": max(now_ms - self._began_ms, 0),
+            "logs": self._logs,
+            "outcome": self._outcome(),
+            "error": failure or None,
+            "by_itself": self._asked.by_itself,
+            "dry_run": self._asked.dry_run,
+        }
+
+    def _outcome(self) -> str:
+        would = "would have " if self._asked.dry_run else ""
+        if not self._due:
+            return "nothing was to be done"
+        if self._asked.name == "retention":
+            return f"{would}dropped {self._dropped} segments of {self._bytes} bytes"
+        if self._asked.dry_run:
+            return f"would have rewritten {self._due} logs"
+        if self._asked.name == "compact":
+            return (
+                f"compacted {self._due} logs: {self._removed} records removed, "
+                f"{self._bytes} bytes saved"
+            )
+        return f"recompressed {self._due} logs: {self._bytes} bytes saved"
