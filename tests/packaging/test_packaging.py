@@ -5,17 +5,32 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
+long = pytest.mark.long
 
 REPO = Path(__file__).parents[2]
 IN_THE_TREE = ("cli", "logstore", "pytest_logstore", "tests", "bench", "segments")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.egg-info", "[0-9]*.*")
+
+
+def test_every_package_is_in_the_list_of_those_that_are_installed():
+    """What is not there is missed only where the wheel is installed."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["packages"]
+    names = {"logstore": "logstore", "cli": "logstore_cli", "pytest_logstore": "pytest_logstore"}
+    there = {
+        ".".join((name, *path.parent.relative_to(REPO / folder).parts))
+        for folder, name in names.items()
+        for path in (REPO / folder).rglob("__init__.py")
+    }
+    assert set(listed) == there
+    assert len(listed) == len(set(listed))
 
 
 def run(*command, cwd, **options):
@@ -95,6 +110,7 @@ def environment(request):
     return request.getfixturevalue(request.param)
 
 
+@long
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -102,9 +118,13 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     packages = {top for top in tops if not top.endswith(".dist-info")}
     assert packages == {"logstore", "logstore_cli", "pytest_logstore"}
     assert {"logstore/py.typed", "logstore/storage/FORMAT.md", "logstore_cli/main.py"} <= set(names)
+    page = {str(path.relative_to(REPO)) for path in (REPO / "logstore/page").rglob("*.*")}
+    assert page
+    assert page <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@long
 def test_the_wheel_holds_every_module_of_the_sources(wheel, tree):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.endswith(".py")}
@@ -116,6 +136,7 @@ def test_the_wheel_holds_every_module_of_the_sources(wheel, tree):
     assert names == expected
 
 
+@long
 def test_the_wheel_is_for_any_platform_and_says_what_it_needs(wheel):
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -126,6 +147,7 @@ def test_the_wheel_is_for_any_platform_and_says_what_it_needs(wheel):
     assert "Requires-Dist: lmdb" in metadata
 
 
+@long
 def test_the_library_works_where_it_is_installed(environment, tmp_path):
     source = """
 import logstore, sys
@@ -138,6 +160,7 @@ print(logstore.__version__)
     assert environment.code(source, tmp_path).splitlines() == ["[b'value']", "0.1.0"]
 
 
+@long
 def test_no_module_called_cli_is_installed(environment, tmp_path):
     source = """
 import importlib.util
@@ -152,6 +175,7 @@ for name in ("cli", "tests", "bench", "segments", "logstore_cli", "logstore", "p
     }  # fmt: skip
 
 
+@long
 def test_the_command_is_installed_and_tells_how_it_is_used(environment, tmp_path):
     command = environment.path / "bin" / "logstore"
     text = run(command, "--help", cwd=tmp_path)
@@ -161,6 +185,7 @@ def test_the_command_is_installed_and_tells_how_it_is_used(environment, tmp_path
     assert "t" in run(command, "--data", "d", "topic", "list", cwd=tmp_path)
 
 
+@long
 def test_an_editable_install_follows_the_sources(editable, tree, tmp_path):
     source = "import logstore, logstore_cli; print(logstore.__file__); print(logstore_cli.__file__)"
     assert editable.code(source, tmp_path).splitlines() == [
@@ -169,6 +194,7 @@ def test_an_editable_install_follows_the_sources(editable, tree, tmp_path):
     ]
 
 
+@long
 def test_importing_logstore_brings_in_no_more_than_it_needs(installed, tmp_path):
     source = "import sys, logstore; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     modules = set(installed.code(source, tmp_path).split())
@@ -176,6 +202,7 @@ def test_importing_logstore_brings_in_no_more_than_it_needs(installed, tmp_path)
     assert not modules & {"logstore_cli", "cli", "sqlite3", "multiprocessing", "unittest"}
 
 
+@long
 def test_the_pytest_plugin_is_found_where_it_is_installed(environment, tmp_path):
     (tmp_path / "test_it.py").write_text("""
 def test_it(logstore_server, request):
