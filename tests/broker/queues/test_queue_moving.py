@@ -10,6 +10,7 @@ from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InternalExchange, NoExchange
 
 TO = Target(b"", b"to")
+OTHER_KINDS = [(True, False), (False, True), (False, False)]
 MANY = moving.STEP_MAX * 2 + 3
 
 
@@ -32,8 +33,10 @@ def taken(node, name):
     return [it.delivery.body for it in fetched.messages]
 
 
-@pytest.mark.parametrize("durable", [True, False])
-@pytest.mark.parametrize("lasts", [True, False])
+@pytest.mark.parametrize(
+    ("durable", "lasts"),
+    [(True, True), *(pytest.param(*it, marks=pytest.mark.long) for it in OTHER_KINDS)],
+)
 def test_messages_are_moved_in_order_with_all_that_they_have(shared, durable, lasts):
     node = shared
     node.declare(b"from", durable=durable)
@@ -65,6 +68,7 @@ def test_no_more_are_moved_than_asked_for_nor_what_comes_meanwhile(shared):
     assert taken(node, b"from") == [b"new"] * len(came)
 
 
+@pytest.mark.long
 def test_a_queue_may_be_moved_to_its_own_end(shared):
     node = shared
     node.declare(b"from")
@@ -88,7 +92,9 @@ def test_what_no_queue_takes_stays_at_its_place(shared):
     assert taken(node, b"from") == [b"0", b"2"]
 
 
-@pytest.mark.parametrize("overflow", ["reject-publish", "reject-publish-dlx"])
+@pytest.mark.parametrize(
+    "overflow", [pytest.param("reject-publish", marks=pytest.mark.long), "reject-publish-dlx"]
+)
 def test_what_a_queue_has_no_room_for_stays_and_dies_nowhere(shared, overflow):
     node = shared
     node.declare(b"from")
@@ -104,6 +110,7 @@ def test_what_a_queue_has_no_room_for_stays_and_dies_nowhere(shared, overflow):
     assert taken(node, b"dead") == []
 
 
+@pytest.mark.long
 def test_a_queue_that_was_not_opened_yet_is_asked_for_room_once_it_is(lives):
     node = lives.node
     node.declare(b"from")
@@ -151,6 +158,7 @@ def test_what_has_expired_dies_and_is_not_moved(shared):
     assert taken(node, b"dead") == [b"2"]
 
 
+@pytest.mark.long
 def test_a_move_that_nobody_wants_any_more_ends_with_a_step(shared):
     node = shared
     node.declare(b"from")
@@ -171,6 +179,7 @@ def test_a_move_to_where_nothing_can_be_published_is_refused(shared):
             moving.move(node.vhost, node.vhost.queue(b"from"), Target(name), None, print)
 
 
+@pytest.mark.long
 def test_an_exchange_that_goes_meanwhile_takes_nothing_with_it(shared):
     node = shared
     node.declare(b"from")
@@ -188,6 +197,7 @@ def test_an_exchange_that_goes_meanwhile_takes_nothing_with_it(shared):
     assert (node.ready(b"from"), node.ready(b"to")) == (MANY - moved.moved, moved.moved)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [b"from", b"to"])
 def test_a_queue_that_goes_meanwhile_ends_it(shared, name):
     node = shared
@@ -206,6 +216,7 @@ def test_a_queue_that_goes_meanwhile_ends_it(shared, name):
         assert node.ready(b"to") == moved.moved
 
 
+@pytest.mark.long
 def test_nothing_is_taken_from_the_one_consumer_that_is_served(shared):
     node = shared
     queue = node.declare(b"from", single_active_consumer=True)

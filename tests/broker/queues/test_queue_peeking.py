@@ -147,7 +147,7 @@ def test_what_is_no_place_is_refused(text):
         spot_of(text)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.data())
 def test_all_that_is_not_settled_is_told(data):
     settlement = Settlement()

@@ -149,7 +149,7 @@ def test_a_picture_has_a_bound(shop, monkeypatch):
     assert (len(draw(shop).edges), draw(shop).cut) == (2, True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.dictionaries(st.integers(0, 6), st.frozensets(st.integers(0, 6), max_size=3)))
 def test_cycles_are_those_that_one_finds_by_walking(below):
     def comes_back(start):
