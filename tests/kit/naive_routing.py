@@ -2,6 +2,8 @@
 
 import re
 
+from logstore.broker.routing.tracing import trace
+
 
 def topic_matches(pattern, key):
     """Words one by one, every way of sharing them out tried."""
@@ -29,6 +31,16 @@ def topic_regex(pattern):
 
 def dotted(key):
     return b"".join(word + b"." for word in _words(key))
+
+
+def traced(topology, *given, **more):
+    """The way of a message, worked out at once."""
+    steps = trace(topology, *given, **more)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 class NaiveTopology:

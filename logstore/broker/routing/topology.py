@@ -144,6 +144,11 @@ class Topology(Generic[_Q]):
         bindings = each(self._existing(kind, name).incoming)
         return chain([_implicit(name)] if kind == "queue" else [], bindings)
 
+    def has_binding(self, binding: Binding) -> bool:
+        """Whether there is exactly this one."""
+        source = self._exchanges.get(binding.source)
+        return source is not None and binding in source.bindings
+
     # Exchanges
 
     def declare(self, facts: ExchangeFacts) -> Change:

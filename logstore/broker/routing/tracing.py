@@ -4,7 +4,7 @@ A route says where a message ends; this says by which bindings. Nothing is publi
 decides (x-random), this is one way of several.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ from logstore.broker.routing.binding import Binding, Kind
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
 from logstore.broker.routing.exchange_types import matcher_of
 from logstore.broker.routing.properties import NO_PROPERTIES, Properties
-from logstore.broker.routing.refusals import InternalExchange
+from logstore.broker.routing.refusals import InternalExchange, NoExchange, NoQueue
 from logstore.broker.routing.topology import Topology
 
 HOPS_MAX: Final = 500  # of one trace: what follows is cut off
@@ -46,10 +46,10 @@ def trace(
     properties: Properties = NO_PROPERTIES,
     *,
     dead: bool = False,
-) -> Trace:
+) -> Generator[int, None, Trace]:
     """``keys``: the routing key, then those of CC and BCC. ``dead``: a dead letter.
 
-    Raises NoExchange, InternalExchange, UnknownType.
+    Yields units of work. Raises NoExchange, InternalExchange, UnknownType.
     """
     if topology.exchange(exchange).internal and not dead:
         raise InternalExchange(exchange)
@@ -58,11 +58,20 @@ def trace(
     reached = {exchange: None}
     waiting = [exchange]  # grows while it is gone through
     for source in waiting:
-        ends, only_alternate = topology.sends(source, keys, properties)
+        try:
+            ends, only_alternate = topology.sends(source, keys, properties)
+        except NoExchange:  # deleted since it was found
+            continue
         for kind, name in ends:
             if len(hops) >= HOPS_MAX:
                 return Trace(hops, list(queues), cut=True)
-            hops.append(_hop(topology, source, kind, name, keys, properties, only_alternate))
+            hop = Hop(source, kind, name, ALTERNATE if only_alternate else BINDING, ())
+            if source == DEFAULT_EXCHANGE:
+                hop = hop._replace(by=DEFAULT)
+            elif not only_alternate:
+                hop = yield from _by_bindings(topology, hop, keys, properties)
+            hops.append(hop)
+            yield 1
             if kind == "queue":
                 queues[name] = None
             elif name not in reached:
@@ -71,30 +80,26 @@ def trace(
     return Trace(hops, list(queues), cut=False)
 
 
-def _hop(
-    topology: Topology[Any],
-    source: bytes,
-    kind: Kind,
-    name: bytes,
-    keys: Sequence[bytes],
-    properties: Properties,
-    only_alternate: bool,
-) -> Hop:
-    if source == DEFAULT_EXCHANGE:
-        return Hop(source, kind, name, DEFAULT, ())
-    if only_alternate:
-        return Hop(source, kind, name, ALTERNATE, ())
-    facts = topology.exchange(source)
+def _by_bindings(
+    topology: Topology[Any], hop: Hop, keys: Sequence[bytes], properties: Properties
+) -> Generator[int, None, Hop]:
+    """The hop with the bindings that let the message pass."""
+    try:
+        facts = topology.exchange(hop.source)
+        there = list(islice(topology.bindings_to(hop.destination, hop.kind), LOOKED_AT_MAX))
+    except (NoExchange, NoQueue):  # deleted since it was found
+        return hop
     make = matcher_of(facts.type_name)
-    found = []
-    for binding in islice(topology.bindings_to(name, kind), LOOKED_AT_MAX):
-        if binding.source != source:
+    found: list[Binding] = []
+    for binding in there:
+        yield 1
+        if binding.source != hop.source:
             continue
         # By itself in an exchange of its own, it says whether it would let the message pass.
         alone = make(facts.arguments, lambda _: 0)
-        alone.add(binding, name)
+        alone.add(binding, hop.destination)
         if any(True for _ in alone.match(keys, properties)):
             found.append(binding)
             if len(found) >= BINDINGS_MAX:
                 break
-    return Hop(source, kind, name, BINDING, found)
+    return hop._replace(bindings=found)

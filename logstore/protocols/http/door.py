@@ -90,6 +90,7 @@ class HttpDoor:
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
     searches: InTurn = field(init=False)  # they take one worker, all together
     tails: set[object] = field(default_factory=set)  # that follow topics
+    channel_tails: set[object] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         gate = Gate(

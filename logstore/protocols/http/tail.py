@@ -16,7 +16,8 @@ from logstore.protocols.http.contents import PREVIEW_BYTES, preview
 from logstore.protocols.http.events import Events
 
 BATCH_S: Final = 0.5
-BATCH_MAX: Final = 500  # messages
+BATCH_MAX: Final = 200  # messages: half a millisecond to write them
+TAILS_MAX: Final = 100  # at one time
 NAME, REFUSED = "messages", "refused"  # of events
 
 

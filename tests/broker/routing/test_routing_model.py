@@ -3,7 +3,7 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from naive_routing import NaiveTopology
+from naive_routing import NaiveTopology, traced
 
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments, Field
 from logstore.broker.routing.binding import Binding
@@ -11,7 +11,7 @@ from logstore.broker.routing.change import NOTHING
 from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
 from logstore.broker.routing.topology import Topology
-from logstore.broker.routing.tracing import BINDING, trace
+from logstore.broker.routing.tracing import BINDING
 
 NAMES = st.sampled_from([b"e", b"f", b"g", b"h"])
 QUEUES = st.sampled_from([b"q", b"r", b"a"])
@@ -122,7 +122,7 @@ class TopologyMachine(RuleBasedStateMachine):
         assert len(set(found)) == len(found)
         assert set(found) == self.naive.route(exchange, keys)
         self.remembered.add((exchange, keys[0]))
-        way = trace(self.topology, exchange, keys)
+        way = traced(self.topology, exchange, keys)
         assert (set(way.queues), way.cut) == (set(found), False)
         for hop in way.hops:
             if hop.by == BINDING:

@@ -1,6 +1,7 @@
 """The way of a message, hop by hop, and by which bindings."""
 
 import pytest
+from naive_routing import traced
 
 from logstore.broker.routing import tracing
 from logstore.broker.routing.arguments import Arguments, Field
@@ -9,7 +10,7 @@ from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.properties import PlainProperties
 from logstore.broker.routing.refusals import InternalExchange, NoExchange
 from logstore.broker.routing.topology import Topology
-from logstore.broker.routing.tracing import ALTERNATE, BINDING, DEFAULT, Hop, trace
+from logstore.broker.routing.tracing import ALTERNATE, BINDING, DEFAULT, Hop
 
 
 def text(value):
@@ -25,8 +26,8 @@ def topology():
 
 
 def test_the_default_exchange_goes_by_names(topology):
-    assert trace(topology, b"", [b"q"]).hops == [Hop(b"", "queue", b"q", DEFAULT, ())]
-    assert trace(topology, b"", [b"nobody"]) == ([], [], False)
+    assert traced(topology, b"", [b"q"]).hops == [Hop(b"", "queue", b"q", DEFAULT, ())]
+    assert traced(topology, b"", [b"nobody"]) == ([], [], False)
 
 
 def test_headers_say_which_bindings_let_a_message_pass(topology):
@@ -36,11 +37,11 @@ def test_headers_say_which_bindings_let_a_message_pass(topology):
     )
     for it in (one, other):
         topology.bind(it)
-    [hop] = trace(topology, b"amq.headers", [b""], PlainProperties({b"a": b"1"})).hops
+    [hop] = traced(topology, b"amq.headers", [b""], PlainProperties({b"a": b"1"})).hops
     assert hop.bindings == [one]
-    [hop] = trace(topology, b"amq.headers", [b""], PlainProperties({b"a": b"1", b"b": b"1"})).hops
+    [hop] = traced(topology, b"amq.headers", [b""], PlainProperties({b"a": b"1", b"b": b"1"})).hops
     assert hop.bindings == [one, other]
-    assert trace(topology, b"amq.headers", [b""]).hops == []
+    assert traced(topology, b"amq.headers", [b""]).hops == []
 
 
 def test_an_alternate_exchange_is_a_hop_where_nothing_else_is(topology):
@@ -48,10 +49,10 @@ def test_an_alternate_exchange_is_a_hop_where_nothing_else_is(topology):
     topology.declare(ExchangeFacts(b"x", "direct", arguments=arguments))
     topology.bind(Binding(b"amq.fanout", b"q"))
     topology.bind(Binding(b"x", b"r", b"k"))
-    assert [(it.source, it.by) for it in trace(topology, b"x", [b"no"]).hops] == [
+    assert [(it.source, it.by) for it in traced(topology, b"x", [b"no"]).hops] == [
         (b"x", ALTERNATE), (b"amq.fanout", BINDING),
     ]  # fmt: skip
-    [hop] = trace(topology, b"x", [b"k"]).hops
+    [hop] = traced(topology, b"x", [b"k"]).hops
     assert (hop.destination, hop.by) == (b"r", BINDING)
 
 
@@ -60,7 +61,7 @@ def test_an_exchange_that_picks_one_shows_the_one(topology, type_name):
     topology.declare(ExchangeFacts(b"x", type_name))
     for name in (b"q", b"r"):
         topology.bind(Binding(b"x", name, b"1"))
-    way = trace(topology, b"x", [b"k"])
+    way = traced(topology, b"x", [b"k"])
     [hop] = way.hops
     assert (hop.bindings, list(way.queues)) == (
         [Binding(b"x", hop.destination, b"1")], [hop.destination],
@@ -73,7 +74,7 @@ def test_exchanges_bound_in_a_ring_are_gone_through_once(topology):
     topology.bind(Binding(b"amq.fanout", b"amq.topic", kind="exchange"))
     topology.bind(Binding(b"amq.topic", b"amq.fanout", b"#", kind="exchange"))
     topology.bind(Binding(b"amq.topic", b"q", b"#"))
-    way = trace(topology, b"amq.fanout", [b"a"])
+    way = traced(topology, b"amq.fanout", [b"a"])
     assert [(it.source, it.destination) for it in way.hops] == [
         (b"amq.fanout", b"amq.topic"), (b"amq.topic", b"amq.fanout"), (b"amq.topic", b"q"),
     ]  # fmt: skip
@@ -83,10 +84,10 @@ def test_what_can_not_be_published_to_is_no_way_but_for_dead_letters(topology):
     topology.declare(ExchangeFacts(b"i", "fanout", internal=True))
     topology.bind(Binding(b"i", b"q"))
     with pytest.raises(InternalExchange):
-        trace(topology, b"i", [b""])
-    assert trace(topology, b"i", [b""], dead=True).queues == [b"q"]
+        traced(topology, b"i", [b""])
+    assert traced(topology, b"i", [b""], dead=True).queues == [b"q"]
     with pytest.raises(NoExchange):
-        trace(topology, b"nobody", [b""])
+        traced(topology, b"nobody", [b""])
 
 
 def test_a_way_to_thousands_is_cut_off(topology, monkeypatch):
@@ -96,5 +97,5 @@ def test_a_way_to_thousands_is_cut_off(topology, monkeypatch):
     for name in (b"q", b"r", b"s"):
         for number in range(5):
             topology.bind(Binding(b"amq.fanout", name, b"%d" % number))
-    way = trace(topology, b"amq.fanout", [b""])
+    way = traced(topology, b"amq.fanout", [b""])
     assert ([len(it.bindings) for it in way.hops], way.cut) == ([3, 3], True)

@@ -33,10 +33,10 @@ class Api:
             "who": who, "timer": self.timer, "clock": lambda: 1000,
             "keeps_history": channels.keeps_history,
         }  # fmt: skip
-        self.peer = self.new_peer()
+        self.peer = HttpPeer(**self._given)
 
     def new_peer(self):
-        return HttpPeer(**self._given)
+        return HttpPeer(door=self.peer.door, **self._given)
 
     def __call__(self, method, path, value=None, status=200):
         body = b"" if value is None else json.dumps(value).encode()
@@ -151,6 +151,14 @@ def test_of_very_many_messages_a_tail_gets_the_last(api):
     assert data["messages"][-1]["body"] == {"text": "x" * 1024}
     assert data["messages"][-1]["truncated"]
     assert sum(1 for _ in range(3 * BATCH_MAX + 1) if listener.get(0)) == 3 * BATCH_MAX + 1
+
+
+def test_so_many_may_listen_and_no_more(api, monkeypatch):
+    monkeypatch.setattr("logstore.protocols.http.native.channels.TAILS_MAX", 1)
+    first = Listening(api, "channel=a")
+    assert b" 503 " in Listening(api, "channel=a").head[:20]
+    first.peer.session.close()
+    assert b" 200 " in Listening(api, "channel=a").head[:20]
 
 
 def test_a_tail_of_a_history_gets_what_is_safe(kept):

@@ -181,7 +181,7 @@ def test_an_exchange_is_declared_bound_published_to_and_deleted(api, node):
 def test_bindings_that_look_alike_are_told_apart_by_their_ids(api, node):
     node.exchange(b"x", "headers")
     node.declare(b"q")
-    for kind in "Il":
+    for kind in "sl":
         args = Arguments.of({b"n": Field(kind, 1)})
         node.vhost.bind(Binding(b"x", b"q", b"", args))
     node.run()
@@ -192,6 +192,8 @@ def test_bindings_that_look_alike_are_told_apart_by_their_ids(api, node):
     assert api("DELETE", "bindings", {**binding, "id": first["id"]})["id"] == first["id"]
     assert api("GET", "bindings")["items"] == [second]
     api("DELETE", "bindings", {**binding, "arguments": {"n": True}}, 404)
+    made = api("POST", "bindings", binding, 201)  # as JSON has it
+    assert api("DELETE", "bindings", binding)["id"] == made["id"]
     assert api("DELETE", "bindings", binding)["id"] == second["id"]
 
 

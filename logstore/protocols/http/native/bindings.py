@@ -21,8 +21,10 @@ from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.asked import asked, name_in, table_of
 from logstore.protocols.http.shown import arguments, binding, binding_id
 from logstore.protocols.http.within import Within, each, within
+from logstore.slices import Steps
 
 CREATED: Final = 201
+IDS_TOLD: Final = 5
 
 
 class BindingMake(Struct, forbid_unknown_fields=True):
@@ -125,9 +127,19 @@ def removed(door: HttpDoor, call: Call) -> None:
         name_in(given.source), name_in(given.destination), name_in(given.key), kind=given.kind
     )
     host.require_binding(ends)  # before it is said whether it is there
-    found = _meant(host, ends, given)
-    about = {**_row(Row(host, found)), "dry_run": given.dry_run}
-    if given.dry_run:
+
+    def meant(found: Binding | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        elif not call.over:
+            call.attempt(lambda: _remove(host, call, found, dry_run=given.dry_run))
+
+    door.slices.begin(_meant(host, ends, given), meant)
+
+
+def _remove(host: Within, call: Call, binding: Binding, *, dry_run: bool) -> None:
+    about = {**_row(Row(host, binding)), "dry_run": dry_run}
+    if dry_run:
         call.answer(about)
         return
 
@@ -137,18 +149,26 @@ def removed(door: HttpDoor, call: Call) -> None:
         else:
             call.answer(about)
 
-    host.unbind(found, kept)
+    host.unbind(binding, kept)
 
 
-def _meant(host: Within, ends: Binding, given: BindingRemove) -> Binding:
-    """Raises NoneOfThatName; Refused where several look like that."""
-    there = host.vhost.topology.bindings_to(ends.destination, ends.kind)
-    same = [it for it in there if (it.source, it.key) == (ends.source, ends.key)]
-    if given.id:
-        same = [it for it in same if binding_id(it) == given.id]
-    else:
-        wanted = encode(arguments(table_of(given.arguments)))
-        same = [it for it in same if encode(arguments(it.arguments)) == wanted]
+def _meant(host: Within, ends: Binding, given: BindingRemove) -> Steps:
+    """One with these arguments as they would be bound here, or else one that looks like it.
+
+    Raises NoneOfThatName; Refused where several do.
+    """
+    topology = host.vhost.topology
+    wanted = ends._replace(arguments=table_of(given.arguments))
+    if not given.id and topology.has_binding(wanted):
+        return wanted
+    looks = encode(arguments(wanted.arguments))
+    same = []
+    for it in list(topology.bindings_to(ends.destination, ends.kind)):
+        yield 1
+        if (it.source, it.key) != (ends.source, ends.key):
+            continue
+        if binding_id(it) == given.id if given.id else encode(arguments(it.arguments)) == looks:
+            same.append(it)
     if not same:
         raise NoneOfThatName(
             f"no binding with key {given.key!r} and these arguments from exchange "
@@ -157,6 +177,6 @@ def _meant(host: Within, ends: Binding, given: BindingRemove) -> Binding:
     if len(same) > 1:
         raise Refused(
             f"{len(same)} bindings look like this one: say which by its id, "
-            f"{' or '.join(binding_id(it) for it in same)}"
+            f"{' or '.join(binding_id(it) for it in same[:IDS_TOLD])}"
         )
     return same[0]

@@ -11,13 +11,13 @@ from logstore.amqp import fields
 from logstore.broker.channel import Channels, Needed
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import Forbidden, LogstoreError
-from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.http.faults import BAD_REQUEST, UNAVAILABLE, Fault
 from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.asked import asked
-from logstore.protocols.http.tail import BATCH_S, Tail
+from logstore.protocols.http.tail import BATCH_S, TAILS_MAX, Tail
 from logstore.slices import Steps
 
 ONE, PATTERN, SHARDED = "channel", "pattern", "sharded"  # kinds of rows
@@ -227,16 +227,20 @@ def _begin(
     def later(send: Callable[[], None]) -> None:
         door.timer.call_at(door.timer.now() + BATCH_S, send)
 
+    if len(door.channel_tails) >= TAILS_MAX:
+        raise Fault(UNAVAILABLE, f"{TAILS_MAX} listen to channels here already: try again later")
     tail = Tail(door.clock, later, allowed, lambda: _leave(door, tail))
     with door.channels.lock:
         if channel:
             door.channels.subscribe(tail, channel)
         else:
             door.channels.subscribe_pattern(tail, pattern)
+    door.channel_tails.add(tail)
     call.at_end(tail.leave)
     tail.begin(call.events())
 
 
 def _leave(door: HttpDoor, tail: Tail) -> None:
+    door.channel_tails.discard(tail)
     with door.channels.lock:
         door.channels.leave(tail)

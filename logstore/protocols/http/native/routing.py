@@ -12,7 +12,7 @@ from logstore.broker.queues.picture import DEPTH_MAX, Edge, Node, Picture, Spot,
 from logstore.broker.routing.binding import Kind
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
 from logstore.broker.routing.refusals import NoExchange
-from logstore.broker.routing.tracing import BINDING, Hop, trace
+from logstore.broker.routing.tracing import BINDING, Hop, Trace, trace
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
@@ -117,15 +117,25 @@ def tested(door: HttpDoor, call: Call) -> None:
     message = message_of(name, given.key, properties, "", "text")
     host.vhost.copies(message)  # whether CC and BCC are what they must be
     keys = keys_of(message.key, headers)
-    found = trace(host.vhost.topology, name, keys, Looked(message.properties), dead=given.dead)
-    path = [edge for hop in found.hops if _seen(host, hop) for edge in _edges(hop)]
+    steps = trace(host.vhost.topology, name, keys, Looked(message.properties), dead=given.dead)
+
+    def done(found: Trace | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            call.fail(found)
+        elif not call.over:
+            call.attempt(lambda: call.answer(_traced(host, found)))
+
+    door.slices.begin(steps, done)
+
+
+def _traced(host: Within, found: Trace) -> dict[str, Any]:
     queues = [it for it in found.queues if host.may(DESCRIBE, "queue", it)]
-    call.answer({
-        "path": path,
+    return {
+        "path": [edge for hop in found.hops if _seen(host, hop) for edge in _edges(hop)],
         "queues": [fields.text(it) for it in queues],
         "hidden": len(found.queues) - len(queues),  # that he may not see
         "cut": found.cut,
-    })  # fmt: skip
+    }
 
 
 def _seen(host: Within, hop: Hop) -> bool:
