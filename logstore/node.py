@@ -24,7 +24,7 @@ from logstore import heap
 from logstore.access.access import Access
 from logstore.access.passwords import Passwords
 from logstore.access.tokens import Tokens
-from logstore.broker.lag_watch import LagWatch
+from logstore.broker.group_lags import GroupLags
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
@@ -182,7 +182,7 @@ class Node:
             stopwatch=turn.stopwatch,
             timer=turn,
             jobs=self._store.doing.facts,
-            lags=LagWatch(topics, groups.coordinator, work, turn),
+            lags=GroupLags(topics, groups.coordinator, work, turn.now),
             store_id=self._store.directory.store_id,
             path=self._store.directory.path,
             process_id=os.getpid(),

@@ -10,7 +10,7 @@ from logstore.access.logins import Logins
 from logstore.access.tokens import Tokens
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.lag_watch import LagWatch
+from logstore.broker.group_lags import GroupLags
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.errors import LogstoreError
@@ -147,7 +147,7 @@ class House:
     turns: Turns  # how long they were
     stopwatch: Callable[[], float]  # seconds, for who must not take too many of them in a turn
     timer: Timer
-    lags: LagWatch  # how far groups are behind
+    lags: GroupLags  # how far groups are behind
     jobs: Callable[[], Mapping[str, object]]  # of upkeep: running, and history
     store_id: str
     path: str  # the data directory

@@ -16,7 +16,7 @@ from logstore.access.logins import Login
 from logstore.access.refusals import Refusals
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.lag_watch import FRESH_S, LagWatch
+from logstore.broker.group_lags import FRESH_S, GroupLags
 from logstore.config import Config
 from logstore.kept import OffsetToCommit
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
@@ -92,7 +92,7 @@ class Topical:
         self.peer = self.new_peer()
 
     def new_peer(self, **more):
-        lags = LagWatch(self.topics, self.coordinator, self._work, self.timer)
+        lags = GroupLags(self.topics, self.coordinator, self._work, self.timer.now)
         return HttpPeer(
             access=self.access, who=None if self.access.required else OWNER, logins=Anybody(),
             refusals=Refusals(lambda: 0.0, self.audit), topics=self.topics,

@@ -11,7 +11,7 @@ from logstore.access.refusals import Refusals
 from logstore.access.tokens import Tokens
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.lag_watch import LagWatch
+from logstore.broker.group_lags import GroupLags
 from logstore.broker.topics import Topics
 from logstore.figures.figures import Figures
 from logstore.log import Log
@@ -83,7 +83,7 @@ class HttpDoor:
     health: Health = field(init=False)
     topics: Topics = field(kw_only=True)
     coordinator: Coordinator = field(kw_only=True)
-    lags: LagWatch = field(kw_only=True)
+    lags: GroupLags = field(kw_only=True)
     timer: Timer = field(kw_only=True)
     channels: Channels = field(kw_only=True)
     jobs: Callable[[], Mapping[str, object]] = dict  # as House.jobs

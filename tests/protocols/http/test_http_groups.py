@@ -4,8 +4,8 @@ import pytest
 from http_topics import Topical
 
 from logstore.broker.coordinator.calls import Beat, Identity, Join, Sync
-from logstore.broker.lag_watch import STEP_S
 from logstore.errors import StorageFull
+from logstore.figures.ring import STEP_S, STEPS
 from logstore.kept import OffsetToCommit
 from logstore.protocols.kafka.subscription import assigned
 from logstore.records.record import Message
@@ -87,7 +87,7 @@ def test_a_group_shows_how_far_it_is_in_each_partition(api):
     assert (second["committed"], second["start"], second["lag"]) == (None, "2", "2")
     assert (found["lag"], found["state"], found["kind"]) == ("5", "Empty", "simple")
     assert (found["members"], found["partitions_total"]) == ([], 2)
-    assert found["history"] == {"step_s": STEP_S, "lag": [5]}
+    assert found["history"] == {"step_s": STEP_S, "lag": [None] * STEPS}
     assert found["lag_per_s"] is None
     page = api.ask("GET", "groups/g?page=2&page_size=1")
     assert [it["partition"] for it in page["partitions"]] == [1]

@@ -7,6 +7,9 @@ import pytest
 from http_kit import answers, request
 from http_topics import Topical
 
+from logstore.figures.figures import Seen
+from logstore.figures.ring import STEP_S, STEPS
+from logstore.figures.sources import TopicSource
 from logstore.records.record import Message
 
 
@@ -46,7 +49,9 @@ def test_a_topic_from_the_beginning_to_the_end(api):
     api.topics.topic("flights").append_many([Message(b"v" * 100)] * 5, partition=1)
     api.commit("billing", {("flights", 1): 2})
     row = api.ask("GET", "topics/flights")
+    assert row.pop("history") == {"step_s": STEP_S, "in": [None] * STEPS}
     assert row == api.items("topics")[0]
+    assert row["in_per_s"] is None  # nobody has looked yet
     assert (row["records"], row["partitions"], row["groups"]) == ("5", 2, 1)
     assert (row["kind"], row["internal"], row["error"]) == ("topic", False, None)
     assert (row["cleanup_policy"], row["retention_ms"]) == ("delete", -1)
@@ -154,6 +159,34 @@ def test_a_list_opens_no_log(tmp_path):
     assert (row["records"], int(row["bytes"]) > 60) == ("1", True)
     assert [api.topics.topic("t").at_hand(number) for number in range(2)] == [None, None]
     api.close()
+
+
+def test_topics_show_how_much_comes(api):
+    for name in "abc":
+        api.topics.create(name, 1, {}).partition(0)
+    figures = api.peer.door.figures
+    seconds = [100.0]
+    figures._stopwatch = lambda: seconds[0]
+    figures.sources["topic"] = TopicSource(api.topics).seen
+    for _ in figures.look():
+        pass
+    for name, count in [("a", 10), ("b", 30)]:
+        api.topics.topic(name).append_many([Message(b"v")] * count)
+    seconds[0] += 10
+    for _ in figures.look():
+        pass
+    rows = api.items("topics?sort=-in_per_s")
+    assert [(it["name"], it["in_per_s"]) for it in rows] == [("b", 3), ("a", 1), ("c", 0)]
+    assert api.ask("GET", "topics/b")["in_per_s"] == 3
+    api.commit("g", {("b", 0): 0})
+    figures.sources["group"] = lambda: [Seen("g", (0, 30, 30))]
+    for _ in figures.look():
+        pass
+    seconds[0] += 10
+    figures.sources["group"] = lambda: [Seen("g", (20, 90, 70))]
+    for _ in figures.look():
+        pass
+    assert api.items("groups")[0]["lag_per_s"] == 4
 
 
 def test_what_is_deleted_while_it_is_looked_up_is_left_out(api):

@@ -191,6 +191,7 @@ def _move(door: HttpDoor, call: Call, name: str, found: Sequence[Move], *, dry_r
             raise error_of(error, name)
         told = ", ".join(list(ids)[:TOPICS_TOLD])
         more = f" and {len(ids) - TOPICS_TOLD} more" if len(ids) > TOPICS_TOLD else ""
+        door.lags.forget()
         door.audit.tell(audit.GROUP, call.who, f"moved {name} in {told}{more}")
         call.answer(about)
 

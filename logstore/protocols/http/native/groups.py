@@ -9,10 +9,11 @@ from logstore.access.resources import DESCRIBE
 from logstore.broker.coordinator.calls import Done, GroupDescription, MemberDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
-from logstore.broker.lag_watch import STEP_S, Behind, Stands
+from logstore.broker.group_lags import Behind, Stands
 from logstore.broker.reading import fetched
 from logstore.broker.topic import uuid_of
 from logstore.errors import LogstoreError, UnknownGroup
+from logstore.figures.ring import STEP_S
 from logstore.http.faults import UNAVAILABLE, Fault
 from logstore.kept import KeptOffset
 from logstore.log import TopicPartition
@@ -73,7 +74,7 @@ def _columns(door: HttpDoor, topic: str | None = None) -> Columns[Behind]:
             "state": lambda it: _about(door, it)[0],
             "members": lambda it: _about(door, it)[1],
             "lag": lag,
-            "lag_per_s": lambda it: door.lags.per_second(it.name) or 0.0,
+            "lag_per_s": lambda it: _per_second(door, it.name) or 0.0,
             "topics": lambda it: len(it.topics),
         },
         default=lambda it: it.name,
@@ -103,8 +104,7 @@ def _row(door: HttpDoor, it: Behind, topic: str | None) -> dict[str, Any]:
         "members": members,
         "topics": len(it.topics),
         "lag": None if lag is None else str(lag),
-        "lag_per_s": door.lags.per_second(it.name),
-        "unmoved_s": door.lags.unmoved_s(it.name),
+        "lag_per_s": _per_second(door, it.name),
         "error": it.error or None,
     }
 
@@ -177,10 +177,16 @@ def _watched(door: HttpDoor, name: str) -> dict[str, Any]:
     lag = None if behind is None else behind.lag
     return {
         "lag": None if lag is None else str(lag),
-        "lag_per_s": door.lags.per_second(name),
-        "unmoved_s": door.lags.unmoved_s(name),
-        "history": {"step_s": STEP_S, "lag": door.lags.history(name)},
+        "lag_per_s": _per_second(door, name),
+        "history": {"step_s": STEP_S, "lag": door.figures.history("group", name)["lag"]},
     }
+
+
+def _per_second(door: HttpDoor, name: str) -> float | None:
+    """By how many records a second it falls behind, below 0 where it catches up."""
+    rates = door.figures.rates("group", name)
+    end, committed = rates["end"], rates["committed"]
+    return None if end is None or committed is None else end - committed
 
 
 def _aged(places: Sequence[TopicPartition]) -> list[tuple[TopicPartition, bool]]:
@@ -299,4 +305,5 @@ def _deleted(door: HttpDoor, call: Call, about: Mapping[str, Any], done: Done) -
         call.fail(error_of(done.error, about["name"], done.message))
         return
     door.audit.tell(audit.GROUP, call.who, f"deleted {about['name']}")
+    door.lags.forget()
     call.answer(about)

@@ -14,6 +14,7 @@ from logstore.access import audit
 from logstore.access.resources import CREATE, of_topic
 from logstore.broker.topics import INTERNAL_TOPICS, check_for_clients, check_more
 from logstore.errors import Failed, LogstoreError, UnknownTopic
+from logstore.figures.ring import STEP_S
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
@@ -117,6 +118,11 @@ def _columns(door: HttpDoor, held: Mapping[str, Holds]) -> Columns[str]:
         topic = door.topics.get(name)
         return 0 if topic is None else len(topic.partitions)
 
+    def rate(name: str) -> float:
+        topic = door.topics.get(name)
+        found = None if topic is None else door.figures.rates("topic", topic.id)["in"]
+        return found or 0.0
+
     return Columns(
         name=str,
         by={
@@ -124,6 +130,7 @@ def _columns(door: HttpDoor, held: Mapping[str, Holds]) -> Columns[str]:
             "partitions": partitions,
             RECORDS: lambda name: held[name].records or 0,
             BYTES: lambda name: held[name].bytes or 0,
+            "in_per_s": rate,
             "groups": lambda name: len(door.lags.readers(name)),
             "cleanup_policy": lambda name: of(name, "cleanup_policy") or (),
             "retention_ms": lambda name: of(name, "retention_ms") or 0,
@@ -134,7 +141,7 @@ def _columns(door: HttpDoor, held: Mapping[str, Holds]) -> Columns[str]:
 
 def _answer(door: HttpDoor, call: Call, found: Listed[str]) -> None:
     def looked_up(rows: Sequence[dict[str, Any] | None]) -> None:
-        call.answer(found.paged([it for it in rows if it is not None]))
+        call.answer(found.paged([it | _moving(door, it["id"]) for it in rows if it is not None]))
 
     def rows() -> list[dict[str, Any] | None]:
         return [row(door, call, name) for name in found.rows]
@@ -156,7 +163,6 @@ def row(door: HttpDoor, call: Call, name: str) -> dict[str, Any] | None:
         "partitions": len(topic.partitions),
         "records": None if held.records is None else str(held.records),
         "bytes": None if held.bytes is None else str(held.bytes),
-        "in_per_s": None,
         "cleanup_policy": ",".join(topic.settings.cleanup_policy),
         "retention_ms": value(topic.settings.retention_ms),
         "retention_bytes": str(topic.settings.retention_bytes),
@@ -167,6 +173,11 @@ def row(door: HttpDoor, call: Call, name: str) -> dict[str, Any] | None:
     }
 
 
+def _moving(door: HttpDoor, topic_id: str) -> dict[str, Any]:
+    """What is measured over time. In the sessions' thread."""
+    return {"in_per_s": door.figures.rates("topic", topic_id)["in"]}
+
+
 def described(door: HttpDoor, call: Call) -> None:
     """One. Raises UnknownTopic."""
     name = topic_of(door, call.word("name")).name
@@ -174,7 +185,9 @@ def described(door: HttpDoor, call: Call) -> None:
     def looked_up(found: dict[str, Any] | None) -> None:
         if found is None:
             raise UnknownTopic(f"no topic {name!r}", name)
-        call.answer(found)
+        history = door.figures.history("topic", found["id"])
+        moving = _moving(door, found["id"])
+        call.answer(found | moving | {"history": {"step_s": STEP_S, "in": history["in"]}})
 
     look = partial(row, door, call, name)
     once_readers_are_known(door, call, lambda: elsewhere(door, call, look, looked_up))
