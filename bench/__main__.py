@@ -46,6 +46,7 @@ QUESTIONS = [
     "cold_reads",
     "channels",
     "turns",
+    "scrape",
     "rights",
     "logins",
     "tls",

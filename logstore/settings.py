@@ -430,6 +430,19 @@ class StoreSettings:
         shape=f"part=level, where a part is one of {', '.join(LOG_PARTS)}, and a level "
         f"{', '.join(LOG_LEVELS)}",
     )
+    metrics_per_object: bool = _setting(
+        False,
+        "whether /metrics has each queue and connection by itself, as RabbitMQ's "
+        "prometheus.return_per_object_metrics; else sums of them, and /metrics/per-object has each",
+    )
+    metrics_objects_max: int = _setting(
+        2000,
+        "topics, partitions, and partitions that groups have offsets of: /metrics has each "
+        "by itself up to so many of a kind, and none of more; /metrics/per-object up to 100000",
+        unit="objects",
+        low=0,
+        high=1_000_000,
+    )
     queue_segment_bytes: int = _setting(
         64 << 20, "roll to a new segment of a queue over this size", unit="bytes", low=1 << 20,
         high=INT32_MAX,

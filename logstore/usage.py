@@ -50,6 +50,30 @@ def measure() -> Usage:
     )
 
 
+def files_open() -> int:
+    """File descriptors of this process."""
+    return len(os.listdir("/proc/self/fd")) - 1  # without the one of the directory itself
+
+
+def files_open_max() -> int:
+    """How many it may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def started_s() -> float:
+    """When this process began, in seconds since 1970."""
+    with open("/proc/self/stat", "rb") as stat, open("/proc/stat", "rb") as machine:
+        ticks = int(stat.read().rpartition(b")")[2].split()[19])  # proc(5): field 22
+        booted = next(int(line.split()[1]) for line in machine if line.startswith(b"btime"))
+    return booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def virtual_bytes() -> int:
+    """Of the address space of this process."""
+    with open("/proc/self/statm", "rb") as pages:
+        return int(pages.read().split()[0]) * _PAGE_BYTES
+
+
 def memory_bytes_max(root: Path = Path("/")) -> int:
     """How much memory this process may use: the machine's, or what a limit leaves of it.
 

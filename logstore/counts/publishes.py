@@ -5,8 +5,8 @@ class AmqpCounts:
     """Since the process began to serve. Changed in the sessions' thread."""
 
     __slots__ = (
-        "channels_closed", "channels_opened", "confirmed", "dropped", "queues_declared",
-        "received", "received_confirm", "replied", "returned", "routed",
+        "channels_closed", "channels_opened", "confirmed", "dropped", "publishers",
+        "queues_declared", "received", "received_confirm", "replied", "returned", "routed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -20,3 +20,9 @@ class AmqpCounts:
         self.channels_opened = 0
         self.channels_closed = 0
         self.queues_declared = 0  # times, also of queues that there are
+        self.publishers = 0  # channels that are there and have published
+
+    def channel_closed(self, *, publishes: bool) -> None:
+        """One is gone."""
+        self.channels_closed += 1
+        self.publishers -= publishes

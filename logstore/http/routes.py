@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +32,7 @@ class Route(NamedTuple, Generic[_H]):
     gives: Any = None  # the type of its answer
     kind: str = JSON  # of the answer, or of most
     body_bytes_max: int = BODY_BYTES_MAX
+    lists: tuple[str, ...] = ()  # parameters that may be given more than once
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Target:
     """Path and query, decoded: names are any bytes."""
 
     segments: tuple[bytes, ...]
-    query: Mapping[str, bytes]
+    query: Mapping[str, Sequence[bytes]]  # all values of each parameter
 
 
 class Found(NamedTuple, Generic[_H]):
@@ -47,6 +49,7 @@ class Found(NamedTuple, Generic[_H]):
     route: Route[_H]
     names: Mapping[str, bytes]  # what stands in the path for the names in its pattern
     query: Mapping[str, bytes]
+    many: Mapping[str, Sequence[bytes]] = MappingProxyType({})  # of those in ``lists``
 
 
 def target_of(raw: bytes) -> Target:
@@ -56,13 +59,11 @@ def target_of(raw: bytes) -> Target:
         raw = b"/" + rest.partition(b"/")[2]
     path, _, query = raw.partition(b"?")
     segments = tuple(map(unquote_to_bytes, path.split(b"/")))
-    found: dict[str, bytes] = {}
+    found: dict[str, list[bytes]] = {}
     for part in query.split(b"&") if query else ():
         name, _, value = part.replace(b"+", b" ").partition(b"=")
         text = unquote_to_bytes(name).decode("utf-8", "backslashreplace")
-        if text in found:
-            raise Fault(BAD_REQUEST, f"parameter {text!r} is given twice")
-        found[text] = unquote_to_bytes(value)
+        found.setdefault(text, []).append(unquote_to_bytes(value))
     return Target(segments, found)
 
 
@@ -126,10 +127,14 @@ def _of_method(there: Sequence[_There[_H]], method: str, target: Target) -> Foun
     wanted = "GET" if method == "HEAD" else method
     for route, names in there:
         if route.method == wanted:
-            for name in target.query if route.query != ANY else ():
+            for name, values in target.query.items() if route.query != ANY else ():
                 if name not in route.query:
                     raise Fault(BAD_REQUEST, _unknown(name, route.query))
-            return Found(route, names, target.query)
+                if len(values) > 1 and name not in route.lists:
+                    raise Fault(BAD_REQUEST, f"parameter {name!r} is given twice")
+            query = {name: values[0] for name, values in target.query.items()}
+            many = {name: target.query[name] for name in route.lists if name in target.query}
+            return Found(route, names, query, many)
     allow = ", ".join(_methods([route for route, _ in there]))
     raise Fault(METHOD_NOT_ALLOWED, f"{method} is not for this path, but {allow}", allow)
 

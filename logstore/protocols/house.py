@@ -35,7 +35,7 @@ class QueuesOf(Protocol):
 
     @property
     def opened(self) -> "Queues | None":
-        """Those that are open."""
+        """None: nobody has asked, and there are none from before."""
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
         """``then`` gets them, or why that can't be: now, or in a later turn."""

@@ -400,6 +400,11 @@ class Coordinator:
             return None
         return GroupListing(name, found.kind, found.state, found.protocol_type)
 
+    def members(self, group: str) -> int:
+        """How many it has in this process."""
+        held = self._groups.get(group)
+        return 0 if held is None else sum(1 for _ in held.members)
+
     def describe(self, group: str) -> GroupDescription | None:
         """None: no such group. Raises Refusal where it can't be read."""
         held = self._groups.get(group)

@@ -70,8 +70,8 @@ class AmqpChannel:
         "_cancels", "_content", "_first_queue", "_held_by", "_kept_back", "_parked", "_taking",
         "_unacked",
         "closing", "confirms", "current", "gone", "last", "last_queue", "limit", "mandatory",
-        "number", "of", "prefetch", "quick", "reply_tag", "reply_token", "run", "subscriptions",
-        "transaction",
+        "number", "of", "prefetch", "publishes", "quick", "reply_tag", "reply_token", "run",
+        "subscriptions", "transaction",
     )  # fmt: skip
 
     def __init__(self, of: Carrier, number: int) -> None:
@@ -80,6 +80,7 @@ class AmqpChannel:
         self.quick = True  # the next frame can be taken at once: nothing waits or has begun
         self.closing = False  # CloseOk is due
         self.gone = False
+        self.publishes = False  # it has published
         self.current = (0, 0)  # class and method of what is carried out
         self.last: Last | None = None  # message that was published
         self.last_queue = b""  # that was declared

@@ -285,6 +285,9 @@ def hand_over(channel: AmqpChannel, run: Sequence[Outgoing], mandatory: Sequence
 def counted(channel: AmqpChannel, run: Sequence[Outgoing], unrouted: Sequence[int]) -> None:
     """Count what was published, once it is."""
     counts = channel.of.door.counts
+    if not channel.publishes:
+        channel.publishes = True
+        counts.publishers += 1
     counts.received += len(run)
     counts.routed += len(run) - len(unrouted)
     if channel.confirms is not None:

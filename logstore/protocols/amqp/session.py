@@ -407,7 +407,7 @@ class AmqpSession:
     def forget_channel(self, channel: AmqpChannel) -> None:
         """Its number may be used again."""
         del self.channels[channel.number]
-        self.door.counts.channels_closed += 1
+        self.door.counts.channel_closed(publishes=channel.publishes)
 
     def went_on(self) -> None:
         """A channel has taken what waited in it, or some of it."""
@@ -592,8 +592,8 @@ class AmqpSession:
     def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
         """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
         channels, self.channels = self.channels, {}
-        self.door.counts.channels_closed += len(channels)
         for channel in channels.values():
+            self.door.counts.channel_closed(publishes=channel.publishes)
             channel.let_go()
         for waiting in (self.published, self.confirming, self.roomier):
             waiting.clear()

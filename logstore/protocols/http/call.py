@@ -1,7 +1,7 @@
 """One request, as its handler sees it, and the answer to it. In the sessions' thread."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -78,6 +78,7 @@ class Call:
     ) -> None:
         self.names: Mapping[str, bytes] = {}  # what stands in its path
         self.query: Mapping[str, bytes] = {}
+        self.many: Mapping[str, Sequence[bytes]] = {}  # as Found.many
         self.given = given  # the request's body
         self.head = head
         self.headers = head.headers  # by their names in lower case

@@ -34,6 +34,7 @@ from logstore.protocols.http.in_turn import InTurn
 from logstore.protocols.http.listeners import Listeners
 from logstore.protocols.http.meter import Meter
 from logstore.protocols.http.node import Node
+from logstore.protocols.http.scrapes import Scrapes
 from logstore.protocols.rounds import Round
 from logstore.slices import Slices
 
@@ -79,6 +80,7 @@ class HttpDoor:
     page: PageFiles = field(default_factory=PageFiles)
     sessions: dict[Connected, None] = field(default_factory=dict)
     unready: Look = lambda then: then({})  # as House.unready
+    scrapes: Scrapes | None = None  # None: of a door without metrics, in tests
     gate: Gate = field(init=False)
     health: Health = field(init=False)
     topics: Topics = field(kw_only=True)
@@ -110,7 +112,7 @@ class HttpDoor:
             house.access, house.logins, house.work, house.channels.keeps_history, house.audit,
             house.stopwatch, house.slices, house.clock, house.tokens,
             Refusals(house.stopwatch, house.audit), frozenset(settings.http_hosts),
-            settings.http_path_prefix.encode(), house.doctor,
+            settings.http_path_prefix.encode(), house.doctor, scrapes=Scrapes(house),
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,

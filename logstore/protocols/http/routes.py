@@ -4,6 +4,7 @@ from typing import Final
 
 from logstore.http.routes import Route, Router
 from logstore.protocols.http import page
+from logstore.protocols.http.metrics import table as table_metrics
 from logstore.protocols.http.native import (
     table_channels,
     table_queues,
@@ -21,6 +22,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_channels.ROUTES,
     *table_users.ROUTES,
     *rabbit.ROUTES,
+    *table_metrics.ROUTES,
 )
 
 ROUTER: Final = Router(ROUTES, page.ROUTE)

@@ -253,6 +253,7 @@ class HttpSession:
             self, request.body, came.permits, request.head, secure=self._link.secure
         )
         call.names, call.query = came.found.names, came.found.query
+        call.many = came.found.many
         call.attempt(lambda: came.found.route.handler(self._door, call))
 
     def _refuse(self, fault: Fault) -> None:

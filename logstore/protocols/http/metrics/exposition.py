@@ -47,8 +47,9 @@ class Buckets(NamedTuple):
 
 
 Value = int | float | Buckets
-# Labels as ``labels`` writes them, and a value; None: so much was done that others may go on.
-Sample = tuple[str, Value] | None
+# Labels as ``labels`` writes them, and a value; many of these, of whole numbers; None: so much was
+# done that others may go on.
+Sample = tuple[str, Value] | list[tuple[str, int]] | None
 
 
 class Family(NamedTuple):
@@ -124,18 +125,22 @@ def written(families: Iterable[tuple[Family, Iterable[Sample]]], form: Form) -> 
             if head:
                 lines.append(head)
                 head = ""
-            given, value = sample
-            if isinstance(value, Buckets):
-                lines += _histogram(name, given, value)
+            if isinstance(sample, list):
+                lines += [f"{name}{{{given}}} {value}\n" for given, value in sample]
             else:
-                place = f"{name}{{{given}}}" if given else name
-                lines.append(f"{place} {_number(value)}\n")
+                lines += _lines(name, *sample)
             if len(lines) >= LINES_MAX:
                 yield "".join(lines).encode()
                 lines.clear()
     if form.is_open:
         lines.append("# EOF\n")
     yield "".join(lines).encode()
+
+
+def _lines(name: str, given: str, value: Value) -> Iterable[str]:
+    if isinstance(value, Buckets):
+        return _histogram(name, given, value)
+    return (f"{name}{{{given}}} {_number(value)}\n" if given else f"{name} {_number(value)}\n",)
 
 
 def _head(family: Family, form: Form) -> str:

@@ -1,0 +1,27 @@
+"""Routes of metrics."""
+
+from typing import Final
+
+from logstore.http.asks import SEES_ALL
+from logstore.http.routes import Route
+from logstore.protocols.http.metrics import scrape
+from logstore.protocols.http.metrics.exposition import TEXT
+from logstore.protocols.http.opened import Handler
+
+_DETAILED: Final = ("family", "vhost")
+
+ROUTES: Final[tuple[Route[Handler], ...]] = (
+    Route(
+        "GET", "/metrics", scrape.aggregated, "Metrics, for Prometheus.", SEES_ALL,
+        kind=TEXT.content_type,
+    ),
+    Route(
+        "GET", "/metrics/per-object", scrape.per_object,
+        "The same, of each queue and each partition by itself.", SEES_ALL, kind=TEXT.content_type,
+    ),
+    Route(
+        "GET", "/metrics/detailed", scrape.detailed,
+        "Families of groups that are named, by queue; of virtual hosts that are, or all.",
+        SEES_ALL, _DETAILED, kind=TEXT.content_type, lists=_DETAILED,
+    ),
+)  # fmt: skip

@@ -1,0 +1,172 @@
+"""What no other system's metrics have a name for: the disk, turns of the thread, doors, upkeep.
+
+And ``process_*``, which dashboards for any program ask for.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from logstore.protocols.http.metrics.exposition import (
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    INFO,
+    Buckets,
+    Family,
+    Sample,
+    Value,
+    bound,
+    labels,
+)
+from logstore.protocols.http.metrics.rows import Row
+from logstore.protocols.http.metrics.scene import Samples, Scene, of_space, one, summed
+from logstore.turns import COLUMNS_MS
+
+if TYPE_CHECKING:
+    from logstore.counts.histogram import Histogram
+    from logstore.figures.figures import DoorTotals
+
+
+def _build(scene: Scene) -> Iterator[Sample]:
+    facts = scene.house.facts()
+    yield labels({"version": str(facts["version"]), "store_id": scene.house.store_id}), 1
+
+
+def _of_doors(value: "Callable[[DoorTotals], Value]") -> Samples:
+    def samples(scene: Scene) -> Iterator[Sample]:
+        for name, door in scene.doors().items():
+            yield labels({"door": name}), value(door)
+
+    return samples
+
+
+def in_seconds(ends_ms: Sequence[float], columns: Sequence[int], total_ms: float) -> Buckets:
+    """A histogram that is kept in milliseconds."""
+    return Buckets([bound(end / 1000) for end in ends_ms], list(columns), total_ms / 1000)
+
+
+def _turns(scene: Scene) -> Buckets:
+    turns = scene.house.turns
+    return in_seconds(COLUMNS_MS, turns.columns, turns.total_s * 1000)
+
+
+def _measured(its: "Histogram") -> Buckets:
+    return in_seconds(its.ends, its.columns, its.total)
+
+
+def _groups(scene: Scene) -> Iterator[Sample]:
+    states: dict[str, int] = {}
+    for it in scene.found.groups:
+        states[it.state] = states.get(it.state, 0) + 1
+    for state, count in states.items():
+        yield labels({"state": state}), count
+
+
+def _left_out(scene: Scene) -> Iterator[Sample]:
+    found = scene.found
+    kinds = {
+        "partitions": found.partitions if any(not it.offsets for it in found.topics) else 0,
+        "group_partitions": found.places if any(
+            it.sums and not it.places for it in found.groups
+        ) else 0,
+    }  # fmt: skip
+    for kind, count in kinds.items():
+        yield labels({"kind": kind}), count
+
+
+_LOGSTORE: Final = "logstore_"
+
+
+def _row(name: str, kind: str, help_: str, samples: Samples) -> Row:
+    return Row(Family(_LOGSTORE + name, kind, help_), samples, "logstore")
+
+
+def _process(name: str, kind: str, help_: str, value: Callable[[Scene], Value]) -> Row:
+    return Row(Family(f"process_{name}", kind, help_), one(value), "process")
+
+
+ROWS: Final = (
+    _row("build", INFO, "The version, and the store that it serves.", _build),
+    # The disk
+    _row("sync_seconds", HISTOGRAM, "How long syncs of logs took.",
+         one(lambda it: _measured(it.syncs.lengths_ms))),
+    _row("safe_seconds", HISTOGRAM, "From the first byte that was not synced of a log until it "
+         "was.",
+         one(lambda it: _measured(it.syncs.safe_ms))),
+    _row("sync_failures", COUNTER, "Syncs of logs that failed.",
+         one(lambda it: it.syncs.failed)),
+    _row("disk_free_bytes", GAUGE, "Room on the disk of the data directory for this process.",
+         of_space(lambda it: it.usable_bytes)),
+    _row("disk_size_bytes", GAUGE, "Size of the disk of the data directory.",
+         of_space(lambda it: it.total_bytes)),
+    # The sessions' thread
+    _row("turn_seconds", HISTOGRAM, "How long turns of the thread took that serves all clients.",
+         one(_turns)),
+    _row("gaps", COUNTER, "Times in which no client was heard.",
+         one(lambda it: it.house.turns.gaps)),
+    _row("gap_seconds", COUNTER, "How long these were together.",
+         one(lambda it: it.house.turns.gap_s)),
+    # Doors
+    _row("door_connections", GAUGE, "Connections that there are.",
+         _of_doors(lambda it: it.connections)),
+    _row("door_connections_opened", COUNTER, "Connections that came in.",
+         _of_doors(lambda it: it.opened)),
+    _row("door_connections_closed", COUNTER, "Connections that are gone.",
+         _of_doors(lambda it: it.closed)),
+    _row("door_connections_refused", COUNTER, "Connections that were not let in.",
+         _of_doors(lambda it: it.refused)),
+    _row("door_slow_clients", COUNTER, "Connections that were cut off with unread bytes.",
+         _of_doors(lambda it: it.slow)),
+    _row("door_received_bytes", COUNTER, "Bytes from clients.", _of_doors(lambda it: it.bytes_in)),
+    _row("door_sent_bytes", COUNTER, "Bytes to clients.", _of_doors(lambda it: it.bytes_out)),
+    _row("door_messages_received", COUNTER, "Records or messages that were published and taken.",
+         _of_doors(lambda it: it.messages_in)),
+    _row("door_messages_sent", COUNTER, "Records or messages that were given out.",
+         _of_doors(lambda it: it.messages_out)),
+    # Memory of clients
+    _row("clients_held_bytes", GAUGE, "Memory that clients make the process hold.",
+         one(lambda it: it.house.budget.total_bytes)),
+    _row("clients_held_max_bytes", GAUGE, "Memory that they may make it hold.",
+         one(lambda it: it.house.budget.bytes_max)),
+    _row("clients_lost", COUNTER, "Connections that were cut off for the memory that they held.",
+         one(lambda it: it.house.budget.lost)),
+    _row("requests_refused", COUNTER, "Requests that were refused for lack of memory.",
+         one(lambda it: it.house.budget.refused)),
+    # What there is
+    _row("topics", GAUGE, "Number of topics.", one(lambda it: len(it.found.topics))),
+    _row("partitions", GAUGE, "Number of partitions of topics.",
+         one(lambda it: it.found.partitions)),
+    _row("records", GAUGE, "Offsets from the beginnings of all partitions to their ends.",
+         one(lambda it: it.found.records)),
+    _row("groups", GAUGE, "Number of consumer groups, by state.", _groups),
+    _row("groups_damaged", GAUGE, "Groups whose offsets can't be read.",
+         one(lambda it: it.found.damaged_groups)),
+    _row("queues_uncounted", GAUGE, "Queues whose messages are not counted yet since the start.",
+         summed(lambda it: it.uncounted)),
+    _row("queue_messages_dead", COUNTER, "Messages that died in queues.",
+         one(lambda it: it.totals.died)),
+    _row("channels", GAUGE, "Channels that have subscribers.",
+         one(lambda it: len(it.house.channels.names) + len(it.house.channels.apart))),
+    _row("channel_patterns", GAUGE, "Patterns that have subscribers.",
+         one(lambda it: len(it.house.channels.patterns))),
+    # Of the text itself
+    _row("metrics_left_out", GAUGE, "Partitions that have no series of their own here: see the "
+         "setting metrics.objects.max.", _left_out),
+    _process("cpu_seconds", COUNTER, "Processor time of the process.",
+             lambda it: sum(_cpu(it))),
+    _process("resident_memory_bytes", GAUGE, "Memory of the process.",
+             lambda it: it.found.process.usage.resident_bytes),
+    _process("virtual_memory_bytes", GAUGE, "Address space of the process.",
+             lambda it: it.found.process.virtual_bytes),
+    _process("open_fds", GAUGE, "File descriptors of the process.",
+             lambda it: it.found.process.files_open),
+    _process("max_fds", GAUGE, "File descriptors that the process may have.",
+             lambda it: it.found.process.files_open_max),
+    _process("start_time_seconds", GAUGE, "When the process began, since 1970.",
+             lambda it: it.found.process.started_s),
+)  # fmt: skip
+
+
+def _cpu(scene: Scene) -> tuple[float, float]:
+    its = scene.found.process.usage.process
+    return its.user, its.system
