@@ -124,7 +124,7 @@ def _ready(data: "DataDir", *, json_: bool) -> None:
     from logstore.server_socket import ServerSocket
 
     found = ServerSocket(str(data.path)).get("ready")
-    put(as_json(found) if json_ else "ready")
+    put(as_json(found) if json_ else "ready\n")
 
 
 def _users(found: "Status") -> list[tuple[str, str]]:

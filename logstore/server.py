@@ -202,6 +202,8 @@ class Server:
             return
         try:
             sock.setblocking(False)
+            if limits.sent_bytes_max:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.sent_bytes_max)
             if not local:
                 # Else an answer in two parts waits for the peer's delayed acknowledgement.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -18,6 +18,7 @@ CONTENT_TOO_LARGE: Final = 413
 HEADERS_TOO_LARGE: Final = 431
 INTERNAL_ERROR: Final = 500
 UNAVAILABLE: Final = 503
+VERSION_NOT_SUPPORTED: Final = 505
 
 
 class Fault(LogstoreError):

@@ -9,16 +9,24 @@ its head until it is admitted, or turned away.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import h11
 
-from logstore.http.faults import CONTENT_TOO_LARGE, HEADERS_TOO_LARGE, Fault
+from logstore.http.faults import (
+    CONTENT_TOO_LARGE,
+    HEADERS_TOO_LARGE,
+    VERSION_NOT_SUPPORTED,
+    Fault,
+)
 from logstore.http.routes import BODY_BYTES_MAX
 
 HEAD_BYTES_MAX: Final = 16 << 10  # of a request's line and headers, as most servers allow
 THROWN_BYTES_MAX: Final = 64 << 10  # of the body of one that is turned away; else it ends with that
 WITHOUT_BODY: Final = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
+VERSIONS: Final = (b"1.0", b"1.1")
+REASONS: Final = {it.value: it.phrase.encode() for it in HTTPStatus}
 REASON_CHARS: Final = 200  # of what h11 says about a request, which may repeat it
 
 Headers = Sequence[tuple[str, str]]
@@ -126,6 +134,10 @@ class ServerEnd:
 
     def _event(self, event: h11.Event) -> None:
         if isinstance(event, h11.Request):
+            if event.http_version not in VERSIONS:
+                spoken = event.http_version.decode("ascii")
+                self._refuse(Fault(VERSION_NOT_SUPPORTED, f"HTTP/{spoken} is not spoken here"))
+                return
             self._head = _head_of(event)
             self._body_bytes = 0
             if self._by_head:
@@ -198,7 +210,10 @@ class ServerEnd:
     def begin(self, status: int, headers: Headers) -> bytes:
         """The head of an answer; without a length, ``more`` may follow as often as need be."""
         last = [("connection", "close")] if self._once or self.fault is not None else []
-        return self._send(h11.Response(status_code=status, headers=[*headers, *last]))
+        reason = REASONS.get(status, b"")
+        return self._send(
+            h11.Response(status_code=status, headers=[*headers, *last], reason=reason)
+        )
 
     @property
     def bodiless(self) -> bool:

@@ -136,6 +136,9 @@ class Limits:
     idle_s: float  # math.inf: for ever
     setting: str = "max.connections"  # what connections_max is called
     refusal: bytes = b""  # what a peer is told that is one too many
+    # Bytes that the system may hold for one that does not read; 0: as many as it likes, which is
+    # some megabytes.
+    sent_bytes_max: int = 0
 
 
 class About(NamedTuple):

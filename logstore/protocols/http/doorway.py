@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAME: Final = "http"
 LOCAL_CONNECTIONS_MAX: Final = 64  # commands come one at a time
 IDLE_S: Final = 60.0
+SENT_BYTES_MAX: Final = 256 << 10  # events that are not read are not to fill the system's memory
 _TOO_MANY: Final = b'{"error":"too many connections: try again"}\n'
 _REFUSAL: Final = (
     b"HTTP/1.1 503 \r\ncontent-type: application/json\r\nconnection: close\r\n"
@@ -35,7 +36,8 @@ def open(house: House, *, local: bool = False) -> Doorway:
     if local:
         limits = Limits(LOCAL_CONNECTIONS_MAX, IDLE_S, "what this socket takes", _REFUSAL)
     else:
-        limits = Limits(house.settings.max_connections, IDLE_S, refusal=_REFUSAL)
+        most = house.settings.max_connections
+        limits = Limits(most, IDLE_S, refusal=_REFUSAL, sent_bytes_max=SENT_BYTES_MAX)
         house.figures.wanted()
     counts = house.figures.door(NAME)
     return Doorway(new_session, limits, NAME, counts, lambda session: session.about())

@@ -29,6 +29,11 @@ class Events:
         """Of events that the peer has not taken: who sends much may send less."""
         return self._unread.held_bytes
 
+    @property
+    def room_bytes(self) -> int:
+        """Of events that the peer has room for now: one that is larger is dropped."""
+        return self._unread.room_bytes
+
     def send(self, data: bytes | str, event_name: str = "", id: str = "") -> None:
         """One event, whose data may have several lines; without effect once the peer is gone.
 

@@ -162,12 +162,16 @@ class Unread:
         return self._bytes
 
     @property
+    def room_bytes(self) -> int:
+        return max(self._bytes_max() - self._bytes, 0)
+
+    @property
     def deadline(self) -> float:
         return self._looked_at + LOOK_S
 
     def add(self, data: bytes) -> None:
         """One event, as it is sent."""
-        if self.dropped or self._bytes + len(data) > self._bytes_max():
+        if self.dropped or len(data) > self.room_bytes:
             self.dropped += 1 + len(self._events)
             self._events.clear()
             self._bytes = 0

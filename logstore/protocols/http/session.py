@@ -138,12 +138,19 @@ class HttpSession:
         return (joined,)
 
     def finish(self, now: float) -> None:
-        """As Session.finish: what was asked is answered still, and the connection ends."""
+        """As Session.finish: what was asked is answered still, and the connection ends.
+
+        But for events, which have no end: who sends nothing more has gone.
+        """
+        if isinstance(self._flow, Unread):
+            self.closed = ""
 
     def leave(self, now: float) -> bool:
         """As Session.leave. What may take for ever ends here, half said."""
         if self._call is not None and self._call.lasts:
             self.closed = ""
+            if self._link.unsent:  # which would be waited for
+                self._link.cut("")
         return False
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from logstore.protocols.http.events import Events
 BATCH_S: Final = 0.5
 BATCH_MAX: Final = 200  # messages: half a millisecond to write them
 TAILS_MAX: Final = 100  # at one time
+ROOM_BYTES: Final = 200  # for what is around them
 NAME, REFUSED = "messages", "refused"  # of events
 
 
@@ -107,7 +108,11 @@ class Tail:
 
     def _send(self) -> None:
         self._waits = False
-        messages, dropped = [_shown(it) for it in self._heard], self._dropped
+        if self._events is not None and self._events.open and self._events.unread_bytes:
+            self._waits = True  # what is not read yet is not added to: the last ones stay
+            self._later(self._send)
+            return
+        heard, dropped = list(self._heard), self._dropped
         self._heard.clear()
         self._dropped = 0
         if self._events is None or not self._events.open:
@@ -116,7 +121,22 @@ class Tail:
             self.leave()
             self._events.send(encode({"error": "you may not listen to this any more"}), REFUSED)
             return
-        self._events.send(encode({"messages": messages, "dropped": dropped}), NAME)
+        last = _last_rows(heard, self._events.room_bytes - ROOM_BYTES)
+        dropped += len(heard) - len(last)
+        self._events.send(b'{"messages":[%b],"dropped":%d}' % (b",".join(last), dropped), NAME)
+
+
+def _last_rows(heard: Sequence[Heard], bytes_max: int) -> list[bytes]:
+    """As JSON, as many of the last ones as fit."""
+    found: deque[bytes] = deque()
+    size = 0
+    for it in reversed(heard):
+        row = encode(_shown(it))
+        size += len(row) + 1
+        if size > bytes_max:
+            break
+        found.appendleft(row)
+    return list(found)
 
 
 def _shown(it: Heard) -> dict[str, Any]:

@@ -265,6 +265,20 @@ def test_the_end_is_told_when_the_peer_goes_and_when_the_server_stops():
     assert told == ["gone", "late"]
 
 
+def test_who_listens_and_sends_no_more_has_gone():
+    tail = Tail().listen()
+    tail.peer.session.finish(tail.peer.now)
+    assert tail.peer.session.closed == ""
+
+
+def test_a_server_that_stops_waits_for_nobody_who_does_not_read_events():
+    tail = Tail().listen()
+    tail.peer.unsent = 10
+    tail.peer.session.leave(tail.peer.now)
+    assert tail.peer.cut_for == ""
+    assert not tail.events.open
+
+
 def test_a_bug_at_the_end_keeps_no_one_else_from_hearing_of_it(caplog):
     told = []
     tail = Tail().listen()

@@ -11,7 +11,8 @@ import logstore
 import logstore.node
 import logstore.upkeep.desk
 import logstore.protocols.http.doorway as doorway
-doorway.open(None)
+from unittest.mock import MagicMock
+doorway.open(MagicMock())
 print([it for it in sys.modules if it.partition(".")[0] == "h11" or "http.session" in it])
 """
 

@@ -225,7 +225,11 @@ def _begin(
         return  # nobody waits for it any more
 
     def later(send: Callable[[], None]) -> None:
-        door.timer.call_at(door.timer.now() + BATCH_S, send)
+        door.timer.call_at(
+            door.timer.now() + BATCH_S,
+            # A crowd of listeners is due at one time: one of them in a turn.
+            lambda: door.slices.begin(_put_off(send), lambda _: None, 0),
+        )
 
     if len(door.channel_tails) >= TAILS_MAX:
         raise Fault(UNAVAILABLE, f"{TAILS_MAX} listen to channels here already: try again later")
@@ -238,6 +242,12 @@ def _begin(
     door.channel_tails.add(tail)
     call.at_end(tail.leave)
     tail.begin(call.events())
+
+
+def _put_off(send: Callable[[], None]) -> Steps:
+    yield 0
+    send()
+    return None
 
 
 def _leave(door: HttpDoor, tail: Tail) -> None:
