@@ -104,7 +104,7 @@ export function commandLine(text) {
     copies.textContent = "Copied";
     setTimeout(() => (copies.textContent = "Copy"), 1500);
   }, { class: "small", "aria-label": `Copy the command ${text}` });
-  return h("span", { class: "command", "data-own": "1" }, h("code", null, visible(text)), copies);
+  return h("span", { class: "command", "data-own": text }, h("code", null, visible(text)), copies);
 }
 
 /** Put a text on the clipboard, also where the page came without TLS. */

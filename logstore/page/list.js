@@ -32,7 +32,7 @@ function classOf({ number: right, wide }) {
  *   columns   [column(..), number(..)]; sorts: false where the server sorts by none of them
  *   sort      the first order: "name", "-bytes"
  *   empty     [sentence, command]: what to do where there are none at all
- *   filter    false: rows can't be filtered
+ *   filter    false: rows can't be filtered; regex: false: by no regular expression
  *   pins      {kind, label(key) -> text, href(key)}: rows may be pinned
  *   prefix    before the words in the address, where a view has two lists
  *   taken     (answer) -> {items, total}, where the rows have another name in it
@@ -71,7 +71,7 @@ export function list(view, spec) {
   const empty = h("div", { class: "empty", hidden: true });
   const element = h("section", { class: "list" },
     h("div", { class: "bar-above" },
-      spec.filter === false ? null : [h("span", { class: "filtering" }, field, regex)],
+      spec.filter === false ? null : [h("span", { class: "filtering" }, field, spec.regex === false ? null : regex)],
       spec.controls ?? null, showing, h("span", { class: "pager" }, older, newer)),
     pins, note, scroller, empty);
 

@@ -58,8 +58,10 @@ export class View {
     want(query);
   }
 
+  /** Have the address say this, and the view go on. */
   remember(changes) {
     remember(changes);
+    this.root.dataset.own = location.hash;
     for (const [key, value] of Object.entries(changes)) {
       if (value === "" || value === null || value === undefined) this.query.delete(key);
       else this.query.set(key, value);

@@ -20,7 +20,7 @@ export function show(view, topic, partition, offset) {
   });
 
   function shown(it) {
-    const value = it.value ?? it.value_preview;
+    const { value } = it;
     const forms = formsOf(value);
     const form = forms.find(([word]) => word === state.form) ?? forms[0];
     const where = BigInt(it.offset);
@@ -29,16 +29,16 @@ export function show(view, topic, partition, offset) {
         where > 0n ? link(to("topics", topic, "records", partition, String(where - 1n)), "‹ previous") : null,
         link(to("topics", topic, "records", partition, String(where + 1n)), "next ›"),
         h("span", { class: "gap" }),
-        button("Append it again …", () => again(topic, it)),
+        it.truncated ? null : button("Append it again …", () => again(topic, it)),
         value ? h("a", { class: "button", href: address(path("topics", topic, "records", partition, offset, "value")), download: `${topic}-${partition}-${offset}` }, "Download the value") : null),
       facts([
         ["Partition", String(it.partition)], ["Offset", grouped(it.offset)],
         ["Time (UTC)", `${moment(it.time_ms)}, ${ago(it.time_ms)}`], ["Value", value ? size(it.value_bytes) : "none: the key is deleted"],
       ]),
       h("h3", null, "Key"), it.key === null || it.key === undefined ? aside("none") : h("pre", { class: "value" }, plain(it.key)),
-      h("h3", null, it.headers?.length ? counted(it.headers.length, "header") : "No headers"),
+      h("h3", null, it.headers_total ? counted(it.headers_total, "header") : "No headers"),
       it.headers?.length ? plainTable("Headers", [
-        column("", "Name", ([key]) => h("bdi", { class: "mono" }, visible(textOf(key)))),
+        column("", "Name", ([key]) => h("bdi", { class: "mono" }, visible(key))),
         column("", "Value", ([, one]) => one === null ? dim("null") : h("bdi", { class: "mono" }, visible(textOf(one))), { wide: true }),
       ], it.headers) : null,
       value ? [h("div", { class: "actions" }, h("h3", null, "Value"),
@@ -79,7 +79,7 @@ function coloured(pieces) {
 const more = (is) => is && dim("\n… the rest is in the download");
 
 function again(topic, it) {
-  const value = it.value ?? it.value_preview;
+  const { value } = it;
   const bytes = [it.key, value, ...(it.headers ?? []).map(([, one]) => one)].some((one) => one?.base64 !== undefined);
   const encoded = (one) => (one === null || one === undefined ? "" : bytes ? one.base64 ?? base64(one.text) : one.text);
   append(topic, {
@@ -87,8 +87,9 @@ function again(topic, it) {
     partition: it.partition,
     key: encoded(it.key),
     value: encoded(value),
-    headers: (it.headers ?? []).map(([key, one]) => `${textOf(key)}=${encoded(one)}`).join("\n"),
+    headers: (it.headers ?? []).map(([key, one]) => (one === null ? key : `${key}=${encoded(one)}`)).join("\n"),
     encoding: bytes ? "base64" : "text",
+    none: !value,
   });
 }
 

@@ -51,7 +51,7 @@ function asking(view, topic, found) {
   field("from", "From", h("span", { class: "pair" }, from, place)),
   field("in", "Partitions", input("in", { placeholder: "all, or 0,2" })),
   field("key", "Key is", input("key")),
-  field("text", "Value contains", input("text", { "data-filter": "1" })),
+  field("text", "Contains", input("text", { "data-filter": "1" })),
   field("header", "Header", input("header", { placeholder: "name or name=value" })),
   field("n", "At most", h("select", { id: "ask-n", name: "n" }, [20, 100, 500].map((it) =>
     h("option", { value: String(it), selected: it === now.limit }, `${it} records`)))),
@@ -86,6 +86,7 @@ class Found {
     this.asked = asked;
     this.rows = [];
     this.looked = { records: 0n, bytes: 0n };
+    this.cursor = null;
     this.ends = null;
     this.run(() => bodyOf(asked));
   }
@@ -143,20 +144,28 @@ class Found {
     this.begin();
     this.rows = [];
     this.held = [];
+    this.looked = { records: 0n, bytes: 0n };
+    this.cursor = null;
     this.asked = wanted(this.view.query);
     this.state = "following";
     this.drawNow();
     tail(path("topics", this.topic, "tail"), {}, (event, data) => {
-      if (event === "gap") this.dropped += Number(data?.dropped ?? data?.missed ?? 1);
-      else if (data) this.arrived(Array.isArray(data) ? data : data.records ?? (data.record ? [data.record] : []), data);
+      if (event === "refused") {
+        this.busy.abort();
+        this.state = "failed";
+        this.error = data.error;
+        this.draw();
+      } else {
+        this.arrived(data.records ?? [], data.dropped);
+      }
     }, (sentence) => {
       this.error = sentence;
       this.draw();
     }, AbortSignal.any([this.busy.signal, this.view.signal]));
   }
 
-  arrived(records, { dropped = 0 } = {}) {
-    this.dropped += Number(dropped);
+  arrived(records, dropped) {
+    this.dropped += dropped;
     if (this.state === "paused") {
       this.held.push(...records);
       this.dropped += Math.max(0, this.held.length - TAIL_ROWS);
@@ -171,7 +180,7 @@ class Found {
   pause() {
     if (this.state === "paused") {
       this.state = "following";
-      this.arrived(this.held.splice(0));
+      this.arrived(this.held.splice(0), 0);
     } else {
       this.state = "paused";
     }
@@ -194,8 +203,7 @@ class Found {
     this.timer = 0;
     if (this.view.signal.aborted) return;
     const live = this.state === "following" || this.state === "paused";
-    let rows = this.rows;
-    if (!live && this.asked.from === "newest") rows = [...rows].sort((one, two) => two.time_ms - one.time_ms || two.partition - one.partition);
+    const { rows } = this;
     const utc = choice("utc", true);
     put(this.head, h("th", { scope: "col", class: "number" }, "Partition"), h("th", { scope: "col", class: "number" }, "Offset"),
       h("th", { scope: "col" }, button(utc ? "Time (UTC)" : "Time (local)", () => {
@@ -218,7 +226,7 @@ class Found {
       h("td", { class: "mono" }, moment(it.time_ms, utc)),
       h("td", { class: "key-cell" }, content(it.key, "none")),
       h("td", { class: "value" }, content(it.value_preview, "deleted")),
-      h("td", { class: "number" }, it.headers?.length ? String(it.headers.length) : "–"),
+      h("td", { class: "number" }, it.headers_total ? grouped(it.headers_total) : "–"),
       h("td", { class: "number" }, it.value_bytes === null || it.value_bytes === undefined ? "–" : size(it.value_bytes)));
   }
 
@@ -239,7 +247,7 @@ class Found {
       h("span", null, this.state === "searching" ? `Looking … ${shown} so far` : this.state === "stopped" ? `Stopped: ${shown}` : shown),
       records > 0n && dim(`looked at ${grouped(records)} (${size(bytes)})`),
       ends?.length && ends.length <= 6 && dim("up to ", ends.map(([it, offset], at) => `${at ? ", " : ""}${it}:${grouped(offset)}`).join("")),
-      this.state === "done" && !this.cursor && dim(this.asked.from === "newest" ? "that is all of the newest" : "to the end"),
+      this.state === "done" && !this.cursor && dim(this.asked.from === "newest" ? "from the end to the beginning" : "to the end"),
       this.error && h("span", { class: "error" }, visible(this.error)),
       this.state === "searching" && button("Stop", () => this.stop(), { class: "small" }),
       this.cursor && this.state !== "searching" && button("Continue", () => this.goOn(), { class: "small primary" }),
@@ -275,7 +283,7 @@ class Found {
     const rows = [...this.rows];
     try {
       const whole = [];
-      for (const it of rows) whole.push(isCut(it) ? await ask(path("topics", this.topic, "records", it.partition, it.offset), { signal: this.view.signal }) : it);
+      for (const it of rows) whole.push(it.truncated || it.headers_total > it.headers.length ? await ask(path("topics", this.topic, "records", it.partition, it.offset), { signal: this.view.signal }) : it);
       const lines = kind === "json" ? whole.map((it) => JSON.stringify(asJson(it)))
         : [["partition", "offset", "time", "key", "value", "headers"].join(","), ...whole.map(asCsv)];
       download(`${this.topic}-${clock(Date.now()).replaceAll(":", "")}.${kind === "json" ? "ndjson" : "csv"}`,
@@ -286,16 +294,8 @@ class Found {
   }
 }
 
-const valueOf = (it) => it.value ?? it.value_preview ?? null;
+const valueOf = (it) => ("value" in it ? it.value : it.value_preview);
 const textOf = (it) => (it === null || it === undefined ? null : it.text ?? it.base64 ?? it);
-
-/** Whether a preview is less than the value. */
-export function isCut(it) {
-  const preview = it.value_preview;
-  if (!preview) return false;
-  const there = preview.base64 === undefined ? new TextEncoder().encode(preview.text ?? "").length : Math.floor((preview.base64.replace(/=+$/, "").length * 3) / 4);
-  return there < Number(it.value_bytes);
-}
 
 const asJson = (it) => ({ partition: it.partition, offset: it.offset, time: moment(it.time_ms), key: it.key, value: valueOf(it), headers: it.headers });
 
@@ -321,7 +321,11 @@ function bodyOf(asked) {
       return Number(it);
     });
   }
-  for (const word of ["key", "text", "header"]) if (asked[word]) body[word] = asked[word];
+  for (const word of ["key", "text"]) if (asked[word]) body[word] = asked[word];
+  if (asked.header) {
+    const [key, value] = asked.header.split(/=(.*)/s);
+    body.header = value === undefined ? { name: key } : { name: key, value };
+  }
   return body;
 }
 

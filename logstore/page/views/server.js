@@ -6,7 +6,7 @@ import { danger, form } from "../dialogs.js";
 import { aside, badge, button, dim, h, link, mono, named, put } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { to } from "../router.js";
-import { command, counted, grouped, moment, share, span, visible } from "../texts.js";
+import { command, counted, moment, share, span, visible } from "../texts.js";
 import { settingColumns, settingsEmpty } from "./settings.js";
 
 const TABS = [["settings", "Settings", settings], ["users", "Users", users], ["rules", "Rules", rules],
@@ -235,30 +235,33 @@ function removeRule(it, rows) {
 const JOBS = [["compact", "compact: keep the latest record of each key"], ["retention", "retention: drop what is past its time or size"], ["recompress", "recompress: write old segments with the topic's codec"]];
 
 function jobs(view) {
-  view.part({
+  const part = view.part({
     title: "Upkeep",
-    act: button("Start a job …", () => start(view)),
+    act: button("Start a job …", () => start(view, part)),
     path: "jobs",
     show: (it) => [
-      it.running?.length ? plainTable("Jobs that run", [
-        column("name", "Job"),
-        column("object", "Of", (it) => named(it ?? "")),
+      it.running.length ? plainTable("Jobs that run", [
+        column("", "Job", jobName),
+        column("object", "Of", named, { wide: true }),
         number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
-        number("since_ms", "Since", (it) => (it ? span(Date.now() - it) : "–")),
-      ], it.running, { key: (one) => `${one.name} ${one.object}` }) : aside("No job runs now."),
+        number("logs", "Logs seen"),
+        number("since_ms", "Since", (it) => span(Date.now() - it)),
+      ], it.running, { key: (one) => `${one.name} ${one.since_ms}` }) : aside("No job runs now."),
       h("h3", null, "Earlier"),
-      it.history?.length ? plainTable("Jobs that ended", [
-        column("name", "Job"),
-        column("object", "Of", (it) => named(it ?? "")),
+      it.history.length ? plainTable("Jobs that ended", [
+        column("", "Job", jobName),
+        column("object", "Of", named, { wide: true }),
         column("ended_ms", "Ended (UTC)", (it) => mono(moment(it))),
         number("took_ms", "Took", span),
-        column("", "What came of it", (it) => visible(it.outcome ?? it.error ?? ""), { wide: true }),
+        column("", "What came of it", (it) => visible(it.error ?? it.outcome), { wide: true }),
       ], it.history, { tone: (one) => (one.error ? "bad" : null) }) : aside("None since the server began."),
     ],
   });
 }
 
-function start(view) {
+const jobName = (it) => [it.name, it.dry_run ? dim(" dry run") : it.by_itself ? null : dim(" asked for")];
+
+function start(view, part) {
   form({
     title: "Start a job of upkeep",
     about: "The server does these by itself, in time. Here one is done now.",
@@ -270,15 +273,15 @@ function start(view) {
     ],
     act: async (it) => {
       const body = { name: it.name, dry_run: it.dry_run, topics: it.topics.split(",").map((one) => one.trim()).filter(Boolean) };
-      let last = null;
-      const lines = [];
+      let broke = null;
       await askLines("jobs", { body, signal: view.signal }, (line) => {
-        last = line;
-        if (line.type !== "Progress") lines.push(line);
+        if (line.type === "Broke") broke = line.text;
       });
-      if (last?.error) throw new Error(last.error);
-      const wrote = lines.filter((one) => one !== last).length;
-      return `${it.name}${it.dry_run ? " (dry run)" : ""} ended: it looked at ${counted(wrote, "log")}.`;
+      part.refresh();
+      if (broke) throw new Error(broke);
+      const { history } = await ask("jobs");
+      const mine = history.filter((one) => one.name === it.name).sort((one, two) => two.ended_ms - one.ended_ms)[0];
+      return `The job ${it.name}${it.dry_run ? " (dry run)" : ""} ended: ${mine?.error ?? mine?.outcome ?? "done"}.`;
     },
   });
 }
@@ -286,21 +289,25 @@ function start(view) {
 // The audit log and the doctor
 
 function audit(view) {
+  const note = h("span", { class: "dim" });
   view.list({
     caption: "Audit log",
-    sorts: false,
     noun: "entry",
     plural: "entries",
     path: "audit",
-    key: (it) => String(it.offset ?? `${it.time_ms} ${it.event} ${it.user} ${it.what}`),
+    sorts: false,
+    regex: false,
+    controls: note,
+    key: (it) => it.offset,
+    changed: (it) => (note.textContent = it.complete ? "" : "found so far: there may be more further back"),
     columns: [
       column("time_ms", "Time (UTC)", (it) => mono(moment(it))),
-      column("event", "What", String),
+      column("event", "What"),
       column("outcome", "Came of it", (it) => badge(it, it === "refused" ? "bad" : "")),
       column("user", "User", (it) => named(it || "–")),
-      column("host", "From", (_, it) => mono(it.host ?? it.address ?? "–")),
-      column("what", "Of what", (it) => visible(it ?? ""), { wide: true }),
-      number("count", "Times", (it) => grouped(it ?? 1)),
+      column("", "From", (it) => [it.door, " ", mono(it.host)]),
+      column("what", "Of what", visible, { wide: true }),
+      number("count", "Times"),
     ],
     empty: ["Nothing was logged. The audit log is kept once there are users."],
   });

@@ -240,13 +240,17 @@ export function append(topic, given = {}) {
       { name: "key", label: "Key", value: given.key ?? "", help: "Empty: none." },
       { name: "value", label: "Value", type: "textarea", value: given.value ?? "" },
       { name: "headers", label: "Headers", type: "textarea", rows: 2, value: given.headers ?? "", help: "A line each: name=value" },
+      { name: "none", label: "No value: a tombstone, by which compaction deletes the key", type: "checkbox", value: given.none },
       { name: "encoding", label: "Key, value and headers are", type: "select", value: given.encoding ?? "text", options: [["text", "text"], ["base64", "bytes in base64"]] },
     ],
     act: async (it) => {
-      const headers = it.headers.split("\n").filter(Boolean).map((line) => line.split(/=(.*)/s).slice(0, 2));
+      const headers = it.headers.split("\n").filter(Boolean).map((line) => {
+        const [header, value] = line.split(/=(.*)/s);
+        return [header, value ?? null];
+      });
       const told = await ask(path("topics", topic, "records"), { method: "POST", body: {
         ...(it.partition === "" ? {} : { partition: Number(it.partition) }),
-        ...(it.key === "" ? {} : { key: it.key }), value: it.value, headers, encoding: it.encoding } });
+        ...(it.key === "" ? {} : { key: it.key }), value: it.none ? null : it.value, headers, encoding: it.encoding } });
       return `Appended a record to topic ${topic}: partition ${told.partition}, offset ${told.offset}.`;
     },
   });

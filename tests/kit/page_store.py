@@ -1,0 +1,27 @@
+"""A server with its page, and the command line beside it."""
+
+import subprocess
+
+from cli_process import COMMAND
+from serving import Serving
+
+
+class Store(Serving):
+    """``url``: of its page."""
+
+    def __init__(self, data, http_port=0, **settings):
+        super().__init__(data, amqp_port=0, http_port=http_port, **settings)
+        self.url = "http://{}:{}/".format(*self.http)
+
+    def run(self, *words, fed=""):
+        """What a command prints; it must end well."""
+        done = subprocess.run(
+            [COMMAND, *map(str, words), "--data", self.data],
+            input=fed, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def table(self, *words):
+        """The rows of a table that a command prints, without its heading."""
+        return [line.split() for line in self.run(*words).splitlines() if line][1:]
