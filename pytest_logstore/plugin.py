@@ -1,7 +1,7 @@
 """Options, fixtures and hooks. What they need is imported once a test asks for it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import pytest
@@ -237,23 +237,29 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """The session's server is emptied after whatever of the test has used it has ended."""
-    yield
-    server = item.config.stash.get(_SHARED, None)
-    if server is not None and _uses_a_server(item) and _reset(item.config) == "wipe":
-        server.empty()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """After whatever of the test has used it has ended, the session's server is as before."""
+    try:
+        yield
+    finally:
+        server = item.config.stash.get(_SHARED, None)
+        if server is not None and _uses_a_server(item):
+            server.recover()
+            if _reset(item.config) == "wipe":
+                server.empty()
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what its server said last."""
-    outcome = yield
-    report = cast(Any, outcome).get_result()
+    report = yield
     if not report.failed or not _uses_a_server(item):
-        return
+        return report
     server = item.stash.get(_OWN, None) or item.config.stash.get(_SHARED, None)
     if server is not None:
         said = server.log.splitlines()[-LOG_LINES:]
         report.sections.append(("logstore server", "\n".join(said) or "it said nothing"))
+    return report

@@ -108,6 +108,9 @@ class Server:
         """It goes on; without effect if it was not paused."""
         raise RuntimeError(NOT_OURS)
 
+    def recover(self) -> None:
+        """Let it run, whatever a test has done to it."""
+
     def tell(self, **faults: object) -> None:
         """Let its disk be as this says; see ``Faults``."""
         raise RuntimeError(NOT_OURS)
@@ -270,6 +273,14 @@ class ServerProcess(Server):
     def resume(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
+
+    def recover(self) -> None:
+        """As Server.recover. Raises NotStarted."""
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()  # forgets it
+        if self._process is None:
+            self.start()
+        self.resume()
 
     def tell(self, **faults: object) -> None:
         """As Server.tell; done on return."""

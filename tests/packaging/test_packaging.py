@@ -118,6 +118,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel):
     packages = {top for top in tops if not top.endswith(".dist-info")}
     assert packages == {"logstore", "logstore_cli", "pytest_logstore"}
     assert {"logstore/py.typed", "logstore/storage/FORMAT.md", "logstore_cli/main.py"} <= set(names)
+    assert "pytest_logstore/py.typed" in names
     page = {str(path.relative_to(REPO)) for path in (REPO / "logstore/page").rglob("*.*")}
     assert page
     assert page <= set(names)

@@ -379,6 +379,38 @@ def test_a_clean_server_is_empty_before_and_after(run):
 
 
 @long
+@pytest.mark.parametrize("how", ["names", "wipe"])
+def test_the_shared_server_runs_again_whatever_a_test_has_done_to_it(run, how):
+    result = run(
+        """
+        import os, signal, pytest
+
+        def crash(it):
+            os.kill(it.process_id, signal.SIGKILL)
+            os.waitid(os.P_PID, it.process_id, os.WEXITED | os.WNOWAIT)
+
+        ACTS = {
+            "stopped": lambda it: it.stop(),
+            "killed": lambda it: it.kill(),
+            "paused": lambda it: it.pause(),
+            "crashed": crash,
+        }
+
+        @pytest.mark.parametrize("act", ACTS)
+        def test_harms(logstore_server, act):
+            before = logstore_server.kafka
+            assert logstore_server.api.get("server")
+            ACTS[act](logstore_server)
+
+        def test_after(logstore):
+            assert logstore.api.get("server")
+        """,
+        f"--logstore-reset={how}",
+    )
+    result.assert_outcomes(passed=5)
+
+
+@long
 def test_a_server_that_runs_already_is_used_and_left_as_it_is(run, server):
     server.api.post("topics", value={"name": "theirs"})
     source = """
