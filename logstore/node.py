@@ -136,8 +136,8 @@ class Node:
         topics = self._store.topics
         groups = Groups(loop, turn, self._store, budget)
         work = partial(self._work, turn)
-        syncs = self._store.directory.writable().syncs
-        figures = Figures(turn.stopwatch, now_ms, turn.turns, syncs)
+        directory = self._store.directory.writable()
+        figures = Figures(turn.stopwatch, now_ms, turn.turns, directory.syncs)
         try:
             access = self._access(groups)
             tokens = self._tokens(work, turn.stopwatch)
@@ -200,6 +200,8 @@ class Node:
             ),
             tokens=tokens,
             unready=self._unready(work),
+            unrecovered=lambda: directory.unrecovered,
+            certificate_expires_s=tls.expires_s,
             doctor=self._doctor(work, access),
             figures=figures,
             connections=server,

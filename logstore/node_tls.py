@@ -54,6 +54,10 @@ class NodeTls:
             self._doubt()
             self._timer = self._loop.call_later(LOOK_S, self._look)
 
+    def expires_s(self) -> int | None:
+        """Until when the certificate is valid, in seconds since 1970; None: there is no TLS."""
+        return None if self.tls is None else self.tls.loaded.expires_s
+
     def close(self) -> None:
         """It is not needed any more."""
         self._work = None

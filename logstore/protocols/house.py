@@ -164,6 +164,8 @@ class House:
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     # Gives what is found of process, directory and machine, in a later turn.
     doctor: Callable[[TakeFound], None] = lambda then: then({})
+    unrecovered: Callable[[], int] = lambda: 0  # logs that a crash has left to be recovered
+    certificate_expires_s: Callable[[], int | None] = lambda: None  # None: there is no TLS
     figures: Figures = field(default_factory=Figures)
     connections: Connections = field(default_factory=NoConnections)
 

@@ -229,6 +229,10 @@ class WritableDirectory(LocalDirectory, Protocol):
     def recovered(self) -> bool:
         """Whether every log was recovered that a crash has left to be."""
 
+    @property
+    def unrecovered(self) -> int:
+        """How many were not yet."""
+
     def is_recovered(self, entry: Entry, partition: int) -> bool:
         """Whether this one was."""
 

@@ -268,7 +268,12 @@ class WriterDirectory:
     @property
     def recovered(self) -> bool:
         """Whether every log is as a clean close leaves it, or was recovered."""
-        return not len(self._unrecovered)
+        return not self.unrecovered
+
+    @property
+    def unrecovered(self) -> int:
+        """As WritableDirectory.unrecovered."""
+        return len(self._unrecovered)
 
     def is_recovered(self, entry: Entry, partition: int) -> bool:
         return entry.log_key(partition) not in self._unrecovered

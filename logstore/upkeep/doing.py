@@ -28,11 +28,17 @@ class Did(NamedTuple):
     failure: str = ""
 
 
+# What is counted of each job since the process began: runs (no dry runs), those that failed, logs
+# that could not be worked on, and what was done.
+TOTALS: Final = ("runs", "failed", "failures", "ms", "segments", "records", "bytes")
+
+
 class Doing:
     """Of one store."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
+        self._totals: dict[str, dict[str, int]] = {}  # by the job's name
         self._lock = threading.Lock()
         self._running: dict[int, Run] = {}
         self._ended: deque[Mapping[str, Any]] = deque(maxlen=HISTORY_MAX)
@@ -48,15 +54,25 @@ class Doing:
         """It is over. Where it did nothing, and nobody asked for it, nothing is remembered."""
         with self._lock:
             self._running.pop(id(run), None)
+            self._count(run, error)
             if error or run.is_worth_telling:
                 self._ended.appendleft(run.ended(self._clock(), error))
 
-    def facts(self) -> dict[str, list[Mapping[str, Any]]]:
-        """Both, the newest first."""
+    def _count(self, run: "Run", error: str) -> None:
+        if run.dry_run:
+            return
+        totals = self._totals.setdefault(run.name, dict.fromkeys(TOTALS, 0))
+        more = {"runs": 1, "failed": bool(error), "ms": run.ms(self._clock()), **run.totals}
+        for name, count in more.items():
+            totals[name] += count
+
+    def facts(self) -> dict[str, Any]:
+        """Both, the newest first; and what was done by each job since the process began."""
         with self._lock:
             running = list(self._running.values())
             ended = list(self._ended)
-        return {"running": [it.facts() for it in running], "history": ended}
+            totals = {name: dict(counts) for name, counts in self._totals.items()}
+        return {"running": [it.facts() for it in running], "history": ended, "totals": totals}
 
 
 class Run:
@@ -88,6 +104,27 @@ class Run:
         self._bytes += it.bytes
         self._failed += bool(it.failure)
         self._failure = self._failure or it.failure
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+        return self._asked.name
+
+    @property
+    def dry_run(self) -> bool:
+        return self._asked.dry_run
+
+    def ms(self, now_ms: int) -> int:
+        """Since it began."""
+        return max(now_ms - self._began_ms, 0)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What it has done, and at how many logs it has failed."""
+        return {
+            "failures": self._failed, "segments": self._dropped, "records": self._removed,
+            "bytes": self._bytes,
+        }  # fmt: skip
 
     @property
     def is_worth_telling(self) -> bool:
@@ -124,7 +161,7 @@ class Run:
             "object": self._object,
             "began_ms": self._began_ms,
             "ended_ms": now_ms,
-            "took_ms": max(now_ms - self._began_ms, 0),
+            "took_ms": self.ms(now_ms),
             "logs": self._logs,
             "outcome": self._outcome(),
             "error": failure or None,

@@ -14,6 +14,7 @@ from logstore.figures.figures import Figures
 from logstore.kept import KeptOffset
 from logstore.settings import StoreSettings
 from logstore.turns import Turns
+from logstore.upkeep.doing import TOTALS
 
 
 class Groups:
@@ -100,6 +101,9 @@ class Metered:
             turns=Turns(),
             figures=self.figures,
             store_id="the-store",
+            jobs=lambda: {"running": [{}], "totals": {"compact": dict.fromkeys(TOTALS, 1500)}},
+            unrecovered=lambda: 3,
+            certificate_expires_s=lambda: None,
             facts=lambda: {"version": "1", "doors": {"kafka": {"host": "h", "port": 9092}}},
         )
 

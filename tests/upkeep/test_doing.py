@@ -77,6 +77,26 @@ def test_failures_are_told_the_first_in_words(doing):
     assert doing.facts()["history"][0]["error"] == "no space left"
 
 
+def test_what_each_job_has_done_is_counted_without_dry_runs(doing):
+    for dry_run, error in ((False, ""), (True, ""), (False, "no space left")):
+        run = doing.begin(Asked("retention", (), dry_run, by_itself=True))
+        run.add(Did(True, segments=2, bytes=30))
+        run.add(Did(failure="t-0: damaged"))
+        doing._clock.ms += 100
+        doing.end(run, error)
+    doing.end(doing.begin(Asked("compact", (), dry_run=False, by_itself=True)))
+    assert doing.facts()["totals"] == {
+        "retention": {
+            "runs": 2, "failed": 1, "failures": 2, "ms": 200, "segments": 4, "records": 0,
+            "bytes": 60,
+        },
+        "compact": {
+            "runs": 1, "failed": 0, "failures": 0, "ms": 0, "segments": 0, "records": 0,
+            "bytes": 0,
+        },
+    }  # fmt: skip
+
+
 def test_so_many_are_remembered_the_newest_first(doing):
     for number in range(HISTORY_MAX + 5):
         doing.end(doing.begin(Asked("compact", (str(number),), dry_run=False, by_itself=False)))

@@ -315,6 +315,25 @@ def test_what_is_counted_of_doors_and_of_the_disk():
     assert found["process_open_fds", ()] > 2
 
 
+def test_what_upkeep_does_and_what_a_crash_has_left():
+    metered = Metered()
+    found = Asker(metered).samples()
+    assert_says(
+        found,
+        labelled("logstore_upkeep_running", 1),
+        labelled("logstore_upkeep_runs_total", 1500, job="compact"),
+        labelled("logstore_upkeep_run_seconds_total", 1.5, job="compact"),
+        labelled("logstore_upkeep_freed_bytes_total", 1500, job="compact"),
+        labelled("logstore_unrecovered_logs", 3),
+    )
+    assert ("logstore_certificate_expiry_timestamp_seconds", ()) not in found  # there is no TLS
+    metered.house.certificate_expires_s = lambda: 1_800_000_000
+    assert_says(
+        Asker(metered).samples(),
+        labelled("logstore_certificate_expiry_timestamp_seconds", 1_800_000_000),
+    )
+
+
 # In detail
 
 

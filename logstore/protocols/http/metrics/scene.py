@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.topics import Space
 from logstore.protocols.house import House
@@ -94,6 +95,11 @@ class Scene:
         if self._doors is None:
             self._doors = self.house.figures.doors()
         return self._doors
+
+    @cached_property
+    def jobs(self) -> Mapping[str, Any]:
+        """Of upkeep."""
+        return self.house.jobs()
 
     @property
     def uptime_s(self) -> float:

@@ -62,6 +62,17 @@ def _groups(scene: Scene) -> Iterator[Sample]:
         yield labels({"state": state}), count
 
 
+def _of_jobs(what: str, scale: float = 1) -> Samples:
+    """By what each job has done since the process began."""
+
+    def samples(scene: Scene) -> Iterator[Sample]:
+        totals: dict[str, dict[str, int]] = scene.jobs["totals"]
+        for job, counts in totals.items():
+            yield labels({"job": job}), counts[what] * scale if scale != 1 else counts[what]
+
+    return samples
+
+
 def _left_out(scene: Scene) -> Iterator[Sample]:
     found = scene.found
     kinds = {
@@ -149,6 +160,24 @@ ROWS: Final = (
          one(lambda it: len(it.house.channels.names) + len(it.house.channels.apart))),
     _row("channel_patterns", GAUGE, "Patterns that have subscribers.",
          one(lambda it: len(it.house.channels.patterns))),
+    # Upkeep, and what a crash has left
+    _row("upkeep_running", GAUGE, "Runs of jobs of upkeep that are under way.",
+         one(lambda it: len(it.jobs["running"]))),
+    _row("upkeep_runs", COUNTER, "Runs of jobs of upkeep, by job.", _of_jobs("runs")),
+    _row("upkeep_run_seconds", COUNTER, "How long these took.", _of_jobs("ms", 0.001)),
+    _row("upkeep_runs_failed", COUNTER, "Runs that ended early.", _of_jobs("failed")),
+    _row("upkeep_log_failures", COUNTER, "Logs that a job could not work on, by job.",
+         _of_jobs("failures")),
+    _row("upkeep_segments_dropped", COUNTER, "Segments that a job has dropped, by job.",
+         _of_jobs("segments")),
+    _row("upkeep_records_removed", COUNTER, "Records that a job has removed, by job.",
+         _of_jobs("records")),
+    _row("upkeep_freed_bytes", COUNTER, "Bytes that a job has dropped or saved, by job.",
+         _of_jobs("bytes")),
+    _row("unrecovered_logs", GAUGE, "Logs that a crash has left and that are not recovered yet.",
+         one(lambda it: it.house.unrecovered())),
+    _row("certificate_expiry_timestamp_seconds", GAUGE, "Until when the certificate of the doors "
+         "with TLS is valid, since 1970.", one(lambda it: it.house.certificate_expires_s())),
     # Of the text itself
     _row("metrics_left_out", GAUGE, "Partitions that have no series of their own here: see the "
          "setting metrics.objects.max.", _left_out),
