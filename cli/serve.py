@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from logstore.doors import Entrance
     from logstore.node import Addresses
 
+    from .first_user import FirstUser
     from .logs import ServerLog
     from .options import DataDir
     from .stop import Stop
@@ -188,7 +189,6 @@ def _serve(
     from logstore.settings import STORE_SETTINGS
     from logstore.supervisor import Supervisor
 
-    from .first_user import FirstUser, is_asked_for
     from .own_number import take_own_number
 
     ports = {
@@ -207,17 +207,12 @@ def _serve(
         ),
         exposed=not is_loopback(address) and not insecure,
     )
-    first = None
-    if not is_loopback(address) or is_asked_for(os.environ):
-        users = _has_users(data, config)
-        first = None if users else FirstUser.asked_for(os.environ)
-        if not users and first is None:
-            _check_exposure(address, data, insecure=insecure)
-    if stop.asked:
-        return
     take_own_number(data.path)  # before there is another thread
     supervisor = Supervisor(os.environ, os.getpid(), os.getppid())
     done_waiting = supervisor.waited_for()
+    first = _first_user(address, data, config)
+    if stop.asked:
+        return
     allow_many_files()  # before the store takes its share of them
     with data.open("write", create=True, config=config) as store:
         if first is not None:
@@ -233,6 +228,20 @@ def _serve(
         finally:
             supervisor.waited_for()  # until the process ends
             stop.hear()  # one more ends nothing half-way
+
+
+def _first_user(address: str, data: "DataDir", config: "Config") -> "FirstUser | None":
+    """The one to be made, if any. Raises CommandFailed where there must be users, and are none."""
+    from .first_user import FirstUser, is_asked_for
+
+    if is_loopback(address) and not is_asked_for(os.environ):
+        return None
+    if _has_users(data, config):  # it may have to recover the store first
+        return None
+    first = FirstUser.asked_for(os.environ)
+    if first is None:
+        _check_exposure(address, data, insecure=config.store.listen_insecure)
+    return first
 
 
 def _tell_ready(data: str, addresses: "Addresses") -> None:
