@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.coordinator.calls import GroupDescription, MemberDescription
+from logstore.broker.coordinator.coordinator import UNREADABLE, Coordinator
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.topic import uuid_of
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError, UnknownTopic
 from logstore.log import TopicPartition
 
 FRESH_S: Final = 2.0  # who asks may be told what was looked up so long ago,
+STABLE: Final = "Stable"  # of the classic protocol: before that nothing is agreed on
 SHARE: Final = 50  # or so many times as long as the look has taken
 
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]  # as House.work
@@ -21,10 +24,12 @@ Stands = tuple[int, int] | None  # start and safe of a partition
 
 
 class Behind(NamedTuple):
-    """A group, in the topics that it has committed offsets of."""
+    """A group, in the topics that it has committed offsets of, or that its members read."""
 
     name: str
-    kind: str  # as it is kept
+    kind: str
+    state: str  # in Kafka's words
+    members: int
     topics: Mapping[str, int | None]  # records that it has not read; None: that is not known
     lag: int | None  # of all together; None: of some it is not known
     error: str = ""  # why nothing can be known of it
@@ -73,8 +78,9 @@ class GroupLags:
         ends: dict[str, Sequence[Stands]] = {}
         kept = self._coordinator.kinds()
         groups = {
-            name: self._one(name, kept.get(name, ""), ends)
+            name: found
             for name in self._coordinator.group_names(kept)
+            if (found := self._one(name, kept.get(name, ""), ends)) is not None
         }
         readers: dict[str, list[str]] = {}
         for name, it in groups.items():
@@ -82,19 +88,35 @@ class GroupLags:
                 readers.setdefault(topic, []).append(name)
         return Looked(groups, readers)
 
-    def _one(self, name: str, kind: str, ends: dict[str, Sequence[Stands]]) -> Behind:
+    def _one(self, name: str, kind: str, ends: dict[str, Sequence[Stands]]) -> Behind | None:
         try:
+            group = self._coordinator.describe(name)
             committed = self._coordinator.fetch(name, 0)
         except Refusal as error:
-            return Behind(name, kind, {}, None, error.message)
-        for topic in {topic for topic, _ in committed} - ends.keys():
-            ends[topic] = self._ends(topic)
+            return Behind(name, kind, UNREADABLE, 0, {}, None, error.message)
+        if group is None:  # gone meanwhile
+            return None
         offsets = {place: it.offset for place, it in committed.items()}
-        lags = {
-            topic: lag_of(topic, offsets, ends[topic])
-            for topic in sorted({topic for topic, _ in offsets}) if ends[topic]
-        }  # fmt: skip
-        return Behind(name, kind, lags, total(lags.values()))
+        read = {topic for topic, _ in offsets}
+        for member in group.members:
+            read |= {topic for topic, _ in self.places(group, member)}
+        for topic in read - ends.keys():
+            ends[topic] = self._ends(topic)
+        lags = {topic: lag_of(topic, offsets, ends[topic]) for topic in sorted(read) if ends[topic]}
+        members = len(group.members)
+        return Behind(name, group.kind, group.state, members, lags, total(lags.values()))
+
+    def places(self, group: GroupDescription, it: MemberDescription) -> frozenset[TopicPartition]:
+        """What a member reads, as far as that can be known. From any thread."""
+        if group.kind == "classic":
+            given = self._coordinator.given(it) if group.state == STABLE else None
+            return given or frozenset()
+        found = set()
+        for topic_id, number in it.assigned:
+            topic = self._topics.by_uuid(uuid_of(topic_id))
+            if topic is not None:
+                found.add((topic.name, number))
+        return frozenset(found)
 
     def _ends(self, topic: str) -> Sequence[Stands]:
         try:

@@ -81,7 +81,7 @@ def _opened(batch: Batch) -> bytes | None:
 
 
 def _has(record: Record, header: HeaderLookedFor) -> bool:
-    return any(
+    return bool(record.headers) and any(
         name == header.name and (header.value is None or value == header.value)
         for name, value in record.headers
     )

@@ -1,7 +1,7 @@
 """How far groups are behind: looked up when somebody asks, and no oftener than it is worth."""
 
 import pytest
-from coordinator_parts import MemoryKeeper
+from coordinator_parts import Kept, MemoryKeeper
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.group_lags import FRESH_S, SHARE, GroupLags
@@ -41,7 +41,7 @@ class Watched:
 
     def commit(self, group, **offsets):
         """``t0=5``: in partition 0 of topic t."""
-        self.keeper.kept.setdefault(group, Kept())
+        self.keeper.kept.setdefault(group, Kept("simple"))
         rows = self.keeper.offsets.setdefault(group, {})
         for place, offset in offsets.items():
             rows[place[:-1], int(place[-1])] = KeptOffset(offset, 0, "")
@@ -54,10 +54,6 @@ class Watched:
         self.lags.ask(told.append)
         assert len(told) == 1
         return told[0]
-
-
-class Kept:
-    kind = "simple"
 
 
 @pytest.fixture

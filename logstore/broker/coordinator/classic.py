@@ -599,11 +599,12 @@ class ClassicGroup:
     # Looked at, and kept
 
     def describe(self) -> GroupDescription:
+        """From any thread: its members are copied in one step."""
         members = tuple(
             MemberDescription(
                 it.id, it.client, it.metadata(self.protocol), it.assignment, self.generation
             )
-            for it in self._members.values()
+            for it in list(self._members.values())
         )
         return GroupDescription(
             self.name, "classic", self.state.value, self.generation, self.protocol_type,

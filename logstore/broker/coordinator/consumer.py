@@ -453,7 +453,8 @@ class ConsumerGroup:
         return "Stable" if settled else "Reconciling"
 
     def describe(self, kind: str) -> GroupDescription:
-        members = tuple(_description(member) for member in self.members.values())
+        """From any thread: its members are copied in one step."""
+        members = tuple(_description(member) for member in list(self.members.values()))
         return GroupDescription(
             self.name, kind, self.state, self.head.epoch, "consumer", self.assignor,
             self.head.target_epoch, members,

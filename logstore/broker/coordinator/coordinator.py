@@ -406,7 +406,7 @@ class Coordinator:
         return 0 if held is None else sum(1 for _ in held.members)
 
     def describe(self, group: str) -> GroupDescription | None:
-        """None: no such group. Raises Refusal where it can't be read."""
+        """None: no such group. From any thread. Raises Refusal where it can't be read."""
         held = self._groups.get(group)
         return _describe(held) if held is not None else _readable(self._describe_kept, group)
 

@@ -119,6 +119,7 @@ def test_the_members_of_a_classic_group_show_what_they_read(api):
     assert [it["owner"] for it in found["partitions"]] == [member, None]
     [row] = api.items("groups")
     assert (row["members"], row["state"]) == (1, "Stable")
+    assert (row["topics"], row["lag"], found["lag"]) == (1, "6", "6")  # before its first commit
 
 
 def test_the_members_of_a_new_group_show_what_they_read(api):
@@ -128,6 +129,7 @@ def test_the_members_of_a_new_group_show_what_they_read(api):
     assert member["assignment"] == [{"topic": "t", "partitions": [0, 1]}]
     assert [it["owner"] for it in found["partitions"]] == ["m1", "m1"]
     assert (found["kind"], found["members_total"]) == ("consumer", 1)
+    assert [it["lag"] for it in api.items("topics/t/groups")] == ["6"]
 
 
 def test_groups_are_sorted_by_any_of_their_columns(api):
@@ -136,14 +138,14 @@ def test_groups_are_sorted_by_any_of_their_columns(api):
     api.commit("b", {("t", 0): 0, ("u", 0): 0})
     classic(api, "c")
     for sort, expected in [
-        ("", "abc"), ("-name", "cba"), ("-lag", "bac"), ("-topics", "bac"), ("-members", "cab"),
+        ("", "abc"), ("-name", "cba"), ("-lag", "bca"), ("-topics", "bac"), ("-members", "cab"),
         ("kind", "cab"), ("-state", "cab"), ("lag_per_s", "abc"),
     ]:  # fmt: skip
         found = "".join(it["name"] for it in api.items(f"groups?sort={sort}"))
         assert found == expected, sort
     assert [it["name"] for it in api.items("topics/u/groups")] == ["b"]
     assert api.items("topics/u/groups")[0]["lag"] == "1"
-    assert [it["name"] for it in api.items("topics/t/groups?sort=-lag")] == ["b", "a"]
+    assert [it["name"] for it in api.items("topics/t/groups?sort=-lag")] == ["b", "c", "a"]
 
 
 MOVES = [

@@ -7,11 +7,9 @@ from typing import Any, Final
 from logstore.access import audit
 from logstore.access.resources import DESCRIBE
 from logstore.broker.coordinator.calls import Done, GroupDescription, MemberDescription
-from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.group_lags import Behind, Stands
 from logstore.broker.reading import fetched
-from logstore.broker.topic import uuid_of
 from logstore.errors import LogstoreError, UnknownGroup
 from logstore.figures.ring import STEP_S
 from logstore.http.faults import UNAVAILABLE, Fault
@@ -28,7 +26,6 @@ from logstore.protocols.http.native.topics import once_readers_are_known, trial
 
 MEMBERS_MAX: Final = 500  # of a group that are shown
 AGES_MAX: Final = 100  # partitions of a page whose oldest unread record is looked at
-STABLE: Final = "Stable"  # of the classic protocol: before that nothing is agreed on
 
 
 # Listed
@@ -71,8 +68,8 @@ def _columns(door: HttpDoor, topic: str | None = None) -> Columns[Behind]:
         by={
             "name": lambda it: it.name,
             "kind": lambda it: it.kind,
-            "state": lambda it: _about(door, it)[0],
-            "members": lambda it: _about(door, it)[1],
+            "state": lambda it: it.state,
+            "members": lambda it: it.members,
             "lag": lag,
             "lag_per_s": lambda it: _per_second(door, it.name) or 0.0,
             "topics": lambda it: len(it.topics),
@@ -81,27 +78,17 @@ def _columns(door: HttpDoor, topic: str | None = None) -> Columns[Behind]:
     )
 
 
-def _about(door: HttpDoor, it: Behind) -> tuple[str, int]:
-    """Its state, and how many members it has."""
-    try:
-        found = door.coordinator.describe(it.name)
-    except Refusal:
-        return UNREADABLE, 0
-    return ("Dead", 0) if found is None else (found.state, len(found.members))
-
-
 def _answer(door: HttpDoor, call: Call, found: Listed[Behind], topic: str | None = None) -> None:
     call.answer(found.paged([_row(door, it, topic) for it in found.rows]))
 
 
 def _row(door: HttpDoor, it: Behind, topic: str | None) -> dict[str, Any]:
-    state, members = _about(door, it)
     lag = it.lag if topic is None else it.topics.get(topic)
     return {
         "name": it.name,
         "kind": it.kind,
-        "state": state,
-        "members": members,
+        "state": it.state,
+        "members": it.members,
         "topics": len(it.topics),
         "lag": None if lag is None else str(lag),
         "lag_per_s": _per_second(door, it.name),
@@ -145,7 +132,7 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
 
 def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[str, Any]:
     offsets = committed(door, it.group)
-    members = {member.id: _places(door, it, member) for member in it.members}
+    members = {member.id: door.lags.places(it, member) for member in it.members}
     owners = {place: member for member, places in members.items() for place in places}
     topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in owners})
     stands = {
@@ -198,21 +185,6 @@ def _stands(door: HttpDoor, topic: str) -> Sequence[Stands]:
         return door.topics.offsets(topic)
     except LogstoreError:  # deleted since; its offsets go with it
         return ()
-
-
-def _places(
-    door: HttpDoor, group: GroupDescription, it: MemberDescription
-) -> frozenset[TopicPartition]:
-    """What a member reads, as far as that can be known."""
-    if group.kind == "classic":
-        given = door.coordinator.given(it) if group.state == STABLE else None
-        return given or frozenset()
-    found = set()
-    for topic_id, number in it.assigned:
-        topic = door.topics.by_uuid(uuid_of(topic_id))
-        if topic is not None:
-            found.add((topic.name, number))
-    return frozenset(found)
 
 
 def _member(
