@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from librdkafka import produce
@@ -136,9 +137,13 @@ def syscalls(name):
 
 
 def work(server, data):
-    """What a server is there for: topics, channels, upkeep by a child, its own status."""
+    """What a server is there for: topics, channels, queues, the page, upkeep by a child."""
     produce(server, "t", [b"a", b"b"])
     Redis(*server.redis).publish("c", "m")
+    for path in ("/", "/metrics", "/readyz", "/api/v1/topics", "/api/v1/doctor"):
+        host, port = server.http
+        with urlopen(f"http://{host}:{port}{path}", timeout=DEADLINE_S) as answer:
+            assert answer.read()
     here = {**os.environ, "LOGSTORE_DATA": str(data)}
     command = Path(sys.executable).with_name("logstore")
     for words in (
@@ -161,7 +166,7 @@ def test_a_server_makes_no_call_that_the_unit_refuses(unit, tmp_path):
     assert "fdatasync" in allowed
     trace = tmp_path / "trace"
     wrapped = ["strace", "-f", "-qq", "-o", trace, "-e", "trace=all", "-e", "signal=none"]
-    server = Serving(tmp_path / "data", amqp_port=0, wrapped=wrapped)
+    server = Serving(tmp_path / "data", amqp_port=0, http_port=0, wrapped=wrapped)
     # strace does not hand on signals: its child is the server.
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
     number = int(children.read_text().split()[0])
@@ -189,7 +194,9 @@ def test_a_server_needs_no_memory_that_is_written_and_executed(tmp_path):
         f"assert ctypes.CDLL(None).prctl({PR_SET_MDWE}, {REFUSE_EXEC_GAIN}, 0, 0, 0) == 0\n"
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    server = Serving(tmp_path / "data", amqp_port=0, wrapped=[sys.executable, "-c", code])
+    server = Serving(
+        tmp_path / "data", amqp_port=0, http_port=0, wrapped=[sys.executable, "-c", code]
+    )
     try:
         work(server, tmp_path / "data")
     finally:
