@@ -4,10 +4,10 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from logstore.broker.channel import Channels
-from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.lag_watch import FORGET_S, LagWatch
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.descriptors import limit_of
@@ -16,6 +16,7 @@ from logstore.figures import sources
 from logstore.figures.figures import Figures
 from logstore.figures.full import Room
 from logstore.figures.ring import STEP_S
+from logstore.figures.stuck import view
 from logstore.protocols.house import Work
 from logstore.server import Server
 from logstore.slices import Slices
@@ -39,7 +40,7 @@ class NodeFigures:
         slices: Slices,
         *,
         topics: Topics,
-        coordinator: Coordinator,
+        lags: LagWatch,
         channels: Channels,
         queues: "Callable[[], Queues | None]",
         budget: Budget,
@@ -51,10 +52,11 @@ class NodeFigures:
         self._slices = slices
         self._topics = topics
         self._budget = budget
-        self._groups = sources.GroupSource(coordinator, topics)
+        self._lags = lags
+        self._asked_at = -FORGET_S  # how far groups are behind
         self._timer: asyncio.Handle | None = None
         self._closed = False
-        of_queues = sources.QueueSource(queues)
+        self._queues = sources.QueueSource(queues)
         figures.begin = self.begin
         figures.connections = server.connections
         figures.messages["resp"] = lambda: (
@@ -63,10 +65,10 @@ class NodeFigures:
         figures.sources = {
             "room": partial(sources.rooms, figures),
             "topic": sources.TopicSource(topics).seen,
-            "queue": of_queues.seen,
-            "all": of_queues.all,
+            "queue": self._queues.seen,
+            "all": partial(sources.waiting, self._queues, lags),
             "channel": partial(sources.channels, channels),
-            "group": self._groups.seen,
+            "group": partial(sources.groups, lags),
             "connection": partial(sources.connections, server.connections),
             "door": partial(sources.doors, figures),
         }
@@ -79,16 +81,16 @@ class NodeFigures:
     def _look(self) -> None:
         now = self._loop.time()
         self._timer = self._loop.call_later(STEP_S - now % STEP_S, self._look)
-        read = self._groups.begin()
-        self._work(lambda: (self._rooms(), read()), self._looked)
+        if now - self._asked_at >= FORGET_S / 2:  # it goes on by itself, in its own time
+            self._asked_at = now
+            self._lags.ask(lambda _: None)
+        self._work(self._rooms, self._looked)
 
-    def _looked(self, read: Any) -> None:  # noqa: ANN401
+    def _looked(self, rooms: "list[Room] | LogstoreError") -> None:
         """What takes long has been read; the rest is looked at now."""
-        if self._closed or isinstance(read, LogstoreError):
+        if self._closed or isinstance(rooms, LogstoreError):
             return
-        rooms, of_groups = read
-        self._figures.rooms = [*rooms, *self._of_memory()]
-        self._groups.take(of_groups)
+        self._figures.rooms = [*rooms, *self._of_memory(), *self._queues.near]
         self._slices.begin(self._figures.look(), lambda _: None)
 
     def _rooms(self) -> list[Room]:
@@ -101,14 +103,16 @@ class NodeFigures:
         except LogstoreError:  # nobody knows: what a log finds out is told by it
             return
         if space.total_bytes:
-            yield Room("disk", space.total_bytes - space.usable_bytes, space.total_bytes, "server")
+            used = space.total_bytes - space.usable_bytes
+            yield Room("disk", used, space.total_bytes, view("server"), "bytes")
 
     def _of_memory(self) -> Iterable[Room]:
-        yield Room("memory of clients", self._budget.total_bytes, self._budget.bytes_max)
+        budget = self._budget
+        yield Room("memory of clients", budget.total_bytes, budget.bytes_max, unit="bytes")
         for doorway in self._server.doorways():
             if doorway.counts.opened:
                 there, most = self._server.count(doorway), doorway.limits.connections_max
-                yield Room(f"connections of {doorway.name}", there, most, "connections")
+                yield Room(f"connections of {doorway.name}", there, most, view("connections"))
 
     def close(self) -> None:
         """Look no more."""

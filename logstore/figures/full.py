@@ -17,6 +17,7 @@ class Room(NamedTuple):
     used: int
     limit: int
     view: str = ""  # of the page, where more is said of it
+    unit: str = ""  # bytes, or pieces of it
 
 
 class Full(NamedTuple):
@@ -28,6 +29,7 @@ class Full(NamedTuple):
     share: float
     full_in_s: float | None  # None: it is not growing, or that is not known
     view: str = ""
+    unit: str = ""
 
     @property
     def nearly(self) -> bool:
@@ -39,7 +41,7 @@ class Full(NamedTuple):
 def forecast(room: Room, history: Sequence[float | None]) -> Full:
     """``history``: what was used, a step each, the last one being now."""
     share = room.used / room.limit if room.limit > 0 else 0.0
-    return Full(room.what, room.used, room.limit, share, _full_in_s(room, history), room.view)
+    return Full(*room[:3], share, _full_in_s(room, history), *room[3:])
 
 
 def _full_in_s(room: Room, history: Sequence[float | None]) -> float | None:

@@ -26,21 +26,20 @@ def group(name: str, seen: Series, step: int) -> Stuck | None:
     committed, end = seen.changed[0], seen.changed[1]
     if lag <= 0 or step - committed < STILL_STEPS or end <= committed:
         return None
-    return Stuck(
-        "group", name, f"lag {lag}, nothing is committed", committed, f"groups/{_quoted(name)}"
-    )
+    detail = f"lag {lag}, nothing is committed"
+    return Stuck("group", name, detail, committed, view("groups", name))
 
 
 def queue(name: str, vhost: str, seen: Series, consumers: int, step: int) -> Stuck | None:
     """Nobody consumes it, or those who do acknowledge nothing."""
     ready, unacked = seen.values[3], seen.values[4]
-    view = f"queues/{_quoted(vhost)}/{_quoted(name)}"
+    where = view("queues", vhost, name)
     still = max(seen.changed[2], seen.positive[1])
     if unacked > 0 and step - still >= STILL_STEPS:
         detail = f"{unacked} unacked, none is acknowledged"
-        return Stuck("queue", name, detail, still, view, vhost)
+        return Stuck("queue", name, detail, still, where, vhost)
     if ready > 0 and not consumers:
-        return Stuck("queue", name, f"{ready} ready, no consumer", seen.positive[0], view, vhost)
+        return Stuck("queue", name, f"{ready} ready, no consumer", seen.positive[0], where, vhost)
     return None
 
 
@@ -49,8 +48,9 @@ def connection(name: str, unsent: int, unread_max: int, step: int) -> Stuck | No
     if not unread_max or unsent <= unread_max // 2:
         return None
     detail = f"{unsent} bytes unread; it is cut off at {unread_max}"
-    return Stuck("connection", name, detail, step, "connections")
+    return Stuck("connection", name, detail, step, view("connections"))
 
 
-def _quoted(name: str) -> str:
-    return quote(name, safe="", errors="surrogateescape")
+def view(*words: str) -> str:
+    """The address of a view of the page: how it is found, and what it is of."""
+    return "#/" + "/".join(quote(it, safe="", errors="surrogateescape") for it in words)
