@@ -604,6 +604,15 @@ class Connection:
         """What its session knows of its client; it is not gone."""
         return self.doorway.about(self.session)
 
+    def end(self, reason: str) -> None:
+        """Somebody wants it to end; a reason is logged, and told to its client where it can be."""
+        end = self.doorway.end
+        if end is None or self._writing:  # a client that does not read is told nothing
+            self.close(reason)
+        elif not self.gone:
+            self._attempt(end, self.session, reason)
+            self.flush()
+
     def _let_go(self) -> None:
         """Nobody asks for the session of a connection that is gone.
 

@@ -4,10 +4,10 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.channel import Channels
-from logstore.broker.lag_watch import FORGET_S, LagWatch
+from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.descriptors import limit_of
@@ -40,7 +40,7 @@ class NodeFigures:
         slices: Slices,
         *,
         topics: Topics,
-        lags: LagWatch,
+        coordinator: Coordinator,
         channels: Channels,
         queues: "Callable[[], Queues | None]",
         budget: Budget,
@@ -52,8 +52,7 @@ class NodeFigures:
         self._slices = slices
         self._topics = topics
         self._budget = budget
-        self._lags = lags
-        self._asked_at = -FORGET_S  # how far groups are behind
+        self._groups = sources.GroupSource(coordinator, topics)
         self._timer: asyncio.Handle | None = None
         self._closed = False
         self._queues = sources.QueueSource(queues)
@@ -66,9 +65,9 @@ class NodeFigures:
             "room": partial(sources.rooms, figures),
             "topic": sources.TopicSource(topics).seen,
             "queue": self._queues.seen,
-            "all": partial(sources.waiting, self._queues, lags),
+            "all": partial(sources.waiting, self._queues, self._groups),
             "channel": partial(sources.channels, channels),
-            "group": partial(sources.groups, lags),
+            "group": self._groups.seen,
             "connection": partial(sources.connections, server.connections),
             "door": partial(sources.doors, figures),
         }
@@ -81,15 +80,15 @@ class NodeFigures:
     def _look(self) -> None:
         now = self._loop.time()
         self._timer = self._loop.call_later(STEP_S - now % STEP_S, self._look)
-        if now - self._asked_at >= FORGET_S / 2:  # it goes on by itself, in its own time
-            self._asked_at = now
-            self._lags.ask(lambda _: None)
-        self._work(self._rooms, self._looked)
+        read = self._groups.begin()
+        self._work(lambda: (self._rooms(), read()), self._looked)
 
-    def _looked(self, rooms: "list[Room] | LogstoreError") -> None:
+    def _looked(self, read: Any) -> None:  # noqa: ANN401
         """What takes long has been read; the rest is looked at now."""
-        if self._closed or isinstance(rooms, LogstoreError):
+        if self._closed or isinstance(read, LogstoreError):
             return
+        rooms, of_groups = read
+        self._groups.take(of_groups)
         self._figures.rooms = [*rooms, *self._of_memory(), *self._queues.near]
         self._slices.begin(self._figures.look(), lambda _: None)
 

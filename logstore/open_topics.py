@@ -157,6 +157,10 @@ class OpenTopics:
         """As Topics.names."""
         return sorted(self._directory.topics() if self._others_write else self._entries)
 
+    def count(self) -> int:
+        """As Topics.count."""
+        return len(self._directory.topics() if self._others_write else self._entries)
+
     def used(self) -> Sequence[Topic]:
         """As Topics.used."""
         return list(self._topics.values())

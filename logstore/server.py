@@ -314,10 +314,10 @@ class Server:
         return list({id(it.doorway): it.doorway for it in self._listening}.values())
 
     def close(self, number: int, reason: str) -> bool:
-        """End the connection with this number at once; whether there is one."""
+        """End the connection with this number; whether there is one."""
         found = self.connection(number)
         if found is not None:
-            found.close(reason)
+            found.end(reason)
         return found is not None
 
     # Memory

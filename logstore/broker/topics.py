@@ -114,6 +114,9 @@ class Topics(Protocol):
     def names(self) -> Sequence[str]:
         """Sorted."""
 
+    def count(self) -> int:
+        """How many there are."""
+
     def used(self) -> Sequence[Topic]:
         """Those that somebody has asked for in this process."""
 

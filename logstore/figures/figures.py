@@ -22,6 +22,9 @@ from logstore.slices import Steps
 from logstore.turns import Turns
 
 RINGS_MAX: Final = 512  # of objects; each takes 7 KiB at most
+# Between two times that somebody asks for flows: a shorter time makes rates that jump.
+PULSE_S_MIN: Final = 0.9
+PULSE_S_MAX: Final = 5.0
 LOOKED_AT_ONCE: Final = 50  # objects, between yields
 
 
@@ -37,6 +40,50 @@ class DoorTotals(NamedTuple):
     bytes_out: int
     messages_in: int
     messages_out: int
+
+
+class Flow(NamedTuple):
+    """What goes through a door, a second. None: not known yet."""
+
+    messages_in: float | None
+    messages_out: float | None
+    bytes_in: float | None
+    bytes_out: float | None
+
+
+class Pulse:
+    """Rates between two times that somebody asks."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+        self._totals: Mapping[str, DoorTotals] = {}
+        self._flows: dict[str, Flow] | None = None
+
+    def flows(
+        self, now: float, totals: Mapping[str, DoorTotals], otherwise: Callable[[str], Flow]
+    ) -> dict[str, Flow]:
+        """``otherwise``: where nobody has asked lately."""
+        at, before, known = self._at, self._totals, self._flows
+        passed_s = PULSE_S_MAX + 1 if at is None else now - at
+        if passed_s >= PULSE_S_MIN:
+            self._at, self._totals = now, totals
+            known = None
+            if passed_s <= PULSE_S_MAX:
+                known = {
+                    name: _flow(before[name], it, passed_s)
+                    for name, it in totals.items() if name in before
+                }  # fmt: skip
+            self._flows = known
+        return {
+            name: known[name] if known is not None and name in known else otherwise(name)
+            for name in totals
+        }
+
+
+def _flow(before: DoorTotals, after: DoorTotals, passed_s: float) -> Flow:
+    return Flow(*(
+        max(0.0, (getattr(after, it) - getattr(before, it)) / passed_s) for it in Flow._fields
+    ))  # fmt: skip
 
 
 class Connection(Protocol):
@@ -93,6 +140,7 @@ class Figures:
         self._stopwatch = stopwatch
         self._clock = clock
         self._begun = False
+        self._pulse = Pulse()
         self.messages["amqp"] = lambda: (self.amqp.received, self.queues.given_out)
 
     # Counters
@@ -165,6 +213,11 @@ class Figures:
         last = max(seen.changed)
         return None if last >= seen.seen else self.time_of(last)
 
+    def count(self, kind: str) -> int:
+        """How many of them were looked at last."""
+        self.wanted()
+        return len(self._series[kind])
+
     def history(
         self, kind: str, key: Hashable, steps: int = STEPS
     ) -> dict[str, list[float | None]]:
@@ -176,6 +229,17 @@ class Figures:
         if of.rings and not of.pinned:
             self._looked_at(kind, key, seen)
         return seen.history(of, self.step, steps)
+
+    def flows(self) -> dict[str, Flow]:
+        """What each door takes and gives, a second: now, while somebody asks every second or so;
+        else over the last step. All None while it is not known.
+        """
+        self.wanted()
+        return self._pulse.flows(self._stopwatch(), self.doors(), self._flow_of_step)
+
+    def _flow_of_step(self, door: str) -> Flow:
+        known = self.rates("door", door)
+        return Flow(known["in"], known["out"], known["bytes_in"], known["bytes_out"])
 
     def slow_within(self, door: str) -> int:
         """Clients that were cut off for what they left unread, in the last hour."""

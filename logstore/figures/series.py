@@ -30,7 +30,7 @@ KINDS: Final = {
     "topic": Kind(("in",)),
     "queue": Kind(("in", "out", "ack"), ("ready", "unacked")),
     "channel": Kind(("in",), ("subscribers",)),
-    "group": Kind(("committed", "end"), ("lag",), rings=False),  # the watch of lags has one
+    "group": Kind(("committed", "end"), ("lag",)),
     "connection": Kind(("bytes_in", "bytes_out"), rings=False),
 }
 

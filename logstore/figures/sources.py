@@ -1,22 +1,29 @@
 """Where the figures of objects are read: the models, gone through every ten seconds."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from logstore.amqp import fields
 from logstore.broker.channel import Channels
-from logstore.broker.lag_watch import LagWatch
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.topics import Topics
+from logstore.errors import LogstoreError
 from logstore.figures import stuck
 from logstore.figures.figures import Figures, Seen
 from logstore.figures.full import NEARLY, Room
 from logstore.figures.series import Series
+from logstore.log import TopicPartition
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 UNSENT_BYTES: Final = 64 << 10  # of a connection that is looked at more closely
+GROUPS_AT_ONCE: Final = 500  # whose offsets are read again in one step, 50 us each, by a worker
+GROUPS_IN_TURN: Final = 50  # of these: those of which nobody has said that they have committed
+NAMES_EVERY: Final = 30  # steps: groups that have come or gone without a word
 NEAR_MAX: Final = 20  # queues near to their own limit that are told of
 
 
@@ -108,15 +115,16 @@ class QueueSource:
                 most = queue.limits.max_length
                 if most and ready >= most * NEARLY and len(near) < NEAR_MAX:
                     name = fields.text(queue.facts.name)
-                    near.append(Room(f"queue {name}", ready, most, stuck.view("queues", host, name)))
+                    near.append(
+                        Room(f"queue {name}", ready, most, stuck.view("queues", host, name))
+                    )
                 yield Seen(queue.id, values, judge)
         self.waiting, self.near = waiting, near
 
 
-def waiting(queues: QueueSource, lags: LagWatch) -> Iterator[Seen]:
+def waiting(queues: QueueSource, groups: "GroupSource") -> Iterator[Seen]:
     """Messages that are ready, and records that groups have not read; as they were seen last."""
-    unread = sum(it.lag or 0 for it in lags.last.groups.values())
-    yield Seen("", (queues.waiting + unread,))
+    yield Seen("", (queues.waiting + groups.unread,))
 
 
 def _judge_queue(
@@ -155,12 +163,84 @@ class TopicSource:
                 del self._totals[gone]
 
 
-def groups(lags: LagWatch) -> Iterator[Seen]:
-    """As they were looked at last, which goes on once somebody has asked."""
-    for name, it in lags.last.groups.items():
-        if it.lag is not None:
-            values = it.committed, it.committed + it.lag, it.lag
-            yield Seen(name, values, partial(_judge_group, name))
+class GroupSource:
+    """What groups have committed, against where the logs end that they read.
+
+    Offsets are on disk: a worker reads those that have changed, and of the others some in turn.
+    """
+
+    def __init__(self, coordinator: Coordinator, topics: Topics) -> None:
+        self._coordinator = coordinator
+        self._topics = topics
+        self._offsets: dict[str, Mapping[TopicPartition, int]] = {}  # by group
+        self._in_turn: deque[str] = deque()
+        self._waiting: dict[str, None] = {}
+        self._step = 0
+        self.unread = 0  # records that groups have not read, in all
+
+    def begin(self) -> Callable[[], object]:
+        """What a worker is to read now; ``take`` gets it. In the sessions' thread."""
+        stirred, self._coordinator.stirred = self._coordinator.stirred, set()
+        self._waiting |= dict.fromkeys(stirred or ())
+        names = list(self._waiting)[:GROUPS_AT_ONCE]
+        for name in names:
+            del self._waiting[name]
+        for _ in range(min(GROUPS_IN_TURN, len(self._in_turn))):
+            self._in_turn.rotate(-1)
+            names.append(self._in_turn[-1])
+        all_too = self._step % NAMES_EVERY == 0
+        self._step += 1
+        return lambda: (
+            self._coordinator.kinds().keys() if all_too else None,
+            {name: self._read(name) for name in names},
+        )
+
+    def _read(self, name: str) -> Mapping[TopicPartition, int]:
+        try:
+            found = self._coordinator.fetch(name, 0)
+        except (Refusal, LogstoreError):  # whoever asks for it is told
+            return {}
+        return {place: it.offset for place, it in found.items()}
+
+    def take(
+        self, read: tuple[Collection[str] | None, Mapping[str, Mapping[TopicPartition, int]]]
+    ) -> None:
+        """What the worker has read."""
+        names, offsets = read
+        self._offsets.update(offsets)
+        if names is not None:
+            self._waiting |= dict.fromkeys(it for it in names if it not in self._offsets)
+            for gone in [it for it in self._offsets if it not in names and it not in offsets]:
+                del self._offsets[gone]
+            self._in_turn = deque(self._offsets)
+
+    def seen(self) -> Iterator[Seen]:
+        """Each group that has committed something, by its name."""
+        ends: dict[str, Sequence[int | None]] = {}
+        unread = 0
+        for name, offsets in list(self._offsets.items()):
+            committed = end = lag = 0
+            for (topic, partition), offset in offsets.items():
+                if topic not in ends:
+                    ends[topic] = self._ends(topic)
+                there = ends[topic]
+                safe = there[partition] if partition < len(there) else None
+                if safe is not None:
+                    committed, end, lag = (
+                        committed + offset,
+                        end + safe,
+                        lag + max(0, safe - offset),
+                    )
+            unread += lag
+            if offsets:
+                yield Seen(name, (committed, end, lag), partial(_judge_group, name))
+        self.unread = unread
+
+    def _ends(self, topic: str) -> Sequence[int | None]:
+        try:
+            return [None if it is None else it[1] for it in self._topics.offsets(topic)]
+        except LogstoreError:  # it was deleted
+            return ()
 
 
 def _judge_group(name: str, seen: Series, step: int) -> stuck.Stuck | None:

@@ -7,6 +7,7 @@ from logstore.figures.ring import STEP_S
 from logstore.figures.series import Series
 
 STILL_STEPS: Final = 300 // STEP_S  # without any movement: five minutes
+ALONE_STEPS: Final = 60 // STEP_S  # a queue without a consumer: one that comes back is no news
 
 
 class Stuck(NamedTuple):
@@ -38,7 +39,7 @@ def queue(name: str, vhost: str, seen: Series, consumers: int, step: int) -> Stu
     if unacked > 0 and step - still >= STILL_STEPS:
         detail = f"{unacked} unacked, none is acknowledged"
         return Stuck("queue", name, detail, still, where, vhost)
-    if ready > 0 and not consumers:
+    if ready > 0 and not consumers and step - seen.positive[0] >= ALONE_STEPS:
         return Stuck("queue", name, f"{ready} ready, no consumer", seen.positive[0], where, vhost)
     return None
 

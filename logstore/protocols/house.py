@@ -111,7 +111,7 @@ class Connections(Protocol):
         """The one with this number."""
 
     def close(self, number: int, reason: str) -> bool:
-        """End the connection with this number at once; whether there is one."""
+        """End the connection with this number; whether there is one."""
 
 
 class NoConnections:

@@ -168,3 +168,5 @@ class Doorway:
     name: str = ""  # of the door
     counts: DoorCounts = field(default_factory=DoorCounts)
     about: Callable[[Any], About] = _nothing  # what a session of its own knows of its client
+    # Has a session end and its client told why, where the protocol has words for that.
+    end: Callable[[Any, str], None] | None = None

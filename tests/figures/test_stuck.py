@@ -2,7 +2,7 @@
 
 from logstore.figures import stuck
 from logstore.figures.series import KINDS, Series
-from logstore.figures.stuck import STILL_STEPS
+from logstore.figures.stuck import ALONE_STEPS, STILL_STEPS
 
 
 def seen(kind, *values):
@@ -46,11 +46,13 @@ def test_it_is_not_while_some_are_acknowledged_or_have_just_been_given_out():
     assert stuck.queue("mail", "/", seen("queue", *fresh), 1, 99) is None
 
 
-def test_a_queue_with_messages_is_stuck_at_once_without_consumers():
-    series = seen("queue", (0, 0, 0, 0, 0), (3, 0, 0, 3, 0))
-    found = stuck.queue("a/b", "/", series, 0, 1)
-    assert (found.step, found.view) == (1, "queues/%2F/a%2Fb")
-    assert stuck.queue("a/b", "/", series, 1, 1) is None
+def test_a_queue_with_messages_is_stuck_after_a_minute_without_consumers():
+    looks = [(0, 0, 0, 0, 0), *[(3, 0, 0, 3, 0)] * (ALONE_STEPS + 1)]
+    series = seen("queue", *looks)
+    found = stuck.queue("a/b", "/", series, 0, ALONE_STEPS + 1)
+    assert (found.step, found.view) == (1, "#/queues/%2F/a%2Fb")
+    assert stuck.queue("a/b", "/", series, 1, ALONE_STEPS + 1) is None
+    assert stuck.queue("a/b", "/", seen("queue", *looks[:-1]), 0, ALONE_STEPS) is None
 
 
 def test_a_connection_is_told_of_once_half_of_what_it_may_leave_unread_is_reached():

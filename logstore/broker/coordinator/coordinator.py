@@ -91,6 +91,8 @@ class Coordinator:
         self._patterns = Patterns(names)
         self._speech = speech
         self._new_id = new_id
+        # Groups whose offsets have changed, for who wants to know; None: nobody does.
+        self.stirred: set[str] | None = None
         self._groups: dict[str, ClassicGroup | ConsumerGroup] = {}
         self._saves = Saves(keeper, self._room, rebalanced, self._settle)
         self._timetable = Timetable(due)
@@ -285,6 +287,8 @@ class Coordinator:
             for place in taken:
                 gone = told is None and place in kept.refused
                 results[place] = GroupError.UNKNOWN_TOPIC_OR_PARTITION if gone else told
+            if self.stirred is not None:
+                self.stirred.add(call.group)
             reply(results)
 
         self._keeper.commit(call.group, taken).then(finished)
@@ -345,6 +349,8 @@ class Coordinator:
 
         def finished(kept: Keeping) -> None:
             told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
+            if self.stirred is not None:
+                self.stirred.add(group)
             reply(results | dict.fromkeys(free, told))
 
         self._keeper.delete_offsets(group, free).then(finished)

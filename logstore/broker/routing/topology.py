@@ -116,6 +116,9 @@ class Topology(Generic[_Q]):
         """Raises NoExchange."""
         return self._exchange(name).facts
 
+    def count_exchanges(self) -> int:
+        return len(self._exchanges)
+
     def exchanges(self) -> Iterator[ExchangeFacts]:
         """All, the predefined ones first."""
         return (it.facts for it in self._exchanges.values())

@@ -6,7 +6,7 @@ import { badge, button, dim, h, mono, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { ago, grouped, moment, size, sizePerSecond, visible } from "../texts.js";
 
-const DOORS = [["", "all doors"], ["kafka", "kafka"], ["redis", "redis"], ["amqp", "amqp"], ["http", "http"]];
+const DOORS = [["", "all doors"], ["kafka", "kafka"], ["resp", "redis"], ["amqp", "amqp"], ["http", "http"]];
 
 export function show(view) {
   view.heading(["Connections"]);

@@ -53,4 +53,7 @@ def open(house: House) -> Doorway:
     limits = Limits(settings.max_connections, math.inf)
     counts = house.figures.door(NAME)
     house.figures.alarms[NAME] = lambda: door.blocked
-    return Doorway(new_session, limits, NAME, counts, lambda session: session.about())
+    return Doorway(
+        new_session, limits, NAME, counts, lambda session: session.about(),
+        lambda session, reason: session.end_by(reason),
+    )  # fmt: skip

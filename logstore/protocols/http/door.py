@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from logstore.access.access import Access
 from logstore.access.audit import Audit, Unheard
@@ -75,6 +75,8 @@ class HttpDoor:
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     connections: Connections = field(default_factory=NoConnections)
     meter: Meter = field(default_factory=Meter)
+    # What all listeners to events are told alike, and when that was put together.
+    told: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
     page: PageFiles = field(default_factory=PageFiles)

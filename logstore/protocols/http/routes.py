@@ -7,6 +7,7 @@ from logstore.protocols.http import page
 from logstore.protocols.http.metrics import table as table_metrics
 from logstore.protocols.http.native import (
     table_channels,
+    table_figures,
     table_queues,
     table_server,
     table_topics,
@@ -17,6 +18,7 @@ from logstore.protocols.http.rabbit import table as rabbit
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_server.ROUTES,
+    *table_figures.ROUTES,
     *table_topics.ROUTES,
     *table_queues.ROUTES,
     *table_channels.ROUTES,

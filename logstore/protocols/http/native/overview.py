@@ -1,0 +1,204 @@
+"""All of the server at one look: is it healthy, what flows, what is stuck, what is nearly full.
+
+Who sees everything is told everything; others are told of what they may know of, and of sums.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from logstore.access.resources import (
+    DESCRIBE,
+    GROUP,
+    QUEUE,
+    object_name,
+)
+from logstore.figures.full import Full
+from logstore.figures.ring import STEP_S
+from logstore.figures.stuck import Stuck, view
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.permits import Permits
+from logstore.protocols.http.shown import SAFE_INTEGER
+
+STUCK_MAX: Final = 50  # rows; more are a number
+WARNINGS_MAX: Final = 20
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+Json = dict[str, Any]
+
+
+def shown(door: HttpDoor, call: Call) -> None:
+    """As of now; what is stuck and full as of the last ten seconds."""
+    call.answer(overview(door, call.rights, history=True))
+
+
+def overview(door: HttpDoor, rights: Permits, *, history: bool = False) -> Json:
+    """``history``: with that of the last hour."""
+    all_ = rights.sees_all
+    figures = door.figures
+    stuck = [it for it in figures.stuck if all_ or _sees(rights, it)]
+    full = sorted(figures.full(), key=lambda it: -it.share) if all_ else []
+    facts = door.facts()
+    found: Json = {
+        "version": facts.get("version", ""),
+        "uptime_s": _uptime_s(door, facts),
+        "health": health(door, stuck, full),
+        "flows": _flows(door),
+        "stuck": [_stuck(door, it) for it in stuck[:STUCK_MAX]],
+        "stuck_total": len(stuck),
+        "full": [_full(it) for it in full],
+        "doors": _doors(door, facts) if all_ else [],
+        "jobs": _jobs(door) if all_ else [],
+        "counts": _counts(door),
+        "slow_clients": sum(figures.slow_within(it) for it in figures.doors()),
+    }
+    if history:
+        found["history"] = {"step_s": STEP_S, **_history(door)}
+    return found
+
+
+def _uptime_s(door: HttpDoor, facts: Mapping[str, Any]) -> int:
+    since_ms = facts.get("since_ms") or door.clock()
+    return max(0, door.clock() - since_ms) // 1000
+
+
+def _sees(rights: Permits, it: Stuck) -> bool:
+    """Whether he may know of it."""
+    if it.kind == "queue":
+        return rights.may(DESCRIBE, QUEUE, object_name(it.vhost, it.object))
+    return it.kind == "group" and rights.may(DESCRIBE, GROUP, it.object)
+
+
+# Health
+
+
+def health(door: HttpDoor, stuck: Sequence[Stuck], full: Iterable[Full]) -> Json:
+    """What somebody should look at, the worst first."""
+    errors = [
+        {"what": f"nothing that is published is taken: {why}", "object": name, "view": ""}
+        for name, alarm in door.figures.alarms.items() if (why := alarm())
+    ]  # fmt: skip
+    if failed := door.figures.syncs.failed:
+        what = f"{failed} syncs have failed: these logs take nothing before a restart"
+        errors.append({"what": what, "object": "", "view": view("server", "doctor")})
+    warnings = [
+        {"what": f"{it.what} {it.share:.0%} full", "object": "", "view": it.view}
+        for it in full if it.nearly
+    ]  # fmt: skip
+    warnings += [
+        {"what": f"{it.kind} is stuck: {it.detail}", "object": it.object, "view": it.view}
+        for it in stuck
+    ]
+    told = [*errors, *warnings]
+    return {
+        "state": ERROR if errors else WARNING if warnings else OK,
+        "warnings": told[:WARNINGS_MAX],
+        "warnings_total": len(told),
+    }
+
+
+# What flows
+
+
+def _flows(door: HttpDoor) -> Json:
+    flows = door.figures.flows()
+    return {
+        "in_per_s": _sum(it.messages_in for it in flows.values()),
+        "out_per_s": _sum(it.messages_out for it in flows.values()),
+        "waiting": _number(door.figures.level("all", "", "waiting") or 0),
+        "doors": {
+            name: {
+                "in_per_s": it.messages_in,
+                "out_per_s": it.messages_out,
+                "bytes_in_per_s": it.bytes_in,
+                "bytes_out_per_s": it.bytes_out,
+            }
+            for name, it in flows.items()
+        },
+    }
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """None: none of them is known."""
+    known = [it for it in values if it is not None]
+    return sum(known) if known else None
+
+
+def _history(door: HttpDoor) -> Json:
+    """Of all doors together."""
+    of = [door.figures.history("door", name) for name in door.figures.doors()]
+    return {
+        way: [_sum(values) for values in zip(*(it[way] for it in of), strict=True)]
+        for way in ("in", "out")
+    }
+
+
+# The rest
+
+
+def _stuck(door: HttpDoor, it: Stuck) -> Json:
+    return {
+        "kind": it.kind,
+        "object": it.object,
+        "vhost": it.vhost,
+        "detail": it.detail,
+        "since_ms": door.figures.time_of(it.step),
+        "view": it.view,
+    }
+
+
+def _full(it: Full) -> Json:
+    return {
+        "what": it.what,
+        "used": _number(it.used),
+        "limit": _number(it.limit),
+        "unit": it.unit,
+        "share": it.share,
+        "full_in_s": it.full_in_s,
+        "nearly": it.nearly,
+        "view": it.view,
+    }
+
+
+def _number(given: int) -> int | str:
+    return given if given <= SAFE_INTEGER else str(given)
+
+
+def _doors(door: HttpDoor, facts: Mapping[str, Any]) -> list[Json]:
+    there = Counter((it.door, it.secure) for it in door.connections.connections())
+    found = []
+    for entrance, at in facts.get("doors", {}).items():
+        name = entrance.removesuffix("-tls")
+        tls = entrance != name
+        host = f"[{at['host']}]" if ":" in at["host"] else at["host"]
+        found.append(
+            {
+                "name": name,
+                "address": f"{host}:{at['port']}",
+                "tls": tls,
+                "connections": there[name, tls],
+            }
+        )
+    return found
+
+
+def _jobs(door: HttpDoor) -> list[Json]:
+    running: Any = door.jobs().get("running", ())
+    return [
+        {"name": it.get("name"), "object": it.get("log"), "share": it.get("share")}
+        for it in running
+    ]
+
+
+def _counts(door: HttpDoor) -> Json:
+    queues = door.queues_of.opened
+    vhosts = [] if queues is None else list(queues.vhosts.values())
+    return {
+        "topics": door.topics.count(),
+        "groups": door.figures.count("group"),
+        "queues": sum(it.count_queues() for it in vhosts),
+        "exchanges": sum(it.topology.count_exchanges() for it in vhosts),
+        "channels": len(door.channels.names),
+        "connections": len(door.connections.connections()),
+    }
