@@ -1,0 +1,97 @@
+"""News of what a view shows, once a second."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from amqp_users import Users
+from figures_kit import Watching
+from http_kit import request
+
+from logstore.access.identity import Identity
+
+
+def listening(watching, query=""):
+    return events(watching.peer.say(request("GET", f"/api/v1/events{query}")))
+
+
+def events(data):
+    """The data of each event."""
+    lines = data.replace(b"\r\n", b"\n").split(b"\n")
+    return [json.loads(it[6:]) for it in lines if it.startswith(b"data: ")]
+
+
+def news(watching, seconds=1):
+    watching.timer.pass_time(seconds)
+    return events(watching.peer.out())
+
+
+def test_the_first_comes_at_once_and_then_one_a_second():
+    watching = Watching()
+    [first] = listening(watching, "?view=overview")
+    assert first["flows"]["waiting"] == 0
+    assert "history" not in first
+    assert news(watching, 0.5) == []
+    [second] = news(watching, 0.5)
+    assert second["uptime_s"] == 0
+    assert len(news(watching)) == 1
+
+
+def test_without_a_view_health_alone_is_told():
+    [first] = listening(Watching())
+    assert first == {
+        "health": {"state": "ok", "warnings": [], "warnings_total": 0}, "uptime_s": 0,
+    }  # fmt: skip
+
+
+def test_objects_that_are_asked_for_are_told_with_their_rates():
+    topics = SimpleNamespace(
+        count=lambda: 1, get=lambda name: SimpleNamespace(id="x") if name == "t" else None
+    )
+    watching = Watching(topics=topics)
+    watching.look(topic={"x": (0,)}, group={"g": (5, 9, 4)})
+    watching.look(topic={"x": (50,)}, group={"g": (5, 9, 4)})
+    [first] = listening(watching, "?topics=t,nothing&groups=g&queues=q&channels=c")
+    assert first["topics"] == {"t": {"in_per_s": 5.0}, "nothing": None}
+    assert first["groups"] == {"g": {"lag": "4"}}
+    assert first["queues"] == {"q": None}
+    assert first["channels"]["c"]["subscribers"] == 0
+
+
+def test_what_one_may_not_know_of_is_left_out():
+    users = Users()
+    users.add("anna", "management")
+    users.permit("anna", read="mail")
+    who = Identity("anna", "192.0.2.1", "PLAIN", "http")
+    watching = Watching(who=who, access=users.access)
+    [first] = listening(watching, "?queues=mail,other&groups=g")
+    assert first["queues"] == {"mail": None}
+    assert first["groups"] == {}
+
+
+def test_a_peer_that_has_gone_is_told_nothing_more():
+    watching = Watching()
+    listening(watching)
+    watching.peer.session.close()
+    watching.timer.pass_time(1)
+    assert watching.timer.calls == []
+
+
+def test_many_who_listen_have_it_put_together_once():
+    made = []
+    watching = Watching(facts=lambda: made.append(1) or {"version": "1"})
+    listening(watching, "?view=overview")
+    other = type(watching.peer)(door=watching.peer.door)
+    events(other.say(request("GET", "/api/v1/events?view=overview")))
+    watching.timer.pass_time(1)
+    assert len(events(watching.peer.out())) == len(events(other.out())) == 1
+    assert len(made) == 2  # one for each second
+
+
+@pytest.mark.parametrize(
+    "query", ["?view=nothing", f"?topics={','.join(map(str, range(101)))}", "?colour=red"]
+)
+def test_what_can_not_be_told_is_refused(query):
+    watching = Watching()
+    answer = watching.peer.say(request("GET", f"/api/v1/events{query}"))
+    assert answer.startswith(b"HTTP/1.1 400")
