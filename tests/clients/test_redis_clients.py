@@ -87,6 +87,7 @@ def test_a_harness_that_empties_its_database_first_can_run(client):
     assert (info["arch_bits"], info["cluster_enabled"], info["redis_mode"]) == (64, 0, "standalone")
     assert info["used_memory"] > 1 << 20
     assert info["used_cpu_user"] > 0
+    assert ours.info("stats")["total_net_output_bytes"] > 1000  # that answer was
     assert ours.info("everything").keys() > ours.info("server", "keyspace").keys()
     assert ours.flushdb()
     assert ours.flushall(asynchronous=True)

@@ -10,7 +10,7 @@ from logstore.protocols.resp.acl_log import ENTRIES_MAX
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.connection import DATABASES
-from logstore.protocols.resp.door import Counts, RespDoor, RespLimits, Unread, memory
+from logstore.protocols.resp.door import RespDoor, RespLimits, Unread, memory
 from logstore.protocols.resp.replies import OK, bulk, mapping
 from logstore.protocols.resp.requests import as_integer
 
@@ -159,7 +159,7 @@ def _change(limits: RespLimits, name: str, value: str) -> str | None:
 
 
 def _reset_counts(client: RespClient, _: Sequence[bytes]) -> None:
-    client.door.counts = Counts()
+    client.door.set_back()
     client.door.facts.turns.forget_longest()
     client.say(OK)
 

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from logstore.access.access import ADMINISTRATOR, Access, open_access
 from logstore.access.audit import Audit, Unheard
@@ -18,6 +18,7 @@ from logstore.kept_users import KeptUser
 from logstore.protocols import session
 from logstore.protocols.house import Work
 from logstore.protocols.resp.acl_log import AclLog
+from logstore.protocols.resp.lately import Lately
 from logstore.slices import GoOn, Slices
 from logstore.turns import Turns
 from logstore.usage import Usage, measure
@@ -78,6 +79,16 @@ class RespLimits:
     pubsub: Unread
 
 
+class Flow(NamedTuple):
+    """What is counted of the door's connections, since the process began to serve."""
+
+    bytes_out: int
+    refused: int  # connections that were not let in
+
+
+NO_FLOW: Final = Flow(0, 0)
+
+
 @dataclass(slots=True)
 class Counts:
     """What INFO tells; CONFIG RESETSTAT sets it back."""
@@ -89,6 +100,7 @@ class Counts:
     published: int = 0  # commands that went the quick way, past ``calls``
     executed: int = 0  # those that did not
     calls: dict[str, int] = field(default_factory=dict)  # by the command's name
+    before: Flow = NO_FLOW  # what had flowed when these were set back
     errors: dict[str, int] = field(default_factory=dict)  # replies, by their code
     denied: dict[str, int] = field(default_factory=dict)  # by what was not allowed
 
@@ -157,6 +169,8 @@ class RespDoor:
     started_ms: int = 0
     counts: Counts = field(default_factory=Counts)
     totals: DoorCounts = field(default_factory=DoorCounts)  # that nothing sets back
+    flow: Callable[[], Flow] = lambda: NO_FLOW
+    lately: Lately = field(default_factory=Lately)
     paused_until: float = 0.0  # of the sessions' clock
     paused_all: bool = False  # else: only those who publish
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
@@ -164,6 +178,11 @@ class RespDoor:
 
     def __post_init__(self) -> None:
         self.started_ms = self.clock()
+
+    def set_back(self) -> None:
+        """Count anew: CONFIG RESETSTAT."""
+        self.counts = Counts(before=self.flow())
+        self.lately = Lately()
 
     def pause(self, until: float, *, everyone: bool) -> None:
         """Take no commands, or none that publish, for a while; a longer pause is left to stand."""

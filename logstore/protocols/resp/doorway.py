@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.refusals import Refusals
+from logstore.figures.figures import Figures
 from logstore.protocols.house import House
 from logstore.protocols.resp import door as resp
 from logstore.protocols.session import Doorway, Limits, Link, Session
@@ -35,6 +36,7 @@ def open(house: House) -> Doorway:
         house.audit,
         protected=not settings.listen_insecure,
         totals=house.figures.door(NAME),
+        flow=lambda: _flow(house.figures),
     )
 
     everyone: dict[int, RespClient] = {}
@@ -46,6 +48,11 @@ def open(house: House) -> Doorway:
         return RespSession(door, everyone, link)
 
     return Doorway(new_session, crowd, NAME, door.totals, lambda session: session.about())
+
+
+def _flow(figures: Figures) -> resp.Flow:
+    found = figures.doors()[NAME]
+    return resp.Flow(found.bytes_out, found.refused)
 
 
 def _changed(door: resp.RespDoor, everyone: "dict[int, RespClient]") -> None:

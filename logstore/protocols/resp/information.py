@@ -181,19 +181,26 @@ def _persistence(door: RespDoor, _: RespClient) -> Facts:
 
 
 def _stats(door: RespDoor, client: RespClient) -> Facts:
-    counts, turns = door.counts, door.facts.turns
+    counts, turns, flow = door.counts, door.facts.turns, door.flow()
+    bytes_out = flow.bytes_out - counts.before.bytes_out
+    commands, into, out, cycles, busy_s = door.lately.rates(
+        door.clock(),
+        (counts.commands, counts.bytes_in, bytes_out, turns.count, turns.total_s),
+    )
     trackers = [it.tracking for it in client.everyone.values() if it.tracking is not None]
     return {
         "total_connections_received": counts.connections,
         "total_commands_processed": counts.commands,
-        "instantaneous_ops_per_sec": 0,
+        "instantaneous_ops_per_sec": round(commands),  # since INFO was asked for before
         "total_net_input_bytes": counts.bytes_in,
-        **_zeros("total_net_output_bytes total_net_repl_input_bytes total_net_repl_output_bytes"),
-        "instantaneous_input_kbps": "0.00",
-        "instantaneous_output_kbps": "0.00",
+        "total_net_output_bytes": bytes_out,
+        **_zeros("total_net_repl_input_bytes total_net_repl_output_bytes"),
+        "instantaneous_input_kbps": f"{into / 1024:.2f}",
+        "instantaneous_output_kbps": f"{out / 1024:.2f}",
         "instantaneous_input_repl_kbps": "0.00",
         "instantaneous_output_repl_kbps": "0.00",
-        **_zeros("rejected_connections sync_full sync_partial_ok sync_partial_err expired_keys"),
+        "rejected_connections": flow.refused - counts.before.refused,
+        **_zeros("sync_full sync_partial_ok sync_partial_err expired_keys"),
         "expired_stale_perc": "0.00",
         **_zeros("expired_time_cap_reached_count expire_cycle_cpu_milliseconds evicted_keys"),
         "evicted_clients": door.budget.lost,
@@ -222,10 +229,9 @@ def _stats(door: RespDoor, client: RespClient) -> Facts:
         ),
         "eventloop_cycles": turns.count,
         "eventloop_duration_sum": int(turns.total_s * 1_000_000),
-        **_zeros(
-            "eventloop_duration_cmd_sum instantaneous_eventloop_cycles_per_sec "
-            "instantaneous_eventloop_duration_usec"
-        ),
+        "eventloop_duration_cmd_sum": 0,
+        "instantaneous_eventloop_cycles_per_sec": round(cycles),
+        "instantaneous_eventloop_duration_usec": round(busy_s * 1e6 / cycles) if cycles else 0,
         # Ours: how long one turn may hold up all others, and how long nobody was heard at all.
         "eventloop_duration_max": int(turns.longest_s * 1_000_000),
         "eventloop_duration_histogram": turns.histogram(),
