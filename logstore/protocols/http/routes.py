@@ -3,7 +3,7 @@
 from typing import Final
 
 from logstore.http.routes import Route, Router
-from logstore.protocols.http import page
+from logstore.protocols.http import description, page
 from logstore.protocols.http.metrics import table as table_metrics
 from logstore.protocols.http.native import (
     table_channels,
@@ -25,6 +25,8 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_users.ROUTES,
     *rabbit.ROUTES,
     *table_metrics.ROUTES,
+    description.route(lambda: ROUTES),
+    page.ROUTE,
 )
 
-ROUTER: Final = Router(ROUTES, page.ROUTE)
+ROUTER: Final = Router([it for it in ROUTES if it is not page.ROUTE], page.ROUTE)

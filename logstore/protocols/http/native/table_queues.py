@@ -120,10 +120,12 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "PUT", "/api/v1/permissions/{vhost}/{user}", permissions.given,
         "What a user may do in a virtual host, by regular expressions.", MAY_ALL,
+        takes=permissions.NewPermission,
     ),
     Route(
         "PUT", "/api/v1/topic-permissions/{vhost}/{user}", permissions.topic_given,
         "The routing keys that a user may use at an exchange.", MAY_ALL,
+        takes=permissions.NewTopicPermission,
     ),
 )  # fmt: skip
 

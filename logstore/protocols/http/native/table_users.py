@@ -17,7 +17,10 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         "A name and a password for the doors of this process, as long as it runs.", OWN,
     ),
     Route("GET", "/api/v1/users", users.listed, "List users.", MAY_ALL, PAGE_QUERY),
-    Route("POST", "/api/v1/users", users.added, "Add one, who must not exist.", MAY_ALL),
+    Route(
+        "POST", "/api/v1/users", users.added, "Add one, who must not exist.", MAY_ALL,
+        takes=users.NewUser,
+    ),
     Route("GET", "/api/v1/users/{name}", users.described, "One user.", MAY_ALL),
     Route(
         "DELETE", "/api/v1/users/{name}", users.deleted, "Delete one and all that names it.",
@@ -25,12 +28,21 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "PUT", "/api/v1/users/{name}/password", users.password_given, "Replace the password.",
-        MAY_ALL,
+        MAY_ALL, takes=users.NewPassword,
     ),
-    Route("PUT", "/api/v1/users/{name}/tags", users.tags_given, "Replace the tags.", MAY_ALL),
+    Route(
+        "PUT", "/api/v1/users/{name}/tags", users.tags_given, "Replace the tags.", MAY_ALL,
+        takes=users.NewTags,
+    ),
     Route("GET", "/api/v1/rules", rules.listed, "List rules.", MAY_ALL, _RULES),
-    Route("POST", "/api/v1/rules", rules.added, "Add rules about one object.", MAY_ALL),
-    Route("DELETE", "/api/v1/rules", rules.removed, "Remove rules about one object.", MAY_ALL),
+    Route(
+        "POST", "/api/v1/rules", rules.added, "Add rules about one object.", MAY_ALL,
+        takes=rules.NewRules,
+    ),
+    Route(
+        "DELETE", "/api/v1/rules", rules.removed, "Remove rules about one object.", MAY_ALL,
+        takes=rules.NewRules,
+    ),
     Route(
         "GET", "/api/v1/rules/check", rules.checked, "Whether a user may do something, and why.",
         MAY_ALL, ("user", "operation", "kind", "name", "host"),

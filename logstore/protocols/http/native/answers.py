@@ -1,0 +1,478 @@
+"""What the routes of /api/v1 answer with: for their description. A test compares real answers.
+
+More fields may come; those that are here stay. ``str`` of what counts is a number that may be
+beyond what JavaScript can count to; None: it is not known, or there is none.
+"""
+
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from msgspec import Struct, field
+
+T = TypeVar("T")
+Rate = float | None  # a second; None while it is not known
+
+
+class Listed(Struct, Generic[T]):
+    """A page of a list."""
+
+    items: list[T]
+    page: int
+    page_size: int
+    pages: int
+    total: int
+
+
+class Content(Struct):
+    """Bytes: as text where they are UTF-8, else in base64; perhaps no more than a preview."""
+
+    text: str | None = None
+    base64: str | None = None
+
+
+# The process
+
+
+class Who(Struct):
+    user: str
+    tags: list[str]
+    owner: bool  # of the data directory
+    login_needed: bool
+
+
+class Ready(Struct):
+    status: Literal["ok", "error"]
+    failed: list[str]
+
+
+class Server(Struct):
+    version: str
+    process_id: int
+    command: str
+    since_ms: int
+    path: str
+    store_id: str
+    doors: dict[str, "Address"]
+
+
+class Address(Struct):
+    host: str
+    port: int
+
+
+class Check(Struct):
+    name: str
+    state: Literal["ok", "warning", "error"]
+    found: str
+    advice: str  # "": nothing is to be done
+
+
+class Doctor(Struct):
+    state: Literal["ok", "warning", "error"]
+    checks: list[Check]
+
+
+class Job(Struct):
+    name: str
+    object: str
+    began_ms: int
+    ended_ms: int
+    took_ms: int
+    logs: int
+    outcome: str
+    error: str | None
+    by_itself: bool
+    dry_run: bool
+
+
+class Jobs(Struct):
+    running: list[dict[str, Any]]
+    history: list[Job]
+
+
+class Audited(Struct):
+    offset: str
+    time_ms: int
+    first_ms: int
+    event: str
+    outcome: Literal["done", "refused"]
+    user: str
+    host: str
+    door: str
+    mechanism: str
+    what: str
+    count: int
+
+
+class Setting(Struct):
+    name: str
+    value: str
+    source: str
+    default: str
+    unit: str
+    takes: str
+    help: str
+
+
+# Topics and groups
+
+
+class Topic(Struct):
+    name: str
+    kind: str
+    internal: bool
+    partitions: int
+    records: str | None
+    bytes: str | None
+    cleanup_policy: str
+    retention_ms: int
+    retention_bytes: str
+    groups: int | None
+    created_ms: int
+    id: str
+    error: str | None
+    in_per_s: Rate
+
+
+class Segment(Struct):
+    base_offset: str
+    bytes: str
+    records: str | None
+    last_ms: int | None
+    active: bool
+
+
+class Partition(Struct):
+    partition: int
+    start: str | None
+    safe: str | None
+    end: str | None
+    bytes: str | None
+    segments: list[Segment]  # some of the last
+    segments_total: int | None
+    error: str | None
+
+
+class Record(Struct):
+    partition: int
+    offset: str
+    time_ms: int
+    key: Content | None
+    key_bytes: int | None
+    value: Content | None
+    value_bytes: int | None
+    truncated: bool
+    headers: list[list[Any]]  # each a name and a Content, or null
+    headers_total: int
+
+
+class Appended(Struct):
+    partition: int
+    offset: str
+    time_ms: int
+
+
+class GroupRow(Struct):
+    name: str
+    kind: str
+    state: str | None
+    members: int | None
+    topics: int
+    lag: str | None
+    lag_per_s: Rate
+    error: str | None
+
+
+class Member(Struct):
+    id: str
+    client_id: str
+    host: str
+    instance_id: str | None
+    assignment: list[dict[str, Any]] | None
+
+
+class GroupPartition(Struct):
+    topic: str
+    partition: int
+    committed: str | None
+    end: str | None
+    lag: str | None
+    owner: str | None
+    oldest_unread_ms: int | None
+
+
+class GroupLag(Struct):
+    step_s: int
+    lag: list[float | None]
+
+
+class Group(Struct):
+    name: str
+    kind: str
+    state: str
+    members: list[Member]
+    partitions: list[GroupPartition]
+    lag: str | None
+    lag_per_s: Rate
+    history: GroupLag
+
+
+# Exchanges, queues, channels
+
+
+class Vhost(Struct):
+    name: str
+    exchanges: int
+    queues: int
+
+
+class Exchange(Struct):
+    vhost: str
+    name: str
+    type: str
+    durable: bool
+    auto_delete: bool
+    internal: bool
+    arguments: dict[str, Any]
+    bindings: int
+
+
+class BindingOf(Struct):
+    id: str
+    source: str
+    destination: str
+    kind: Literal["queue", "exchange"]  # of the destination
+    key: str
+    arguments: dict[str, Any]
+
+
+class Binding(BindingOf):
+    vhost: str = ""
+
+
+class Node(Struct):
+    id: str
+    kind: str
+    name: str
+    flags: list[str]
+
+
+class Edge(Struct):
+    source: str = field(name="from")
+    to: str
+    kind: str
+    key: str
+    arguments: dict[str, Any]
+
+
+class Routing(Struct):
+    nodes: list[Node]
+    edges: list[Edge]
+    cut: bool
+
+
+class Routed(Struct):
+    path: list[Edge]
+    queues: list[str]
+
+
+class Published(Struct):
+    routed: bool
+
+
+class QueueRow(Struct):
+    vhost: str
+    name: str
+    durable: bool
+    exclusive: bool
+    auto_delete: bool
+    arguments: dict[str, Any]
+    ready: int | None
+    unacked: int | None
+    consumers: int | None
+    bytes: int | None
+    oldest_ms: int | None
+    in_per_s: Rate
+    out_per_s: Rate
+    ack_per_s: Rate
+    state: str
+    dropped: int | None
+    error: str | None
+
+
+class Lane(Struct):
+    priority: int
+    ready: int
+    unacked: int
+    start: str
+    floor: str
+    cursor: str
+    end: str
+    bytes: int
+
+
+class Queue(QueueRow):
+    lanes: list[Lane] = []
+    dead_letters: dict[str, Any] | None = None
+    history: dict[str, Any] | None = None
+
+
+class Message(Struct):
+    position: str
+    priority: int
+    offset: str
+    state: Literal["ready", "unacked"]
+    redelivered: bool
+    delivery_count: int
+    time_ms: int
+    expires_ms: int | None
+    exchange: str
+    key: str
+    properties: dict[str, Any]
+    body: Content
+    body_bytes: int
+    truncated: bool
+
+
+class Messages(Struct):
+    items: list[Message]
+    next: str | None
+
+
+class QueueConsumer(Struct):
+    tag: str
+    channel: str
+    no_ack: bool
+    exclusive: bool
+    priority: int
+    prefetch: int
+    unacked: int
+    active: bool
+
+
+class Channel(Struct):
+    name: str
+    kind: Literal["channel", "pattern", "sharded"]
+    subscribers: int
+    patterns: int
+    in_per_s: Rate
+    history: dict[str, Any] | None
+
+
+class Heard(Struct):
+    subscribers: int
+
+
+# Users
+
+
+class User(Struct):
+    name: str
+    tags: list[str]
+    mechanisms: list[str]
+    redis: str | None
+    weak: int
+
+
+class Name(Struct):
+    name: str
+
+
+class Rule(Struct):
+    user: str
+    operation: str
+    kind: str
+    name: str
+    pattern: str
+    allow: bool
+    host: str
+
+
+class Verdict(Struct):
+    allowed: bool
+    why: str
+
+
+class Damage(Struct):
+    damage: str
+    forbids: bool
+
+
+class Permission(Struct):
+    vhost: str
+    user: str
+    configure: str
+    write: str
+    read: str
+
+
+class TopicPermission(Struct):
+    vhost: str
+    user: str
+    exchange: str
+    write: str
+    read: str
+
+
+class Ticket(Struct):
+    required: bool
+    user: str
+    password: str
+
+
+# By method and path; of those that stand below /api/v1 without it.
+ANSWERS: Final[dict[str, Any]] = {
+    "GET /whoami": Who,
+    "POST /session": Who,
+    "GET /ready": Ready,
+    "GET /server": Server,
+    "GET /doctor": Doctor,
+    "GET /jobs": Jobs,
+    "GET /audit": Listed[Audited],
+    "GET /settings": Listed[Setting],
+    "GET /topics": Listed[Topic],
+    "GET /topics/{name}": Topic,
+    "GET /topics/{name}/partitions": Listed[Partition],
+    "GET /topics/{name}/partitions/{partition}": Partition,
+    "GET /topics/{name}/settings": Listed[Setting],
+    "GET /topics/{name}/records/{partition}/{offset}": Record,
+    "POST /topics/{name}/records": Appended,
+    "GET /topics/{name}/groups": Listed[GroupRow],
+    "GET /groups": Listed[GroupRow],
+    "GET /groups/{name}": Group,
+    "GET /vhosts": Listed[Vhost],
+    "PUT /vhosts/{name}": Vhost,
+    "GET /exchanges": Listed[Exchange],
+    "GET /exchanges/{name}": Exchange,
+    "PUT /exchanges/{name}": Exchange,
+    "POST /exchanges/{name}/publish": Published,
+    "GET /exchanges/{name}/bindings": Listed[BindingOf],
+    "GET /routing": Routing,
+    "POST /routing/test": Routed,
+    "GET /bindings": Listed[Binding],
+    "POST /bindings": Binding,
+    "GET /queues": Listed[QueueRow],
+    "GET /queues/{name}": Queue,
+    "PUT /queues/{name}": QueueRow,
+    "GET /queues/{name}/messages": Messages,
+    "GET /queues/{name}/messages/{offset}": Message,
+    "GET /queues/{name}/bindings": Listed[BindingOf],
+    "GET /queues/{name}/consumers": Listed[QueueConsumer],
+    "GET /channels": Listed[Channel],
+    "POST /channels/{name}/publish": Heard,
+    "POST /ticket": Ticket,
+    "GET /users": Listed[User],
+    "POST /users": User,
+    "GET /users/{name}": User,
+    "DELETE /users/{name}": Name,
+    "PUT /users/{name}/password": Name,
+    "GET /rules": Listed[Rule],
+    "POST /rules": list[Rule],
+    "DELETE /rules": list[Rule],
+    "GET /rules/check": Verdict,
+    "GET /damaged-rules": Listed[Damage],
+    "DELETE /damaged-rules": list[Damage],
+    "GET /permissions": Listed[Permission],
+    "PUT /permissions/{vhost}/{user}": Permission,
+    "GET /topic-permissions": Listed[TopicPermission],
+    "PUT /topic-permissions/{vhost}/{user}": TopicPermission,
+}

@@ -1,0 +1,93 @@
+"""What a server answers at /api/v1 is what its description says."""
+
+import subprocess
+
+import msgspec
+import pika
+import pytest
+from serving import COMMAND, Serving
+
+from logstore.protocols.http.native.answers import ANSWERS
+from logstore.server_socket import ServerSocket
+
+NAMES = {
+    "topics": "t", "groups": "g", "partitions": "0", "records": "0", "vhosts": "/", "users": "root",
+    "exchanges": "events", "queues": "mail", "messages": "0",
+}  # fmt: skip
+ROOT = {"name": "root", "password": "secret", "tags": ["administrator"], "iterations": 4096}
+RULE = {"user": "root", "operations": ["read"], "kind": "topic", "name": "t"}
+PERMISSION = {"configure": ".*", "write": ".*", "read": ".*"}
+BINDING = {"source": "events", "destination": "mail", "key": "a.#"}
+CHECK = {"user": "root", "operation": "read", "kind": "topic", "name": "t"}
+
+# What is answered to those that make or do something, which come first: a path, and a body.
+DONE = [
+    ("POST /topics", ["topics"], {"name": "t", "partitions": 1}),
+    ("POST /topics/{name}/records", ["topics", "t", "records"], {"key": "k", "value": "v"}),
+    ("POST /users", ["users"], ROOT),
+    ("POST /rules", ["rules"], RULE),
+    ("PUT /vhosts/{name}", ["vhosts", "shop"], {}),
+    ("PUT /exchanges/{name}", ["exchanges", "events"], {"type": "topic"}),
+    ("PUT /queues/{name}", ["queues", "mail"], {}),
+    ("POST /bindings", ["bindings"], BINDING),
+    ("POST /exchanges/{name}/publish", ["exchanges", "events", "publish"],
+     {"key": "a.b", "body": "hello"}),
+    ("POST /routing/test", ["routing", "test"], {"exchange": "events", "key": "a.b"}),
+    ("POST /channels/{name}/publish", ["channels", "c", "publish"], {"body": "hello"}),
+    ("PUT /permissions/{vhost}/{user}", ["permissions", "/", "root"], PERMISSION),
+    ("PUT /topic-permissions/{vhost}/{user}", ["topic-permissions", "/", "root"],
+     {"exchange": "events", "write": ".*", "read": ".*"}),
+    ("PUT /users/{name}/password", ["users", "root", "password"],
+     {"password": "other", "iterations": 4096}),
+    ("POST /ticket", ["ticket"], {}),
+]  # fmt: skip
+
+
+def path_of(path):
+    """With names of what there is in the place of those in the pattern."""
+    segments = path.strip("/").split("/")
+    place = ""
+    for at, segment in enumerate(segments):
+        if segment == "{offset}":
+            segments[at] = "0"
+        elif segment.startswith("{"):
+            segments[at] = NAMES[place]
+        place = segments[at]
+    return segments
+
+
+@pytest.mark.long
+def test_real_answers_are_what_is_described(tmp_path):
+    server = Serving(tmp_path / "data", resp_port=-1, amqp_port=0, http_port=0)
+    api = ServerSocket(str(server.data))
+    try:
+        for key, path, body in DONE:
+            found = api.ask(key.partition(" ")[0], tuple(path), {}, body)
+            if key in ANSWERS:
+                msgspec.convert(found, ANSWERS[key])
+            if key == "POST /topics/{name}/records":
+                read_by_a_group(server)
+        parameters = pika.ConnectionParameters(
+            *server.amqp, credentials=pika.PlainCredentials("root", "other")
+        )
+        with pika.BlockingConnection(parameters) as connection:
+            connection.channel().basic_consume("mail", lambda *_: None)
+            for key, kind in ANSWERS.items():
+                method, _, path = key.partition(" ")
+                if method == "GET":
+                    query = CHECK if path == "/rules/check" else {}
+                    found = api.get(*path_of(path), **query)
+                    msgspec.convert(found, kind)
+                    if isinstance(found, dict) and path not in EMPTY:
+                        assert found.get("items", [True]), path
+    finally:
+        server.stop()
+
+
+EMPTY = {"/channels", "/damaged-rules", "/topics/{name}/groups"}
+
+
+def read_by_a_group(server):
+    words = ["consume", "t", "--group", "g", "--bootstrap", server.address]
+    done = subprocess.run([COMMAND, *words], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
