@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from logstore.addresses import plain
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
+from logstore.log_facts import about
 from logstore.protocols.session import About, Buffer, Doorway
 from logstore.turn import Turn
 
@@ -45,8 +46,6 @@ TURNS_S: Final = 0.01  # that they take, if so many are long
 PLAIN: Final = (bytes, bytearray, memoryview)  # what a Buffer is, unless it is an extent
 _numbers: Final = count(1)
 
-log = logging.getLogger("logstore.server")
-
 
 class Host(Protocol):
     """What the server has for each of its connections."""
@@ -66,7 +65,7 @@ class Host(Protocol):
     def forget(self, connection: "Connection") -> None:
         """It is closed."""
 
-    def tell_closed(self, peer: str, reason: str) -> None:
+    def tell_closed(self, connection: "Connection", reason: str) -> None:
         """Have it logged why one was closed."""
 
 
@@ -116,6 +115,9 @@ class Connection:
         self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else (plain(at[0]), at[1])
         self._account = host.budget.open(self.close)
         doorway.counts.opened += 1
+        if doorway.log.isEnabledFor(logging.INFO):
+            facts = about(door=doorway.name, peer=peer, tls=secured is not None)
+            doorway.log.info("%s: connected", peer, extra=facts)
         self.session = doorway.new_session(self)
         self._read()
         self._set_timer()  # a session may have patience with a peer that says nothing
@@ -203,7 +205,7 @@ class Connection:
         except LogstoreError as error:
             self.close(str(error))
         except Exception:
-            log.exception("%s: a bug ended this connection", self.peer)
+            self.doorway.log.exception("%s: a bug ended this connection", self.peer)
             self.close("")
 
     def _feed(self, buffer: bytearray | mmap.mmap, now: float) -> bool:
@@ -516,7 +518,7 @@ class Connection:
         try:
             return not self._ended and self.session.leave(self._turn.now())
         except Exception:
-            log.exception("%s: a bug at the end of this connection", self.peer)
+            self.doorway.log.exception("%s: a bug at the end of this connection", self.peer)
             return False
 
     def notice_error(self) -> None:
@@ -558,6 +560,8 @@ class Connection:
         """At once. A reason, if any, is logged."""
         if self.gone:
             return
+        if not reason:
+            self._tell_gone()
         self.gone = True
         self._tally(reason)
         self._stop_reading()
@@ -578,7 +582,27 @@ class Connection:
         self.session.close()
         self._turn.soon(self._let_go)
         if reason:
-            self._host.tell_closed(self.peer, reason)
+            self._host.tell_closed(self, reason)
+
+    def _tell_gone(self) -> None:
+        """That it is over, with no fault: for who wants to know of each."""
+        log = self.doorway.log
+        if not log.isEnabledFor(logging.INFO):
+            return
+        facts: dict[str, object] = {
+            "door": self.door, "peer": self.peer, "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out, "seconds": round(monotonic() - self.opened_at, 1),
+        }  # fmt: skip
+        try:
+            its = self.about()
+        except Exception:  # it must end nevertheless
+            log.exception("%s: a bug in what is told of a connection", self.peer)
+        else:
+            facts |= {"user": its.user, "client": its.client, "software": its.software}
+        log.info(
+            "%s: disconnected after %.1f s: %d bytes in, %d bytes out",
+            self.peer, facts["seconds"], self.bytes_in, self.bytes_out, extra=about(**facts),
+        )  # fmt: skip
 
     def _tally(self, reason: str) -> None:
         counts = self.doorway.counts

@@ -22,6 +22,7 @@ from logstore.access.quotas import Turned
 from logstore.addresses import plain
 from logstore.budget import Budget
 from logstore.connection import RECEIVE_BYTES, Connection
+from logstore.log_facts import about
 from logstore.printable import printable
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn
@@ -236,7 +237,9 @@ class Server:
             connection = Connection(self, sock, peer, place, listening.doorway, secured)
         except Exception as error:
             if not isinstance(error, OSError):  # it is gone already
-                log.exception("%s: a bug ended a connection before its first word", peer)
+                listening.doorway.log.exception(
+                    "%s: a bug ended a connection before its first word", peer
+                )
             local = sock.family == socket.AF_UNIX
             sock.close()
             self._gone(listening, "" if local else place[0])
@@ -284,7 +287,9 @@ class Server:
         listening.refused += 1
         listening.why = why
         if listening.refused == 1:  # the others are told of together
-            log.warning("%s: refused: %s", peer, why)
+            doorway = listening.doorway
+            facts = about(door=doorway.name, peer=peer, reason=why)
+            doorway.log.warning("%s: refused: %s", peer, why, extra=facts)
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
@@ -293,11 +298,13 @@ class Server:
         if not self._connections:
             self._empty.set()
 
-    def tell_closed(self, peer: str, reason: str) -> None:
+    def tell_closed(self, connection: Connection, reason: str) -> None:
         """As Host.tell_closed: some of those whose peers come and are ended as fast as they can."""
         self._closed += 1
         if self._closed <= CLOSED_TOLD_MAX:
-            log.warning("%s: connection closed: %s", peer, printable(reason[:REASON_SHOWN]))
+            peer, why = connection.peer, printable(reason[:REASON_SHOWN])
+            facts = about(door=connection.door, peer=peer, reason=why)
+            connection.doorway.log.warning("%s: connection closed: %s", peer, why, extra=facts)
 
     # Those that there are
 
@@ -364,7 +371,11 @@ class Server:
         began, now = monotonic(), self.turn.now()
         for listening in self._listening:
             if listening.refused > 1:
-                log.warning("%d connections refused: %s", listening.refused, listening.why)
+                door = listening.doorway
+                facts = about(door=door.name, count=listening.refused, reason=listening.why)
+                door.log.warning(
+                    "%d connections refused: %s", listening.refused, listening.why, extra=facts
+                )
             listening.refused = 0
         if self._closed > CLOSED_TOLD_MAX:
             log.warning("%d more connections closed", self._closed - CLOSED_TOLD_MAX)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Final
 
+from logstore.log_facts import about
 from logstore.turns import Turns
 
 GAP_S: Final = 1.0  # longer than this without a look at the clock: nobody was heard
@@ -110,7 +111,8 @@ class Turn:
         self.turns.add(length)
         if length > TOLD_S and monotonic() > self._told_at + TOLD_EVERY_S:
             self._told_at = monotonic()
-            log.warning("one turn took %.1f s: nobody was answered meanwhile", length)
+            facts = about(seconds=round(length, 3))
+            log.warning("one turn took %.1f s: nobody was answered meanwhile", length, extra=facts)
 
     @staticmethod
     def stopwatch() -> float:
@@ -143,7 +145,12 @@ class Turn:
     def _gap(self, length_s: float) -> None:
         self._lost += length_s
         self.turns.add_gap(length_s)
-        log.warning("nobody was heard for %.1f s: clients are given as much more time", length_s)
+        facts = about(seconds=round(length_s, 3))
+        log.warning(
+            "nobody was heard for %.1f s: clients are given as much more time",
+            length_s,
+            extra=facts,
+        )
         if self._unheard is None:
             self._unheard = {}
             self.soon(self._listen)

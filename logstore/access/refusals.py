@@ -6,11 +6,12 @@ while with how often it came, and of all together so many.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from logstore.access.audit import ACCESS, REFUSED, Audit, Unheard
 from logstore.access.identity import Identity
+from logstore.log_facts import about
 from logstore.printable import printable
 
 AGAIN_S: Final = 10.0  # the same is told again after so long
@@ -24,6 +25,7 @@ NAME_SHOWN: Final = 249  # characters: as many as the name of a topic has at mos
 _log = logging.getLogger("logstore.access")
 
 Refusal = tuple[str, str, str, str, str]  # principal, host, operation, kind and name of the object
+Line = tuple[str, Mapping[str, object]]  # for people, and what it is about
 
 
 class Refusals:
@@ -46,14 +48,14 @@ class Refusals:
         with self._telling:
             lines = list(self._lines(refusal, why))
             times = self._audited[who] = self._audited.get(who, 0) + 1
-        for line in lines:
-            _log.warning("%s", line)
+        for line, facts in lines:
+            _log.warning("%s", line, extra=about(**facts))
         if times <= AUDITED_MAX:
             self._audit.tell(ACCESS, who, f"{operation} {kind} {name}", REFUSED)
         elif times == AUDITED_MAX + 1:
             self._audit.tell(ACCESS, who, MORE, REFUSED)
 
-    def _lines(self, refusal: Refusal, why: str) -> Iterator[str]:
+    def _lines(self, refusal: Refusal, why: str) -> Iterator[Line]:
         if self._now() - self._began >= AGAIN_S:
             yield from self._begin_again()
         if refusal in self._since:
@@ -62,14 +64,15 @@ class Refusals:
             self._unsaid += 1
         else:
             self._since[refusal] = 0
-            yield f"{_shown(refusal)}: refused: {printable(why)}"
+            yield f"{_shown(refusal)}: refused: {printable(why)}", _facts(refusal, reason=why)
 
-    def _begin_again(self) -> Iterator[str]:
+    def _begin_again(self) -> Iterator[Line]:
         for refusal, times in self._since.items():
             if times:
-                yield f"{_shown(refusal)}: refused {times} times more"
+                line = f"{_shown(refusal)}: refused {times} times more"
+                yield line, _facts(refusal, count=times)
         if self._unsaid:
-            yield f"{self._unsaid} other requests were refused"
+            yield f"{self._unsaid} other requests were refused", {"count": self._unsaid}
         self._began = self._now()
         self._since, self._audited, self._unsaid = {}, {}, 0
 
@@ -80,3 +83,8 @@ def _shown(refusal: Refusal) -> str:
     return (
         f"{printable(principal)} from {printable(host) or 'this machine'}: {operation} {kind} {of}"
     )
+
+
+def _facts(refusal: Refusal, **more: object) -> Mapping[str, object]:
+    names = ("principal", "host", "operation", "kind", "name")
+    return {**dict(zip(names, refusal, strict=True)), **more}

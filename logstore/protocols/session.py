@@ -8,6 +8,7 @@ then calls the session's own ``wake`` in its own time. What one session has for 
 each of them pushes down its own link: that costs a system call each, and nothing else.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -170,3 +171,7 @@ class Doorway:
     about: Callable[[Any], About] = _nothing  # what a session of its own knows of its client
     # Has a session end and its client told why, where the protocol has words for that.
     end: Callable[[Any, str], None] | None = None
+    log: logging.Logger = field(init=False)  # where what becomes of its connections is told
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log", logging.getLogger(f"logstore.{self.name or 'server'}"))

@@ -135,9 +135,9 @@ def serving(test, ways=BOTH):
         given = {"connections_max": 100, "idle_s": 600.0, **limits}
         asks = None if tls is None else tls.asks
         loop = asyncio.get_running_loop()
-        gate = given.pop("gate", None)
+        gate, name = given.pop("gate", None), given.pop("name", "")
         server = Server(loop, Turn(loop), Budget(given.pop("budget", 1 << 30)), gate=gate)
-        host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given)), tls)
+        host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given), name), tls)
 
         async def connect(ssl=asks):
             return await asyncio.open_connection(host, port, ssl=ssl)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import socket
 import struct
@@ -203,6 +204,45 @@ def test_a_fault_ends_its_own_connection_with_one_line(word, caplog, tls):
     test(tls)
     [record] = caplog.records
     assert ("that is no line" if word == b"broken" else "a bug ended") in record.getMessage()
+
+
+def test_each_door_tells_what_becomes_of_its_connections_as_far_as_that_is_asked_for(caplog):
+    @plainly
+    @limited(name="kafka", connections_max=1)
+    async def test(server, connect):
+        reader, writer = await connect()
+        writer.write(b"hello\n")
+        await line(reader)
+        _, refused = await connect()
+        await _until(lambda: server._listening[0].refused)
+        refused.close()
+        writer.close()
+        await _until(lambda: not server._connections)
+        reader, writer = await connect()
+        writer.write(b"because of this\n")
+        await reader.read()
+        writer.close()
+
+    test(None)
+    assert [(it.levelname, it.name) for it in caplog.records] == [
+        ("WARNING", "logstore.kafka")
+    ] * 2  # as always
+    caplog.clear()
+    caplog.set_level(logging.INFO, "logstore.kafka")
+    test(None)
+    told = [(it.levelname, it.getMessage().split(": ", 1)[1].split(" ")[0], it.facts["door"])
+            for it in caplog.records]  # fmt: skip
+    assert told == [
+        ("INFO", "connected", "kafka"),
+        ("WARNING", "refused:", "kafka"),
+        ("INFO", "disconnected", "kafka"),
+        ("INFO", "connected", "kafka"),
+        ("WARNING", "connection", "kafka"),
+    ]
+    gone = caplog.records[2]
+    assert gone.getMessage().endswith("6 bytes in, 6 bytes out")
+    assert (gone.facts["bytes_in"], gone.facts["bytes_out"]) == (6, 6)
+    assert gone.facts["peer"] == caplog.records[0].facts["peer"]
 
 
 def test_a_crowd_that_is_sent_away_does_not_fill_the_log(caplog):
