@@ -4,18 +4,20 @@ Each act tells ``then``, once, what came of it: at once or in a later turn. In t
 """
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from logstore.broker.queues.message import Message
-from logstore.broker.queues.publishing import Published
-from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.received import MANY
-from logstore.broker.queues.subscription import Got
 from logstore.broker.queues.unacked import Delivered, Unacked
-from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
 
+if TYPE_CHECKING:  # the model, which who asks for queues has opened first
+    from logstore.broker.queues.message import Message
+    from logstore.broker.queues.publishing import Published
+    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.subscription import Got
+    from logstore.broker.queues.vhost import Vhost
+
 FETCHED_AT_ONCE: Final = 100  # messages, at some 30 us each; the others come in the next turns
+MANY: Final = 1 << 30  # messages: more than any act fetches
 FETCHED_MAX: Final = 10_000  # by one act
 FETCHED_BYTES_MAX: Final = 16 << 20  # of their bodies, beside the last
 
@@ -30,7 +32,7 @@ class Routed(NamedTuple):
 
 
 def publish(
-    vhost: Vhost, message: Message, then: Callable[[Routed | LogstoreError], object]
+    vhost: "Vhost", message: "Message", then: Callable[[Routed | LogstoreError], object]
 ) -> None:
     """``then`` is called once the message is safe. Raises what ``Vhost.route`` raises."""
     _Publication(vhost, message, then).offer()
@@ -38,7 +40,7 @@ def publish(
 
 class _Publication:
     def __init__(
-        self, vhost: Vhost, message: Message, then: Callable[[Routed | LogstoreError], object]
+        self, vhost: "Vhost", message: "Message", then: Callable[[Routed | LogstoreError], object]
     ) -> None:
         self._vhost = vhost
         self._run = [(vhost.route(message), message)]
@@ -126,8 +128,8 @@ def given_back(group: Group) -> None:
 
 
 def fetch(
-    vhost: Vhost,
-    queue: Queue,
+    vhost: "Vhost",
+    queue: "Queue",
     count: int,
     then: Callable[[Fetched], object],
     *,
@@ -143,8 +145,8 @@ def fetch(
 class _Fetching:
     def __init__(
         self,
-        vhost: Vhost,
-        queue: Queue,
+        vhost: "Vhost",
+        queue: "Queue",
         count: int,
         bytes_max: int,
         then: Callable[[Fetched], object],
@@ -180,7 +182,7 @@ class _Fetching:
             self._left = 0
         return self._here
 
-    def _got(self, got: Got | None) -> None:
+    def _got(self, got: "Got | None") -> None:
         self._here = True
         if got is None:
             self._left = 0

@@ -20,7 +20,6 @@ from logstore.slices import Steps
 
 NODES_MAX: Final = 500
 EDGES_MAX: Final = 2000
-DEPTH_MAX: Final = 50
 AT_ONCE: Final = 50  # queues that are looked at between yields
 
 BINDING, ALTERNATE, DEAD_LETTER = "binding", "alternate", "dead-letter"

@@ -6,7 +6,7 @@ rest, once: what came of it, or why it could not be done.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
 from logstore.access.audit import QUEUE as QUEUE_EVENT
@@ -28,14 +28,7 @@ from logstore.access.rights import Rights
 from logstore.access.rules import NO_GRANT
 from logstore.amqp import properties
 from logstore.amqp.fields import data, text
-from logstore.broker.queues import acts, moving
-from logstore.broker.queues.acts import Fetched, Routed
 from logstore.broker.queues.limits import QueueFacts
-from logstore.broker.queues.message import Message
-from logstore.broker.queues.moving import Moved, Target
-from logstore.broker.queues.pending import Pending
-from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
@@ -43,6 +36,14 @@ from logstore.errors import Forbidden, LogstoreError, Refused
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+
+if TYPE_CHECKING:  # the model, which a server that has no queues does without
+    from logstore.broker.queues.acts import Fetched, Routed
+    from logstore.broker.queues.message import Message
+    from logstore.broker.queues.moving import Moved, Target
+    from logstore.broker.queues.pending import Pending
+    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.vhost import Vhost
 
 # Tags: who may say that a message is of another user; who sees all there is, but no contents.
 IMPERSONATOR: Final = "impersonator"
@@ -65,7 +66,7 @@ class Within:
 
     def __init__(
         self,
-        vhost: Vhost,
+        vhost: "Vhost",
         rights: Rights,
         audit: Audit,
         tags: Collection[str],
@@ -202,7 +203,7 @@ class Within:
 
     # Queues
 
-    def queue(self, name: bytes, operation: str = DESCRIBE) -> Queue:
+    def queue(self, name: bytes, operation: str = DESCRIBE) -> "Queue":
         """One that he may do this with, exclusive or not. Raises Forbidden, NoQueue."""
         self.require(operation, QUEUE, name)
         queue = self.vhost.topology.queue(name)
@@ -210,14 +211,14 @@ class Within:
             raise NoQueue(name)
         return queue
 
-    def queues(self) -> Iterator[Queue]:
+    def queues(self) -> "Iterator[Queue]":
         """All that he may see, in no order; others may come and go meanwhile."""
         found = list(self.vhost.queues())
         if self._sees_all:
             return iter(found)
         return (it for it in found if self.may(DESCRIBE, QUEUE, it.facts.name))
 
-    def declare_queue(self, facts: QueueFacts, then: Then[Queue]) -> None:
+    def declare_queue(self, facts: QueueFacts, then: "Then[Queue]") -> None:
         """Make it, unless it is there and the same; its counts are known then.
 
         Raises Forbidden, as Vhost.declare_queue; Refused for an exclusive one: nobody would own it.
@@ -236,7 +237,7 @@ class Within:
             self.require(WRITE, EXCHANGE, dead.value)
         queue, pending = self.vhost.declare_queue(facts)
 
-        def kept(found: Queue | LogstoreError) -> None:
+        def kept(found: "Queue | LogstoreError") -> None:
             if isinstance(found, LogstoreError):
                 then(found)
             else:
@@ -279,22 +280,24 @@ class Within:
 
         queue.when_open(delete)  # what it has is known then
 
-    def own_queue(self, name: bytes, operation: str) -> Queue:
+    def own_queue(self, name: bytes, operation: str) -> "Queue":
         """Raises Forbidden, NoQueue, Locked."""
         self.require(operation, QUEUE, name)
         return self.vhost.queue(name)
 
     # Messages
 
-    def publish(self, message: Message, then: Then[Routed]) -> None:
+    def publish(self, message: "Message", then: "Then[Routed]") -> None:
         """Until it is safe. Raises Forbidden, Refused, as Vhost.route."""
         self.require(WRITE, EXCHANGE, message.exchange)
         self.vhost.topology.check_publish(message.exchange)
         self._check_properties(message.properties)
         self._check_keys(message)
+        from logstore.broker.queues import acts
+
         acts.publish(self.vhost, message, then)
 
-    def _check_keys(self, message: Message) -> None:
+    def _check_keys(self, message: "Message") -> None:
         for key in (message.key, *self.vhost.copies(message)):
             self.require_key(WRITE, message.exchange, key)
 
@@ -311,14 +314,17 @@ class Within:
         self,
         name: bytes,
         count: int,
-        then: Callable[[Fetched], object],
+        then: "Callable[[Fetched], object]",
         *,
-        bytes_max: int = acts.FETCHED_BYTES_MAX,
+        bytes_max: int | None = None,
     ) -> None:
         """As acts.fetch. Raises Forbidden, NoQueue, Locked."""
+        from logstore.broker.queues import acts
+
+        bytes_max = acts.FETCHED_BYTES_MAX if bytes_max is None else bytes_max
         acts.fetch(self.vhost, self.own_queue(name, READ), count, then, bytes_max=bytes_max)
 
-    def check_move(self, name: bytes, target: Target) -> Queue:
+    def check_move(self, name: bytes, target: "Target") -> "Queue":
         """Whether messages of this queue may go there. Raises as ``move``."""
         queue = self.own_queue(name, READ)
         self.require(WRITE, EXCHANGE, target.exchange)
@@ -330,19 +336,21 @@ class Within:
     def move(
         self,
         name: bytes,
-        target: Target,
+        target: "Target",
         limit: int | None,
-        then: Callable[[Moved], None],
+        then: "Callable[[Moved], None]",
         wanted: Callable[[], bool],
     ) -> None:
         """As moving.move. Raises Forbidden, NoQueue, Locked, NoExchange, InternalExchange.
 
         It ends with Forbidden where a message's key is none that he may use.
         """
+        from logstore.broker.queues import moving
+
         queue = self.check_move(name, target)
         to = self._named(EXCHANGE, target.exchange)
 
-        def done(moved: Moved) -> None:
+        def done(moved: "Moved") -> None:
             if moved.moved:
                 what = f"moved {moved.moved} messages to exchange {to} from"
                 self._removed(QUEUE_EVENT, what, QUEUE, name)
@@ -356,7 +364,7 @@ class Within:
         self._audit.tell(event, self._rights.who, f"{what} {self._named(kind, name)}")
 
 
-def _when(pending: Pending | None, value: T, then: Then[T]) -> None:
+def _when(pending: "Pending | None", value: T, then: Then[T]) -> None:
     """Tell it once it is kept, or why it is not."""
     if pending is None:
         then(value)
@@ -364,7 +372,7 @@ def _when(pending: Pending | None, value: T, then: Then[T]) -> None:
         pending.then(lambda it: then(value if it.error is None else it.error))
 
 
-def _opened(queue: Queue, then: Then[Queue]) -> None:
+def _opened(queue: "Queue", then: "Then[Queue]") -> None:
     """Tell of it once its counts are known, or why they never will be."""
     queue.when_open(lambda: then(queue if queue.failed is None else queue.failed))
 

@@ -23,3 +23,13 @@ def test_the_library_for_http_is_imported_for_the_first_connection():
         [sys.executable, "-c", OPENED], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.long
+def test_who_asks_for_no_queues_has_none_of_their_model_imported():
+    code = (
+        "import sys, logstore.node, logstore.protocols.http.session; "
+        "print([it for it in sys.modules if it.endswith(('queues.queue', 'queues.vhost'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,17 +1,19 @@
 """What a request to the queues asks for: its body, names, tables and properties, checked."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from logstore.amqp.fields import text
 from logstore.broker.queues import given
-from logstore.broker.queues.message import Message
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.arguments import Arguments
 from logstore.errors import InvalidName
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.message import Message
 
 _T = TypeVar("_T")
 
@@ -58,7 +60,7 @@ def table_of(found: Mapping[str, Any]) -> Arguments:
 
 def message_of(
     exchange: bytes, key: str, found: Mapping[str, Any], body: str, encoding: str
-) -> Message:
+) -> "Message":
     """A message that is to be published. Raises Fault, InvalidName, Refused."""
     data = contents.given(body, encoding)
     rest = dict(found)

@@ -183,7 +183,11 @@ def published(door: HttpDoor, call: Call) -> None:
     def safe(found: Routed | LogstoreError) -> None:
         if isinstance(found, LogstoreError):
             call.fail(found)
-        else:
-            call.answer({"routed": found.taken, "refused": found.refused})
+            return
+        counts = door.figures.amqp
+        counts.received += 1
+        counts.routed += found.taken
+        counts.dropped += not found.taken
+        call.answer({"routed": found.taken, "refused": found.refused})
 
     host.publish(message, safe)

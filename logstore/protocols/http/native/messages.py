@@ -1,7 +1,7 @@
 """Messages of a queue: looked at without being taken, fetched, moved."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -9,12 +9,6 @@ from logstore.access.resources import READ
 from logstore.amqp import fields
 from logstore.amqp.properties import NONE, read_around, write
 from logstore.amqp.replies import Refusal
-from logstore.broker.queues import acts, peeking
-from logstore.broker.queues.acts import Fetched, Group
-from logstore.broker.queues.moving import Moved, Target
-from logstore.broker.queues.peeking import Peek, Peeked, Places, Spot
-from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.subscription import Got
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Damaged, LogstoreError, NoneOfThatName, Refused
 from logstore.http.faults import BAD_REQUEST, Fault
@@ -25,19 +19,27 @@ from logstore.protocols.http.native.asked import asked, name_in
 from logstore.protocols.http.shown import properties
 from logstore.protocols.http.within import Within, within
 
+if TYPE_CHECKING:  # the model, which a server that has no queues does without
+    from logstore.broker.queues.acts import Fetched, Group
+    from logstore.broker.queues.moving import Moved, Target
+    from logstore.broker.queues.peeking import Peek, Peeked, Places, Spot
+    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.subscription import Got
+
 _T = TypeVar("_T")
 
 PEEKED: Final = 20  # messages, where nothing is said
 GET_MAX: Final = 1000
 BINARY: Final = "application/octet-stream"
 
-# What becomes of messages that were fetched.
-ENDINGS: Final[dict[str, Callable[[Group], None]]] = {
-    "ack": acts.settled,
-    "requeue": acts.given_back,
-    "reject": acts.rejected,
-    "reject-requeue": acts.returned,
+# What becomes of messages that were fetched: a function of ``acts``.
+ENDINGS: Final = {
+    "ack": "settled",
+    "requeue": "given_back",
+    "reject": "rejected",
+    "reject-requeue": "returned",
 }
+LIMIT_MAX: Final = 500  # messages that are looked at at once
 
 
 class MessagesGet(Struct, forbid_unknown_fields=True):
@@ -62,12 +64,14 @@ class MessagesMove(Struct, forbid_unknown_fields=True):
 
 def peeked(door: HttpDoor, call: Call) -> None:
     """In the order in which they would be given out. Raises Fault, Forbidden, NoVhost, NoQueue."""
+    from logstore.broker.queues import peeking
+
     queue = within(door, call).queue(call.names["name"], READ)
     text = call.text("from")
     begin = _spot(text) if text else None
-    most = call.number("limit", PEEKED, peeking.PLACES_MAX)
+    most = call.number("limit", PEEKED, LIMIT_MAX)
 
-    def page(peek: Peek) -> dict[str, Any]:
+    def page(peek: "Peek") -> dict[str, Any]:
         return {
             "items": [_peeked(it, PREVIEW_BYTES) for it in peek.messages],
             "damaged": [str(it) for it in peek.damaged],
@@ -93,16 +97,18 @@ def downloaded(door: HttpDoor, call: Call) -> None:
 
 
 def _one(
-    door: HttpDoor, call: Call, show: Callable[[Peeked], _T], answer: Callable[[_T], None]
+    door: HttpDoor, call: Call, show: "Callable[[Peeked], _T]", answer: Callable[[_T], None]
 ) -> None:
+    from logstore.broker.queues import peeking
+
     queue = within(door, call).queue(call.names["name"], READ)
     spot = _spot(fields.text(call.names["offset"]))
 
-    def where() -> Places:
+    def where() -> "Places":
         place = peeking.place(queue, spot)
-        return Places([] if place is None else [place], None)
+        return peeking.Places([] if place is None else [place], None)
 
-    def found(peek: Peek) -> _T:
+    def found(peek: "Peek") -> _T:
         if peek.damaged:
             raise Damaged(f"message {spot} of queue {_of(queue)!r} can't be read; see the log")
         if not peek.messages:
@@ -114,9 +120,11 @@ def _one(
     _peek(door, call, queue, where, found, answer)
 
 
-def _spot(text: str) -> Spot:
+def _spot(text: str) -> "Spot":
+    from logstore.broker.queues.peeking import spot_of
+
     try:
-        return peeking.spot_of(text)
+        return spot_of(text)
     except Refused as error:
         raise Fault(BAD_REQUEST, str(error)) from None
 
@@ -124,14 +132,15 @@ def _spot(text: str) -> Spot:
 def _peek(
     door: HttpDoor,
     call: Call,
-    queue: Queue,
-    where: Callable[[], Places],
-    show: Callable[[Peek], _T],
+    queue: "Queue",
+    where: "Callable[[], Places]",
+    show: "Callable[[Peek], _T]",
     answer: Callable[[_T], None],
 ) -> None:
     """A worker reads, since it may have to wait for the disk, and makes what is shown of it."""
+    from logstore.broker.queues import peeking
 
-    def read(wanted: Places) -> _T | LogstoreError:
+    def read(wanted: "Places") -> _T | LogstoreError:
         try:
             return show(peeking.read(wanted, queue.limits.ttl_ms))
         except LogstoreError as error:
@@ -153,11 +162,11 @@ def _peek(
     queue.when_open(lambda: call.attempt(known))
 
 
-def _of(queue: Queue) -> str:
+def _of(queue: "Queue") -> str:
     return fields.text(queue.facts.name)
 
 
-def _peeked(it: Peeked, bytes_max: int) -> dict[str, Any]:
+def _peeked(it: "Peeked", bytes_max: int) -> dict[str, Any]:
     place, record = it.place, it.record
     return {
         "position": str(place.spot),
@@ -197,14 +206,15 @@ def _without_headers(given: bytes) -> bytes:
 
 def fetched(door: HttpDoor, call: Call) -> None:
     """The first that are ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    from logstore.broker.queues import acts
+
     host, given = within(door, call), asked(call, MessagesGet)
-    ending = ENDINGS.get(given.then)
-    if ending is None:
+    if given.then not in ENDINGS:
         raise Fault(BAD_REQUEST, f"then={given.then[:20]!r}: takes {', '.join(ENDINGS)}")
     if not 1 <= given.count <= GET_MAX:
         raise Fault(BAD_REQUEST, f"count={given.count}: takes a number from 1 to {GET_MAX}")
 
-    def here(found: Fetched) -> None:
+    def here(found: "Fetched") -> None:
         # Of what nobody waits for any more nothing is lost.
         found.end(acts.given_back if call.over else ending)
         if found.error is not None and not found.messages:
@@ -214,6 +224,7 @@ def fetched(door: HttpDoor, call: Call) -> None:
             lambda items: call.answer({"items": items}),
         )
 
+    ending: Callable[[Group], None] = getattr(acts, ENDINGS[given.then])
     bytes_max = WHOLE_BYTES_MAX if given.whole else PREVIEW_BYTES
     host.fetch(
         call.names["name"], given.count, lambda found: call.attempt(lambda: here(found)),
@@ -221,7 +232,7 @@ def fetched(door: HttpDoor, call: Call) -> None:
     )  # fmt: skip
 
 
-def _got(got: Got, bytes_max: int) -> dict[str, Any]:
+def _got(got: "Got", bytes_max: int) -> dict[str, Any]:
     it = got.delivery
     return {
         "redelivered": it.redelivered,
@@ -237,6 +248,8 @@ def _got(got: Got, bytes_max: int) -> dict[str, Any]:
 
 def moved(door: HttpDoor, call: Call) -> None:
     """As published again, each in one place. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    from logstore.broker.queues.moving import Target
+
     host, given = within(door, call), asked(call, MessagesMove)
     name = call.names["name"]
     target = Target(
@@ -249,7 +262,7 @@ def moved(door: HttpDoor, call: Call) -> None:
         _would_move(call, host, name, target, given)
         return
 
-    def done(found: Moved) -> None:
+    def done(found: "Moved") -> None:
         call.answer({
             "moved": found.moved, "unrouted": found.unrouted, "refused": found.refused,
             "error": None if found.error is None else str(found.error), "dry_run": False,
@@ -258,7 +271,9 @@ def moved(door: HttpDoor, call: Call) -> None:
     host.move(name, target, given.limit, done, lambda: not call.over)
 
 
-def _would_move(call: Call, host: Within, name: bytes, target: Target, given: MessagesMove) -> None:
+def _would_move(
+    call: Call, host: Within, name: bytes, target: "Target", given: MessagesMove
+) -> None:
     queue = host.check_move(name, target)
 
     def known() -> None:

@@ -1,18 +1,16 @@
 """Where messages go in a virtual host: as a picture, and for one message that is only tried."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
 
 from logstore.access.resources import DESCRIBE, EXCHANGE
 from logstore.amqp import fields
-from logstore.broker.queues.message import Looked, keys_of
-from logstore.broker.queues.picture import DEPTH_MAX, Edge, Node, Picture, Spot, drawn
+from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
 from logstore.broker.routing.binding import Kind
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
 from logstore.broker.routing.refusals import NoExchange
-from logstore.broker.routing.tracing import BINDING, Hop, Trace, trace
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
@@ -21,7 +19,12 @@ from logstore.protocols.http.native.asked import asked, headers_of, message_of, 
 from logstore.protocols.http.shown import arguments
 from logstore.protocols.http.within import Within, within
 
+if TYPE_CHECKING:  # the model, which a server that has no queues does without
+    from logstore.broker.queues.picture import Edge, Node, Picture, Spot
+    from logstore.broker.routing.tracing import Hop, Trace
+
 DEPTH: Final = 10
+DEPTH_MAX: Final = 50
 _KINDS: Final[dict[str, Kind]] = {"queue": "queue", "exchange": "exchange"}
 
 
@@ -37,6 +40,8 @@ class RoutingTest(Struct, forbid_unknown_fields=True):
 
 def pictured(door: HttpDoor, call: Call) -> None:
     """Nodes and edges. Raises Fault, Forbidden, NoVhost; NoExchange, NoQueue for the focus."""
+    from logstore.broker.queues.picture import drawn
+
     host = within(door, call)
     depth = call.number("depth", DEPTH, DEPTH_MAX)
     text = call.text("focus")
@@ -44,7 +49,7 @@ def pictured(door: HttpDoor, call: Call) -> None:
     def sees(kind: Kind, name: bytes) -> bool:
         return host.may(DESCRIBE, kind, name)
 
-    def done(found: Picture | LogstoreError) -> None:
+    def done(found: "Picture | LogstoreError") -> None:
         if isinstance(found, LogstoreError):
             call.fail(found)
         elif not call.over:
@@ -53,18 +58,18 @@ def pictured(door: HttpDoor, call: Call) -> None:
     door.slices.begin(drawn(host.vhost, sees, _spot(text) if text else None, depth), done)
 
 
-def _spot(text: str) -> Spot:
+def _spot(text: str) -> "Spot":
     kind, colon, name = text.partition(":")
     if not colon or kind not in _KINDS:
         raise Fault(BAD_REQUEST, f"focus={text[:30]}: takes exchange:NAME or queue:NAME")
     return _KINDS[kind], name_in(name)
 
 
-def _id(spot: Spot) -> str:
+def _id(spot: "Spot") -> str:
     return f"{spot[0]}:{fields.text(spot[1])}"
 
 
-def _picture(host: Within, picture: Picture) -> dict[str, Any]:
+def _picture(host: Within, picture: "Picture") -> dict[str, Any]:
     return {
         "nodes": [_node(host, it) for it in picture.nodes],
         "edges": [_edge(it) for it in picture.edges],
@@ -72,7 +77,7 @@ def _picture(host: Within, picture: Picture) -> dict[str, Any]:
     }
 
 
-def _node(host: Within, node: Node) -> dict[str, Any]:
+def _node(host: Within, node: "Node") -> dict[str, Any]:
     kind, name = node.spot
     found: dict[str, Any] = {
         "id": _id(node.spot),
@@ -97,18 +102,31 @@ def _node(host: Within, node: Node) -> dict[str, Any]:
     return found
 
 
-def _edge(edge: Edge) -> dict[str, Any]:
+def _edge(edge: "Edge") -> dict[str, Any]:
+    return _as_edge(edge.source, edge.destination, edge.kind, edge.key, edge.arguments)
+
+
+def _as_edge(
+    source: "Spot",
+    destination: "Spot",
+    kind: str,
+    key: bytes | None = None,
+    given: Arguments = NO_ARGUMENTS,
+) -> dict[str, Any]:
     return {
-        "from": _id(edge.source),
-        "to": _id(edge.destination),
-        "kind": edge.kind,
-        "key": None if edge.key is None else fields.text(edge.key),
-        "arguments": arguments(edge.arguments),
+        "from": _id(source),
+        "to": _id(destination),
+        "kind": kind,
+        "key": None if key is None else fields.text(key),
+        "arguments": arguments(given),
     }
 
 
 def tested(door: HttpDoor, call: Call) -> None:
     """Where it would go. Raises Fault, Forbidden, NoVhost, NoExchange, InternalExchange."""
+    from logstore.broker.queues.message import Looked, keys_of
+    from logstore.broker.routing.tracing import trace
+
     host, given = within(door, call), asked(call, RoutingTest)
     name = name_in(given.exchange)
     host.require(DESCRIBE, EXCHANGE, name)
@@ -119,7 +137,7 @@ def tested(door: HttpDoor, call: Call) -> None:
     keys = keys_of(message.key, headers)
     steps = trace(host.vhost.topology, name, keys, Looked(message.properties), dead=given.dead)
 
-    def done(found: Trace | LogstoreError) -> None:
+    def done(found: "Trace | LogstoreError") -> None:
         if isinstance(found, LogstoreError):
             call.fail(found)
         elif not call.over:
@@ -128,7 +146,7 @@ def tested(door: HttpDoor, call: Call) -> None:
     door.slices.begin(steps, done)
 
 
-def _traced(host: Within, found: Trace) -> dict[str, Any]:
+def _traced(host: Within, found: "Trace") -> dict[str, Any]:
     queues = [it for it in found.queues if host.may(DESCRIBE, "queue", it)]
     return {
         "path": [edge for hop in found.hops if _seen(host, hop) for edge in _edges(hop)],
@@ -138,18 +156,17 @@ def _traced(host: Within, found: Trace) -> dict[str, Any]:
     }
 
 
-def _seen(host: Within, hop: Hop) -> bool:
+def _seen(host: Within, hop: "Hop") -> bool:
     return (hop.source == DEFAULT_EXCHANGE or host.may(DESCRIBE, EXCHANGE, hop.source)) and (
         host.may(DESCRIBE, hop.kind, hop.destination)
     )
 
 
-def _edges(hop: Hop) -> Iterator[dict[str, Any]]:
+def _edges(hop: "Hop") -> Iterator[dict[str, Any]]:
     """As the picture has them; of a hop by several bindings one each."""
     source: Spot = ("exchange", hop.source)
-    ends = source, (hop.kind, hop.destination)
-    if hop.by == BINDING and hop.bindings:
-        for it in hop.bindings:
-            yield _edge(Edge(*ends, BINDING, it.key, it.arguments))
-    else:
-        yield _edge(Edge(*ends, hop.by))
+    destination: Spot = (hop.kind, hop.destination)
+    for it in hop.bindings:
+        yield _as_edge(source, destination, hop.by, it.key, it.arguments)
+    if not hop.bindings:
+        yield _as_edge(source, destination, hop.by)
