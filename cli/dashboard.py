@@ -33,7 +33,7 @@ def lines(overview: Facts, now_ms: int) -> list[Line]:
     found = [*_head(overview), []]
     for label, rows in (
         ("FLOWS", _flows(overview)),
-        ("STUCK", _stuck(overview.get("stuck", ()), now_ms)),
+        ("STUCK", _stuck(overview, now_ms)),
         ("FULL", _full(overview.get("full", ()))),
         ("DOORS", _doors(overview)),
         ("JOBS", _jobs(overview.get("jobs", ()))),
@@ -51,7 +51,8 @@ def _labelled(label: str, rows: Iterable[Line]) -> Iterator[Line]:
 def _head(overview: Facts) -> Iterator[Line]:
     health = overview.get("health") or {}
     warnings, state = health.get("warnings", ()), health.get("state", "")
-    told = {"ok": "healthy", "": UNKNOWN}.get(state) or counted(max(len(warnings), 1), state)
+    total = _whole(health.get("warnings_total") or len(warnings))
+    told = {"ok": "healthy", "": UNKNOWN}.get(state) or counted(max(total, 1), state)
     up = overview.get("uptime_s")
     yield [
         Piece(f"logstore {_text(overview.get('version', ''))}", HEAD),
@@ -60,8 +61,15 @@ def _head(overview: Facts) -> Iterator[Line]:
     ]
     for it in warnings:
         yield [Piece(f"  {_text(it.get('what'))} {_text(it.get('object'))}".rstrip(), WARN)]
+    yield from _more(total - len(warnings))
     counts = overview.get("counts") or {}
-    yield [Piece("  ".join(f"{grouped(counts.get(it))} {it}" for it in COUNTS), DIM)]
+    known = (counted(_whole(counts[it]), it.removesuffix("s")) for it in COUNTS if it in counts)
+    yield [Piece("  ".join(known), DIM)]
+
+
+def _more(number: int) -> Iterator[Line]:
+    if number > 0:
+        yield [Piece(f"  and {number:,} more", DIM)]
 
 
 def _flows(overview: Facts) -> Iterator[Line]:
@@ -78,27 +86,32 @@ def _flows(overview: Facts) -> Iterator[Line]:
     yield [Piece(f"waiting {grouped(flows.get('waiting')):>7}")]
 
 
-def _stuck(rows: Sequence[Facts], now_ms: int) -> Iterator[Line]:
-    if not rows:
+def _stuck(overview: Facts, now_ms: int) -> Iterator[Line]:
+    rows, slow = overview.get("stuck", ()), _whole(overview.get("slow_clients"))
+    if not rows and not slow:
         yield [Piece("nothing", DIM)]
     for it in rows:
         since = it.get("since_ms")
         time = f", for {span((now_ms - float(since)) / 1000)}" if since else ""
         what = f"{_text(it.get('kind'))} {_text(it.get('object'))}"
         yield [Piece(what, WARN), Piece(f"  {_text(it.get('detail'))}{time}")]
+    yield from _more(_whole(overview.get("stuck_total") or len(rows)) - len(rows))
+    if slow:
+        yield [Piece(f"{counted(slow, 'client')} too slow, cut off within the hour", WARN)]
 
 
 def _full(rows: Sequence[Facts]) -> Iterator[Line]:
     if not rows:
-        yield [Piece("nothing is near to its limit", DIM)]
+        yield [Piece("nothing that has a limit is known", DIM)]
+    width = max((len(_text(it.get("what"))) for it in rows), default=0)
     for it in rows:
         share, left = float(it.get("share") or 0), it.get("full_in_s")
         of = size if it.get("unit") in ("bytes", "B") else grouped
         when = "" if left is None else f", full in ~ {span(float(left))}"
         amount = f"{of(_whole(it.get('used')))} of {of(_whole(it.get('limit')))}"
         yield [
-            Piece(f"{_text(it.get('what')):<16} "),
-            Piece(f"{share:>4.0%} ", BAD if share >= NEARLY else WARN),
+            Piece(f"{_text(it.get('what')):<{width}} "),
+            Piece(f"{share:>4.0%}  ", BAD if share >= NEARLY else WARN if it.get("nearly") else ""),
             Piece(f"{amount}{when}", DIM),
         ]
 
@@ -133,6 +146,8 @@ def _jobs(rows: Sequence[Facts]) -> Iterator[Line]:
 def spark(values: Sequence[float | None]) -> str:
     """The newest values as bars, from nothing to the largest of them; a space for one unknown."""
     shown = [None if it is None else float(it) for it in values[-POINTS:]]
+    while shown and shown[0] is None:  # it was not there yet
+        del shown[0]
     most = max((it for it in shown if it is not None), default=0.0)
     return "".join(
         " " if it is None else BARS[round(it / most * (len(BARS) - 1)) if most > 0 else 0]

@@ -24,19 +24,21 @@ OVERVIEW = {
         },
     },
     "history": {"step_s": 10, "in": [0, 5, None, 10], "out": []},
+    "slow_clients": 1,
+    "stuck_total": 3,
     "stuck": [{"kind": "queue", "object": "mail", "detail": "1,203 unacked", "view": "",
                "since_ms": NOW_MS - 2_400_000}],
     "full": [
         {"what": "disk", "used": str(91 << 30), "limit": str(100 << 30), "share": 0.91,
-         "full_in_s": 32_400, "unit": "bytes"},
-        {"what": "files", "used": 870, "limit": 1024, "share": 0.85, "full_in_s": None},
+         "full_in_s": 32_400, "unit": "bytes", "nearly": True},
+        {"what": "files", "used": 87, "limit": 1024, "share": 0.085, "full_in_s": None},
     ],
     "doors": [
         {"name": "kafka", "address": "0.0.0.0:9093", "tls": True, "connections": 212},
         {"name": "resp", "address": "127.0.0.1:6379", "tls": False, "connections": 1},
     ],
     "jobs": [{"name": "compact", "object": "flights-1", "share": 0.62}],
-    "counts": {"topics": 12, "groups": 3, "queues": 10_000, "connections": 213},
+    "counts": {"topics": 12, "groups": 1, "queues": 10_000, "connections": 213},
 }  # fmt: skip
 
 
@@ -53,14 +55,16 @@ def test_all_of_an_overview_is_shown():
         "logstore 1.4.0  up 3 d 4 h  2 warnings",
         "  disk 91 % full",
         "  stuck for 12 min group billing",
-        "12 topics  3 groups  10,000 queues  - exchanges  - channels  213 connections",
+        "12 topics  1 group  10,000 queues  213 connections",
         "",
         "FLOWS   in       12,340/s  ▁▅ █  kafka 11,900 amqp 440",
         "        out           -/s",
         "        waiting 1,204,331",
         "STUCK   queue mail  1,203 unacked, for 40 min",
-        "FULL    disk              91% 91.0 GiB of 100.0 GiB, full in ~ 9 h",
-        "        files             85% 870 of 1,024",
+        "          and 2 more",
+        "        1 client too slow, cut off within the hour",
+        "FULL    disk   91%  91.0 GiB of 100.0 GiB, full in ~ 9 h",
+        "        files   8%  87 of 1,024",
         "DOORS   kafka TLS  0.0.0.0:9093           212 connections   3.0 MiB/s in",
         "        resp       127.0.0.1:6379         1 connection",
         "JOBS    compact flights-1  62%",
@@ -80,11 +84,18 @@ def test_health_is_a_word_and_a_colour(state, warnings, told, style):
     assert (line[-1].text, line[-1].style) == (told, style)
 
 
+def test_warnings_that_are_not_listed_are_counted():
+    health = {"state": "error", "warnings": [{"what": "x"}], "warnings_total": 25}
+    assert shown({"health": health})[:3] == [
+        "logstore   up -  25 errors", "  x", "  and 24 more",
+    ]  # fmt: skip
+
+
 def test_what_is_not_known_yet_is_a_dash_and_nothing_breaks():
     for empty in ({}, {"flows": {}, "health": {}, "history": {"in": [None]}, "counts": {}}):
         found = shown(empty)
         assert found[0] == "logstore   up -  -"
-        assert any("nothing is near to its limit" in line for line in found)
+        assert "FULL    nothing that has a limit is known" in found
         assert "JOBS    none runs" in found
 
 
@@ -92,6 +103,8 @@ def test_names_from_outside_can_not_steer_the_terminal():
     hostile = "\x1b[2J\n[bold]x\u202e"
     overview = {
         "version": hostile,
+        "slow_clients": 1,
+        "stuck_total": 3,
         "stuck": [{"kind": "queue", "object": hostile, "detail": hostile}],
         "full": [{"what": hostile, "share": 1}],
         "doors": [{"name": hostile, "address": hostile}],
@@ -118,6 +131,7 @@ def test_a_history_is_bars_of_its_newest_values():
     assert spark([]) == ""
     assert spark([0, 0]) == "▁▁"
     assert spark([1, None, 2]) == "▅ █"
+    assert spark([None] * 40 + [2]) == "█"
     assert len(spark(list(range(360)))) == 30
     assert spark(list(range(360)))[-1] == "█"
 

@@ -521,3 +521,20 @@ def test_a_paused_server_is_resumed_at_the_end_of_the_block(server, faults):
     with faults.paused(), open(f"/proc/{server.process_id}/stat") as stat:
         assert stat.read().rpartition(")")[2].split()[0] == "T"
     assert ping(server) == b"+PONG\r\n"
+
+
+@long
+def test_clients_are_cut_off_of_one_door_or_of_all(server, faults):
+    def connected(url):
+        host, port = url.rpartition("@")[2].removeprefix("redis://").split("/")[0].split(":")
+        return socket.create_connection((host, int(port)), DEADLINE_S)
+
+    with connected(server.redis) as redis, connected(server.kafka) as kafka:
+        redis.sendall(b"PING\r\n")
+        assert redis.recv(16) == b"+PONG\r\n"
+        assert faults.cut_clients("resp") == 1
+        assert redis.recv(16) == b""
+        assert faults.cut_clients() == 1
+        assert kafka.recv(16) == b""
+    assert faults.cut_clients() == 0
+    assert ping(server) == b"+PONG\r\n"
