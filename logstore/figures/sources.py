@@ -191,9 +191,15 @@ class GroupSource:
         all_too = self._step % NAMES_EVERY == 0
         self._step += 1
         return lambda: (
-            self._coordinator.kinds().keys() if all_too else None,
+            self._names() if all_too else None,
             {name: self._read(name) for name in names},
         )
+
+    def _names(self) -> Collection[str] | None:
+        try:
+            return self._coordinator.kinds().keys()
+        except LogstoreError:  # of a damaged catalogue whoever uses it is told
+            return None
 
     def _read(self, name: str) -> Mapping[TopicPartition, int]:
         try:
@@ -207,6 +213,7 @@ class GroupSource:
     ) -> None:
         """What the worker has read."""
         names, offsets = read
+        self._in_turn += [it for it in offsets if it not in self._offsets]
         self._offsets.update(offsets)
         if names is not None:
             self._waiting |= dict.fromkeys(it for it in names if it not in self._offsets)

@@ -470,3 +470,25 @@ class TestRecoveryPoints:
         assert log.safe == 3
         fill(log, 3, size=40_000, first=3)
         assert log.state.recovery_offset > 0
+
+
+class TestWhatIsCounted:
+    def test_each_sync_and_what_has_waited_for_it(self, store):
+        log = store.log(CountingDisk())
+        syncs = log._flusher.syncs
+        before = syncs.lengths_ms.count, syncs.safe_ms.count
+        for n in range(3):
+            log.append(a_batch(numbered(n)))
+            log.wait(log.end)
+        assert syncs.lengths_ms.count == before[0] + 3
+        assert syncs.safe_ms.count == before[1] + 3
+        assert syncs.failed == 0
+
+    def test_a_sync_that_has_failed(self, store):
+        disk = SyncFailsDisk("/t-0/")
+        log = store.log(disk)
+        disk.failures = 1
+        log.append(a_batch(numbered(0)))
+        with pytest.raises(LogFailed):
+            log.wait(log.end)
+        assert log._flusher.syncs.failed == 1
