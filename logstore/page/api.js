@@ -31,9 +31,15 @@ export function address(where, query) {
   return new URL(where + (pairs.length ? `?${pairs.join("&")}` : ""), BASE).href;
 }
 
-/** Ask, and give what was answered. Raises Refused, Unreachable, and AbortError once signal says so. */
-export async function ask(where, { method = "GET", query, body, signal } = {}) {
+let fastest = Infinity; // of all answers: what the way there and back takes
+
+/** Ask, and give what was answered; weighed(ms): the work that it was, about. Raises Refused, Unreachable, and AbortError once signal says so. */
+export async function ask(where, { method = "GET", query, body, signal, weighed } = {}) {
+  const began = performance.now();
   const response = await send(where, { method, query, body, signal, patience: PATIENCE_MS });
+  const took = performance.now() - began;
+  fastest = Math.min(fastest, took);
+  weighed?.(took - fastest);
   return response.status === 204 ? null : read(() => response.json());
 }
 

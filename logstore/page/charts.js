@@ -1,7 +1,7 @@
 // Histories as pictures: a small line in a row, a large one with its scale and what stands under the pointer.
 
 import { h, svg } from "./dom.js";
-import { clock, perSecond, span } from "./texts.js";
+import { clock, perSecond, share, span } from "./texts.js";
 
 /** A line of 120 x 24: how something went. Values that are null leave a gap. */
 export function sparkline(values, what, tone = "in", { width = 120, height = 24 } = {}) {
@@ -32,7 +32,7 @@ export function chart(title, series, step_s, show = perSecond) {
     ]));
   const under = h("p", { class: "under", "data-own": "under" }, "\u00a0");
   const frame = h("div", { class: "plot" }, picture,
-    h("span", { class: "scale top" }, show(top)), h("span", { class: "scale bottom" }, "0"));
+    h("span", { class: "scale" }, known(series.flatMap((it) => it.values)).length ? show(top) : "nothing yet"));
   const now = Date.now();
   frame.onpointermove = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
@@ -50,7 +50,7 @@ export function chart(title, series, step_s, show = perSecond) {
 }
 
 /** How much of something is used: 0 to 1. */
-export function bar(part, what) {
+function bar(part, what) {
   const used = Math.max(0, Math.min(1, part ?? 0));
   const tone = used >= 0.9 ? "bad" : used >= 0.8 ? "warn" : "fine";
   return svg("svg", { class: `bar ${tone}`, viewBox: "0 0 100 6", width: 72, height: 6,
@@ -58,6 +58,9 @@ export function bar(part, what) {
     svg("rect", { class: "whole", width: 100, height: 6, rx: 3 }),
     svg("rect", { class: "used", width: (used * 100).toFixed(1), height: 6, rx: 3 }));
 }
+
+/** The same with its number. */
+export const used = (part, what) => [bar(part, what), h("span", { class: "percent" }, share(part))];
 
 const underOf = (event) => event.currentTarget.parentNode.querySelector(".under");
 const known = (values) => values.filter((it) => it !== null && it !== undefined).map(Number);

@@ -5,7 +5,6 @@ import { button, commandLine, h, link, named, put } from "./dom.js";
 import { isPinned, pinned, togglePin } from "./pins.js";
 import { clock, counted, grouped, visible } from "./texts.js";
 
-const EVERY_MS = 5000;
 const TYPING_MS = 200;
 const PAGE_SIZE = 100;
 
@@ -36,6 +35,7 @@ function classOf({ number: right, wide }) {
  *   pins      {kind, label(key) -> text, href(key)}: rows may be pinned
  *   prefix    before the words in the address, where a view has two lists
  *   taken     (answer) -> {items, total}, where the rows have another name in it
+ *   every     ms between two looks, at least
  *   changed   (answer) -> told of each answer
  */
 export function list(view, spec) {
@@ -49,6 +49,7 @@ export function list(view, spec) {
   let asking = null;
   let answer = null;
   let since = 0;
+  let [work, last] = [0, 0]; // in ms, of the last answers
 
   const field = h("input", {
     type: "search", class: "filter", value: state.filter, autocomplete: "off", spellcheck: "false",
@@ -103,11 +104,12 @@ export function list(view, spec) {
         query: { filter: state.filter, regex: state.filter && state.regex ? "true" : "", sort: state.sort,
           page: state.page, page_size: PAGE_SIZE, ...more },
         signal: AbortSignal.any([mine.signal, view.signal]),
+        weighed: (ms) => ([work, last] = [Math.min(ms, last), ms]),
       });
       const told = spec.taken ? { ...given, ...spec.taken(given) } : given;
       if (told.page > 1 && told.page > told.pages) {
         change({ page: Math.max(1, told.pages) });
-        return;
+        return work;
       }
       answer = told;
       since = Date.now();
@@ -115,15 +117,17 @@ export function list(view, spec) {
       spec.changed?.(told);
       draw();
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError") return work;
       put(note, `${visible(error.message)}.`.replace(/\.+$/, "."), since ? ` Shown as of ${clock(since)}.` : "");
       note.hidden = false;
+      work = 0;
     } finally {
       if (asking === mine) {
         asking = null;
         element.classList.remove("asking");
       }
     }
+    return work;
   }
 
   function drawHead() {
@@ -187,8 +191,7 @@ export function list(view, spec) {
 
   drawHead();
   drawPins();
-  refresh();
-  view.every(spec.every ?? EVERY_MS, () => asking ?? refresh());
+  view.repeat(refresh, spec.every);
   return { element, refresh, state, answer: () => answer, draw };
 }
 

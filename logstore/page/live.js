@@ -4,7 +4,7 @@ import { address } from "./api.js";
 
 const AGAIN_MS = 3000;
 
-let wanted = {}; // the query of /events: what the view asks for
+let wanted = null; // the query of /events: what the view asks for
 let source = null;
 let again = 0;
 const listeners = new Set();

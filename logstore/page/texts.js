@@ -134,6 +134,9 @@ export const clock = (ms) => moment(ms, false).slice(11, 19);
 
 export const share = (part) => (part === null || part === undefined ? "–" : `${part >= 0.1 || part === 0 ? Math.round(part * 100) : (part * 100).toFixed(1)} %`);
 
+/** What people call a door. */
+export const doorName = (door) => ({ resp: "redis", amqp: "rabbitmq" })[door] ?? door;
+
 /** A word for a shell. */
 export function quoted(word) {
   const text = String(word);

@@ -1,6 +1,7 @@
 """Each view in a real browser: what it shows, that it complains of nothing, who can use it."""
 
 import json
+import socket
 
 import pytest
 
@@ -13,9 +14,9 @@ LINES = [
     "two teas",
 ]
 VIEWS = [
-    "#/topics", "#/topics/orders", "#/topics/orders/partitions",
+    "#/overview", "#/topics", "#/topics/orders", "#/topics/orders/partitions",
     "#/topics/orders/groups", "#/topics/orders/settings", "#/topics/orders/danger",
-    "#/topics/orders/records/0/0", "#/groups", "#/groups/billing", "#/server",
+    "#/topics/orders/records/0/0", "#/groups", "#/groups/billing", "#/connections", "#/server",
     "#/server/users", "#/server/rules", "#/server/jobs", "#/server/audit", "#/server/doctor",
 ]  # fmt: skip
 LOADED_BYTES_MAX = 150_000
@@ -215,4 +216,51 @@ def test_records_are_saved_with_whole_values(browser, filled):
     assert row.split(",")[:2] == ["0", "0"]
     assert '"\'=k,1"' in row  # no spreadsheet computes it
     assert "x" * 5000 in row
+    nothing_else(page)
+
+
+# The overview and connections
+
+
+def test_the_overview_shows_what_flows_and_each_door(browser, filled):
+    page = browser.page(filled.url).open("#/overview")
+    page.sees("healthy", "#health")
+    there = len(filled.table("topic", "list"))
+    page.sees(f"{there} topics", ".counts")
+    doors = {row[0]: row[1] for row in page.rows("Doors")}
+    assert doors["kafka"] == filled.address
+    assert doors["http"] == "{}:{}".format(*filled.http)
+    assert set(doors) == {"kafka", "redis", "rabbitmq", "http"}
+    filled.run("topic", "create", "appears-by-itself")
+    page.sees(f"{there + 1} topics", ".counts")  # nobody has touched the page
+    assert "disk" in [row[0] for row in page.rows("What is nearly full")]
+
+
+def test_a_connection_is_shown_and_closed(browser, filled):
+    with socket.create_connection(filled.redis) as client:
+        client.sendall(b"CLIENT SETNAME <b>me</b>\r\n")
+        assert client.recv(100) == b"+OK\r\n"
+        page = browser.page(filled.url).open("#/connections?door=resp")
+        [row] = page.rows("Connections")
+        assert row[0] == "redis"
+        assert row[1].endswith(f":{client.getsockname()[1]}")
+        assert row[3].startswith("<b>me</b>")
+        page.do("await page.getByRole('button', {name: /^Close the connection of/}).click()")
+        page.sees("It is cut off at once.", "dialog")
+        page.fill("Reason", "tried out")
+        page.confirm("Close the connection")
+        page.sees("Closed the connection from", "#results")
+        assert client.recv(100) == b""
+        page.sees("Nobody is connected by this door.")
+    nothing_else(page)
+
+
+def test_a_job_of_upkeep_is_started_and_remembered(browser, filled):
+    page = browser.page(filled.url).open("#/server/jobs")
+    page.press("Start a job")
+    page.choose("Job", "retention")
+    page.confirm("Start")
+    page.sees("The job retention (dry run) ended", "#results")
+    page.settled()
+    assert page.rows("Jobs that ended")[0][0] == "retention dry run"
     nothing_else(page)

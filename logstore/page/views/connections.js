@@ -4,9 +4,9 @@ import { ask, path } from "../api.js";
 import { form } from "../dialogs.js";
 import { badge, button, dim, h, mono, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
-import { ago, grouped, moment, size, sizePerSecond, visible } from "../texts.js";
+import { ago, doorName, grouped, moment, size, sizePerSecond, visible } from "../texts.js";
 
-const DOORS = [["", "all doors"], ["kafka", "kafka"], ["resp", "redis"], ["amqp", "amqp"], ["http", "http"]];
+const DOORS = [["", "all doors"], ["kafka", "kafka"], ["resp", "redis"], ["amqp", "rabbitmq"], ["http", "http"]];
 
 export function show(view) {
   view.heading(["Connections"]);
@@ -23,10 +23,10 @@ export function show(view) {
     key: (it) => String(it.id),
     sort: "-since_ms",
     columns: [
-      column("door", "Door", (_, it) => [it.door, it.tls ? [" ", badge("TLS")] : null]),
+      column("door", "Door", (_, it) => [doorName(it.door), it.tls ? [" ", badge("TLS")] : null]),
       column("peer", "From", (it) => mono(it)),
       column("user", "User", (it) => (it ? named(it) : dim("nobody"))),
-      column("client", "Client", (it) => named(it || "–")),
+      column("client", "Client", (_, it) => [named(it.client || "–"), it.software && dim([" ", named(it.software)])]),
       number("since_ms", "Since", (it) => h("span", { title: moment(it) }, ago(it))),
       number("in_per_s", "In", sizePerSecond, { sort: false }),
       number("out_per_s", "Out", sizePerSecond, { sort: false }),
@@ -48,7 +48,7 @@ function close(it, rows) {
     about: "It is cut off at once. A client that is built to do so connects again.",
     fields: [{ name: "reason", label: "Reason", value: "closed by an administrator", help: "The client is told, where its protocol can say it." }],
     preview: () => plainTable("Connection", [{ title: "", show: ([term]) => dim(term) }, { title: "", show: ([, text]) => text, wide: true }], [
-      ["Door", it.door], ["User", it.user ? named(it.user) : "nobody"], ["Client", named(it.client || "–")], ["Since", moment(it.since_ms)],
+      ["Door", doorName(it.door)], ["User", it.user ? named(it.user) : "nobody"], ["Client", named(it.client || "–")], ["Software", named(it.software || "–")], ["Since", moment(it.since_ms)],
       ...Object.entries(it.about ?? {}).map(([term, text]) => [term.replaceAll("_", " "), typeof text === "number" ? grouped(text) : visible(typeof text === "string" ? text : JSON.stringify(text))]),
     ]),
     act: async ({ reason }) => {

@@ -1,12 +1,13 @@
 // At one look: are we healthy, what flows, what is stuck, what is nearly full.
 
-import { bar, chart } from "../charts.js";
+import { chart, used } from "../charts.js";
 import { aside, badge, commandLine, h, link, mono, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { listen } from "../live.js";
 import { to } from "../router.js";
-import { grouped, perSecond, rate, share, size, sizePerSecond, span, visible } from "../texts.js";
+import { counted, doorName, grouped, perSecond, rate, size, sizePerSecond, span, visible } from "../texts.js";
 
+const FULL_ROWS = 8;
 const COUNTS = [["topics", "topics"], ["groups", "groups"], ["queues", "queues"], ["exchanges", "routing"],
   ["channels", "channels"], ["connections", "connections"]];
 
@@ -45,7 +46,7 @@ function health({ health, uptime_s: uptime, version, counts = {} }) {
       h("p", { class: "counts" }, COUNTS.filter(([it]) => counts[it] !== undefined).map(([noun, view]) =>
         [link(to(view), h("b", null, grouped(counts[noun])), ` ${noun}`), " "])),
       aside([version && `logstore ${version}`, uptime !== undefined && `up ${span(uptime * 1000)}`].filter(Boolean).join(" · "))),
-    warnings.length ? h("ul", { class: "warnings" }, warnings.map((it) => h("li", null, it.view
+    warnings.length ? h("ul", { class: `warnings ${health.state}` }, warnings.map((it) => h("li", null, it.view
       ? link(it.view, visible(it.what)) : visible(it.what), it.object ? [" ", named(it.object)] : null))) : null,
     nothingYet(counts) ? [h("p", null, "There is nothing here yet. Make a topic, or declare a queue:"),
       commandLine("logstore topic create orders --partitions 3"), " ", commandLine("logstore queue declare mail")] : null,
@@ -56,7 +57,7 @@ const nothingYet = (counts) => counts.topics === 0 && counts.queues === 0;
 
 function flows({ flows = {}, history }) {
   const doors = Object.entries(flows.doors ?? {});
-  const by = (what) => doors.filter(([, it]) => it[what]).map(([door, it]) => `${door} ${rate(it[what])}`).join(" · ");
+  const by = (what) => doors.filter(([, it]) => it[what]).map(([door, it]) => `${doorName(door)} ${rate(it[what])}`).join(" · ");
   return [
     h("div", { class: "flows" },
       flow("In", flows.in_per_s, by("in_per_s"), "in"),
@@ -74,31 +75,34 @@ function flow(title, number, doors, tone) {
     h("p", { class: "big" }, perSecond(number)), aside(doors || "\u00a0"));
 }
 
-function stuck({ stuck = [] }) {
-  if (!stuck.length) return aside("Nothing is stuck.");
-  return plainTable("What is stuck", [
+function stuck({ stuck = [], stuck_total: total = 0, slow_clients: slow = 0 }) {
+  const cut = slow > 0 ? aside(`${counted(slow, "slow client")} cut off in the last hour.`) : null;
+  if (!stuck.length) return [aside("Nothing is stuck."), cut];
+  return [plainTable("What is stuck", [
     column("", "What", (it) => [`${it.kind} `, it.view ? link(it.view, named(it.object)) : named(it.object)]),
     column("detail", "How", visible, { wide: true }),
     number("since_ms", "For", (it) => (it ? span(Date.now() - it) : "–")),
-  ], stuck, { key: (it) => `${it.kind} ${it.object}`, tone: () => "warn" });
+  ], stuck, { key: (it) => `${it.kind} ${it.vhost} ${it.object}`, tone: () => "warn" }),
+  total > stuck.length ? aside(`and ${grouped(total - stuck.length)} more`) : null, cut];
 }
 
 function full({ full = [] }) {
+  const first = full.slice(0, FULL_ROWS);
   if (!full.length) return aside("Nothing has a limit that it is near to.");
   return plainTable("What is nearly full", [
-    column("what", "What", visible, { wide: true }),
+    column("", "What", (it) => (it.view ? link(it.view, visible(it.what)) : visible(it.what)), { wide: true }),
     number("", "Used", (it) => `${amount(it, it.used)} of ${amount(it, it.limit)}`),
-    number("", "", (it) => [bar(it.share, it.what), ` ${share(it.share)}`]),
+    number("", "", (it) => used(it.share, it.what)),
     number("full_in_s", "Full in", (it) => (it === null || it === undefined ? "–" : `~ ${span(it * 1000)}`)),
-  ], full, { key: (it) => it.what, tone: (it) => (it.share >= 0.9 ? "bad" : it.share >= 0.8 ? "warn" : null) });
+  ], first, { key: (it) => it.what, tone: (it) => (it.nearly ? (it.share >= 0.9 ? "bad" : "warn") : null) });
 }
 
-const amount = (it, number) => (it.unit === "bytes" || it.unit === "B" ? size(number) : grouped(number));
+const amount = (it, number) => (it.unit === "bytes" ? size(number) : grouped(number));
 
 function doors({ doors = [], flows = {} }) {
   const of = (it) => flows.doors?.[it.name] ?? {};
   return plainTable("Doors", [
-    column("name", "Door", (it) => link(to("connections", { door: it }), it)),
+    column("name", "Door", (it) => link(to("connections", { door: it }), doorName(it))),
     column("", "Address", (it) => [mono(it.address), it.tls ? [" ", badge("TLS")] : null]),
     number("connections", "Connections"),
     number("", "In", (it) => sizePerSecond(of(it).bytes_in_per_s)),
@@ -111,6 +115,6 @@ function jobs({ jobs = [] }) {
   return plainTable("Jobs that run", [
     column("name", "Job"),
     column("object", "Of", (it) => named(it ?? "")),
-    number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
+    number("", "Done", (it) => used(it.share, it.name)),
   ], jobs, { key: (it) => `${it.name} ${it.object}` });
 }

@@ -1,12 +1,12 @@
 // The server itself: settings and where they come from, users, rules, jobs, the audit log, the doctor.
 
 import { ask, askLines, path } from "../api.js";
-import { bar } from "../charts.js";
+import { used } from "../charts.js";
 import { danger, form } from "../dialogs.js";
 import { aside, badge, button, dim, h, link, mono, named, put } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { to } from "../router.js";
-import { command, counted, moment, share, span, visible } from "../texts.js";
+import { command, counted, moment, span, visible } from "../texts.js";
 import { settingColumns, settingsEmpty } from "./settings.js";
 
 const TABS = [["settings", "Settings", settings], ["users", "Users", users], ["rules", "Rules", rules],
@@ -243,7 +243,7 @@ function jobs(view) {
       it.running.length ? plainTable("Jobs that run", [
         column("", "Job", jobName),
         column("object", "Of", named, { wide: true }),
-        number("", "Done", (it) => [bar(it.share, it.name), ` ${share(it.share)}`]),
+        number("", "Done", (it) => used(it.share, it.name)),
         number("logs", "Logs seen"),
         number("since_ms", "Since", (it) => span(Date.now() - it)),
       ], it.running, { key: (one) => `${one.name} ${one.since_ms}` }) : aside("No job runs now."),
