@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from logstore.access.identity import OWNER
 from logstore.protocols.house import House
+from logstore.protocols.http.first import Code
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ def open(house: House, *, local: bool = False) -> Doorway:
     """Limits are fixed while it serves. ``local``: for who may open the data directory's socket."""
     doors: list[HttpDoor] = []
 
-    def new_session(link: Link) -> Session:
-        # A server may have no client: until then neither the library for HTTP nor any route.
+    def made(link: Link) -> Session:
         from logstore.protocols.http.door import HttpDoor
         from logstore.protocols.http.session import HttpSession
 
@@ -33,6 +33,7 @@ def open(house: House, *, local: bool = False) -> Doorway:
             doors.append(HttpDoor.of(house))
         return HttpSession(doors[0], link, OWNER if local else None)
 
+    code = Code(house.work, _load, made)
     if local:
         limits = Limits(LOCAL_CONNECTIONS_MAX, IDLE_S, "what this socket takes", _REFUSAL)
     else:
@@ -40,4 +41,9 @@ def open(house: House, *, local: bool = False) -> Doorway:
         limits = Limits(most, IDLE_S, refusal=_REFUSAL, sent_bytes_max=SENT_BYTES_MAX)
         house.figures.wanted()
     counts = house.figures.door(NAME)
-    return Doorway(new_session, limits, NAME, counts, lambda session: session.about())
+    return Doorway(code.session, limits, NAME, counts, lambda session: session.about())
+
+
+def _load() -> None:
+    """A server may have no client: until then neither the library for HTTP nor any route."""
+    import logstore.protocols.http.session  # noqa: F401  in a worker, not in a turn
