@@ -117,7 +117,7 @@ def serve(
     log_level: LogLevel = None,
     data: Data = HERE,
 ) -> None:
-    """Serve Kafka, Redis and RabbitMQ clients.
+    """Serve Kafka, Redis and RabbitMQ clients, and a page for browsers.
 
     Runs until Ctrl-C or SIGTERM; SIGHUP reloads the TLS certificate. An address that other
     machines reach needs users: see logstore user.
@@ -250,7 +250,16 @@ def _tell_ready(data: str, addresses: "Addresses") -> None:
     for it in ENTRANCES:
         if it.name in addresses:
             host, port = addresses[it.name]
-            tell(f"serving {data}: {it.clients} at {host}:{port}")
+            tell(f"serving {data}: {_place(it, host, port)}")
+
+
+def _place(it: "Entrance", host: str, port: int) -> str:
+    from logstore.doors import HTTP
+
+    if it.door is not HTTP:
+        return f"{it.clients} at {host}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"page at http{'s' if it.tls else ''}://{shown}:{port}/"
 
 
 def is_loopback(host: str) -> bool:

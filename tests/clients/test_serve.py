@@ -82,7 +82,8 @@ def test_a_default_port_in_use_leaves_this_door_closed_and_the_others_serve(
         process = serve(tmp_path / "data", address)
         open_ = [name for name in DEFAULT_PORTS if name != closed]
         for name in open_:
-            says = f"{CLIENTS[name]} clients at {address}:{DEFAULT_PORTS[name]}"
+            place = f"{address}:{DEFAULT_PORTS[name]}"
+            says = f"page at http://{place}/" if name == "http" else f"clients at {place}"
             assert says in process.stdout.readline()
             socket.create_connection((address, DEFAULT_PORTS[name])).close()
         owner = owner_of(Disk(), str(tmp_path / "data" / "lock"))

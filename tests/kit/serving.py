@@ -18,6 +18,13 @@ def resident_bytes(server):
         return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
 
 
+def place_of(line):
+    """Host and port of a door, of which a server says where it is."""
+    place = line.split()[-1].rpartition("//")[2].rstrip("/")
+    host, port = place.split(":")
+    return host, int(port)
+
+
 class Serving:
     """A server; ``address`` is where Kafka clients connect, ``redis`` where Redis clients do."""
 
@@ -75,16 +82,15 @@ class Serving:
             self.amqp = host, int(port)
         if http_port >= 0:
             line = self.process.stdout.readline().decode()
-            assert "HTTP clients at" in line, self.errors()
-            host, port = line.split()[-1].split(":")
-            self.http = host, int(port)
+            assert "page at http://" in line, self.errors()
+            self.http = place_of(line)
         self.tls = {}
         for door, whose in CLIENTS.items():
             if int(settings.get(f"{door}_tls_port", -1)) >= 0:
                 line = self.process.stdout.readline().decode()
-                assert f"{whose} clients with TLS at" in line, self.errors()
-                host, port = line.split()[-1].split(":")
-                self.tls[door] = host, int(port)
+                says = "page at https://" if door == "http" else f"{whose} clients with TLS at"
+                assert says in line, self.errors()
+                self.tls[door] = place_of(line)
 
     def errors(self):
         """What it said, but for how slow the machine is: a test asks for no time."""
