@@ -4,6 +4,9 @@ export const VIEWS = [
   { word: "overview", title: "Overview", key: "o", load: () => import("./views/overview.js") },
   { word: "topics", title: "Topics", key: "t", load: () => import("./views/topics.js") },
   { word: "groups", title: "Groups", key: "g", load: () => import("./views/groups.js") },
+  { word: "queues", title: "Queues", key: "q", load: () => import("./views/queues.js") },
+  { word: "routing", title: "Routing", key: "r", load: () => import("./views/routing.js") },
+  { word: "channels", title: "Channels", key: "c", load: () => import("./views/channels.js") },
   { word: "connections", title: "Connections", key: "n", load: () => import("./views/connections.js") },
   { word: "server", title: "Server", key: "s", load: () => import("./views/server.js") },
 ];

@@ -1,0 +1,329 @@
+// Queues: what waits in them, who takes it, and one of them with its messages.
+
+import { ask, path } from "../api.js";
+import { chart } from "../charts.js";
+import { danger, form } from "../dialogs.js";
+import { aside, badge, button, dim, facts, h, link, named } from "../dom.js";
+import { column, number, plainTable } from "../list.js";
+import { go, to } from "../router.js";
+import { ago, command, counted, grouped, perSecond, rate, size, visible } from "../texts.js";
+import { chosen, inVhost, tableOf, textOfTable, vhosts } from "./vhosts.js";
+
+const TABS = [["messages", "Messages"], ["consumers", "Consumers"], ["bindings", "Bindings"], ["details", "Details"], ["danger", "Danger"]];
+
+export async function show(view) {
+  if (view.names.length < 2) {
+    all(view);
+    return;
+  }
+  const [vhost, queue, tab = "messages", position] = view.names;
+  const crumbs = [["Queues", to("queues", { v: vhost === "/" ? "" : vhost })]];
+  view.heading(position === undefined ? [...crumbs, queue] : [...crumbs, [queue, to("queues", vhost, queue)], `message ${position}`],
+    link(to("routing", { v: vhost, focus: `queue:${queue}` }), "How messages get here"),
+    button("Publish a message", () => publish(vhost, "", queue)));
+  if (position !== undefined) {
+    const message = await import("./message.js");
+    message.show(view, vhost, queue, position);
+    return;
+  }
+  summary(view, vhost, queue);
+  view.tabs(TABS.map(([word, title]) => [word, title, word === "messages" ? to("queues", vhost, queue) : to("queues", vhost, queue, word)]), tab);
+  if (tab === "messages") {
+    const messages = await import("./messages.js");
+    messages.show(view, vhost, queue);
+  } else if (tab === "consumers") consumers(view, vhost, queue);
+  else if (tab === "bindings") bindings(view, vhost, queue);
+  else if (tab === "details") details(view, vhost, queue);
+  else if (tab === "danger") dangers(view, vhost, queue);
+  else view.add(h("div", { class: "empty" }, h("p", null, "A queue has no such part.")));
+}
+
+function all(view) {
+  view.heading(["Queues"], button("Declare a queue", () => declare(chosen(view))));
+  const rows = view.list({
+    caption: "Queues",
+    noun: "queue",
+    path: "queues",
+    query: () => ({ vhost: view.query.get("v") }),
+    controls: vhosts(view, () => rows.refresh()),
+    key: (it) => JSON.stringify([it.vhost, it.name]),
+    sort: "name",
+    pins: { kind: "queues", label: (key) => JSON.parse(key)[1], href: (key) => to("queues", ...JSON.parse(key)) },
+    tone: (it) => (it.error ? "bad" : it.ready > 0 && it.consumers === 0 ? "warn" : null),
+    columns: [
+      column("name", "Name", (it, row) => [link(to("queues", row.vhost, it), named(it)), row.vhost === "/" ? null : [" ", dim(["in ", named(row.vhost)])]], { wide: true }),
+      number("ready", "Ready", grouped, { help: "Messages that wait to be taken" }),
+      number("unacked", "Unacked", grouped, { help: "Given out, and not acknowledged yet" }),
+      number("consumers", "Consumers", (it, row) => (it === 0 && row.ready > 0 ? h("span", { class: "bad-text" }, "0") : grouped(it))),
+      number("in_per_s", "In /s", rate),
+      number("out_per_s", "Out /s", rate),
+      number("ack_per_s", "Acked /s", rate),
+      number("oldest_ms", "Oldest", (it) => ago(it)),
+      number("bytes", "Size", size),
+      column("", "", (row) => marks(row)),
+    ],
+    empty: ["There is no queue yet. Declare one:", "logstore queue declare mail"],
+  });
+}
+
+/** What is special about it, in a word each. */
+function marks(row) {
+  if (row.error) return h("span", { class: "error" }, visible(row.error));
+  const words = [[!row.durable, "not durable"], [row.exclusive, "exclusive"], [row.auto_delete, "auto-delete"],
+    [row.arguments["x-message-ttl"] !== undefined, "expires"], [row.arguments["x-max-priority"] !== undefined, "priorities"],
+    [row.arguments["x-dead-letter-exchange"] !== undefined, "dead letters"]];
+  const state = row.state && row.state !== "running" ? badge(row.state, "warn") : null;
+  return [state, words.filter(([is]) => is).map(([, word]) => [badge(word), " "])];
+}
+
+function summary(view, vhost, queue) {
+  view.part({
+    path: path("queues", queue),
+    query: { vhost },
+    show: (it) => [
+      it.error ? h("p", { class: "error" }, visible(it.error)) : null,
+      facts([
+        ["Ready", grouped(it.ready)], ["Unacked", grouped(it.unacked)], ["Consumers", grouped(it.consumers)],
+        ["In", perSecond(it.in_per_s)], ["Out", perSecond(it.out_per_s)], ["Acked", perSecond(it.ack_per_s)],
+        ["Oldest message", ago(it.oldest_ms)], ["Size", size(it.bytes)],
+      ]),
+      it.history ? flows(it.history) : null,
+    ],
+  });
+}
+
+function flows(history) {
+  const series = [["in", "in"], ["out", "out"], ["acked", "third"]].filter(([name]) => history[name])
+    .map(([name, tone]) => ({ name, tone, values: history[name] }));
+  return series.some(({ values }) => values.some((it) => it !== null)) ? chart("The last hour", series, history.step_s) : null;
+}
+
+function consumers(view, vhost, queue) {
+  view.list({
+    caption: "Consumers",
+    noun: "consumer",
+    path: path("queues", queue, "consumers"),
+    query: { vhost },
+    sorts: false,
+    filter: false,
+    key: (it) => `${it.channel} ${it.tag}`,
+    columns: [
+      column("tag", "Tag", named),
+      column("channel", "Channel", named, { wide: true }),
+      number("unacked", "Unacked"),
+      number("prefetch", "Prefetch", (it) => (it === 0 ? "any" : grouped(it)), { help: "How many may be unacked at once" }),
+      number("priority", "Priority"),
+      column("", "", (it) => [it.no_ack ? badge("needs no ack") : null, it.exclusive ? badge("exclusive") : null, it.active ? null : badge("waits for its turn")]),
+    ],
+    empty: ["Nobody consumes this queue. Consume it:", command("logstore", "queue", "consume", queue, ...inVhost(vhost))],
+  });
+}
+
+function bindings(view, vhost, queue) {
+  const rows = view.list({
+    caption: "Bindings",
+    noun: "binding",
+    path: path("queues", queue, "bindings"),
+    query: { vhost },
+    sorts: false,
+    regex: false,
+    key: (it) => `${it.source} ${it.id}`,
+    controls: button("Bind …", () => bind(vhost, queue, () => rows.refresh()), { class: "small" }),
+    columns: [
+      column("source", "From exchange", (it) => (it === "" ? dim("the default one") : link(to("routing", { v: vhost, focus: `exchange:${it}` }), named(it)))),
+      column("key", "Routing key", (it) => (it === "" ? dim("none") : h("bdi", { class: "mono" }, visible(it)))),
+      column("arguments", "Arguments", (it) => (Object.keys(it).length ? h("span", { class: "mono" }, visible(JSON.stringify(it))) : ""), { wide: true }),
+      column("", "", (it) => (it.source === "" ? null : button("Unbind …", () => unbind(vhost, queue, it, () => rows.refresh()), { class: "small danger" }))),
+    ],
+    empty: ["Nothing is bound to it."],
+  });
+}
+
+function details(view, vhost, queue) {
+  view.part({
+    path: path("queues", queue),
+    query: { vhost },
+    show: (it) => [
+      h("h3", null, "Arguments"),
+      facts([["Durable", yes(it.durable)], ["Exclusive", yes(it.exclusive)], ["Deleted after its last consumer", yes(it.auto_delete)],
+        ...Object.entries(it.arguments).map(([name, value]) => [visible(name), h("span", { class: "mono" }, visible(typeof value === "string" ? value : JSON.stringify(value)))])]),
+      h("h3", null, "Dead letters"),
+      it.dead_letters.exchange === null ? aside("Messages that are rejected, expire or are too many are gone.")
+        : facts([["Go to exchange", it.dead_letters.exchange === "" ? dim("the default one") : link(to("routing", { v: vhost, focus: `exchange:${it.dead_letters.exchange}` }), named(it.dead_letters.exchange))],
+          ["With key", it.dead_letters.routing_key === null ? dim("their own") : named(it.dead_letters.routing_key)], ["Strategy", it.dead_letters.strategy],
+          ["On their way", grouped(it.dead_letters.here)], ["Dropped", grouped(it.dead_letters.dropped)]]),
+      h("h3", null, "What is on disk"),
+      plainTable("Lanes: one for each priority", [
+        number("priority", "Priority"), number("ready", "Ready"), number("unacked", "Unacked"),
+        number("start", "First offset", grouped), number("floor", "Settled below", grouped), number("end", "End", grouped), number("bytes", "Size", size),
+      ], it.lanes, { key: (one) => String(one.priority) }),
+      it.counts ? [h("h3", null, "Since the server began"), facts(Object.entries(it.counts).map(([name, value]) => [name.replaceAll("_", " "), grouped(value)]))] : null,
+    ],
+  });
+}
+
+const yes = (it) => (it ? "yes" : "no");
+
+function dangers(view, vhost, queue) {
+  const block = (title, text, act) => h("section", { class: "panel" }, h("h2", null, title), aside(text), act);
+  view.add(
+    block("Move messages", "Publish the messages that are ready to an exchange, and take them from here: each of them is in one of both places at any time.",
+      button("Move …", () => move(vhost, queue))),
+    block("Purge", "Delete all messages that are ready. Those that consumers hold stay.",
+      button("Purge …", () => purge(vhost, queue), { class: "danger" })),
+    block("Delete", "Delete the queue with all of its messages and bindings.",
+      button("Delete queue …", () => remove(vhost, queue), { class: "danger" })),
+  );
+}
+
+function declare(vhost) {
+  form({
+    title: "Declare a queue",
+    verb: "Declare",
+    fields: [
+      { name: "name", label: "Name", required: true, given: { maxlength: 255 } },
+      { name: "durable", label: "Durable: it stays when the server is started anew", type: "checkbox", value: true },
+      { name: "ttl", label: "Messages expire after (ms)", type: "number", given: { min: 0 }, help: "Empty: never." },
+      { name: "length", label: "Messages at most", type: "number", given: { min: 0 }, help: "Empty: any number. Beyond it the oldest one goes." },
+      { name: "dead", label: "Dead letters go to exchange", given: { maxlength: 255 }, help: "Empty: nowhere." },
+      { name: "priorities", label: "Highest priority", type: "number", given: { min: 1, max: 255 }, help: "Empty: no priorities." },
+      { name: "arguments", label: "More arguments, in JSON", type: "textarea", rows: 2, value: "" },
+    ],
+    command: (it) => command("logstore", "queue", "declare", it.name || "NAME", ...inVhost(vhost),
+      ...Object.entries(argumentsOf(it)).flatMap(([name, value]) => ["--argument", `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`])),
+    act: async (it) => {
+      await ask(path("queues", it.name), { method: "PUT", query: { vhost }, body: { durable: it.durable, arguments: argumentsOf(it) } });
+      go(to("queues", vhost, it.name));
+      return `Declared queue ${visible(it.name)}.`;
+    },
+  });
+}
+
+function argumentsOf(it) {
+  const found = tableOf(it.arguments);
+  if (it.ttl !== "") found["x-message-ttl"] = Number(it.ttl);
+  if (it.length !== "") found["x-max-length"] = Number(it.length);
+  if (it.priorities !== "") found["x-max-priority"] = Number(it.priorities);
+  if (it.dead !== "") found["x-dead-letter-exchange"] = it.dead;
+  return found;
+}
+
+function bind(vhost, queue, done) {
+  form({
+    title: `Bind ${visible(queue)} to an exchange`,
+    verb: "Bind",
+    fields: [
+      { name: "source", label: "Exchange", required: true, given: { maxlength: 255 } },
+      { name: "key", label: "Routing key", given: { maxlength: 255 }, help: "Of a topic exchange a pattern: order.* or order.#" },
+      { name: "arguments", label: "Arguments, in JSON", type: "textarea", rows: 2, value: "", help: "Of a headers exchange: {\"x-match\": \"all\", \"country\": \"ch\"}" },
+    ],
+    command: (it) => command("logstore", "exchange", "bind", it.source || "EXCHANGE", queue, ...(it.key ? ["--key", it.key] : []), ...inVhost(vhost)),
+    act: async (it) => {
+      await ask("bindings", { method: "POST", query: { vhost }, body: { source: it.source, destination: queue, kind: "queue", key: it.key, arguments: tableOf(it.arguments) } });
+      done();
+      return `Bound queue ${visible(queue)} to exchange ${visible(it.source)}.`;
+    },
+  });
+}
+
+function unbind(vhost, queue, it, done) {
+  const body = { source: it.source, destination: queue, kind: "queue", key: it.key, id: it.id };
+  danger({
+    verb: "Unbind queue",
+    object: queue,
+    irreversible: "",
+    effect: async (signal) => {
+      await ask("bindings", { method: "DELETE", query: { vhost }, body: { ...body, dry_run: true }, signal });
+      return h("p", null, "Messages that exchange ", named(it.source), " gets with key ", named(it.key || "(none)"), " do not come here by this binding any more. No message is deleted.");
+    },
+    command: command("logstore", "exchange", "unbind", it.source, queue, ...(it.key ? ["--key", it.key] : []), ...inVhost(vhost)),
+    act: async () => {
+      await ask("bindings", { method: "DELETE", query: { vhost }, body });
+      done();
+      return `Unbound queue ${visible(queue)} from exchange ${visible(it.source)}.`;
+    },
+  });
+}
+
+/** Publish to an exchange; the default one brings a message to the queue that its key names. */
+export function publish(vhost, exchange, key, given = {}) {
+  const direct = exchange === "";
+  form({
+    title: direct ? `Publish a message to queue ${visible(key)}` : `Publish a message to exchange ${visible(exchange)}`,
+    verb: "Publish",
+    fields: [
+      ...(direct ? [] : [{ name: "key", label: "Routing key", value: key, given: { maxlength: 255 } }]),
+      { name: "body", label: "Body", type: "textarea", value: given.body ?? "" },
+      { name: "encoding", label: "The body is", type: "select", value: given.encoding ?? "text", options: [["text", "text"], ["base64", "bytes in base64"]] },
+      { name: "properties", label: "Properties, in JSON", type: "textarea", rows: 2, value: textOfTable(given.properties ?? { delivery_mode: 2 }), help: "content_type, headers, priority, expiration, message_id, …" },
+    ],
+    act: async (it) => {
+      const told = await ask(path("exchanges", exchange, "publish"), { method: "POST", query: { vhost },
+        body: { key: direct ? key : it.key, properties: tableOf(it.properties), body: it.body, encoding: it.encoding } });
+      if (told.refused) throw new Error("the queue is full, and refuses it");
+      return told.routed ? "Published a message." : "Published a message; no binding takes it anywhere, so that it is gone.";
+    },
+  });
+}
+
+function move(vhost, queue) {
+  const body = (it, dry) => ({ to_exchange: it.to, ...(it.key === "" ? {} : { key: it.key }), ...(it.limit === "" ? {} : { limit: Number(it.limit) }), dry_run: dry });
+  form({
+    title: `Move messages of ${visible(queue)}`,
+    verb: "Move",
+    danger: true,
+    fields: [
+      { name: "to", label: "To exchange", given: { maxlength: 255 }, help: "Empty: the default one, whose key is the name of a queue." },
+      { name: "key", label: "Routing key", given: { maxlength: 255 }, help: "Empty: each message keeps its own." },
+      { name: "limit", label: "Messages at most", type: "number", given: { min: 1 }, help: "Empty: all that are ready now." },
+    ],
+    preview: async (it, signal) => {
+      const told = await ask(path("queues", queue, "move"), { method: "POST", query: { vhost }, body: body(it, true), signal });
+      return h("p", null, h("b", null, counted(told.moved, "message")), " would be moved.",
+        told.unrouted ? h("span", { class: "error" }, ` ${counted(told.unrouted, "message")} would go nowhere, and stay here.`) : null);
+    },
+    act: async (it) => {
+      const told = await ask(path("queues", queue, "move"), { method: "POST", query: { vhost }, body: body(it, false) });
+      const rest = told.unrouted + told.refused;
+      return `Moved ${counted(told.moved, "message")} of queue ${visible(queue)}${rest ? `; ${grouped(rest)} stayed, since no queue takes them` : ""}.`;
+    },
+  });
+}
+
+function purge(vhost, queue) {
+  let about = null;
+  danger({
+    verb: "Purge queue",
+    object: queue,
+    effect: async (signal) => {
+      about = await ask(path("queues", queue, "purge"), { method: "POST", query: { vhost }, body: { dry_run: true }, signal });
+      return h("p", null, h("b", null, counted(about.purged, "message")), " would be deleted for good.");
+    },
+    type: () => about.purged > 0,
+    command: command("logstore", "queue", "purge", queue, ...inVhost(vhost)),
+    act: async () => {
+      const told = await ask(path("queues", queue, "purge"), { method: "POST", query: { vhost }, body: {} });
+      return `Deleted ${counted(told.purged, "message")} of queue ${visible(queue)}.`;
+    },
+  });
+}
+
+function remove(vhost, queue) {
+  let about = null;
+  danger({
+    verb: "Delete queue",
+    object: queue,
+    effect: async (signal) => {
+      about = await ask(path("queues", queue), { method: "DELETE", query: { vhost }, body: { dry_run: true }, signal });
+      return h("p", null, h("b", null, counted(BigInt(about.ready) + BigInt(about.unacked), "message")), ` would be deleted, and ${counted(about.bindings, "binding")}. `,
+        about.consumers ? `${counted(about.consumers, "consumer")} would be cancelled.` : "Nobody consumes it.");
+    },
+    type: () => about.ready + about.unacked > 0,
+    command: command("logstore", "queue", "delete", queue, ...inVhost(vhost)),
+    act: async () => {
+      await ask(path("queues", queue), { method: "DELETE", query: { vhost }, body: {} });
+      go(to("queues", { v: vhost === "/" ? "" : vhost }));
+      return `Deleted queue ${visible(queue)}.`;
+    },
+  });
+}
