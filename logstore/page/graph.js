@@ -7,17 +7,37 @@ const WIDTH = 190;
 const HEIGHT = 44;
 const GAP_X = 130;
 const GAP_Y = 14;
+const PASSING = 12; // what a line takes that goes past a column
 const ROUNDS = 6; // of sorting: more change little
 const NAME_CHARS = 22;
 const LABEL_CHARS = 18;
 
-/** Its nodes in columns from left to right: exchanges by how far they are from a first one, then queues. */
+/**
+ * Its nodes in columns from left to right: exchanges by how far they are from a first one, then queues.
+ * What leads past a column has a place of its own there, {id, passes: true}, so that it goes behind nothing.
+ */
 export function columnsOf({ nodes, edges }) {
   const depth = depths(nodes, edges);
   const last = Math.max(0, ...nodes.filter((it) => it.kind === "exchange").map((it) => depth.get(it.id))) + 1;
-  const columns = Array.from({ length: last + 1 }, () => []);
-  for (const it of nodes) columns[it.kind === "queue" ? last : depth.get(it.id)].push(it);
-  return sorted(columns.filter((it) => it.length), edges);
+  const all = Array.from({ length: last + 1 }, () => []);
+  for (const it of nodes) all[it.kind === "queue" ? last : depth.get(it.id)].push(it);
+  const columns = all.filter((it) => it.length);
+  const column = new Map(columns.flatMap((it, x) => it.map(({ id }) => [id, x])));
+  const links = [];
+  for (const it of edges) {
+    const way = wayOf(it, column);
+    way.slice(1, -1).forEach((id, at) => columns[column.get(it.from) + 1 + at].push({ id, name: it.to, passes: true }));
+    for (let at = 1; at < way.length; at += 1) links.push({ from: way[at - 1], to: way[at] });
+  }
+  return sorted(columns, links);
+}
+
+/** The ids that an edge goes by, from its beginning to its end. */
+function wayOf(edge, column) {
+  const [from, to] = [column.get(edge.from), column.get(edge.to)];
+  if (from === undefined || to === undefined) return [];
+  const between = Array.from({ length: Math.max(0, to - from - 1) }, (_, at) => `${keyOf(edge)} ${from + 1 + at}`);
+  return [edge.from, ...between, edge.to];
 }
 
 /** The longest way to each exchange by bindings; where they go in a circle, a way without it. */
@@ -80,38 +100,61 @@ function sorted(columns, edges) {
  */
 export function picture(graph, { path, picked, look }) {
   const columns = columnsOf(graph);
-  const rows = Math.max(...columns.map((it) => it.length));
-  const height = rows * (HEIGHT + GAP_Y) + GAP_Y;
-  const width = columns.length * WIDTH + (columns.length - 1) * GAP_X + 2 * GAP_Y + 40;
+  const heights = columns.map((column) => column.reduce((sum, it) => sum + heightOf(it) + GAP_Y, GAP_Y));
+  const height = Math.max(...heights);
+  const width = columns.length * (WIDTH + GAP_X) - GAP_X + 2 * GAP_Y + 40;
   const at = new Map();
-  columns.forEach((column, x) => column.forEach((it, y) => at.set(it.id, [
-    GAP_Y + x * (WIDTH + GAP_X),
-    (height - column.length * (HEIGHT + GAP_Y) + GAP_Y) / 2 + y * (HEIGHT + GAP_Y),
-  ])));
+  const column = new Map();
+  columns.forEach((nodes, x) => {
+    let y = (height - heights[x]) / 2 + GAP_Y;
+    for (const it of nodes) {
+      at.set(it.id, [GAP_Y + x * (WIDTH + GAP_X), y]);
+      column.set(it.id, x);
+      y += heightOf(it) + GAP_Y;
+    }
+  });
   const lit = path && new Set(path.map(keyOf));
   const onWay = path && new Set(path.flatMap((it) => [it.from, it.to]));
   return svg("svg", { class: path ? "graph tried" : "graph", viewBox: `0 0 ${width} ${height}`, width, height,
     role: "group", "aria-label": "Exchanges, bindings and queues" },
-  graph.edges.map((it) => curve(it, at, lit?.has(keyOf(it)))),
+  graph.edges.map((it) => curve(it, wayOf(it, column), at, lit?.has(keyOf(it)))),
   graph.nodes.map((it) => box(it, at.get(it.id), { picked: it.id === picked, lit: onWay?.has(it.id), look })));
 }
 
+const heightOf = (it) => (it.passes ? PASSING : HEIGHT);
+
 const keyOf = (it) => JSON.stringify([it.from, it.to, it.kind, it.key, it.arguments]);
 
-function curve(edge, at, lit) {
+function curve(edge, way, at, lit) {
+  if (!way.length) return null;
   const [from, to] = [at.get(edge.from), at.get(edge.to)];
-  if (!from || !to) return null;
   const begin = [from[0] + WIDTH, from[1] + HEIGHT / 2];
   const back = to[0] <= from[0];
-  const end = back ? [to[0] + WIDTH / 2, to[1] + HEIGHT] : [to[0], to[1] + HEIGHT / 2];
-  const bow = back ? 60 : GAP_X / 2;
-  const line = back ? `M${begin} C${begin[0] + bow} ${begin[1]} ${end[0]} ${end[1] + bow + 30} ${end}`
-    : `M${begin} C${begin[0] + bow} ${begin[1]} ${end[0] - bow} ${end[1]} ${end}`;
+  const line = back ? backwards(begin, to) : forwards(begin, way.slice(1, -1).map((it) => at.get(it)), [to[0], to[1] + HEIGHT / 2]);
   const text = edge.kind !== "binding" ? "" : edge.key || (Object.keys(edge.arguments).length ? "headers" : "");
   return svg("g", { class: `edge ${edge.kind}${lit ? " lit" : ""}` },
     svg("path", { d: line }, svg("title", null, whole(edge))),
-    back ? null : svg("circle", { cx: end[0] - 3, cy: end[1], r: 3 }),
-    text && !back ? svg("text", { x: end[0] - 10, y: end[1] - 5, "text-anchor": "end" }, cut(text, LABEL_CHARS)) : null);
+    back ? null : svg("circle", { cx: to[0] - 3, cy: to[1] + HEIGHT / 2, r: 3 }),
+    text && !back ? svg("text", { x: to[0] - 10, y: to[1] + HEIGHT / 2 - 5, "text-anchor": "end" }, cut(text, LABEL_CHARS)) : null);
+}
+
+/** Bows from column to column, and straight past the nodes of those between. */
+function forwards(begin, past, end) {
+  const bow = (a, b) => `C${a[0] + GAP_X / 2} ${a[1]} ${b[0] - GAP_X / 2} ${b[1]} ${b[0]} ${b[1]}`;
+  let line = `M${begin.join(" ")}`;
+  let here = begin;
+  for (const [x, y] of past) {
+    const middle = y + PASSING / 2;
+    line += `${bow(here, [x, middle])}H${x + WIDTH}`;
+    here = [x + WIDTH, middle];
+  }
+  return line + bow(here, end);
+}
+
+/** From a queue to the exchange that its dead letters go to, below what stands between. */
+function backwards(begin, to) {
+  const end = [to[0] + WIDTH / 2, to[1] + HEIGHT];
+  return `M${begin.join(" ")}C${begin[0] + 60} ${begin[1]} ${end[0]} ${end[1] + 90} ${end.join(" ")}`;
 }
 
 function whole(edge) {

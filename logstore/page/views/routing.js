@@ -96,7 +96,7 @@ const labelOf = (edge) => edge.kind === "dead-letter" ? "dead letters" : edge.ki
 function asList(graph, look, vhost) {
   const names = new Map(graph.nodes.map((it) => [it.id, it]));
   const from = Map.groupBy(graph.edges, (it) => it.from);
-  return h("ul", { class: "tree" }, columnsOf(graph).flat().map((node) => h("li", { "data-key": node.id },
+  return h("ul", { class: "tree" }, columnsOf(graph).flat().filter((it) => !it.passes).map((node) => h("li", { "data-key": node.id },
     `${node.kind} `, node.kind === "queue" ? link(to("queues", vhost, node.name), named(node.name)) : button(named(node.name), () => look(node.id), { class: "plain" }), ` ${node.type ?? ""}`,
     node.flags.map((it) => [" ", badge(FLAGS[it] ?? it, "warn")]),
     from.has(node.id) ? h("ul", null, from.get(node.id).map((edge) => h("li", null, h("bdi", { class: "mono" }, visible(labelOf(edge))), " → ", named(names.get(edge.to)?.name ?? edge.to)))) : null)));
