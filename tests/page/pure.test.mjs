@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { columnsOf } from "../../logstore/page/graph.js";
 import { pretty } from "../../logstore/page/json_text.js";
 import { placeOf, to } from "../../logstore/page/router.js";
 import * as texts from "../../logstore/page/texts.js";
@@ -99,4 +100,33 @@ test("deep and long values neither overflow nor stall", () => {
   const long = `"${"a\\n".repeat(300_000)}"`;
   assert.equal(joined(long), long);
   assert.equal(pretty('"' + "a".repeat(1_000_000)), null);
+});
+
+const exchange = (name) => ({ id: `exchange:${name}`, kind: "exchange", name, flags: [] });
+const queue = (name) => ({ id: `queue:${name}`, kind: "queue", name, flags: [] });
+const bound = (from, to, key = "") => ({ from, to, kind: "binding", key, arguments: {} });
+const names = (graph) => columnsOf(graph).map((column) => column.filter((it) => !it.passes).map((it) => it.name));
+
+test("exchanges stand before what they lead to, and queues come last", () => {
+  const nodes = [queue("mail"), exchange("c"), exchange("b"), exchange("a"), queue("alone")];
+  const edges = [bound("exchange:a", "exchange:b"), bound("exchange:b", "exchange:c"), bound("exchange:c", "queue:mail"), bound("exchange:a", "queue:alone")];
+  assert.deepEqual(names({ nodes, edges }).map((it) => it.toSorted()), [["a"], ["b"], ["c"], ["alone", "mail"]]);
+  const passing = columnsOf({ nodes, edges }).map((column) => column.filter((it) => it.passes).length);
+  assert.deepEqual(passing, [0, 1, 1, 0]); // from a past b and c
+});
+
+test("a circle of exchanges has columns, too", () => {
+  const nodes = ["a", "b", "c"].map(exchange);
+  const edges = [bound("exchange:a", "exchange:b"), bound("exchange:b", "exchange:c"), bound("exchange:c", "exchange:a"), bound("exchange:a", "exchange:a")];
+  assert.deepEqual(names({ nodes, edges }).flat().toSorted(), ["a", "b", "c"]);
+  assert.deepEqual(names({ nodes: [], edges: [] }), []);
+  assert.deepEqual(names({ nodes: [queue("q")], edges: [bound("exchange:unknown", "queue:q")] }), [["q"]]);
+});
+
+test("a chain of 500 exchanges, and one exchange with 499 queues", () => {
+  const chain = Array.from({ length: 500 }, (_, at) => exchange(`x${at}`));
+  const links = chain.slice(1).map((it, at) => bound(chain[at].id, it.id));
+  assert.equal(names({ nodes: chain.toReversed(), edges: links.toReversed() }).length, 500);
+  const many = Array.from({ length: 499 }, (_, at) => queue(`q${at}`));
+  assert.equal(names({ nodes: [exchange("x"), ...many], edges: many.map((it) => bound("exchange:x", it.id)) })[1].length, 499);
 });

@@ -20,8 +20,23 @@ FORBIDDEN = re.compile(
 IMPORTED = re.compile(r"""(?:from|import\()\s*"(\.[^"]+)\"""")
 
 
-def test_all_of_it_is_under_150_kb():
-    sizes = {str(it.relative_to(PAGE)): it.stat().st_size for it in FILES}
+def loaded(script):
+    """A script and all that it imports at once."""
+    found, left = set(), [script]
+    while left:
+        it = left.pop()
+        if it not in found:
+            found.add(it)
+            static = re.findall(r'from\s*"(\.[^"]+)"', it.read_text())
+            left += [(it.parent / one).resolve() for one in static]
+    return found
+
+
+@pytest.mark.parametrize("view", sorted((PAGE / "views").glob("*.js")), ids=lambda it: it.stem)
+def test_what_a_view_loads_is_under_150_kb(view):
+    files = loaded(PAGE / "main.js") | loaded(view)
+    files |= {it for it in FILES if it.suffix != ".js"}
+    sizes = {str(it.relative_to(PAGE)): it.stat().st_size for it in files}
     assert sum(sizes.values()) < 150_000, sizes
 
 
@@ -50,13 +65,7 @@ def test_what_is_needed_first_is_asked_for_at_once():
     """Else a browser learns of each file only from the one before it."""
     index = (PAGE / "index.html").read_text()
     named = set(re.findall(r'(?:href|src)="([^"]+\.js)"', index))
-    needed, left = set(), [PAGE / "main.js"]
-    while left:
-        it = left.pop()
-        if it not in needed and it.parent == PAGE:
-            needed.add(it)
-            static = re.findall(r'from\s*"(\.[^"]+)"', it.read_text())
-            left += [(it.parent / one).resolve() for one in static]
+    needed = {it for it in loaded(PAGE / "main.js") if it.parent == PAGE}
     assert named == {it.name for it in needed}
 
 

@@ -4,7 +4,7 @@ import { ask, path } from "../api.js";
 import { danger, form } from "../dialogs.js";
 import { aside, badge, button, commandLine, dim, facts, h, link, named, put } from "../dom.js";
 import { columnsOf, picture } from "../graph.js";
-import { column, number, plainTable } from "../list.js";
+import { column, plainTable } from "../list.js";
 import { to } from "../router.js";
 import { command, counted, grouped, visible } from "../texts.js";
 import { publish } from "./queues.js";
