@@ -34,10 +34,15 @@ def check_topic(name: str) -> str:
     """The same name, if Kafka would take it. Raises InvalidName."""
     if not _TOPIC.fullmatch(name) or name in (".", ".."):
         raise InvalidName(
-            f"topic name {name!r} is not allowed: use 1 to {TOPIC_CHARACTERS_MAX} of the "
+            f"topic name {_beginning(name)} is not allowed: use 1 to {TOPIC_CHARACTERS_MAX} of the "
             f"characters a-z A-Z 0-9 . _ -"
         )
     return name
+
+
+def _beginning(name: str) -> str:
+    """For a message: a name that is refused may have megabytes."""
+    return repr(name) if len(name) <= TOPIC_CHARACTERS_MAX else f"{name[:_SHOWN_CHARACTERS]!r}..."
 
 
 def check_apart(name: str, others: Iterable[str]) -> None:

@@ -1,25 +1,19 @@
-"""How far groups are behind, all of them: looked up by a worker when somebody asks.
-
-Who asks again soon is told the same. Logs are not opened for it.
-"""
+"""How far all groups are behind, looked up when somebody asks. Logs are not opened for it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.broker.coordinator.calls import GroupDescription, MemberDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE, Coordinator
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.fresh import Fresh, Work
 from logstore.broker.topic import uuid_of
 from logstore.broker.topics import Topics
-from logstore.errors import LogstoreError, UnknownTopic
+from logstore.errors import UnknownTopic
 from logstore.log import TopicPartition
 
-FRESH_S: Final = 2.0  # who asks may be told what was looked up so long ago,
 STABLE: Final = "Stable"  # of the classic protocol: before that nothing is agreed on
-SHARE: Final = 50  # or so many times as long as the look has taken
 
-Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]  # as House.work
 Stands = tuple[int, int] | None  # start and safe of a partition
 
 
@@ -49,29 +43,15 @@ class GroupLags:
         self, topics: Topics, coordinator: Coordinator, work: Work, now: Callable[[], float]
     ) -> None:
         """``now``: seconds of a clock that only goes forward."""
-        self.last = Looked({}, {})
         self._topics = topics
         self._coordinator = coordinator
-        self._work = work
-        self._now = now
-        self._fresh_until: float | None = None
-        self._looking = False
-        self._waiting: list[Callable[[LogstoreError | None], object]] = []
+        self._fresh = Fresh(self.look, Looked({}, {}), work, now)
+        self.ask, self.forget = self._fresh.ask, self._fresh.forget
 
-    def ask(self, then: Callable[[LogstoreError | None], object]) -> None:
-        """``then`` is called, now or later, when ``last`` is as of now, or with why it is not."""
-        now = self._now()
-        if self._fresh_until is not None and now <= self._fresh_until:
-            then(None)
-            return
-        self._waiting.append(then)
-        if not self._looking:
-            self._looking = True
-            self._work(partial(_attempt, self.look), partial(self._looked, now))
-
-    def forget(self) -> None:
-        """Something is other than it was looked at: whoever asks next is told of that."""
-        self._fresh_until = None
+    @property
+    def last(self) -> Looked:
+        """As it was looked up last, once ``ask`` has told so. From any thread."""
+        return self._fresh.last
 
     def look(self) -> Looked:
         """All groups, in any thread; may take long. Raises Failed, CorruptStore."""
@@ -124,16 +104,6 @@ class GroupLags:
         except UnknownTopic:  # deleted since; its offsets go with it
             return ()
 
-    def _looked(self, began: float, found: Looked | LogstoreError) -> None:
-        self._looking = False
-        if not isinstance(found, LogstoreError):
-            now = self._now()
-            self._fresh_until = now + max(FRESH_S, SHARE * (now - began))
-            self.last = found
-        waiting, self._waiting = self._waiting, []
-        for then in waiting:
-            then(found if isinstance(found, LogstoreError) else None)
-
     def readers(self, topic: str) -> Sequence[str]:
         """The groups that have committed an offset in it, as of the last look. From any thread."""
         return self.last.readers.get(topic, ())
@@ -161,10 +131,3 @@ def total(lags: Iterable[int | None]) -> int | None:
             return None
         found += lag
     return found
-
-
-def _attempt(look: Callable[[], Looked]) -> Looked | LogstoreError:
-    try:
-        return look()
-    except LogstoreError as error:
-        return error

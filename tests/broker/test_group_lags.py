@@ -4,7 +4,8 @@ import pytest
 from coordinator_parts import Kept, MemoryKeeper
 
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.group_lags import FRESH_S, SHARE, GroupLags
+from logstore.broker.fresh import FRESH_S, SHARE
+from logstore.broker.group_lags import GroupLags
 from logstore.config import Config
 from logstore.errors import Failed, UnknownTopic
 from logstore.kept import KeptOffset

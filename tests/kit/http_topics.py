@@ -16,7 +16,8 @@ from logstore.access.logins import Login
 from logstore.access.refusals import Refusals
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.group_lags import FRESH_S, GroupLags
+from logstore.broker.fresh import FRESH_S
+from logstore.broker.group_lags import GroupLags
 from logstore.config import Config
 from logstore.kept import OffsetToCommit
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from logstore.access.access import Access
@@ -11,7 +12,9 @@ from logstore.access.refusals import Refusals
 from logstore.access.tokens import Tokens
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.fresh import Fresh
 from logstore.broker.group_lags import GroupLags
+from logstore.broker.topic_sizes import Holds, held_by_all
 from logstore.broker.topics import Topics
 from logstore.figures.figures import Figures
 from logstore.log import Log
@@ -92,7 +95,9 @@ class HttpDoor:
     channels: Channels = field(kw_only=True)
     jobs: Callable[[], Mapping[str, object]] = dict  # as House.jobs
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
+    sizes: Fresh[Mapping[str, Holds]] = field(init=False)  # of all topics
     searches: InTurn = field(init=False)  # they take one worker, all together
+    searching: set[object] = field(default_factory=set)  # searches under way
     tails: set[object] = field(default_factory=set)  # that follow topics
     channel_tails: set[object] = field(default_factory=set)
 
@@ -103,6 +108,8 @@ class HttpDoor:
         object.__setattr__(self, "gate", gate)
         object.__setattr__(self, "health", Health(self.unready, self.stopwatch))
         object.__setattr__(self, "searches", InTurn(self.work))
+        look = partial(held_by_all, self.topics)
+        object.__setattr__(self, "sizes", Fresh(look, {}, self.work, lambda: self.timer.now()))
         self.access.watch(lambda: self.browsers.users_changed(self.access.users))
         self.access.watch(Round(self.sessions, self.slices, self.access).begin)
 

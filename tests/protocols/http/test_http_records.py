@@ -255,7 +255,7 @@ def test_who_may_not_read_any_more_is_told_so(tmp_path, monkeypatch):
         ({"from": {"offset": -1}}, 400), ({"from": {"offset": "9" * 20}}, 400),
         ({"from": {"last": 0}}, 400), ({"from": {"last": 501}}, 400),
         ({"from": {"time_ms": -1}}, 400), ({"from": {"time_ms": 10**18}}, 400),
-        ({"from": {"cursor": "x"}}, 409), ({"from": "earliest"}, 400), ({"from": {"now": 1}}, 400),
+        ({"from": {"cursor": "x"}}, 400), ({"from": "earliest"}, 400), ({"from": {"now": 1}}, 400),
         ({"limit": 0}, 400), ({"limit": 501}, 400), ({"limit": "5"}, 400),
         ({"until": {}}, 400), ({"until": {"offset": 1, "time_ms": 1}}, 400),
         ({"partitions": [2]}, 404), ({"partitions": [-1]}, 404), ({"partitions": 0}, 400),
@@ -267,6 +267,28 @@ def test_who_may_not_read_any_more_is_told_so(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_what_is_no_search_is_refused(shared, asked, status):
     assert "\n" not in shared.ask("POST", "topics/t/search", asked, status)["error"]
+
+
+def test_there_are_not_too_many_searches_at_once(shared, monkeypatch):
+    monkeypatch.setattr(search, "SEARCHES_MAX", 1)
+    shared.held = []
+    first, second = shared.new_peer(), shared.new_peer()
+    second.session._door = first.door
+    first.say(request("POST", "/api/v1/topics/t/search", b"{}"))
+    [(status, _, _)] = answers(second.say(request("POST", "/api/v1/topics/t/search", b"{}")))
+    assert status == 503
+    shared.work()
+    shared.held = None
+    [(status, _, _)] = answers(first.out())
+    assert (status, first.door.searching) == (200, set())
+
+
+def test_a_list_of_very_many_partitions_is_refused_at_once(shared, monkeypatch):
+    asked = []
+    topic = shared.topics.topic("t")
+    monkeypatch.setattr(type(topic), "at_hand", lambda self, number: asked.append(number))
+    shared.ask("POST", "topics/t/search", {"partitions": [0] * 100_000}, 409)
+    assert asked == []
 
 
 def test_too_many_partitions_are_not_searched_at_once(shared, monkeypatch):

@@ -95,11 +95,13 @@ def _logs(
     door: HttpDoor, call: Call, topics: Mapping[str, object], numbers: Sequence[int] | None
 ) -> Logs:
     """Those that are to be moved in, opened. Raises Refused where there are too many."""
-    places = {}
+    places, count = {}, 0
+    _check_number(len(numbers or ()))
     for name in topics:
         require_topic(door, call, READ, name)
         places[name] = chosen(name, len(topic_of(door, name).partitions), numbers)
-    _check_number(sum(map(len, places.values())))
+        count += len(places[name])
+        _check_number(count)
     return {
         name: {number: topic_of(door, name).partition(number) for number in them}
         for name, them in places.items()
@@ -109,8 +111,8 @@ def _logs(
 def _check_number(places: int) -> None:
     if places > PLACES_MAX:
         raise Refused(
-            f"a group is moved in {PLACES_MAX} partitions at once at the most, not in {places}: "
-            f"name some of the topics"
+            f"a group is moved in {PLACES_MAX} partitions at once at the most: name some of the "
+            f"topics"
         )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from logstore.access.resources import READ
 from logstore.broker.looking import HeaderLookedFor, LookedFor
-from logstore.broker.search import Search, cursor, parsed_cursor
+from logstore.broker.search import Search, cursor
 from logstore.broker.topic import Topic
 from logstore.errors import (
     Damaged,
@@ -31,6 +31,7 @@ from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.events import Events
 from logstore.protocols.http.native import record_rows
 from logstore.protocols.http.native.objects import may_topic, offset_given, topic_of
+from logstore.protocols.http.native.search import cursor_given
 from logstore.records.record import Record
 
 BATCH_S: Final = 0.5
@@ -59,7 +60,7 @@ def tailed(door: HttpDoor, call: Call) -> None:
     topic = topic_of(door, call.word("name"))
     wanted, numbers = _looked_for(call), _numbers(call, topic)
     said = call.headers.get(LAST_EVENT_ID, "") or call.text("cursor")
-    begin = parsed_cursor(said)[0] if said else {}
+    begin = cursor_given(said)[0] if said else {}
     if len(door.tails) >= TAILS_MAX:
         raise Fault(UNAVAILABLE, f"{TAILS_MAX} follow topics already: try again later")
     tail = _Tail(door, call, topic, wanted, numbers)
@@ -80,10 +81,10 @@ def _numbers(call: Call, topic: Topic) -> Sequence[int] | None:
     """None: all, those that it gets later, too. Raises Fault, UnknownPartition, Refused."""
     given = call.text("partitions")
     numbers = [offset_given(it, "partition") for it in given.split(",")] if given else None
-    for number in numbers or ():
-        topic.at_hand(number)
     if len(topic.partitions if numbers is None else numbers) > PARTITIONS_MAX:
         raise Refused(f"{PARTITIONS_MAX} partitions are followed at the most: name some of them")
+    for number in numbers or ():
+        topic.at_hand(number)
     return None if numbers is None else list(dict.fromkeys(numbers))
 
 

@@ -16,7 +16,7 @@ from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
 from logstore.errors import Forbidden, LogstoreError, Refused
 from logstore.http.bodies import encode
-from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.http.faults import BAD_REQUEST, UNAVAILABLE, Fault
 from logstore.log import Log
 from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
@@ -34,6 +34,7 @@ PART_S: Final = 0.03  # of one piece of work
 PART_BYTES: Final = 4 << 20
 LIMIT: Final = 50  # of hits
 LIMIT_MAX: Final = 500
+SEARCHES_MAX: Final = 64  # at one door: each may hold a megabyte, and its lines
 PARTITIONS_MAX: Final = 1000  # at once: each has its log opened, and may hold a hit
 NEEDLE_BYTES_MAX: Final = 1024
 
@@ -85,6 +86,8 @@ def searched(door: HttpDoor, call: Call) -> None:
     given = asked(call, RecordSearch)
     topic = topic_of(door, call.word("name"))
     search, back = made(topic, given)
+    if len(door.searching) >= SEARCHES_MAX:
+        raise Fault(UNAVAILABLE, f"{SEARCHES_MAX} searches are under way: try again later")
     _Run(door, call, topic.name, search, back).go_on()
 
 
@@ -128,12 +131,12 @@ def _needle(given: str | TextOrBytes | None, what: str) -> bytes | None:
 
 def _numbers(topic: Topic, given: Sequence[int] | None) -> Sequence[int]:
     """Raises UnknownPartition, Refused."""
-    numbers = range(len(topic.partitions)) if given is None else list(dict.fromkeys(given))
-    for number in numbers if given is not None else ():
-        topic.at_hand(number)
+    numbers = range(len(topic.partitions)) if given is None else given
     if len(numbers) > PARTITIONS_MAX:
         raise Refused(f"{PARTITIONS_MAX} partitions are searched at once: name some of them")
-    return numbers
+    for number in numbers:
+        topic.at_hand(number)
+    return list(dict.fromkeys(numbers))
 
 
 def _limit(given: RecordSearch) -> int:
@@ -157,7 +160,15 @@ def _positions(given: SearchFrom) -> tuple[dict[int, int], bool]:
         raise Fault(BAD_REQUEST, "from: say an offset, a time_ms, last or a cursor, and one alone")
     if given.cursor is None:
         return {}, given.last is not None
-    return parsed_cursor(given.cursor)
+    return cursor_given(given.cursor)
+
+
+def cursor_given(text: str) -> tuple[dict[int, int], bool]:
+    """As ``parsed_cursor``. Raises Fault."""
+    try:
+        return parsed_cursor(text)
+    except Refused as error:
+        raise Fault(BAD_REQUEST, str(error)) from None
 
 
 def _start_of(log: Log, number: int) -> int:
@@ -211,6 +222,8 @@ class _Run:
         self._search, self._back = search, back
         self._used_s = 0.0
         self._out_bytes = self._found = 0
+        door.searching.add(self)
+        call.at_end(lambda: door.searching.discard(self))
 
     def go_on(self) -> None:
         """One piece more."""

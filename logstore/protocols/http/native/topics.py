@@ -6,14 +6,15 @@ of a page, or for all where the list is to be sorted by it. Logs are not opened 
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from logstore.access import audit
 from logstore.access.resources import CREATE, of_topic
+from logstore.broker.topic_sizes import Holds, held_by
 from logstore.broker.topics import INTERNAL_TOPICS, check_for_clients, check_more
-from logstore.errors import Failed, LogstoreError, UnknownTopic
+from logstore.errors import LogstoreError, UnknownTopic
 from logstore.figures.ring import STEP_S
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -29,6 +30,7 @@ from logstore.protocols.http.native.objects import (
 from logstore.protocols.http.native.vhosts import CREATED
 from logstore.protocols.http.shown import value
 
+UNKNOWN: Final = Holds(None, None)
 RECORDS: Final = "records"
 BYTES: Final = "bytes"
 
@@ -51,14 +53,6 @@ class DryRun(msgspec.Struct, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class Holds(NamedTuple):
-    """What a topic holds; None: that is not known."""
-
-    records: int | None  # from the start to the end of each partition
-    bytes: int | None
-    error: str | None = None
-
-
 def trial(call: Call) -> bool:
     """Whether the body says that nothing is to be done; an empty body does not. Raises Fault."""
     return call.json(DryRun).dry_run if call.given else False
@@ -74,8 +68,7 @@ def shown(door: HttpDoor, call: Call) -> None:
     def found(visible: Sequence[str]) -> None:
         by = call.text("sort").removeprefix("-")
         if by in (RECORDS, BYTES):
-            job = partial(_hold_all, door, visible)
-            elsewhere(door, call, job, lambda held: _page(door, call, visible, held))
+            once_known(call, door.sizes, lambda: _page(door, call, visible, door.sizes.last))
         elif by == "groups":
             once_readers_are_known(door, call, lambda: _page(door, call, visible, {}))
         else:
@@ -85,24 +78,6 @@ def shown(door: HttpDoor, call: Call) -> None:
         found(names)
     else:
         elsewhere(door, call, partial(topics_shown, door, call, names), found)
-
-
-def _hold_all(door: HttpDoor, names: Sequence[str]) -> dict[str, Holds]:
-    return {name: holds(door, name) for name in names}
-
-
-def holds(door: HttpDoor, name: str) -> Holds:
-    """What is known without opening its logs. In any thread."""
-    try:
-        stands = door.topics.offsets(name)
-        sizes = door.topics.weights(name)
-    except Failed as error:
-        return Holds(None, None, str(error))
-    except LogstoreError:  # deleted meanwhile
-        return Holds(None, None)
-    known = [it for it in stands if it is not None]
-    records = sum(safe - start for start, safe in known)
-    return Holds(records if len(known) == len(stands) else None, sum(sizes))
 
 
 def _page(door: HttpDoor, call: Call, names: Sequence[str], held: Mapping[str, Holds]) -> None:
@@ -128,8 +103,8 @@ def _columns(door: HttpDoor, held: Mapping[str, Holds]) -> Columns[str]:
         by={
             "name": str,
             "partitions": partitions,
-            RECORDS: lambda name: held[name].records or 0,
-            BYTES: lambda name: held[name].bytes or 0,
+            RECORDS: lambda name: held.get(name, UNKNOWN).records or 0,
+            BYTES: lambda name: held.get(name, UNKNOWN).bytes or 0,
             "in_per_s": rate,
             "groups": lambda name: len(door.lags.readers(name)),
             "cleanup_policy": lambda name: of(name, "cleanup_policy") or (),
@@ -154,7 +129,7 @@ def row(door: HttpDoor, call: Call, name: str) -> dict[str, Any] | None:
     topic = door.topics.get(name)
     if topic is None:
         return None
-    held = holds(door, name)
+    held = held_by(door.topics, name)
     kind, _ = of_topic(name, door.keeps_history)
     return {
         "name": name,
@@ -247,7 +222,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
     def delete() -> dict[str, Any]:
         topic = topic_of(door, name)
-        held = holds(door, name)
+        held = held_by(door.topics, name)
         about = {
             "name": name,
             "partitions": len(topic.partitions),
@@ -266,9 +241,18 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 def once_readers_are_known(door: HttpDoor, call: Call, go_on: Callable[[], object]) -> None:
     """Go on when it was looked up which groups have to do with which topics, or can't be."""
+    once_known(call, door.lags, go_on)
+
+
+class _Asked(Protocol):
+    def ask(self, then: Callable[[LogstoreError | None], object]) -> None: ...
+
+
+def once_known(call: Call, what: _Asked, go_on: Callable[[], object]) -> None:
+    """Go on when this was looked up, or can't be."""
 
     def looked(_: LogstoreError | None) -> None:
         if not call.over:
             call.attempt(go_on)
 
-    door.lags.ask(looked)
+    what.ask(looked)
