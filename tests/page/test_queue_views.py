@@ -132,6 +132,7 @@ def test_fetching_says_that_it_changes_something(browser, filled):
 
 def drawn(page, which=""):
     """The names in the picture."""
+    page.until("document.querySelector('.graph')")
     return sorted(page.evaluate(
         f"[...document.querySelectorAll('.graph .node{which} .title')].map((it) => it.textContent)"
     ))  # fmt: skip
