@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import Final
 
 # The upper ends of the histogram's columns; the last one has none. No request is to take 50 ms.
-COLUMNS_MS: Final = (1, 5, 10, 20, 50, 100, 500, 1000)
+COLUMNS_MS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000)
 _SHORT_S: Final = COLUMNS_MS[0] / 1000
 
 
@@ -44,6 +44,6 @@ class Turns:
         self.gap_s += length_s
 
     def histogram(self) -> str:
-        """``1ms=90,5ms=4,...``: how many turns took at most so long, and longer than before."""
+        """``0.1ms=90,...``: how many turns took at most so long, and longer than before."""
         names = [*(f"{it}ms" for it in COLUMNS_MS), "more"]
         return ",".join(f"{name}={n}" for name, n in zip(names, self.columns, strict=True))

@@ -233,10 +233,10 @@ def test_parts_of_one_turn_are_one_length_and_each_turn_is_counted_once():
 
 def test_lengths_stand_in_the_column_that_holds_them():
     turns = Turns()
-    for length_ms in (0.1, *COLUMNS_MS, 5000):
+    for length_ms in (0.05, *COLUMNS_MS, 5000):
         turns.add(length_ms / 1000)
     assert turns.columns == [2, *[1] * (len(COLUMNS_MS) - 1), 1]
-    assert turns.histogram().startswith("1ms=2,5ms=1,")
+    assert turns.histogram().startswith("0.1ms=2,0.25ms=1,")
     assert turns.histogram().endswith(",more=1")
     assert turns.longest_s == 5
 

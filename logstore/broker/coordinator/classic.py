@@ -15,7 +15,7 @@ assignment before any member gets its part, so that members can go on after a re
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -123,7 +123,7 @@ class ClassicGroup:
         return group
 
     @property
-    def members(self) -> Iterable[Member]:
+    def members(self) -> Collection[Member]:
         return self._members.values()
 
     def dissolve(self) -> None:

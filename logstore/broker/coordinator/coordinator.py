@@ -401,9 +401,9 @@ class Coordinator:
         return GroupListing(name, found.kind, found.state, found.protocol_type)
 
     def members(self, group: str) -> int:
-        """How many it has in this process."""
+        """How many it has in this process. From any thread."""
         held = self._groups.get(group)
-        return 0 if held is None else sum(1 for _ in held.members)
+        return 0 if held is None else len(held.members)
 
     def describe(self, group: str) -> GroupDescription | None:
         """None: no such group. From any thread. Raises Refusal where it can't be read."""

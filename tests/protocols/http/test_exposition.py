@@ -141,6 +141,7 @@ def test_names_that_are_no_text_stay_different():
     one, other = labels({"queue": b"a\xff"}), labels({"queue": b"a\xfe"})
     assert one == 'queue="a�",queue_bytes="61ff"'
     assert one != other != labels({"queue": "a�"})
+    assert labels({"group": "a\udc80"}) == 'group="a���",group_bytes="61edb280"'
 
 
 @given(st.floats(min_value=1e-4, max_value=1e30) | st.sampled_from([0.0, *BOUNDS]))

@@ -82,11 +82,22 @@ def labels(given: Mapping[str, str | bytes]) -> str:
 
 def _label(name: str, value: str | bytes) -> str:
     if isinstance(value, str):
-        return f'{name}="{_escaped(value)}"'
+        if not _is_half(value):
+            return f'{name}="{_escaped(value)}"'
+        value = value.encode("utf-8", "surrogatepass")
     try:
         return f'{name}="{_escaped(value.decode())}"'
     except UnicodeDecodeError:
         return f'{name}="{_escaped(value.decode(errors="replace"))}",{name}_bytes="{value.hex()}"'
+
+
+def _is_half(text: str) -> bool:
+    """Whether it has half of a pair in it, which is no text in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _escaped(text: str) -> str:

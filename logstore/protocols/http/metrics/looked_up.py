@@ -11,7 +11,7 @@ from logstore import usage
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.topics import Space, Topics
-from logstore.errors import Failed, UnknownTopic
+from logstore.errors import Failed, LogstoreError
 
 SERIES_MAX: Final = 100_000  # of a kind, in any scrape: each takes some 150 bytes of memory
 
@@ -99,7 +99,7 @@ def _look_at_topics(found: LookedUp, topics: Topics, most: int) -> Callable[[str
     def offsets(name: str) -> Offsets:
         try:
             return topics.offsets(name)
-        except UnknownTopic:  # deleted meanwhile
+        except LogstoreError:  # deleted meanwhile, or damaged: whoever uses it is told
             return ()
 
     for name in topics.names():
@@ -129,7 +129,7 @@ def _look_at_groups(
             continue
         try:
             committed = coordinator.fetch(name, now_ms)
-        except Refusal:
+        except (Refusal, LogstoreError):
             found.damaged_groups += 1
             continue
         known: dict[str, Offsets] = {}

@@ -1,5 +1,6 @@
 """A row of the tables of metrics: a family, where its samples come from, where it is shown."""
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from logstore.protocols.http.metrics.exposition import Family
@@ -18,5 +19,9 @@ class Row(NamedTuple):
 
     family: Family
     samples: Samples
-    group: str = ""  # as /metrics/detailed?family= has it
+    groups: str = ""  # as /metrics/detailed?family= has them
     where: str = EVERYWHERE
+
+    def is_of(self, asked: Collection[str]) -> bool:
+        """Whether it is of one of these groups, and no sum."""
+        return self.where != SUMMED and not set(asked).isdisjoint(self.groups.split())

@@ -41,6 +41,15 @@ PREFIX: Final = "rabbitmq_"
 DETAILED_PREFIX: Final = "rabbitmq_detailed_"
 CLUSTER_PREFIX: Final = "rabbitmq_cluster_"
 
+# Groups of RabbitMQ of which nothing is counted here by channel, connection or exchange: asked for
+# by scrapes that were made for it, and empty.
+OTHER_GROUPS: Final = frozenset({
+    "auth_attempt_detailed_metrics", "auth_attempt_metrics", "channel_exchange_metrics",
+    "channel_metrics", "channel_process_metrics", "channel_queue_metrics",
+    "connection_coarse_metrics", "connection_metrics", "exchange_metrics", "node_coarse_metrics",
+    "node_persister_metrics", "queue_exchange_metrics", "ra_metrics", "stream_consumer_metrics",
+})  # fmt: skip
+
 PROTOCOL: Final = 'protocol="amqp091"'
 QUEUE_TYPE: Final = "rabbit_classic_queue"
 _OF_TYPE: Final = f'{PROTOCOL},queue_type="{QUEUE_TYPE}"'
@@ -129,7 +138,7 @@ def _all_of(it: Any) -> int:  # noqa: ANN401  a queue, or Sums
 
 
 _READY, _OUT = attrgetter("ready"), attrgetter("out")  # of a queue, and of all
-_COARSE, _QUEUES = "queue_coarse_metrics", "queue_metrics"
+_COARSE, _QUEUES = "queue_coarse_metrics", "queue_metrics queue_consumer_count"
 _DELIVERY, _CHANNELS = "queue_delivery_metrics", "channel_queue_metrics"
 _NODE, _CHURN = "node_metrics", "connection_churn_metrics"
 _PUBLISHED, _CONNECTIONS = "channel_exchange_metrics", "connection_coarse_metrics"
