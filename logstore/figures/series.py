@@ -34,6 +34,11 @@ KINDS: Final = {
     "connection": Kind(("bytes_in", "bytes_out"), rings=False),
 }
 
+COUNTERS_MAX: Final = max(len(it.counters) for it in KINDS.values())
+
+_STILL: Final = tuple((0.0,) * width for width in range(1 + COUNTERS_MAX))
+_UNKNOWN: Final = tuple((nan,) * width for width in range(1 + COUNTERS_MAX))
+
 
 class Series:
     """Of one object."""
@@ -47,34 +52,41 @@ class Series:
         self.seen = step
         self.rates: tuple[float, ...] | None = None  # of counters, a second; None: not known yet
         self.ring: Ring | None = None
-        # The steps in which each value has changed last, and since which each level is above 0.
-        self.changed = [step] * len(values)
-        self.positive = [step if it > 0 else -1 for it in values[len(kind.counters) :]]
+        # The steps in which each value has changed last, and since which each level is above 0 (-1:
+        # it is not). Tuples, which objects that do not move share.
+        self.changed = (step,) * len(values)
+        self.positive = tuple([step if it > 0 else -1 for it in values[len(kind.counters) :]])
 
     def take(self, kind: Kind, values: Values, step: int, at: float) -> bool:
         """Its values now; whether one has changed."""
-        before, passed_s = self.values, at - self.at
+        before, passed_s, width = self.values, at - self.at, len(kind.counters)
         self.seen = step
         moved = values != before
-        width = len(kind.counters)
         if moved:
-            for n, value in enumerate(values):
-                if value != before[n]:
-                    self.changed[n] = step
-            for n, level in enumerate(values[width:]):
-                if level <= 0:
-                    self.positive[n] = -1
-                elif self.positive[n] < 0:
-                    self.positive[n] = step
+            self._moved(values, step, width)
         if passed_s > 0:
-            self.rates = tuple(
-                (values[n] - before[n]) / passed_s if values[n] >= before[n] else nan
-                for n in range(width)
-            )
-            self.values, self.at = values, at
+            self.at = at
+            if moved:
+                self.values = values
+                self.rates = tuple([
+                    (after - was) / passed_s if after >= was else nan
+                    for after, was in zip(values[:width], before, strict=False)
+                ])  # fmt: skip
+            else:
+                self.rates = _STILL[width]
         if self.ring is not None:
-            self.ring.put(step, (self.rates or (nan,) * width) + values[width:])
+            self.ring.put(step, (self.rates or _UNKNOWN[width]) + values[width:])
         return moved
+
+    def _moved(self, values: Values, step: int, width: int) -> None:
+        self.changed = tuple([
+            step if after != was else last
+            for after, was, last in zip(values, self.values, self.changed, strict=True)
+        ])  # fmt: skip
+        self.positive = tuple([
+            -1 if level <= 0 else step if since < 0 else since
+            for level, since in zip(values[width:], self.positive, strict=True)
+        ])  # fmt: skip
 
     def begin_ring(self, kind: Kind) -> None:
         """Keep its last hour from now on."""

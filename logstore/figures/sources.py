@@ -18,6 +18,7 @@ from logstore.figures.series import Series
 from logstore.log import TopicPartition
 
 if TYPE_CHECKING:
+    from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.queues import Queues
 
 UNSENT_BYTES: Final = 64 << 10  # of a connection that is looked at more closely
@@ -108,10 +109,7 @@ class QueueSource:
                 counts, ready, out = queue.counts, queue.ready, queue.out
                 waiting += ready
                 values = counts.published, counts.given_out, counts.acked, ready, out
-                judge = None
-                if ready or out:
-                    name = fields.text(queue.facts.name)
-                    judge = partial(_judge_queue, host, name, len(queue.subscriptions))
+                judge = partial(_judge_queue, host, queue) if ready or out else None
                 most = queue.limits.max_length
                 if most and ready >= most * NEARLY and len(near) < NEAR_MAX:
                     name = fields.text(queue.facts.name)
@@ -127,10 +125,9 @@ def waiting(queues: QueueSource, groups: "GroupSource") -> Iterator[Seen]:
     yield Seen("", (queues.waiting + groups.unread,))
 
 
-def _judge_queue(
-    host: str, name: str, consumers: int, seen: Series, step: int
-) -> stuck.Stuck | None:
-    return stuck.queue(name, host, seen, consumers, step)
+def _judge_queue(host: str, queue: "Queue", seen: Series, step: int) -> stuck.Stuck | None:
+    name = fields.text(queue.facts.name)
+    return stuck.queue(name, host, seen, len(queue.subscriptions), step)
 
 
 class TopicSource:

@@ -34,13 +34,14 @@ def group(name: str, seen: Series, step: int) -> Stuck | None:
 def queue(name: str, vhost: str, seen: Series, consumers: int, step: int) -> Stuck | None:
     """Nobody consumes it, or those who do acknowledge nothing."""
     ready, unacked = seen.values[3], seen.values[4]
-    where = view("queues", vhost, name)
     still = max(seen.changed[2], seen.positive[1])
     if unacked > 0 and step - still >= STILL_STEPS:
         detail = f"{unacked} unacked, none is acknowledged"
-        return Stuck("queue", name, detail, still, where, vhost)
+        return Stuck("queue", name, detail, still, view("queues", vhost, name), vhost)
     if ready > 0 and not consumers and step - seen.positive[0] >= ALONE_STEPS:
-        return Stuck("queue", name, f"{ready} ready, no consumer", seen.positive[0], where, vhost)
+        detail = f"{ready} ready, no consumer"
+        where = view("queues", vhost, name)
+        return Stuck("queue", name, detail, seen.positive[0], where, vhost)
     return None
 
 

@@ -33,10 +33,10 @@ def test_it_is_known_when_a_value_has_changed_and_since_when_a_level_is_above_ze
     series = Series(QUEUE, (0, 0, 0, 0, 0), 1, 10.0)
     series.take(QUEUE, (1, 0, 0, 1, 0), 2, 20.0)
     series.take(QUEUE, (1, 0, 0, 1, 0), 3, 30.0)
-    assert series.changed == [2, 1, 1, 2, 1]
-    assert series.positive == [2, -1]
+    assert series.changed == (2, 1, 1, 2, 1)
+    assert series.positive == (2, -1)
     series.take(QUEUE, (1, 1, 1, 0, 0), 4, 40.0)
-    assert series.positive == [-1, -1]
+    assert series.positive == (-1, -1)
 
 
 def test_a_history_begins_when_its_ring_does():
@@ -47,3 +47,19 @@ def test_a_history_begins_when_its_ring_does():
     found = series.history(QUEUE, 2, 2)
     assert found["in"] == [None, 1.0]
     assert found["ready"] == [None, 7.0]
+
+
+def test_what_does_not_move_has_rates_of_nothing_and_keeps_its_steps():
+    series = Series(QUEUE, (5, 0, 0, 5, 0), 1, 10.0)
+    for step in range(2, 5):
+        assert not series.take(QUEUE, (5, 0, 0, 5, 0), step, step * 10.0)
+    assert series.rates == (0.0, 0.0, 0.0)
+    assert series.changed == (1,) * 5
+    assert series.positive == (1, -1)
+
+
+def test_a_rate_is_that_of_the_last_step_also_after_steps_without_any_change():
+    series = Series(QUEUE, (0, 0, 0, 0, 0), 1, 10.0)
+    series.take(QUEUE, (0, 0, 0, 0, 0), 2, 20.0)
+    series.take(QUEUE, (10, 0, 0, 0, 0), 3, 30.0)
+    assert series.rates == (1.0, 0.0, 0.0)
