@@ -5,6 +5,7 @@ from base64 import b64encode
 from queue import SimpleQueue
 from types import SimpleNamespace
 
+import msgspec
 from coordinator_parts import MemoryKeeper
 from heard_audit import Heard
 from http_kit import HttpPeer, answers, request
@@ -21,6 +22,9 @@ from logstore.broker.group_lags import GroupLags
 from logstore.config import Config
 from logstore.kept import OffsetToCommit
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
+from logstore.protocols.http.description import API
+from logstore.protocols.http.native.answers import ANSWERS
+from logstore.protocols.http.routes import ROUTER
 from logstore.protocols.kafka.subscription import SPEECH
 
 DEADLINE_S = 30
@@ -72,6 +76,14 @@ def users(**rules):
     rows += [KeptUser(name, keys, ("management",)) for name in rules]
     ruled = [KeptRule(name, *it) for name, them in rules.items() for it in them]
     return Access(Unkept(KeptAccess(rows, ruled)))
+
+
+def check(method, path, body):
+    """An answer is as it is described."""
+    route = ROUTER.find(method, f"{API}/{path}".encode()).route
+    gives = ANSWERS.get(f"{method} {route.path.removeprefix(API)}")
+    if gives is not None and b"\\ud" not in body:  # half a character, which msgspec does not read
+        msgspec.json.decode(body, type=gives)
 
 
 class Topical:
@@ -147,6 +159,8 @@ class Topical:
     def ask(self, method, path, value=None, status=200):
         found, _, body = self.raw(method, path, value)
         assert found == status, body
+        if status < 300:
+            check(method, path, body)
         return json.loads(body)
 
     def items(self, path):

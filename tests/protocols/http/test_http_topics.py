@@ -189,6 +189,13 @@ def test_topics_show_how_much_comes(api):
     assert api.items("groups")[0]["lag_per_s"] == 4
 
 
+def test_numbers_that_javascript_would_round_are_texts(api):
+    settings = {"retention.ms": str(2**62), "retention.bytes": str(2**61)}
+    api.topics.create("t", 1, settings)
+    row = api.ask("GET", "topics/t")
+    assert (row["retention_ms"], row["retention_bytes"]) == (str(2**62), str(2**61))
+
+
 def test_what_is_deleted_while_it_is_looked_up_is_left_out(api):
     api.topics.create("t", 1, {})
     api.topics.create("u", 1, {})

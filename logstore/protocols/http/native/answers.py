@@ -103,6 +103,10 @@ class Audited(Struct):
     count: int
 
 
+class AuditLog(Listed[Audited]):
+    complete: bool = True  # False: there may be more than ``total``
+
+
 class Setting(Struct):
     name: str
     value: str
@@ -124,13 +128,72 @@ class Topic(Struct):
     records: str | None
     bytes: str | None
     cleanup_policy: str
-    retention_ms: int
+    retention_ms: int | str  # a text beyond 2^53 - 1
     retention_bytes: str
     groups: int | None
     created_ms: int
     id: str
     error: str | None
     in_per_s: Rate
+
+
+class TopicHistory(Struct):
+    step_s: float
+    in_: list[Rate] = field(name="in")  # records a second
+
+
+class TopicWhole(Topic):
+    history: TopicHistory = field(default_factory=lambda: TopicHistory(0.0, []))
+
+
+class TopicMade(Struct):
+    name: str
+    partitions: int
+    settings: list[Setting]  # of its own
+    dry_run: bool
+
+
+class TopicGrown(Struct):
+    name: str
+    dry_run: bool
+    from_: int = field(name="from")
+    to: int
+
+
+class TopicDeleted(Struct):
+    name: str
+    partitions: int
+    records: str | None
+    bytes: str | None
+    groups: list[str]  # that have committed offsets in it
+    dry_run: bool
+
+
+class SettingChanged(Struct):
+    name: str
+    from_: str = field(name="from")
+    to: str
+    source: str
+
+
+class SettingsChanged(Struct):
+    name: str
+    changed: list[SettingChanged]
+    dry_run: bool
+
+
+class PartitionTrimmed(Struct):
+    partition: int
+    from_: str = field(name="from")  # its first offset, before and after
+    to: str
+    records: str
+
+
+class Trimmed(Struct):
+    name: str
+    partitions: list[PartitionTrimmed]
+    records: str
+    dry_run: bool
 
 
 class Segment(Struct):
@@ -194,6 +257,9 @@ class GroupPartition(Struct):
     topic: str
     partition: int
     committed: str | None
+    commit_ms: int | None
+    metadata: str | None
+    start: str | None
     end: str | None
     lag: str | None
     owner: str | None
@@ -201,7 +267,7 @@ class GroupPartition(Struct):
 
 
 class GroupLag(Struct):
-    step_s: int
+    step_s: float
     lag: list[float | None]
 
 
@@ -209,11 +275,39 @@ class Group(Struct):
     name: str
     kind: str
     state: str
-    members: list[Member]
-    partitions: list[GroupPartition]
+    protocol: str
+    epoch: int
+    members: list[Member]  # no more than 500
+    members_total: int
+    partitions: list[GroupPartition]  # a page of them
+    partitions_total: int
+    page: int
+    page_size: int
+    pages: int
     lag: str | None
     lag_per_s: Rate
     history: GroupLag
+
+
+class GroupMoved(Struct):
+    topic: str
+    partition: int
+    from_: str | None = field(name="from")
+    to: str
+
+
+class GroupWasReset(Struct):
+    name: str
+    partitions: list[GroupMoved]
+    dry_run: bool
+
+
+class GroupDeleted(Struct):
+    name: str
+    kind: str
+    offsets: int  # partitions in which it had committed
+    topics: list[str]
+    dry_run: bool
 
 
 # Exchanges, queues, channels
@@ -427,18 +521,25 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /server": Server,
     "GET /doctor": Doctor,
     "GET /jobs": Jobs,
-    "GET /audit": Listed[Audited],
+    "GET /audit": AuditLog,
     "GET /settings": Listed[Setting],
     "GET /topics": Listed[Topic],
-    "GET /topics/{name}": Topic,
+    "POST /topics": TopicMade,
+    "GET /topics/{name}": TopicWhole,
+    "DELETE /topics/{name}": TopicDeleted,
     "GET /topics/{name}/partitions": Listed[Partition],
     "GET /topics/{name}/partitions/{partition}": Partition,
+    "PUT /topics/{name}/partitions": TopicGrown,
     "GET /topics/{name}/settings": Listed[Setting],
+    "PUT /topics/{name}/settings": SettingsChanged,
+    "POST /topics/{name}/trim": Trimmed,
     "GET /topics/{name}/records/{partition}/{offset}": Record,
     "POST /topics/{name}/records": Appended,
     "GET /topics/{name}/groups": Listed[GroupRow],
     "GET /groups": Listed[GroupRow],
     "GET /groups/{name}": Group,
+    "DELETE /groups/{name}": GroupDeleted,
+    "POST /groups/{name}/reset": GroupWasReset,
     "GET /vhosts": Listed[Vhost],
     "PUT /vhosts/{name}": Vhost,
     "GET /exchanges": Listed[Exchange],
