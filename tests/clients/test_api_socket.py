@@ -99,6 +99,7 @@ def test_queues_with_their_counts(api, channel):
     size = rows["mail"].pop("bytes")
     assert size > 6 * 5
     assert rows["mail"].pop("oldest_ms") > 0
+    assert {rows["mail"].pop(f"{it}_per_s") for it in ("in", "out", "ack")} == {None}
     assert rows["mail"] == {
         "vhost": "/", "name": "mail", "durable": True, "exclusive": False, "auto_delete": False,
         "arguments": {"x-max-priority": 5, "x-dead-letter-exchange": "dead", "x-big": str(2**60)},

@@ -21,6 +21,7 @@ from logstore.broker.queues.refusals import (
     QueueDiffers,
 )
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
+from logstore.counts.queues import QueueTotals
 from logstore.errors import Closed, Forked, InvalidName, ReadOnly, Refused
 from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
 from logstore.node_queues import NodeQueues
@@ -445,7 +446,9 @@ class Serving:
             def work(first, second):
                 pool.submit(lambda: self.done(first(), second))
 
-            served = NodeQueues(self.loop, self.turn, self.internals, committer, work)
+            served = NodeQueues(
+                self.loop, self.turn, self.internals, committer, work, QueueTotals()
+            )
             self.queues = served.queues
             self._up.set()
             await self._over.wait()

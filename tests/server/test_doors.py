@@ -12,6 +12,8 @@ from logstore.access.audit import Unheard
 from logstore.access.logins import Nobody
 from logstore.config import Config
 from logstore.doors import DOORS, ENTRANCES
+from logstore.figures.figures import Figures
+from logstore.protocols.amqp_clients import AmqpClients
 from logstore.protocols.session import Doorway
 from logstore.settings import STORE_SETTINGS
 
@@ -57,12 +59,14 @@ from logstore.access.audit import Unheard
 from logstore.access.logins import Nobody
 from logstore.config import Config
 from logstore.doors import DOORS
+from logstore.figures.figures import Figures
+from logstore.protocols.amqp_clients import AmqpClients
 house = SimpleNamespace(
     topics=None, coordinator=None, channels=SimpleNamespace(keeps_history=None),
     settings=Config().store, store_id="", path="", clock=lambda: 0, work=None, process_id=1,
     turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
     budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
-    tokens=None, audit=Unheard(),
+    tokens=None, audit=Unheard(), figures=Figures(), amqp_clients=AmqpClients(),
 )
 opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
@@ -104,7 +108,7 @@ def test_a_door_opened_has_the_limits_of_its_settings():
         settings=Config(given).store, store_id="", path="", clock=lambda: 0, work=None,
         process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
-        tokens=None, audit=Unheard(),
+        tokens=None, audit=Unheard(), figures=Figures(), amqp_clients=AmqpClients(),
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())
