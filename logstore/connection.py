@@ -114,11 +114,11 @@ class Connection:
         at = sock.getsockname()
         self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else (plain(at[0]), at[1])
         self._account = host.budget.open(self.close)
-        doorway.counts.opened += 1
         if doorway.log.isEnabledFor(logging.INFO):
             facts = about(door=doorway.name, peer=peer, tls=secured is not None)
             doorway.log.info("%s: connected", peer, extra=facts)
         self.session = doorway.new_session(self)
+        doorway.counts.opened += 1
         self._read()
         self._set_timer()  # a session may have patience with a peer that says nothing
 

@@ -137,7 +137,7 @@ class Node:
         groups = Groups(loop, turn, self._store, budget)
         work = partial(self._work, turn)
         directory = self._store.directory.writable()
-        figures = Figures(turn.stopwatch, now_ms, turn.turns, directory.syncs)
+        figures = Figures(turn.stopwatch, now_ms, turn.turns, directory.syncs, directory.recoveries)
         try:
             access = self._access(groups)
             tokens = self._tokens(work, turn.stopwatch)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.counts.queues import QueueTotals
+from logstore.counts.recoveries import Recoveries
 from logstore.counts.syncs import Syncs
 from logstore.figures.full import Full, Room, forecast
 from logstore.figures.ring import STEP_S, STEPS
@@ -118,12 +119,14 @@ class Figures:
         clock: Callable[[], int] = lambda: 0,
         turns: Turns | None = None,
         syncs: Syncs | None = None,
+        recoveries: Recoveries | None = None,
     ) -> None:
         """``stopwatch``: seconds that only go forward; ``clock``: ms since 1970."""
         self.amqp = AmqpCounts()
         self.queues = QueueTotals()
         self.turns = Turns() if turns is None else turns
         self.syncs = Syncs() if syncs is None else syncs
+        self.recoveries = Recoveries() if recoveries is None else recoveries
         self.started_ms = clock()
         self.stuck: Sequence[Stuck] = ()  # as it was looked at last
         self.rooms: Sequence[Room] = ()  # what may become full
@@ -141,6 +144,8 @@ class Figures:
         self._clock = clock
         self._begun = False
         self._pulse = Pulse()
+        self._full: list[Full] = []
+        self._full_of: Sequence[Room] | None = None
         self.messages["amqp"] = lambda: (self.amqp.received, self.queues.given_out)
 
     # Counters
@@ -230,6 +235,15 @@ class Figures:
             self._looked_at(kind, key, seen)
         return seen.history(of, self.step, steps)
 
+    def column(self, kind: str, key: Hashable, name: str, steps: int = STEPS) -> list[float | None]:
+        """One figure of an object of which the last hour is always kept, oldest first."""
+        self.wanted()
+        seen, of = self._series[kind].get(key), KINDS[kind]
+        assert of.pinned
+        if seen is None or seen.ring is None:
+            return [None] * steps
+        return seen.ring.column((of.counters + of.levels).index(name), self.step, steps)
+
     def flows(self) -> dict[str, Flow]:
         """What each door takes and gives, a second: now, while somebody asks every second or so;
         else over the last step. All None while it is not known.
@@ -243,12 +257,15 @@ class Figures:
 
     def slow_within(self, door: str) -> int:
         """Clients that were cut off for what they left unread, in the last hour."""
-        rates = self.history("door", door)["slow"]
+        rates = self.column("door", door, "slow")
         return round(sum(it * STEP_S for it in rates if it is not None))
 
     def full(self) -> list[Full]:
         """All that may become full."""
-        return [forecast(it, self.history("room", it.what)["used"]) for it in self.rooms]
+        if self._full_of is not self.rooms:  # they are looked at with every step
+            self._full_of = self.rooms
+            self._full = [forecast(it, self.column("room", it.what, "used")) for it in self.rooms]
+        return self._full
 
     def _looked_at(self, kind: str, key: Hashable, seen: Series) -> None:
         place = kind, key

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from logstore.config import Config
+from logstore.counts.recoveries import Recoveries
 from logstore.counts.syncs import Syncs
 from logstore.errors import CorruptStore, Damaged
 from logstore.log import Log
@@ -202,6 +203,10 @@ class WritableDirectory(LocalDirectory, Protocol):
 
     rolled: Callable[[str, int], None] | None
     """Told of each segment that a log begins: the log's name, the segment's base offset."""
+
+    @property
+    def recoveries(self) -> Recoveries:
+        """Of logs that a crash had left."""
 
     @property
     def syncs(self) -> Syncs:

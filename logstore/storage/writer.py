@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from logstore.config import Config
+from logstore.counts.recoveries import Recoveries
 from logstore.counts.syncs import Syncs
 from logstore.errors import (
     CorruptStore,
@@ -169,6 +170,7 @@ class WriterDirectory:
             self._flusher = Flusher(self._files, self._after_sync, self._in_place)
             self._keys: dict[DiskLog, bytes] = {}
             self._unrecovered = Unrecovered()
+            self.recoveries = Recoveries()
             self._stirred: set[str] = set()  # directories of logs; see ``stirred``
             self._opening: set[str] = set()  # directories of logs that are being opened
             self._opened = threading.Condition(self._changing)
@@ -502,10 +504,14 @@ class WriterDirectory:
             entry = self._entry_now(name, entry, partition)
             self._opening.add(directory)
         log = None
+        crashed, began_s = entry.log_key(partition) in self._unrecovered, time.monotonic()
         try:
             log = self._first_use(directory, entry, partition)
             keep = keep or not self._let_go(log, entry.log_key(partition))
         finally:
+            if crashed:
+                failed = log is None or log.damage is not None
+                self.recoveries.add(time.monotonic() - began_s, failed=failed)
             with self._changing:
                 self._opening.discard(directory)
                 if log is not None and keep:

@@ -288,3 +288,30 @@ def test_no_partition_of_that_number(crashed):
     directory = crashed.writer()
     with pytest.raises(UnknownPartition):
         directory.log("t", directory.topics()["t"], 7)
+
+
+def test_what_was_recovered_is_counted_and_nothing_else(crashed):
+    directory = crashed.writer()
+    directory.log("t", directory.topics()["t"], 0)
+    assert (directory.recoveries.logs, directory.recoveries.failed) == (1, 0)
+    recover_rest(directory)
+    directory.log("u", directory.topics()["u"], 0)  # it was recovered in the background
+    assert (directory.recoveries.logs, directory.recoveries.failed) == (3, 0)
+    assert directory.recoveries.seconds > 0
+    crashed.close()
+    again = crashed.writer()
+    all_of(again)
+    assert again.recoveries.logs == 0
+
+
+def test_a_log_that_can_not_be_opened_after_a_crash_is_counted_as_failed(crashed):
+    class Broken(Disk):
+        def list(self, path):
+            if path.endswith("/t-0"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return super().list(path)
+
+    directory = crashed.writer(Broken())
+    with pytest.raises(LogstoreError):
+        directory.log("t", directory.topics()["t"], 0)
+    assert (directory.recoveries.logs, directory.recoveries.failed) == (1, 1)

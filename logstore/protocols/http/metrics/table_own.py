@@ -176,6 +176,12 @@ ROWS: Final = (
          _of_jobs("bytes")),
     _row("unrecovered_logs", GAUGE, "Logs that a crash has left and that are not recovered yet.",
          one(lambda it: it.house.unrecovered())),
+    _row("recovered_logs", COUNTER, "Logs that a crash had left and that were looked at since.",
+         one(lambda it: it.house.figures.recoveries.logs)),
+    _row("recovered_logs_failed", COUNTER, "Those of them that are damaged or could not be opened.",
+         one(lambda it: it.house.figures.recoveries.failed)),
+    _row("recovery_seconds", COUNTER, "How long that took.",
+         one(lambda it: it.house.figures.recoveries.seconds)),
     _row("certificate_expiry_timestamp_seconds", GAUGE, "Until when the certificate of the doors "
          "with TLS is valid, since 1970.", one(lambda it: it.house.certificate_expires_s())),
     # Of the text itself

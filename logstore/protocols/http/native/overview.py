@@ -127,9 +127,14 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 def _history(door: HttpDoor) -> Json:
     """Of all doors together."""
-    of = [door.figures.history("door", name) for name in door.figures.doors()]
+    names = list(door.figures.doors())
     return {
-        way: [_sum(values) for values in zip(*(it[way] for it in of), strict=True)]
+        way: [
+            _sum(values)
+            for values in zip(
+                *(door.figures.column("door", name, way) for name in names), strict=True
+            )
+        ]
         for way in ("in", "out")
     }
 
