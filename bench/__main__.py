@@ -47,6 +47,7 @@ QUESTIONS = [
     "channels",
     "turns",
     "scrape",
+    "idle_pages",
     "rights",
     "logins",
     "tls",
