@@ -101,8 +101,11 @@ class _Side(Protocol[T]):
     def span(self) -> int:
         """Offsets that are left to be looked at."""
 
-    def scan(self, rows_max: int) -> None:
-        """Look at some more; ``rows`` are empty before. Raises LogstoreError."""
+    def scan(self, rows_max: int) -> Iterator[None]:
+        """Look at some more; ``rows`` are empty before. Raises LogstoreError.
+
+        It may be left for a while wherever it yields: a batch may hold millions of records.
+        """
 
 
 class _Onward(Generic[T]):
@@ -127,7 +130,8 @@ class _Onward(Generic[T]):
     def span(self) -> int:
         return self._end - self._at
 
-    def scan(self, rows_max: int) -> None:
+    def scan(self, rows_max: int) -> Iterator[None]:
+        """As _Side.scan."""
         before = self._at
         self._at = max(before, self._log.start)
         for piece in _pieces(self._log, self._place, self._at, READ_BYTES, self._aim):
@@ -149,6 +153,7 @@ class _Onward(Generic[T]):
             self._at = min(piece.end, self._end)
             if self.done:
                 return
+            yield
         if self._at == before:  # nothing can be read up to the end
             self._at = self._end
 
@@ -178,7 +183,8 @@ class _Back(Generic[T]):
     def span(self) -> int:
         return self._upto - self._low
 
-    def scan(self, rows_max: int) -> None:
+    def scan(self, rows_max: int) -> Iterator[None]:
+        """As _Side.scan."""
         low = max(self._low, self._log.start)
         if low >= self._upto:  # trimmed meanwhile
             self._upto = self._low
@@ -207,6 +213,7 @@ class _Back(Generic[T]):
                 at = max(at, piece.end)
                 if at >= self._upto:
                     break
+                yield
             if at == before:
                 break
         for hit, timestamp_ms in reversed(kept):
@@ -297,6 +304,7 @@ class Search(Generic[T]):
         self._sides: dict[int, _Side[T]] = {}
         self._due: list[tuple[float, int]] = []  # sides that have more to be looked at, as a heap
         self._holding: list[tuple[float, int]] = []  # those that hold hits
+        self._at_work: tuple[_Side[T], Iterator[None]] | None = None  # left in the middle
         self._rows_max = max(1, min(limit, HELD_MAX // max(len(partitions), 1)))
         self._spans = 0  # offsets to be looked at, in all
 
@@ -310,12 +318,17 @@ class Search(Generic[T]):
     @property
     def over(self) -> bool:
         """Whether there is nothing more to be done."""
-        return not self.left or (self.opened and not self._due and not self._holding)
+        return not self.left or (self.opened and not self.more)
 
     @property
     def more(self) -> bool:
         """Whether something is left for who goes on."""
-        return bool(self._due or self._holding)
+        return bool(self._due or self._holding or self._at_work)
+
+    @property
+    def halfway(self) -> bool:
+        """Whether it is in the middle of a batch: who leaves it there may not get on at all."""
+        return self._at_work is not None
 
     @property
     def share(self) -> float:
@@ -323,6 +336,8 @@ class Search(Generic[T]):
         if not self.opened:
             return 0.0
         left = sum(self._sides[number].span for _, number in self._due)
+        if self._at_work is not None:
+            left += self._at_work[0].span
         return 1 - left / self._spans if self._spans else 1.0
 
     def positions(self) -> dict[int, int]:
@@ -331,19 +346,22 @@ class Search(Generic[T]):
 
     # Looking
 
-    def step(self, go_on: Callable[[], bool]) -> list[Hit[T]]:
+    def step(self, go_on: Callable[[], bool], *, last: bool = False) -> list[Hit[T]]:
         """Look on for as long as ``go_on()``, and once at least; what can be told by then.
+
+        ``last``: only end what is halfway.
 
         Raises UnknownPartition where the topic was deleted. What can't be read is passed over, and
         stands in ``counts``.
         """
         found: list[Hit[T]] = []
-        while not self.over:
+        while not self.over and (self._at_work is not None or not last):
             if self._unopened:
                 self._open(self._unopened.popleft())
-            else:
-                self._scan()
+            elif self._scan(go_on):
                 self._give(found, self._due[0][0] if self._due else inf)
+            else:
+                break
             if not go_on():
                 break
         return found
@@ -376,21 +394,30 @@ class Search(Generic[T]):
         if not side.done:
             heapq.heappush(self._due, (side.bound, number))
 
-    def _scan(self) -> None:
-        """Look at some more of the partition that is the least far."""
-        if not self._due:
-            return
-        _, number = heapq.heappop(self._due)
-        side = self._sides[number]
+    def _scan(self, go_on: Callable[[], bool]) -> bool:
+        """Look at some more of the partition that is the least far; whether that is done."""
+        if self._at_work is None:
+            if not self._due:
+                return True
+            _, number = heapq.heappop(self._due)
+            side = self._sides[number]
+            steps = side.scan(self._rows_max)
+        else:
+            side, steps = self._at_work
+            self._at_work = None
         try:
-            side.scan(self._rows_max)
+            for _ in steps:
+                if not go_on():
+                    self._at_work = side, steps
+                    return False
         except (Damaged, Failed) as error:
-            self.counts.damaged(number, error)
+            self.counts.damaged(side.number, error)
         else:
             if not side.done:
-                heapq.heappush(self._due, (side.bound, number))
+                heapq.heappush(self._due, (side.bound, side.number))
         if side.rows:
-            heapq.heappush(self._holding, (side.rows[0].key, number))
+            heapq.heappush(self._holding, (side.rows[0].key, side.number))
+        return True
 
     def _give(self, found: list[Hit[T]], bound: float) -> None:
         """Those that come before whatever may still be found."""

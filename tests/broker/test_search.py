@@ -84,6 +84,8 @@ def test_everything_is_found_once_however_often_it_is_gone_on_with(
             while one_step and not search.opened:
                 hits += search.step(lambda: False)
             hits += search.step(lambda: False) if one_step else []
+            while search.halfway:
+                hits += search.step(lambda: False)
             hits += search.rest()
             assert len(hits) <= limit
             found += hits
@@ -98,6 +100,23 @@ def test_everything_is_found_once_however_often_it_is_gone_on_with(
     for number in range(4):
         offsets = [it.offset for it in found if it.partition == number]
         assert offsets == sorted(offsets, reverse=back)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_batch_of_very_many_records_is_looked_at_in_parts(back, monkeypatch):
+    """And decoded once, however often the search is left in its middle."""
+    messages = [Message(b"v%d" % at * 500, timestamp_ms=NOW_MS) for at in range(5000)]
+    topic = memory_topic(compression_type="gzip", max_message_bytes=str(1 << 26))
+    topic.append_many(messages)
+    topic.append_many([Message(b"last", timestamp_ms=NOW_MS)])
+    search = begun(topic, LookedFor(text=b"v4999"), back=back)
+    steps, hits = 0, []
+    while not search.over:
+        steps += 1
+        hits += search.step(lambda: False)
+    assert [it.offset for it in hits] == [4999]
+    assert steps > 5
+    assert search.counts.records == 5001
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -105,15 +105,27 @@ class _Look:
         """One more than are shown: whether there is another page."""
         return len(self._rows) > self._page.number * self._page.size
 
+    @property
+    def _used_up(self) -> bool:
+        search = self._search
+        spent = self._used_s >= BUDGET_S or search.counts.bytes >= BUDGET_BYTES
+        return search.opened and spent
+
+    @property
+    def _spent(self) -> bool:
+        """Whether it is not gone on with."""
+        return self._used_up and not self._search.halfway
+
     def _part(self) -> LogstoreError | None:
         """In a worker."""
         stopwatch = self._door.stopwatch
         began = stopwatch()
         try:
             while not (self._search.over or self._enough):
-                found = [it.row for it in self._search.step(lambda: False)]
+                hits = self._search.step(lambda: False, last=self._used_up)
+                found = [it.row for it in hits]
                 self._rows += [row for row in found if row is not None and self._wanted(row)]
-                if stopwatch() - began >= PART_S:
+                if stopwatch() - began >= PART_S or self._spent:
                     break
         except LogstoreError as error:
             return error
@@ -123,11 +135,9 @@ class _Look:
     def _done(self, error: LogstoreError | None) -> None:
         if self._call.over:
             return
-        search = self._search
-        spent = self._used_s >= BUDGET_S or search.counts.bytes >= BUDGET_BYTES
         if error is not None:
             self._call.fail(error)
-        elif search.over or self._enough or (spent and search.opened):
+        elif self._search.over or self._enough or self._spent:
             self._call.attempt(self._answer)
         else:
             self.go_on()

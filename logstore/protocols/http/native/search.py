@@ -240,7 +240,7 @@ class _Run:
             return stopwatch() - began < PART_S and search.counts.bytes - begun_bytes < PART_BYTES
 
         try:
-            hits = search.step(go_on)
+            hits = search.step(go_on, last=self._used_up)
         except LogstoreError as error:
             return error
         if opened:  # else it would not get on where there are many logs to be opened
@@ -250,13 +250,18 @@ class _Run:
         return hits
 
     @property
-    def _spent(self) -> bool:
-        """Whether it is not gone on with: where it stands can be told by then."""
+    def _used_up(self) -> bool:
+        """Whether nothing more is begun."""
         return self._search.opened and (
             self._used_s >= BUDGET_S
             or self._search.counts.bytes >= BUDGET_BYTES
             or self._out_bytes >= OUT_BYTES
         )
+
+    @property
+    def _spent(self) -> bool:
+        """Whether it is not gone on with."""
+        return self._used_up and not self._search.halfway
 
     def _done(self, hits: Sequence[Hit[bytes]] | LogstoreError) -> None:
         if self._call.over:
