@@ -11,7 +11,7 @@ Knows no wire: what a chunk is, a subscriber's ``Form`` says.
 import logging
 import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -632,12 +632,9 @@ class Channels:
         self._turn, self._payloads = [], []
         first = turn[0]
         if turn.count(first) == len(turn):
-            self._count(first, len(turn))
             self._hand_out_to(first, payloads)
             return
-        routes = Counter(turn)
-        for route, times in routes.items():
-            self._count(route, times)
+        routes = dict.fromkeys(turn)
         if sum(route.receivers for route in routes) > TOGETHER_MAX:
             # Too many to be looked through in a turn; each message by itself keeps the order, too.
             for route, run in groupby(zip(turn, payloads, strict=True), itemgetter(0)):
@@ -650,6 +647,7 @@ class Channels:
         self.given_out += times * route.receivers
 
     def _hand_out_to(self, route: Route, payloads: Sequence[bytes]) -> None:
+        self._count(route, len(payloads))
         for view in route.views:
             chunk = view.chunk(payloads)
             if self._under_way or len(view.members) > FEW:
@@ -664,7 +662,8 @@ class Channels:
         for place, route in enumerate(turn):
             places.setdefault(route, []).append(place)
         heard: dict[Subscriber, list[View]] = {}
-        for route in places:
+        for route, its in places.items():
+            self._count(route, len(its))
             for view in route.views:
                 for member in view.members:
                     heard.setdefault(member, []).append(view)
