@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from logstore.access.access import Access
 from logstore.access.audit import Audit, Unheard
@@ -36,6 +36,7 @@ from logstore.protocols.http.health import Health, Look
 from logstore.protocols.http.in_turn import InTurn
 from logstore.protocols.http.listeners import Listeners
 from logstore.protocols.http.meter import Meter
+from logstore.protocols.http.news import News
 from logstore.protocols.http.node import Node
 from logstore.protocols.http.scrapes import Scrapes
 from logstore.protocols.rounds import Round
@@ -78,8 +79,7 @@ class HttpDoor:
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     connections: Connections = field(default_factory=NoConnections)
     meter: Meter = field(default_factory=Meter)
-    # What all listeners to events are told alike, and when that was put together.
-    told: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+    news: News = field(default_factory=News)  # of the server, once a second
     listeners: Listeners = field(default_factory=Listeners)  # to events
     browsers: Browsers = field(default_factory=Browsers)
     page: PageFiles = field(default_factory=PageFiles)

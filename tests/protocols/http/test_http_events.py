@@ -9,6 +9,8 @@ from figures_kit import Watching
 from http_kit import request
 
 from logstore.access.identity import Identity
+from logstore.protocols.http.news import TELL_UNITS
+from logstore.slices import AT_ONCE, UNITS, Slices
 
 
 def listening(watching, query=""):
@@ -74,7 +76,30 @@ def test_a_peer_that_has_gone_is_told_nothing_more():
     listening(watching)
     watching.peer.session.close()
     watching.timer.pass_time(1)
-    assert watching.timer.calls == []
+    watching.timer.pass_time(1)
+    assert watching.timer.calls == []  # nobody listens
+    other = type(watching.peer)(door=watching.peer.door)
+    other.say(request("GET", "/api/v1/events"))
+    assert len(watching.timer.calls) == 1  # and now somebody does again
+
+
+def test_a_crowd_is_told_in_slices():
+    turns = []
+    slices = Slices(turns.append)
+    watching = Watching(slices=slices)
+    door = watching.peer.door
+    peers = [type(watching.peer)(door=door) for _ in range(300)]
+    for it in peers:
+        it.say(request("GET", "/api/v1/events?view=overview"))
+    watching.timer.pass_time(1)
+    told = [len(events(it.out())) for it in peers]
+    assert 0 < sum(told) <= AT_ONCE // TELL_UNITS
+    while turns:
+        turns.pop(0)()
+        more = [len(events(it.out())) for it in peers]
+        assert sum(more) <= UNITS // TELL_UNITS
+        told = [a + b for a, b in zip(told, more, strict=True)]
+    assert told == [1] * 300
 
 
 def test_many_who_listen_have_it_put_together_once():

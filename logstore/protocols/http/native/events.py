@@ -17,6 +17,7 @@ from logstore.access.resources import (
 )
 from logstore.amqp import fields
 from logstore.http.bodies import encode
+from logstore.http.event_stream import event
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
@@ -25,7 +26,6 @@ from logstore.protocols.http.events import Events
 from logstore.protocols.http.native.overview import overview
 from logstore.protocols.http.permits import Permits
 
-EVERY_S: Final = 1.0
 NAMES_MAX: Final = 100  # objects of one stream
 OVERVIEW: Final = "overview"
 VIEWS: Final = ("", OVERVIEW)
@@ -45,7 +45,8 @@ def begun(door: HttpDoor, call: Call) -> None:
     if sum(map(len, wanted.values())) > NAMES_MAX:
         raise Fault(BAD_REQUEST, f"{NAMES_MAX} names are the most that one stream tells of")
     vhost = name_text(call.query.get("vhost", fields.data(DEFAULT_VHOST)))
-    _Stream(door, call.rights, call.events(), view, wanted, vhost).go_on()
+    stream = _Stream(door, call.rights, call.events(), view, wanted, vhost)
+    door.news.add(stream, door.timer, door.slices)
 
 
 def _names(call: Call, kind: str) -> Sequence[str]:
@@ -73,37 +74,39 @@ class _Stream:
         self._wanted = wanted
         self._vhost = vhost
 
-    def go_on(self) -> None:
-        """Send what is known now, and again in a second, as long as the peer is there."""
-        if not self._events.open:
-            return
-        door = self._door
-        if self._rights.is_let_in or not door.access.required:
-            self._events.send(encode(self._told()), FIGURES)
-        door.timer.call_at(door.timer.now() + EVERY_S, self.go_on)
+    @property
+    def open(self) -> bool:
+        """As Listener.open."""
+        return self._events.open
 
-    def _told(self) -> Json:
-        found = dict(_overview(self._door, self._rights))
+    def tell(self) -> None:
+        """As Listener.tell."""
+        if self._rights.is_let_in or not self._door.access.required:
+            self._events.send_as_is(self._told())
+
+    def _told(self) -> bytes:
+        door, rights = self._door, self._rights
+        user = "" if rights.sees_all else rights.who.user  # who may know of what
+        now = door.stopwatch()
+        whole = door.news.alike(user, now, lambda: overview(door, rights))
+        if any(self._wanted.values()):
+            return self._encoded(whole)
+        told: bytes = door.news.alike((user, self._view), now, lambda: self._encoded(whole))
+        return told
+
+    def _encoded(self, whole: Json) -> bytes:
+        door, rights = self._door, self._rights
+        found = whole
         if self._view != OVERVIEW:
-            found = {"health": found["health"], "uptime_s": found["uptime_s"]}
-        for kind, names in self._wanted.items():
-            if names:
-                found[kind] = {
-                    name: LOOKS[kind](self._door, self._vhost, name)
-                    for name in names if MAY[kind](self._rights, self._door, self._vhost, name)
-                }  # fmt: skip
-        return found
-
-
-def _overview(door: HttpDoor, rights: Permits) -> Json:
-    """The same for all who see everything, as long as it is the same second."""
-    if not rights.sees_all:
-        return overview(door, rights)
-    now = door.stopwatch()
-    told = door.told.get(OVERVIEW)
-    if told is None or now - told[0] >= EVERY_S / 2:
-        told = door.told[OVERVIEW] = now, overview(door, rights)
-    return told[1]
+            found = {"health": whole["health"], "uptime_s": whole["uptime_s"]}
+        objects = {
+            kind: {
+                name: LOOKS[kind](door, self._vhost, name)
+                for name in names if MAY[kind](rights, door, self._vhost, name)
+            }
+            for kind, names in self._wanted.items() if names
+        }  # fmt: skip
+        return event(encode(found | objects), FIGURES)
 
 
 # Of one object
