@@ -24,7 +24,7 @@ HEADING_OF: Final = {
         OUTPUT: (
             "--format --json --into --into-data --timestamps --compression --batch-bytes "
             "--dead-letter --partitions --config --delete-config --out-of-range --state "
-            "--transient --auto-delete --internal"
+            "--transient --auto-delete --internal --ready"
         ),
         CONNECTION: (
             "--data --bootstrap --config-file --server --host --insecure --from-profile "

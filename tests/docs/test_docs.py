@@ -81,7 +81,7 @@ class Shell:
             return self._serve()
         done = subprocess.run(
             ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True,
-            check=False,
+            check=False, timeout=DEADLINE_S,
         )  # fmt: skip
         return shown((done.stdout + done.stderr).decode())
 
