@@ -102,6 +102,7 @@ def test_everything_is_found_once_however_often_it_is_gone_on_with(
         assert offsets == sorted(offsets, reverse=back)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("back", [False, True])
 def test_a_batch_of_very_many_records_is_looked_at_in_parts(back, monkeypatch):
     """And decoded once, however often the search is left in its middle."""

@@ -156,6 +156,7 @@ def test_a_search_that_has_used_its_budget_says_how_far_it_came(api, monkeypatch
     assert seen == [28]
 
 
+@pytest.mark.long
 def test_time_is_a_budget_too(tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "READ_BYTES", 1)
     seconds = iter(range(10**6))
@@ -353,6 +354,7 @@ def test_bytes_that_are_no_text_are_base64(api):
     assert (hit["value_preview"], hit["headers"]) == (record["value"], record["headers"])
 
 
+@pytest.mark.long
 def test_of_a_large_record_a_line_shows_the_beginning(api):
     topic = api.topics.create("t", 1, {"max.message.bytes": str(8 << 20)})
     value = ("\u00e4" * (3 << 20)).encode()

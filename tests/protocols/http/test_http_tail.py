@@ -59,6 +59,15 @@ def api(tmp_path):
     found.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """For those that are refused."""
+    found = Topical(tmp_path_factory.mktemp("tail") / "data")
+    found.topics.create("t", 2, {})
+    yield found
+    found.close()
+
+
 @pytest.fixture
 def topic(api):
     return api.topics.topic("t")
@@ -218,8 +227,9 @@ def test_there_are_not_too_many_at_once(api, monkeypatch):
         ("?partitions=-1", 400), ("?cursor=7", 400), ("?cursor=", 200), ("?limit=1", 400),
     ],
 )  # fmt: skip
-def test_what_can_not_be_followed_is_said(api, query, status):
-    assert Follower(api, query).status == status
+def test_what_can_not_be_followed_is_said(shared, query, status):
+    shared.peer = shared.new_peer()
+    assert Follower(shared, query).status == status
 
 
 def test_damage_is_passed_over(api, topic, monkeypatch):

@@ -14,7 +14,8 @@ ANN = (
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    access = users(ann=ANN, bob=(("create", "cluster", "kafka-cluster"),))
+    access = users(ann=ANN, bob=(("create", "cluster", "kafka-cluster"),),
+                   eve=(("describe", "cluster", "kafka-cluster"),))  # fmt: skip
     found = Topical(tmp_path_factory.mktemp("rights") / "data", access)
     for name in ("hidden", "seen", "news", "gone", "read", "set"):
         found.topics.create(name, 1, {})
@@ -52,7 +53,9 @@ def test_a_list_shows_what_one_may_see(by):
     for name in ("mon", "root"):
         assert names(by(name).items("topics")) == ALL
     assert names(by("ann").items("groups")) == ["g", "watched"]
-    assert names(by("mon").items("groups")) == ["g", "secret", "watched"]
+    for name in ("mon", "eve"):
+        assert names(by(name).items("groups")) == ["g", "secret", "watched"]
+    assert names(by("eve").items("topics")) == []
     assert names(by("ann").items("topics/seen/groups")) == ["g", "watched"]
     assert names(by("root").items("topics/seen/groups")) == ["g", "secret", "watched"]
     assert by("ann").ask("GET", "topics/seen")["groups"] == 2

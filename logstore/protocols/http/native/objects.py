@@ -47,8 +47,8 @@ def topics_shown(door: HttpDoor, call: Call, names: Iterable[str]) -> list[str]:
 
 
 def groups_shown(call: Call, names: Iterable[str]) -> list[str]:
-    """The same of groups."""
-    if call.rights.all:
+    """The same of groups; a right to the cluster is enough, as Kafka has it."""
+    if call.rights.all or call.rights.may(DESCRIBE, CLUSTER, CLUSTER_NAME):
         return list(names)
     return [name for name in names if call.rights.may(DESCRIBE, GROUP, name)]
 
