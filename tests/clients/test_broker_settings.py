@@ -107,9 +107,52 @@ def test_resources_other_than_this_node_are_told_apart(client, topic):
     assert ask(client, METRICS, "any") == (0, {})
     code, loggers = ask(client, LOGGER, "1")
     assert (code, loggers["root"].value, loggers["root"].config_source) == (0, "WARN", 6)
+    assert loggers["kafka"].value == "WARN"
+    assert not loggers["kafka"].read_only
     code, of_group = ask(client, GROUP, "readers")
     assert (code, of_group["consumer.session.timeout.ms"].value) == (0, "45000")
     assert of_group["consumer.heartbeat.interval.ms"].value == "5000"
+
+
+def change_levels(client, *changes, name="1", **more):
+    """(error code, message)"""
+    configs = [incremental_alter_configs.AlterableConfig(*it) for it in changes]
+    resource = incremental_alter_configs.AlterConfigsResource(LOGGER, name, configs)
+    request = incremental_alter_configs.Request([resource], **more)
+    [found] = client.ask(44, 1, request, incremental_alter_configs.Response).responses
+    return found.error_code, found.error_message
+
+
+SET, DELETE, APPEND = range(3)
+
+
+def test_levels_of_the_log_are_set_while_it_serves_and_go_back(client):
+    assert change_levels(client, ("upkeep", SET, "ERROR"), ("slices", SET, "DEBUG")) == (0, None)
+    levels = {name: it.value for name, it in ask(client, LOGGER, "1")[1].items()}
+    assert (levels["upkeep"], levels["slices"], levels["turn"]) == ("ERROR", "DEBUG", "WARN")
+    assert change_levels(client, ("upkeep", SET, "INFO"), validate_only=True) == (0, None)
+    assert change_levels(client, ("upkeep", DELETE, None), ("slices", DELETE, None)) == (0, None)
+    levels = {name: it.value for name, it in ask(client, LOGGER, "1")[1].items()}
+    assert set(levels.values()) == {"WARN"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ([("kafak", SET, "INFO")], "1", "there is no logger 'kafak' (did you mean kafka?)"),
+        ([("kafka", SET, "LOUD")], "1", "takes one of FATAL, ERROR, WARN, INFO, DEBUG, TRACE"),
+        ([("kafka", SET, None)], "1", "takes one of"),
+        ([("root", DELETE, None)], "1", "can be set, and not deleted"),
+        ([("kafka", APPEND, "INFO")], "1", "is set or deleted"),
+        ([("kafka", SET, "INFO"), ("kafka", SET, "WARN")], "1", "is in the request twice"),
+        ([("kafka", SET, "INFO")], "7", "there is no node '7'"),
+    ],
+)
+def test_levels_that_there_are_not_change_nothing(client, changes, name, said):
+    code, message = change_levels(client, ("upkeep", SET, "ERROR"), *changes, name=name)
+    assert code
+    assert said in message
+    assert ask(client, LOGGER, "1")[1]["upkeep"].value == "WARN"
 
 
 # Kafka 4.1's, but for those that are internal.

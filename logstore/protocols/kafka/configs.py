@@ -1,8 +1,7 @@
 """Settings of topics and of the node: shown with default and source, topics' also changed."""
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -21,7 +20,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     incremental_alter_configs as incremental_messages,
 )
-from logstore.protocols.kafka import errors
+from logstore.protocols.kafka import errors, loggers
 from logstore.protocols.kafka.asks import CODES, TEXTS
 from logstore.protocols.kafka.broker_settings import (
     STRING,
@@ -40,13 +39,6 @@ TOPIC, NODE, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32  # kinds of resourc
 _RULED: Final = {TOPIC: TOPICS, GROUP: GROUPS}
 OF_TOPIC, OF_NODE, BY_DEFAULT, OF_LOGGER = 1, 4, 5, 6  # sources
 OF_GROUPS: Final = "group.consumer."
-_LEVELS: Final = (
-    (logging.CRITICAL, "FATAL"),
-    (logging.ERROR, "ERROR"),
-    (logging.WARNING, "WARN"),
-    (logging.INFO, "INFO"),
-    (logging.DEBUG, "DEBUG"),
-)
 SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
 
 
@@ -170,17 +162,15 @@ def _of_node(it: BrokerSetting) -> Shown:
 def _loggers(client: KafkaClient, name: str) -> list[Shown]:
     """KIP-412."""
     _check_node(name)
-    level = logging.getLogger("logstore").getEffectiveLevel()
-    text = next((word for least, word in _LEVELS if level >= least), "TRACE")
     return [
         Shown(
-            "root",
-            text,
-            read_only=True,
+            part,
+            level,
             config_source=OF_LOGGER,
-            synonyms=[describe_messages.Synonym("root", text, OF_LOGGER)],
+            synonyms=[describe_messages.Synonym(part, level, OF_LOGGER)],
             config_type=STRING,
         )
+        for part, level in loggers.levels().items()
     ]
 
 
@@ -245,13 +235,17 @@ def _check_once(names: Sequence[str]) -> None:
 
 
 def _attempt(
-    client: KafkaClient, kind: int, name: str, work: Callable[[], None]
+    client: KafkaClient,
+    kind: int,
+    name: str,
+    work: Callable[[], None],
+    kinds: Collection[int] = (TOPIC,),
 ) -> tuple[int, str | None]:
     code = _not_allowed(client, ALTER_CONFIGS, kind, name)
     if code:
         return code, TEXTS[code]
     try:
-        if kind != TOPIC:
+        if kind not in kinds:
             raise Refused("the node's settings are in logstore.toml and the environment")
         work()
     except LogstoreError as error:
@@ -305,19 +299,41 @@ def alter_incrementally(
     """Key 44: only what is named changes."""
 
     def change(it: incremental_messages.AlterConfigsResource) -> None:
+        if it.resource_type == LOGGER:
+            _change_levels(client, it, validate_only=request.validate_only)
+            return
         settings, reset = _incremental(client.door, it.resource_name, it.configs)
         _change(client, it.resource_name, settings, reset, request.validate_only)
 
     return incremental_messages.Response(
         responses=[
             incremental_messages.AlterConfigsResourceResponse(
-                *_attempt(client, it.resource_type, it.resource_name, partial(change, it)),
+                *_attempt(
+                    client, it.resource_type, it.resource_name, partial(change, it), (TOPIC, LOGGER)
+                ),
                 it.resource_type,
                 it.resource_name,
             )
             for it in request.resources
         ]
     )
+
+
+def _change_levels(
+    client: KafkaClient, it: incremental_messages.AlterConfigsResource, *, validate_only: bool
+) -> None:
+    """Raises Refused, InvalidSetting."""
+    _check_node(it.resource_name)
+    _check_once([one.name for one in it.configs])
+    for one in it.configs:
+        if one.config_operation not in (SET, DELETE):
+            raise Refused(f"{one.name}: a level of the log is set or deleted")
+    settings = {one.name: one.value or "" for one in it.configs if one.config_operation == SET}
+    reset = [one.name for one in it.configs if one.config_operation == DELETE]
+    loggers.change(settings, reset, validate_only=validate_only)
+    if not validate_only:
+        said = [*(f"{name}={level}" for name, level in settings.items()), *reset]
+        client.did(SETTINGS, f"levels of the log: {', '.join(said)}")
 
 
 def _incremental(
