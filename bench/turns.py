@@ -3,10 +3,11 @@
 One server, all doors. Each request of the tables is sent once a round, as large as it may be
 (200,000 elements or 8 MiB to the Kafka door, a million arguments to the Redis door; to the RabbitMQ
 door tables of 128 KiB, messages of 16 MiB, and what concerns a million messages, 10,000 bindings or
-10,000 queues), while another client sends PINGs without a pause. "waits": the longest that it has
-waited for an answer; "turns": the longest turn of the server's loop, by its own count and in
-processor time, which stands the load of other processes. The bar is 50 ms, for the worst request of
-each door; the five worst are shown.
+10,000 queues; to the HTTP door bodies of a megabyte and heads of 16 KiB, beside 1000 topics and
+queues), while another client sends PINGs without a pause. "waits": the longest that it has waited
+for an answer; "turns": the longest turn of the server's loop, by its own count and in processor
+time, which stands the load of other processes. The bar is 50 ms, for the worst request of each
+door; the five worst are shown.
 """
 
 import socket
@@ -18,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import by_processor, largest, largest_amqp
+from bench import by_processor, largest, largest_amqp, largest_http
 from bench.amqp_line import AmqpLine
 from bench.harness import Figure, bound, script, size
 from bench.server import Server, free_port
@@ -125,6 +126,17 @@ def through_rabbit(port: int, it: largest_amqp.Large) -> Callable[[], None]:
     return send
 
 
+def through_http(port: int, it: largest_http.Large) -> None:
+    """Until it is answered."""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
+        sender = threading.Thread(target=_send, args=(sock, it.data))
+        sender.start()
+        try:
+            largest_http.read(sock)
+        finally:
+            sender.join()
+
+
 def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
     """ms: the longest wait of the other client, and the longest turn."""
     control = Line(port)
@@ -138,10 +150,11 @@ def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:
-    kafka_port, redis_port, rabbit_port = free_port(), free_port(), free_port()
+    kafka_port, redis_port, rabbit_port, http_port = (free_port() for _ in range(4))
     serve = ["serve", "--data", str(scratch / "data"), "--kafka-port", str(kafka_port)]
     launch = [sys.executable, "-m", by_processor.__name__]
     ports = ["--resp-port", str(redis_port), "--amqp-port", str(rabbit_port)]
+    ports += ["--http-port", str(http_port)]
     command = [*launch, *serve, *ports]
     server = Server("logstore", scratch, kafka_port, command)
     server.start()
@@ -154,6 +167,8 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
                    [*largest.redis(size(999_990, 2000))], rounds),
             *_door("RabbitMQ", lambda it: through_rabbit(rabbit_port, it), redis_port,
                    [*largest_amqp.amqp(*size(LARGE, (20, 8192)))], rounds),
+            *_door("HTTP", lambda it: partial(through_http, http_port, it), redis_port,
+                   largest_http.prepared(http_port, size(1000, 5)), rounds),
         ]  # fmt: skip
     finally:
         server.stop()

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from logstore import variables
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
@@ -103,8 +103,13 @@ def text_of(value: Any) -> str:  # noqa: ANN401
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
+NEAR_CHARACTERS_MAX: Final = 300  # to compare longer ones takes long, and they are nobody's
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`` (did you mean X?)``, or nothing where no name is near."""
+    if len(name) > NEAR_CHARACTERS_MAX:
+        return ""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
 

@@ -12,6 +12,8 @@ from logstore.http.bodies import JSON
 from logstore.http.faults import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Fault
 
 PATH_SHOWN: Final = 300  # characters
+SEGMENTS_MAX: Final = 32
+PARAMETERS_MAX: Final = 100
 BODY_BYTES_MAX: Final = 1 << 20  # names of some ten thousand topics
 
 _H = TypeVar("_H")
@@ -58,6 +60,10 @@ def target_of(raw: bytes) -> Target:
         _, _, rest = raw.partition(b"://")
         raw = b"/" + rest.partition(b"/")[2]
     path, _, query = raw.partition(b"?")
+    if path.count(b"/") > SEGMENTS_MAX:
+        raise no_such_path(raw)
+    if query.count(b"&") > PARAMETERS_MAX:
+        raise Fault(BAD_REQUEST, f"at most {PARAMETERS_MAX} parameters are taken")
     segments = tuple(map(unquote_to_bytes, path.split(b"/")))
     found: dict[str, list[bytes]] = {}
     for part in query.split(b"&") if query else ():

@@ -15,6 +15,7 @@ from typing import Final
 import h11
 
 from logstore.http.faults import (
+    BAD_REQUEST,
     CONTENT_TOO_LARGE,
     HEADERS_TOO_LARGE,
     VERSION_NOT_SUPPORTED,
@@ -26,6 +27,8 @@ HEAD_BYTES_MAX: Final = 16 << 10  # of a request's line and headers, as most ser
 THROWN_BYTES_MAX: Final = 64 << 10  # of the body of one that is turned away; else it ends with that
 WITHOUT_BODY: Final = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 VERSIONS: Final = (b"1.0", b"1.1")
+PIECES_MAX: Final = 800  # of a body in chunks, each of which takes microseconds
+PIECE_BYTES: Final = 2048  # and one more for so many
 REASONS: Final = {it.value: it.phrase.encode() for it in HTTPStatus}
 REASON_CHARS: Final = 200  # of what h11 says about a request, which may repeat it
 
@@ -80,6 +83,7 @@ class ServerEnd:
         self._head: Head | None = None  # of the request that is under way
         self._body = bytearray()
         self._body_bytes = 0  # that have come, also of one that is not kept
+        self._pieces = 0  # in which they have
         self._turned: Fault | None = None  # it is turned away: this is said once it is whole
         self._held = 0  # bytes in h11, which are of no event yet
         self._first = b""  # what the peer waits for before it sends a body
@@ -139,14 +143,17 @@ class ServerEnd:
                 self._refuse(Fault(VERSION_NOT_SUPPORTED, f"HTTP/{spoken} is not spoken here"))
                 return
             self._head = _head_of(event)
-            self._body_bytes = 0
+            self._body_bytes = self._pieces = 0
             if self._by_head:
                 self.head = self._head
             else:
                 self._begin_body()
         elif isinstance(event, h11.Data):
             self._body_bytes += len(event.data)
+            self._pieces += 1
             self._check_length(self._body_bytes)
+            if self._pieces > PIECES_MAX + self._body_bytes // PIECE_BYTES:
+                self._refuse(Fault(BAD_REQUEST, "a body in so many small chunks is not taken"))
             if self.fault is None and self._turned is None:
                 self._body += event.data
         elif isinstance(event, h11.EndOfMessage):

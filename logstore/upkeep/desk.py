@@ -54,7 +54,7 @@ class Desk:
             if len(self._orders) > 1:
                 self._tell()
             return self._orders.popleft()
-        if self._listening.fileno() not in ready:
+        if self._lent or self._listening.fileno() not in ready:  # it was lent while this waited
             return None
         try:
             connection, _ = self._listening.accept()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -121,6 +122,29 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path):
     assert desk.wait(None) is None
     desk.remove()
     assert not (tmp_path / DESK).exists()
+
+
+def test_who_comes_as_the_socket_is_lent_is_left_to_the_one_who_has_it(tmp_path, monkeypatch):
+    desk = Desk(Disk(), str(tmp_path))
+    real, lent, clients = select.poll, [], []
+
+    class LentMeanwhile:
+        def __init__(self):
+            self._poll = real()
+            self.register = self._poll.register
+
+        def poll(self, timeout_ms):
+            lent.append(desk.lend())
+            clients.append(Disk().connect(str(tmp_path / DESK)))
+            return self._poll.poll(timeout_ms)
+
+    monkeypatch.setattr(select, "poll", LentMeanwhile)
+    assert desk.wait(1) is None
+    connection, _ = lent[0].accept()  # it is there still
+    for it in (connection, *lent, *clients):
+        it.close()
+    desk.close()
+    desk.remove()
 
 
 def test_the_socket_of_an_earlier_version_goes(tmp_path):

@@ -90,7 +90,7 @@ class UnknownType(Refused):
     """No type of exchange has that name, built in or installed."""
 
     def __init__(self, type_name: str) -> None:
-        super().__init__(f"unknown exchange type {type_name!r}; is its package installed?")
+        super().__init__(f"unknown exchange type {type_name[:100]!r}; is its package installed?")
         self.type_name = type_name
 
 

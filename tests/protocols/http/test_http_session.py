@@ -132,6 +132,24 @@ def test_a_body_in_chunks_has_the_same_bound(peer):
     assert peer.session.held_bytes < 1 << 16
 
 
+def test_a_body_in_very_many_chunks_is_not_taken(peer):
+    head = request("POST", "/api/v1/jobs", b"", "transfer-encoding: chunked")
+    out = peer.say(head + b"1\r\nx\r\n" * 2000)
+    assert statuses(out) == [400]
+    assert errors(out) == ["a body in so many small chunks is not taken"]
+    peer = HttpPeer()
+    assert peer.say(head + b"400\r\n" + bytes(1024) + b"\r\n") == b""
+    assert peer.say((b"400\r\n" + bytes(1024) + b"\r\n") * 1000 + b"0\r\n\r\n") == b""
+    assert len(peer.jobs) == 1
+
+
+def test_targets_of_very_many_parts_are_refused_before_they_are_taken_apart(peer):
+    assert errors(peer.say(request("GET", "/a" * 40))) == [f"no such path: {'/a' * 40}"]
+    many = "&".join(f"{it}" for it in range(200))
+    out = peer.say(request("GET", f"/api/v1/server?{many}"))
+    assert errors(out) == ["at most 100 parameters are taken"]
+
+
 def test_who_waits_before_sending_a_body_is_told_to_go_on(peer):
     head = request("POST", "/api/v1/jobs", b"", "content-length: 2", "expect: 100-continue")
     assert statuses(peer.say(head)) == [100]

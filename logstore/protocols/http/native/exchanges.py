@@ -23,6 +23,7 @@ from logstore.protocols.http.native.asked import (
     table_of,
 )
 from logstore.protocols.http.native.bindings import AS_MADE
+from logstore.protocols.http.native.bounds import Properties
 from logstore.protocols.http.shown import arguments, binding
 from logstore.protocols.http.within import Within, each, within
 
@@ -51,7 +52,7 @@ class ExchangePublish(Struct, forbid_unknown_fields=True):
     """One message. ``encoding``: of the body, ``text`` or ``base64``."""
 
     key: str = ""
-    properties: dict[str, Any] = field(default_factory=dict)
+    properties: Properties = field(default_factory=dict)
     body: str = ""
     encoding: str = TEXT
 

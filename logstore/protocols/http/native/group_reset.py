@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from logstore.log import Log, TopicPartition
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
+from logstore.protocols.http.native.bounds import NUMBERS_MAX, Names, Numbers
 from logstore.protocols.http.native.group_errors import error_of
 from logstore.protocols.http.native.groups import committed, description
 from logstore.protocols.http.native.objects import offset_given, require_topic, topic_of
@@ -44,9 +45,9 @@ class GroupReset(msgspec.Struct, forbid_unknown_fields=True):
 
     to: Literal["earliest", "latest", "offset", "time_ms", "shift", "offsets"]
     value: str | int | None = None
-    topics: list[str] | None = None  # None: those in which it has committed
-    partitions: list[int] | None = None  # of each topic; None: all
-    offsets: list[GroupPlace] | None = None
+    topics: Names | None = None  # None: those in which it has committed
+    partitions: Numbers | None = None  # of each topic; None: all
+    offsets: Annotated[list[GroupPlace], msgspec.Meta(max_length=NUMBERS_MAX)] | None = None
     dry_run: bool = False
 
 

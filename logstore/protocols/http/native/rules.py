@@ -8,6 +8,7 @@ from logstore.kept_users import ANYONE, LITERAL, KeptRule, Unreadable
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.native.bounds import Operations
 from logstore.protocols.http.native.vhosts import CREATED
 
 
@@ -15,7 +16,7 @@ class NewRules(msgspec.Struct, forbid_unknown_fields=True):
     """One of each operation."""
 
     user: str
-    operations: list[str]
+    operations: Operations
     kind: str
     name: str
     pattern: str = LITERAL

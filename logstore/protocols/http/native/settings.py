@@ -13,6 +13,7 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.listing import Columns, show
+from logstore.protocols.http.native.bounds import SettingNames, Settings
 from logstore.protocols.http.native.objects import topic_of
 from logstore.settings import FILE_SETTINGS, TOPIC_PREFIX
 
@@ -30,8 +31,8 @@ COLUMNS: Final = Columns[Chosen](
 class TopicSettingsChange(msgspec.Struct, forbid_unknown_fields=True):
     """What is in neither stays as it is."""
 
-    set: dict[str, str] = {}
-    reset: list[str] = []  # to what file, environment or default say
+    set: Settings = {}
+    reset: SettingNames = []  # to what file, environment or default say
     dry_run: bool = False
 
 

@@ -29,6 +29,7 @@ from logstore.protocols.http.native import (
     settings,
     topics,
 )
+from logstore.protocols.http.native.bounds import LITTLE_BYTES
 from logstore.protocols.http.opened import Handler
 
 _TOPIC: Final = "/api/v1/topics/{name}"
@@ -40,7 +41,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/topics", topics.shown, "List topics.", LOGGED_IN, LIST_QUERY),
     Route(
         "POST", "/api/v1/topics", topics.made, "Create one, which must not exist.", LOGGED_IN,
-        takes=topics.TopicCreate,
+        takes=topics.TopicCreate, body_bytes_max=LITTLE_BYTES,
     ),
     Route("GET", _TOPIC, topics.described, "One topic.", _SEES),
     Route(
@@ -66,7 +67,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "PUT", f"{_TOPIC}/settings", settings.changed,
         "Set some of its settings, or go back to the default.", of(ALTER_CONFIGS, TOPIC),
-        takes=settings.TopicSettingsChange,
+        takes=settings.TopicSettingsChange, body_bytes_max=LITTLE_BYTES,
     ),
     Route(
         "POST", f"{_TOPIC}/trim", partitions.trimmed, "Delete its records before a place.",

@@ -6,6 +6,7 @@ from logstore.http.asks import MAY_ALL, OWN
 from logstore.http.routes import Route
 from logstore.protocols.http.call import PAGE_QUERY
 from logstore.protocols.http.native import permissions, rules, users
+from logstore.protocols.http.native.bounds import LITTLE_BYTES
 from logstore.protocols.http.opened import Handler
 
 _RULES: Final = ("user", "kind", "name", *PAGE_QUERY)
@@ -19,7 +20,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/users", users.listed, "List users.", MAY_ALL, PAGE_QUERY),
     Route(
         "POST", "/api/v1/users", users.added, "Add one, who must not exist.", MAY_ALL,
-        takes=users.NewUser,
+        takes=users.NewUser, body_bytes_max=LITTLE_BYTES,
     ),
     Route("GET", "/api/v1/users/{name}", users.described, "One user.", MAY_ALL),
     Route(
@@ -28,20 +29,20 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "PUT", "/api/v1/users/{name}/password", users.password_given, "Replace the password.",
-        MAY_ALL, takes=users.NewPassword,
+        MAY_ALL, takes=users.NewPassword, body_bytes_max=LITTLE_BYTES,
     ),
     Route(
         "PUT", "/api/v1/users/{name}/tags", users.tags_given, "Replace the tags.", MAY_ALL,
-        takes=users.NewTags,
+        takes=users.NewTags, body_bytes_max=LITTLE_BYTES,
     ),
     Route("GET", "/api/v1/rules", rules.listed, "List rules.", MAY_ALL, _RULES),
     Route(
         "POST", "/api/v1/rules", rules.added, "Add rules about one object.", MAY_ALL,
-        takes=rules.NewRules,
+        takes=rules.NewRules, body_bytes_max=LITTLE_BYTES,
     ),
     Route(
         "DELETE", "/api/v1/rules", rules.removed, "Remove rules about one object.", MAY_ALL,
-        takes=rules.NewRules,
+        takes=rules.NewRules, body_bytes_max=LITTLE_BYTES,
     ),
     Route(
         "GET", "/api/v1/rules/check", rules.checked, "Whether a user may do something, and why.",

@@ -21,6 +21,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.listing import Columns, Listed, listed
 from logstore.protocols.http.native import settings
+from logstore.protocols.http.native.bounds import Settings
 from logstore.protocols.http.native.objects import (
     groups_shown,
     require_topic,
@@ -38,7 +39,7 @@ BYTES: Final = "bytes"
 class TopicCreate(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     partitions: int | None = None  # as num.partitions says
-    settings: dict[str, str] = {}
+    settings: Settings = {}
     dry_run: bool = False
 
 
