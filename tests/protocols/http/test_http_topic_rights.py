@@ -14,8 +14,12 @@ ANN = (
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    access = users(ann=ANN, bob=(("create", "cluster", "kafka-cluster"),),
-                   eve=(("describe", "cluster", "kafka-cluster"),))  # fmt: skip
+    access = users(
+        ann=ANN, bob=(("create", "cluster", "kafka-cluster"),),
+        eve=(("describe", "cluster", "kafka-cluster"),),
+        cy=(("all", "cluster", "kafka-cluster"), ("read", "group", "g")),
+        dee=(("delete", "group", "g"), ("describe", "topic", "seen")),
+    )  # fmt: skip
     found = Topical(tmp_path_factory.mktemp("rights") / "data", access)
     for name in ("hidden", "seen", "news", "gone", "read", "set"):
         found.topics.create(name, 1, {})
@@ -136,3 +140,25 @@ def test_a_refusal_by_a_handler_is_known_afterwards(by):
     api = by("ann")
     api.ask("POST", "topics", {"name": "forbidden-fruit"}, 403)
     assert [it[2] for it in api.audit if it[3] == REFUSED][-1:] == ["create topic forbidden-fruit"]
+
+
+def test_moving_a_group_names_no_topic_that_one_may_not_see(by):
+    answer = by("ann").ask("POST", "groups/g/reset", {"to": "latest"}, 403)
+    assert answer["error"] == (
+        "user 'ann' may not read all topics that the group has committed in: name those that are "
+        "to be moved"
+    )
+    answer = by("ann").ask("POST", "groups/g/reset", {"to": "latest", "topics": ["hidden"]}, 403)
+    assert answer["error"] == "user 'ann' may not read topic 'hidden'"  # as he has said
+
+
+def test_deleting_a_group_names_no_topic_that_one_may_not_see(by):
+    found = by("dee").ask("DELETE", "groups/g", {"dry_run": True})
+    assert (found["topics"], found["offsets"]) == (["seen"], 3)
+    found = by("root").ask("DELETE", "groups/g", {"dry_run": True})
+    assert found["topics"] == ["hidden", "read", "seen"]
+
+
+def test_a_right_to_the_cluster_reads_no_topic(by):
+    moved = {"to": "latest", "topics": ["seen"], "dry_run": True}
+    assert "may not read topic" in by("cy").ask("POST", "groups/g/reset", moved, 403)["error"]

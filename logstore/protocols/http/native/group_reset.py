@@ -27,6 +27,7 @@ from logstore.protocols.http.native.partitions import moment
 
 PLACES_MAX: Final = 5000  # partitions that are moved in one step: some ms of everyone's time
 TOPICS_TOLD: Final = 20  # in the audit log, by name
+_UNNAMED: Final = "all topics that the group has committed in: name those that are to be moved"
 
 Logs = Mapping[str, Mapping[int, Log]]
 
@@ -86,20 +87,25 @@ def _moves(door: HttpDoor, call: Call, name: str, asked: GroupReset) -> list[Mov
     if asked.offsets is not None:
         return _each(door, call, before, asked.offsets)
     wanted = sorted({topic for topic, _ in before}) if asked.topics is None else asked.topics
-    logs = _logs(door, call, dict.fromkeys(wanted), asked.partitions)
+    unnamed = _UNNAMED if asked.topics is None else ""
+    logs = _logs(door, call, dict.fromkeys(wanted), asked.partitions, unnamed)
     if asked.to == "shift":
         return _shifted(before, logs, _shift(asked.value))
     return moves(before, logs, _start(asked))
 
 
 def _logs(
-    door: HttpDoor, call: Call, topics: Mapping[str, object], numbers: Sequence[int] | None
+    door: HttpDoor,
+    call: Call,
+    topics: Mapping[str, object],
+    numbers: Sequence[int] | None,
+    unnamed: str,
 ) -> Logs:
     """Those that are to be moved in, opened. Raises Refused where there are too many."""
     places, count = {}, 0
     _check_number(len(numbers or ()))
     for name in topics:
-        require_topic(door, call, READ, name)
+        require_topic(door, call, READ, name, unnamed)
         places[name] = chosen(name, len(topic_of(door, name).partitions), numbers)
         count += len(places[name])
         _check_number(count)

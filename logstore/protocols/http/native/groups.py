@@ -21,7 +21,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.listing import Columns, Listed, listed
 from logstore.protocols.http.native.group_errors import error_of
-from logstore.protocols.http.native.objects import groups_shown, may_topic, topic_of
+from logstore.protocols.http.native.objects import groups_shown, may_topic, topic_of, topics_shown
 from logstore.protocols.http.native.topics import once_readers_are_known, trial
 
 MEMBERS_MAX: Final = 500  # of a group that are shown
@@ -260,7 +260,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
             "name": name,
             "kind": found.kind,
             "offsets": len(offsets),
-            "topics": sorted({topic for topic, _ in offsets}),
+            "topics": topics_shown(door, call, sorted({topic for topic, _ in offsets})),
             "dry_run": dry_run,
         }
         if dry_run:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from logstore.access.resources import CLUSTER, CLUSTER_NAME, DESCRIBE, GROUP, of_topic
+from logstore.access.resources import CLUSTER, CLUSTER_NAME, CREATE, DESCRIBE, GROUP, of_topic
 from logstore.broker.topic import Topic
 from logstore.errors import Forbidden, UnknownTopic
 from logstore.http.faults import BAD_REQUEST, Fault
@@ -29,13 +29,22 @@ def may_topic(door: HttpDoor, call: Call, operation: str, name: str) -> bool:
     return call.rights.may(operation, *of_topic(name, door.keeps_history))
 
 
-def require_topic(door: HttpDoor, call: Call, operation: str, name: str) -> None:
-    """As Kafka has it: a right to the cluster is enough. Raises Forbidden."""
-    on_cluster = name != AUDIT_TOPIC and call.rights.may(operation, CLUSTER, CLUSTER_NAME)
+def require_topic(door: HttpDoor, call: Call, operation: str, name: str, instead: str = "") -> None:
+    """As Kafka has it: who may create in the cluster may create any topic. Raises Forbidden.
+
+    ``instead``: is said to who may not even know of the topic, and has not named it.
+    """
+    on_cluster = (
+        operation == CREATE
+        and name != AUDIT_TOPIC
+        and call.rights.may(operation, CLUSTER, CLUSTER_NAME)
+    )
     if not on_cluster and not may_topic(door, call, operation, name):
         kind, known = of_topic(name, door.keeps_history)
         why = call.rights.decision(operation, kind, known).why
         door.refusals.tell(call.who, operation, kind, known, why)
+        if instead and not may_topic(door, call, DESCRIBE, name):
+            raise Forbidden(f"{_who(call)} may not {operation} {instead}")
         raise Forbidden(f"{_who(call)} may not {operation} {kind} {_shown(known)!r}")
 
 
