@@ -3,6 +3,8 @@
 import { h, svg } from "./dom.js";
 import { clock, perSecond, share, span } from "./texts.js";
 
+const POINTS_MIN = 30;
+
 /** A line of 120 x 24: how something went. Values that are null leave a gap. */
 export function sparkline(values, what, tone = "in", { width = 120, height = 24 } = {}) {
   const top = highest([values]);
@@ -20,6 +22,8 @@ export function sparkline(values, what, tone = "in", { width = 120, height = 24 
 export function chart(title, series, step_s, show = perSecond) {
   const width = 600;
   const height = 120;
+  const first = begin(series);
+  series = series.map((it) => ({ ...it, values: it.values.slice(first) }));
   const top = highest(series.map((it) => it.values));
   const count = Math.max(2, ...series.map((it) => it.values.length));
   const length = (count - 1) * step_s * 1000;
@@ -47,6 +51,12 @@ export function chart(title, series, step_s, show = perSecond) {
       series.map((it) => h("span", { class: `legend ${it.tone}` }, `${it.name} ${show(it.values.at(-1) ?? null)}`))),
     frame,
     h("div", { class: "times dim" }, h("span", null, `${span(length)} ago`), under, h("span", null, "now")));
+}
+
+/** Where a picture begins: with what is known, but not with less than some minutes. */
+function begin(series) {
+  const firsts = series.map(({ values }) => values.findIndex((it) => it !== null)).filter((it) => it >= 0);
+  return Math.max(0, Math.min(...firsts, series[0].values.length - POINTS_MIN));
 }
 
 /** How much of something is used: 0 to 1. */
@@ -89,7 +99,7 @@ function runs(values, top, width, height) {
 }
 
 function line(values, top, width, height) {
-  return runs(values, top, width, height).map((run) => `M${run.map((it) => it.join(" ")).join("L")}`).join("");
+  return runs(values, top, width, height).map((run) => `M${run.map((it) => it.join(" ")).join("L")}h.01`).join("");
 }
 
 function area(values, top, width, height) {

@@ -103,7 +103,7 @@ export const perSecond = (number) => (number === null || number === undefined ? 
 export const sizePerSecond = (number) =>
   number === null || number === undefined ? "–" : `${size(Math.round(number))}/s`;
 
-const SPANS = [["d", 86_400_000], ["h", 3_600_000], ["min", 60_000], ["s", 1000]];
+const SPANS = [["y", 31_536_000_000], ["d", 86_400_000], ["h", 3_600_000], ["min", 60_000], ["s", 1000]];
 
 /** A length of time, in its two largest units. */
 export function span(ms) {

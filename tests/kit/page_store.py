@@ -1,5 +1,6 @@
 """A server with its page, and the command line beside it."""
 
+import os
 import subprocess
 
 from cli_process import COMMAND
@@ -15,9 +16,14 @@ class Store(Serving):
 
     def run(self, *words, fed=""):
         """What a command prints; it must end well."""
+        return self.run_elsewhere(*words, "--data", self.data, fed=fed)
+
+    def run_elsewhere(self, *words, fed=""):
+        """The same on a directory that is named."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         done = subprocess.run(
-            [COMMAND, *map(str, words), "--data", self.data],
-            input=fed, capture_output=True, text=True, timeout=60,
+            [COMMAND, *map(str, words)],
+            env=environment, input=fed, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout

@@ -47,8 +47,8 @@ test("numbers of any length keep their digits", () => {
 test("sizes, rates and spans", () => {
   assert.deepEqual(["0", 999, 1024, "1048576", 5 * 2 ** 40].map(texts.size), ["0 B", "999 B", "1.00 KiB", "1.00 MiB", "5.00 TiB"]);
   assert.deepEqual([0, 0.04, 3.2, 9.999, 420.4, 11900, null].map(texts.rate), ["0", "0.04", "3.2", "10", "420", "11,900", "–"]);
-  assert.deepEqual([0, 999, 61_000, 3_600_000, 273_000_000, 86_400_000 * 40].map((it) => texts.span(it)),
-    ["0 ms", "999 ms", "1 min 1 s", "1 h", "3 d 3 h", "40 d"]);
+  assert.deepEqual([0, 999, 61_000, 3_600_000, 273_000_000, 86_400_000 * 40, 86_400_000 * 800].map((it) => texts.span(it)),
+    ["0 ms", "999 ms", "1 min 1 s", "1 h", "3 d 3 h", "40 d", "2 y 70 d"]);
   assert.equal(texts.moment(1764381600000), "2025-11-29 02:00:00.000Z");
   assert.equal(texts.moment(9e18), "–");
 });

@@ -8,8 +8,8 @@ import { to } from "../router.js";
 import { counted, doorName, grouped, perSecond, rate, size, sizePerSecond, span, visible } from "../texts.js";
 
 const FULL_ROWS = 8;
-const COUNTS = [["topics", "topics"], ["groups", "groups"], ["queues", "queues"], ["exchanges", "routing"],
-  ["channels", "channels"], ["connections", "connections"]];
+const COUNTS = [["topic", "topics"], ["group", "groups"], ["queue", "queues"], ["exchange", "routing"],
+  ["channel", "channels"], ["connection", "connections"]];
 
 export function show(view) {
   view.heading(["Overview"]);
@@ -43,8 +43,10 @@ function health({ health, uptime_s: uptime, version, counts = {} }) {
   const warnings = health?.warnings ?? [];
   return [
     h("div", { class: "health-line" },
-      h("p", { class: "counts" }, COUNTS.filter(([it]) => counts[it] !== undefined).map(([noun, view]) =>
-        [link(to(view), h("b", null, grouped(counts[noun])), ` ${noun}`), " "])),
+      h("p", { class: "counts" }, COUNTS.filter(([noun]) => counts[`${noun}s`] !== undefined).map(([noun, view]) => {
+        const [number, word] = counted(counts[`${noun}s`], noun).split(" ");
+        return [link(to(view), h("b", null, number), ` ${word}`), " "];
+      })),
       aside([version && `logstore ${version}`, uptime !== undefined && `up ${span(uptime * 1000)}`].filter(Boolean).join(" · "))),
     warnings.length ? h("ul", { class: `warnings ${health.state}` }, warnings.map((it) => h("li", null, it.view
       ? link(it.view, visible(it.what)) : visible(it.what), it.object ? [" ", named(it.object)] : null))) : null,
@@ -87,7 +89,7 @@ function stuck({ stuck = [], stuck_total: total = 0, slow_clients: slow = 0 }) {
 }
 
 function full({ full = [] }) {
-  const first = full.slice(0, FULL_ROWS);
+  const first = full.filter((it, at) => at < 3 || it.share > 0.05).slice(0, FULL_ROWS);
   if (!full.length) return aside("Nothing has a limit that it is near to.");
   return plainTable("What is nearly full", [
     column("", "What", (it) => (it.view ? link(it.view, visible(it.what)) : visible(it.what)), { wide: true }),

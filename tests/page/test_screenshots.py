@@ -1,0 +1,59 @@
+"""The pictures of docs/page.md: ``LOGSTORE_TEST_SHOOT=docs`` in the environment makes them anew."""
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from page_store import Store
+
+pytestmark = pytest.mark.long
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+PICTURES = {
+    "page-overview.png": ("#/overview", {}),
+    "page-records.png": ("#/topics/flights?text=%22JFK%22", {}),
+    "page-group.png": ("#/groups/billing", {"scheme": "dark"}),
+}
+WINDOW = {"width": 1200, "height": 760}
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory):
+    """Real events, of which a group has read some."""
+    running = Store(tmp_path_factory.mktemp("shown") / "data")
+    try:
+        fill(running)
+        yield running
+    finally:
+        running.stop()
+
+
+def fill(store):
+    lines = store.run_elsewhere("replay", "flights", "--data", REPOSITORY / "segments")
+    some = "".join(it + "\n" for it in lines.splitlines()[:6000] if '"tailnum":"' in it)
+    store.run("topic", "create", "flights", "--partitions", 3)
+    store.run("topic", "create", "aircraft", "--config", "cleanup.policy=compact")
+    for topic in ("flights", "aircraft"):
+        store.run("produce", topic, "--key-field", "tailnum", "--timestamp-field", "time_hour",
+                  fed=some)  # fmt: skip
+    store.run("consume", "flights", "--group", "billing", "--max", 3500)
+    store.run("queue", "declare", "mail")
+    for _ in range(3):
+        store.run("exchange", "publish", "", "--key", "mail", "--message", "hello")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_pictures_of_the_docs(browser, flights, name, tmp_path):
+    place, look = PICTURES[name]
+    page = browser.page(flights.url, **WINDOW, **look).open(place)
+    page.sees("healthy", "#health")
+    page.until("!/Looking/.test(document.querySelector('.progress')?.innerText)")
+    path = (DOCS if os.environ.get("LOGSTORE_TEST_SHOOT") == "docs" else tmp_path) / name
+    page.shoot(path)
+    head = path.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    assert struct.unpack(">II", head[16:24]) == tuple(WINDOW.values())
+    assert page.complaints() == []
+    assert f"({name})" in (DOCS / "page.md").read_text()
