@@ -80,7 +80,7 @@ function morphWithin(old, fresh) {
 export const named = (text) => h("bdi", { class: "name" }, visible(text));
 
 export const mono = (text) => h("span", { class: "mono" }, visible(text));
-export const dim = (text) => h("span", { class: "dim" }, text);
+export const dim = (...text) => h("span", { class: "dim" }, text);
 /** A paragraph beside the point. */
 export const aside = (...text) => h("p", { class: "dim" }, text);
 

@@ -8,6 +8,9 @@ const HEIGHT = 44;
 const GAP_X = 130;
 const GAP_Y = 14;
 const PASSING = 12; // what a line takes that goes past a column
+const BOW = 60; // a line that goes back does so beside the columns, and below them
+const BELOW = 12; // for each of these lines
+const BELOW_MAX = 8; // more are drawn over each other
 const ROUNDS = 6; // of sorting: more change little
 const NAME_CHARS = 22;
 const LABEL_CHARS = 18;
@@ -100,24 +103,27 @@ function sorted(columns, edges) {
  */
 export function picture(graph, { path, picked, look }) {
   const columns = columnsOf(graph);
+  const place = new Map(columns.flatMap((them, x) => them.map(({ id }) => [id, x])));
+  const back = graph.edges.filter((it) => place.get(it.to) < place.get(it.from));
+  const left = back.length ? BOW * 0.75 : GAP_Y;
   const heights = columns.map((column) => column.reduce((sum, it) => sum + heightOf(it) + GAP_Y, GAP_Y));
-  const height = Math.max(...heights);
-  const width = columns.length * (WIDTH + GAP_X) - GAP_X + 2 * GAP_Y + 40;
+  const tallest = Math.max(...heights);
   const at = new Map();
-  const column = new Map();
   columns.forEach((nodes, x) => {
-    let y = (height - heights[x]) / 2 + GAP_Y;
+    let y = (tallest - heights[x]) / 2 + GAP_Y;
     for (const it of nodes) {
-      at.set(it.id, [GAP_Y + x * (WIDTH + GAP_X), y]);
-      column.set(it.id, x);
+      at.set(it.id, [left + x * (WIDTH + GAP_X), y]);
       y += heightOf(it) + GAP_Y;
     }
   });
+  const height = tallest + BELOW * Math.min(back.length, BELOW_MAX);
+  const width = columns.length * (WIDTH + GAP_X) - GAP_X + left + GAP_Y + BOW * 0.75;
+  const below = new Map(back.map((it, nth) => [it, tallest - GAP_Y / 2 + BELOW * (nth % BELOW_MAX)]));
   const lit = path && new Set(path.map(keyOf));
   const onWay = path && new Set(path.flatMap((it) => [it.from, it.to]));
   return svg("svg", { class: path ? "graph tried" : "graph", viewBox: `0 0 ${width} ${height}`, width, height,
     role: "group", "aria-label": "Exchanges, bindings and queues" },
-  graph.edges.map((it) => curve(it, wayOf(it, column), at, lit?.has(keyOf(it)))),
+  graph.edges.map((it) => curve(it, wayOf(it, place), at, lit?.has(keyOf(it)), below.get(it))),
   graph.nodes.map((it) => box(it, at.get(it.id), { picked: it.id === picked, lit: onWay?.has(it.id), look })));
 }
 
@@ -125,12 +131,12 @@ const heightOf = (it) => (it.passes ? PASSING : HEIGHT);
 
 const keyOf = (it) => JSON.stringify([it.from, it.to, it.kind, it.key, it.arguments]);
 
-function curve(edge, way, at, lit) {
+function curve(edge, way, at, lit, below) {
   if (!way.length) return null;
   const [from, to] = [at.get(edge.from), at.get(edge.to)];
   const begin = [from[0] + WIDTH, from[1] + HEIGHT / 2];
   const back = to[0] <= from[0];
-  const line = back ? backwards(begin, to) : forwards(begin, way.slice(1, -1).map((it) => at.get(it)), [to[0], to[1] + HEIGHT / 2]);
+  const line = to[0] === from[0] ? aside(begin, to) : back ? backwards(begin, to, below) : forwards(begin, way.slice(1, -1).map((it) => at.get(it)), [to[0], to[1] + HEIGHT / 2]);
   const text = edge.kind !== "binding" ? "" : edge.key || (Object.keys(edge.arguments).length ? "headers" : "");
   return svg("g", { class: `edge ${edge.kind}${lit ? " lit" : ""}` },
     svg("path", { d: line }, svg("title", null, whole(edge))),
@@ -151,10 +157,17 @@ function forwards(begin, past, end) {
   return line + bow(here, end);
 }
 
-/** From a queue to the exchange that its dead letters go to, below what stands between. */
-function backwards(begin, to) {
-  const end = [to[0] + WIDTH / 2, to[1] + HEIGHT];
-  return `M${begin.join(" ")}C${begin[0] + 60} ${begin[1]} ${end[0]} ${end[1] + 90} ${end.join(" ")}`;
+/** From a queue to one above or below it, or to itself: beside them. */
+function aside([x, y], to) {
+  const end = to[1] + HEIGHT / 2;
+  const [from, into] = y === end ? [y - 10, y + 10] : [y, end];
+  return `M${x} ${from}C${x + BOW} ${from} ${x + BOW} ${into} ${x} ${into}`;
+}
+
+/** From a queue to the exchange that its dead letters go to, below all columns. */
+function backwards([x, y], to, below) {
+  const [end, into] = [to[0], to[1] + HEIGHT / 2];
+  return `M${x} ${y}C${x + BOW} ${y} ${x + BOW} ${below} ${x} ${below}H${end}C${end - BOW} ${below} ${end - BOW} ${into} ${end} ${into}`;
 }
 
 function whole(edge) {

@@ -14,8 +14,14 @@ DOCS = REPOSITORY / "docs"
 PICTURES = {
     "page-overview.png": ("#/overview", {}),
     "page-records.png": ("#/topics/flights?text=%22JFK%22", {}),
+    "page-routing.png": ("#/routing?x=events&k=order.eu.new", {}),
     "page-group.png": ("#/groups/billing", {"scheme": "dark"}),
 }
+QUEUES = [
+    ("orders.eu", "events", "order.eu.#"),
+    ("orders.us", "events", "order.us.#"),
+    ("audit", "logs", ""),
+]
 WINDOW = {"width": 1200, "height": 760}
 
 
@@ -39,9 +45,15 @@ def fill(store):
         store.run("produce", topic, "--key-field", "tailnum", "--timestamp-field", "time_hour",
                   fed=some)  # fmt: skip
     store.run("consume", "flights", "--group", "billing", "--max", 3500)
-    store.run("queue", "declare", "mail")
-    for _ in range(3):
-        store.run("exchange", "publish", "", "--key", "mail", "--message", "hello")
+    store.run("exchange", "declare", "events", "--type", "topic")
+    store.run("exchange", "declare", "logs", "--type", "fanout")
+    store.run("exchange", "bind", "events", "logs", "--to-exchange", "--key", "log.*")
+    for name, source, key in QUEUES:
+        store.run("queue", "declare", name, "--argument", "x-dead-letter-exchange=events",
+                  "--argument", "x-dead-letter-routing-key=log.dead")  # fmt: skip
+        store.run("exchange", "bind", source, name, "--key", key)
+    for key in ("order.eu.1", "order.eu.2", "order.us.1", "log.in"):
+        store.run("exchange", "publish", "events", "--key", key, "--message", "hello")
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -150,6 +150,8 @@ def test_a_search_goes_on_behind_what_it_has_shown(browser, filled):
             page.press("Continue")
     seen = [(row[0], row[1]) for row in page.rows("Records")]
     assert len(set(seen)) == 300
+    page.sees("looked at 300", ".progress")
+    page.sees("up to 0:", ".progress")
 
 
 def test_records_from_an_offset_and_of_a_partition(browser, filled):

@@ -30,7 +30,7 @@ function all(view) {
       number("lag", "Lag", grouped, { help: "Records that it has not committed yet" }),
       number("lag_per_s", "Lag grows /s", trend),
       number("topics", "Topics"),
-      column("kind", "Kind", dim),
+      column("kind", "Kind", (it) => dim(it)),
       column("error", "", (it) => it && h("span", { class: "error" }, visible(it)), { sort: false }),
     ],
     empty: ["No group has read anything yet. Begin one:", "logstore consume orders --group billing"],

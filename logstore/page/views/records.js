@@ -246,7 +246,7 @@ class Found {
     return [
       h("span", null, this.state === "searching" ? `Looking … ${shown} so far` : this.state === "stopped" ? `Stopped: ${shown}` : shown),
       records > 0n && dim(`looked at ${grouped(records)} (${size(bytes)})`),
-      ends?.length && ends.length <= 6 && dim("up to ", ends.map(([it, offset], at) => `${at ? ", " : ""}${it}:${grouped(offset)}`).join("")),
+      ends?.length && ends.length <= 6 && dim(this.asked.from === "newest" ? "down to " : "up to ", ends.map(([it, offset], at) => `${at ? ", " : ""}${it}:${grouped(offset)}`).join("")),
       this.state === "done" && !this.cursor && dim(this.asked.from === "newest" ? "from the end to the beginning" : "to the end"),
       this.error && h("span", { class: "error" }, visible(this.error)),
       this.state === "searching" && button("Stop", () => this.stop(), { class: "small" }),
