@@ -117,10 +117,10 @@ def serve(
     log_level: LogLevel = None,
     data: Data = HERE,
 ) -> None:
-    """Serve Kafka, Redis and RabbitMQ clients, and a page for browsers.
+    """Serve clients, and a page for browsers.
 
-    Runs until Ctrl-C or SIGTERM; SIGHUP reloads the TLS certificate. An address that other
-    machines reach needs users: see logstore user.
+    Clients are those of Kafka, Redis and RabbitMQ. Runs until Ctrl-C or SIGTERM; SIGHUP reloads
+    the TLS certificate. An address that other machines reach needs users: see logstore user.
 
     $ logstore serve --host 0.0.0.0 --resp-port -1
     $ logstore serve --log-format json --log-level amqp=info
