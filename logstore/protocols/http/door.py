@@ -1,6 +1,6 @@
 """What all HTTP sessions of a node share: what its routes look at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -51,6 +51,9 @@ class Connected(Protocol):
 
     def rules_changed(self) -> None:
         """As rounds.Told.rules_changed."""
+
+    def logged_out(self, secrets: Collection[str]) -> None:
+        """Browsers with these cookies have: what was begun for one is at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,14 @@ class HttpDoor:
         object.__setattr__(self, "sizes", Fresh(look, {}, self.work, lambda: self.timer.now()))
         self.access.watch(lambda: self.browsers.users_changed(self.access.users))
         self.access.watch(Round(self.sessions, self.slices, self.access).begin)
+
+    def let_out(self, secrets: Collection[str]) -> None:
+        """Browsers with these cookies have logged out."""
+        for secret in secrets:
+            self.browsers.let_out(secret)
+        if secrets:
+            for session in list(self.sessions):
+                session.logged_out(secrets)
 
     @classmethod
     def of(cls, house: House) -> "HttpDoor":

@@ -4,7 +4,7 @@ A name and a password, or a token, come with each request of a tool; a browser h
 client of a door with TLS may have a certificate. Whoever says nothing is nobody in particular.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from logstore.access.access import Access
@@ -97,6 +97,21 @@ class Gate:
             if found is not None and (found.record is None or self._logins.admits(found.user)):
                 return Identity(found.user, host, found.mechanism, DOOR)
         return None
+
+    @staticmethod
+    def secrets(headers: Mapping[str, str], who: Identity) -> Sequence[str]:
+        """The cookies of a browser that is let in by one of them."""
+        by_cookie = who.mechanism == BASIC and "authorization" not in headers
+        return cookies(headers) if by_cookie else ()
+
+    def is_in_still(self, headers: Mapping[str, str], who: Identity) -> bool:
+        """Whether he who sends these would come in again; his password is not asked for."""
+        if self.secrets(headers, who):
+            found = self._of_cookie(headers, who.host)
+            return found is not None and found.user == who.user
+        if who.mechanism == OAUTHBEARER or who.user not in self._access.users:
+            return True
+        return self._logins.admits(who.user)
 
     def _of_certificate(self, link: Link, host: str) -> Identity | None:
         user = None if link.certificate is None else link.certificate.user

@@ -30,6 +30,7 @@ FACTS: Final = (DESCRIBE, DESCRIBE_CONFIGS)  # what is asked of an object withou
 LET_IN: Final = frozenset({"management", "policymaker", "monitoring", "administrator"})
 SEE_ALL: Final = frozenset({"monitoring", "administrator"})
 _NAME_SHOWN: Final = 100  # characters
+LOG_IN: Final = "log in with a name and a password"
 
 
 class Permits(Rights):
@@ -76,7 +77,7 @@ def check(
     if ask.level == asks.LOCAL:
         raise Fault(FORBIDDEN, "this is answered through the socket of the data directory only")
     if not door.access.knows(who):
-        raise Fault(UNAUTHORIZED, "log in with a name and a password")
+        raise Fault(UNAUTHORIZED, LOG_IN)
     if not _reaches(permits, ask.level):
         raise Forbidden(
             f"user '{_shown(who.user)}' may not use this: it takes the tag {_TAKES[ask.level]}"

@@ -4,7 +4,7 @@ All of this is known before its body is taken, so that a stranger has the proces
 a head. Where it is decided later than that, users and rules may have changed: it is asked again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from logstore.access.identity import Identity
@@ -17,7 +17,7 @@ from logstore.protocols.http import origin, targets
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.gate import TurnedAway, challenge, wrong
 from logstore.protocols.http.opened import Handler
-from logstore.protocols.http.permits import Permits, check
+from logstore.protocols.http.permits import LOG_IN, Permits, check
 from logstore.protocols.http.refusals import fault_of
 from logstore.protocols.session import Link
 
@@ -28,6 +28,15 @@ class Admitted(NamedTuple):
     found: Found[Handler]
     permits: Permits
     version: int  # of the rules that say so
+    secrets: Sequence[str] = ()  # of the browser that is let in by one of these
+
+    def is_of(self, secrets: Collection[str]) -> bool:
+        """Whether it is of a browser with one of these cookies."""
+        return any(it in secrets for it in self.secrets)
+
+    def to_be_looked_at_again(self) -> "Admitted":
+        """Since what was decided may be another now."""
+        return self._replace(version=-1)
 
 
 class Refused(NamedTuple):
@@ -114,13 +123,16 @@ class Reception:
                 fault.headers = challenge(head.headers)
             return Refused(fault)
         self._tell(head, who)
-        return Admitted(found, permits, version)
+        return Admitted(found, permits, version, self._door.gate.secrets(head.headers, who))
 
     def again(self, head: Head, admitted: Admitted) -> Admitted | Refused:
         """The same, once what was decided may be another: users or rules have changed."""
         if admitted.version == self._door.access.version:
             return admitted
-        return self._decide(head, admitted.found, admitted.permits.who)
+        who = admitted.permits.who
+        if self._owner is None and not self._door.gate.is_in_still(head.headers, who):
+            return Refused(Fault(UNAUTHORIZED, LOG_IN, headers=challenge(head.headers)))
+        return self._decide(head, admitted.found, who)
 
     def _permits_of(self, who: Identity) -> Permits:
         if self._permits is None or self._permits.who != who:

@@ -6,11 +6,12 @@ bytes would destroy the answer on its way.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from logstore.access.identity import Identity
 from logstore.errors import LogstoreError
+from logstore.http import asks
 from logstore.http.bodies import JSON
 from logstore.http.faults import REQUEST_TIMEOUT, Fault
 from logstore.http.routes import Router
@@ -29,6 +30,7 @@ REQUEST_S: Final = 10.0  # from a request's first byte to its last
 BODY_BYTES_A_SECOND: Final = 50_000  # for so many of its body it has a second more
 DISCARD_S: Final = 2.0
 ANSWERS_AT_ONCE: Final = 8  # of pipelined requests, before others have their turn
+STRANGERS_BYTES_MAX: Final = 8 << 10  # of a body, where nobody is asked who sends it: a login
 OUT_BYTES: Final = 256 << 10  # of answers; then the requests behind wait until they are sent
 SESSION_BYTES: Final = 2048  # that it takes by itself
 
@@ -182,6 +184,16 @@ class HttpSession:
         else:
             self._admitted = again
 
+    def logged_out(self, secrets: Collection[str]) -> None:
+        """As door.Connected.logged_out."""
+        admitted = self._admitted
+        if admitted is None or not admitted.is_of(secrets):
+            return
+        if self._call is None:
+            self._admitted = admitted.to_be_looked_at_again()
+        elif self._call.lasts or self._flow:
+            self._link.cut("no more of an answer: its browser has logged out")
+
     # Requests
 
     def _go_on(self) -> None:
@@ -241,7 +253,10 @@ class HttpSession:
             self._end.turn_away(came.fault)
         else:
             self._admitted = came
-            self._end.admit(came.found.route.body_bytes_max)
+            route = came.found.route
+            of_strangers = route.asks.level in (asks.NOBODY, asks.ANYBODY) and not self._local
+            most = STRANGERS_BYTES_MAX if of_strangers else route.body_bytes_max
+            self._end.admit(most)
 
     def _begin(self, request: Request) -> None:
         self._begun_at = None

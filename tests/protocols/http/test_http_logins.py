@@ -20,7 +20,7 @@ from logstore.protocols.http import browsers
 from logstore.protocols.http.browsers import IDLE_S, Browsers, LoggedIn
 from logstore.protocols.http.native.table_server import ROUTES
 from logstore.protocols.http.routes import ROUTES as REAL
-from logstore.protocols.http.session import DISCARD_S
+from logstore.protocols.http.session import DISCARD_S, STRANGERS_BYTES_MAX
 
 KEY = ScramKey(b"salt", 4096, b"stored", b"server")
 ROOT = KeptUser("root", {"SCRAM-SHA-256": KEY}, ("administrator",))
@@ -203,6 +203,21 @@ def test_the_body_of_a_stranger_is_not_kept(house):
     assert [it[0] for it in answers(peer.say(request("GET", "/open")))] == [200]
 
 
+@pytest.mark.parametrize(
+    "route", [it for it in REAL if it.asks.level in (asks.NOBODY, asks.ANYBODY)],
+    ids=lambda it: f"{it.method} {it.path}",
+)  # fmt: skip
+def test_what_anybody_may_ask_has_little_of_a_body(route):
+    house = House()
+    house.come = lambda door, **more: HttpPeer(router=Router(REAL), who=None, door=door, **more)
+    peer = house.peer()
+    size = STRANGERS_BYTES_MAX + 1
+    head = request(route.method, filled(route), b"", OURS, f"content-length: {size}")
+    [(status, _, _)] = answers(peer.say(head))
+    assert status == 413
+    assert peer.session.held_bytes < size
+
+
 def test_a_large_body_of_a_stranger_is_not_waited_for(house):
     peer = house.peer()
     much = f"content-length: {THROWN_BYTES_MAX + 1}"
@@ -311,7 +326,7 @@ def test_a_wrong_password_gives_no_cookie(house):
 
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b'{"user":1,"password":"x"}', b'{"user":"a"', b"\xff",
-             b'{"user":"a","password":"b","more":1}', b"[" * 100_000],
+             b'{"user":"a","password":"b","more":1}', b"[" * 8000],
 )  # fmt: skip
 def test_a_login_that_is_none_is_a_bad_request(house, body):
     status, _, answer = house.ask("/api/v1/session", OURS, method="POST", body=body)
@@ -382,6 +397,42 @@ def test_what_lasts_ends_when_its_user_may_not_have_it_any_more(house):
     assert other.cut_for is None
     house.change(forget=[MON])
     assert other.cut_for == "no more of an answer: its user is deleted"
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("log out", "its browser has logged out"), ("log in", "its browser has logged out"),
+     ("new password", "log in with a name and a password"),
+     ("off", "log in with a name and a password")],
+)  # fmt: skip
+def test_what_lasts_ends_with_the_login_of_its_browser(house, how, why):
+    cookie, _, _ = log_in(house)
+    another, _, _ = log_in(house)
+    peers = [house.peer() for _ in range(3)]
+    for peer, header in zip(peers, (cookie, another, basic("ana")), strict=True):
+        assert b"1\n" in peer.say(request("GET", "/lines", b"", header))
+    if how == "log out":
+        assert house.status("/api/v1/session", cookie, OURS, method="DELETE") == 200
+    elif how == "log in":
+        body = b'{"user":"mon","password":"mon"}'
+        assert house.status("/api/v1/session", cookie, OURS, method="POST", body=body) == 200
+    elif how == "new password":
+        house.change(replace(ANA, scram={"SCRAM-SHA-256": replace(KEY, salt=b"new")}))
+    else:
+        house.logins.out.add("ana")
+        house.change(replace(ANA, redis="off"))
+    both = how in ("new password", "off")  # of all browsers; of tools none, or all
+    found = [peer.cut_for for peer in peers]
+    wanted = f"no more of an answer: {why}"
+    assert found == [wanted, wanted if both else None, wanted if how == "off" else None]
+
+
+def test_whoever_has_logged_out_is_answered_nothing_that_was_asked_before(house):
+    cookie, _, _ = log_in(house)
+    peer = house.peer()
+    assert peer.say(request("POST", "/any", b"", cookie, OURS, "content-length: 2") + b"{") == b""
+    assert house.status("/api/v1/session", cookie, OURS, method="DELETE") == 200
+    assert [it[0] for it in answers(peer.say(b"}"))] == [401]
 
 
 def test_a_request_whose_user_goes_while_its_body_comes_is_refused(house):

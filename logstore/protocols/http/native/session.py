@@ -59,14 +59,12 @@ def _let_in(door: HttpDoor, call: Call, who: Identity) -> None:
             f"{', '.join(sorted(LET_IN))}"
         )
     door.gate.told(who)
-    for secret in cookies(call.headers):  # it has logged in again
-        door.gate.browsers.let_out(secret)
+    door.let_out(cookies(call.headers))  # it has logged in again
     header = cookie(door.gate.remember(who), secure=call.secure)
     call.answer(row(door, permits), headers=[("set-cookie", header)])
 
 
 def logged_out(door: HttpDoor, call: Call) -> None:
     """Its cookie is good for nothing any more."""
-    for secret in cookies(call.headers):
-        door.gate.browsers.let_out(secret)
+    door.let_out(cookies(call.headers))
     call.answer({}, headers=[("set-cookie", cookie("", secure=call.secure, age_s=0))])
