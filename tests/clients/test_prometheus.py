@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pika
 import pytest
+import redis
 from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
 from serving import Serving
 from waiting import until
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROMETHEUS = shutil.which("prometheus")
+REDIS_EXPORTER = shutil.which("prometheus-redis-exporter")
 ODD = 'mail "\\<b>\u202e é'
 
 pytestmark = [
@@ -183,3 +186,40 @@ def test_every_rule_can_be_evaluated_and_none_fires(prometheus):
 
     until(lambda: all(it["health"] == "ok" for it in rules()))
     assert [it["name"] for it in rules() if it["state"] == "firing"] == []
+
+
+@pytest.mark.skipif(
+    REDIS_EXPORTER is None, reason="needs its exporter: apt install prometheus-redis-exporter"
+)
+def test_redis_exporter_gets_from_info_what_it_asks_for(server):
+    port = free_port()
+    exporter = subprocess.Popen(
+        [REDIS_EXPORTER, "-redis.addr", "redis://{}:{}".format(*server.redis),
+         "-web.listen-address", f"127.0.0.1:{port}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    found = {}
+
+    def scrape():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+                text = answer.read().decode()
+        except OSError:  # it does not listen yet
+            return
+        found.update(
+            (it.name, it.value)
+            for family in text_string_to_metric_families(text) for it in family.samples
+        )  # fmt: skip
+
+    try:
+        listener = redis.Redis(*server.redis).pubsub()
+        listener.subscribe("news")
+        listener.get_message(timeout=30)
+        until(lambda: found.get("redis_net_output_bytes_total"), scrape)
+    finally:
+        exporter.terminate()
+        exporter.wait(30)
+    assert (found["redis_up"], found["redis_pubsub_channels"]) == (1, 1)
+    assert found["redis_connected_clients"] == 2
+    assert found["redis_rejected_connections_total"] == 0
+    listener.close()
