@@ -1,1 +1,1 @@
-"""The HTTP API: what no other protocol can say, as routes. Who comes in is trusted."""
+"""The HTTP door: the page, our own API, RabbitMQ's, and metrics; a row of rights for each route."""
