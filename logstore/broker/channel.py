@@ -647,7 +647,9 @@ class Channels:
         self.given_out += times * route.receivers
 
     def _hand_out_to(self, route: Route, payloads: Sequence[bytes]) -> None:
-        self._count(route, len(payloads))
+        times = len(payloads)
+        route.tally.messages += times
+        self.given_out += times * route.receivers
         for view in route.views:
             chunk = view.chunk(payloads)
             if self._under_way or len(view.members) > FEW:
