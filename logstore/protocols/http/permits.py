@@ -69,8 +69,12 @@ def check(
     ask: Ask,
     names: Mapping[str, bytes],
     query: Mapping[str, bytes],
+    asked: tuple[str, str] = ("", ""),
 ) -> None:
-    """``names``, ``query``: what the path and the query say. Raises Fault, Forbidden."""
+    """``names``, ``query``: what the path and the query say. Raises Fault, Forbidden.
+
+    ``asked``: the method and the path of the route, for who is told of refusals.
+    """
     who = permits.who
     if who.owner or ask.level in (asks.NOBODY, asks.ANYBODY):
         return
@@ -79,9 +83,10 @@ def check(
     if not door.access.knows(who):
         raise Fault(UNAUTHORIZED, LOG_IN)
     if not _reaches(permits, ask.level):
-        raise Forbidden(
-            f"user '{_shown(who.user)}' may not use this: it takes the tag {_TAKES[ask.level]}"
-        )
+        why = f"it takes the tag {_TAKES[ask.level]}"
+        method, path = asked
+        door.refusals.tell(who, method, "path", path, why)
+        raise Forbidden(f"user '{_shown(who.user)}' may not use this: {why}")
     if ask.operation:
         kind, name = _object(door, ask, names, query)
         if not permits.may(ask.operation, kind, name):

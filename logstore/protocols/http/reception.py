@@ -116,7 +116,8 @@ class Reception:
         permits = self._permits_of(who)
         version = self._door.access.version
         try:
-            check(self._door, permits, found.route.asks, found.names, found.query)
+            asked = head.method, found.route.path
+            check(self._door, permits, found.route.asks, found.names, found.query, asked)
         except LogstoreError as error:
             fault = fault_of(error)
             if fault.status == UNAUTHORIZED:

@@ -343,7 +343,8 @@ class Within:
     ) -> None:
         """As moving.move. Raises Forbidden, NoQueue, Locked, NoExchange, InternalExchange.
 
-        It ends with Forbidden where a message's key is none that he may use.
+        It ends with Forbidden where a message's key is none that he may use, and when he may not
+        move them any more.
         """
         from logstore.broker.queues import moving
 
@@ -356,7 +357,17 @@ class Within:
                 self._removed(QUEUE_EVENT, what, QUEUE, name)
             then(moved)
 
-        moving.move(self.vhost, queue, target, limit, done, wanted, self._check_keys)
+        needed = (
+            (READ, QUEUE, self._named(QUEUE, name)),
+            (WRITE, EXCHANGE, self._named(EXCHANGE, target.exchange)),
+        )
+
+        def check(message: "Message") -> None:
+            if not all(self._rights.may(*it) for it in needed):
+                self.check_move(name, target)
+            self._check_keys(message)
+
+        moving.move(self.vhost, queue, target, limit, done, wanted, check)
 
     # What is known afterwards
 
@@ -384,7 +395,8 @@ def within(door: HttpDoor, call: Call) -> Within:
     """
     name = call.query.get("vhost", data(DEFAULT_VHOST))
     who, tags = call.who, _tags(door, call)
-    if not (_enters(door, call, tags, name)):
+    if not _enters(door, call, tags, name):
+        not_entered(door, call, name)
         raise Forbidden(
             f"{who.user} may not enter virtual host {text(name)!r}; ask for a permission"
         )
@@ -404,6 +416,12 @@ def each(door: HttpDoor, call: Call) -> list[Within]:
         for name, vhost in call.queues.vhosts.items()
         if _enters(door, call, tags, name)
     ]
+
+
+def not_entered(door: HttpDoor, call: Call, vhost: bytes) -> None:
+    """Have it known that he was refused there."""
+    why = "no permission there, and no rule about anything there"
+    door.refusals.tell(call.who, "enter", "vhost", text(vhost), why)
 
 
 def _enters(door: HttpDoor, call: Call, tags: Collection[str], vhost: bytes) -> bool:

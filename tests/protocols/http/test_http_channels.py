@@ -175,14 +175,16 @@ def test_what_can_not_be_listened_to_is_said(api, query):
     assert status == 400
 
 
-def test_one_hears_and_sees_what_one_may(tmp_path):
+def test_one_hears_and_sees_what_one_may(caplog):
     users = Users("al")
     al = Identity("al", "::1", "PLAIN", "http")
     api = Api(Channels(), access=users.access, who=al)
     api.listen("news.a", "secret", patterns=["news.*", "*"])
     assert api("GET", "channels")["items"] == []
-    [(status, _, _)] = answers(api.peer.say(request("GET", "/api/v1/channels/tail?pattern=*")))
-    assert status == 403
+    for query, name in (("pattern=*", "*"), ("channel=news.a", "news.a")):
+        answer = api("GET", f"channels/tail?{query}", status=403)
+        assert f"{name!r}; ask for a rule" in answer["error"]
+        assert f"User:al from ::1: read channel {name}: refused: no rule" in caplog.text
     users.allow("al", "read", "channel", "news.", pattern=PREFIX)
     assert [it["name"] for it in api("GET", "channels")["items"]] == ["news.a", "news.*"]
     tail = Listening(api, "pattern=news.*")

@@ -655,6 +655,14 @@ def test_what_is_refused_is_told(caplog):
     assert "User:ana from 192.0.2.1: describe topic other: refused: no rule" in caplog.text
 
 
+def test_a_tag_that_is_missing_is_told(caplog):
+    house = House()
+    assert house.status("/all", basic("mon")) == 403
+    assert house.status("/any", basic("none")) == 403
+    assert "User:mon from 192.0.2.1: GET path /all: refused: it takes the tag admin" in caplog.text
+    assert "User:none from 192.0.2.1: GET path /any: refused: it takes the tag man" in caplog.text
+
+
 def test_rabbitmqs_tools_are_refused_in_its_words(house):
     for target, status, error in (
         ("/api/nothing", 404, "Object Not Found"),

@@ -10,6 +10,8 @@ from queue_parts import Channel, Consumer, Lives
 
 from logstore.access.identity import OWNER, Identity
 from logstore.broker.queues import acts
+from logstore.broker.queues.moving import STEP_MAX
+from logstore.broker.queues.queue import Queue
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.broker.routing.binding import Binding
 from logstore.figures.figures import Seen
@@ -436,6 +438,28 @@ def test_one_who_may_not_is_told_no_more_than_that(node):
     node.bind(b"amq.topic", b"q", b"#")
     tried = al("POST", "routing/test", {"exchange": "amq.topic"})
     assert tried == {"path": [], "queues": [], "hidden": 1, "cut": False}
+    node.empty()
+
+
+def test_a_virtual_host_that_one_may_not_enter_is_told_of(node, caplog):
+    al = Api(node, Identity("al", "::1", "PLAIN", "http"), Users("al").access)
+    assert {al.raw("GET", f"queues?vhost={it}")[0] for it in ("%2F", "nope")} == {403}
+    assert "User:al from ::1: enter vhost nope: refused: no permission there" in caplog.text
+
+
+def test_moving_ends_when_one_may_not_move_any_more(node, monkeypatch):
+    users = Users("al")
+    users.permit("al", "", "amq.default", "^from$")
+    al = Api(node, Identity("al", "::1", "PLAIN", "http"), users.access)
+    for name in (b"from", b"to"):
+        node.declare(name)
+    for _ in range(2 * STEP_MAX):
+        node.publish(b"from", b"1")
+    monkeypatch.setattr(Queue, "moved", lambda queue, count: users.forget_rules())  # by a step
+    found = al("POST", "queues/from/move", {"to_exchange": "", "key": "to"})
+    assert found["moved"] == STEP_MAX
+    assert found["error"].startswith("al may not read queue 'from'")
+    assert node.vhost.topology.queue(b"to").ready == STEP_MAX
     node.empty()
 
 

@@ -5,6 +5,8 @@ from amqp_users import Users
 from rabbit_api import NOT_FOUND, new_api
 
 from logstore.access.access import Access, Unkept
+from logstore.access.audit import REFUSED
+from logstore.access.refusals import Refusals
 from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
 from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
 
@@ -260,3 +262,15 @@ def test_what_is_removed_is_told_to_the_audit_log(api):
     api.delete("queues/%2F/q/contents")
     api.delete("queues/%2F/q")
     assert [what for _, _, what, _ in api.audit[-2:]] == ["purged q", "deleted q"]
+
+
+def test_what_is_refused_is_told(api):
+    api.node.declare(b"q")
+    api.more["refusals"] = Refusals(lambda: 0.0, api.audit)
+    api.refuses("GET", "queues/nope", status=401, user="al")
+    let(api, (DESCRIBE, QUEUE, "q"))
+    api.refuses("DELETE", "queues/%2F/q/contents", status=401, user="al")
+    api.refuses("PUT", "vhosts/new", {}, status=403, user="al")
+    told = [what for _, who, what, outcome in api.audit if (who.user, outcome) == ("al", REFUSED)]
+    del api.more["refusals"]
+    assert told == ["enter vhost nope", "read queue q", "PUT path /api/vhosts/{vhost}"]

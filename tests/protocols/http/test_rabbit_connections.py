@@ -4,6 +4,7 @@ import pytest
 from amqp_users import Users
 from rabbit_api import NOT_FOUND, REFUSED, new_api
 
+from logstore.access.audit import CONNECTION
 from logstore.protocols.amqp_clients import AmqpClients, Client, ClientChannel
 from logstore.protocols.http.node import NODE
 
@@ -134,10 +135,14 @@ def test_one_closes_ones_own_and_an_administrator_any(api, those):
     assert api.ask("DELETE", f"connections/{second.path}", user="watch") == (401, REFUSED)
     assert api.ask("DELETE", "connections/username/bo", user="al") == (401, REFUSED)
     assert (first.ended, second.ended) == (None, None)
+    # Whether another is there is told nobody.
+    assert api.ask("DELETE", "connections/username/nobody", user="al") == (401, REFUSED)
     api.delete(f"connections/{first.path}", user="al")
     api.delete(f"connections/{second.path}", user="root", headers=("x-reason: enough\x07",))
     assert first.ended == "Closed via management plugin"
     assert second.ended == "enough\\x07"
+    assert [it[1].user for it in api.audit if it[0] == CONNECTION] == ["al", "root"]
+    assert api.audit[-1][2] == f"amqp {second.name}: enough\\x07"
     assert api.ask("DELETE", f"connections/{first.path}", user="root") == (404, NOT_FOUND)
 
 

@@ -197,13 +197,17 @@ def tailed(door: HttpDoor, call: Call) -> None:
     if bool(channel) == bool(pattern):
         raise Fault(BAD_REQUEST, "say a channel, or a pattern such as news.*")
 
+    name = name_text(channel or pattern)
+
     def allowed() -> bool:
-        if channel:
-            return call.rights.may(READ, CHANNEL, name_text(channel))
-        return call.rights.may_matching(READ, CHANNEL, name_text(pattern))
+        may = call.rights.may if channel else call.rights.may_matching
+        return may(READ, CHANNEL, name)
 
     if not allowed():
-        what = f"channel {name_text(channel)!r}" if channel else f"channels {name_text(pattern)!r}"
+        rules = door.access.decision if channel else door.access.decision_matching
+        why = rules(call.who, READ, CHANNEL, name).why
+        door.refusals.tell(call.who, READ, CHANNEL, name, why)
+        what = f"{'channel' if channel else 'channels'} {name!r}"
         raise Forbidden(f"{call.who.user or 'an anonymous client'} may not read {what}; ask for a "
                         f"rule that says so")  # fmt: skip
 

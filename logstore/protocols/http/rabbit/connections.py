@@ -3,10 +3,11 @@
 One sees one's own; with the tag ``monitoring`` those of all.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from logstore.access import audit
 from logstore.amqp import fields
 from logstore.printable import printable
 from logstore.protocols.amqp_clients import Client, ClientChannel, Connected
@@ -255,28 +256,37 @@ def _consumers(within: Within, channel: str) -> list[lists.Row]:
     """Of this channel, as far as the queues may be seen."""
     return [
         consumers.row(consumers.Place(within, queue, it))
-        for queue in within.vhost.queues() for it in queue.subscriptions
+        for queue in within.queues() for it in queue.subscriptions
         if it.channel.name == channel
     ]  # fmt: skip
 
 
 def closed(door: HttpDoor, call: Call) -> None:
     """Have it end; the header X-Reason says why. Raises RabbitFault."""
-    _close(call, [_existing(door, call, call.names["name"])])
+    _close(door, call, [_existing(door, call, call.names["name"])])
 
 
 def closed_of_user(door: HttpDoor, call: Call) -> None:
     """All of this user. Raises RabbitFault."""
     user = call.word("user")
-    _close(call, [it for it in _all(door) if it.client.user == user])
+    _require_own(door, call, user)
+    _close(door, call, [it for it in _all(door) if it.client.user == user])
 
 
-def _close(call: Call, places: Iterable[Place]) -> None:
-    """One's own, or, as an administrator, any. Raises RabbitFault."""
-    places = list(places)
-    if not (call.rights.all or all(it.client.user == call.who.user for it in places)):
+def _require_own(door: HttpDoor, call: Call, user: str) -> None:
+    """Connections are this user's own, or, of an administrator, anybody's. Raises RabbitFault."""
+    if not call.rights.all and user != call.who.user:
+        why = "it takes the tag administrator"
+        door.refusals.tell(call.who, "close", "connections of", user, why)
         raise not_authorised()
+
+
+def _close(door: HttpDoor, call: Call, places: Sequence[Place]) -> None:
+    """Raises RabbitFault."""
+    for place in places:
+        _require_own(door, call, place.client.user)
     reason = printable(call.headers.get("x-reason", "")[:REASON_CHARACTERS_MAX]) or BY_HAND
     for place in places:
+        door.audit.tell(audit.CONNECTION, call.who, f"{AMQP} {place.client.name}: {reason}")
         place.session.end_by(reason)
     call.done(NO_CONTENT)

@@ -14,7 +14,7 @@ from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.rabbit.words import not_authorised, not_there
-from logstore.protocols.http.within import Within
+from logstore.protocols.http.within import Within, not_entered
 
 if TYPE_CHECKING:
     from logstore.broker.queues.vhost import Vhost
@@ -24,7 +24,7 @@ _DEFAULT: Final = fields.data(DEFAULT_EXCHANGE)
 
 
 def within(door: HttpDoor, call: Call, vhost: "Vhost") -> Within:
-    return Within(vhost, call.rights, door.audit, call.rights.tags)
+    return Within(vhost, call.rights, door.audit, call.rights.tags, door.refusals)
 
 
 def may_see(door: HttpDoor, call: Call, vhost: bytes) -> bool:
@@ -43,6 +43,7 @@ def to_see(door: HttpDoor, call: Call) -> Within:
     """The one in the path. Raises RabbitFault."""
     name = vhost_name(call)
     if not may_see(door, call, name):
+        not_entered(door, call, name)
         raise not_authorised(NO_VHOST)
     return _of(door, call, name)
 
@@ -51,6 +52,7 @@ def to_use(door: HttpDoor, call: Call) -> Within:
     """The same, where something is to be done in it. Raises RabbitFault."""
     name = vhost_name(call)
     if not may_enter(door.access, call.who, fields.text(name)):
+        not_entered(door, call, name)
         raise not_authorised(NO_VHOST)
     return _of(door, call, name)
 
