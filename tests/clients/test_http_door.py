@@ -164,6 +164,25 @@ def test_a_thousand_streams_that_are_never_read_cost_little_and_keep_nobody_out(
 
 
 @pytest.mark.long
+def test_a_thousand_who_never_read_the_news_keep_nobody_from_reading_them(server):
+    news = TAIL.replace(b"channels/tail?pattern=*", b"events?view=overview")
+    before = resident_bytes(server)
+    streams = [connect(server, receive_bytes=4096) for _ in range(1000)]
+    for sock in streams:
+        sock.sendall(news)
+    assert {sock.recv(12) for sock in streams} == {b"HTTP/1.1 200"}
+    with connect(server) as reader:
+        reader.sendall(news)
+        heard = b""
+        while heard.count(b"event: figures") < 2:
+            heard += reader.recv(1 << 16)
+    assert ask(server)[0] == 200
+    assert resident_bytes(server) - before < 64 << 20
+    for sock in streams:
+        sock.close()
+
+
+@pytest.mark.long
 def test_requests_may_follow_each_other_without_waiting(server):
     with connect(server) as sock:
         sock.sendall(WHOAMI * 500)

@@ -10,7 +10,7 @@ from logstore.access.identity import Identity
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
 from logstore.http.bodies import JSON, decode, whole
-from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, Fault
+from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, UNAVAILABLE, Fault
 from logstore.http.server_end import Head, Headers
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.events import Events
@@ -237,6 +237,7 @@ class Call:
         own; later it ends the connection. Where a part is b"" nothing is asked for until the
         result of this is called. A generator is closed once the peer has gone.
         """
+        self._check_waited_for()
         flow = self._to.parts(content_type, parts)
         self.at_end(flow.close)
         self._to.flow(flow, headers)
@@ -248,8 +249,14 @@ class Call:
 
         return go_on
 
+    def _check_waited_for(self) -> None:
+        """Raises Fault, which nobody hears of."""
+        if self.over:
+            raise Fault(UNAVAILABLE, "nobody waits for this any more")
+
     def events(self, headers: Headers = ()) -> Events:
         """Have the answer be events, until the peer goes. Raises Fault where there are too many."""
+        self._check_waited_for()
         unread = self._to.unread()
         self.at_end(unread.close)
         self.lasts = self.begun = True

@@ -272,11 +272,15 @@ class HttpSession:
             return
         self._admitted = came
         call = self._call = Call(
-            self, request.body, came.permits, request.head, secure=self._link.secure
+            self, request.body, came.permits, request.head, secure=self._is_secure(request.head)
         )
         call.names, call.query = came.found.names, came.found.query
         call.many = came.found.many
         call.attempt(lambda: came.found.route.handler(self._door, call))
+
+    def _is_secure(self, head: Head) -> bool:
+        """Whether the client has come by TLS, to us or to a proxy, which may say so."""
+        return self._link.secure or head.headers.get("x-forwarded-proto", "").lower() == "https"
 
     def _refuse(self, fault: Fault) -> None:
         """Nothing more is taken."""

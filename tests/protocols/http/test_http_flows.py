@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from logstore.errors import Failed, UnknownTopic
 from logstore.http.asks import OPEN
 from logstore.http.event_stream import event
+from logstore.http.faults import Fault
 from logstore.http.routes import Route, Router
 from logstore.protocols.http import flows, listeners
 from logstore.protocols.http.flows import (
@@ -240,6 +241,17 @@ def test_a_stream_that_is_never_read_is_cut_off():
     assert not tail.events.open
     tail.events.send("y")
     assert tail.peer.session.outgoing(1000) == ()
+
+
+def test_an_answer_that_nobody_waits_for_is_not_begun():
+    calls = []
+    peer = peer_of(calls.append)
+    peer.say(ASK)
+    peer.session.close()
+    for begin in (lambda: calls[0].stream("text/plain", iter([b"x"])), calls[0].events):
+        with pytest.raises(Fault, match="nobody waits"):
+            begin()
+    assert len(peer.door.listeners) == 0
 
 
 def test_a_slow_reader_is_not_cut_off():

@@ -435,6 +435,14 @@ def test_whoever_has_logged_out_is_answered_nothing_that_was_asked_before(house)
     assert [it[0] for it in answers(peer.say(b"}"))] == [401]
 
 
+def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(house):
+    body = b'{"user":"ana","password":"ana"}'
+    _, headers, _ = house.ask(
+        "/api/v1/session", OURS, "x-forwarded-proto: https", method="POST", body=body
+    )
+    assert headers["set-cookie"].endswith("; Secure")
+
+
 def test_a_request_whose_user_goes_while_its_body_comes_is_refused(house):
     cookie, _, _ = log_in(house)
     peer = house.peer()
