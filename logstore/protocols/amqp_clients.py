@@ -43,6 +43,10 @@ class ClientChannel(NamedTuple):
 class Connected(Protocol):
     """The session of one connection."""
 
+    @property
+    def name(self) -> str:
+        """As Client.name."""
+
     def seen(self) -> Client | None:
         """None: it has not been let in, or is about to end."""
 
@@ -63,6 +67,6 @@ class AmqpClients:
         """The door is open: these are there."""
         self._there = there
 
-    def __call__(self) -> list[tuple[Connected, Client]]:
-        """In the order in which they came."""
-        return [(it, seen) for it in list(self._there()) if (seen := it.seen()) is not None]
+    def sessions(self) -> list[Connected]:
+        """In the order in which they came, those too that have not been let in."""
+        return list(self._there())

@@ -42,8 +42,13 @@ class Api:
             headers = (*headers, f"authorization: Basic {told}")
         sent = request(method, f"/api/{path}", body, *headers)
         out = peer.say(sent.replace(b"host: x", b"host: localhost"))
-        self.node.run(until=lambda: peer.session._call is None)
-        out += peer.out()
+
+        def answered():
+            nonlocal out
+            out += peer.out()
+            return peer.session._call is None
+
+        self.node.run(until=answered)
         if user is not None and peer.session._later is not None:  # a wrong password is slow
             out += peer.pass_time(10)
         [(status, self.headers, answer)] = answers(out)

@@ -190,10 +190,21 @@ def test_lists_show_what_one_may_see(api):
     assert [it["name"] for it in api.get("queues", user="al")] == ["mine"]
     assert [it["name"] for it in api.get("exchanges/%2F", user="al")] == ["x-mine", "x-theirs"]
     assert [it["source"] for it in api.get("bindings", user="al")] == ["x-mine"]
-    assert api.get("overview", user="al")["object_totals"]["queues"] >= 1
+    totals = api.get("overview", user="al")["object_totals"]
+    assert (totals["queues"], totals["exchanges"]) == (1, 2)
     for path in ("queues/%2F/theirs", "queues/%2F/nope", "queues/%2F/theirs/bindings",
                  "exchanges/%2F/amq.direct", "bindings/%2F/e/x-theirs/q/theirs"):  # fmt: skip
         assert api.refuses("GET", path, status=401, user="al") == "Access refused."
+
+
+def test_messages_are_counted_of_queues_that_one_may_see(api):
+    for name in (b"mine", b"theirs"):
+        api.node.declare(name)
+        api.node.publish(name, b"x")
+    let(api, (READ, QUEUE, "mine"))
+    for found in (api.get("vhosts/%2F", user="al"), api.get("vhosts", user="al")[0],
+                  api.get("overview", user="al")["queue_totals"]):  # fmt: skip
+        assert found["messages"] == 1
 
 
 def test_the_tag_monitoring_sees_everything_and_does_nothing(api):

@@ -1,10 +1,14 @@
 """RabbitMQ's API of messages: published, fetched, put back."""
 
 import base64
+import json
 
 import pytest
+from http_kit import request
 from rabbit_api import new_api
 
+from logstore.access.identity import OWNER
+from logstore.broker.queues import acts
 from logstore.protocols.http.rabbit.messages import AUTO, BASE64
 
 PUBLISH = "exchanges/%2F/amq.default/publish"
@@ -91,6 +95,27 @@ def test_what_becomes_of_messages_that_were_fetched(api, mode, left, dead):
     assert [it["message_count"] for it in found] == [2, 1]
     assert [it["payload"] for it in api.post("queues/%2F/d/get", get(10))] == left
     assert api.node.ready(b"dead") == dead
+
+
+def test_large_messages_are_given_a_few_at_a_time(api):
+    bodies = [bytes([ord("a") + number]) * 100_000 for number in range(5)]
+    api.node.publish(b"q", *bodies)
+    found = api.post(GET, get(9))
+    assert "content-length" not in api.headers
+    assert [it["payload"].encode() for it in found] == bodies
+    assert len(api.post(GET, get(9, "ack_requeue_false", truncate=1))[0]["payload"]) == 1
+    assert api.node.ready(b"q") == 0
+
+
+def test_what_nobody_waits_for_any_more_is_not_lost(api):
+    count = acts.FETCHED_AT_ONCE + 1
+    api.node.publish(b"q", *[b"a"] * count)
+    peer, body = api.peer(OWNER), json.dumps(get(1000, "ack_requeue_false")).encode()
+    asked = request("POST", f"/api/{GET}", body).replace(b"host: x", b"host: localhost")
+    assert peer.say(asked) == b""
+    peer.session.close()
+    api.node.run()
+    assert api.node.ready(b"q") == count
 
 
 def test_more_messages_than_a_turn_gives_out_are_fetched_in_order(api):

@@ -66,6 +66,17 @@ def test_a_queue_says_what_keda_scales_by(api, watch):
     assert found["messages"] == 30
 
 
+def test_queues_are_sorted_by_what_goes_through_them(api, watch):
+    for name in (b"quiet", b"busy"):
+        api.node.declare(name)
+    pass_step(api, watch)
+    api.node.publish(b"busy", b"x")
+    pass_step(api, watch)
+    for descending, first in (("true", "busy"), ("false", "quiet")):
+        by = f"sort=message_stats.publish_details.rate&sort_reverse={descending}"
+        assert api.get(f"queues?page=1&{by}")["items"][0]["name"] == first
+
+
 def test_a_queue_says_since_when_it_is_idle(api, watch):
     api.node.declare(b"q")
     assert "idle_since" not in api.get("queues/%2F/q")  # nobody has looked at it yet

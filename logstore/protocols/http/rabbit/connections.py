@@ -4,7 +4,7 @@ One sees one's own; with the tag ``monitoring`` those of all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
 from logstore.access import audit
@@ -27,12 +27,28 @@ REASON_CHARACTERS_MAX: Final = 100
 BY_HAND: Final = "Closed via management plugin"
 
 
+class Sockets:
+    """What has moved through the connections, for those that are shown."""
+
+    def __init__(self, door: HttpDoor) -> None:
+        self._door = door
+
+    @cached_property
+    def _found(self) -> dict[tuple[tuple[str, int], tuple[str, int]], Connection]:
+        there = self._door.connections.connections()
+        return {(it.address, it.peer_address): it for it in there if it.door == AMQP}
+
+    def of(self, client: Client) -> Connection | None:
+        """None: it is being closed."""
+        return self._found.get((client.address, client.peer_address))
+
+
 class Place(NamedTuple):
     """A connection, and what is known of it."""
 
     session: Connected
     client: Client
-    socket: Connection | None = None  # None: it is being closed
+    sockets: Sockets
 
 
 class ChannelPlace(NamedTuple):
@@ -78,7 +94,8 @@ def row(door: HttpDoor, place: Place) -> lists.Row:
     }
     if isinstance(said, str):
         found["user_provided_name"] = said
-    return found if place.socket is None else found | _moved(door, place.socket)
+    socket = place.sockets.of(it)
+    return found if socket is None else found | _moved(door, socket)
 
 
 def _moved(door: HttpDoor, socket: Connection) -> lists.Row:
@@ -140,17 +157,20 @@ _CHANNEL_KEYS: Final[dict[str, Callable[[ChannelPlace], Any]]] = {
 }
 
 
-def _kind(door: HttpDoor, call: Call) -> lists.Kind[Place]:
+Wanted = Callable[[Client], bool]
+
+
+def _kind(door: HttpDoor, call: Call, wanted: Wanted = lambda _: True) -> lists.Kind[Place]:
     return lists.Kind(
         partial(row, door), lambda it: it.client.name, lambda it: it.client.name, _KEYS,
-        lambda it: is_seen(call, it.client),
+        lambda it: wanted(it.client) and is_seen(call, it.client),
     )  # fmt: skip
 
 
-def _channels_kind(call: Call) -> lists.Kind[ChannelPlace]:
+def _channels_kind(call: Call, wanted: Wanted = lambda _: True) -> lists.Kind[ChannelPlace]:
     return lists.Kind(
         channel_row, lambda it: it.channel.name, lambda it: (it.client.name, it.channel.number),
-        _CHANNEL_KEYS, lambda it: is_seen(call, it.client),
+        _CHANNEL_KEYS, lambda it: wanted(it.client) and is_seen(call, it.client),
     )  # fmt: skip
 
 
@@ -158,13 +178,13 @@ def is_seen(call: Call, client: Client) -> bool:
     return call.rights.sees_all or client.user == call.who.user
 
 
-def _all(door: HttpDoor) -> list[Place]:
-    there = door.connections.connections()
-    sockets = {(it.address, it.peer_address): it for it in there if it.door == AMQP}
-    return [
-        Place(session, client, sockets.get((client.address, client.peer_address)))
-        for session, client in door.amqp_clients()
-    ]
+def _all(door: HttpDoor) -> Iterator[Place]:
+    """One by one, as each is looked at."""
+    sockets = Sockets(door)
+    for session in door.amqp_clients.sessions():
+        client = session.seen()
+        if client is not None:
+            yield Place(session, client, sockets)
 
 
 def _channels(places: Iterable[Place]) -> Iterator[ChannelPlace]:
@@ -183,19 +203,20 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 def of_vhost(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
-    lists.answer(door, call, _of_vhost(door, call), _kind(door, call))
+    lists.answer(door, call, _all(door), _kind(door, call, _to_vhost(door, call)))
 
 
-def _of_vhost(door: HttpDoor, call: Call) -> list[Place]:
+def _to_vhost(door: HttpDoor, call: Call) -> Wanted:
+    """Raises RabbitFault."""
     name = fields.text(sight.to_see(door, call).vhost.name)
-    return [it for it in _all(door) if it.client.vhost == name]
+    return lambda it: it.vhost == name
 
 
 def of_user(door: HttpDoor, call: Call) -> None:
     """Names alone. Raises RabbitFault."""
     user = call.word("user")
-    rows = [it for it in _all(door) if it.client.user == user]
-    lists.answer(door, call, rows, _kind(door, call)._replace(show=_short))
+    kind = _kind(door, call, lambda it: it.user == user)
+    lists.answer(door, call, _all(door), kind._replace(show=_short))
 
 
 def _short(place: Place) -> lists.Row:
@@ -210,7 +231,8 @@ def channels_listed(door: HttpDoor, call: Call) -> None:
 
 def channels_of_vhost(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
-    lists.answer(door, call, _channels(_of_vhost(door, call)), _channels_kind(call))
+    wanted = _to_vhost(door, call)
+    lists.answer(door, call, _channels(_all(door)), _channels_kind(call, wanted))
 
 
 def channels_of(door: HttpDoor, call: Call) -> None:
@@ -224,9 +246,11 @@ def channels_of(door: HttpDoor, call: Call) -> None:
 
 def _existing(door: HttpDoor, call: Call, name: bytes) -> Place:
     """Raises RabbitFault where there is none, or one that is not to be seen."""
-    for place in _all(door):
-        if fields.data(place.client.name) == name and is_seen(call, place.client):
-            return place
+    for session in door.amqp_clients.sessions():
+        if fields.data(session.name) == name:
+            client = session.seen()
+            if client is not None and is_seen(call, client):
+                return Place(session, client, Sockets(door))
     raise not_there()
 
 

@@ -1,29 +1,33 @@
-"""What all queues of virtual hosts have together, counted a slice a turn: there may be many."""
+"""What virtual hosts have in all, of what one may know of: counted a slice a turn."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar
 
+from logstore.access.resources import DESCRIBE, EXCHANGE, QUEUE
 from logstore.errors import LogstoreError
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.within import Within
+from logstore.slices import parts
 
-if TYPE_CHECKING:
-    from logstore.broker.queues.vhost import Vhost
+AT_ONCE: Final = 10  # of which each is some 3 us
 
-QUEUES_OF_A_STEP: Final = 10  # at some 3 us each
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class Counts:
     """Of those that are open: the others are opened after a start by and by."""
 
+    exchanges: int = 0
     queues: int = 0
     consumers: int = 0
     ready: int = 0
     unacked: int = 0
 
     def add(self, other: "Counts") -> None:
+        self.exchanges += other.exchanges
         self.queues += other.queues
         self.consumers += other.consumers
         self.ready += other.ready
@@ -41,27 +45,33 @@ class Counts:
 Counted = Mapping[bytes, Counts]  # by the names of virtual hosts
 
 
+def counting(those: Sequence[Within]) -> Generator[int, Any, Counted]:
+    """Of each."""
+    found = {}
+    for within in those:
+        its = found[within.vhost.name] = Counts()
+        for part in parts(list(within.vhost.queues()), AT_ONCE):
+            for queue in part:
+                if within.may(DESCRIBE, QUEUE, queue.facts.name):
+                    its.queues += 1
+                    its.consumers += len(queue.subscriptions)
+                    its.ready += queue.ready
+                    its.unacked += queue.out
+            yield len(part)
+        for exchanges in parts(list(within.vhost.topology.exchanges()), AT_ONCE):
+            its.exchanges += sum(within.may(DESCRIBE, EXCHANGE, it.name) for it in exchanges)
+            yield len(exchanges)
+    return found
+
+
 def count(
-    door: HttpDoor, call: Call, vhosts: "Sequence[Vhost]", then: Callable[[Counted], None]
+    door: HttpDoor, call: Call, steps: Generator[int, Any, _T], then: Callable[[_T], None]
 ) -> None:
-    """``then`` gets them, now or in a later turn."""
+    """``then`` gets what they return, now or in a later turn."""
 
-    def steps() -> Generator[int, Any, Counted]:
-        found = {}
-        for vhost in vhosts:
-            its = found[vhost.name] = Counts()
-            for number, queue in enumerate(list(vhost.queues())):
-                its.queues += 1
-                its.consumers += len(queue.subscriptions)
-                its.ready += queue.ready
-                its.unacked += queue.out
-                if not number % QUEUES_OF_A_STEP:
-                    yield 1
-        return found
-
-    def known(found: Counted | LogstoreError) -> None:
+    def known(found: _T | LogstoreError) -> None:
         if isinstance(found, LogstoreError):
             raise found
         then(found)
 
-    door.slices.begin(steps(), lambda found: call.attempt(lambda: known(found)))
+    door.slices.begin(steps, lambda found: call.attempt(lambda: known(found)))

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from logstore.http.faults import UNAVAILABLE
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.health import Wrong
 from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import sight
 from logstore.protocols.http.rabbit.words import bad_request
@@ -88,7 +89,27 @@ def speaks(door: HttpDoor, call: Call) -> None:
 def is_alive(door: HttpDoor, call: Call) -> None:
     """Whether there is such a virtual host, and it takes messages. Raises RabbitFault."""
     sight.to_see(door, call)
-    alarms(door, call)
+    takes_messages(door, call)
+
+
+def takes_messages(door: HttpDoor, call: Call) -> None:
+    """Whether it can keep what is published now."""
+    if door.node.disk_alarm:
+        alarms(door, call)
+    else:
+        is_well(door, call)
+
+
+def is_well(door: HttpDoor, call: Call) -> None:
+    """Whether disk and directory are in order, as ``/ready`` says it."""
+
+    def known(wrong: Wrong) -> None:
+        if wrong:
+            _failed(call, "; ".join(wrong.values()))
+        else:
+            call.answer(OK)
+
+    door.health.ask(lambda wrong: call.attempt(lambda: known(wrong)))
 
 
 def _failed(call: Call, reason: str, **more: Any) -> None:  # noqa: ANN401  what JSON holds

@@ -261,10 +261,17 @@ def _pick(row: Row, path: Sequence[str], into: Row) -> None:
 
 
 def _parts(found: Sequence[_T], kind: Kind[_T], wanted: Wanted) -> Iterator[bytes]:
+    return parts_of(
+        [shown(it, kind, wanted) for it in part if kind.is_there(it)]
+        for part in parts(found, ROWS_OF_A_PART)
+    )
+
+
+def parts_of(groups: Iterable[Sequence[Row]]) -> Iterator[bytes]:
+    """A list as the parts of an answer, of which each is a group of rows."""
     before = b"["
-    for part in parts(found, ROWS_OF_A_PART):
-        rows = [encode(shown(it, kind, wanted)) for it in part if kind.is_there(it)]
+    for rows in groups:
         if rows:
-            yield before + b",".join(rows)
+            yield before + b",".join([encode(it) for it in rows])
             before = b","
     yield b"[]\n" if before == b"[" else b"]\n"

@@ -18,14 +18,17 @@ from logstore.broker.queues.given import NUMBERS, SHORT_BYTES_MAX, name_of
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.subscription import Got
 from logstore.errors import Forbidden, LogstoreError, StorageFull
+from logstore.http.bodies import JSON
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.rabbit import sight
+from logstore.protocols.http.rabbit import lists, sight
 from logstore.protocols.http.rabbit.answers import then
 from logstore.protocols.http.rabbit.asked import SHOWN_CHARACTERS, Asked
 from logstore.protocols.http.rabbit.tables import table, table_given
 from logstore.protocols.http.rabbit.words import bad_request, of_channel
 
+PUBLISHED_BYTES_MAX: Final = 4 << 20  # of a request: a millisecond's work each MiB
+WHOLE_BYTES_MAX: Final = 64 << 10  # of bodies that are made text in one turn
 AUTO, BASE64 = "auto", "base64"
 # What becomes of what was fetched.
 _MODES: Final[dict[str, Callable[[Group], None]]] = {
@@ -127,12 +130,15 @@ def fetched(door: HttpDoor, call: Call) -> None:
         raise bad_request(["not_integer", truncate])
 
     def got(fetched: Fetched) -> None:
-        try:
-            if fetched.error is not None and not fetched.messages:
-                raise fetched.error
-            call.answer([_shown(it, encoding, truncate) for it in fetched.messages])
-        finally:
-            fetched.end(settle)
+        # Of what nobody waits for any more nothing is lost.
+        fetched.end(acts.given_back if call.over else settle)
+        if fetched.error is not None and not fetched.messages:
+            raise fetched.error
+        found, size = fetched.messages, sum(len(it.delivery.body) for it in fetched.messages)
+        if len(found) <= lists.WHOLE_MAX and size <= WHOLE_BYTES_MAX:
+            call.answer([_shown(it, encoding, truncate) for it in found])
+        elif not call.over:
+            call.stream(JSON, lists.parts_of([_shown(it, encoding, truncate)] for it in found))
 
     within.fetch(name, max(count, 0), lambda it: call.attempt(lambda: got(it)))
 

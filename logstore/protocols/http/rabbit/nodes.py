@@ -72,7 +72,7 @@ def row(door: HttpDoor) -> lists.Row:
         "run_queue": 0,
         "running": True,
         "sockets_total": min(node.connections_max, _UNSIGNED_32),
-        "sockets_used": len(door.amqp_clients()),
+        "sockets_used": len(door.amqp_clients.sessions()),
         "type": "disc",
         "uptime": min(uptime_ms(door), _UNSIGNED_32),
     }

@@ -1,21 +1,45 @@
 """The whole at one glance; and small facts of it."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Generator, Sequence
+from typing import Any, Final, NamedTuple
 
-from logstore.protocols.amqp_clients import Client
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight, stats
 from logstore.protocols.http.rabbit.answers import NO_CONTENT
 from logstore.protocols.http.rabbit.connections import is_seen
-from logstore.protocols.http.rabbit.counted import Counted, Counts, count
+from logstore.protocols.http.rabbit.counted import AT_ONCE, Counts, count, counting
 from logstore.protocols.http.rabbit.health import Listener, listeners
 from logstore.protocols.http.rabbit.nodes import exchange_types
+from logstore.protocols.http.within import Within
+from logstore.slices import parts
 from logstore.version import VERSION
 
 NO_ERLANG: Final = "none"  # tools want to show one
+
+
+class _Totals(NamedTuple):
+    """Of what one may know of."""
+
+    counts: Counts
+    connections: int
+    channels: int
+
+
+def _counting(door: HttpDoor, call: Call, those: Sequence[Within]) -> Generator[int, Any, _Totals]:
+    found = yield from counting(those)
+    counts, connections, channels = Counts(), 0, 0
+    for each in found.values():
+        counts.add(each)
+    for part in parts(door.amqp_clients.sessions(), AT_ONCE):
+        for session in part:
+            client = session.seen()
+            if client is not None and is_seen(call, client):
+                connections += 1
+                channels += client.channels
+        yield len(part)
+    return _Totals(counts, connections, channels)
 
 
 def _listener(it: Listener) -> dict[str, Any]:
@@ -27,28 +51,20 @@ def _listener(it: Listener) -> dict[str, Any]:
 
 def described(door: HttpDoor, call: Call) -> None:
     """Of the virtual hosts that one may enter; of the process for whoever sees all."""
-    vhosts = [it.vhost for it in sight.those(door, call)]
 
-    def counted(found: Counted) -> None:
-        total = Counts()
-        for each in found.values():
-            total.add(each)
-        exchanges = sum(1 for vhost in vhosts for _ in vhost.topology.exchanges())
-        clients = [it for _, it in door.amqp_clients() if is_seen(call, it)]
-        about = _about(door, total, exchanges, clients)
+    def counted(found: _Totals) -> None:
+        about = _about(door, found)
         if call.rights.sees_all:
             about["listeners"] = [_listener(it) for it in listeners(door)]
             about["message_stats"] = stats.of_messages(door)
             about["churn_rates"] = stats.of_churn(door)
         call.answer(lists.picked_columns(about, lists.columns_of(call)))
 
-    count(door, call, vhosts, counted)
+    count(door, call, _counting(door, call, sight.those(door, call)), counted)
 
 
-def _about(
-    door: HttpDoor, total: Counts, exchanges: int, clients: Sequence[Client]
-) -> dict[str, Any]:
-    version = door.node.version
+def _about(door: HttpDoor, found: _Totals) -> dict[str, Any]:
+    version, counts = door.node.version, found.counts
     return {
         "churn_rates": {},
         "cluster_name": door.node.cluster_name,
@@ -64,15 +80,15 @@ def _about(
         "node": NODE,
         "node_tags": {},
         "object_totals": {
-            "channels": sum(it.channels for it in clients),
-            "connections": len(clients),
-            "consumers": total.consumers,
-            "exchanges": exchanges,
-            "queues": total.queues,
+            "channels": found.channels,
+            "connections": found.connections,
+            "consumers": counts.consumers,
+            "exchanges": counts.exchanges,
+            "queues": counts.queues,
         },
         "product_name": "logstore",
         "product_version": VERSION,
-        "queue_totals": total.row(),
+        "queue_totals": counts.row(),
         "rabbitmq_version": version,
         "rates_mode": "basic",
         "release_series_support_status": "supported",
@@ -94,6 +110,11 @@ def global_parameters(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault."""
     kind: lists.Kind[HttpDoor] = lists.Kind(_global, lambda _: "cluster_name", lambda _: 0)
     lists.answer(door, call, [door], kind)
+
+
+def global_parameter(door: HttpDoor, call: Call) -> None:
+    """The one that there is."""
+    call.answer(_global(door))
 
 
 def _global(door: HttpDoor) -> lists.Row:

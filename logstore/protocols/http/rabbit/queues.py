@@ -154,6 +154,16 @@ _COUNTED_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
 }
 
 
+_WAYS: Final = {"publish": "in", "deliver_get": "out", "ack": "ack"}
+
+
+def _rate_keys(door: HttpDoor) -> dict[str, Callable[[Place], Any]]:
+    def key(way: str) -> Callable[[Place], Any]:
+        return lambda it: stats.rate(door, it.queue, way)
+
+    return {f"message_stats.{name}_details.rate": key(way) for name, way in _WAYS.items()}
+
+
 def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
     """``disable_stats``: as quick as can be."""
     if call.text("disable_stats") != "true":
@@ -164,7 +174,7 @@ def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
         show,
         lambda it: fields.text(it.queue.facts.name),
         lambda it: (it.within.vhost.name, it.queue.facts.name),
-        _PLAIN_KEYS | _COUNTED_KEYS,
+        _PLAIN_KEYS | _COUNTED_KEYS | _rate_keys(door),
         lambda it: it.within.may(DESCRIBE, QUEUE, it.queue.facts.name),
         lambda it: not it.queue.gone,
         lambda it: it.queue.stock.opened,

@@ -51,6 +51,11 @@ def of_queue(door: HttpDoor, queue: "Queue") -> dict[str, Any]:
     return _with_rates(numbers, rates)
 
 
+def rate(door: HttpDoor, queue: "Queue", way: str) -> float:
+    """Messages a second: ``in``, ``out`` or ``ack``."""
+    return door.figures.rates(QUEUE, queue.id)[way] or 0.0
+
+
 def idle_since(door: HttpDoor, queue: "Queue") -> str | None:
     """Since when nothing happens in it; None: something does, or it is not known yet."""
     since_ms = door.figures.idle_since_ms(QUEUE, queue.id)

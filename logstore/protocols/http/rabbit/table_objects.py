@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from logstore.http.asks import LOGGED_IN, MAY_ALL, Ask
-from logstore.http.routes import ANY, Route
+from logstore.http.routes import ANY, BODY_BYTES_MAX, Route
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.opened import Handler
@@ -29,9 +29,13 @@ def _row(
     handler: Callable[[HttpDoor, Call], None],
     summary: str,
     asks: Ask = LOGGED_IN,
+    body_bytes_max: int = BODY_BYTES_MAX,
 ) -> Route[Handler]:
     """One that looks at queues."""
-    return Route(method, f"/api{path}", of_queues(handler), summary, asks, ANY)
+    return Route(
+        method, f"/api{path}", of_queues(handler), summary, asks, ANY,
+        body_bytes_max=body_bytes_max,
+    )  # fmt: skip
 
 
 _EXCHANGE: Final = "/exchanges/{vhost}/{name}"
@@ -50,7 +54,13 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     _row("DELETE", _EXCHANGE, exchanges.deleted, "Delete one; if-unused."),
     _row("GET", f"{_EXCHANGE}/bindings/source", bindings.of_source, "Bindings from it."),
     _row("GET", f"{_EXCHANGE}/bindings/destination", bindings.of_destination, "Bindings to it."),
-    _row("POST", f"{_EXCHANGE}/publish", messages.published, "Publish a message."),
+    _row(
+        "POST",
+        f"{_EXCHANGE}/publish",
+        messages.published,
+        "Publish a message.",
+        body_bytes_max=messages.PUBLISHED_BYTES_MAX,
+    ),
     _row("GET", "/queues", queues.listed, "List queues and count their messages."),
     _row("GET", "/queues/detailed", queues.listed, "The same."),
     _row("GET", "/queues/{vhost}", queues.listed, "List those of a virtual host."),

@@ -12,8 +12,8 @@ from logstore.protocols.http.rabbit.handler import of_queues, plain
 _CHECKS: Final[tuple[tuple[str, Handler, str], ...]] = (
     ("alarms", health.alarms, "Whether anything is alarming."),
     ("local-alarms", health.alarms, "The same."),
-    ("is-in-service", health.well, "Whether it serves."),
-    ("ready-to-serve-clients", health.alarms, "Whether it takes messages."),
+    ("is-in-service", health.is_well, "Whether it serves."),
+    ("ready-to-serve-clients", health.takes_messages, "Whether it takes messages."),
     ("virtual-hosts", health.well, "Whether all virtual hosts are open."),
     ("node-is-quorum-critical", health.alone, "Whether others depend on it."),
     ("node-is-mirror-sync-critical", health.alone, "The same."),
@@ -43,11 +43,14 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     _row("overview", overview.described, "All at one glance.", of_queues),
     _row("cluster-name", overview.cluster_name, "Its name."),
     _row("global-parameters", overview.global_parameters, "The same.", asks=SEES_ALL),
+    _row(
+        "global-parameters/cluster_name", overview.global_parameter, "The same.", asks=SEES_ALL
+    ),
     _row("nodes", nodes.listed, "List nodes: one.", asks=SEES_ALL),
     _row("nodes/{node}", nodes.described, "The node.", asks=SEES_ALL),
     _row("nodes/{node}/memory", nodes.memory, "Its memory.", asks=SEES_ALL),
     *(_row(f"health/checks/{path}", handler, says) for path, handler, says in _CHECKS),
-    _row("healthchecks/node", health.well, "Whether it answers."),
+    _row("healthchecks/node", health.is_well, "Whether it is in order."),
     _row(
         "aliveness-test/{vhost}", health.is_alive, "Whether a virtual host takes messages.",
         of_queues,

@@ -15,7 +15,7 @@ from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight
 from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT
 from logstore.protocols.http.rabbit.asked import Asked
-from logstore.protocols.http.rabbit.counted import Counts, count
+from logstore.protocols.http.rabbit.counted import Counts, count, counting
 
 if TYPE_CHECKING:
     from logstore.broker.queues.pending import Pending
@@ -42,27 +42,27 @@ def row(vhost: "Vhost", counts: Counts) -> lists.Row:
 
 def listed(door: HttpDoor, call: Call) -> None:
     """Those that one may enter. Raises RabbitFault."""
-    found = [it.vhost for it in sight.those(door, call)]
+    those = sight.those(door, call)
 
     def counted(counts: Mapping[bytes, Counts]) -> None:
         kind: lists.Kind[Vhost] = lists.Kind(
             lambda it: row(it, counts[it.name]), lambda it: fields.text(it.name),
             lambda it: it.name, {"name": lambda it: it.name},
         )  # fmt: skip
-        lists.answer(door, call, found, kind)
+        lists.answer(door, call, [it.vhost for it in those], kind)
 
-    count(door, call, found, counted)
+    count(door, call, counting(those), counted)
 
 
 def described(door: HttpDoor, call: Call) -> None:
     """One. Raises RabbitFault."""
-    vhost = sight.to_see(door, call).vhost
+    within = sight.to_see(door, call)
 
     def counted(counts: Mapping[bytes, Counts]) -> None:
-        found = row(vhost, counts[vhost.name])
+        found = row(within.vhost, counts[within.vhost.name])
         call.answer(lists.picked_columns(found, lists.columns_of(call)))
 
-    count(door, call, [vhost], counted)
+    count(door, call, counting([within]), counted)
 
 
 def made(door: HttpDoor, call: Call) -> None:
