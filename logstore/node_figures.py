@@ -55,7 +55,7 @@ class NodeFigures:
         self._budget = budget
         self._groups = sources.GroupSource(coordinator, topics)
         self._timer: asyncio.Handle | None = None
-        self._closed = False
+        self._closed = self._looking = False
         self._queues = sources.QueueSource(queues)
         figures.begin = self.begin
         figures.connections = server.connections
@@ -81,17 +81,24 @@ class NodeFigures:
     def _look(self) -> None:
         now = self._loop.time()
         self._timer = self._loop.call_later(STEP_S - now % STEP_S, self._look)
+        if self._looking:  # a disk that hangs, or very much to look at
+            return
+        self._looking = True
         read = self._groups.begin()
         self._work(lambda: (self._rooms(), read()), self._looked)
 
     def _looked(self, read: Any) -> None:  # noqa: ANN401
         """What takes long has been read; the rest is looked at now."""
         if self._closed or isinstance(read, LogstoreError):
+            self._looking = False
             return
         rooms, of_groups = read
         self._groups.take(of_groups)
         self._figures.rooms = [*rooms, *self._of_memory(), *self._queues.near]
-        self._slices.begin(self._figures.look(), lambda _: None)
+        self._slices.begin(self._figures.look(), self._over)
+
+    def _over(self, _: object) -> None:
+        self._looking = False
 
     def _rooms(self) -> list[Room]:
         """In a worker."""

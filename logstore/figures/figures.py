@@ -22,6 +22,7 @@ from logstore.figures.stuck import Stuck
 from logstore.slices import Steps
 from logstore.turns import Turns
 
+STUCK_MAX: Final = 500  # that are remembered; of more how many there are
 RINGS_MAX: Final = 512  # of objects; each takes 7 KiB at most
 # Between two times that somebody asks for flows: a shorter time makes rates that jump.
 PULSE_S_MIN: Final = 0.9
@@ -128,7 +129,8 @@ class Figures:
         self.syncs = Syncs() if syncs is None else syncs
         self.recoveries = Recoveries() if recoveries is None else recoveries
         self.started_ms = clock()
-        self.stuck: Sequence[Stuck] = ()  # as it was looked at last
+        self.stuck: Sequence[Stuck] = ()  # as it was looked at last: the first of them
+        self.stuck_total = 0
         self.rooms: Sequence[Room] = ()  # what may become full
         # By door: why it takes nothing that is published; "": it does.
         self.alarms: dict[str, Callable[[], str]] = {}
@@ -153,6 +155,11 @@ class Figures:
     def door(self, name: str) -> DoorCounts:
         """What is counted of a door."""
         return self._doors.setdefault(name, DoorCounts())
+
+    @property
+    def door_names(self) -> list[str]:
+        """Of all doors of which something is counted."""
+        return list(self._doors)
 
     def doors(self) -> dict[str, DoorTotals]:
         """All doors, with the connections that are there."""
@@ -286,14 +293,16 @@ class Figures:
 
     def look(self) -> Steps:
         """Read all counters: every ``STEP_S`` seconds. In slices."""
-        step, stuck = self.step, list[Stuck]()
+        step, stuck, total = self.step, list[Stuck](), 0
         for kind, source in list(self.sources.items()):
             found = self._series[kind]
             done = seen = 0
             for seen, it in enumerate(source(), 1):
                 series = self._take(kind, it, step)
                 if it.judge is not None and (one := it.judge(series, step)) is not None:
-                    stuck.append(one)
+                    total += 1
+                    if len(stuck) < STUCK_MAX:
+                        stuck.append(one)
                 if seen - done >= LOOKED_AT_ONCE:
                     done = seen
                     yield LOOKED_AT_ONCE
@@ -302,7 +311,7 @@ class Figures:
                 for key in [key for key, it in found.items() if it.seen != step]:
                     del found[key]
                     self._rings.pop((kind, key), None)
-        self.stuck = stuck
+        self.stuck, self.stuck_total = stuck, total
 
     def _take(self, kind: str, it: Seen, step: int) -> Series:
         of, found, at = KINDS[kind], self._series[kind], self._stopwatch()

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from logstore.amqp import fields
 from logstore.broker.channel import Channels
@@ -14,7 +14,7 @@ from logstore.errors import LogstoreError
 from logstore.figures import stuck
 from logstore.figures.figures import Figures, Seen
 from logstore.figures.full import NEARLY, Room
-from logstore.figures.series import Series
+from logstore.figures.series import Series, Values
 from logstore.log import TopicPartition
 
 if TYPE_CHECKING:
@@ -160,23 +160,33 @@ class TopicSource:
                 del self._totals[gone]
 
 
+class GroupsRead(NamedTuple):
+    """What a worker has read of groups."""
+
+    names: Collection[str] | None  # of all there are; None: that was not looked at
+    offsets: Mapping[str, Mapping[TopicPartition, int]]  # of some, anew
+    values: Mapping[str, Values]  # of all that are known
+
+
 class GroupSource:
     """What groups have committed, against where the logs end that they read.
 
-    Offsets are on disk: a worker reads those that have changed, and of the others some in turn.
+    A worker reads and sums up: offsets are on disk, and may be many. It reads those of groups that
+    have changed, and of the others some in turn.
     """
 
     def __init__(self, coordinator: Coordinator, topics: Topics) -> None:
         self._coordinator = coordinator
         self._topics = topics
         self._offsets: dict[str, Mapping[TopicPartition, int]] = {}  # by group
+        self._values: Mapping[str, Values] = {}
         self._in_turn: deque[str] = deque()
         self._waiting: dict[str, None] = {}
         self._step = 0
         self.unread = 0  # records that groups have not read, in all
 
-    def begin(self) -> Callable[[], object]:
-        """What a worker is to read now; ``take`` gets it. In the sessions' thread."""
+    def begin(self) -> Callable[[], GroupsRead]:
+        """What a worker is to do now, and ``take`` gets; one at a time. In the sessions' thread."""
         stirred, self._coordinator.stirred = self._coordinator.stirred, set()
         self._waiting |= dict.fromkeys(stirred or ())
         names = list(self._waiting)[:GROUPS_AT_ONCE]
@@ -187,10 +197,41 @@ class GroupSource:
             names.append(self._in_turn[-1])
         all_too = self._step % NAMES_EVERY == 0
         self._step += 1
-        return lambda: (
-            self._names() if all_too else None,
-            {name: self._read(name) for name in names},
-        )
+        return partial(self._look, names, dict(self._offsets), all_too)
+
+    def take(self, read: GroupsRead) -> None:
+        """What the worker has read."""
+        names, offsets, self._values = read
+        self._in_turn += [it for it in offsets if it not in self._offsets]
+        self._offsets.update(offsets)
+        if names is not None:
+            self._waiting |= dict.fromkeys(it for it in names if it not in self._offsets)
+            for gone in [it for it in self._offsets if it not in names and it not in offsets]:
+                del self._offsets[gone]
+            self._in_turn = deque(self._offsets)
+
+    def seen(self) -> Iterator[Seen]:
+        """Each group that has committed something, by its name."""
+        unread = 0
+        for name, values in self._values.items():
+            unread += values[2]
+            yield Seen(name, values, partial(_judge_group, name))
+        self.unread = unread
+
+    # In a worker
+
+    def _look(
+        self,
+        names: Collection[str],
+        known: dict[str, Mapping[TopicPartition, int]],
+        all_too: bool,
+    ) -> GroupsRead:
+        there = self._names() if all_too else None
+        read = {name: self._read(name) for name in names}
+        known |= read
+        ends: dict[str, Sequence[int | None]] = {}
+        values = {name: self._values_of(it, ends) for name, it in known.items() if it}
+        return GroupsRead(there, read, values)
 
     def _names(self) -> Collection[str] | None:
         try:
@@ -205,40 +246,21 @@ class GroupSource:
             return {}
         return {place: it.offset for place, it in found.items()}
 
-    def take(
-        self, read: tuple[Collection[str] | None, Mapping[str, Mapping[TopicPartition, int]]]
-    ) -> None:
-        """What the worker has read."""
-        names, offsets = read
-        self._in_turn += [it for it in offsets if it not in self._offsets]
-        self._offsets.update(offsets)
-        if names is not None:
-            self._waiting |= dict.fromkeys(it for it in names if it not in self._offsets)
-            for gone in [it for it in self._offsets if it not in names and it not in offsets]:
-                del self._offsets[gone]
-            self._in_turn = deque(self._offsets)
-
-    def seen(self) -> Iterator[Seen]:
-        """Each group that has committed something, by its name."""
-        ends: dict[str, Sequence[int | None]] = {}
-        unread = 0
-        for name, offsets in list(self._offsets.items()):
-            committed = end = lag = 0
-            for (topic, partition), offset in offsets.items():
-                if topic not in ends:
-                    ends[topic] = self._ends(topic)
-                there = ends[topic]
-                safe = there[partition] if partition < len(there) else None
-                if safe is not None:
-                    committed, end, lag = (
-                        committed + offset,
-                        end + safe,
-                        lag + max(0, safe - offset),
-                    )
-            unread += lag
-            if offsets:
-                yield Seen(name, (committed, end, lag), partial(_judge_group, name))
-        self.unread = unread
+    def _values_of(
+        self, offsets: Mapping[TopicPartition, int], ends: dict[str, Sequence[int | None]]
+    ) -> Values:
+        """``ends``: of the topics that were looked at."""
+        committed = end = lag = 0
+        for (topic, partition), offset in offsets.items():
+            if topic not in ends:
+                ends[topic] = self._ends(topic)
+            there = ends[topic]
+            safe = there[partition] if partition < len(there) else None
+            if safe is not None:
+                committed += offset
+                end += safe
+                lag += max(0, safe - offset)
+        return committed, end, lag
 
     def _ends(self, topic: str) -> Sequence[int | None]:
         try:

@@ -140,3 +140,11 @@ def test_clients_that_were_cut_off_in_the_last_hour_are_counted():
 def test_a_step_has_a_time():
     watched = Watched()
     assert watched.figures.time_of(watched.figures.step) == int(watched.now * 1000) + 5_000_000
+
+
+def test_of_very_much_that_is_stuck_the_first_are_remembered(monkeypatch):
+    monkeypatch.setattr(module, "STUCK_MAX", 3)
+    one = Stuck("queue", "mail", "3 ready", 1, "queues/mail")
+    watched = Watched(queue=lambda: [Seen(n, (0,) * 5, lambda *_: one) for n in range(5)])
+    watched.look()
+    assert (len(watched.figures.stuck), watched.figures.stuck_total) == (3, 5)

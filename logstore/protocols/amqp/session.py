@@ -12,6 +12,7 @@ its way.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 from logstore.access.quotas import Seat
@@ -64,6 +65,7 @@ BEATS: Final = 2.5  # intervals of silence: between the two and three of RabbitM
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
 PARKED_BYTES_MAX: Final = 1 << 20  # of frames behind one that is being answered; then it waits
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
+CHANNELS_LOOKED_AT: Final = 100  # by who lists connections, of which each may have 2,047
 SHOWN: Final = 100  # characters of what a client calls itself
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 
@@ -140,7 +142,10 @@ class AmqpSession:
             facts={
                 "vhost": self.vhost_name,
                 "channels": len(self.channels),
-                "consumers": sum(len(it.subscriptions) for it in self.channels.values()),
+                "consumers": sum(
+                    len(it.subscriptions)
+                    for it in islice(self.channels.values(), CHANNELS_LOOKED_AT)
+                ),
                 "heartbeat_s": self.handshake.heartbeat_s,
                 "frame_max": self.handshake.frame_max,
             },

@@ -107,3 +107,13 @@ def test_a_connection_says_who_its_client_is(door):
     assert about.facts["vhost"] == "/"
     early = door.connect()
     assert early.session.about().user == ""
+
+
+@pytest.mark.parametrize("reason", ["tired", "x" * 1000, "é" * 300, "\N{GRINNING FACE}" * 200, ""])
+def test_a_client_is_told_why_its_connection_is_ended_however_long_that_is(door, reason):
+    peer = door.open()
+    peer.session.end_by(reason)
+    peer.look()
+    [close] = peer.methods()
+    assert close.reply_code == 320
+    assert reason[:20] in close.reply_text

@@ -66,7 +66,7 @@ def list_(door: HttpDoor, call: Call) -> None:
     """In the order in which they came; of who does not see everything, his own. Raises Fault."""
     wanted = call.text("door")
     wanted = NAMES.get(wanted, wanted)
-    if wanted and wanted not in door.figures.doors():
+    if wanted and wanted not in door.figures.door_names:
         raise Fault(BAD_REQUEST, f"door={wanted[:20]}: there is no such door")
     show(door, call, _rows(door, call, wanted), COLUMNS, partial(_shown, door))
 

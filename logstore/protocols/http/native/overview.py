@@ -46,12 +46,12 @@ def overview(door: HttpDoor, rights: Permits, *, history: bool = False) -> Json:
         "health": health(door, stuck, full),
         "flows": _flows(door),
         "stuck": [_stuck(door, it) for it in stuck[:STUCK_MAX]],
-        "stuck_total": len(stuck),
+        "stuck_total": figures.stuck_total if all_ else len(stuck),
         "full": [_full(it) for it in full],
         "doors": _doors(door, facts) if all_ else [],
         "jobs": _jobs(door) if all_ else [],
         "counts": _counts(door),
-        "slow_clients": sum(figures.slow_within(it) for it in figures.doors()),
+        "slow_clients": sum(figures.slow_within(it) for it in figures.door_names),
     }
     if history:
         found["history"] = {"step_s": STEP_S, **_history(door)}
@@ -82,19 +82,18 @@ def health(door: HttpDoor, stuck: Sequence[Stuck], full: Iterable[Full]) -> Json
     if failed := door.figures.syncs.failed:
         what = f"{failed} syncs have failed: these logs take nothing before a restart"
         errors.append({"what": what, "object": "", "view": view("server", "doctor")})
+    nearly = [it for it in full if it.nearly]
     warnings = [
-        {"what": f"{it.what} {it.share:.0%} full", "object": "", "view": it.view}
-        for it in full if it.nearly
-    ]  # fmt: skip
+        {"what": f"{it.what} {it.share:.0%} full", "object": "", "view": it.view} for it in nearly
+    ]
     warnings += [
         {"what": f"{it.kind} is stuck: {it.detail}", "object": it.object, "view": it.view}
-        for it in stuck
+        for it in stuck[:WARNINGS_MAX]
     ]
-    told = [*errors, *warnings]
     return {
         "state": ERROR if errors else WARNING if warnings else OK,
-        "warnings": told[:WARNINGS_MAX],
-        "warnings_total": len(told),
+        "warnings": [*errors, *warnings][:WARNINGS_MAX],
+        "warnings_total": len(errors) + len(nearly) + len(stuck),
     }
 
 
@@ -127,7 +126,7 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 def _history(door: HttpDoor) -> Json:
     """Of all doors together."""
-    names = list(door.figures.doors())
+    names = door.figures.door_names
     return {
         way: [
             _sum(values)
