@@ -1,6 +1,6 @@
 """What takes long to look up: done by a worker when somebody asks, and told to all who ask soon.
 
-So those who ask again and again cost no more than one fiftieth of a processor, all together.
+So those who ask again and again cost no more than a small share of a processor, all together.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from typing import Any, Final, Generic, TypeVar
 from logstore.errors import LogstoreError
 
 FRESH_S: Final = 2.0  # who asks may be told what was looked up so long ago,
-SHARE: Final = 50  # or so many times as long as the look has taken
+SHARE: Final = 50  # or so many times as long as the look has taken,
+OLD_S: Final = 20.0  # and no longer
 
 _T = TypeVar("_T")
 
@@ -62,7 +63,7 @@ class Fresh(Generic[_T]):
         if not isinstance(found, LogstoreError):
             now = self._now()
             self.last = found
-            self._until = now + max(FRESH_S, SHARE * (now - began))
+            self._until = now + max(FRESH_S, min(SHARE * (now - began), OLD_S))
         waiting, self._waiting = self._waiting, []
         for then in waiting:
             then(error)

@@ -68,6 +68,10 @@ class GroupLags:
                 readers.setdefault(topic, []).append(name)
         return Looked(groups, readers)
 
+    def one(self, name: str) -> Behind | None:
+        """One as it is now, in any thread; None: there is none of that name."""
+        return self._one(name, "", {})
+
     def _one(self, name: str, kind: str, ends: dict[str, Sequence[Stands]]) -> Behind | None:
         try:
             group = self._coordinator.describe(name)

@@ -4,7 +4,7 @@ import pytest
 from coordinator_parts import Kept, MemoryKeeper
 
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.fresh import FRESH_S, SHARE
+from logstore.broker.fresh import FRESH_S, OLD_S, SHARE
 from logstore.broker.group_lags import GroupLags
 from logstore.config import Config
 from logstore.errors import Failed, UnknownTopic
@@ -111,15 +111,25 @@ def test_a_look_that_fails_is_told_and_the_next_one_is_tried(it):
     assert it.lags.last.groups["g"].lag == 21
 
 
-def test_a_look_that_takes_long_is_seldom_made(it):
-    it.takes_s = 1.0
+@pytest.mark.parametrize(("takes_s", "fresh_s"), [(0.1, 0.1 * SHARE), (3.0, OLD_S), (0.0, FRESH_S)])
+def test_a_look_that_takes_long_is_seldom_made(it, takes_s, fresh_s):
+    it.takes_s = takes_s
     it.ask()
-    it.pass_s(SHARE - 1)
+    it.pass_s(fresh_s - 0.01)
     it.ask()
     assert it.looks == 1
-    it.pass_s(2)
+    it.pass_s(0.02)
     it.ask()
     assert it.looks == 2
+
+
+def test_one_group_is_told_as_it_is_now(it):
+    it.commit("g", t0=4)
+    it.ask()
+    it.commit("g", t0=10)
+    assert it.lags.one("g").lag == 15
+    assert it.lags.last.groups["g"].lag == 21
+    assert it.lags.one("nope") is None
 
 
 def test_who_has_changed_something_is_told_of_it(it):

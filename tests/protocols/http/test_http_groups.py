@@ -303,6 +303,17 @@ def test_offsets_are_kept_for_the_topic_that_was_looked_at(api):
     assert given == [{("t", 0): OffsetToCommit(4, topic_id=topic_id)}]
 
 
+def test_the_rows_of_a_page_are_as_they_are_now(api):
+    """Those that were found by a look that was a while ago."""
+    api.commit("a", {("t", 0): 1})
+    api.commit("b", {("t", 0): 1})
+    assert [it["lag"] for it in api.items("groups")] == ["5", "5"]
+    api.keeper.commit("a", {("t", 0): OffsetToCommit(4)})
+    api.keeper.delete_group("b")
+    [row] = api.items("groups")
+    assert (row["name"], row["lag"]) == ("a", "2")
+
+
 def test_names_of_any_characters_are_shown_as_they_are(api):
     api.commit("<script>\u202e/\u00e4", {("t", 0): 1})
     [row] = api.items("groups?filter=%3Cscript")

@@ -79,7 +79,16 @@ def _columns(door: HttpDoor, topic: str | None = None) -> Columns[Behind]:
 
 
 def _answer(door: HttpDoor, call: Call, found: Listed[Behind], topic: str | None = None) -> None:
-    call.answer(found.paged([_row(door, it, topic) for it in found.rows]))
+    """With what the rows of the page are now: they were found and sorted by an earlier look."""
+
+    def look() -> list[Behind]:
+        rows = (door.lags.one(it.name) for it in found.rows)
+        return [it for it in rows if it is not None]
+
+    def answer(rows: Sequence[Behind]) -> None:
+        call.answer(found.paged([_row(door, it, topic) for it in rows]))
+
+    elsewhere(door, call, look, answer)
 
 
 def _row(door: HttpDoor, it: Behind, topic: str | None) -> dict[str, Any]:
@@ -104,11 +113,8 @@ def described(door: HttpDoor, call: Call) -> None:
     name, page = call.word("name"), call.page()
     found = description(door, name)
 
-    def known() -> None:
-        look = partial(_look, door, call, found, page)
-        elsewhere(door, call, look, lambda about: call.answer(about | _watched(door, name)))
-
-    once_readers_are_known(door, call, known)
+    look = partial(_look, door, call, found, page)
+    elsewhere(door, call, look, lambda about: call.answer(about | _watched(door, name)))
 
 
 def description(door: HttpDoor, name: str) -> GroupDescription:
@@ -143,10 +149,13 @@ def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[
         _partition(door, place, offsets.get(place), stands[place[0]][place[1]], owners, aged)
         for place, aged in _aged(paging.part(places, page))
     ]
+    behind = door.lags.one(it.group)
+    lag = None if behind is None else behind.lag
     return {
         "name": it.group,
         "kind": it.kind,
         "state": it.state,
+        "lag": None if lag is None else str(lag),
         "protocol": it.protocol,
         "epoch": it.epoch,
         "members": [_member(each, members[each.id], stands) for each in it.members[:MEMBERS_MAX]],
@@ -160,10 +169,7 @@ def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[
 
 
 def _watched(door: HttpDoor, name: str) -> dict[str, Any]:
-    behind = door.lags.last.groups.get(name)
-    lag = None if behind is None else behind.lag
     return {
-        "lag": None if lag is None else str(lag),
         "lag_per_s": _per_second(door, name),
         "history": {"step_s": STEP_S, "lag": door.figures.history("group", name)["lag"]},
     }
