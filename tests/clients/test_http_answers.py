@@ -14,6 +14,7 @@ NAMES = {
     "topics": "t", "groups": "g", "partitions": "0", "records": "0", "vhosts": "/", "users": "root",
     "exchanges": "events", "queues": "mail", "messages": "0",
 }  # fmt: skip
+FIRST = {"{offset}": "0", "{id}": "1"}
 ROOT = {"name": "root", "password": "secret", "tags": ["administrator"], "iterations": 4096}
 RULE = {"user": "root", "operations": ["read"], "kind": "topic", "name": "t"}
 PERMISSION = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -48,8 +49,8 @@ def path_of(path):
     segments = path.strip("/").split("/")
     place = ""
     for at, segment in enumerate(segments):
-        if segment == "{offset}":
-            segments[at] = "0"
+        if segment in ("{offset}", "{id}"):
+            segments[at] = FIRST[segment]
         elif segment.startswith("{"):
             segments[at] = NAMES[place]
         place = segments[at]

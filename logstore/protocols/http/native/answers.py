@@ -89,6 +89,84 @@ class Jobs(Struct):
     history: list[Job]
 
 
+class Flow(Struct):
+    in_per_s: Rate
+    out_per_s: Rate
+    bytes_in_per_s: Rate
+    bytes_out_per_s: Rate
+
+
+class Flows(Struct):
+    in_per_s: Rate
+    out_per_s: Rate
+    waiting: int | str
+    doors: dict[str, Flow]
+
+
+class Warned(Struct):
+    what: str
+    object: str
+    view: str  # of the page
+
+
+class Health(Struct):
+    state: Literal["ok", "warning", "error"]
+    warnings: list[Warned]
+
+
+class Stuck(Struct):
+    kind: str
+    object: str
+    detail: str
+    since_ms: int | None
+    view: str
+
+
+class Full(Struct):
+    what: str
+    used: int | str
+    limit: int | str
+    share: float
+    full_in_s: float | None
+    view: str
+
+
+class OpenDoor(Struct):
+    name: str
+    address: str
+    tls: bool
+    connections: int
+
+
+class Overview(Struct):
+    version: str
+    uptime_s: int
+    health: Health
+    flows: Flows
+    stuck: list[Stuck]
+    full: list[Full]
+    doors: list[OpenDoor]
+    jobs: list[dict[str, Any]]
+    counts: dict[str, int | None]
+
+
+class Connection(Struct):
+    id: int
+    door: str
+    peer: str
+    user: str
+    client: str
+    tls: bool
+    since_ms: int
+    bytes_in: str
+    bytes_out: str
+    in_per_s: Rate
+    out_per_s: Rate
+    unsent: int
+    state: str
+    about: dict[str, Any]
+
+
 class Audited(Struct):
     offset: str
     time_ms: int
@@ -522,6 +600,9 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /doctor": Doctor,
     "GET /jobs": Jobs,
     "GET /audit": AuditLog,
+    "GET /overview": Overview,
+    "GET /connections": Listed[Connection],
+    "GET /connections/{id}": Connection,
     "GET /settings": Listed[Setting],
     "GET /topics": Listed[Topic],
     "POST /topics": TopicMade,
