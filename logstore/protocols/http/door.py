@@ -31,6 +31,7 @@ from logstore.protocols.house import (
     Work,
 )
 from logstore.protocols.http.browsers import Browsers
+from logstore.protocols.http.downloads import Downloads
 from logstore.protocols.http.gate import Gate
 from logstore.protocols.http.health import Health, Look
 from logstore.protocols.http.in_turn import InTurn
@@ -100,6 +101,7 @@ class HttpDoor:
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
     sizes: Fresh[Mapping[str, Holds]] = field(init=False)  # of all topics
     searches: InTurn = field(init=False)  # they take one worker, all together
+    downloads: Downloads = field(default_factory=Downloads)
     searching: set[object] = field(default_factory=set)  # searches under way
     tails: set[object] = field(default_factory=set)  # that follow topics
     channel_tails: set[object] = field(default_factory=set)

@@ -8,6 +8,7 @@ from http_kit import answers, request
 from http_topics import Topical, users
 
 from logstore.broker import search as searching
+from logstore.protocols.http import downloads
 from logstore.protocols.http.native import record_rows, search
 from logstore.records.record import Message
 
@@ -371,6 +372,25 @@ def test_of_a_large_record_a_line_shows_the_beginning(api):
     assert (status, headers["content-type"]) == (200, "application/octet-stream")
     assert headers["content-disposition"] == 'attachment; filename="t-0-0.bin"'
     assert body == value
+
+
+def test_large_values_are_not_held_for_all_who_download_them(api, monkeypatch):
+    monkeypatch.setattr(downloads, "BYTES_MAX", 3 << 20)
+    topic = api.topics.create("t", 1, {"max.message.bytes": str(8 << 20)})
+    topic.append(b"x" * (2 << 20))
+    ask = request("GET", "/api/v1/topics/t/records/0/0/value")
+    peers = [api.new_peer() for _ in range(3)]
+    door = peers[0].door
+    for peer in peers[1:]:
+        peer.session._door = door
+    peers[0].feed(ask)  # and nothing is read of it
+    assert door.downloads.bytes == 2 << 20
+    [(status, _, _)] = answers(peers[1].say(ask))
+    assert status == 503
+    peers[0].session.close()
+    assert door.downloads.bytes == 0
+    [(status, _, body)] = answers(peers[2].say(ask))
+    assert (status, len(body), door.downloads.bytes) == (200, 2 << 20, 0)
 
 
 def test_a_value_is_downloaded_as_it_is(api):

@@ -64,6 +64,7 @@ def downloaded(door: HttpDoor, call: Call) -> None:
         if len(value) <= WHOLE_BYTES_MAX:
             call.content(200, value, BINARY, headers)
         else:
+            door.downloads.begin(len(value), call.at_end)
             call.stream(BINARY, _pieces(value), headers)
 
     _one(door, call, lambda it: it.value, answer)
