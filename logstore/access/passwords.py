@@ -42,6 +42,24 @@ class _Try(NamedTuple):
     then: Callable[[Login], None]
 
 
+def _text(given: bytes) -> str:
+    """Empty where it is none."""
+    try:
+        return given.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _is_any(password: bytes) -> bool:
+    """Whether anybody may have it, as scram_keys.check_password says.
+
+    Of the right one and zeros behind it, or of its digest where it is long, PBKDF2 makes the same
+    key (RFC 2104, 2). And many long ones that wait would fill memory.
+    """
+    long = len(password) > PASSWORD_BYTES_MAX
+    return not long and b"\0" not in password and _text(password) != ""
+
+
 def _is_off(redis: str) -> bool:
     from logstore.access.redis_grants import is_off  # few have such rules
 
@@ -82,13 +100,8 @@ class Passwords:
 
     def check(self, name: bytes, password: bytes, host: str, then: Callable[[Login], None]) -> None:
         """As Logins.check."""
-        try:
-            text = name.decode()
-        except UnicodeDecodeError:
-            text = ""
-        # A longer one nobody has; and many that wait would fill memory.
-        long = len(name) > USER_BYTES_MAX or len(password) > PASSWORD_BYTES_MAX
-        if not text or not password or long:
+        text = "" if len(name) > USER_BYTES_MAX else _text(name)
+        if not text or not _is_any(password):
             then(self._refused(text, host))
             return
         if text == OWNER_NAME:

@@ -23,6 +23,7 @@ from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadab
 from logstore.names import PASSWORD_BYTES_MAX, check_user
 
 HERE = "10.0.0.1"
+HASHES = {SHA_256: "sha256", SHA_512: "sha512"}
 
 
 def a_user(name, password, *, mechanisms=(SHA_256, SHA_512), rounds=4096, tags=()):
@@ -99,6 +100,17 @@ def test_the_right_password_lets_in():
 )
 def test_anything_else_does_not(name, password):
     assert Bench().check(name, password).user is None
+
+
+@pytest.mark.parametrize("mechanism", [SHA_256, SHA_512])
+def test_what_hashes_to_the_same_is_not_the_same_password(mechanism):
+    long = b"x" * 200  # more than a block of the hash
+    bench = Bench(a_user("al", b"pencil", mechanisms=[mechanism]), a_user("bo", long))
+    assert bench.check(b"al", b"pencil").user == "al"
+    assert bench.check(b"al", b"pencil\0").user is None
+    assert bench.check(b"al", b"pencil" + bytes(58)).user is None
+    assert bench.check(b"bo", long).user == "bo"
+    assert bench.check(b"bo", hashlib.new(HASHES[mechanism], long).digest()).user is None
 
 
 def test_a_user_with_sha_512_alone_is_checked_by_that():

@@ -13,7 +13,7 @@ from logstore.access.identity import Identity
 from logstore.errors import LogstoreError
 from logstore.http import asks
 from logstore.http.bodies import JSON
-from logstore.http.faults import REQUEST_TIMEOUT, Fault
+from logstore.http.faults import REQUEST_TIMEOUT, UNAUTHORIZED, Fault
 from logstore.http.routes import Router
 from logstore.http.server_end import Head, Headers, Request, ServerEnd
 from logstore.protocols.http.call import NO_HEAD, Call
@@ -21,6 +21,8 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.flows import Flow, Parts, Unread
 from logstore.protocols.http.headers import complete
 from logstore.protocols.http.opened import Handler
+from logstore.protocols.http.origin import SAFE
+from logstore.protocols.http.permits import LOG_IN
 from logstore.protocols.http.reception import Admitted, Reception, Refused
 from logstore.protocols.http.refusals import body_of
 from logstore.protocols.http.routes import ROUTER
@@ -172,17 +174,20 @@ class HttpSession:
             self._is_out |= not self._door.access.knows(self._admitted.permits.who)
 
     def rules_changed(self) -> None:
-        """As rounds.Told.rules_changed: what lasts, and is not allowed any more, ends."""
+        """As rounds.Told.rules_changed: what is told, and not allowed any more, ends."""
         call, admitted = self._call, self._admitted
-        if call is None or admitted is None or not (call.lasts or self._flow):
-            return
+        lasts = call is not None and (call.lasts or self._flow is not None)
+        if call is None or admitted is None or not (lasts or call.head.method in SAFE):
+            return  # what is done may be done already: that is what it is told
         again = self._reception.again(call.head, admitted)
-        if self._is_out:
+        if not self._is_out and isinstance(again, Admitted):
+            self._admitted = again
+        elif not lasts:
+            call.fail(Fault(UNAUTHORIZED, LOG_IN) if isinstance(again, Admitted) else again.fault)
+        elif self._is_out:
             self._link.cut("no more of an answer: its user is deleted")
         elif isinstance(again, Refused):
             self._link.cut(f"no more of an answer: {again.fault}")
-        else:
-            self._admitted = again
 
     def logged_out(self, secrets: Collection[str]) -> None:
         """As door.Connected.logged_out."""
@@ -193,6 +198,8 @@ class HttpSession:
             self._admitted = admitted.to_be_looked_at_again()
         elif self._call.lasts or self._flow:
             self._link.cut("no more of an answer: its browser has logged out")
+        elif self._call.head.method in SAFE:
+            self._call.fail(Fault(UNAUTHORIZED, LOG_IN))
 
     # Requests
 

@@ -67,7 +67,11 @@ def reached(door, call):
     call.answer({"user": call.who.user, "host": call.who.host})
 
 
+WAITING = []  # for what a worker looks up
+
 TABLE = (
+    Route("GET", "/later", lambda door, call: WAITING.append(call), "", asks.LOGGED_IN),
+    Route("POST", "/later", lambda door, call: WAITING.append(call), "", asks.LOGGED_IN),
     *ROUTES,
     Route("GET", "/open", reached, "", asks.OPEN),
     Route("GET", "/any", reached, "", asks.LOGGED_IN),
@@ -441,6 +445,30 @@ def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(house):
         "/api/v1/session", OURS, "x-forwarded-proto: https", method="POST", body=body
     )
     assert headers["set-cookie"].endswith("; Secure")
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("log out", 401), ("deleted", 401), ("made anew", 401), ("no tag", 403)]
+)
+def test_what_is_looked_up_is_not_told_to_who_may_not_know_it_any_more(house, how, status):
+    cookie, _, _ = log_in(house)
+    peer, changing = house.peer(), house.peer()
+    assert peer.say(request("GET", "/later", b"", cookie)) == b""
+    assert changing.say(request("POST", "/later", b"", cookie, OURS)) == b""
+    if how == "log out":
+        house.status("/api/v1/session", cookie, OURS, method="DELETE")
+    elif how == "no tag":
+        house.change(replace(ANA, tags=()))
+    else:
+        house.change(forget=[ANA])
+        if how == "made anew":
+            house.change(ANA)
+    for call in WAITING:
+        call.answer({"a": "secret"})
+    WAITING.clear()
+    [(found, _, body)] = answers(peer.out())
+    assert (found, b"secret" in body) == (status, False)
+    assert [it[0] for it in answers(changing.out())] == [200]  # it was done
 
 
 def test_a_request_whose_user_goes_while_its_body_comes_is_refused(house):
