@@ -157,6 +157,7 @@ def test_a_level_or_format_that_there_is_not_is_refused(logstore, err, words, sa
     assert said in logstore("serve", *words, code=2).err
 
 
+@pytest.mark.long
 def test_a_server_that_can_not_begin_says_so_in_json(spawn):
     ports = [word for door in ("kafka", "resp", "amqp", "http") for word in (f"--{door}-port", -1)]
     process = spawn("serve", "--log-format", "json", *ports)
