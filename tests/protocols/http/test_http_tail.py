@@ -220,6 +220,17 @@ def test_there_are_not_too_many_at_once(api, monkeypatch):
     assert (first.status, Follower(api).status) == (200, 503)
 
 
+def test_those_who_come_together_are_not_too_many_either(api, monkeypatch):
+    monkeypatch.setattr(record_tail, "TAILS_MAX", 1)
+    api.held = []
+    peers = [api.new_peer() for _ in range(2)]
+    peers[1].session._door = peers[0].door
+    for peer in peers:
+        peer.say(request("GET", "/api/v1/topics/t/tail"))
+    api.work()
+    assert [int(peer.out().split()[1]) for peer in peers] == [200, 503]
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

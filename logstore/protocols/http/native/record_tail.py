@@ -61,10 +61,15 @@ def tailed(door: HttpDoor, call: Call) -> None:
     wanted, numbers = _looked_for(call), _numbers(call, topic)
     said = call.headers.get(LAST_EVENT_ID, "") or call.text("cursor")
     begin = cursor_given(said)[0] if said else {}
-    if len(door.tails) >= TAILS_MAX:
-        raise Fault(UNAVAILABLE, f"{TAILS_MAX} follow topics already: try again later")
+    _check_room(door)
     tail = _Tail(door, call, topic, wanted, numbers)
     elsewhere(door, call, partial(tail.open, begin), tail.begin)
+
+
+def _check_room(door: HttpDoor) -> None:
+    """Raises Fault."""
+    if len(door.tails) >= TAILS_MAX:
+        raise Fault(UNAVAILABLE, f"{TAILS_MAX} follow topics already: try again later")
 
 
 def _looked_for(call: Call) -> LookedFor:
@@ -126,6 +131,7 @@ class _Tail:
 
     def begin(self, logs: Mapping[int, Log]) -> None:
         """Here they go. Raises Fault."""
+        _check_room(self._door)  # others may have come since
         self._events = self._call.events()
         self._door.tails.add(self)
         self._call.at_end(self._close)

@@ -237,7 +237,12 @@ def deleted(door: HttpDoor, call: Call) -> None:
             door.audit.tell(audit.TOPIC, call.who, f"deleted {name}")
         return about
 
-    once_readers_are_known(door, call, lambda: elsewhere(door, call, delete, call.answer))
+    def told(about: dict[str, Any]) -> None:
+        door.lags.forget()
+        door.sizes.forget()
+        call.answer(about)
+
+    once_readers_are_known(door, call, lambda: elsewhere(door, call, delete, told))
 
 
 def once_readers_are_known(door: HttpDoor, call: Call, go_on: Callable[[], object]) -> None:
