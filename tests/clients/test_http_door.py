@@ -72,6 +72,9 @@ def test_a_server_is_alive_ready_and_asks_for_no_login_without_users(server):
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert body.startswith(b"<!doctype html>")
     assert ask(server, request("GET", "/api/v1/whoami"))[0] == 403  # of a host that is not known
+    nothing = request("GET", "/api/v1/groups/").replace(b"host: x", b"host: localhost")
+    status, _, body = ask(server, nothing)
+    assert (status, json.loads(body)["kind"]) == (404, "UnknownGroup")
 
 
 def test_status_says_whether_a_server_is_ready(server, tmp_path):

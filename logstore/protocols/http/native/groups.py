@@ -120,7 +120,7 @@ def described(door: HttpDoor, call: Call) -> None:
 def description(door: HttpDoor, name: str) -> GroupDescription:
     """Raises UnknownGroup; Fault where it can't be read."""
     try:
-        found = door.coordinator.describe(name)
+        found = door.coordinator.describe(name) if name else None  # of which there is no row
     except Refusal as it:
         raise Fault(UNAVAILABLE, it.message) from None
     if found is None:
