@@ -269,6 +269,9 @@ def test_of_very_many_partitions_there_are_sums_and_how_many_they_are():
     assert not [name for name, _ in few if name == "kafka_consumergroup_lag"]
     none = Asker(kafka(metrics_objects_max=0)).samples()
     assert_says(none, labelled("logstore_metrics_left_out", 2, kind="partitions"),
+                labelled("logstore_metrics_left_out", 1, kind="topics"),
+                labelled("logstore_metrics_left_out", 2, kind="groups"),
+                labelled("logstore_metrics_left_out", 2, kind="group_topics"),
                 labelled("logstore_partitions", 2), labelled("logstore_records", 6))  # fmt: skip
     assert not [name for name, _ in none if name.startswith("kafka_topic")]
     all_ = Asker(kafka(metrics_objects_max=0)).samples("/metrics/per-object")

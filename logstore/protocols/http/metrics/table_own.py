@@ -76,13 +76,14 @@ def _of_jobs(what: str, scale: float = 1) -> Samples:
 def _left_out(scene: Scene) -> Iterator[Sample]:
     found = scene.found
     kinds = {
-        "partitions": found.partitions if any(not it.offsets for it in found.topics) else 0,
-        "group_partitions": found.places if any(
-            it.sums and not it.places for it in found.groups
-        ) else 0,
-    }  # fmt: skip
+        "topics": len(found.topics),
+        "partitions": found.partitions,
+        "groups": len(found.groups),
+        "group_topics": sum(len(it.sums) for it in found.groups),
+        "group_partitions": found.places,
+    }
     for kind, count in kinds.items():
-        yield labels({"kind": kind}), count
+        yield labels({"kind": kind}), count if count > scene.most else 0
 
 
 _LOGSTORE: Final = "logstore_"
@@ -185,7 +186,7 @@ ROWS: Final = (
     _row("certificate_expiry_timestamp_seconds", GAUGE, "Until when the certificate of the doors "
          "with TLS is valid, since 1970.", one(lambda it: it.house.certificate_expires_s())),
     # Of the text itself
-    _row("metrics_left_out", GAUGE, "Partitions that have no series of their own here: see the "
+    _row("metrics_left_out", GAUGE, "Objects that have no series of their own here: see the "
          "setting metrics.objects.max.", _left_out),
     _process("cpu_seconds", COUNTER, "Processor time of the process.",
              lambda it: sum(_cpu(it))),
