@@ -592,6 +592,17 @@ def test_a_tool_with_a_password_needs_no_other_header(house):
     assert status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [([OURS], 200), ([], 403), (["content-type: text/plain"], 403)],
+)
+def test_a_password_that_a_browser_remembers_is_no_sign_of_our_page(headers, status):
+    house = House(names=frozenset(["logs.example"]))
+    other = "origin: http://logs.example:8080"  # on another port, or what a proxy has there
+    more = {"method": "POST", "host": "logs.example:15672"}
+    assert from_browser(house, "/any", basic("ana"), other, *headers, **more)[0] == status
+
+
 def test_a_proxy_may_have_a_name_of_its_own(house):
     house = House(names=frozenset(["logs.example"]))
     cookie, _, _ = log_in(house)
