@@ -9,6 +9,7 @@ from figures_kit import Watching
 from http_kit import request
 
 from logstore.access.identity import Identity
+from logstore.figures.stuck import Stuck
 from logstore.protocols.http.news import TELL_UNITS
 from logstore.slices import AT_ONCE, UNITS, Slices
 
@@ -111,6 +112,27 @@ def test_many_who_listen_have_it_put_together_once():
     watching.timer.pass_time(1)
     assert len(events(watching.peer.out())) == len(events(other.out())) == 1
     assert len(made) == 2  # one for each second
+
+
+def test_what_is_put_together_once_is_for_who_may_know_of_the_same():
+    users = Users()
+    users.add("anna", "management")
+    users.allow("anna", "describe", "group", "g")
+    users.allow("anna", "describe", "group", "g", allow=False, host="192.0.2.9")
+    watching = Watching(who=Identity("anna", "192.0.2.1", "BASIC", "http"), access=users.access)
+    watching.peer.door.figures.stuck = [Stuck("group", "g", "lag 5", 0, "#/groups/g")]
+    elsewhere = type(watching.peer)(
+        door=watching.peer.door, who=Identity("anna", "192.0.2.9", "BASIC", "http")
+    )
+    [here] = listening(watching, "?view=overview")
+    [there] = events(elsewhere.say(request("GET", "/api/v1/events?view=overview")))
+    assert ([it["object"] for it in here["stuck"]], there["stuck"]) == (["g"], [])
+    users.forget_rules()
+    again = type(watching.peer)(
+        door=watching.peer.door, who=Identity("anna", "192.0.2.1", "BASIC", "http")
+    )
+    [now] = events(again.say(request("GET", "/api/v1/events?view=overview")))
+    assert now["stuck"] == []
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,13 @@ class _Stream:
 
     def _told(self) -> bytes:
         door, rights = self._door, self._rights
-        user = "" if rights.sees_all else rights.who.user  # who may know of what
+        # Who may know of the same, and by which rules.
+        whose = None if rights.sees_all else (door.access.alike(rights.who), door.access.version)
         now = door.stopwatch()
-        whole = door.news.alike(user, now, lambda: overview(door, rights))
+        whole = door.news.alike(whose, now, lambda: overview(door, rights))
         if any(self._wanted.values()):
             return self._encoded(whole)
-        told: bytes = door.news.alike((user, self._view), now, lambda: self._encoded(whole))
+        told: bytes = door.news.alike((whose, self._view), now, lambda: self._encoded(whole))
         return told
 
     def _encoded(self, whole: Json) -> bytes:
