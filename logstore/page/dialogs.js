@@ -90,6 +90,7 @@ export function form({ title, about, fields, verb, act, command, preview, danger
   h("div", { class: "actions" }, button("Cancel", () => box.close()), submit));
   let pause = 0;
   content.addEventListener("input", () => {
+    if (preview) submit.disabled = true; // nothing is done that was not shown
     clearTimeout(pause);
     pause = setTimeout(look, 250);
   });

@@ -7,6 +7,7 @@ const AGAIN_MS = 3000;
 let wanted = null; // the query of /events: what the view asks for
 let source = null;
 let again = 0;
+let began = false;
 const listeners = new Set();
 
 /** Ask for these figures from now on: {view: "overview"}, {topics: "a,b"}. */
@@ -25,6 +26,7 @@ export function listen(take, signal) {
 /** Begin, or begin anew after a login. */
 export function restart() {
   stop();
+  began = true;
   if (document.hidden) return;
   source = new EventSource(address("events", wanted));
   source.addEventListener("figures", (event) => {
@@ -33,19 +35,20 @@ export function restart() {
   });
   source.onerror = () => {
     if (source?.readyState === EventSource.CLOSED) {
-      stop();
+      source = null;
       again = setTimeout(restart, AGAIN_MS); // the browser itself tries no more
     }
   };
 }
 
 export function stop() {
+  began = false;
   clearTimeout(again);
   source?.close();
   source = null;
 }
 
-document.addEventListener("visibilitychange", () => (document.hidden ? stop() : restart()));
+document.addEventListener("visibilitychange", () => (document.hidden ? source?.close() : began && restart()));
 
 /**
  * A stream of its own, of a topic's or a channel's tail: take(event name, data) until signal.

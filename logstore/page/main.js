@@ -3,7 +3,7 @@
 import { ask, news, Refused } from "./api.js";
 import { tell } from "./dialogs.js";
 import { button, h, link, named, put } from "./dom.js";
-import { listen, restart, want } from "./live.js";
+import { listen, restart, stop, want } from "./live.js";
 import { login } from "./login.js";
 import { choice, choose } from "./pins.js";
 import { go, placeOf, to } from "./router.js";
@@ -75,7 +75,7 @@ async function show(moved) {
     if (signal.aborted) return;
     main.replaceChildren(root);
     root.append(h("div", { class: "empty" }, h("h1", null, row.title),
-      h("p", null, `This view cannot be shown: ${visible(error.message)}.`), button("Try again", () => show(false))));
+      h("p", null, `This view cannot be shown: ${visible(error.message)}.`), button("Try again", () => location.reload())));
     if (!(error instanceof Refused)) console.error(error);
   }
   if (moved) {
@@ -130,6 +130,7 @@ let logins = null;
 
 function askToLogin() {
   if (logins) return;
+  stop();
   leaving.abort();
   logins = login(main, async () => {
     logins = null;

@@ -119,6 +119,10 @@ class Part {
     this.body = h("div", { class: "body" }, h("p", { class: "waiting dim" }, "Loading …"));
     this.element = h("section", { class: `part ${spec.wide ? "wide" : ""} ${spec.class ?? ""}` },
       spec.title ? h("header", null, h("h2", null, spec.title), spec.act ?? null) : null, this.note, this.body);
+    if (!spec.path && !spec.apart) { // until somebody brings what it shows
+      this.element.hidden = true;
+      put(this.body);
+    }
     this.work = this.last = 0; // of the last answers
     if (spec.path) view.repeat(() => this.refresh(), spec.every);
   }
@@ -147,6 +151,7 @@ class Part {
     this.data = data;
     this.since = Date.now();
     this.note.hidden = true;
+    this.element.hidden = false;
     put(this.body, this.spec.show(data));
   }
 

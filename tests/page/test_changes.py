@@ -149,3 +149,23 @@ def test_keys_go_to_views_to_the_filter_and_through_rows(page, store):
     page.sees("to the filter", "dialog")
     page.key("Escape")
     page.until("!document.querySelector('dialog')")
+
+
+def test_nothing_is_done_that_was_not_shown(page, store):
+    """Who types on and presses Enter at once waits for what that would do."""
+    store.run("topic", "create", "hasty")
+    store.run("produce", "hasty", fed="1\n2\n3\n")
+    page.open("#/topics/hasty/danger")
+    page.press("Trim …")
+    page.fill("First place that is kept", "1")
+    page.sees("1 record would be deleted for good", "dialog")
+    page.do("""await page.route('**/trim', async (route) => {
+        await new Promise((go) => setTimeout(go, 300));
+        await route.continue();
+    })""")
+    page.fill("First place that is kept", "3")
+    page.key("Enter")
+    assert page.evaluate("document.querySelector('dialog [type=submit]').disabled")
+    page.sees("3 records would be deleted for good", "dialog")
+    assert store.run("consume", "hasty").split() == ["1", "2", "3"]
+    page.key("Escape")

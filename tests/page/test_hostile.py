@@ -161,3 +161,52 @@ def test_it_works_behind_a_prefix(browser, store):
     assert [row[1] for row in page.rows("Topics")] == ["behind"]
     page.open("#/topics/behind")
     page.sees("There are no records here", "main")
+
+
+EVERY_VIEW = [
+    "overview", "topics", "topics/orders", "topics/orders/partitions", "topics/orders/groups",
+    "topics/orders/settings", "topics/secret", "topics/secret/settings", "groups", "groups/hidden",
+    "queues", "routing", "channels", "connections", "server", "server/users", "server/rules",
+    "server/jobs", "server/audit", "server/doctor",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", ["management", "monitoring"])
+def test_who_may_see_little_sees_it_without_a_fault(browser, tmp_path, tag):
+    """What is not allowed is said where it would stand; nothing else breaks, nothing leaks."""
+    store = Store(tmp_path / "data")
+    try:
+        for topic in ("orders", "secret"):
+            store.run("topic", "create", topic)
+            store.run("produce", topic, fed=f"a record of {topic}\n")
+        store.run("consume", "secret", "--group", "hidden")
+        store.run("user", "add", "root", "--tag", "administrator", fed="secret-of-root\n")
+        store.run("user", "add", "ann", "--tag", tag, fed="secret-of-ann\n")
+        store.run("acl", "allow", "ann", "read", "topic:orders")
+        page = browser.page(store.url)
+        page.do("await page.goto(given.url)", url=store.url)
+        page.sees("Log in", "main h1")
+        page.fill("User", "ann")
+        page.fill("Password", "secret-of-ann")
+        page.key("Enter")
+        page.sees("ann", "#top .user")
+        for view in EVERY_VIEW:
+            page.open(f"#/{view}")
+            shown = page.text("main")
+            assert "a record of secret" not in shown
+            assert "undefined" not in shown
+            assert page.faults() == []
+        broken = [it for it in page.complaints() if "status of 40" not in it]
+        assert broken == []
+        page.open("#/topics")
+        names = [row[1] for row in page.rows("Topics")]
+        assert "orders" in names
+        assert ("secret" in names) == (tag == "monitoring")
+        page.open("#/topics/orders")
+        page.sees("1 record", ".progress")
+        page.open("#/topics/secret")
+        page.until("document.querySelector('.progress .error')")
+        page.open("#/server/users")
+        page.until("document.querySelector('.note:not([hidden])')")
+    finally:
+        store.stop()

@@ -11,6 +11,7 @@ import { clock, command, counted, csvField, grouped, moment, size, visible } fro
 const ROWS_MAX = 2000; // what a browser shows without getting slow
 const TAIL_ROWS = 500;
 const DRAW_MS = 150;
+const SAVED_BYTES_MAX = 64 << 20; // of values: a browser holds them all
 const PLACES = [["newest", "newest"], ["earliest", "the beginning"], ["offset", "offset"], ["time", "time (UTC)"]];
 
 export function show(view, topic) {
@@ -283,7 +284,14 @@ class Found {
     const rows = [...this.rows];
     try {
       const whole = [];
-      for (const it of rows) whole.push(it.truncated || it.headers_total > it.headers.length ? await ask(path("topics", this.topic, "records", it.partition, it.offset), { signal: this.view.signal }) : it);
+      let bytes = 0;
+      for (const it of rows) {
+        bytes += Number(it.value_bytes ?? 0);
+        if (bytes > SAVED_BYTES_MAX) break;
+        const cut = it.truncated || it.headers_total > it.headers.length;
+        whole.push(cut ? await ask(path("topics", this.topic, "records", it.partition, it.offset), { signal: this.view.signal }) : it);
+      }
+      if (whole.length < rows.length) said(`Saved the first ${counted(whole.length, "record")}: all of them would be more than ${size(SAVED_BYTES_MAX)}.`, "bad");
       const lines = kind === "json" ? whole.map((it) => JSON.stringify(asJson(it)))
         : [["partition", "offset", "time", "key", "value", "headers"].join(","), ...whole.map(asCsv)];
       download(`${this.topic}-${clock(Date.now()).replaceAll(":", "")}.${kind === "json" ? "ndjson" : "csv"}`,
