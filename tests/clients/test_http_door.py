@@ -77,6 +77,7 @@ def test_a_server_is_alive_ready_and_asks_for_no_login_without_users(server):
     assert (status, json.loads(body)["kind"]) == (404, "UnknownGroup")
 
 
+@pytest.mark.long
 def test_status_says_whether_a_server_is_ready(server, tmp_path):
     done = subprocess.run(
         [COMMAND, "status", "--ready", "--data", server.data], capture_output=True, check=False
