@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from logstore.access.identity import Identity
-from logstore.errors import LogstoreError
+from logstore.errors import Forbidden, LogstoreError
 from logstore.http import asks
 from logstore.http.faults import NO_CONTENT, PERMANENT_REDIRECT, UNAUTHORIZED, Fault
 from logstore.http.routes import Found, Router
@@ -18,7 +18,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.gate import TurnedAway, challenge, wrong
 from logstore.protocols.http.opened import Handler
 from logstore.protocols.http.permits import LOG_IN, Permits, check
-from logstore.protocols.http.refusals import fault_of
+from logstore.protocols.http.refusals import fault_of, refused_to_rabbit
 from logstore.protocols.session import Link
 
 
@@ -122,6 +122,8 @@ class Reception:
             fault = fault_of(error)
             if fault.status == UNAUTHORIZED:
                 fault.headers = challenge(head.headers)
+            elif isinstance(error, Forbidden) and targets.is_of(found.route.path.encode()):
+                fault = refused_to_rabbit(found.route.asks)
             return Refused(fault)
         self._tell(head, who)
         return Admitted(found, permits, version, self._door.gate.secrets(head.headers, who))

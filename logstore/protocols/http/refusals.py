@@ -33,6 +33,8 @@ from logstore.errors import (
     UnknownPartition,
     UnknownSetting,
 )
+from logstore.http import asks
+from logstore.http.asks import Ask
 from logstore.http.bodies import refusal, whole
 from logstore.http.faults import (
     BAD_REQUEST,
@@ -95,6 +97,21 @@ def body_of(target: bytes, fault: Fault) -> bytes:
     if targets.is_of(target):
         return whole({"error": RABBIT.get(fault.status, "bad_request"), "reason": str(fault)})
     return refusal(str(fault), fault.kind)
+
+
+_NOT_OF: Final = {
+    asks.MANAGEMENT: "Not management user",
+    asks.MONITORING: "Not monitor user",
+    asks.ADMINISTRATOR: "Not administrator user",
+}
+
+
+def refused_to_rabbit(ask: Ask) -> Fault:
+    """What RabbitMQ answers to one who is logged in and may not do this: its tools look for 401."""
+    reason = "Access refused." if ask.operation else _NOT_OF.get(ask.level, "Access refused.")
+    fault = Fault(UNAUTHORIZED, reason)
+    fault.said = {"error": "not_authorised", "reason": reason}
+    return fault
 
 
 # RabbitMQ's words for a status, which its tools look for.

@@ -21,6 +21,7 @@ from logstore.protocols.http.browsers import IDLE_S, Browsers, LoggedIn
 from logstore.protocols.http.native.table_server import ROUTES
 from logstore.protocols.http.routes import ROUTES as REAL
 from logstore.protocols.http.session import DISCARD_S, STRANGERS_BYTES_MAX
+from logstore.protocols.http.targets import is_of as is_rabbits
 
 KEY = ScramKey(b"salt", 4096, b"stored", b"server")
 ROOT = KeptUser("root", {"SCRAM-SHA-256": KEY}, ("administrator",))
@@ -710,6 +711,18 @@ def test_a_tag_that_is_missing_is_told(caplog):
     assert "User:none from 192.0.2.1: GET path /any: refused: it takes the tag man" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("user", "target", "reason"),
+    [("none", "/api/overview", "Not management user"), ("ana", "/api/nodes", "Not monitor user"),
+     ("mon", "/api/users", "Not administrator user")],
+)  # fmt: skip
+def test_rabbitmqs_tools_hear_as_from_rabbitmq_what_their_user_lacks(house, user, target, reason):
+    house.come = lambda door, **more: HttpPeer(who=None, door=door, **more)
+    status, headers, answer = house.ask(target, basic(user))
+    assert (status, answer) == (401, {"error": "not_authorised", "reason": reason})
+    assert "www-authenticate" not in headers
+
+
 def test_rabbitmqs_tools_are_refused_in_its_words(house):
     for target, status, error in (
         ("/api/nothing", 404, "Object Not Found"),
@@ -756,7 +769,8 @@ def test_no_route_is_for_whoever_its_row_does_not_name():
         for name, peer in peers.items():
             said = request(route.method, filled(route), b"", basic(name) if name else OURS)
             [(found[name], _, _)] = answers(peer.say(said))
-        refused = {name: 403 for name in peers if name not in allowed}
+        refusal = 401 if is_rabbits(route.path.encode()) else 403  # as RabbitMQ has it
+        refused = {name: refusal for name in peers if name not in allowed}
         if "" in refused and route.asks.level != asks.LOCAL:
             refused[""] = 401
         assert found == dict.fromkeys(allowed, 200) | refused, (route.method, route.path)
