@@ -97,6 +97,23 @@ def test_channels_and_declarations_are_counted(door):
     assert counted(door)["channels_closed"] == 2
 
 
+def test_channels_that_have_published_are_publishers_as_long_as_they_are_there(door):
+    peer, other = door.open(), door.open()
+    peer.ask(methods.ChannelOpen(), channel=2)
+    peer.publish(b"1", key="nowhere")
+    peer.publish(b"2", key="nowhere")
+    peer.publish(b"3", key="nowhere", channel=2)
+    other.publish(b"4", key="nowhere")
+    door.run()
+    assert counted(door)["publishers"] == 3
+    peer.ask(methods.ChannelClose(200, "", 0, 0), channel=2)
+    assert counted(door)["publishers"] == 2
+    peer.end()
+    assert counted(door)["publishers"] == 1
+    other.session.close()
+    assert "publishers" not in counted(door)
+
+
 def test_a_connection_says_who_its_client_is(door):
     peer = door.connect()
     peer.shake_hands()
