@@ -212,3 +212,18 @@ def test_by_tls_it_is_the_same(tmp_path):
             assert read(sock)[0] == 200
     finally:
         server.stop()
+
+
+@pytest.mark.long
+def test_a_server_whose_directory_was_moved_away_is_alive_and_not_ready(tmp_path):
+    server = Serving(tmp_path / "data", resp_port=-1, http_port=0)
+    try:
+        assert ask(server)[0] == 200
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        while (found := ask(server))[0] == 200:  # it was seen a moment ago
+            pass
+        assert found[0] == 503
+        assert "directory" in json.loads(found[2])["failed"]
+        assert ask(server, READY.replace(b"readyz", b"healthz"))[0] == 200
+    finally:
+        server.stop()

@@ -5,6 +5,7 @@ a head. Where it is decided later than that, users and rules may have changed: i
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from logstore.access.identity import Identity
@@ -100,6 +101,15 @@ class Reception:
             public = found.route.asks.level == asks.NOBODY
             origin.check(head.method, head.headers, place, public=public)
         return found
+
+    def seen(self, head: Head) -> Head:
+        """As handlers and refusals know it: without what a proxy has left of its own."""
+        if not self._door.prefix:
+            return head
+        try:
+            return replace(head, target=self._without_prefix(head.target))
+        except Fault:
+            return head
 
     def _without_prefix(self, target: bytes) -> bytes:
         """Raises Fault where a browser needs another address: ours are relative to it."""

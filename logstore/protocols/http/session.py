@@ -278,8 +278,9 @@ class HttpSession:
             self._answered()
             return
         self._admitted = came
+        head = self._reception.seen(request.head)
         call = self._call = Call(
-            self, request.body, came.permits, request.head, secure=self._is_secure(request.head)
+            self, request.body, came.permits, head, secure=self._is_secure(head)
         )
         call.names, call.query = came.found.names, came.found.query
         call.many = came.found.many
@@ -298,7 +299,7 @@ class HttpSession:
     # Answers
 
     def _say(self, head: Head, fault: Fault) -> None:
-        body = body_of(head.target, fault)
+        body = body_of(self._reception.seen(head).target, fault)
         self._put(self._end.answer(fault.status, self._headers(JSON, fault.headers), body))
 
     def _headers(self, kind: str, headers: Headers) -> Headers:

@@ -617,6 +617,9 @@ def test_a_path_prefix_that_a_proxy_leaves_is_taken_off():
     assert from_browser(house, "/logs/any")[0] == 200
     assert from_browser(house, "/any")[0] == 200
     assert from_browser(house, "/logsany")[0] == 404
+    for target in ("/logs/nothing", "/logs/api/nothing"):
+        status, answer = from_browser(house, target)
+        assert (status, "reason" in answer) == (404, "api" in target)  # as RabbitMQ has it
     peer = house.peer()
     for target, place in (("/logs", "/logs/"), ("/logs?a=1", "/logs/?a=1")):
         [(status, headers, _)] = answers(peer.say(request("GET", target)))
