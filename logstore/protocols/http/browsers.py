@@ -72,6 +72,11 @@ class Browsers:
         self._by_digest.move_to_end(digest)
         return browser.who
 
+    def is_in(self, secret: str, now: float) -> bool:
+        """Whether it is in still; its time does not begin anew by that."""
+        browser = self._by_digest.get(_digest(secret))
+        return browser is not None and now - browser.seen_at <= IDLE_S
+
     def let_out(self, secret: str) -> None:
         """It has logged out."""
         digest = _digest(secret)

@@ -104,6 +104,11 @@ class Gate:
         by_cookie = who.mechanism == BASIC and "authorization" not in headers
         return cookies(headers) if by_cookie else ()
 
+    def is_over(self, secrets: Sequence[str]) -> bool:
+        """Whether the time of the browser with these cookies is over: to listen is not to ask."""
+        now = self._stopwatch()
+        return bool(secrets) and not any(self.browsers.is_in(it, now) for it in secrets)
+
     def is_in_still(self, headers: Mapping[str, str], who: Identity) -> bool:
         """Whether he who sends these would come in again; his password is not asked for."""
         if self.secrets(headers, who):

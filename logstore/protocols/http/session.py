@@ -373,6 +373,8 @@ class HttpSession:
         reason = flow.look(self._now, unsent=self._link.unsent > 0)
         if reason is not None:
             self._link.cut(reason)
+        elif self._admitted is not None and self._door.gate.is_over(self._admitted.secrets):
+            self._link.cut("no more of an answer: the time of its login is over")
 
     def _answered(self) -> None:
         call, self._call = self._call, None

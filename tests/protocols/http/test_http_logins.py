@@ -18,6 +18,7 @@ from logstore.http.server_end import THROWN_BYTES_MAX
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
 from logstore.protocols.http import browsers
 from logstore.protocols.http.browsers import IDLE_S, Browsers, LoggedIn
+from logstore.protocols.http.flows import LOOK_S
 from logstore.protocols.http.native.table_server import ROUTES
 from logstore.protocols.http.routes import ROUTES as REAL
 from logstore.protocols.http.session import DISCARD_S, STRANGERS_BYTES_MAX
@@ -78,6 +79,7 @@ TABLE = (
     Route("GET", "/any", reached, "", asks.LOGGED_IN),
     Route("POST", "/any", reached, "", asks.LOGGED_IN),
     Route("GET", "/lines", lambda door, call: call.line(b"1\n"), "", asks.LOGGED_IN),
+    Route("GET", "/news", lambda door, call: call.events().send("x"), "", asks.LOGGED_IN),
     Route("GET", "/all", reached, "", asks.MAY_ALL),
     Route("GET", "/sees", reached, "", asks.SEES_ALL),
     Route("GET", "/own", reached, "", asks.OWN),
@@ -354,6 +356,22 @@ def test_a_browser_that_is_silent_for_long_logs_in_again(house):
         assert house.status("/any", cookie) == 200  # its time begins anew
     house.now += IDLE_S + 1
     assert house.status("/any", cookie) == 401
+
+
+def test_who_only_listens_is_silent_and_hears_no_more_when_the_time_is_over(house):
+    cookie, _, _ = log_in(house)
+    peer, tool = house.peer(), house.peer()
+    for each, header in ((peer, cookie), (tool, basic("ana"))):
+        assert b"data: x" in each.say(request("GET", "/news", b"", header))
+    house.now += IDLE_S
+    for each in (peer, tool):
+        each.pass_time(LOOK_S)
+        assert each.cut_for is None
+    house.now += 1
+    for each in (peer, tool):
+        each.pass_time(LOOK_S)
+    assert peer.cut_for == "no more of an answer: the time of its login is over"
+    assert tool.cut_for is None
 
 
 def test_a_login_ends_one_of_the_same_browser(house):
