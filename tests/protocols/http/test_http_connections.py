@@ -7,6 +7,7 @@ from amqp_users import Users
 from figures_kit import FakeConnection, Watching
 from heard_audit import Heard
 from http_kit import answers, request
+from http_topics import check
 
 from logstore.access.identity import Identity
 from logstore.protocols.session import About
@@ -16,6 +17,8 @@ def asked(watching, method, target, value=None):
     body = b"" if value is None else json.dumps(value).encode()
     words = ("content-type: application/json", "x-logstore: 1")
     [(status, _, got)] = answers(watching.peer.say(request(method, target, body, *words)))
+    if status == 200:
+        check(method, target.partition("?")[0].removeprefix("/api/v1/"), got)
     return status, json.loads(got)
 
 

@@ -6,6 +6,7 @@ import pytest
 from amqp_users import Users
 from figures_kit import FakeConnection, Watching
 from http_kit import answers, request
+from http_topics import check
 
 from logstore.access.identity import Identity
 from logstore.figures.figures import Seen
@@ -16,6 +17,7 @@ from logstore.figures.stuck import Stuck
 def overview(watching):
     [(status, _, body)] = answers(watching.peer.say(request("GET", "/api/v1/overview")))
     assert status == 200
+    check("GET", "overview", body)
     return json.loads(body)
 
 

@@ -6,7 +6,7 @@ beyond what JavaScript can count to; None: it is not known, or there is none.
 
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 T = TypeVar("T")
 Rate = float | None  # a second; None while it is not known
@@ -111,7 +111,8 @@ class Warned(Struct):
 
 class Health(Struct):
     state: Literal["ok", "warning", "error"]
-    warnings: list[Warned]
+    warnings: list[Warned]  # the first of them
+    warnings_total: int
 
 
 class Stuck(Struct):
@@ -120,6 +121,7 @@ class Stuck(Struct):
     detail: str
     since_ms: int | None
     view: str
+    vhost: str  # of a queue
 
 
 class Full(Struct):
@@ -129,6 +131,8 @@ class Full(Struct):
     share: float
     full_in_s: float | None
     view: str
+    unit: Literal["", "bytes"]
+    nearly: bool  # somebody should know
 
 
 class OpenDoor(Struct):
@@ -148,6 +152,18 @@ class Overview(Struct):
     doors: list[OpenDoor]
     jobs: list[dict[str, Any]]
     counts: dict[str, int | None]
+    stuck_total: int
+    slow_clients: int  # that were cut off in the last hour, and had left unread what they were sent
+    history: "FlowHistory | UnsetType" = UNSET  # events have none
+
+
+class FlowHistory(Struct):
+    """The last hour of all doors together, oldest first."""
+
+    step_s: int
+    waiting: list[float | None]
+    into: list[Rate] = field(name="in")
+    out: list[Rate] = field()
 
 
 class Connection(Struct):
@@ -165,6 +181,9 @@ class Connection(Struct):
     unsent: int
     state: str
     about: dict[str, Any]
+    address: str  # of this end
+    software: str  # that the client says it is
+    unread_max: int  # bytes; beyond it is cut off; 0: not known
 
 
 class Audited(Struct):
@@ -603,6 +622,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /overview": Overview,
     "GET /connections": Listed[Connection],
     "GET /connections/{id}": Connection,
+    "DELETE /connections/{id}": Connection,
     "GET /settings": Listed[Setting],
     "GET /topics": Listed[Topic],
     "POST /topics": TopicMade,

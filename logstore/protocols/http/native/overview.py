@@ -127,7 +127,8 @@ def _sum(values: Iterable[float | None]) -> float | None:
 def _history(door: HttpDoor) -> Json:
     """Of all doors together."""
     names = door.figures.door_names
-    return {
+    waiting = {"waiting": door.figures.column("all", "", "waiting")}
+    return waiting | {
         way: [
             _sum(values)
             for values in zip(
