@@ -7,7 +7,7 @@ from logstore.figures.ring import STEP_S
 
 NEARLY: Final = 0.8  # of the limit
 SOON_S: Final = 24 * 3600
-STEPS_MIN: Final = 30  # five minutes: less says nothing of a day
+STEPS_MIN: Final = 180  # half an hour: less, or a start, says nothing of a day
 
 
 class Room(NamedTuple):

@@ -120,8 +120,8 @@ def test_what_is_stuck_is_what_the_last_look_has_found():
 
 def test_what_fills_up_is_told_with_when_it_will_be_full():
     watched = Watched(room=lambda: [Seen("disk", (watched.figures.rooms[0].used,))])
-    for used in range(0, 400, 10):
-        watched.figures.rooms = [Room("disk", used, 1000)]
+    for used in range(0, 2000, 10):
+        watched.figures.rooms = [Room("disk", used, 2600)]
         watched.look()
     [found] = watched.figures.full()
     assert found.full_in_s == pytest.approx(610, rel=0.01)

@@ -5,20 +5,20 @@ import pytest
 from logstore.figures.full import STEPS_MIN, Room, forecast
 
 
-def growing(first, a_step, steps=60):
+def growing(first, a_step, steps=300):
     return [first + a_step * n for n in range(steps)]
 
 
 def test_what_grows_steadily_is_full_when_the_rest_is_used():
-    found = forecast(Room("disk", 590, 1000), growing(0, 10))
-    assert found.share == 0.59
+    found = forecast(Room("disk", 2990, 3400), growing(0, 10))
+    assert found.share == pytest.approx(0.879, abs=0.001)
     assert found.full_in_s == pytest.approx(410)  # at 1 a second
     assert found.nearly
 
 
 @pytest.mark.parametrize(
     "history",
-    [[], [5.0] * 60, growing(1000, -1), [*[None] * 60, *growing(0, 10, STEPS_MIN - 1)]],
+    [[], [5.0] * 300, growing(1000, -1), [*[None] * 100, *growing(0, 10, STEPS_MIN - 1)]],
     ids=["nothing", "level", "falling", "too little"],
 )
 def test_nothing_is_expected_of_what_does_not_grow_or_is_hardly_known(history):
@@ -26,7 +26,7 @@ def test_nothing_is_expected_of_what_does_not_grow_or_is_hardly_known(history):
 
 
 def test_steps_of_which_nothing_is_known_do_not_count():
-    history = [it if n % 3 else None for n, it in enumerate(growing(0, 10, 90))]
+    history = [it if n % 3 else None for n, it in enumerate(growing(0, 10, 330))]
     assert forecast(Room("disk", 900, 1000), history).full_in_s == pytest.approx(100)
 
 
