@@ -44,6 +44,24 @@ DONE = [
 ]  # fmt: skip
 
 
+# And to those that empty or remove something, which come last.
+ENDED = [
+    ("POST /queues/{name}/get", ["queues", "mail", "get"], {"count": 1, "then": "requeue"}),
+    ("POST /queues/{name}/move", ["queues", "mail", "move"],
+     {"to_exchange": "events", "key": "none", "dry_run": True}),
+    ("POST /queues/{name}/purge", ["queues", "mail", "purge"], {"dry_run": True}),
+    ("POST /queues/{name}/purge", ["queues", "mail", "purge"], {}),
+    ("DELETE /bindings", ["bindings"], BINDING),
+    ("DELETE /queues/{name}", ["queues", "mail"], {"dry_run": True}),
+    ("DELETE /queues/{name}", ["queues", "mail"], {}),
+    ("DELETE /exchanges/{name}", ["exchanges", "events"], {}),
+    ("DELETE /vhosts/{name}", ["vhosts", "shop"], {}),
+    ("DELETE /permissions/{vhost}/{user}", ["permissions", "/", "root"], None),
+    ("PUT /users/{name}/tags", ["users", "root", "tags"], {"tags": ["administrator"]}),
+    ("DELETE /topics/{name}", ["topics", "t"], {}),
+]  # fmt: skip
+
+
 def path_of(path):
     """With names of what there is in the place of those in the pattern."""
     segments = path.strip("/").split("/")
@@ -84,6 +102,9 @@ def test_real_answers_are_what_is_described(tmp_path):
                     msgspec.convert(found, kind)
                     if isinstance(found, dict) and path not in EMPTY:
                         assert found.get("items", [True]), path
+        for key, path, body in ENDED:
+            found = api.ask(key.partition(" ")[0], tuple(path), {}, body)
+            msgspec.convert(found, ANSWERS[key])
     finally:
         server.stop()
 

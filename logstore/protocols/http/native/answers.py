@@ -610,8 +610,85 @@ class Ticket(Struct):
     password: str
 
 
+class Nothing(Struct):
+    """It is done."""
+
+
+class Tags(Struct):
+    name: str
+    tags: list[str]
+
+
+# What is deleted or emptied, or would be
+
+
+class VhostDeleted(Vhost):
+    dry_run: bool = False
+
+
+class ExchangeDeleted(Struct):
+    vhost: str
+    name: str
+    bindings: int
+    bindings_to: int
+    dry_run: bool
+
+
+class QueueDeleted(Struct):
+    vhost: str
+    name: str
+    ready: int
+    unacked: int
+    consumers: int
+    bindings: int
+    dry_run: bool
+
+
+class BindingRemoved(Binding):
+    dry_run: bool = False
+
+
+class Purged(Struct):
+    purged: int
+    dry_run: bool
+
+
+class Moved(Struct):
+    moved: int
+    unrouted: int
+    refused: int
+    error: str | None
+    dry_run: bool
+
+
+class Got(Struct):
+    redelivered: bool
+    exchange: str
+    key: str
+    properties: dict[str, Any]
+    body: Content
+    body_bytes: int
+    truncated: bool
+    ready: int  # messages that the queue has besides
+
+
+class AllGot(Struct):
+    items: list[Got]
+
+
 # By method and path; of those that stand below /api/v1 without it.
 ANSWERS: Final[dict[str, Any]] = {
+    "DELETE /session": Nothing,
+    "DELETE /vhosts/{name}": VhostDeleted,
+    "DELETE /exchanges/{name}": ExchangeDeleted,
+    "DELETE /bindings": BindingRemoved,
+    "DELETE /queues/{name}": QueueDeleted,
+    "POST /queues/{name}/purge": Purged,
+    "POST /queues/{name}/get": AllGot,
+    "POST /queues/{name}/move": Moved,
+    "PUT /users/{name}/tags": Tags,
+    "DELETE /permissions/{vhost}/{user}": Nothing,
+    "DELETE /topic-permissions/{vhost}/{user}": Nothing,
     "GET /whoami": Who,
     "POST /session": Who,
     "GET /ready": Ready,
