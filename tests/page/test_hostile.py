@@ -210,3 +210,25 @@ def test_who_may_see_little_sees_it_without_a_fault(browser, tmp_path, tag):
         page.until("document.querySelector('.note:not([hidden])')")
     finally:
         store.stop()
+
+
+def test_many_tabs_of_one_browser_do_not_hang(browser, store):
+    """A browser has six connections to a server: streams of events may not take them all."""
+    store.run("topic", "create", "of-all-tabs")
+    first = browser.page(store.url).open("#/overview")
+    told = first.do(
+        """const told = [];
+        for (let it = 0; it < 8; it += 1) {
+          const tab = await context.newPage();
+          await tab.goto(given.url + '#/topics?f=of-all-tabs');
+          await tab.getByText('1 topic', {exact: true}).waitFor();
+          await tab.locator('#health.ok').waitFor();
+          told.push(await tab.locator('tbody tr').count());
+        }
+        return told""",
+        url=store.url,
+    )
+    assert told == [1] * 8
+    streams = [it for it in ask(store, "GET", "connections?door=http")["items"]
+               if it["state"] == "listening"]  # fmt: skip
+    assert 1 <= len(streams) <= 4
