@@ -5,12 +5,14 @@ A preview is the beginning of one: what is shown of thousands must not be all of
 
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
+from collections.abc import Iterator
 from typing import Any, Final
 
 from logstore.http.faults import BAD_REQUEST, Fault
 
 PREVIEW_BYTES: Final = 1024
 WHOLE_BYTES_MAX: Final = 1 << 20  # what is larger is downloaded
+PIECE_BYTES: Final = 64 << 10  # of what is larger, at a time
 TABLE_VALUES_MAX: Final = 1000  # of one table: each takes some 3 us to be checked
 TEXT, BASE64 = "text", "base64"
 _UTF8_BYTES: Final = 4  # of a character, at most
@@ -34,6 +36,12 @@ def preview(data: bytes, bytes_max: int = PREVIEW_BYTES) -> dict[str, str]:
         if TEXT in found:
             return found
     return shown(begin)
+
+
+def pieces(whole: bytes) -> Iterator[bytes]:
+    """Of what is too large for one answer at once: for ``Call.stream``."""
+    view = memoryview(whole)
+    return (bytes(view[at : at + PIECE_BYTES]) for at in range(0, len(whole), PIECE_BYTES))
 
 
 def given(text: str, encoding: str, what: str = "body") -> bytes:

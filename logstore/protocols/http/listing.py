@@ -56,13 +56,15 @@ def listed(
     rows: Iterable[_T],
     columns: Columns[_T],
     then: Callable[[Listed[_T]], object],
+    sees: Callable[[_T], bool] | None = None,
 ) -> None:
     """``then`` gets the page that is asked for: now, or in a later turn. Raises Fault.
 
-    ``rows`` is gone through in parts: of what may change meanwhile give a copy.
+    ``rows`` is gone through in parts: of what may change meanwhile give a copy. Those that whoever
+    asks may not know of are left out by ``sees``, and not before: it may be none of ten thousand.
     """
     page, wanted = call.page(), _filter(call)
-    steps = _found(rows, columns, wanted, _order(call, columns), page)
+    steps = _found(rows, columns, sees, wanted, _order(call, columns), page)
 
     def done(found: Listed[_T] | LogstoreError) -> None:
         if isinstance(found, LogstoreError):
@@ -79,18 +81,20 @@ def show(
     rows: Iterable[_T],
     columns: Columns[_T],
     shown: Callable[[_T], Any],
+    sees: Callable[[_T], bool] | None = None,
 ) -> None:
     """Answer with the page that is asked for. Raises Fault."""
 
     def answer(found: Listed[_T]) -> None:
         call.answer(found.paged([shown(it) for it in found.rows]))
 
-    listed(door, call, rows, columns, answer)
+    listed(door, call, rows, columns, answer, sees)
 
 
 def _found(
     rows: Iterable[_T],
     columns: Columns[_T],
+    sees: Callable[[_T], bool] | None,
     wanted: Callable[[str], object] | None,
     order: "_Order[_T]",
     page: Page,
@@ -98,7 +102,7 @@ def _found(
     found: list[tuple[Any, int, _T]] = []  # in the default order, then as they came
     begun = seen = 0
     for seen, row in enumerate(rows, 1):
-        if wanted is None or wanted(columns.name(row)):
+        if (sees is None or sees(row)) and (wanted is None or wanted(columns.name(row))):
             found.append((columns.default(row), seen, row))
         if seen % ROWS_AT_ONCE == 0:
             yield ROWS_AT_ONCE

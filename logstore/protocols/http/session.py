@@ -33,6 +33,7 @@ BODY_BYTES_A_SECOND: Final = 50_000  # for so many of its body it has a second m
 DISCARD_S: Final = 2.0
 ANSWERS_AT_ONCE: Final = 8  # of pipelined requests, before others have their turn
 STRANGERS_BYTES_MAX: Final = 8 << 10  # of a body, where nobody is asked who sends it: a login
+ANSWERS_S: Final = 0.001  # of these together: an answer may take as long
 OUT_BYTES: Final = 256 << 10  # of answers; then the requests behind wait until they are sent
 SESSION_BYTES: Final = 2048  # that it takes by itself
 
@@ -205,7 +206,10 @@ class HttpSession:
 
     def _go_on(self) -> None:
         """Answer what is here, some of it."""
-        for _ in range(ANSWERS_AT_ONCE):
+        until = self._door.stopwatch() + ANSWERS_S
+        for number in range(ANSWERS_AT_ONCE):
+            if number and self._door.stopwatch() > until:
+                break
             self._more = False
             if self._end.head is not None:
                 self._arrive(self._end.head)

@@ -5,7 +5,7 @@ neither allows what the other refuses. What can be refused at once is raised; ``
 rest, once: what came of it, or why it could not be done.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
@@ -145,12 +145,8 @@ class Within:
         self.require(DESCRIBE, EXCHANGE, name)
         return self.vhost.topology.exchange(name)
 
-    def exchanges(self) -> Iterator[ExchangeFacts]:
-        """All that he may see, in no order; others may come and go meanwhile."""
-        found = list(self.vhost.topology.exchanges())
-        if self._sees_all:
-            return iter(found)
-        return (it for it in found if self.may(DESCRIBE, EXCHANGE, it.name))
+    def sees_exchange(self, facts: ExchangeFacts) -> bool:
+        return self._sees_all or self.may(DESCRIBE, EXCHANGE, facts.name)
 
     def declare_exchange(self, facts: ExchangeFacts, then: Then[ExchangeFacts]) -> None:
         """Make it, unless it is there and the same. Raises Forbidden, as Topology.declare."""
@@ -211,12 +207,8 @@ class Within:
             raise NoQueue(name)
         return queue
 
-    def queues(self) -> "Iterator[Queue]":
-        """All that he may see, in no order; others may come and go meanwhile."""
-        found = list(self.vhost.queues())
-        if self._sees_all:
-            return iter(found)
-        return (it for it in found if self.may(DESCRIBE, QUEUE, it.facts.name))
+    def sees_queue(self, queue: "Queue") -> bool:
+        return self._sees_all or self.may(DESCRIBE, QUEUE, queue.facts.name)
 
     def declare_queue(self, facts: QueueFacts, then: "Then[Queue]") -> None:
         """Make it, unless it is there and the same; its counts are known then.

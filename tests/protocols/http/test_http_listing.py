@@ -20,9 +20,9 @@ COLUMNS = Columns(
 )
 
 
-def peer_of(rows, **given):
+def peer_of(rows, sees=None, **given):
     def handler(door, call):
-        listing.show(door, call, rows, COLUMNS, lambda row: row[0])
+        listing.show(door, call, rows, COLUMNS, lambda row: row[0], sees)
 
     return HttpPeer(router=Router([Route("GET", "/rows", handler, "", OPEN, LIST_QUERY)]), **given)
 
@@ -90,3 +90,17 @@ def test_ten_thousand_rows_keep_nobody_waiting():
     assert json.loads(body)["total"] == 10_000
     assert json.loads(body)["items"] == sorted(name for name, size in rows if size == 2)[:3]
     assert slices.longest < UNITS + ROWS_AT_ONCE
+
+
+def test_who_may_see_none_of_ten_thousand_rows_keeps_nobody_waiting_either():
+    turns, looked_at = Turns(), []
+    peer = peer_of(
+        ((str(n), n) for n in range(10_000)), looked_at.append, slices=Slices(turns.soon)
+    )
+    assert peer.say(request("GET", "/rows")) == b""
+    while turns.left:
+        before = len(looked_at)
+        turns.over()
+        assert len(looked_at) - before <= UNITS + ROWS_AT_ONCE
+    [(_, _, body)] = answers(peer.out())
+    assert (json.loads(body)["total"], len(looked_at)) == (0, 10_000)

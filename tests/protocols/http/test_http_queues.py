@@ -7,6 +7,7 @@ import pytest
 from amqp_users import Users
 from http_kit import HttpPeer, answers, request
 from queue_parts import Channel, Consumer, Lives
+from turns_by_hand import Turns
 
 from logstore.access.identity import OWNER, Identity
 from logstore.broker.queues import acts
@@ -316,6 +317,20 @@ def test_what_is_fetched_for_a_client_that_has_gone_comes_back(api, node):
     api.peer.session.close()
     node.run()
     assert node.ready(b"q") == acts.FETCHED_AT_ONCE + 1
+
+
+def test_an_exchange_that_goes_while_a_list_is_made_is_left_out(api, node):
+    for number in range(300):
+        node.exchange(b"x%d" % number)
+    turns = Turns()
+    api.peer = HttpPeer(queues=node.queues, router=HANDLERS, slices=Slices(turns.soon))
+    asked = request("GET", "/api/v1/exchanges?sort=-bindings&page_size=500&filter=x")
+    assert api.peer.say(asked) == b""
+    node.vhost.delete_exchange(b"x7")
+    while turns.left:
+        turns.over()
+    [(status, _, body)] = answers(api.peer.out())
+    assert (status, len(json.loads(body)["items"])) == (200, 299)
 
 
 def test_messages_are_moved_after_it_was_said_what_would_be(api, node):

@@ -208,6 +208,16 @@ def test_many_requests_at_once_are_answered_some_at_a_time(peer):
     assert not peer.session.busy
 
 
+def test_requests_that_take_long_are_answered_one_at_a_time():
+    now = iter(range(1000))
+    peer = HttpPeer(facts=lambda: {"version": "test"}, stopwatch=lambda: next(now))
+    peer.feed(SERVER * 5)
+    for _ in range(5):
+        assert statuses(b"".join(peer.session.outgoing(1 << 20))) == [200]
+    assert peer.out() == b""
+    assert not peer.session.busy
+
+
 def test_requests_wait_while_answers_are_not_taken():
     peer = HttpPeer(facts=lambda: {"text": "x" * (1 << 18)})
     peer.feed(SERVER * 50)

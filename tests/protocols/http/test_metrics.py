@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from logstore.broker.routing.refusals import NoExchange
 from logstore.errors import Failed
 from logstore.protocols.http.metrics.exposition import (
     COUNTER,
@@ -419,6 +420,19 @@ def test_a_queue_that_goes_meanwhile_is_left_out():
     _, _, text, _ = asker.end(out)
     assert 'queue="q0"' in text
     assert 'queue="q1"' not in text
+
+
+def test_an_exchange_that_goes_meanwhile_is_left_out():
+    metered = Metered({b"/": [], b"shop": []})
+    gone = metered.house.queues_of.opened.vhosts[b"/"].topology
+
+    def count(name):
+        raise NoExchange(name)
+
+    gone.count_bindings_from = count
+    text = Asker(metered).text("/metrics/detailed?family=exchange_bindings")
+    [said] = [it for it in text.splitlines() if "exchange_bindings{" in it]
+    assert 'vhost="shop"' in said
 
 
 def test_only_so_many_are_answered_at_a_time():

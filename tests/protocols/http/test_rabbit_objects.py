@@ -1,9 +1,15 @@
 """RabbitMQ's API of virtual hosts, exchanges, queues and bindings: as the real one answers."""
 
 import pytest
+from http_kit import answers, request
 from rabbit_api import NOT_FOUND, REFUSED, new_api
+from turns_by_hand import Turns
 
+from logstore.access.identity import OWNER
+from logstore.broker.routing.arguments import Arguments, Field
+from logstore.broker.routing.binding import Binding
 from logstore.protocols.http.node import NODE
+from logstore.slices import UNITS, Slices
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +222,35 @@ def test_bindings_that_differ_in_the_type_of_an_argument_have_keys_of_their_own(
         api.post("bindings/%2F/e/x/q/q", {"arguments": {"n": number}}, 201)
     keys = {it["properties_key"] for it in api.get("bindings/%2F/e/x/q/q")}
     assert len(keys) == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "bindings/%2F/e/x/q/q", 200),
+        ("GET", "bindings/%2F/e/x/q/q/~none", 404),
+        ("DELETE", "bindings/%2F/e/x/q/q/~none", 404),
+        ("GET", "queues/%2F/q/bindings", 200),
+    ],
+)
+def test_thousands_of_bindings_between_two_ends_keep_nobody_waiting(api, method, path, status):
+    node, count, turns = api.node, 3000, Turns()
+    node.exchange(b"x", "headers")
+    node.declare(b"q")
+    there = [Binding(b"x", b"q", b"", Arguments(((b"n", Field("I", it)),))) for it in range(count)]
+
+    api.more |= {"slices": Slices(turns.soon)}
+    peer = api.peer(OWNER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(node.vhost.topology), "bindings_to", lambda *_: iter(there))
+        assert peer.say(request(method, f"/api/{path}").replace(b": x", b": localhost")) == b""
+        taken = 0
+        while turns.left:
+            turns.over()
+            taken += 1
+        [(found, _, _)] = answers(peer.out())
+    del api.more["slices"]
+    assert (found, taken >= count // UNITS) == (status, True)
 
 
 def test_bindings_are_listed_from_both_ends(api):

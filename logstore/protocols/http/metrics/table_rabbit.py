@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from logstore.broker.routing.refusals import NoExchange
 from logstore.protocols.http.metrics.exposition import (
     COUNTER,
     GAUGE,
@@ -118,7 +119,11 @@ def _of_exchanges(value: "Callable[[Vhost, ExchangeFacts], int]") -> Samples:
         for vhost in scene.vhosts():
             for it in list(vhost.topology.exchanges()):
                 its = {"vhost": vhost.name, "exchange": it.name, "type": it.type_name.encode()}
-                yield labels(its), value(vhost, it)
+                try:
+                    found = value(vhost, it)
+                except NoExchange:  # deleted while others were written
+                    continue
+                yield labels(its), found
 
     return samples
 

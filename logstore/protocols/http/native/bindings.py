@@ -83,20 +83,19 @@ COLUMNS: Final = Columns[Row](
 
 def list_(door: HttpDoor, call: Call) -> None:
     """All but those of the default exchange, to which each queue is bound by its name."""
-    show(door, call, _all(each(door, call)), COLUMNS, _row)
+    show(door, call, _all(each(door, call)), COLUMNS, _row, lambda it: it.vhost.sees(it.binding))
 
 
 def _all(hosts: list[Within]) -> Iterator[Row]:
     for host in hosts:
-        for facts in host.exchanges():
+        for facts in list(host.vhost.topology.exchanges()):
             if facts.name != DEFAULT_EXCHANGE:
                 try:
                     there = list(host.vhost.topology.bindings_from(facts.name))
                 except NoExchange:  # deleted meanwhile
                     continue
                 for found in there:
-                    if host.sees(found):
-                        yield Row(host, found)
+                    yield Row(host, found)
 
 
 def _row(row: Row) -> dict[str, Any]:

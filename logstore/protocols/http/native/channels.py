@@ -59,10 +59,8 @@ def list_(door: HttpDoor, call: Call) -> None:
     kind = call.text("kind")
     if kind and kind not in KINDS:
         raise Fault(BAD_REQUEST, f"kind={kind[:20]}: takes {', '.join(KINDS)}")
-    rows = _rows(door, kind)
-    if not call.rights.all:
-        rows = (it for it in rows if _sees(call, it))
-    show(door, call, rows, columns(door), partial(_row, door))
+    sees = None if call.rights.all else partial(_sees, call)
+    show(door, call, _rows(door, kind), columns(door), partial(_row, door), sees)
 
 
 def _rows(door: HttpDoor, wanted: str) -> Iterator[Row]:

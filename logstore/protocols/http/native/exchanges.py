@@ -8,13 +8,13 @@ from logstore.access.resources import DELETE, EXCHANGE
 from logstore.amqp import fields
 from logstore.broker.queues.acts import Routed
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts, is_predefined
-from logstore.broker.routing.refusals import InUse, NotPermitted
+from logstore.broker.routing.refusals import InUse, NoExchange, NotPermitted
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.contents import TEXT
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.listing import Columns, show
+from logstore.protocols.http.listing import Columns, Listed, listed, show
 from logstore.protocols.http.native.asked import (
     asked,
     message_of,
@@ -70,7 +70,7 @@ COLUMNS: Final = Columns[Row](
         "name": lambda it: it.facts.name,
         "vhost": lambda it: it.vhost.vhost.name,
         "type": lambda it: it.facts.type_name,
-        "bindings": lambda it: it.vhost.vhost.topology.count_bindings_from(it.facts.name),
+        "bindings": lambda it: _count(it),
     },
     default=lambda it: (it.vhost.vhost.name, it.facts.name),
 )
@@ -78,8 +78,15 @@ COLUMNS: Final = Columns[Row](
 
 def list_(door: HttpDoor, call: Call) -> None:
     """By virtual host and name, unless another column is asked for."""
-    rows = (Row(host, facts) for host in each(door, call) for facts in host.exchanges())
-    show(door, call, rows, COLUMNS, _row)
+    rows = (
+        Row(host, it) for host in each(door, call) for it in list(host.vhost.topology.exchanges())
+    )
+
+    def found(page: Listed[Row]) -> None:
+        there = [it for it in page.rows if it.vhost.has_exchange(it.facts.name)]
+        call.answer(page.paged([_row(it) for it in there]))
+
+    listed(door, call, rows, COLUMNS, found, lambda it: it.vhost.sees_exchange(it.facts))
 
 
 def described(door: HttpDoor, call: Call) -> None:
@@ -99,7 +106,7 @@ def bindings(door: HttpDoor, call: Call) -> None:
         topology.bindings_from(name) if end == "source"
         else topology.bindings_to(name, "exchange")
     )  # fmt: skip
-    show(door, call, filter(host.sees, list(found)), AS_MADE, binding)
+    show(door, call, list(found), AS_MADE, binding, host.sees)
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -112,8 +119,16 @@ def _row(row: Row) -> dict[str, Any]:
         "auto_delete": facts.auto_delete,
         "internal": facts.internal,
         "arguments": arguments(facts.arguments),
-        "bindings": row.vhost.vhost.topology.count_bindings_from(facts.name),
+        "bindings": _count(row),
     }
+
+
+def _count(row: Row) -> int:
+    """Bindings from it; none where it was deleted while others were looked at."""
+    try:
+        return row.vhost.vhost.topology.count_bindings_from(row.facts.name)
+    except NoExchange:
+        return 0
 
 
 def _named(call: Call) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from logstore.access.resources import READ
 from logstore.amqp import fields
@@ -11,10 +11,12 @@ from logstore.amqp.properties import NONE, read_around, write
 from logstore.amqp.replies import Refusal
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Damaged, LogstoreError, NoneOfThatName, Refused
+from logstore.http.bodies import encode
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
-from logstore.protocols.http.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, preview
+from logstore.protocols.http.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, pieces, preview
 from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.native.asked import asked, name_in
 from logstore.protocols.http.shown import properties
 from logstore.protocols.http.within import Within, within
@@ -91,7 +93,12 @@ def downloaded(door: HttpDoor, call: Call) -> None:
 
     def answer(body: bytes) -> None:
         # It is somebody else's: no browser is to make a page of it.
-        call.content(200, body, BINARY, [("content-disposition", "attachment")])
+        headers = [("content-disposition", "attachment")]
+        if len(body) <= WHOLE_BYTES_MAX:
+            call.content(200, body, BINARY, headers)
+        else:
+            door.downloads.begin(len(body), call.at_end)
+            call.stream(BINARY, pieces(body), headers)
 
     _one(door, call, lambda it: it.record.value or b"", answer)
 
@@ -219,10 +226,11 @@ def fetched(door: HttpDoor, call: Call) -> None:
         found.end(acts.given_back if call.over else ending)
         if found.error is not None and not found.messages:
             raise found.error
-        door.work(
-            lambda: [_got(it, bytes_max) for it in found.messages],
-            lambda items: call.answer({"items": items}),
-        )
+        elsewhere(
+            door, call,
+            lambda: encode({"items": [_got(it, bytes_max) for it in found.messages]}),
+            lambda body: call.answer(Raw(body)),
+        )  # fmt: skip
 
     ending: Callable[[Group], None] = getattr(acts, ENDINGS[given.then])
     bytes_max = WHOLE_BYTES_MAX if given.whole else PREVIEW_BYTES

@@ -96,14 +96,14 @@ def columns(door: HttpDoor) -> Columns[Row]:
 
 def list_(door: HttpDoor, call: Call) -> None:
     """By virtual host and name, unless another column is asked for."""
-    rows = (Row(host, queue) for host in each(door, call) for queue in host.queues())
+    rows = (Row(host, it) for host in each(door, call) for it in list(host.vhost.queues()))
 
     def found(page: Listed[Row]) -> None:
         open_all(
             [it.queue for it in page.rows], lambda: call.attempt(lambda: _list(door, call, page))
         )
 
-    listed(door, call, rows, columns(door), found)
+    listed(door, call, rows, columns(door), found, lambda it: it.vhost.sees_queue(it.queue))
 
 
 def _list(door: HttpDoor, call: Call, page: Listed[Row]) -> None:
@@ -162,7 +162,7 @@ def bindings(door: HttpDoor, call: Call) -> None:
     host = within(door, call)
     queue = host.queue(call.names["name"])
     found = list(host.vhost.topology.bindings_to(queue.facts.name))
-    show(door, call, filter(host.sees, found), AS_MADE, binding)
+    show(door, call, found, AS_MADE, binding, host.sees)
 
 
 def consumers(door: HttpDoor, call: Call) -> None:

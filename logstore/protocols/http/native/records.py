@@ -1,6 +1,6 @@
 """Records of a topic: one whole, its value as it is, and new ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ from logstore.protocols.http.native.vhosts import CREATED
 from logstore.records.record import Headers, Record
 
 BINARY: Final = "application/octet-stream"
-PIECE_BYTES: Final = 64 << 10  # of a value that is downloaded
 
 
 class RecordAppend(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,14 +64,9 @@ def downloaded(door: HttpDoor, call: Call) -> None:
             call.content(200, value, BINARY, headers)
         else:
             door.downloads.begin(len(value), call.at_end)
-            call.stream(BINARY, _pieces(value), headers)
+            call.stream(BINARY, contents.pieces(value), headers)
 
     _one(door, call, lambda it: it.value, answer)
-
-
-def _pieces(value: bytes) -> Iterator[bytes]:
-    view = memoryview(value)
-    return (bytes(view[at : at + PIECE_BYTES]) for at in range(0, len(value), PIECE_BYTES))
 
 
 def _place(call: Call) -> tuple[str, int, int]:

@@ -18,6 +18,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding, Kind
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE
 from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.errors import LogstoreError
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.rabbit import lists, sight
@@ -26,7 +27,9 @@ from logstore.protocols.http.rabbit.asked import Asked
 from logstore.protocols.http.rabbit.tables import arguments, arguments_given
 from logstore.protocols.http.rabbit.words import not_authorised, not_there
 from logstore.protocols.http.within import Within
+from logstore.slices import Steps, parts
 
+LOOKED_AT_ONCE: Final = 50  # at some 5 us each, where there are arguments
 DIGEST_BYTES: Final = 6  # few bindings have the same ends and key
 _KINDS: Final[dict[bytes, Kind]] = {b"q": "queue", b"e": "exchange"}
 
@@ -151,9 +154,16 @@ def _to(within: Within, kind: Kind, name: bytes) -> Iterator[Binding]:
         raise not_there() from None
 
 
-def _answer(door: HttpDoor, call: Call, within: Within, found: Iterable[Binding]) -> None:
+def _answer(
+    door: HttpDoor,
+    call: Call,
+    within: Within,
+    found: Iterable[Binding],
+    kind: lists.Kind[Place] = KIND,
+) -> None:
     """Those of which both ends may be seen."""
-    lists.answer(door, call, [Place(within, it) for it in found], KIND)
+    found = list(found)  # as they are now: they are gone through in slices
+    lists.answer(door, call, (Place(within, it) for it in found), kind)
 
 
 # Between two ends
@@ -178,13 +188,16 @@ def _ends(call: Call) -> Ends:
 def between(door: HttpDoor, call: Call) -> None:
     """Those from an exchange to an end. Raises RabbitFault, Forbidden."""
     within, ends = _to_see(door, call)
-    _answer(door, call, within, _between(within, ends))
+    kind = KIND._replace(
+        sees=lambda it: it.binding.source == ends.source and within.sees(it.binding)
+    )
+    _answer(door, call, within, _at_end(within, ends), kind)
 
 
 def described(door: HttpDoor, call: Call) -> None:
     """One of these. Raises RabbitFault, Forbidden."""
     within, ends = _to_see(door, call)
-    call.answer(row(Place(within, _one(call, within, ends))))
+    _once_found(door, call, within, ends, lambda it: call.answer(row(Place(within, it))))
 
 
 def _to_see(door: HttpDoor, call: Call) -> tuple[Within, Ends]:
@@ -194,19 +207,35 @@ def _to_see(door: HttpDoor, call: Call) -> tuple[Within, Ends]:
     return within, ends
 
 
-def _between(within: Within, ends: Ends) -> Iterator[Binding]:
+def _at_end(within: Within, ends: Ends) -> Iterable[Binding]:
+    """Those to there, from anywhere."""
     try:
-        found = within.vhost.topology.bindings_to(ends.destination, ends.kind)
+        return within.vhost.topology.bindings_to(ends.destination, ends.kind)
     except (NoQueue, NoExchange):
-        return iter(())
-    return (it for it in found if it.source == ends.source)
+        return ()
 
 
-def _one(call: Call, within: Within, ends: Ends) -> Binding:
+def _once_found(
+    door: HttpDoor, call: Call, within: Within, ends: Ends, go_on: Callable[[Binding], object]
+) -> None:
+    """Go on with the one that the path names; there may be ten thousand that differ in little."""
+
+    def found(one: Binding | LogstoreError) -> None:
+        if isinstance(one, LogstoreError):
+            call.fail(one)
+        elif not call.over:
+            call.attempt(lambda: go_on(one))
+
+    door.slices.begin(_one(list(_at_end(within, ends)), ends, call.names["properties"]), found)
+
+
+def _one(there: Sequence[Binding], ends: Ends, called: bytes) -> Steps:
     """Raises RabbitFault."""
-    for binding in _between(within, ends):
-        if is_called(binding, call.names["properties"]):
-            return binding
+    for part in parts(there, LOOKED_AT_ONCE):
+        for binding in part:
+            if binding.source == ends.source and is_called(binding, called):
+                return binding
+        yield len(part)
     raise not_there()
 
 
@@ -227,7 +256,10 @@ def removed(door: HttpDoor, call: Call) -> None:
     """Raises RabbitFault, and what the model refuses."""
     within, ends = _to_see(door, call)
     sight.to_use(door, call)
-    binding = _one(call, within, ends)
-    if binding.source == DEFAULT_EXCHANGE:
-        raise not_authorised()
-    within.unbind(binding, done(call))
+
+    def remove(binding: Binding) -> None:
+        if binding.source == DEFAULT_EXCHANGE:
+            raise not_authorised()
+        within.unbind(binding, done(call))
+
+    _once_found(door, call, within, ends, remove)

@@ -280,8 +280,8 @@ def _consumers(within: Within, channel: str) -> list[lists.Row]:
     """Of this channel, as far as the queues may be seen."""
     return [
         consumers.row(consumers.Place(within, queue, it))
-        for queue in within.queues() for it in queue.subscriptions
-        if it.channel.name == channel
+        for queue in within.vhost.queues() for it in queue.subscriptions
+        if it.channel.name == channel and within.sees_queue(queue)
     ]  # fmt: skip
 
 
