@@ -38,7 +38,7 @@ def logstore(scratch: Path, name: str = OURS, settings: Mapping[str, str] | None
 
 
 @contextmanager
-def rabbitmq(scratch: Path, more: str = "") -> Iterator[Server]:
+def rabbitmq(scratch: Path, more: str = "", plugins: str = "") -> Iterator[Server]:
     """Not started yet; ``more`` stands behind its configuration.
 
     Raises NotHere where it cannot be had.
@@ -50,7 +50,7 @@ def rabbitmq(scratch: Path, more: str = "") -> Iterator[Server]:
     home.mkdir()
     port, mapper_port = free_port(), free_port()
     (home / "rabbitmq.conf").write_text(CONFIGURATION.format(port=port) + more)
-    (home / "enabled_plugins").write_text("[].\n")
+    (home / "enabled_plugins").write_text(f"[{plugins}].\n")
     # In the foreground and by itself: one that RabbitMQ starts stays behind.
     mapping = ["epmd", "-port", str(mapper_port), "-address", "127.0.0.1"]
     mapper = Server("epmd", scratch, mapper_port, mapping)

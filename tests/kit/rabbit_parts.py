@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import socket
+import time
 from contextlib import ExitStack
 
 import pytest
 
 from bench.rabbit.brokers import SCRIPT, rabbitmq
+from bench.server import free_port
 
 needs_rabbitmq = pytest.mark.skipif(
     shutil.which(str(SCRIPT)) is None,
@@ -17,11 +20,28 @@ TRIES = 2
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-class RealRabbit:
-    """``amqp`` is where clients connect: as guest, to "/" or to one of ``vhosts``."""
+def wait_for_http(address):
+    """Its management API comes up a moment after its AMQP port."""
+    until = time.monotonic() + LISTENS_WITHIN_S
+    while True:
+        try:
+            socket.create_connection(address).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < until, "it does not listen"
+            time.sleep(0.1)
+        else:
+            return
 
-    def __init__(self, folder, vhosts=(), **more):
+
+class RealRabbit:
+    """``amqp`` is where clients connect: as guest, to "/" or to one of ``vhosts``.
+
+    ``http`` is where its management API is, if it has one.
+    """
+
+    def __init__(self, folder, vhosts=(), *, managed=False, **more):
         """``more``: what its definitions have besides, by their names there."""
+        self.http = ("127.0.0.1", free_port()) if managed else None
         for left in range(TRIES - 1, -1, -1):
             tried = folder / f"try-{left}"
             tried.mkdir()
@@ -43,11 +63,18 @@ class RealRabbit:
             definitions.setdefault(name, []).extend(rows)
         known.write_text(json.dumps(definitions))
         with ExitStack() as stack:
-            server = stack.enter_context(rabbitmq(folder, f"load_definitions = {known}\n"))
+            settings, plugins = f"load_definitions = {known}\n", ""
+            if self.http is not None:
+                host, port = self.http
+                settings += f"management.tcp.ip = {host}\nmanagement.tcp.port = {port}\n"
+                plugins = "rabbitmq_management"
+            server = stack.enter_context(rabbitmq(folder, settings, plugins))
             stack.callback(server.stop)
             server.start()
             server.wait_until_it_listens(LISTENS_WITHIN_S)
             self.amqp = "127.0.0.1", server.port
+            if self.http is not None:
+                wait_for_http(self.http)
             self._stack = stack.pop_all()
 
     def stop(self):
