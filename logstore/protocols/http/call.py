@@ -197,6 +197,10 @@ class Call:
         """Have it called after so long, unless the peer has gone."""
         self._to.later(delay_s, call)
 
+    def cut(self) -> None:
+        """Nothing more of an answer that has begun, which the peer is to find out."""
+        self._to.cut()
+
     def _whole(self, status: int, body: bytes, kind: str = JSON, headers: Headers = ()) -> None:
         if self.over:
             return

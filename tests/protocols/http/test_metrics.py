@@ -26,7 +26,7 @@ from logstore.protocols.http.metrics.exposition import (
 from logstore.protocols.http.metrics.scene import SUM_STEP
 from logstore.protocols.http.metrics.scrape import GROUPS, PARTS_AT_ONCE, TABLES
 from logstore.protocols.http.metrics.table_rabbit import OTHER_GROUPS
-from logstore.protocols.http.scrapes import SCRAPES_MAX, Scrapes
+from logstore.protocols.http.scrapes import SCRAPES_MAX, UNREAD_S, Scrapes
 from logstore.records.record import Message
 
 FAMILIES = [row.family for row in TABLES]
@@ -449,6 +449,26 @@ def test_only_so_many_are_answered_at_a_time():
     for it in askers[1:]:
         assert it.end()[0] == 200
     assert first.scrapes.under_way == 0
+
+
+def test_one_that_nobody_reads_makes_room_for_another():
+    metered = Metered({b"/": [queue(b"q%d" % n) for n in range(3000)]})
+    scrapes, now = Scrapes(metered.house), [0.0]
+    askers = [Asker(metered, scrapes) for _ in range(SCRAPES_MAX + 2)]
+    for it in askers:
+        it.peer = HttpPeer(scrapes=scrapes, work=metered.later.take, stopwatch=lambda: now[0])
+    slow = askers[:SCRAPES_MAX]
+    for it in slow:
+        it.begin("/metrics/per-object")
+    metered.later.work_off()
+    assert all(it.peer.session.outgoing(1000) for it in slow)
+    now[0] += UNREAD_S - 1
+    assert b" 503 " in askers[-2].begin()
+    now[0] += 1
+    assert askers[-1].begin() == b""
+    assert [bool(it.peer.session.closed) for it in slow] == [True, False, False, False]
+    slow[0].peer.session.close()
+    assert scrapes.under_way == SCRAPES_MAX
 
 
 def test_only_the_head_is_answered_to_who_asks_for_that():

@@ -5,6 +5,7 @@ time. There are only so many answers at a time, since each keeps what was looked
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from logstore.config import nearest
@@ -79,14 +80,18 @@ def _answer(
     """Raises Fault."""
     scrapes = _scrapes(door)
     house, form = scrapes.house, accepted(call.headers.get("accept", ""))
-    scrapes.begin()
-    call.at_end(scrapes.end)
+    scrape = scrapes.begin(door.stopwatch(), call.cut)
+    call.at_end(partial(scrapes.end, scrape))
+
+    def taken() -> None:
+        scrape.taken_at = door.stopwatch()
+
     most = min(most, SERIES_MAX)
 
     def write(found: LookedUp) -> None:
         scene = Scene(house, house.queues_of.opened, found, endpoint, most, vhosts)
         families = ((row.family, row.samples(scene)) for row in rows)
-        Parts(call, house.soon).begin(families, form)
+        Parts(call, house.soon, taken).begin(families, form)
 
     def looked_up(found: LookedUp | LogstoreError) -> None:
         if isinstance(found, LogstoreError):
@@ -101,8 +106,15 @@ def _answer(
 class Parts:
     """The text of one answer. After work that brings no text, others have their turn."""
 
-    def __init__(self, call: Call, soon: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        soon: Callable[[Callable[[], object]], None],
+        taken: Callable[[], object],
+    ) -> None:
+        """``taken``: is called when the peer takes a part."""
         self._call = call
+        self._taken = taken
         self._soon = soon
         self._resume: Callable[[], object] = lambda: None
 
@@ -112,6 +124,7 @@ class Parts:
     def _parts(self, families: Rows, form: Form) -> Iterator[bytes]:
         count = 0
         for part in written(families, form):
+            self._taken()
             count += 1
             if part:
                 yield part
