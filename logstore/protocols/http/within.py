@@ -279,6 +279,13 @@ class Within:
 
     # Messages
 
+    def open_queue(self, name: bytes) -> "Queue":
+        """One whose messages he may look at: who may do everything, in others' exclusive ones, too.
+
+        Those of one are for its connection alone. Raises Forbidden, NoQueue, Locked.
+        """
+        return self.queue(name, READ) if self._rights.all else self.own_queue(name, READ)
+
     def publish(self, message: "Message", then: "Then[Routed]") -> None:
         """Until it is safe. Raises Forbidden, Refused, as Vhost.route."""
         self.require(WRITE, EXCHANGE, message.exchange)

@@ -462,6 +462,22 @@ def test_a_virtual_host_that_one_may_not_enter_is_told_of(node, caplog):
     assert "User:al from ::1: enter vhost nope: refused: no permission there" in caplog.text
 
 
+def test_messages_of_an_exclusive_queue_are_for_its_connection_alone(node):
+    users = Users("al")
+    users.permit("al", ".*", ".*", ".*")
+    node.declare(b"replies", object(), exclusive=True)
+    node.publish(b"replies", b"secret")
+    al = Api(node, Identity("al", "::1", "PLAIN", "http"), users.access)
+    assert al("GET", "queues/replies")["ready"] == 1
+    for path in ("messages", "messages/0", "messages/0/body"):
+        status, _, answer = al.raw("GET", f"queues/replies/{path}")
+        assert (status, b"secret" in answer) == (409, False)
+    root = Api(node, Identity("root", "::1", "PLAIN", "http"), users.access)
+    assert root("GET", "queues/replies/messages")["items"][0]["body"] == {"text": "secret"}
+    assert Api(node)("GET", "queues/replies/messages")["items"]
+    node.empty()
+
+
 def test_moving_ends_when_one_may_not_move_any_more(node, monkeypatch):
     users = Users("al")
     users.permit("al", "", "amq.default", "^from$")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Raw, Struct
 
-from logstore.access.resources import READ
 from logstore.amqp import fields
 from logstore.amqp.properties import NONE, read_around, write
 from logstore.amqp.replies import Refusal
@@ -65,10 +64,13 @@ class MessagesMove(Struct, forbid_unknown_fields=True):
 
 
 def peeked(door: HttpDoor, call: Call) -> None:
-    """In the order in which they would be given out. Raises Fault, Forbidden, NoVhost, NoQueue."""
+    """In the order in which they would be given out.
+
+    Raises Fault, Forbidden, NoVhost, NoQueue, Locked.
+    """
     from logstore.broker.queues import peeking
 
-    queue = within(door, call).queue(call.names["name"], READ)
+    queue = within(door, call).open_queue(call.names["name"])
     text = call.text("from")
     begin = _spot(text) if text else None
     most = call.number("limit", PEEKED, LIMIT_MAX)
@@ -108,7 +110,7 @@ def _one(
 ) -> None:
     from logstore.broker.queues import peeking
 
-    queue = within(door, call).queue(call.names["name"], READ)
+    queue = within(door, call).open_queue(call.names["name"])
     spot = _spot(fields.text(call.names["offset"]))
 
     def where() -> "Places":
