@@ -6,9 +6,12 @@ from rabbit_api import NOT_FOUND, new_api
 
 from logstore.access.access import Access, Unkept
 from logstore.access.audit import REFUSED
+from logstore.access.identity import BASIC, OWNER, Identity
 from logstore.access.refusals import Refusals
 from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
 from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
+from logstore.names import OWNER_NAME
+from logstore.protocols.http.rabbit import users
 
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 ENTRY = KeptPermission("al", "/", "^$", "^$", "^$")  # he may be there, and do nothing
@@ -42,6 +45,13 @@ def test_who_asks_is_told(api):
     assert api.get("whoami", user="al") == {"name": "al", "tags": ["management"]}
     assert api.get("whoami", user="root") == {"name": "root", "tags": ["administrator"]}
     assert api.get("whoami") == {"name": "__owner__", "tags": ["administrator"]}
+
+
+def test_the_owner_by_a_ticket_has_all_tags(api):
+    door = api.peer(OWNER).door
+    ticket = Identity(OWNER_NAME, "127.0.0.1", BASIC, "http")
+    assert users.standing(door, ticket) == (OWNER_NAME, ["administrator"])
+    assert users.standing(door, Identity(OWNER_NAME, "127.0.0.1", "EXTERNAL")) == (OWNER_NAME, [])
 
 
 def test_while_there_are_no_users_one_is_guest(life):

@@ -55,7 +55,9 @@ def standing(door: HttpDoor, who: Identity) -> tuple[str, list[str]]:
         return user.name, list(user.tags)
     if who.owner:
         return OWNER_NAME, ALL_TAGS
-    return (who.user, []) if who.user else (GUEST, ALL_TAGS)
+    if not who.user:
+        return GUEST, ALL_TAGS
+    return who.user, ALL_TAGS if door.access.is_super(who) else []  # the owner, by a ticket
 
 
 def listed(door: HttpDoor, call: Call) -> None:
