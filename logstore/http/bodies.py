@@ -33,7 +33,10 @@ def decode(body: bytes) -> Any:  # noqa: ANN401  what JSON holds
     except msgspec.DecodeError:
         import json  # takes surrogates, which msgspec does not
 
-        return json.loads(body)
+        found = json.loads(body)
+        # A surrogate stands for a byte, or for nothing at all.
+        json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
+        return found
 
 
 def whole(value: object) -> bytes:

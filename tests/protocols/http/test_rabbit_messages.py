@@ -160,6 +160,15 @@ def test_what_cannot_be_published_is_refused(api, body, reason):
     assert api.node.ready(b"q") == 0
 
 
+@pytest.mark.parametrize("given", [message("\ud800"), message(expiration="\ud800"),
+                                   message(headers={"\ud800": 1})])  # fmt: skip
+def test_half_a_character_is_no_text(api, given):
+    assert api.refuses("POST", PUBLISH, given) == "not_json"
+    api.post(PUBLISH, message("\udcff"))
+    [found] = api.post(GET, get())
+    assert base64.b64decode(found["payload"]) == b"\xff"
+
+
 def test_exchanges_that_take_nothing_refuse_as_a_channel_would_be_closed(api):
     reason = api.refuses("POST", "exchanges/%2F/nope/publish", message())
     assert reason == "404 NOT_FOUND - no exchange 'nope' in vhost '/'"
