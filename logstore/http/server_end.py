@@ -143,6 +143,11 @@ class ServerEnd:
                 self._refuse(Fault(VERSION_NOT_SUPPORTED, f"HTTP/{spoken} is not spoken here"))
                 return
             self._head = _head_of(event)
+            if {"transfer-encoding", "content-length"} <= self._head.headers.keys():
+                # A proxy that goes by the other one would take what is behind it for another's.
+                said = "a body's length is said in chunks, or by Content-Length: not by both"
+                self._refuse(Fault(BAD_REQUEST, said))
+                return
             self._body_bytes = self._pieces = 0
             if self._by_head:
                 self.head = self._head

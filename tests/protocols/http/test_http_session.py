@@ -365,3 +365,18 @@ def answers_of_any(out):
         return answers(out)
     except (AssertionError, IndexError, ValueError, KeyError):
         return []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [("content-length: 4", "transfer-encoding: chunked"),
+     ("Transfer-Encoding: CHUNKED", "Content-Length: 4")],
+)  # fmt: skip
+def test_a_body_of_two_lengths_is_refused_and_what_is_behind_it_is_no_request(peer, headers):
+    """As a proxy before us sees it that goes by the other length (RFC 9112, 6.3)."""
+    head = request("POST", "/api/v1/jobs", b"", *headers)
+    out = peer.say(head + b"0\r\n\r\n" + SERVER)
+    assert errors(out) == ["a body's length is said in chunks, or by Content-Length: not by both"]
+    assert statuses(out) == [400]
+    assert peer.jobs == []
+    assert peer.say(SERVER) == b""
