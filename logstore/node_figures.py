@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 
+CALLED: Final = {"resp": "redis", "amqp": "rabbitmq"}  # doors, by people
 BEGIN_S: Final = 0.2  # a process that starts has other things to do
 
 
@@ -119,7 +120,12 @@ class NodeFigures:
         for doorway in self._server.doorways():
             if doorway.counts.opened:
                 there, most = self._server.count(doorway), doorway.limits.connections_max
-                yield Room(f"connections of {doorway.name}", there, most, view("connections"))
+                yield Room(
+                    f"connections of {CALLED.get(doorway.name, doorway.name)}",
+                    there,
+                    most,
+                    view("connections"),
+                )
 
     def close(self) -> None:
         """Look no more."""

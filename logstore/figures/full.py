@@ -13,7 +13,7 @@ STEPS_MIN: Final = 180  # half an hour: less, or a start, says nothing of a day
 class Room(NamedTuple):
     """Something that has a limit."""
 
-    what: str  # as it is shown: ``disk``, ``connections of kafka``
+    what: str  # as it is shown: ``disk``, ``connections of kafka``, as people call doors
     used: int
     limit: int
     view: str = ""  # of the page, where more is said of it

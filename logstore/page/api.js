@@ -21,7 +21,13 @@ export class Unreachable extends Error {}
 export const news = new EventTarget();
 
 /** path("topics", name, "partitions"): names are encoded. */
-export const path = (...names) => names.map(encodeName).join("/");
+export const path = (...names) => names.map(segment).join("/");
+
+/** Browsers make . and .. into another path, however they are written. */
+function segment(name) {
+  if (name === "." || name === "..") throw new Refused(0, `a browser cannot ask for what is named ${name}: use the command line`, "");
+  return encodeName(name);
+}
 
 /** The address of something in the API. Query values that are null or "" are left out. */
 export function address(where, query) {

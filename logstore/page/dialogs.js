@@ -1,7 +1,7 @@
 // Questions that stand over the page: forms, and what asks before something is lost.
 
 import { button, commandLine, h, named, put } from "./dom.js";
-import { visible } from "./texts.js";
+import { nameOf, visible } from "./texts.js";
 
 const results = () => document.getElementById("results");
 
@@ -144,7 +144,7 @@ export function danger({ verb, object, effect, irreversible = "This cannot be un
   const typed = h("input", { id: "typed", autocomplete: "off", spellcheck: "false", oninput: () => check() });
   let known = !effect;
   let asks = Boolean(type === true);
-  const check = () => (submit.disabled = !known || (asks && typed.value !== visible(object)));
+  const check = () => (submit.disabled = !known || (asks && typed.value !== object && typed.value !== nameOf(object)));
   const typing = h("div", { class: "field" });
   const ask = () => put(typing, asks && [h("label", { for: "typed" }, "Type ", named(object), " to go on"), typed]);
   const content = h("form", {

@@ -1,6 +1,6 @@
 // The page's tree: made of text nodes and elements, never of markup.
 
-import { visible } from "./texts.js";
+import { nameOf, visible } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "open", "indeterminate"]);
@@ -77,7 +77,7 @@ function morphWithin(old, fresh) {
 }
 
 /** A name as people gave it: shown apart from the direction of the text around it. */
-export const named = (text) => h("bdi", { class: "name" }, visible(text));
+export const named = (text) => h("bdi", { class: "name" }, nameOf(text));
 
 export const mono = (text) => h("span", { class: "mono" }, visible(text));
 export const dim = (...text) => h("span", { class: "dim" }, text);

@@ -7,7 +7,7 @@ import { listen, restart, stop, want } from "./live.js";
 import { login } from "./login.js";
 import { choice, choose } from "./pins.js";
 import { go, placeOf, to } from "./router.js";
-import { visible } from "./texts.js";
+import { commandsAt, visible } from "./texts.js";
 import { View } from "./view.js";
 import { VIEWS } from "./views.js";
 
@@ -34,6 +34,7 @@ async function begin() {
 async function meet() {
   try {
     who = await ask("whoami");
+    commandsAt(who.directory);
   } catch (error) {
     if (error instanceof Refused && error.status === 401) return;
     put(main, h("div", { class: "empty" }, h("h1", null, "No answer"),

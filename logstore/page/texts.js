@@ -15,6 +15,9 @@ export function visible(name) {
   });
 }
 
+/** A whole name for the eye: spaces at its ends, too. */
+export const nameOf = (name) => visible(name).replace(/^ +| +$/g, (it) => "\\x20".repeat(it.length));
+
 /** A name in a path. A byte that is not UTF-8 is \udc80 to \udcff in the API's answers. */
 export function encodeName(name) {
   return String(name).replace(/[\ud800-\udfff]+|[^\ud800-\udfff]+/g, (run) => {
@@ -150,7 +153,22 @@ export function quoted(word) {
   return `$'${escaped}'`;
 }
 
-export const command = (...words) => words.map(quoted).join(" ");
+let directory = ""; // of the server, for who may know it
+
+export function commandsAt(data) {
+  directory = data ?? "";
+}
+
+/** A command for a shell. A name that somebody gave is in brackets: [name]; it may begin with a hyphen. */
+export function command(...words) {
+  const given = words.filter(Array.isArray).flat();
+  const first = words.findIndex(Array.isArray);
+  const verbs = first < 0 ? words : words.slice(0, first);
+  const options = first < 0 ? [] : words.slice(first).filter((it) => !Array.isArray(it));
+  if (directory && words[0] === "logstore") options.push("--data", directory);
+  const all = given.some((it) => String(it).startsWith("-")) ? [...verbs, ...options, "--", ...given] : [...verbs, ...given, ...options];
+  return all.map(quoted).join(" ");
+}
 
 /** Bytes of base64, as a Uint8Array. */
 export function bytesOf(base64) {

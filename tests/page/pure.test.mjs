@@ -57,6 +57,8 @@ test("a command can be pasted into a shell", () => {
   assert.equal(texts.command("logstore", "it's", "a b", "x"), "logstore 'it'\\''s' 'a b' x");
   assert.equal(texts.command("a\nb'\\\udc80"), "$'a\\x0ab\\'\\\\\\x80'");
   assert.equal(texts.command(""), "''");
+  assert.equal(texts.command("logstore", "queue", "purge", ["mail"], "--vhost", "-v"), "logstore queue purge mail --vhost -v");
+  assert.equal(texts.command("logstore", "queue", "purge", ["-rf"], "--vhost", "v"), "logstore queue purge --vhost v -- -rf");
   assert.equal(texts.command("$(rm -rf /)"), "'$(rm -rf /)'");
 });
 

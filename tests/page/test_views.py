@@ -179,8 +179,9 @@ def test_json_keeps_its_digits_and_order_and_markup_stays_text(browser, filled):
     page.press("Text")
     page.sees(LINES[0])
     command = page.text(".command code")
-    assert command == "logstore consume orders --partition 0 --from 0 --max 1 --format json"
-    told = json.loads(filled.run(*command.split()[1:]))
+    words = "logstore consume orders --partition 0 --from 0 --max 1 --format json --data"
+    assert command == f"{words} {filled.data}"
+    told = json.loads(filled.run_elsewhere(*command.split()[1:]))
     assert told["offset"] == 0
     nothing_else(page)
 

@@ -41,7 +41,7 @@ function all(view) {
       number("in_per_s", "In /s", rate),
       column("history", "The last hour", (it) => (it && it.in?.some((one) => one !== null) ? sparkline(it.in, "messages") : ""), { sort: false }),
     ],
-    empty: ["Nobody listens to a channel now. Listen to one:", "logstore channel subscribe news"],
+    empty: ["Nobody listens to a channel now. Listen to one:", command("logstore", "channel", "subscribe", ["news"])],
   });
 }
 
@@ -62,7 +62,7 @@ function listening(view, kind, name) {
     draw();
   }, { class: "small toggle" });
   view.heading([["Channels", to("channels")], name], kind === "channel" ? button("Publish a message", () => publish(name)) : null);
-  const empty = h("div", { class: "empty" }, h("p", null, "Nothing has come yet. Publish something:"), commandLine(command("logstore", "channel", "publish", kind === "channel" ? name : "news", "hello")));
+  const empty = h("div", { class: "empty" }, h("p", null, "Nothing has come yet. Publish something:"), commandLine(command("logstore", "channel", "publish", [kind === "channel" ? name : "news", "hello"])));
   const table = h("div", { class: "scroller tail", tabindex: "0", role: "region", "aria-label": "Messages" }, h("table", null,
     h("caption", { class: "offscreen" }, "Messages, the newest first"),
     h("thead", null, h("tr", null, ["Time (UTC)", "Channel", "Size", "Message"].map((it) => h("th", { scope: "col" }, it)))), body));
@@ -121,7 +121,7 @@ function publish(channel) {
       { name: "body", label: "Message", type: "textarea", value: "" },
       { name: "encoding", label: "The message is", type: "select", value: "text", options: [["text", "text"], ["base64", "bytes in base64"]] },
     ],
-    command: (it) => command("logstore", "channel", "publish", channel || it.channel || "CHANNEL", it.body),
+    command: (it) => it.encoding === "base64" ? null : command("logstore", "channel", "publish", [channel || it.channel || "CHANNEL", it.body]),
     act: async (it) => {
       const told = await ask(path("channels", channel || it.channel, "publish"), { method: "POST", body: { body: it.body, encoding: it.encoding } });
       return `Published: ${counted(told.subscribers, "subscriber")} got it.`;

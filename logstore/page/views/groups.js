@@ -33,7 +33,7 @@ function all(view) {
       column("kind", "Kind", (it) => dim(it)),
       column("error", "", (it) => it && h("span", { class: "error" }, visible(it)), { sort: false }),
     ],
-    empty: ["No group has read anything yet. Begin one:", "logstore consume orders --group billing"],
+    empty: ["No group has read anything yet. Begin one:", command("logstore", "consume", ["orders"], "--group", "billing")],
   });
 }
 
@@ -133,7 +133,7 @@ function reset(group, about, row) {
       { name: "topic", label: "Topic", type: "select", value: row?.topic ?? "", options: [["", "all"], ...topics.map((it) => [it, visible(it)])] },
       { name: "partition", label: "Partition", type: "number", value: row?.partition ?? "", given: { min: 0 }, help: "Empty: all of them." },
     ],
-    command: (it) => it.to === "shift" ? null : command("logstore", "group", "reset-offsets", group,
+    command: (it) => it.to === "shift" ? null : command("logstore", "group", "reset-offsets", [group],
       ...(it.topic ? ["--topic", it.topic] : []), ...(it.partition === "" ? [] : ["--partition", it.partition]), "--to", placeOf(it)),
     preview: async (it, signal) => moved(await ask(path("groups", group, "reset"), { method: "POST", body: bodyOf(it, true), signal })),
     act: async (it) => {
@@ -169,7 +169,7 @@ function remove(group) {
       return h("p", null, `It forgets what it has committed in ${counted(it.offsets, "partition")} of `,
         it.topics.slice(0, 20).map((topic) => [named(topic), " "]), "No record is deleted.");
     },
-    command: command("logstore", "group", "delete", group),
+    command: command("logstore", "group", "delete", [group]),
     act: async () => {
       const it = await ask(path("groups", group), { method: "DELETE" });
       go(to("groups"));

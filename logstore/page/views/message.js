@@ -30,7 +30,7 @@ export function show(view, vhost, queue, position) {
       valueIn("Body", it.body, state, () => part.use(it)),
       it.truncated ? aside("The rest of the body is in the download.") : null,
       aside("The same on the command line"),
-      commandLine(command("logstore", "queue", "peek", queue, ...inVhost(vhost))),
+      commandLine(command("logstore", "queue", "peek", [queue], "--from", position, "--max", 1, ...inVhost(vhost))),
     ],
   });
 }

@@ -25,7 +25,7 @@ export function show(view, vhost, queue) {
       told.damaged.map((it) => h("p", { class: "error" }, visible(it))),
       told.next === null ? null : link(to("queues", vhost, queue, { from: told.next }), `the next ${SHOWN} ›`),
     ] : [h("p", null, begin ? "There is no message from here on. " : "No message waits here. Publish one:"),
-      begin ? link(to("queues", vhost, queue), "From the first one") : commandLine(command("logstore", "exchange", "publish", "", "--key", queue, "--message", "hello", ...inVhost(vhost)))]),
+      begin ? link(to("queues", vhost, queue), "From the first one") : commandLine(command("logstore", "exchange", "publish", [""], "--key", queue, "--message", "hello", ...inVhost(vhost)))]),
   });
 }
 

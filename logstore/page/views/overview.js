@@ -5,7 +5,7 @@ import { aside, badge, commandLine, h, link, mono, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { listen } from "../live.js";
 import { to } from "../router.js";
-import { counted, doorName, grouped, perSecond, rate, size, sizePerSecond, span, visible } from "../texts.js";
+import { command, counted, doorName, grouped, perSecond, rate, size, sizePerSecond, span, visible } from "../texts.js";
 
 const FULL_ROWS = 8;
 const COUNTS = [["topic", "topics"], ["group", "groups"], ["queue", "queues"], ["exchange", "routing"],
@@ -51,7 +51,7 @@ function health({ health, uptime_s: uptime, version, counts = {} }) {
     warnings.length ? h("ul", { class: `warnings ${health.state}` }, warnings.map((it) => h("li", null, it.view
       ? link(it.view, visible(it.what)) : visible(it.what), it.object ? [" ", named(it.object)] : null))) : null,
     nothingYet(counts) ? [h("p", null, "There is nothing here yet. Make a topic, or declare a queue:"),
-      commandLine("logstore topic create orders --partitions 3"), " ", commandLine("logstore queue declare mail")] : null,
+      commandLine(command("logstore", "topic", "create", ["orders"], "--partitions", 3)), " ", commandLine(command("logstore", "queue", "declare", ["mail"]))] : null,
   ];
 }
 

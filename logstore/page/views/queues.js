@@ -7,7 +7,7 @@ import { aside, badge, button, dim, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { ago, command, counted, grouped, perSecond, rate, size, visible } from "../texts.js";
-import { chosen, inVhost, tableOf, textOfTable, vhosts } from "./vhosts.js";
+import { chosen, inArguments, inVhost, tableOf, textOfTable, vhosts } from "./vhosts.js";
 
 const TABS = [["messages", "Messages"], ["consumers", "Consumers"], ["bindings", "Bindings"], ["details", "Details"], ["danger", "Danger"]];
 
@@ -62,7 +62,7 @@ function all(view) {
       number("bytes", "Size", size),
       column("", "", (row) => marks(row)),
     ],
-    empty: ["There is no queue yet. Declare one:", "logstore queue declare mail"],
+    empty: ["There is no queue yet. Declare one:", command("logstore", "queue", "declare", ["mail"], ...inVhost(chosen(view)))],
   });
 }
 
@@ -115,7 +115,7 @@ function consumers(view, vhost, queue) {
       number("priority", "Priority"),
       column("", "", (it) => [it.no_ack ? badge("needs no ack") : null, it.exclusive ? badge("exclusive") : null, it.active ? null : badge("waits for its turn")]),
     ],
-    empty: ["Nobody consumes this queue. Consume it:", command("logstore", "queue", "consume", queue, ...inVhost(vhost))],
+    empty: ["Nobody consumes this queue. Consume it:", command("logstore", "queue", "consume", [queue], ...inVhost(vhost))],
   });
 }
 
@@ -189,8 +189,7 @@ function declare(vhost) {
       { name: "priorities", label: "Highest priority", type: "number", given: { min: 1, max: 255 }, help: "Empty: no priorities." },
       { name: "arguments", label: "More arguments, in JSON", type: "textarea", rows: 2, value: "" },
     ],
-    command: (it) => command("logstore", "queue", "declare", it.name || "NAME", ...inVhost(vhost),
-      ...Object.entries(argumentsOf(it)).flatMap(([name, value]) => ["--argument", `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`])),
+    command: (it) => command("logstore", "queue", "declare", [it.name || "NAME"], ...(it.durable ? [] : ["--transient"]), ...inArguments(argumentsOf(it)), ...inVhost(vhost)),
     act: async (it) => {
       await ask(path("queues", it.name), { method: "PUT", query: { vhost }, body: { durable: it.durable, arguments: argumentsOf(it) } });
       go(to("queues", vhost, it.name));
@@ -217,7 +216,7 @@ function bind(vhost, queue, done) {
       { name: "key", label: "Routing key", given: { maxlength: 255 }, help: "Of a topic exchange a pattern: order.* or order.#" },
       { name: "arguments", label: "Arguments, in JSON", type: "textarea", rows: 2, value: "", help: "Of a headers exchange: {\"x-match\": \"all\", \"country\": \"ch\"}" },
     ],
-    command: (it) => command("logstore", "exchange", "bind", it.source || "EXCHANGE", queue, ...(it.key ? ["--key", it.key] : []), ...inVhost(vhost)),
+    command: (it) => command("logstore", "exchange", "bind", [it.source || "EXCHANGE", queue], ...(it.key ? ["--key", it.key] : []), ...inArguments(tableOf(it.arguments)), ...inVhost(vhost)),
     act: async (it) => {
       await ask("bindings", { method: "POST", query: { vhost }, body: { source: it.source, destination: queue, kind: "queue", key: it.key, arguments: tableOf(it.arguments) } });
       done();
@@ -236,7 +235,7 @@ function unbind(vhost, queue, it, done) {
       await ask("bindings", { method: "DELETE", query: { vhost }, body: { ...body, dry_run: true }, signal });
       return h("p", null, "Messages that exchange ", named(it.source), " gets with key ", named(it.key || "(none)"), " do not come here by this binding any more. No message is deleted.");
     },
-    command: command("logstore", "exchange", "unbind", it.source, queue, ...(it.key ? ["--key", it.key] : []), ...inVhost(vhost)),
+    command: command("logstore", "exchange", "unbind", [it.source, queue], ...(it.key ? ["--key", it.key] : []), ...inArguments(it.arguments), ...inVhost(vhost)),
     act: async () => {
       await ask("bindings", { method: "DELETE", query: { vhost }, body });
       done();
@@ -300,7 +299,7 @@ function purge(vhost, queue) {
       return h("p", null, h("b", null, counted(about.purged, "message")), " would be deleted for good.");
     },
     type: () => about.purged > 0,
-    command: command("logstore", "queue", "purge", queue, ...inVhost(vhost)),
+    command: command("logstore", "queue", "purge", [queue], ...inVhost(vhost)),
     act: async () => {
       const told = await ask(path("queues", queue, "purge"), { method: "POST", query: { vhost }, body: {} });
       return `Deleted ${counted(told.purged, "message")} of queue ${visible(queue)}.`;
@@ -319,7 +318,7 @@ function remove(vhost, queue) {
         about.consumers ? `${counted(about.consumers, "consumer")} would be cancelled.` : "Nobody consumes it.");
     },
     type: () => about.ready + about.unacked > 0,
-    command: command("logstore", "queue", "delete", queue, ...inVhost(vhost)),
+    command: command("logstore", "queue", "delete", [queue], ...inVhost(vhost)),
     act: async () => {
       await ask(path("queues", queue), { method: "DELETE", query: { vhost }, body: {} });
       go(to("queues", { v: vhost === "/" ? "" : vhost }));

@@ -38,7 +38,7 @@ export function show(view, topic, partition, offset) {
       ], it.headers) : null,
       value ? valueIn("Value", value, state, () => part.use(it)) : null,
       aside("The same on the command line"),
-      commandLine(command("logstore", "consume", topic, "--partition", partition, "--from", it.offset, "--max", "1", "--format", "json")),
+      commandLine(command("logstore", "consume", [topic], "--partition", partition, "--from", it.offset, "--max", "1", "--format", "json")),
     ];
   }
 }

@@ -237,7 +237,7 @@ class Found {
     if (live) put(this.nothing, aside("Nothing was appended since. It shows here within half a second."));
     else if (this.cursor) put(this.nothing, h("p", null, "No such record was found as far as this search looked. Continue to look further."));
     else if (this.asked.key || this.asked.text || this.asked.header) put(this.nothing, h("p", null, "No record is like that."));
-    else put(this.nothing, h("p", null, "There are no records here. Append one:"), commandLine(`echo hello | ${command("logstore", "produce", this.topic)}`));
+    else put(this.nothing, h("p", null, "There are no records here. Append one:"), commandLine(`echo hello | ${command("logstore", "produce", [this.topic])}`));
   }
 
   searched() {

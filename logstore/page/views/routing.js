@@ -83,7 +83,7 @@ export function show(view) {
     const picked = graph.nodes.find((it) => it.id === focus());
     put(body,
       focus() ? h("p", null, "What leads to ", picked ? named(picked.name) : "it", " and from there on. ", button("Show all", () => look(""), { class: "small" })) : null,
-      graph.nodes.length ? picture(graph, { path: tried?.path ?? null, picked: focus(), look }) : [h("p", null, "No exchange but those that are always there, and no queue. Declare one:"), commandLine(command("logstore", "exchange", "declare", "shop", "--type", "topic", ...inVhost(chosen(view))))],
+      graph.nodes.length ? picture(graph, { path: tried?.path ?? null, picked: focus(), look }) : [h("p", null, "No exchange but those that are always there, and no queue. Declare one:"), commandLine(command("logstore", "exchange", "declare", ["shop"], "--type", "topic", ...inVhost(chosen(view))))],
       graph.cut ? aside("There is more than can be drawn: choose an exchange or a queue to see what belongs to it.") : null,
       graph.nodes.length ? h("details", { "data-key": "list" }, h("summary", null, "The same as a list"), asList(graph, look, chosen(view))) : null);
     put(about, picked ? panel(picked, graph, chosen(view), () => part.refresh(), () => look("")) : null);
@@ -135,7 +135,8 @@ function declare(vhost, done) {
       { name: "durable", label: "Durable: it stays when the server is started anew", type: "checkbox", value: true },
       { name: "alternate", label: "What nothing takes goes to exchange", given: { maxlength: 255 }, help: "Empty: it is gone." },
     ],
-    command: (it) => command("logstore", "exchange", "declare", it.name || "NAME", "--type", it.type, ...inVhost(vhost)),
+    command: (it) => command("logstore", "exchange", "declare", [it.name || "NAME"], "--type", it.type, ...(it.durable ? [] : ["--transient"]),
+      ...(it.alternate ? ["--alternate", it.alternate] : []), ...inVhost(vhost)),
     act: async (it) => {
       await ask(path("exchanges", it.name), { method: "PUT", query: { vhost }, body: { type: it.type, durable: it.durable, ...(it.alternate ? { alternate: it.alternate } : {}) } });
       done();
@@ -188,7 +189,7 @@ function remove(vhost, exchange, done) {
       const told = await ask(path("exchanges", exchange), { method: "DELETE", query: { vhost }, body: { dry_run: true }, signal });
       return h("p", null, `${counted(told.bindings, "binding")} from it and ${counted(told.bindings_to, "binding")} to it would go. No message is deleted.`);
     },
-    command: command("logstore", "exchange", "delete", exchange, ...inVhost(vhost)),
+    command: command("logstore", "exchange", "delete", [exchange], ...inVhost(vhost)),
     act: async () => {
       await ask(path("exchanges", exchange), { method: "DELETE", query: { vhost }, body: {} });
       done();

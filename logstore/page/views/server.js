@@ -60,7 +60,7 @@ function users(view) {
         button("Delete …", () => removeUser(it, rows), { class: "small danger", "aria-label": `Delete ${visible(it.name)}` })] },
     ],
     empty: ["There are no users: whoever reaches a door may do everything. With the first user everyone has to log in, at every door. Begin with an administrator:",
-      "logstore user add root --tag administrator"],
+      command("logstore", "user", "add", ["root"], "--tag", "administrator")],
   });
 }
 
@@ -78,7 +78,7 @@ function addUser(rows) {
       { name: "password", label: "Password", type: "password", given: { autocomplete: "new-password" }, help: "Empty: logs in by a certificate only." },
       { name: "tags", label: "Tags", value: first ? "administrator" : "", help: TAG_HELP },
     ],
-    command: (it) => command("logstore", "user", "add", it.name || "NAME", ...tagsOf(it.tags).flatMap((tag) => ["--tag", tag])),
+    command: (it) => command("logstore", "user", "add", [it.name || "NAME"], ...tagsOf(it.tags).flatMap((tag) => ["--tag", tag])),
     act: async (it) => {
       await ask("users", { method: "POST", body: { name: it.name, tags: tagsOf(it.tags), ...(it.password ? { password: it.password } : {}) } });
       rows.refresh();
@@ -92,7 +92,7 @@ function password(user) {
     title: `Replace the password of ${visible(user)}`,
     verb: "Replace",
     fields: [{ name: "password", label: "New password", type: "password", required: true, given: { autocomplete: "new-password" } }],
-    command: () => command("logstore", "user", "passwd", user),
+    command: () => command("logstore", "user", "passwd", [user]),
     act: async (it) => {
       await ask(path("users", user, "password"), { method: "PUT", body: { password: it.password } });
       return `Replaced the password of user ${visible(user)}.`;
@@ -105,7 +105,7 @@ function tags(it, rows) {
     title: `Tags of ${visible(it.name)}`,
     verb: "Replace the tags",
     fields: [{ name: "tags", label: "Tags", value: it.tags.join(" "), help: TAG_HELP }],
-    command: (given) => command("logstore", "user", "tags", it.name, ...tagsOf(given.tags)),
+    command: (given) => command("logstore", "user", "tags", [it.name, ...tagsOf(given.tags)]),
     act: async (given) => {
       await ask(path("users", it.name, "tags"), { method: "PUT", body: { tags: tagsOf(given.tags) } });
       rows.refresh();
@@ -122,7 +122,7 @@ function removeUser({ name: user }, rows) {
       const { total } = await ask("rules", { query: { user, page_size: 1 }, signal });
       return h("p", null, `Its connections end at once, and ${counted(total, "rule")} that name it go with it.`);
     },
-    command: command("logstore", "user", "delete", user),
+    command: command("logstore", "user", "delete", [user]),
     act: async () => {
       await ask(path("users", user), { method: "DELETE" });
       rows.refresh();
@@ -162,7 +162,7 @@ function rules(view) {
       column("", "", (it) => button("Remove …", () => removeRule(it, rows), { class: "small danger" })),
     ],
     empty: ["There are no rules. What no rule allows is refused, but to administrators and while there are no users.",
-      "logstore acl allow ana read,write topic:orders"],
+      command("logstore", "acl", "allow", ["ana", "read,write", "topic:orders"])],
   });
 }
 
@@ -203,7 +203,7 @@ function addRule(rows, user) {
       { name: "pattern", label: "The name is", type: "select", value: "literal", options: [["literal", "the whole name"], ["prefix", "the beginning of names"], ["glob", "a pattern with * and ?"]] },
       { name: "host", label: "From the address", value: "*", required: true, help: "* is any." },
     ],
-    command: (it) => command("logstore", "acl", it.allow ? "allow" : "deny", it.user || "USER", it.operations.replace(/\s+/g, "") || "read", `${it.kind}:${it.name || "NAME"}`,
+    command: (it) => command("logstore", "acl", it.allow ? "allow" : "deny", [it.user || "USER", it.operations.split(/[\s,]+/).filter(Boolean).join(",") || "read", `${it.kind}:${it.name || "NAME"}`],
       ...(it.pattern === "literal" ? [] : [`--${it.pattern}`]), ...(it.host === "*" ? [] : ["--from-host", it.host])),
     act: async (it) => {
       const made = await ask("rules", { method: "POST", body: { ...it, allow: Boolean(it.allow), operations: it.operations.split(/[\s,]+/).filter(Boolean) } });
@@ -219,7 +219,7 @@ function removeRule(it, rows) {
     object: `${it.user} ${it.operation} ${it.kind}:${it.name}`,
     irreversible: null,
     effect: async () => h("p", null, it.allow ? "What it allows is refused at once, on open connections too, unless another rule allows it." : "What it forbids is allowed again where another rule allows it."),
-    command: command("logstore", "acl", "remove", it.user, it.operation, `${it.kind}:${it.name}`,
+    command: command("logstore", "acl", "remove", [it.user, it.operation, `${it.kind}:${it.name}`],
       ...(it.pattern === "literal" ? [] : [`--${it.pattern}`]), ...(it.host === "*" ? [] : ["--from-host", it.host])),
     act: async () => {
       const { operation, ...rest } = it;

@@ -98,7 +98,7 @@ function groups(view, topic) {
       number("members", "Members"),
       number("lag", "Lag here"),
     ],
-    empty: ["No group reads this topic. Begin one:", command("logstore", "consume", topic, "--group", "billing")],
+    empty: ["No group reads this topic. Begin one:", command("logstore", "consume", [topic], "--group", "billing")],
   });
 }
 
@@ -126,7 +126,7 @@ function change(topic, it) {
       { name: "value", label: "Value", value: it.value, help: `Takes ${it.takes ?? "a text"}. Default: ${it.default}` },
       { name: "back", label: "Back to the default: take the topic's own value away", type: "checkbox", value: false },
     ],
-    command: ({ value, back }) => command("logstore", "topic", "alter", topic,
+    command: ({ value, back }) => command("logstore", "topic", "alter", [topic],
       ...(back ? ["--delete-config", it.name] : ["--config", `${it.name}=${value}`])),
     preview: async ({ value, back }, signal) => changedSettings(await ask(path("topics", topic, "settings"), { method: "PUT", signal,
       body: { ...(back ? { reset: [it.name] } : { set: { [it.name]: value } }), dry_run: true } })),
@@ -156,7 +156,7 @@ async function grow(topic) {
     verb: "Add partitions",
     about: `It has ${counted(count, "partition")}. A key that went to one of them may go to another one from then on.`,
     fields: [{ name: "count", label: "Partitions in all", type: "number", value: count + 1, required: true, given: { min: count + 1, max: 10000 } }],
-    command: (it) => command("logstore", "topic", "alter", topic, "--partitions", it.count),
+    command: (it) => command("logstore", "topic", "alter", [topic], "--partitions", it.count),
     act: async (it) => {
       await ask(path("topics", topic, "partitions"), { method: "PUT", body: { count: Number(it.count) } });
       return `Topic ${topic} has ${it.count} partitions now.`;
@@ -177,7 +177,7 @@ function trim(topic) {
         help: "An offset, latest, a time (2026-11-28T00:00Z), or how long ago (-7d, -1h)." },
       { name: "partition", label: "Partition", type: "number", given: { min: 0 }, help: "Empty: all of them." },
     ],
-    command: (it) => command("logstore", "topic", "trim", topic, "--before", it.before,
+    command: (it) => command("logstore", "topic", "trim", [topic], "--before", it.before,
       ...(it.partition === "" ? [] : ["--partition", it.partition])),
     preview: async (it, signal) => trimmed(await ask(path("topics", topic, "trim"), { method: "POST", body: body(it, true), signal })),
     act: async (it) => {
@@ -220,7 +220,7 @@ function remove(topic) {
         about.groups.length ? h("p", null, `${counted(about.groups.length, "group")} lose what they have committed in it: `, about.groups.slice(0, 20).map((it) => [named(it), " "])) : null];
     },
     type: () => about?.records !== "0",
-    command: command("logstore", "topic", "delete", topic),
+    command: command("logstore", "topic", "delete", [topic]),
     act: async () => {
       const told = await ask(path("topics", topic), { method: "DELETE" });
       go(to("topics"));

@@ -31,7 +31,7 @@ export async function show(view) {
       column("retention_ms", "Kept", (_, it) => kept(it)),
       column("error", "", (it) => it && h("span", { class: "error" }, visible(it)), { sort: false }),
     ],
-    empty: ["There is no topic yet. Create one here, or on the command line:", "logstore topic create orders --partitions 3"],
+    empty: ["There is no topic yet. Create one here, or on the command line:", command("logstore", "topic", "create", ["orders"], "--partitions", 3)],
   });
 }
 
@@ -61,7 +61,7 @@ function create() {
       { name: "days", label: "Days until they are deleted", type: "number", given: { min: 0, step: "any" },
         help: "Empty: as the server's settings say." },
     ],
-    command: (it) => command("logstore", "topic", "create", it.name || "NAME", "--partitions", it.partitions || 1,
+    command: (it) => command("logstore", "topic", "create", [it.name || "NAME"], "--partitions", it.partitions || 1,
       ...Object.entries(settingsOf(it)).flatMap(([key, value]) => ["--config", `${key}=${value}`])),
     act: async (it) => {
       await ask("topics", { method: "POST", body: { name: it.name, partitions: Number(it.partitions), settings: settingsOf(it) } });

@@ -11,6 +11,19 @@ export const chosen = (view) => view.query.get("v") || "/";
 /** Words of a command for what is not in the default virtual host. */
 export const inVhost = (vhost) => (vhost === "/" ? [] : ["--vhost", vhost]);
 
+/** Words of a command for arguments of AMQP; a text that would be read as JSON is given as JSON. */
+export const inArguments = (table) => Object.entries(table).flatMap(([name, value]) =>
+  ["--argument", `${name}=${typeof value === "string" && !isJson(value) ? value : JSON.stringify(value)}`]);
+
+function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** A list to choose from, where there is more than one. changed(): another one is looked at. */
 export function vhosts(view, changed, { all = true } = {}) {
   const choice = h("select", { "aria-label": "Virtual host", hidden: true, onchange: () => {

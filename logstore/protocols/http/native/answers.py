@@ -37,6 +37,7 @@ class Who(Struct):
     tags: list[str]
     owner: bool  # of the data directory
     login_needed: bool
+    directory: str | None  # that the server has, for who may see all facts
 
 
 class Ready(Struct):
