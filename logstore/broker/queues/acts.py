@@ -186,6 +186,7 @@ class _Fetching:
         self._here = True
         if got is None:
             self._left = 0
+            self._fetched.error = self._queue.unreadable
         else:
             self._fetched.messages.append(got)
             self._left -= 1

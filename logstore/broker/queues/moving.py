@@ -90,6 +90,9 @@ class _Moving:
 
     def begin(self) -> None:
         """It is known how many are ready."""
+        if self._queue.failed is not None:
+            self._end(self._queue.failed)
+            return
         ready = self._queue.ready
         self._left = ready if self._limit is None else min(ready, self._limit)
         self._step()
@@ -117,7 +120,7 @@ class _Moving:
         elif queue.stock.cold or (queue.stock.unsafe and queue.ready):
             self._watch()
         else:
-            self._end()  # others have taken them
+            self._end(queue.unreadable)  # or others have taken them
 
     def _taken(self, chunk: Chunk) -> list[_Taken]:
         found = []

@@ -8,6 +8,7 @@ Everything is in the sessions' thread.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from logstore.amqp.fields import text
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
 from logstore.broker.queues.consumers import Consumers
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
@@ -25,7 +26,7 @@ from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
 from logstore.counts.queues import QueueCounts, QueueTotals, died, gave
-from logstore.errors import LogstoreError
+from logstore.errors import Damaged, LogstoreError
 
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
 STEP_MAX: Final = 1000  # and at once
@@ -138,6 +139,13 @@ class Queue:
     def failed(self) -> LogstoreError | None:
         """Why it can't be used, but deleted."""
         return self.stock.failed
+
+    @property
+    def unreadable(self) -> LogstoreError | None:
+        """Why what is ready is not given out, where it was found damaged."""
+        if not any(lane.damaged and lane.ready for lane in self.stock.order):
+            return None
+        return Damaged(f"messages of queue {text(self.facts.name)!r} can't be read; see the log")
 
     def is_open(self) -> bool:
         """Whether its counts are known, or it has failed; else its lanes are being opened."""

@@ -218,7 +218,7 @@ class Vhost:
     def delete_queue(
         self, queue: Queue, *, if_unused: bool = False, if_empty: bool = False
     ) -> tuple[int, Pending | None]:
-        """How many ready messages it had. Raises ConsumersThere, NotEmpty.
+        """How many ready messages it had. Raises ConsumersThere, NotEmpty; why it has failed.
 
         Counts are right once it is open (``when_open``).
         """
@@ -226,8 +226,11 @@ class Vhost:
             return 0, None
         if if_unused and queue.subscriptions:
             raise ConsumersThere(queue.facts.name)
-        if if_empty and queue.ready:
-            raise NotEmpty(queue.facts.name)
+        if if_empty:
+            if queue.failed is not None:  # what it has is not known
+                raise queue.failed
+            if queue.ready:
+                raise NotEmpty(queue.facts.name)
         return queue.ready, self._delete(queue)
 
     def _delete(self, queue: Queue) -> Pending | None:

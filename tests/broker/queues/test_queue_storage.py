@@ -8,13 +8,14 @@ from storage_kit import FullDisk, SyncFailsDisk
 
 from logstore.amqp import fields
 from logstore.amqp.fields import NESTED_MAX
-from logstore.broker.queues import lane_logs
+from logstore.broker.queues import acts, lane_logs, moving
 from logstore.broker.queues import queues as queues_file
 from logstore.broker.queues.message import Message
+from logstore.broker.queues.moving import Target
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.refusals import NoQueue
-from logstore.errors import Failed, LogFailed, LogstoreError
+from logstore.errors import Damaged, Failed, LogFailed, LogstoreError
 from logstore.open_queues import OpenQueues
 
 
@@ -153,6 +154,11 @@ def test_damage_in_one_queue_harms_no_other_and_is_not_acknowledged(lives, tmp_p
     assert node.get(b"bad") is None
     assert node.ready(b"bad") == 3
     assert "can't be delivered" in caplog.text
+    told = []
+    acts.fetch(node.vhost, node.vhost.queue(b"bad"), 10, told.append)
+    moving.move(node.vhost, node.vhost.queue(b"bad"), Target(b"", b"good"), None, told.append)
+    node.run(until=lambda: len(told) == 2)
+    assert [type(it.error) for it in told] == [Damaged, Damaged]
     node.publish(b"bad", b"more")
     node.publish(b"good", b"more")
     assert node.bodies(b"good") == [b"more"]
@@ -213,6 +219,11 @@ def test_a_lane_that_cannot_be_opened_fails_its_queue_alone(lives, monkeypatch):
         queue.subscribe(Consumer())
     assert node.publish_soon(b"bad", b"3").rejected == [0]
     assert node.bodies(b"good") == [b"1"]
+    with pytest.raises(Failed):  # it may have messages
+        node.delete(b"bad", if_empty=True)
+    moved = []
+    moving.move(node.vhost, queue, Target(b"", b"good"), None, moved.append)
+    assert [type(it.error) for it in moved] == [Failed]
     node.delete(b"bad")
     node.run()
     assert node.queues.logs.parked_bytes == 0
