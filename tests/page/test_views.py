@@ -4,6 +4,9 @@ import json
 import socket
 
 import pytest
+from page_store import Store
+
+import logstore
 
 pytestmark = pytest.mark.long
 
@@ -267,3 +270,31 @@ def test_a_job_of_upkeep_is_started_and_remembered(browser, filled):
     page.settled()
     assert page.rows("Jobs that ended")[0][0] == "retention dry run"
     nothing_else(page)
+
+
+def test_of_many_topics_a_page_is_shown(browser, tmp_path):
+    """However many there are, a browser gets a hundred rows."""
+    with logstore.open(tmp_path / "data") as made:
+        for number in range(230):
+            made.create_topic(f"topic-{number:03}")
+    store = Store(tmp_path / "data")
+    try:
+        page = browser.page(store.url).open("#/topics")
+        page.sees("showing 1 to 100 of 230 topics", ".showing")
+        assert len(page.rows("Topics")) == 100
+        page.press("Next page")
+        page.sees("showing 101 to 200 of 230 topics", ".showing")
+        assert page.evaluate("location.hash") == "#/topics?p=2"
+        page.press("Next page")
+        page.sees("showing 201 to 230 of 230 topics", ".showing")
+        assert page.rows("Topics")[0][1] == "topic-200"
+        assert page.evaluate("document.querySelector('[aria-label=\"Next page\"]').disabled")
+        page.fill("Filter topics by name", "topic-1.5")
+        page.sees("No topic has topic-1.5 in its name.")
+        page.press("The filter is a regular expression")
+        page.sees("10 topics", ".showing")
+        page.open("#/topics?p=9")  # there was more when somebody made a bookmark of it
+        page.sees("showing 201 to 230 of 230 topics", ".showing")
+        nothing_else(page)
+    finally:
+        store.stop()
