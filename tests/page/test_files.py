@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import logstore
+from logstore.broker.queues import picture
 
 PAGE = Path(logstore.__file__).parent / "page"
 FILES = [it for it in PAGE.rglob("*") if it.is_file()]
@@ -86,3 +87,12 @@ def test_texts_json_and_addresses():
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_has_words_for_all_flags_of_the_picture():
+    words = re.search(
+        r"const FLAGS = \{.*?\};", (PAGE / "views/routing.js").read_text(), re.DOTALL
+    )[0]
+    for flag in (picture.UNBOUND, picture.NO_CONSUMER, picture.LOOP, picture.MISSING,
+                 picture.UNKNOWN_TYPE, picture.FAILED):  # fmt: skip
+        assert re.search(rf'"?{flag}"?: "', words), flag

@@ -221,3 +221,14 @@ def test_a_channel_is_listened_to_and_published_to(browser, filled):
             page.sees("got it.")
             assert listener.get_message(timeout=10)["data"] == b"from the page"
     assert page.complaints() == []
+
+
+def test_the_picture_says_in_words_what_is_odd(browser, filled):
+    with connected(filled) as channel:
+        channel.exchange_declare("idle", "topic", durable=True)
+        own = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "round"}
+        channel.queue_declare("round", durable=True, arguments=own)
+    page = browser.page(filled.url).open("#/routing?focus=exchange:idle")
+    page.sees("nothing is bound to it", ".panel")
+    page.open("#/routing?focus=queue:round")
+    page.sees("its dead letters may come back to it", ".panel")

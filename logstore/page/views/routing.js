@@ -11,8 +11,9 @@ import { publish } from "./queues.js";
 import { chosen, inVhost, tableOf, vhosts } from "./vhosts.js";
 
 const TYPES = [["topic", "topic: by patterns of the key"], ["direct", "direct: by the key"], ["fanout", "fanout: to all"], ["headers", "headers: by the headers"]];
-const FLAGS = { unbound: "no exchange brings it anything", "no-consumer": "nobody consumes it", loop: "its dead letters come back to it",
-  "no-binding": "nothing is bound to it", missing: "it does not exist" };
+const FLAGS = { unbound: "no exchange brings it anything", "no-consumer": "nobody consumes it", "dead-letter-loop": "its dead letters may come back to it",
+  missing: "it does not exist", "unknown-type": "its type is not installed", failed: "it does not work: its log is damaged or cannot be read" };
+const flagOf = (flag, node) => (flag === "unbound" && node.kind === "exchange" ? "nothing is bound to it" : FLAGS[flag] ?? flag);
 const EVERY_MS = 10_000;
 
 export function show(view) {
@@ -98,7 +99,7 @@ function asList(graph, look, vhost) {
   const from = Map.groupBy(graph.edges, (it) => it.from);
   return h("ul", { class: "tree" }, columnsOf(graph).flat().filter((it) => !it.passes).map((node) => h("li", { "data-key": node.id },
     `${node.kind} `, node.kind === "queue" ? link(to("queues", vhost, node.name), named(node.name)) : button(named(node.name), () => look(node.id), { class: "plain" }), ` ${node.type ?? ""}`,
-    node.flags.map((it) => [" ", badge(FLAGS[it] ?? it, "warn")]),
+    node.flags.map((it) => [" ", badge(flagOf(it, node), "warn")]),
     from.has(node.id) ? h("ul", null, from.get(node.id).map((edge) => h("li", null, h("bdi", { class: "mono" }, visible(labelOf(edge))), " → ", named(names.get(edge.to)?.name ?? edge.to)))) : null)));
 }
 
@@ -115,7 +116,7 @@ function panel(node, graph, vhost, changed, gone) {
         node.name.startsWith("amq.") ? null : button("Delete …", () => remove(vhost, node.name, () => (gone(), changed())), { class: "danger" })]),
     facts(queue ? [["Ready", grouped(node.ready)], ["Unacked", grouped(node.unacked)], ["Consumers", grouped(node.consumers)]]
       : [["Type", node.type], ["Durable", node.durable ? "yes" : "no"], ["Bindings", grouped(node.bindings)]]),
-    node.flags.length ? h("p", null, node.flags.map((it) => [badge(FLAGS[it] ?? it, "warn"), " "])) : null,
+    node.flags.length ? h("p", null, node.flags.map((it) => [badge(flagOf(it, node), "warn"), " "])) : null,
     out.length ? plainTable("Where it goes", [
       column("kind", "By", (it) => (it === "binding" ? "binding" : dim(it === "alternate" ? "alternate exchange" : "dead letters"))),
       column("key", "Routing key", (it) => (it ? h("bdi", { class: "mono" }, visible(it)) : dim("–"))),
