@@ -232,3 +232,15 @@ def test_the_picture_says_in_words_what_is_odd(browser, filled):
     page.sees("nothing is bound to it", ".panel")
     page.open("#/routing?focus=queue:round")
     page.sees("its dead letters may come back to it", ".panel")
+
+
+def test_a_queue_says_of_which_virtual_host_it_is(browser, filled):
+    filled.run("vhost", "add", "a/b")
+    filled.run("queue", "declare", "mail", "--vhost", "a/b")
+    page = browser.page(filled.url).open("#/queues/a%2Fb/mail")
+    assert "a/b" in page.text(".crumbs")
+    page.follow("a/b")
+    page.arrived("#/queues?v=a%2Fb")
+    assert list(counts(page)) == ["mail in a/b"]
+    page.open("#/queues/%2F/mail")
+    assert "a/b" not in page.text(".crumbs")

@@ -17,7 +17,7 @@ export async function show(view) {
     return;
   }
   const [vhost, queue, tab = "messages", position] = view.names;
-  const crumbs = [["Queues", to("queues", { v: vhost === "/" ? "" : vhost })]];
+  const crumbs = [["Queues", to("queues")], ...(vhost === "/" ? [] : [[vhost, to("queues", { v: vhost })]])];
   view.heading(position === undefined ? [...crumbs, queue] : [...crumbs, [queue, to("queues", vhost, queue)], `message ${position}`],
     link(to("routing", { v: vhost, focus: `queue:${queue}` }), "How messages get here"),
     button("Publish a message", () => publish(vhost, "", queue)));
