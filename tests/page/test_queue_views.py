@@ -244,3 +244,13 @@ def test_a_queue_says_of_which_virtual_host_it_is(browser, filled):
     assert list(counts(page)) == ["mail in a/b"]
     page.open("#/queues/%2F/mail")
     assert "a/b" not in page.text(".crumbs")
+
+
+def test_what_cannot_be_listened_to_here_is_no_link(browser, filled):
+    with redis.Redis(*filled.redis) as client, client.pubsub() as heard:
+        heard.subscribe("", "plain")
+        heard.ssubscribe("apart")
+        page = browser.page(filled.url).open("#/channels")
+        page.sees("apart", "tbody")
+        assert page.texts("tbody td a") == ["plain"]
+        page.sees("no name", "tbody")

@@ -34,7 +34,8 @@ function all(view) {
     sort: "name",
     pins: { kind: "channels", label: (key) => key.split(/ (.*)/s)[1], href: (key) => to("channels", ...key.split(/ (.*)/s).slice(0, 2)) },
     columns: [
-      column("name", "Name", (it, row) => link(to("channels", row.kind, it), named(it)), { wide: true }),
+      column("name", "Name", (it, row) => it === "" ? dim("no name") // such a one, and a sharded one, cannot be listened to here
+        : row.kind === "sharded" ? named(it) : link(to("channels", row.kind, it), named(it)), { wide: true }),
       column("kind", "Kind", (it) => (it === "channel" ? dim(it) : badge(it))),
       number("subscribers", "Subscribers"),
       number("patterns", "By patterns", grouped, { help: "Those who get its messages by a pattern" }),
