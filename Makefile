@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-clients lint bench crash clean lock
+.PHONY: help demo quick test test-all test-page test-clients lint bench crash clean lock
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ test: $(READY)        ## run the default tests: under two minutes, before a comm
 
 test-all: $(READY)    ## run the rest of the tests that a change must pass
 	$(PYTEST) -m "(long or hypothesis) and not foreign" --hypothesis-profile all
+
+test-page: $(READY)    ## test the page in a browser; skips it where chromium, node or npm is missing
+	$(PYTEST) --dist loadfile -m foreign tests/page
 
 test-clients: $(READY)  ## test clients in other languages; skips those for which java, mvn, node, npm, go or cargo is missing
 	mkdir -p .clients

@@ -407,12 +407,15 @@ def environment(settings):
     return {"PATH": "/usr/bin:/bin", **given}
 
 
+CLOSED = ("kafka", "resp", "amqp", "http", "resp-tls", "amqp-tls", "http-tls")
+
+
 @pytest.mark.long
 def test_a_server_may_have_doors_with_tls_alone(tmp_path):
     authority = Authority(tmp_path / "signed")
     cert, key = authority.server()
     given = environment({"tls_cert": cert, "tls_key": key, "kafka_tls_port": 0})
-    ports = [f"--{it}-port=-1" for it in ("kafka", "resp", "amqp", "resp-tls", "amqp-tls")]
+    ports = [f"--{it}-port=-1" for it in CLOSED]
     process = subprocess.Popen(
         [COMMAND, "serve", "--data", tmp_path / "data", *ports],
         env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

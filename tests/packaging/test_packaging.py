@@ -33,9 +33,12 @@ def test_every_package_is_in_the_list_of_those_that_are_installed():
     assert len(listed) == len(set(listed))
 
 
+OURS = ("PYTHONPATH", "PYTHONHOME", "PYTEST_ADDOPTS")  # what this run of the tests was told
+
+
 def run(*command, cwd, **options):
     """Its standard output; the whole of what it said where it fails."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    environment = {k: v for k, v in os.environ.items() if k not in OURS}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment, text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, **options,

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 from cli_process import COMMAND
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.foreign
 
 NAMES = ["mail", "-rf", 'it\'s "x"', " ends ", "a/b?c=1#d", "x" * 255]
 VHOSTS = ["/", "-v", "odd/ vhost", "/", "..", "/"]

@@ -7,7 +7,7 @@ from urllib.request import Request, urlopen
 import pytest
 from page_store import Store
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.foreign
 
 SCRIPT = "<script>window.hit=1</script>"
 IMAGE = '<img src=x onerror="window.hit=1">'

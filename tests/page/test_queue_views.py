@@ -6,7 +6,7 @@ import pika
 import pytest
 import redis
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.foreign
 
 MARKUP = "<script>window.hit = 1</script>"
 VIEWS = [

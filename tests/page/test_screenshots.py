@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from page_store import Store
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.foreign
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"

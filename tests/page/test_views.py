@@ -8,7 +8,7 @@ from page_store import Store
 
 import logstore
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.foreign
 
 LINES = [
     '{"id": 9007199254740993, "delay": [1.10, 2e3], "note": "<script>window.hit = 1</script>"}',

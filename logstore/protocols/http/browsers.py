@@ -80,7 +80,7 @@ class Browsers:
     def let_out(self, secret: str) -> None:
         """It has logged out."""
         digest = _digest(secret)
-        if digest in self._by_digest:
+        if self._by_digest.get(digest) is not None:
             self._forget(digest)
 
     def users_changed(self, users: Mapping[str, KeptUser]) -> None:
