@@ -57,7 +57,32 @@ class KeptBinding:
     arguments: Arguments = field(default_factory=dict)
 
 
-Kept = KeptVhost | KeptExchange | KeptQueue | KeptBinding
+@dataclass(frozen=True, slots=True)
+class KeptPolicy:
+    """What queues and exchanges of certain names are given beside their own arguments."""
+
+    id: int
+    vhost: int
+    name: str
+    pattern: str  # of names, as RabbitMQ writes it
+    apply_to: str
+    priority: int = 0
+    definition: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTopicRoute:
+    """A topic whose records go to an exchange as messages, too."""
+
+    id: int
+    vhost: int
+    topic: str
+    exchange: str
+    key: str  # the template of routing keys
+    arguments: Arguments = field(default_factory=dict)
+
+
+Kept = KeptVhost | KeptExchange | KeptQueue | KeptBinding | KeptPolicy | KeptTopicRoute
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +95,8 @@ class KeptRouting:
     bindings: Sequence[KeptBinding]
     next_id: int  # no fact ever had this number, nor one above
     damaged: Sequence[CorruptStore] = ()
+    policies: Sequence[KeptPolicy] = ()
+    routes: Sequence[KeptTopicRoute] = ()
 
 
 class QueueKeeper(Protocol):

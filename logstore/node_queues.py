@@ -47,6 +47,7 @@ class NodeQueues:
         self._soon = turn.soon
         self._work = work
         self._totals = totals
+        self._store = store
         self._preparing = threading.Lock()
         self._queues: Queues | None = None
         self._closed = False
@@ -72,12 +73,14 @@ class NodeQueues:
         if self._queues is None:
             self.prepare()
             from logstore.broker.queues.queues import Queues
+            from logstore.broker.queues.station import Surroundings
 
             if self._closed:
                 raise Closed(f"{self._path}: the server has stopped")
             self._queues = Queues(
-                self._logs, now_ms, self._soon, self._work, self._alarmed, self._totals
-            )
+                self._logs, now_ms, self._soon, self._work, self._alarmed, self._totals,
+                Surroundings(self._store.topics, self._store.channels),
+            )  # fmt: skip
         return self._queues
 
     def prepare(self) -> None:

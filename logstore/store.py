@@ -442,7 +442,9 @@ class Store:
             if self._queues is None:
                 from logstore.store_queues import StoreQueues
 
-                self._queues = StoreQueues(self._directory, self._clock, self._did)
+                self._queues = StoreQueues(
+                    self._directory, self._clock, self._did, self._topics, self._channels
+                )
         return self._queues
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:

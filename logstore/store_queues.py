@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from logstore.access.resources import object_name
 from logstore.amqp.fields import text
+from logstore.broker.channel import Channels
 from logstore.broker.queues.served_turn import ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.open_queues import OpenQueues
+from logstore.open_topics import OpenTopics
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.directory import LocalDirectory
 
@@ -44,11 +46,17 @@ class StoreQueues:
     """Of one store. A ``Desk``; from any thread."""
 
     def __init__(
-        self, directory: LocalDirectory, clock: Callable[[], int], did: Callable[[str, str], object]
+        self,
+        directory: LocalDirectory,
+        clock: Callable[[], int],
+        did: Callable[[str, str], object],
+        topics: OpenTopics,
+        channels: Channels,
     ) -> None:
         """``did``: is told what was removed: the kind of object, and what was done."""
         self._did = did
         self._hands: Hands | None = None
+        self._topics, self._channels = topics, channels
         self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()  # who opens them
@@ -176,6 +184,7 @@ class StoreQueues:
         """Raises ReadOnly, SchemaTooNew, CorruptStore, StorageFull."""
         from logstore.broker.queues.own_turn import OwnTurn
         from logstore.broker.queues.queues import Queues
+        from logstore.broker.queues.station import Surroundings
 
         table = self._directory.groups
         try:
@@ -190,7 +199,10 @@ class StoreQueues:
         committer = Committer(table.environment, turn.soon, turn.soon)
         try:
             logs = OpenQueues(directory, QueueCommitter(committer, table.environment))
-            queues = Queues(logs, self._clock, turn.soon, turn.work)
+            queues = Queues(
+                logs, self._clock, turn.soon, turn.work,
+                surroundings=Surroundings(self._topics, self._channels),
+            )  # fmt: skip
         except BaseException:
             committer.close()
             raise

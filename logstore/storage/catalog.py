@@ -45,7 +45,7 @@ from logstore.storage.queues import TABLES as QUEUE_TABLES
 from logstore.storage.slots import Slots
 from logstore.storage.users import TABLES as USER_TABLES
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 SECRET_BYTES: Final = 16
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 

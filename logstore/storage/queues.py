@@ -1,9 +1,11 @@
-"""Vhosts, exchanges, queues and bindings, in LMDB beside the catalogue.
+"""Vhosts, exchanges, queues, bindings, policies and routes, in LMDB beside the catalogue.
 
     vhosts      id                    a table: name
     exchanges   id                    a table: vhost, name, type, auto_delete, internal, arguments
     queues      id                    a table: vhost, name, auto_delete, arguments
     bindings    id of source, id      a table: destination, key, arguments
+    policies    id                    a table: vhost, name, pattern, apply_to, priority, definition
+    routes      id                    a table: vhost, topic, exchange, key, arguments
 
 Ids are 64 bits, big-endian, all of one count: ``routing_ids`` in ``meta`` is above all that there
 ever were. Tables are AMQP's (``amqp/fields.py``), so that arguments keep their types.
@@ -20,24 +22,30 @@ from logstore.kept_queues import (
     Kept,
     KeptBinding,
     KeptExchange,
+    KeptPolicy,
     KeptQueue,
     KeptRouting,
+    KeptTopicRoute,
     KeptVhost,
 )
 from logstore.storage.environment import Environment, Transaction
 
 _META: Final = b"meta"
 _VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS = b"vhosts", b"exchanges", b"queues", b"bindings"
-TABLES: Final = (_VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS, _META)
+_POLICIES, _ROUTES = b"policies", b"routes"
+TABLES: Final = (_VHOSTS, _EXCHANGES, _QUEUES, _BINDINGS, _POLICIES, _ROUTES, _META)
 _NEXT: Final = b"routing_ids"
 ROW_DEEP: Final = -1  # arguments may be nested as deep in a row as they come from a client
 
 _ID = Struct(">Q")
 _PAIR = Struct(">QQ")
-_Fact = TypeVar("_Fact", KeptVhost, KeptExchange, KeptQueue, KeptBinding)
+_Fact = TypeVar(
+    "_Fact", KeptVhost, KeptExchange, KeptQueue, KeptBinding, KeptPolicy, KeptTopicRoute
+)
 
 _NAMES: Final = {
     _VHOSTS: "vhost", _EXCHANGES: "exchange", _QUEUES: "queue", _BINDINGS: "binding",
+    _POLICIES: "policy", _ROUTES: "route",
 }  # fmt: skip
 
 
@@ -70,6 +78,8 @@ def load(environment: Environment) -> KeptRouting:
         rows(_BINDINGS, _binding),
         1 if given is None else _ID.unpack(given)[0],
         damaged,
+        rows(_POLICIES, _policy),
+        rows(_ROUTES, _route),
     )
 
 
@@ -97,6 +107,10 @@ def _place(fact: Kept) -> tuple[bytes, bytes]:
             return _QUEUES, _ID.pack(fact.id)
         case KeptBinding():
             return _BINDINGS, _PAIR.pack(fact.source, fact.id)
+        case KeptPolicy():
+            return _POLICIES, _ID.pack(fact.id)
+        case KeptTopicRoute():
+            return _ROUTES, _ID.pack(fact.id)
 
 
 def _row(fact: Kept) -> dict[str, Any]:
@@ -118,6 +132,17 @@ def _row(fact: Kept) -> dict[str, Any]:
             return {
                 "destination": fact.destination, "key": fact.key,
                 "arguments": dict(fact.arguments),
+            }  # fmt: skip
+        case KeptPolicy():
+            return {
+                "vhost": fact.vhost, "name": fact.name, "pattern": fact.pattern,
+                "apply_to": fact.apply_to, "priority": fact.priority,
+                "definition": dict(fact.definition),
+            }  # fmt: skip
+        case KeptTopicRoute():
+            return {
+                "vhost": fact.vhost, "topic": fact.topic, "exchange": fact.exchange,
+                "key": fact.key, "arguments": dict(fact.arguments),
             }  # fmt: skip
 
 
@@ -166,3 +191,17 @@ def _binding(key: bytes, row: dict[str, Any]) -> KeptBinding:
     return KeptBinding(
         number, source, _number(row["destination"]), _text(row["key"]), _of(dict, row["arguments"])
     )
+
+
+def _policy(key: bytes, row: dict[str, Any]) -> KeptPolicy:
+    return KeptPolicy(
+        _id(key), _number(row["vhost"]), _text(row["name"]), _text(row["pattern"]),
+        _text(row["apply_to"]), _number(row["priority"]), _of(dict, row["definition"]),
+    )  # fmt: skip
+
+
+def _route(key: bytes, row: dict[str, Any]) -> KeptTopicRoute:
+    return KeptTopicRoute(
+        _id(key), _number(row["vhost"]), _text(row["topic"]), _text(row["exchange"]),
+        _text(row["key"]), _of(dict, row["arguments"]),
+    )  # fmt: skip

@@ -226,14 +226,23 @@ class Node:
         pending = self.vhost.bind(Binding(exchange, queue, key))
         self.run(until=lambda: pending is None or pending.done)
 
-    def publish_soon(self, key, *bodies, exchange=b"", data=None, **given):
-        data = props(**given) if data is None else data
-        messages = [Message(exchange, key, data, body) for body in bodies]
+    def message(self, key, body, *, exchange=b"", data=None, **given):
+        return Message(exchange, key, props(**given) if data is None else data, body)
+
+    def publish_soon(self, key, *bodies, **given):
+        messages = [self.message(key, body, **given) for body in bodies]
         return self.vhost.publish([(self.vhost.route(it), it) for it in messages])
 
     def publish(self, key, *bodies, **given):
         """Until it is confirmed."""
-        published = self.publish_soon(key, *bodies, **given)
+        return self._confirmed(self.publish_soon(key, *bodies, **given))
+
+    def publish_each(self, messages, **given):
+        """The same with a key for each body: ``[(key, body)]``."""
+        run = [self.message(key, body, **given) for key, body in messages]
+        return self._confirmed(self.vhost.publish([(self.vhost.route(it), it) for it in run]))
+
+    def _confirmed(self, published):
         published.waiting.watch(lambda: self.deliver(lambda: None))
         self.run(until=published.waiting.settled)
         assert published.waiting.failed is None

@@ -79,7 +79,7 @@ class TestSchema:
     @pytest.mark.parametrize(
         ("stored", "error", "message"),
         [
-            (b"6", SchemaTooNew, "schema version 6, this logstore knows up to 5"),
+            (b"7", SchemaTooNew, "schema version 7, this logstore knows up to 6"),
             (b"0", CorruptStore, "is none"),
             (b"one", CorruptStore, "is none"),
             (None, CorruptStore, "without a schema version"),

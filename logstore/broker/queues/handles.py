@@ -97,6 +97,8 @@ def publish(desk: Desk, messages: list[Message]) -> Routed:
         for queues in {queues for queues, _ in run}:
             for queue in queues:
                 # Whether it has room is known once it is open.
+                if not isinstance(queue, Model):
+                    continue
                 if queue.limits.rejects and not queue.stock.open():
                     queue.when_open(desk.poke)
                     return queue

@@ -39,6 +39,8 @@ class Rows:
         self.queues: dict[int, Queue] = {}
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
+        self.lanes: dict[bytes, Sequence[int]] = {}  # there from before, of exchanges with stations
+        self._numbers: dict[bytes, int] = {}  # of exchanges that are not kept
         self._fact = vhost
         self._vhost = vhost.id
         self._keeper = keeper
@@ -49,6 +51,19 @@ class Rows:
     def named_by(self, queue: Callable[[bytes], Queue | None]) -> None:
         """How queues are found by their names."""
         self._by_name = queue
+
+    def number_of(self, exchange: bytes) -> int:
+        """A number that no other exchange or queue ever has."""
+        kept = self.exchanges.get(exchange)
+        if kept is not None:
+            return kept.id
+        if exchange not in self._numbers:
+            self._numbers[exchange] = self._next_id()
+        return self._numbers[exchange]
+
+    def forget_number(self, exchange: bytes) -> None:
+        """An exchange that was not kept is gone."""
+        self._numbers.pop(exchange, None)
 
     def keep(self, queue: Queue) -> Pending:
         """A queue that is new and lasts."""

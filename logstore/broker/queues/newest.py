@@ -12,12 +12,14 @@ from logstore.kept_queues import (
     Kept,
     KeptBinding,
     KeptExchange,
+    KeptPolicy,
     KeptQueue,
     KeptRouting,
+    KeptTopicRoute,
     KeptVhost,
 )
 
-_Named = TypeVar("_Named", KeptExchange, KeptQueue)
+_Named = TypeVar("_Named", KeptExchange, KeptQueue, KeptPolicy)
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class Hosted:
     exchanges: dict[str, KeptExchange] = field(default_factory=dict)
     queues: dict[str, KeptQueue] = field(default_factory=dict)
     bindings: list[KeptBinding] = field(default_factory=list)
+    policies: dict[str, KeptPolicy] = field(default_factory=dict)
+    routes: list[KeptTopicRoute] = field(default_factory=list)
 
 
 def newest(kept: KeptRouting) -> tuple[Sequence[Hosted], Sequence[Kept]]:
@@ -47,6 +51,14 @@ def newest(kept: KeptRouting) -> tuple[Sequence[Hosted], Sequence[Kept]]:
     for queue in kept.queues:
         host = hosts.get(queue.vhost)
         left += _put({} if host is None else host.queues, queue, host, sinks)
+    for policy in kept.policies:
+        host = hosts.get(policy.vhost)
+        left += _put({} if host is None else host.policies, policy, host, {})
+    for route in kept.routes:
+        if (host := hosts.get(route.vhost)) is None:
+            left.append(route)
+        else:
+            host.routes.append(route)
     for binding in kept.bindings:
         host = sources.get(binding.source)
         to = sinks.get(binding.destination) or sources.get(binding.destination)
@@ -70,5 +82,5 @@ def _put(
     of[row.id] = host
     if other is None:
         return ()
-    del of[other.id]
+    of.pop(other.id, None)
     return [other]

@@ -264,7 +264,7 @@ class _Drawing:
             queues = self._topology.route(name, edge.key or b"", dead=True)
         except LogstoreError:  # it is not there, or of a type that is not installed
             return []
-        return [("queue", queue.facts.name) for queue in queues]
+        return [("queue", it.facts.name) for it in queues if isinstance(it, Queue)]
 
 
 def _units(found: Sized) -> int:

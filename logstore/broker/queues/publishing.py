@@ -6,7 +6,7 @@ that is to have them.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.opening import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.station import Intake, Parcel, Station
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
 
@@ -36,7 +37,7 @@ _EXPIRATION = attrgetter("expiration_ms")
 class Published(NamedTuple):
     """What became of a run of messages, by their numbers in it."""
 
-    unrouted: Sequence[int]  # no queue took them
+    unrouted: Sequence[int]  # neither a queue nor a station took them
     rejected: Sequence[int]  # some queue had no room for them, or its log takes no more
     waiting: Waiting
     error: LogstoreError | None = None  # why a log takes no more
@@ -57,6 +58,7 @@ class Run(NamedTuple):
     keys: Sequence[bytes]
     bodies: Sequence[Content]
     framed: Sequence[Framed]
+    stations: Mapping[Station, Sequence[int]] = {}  # and the numbers of those that go to these
 
     def stretches(self) -> Iterator[range]:
         """Messages in a row with the same queues and priority."""
@@ -111,9 +113,26 @@ class Publishing:
         for those, targets in alike.items():
             for batch in self._run.batches(those) if those else ():
                 self._put(targets, batch)
+        if self._run.stations:
+            self._to_stations()
         return Published(
             self._unrouted, sorted(self._rejected), self._waiting, self._error, self._lasting
         )
+
+    def _to_stations(self) -> None:
+        run = self._run
+        taken: set[int] = set()
+        for station, numbers in run.stations.items():
+            if station.gone:  # since the messages were routed
+                continue
+            parcel = Parcel(of(run.keys, numbers), of(run.bodies, numbers), of(run.framed, numbers))
+            intake = Intake(self._now_ms, self._waiting, self._held)
+            station.take(parcel, intake)
+            taken.update(it for n, it in enumerate(numbers) if n not in intake.unrouted)
+            self._rejected.update(numbers[n] for n in intake.rejected)
+            self._lasting.update(numbers[n] for n in intake.lasting)
+            self._error = intake.error or self._error
+        self._unrouted = [it for it in self._unrouted if it not in taken]
 
     def _by_lane(self) -> dict[tuple[Queue, int], list[range]]:
         """What each lane of a queue is to have."""

@@ -30,6 +30,7 @@ from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.resuming import resume
 from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.station import Station, Surroundings, maker_of
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
@@ -52,6 +53,7 @@ from logstore.records.encode import encode
 
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
+NO_SURROUNDINGS: Final = Surroundings()
 IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
 
 log: Final = logging.getLogger("logstore.queues")
@@ -72,6 +74,7 @@ class Queues:
         work: Work,
         alarmed: Callable[[int | None], None] = _nobody,
         totals: QueueTotals | None = None,
+        surroundings: Surroundings = NO_SURROUNDINGS,
     ) -> None:
         """``soon``: has a call made in this thread when its turn ends, once for equal ones.
 
@@ -80,6 +83,7 @@ class Queues:
         Raises SchemaTooNew, CorruptStore, StorageFull.
         """
         self.clock = clock
+        self.surroundings = surroundings
         self.totals = QueueTotals() if totals is None else totals
         self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
         self._hosts = Vhosts(self, logs.keeper)
@@ -137,7 +141,8 @@ class Queues:
         if fields.data(DEFAULT_VHOST) not in self.vhosts:
             fact = KeptVhost(self.next_id(), DEFAULT_VHOST)
             rows = self._hosts.rows(fact, new=True)
-            self._add_vhost(Vhost(fields.data(DEFAULT_VHOST), self, rows), Topology[Queue]())
+            vhost = Vhost(fields.data(DEFAULT_VHOST), self, rows)
+            self._add_vhost(vhost, vhost.topology)
         if left and not kept.damaged:
             self._logs.keeper.change((), left)
         if not kept.damaged:  # else it may be of what can't be read, and stays
@@ -151,7 +156,7 @@ class Queues:
         left = [Lane(queue, it) for queue, those in lanes.items() for it in those]
         if left:
             self.logs.delete(left)
-        known = {queue.id for vhost in self.vhosts.values() for queue in vhost.queues()}
+        known = {number for vhost in self.vhosts.values() for number in vhost.numbers()}
         self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
         if self._forgotten:
             self._end_soon()
@@ -179,10 +184,15 @@ class Queues:
             )  # fmt: skip
             rows.bindings[binding] = it
         rows.exchanges = {fields.data(it.name): it for it in kept.exchanges.values()}
+        rows.lanes = {
+            name: lanes.pop(it.id) for name, it in rows.exchanges.items()
+            if it.id in lanes and maker_of(it.type) is not None
+        }  # fmt: skip
         topology, lost = Topology.restore(
             [exchange_facts(it) for name, it in rows.exchanges.items() if not is_predefined(name)],
             [(queue.facts.name, queue) for queue in rows.queues.values()],
             list(rows.bindings),
+            station_of=vhost.station_of,
         )
         rows.change(lost)
         self._add_vhost(vhost, topology)
@@ -205,7 +215,7 @@ class Queues:
         queue.used()
         return queue
 
-    def _add_vhost(self, vhost: Vhost, topology: Topology[Queue]) -> None:
+    def _add_vhost(self, vhost: Vhost, topology: Topology[Queue, Station]) -> None:
         vhost.topology = topology
         vhost.named()
         self._hosts.put(vhost)

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from secrets import token_bytes
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from logstore.broker.queues.deaths import (
     MAXLEN,
@@ -29,6 +29,14 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
+from logstore.broker.queues.station import (
+    Route,
+    Station,
+    StationHome,
+    Surroundings,
+    maker_of,
+    part,
+)
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
@@ -52,6 +60,7 @@ class Host(Protocol):
     showing: Showing
     framing: Framing
     uncounted: set[Queue]  # that may refuse messages, and whose lanes were not opened yet
+    surroundings: Surroundings
 
     @property
     def logs(self) -> Logs: ...
@@ -81,10 +90,12 @@ class Vhost:
     """It is the home of its queues."""
 
     def __init__(
-        self, name: bytes, host: Host, rows: Rows, topology: Topology[Queue] | None = None
+        self, name: bytes, host: Host, rows: Rows, topology: Topology[Queue, Station] | None = None
     ) -> None:
         self.name = name
-        self.topology: Topology[Queue] = Topology() if topology is None else topology
+        self.topology: Topology[Queue, Station] = (
+            Topology(station_of=self.station_of) if topology is None else topology
+        )
         self.windows, self.showing = host.windows, host.showing
         self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
@@ -100,6 +111,18 @@ class Vhost:
         self._making: dict[bytes | Binding, Pending] = {}
 
     # Exchanges and bindings
+
+    def station_of(self, facts: ExchangeFacts) -> Station | None:
+        """The station of an exchange that is being made, if its type has one."""
+        make = maker_of(facts.type_name)
+        if make is None:
+            return None
+        name = facts.name
+        home = StationHome(
+            self, facts, self._host.surroundings, lambda: self._rows.number_of(name),
+            self._rows.lanes.pop(name, ()),
+        )  # fmt: skip
+        return make(home)
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
         """As ``Topology.declare``. None: there is nothing to be kept."""
@@ -146,6 +169,8 @@ class Vhost:
         return pending
 
     def _kept(self, change: Change, queue: Queue | None = None) -> Pending | None:
+        for facts in change.gone:
+            self._rows.forget_number(facts.name)
         return self._rows.change(change, forget=queue)
 
     # Queues
@@ -161,6 +186,10 @@ class Vhost:
     def queues(self) -> Iterable[Queue]:
         """All, in no order."""
         return self._rows.queues.values()
+
+    def numbers(self) -> Iterable[int]:
+        """Of all that may have lanes and settlements: queues, and exchanges that are kept."""
+        return (*self._rows.queues, *(it.id for it in self._rows.exchanges.values()))
 
     def count_queues(self) -> int:
         return len(self._rows.queues)
@@ -256,6 +285,7 @@ class Vhost:
         for guest in guests:
             guest.vhost_gone()
         queues = list(self.queues())
+        self.topology.drop()
         self.topology = Topology()  # nothing goes anywhere any more
         forgotten = self._rows.forget()
         self._owned.clear()
@@ -284,8 +314,8 @@ class Vhost:
 
     # Messages
 
-    def route(self, message: Message) -> tuple[Queue, ...]:
-        """The queues that it goes to, each once.
+    def route(self, message: Message) -> Route:
+        """The queues, and stations, that it goes to, each once.
 
         Raises NoExchange, InternalExchange, UnknownType; InvalidExpiration, InvalidHeader; Refusal
         for what are no properties.
@@ -310,14 +340,14 @@ class Vhost:
         return self._framing.framed(message.exchange, message.properties).copies
 
     def publish(
-        self, run: Sequence[tuple[tuple[Queue, ...], Message]], held: Transaction | None = None
+        self, run: Sequence[tuple[Route, Message]], held: Transaction | None = None
     ) -> Published:
         """Append a run of messages, each to the queues that ``route`` gave. Raises nothing.
 
         ``held``: they become a part of it instead.
         """
         messages = [it[1] for it in run]
-        columns = Run(
+        columns = self._run(
             [it[0] for it in run],
             [it.key for it in messages],
             [it.body for it in messages],
@@ -325,14 +355,27 @@ class Vhost:
         )
         return Publishing(columns, self.clock(), self._refused, held).publish()
 
-    def to_be_counted(self, run: Sequence[tuple[tuple[Queue, ...], Message]]) -> Queue | None:
+    def _run(
+        self,
+        routes: Sequence[Route],
+        keys: Sequence[bytes],
+        bodies: Sequence[Content],
+        framed: Sequence[Framed],
+    ) -> Run:
+        if not self.topology.stations:
+            return Run(cast("Sequence[tuple[Queue, ...]]", routes), keys, bodies, framed)
+        queues, stations = part(routes)
+        return Run(queues, keys, bodies, framed, stations)
+
+    def to_be_counted(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
         """A queue of which it is not known yet whether it has room for these; it is being opened.
 
         Publish them when it is open.
         """
         uncounted = self._host.uncounted
         if uncounted:
-            for queue in {queue for queues, _ in run for queue in queues} & uncounted:
+            routed = {queue for route, _ in run for queue in route}
+            for queue in uncounted & routed:
                 if not queue.is_open():
                     return queue
                 uncounted.discard(queue)
@@ -340,26 +383,30 @@ class Vhost:
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""
-        framed, queues = [], []
+        framed, routes = [], []
         for it in letters:  # one after the other: what was read to frame it finds its way, too
             deaths = encode_deaths(it.deaths)
             framed.append(self._framing.framed(it.exchange, it.properties, deaths))
-            queues.append(self._dead_route(it))
-        run = Run(queues, [it.keys[0] for it in letters], [it.body for it in letters], framed)
+            routes.append(self._dead_route(it))
+        keys, bodies = [it.keys[0] for it in letters], [it.body for it in letters]
+        run = self._run(routes, keys, bodies, framed)
         published = Publishing(run, self.clock(), self._refused, held).publish()
         return Sent(*published)
 
-    def _dead_route(self, letter: DeadLetter) -> tuple[Queue, ...]:
+    def _dead_route(self, letter: DeadLetter) -> Route:
         key, *copies = letter.keys
         try:
-            queues = self.topology.route(
+            route = self.topology.route(
                 letter.exchange, key, self._framing.looked(letter.properties), copies, dead=True
             )
         except (NoExchange, UnknownType):
             return ()
-        if any(goes_in_circles(letter.deaths, it.facts.name) for it in queues):
-            return tuple(it for it in queues if not goes_in_circles(letter.deaths, it.facts.name))
-        return queues
+        round_again = [
+            it
+            for it in route
+            if isinstance(it, Queue) and goes_in_circles(letter.deaths, it.facts.name)
+        ]
+        return tuple(it for it in route if it not in round_again) if round_again else route
 
     def _refused(
         self,

@@ -1,7 +1,8 @@
 """The exchanges of one virtual host, what is bound to them, and where a message goes.
 
 Owns who is bound to whom, and which exchanges go by themselves. How one exchange picks among its
-bindings is its matcher's; queues are whatever the caller says they are. Calls come one at a time.
+bindings is its matcher's; queues are whatever the caller says they are. So are stations: what takes
+messages at an exchange of certain types, where others would send them on. Calls come one at a time.
 """
 
 import random
@@ -31,8 +32,10 @@ from logstore.broker.routing.refusals import (
     Reserved,
 )
 from logstore.broker.routing.routes import Routes
+from logstore.broker.routing.station import Droppable, stops
 
 _Q = TypeVar("_Q")
+_S = TypeVar("_S", bound=Droppable)
 
 
 def _anybody(queue: object) -> None:
@@ -44,13 +47,18 @@ def _anybody(queue: object) -> None:
 UPSTREAM_MAX: Final = 256
 
 
-class _Exchange:
-    __slots__ = ("alternate", "bindings", "facts", "incoming", "matcher")
+def _none(facts: ExchangeFacts) -> None:
+    """No exchange has a station."""
 
-    def __init__(self, facts: ExchangeFacts, matcher: Matcher) -> None:
+
+class _Exchange(Generic[_S]):
+    __slots__ = ("alternate", "bindings", "facts", "incoming", "matcher", "station")
+
+    def __init__(self, facts: ExchangeFacts, matcher: Matcher, station: _S | None) -> None:
         self.facts = facts
         self.alternate = facts.alternate
         self.matcher = matcher
+        self.station = station
         self.bindings: dict[Binding, Binding] = {}  # from it, each by itself
         self.incoming: Held[Binding] = None  # to it
 
@@ -67,17 +75,25 @@ class _Queue(Generic[_Q]):
         self.incoming: Held[Binding] = None
 
 
-class Topology(Generic[_Q]):
+class Topology(Generic[_Q, _S]):
     """One virtual host's. Queues are added and removed by their owner, with ``add_queue``."""
 
-    def __init__(self, choose: Choose = random.randrange) -> None:
-        """``choose``: the chance that x-random takes."""
+    def __init__(
+        self,
+        choose: Choose = random.randrange,
+        station_of: Callable[[ExchangeFacts], _S | None] = _none,
+    ) -> None:
+        """``choose``: the chance that x-random takes. ``station_of``: makes an exchange's station,
+        if its type has one.
+        """
+        self.stations = 0  # exchanges that have one
         self._choose = choose
-        self._exchanges: dict[bytes, _Exchange] = {}
+        self._station_of = station_of
+        self._exchanges: dict[bytes, _Exchange[_S]] = {}
         self._queues: dict[bytes, _Queue[_Q]] = {}
         self._alternate_of: dict[bytes, dict[bytes, None]] = {}  # by the alternate: whose it is
         self._internal: set[bytes] = set()
-        self._routes: Routes[_Q] = Routes()
+        self._routes: Routes[_Q | _S] = Routes()
         for facts in PREDEFINED:
             self._create(facts, matcher_of(facts.type_name)(facts.arguments, choose))
 
@@ -88,13 +104,14 @@ class Topology(Generic[_Q]):
         queues: Iterable[tuple[bytes, _Q]],
         bindings: Iterable[Binding],
         choose: Choose = random.randrange,
-    ) -> tuple["Topology[_Q]", Change]:
+        station_of: Callable[[ExchangeFacts], _S | None] = _none,
+    ) -> tuple["Topology[_Q, _S]", Change]:
         """From what was kept: the durable queues, and the rows of changes.
 
         Also returns a change that removes the bindings whose ends are not all there. An exchange
         whose type is not installed keeps its bindings, and refuses what is published to it.
         """
-        topology = cls(choose)
+        topology = cls(choose, station_of)
         for facts in exchanges:
             matcher = matcher_of_kept(facts.type_name, facts.arguments, choose)
             topology._create(facts, matcher)
@@ -237,7 +254,9 @@ class Topology(Generic[_Q]):
         # The one that is kept: to find it again compares it with itself, not two long tables.
         return self._cut([own], destination)
 
-    def _check(self, destination: "_Queue[_Q] | _Exchange", check: Callable[[_Q], object]) -> None:
+    def _check(
+        self, destination: "_Queue[_Q] | _Exchange[_S]", check: Callable[[_Q], object]
+    ) -> None:
         if isinstance(destination, _Queue):
             check(destination.queue)
 
@@ -257,8 +276,8 @@ class Topology(Generic[_Q]):
         copies: Sequence[bytes] = (),
         *,
         dead: bool = False,
-    ) -> tuple[_Q, ...]:
-        """The queues that the message goes to, each once; none: it can't be routed.
+    ) -> tuple[_Q | _S, ...]:
+        """The queues, and stations, that the message goes to, each once; none: it can't be routed.
 
         ``copies``: the keys of its CC and BCC headers. ``dead``: a dead letter, which may go to an
         internal exchange. Raises NoExchange; InternalExchange; UnknownType where an exchange on the
@@ -276,7 +295,24 @@ class Topology(Generic[_Q]):
             self._routes.keep(exchange, key, queues)
         return queues
 
-    def known_route(self, exchange: bytes, key: bytes) -> tuple[_Q, ...]:
+    def onward(
+        self, exchange: bytes, keys: Sequence[bytes], properties: Properties = NO_PROPERTIES
+    ) -> tuple[_Q | _S, ...]:
+        """Where a message goes that the station of this exchange has had. Raises as ``route``."""
+        start = self._exchange(exchange)
+        return self._walk(start, keys, properties, past=start)[0]
+
+    def station(self, exchange: bytes) -> _S | None:
+        """The station of this exchange, if it has one. Raises NoExchange."""
+        return self._exchange(exchange).station
+
+    def drop(self) -> None:
+        """All of it goes, with its virtual host: stations are told."""
+        for exchange in self._exchanges.values():
+            if exchange.station is not None:
+                exchange.station.drop()
+
+    def known_route(self, exchange: bytes, key: bytes) -> tuple[_Q | _S, ...]:
         """A route that is remembered, of a message without CC and BCC. Raises KeyError."""
         if exchange in self._internal:
             raise KeyError(exchange)
@@ -303,30 +339,47 @@ class Topology(Generic[_Q]):
         return iter(self._alternate_of.get(exchange, ()))
 
     def _walk(
-        self, start: _Exchange, keys: Sequence[bytes], properties: Properties
-    ) -> tuple[tuple[_Q, ...], bool]:
-        """The queues; whether the keys alone decided. One loop, so that no depth is too deep."""
+        self,
+        start: _Exchange[_S],
+        keys: Sequence[bytes],
+        properties: Properties,
+        past: _Exchange[_S] | None = None,
+    ) -> tuple[tuple[_Q | _S, ...], bool]:
+        """The queues and stations; whether the keys alone decided. One loop, so that no depth is
+        too deep. ``past``: the exchange whose station has had the message.
+        """
         queues: dict[_Queue[_Q], None] = {}
+        stations: list[_S] = []
         reached = {start: None}
         waiting = [start]  # grows while it is gone through
         by_key = True
         for exchange in waiting:
             by_key = by_key and exchange.matcher.by_key
+            station = exchange.station
+            if (
+                station is not None
+                and exchange is not past
+                and stops(exchange.matcher, keys, properties)
+            ):
+                stations.append(station)
+                continue
             for destination in self._matched(exchange, keys, properties):
                 if isinstance(destination, _Queue):
                     queues[destination] = None
                 elif destination not in reached:
                     reached[destination] = None
                     waiting.append(destination)
-        return tuple(it.queue for it in queues), by_key
+        return (*(it.queue for it in queues), *stations), by_key
 
     def _matched(
-        self, exchange: _Exchange, keys: Sequence[bytes], properties: Properties
-    ) -> Iterable["_Queue[_Q] | _Exchange"]:
+        self, exchange: _Exchange[_S], keys: Sequence[bytes], properties: Properties
+    ) -> Iterable["_Queue[_Q] | _Exchange[_S]"]:
         """Where it sends the message; the alternate exchange, where its bindings say nowhere."""
         if exchange.facts.name == DEFAULT_EXCHANGE:
             return [queue for it in keys if (queue := self._queues.get(it)) is not None]
-        found = cast("list[_Queue[_Q] | _Exchange]", list(exchange.matcher.match(keys, properties)))
+        found = cast(
+            "list[_Queue[_Q] | _Exchange[_S]]", list(exchange.matcher.match(keys, properties))
+        )
         if not found and exchange.alternate is not None:
             alternate = self._exchanges.get(exchange.alternate)
             return () if alternate is None else (alternate,)
@@ -335,7 +388,9 @@ class Topology(Generic[_Q]):
     # Changes, carried out
 
     def _create(self, facts: ExchangeFacts, matcher: Matcher) -> None:
-        exchange = self._exchanges[facts.name] = _Exchange(facts, matcher)
+        station = self._station_of(facts)
+        self.stations += station is not None
+        exchange = self._exchanges[facts.name] = _Exchange(facts, matcher, station)
         if facts.internal:
             self._internal.add(facts.name)
         if exchange.alternate is not None:
@@ -343,14 +398,16 @@ class Topology(Generic[_Q]):
         self._changed(facts.name)  # exchanges whose alternate it is lead somewhere now
 
     def _join(
-        self, binding: Binding, source: _Exchange, destination: "_Queue[_Q] | _Exchange"
+        self, binding: Binding, source: _Exchange[_S], destination: "_Queue[_Q] | _Exchange[_S]"
     ) -> None:
         source.matcher.add(binding, destination)  # first: it may refuse
         source.bindings[binding] = binding
         destination.incoming = joined(destination.incoming, binding)
         self._changed(source.facts.name)
 
-    def _cut(self, bindings: Sequence[Binding], destination: "_Queue[_Q] | _Exchange") -> Change:
+    def _cut(
+        self, bindings: Sequence[Binding], destination: "_Queue[_Q] | _Exchange[_S]"
+    ) -> Change:
         """Remove these, all to one destination, and what goes by itself because of that."""
         removed: list[Row] = []
         gone: list[ExchangeFacts] = []
@@ -373,7 +430,7 @@ class Topology(Generic[_Q]):
                     losses.append((list(each(source.incoming)), source))
         return Change(removed=tuple(removed), gone=tuple(gone))
 
-    def _delete(self, exchange: _Exchange) -> Change:
+    def _delete(self, exchange: _Exchange[_S]) -> Change:
         removed: list[Row] = [exchange.facts] if exchange.durable else []
         for binding in list(exchange.bindings):
             destination = self._existing(binding.kind, binding.destination)
@@ -387,8 +444,8 @@ class Topology(Generic[_Q]):
     def _part(
         self,
         binding: Binding,
-        source: _Exchange,
-        destination: "_Queue[_Q] | _Exchange",
+        source: _Exchange[_S],
+        destination: "_Queue[_Q] | _Exchange[_S]",
         *,
         matched: bool = True,
     ) -> None:
@@ -399,11 +456,14 @@ class Topology(Generic[_Q]):
         del source.bindings[binding]
         destination.incoming = without(destination.incoming, binding)
 
-    def _drop(self, exchange: _Exchange) -> None:
+    def _drop(self, exchange: _Exchange[_S]) -> None:
         """Take out one from which nothing is bound."""
         name = exchange.facts.name
         self._changed(name)
         del self._exchanges[name]
+        if exchange.station is not None:
+            self.stations -= 1
+            exchange.station.drop()
         self._internal.discard(name)
         if exchange.alternate is not None:
             referring = self._alternate_of[exchange.alternate]
@@ -454,16 +514,16 @@ class Topology(Generic[_Q]):
 
     # Names
 
-    def _exchange(self, name: bytes) -> _Exchange:
+    def _exchange(self, name: bytes) -> _Exchange[_S]:
         try:
             return self._exchanges[name]
         except KeyError:
             raise NoExchange(name) from None
 
-    def _end(self, kind: Kind, name: bytes) -> "_Queue[_Q] | _Exchange | None":
+    def _end(self, kind: Kind, name: bytes) -> "_Queue[_Q] | _Exchange[_S] | None":
         return self._queues.get(name) if kind == "queue" else self._exchanges.get(name)
 
-    def _existing(self, kind: Kind, name: bytes) -> "_Queue[_Q] | _Exchange":
+    def _existing(self, kind: Kind, name: bytes) -> "_Queue[_Q] | _Exchange[_S]":
         found = self._end(kind, name)
         if found is None:
             raise NoQueue(name) if kind == "queue" else NoExchange(name)
@@ -475,7 +535,7 @@ class Topology(Generic[_Q]):
                 raise NotPermitted(name)
 
 
-def _is_kept(source: _Exchange, destination: "_Queue[_Q] | _Exchange") -> bool:
+def _is_kept(source: _Exchange[_S], destination: "_Queue[_Q] | _Exchange[_S]") -> bool:
     return source.durable and destination.durable
 
 

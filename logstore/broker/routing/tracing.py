@@ -40,7 +40,7 @@ class Trace(NamedTuple):
 
 
 def trace(
-    topology: Topology[Any],
+    topology: Topology[Any, Any],
     exchange: bytes,
     keys: Sequence[bytes],
     properties: Properties = NO_PROPERTIES,
@@ -81,7 +81,7 @@ def trace(
 
 
 def _by_bindings(
-    topology: Topology[Any], hop: Hop, keys: Sequence[bytes], properties: Properties
+    topology: Topology[Any, Any], hop: Hop, keys: Sequence[bytes], properties: Properties
 ) -> Generator[int, None, Hop]:
     """The hop with the bindings that let the message pass."""
     try:

@@ -163,7 +163,7 @@ class Permits:
         return self._refusal(ask.operation, f"topic '{key}' in {at}")
 
 
-def is_topic(topology: Topology[Any], exchange: bytes) -> bool:
+def is_topic(topology: Topology[Any, Any], exchange: bytes) -> bool:
     """Whether topic permissions are about this exchange. One that there is not has no keys."""
     try:
         return topology.exchange(exchange).type_name == "topic"

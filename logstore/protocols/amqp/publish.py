@@ -22,7 +22,7 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.station import Route
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
 from logstore.protocols.amqp.channel import AmqpChannel
@@ -56,7 +56,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
     keyed = False  # there are rules about its keys
     prefix, size, (exchange, key, mandatory, _), props = last if last is not None else NO_LAST
     length = len(prefix)
-    queues: tuple[Queue, ...] | None = None  # of all messages that begin so
+    queues: Route | None = None  # of all messages that begin so
     try:
         while True:
             if last is None or not raw.startswith(prefix, at):
@@ -97,9 +97,7 @@ def take_many(channel: AmqpChannel, raw: bytes, at: int) -> int:
     return at
 
 
-def _is_known(
-    known: Callable[[bytes, bytes], tuple[Queue, ...]], message: Message, to: tuple[Queue, ...]
-) -> bool:
+def _is_known(known: Callable[[bytes, bytes], Route], message: Message, to: Route) -> bool:
     """Whether all messages with these properties and this key go there, until something changes."""
     try:
         return known(message.exchange, message.key) is to

@@ -5,9 +5,10 @@ from typing import Any, Final, NamedTuple
 
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.station import Route
 from logstore.broker.queues.unacked import Delivered, Unacked
 
-Outgoing = tuple[tuple[Queue, ...], Message]  # a message, and the queues that it goes to
+Outgoing = tuple[Route, Message]  # a message, and where it goes
 Verdict = Callable[[Delivered[Queue, Any]], None]  # what becomes of delivered messages
 
 SETTLEMENT_BYTES: Final = 128  # of one that is held back

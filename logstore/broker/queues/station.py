@@ -1,0 +1,117 @@
+"""What takes messages where a queue would: a topic, a channel, what waits for its time.
+
+A run of messages is parted: those for queues go to them together (``publishing.py``), those that
+end at an exchange with a station go to that.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from logstore.broker.queues.message import Content, Framed
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.transaction import Transaction
+from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.errors import LogstoreError
+
+if TYPE_CHECKING:
+    from logstore.broker.channel import Channels
+    from logstore.broker.queues.vhost import Vhost
+    from logstore.broker.topics import Topics
+
+
+class Parcel(NamedTuple):
+    """Messages for one station by column: the n-th entry of each belongs to the n-th message."""
+
+    keys: Sequence[bytes]
+    bodies: Sequence[Content]
+    framed: Sequence[Framed]
+
+
+class Intake:
+    """What a station says of a parcel that it is given, and what it must know of it."""
+
+    def __init__(self, now_ms: int, waiting: Waiting, held: Transaction | None) -> None:
+        """``waiting``: what is to be safe before the messages are confirmed. ``held``: they are to
+        become a part of this transaction, and nothing is to happen before it does.
+        """
+        self.now_ms, self.waiting, self.held = now_ms, waiting, held
+        self.unrouted: set[int] = set()  # messages that go nowhere after all, by number
+        self.rejected: set[int] = set()  # that could not be taken
+        self.lasting: set[int] = set()  # in a transaction: those that outlive the process
+        self.error: LogstoreError | None = None  # why some were not taken
+
+    def refuse(self, numbers: Sequence[int] | set[int], error: LogstoreError | None = None) -> None:
+        """These are not taken: their publisher hears a nack."""
+        self.rejected.update(numbers)
+        self.error = error or self.error
+
+
+class Station(Protocol):
+    """Of one exchange. Everything is in the sessions' thread."""
+
+    @property
+    def gone(self) -> bool: ...
+    def take(self, parcel: Parcel, intake: Intake) -> None:
+        """These messages are its own now, but for those that it refuses. Raises nothing."""
+
+    def drop(self) -> None:
+        """Its exchange is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stations are made of, beside exchanges and queues. A process without has none of it."""
+
+    topics: "Topics | None" = None
+    channels: "Channels | None" = None
+
+
+class StationHome(NamedTuple):
+    """What a station knows of where it is."""
+
+    vhost: "Vhost"
+    facts: ExchangeFacts
+    surroundings: Surroundings
+    number: Callable[[], int]  # of its exchange: none other ever has it; its lanes go by it
+    lanes: Sequence[int]  # the priorities of lanes that are there from before
+
+
+StationMaker = Callable[[StationHome], Station]
+
+
+def maker_of(type_name: str) -> StationMaker | None:
+    """What makes the stations of this type of exchange; None: it has none."""
+    return _MAKERS.get(type_name)
+
+
+# By the type's name. Each imports what it needs when the first is made.
+_MAKERS: Mapping[str, StationMaker] = {}
+
+
+class Parted(NamedTuple):
+    """A run, as those have it who take its messages."""
+
+    queues: Sequence[tuple[Queue, ...]]  # of each message
+    stations: Mapping[Station, Sequence[int]]  # the numbers of the messages for each
+
+
+Route = tuple[Queue | Station, ...]
+
+
+def part(routes: Sequence[Route]) -> Parted:
+    """Tell stations from queues."""
+    known: dict[Route, tuple[tuple[Queue, ...], list[Station]]] = {}
+    queues: list[tuple[Queue, ...]] = []
+    stations: dict[Station, list[int]] = {}
+    for number, route in enumerate(routes):
+        parted = known.get(route)
+        if parted is None:
+            plain = tuple([it for it in route if isinstance(it, Queue)])
+            others = [it for it in route if not isinstance(it, Queue)]
+            parted = known[route] = plain, others
+        queues.append(parted[0])
+        for station in parted[1]:
+            stations.setdefault(station, []).append(number)
+    return Parted(queues, stations)
