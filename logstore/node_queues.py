@@ -73,7 +73,7 @@ class NodeQueues:
         if self._queues is None:
             self.prepare()
             from logstore.broker.queues.queues import Queues
-            from logstore.broker.queues.station import Surroundings
+            from logstore.broker.queues.station_home import Surroundings
 
             if self._closed:
                 raise Closed(f"{self._path}: the server has stopped")

@@ -184,7 +184,7 @@ class StoreQueues:
         """Raises ReadOnly, SchemaTooNew, CorruptStore, StorageFull."""
         from logstore.broker.queues.own_turn import OwnTurn
         from logstore.broker.queues.queues import Queues
-        from logstore.broker.queues.station import Surroundings
+        from logstore.broker.queues.station_home import Surroundings
 
         table = self._directory.groups
         try:

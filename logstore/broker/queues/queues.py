@@ -30,14 +30,16 @@ from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.resuming import resume
 from logstore.broker.queues.settled import Settled
-from logstore.broker.queues.station import Station, Surroundings, maker_of
+from logstore.broker.queues.station import Station
+from logstore.broker.queues.station_home import StationHome, Surroundings
+from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
-from logstore.broker.routing.exchange import is_predefined
+from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogFailed, LogstoreError, UnknownPartition
@@ -83,7 +85,7 @@ class Queues:
         Raises SchemaTooNew, CorruptStore, StorageFull.
         """
         self.clock = clock
-        self.surroundings = surroundings
+        self._surroundings = surroundings
         self.totals = QueueTotals() if totals is None else totals
         self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
         self._hosts = Vhosts(self, logs.keeper)
@@ -186,7 +188,7 @@ class Queues:
         rows.exchanges = {fields.data(it.name): it for it in kept.exchanges.values()}
         rows.lanes = {
             name: lanes.pop(it.id) for name, it in rows.exchanges.items()
-            if it.id in lanes and maker_of(it.type) is not None
+            if it.id in lanes and it.type in MAKERS
         }  # fmt: skip
         topology, lost = Topology.restore(
             [exchange_facts(it) for name, it in rows.exchanges.items() if not is_predefined(name)],
@@ -269,6 +271,15 @@ class Queues:
         """A number that none has had."""
         number, self._next_id = self._next_id, self._next_id + 1
         return number
+
+    def station_of(
+        self, vhost: Vhost, facts: ExchangeFacts, number: Callable[[], int], lanes: Sequence[int]
+    ) -> Station | None:
+        """As Host.station_of."""
+        make = MAKERS.get(facts.type_name)
+        if make is None:
+            return None
+        return make(StationHome(vhost, facts, self._surroundings, number, lanes))
 
     def used(self) -> None:
         """Something that lasts was given out."""

@@ -4,21 +4,14 @@ A run of messages is parted: those for queues go to them together (``publishing.
 end at an exchange with a station go to that.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from logstore.broker.queues.message import Content, Framed
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction
-from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.errors import LogstoreError
-
-if TYPE_CHECKING:
-    from logstore.broker.channel import Channels
-    from logstore.broker.queues.vhost import Vhost
-    from logstore.broker.topics import Topics
 
 
 class Parcel(NamedTuple):
@@ -58,36 +51,6 @@ class Station(Protocol):
 
     def drop(self) -> None:
         """Its exchange is deleted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What stations are made of, beside exchanges and queues. A process without has none of it."""
-
-    topics: "Topics | None" = None
-    channels: "Channels | None" = None
-
-
-class StationHome(NamedTuple):
-    """What a station knows of where it is."""
-
-    vhost: "Vhost"
-    facts: ExchangeFacts
-    surroundings: Surroundings
-    number: Callable[[], int]  # of its exchange: none other ever has it; its lanes go by it
-    lanes: Sequence[int]  # the priorities of lanes that are there from before
-
-
-StationMaker = Callable[[StationHome], Station]
-
-
-def maker_of(type_name: str) -> StationMaker | None:
-    """What makes the stations of this type of exchange; None: it has none."""
-    return _MAKERS.get(type_name)
-
-
-# By the type's name. Each imports what it needs when the first is made.
-_MAKERS: Mapping[str, StationMaker] = {}
 
 
 class Parted(NamedTuple):

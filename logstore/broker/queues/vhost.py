@@ -29,14 +29,7 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
-from logstore.broker.queues.station import (
-    Route,
-    Station,
-    StationHome,
-    Surroundings,
-    maker_of,
-    part,
-)
+from logstore.broker.queues.station import Route, Station, part
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
@@ -60,7 +53,6 @@ class Host(Protocol):
     showing: Showing
     framing: Framing
     uncounted: set[Queue]  # that may refuse messages, and whose lanes were not opened yet
-    surroundings: Surroundings
 
     @property
     def logs(self) -> Logs: ...
@@ -77,6 +69,14 @@ class Host(Protocol):
     ) -> None: ...
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs can go once it is forgotten."""
+
+    def station_of(
+        self, vhost: "Vhost", facts: ExchangeFacts, number: Callable[[], int], lanes: Sequence[int]
+    ) -> Station | None:
+        """The station of an exchange that is being made, if its type has one.
+
+        ``number``: the exchange's, once it has one. ``lanes``: those that are there from before.
+        """
 
 
 class Guest(Protocol):
@@ -114,15 +114,9 @@ class Vhost:
 
     def station_of(self, facts: ExchangeFacts) -> Station | None:
         """The station of an exchange that is being made, if its type has one."""
-        make = maker_of(facts.type_name)
-        if make is None:
-            return None
         name = facts.name
-        home = StationHome(
-            self, facts, self._host.surroundings, lambda: self._rows.number_of(name),
-            self._rows.lanes.pop(name, ()),
-        )  # fmt: skip
-        return make(home)
+        lanes = self._rows.lanes.pop(name, ())
+        return self._host.station_of(self, facts, lambda: self._rows.number_of(name), lanes)
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
         """As ``Topology.declare``. None: there is nothing to be kept."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from logstore.broker.queues import station
+from logstore.broker.queues import stations
 from logstore.broker.queues.station import Parcel
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing import exchange_types
@@ -46,7 +46,7 @@ class Keeping:
 @pytest.fixture(autouse=True)
 def halting(monkeypatch):
     monkeypatch.setitem(exchange_types.BUILT_IN, "x-halt", Halting)
-    monkeypatch.setitem(station._MAKERS, "x-halt", Keeping)
+    monkeypatch.setitem(stations.MAKERS, "x-halt", Keeping)
 
 
 @pytest.fixture

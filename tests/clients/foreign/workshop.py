@@ -47,8 +47,8 @@ def _run(words, **more):
     assert done.returncode == 0, f"{words}:\n{done.stdout[-4000:]}"
 
 
-def once(name, sources, build):
-    """The folder that ``build(folder)`` has filled from these sources."""
+def once(name, sources, build, whole=lambda folder: True):
+    """The folder that ``build(folder)`` has filled from these sources, and is ``whole(folder)``."""
     folder, digest = CACHE / name, hashlib.sha256()
     for source in sorted(sources):
         digest.update(source.read_bytes())
@@ -56,7 +56,7 @@ def once(name, sources, build):
     with open(folder / "built", "a+") as built:
         fcntl.flock(built, fcntl.LOCK_EX)  # tests run in several processes
         built.seek(0)
-        if built.read() != digest.hexdigest():
+        if built.read() != digest.hexdigest() or not whole(folder):
             built.truncate(0)
             build(folder)
             built.write(digest.hexdigest())
@@ -77,8 +77,14 @@ def java(client="java"):
             "compile", "dependency:build-classpath",
         ])  # fmt: skip
 
-    folder = once(client, [source / "pom.xml", *source.rglob("*.java")], build)
+    folder = once(client, [source / "pom.xml", *source.rglob("*.java")], build, _has_jars)
     return f"{folder / 'classes'}:{(folder / 'classpath').read_text().strip()}"
+
+
+def _has_jars(folder):
+    """Whether what was downloaded is there still: it takes room, and somebody may need that."""
+    known = folder / "classpath"
+    return known.exists() and all(map(os.path.exists, known.read_text().strip().split(":")))
 
 
 def java_client(client="java"):
@@ -189,7 +195,8 @@ def _amqp_java():
             "compile", "dependency:build-classpath",
         ])  # fmt: skip
 
-    folder = once("amqp-java", [source / "pom.xml", *source.rglob("*.java")], build)
+    sources = [source / "pom.xml", *source.rglob("*.java")]
+    folder = once("amqp-java", sources, build, _has_jars)
     return f"{folder / 'classes'}:{(folder / 'classpath').read_text().strip()}"
 
 

@@ -1,0 +1,34 @@
+"""What stations are made of: where they are, and what is around."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from logstore.broker.queues.station import Station
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.exchange import ExchangeFacts
+
+if TYPE_CHECKING:  # a store without queues does without these
+    from logstore.broker.channel import Channels
+    from logstore.broker.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Of the queues of a process. A process without topics and channels has none of them."""
+
+    topics: "Topics | None" = None
+    channels: "Channels | None" = None
+
+
+class StationHome(NamedTuple):
+    """What a station knows of where it is."""
+
+    vhost: Vhost
+    facts: ExchangeFacts
+    surroundings: Surroundings
+    number: Callable[[], int]  # of its exchange: none other ever has it; its lanes go by it
+    lanes: Sequence[int]  # the priorities of lanes that are there from before
+
+
+StationMaker = Callable[[StationHome], Station]
