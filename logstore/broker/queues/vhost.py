@@ -93,9 +93,6 @@ class Vhost:
         self, name: bytes, host: Host, rows: Rows, topology: Topology[Queue, Station] | None = None
     ) -> None:
         self.name = name
-        self.topology: Topology[Queue, Station] = (
-            Topology(station_of=self.station_of) if topology is None else topology
-        )
         self.windows, self.showing = host.windows, host.showing
         self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
@@ -105,6 +102,9 @@ class Vhost:
         self._host = host
         self._framing = host.framing
         self._rows = rows
+        self.topology: Topology[Queue, Station] = (
+            Topology(station_of=self.station_of) if topology is None else topology
+        )
         self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
         self._sending = 0
         # Exchanges by their names, and bindings, that are not kept yet.
