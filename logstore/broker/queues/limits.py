@@ -1,13 +1,15 @@
-"""What a queue's arguments make of it: compiled once, when it is declared.
+"""What a queue's arguments, and the policy that counts for it, make of it.
 
-The arguments of RabbitMQ's classic and of its quorum queues, all in one kind of queue; unknown ones
-are let pass, as there. Pure.
+Compiled when it is declared, and when its policy changes. The arguments of RabbitMQ's classic and
+of its quorum queues, all in one kind of queue; unknown ones are let pass, as there. Pure.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from logstore.amqp.fields import data, text
+from logstore.broker.policies import CLASSIC, SETTINGS, Definition
 from logstore.broker.queues.refusals import InvalidQueueArgument, QueueDiffers
 from logstore.broker.routing.arguments import (
     CLASS_OF_KIND,
@@ -37,6 +39,12 @@ class QueueFacts(NamedTuple):
         """Whether it outlives the process: an exclusive one never does."""
         return self.durable and not self.exclusive
 
+    @property
+    def type_name(self) -> str:
+        """``classic``, unless its arguments say another one."""
+        field = self.arguments.get(b"x-queue-type")
+        return CLASSIC if field is None or field.kind != "S" else text(field.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -58,6 +66,8 @@ class Limits:
     retry_min_ms: int = 0
     retry_max_ms: int = 0
     quorum: bool = False
+    retention_ms: int | None = None  # how long what is settled stays; None: as the store says
+    retention_bytes: int | None = None
 
     @property
     def rejects(self) -> bool:
@@ -136,6 +146,8 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     ),
     b"x-delayed-retry-min": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
     b"x-delayed-retry-max": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
+    b"x-retention-ms": _from_0,
+    b"x-retention-bytes": _from_0,
 }
 # Of streams: they would mean nothing here, and who sends them expects a stream.
 _OF_STREAMS: Final = frozenset({
@@ -144,8 +156,21 @@ _OF_STREAMS: Final = frozenset({
 })  # fmt: skip
 
 
-def limits_of(facts: QueueFacts) -> Limits:
-    """Raises InvalidQueueArgument for the first argument that means nothing."""
+# Of an argument and a policy's setting the smaller one counts; of others the argument does.
+_SMALLER: Final = frozenset({
+    b"x-message-ttl", b"x-expires", b"x-max-length", b"x-max-length-bytes", b"x-delivery-limit",
+    b"x-retention-ms", b"x-retention-bytes",
+})  # fmt: skip
+_TIMES: Final = frozenset({b"x-message-ttl", b"x-expires", b"x-delayed-retry-min"})
+_UNLIMITED: Final = -1  # x-delivery-limit
+NO_DEFINITION: Final[Definition] = {}
+
+
+def limits_of(facts: QueueFacts, definition: Definition = NO_DEFINITION) -> Limits:
+    """``definition``: of the policy that counts for it.
+
+    Raises InvalidQueueArgument for the first argument that means nothing.
+    """
     found: dict[bytes, Field] = {}
     for name, field in facts.arguments:
         if name in _OF_STREAMS:
@@ -159,7 +184,26 @@ def limits_of(facts: QueueFacts) -> Limits:
     if key is not None and b"x-dead-letter-exchange" not in found:
         fault = "routing_key_but_no_dlx_defined"
         raise InvalidQueueArgument(facts.name, b"x-dead-letter-routing-key", key, fault)
-    return _compiled({name: field.value for name, field in found.items()})
+    values = {name: field.value for name, field in found.items()}
+    return _compiled(_governed(values, definition) if definition else values)
+
+
+def _governed(values: dict[bytes, Any], definition: Definition) -> dict[bytes, Any]:
+    """The arguments with what a policy adds to them, as RabbitMQ resolves the two."""
+    found = dict(values)
+    for key, value in definition.items():
+        setting = SETTINGS.get(key)
+        if setting is None or setting.argument not in CHECKS:
+            continue
+        name, said = setting.argument, data(value) if isinstance(value, str) else value
+        own = values.get(name)
+        if own is None:
+            found[name] = said
+        elif name in _SMALLER:
+            found[name] = max(own, said) if _UNLIMITED in (own, said) else min(own, said)
+    for name in _TIMES & found.keys():  # a policy may say more than an argument
+        found[name] = min(found[name], TTL_MAX_MS)
+    return found
 
 
 def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
@@ -191,6 +235,8 @@ def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
         retry_min_ms=retry_min,
         retry_max_ms=TTL_MAX_MS if retry_max is None else max(retry_min, retry_max),
         quorum=text(b"x-queue-type") == b"quorum",
+        retention_ms=number(b"x-retention-ms"),
+        retention_bytes=number(b"x-retention-bytes"),
     )
 
 
