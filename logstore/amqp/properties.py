@@ -28,6 +28,7 @@ _LAYOUT: Final = tuple(
         ("app_id", SHORTSTR), ("cluster_id", SHORTSTR),
     ))
 )  # fmt: skip
+_FLAGS: Final = {name: bit for name, bit, _ in _LAYOUT}
 _MORE: Final = 1  # further flags follow: of no property that there is
 
 
@@ -50,7 +51,12 @@ class Properties(NamedTuple):
     cluster_id: str | None = None
 
 
-def _flags(data: bytes) -> tuple[int, int]:
+def flag(name: str) -> int:
+    """The bit that says that there is this property."""
+    return _FLAGS[name]
+
+
+def flags_of(data: bytes) -> tuple[int, int]:
     """Which there are; where their values begin."""
     flags, at = fields.read_short(data, 0)
     more = flags
@@ -63,7 +69,7 @@ def _flags(data: bytes) -> tuple[int, int]:
 
 def read(data: bytes) -> Properties:
     """Of flags and values. Raises Refusal."""
-    flags, at = _flags(data)
+    flags, at = flags_of(data)
     found: dict[str, Any] = {}
     for name, bit, wire in _LAYOUT:
         if flags & bit:
@@ -76,7 +82,7 @@ def read_around(data: bytes) -> tuple[Properties, int, int]:
 
     What is in the table is not looked at. Raises Refusal.
     """
-    flags, at = _flags(data)
+    flags, at = flags_of(data)
     found: dict[str, Any] = {}
     begin = end = 0
     for name, bit, wire in _LAYOUT:

@@ -1,0 +1,48 @@
+"""The headers of records and messages that the mapping gives a meaning. ``docs/mapping.md``."""
+
+from typing import Final
+
+from logstore.amqp.properties import Properties
+
+# Of a record: each property of a message, by its header's name.
+PROPERTIES: Final = {f"amqp.{it}": it for it in Properties._fields if it != "headers"}
+EXCHANGE: Final = "amqp.exchange"  # also says that the record was a message
+TYPES: Final = "amqp.types"  # the types of headers that are no text
+# A message's own header of such a name, behind this.
+ESCAPE: Final = "amqp.header."
+_RESERVED: Final = frozenset({*PROPERTIES, EXCHANGE, TYPES})
+
+# Of a message: what a record has and messages have not.
+KEY: Final = "kafka.key"
+TOMBSTONE: Final = "kafka.tombstone"
+TIMESTAMP_MS: Final = "timestamp_in_ms"  # as RabbitMQ's plugin message-timestamp has it
+
+# What this server alone may say. No peer's header of such a name gets in (``hidden``).
+HIDDEN: Final = "__logstore."
+
+# Lists of routing keys, whatever comes: RabbitMQ takes no others.
+COPIES: Final = frozenset({"CC", "BCC"})
+BLIND: Final = "BCC"  # nobody's business but the exchange's
+
+
+def hidden(name: str) -> bool:
+    return name.startswith(HIDDEN)
+
+
+def reserved(name: str) -> bool:
+    """Whether a record's header of this name is none of the message's, or one that was escaped."""
+    while name.startswith(ESCAPE):
+        name = name[len(ESCAPE) :]
+    return name in _RESERVED
+
+
+def of_record(name: str) -> str:
+    """The name under which a record has a message's header."""
+    return ESCAPE + name if reserved(name) else name
+
+
+def of_message(name: str) -> str:
+    """The reverse, of a record's header that is no property."""
+    if name.startswith(ESCAPE) and reserved(name):
+        return name[len(ESCAPE) :]
+    return name

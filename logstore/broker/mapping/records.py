@@ -1,0 +1,118 @@
+"""Messages as records: what a topic keeps of what was published to an exchange.
+
+    key        the routing key; null where that is empty, unless ``kafka.key`` says more
+    value      the body; null with ``kafka.tombstone``
+    timestamp  when it was published, in ms
+    headers    amqp.exchange   the exchange's name
+               amqp.<property> each property, as a text
+               amqp.types      the types of headers that are no text, as JSON
+               its own headers, each under its name, as ``values.py`` writes them
+
+An array of texts becomes as many headers of one name.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields, properties
+from logstore.amqp.properties import Properties
+from logstore.broker.mapping import names, values
+from logstore.records.record import Headers, Message
+
+# Messages mostly come with the same exchange and properties again and again: pairs of some 100
+# bytes, and what they come to, are 2 MB.
+REMEMBERED_MAX: Final = 4096
+REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
+
+
+class Mapped(NamedTuple):
+    """What exchange and properties come to."""
+
+    headers: Headers
+    key: bytes | None  # of the record, if the routing key is empty
+    tombstone: bool  # the value is null, if the body is empty
+
+
+class Recording:
+    """What exchanges and properties come to as a record's headers; what was mapped last."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes, bool, bool], Mapped] = {}
+        self.hidden = 0  # headers that were left out, since only this server may send such
+
+    def record(
+        self, exchange: bytes, key: bytes, data: bytes, body: bytes, timestamp_ms: int
+    ) -> Message:
+        """One message as the record that is to be appended.
+
+        ``data``: its properties, flags and values. ``timestamp_ms``: when it was published. Raises
+        Refusal for what are no properties.
+        """
+        mapped = self.mapped(exchange, data, keyed=bool(key), filled=bool(body))
+        value = None if mapped.tombstone else body
+        return Message(value, key or mapped.key, mapped.headers, timestamp_ms)
+
+    def mapped(self, exchange: bytes, data: bytes, *, keyed: bool, filled: bool) -> Mapped:
+        """Of a message whose routing key, and whose body, is not empty. Raises as ``record``."""
+        name = exchange, data, keyed, filled
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        mapped, hidden = _mapped(exchange, properties.read(data), keyed, filled)
+        self.hidden += hidden
+        if not hidden and len(data) <= REMEMBERED_BYTES_MAX:
+            if len(self._known) >= REMEMBERED_MAX:
+                self._known.clear()
+            self._known[name] = mapped
+        return mapped
+
+
+def _mapped(exchange: bytes, found: Properties, keyed: bool, filled: bool) -> tuple[Mapped, int]:
+    """Also how many headers nobody but this server may send."""
+    own = found.headers or {}
+    visible = {name: it for name, it in own.items() if not names.hidden(name)}
+    key = None if keyed else visible.get(names.KEY)
+    if type(key) is str:
+        key = fields.data(key)
+    if type(key) is bytes:
+        del visible[names.KEY]
+    tombstone = not filled and visible.get(names.TOMBSTONE) is True
+    if tombstone:
+        del visible[names.TOMBSTONE]
+    headers = ((names.EXCHANGE, exchange), *_properties(found), *_headers(visible))
+    mapped = Mapped(headers, key if type(key) is bytes else None, tombstone)
+    return mapped, len(own) - len(visible) - (type(key) is bytes) - tombstone
+
+
+def _properties(found: Properties) -> Iterator[tuple[str, bytes]]:
+    for header, name in names.PROPERTIES.items():
+        value = getattr(found, name)
+        if value is not None:
+            yield header, fields.data(str(value))
+
+
+def _headers(own: Mapping[str, Any]) -> Iterator[tuple[str, bytes | None]]:
+    """Its own headers, and before them their types."""
+    types: dict[str, str] = {}
+    headers: list[tuple[str, bytes | None]] = []
+    for name, value in own.items():
+        if name == names.BLIND:
+            continue
+        shown = names.of_record(name)
+        if _is_repeated(name, value):
+            headers += [(shown, values.written(it)[0]) for it in value]
+            continue
+        data, kind = values.written(value)
+        headers.append((shown, data))
+        if name in names.COPIES or not values.is_plain(value):
+            types[shown] = kind
+    if types:
+        yield names.TYPES, json.dumps(types, separators=(",", ":")).encode()
+    yield from headers
+
+
+def _is_repeated(name: str, value: Any) -> bool:  # noqa: ANN401
+    """Whether it travels as headers of one name."""
+    least = 1 if name in names.COPIES else 2
+    return type(value) is list and len(value) >= least and all(map(values.is_plain, value))
