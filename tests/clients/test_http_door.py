@@ -13,7 +13,7 @@ import pytest
 from http_kit import answers, request
 from serving import COMMAND, DEADLINE_S, Serving, resident_bytes
 
-from logstore.protocols.http.tail import TAILS_MAX
+from logstore.protocols.http.replies.tail import TAILS_MAX
 
 READY = request("GET", "/readyz").replace(b"host: x", b"host: localhost")
 WHOAMI = request("GET", "/api/v1/whoami").replace(b"host: x", b"host: localhost")

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import logstore
+from logstore.protocols.http.entry.targets import is_of
 from logstore.protocols.http.routes import ROUTES
-from logstore.protocols.http.targets import is_of
 
 pytestmark = pytest.mark.long
 

@@ -9,7 +9,7 @@ from http_kit import HttpPeer, answers, request
 from queue_parts import Lives
 
 from logstore.access.identity import OWNER
-from logstore.protocols.http.node import Node
+from logstore.protocols.http.common.node import Node
 
 NOT_FOUND = {"error": "Object Not Found", "reason": "Not Found"}
 REFUSED = {"error": "not_authorised", "reason": "Access refused."}

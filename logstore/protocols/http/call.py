@@ -13,9 +13,9 @@ from logstore.http.bodies import JSON, decode, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, UNAVAILABLE, Fault
 from logstore.http.server_end import Head, Headers
 from logstore.kept_queues import DEFAULT_VHOST
-from logstore.protocols.http.events import Events
-from logstore.protocols.http.flows import Flow, Lines, Parts, Unread
-from logstore.protocols.http.refusals import body_of, fault_of
+from logstore.protocols.http.replies.events import Events
+from logstore.protocols.http.replies.flows import Flow, Lines, Parts, Unread
+from logstore.protocols.http.replies.refusals import body_of, fault_of
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues

@@ -30,16 +30,16 @@ from logstore.protocols.house import (
     Timer,
     Work,
 )
-from logstore.protocols.http.browsers import Browsers
-from logstore.protocols.http.downloads import Downloads
-from logstore.protocols.http.gate import Gate
-from logstore.protocols.http.health import Health, Look
-from logstore.protocols.http.in_turn import InTurn
-from logstore.protocols.http.listeners import Listeners
-from logstore.protocols.http.meter import Meter
-from logstore.protocols.http.news import News
-from logstore.protocols.http.node import Node
-from logstore.protocols.http.scrapes import Scrapes
+from logstore.protocols.http.common.downloads import Downloads
+from logstore.protocols.http.common.health import Health, Look
+from logstore.protocols.http.common.in_turn import InTurn
+from logstore.protocols.http.common.meter import Meter
+from logstore.protocols.http.common.news import News
+from logstore.protocols.http.common.node import Node
+from logstore.protocols.http.common.scrapes import Scrapes
+from logstore.protocols.http.entry.browsers import Browsers
+from logstore.protocols.http.entry.gate import Gate
+from logstore.protocols.http.replies.listeners import Listeners
 from logstore.protocols.rounds import Round
 from logstore.slices import Slices
 

@@ -8,8 +8,8 @@ from logstore.http.routes import Route, no_such_path
 from logstore.page_files import File, Files
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.headers import PAGE_POLICY
 from logstore.protocols.http.opened import Handler
+from logstore.protocols.http.replies.headers import PAGE_POLICY
 
 INDEX: Final = b"index.html"
 

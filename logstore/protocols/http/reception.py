@@ -14,12 +14,12 @@ from logstore.http import asks
 from logstore.http.faults import NO_CONTENT, PERMANENT_REDIRECT, UNAUTHORIZED, Fault
 from logstore.http.routes import Found, Router
 from logstore.http.server_end import Head
-from logstore.protocols.http import origin, targets
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.gate import TurnedAway, challenge, wrong
+from logstore.protocols.http.entry import origin, targets
+from logstore.protocols.http.entry.gate import TurnedAway, challenge, wrong
 from logstore.protocols.http.opened import Handler
 from logstore.protocols.http.permits import LOG_IN, Permits, check
-from logstore.protocols.http.refusals import fault_of, refused_to_rabbit
+from logstore.protocols.http.replies.refusals import fault_of, refused_to_rabbit
 from logstore.protocols.session import Link
 
 

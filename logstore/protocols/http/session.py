@@ -18,13 +18,13 @@ from logstore.http.routes import Router
 from logstore.http.server_end import Head, Headers, Request, ServerEnd
 from logstore.protocols.http.call import NO_HEAD, Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.flows import Flow, Parts, Unread
-from logstore.protocols.http.headers import complete
+from logstore.protocols.http.entry.origin import SAFE
 from logstore.protocols.http.opened import Handler
-from logstore.protocols.http.origin import SAFE
 from logstore.protocols.http.permits import LOG_IN
 from logstore.protocols.http.reception import Admitted, Reception, Refused
-from logstore.protocols.http.refusals import body_of
+from logstore.protocols.http.replies.flows import Flow, Parts, Unread
+from logstore.protocols.http.replies.headers import complete
+from logstore.protocols.http.replies.refusals import body_of
 from logstore.protocols.http.routes import ROUTER
 from logstore.protocols.session import About, Buffer, Link
 

@@ -16,8 +16,8 @@ from logstore.broker.listening import Listener
 from logstore.http.asks import OPEN
 from logstore.http.routes import Router
 from logstore.kept_users import PREFIX
+from logstore.protocols.http.replies.tail import BATCH_MAX, BATCH_S
 from logstore.protocols.http.routes import ROUTES
-from logstore.protocols.http.tail import BATCH_MAX, BATCH_S
 
 HANDLERS = Router([it._replace(asks=OPEN) for it in ROUTES])
 

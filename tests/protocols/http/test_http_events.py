@@ -10,7 +10,7 @@ from http_kit import request
 
 from logstore.access.identity import Identity
 from logstore.figures.stuck import Stuck
-from logstore.protocols.http.news import TELL_UNITS
+from logstore.protocols.http.common.news import TELL_UNITS
 from logstore.slices import AT_ONCE, UNITS, Slices
 
 

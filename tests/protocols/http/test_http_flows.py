@@ -10,8 +10,8 @@ from logstore.http.asks import OPEN
 from logstore.http.event_stream import event
 from logstore.http.faults import Fault
 from logstore.http.routes import Route, Router
-from logstore.protocols.http import flows, listeners
-from logstore.protocols.http.flows import (
+from logstore.protocols.http.replies import flows, listeners
+from logstore.protocols.http.replies.flows import (
     KEEP_ALIVE_S,
     LOOK_S,
     PIECE_BYTES,

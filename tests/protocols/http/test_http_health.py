@@ -6,7 +6,7 @@ import pytest
 from http_kit import HttpPeer, answers, request
 
 from logstore.errors import LogFailed, UnknownPartition
-from logstore.protocols.http.health import AGAIN_S, ANSWER_S
+from logstore.protocols.http.common.health import AGAIN_S, ANSWER_S
 from logstore.storage.disk import Disk
 from logstore.storage.readiness import ROOM_BYTES_MIN, unready
 

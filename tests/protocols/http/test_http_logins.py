@@ -16,13 +16,13 @@ from logstore.http import asks
 from logstore.http.routes import Route, Router
 from logstore.http.server_end import THROWN_BYTES_MAX
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
-from logstore.protocols.http import browsers
-from logstore.protocols.http.browsers import IDLE_S, Browsers, LoggedIn
-from logstore.protocols.http.flows import LOOK_S
+from logstore.protocols.http.entry import browsers
+from logstore.protocols.http.entry.browsers import IDLE_S, Browsers, LoggedIn
+from logstore.protocols.http.entry.targets import is_of as is_rabbits
 from logstore.protocols.http.native.table_server import ROUTES
+from logstore.protocols.http.replies.flows import LOOK_S
 from logstore.protocols.http.routes import ROUTES as REAL
 from logstore.protocols.http.session import DISCARD_S, STRANGERS_BYTES_MAX
-from logstore.protocols.http.targets import is_of as is_rabbits
 
 KEY = ScramKey(b"salt", 4096, b"stored", b"server")
 ROOT = KeptUser("root", {"SCRAM-SHA-256": KEY}, ("administrator",))

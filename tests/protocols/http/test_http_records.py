@@ -8,7 +8,7 @@ from http_kit import answers, request
 from http_topics import Topical, users
 
 from logstore.broker import search as searching
-from logstore.protocols.http import downloads
+from logstore.protocols.http.common import downloads
 from logstore.protocols.http.native import record_rows, search
 from logstore.records.record import Message
 

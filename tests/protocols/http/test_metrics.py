@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from logstore.broker.routing.refusals import NoExchange
 from logstore.errors import Failed
+from logstore.protocols.http.common.scrapes import SCRAPES_MAX, UNREAD_S, Scrapes
 from logstore.protocols.http.metrics.exposition import (
     COUNTER,
     LINES_MAX,
@@ -26,7 +27,6 @@ from logstore.protocols.http.metrics.exposition import (
 from logstore.protocols.http.metrics.scene import SUM_STEP
 from logstore.protocols.http.metrics.scrape import GROUPS, PARTS_AT_ONCE, TABLES
 from logstore.protocols.http.metrics.table_rabbit import OTHER_GROUPS
-from logstore.protocols.http.scrapes import SCRAPES_MAX, UNREAD_S, Scrapes
 from logstore.records.record import Message
 
 FAMILIES = [row.family for row in TABLES]

@@ -6,7 +6,7 @@ from rabbit_api import NOT_FOUND, REFUSED, new_api
 
 from logstore.access.audit import CONNECTION
 from logstore.protocols.amqp_clients import AmqpClients, Client, ClientChannel
-from logstore.protocols.http.node import NODE
+from logstore.protocols.http.common.node import NODE
 
 PATH = "connections/{}"
 

@@ -8,7 +8,7 @@ from turns_by_hand import Turns
 from logstore.access.identity import OWNER
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.broker.routing.binding import Binding
-from logstore.protocols.http.node import NODE
+from logstore.protocols.http.common.node import NODE
 from logstore.slices import UNITS, Slices
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rabbit_api import NOT_FOUND, new_api
 
-from logstore.protocols.http.node import NODE, Node
+from logstore.protocols.http.common.node import NODE, Node
 
 PORTS = {"amqp": 5672, "http": 15_672, "kafka": 9092}
 CHECK = "health/checks/{}"

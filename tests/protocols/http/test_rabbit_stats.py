@@ -4,7 +4,7 @@ import pytest
 from rabbit_api import new_api
 
 from logstore.figures.figures import Figures, Seen
-from logstore.protocols.http.meter import LOOK_S, Meter
+from logstore.protocols.http.common.meter import LOOK_S, Meter
 
 STEP_S = 10
 

@@ -12,13 +12,13 @@ from logstore.config import nearest
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.scrapes import Scrapes
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.metrics import table_kafka, table_own, table_rabbit
 from logstore.protocols.http.metrics.exposition import Family, Form, Sample, accepted, written
 from logstore.protocols.http.metrics.looked_up import SERIES_MAX, LookedUp, look_up
 from logstore.protocols.http.metrics.rows import EACH, EVERYWHERE, SUMMED, Row
 from logstore.protocols.http.metrics.scene import AGGREGATED, DETAILED, PER_OBJECT, Scene
-from logstore.protocols.http.scrapes import Scrapes
 
 PARTS_AT_ONCE: Final = 5  # 2 ms of work; then others have their turn
 

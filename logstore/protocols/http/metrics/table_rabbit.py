@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.routing.refusals import NoExchange
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.metrics.exposition import (
     COUNTER,
     GAUGE,
@@ -29,7 +30,6 @@ from logstore.protocols.http.metrics.scene import (
     one,
     summed,
 )
-from logstore.protocols.http.node import NODE
 
 if TYPE_CHECKING:
     from logstore.broker.queues.vhost import Vhost

@@ -9,8 +9,8 @@ from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.arguments import Arguments
 from logstore.errors import InvalidName
 from logstore.http.faults import BAD_REQUEST, Fault
-from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.replies import contents
 
 if TYPE_CHECKING:
     from logstore.broker.queues.message import Message

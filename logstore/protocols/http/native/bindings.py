@@ -19,7 +19,7 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.asked import asked, name_in, table_of
-from logstore.protocols.http.shown import arguments, binding, binding_id
+from logstore.protocols.http.replies.shown import arguments, binding, binding_id
 from logstore.protocols.http.within import Within, each, within
 from logstore.slices import Steps
 

@@ -12,12 +12,12 @@ from logstore.broker.channel import Channels, Needed
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import Forbidden, LogstoreError
 from logstore.http.faults import BAD_REQUEST, UNAVAILABLE, Fault
-from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.asked import asked
-from logstore.protocols.http.tail import BATCH_S, TAILS_MAX, Tail
+from logstore.protocols.http.replies import contents
+from logstore.protocols.http.replies.tail import BATCH_S, TAILS_MAX, Tail
 from logstore.slices import Steps
 
 ONE, PATTERN, SHARDED = "channel", "pattern", "sharded"  # kinds of rows

@@ -22,9 +22,9 @@ from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.events import Events
 from logstore.protocols.http.native.overview import overview
 from logstore.protocols.http.permits import Permits
+from logstore.protocols.http.replies.events import Events
 
 NAMES_MAX: Final = 100  # objects of one stream
 OVERVIEW: Final = "overview"

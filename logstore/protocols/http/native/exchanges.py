@@ -12,7 +12,6 @@ from logstore.broker.routing.refusals import InUse, NoExchange, NotPermitted
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
-from logstore.protocols.http.contents import TEXT
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, Listed, listed, show
 from logstore.protocols.http.native.asked import (
@@ -24,7 +23,8 @@ from logstore.protocols.http.native.asked import (
 )
 from logstore.protocols.http.native.bindings import AS_MADE
 from logstore.protocols.http.native.bounds import Properties
-from logstore.protocols.http.shown import arguments, binding
+from logstore.protocols.http.replies.contents import TEXT
+from logstore.protocols.http.replies.shown import arguments, binding
 from logstore.protocols.http.within import Within, each, within
 
 CREATED: Final = 201

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from logstore.http.faults import UNAVAILABLE
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.health import ANSWER_S, SILENT
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.health import ANSWER_S, SILENT
 
 
 def alive(door: HttpDoor, call: Call) -> None:

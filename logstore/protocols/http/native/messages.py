@@ -13,11 +13,11 @@ from logstore.errors import Damaged, LogstoreError, NoneOfThatName, Refused
 from logstore.http.bodies import encode
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
-from logstore.protocols.http.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, pieces, preview
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.native.asked import asked, name_in
-from logstore.protocols.http.shown import properties
+from logstore.protocols.http.replies.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, pieces, preview
+from logstore.protocols.http.replies.shown import properties
 from logstore.protocols.http.within import Within, within
 
 if TYPE_CHECKING:  # the model, which a server that has no queues does without

@@ -19,7 +19,7 @@ from logstore.figures.stuck import Stuck, view
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.permits import Permits
-from logstore.protocols.http.shown import SAFE_INTEGER
+from logstore.protocols.http.replies.shown import SAFE_INTEGER
 
 STUCK_MAX: Final = 50  # rows; more are a number
 WARNINGS_MAX: Final = 20

@@ -25,7 +25,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, Listed, listed, show
 from logstore.protocols.http.native.asked import asked, new_name, table_of
 from logstore.protocols.http.native.bindings import AS_MADE
-from logstore.protocols.http.shown import arguments, binding
+from logstore.protocols.http.replies.shown import arguments, binding
 from logstore.protocols.http.within import Emptied, Within, each, within
 
 if TYPE_CHECKING:

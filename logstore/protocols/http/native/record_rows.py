@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from logstore.protocols.http.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, preview
+from logstore.protocols.http.replies.contents import PREVIEW_BYTES, WHOLE_BYTES_MAX, preview
 from logstore.records.record import Record
 
 HEADERS_MAX: Final = 50  # of a record, in a line of a search

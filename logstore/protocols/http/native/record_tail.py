@@ -28,10 +28,10 @@ from logstore.log import Log, Wake
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
-from logstore.protocols.http.events import Events
 from logstore.protocols.http.native import record_rows
 from logstore.protocols.http.native.objects import may_topic, offset_given, topic_of
 from logstore.protocols.http.native.search import cursor_given
+from logstore.protocols.http.replies.events import Events
 from logstore.records.record import Record
 
 BATCH_S: Final = 0.5

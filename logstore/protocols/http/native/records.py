@@ -13,15 +13,15 @@ from logstore.broker.unsafe import Unsafe
 from logstore.errors import OffsetOutOfRange
 from logstore.http.bodies import encode
 from logstore.http.faults import BAD_REQUEST, NOT_FOUND, Fault
-from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
-from logstore.protocols.http.contents import WHOLE_BYTES_MAX
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.native import record_rows
 from logstore.protocols.http.native.objects import offset_given, topic_of
 from logstore.protocols.http.native.partitions import partition_number
 from logstore.protocols.http.native.vhosts import CREATED
+from logstore.protocols.http.replies import contents
+from logstore.protocols.http.replies.contents import WHOLE_BYTES_MAX
 from logstore.records.record import Headers, Record
 
 BINARY: Final = "application/octet-stream"

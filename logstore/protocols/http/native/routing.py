@@ -16,7 +16,7 @@ from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.asked import asked, headers_of, message_of, name_in
-from logstore.protocols.http.shown import arguments
+from logstore.protocols.http.replies.shown import arguments
 from logstore.protocols.http.within import Within, within
 
 if TYPE_CHECKING:  # the model, which a server that has no queues does without

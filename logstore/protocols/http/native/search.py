@@ -18,13 +18,13 @@ from logstore.errors import Forbidden, LogstoreError, Refused
 from logstore.http.bodies import encode
 from logstore.http.faults import BAD_REQUEST, UNAVAILABLE, Fault
 from logstore.log import Log
-from logstore.protocols.http import contents
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native import record_rows
 from logstore.protocols.http.native.asked import asked
 from logstore.protocols.http.native.objects import may_topic, topic_of
 from logstore.protocols.http.native.partitions import LogPlace
+from logstore.protocols.http.replies import contents
 from logstore.records.record import Record
 
 BUDGET_S: Final = 2.0  # of a worker's time

@@ -5,9 +5,9 @@ import msgspec
 from logstore.access.identity import Identity
 from logstore.errors import Forbidden
 from logstore.protocols.http.call import Call
-from logstore.protocols.http.credentials import Basic, cookie, cookies
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.gate import TurnedAway, wrong
+from logstore.protocols.http.entry.credentials import Basic, cookie, cookies
+from logstore.protocols.http.entry.gate import TurnedAway, wrong
 from logstore.protocols.http.permits import LET_IN, Permits
 
 

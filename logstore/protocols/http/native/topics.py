@@ -29,7 +29,7 @@ from logstore.protocols.http.native.objects import (
     topics_shown,
 )
 from logstore.protocols.http.native.vhosts import CREATED
-from logstore.protocols.http.shown import value
+from logstore.protocols.http.replies.shown import value
 
 UNKNOWN: Final = Holds(None, None)
 RECORDS: Final = "records"

@@ -13,8 +13,8 @@ from logstore.printable import printable
 from logstore.protocols.amqp_clients import Client, ClientChannel, Connected
 from logstore.protocols.house import Connection
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import consumers, lists, sight
 from logstore.protocols.http.rabbit.answers import NO_CONTENT
 from logstore.protocols.http.rabbit.tables import table

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from logstore.access.resources import DESCRIBE, QUEUE
 from logstore.amqp import fields
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight
 from logstore.protocols.http.within import Within
 

@@ -5,9 +5,9 @@ from typing import Any, Final, NamedTuple
 
 from logstore.http.faults import UNAVAILABLE
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.health import Wrong
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.health import Wrong
-from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import sight
 from logstore.protocols.http.rabbit.words import bad_request
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from logstore.broker.routing.exchange_types import BUILT_IN
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.node import NODE, used
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.node import NODE, used
 from logstore.protocols.http.rabbit import lists
 from logstore.protocols.http.rabbit.words import not_there
 from logstore.version import VERSION

@@ -4,8 +4,8 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final, NamedTuple
 
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight, stats
 from logstore.protocols.http.rabbit.answers import NO_CONTENT
 from logstore.protocols.http.rabbit.connections import is_seen

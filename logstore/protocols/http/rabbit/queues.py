@@ -13,9 +13,9 @@ from logstore.amqp import fields
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing.refusals import NoQueue
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.queues import open_all
-from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import consumers, lists, sight, stats
 from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT, done
 from logstore.protocols.http.rabbit.asked import SHOWN_CHARACTERS, Asked

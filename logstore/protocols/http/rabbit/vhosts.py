@@ -9,9 +9,9 @@ from logstore.amqp import fields
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.kept_users import KeptPermission
 from logstore.protocols.http.call import Call
+from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.vhosts import delete
-from logstore.protocols.http.node import NODE
 from logstore.protocols.http.rabbit import lists, sight
 from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT
 from logstore.protocols.http.rabbit.asked import Asked

@@ -12,8 +12,8 @@ from logstore.amqp import fields
 from logstore.broker.channel import Match
 from logstore.broker.history import Kept
 from logstore.http.bodies import encode
-from logstore.protocols.http.contents import PREVIEW_BYTES, preview
-from logstore.protocols.http.events import Events
+from logstore.protocols.http.replies.contents import PREVIEW_BYTES, preview
+from logstore.protocols.http.replies.events import Events
 
 BATCH_S: Final = 0.5
 BATCH_MAX: Final = 200  # messages: half a millisecond to write them

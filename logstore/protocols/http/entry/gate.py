@@ -15,8 +15,8 @@ from logstore.access.tokens import BadToken, Tokens
 from logstore.access.tokens import Bearer as Named
 from logstore.http.faults import UNAUTHORIZED, Fault
 from logstore.names import USER_BYTES_MAX
-from logstore.protocols.http.browsers import Browsers, LoggedIn
-from logstore.protocols.http.credentials import Basic, Bearer, Credentials, cookies, given
+from logstore.protocols.http.entry.browsers import Browsers, LoggedIn
+from logstore.protocols.http.entry.credentials import Basic, Bearer, Credentials, cookies, given
 from logstore.protocols.session import Link
 
 DOOR: Final = "http"

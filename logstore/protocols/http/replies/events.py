@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from logstore.http.event_stream import event
-from logstore.protocols.http.flows import Unread
+from logstore.protocols.http.replies.flows import Unread
 
 
 class Events:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from logstore.http.faults import UNAVAILABLE, Fault
-from logstore.protocols.http.flows import UNREAD_BYTES_MAX, Unread
+from logstore.protocols.http.replies.flows import UNREAD_BYTES_MAX, Unread
 
 LISTENERS_MAX: Final = 2000  # tabs of browsers; each has a connection besides
 TOGETHER_BYTES_MAX: Final = 64 << 20  # that all may leave unread

@@ -47,7 +47,7 @@ from logstore.http.faults import (
     UNAVAILABLE,
     Fault,
 )
-from logstore.protocols.http import targets
+from logstore.protocols.http.entry import targets
 
 STATUS: Final[dict[type[LogstoreError], int]] = {
     NoneOfThatName: NOT_FOUND,

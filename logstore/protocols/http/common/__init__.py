@@ -1,0 +1,1 @@
+"""What all sessions of the door share, and what that is bounded by."""

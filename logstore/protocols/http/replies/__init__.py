@@ -1,0 +1,1 @@
+"""What an answer is made of: in one piece, bit by bit, or as events."""
