@@ -10,7 +10,12 @@ Refused
 │   ├── ConsumersThere      to be deleted only if unused, and it has consumers
 │   ├── NotEmpty            to be deleted only if empty
 │   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
-│   └── SingleActive        fetched from, and has a single active consumer
+│   ├── SingleActive        fetched from, and has a single active consumer
+│   ├── InvalidConsumerArgument
+│   ├── NoSuchStream        declared otherwise than a stream can be: not durable, for instance
+│   ├── NoTopicForIt        a stream whose topic can't be had: its name is none, for instance
+│   ├── NotOfStreams        a stream, and asked for what only a queue does
+│   └── Unlimited           a stream's consumer without a prefetch count
 ├── NoVhost                 no virtual host has that name (a NoneOfThatName)
 ├── DefaultVhost            the default virtual host is not to be deleted
 ├── InvalidExpiration       of a message: not a number of milliseconds
@@ -115,6 +120,52 @@ class SingleActive(QueueRefused):
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "has a single active consumer; consume it instead of fetching")
+
+
+class InvalidConsumerArgument(QueueRefused):
+    """An argument of a consumer that means nothing. ``fault`` is RabbitMQ's word for it."""
+
+    def __init__(self, queue: bytes, argument: bytes, received: Field, fault: str) -> None:
+        super().__init__(
+            queue,
+            f"can't be consumed with {_text(argument)} {_said(received)}: "
+            f"{fault.replace('_', ' ')}; correct the argument",
+        )
+        self.argument, self.received, self.fault = argument, received, fault
+
+
+class NoSuchStream(QueueRefused):
+    """A stream is durable, nobody's own, and there until it is deleted.
+
+    ``given``: what it was to be, as RabbitMQ says it.
+    """
+
+    def __init__(self, queue: bytes, given: str) -> None:
+        super().__init__(queue, f"is a stream and can't be {given}; declare it durable, and no more")
+        self.given = given
+
+
+class NoTopicForIt(QueueRefused):
+    """A stream is a topic with one partition, and this name has none, and gets none."""
+
+    def __init__(self, queue: bytes, why: str) -> None:
+        super().__init__(queue, f"can't be a stream: {why}")
+        self.why = why
+
+
+class NotOfStreams(QueueRefused):
+    """What a stream has stays there for everybody. ``act``: what was asked for, in AMQP's words."""
+
+    def __init__(self, queue: bytes, act: str) -> None:
+        super().__init__(queue, f"is a stream, which has no {act}; consume it, or read its topic")
+        self.act = act
+
+
+class Unlimited(QueueRefused):
+    """What a stream has may be without end: a consumer says how much it takes at once."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "is a stream, consumed with a prefetch count; set one first (qos)")
 
 
 class NoVhost(NoneOfThatName):

@@ -1,0 +1,175 @@
+"""What of streams was read last: records in a row, as several consumers need them.
+
+Consumers that are at the same place share what was read there, so that a record which all of them
+get is decoded once. What is kept has a bound for all streams together; what is not kept is read
+again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from logstore.broker.reading import Chunk, chunks
+from logstore.errors import CorruptBatch, OffsetBelowStart
+from logstore.log import Log
+from logstore.records.record import Record
+
+READ_BYTES: Final = 65_536  # some 500 small records: decoding more at once keeps others waiting
+PAGES_BYTES: Final = 8 << 20  # of all streams together, decompressed
+RECORD_BYTES: Final = 400  # that one takes beside key and value
+# A record that is larger, decompressed, is passed over: it would be in memory several times.
+RECORD_BYTES_MAX: Final = 128 << 20
+EMPTY_MAX: Final = 8  # pages without a record that are passed over at once
+
+Skip = Callable[[CorruptBatch], object]
+
+
+class _Rest:
+    """What was read at once and is decoded page by page: of a large batch, or a compressed one."""
+
+    __slots__ = ("at", "chunks")
+
+    def __init__(self, at: int, chunks: Iterator[Chunk]) -> None:
+        self.at = at  # where the next chunk begins
+        self.chunks = chunks
+
+
+class Page(NamedTuple):
+    """What one read has brought, or a part of it where that is much once it is decompressed."""
+
+    records: list[Record]
+    end: int  # the offset behind; perhaps of no record
+    rest: _Rest | None  # what was read with it
+
+
+class Pages:
+    """Of all streams: those used last."""
+
+    def __init__(self, bytes_max: int = PAGES_BYTES) -> None:
+        self._bytes_max = bytes_max
+        self._kept: OrderedDict[tuple[Log, int], tuple[Page, int]] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, log: Log, begin: int) -> Page | None:
+        """What was read from there on, if it is kept."""
+        kept = self._kept.get((log, begin))
+        if kept is None:
+            return None
+        self._kept.move_to_end((log, begin))
+        return kept[0]
+
+    def put(self, log: Log, begin: int, page: Page) -> None:
+        """Keep it; those that nobody has used for longest go."""
+        self._drop((log, begin))
+        size = sum(len(it.value or b"") + len(it.key or b"") for it in page.records)
+        size += RECORD_BYTES * (1 + len(page.records))
+        self._kept[log, begin] = page, size
+        self._bytes += size
+        while self._bytes > self._bytes_max and len(self._kept) > 1:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, name: tuple[Log, int]) -> None:
+        _, size = self._kept.pop(name, (None, 0))
+        self._bytes -= size
+
+    def forget(self, log: Log) -> None:
+        """Its stream is gone."""
+        for name in [it for it in self._kept if it[0] is log]:
+            self._drop(name)
+
+    def read(self, log: Log, begin: int, skip: Skip, before: Page | None = None) -> Page | None:
+        """The records from there on, of one page; None: there is nothing, or it is not here yet.
+
+        ``before``: the page that ends there. ``skip`` is told what is damaged, and passed over.
+        Raises LogstoreError where nothing can be read.
+        """
+        known = self.get(log, begin)
+        if known is not None:
+            return known
+        rest = None if before is None else before.rest
+        if rest is None or rest.at != begin:  # others have gone on with it
+            rest = _Rest(begin, _read(log, begin, skip))
+        chunk = next(rest.chunks, None)
+        if chunk is None:
+            return None
+        rest.at = chunk.end
+        page = Page(chunk.records, chunk.end, rest if chunk.more else None)
+        self.put(log, begin, page)
+        return page
+
+
+def _read(log: Log, begin: int, skip: Skip) -> Iterator[Chunk]:
+    name, _, number = log.name.rpartition("-")
+    return chunks(
+        log, (name, int(number)), begin, skip,
+        bytes_max=READ_BYTES, record_bytes_max=RECORD_BYTES_MAX,
+    )  # fmt: skip
+
+
+class Cursor:
+    """A place in a stream: what comes next. It moves up alone."""
+
+    __slots__ = ("_begin", "_taken", "at", "stopped")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.stopped = False  # the last take has ended before it found anything: take again
+        self._begin = at  # of the page that it is in
+        self._taken = 0  # records of it that are behind
+
+    def take(self, log: Log, pages: Pages, most: int, bytes_max: int, skip: Skip) -> list[Record]:
+        """Up to ``most`` records, of ``bytes_max`` of values beside the first, and move behind them.
+
+        None at the end of what is safe, and where they are not here yet: the log tells of both.
+        What is gone is passed over. Raises LogstoreError.
+        """
+        self.stopped = False
+        for _ in range(EMPTY_MAX):
+            if self.at >= log.safe:
+                return []
+            page = self._page(log, pages, skip)
+            if page is None:
+                return []
+            found = self._of(page, most, bytes_max)
+            if found:
+                return found
+            if self.at < page.end:
+                self._move(page.end)  # there was nothing in it
+        self.stopped = True
+        return []
+
+    def _move(self, at: int) -> None:
+        self.at = self._begin = at
+        self._taken = 0
+
+    def _page(self, log: Log, pages: Pages, skip: Skip) -> Page | None:
+        """The one that it is in; the next one where that is behind."""
+        page = pages.get(log, self._begin)
+        if page is None:  # it is kept no more: what is left of it is read
+            self._move(self.at)
+        elif self._taken < len(page.records):
+            return page
+        else:
+            self._move(max(page.end, self.at))
+        if self.at < log.start:
+            self._move(log.start)
+        try:
+            return pages.read(log, self.at, skip, page)
+        except OffsetBelowStart:  # trimmed just now
+            self._move(log.start)
+            return Page([], self.at, None)
+
+    def _of(self, page: Page, most: int, bytes_max: int) -> list[Record]:
+        found: list[Record] = []
+        for record in page.records[self._taken : self._taken + most]:
+            bytes_max -= len(record.value or b"")
+            if found and bytes_max < 0:
+                break
+            found.append(record)
+        if found:
+            self._taken += len(found)
+            self.at = found[-1].offset + 1
+        return found

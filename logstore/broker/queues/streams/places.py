@@ -1,0 +1,90 @@
+"""Where a consumer of a stream begins: what its ``x-stream-offset`` says. Pure.
+
+    first                the first record that is still there
+    last                 the last record that is there
+    next                 what comes from now on; so it is without the argument
+    an integer           this offset; the first record where it is gone, and what comes from it on
+                         where it is not reached yet
+    a timestamp          the first record that is as late as this, by its timestamp
+    5m, 7D, ...          as a timestamp, so long ago
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.refusals import InvalidConsumerArgument
+from logstore.broker.routing.arguments import CLASS_OF_KIND, Field
+from logstore.broker.queues.streams.ages import age_ms
+from logstore.log import Log
+
+ARGUMENT: Final = b"x-stream-offset"
+FIRST, LAST, NEXT, OFFSET, TIME = "first", "last", "next", "offset", "time"
+OFFSET_MAX: Final = 2**63 - 1
+FAULT: Final = "invalid_stream_offset_arg"
+
+
+class Begin(NamedTuple):
+    """One of these words; an offset, or a time in ms since 1970, where it needs one."""
+
+    word: str
+    number: int = 0
+
+    @property
+    def searches(self) -> bool:
+        """Whether to find the place may take long."""
+        return self.word == TIME
+
+
+FROM_NOW: Final = Begin(NEXT)
+_WORDS: Final = {it.encode(): Begin(it) for it in (FIRST, LAST, NEXT)}
+
+
+def begin_of(stream: bytes, field: Field | None, now_ms: int) -> Begin:
+    """Raises InvalidConsumerArgument where it means no place."""
+    if field is None:
+        return FROM_NOW
+    read = _BY_CLASS.get(CLASS_OF_KIND[field.kind])
+    found = None if read is None else read(field, now_ms)
+    if found is None:
+        raise InvalidConsumerArgument(stream, ARGUMENT, field, FAULT)
+    return found
+
+
+def _of_number(field: Field, _: int) -> Begin | None:
+    return Begin(OFFSET, field.value) if 0 <= field.value <= OFFSET_MAX else None
+
+
+def _of_time(field: Field, _: int) -> Begin | None:
+    seconds = field.value
+    return Begin(TIME, min(seconds * 1000, OFFSET_MAX)) if seconds >= 0 else None
+
+
+def _of_text(field: Field, now_ms: int) -> Begin | None:
+    known = _WORDS.get(field.value)
+    if known is not None:
+        return known
+    age = age_ms(field.value.decode("ascii", "replace"))
+    return None if age is None else Begin(TIME, max(0, now_ms - age))
+
+
+_BY_CLASS: Final[dict[str, Callable[[Field, int], Begin | None]]] = {
+    "integer": _of_number,
+    "timestamp": _of_time,
+    "text": _of_text,
+}
+
+
+def offset_of(log: Log, begin: Begin) -> int:
+    """Where that is now; perhaps above the end. A time may take long.
+
+    What is damaged is begun at, where it may hold the time.
+    """
+    if begin.word == FIRST:
+        return log.start
+    if begin.word == LAST:
+        return max(log.start, log.safe - 1)
+    if begin.word == OFFSET:
+        return max(log.start, begin.number)
+    if begin.word == TIME:
+        return log.find(begin.number, damaged=True)
+    return log.safe
