@@ -48,6 +48,38 @@ class _Done(NamedTuple):
     waiting: Waiting  # until all is synced
 
 
+class _Ahead:
+    """What of a transaction goes ahead of the journal: until it is safe."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        soon: Callable[[Callable[[], object]], object],
+        then: Then,
+    ) -> None:
+        self._calls = transaction.ahead
+        self._soon = soon
+        self._then: Then | None = then
+        self._waiting = Waiting(synced=True)
+
+    def begin(self) -> None:
+        for call in self._calls:
+            call(self._waiting)
+        self._waiting.watch(self._wake)
+        self._look()
+
+    def _wake(self) -> None:
+        """From any thread."""
+        self._soon(self._look)
+
+    def _look(self) -> None:
+        if self._then is not None and self._waiting.settled():
+            then, self._then = self._then, None
+            failed = self._waiting.failed
+            self._waiting.close()
+            then(failed)
+
+
 class Holding:
     """Of one process that has the queues."""
 
@@ -82,9 +114,23 @@ class Holding:
     def begin(self, transaction: Transaction, then: Then) -> None:
         """``then`` is called in this thread, later or at once, when it is safe, or has failed.
 
-        If it fails nothing of it has happened, and nothing will.
+        If it fails nothing of it has happened, and nothing will; but what goes ahead may be there.
         """
         self.bytes += transaction.body_bytes
+        if transaction.ahead:
+            _Ahead(transaction, self._soon, lambda it: self._went(transaction, then, it)).begin()
+        else:
+            self._begin_kept(transaction, then)
+
+    def _went(self, transaction: Transaction, then: Then, error: LogstoreError | None) -> None:
+        """What goes ahead is safe, or never will be."""
+        if error is None:
+            self._begin_kept(transaction, then)
+        else:
+            self._fail(transaction, then, error)
+
+    def _begin_kept(self, transaction: Transaction, then: Then) -> None:
+        """Once the declarations are kept that it depends on."""
         unkept = transaction.unkept()
         if not unkept:
             self._begin(transaction, then)

@@ -141,7 +141,9 @@ class NoSuchStream(QueueRefused):
     """
 
     def __init__(self, queue: bytes, given: str) -> None:
-        super().__init__(queue, f"is a stream and can't be {given}; declare it durable, and no more")
+        super().__init__(
+            queue, f"is a stream and can't be {given}; declare it durable, and no more"
+        )
         self.given = given
 
 

@@ -1,17 +1,19 @@
 """A held transaction before it is told to the journal: what it brings, and what it settles.
 
 Nothing of it has happened yet. Either all of it becomes a part of one batch of the journal, or none
-of it does.
+of it does. What goes to logs that the journal does not decide about, those of topics, goes first,
+and is safe before the journal is told: after a crash it may be there, and come again; it is never
+lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from logstore.broker.queues.held import Body, encode, held_key, producer_of
 from logstore.broker.queues.journal import queue_key
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Content, Framed, batch_of
-from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.stock import Stock
 from logstore.counts.queues import QueueCounts, QueueTotals
@@ -19,6 +21,7 @@ from logstore.kept_queues import Lane
 from logstore.records.batch import NO_PRODUCER, Batch
 
 Record = tuple[bytes, bytes, tuple[()], int]  # of the journal: value, key, headers, time (ms)
+Ahead = Callable[[Waiting], object]  # appends, and says what is to become safe, or has failed
 
 
 class Holder(Protocol):
@@ -82,9 +85,10 @@ class Ending(NamedTuple):
 class Transaction:
     """One of them, as it is put together."""
 
-    __slots__ = ("body_bytes", "endings", "first", "parts")
+    __slots__ = ("ahead", "body_bytes", "endings", "first", "parts")
 
     def __init__(self) -> None:
+        self.ahead: list[Ahead] = []  # called when it begins
         self.parts: list[Part] = []
         self.endings: list[Ending] = []
         self.body_bytes = 0
@@ -92,7 +96,7 @@ class Transaction:
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
-        return bool(self.parts or self.endings)
+        return bool(self.parts or self.endings or self.ahead)
 
     def bring(self, part: Part) -> None:
         """Messages. Their queues count them from now on, as what is coming."""
@@ -110,6 +114,7 @@ class Transaction:
 
     def join(self, other: "Transaction") -> None:
         """All of the other one, which is none of its own any more."""
+        self.ahead += other.ahead
         self.parts += other.parts
         self.endings += other.endings
         self.body_bytes += other.body_bytes
@@ -118,7 +123,7 @@ class Transaction:
         """None of it is to happen."""
         for part in self.parts:
             self.came(part)
-        self.parts, self.endings, self.body_bytes = [], [], 0
+        self.ahead, self.parts, self.endings, self.body_bytes = [], [], [], 0
 
     def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:
         """These, which are out, are done with."""

@@ -1,6 +1,7 @@
 """Stations: exchanges that keep what reaches them, beside queues that get the same messages."""
 
 import pytest
+from queue_parts import Channel
 
 from logstore.broker.queues import stations
 from logstore.broker.queues.station import Parcel
@@ -129,3 +130,59 @@ def test_a_deleted_virtual_host_drops_its_stations(node):
     kept = node.vhost.topology.station(b"stop")
     node.delete_vhost(b"v")
     assert kept.gone
+
+
+def test_what_goes_ahead_is_safe_before_a_transaction_settles_anything(node, kept):
+    """A crash between the two brings the message once more; it never takes it away."""
+    queue = node.declare(b"q")
+    node.publish(b"q", b"1")
+    channel = Channel()
+    got = node.get(b"q", channel, no_ack=False)
+    held, order, waits = Transaction(), [], []
+
+    def ahead(waiting):
+        order.append("ahead")
+        waiting.park()
+        waits.append(waiting)
+
+    held.ahead.append(ahead)
+    group = channel.unacked.ack(got.tag)
+    held.settle(group.queue, group.lane, group.first, group.bits)
+    node.vhost.commit(held, order.append)
+    node.run()
+    assert order == ["ahead"]
+    assert queue.out == 1
+    log = queue.stock.lanes[0].log
+    waits[0].unparked(log, log.end)
+    node.run(until=lambda: len(order) == 2)
+    assert order == ["ahead", None]
+    assert queue.out == 0
+
+
+def test_a_transaction_fails_with_what_goes_ahead(node, kept):
+    queue = node.declare(b"q")
+    held, found = Transaction(), []
+    node.vhost.publish([((queue,), node.message(b"q", b"1"))], held)
+
+    def ahead(waiting):
+        waiting.park()
+        waiting.unparked(None, 0, StorageFull("full"))
+
+    held.ahead.append(ahead)
+    node.vhost.commit(held, found.append)
+    node.run(until=lambda: found)
+    assert isinstance(found[0], StorageFull)
+    assert queue.ready == 0
+
+
+def test_what_is_forgotten_goes_nowhere(node, kept):
+    held, called = Transaction(), []
+    held.ahead.append(called.append)
+    assert held
+    held.forget()
+    assert not held
+    other = Transaction()
+    other.ahead.append(called.append)
+    held.join(other)
+    assert held.ahead == [called.append]
+    assert called == []

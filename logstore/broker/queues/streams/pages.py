@@ -121,7 +121,7 @@ class Cursor:
         self._taken = 0  # records of it that are behind
 
     def take(self, log: Log, pages: Pages, most: int, bytes_max: int, skip: Skip) -> list[Record]:
-        """Up to ``most`` records, of ``bytes_max`` of values beside the first, and move behind them.
+        """Up to ``most`` records, of ``bytes_max`` of values beside the first; it moves up.
 
         None at the end of what is safe, and where they are not here yet: the log tells of both.
         What is gone is passed over. Raises LogstoreError.

@@ -1,20 +1,20 @@
 """Where a consumer of a stream begins: what its ``x-stream-offset`` says. Pure.
 
-    first                the first record that is still there
-    last                 the last record that is there
-    next                 what comes from now on; so it is without the argument
-    an integer           this offset; the first record where it is gone, and what comes from it on
-                         where it is not reached yet
-    a timestamp          the first record that is as late as this, by its timestamp
-    5m, 7D, ...          as a timestamp, so long ago
+first                the first record that is still there
+last                 the last record that is there
+next                 what comes from now on; so it is without the argument
+an integer           this offset; the first record where it is gone, and what comes from it on
+                     where it is not reached yet
+a timestamp          the first record that is as late as this, by its timestamp
+5m, 7D, ...          as a timestamp, so long ago
 """
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.refusals import InvalidConsumerArgument
-from logstore.broker.routing.arguments import CLASS_OF_KIND, Field
 from logstore.broker.queues.streams.ages import age_ms
+from logstore.broker.routing.arguments import CLASS_OF_KIND, Field
 from logstore.log import Log
 
 ARGUMENT: Final = b"x-stream-offset"
