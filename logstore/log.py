@@ -15,9 +15,10 @@ network or a disk for long is never called in a thread that serves others: openi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from logstore.records.batch import Batch
+from logstore.settings import TopicSettings
 
 TopicPartition = tuple[str, int]  # a log by its topic's name and its number in it
 Wake = Callable[[], None]
@@ -44,6 +45,20 @@ class Notes(Protocol):
 
     def freeze(self) -> Callable[[], bytes]:
         """What is known now; the bytes of it are made when they are asked for."""
+
+
+@runtime_checkable
+class Once(Notes, Protocol):
+    """Notes that keep records out of the log which it has, or had, under the same id."""
+
+    def apply(self, settings: TopicSettings) -> None:
+        """The log has these settings. Called before all else, and when they change."""
+
+    def admitted(self, batch: Batch) -> Batch:
+        """The batch as it goes into the log now: perhaps with fewer records, at the same offsets.
+
+        Called under the log's lock, before it is written. Raises CorruptBatch.
+        """
 
 
 class Extent(Protocol):

@@ -86,6 +86,19 @@ class TopicSettings:
     compression_zstd_level: int = _setting(
         3, "level of zstd in batches compressed here (KIP-390)", low=-131_072, high=22
     )
+    deduplication_header: str = _setting(
+        "",
+        "the header that has a record's id: a record whose id came before within "
+        "deduplication.window.ms is acknowledged, and not stored; empty: nothing is compared",
+        pattern=r".{1,255}",
+    )
+    deduplication_window_ms: int = _setting(
+        10 * 60_000,
+        "how long the id of a record is known after it, by the records' timestamps",
+        unit="ms",
+        low=1,
+        high=FOREVER,
+    )
     delete_retention_ms: int = _setting(
         DAY_MS, "how long compaction keeps a tombstone", unit="ms", low=0, high=FOREVER
     )
@@ -365,6 +378,14 @@ class StoreSettings:
         "memory for the keys of one compaction pass; more keys take more passes",
         unit="bytes",
         low=1 << 10,
+        high=1 << 40,
+    )
+    deduplication_memory_bytes: int = _setting(
+        64 << 20,
+        "memory for ids that topics, queues and exchanges remember to keep repeats out; more ids "
+        "are forgotten, the oldest first",
+        unit="bytes",
+        low=1 << 16,
         high=1 << 40,
     )
     upkeep_interval_ms: int = _setting(

@@ -14,6 +14,7 @@ from logstore import forks
 from logstore.broker.channel import Channels
 from logstore.broker.consumer import Consumer
 from logstore.broker.consuming import Consuming, Wish
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.group import Group
 from logstore.broker.handles import Handles, close_all
 from logstore.broker.known_groups import KnownGroups
@@ -617,7 +618,8 @@ def open_store(
     if config is None:
         config = Config.load(Path(name) / CONFIG, os.environ)
     expiration_ms = config.store.producer_id_expiration_ms
-    topics = replace(TOPIC, notes=lambda: Ledger(clock, expiration_ms))
+    once = Deduplication(clock, config.store.deduplication_memory_bytes)
+    topics = replace(TOPIC, notes=lambda: Ledger(clock, expiration_ms, once.of_log))
     directory = open_directory(
         name, mode, config, disk or Disk(), create=create, clock=clock,
         kinds={

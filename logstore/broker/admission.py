@@ -48,6 +48,7 @@ _OF_A_BATCH: Final = 16  # what each costs beside its records
 _BYTES_OF_A_RECORD: Final = 100  # so many are opened, gzipped, in the time of a record
 _SLOW_MAX: Final = 1000  # records that no client makes, so many at most are looked at here
 _COST_OF_SLOW: Final = 10
+_COST_OF_ID: Final = 5  # beside each record: its headers are read, its id is made and looked up
 _FEW_RECORDS: Final = _SLOW_MAX  # of a batch that is looked into in one go
 _CHUNKS_MAX: Final = 64  # a megabyte in blocks of 16 KiB; of crafted ones there may be 100,000
 
@@ -90,6 +91,11 @@ def admit(rules: Rules, data: Buffer) -> Batch:
         raise InvalidRecord(
             f"a batch of producer {batch.producer_id} has epoch {batch.producer_epoch} and "
             f"sequence {batch.base_sequence}, expected 0 or more"
+        )
+    if batch.is_transactional and settings.deduplication_header:
+        raise InvalidRecord(
+            f"topic {rules.topic!r} has deduplication.header, and takes no transactional batches: "
+            f"whether a record is a repeat is decided when it comes, not when others are committed"
         )
     if batch.is_log_append_time and settings.message_timestamp_type == "LogAppendTime":
         raise InvalidTimestamp(
@@ -136,6 +142,10 @@ def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:
     Raises InvalidRecord for records that are not whole.
     """
     cost = _OF_A_BATCH + batch.record_count
+    if rules.settings.deduplication_header:
+        if batch.compression:  # what is left of it may have to be compressed again
+            return Glance(None, _OF_A_BATCH)
+        cost += _COST_OF_ID * batch.record_count
     size = batch.size - HEADER_BYTES
     if cost > cost_max or size > GLANCE_BYTES_MAX or _recodes(rules, batch):
         return Glance(None, _OF_A_BATCH)

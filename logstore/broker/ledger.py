@@ -7,17 +7,22 @@ that comes again is answered with the offset that it has. A higher epoch begins 
 out the lower ones.
 
 The ledger is made of the log's batches alone. The log saves it with its recovery point and tells it
-at opening of the batches above, so it survives whatever the batches survive.
+at opening of the batches above, so it survives whatever the batches survive. Where the topic has
+``deduplication.header``, the ids that it remembers are kept here, too (``deduplication/``).
 """
 
 from collections.abc import Callable, Iterator
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
 from logstore.log import Log
 from logstore.records.batch import Batch
+from logstore.settings import TopicSettings
+
+if TYPE_CHECKING:  # few topics have them
+    from logstore.broker.deduplication.repeats import Repeats
 
 BATCHES_KEPT: Final = 5  # as many requests as an idempotent client may have under way
 PRODUCERS_MAX: Final = 16_384  # of one partition; the one not heard of for longest is forgotten
@@ -25,6 +30,7 @@ SEQUENCE_MAX: Final = 2**31 - 1
 
 _PRODUCER = Struct(">qhqB")  # id, epoch, last seen (ms), batches
 _BATCH = Struct(">iiq")
+_REPEATS: Final = -2  # in place of an id: what follows is what is remembered of ids of records
 
 assert BATCHES_KEPT < 256, "a note counts them in one byte"
 
@@ -49,7 +55,15 @@ class Known(NamedTuple):
 class Ledger:
     """The idempotent producers of one log. Not locked: its log calls it one call at a time."""
 
-    def __init__(self, clock: Callable[[], int], expiration_ms: int) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        expiration_ms: int,
+        repeats: "Callable[[TopicSettings], Repeats] | None" = None,
+    ) -> None:
+        """``repeats`` makes what keeps repeats out, where a topic's settings ask for it."""
+        self.repeats: Repeats | None = None
+        self._make_repeats = repeats
         self._clock = clock
         self._expiration_ms = expiration_ms
         self._producers: dict[int, Known] = {}  # the last heard of is last
@@ -105,8 +119,26 @@ class Ledger:
 
     # What the log calls
 
+    def apply(self, settings: TopicSettings) -> None:
+        """As Once.apply."""
+        if self._make_repeats is None:
+            return
+        header = settings.deduplication_header
+        if self.repeats is not None and self.repeats.header == header:
+            self.repeats.apply(settings)
+        else:
+            self.repeats = self._make_repeats(settings) if header else None
+            self._frozen = None
+
+    def admitted(self, batch: Batch) -> Batch:
+        """As Once.admitted."""
+        return batch if self.repeats is None else self.repeats.admitted(batch)
+
     def appended(self, batch: Batch, base_offset: int) -> None:
         """As Notes.appended. Of a batch that no idempotent producer has made nothing is kept."""
+        if self.repeats is not None:
+            self.repeats.appended(batch)
+            self._frozen = None
         if batch.producer_id < 0:
             return
         known = self._producers.pop(batch.producer_id, None)
@@ -131,10 +163,11 @@ class Ledger:
         """As Notes.freeze. Producers are values, so a shallow copy is enough."""
         if self._frozen is None:
             producers = self._producers.copy()
-            self._frozen = lambda: self._dump(producers)
+            repeats = None if self.repeats is None else self.repeats.freeze()
+            self._frozen = lambda: self._dump(producers, repeats)
         return self._frozen
 
-    def _dump(self, producers: dict[int, Known]) -> bytes:
+    def _dump(self, producers: dict[int, Known], repeats: Callable[[], bytes] | None) -> bytes:
         oldest = self._clock() - self._expiration_ms
         parts: list[bytes] = []
         for producer_id, known in producers.items():
@@ -143,6 +176,8 @@ class Ledger:
                     _PRODUCER.pack(producer_id, known.epoch, known.seen_ms, len(known.sent))
                 )
                 parts += [_BATCH.pack(*sent) for sent in known.sent]
+        if repeats is not None:
+            parts += (_PRODUCER.pack(_REPEATS, 0, 0, 0), repeats())
         return b"".join(parts)
 
     def load(self, note: bytes) -> None:
@@ -152,6 +187,10 @@ class Ledger:
             while at < len(note):
                 producer_id, epoch, seen_ms, count = _PRODUCER.unpack_from(note, at)
                 at += _PRODUCER.size
+                if producer_id == _REPEATS:
+                    if self.repeats is not None:
+                        self.repeats.load(note[at:])
+                    break
                 sent = []
                 for _ in range(count):
                     sent.append(Sent(*_BATCH.unpack_from(note, at)))
@@ -167,6 +206,16 @@ def producers_of(log: Log) -> Ledger | None:
     The kind of a log says which notes it has: a topic's has these and no others (``store.py``).
     """
     return cast("Ledger | None", log.notes)
+
+
+def once(log: Log, batch: Batch) -> Batch:
+    """The batch, looked into where the log keeps repeats out: appending it takes no longer then.
+
+    It may take long. Raises CorruptBatch.
+    """
+    known = producers_of(log)
+    repeats = None if known is None else known.repeats
+    return batch if repeats is None else repeats.prepared(batch)
 
 
 def last_sequence(batch: Batch) -> int:

@@ -25,7 +25,7 @@ from logstore.errors import (
     OffsetBelowStart,
     UnknownPartition,
 )  # fmt: skip
-from logstore.log import Notes, Wake
+from logstore.log import Notes, Once, Wake
 from logstore.records.batch import Batch
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.active import ActiveSegment
@@ -84,6 +84,7 @@ class DiskLog:
         self.damage = damage
         self.notes = notes
         self.note = note  # of what is below the recovery point
+        self._once = notes if isinstance(notes, Once) else None
         self._files = files
         self._device = files.disk.device(chain.directory)
         self._flusher = flusher
@@ -128,6 +129,8 @@ class DiskLog:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
+            if self.settings.deduplication_header and self._once is not None:
+                batch = self._once.admitted(batch)
             if self._active.is_full(batch, self.end, self.settings):
                 self._roll()
             base_offset = self.end
@@ -159,6 +162,14 @@ class DiskLog:
         """As Log.offset_of."""
         assert mark < self.end
         return mark
+
+    def apply(self, settings: TopicSettings) -> None:
+        """It has these settings from now on."""
+        with self._lock:
+            self.settings = settings
+            self.chain.interval = settings.index_interval_bytes
+            if self._once is not None:
+                self._once.apply(settings)
 
     def roll(self) -> None:
         """Seal the active segment and begin a new one; nothing when it is empty."""
@@ -562,6 +573,8 @@ class DiskLog:
         """As Log.trim: whole segments go, the rest of the records below are hidden."""
         if self._deleted is None and self.synced < before <= self.safe:
             self.sync()  # a start above what a power cut leaves would be damage
+        if self.settings.deduplication_header and self.state.recovery_offset < before <= self.safe:
+            self.secure()  # the ids of what goes are still known: no start can read them again
         with self._lock:
             if self._deleted is not None:
                 raise self._deleted

@@ -23,6 +23,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from logstore.log import Once
 from logstore.names import check_apart, check_topic
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
@@ -417,13 +418,8 @@ class WriterDirectory:
             self._stirred.add(TOPIC.directory(name, partition))
             log = self._logs.get(TOPIC.directory(name, partition))
             if log is not None:
-                self._apply_settings(log, self.settings(changed))
+                log.apply(self.settings(changed))
         return changed
-
-    @staticmethod
-    def _apply_settings(log: DiskLog, settings: TopicSettings) -> None:
-        log.settings = settings
-        log.chain.interval = settings.index_interval_bytes
 
     def writable(self) -> WritableDirectory:
         return self
@@ -522,7 +518,7 @@ class WriterDirectory:
             if directory in self._logs:
                 now = self._catalog.known(entry.kind, name)
                 if now.settings != entry.settings:  # changed meanwhile
-                    self._apply_settings(log, self.settings(now))
+                    log.apply(self.settings(now))
         return log
 
     def _entry_now(self, name: str, entry: Entry, partition: int) -> Entry:
@@ -592,6 +588,8 @@ class WriterDirectory:
         new_notes = self.kinds[entry.kind].notes
         notes = new_notes() if new_notes is not None else None
         note = self._catalog.note(key)
+        if isinstance(notes, Once):
+            notes.apply(settings)
         if notes is not None:
             notes.load(note)
         found = recover(

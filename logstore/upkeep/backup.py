@@ -31,6 +31,7 @@ from logstore.errors import (
     StorageFull,
     UnknownPartition,
 )
+from logstore.log import Once
 from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
@@ -248,6 +249,8 @@ class _Backup:
             return note
         log = self._directory.log(name, entry, partition)
         notes = make()
+        if isinstance(notes, Once):
+            notes.apply(self._directory.settings(entry))
         notes.load(note)
         at, end = max(known.recovery_offset, copied.start), copied.recovery_offset
         while at < end:

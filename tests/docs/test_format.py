@@ -3,15 +3,20 @@
 import re
 from dataclasses import fields
 from pathlib import Path
+from struct import Struct
 
 import pytest
 
 import logstore
 from logstore.broker import ledger
+from logstore.broker.deduplication import repeats, room
+from logstore.broker.deduplication.ids import id_of
 from logstore.broker.queues import held, journal, message, settled, state
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
 from logstore.records import batch
+from logstore.records.encode import encode
+from logstore.settings import TopicSettings
 from logstore.storage import catalog, groups, index, names, offsets, queues
 
 TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
@@ -19,7 +24,7 @@ TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
 
 def rows():
     """The table of the catalogue: name -> its rows, key and value."""
-    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## Lanes")]
+    section = TEXT[TEXT.index("## catalog.mdb") : TEXT.index("## Ids that")]
     found = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -63,6 +68,19 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
 )
 def test_layouts(table, expected):
     assert layouts(table) == [it.format for it in expected]
+
+
+def test_ids_that_are_remembered():
+    section = TEXT.split("## Ids that are remembered")[1].split("## ")[0]
+    name, latest, count, until = (Struct(it) for it in re.findall(r"`(>\w)`", section))
+    its = repeats.Repeats(TopicSettings(deduplication_header="id"), lambda: 900, room.Room(1 << 20))
+    ids = [(("id", it),) for it in (b"a", b"b")]
+    its.appended(encode([(b"x", None, it, 500) for it in ids]))
+    expected = [
+        name.pack(2), b"id", latest.pack(500), count.pack(2), id_of(b"a"), id_of(b"b"),
+        until.pack(600_500), until.pack(600_500),
+    ]  # fmt: skip
+    assert its.freeze()() == b"".join(expected)
 
 
 def test_where_a_log_stands_is_told_field_by_field():

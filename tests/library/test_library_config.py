@@ -47,7 +47,10 @@ KAFKAS = [
     "segment.jitter.ms",
     "unclean.leader.election.enable",
 ]
-OURS = ["compression.sealed", "retention.groups", "retention.groups.max.ms"]
+OURS = [
+    "compression.sealed", "deduplication.header", "deduplication.window.ms", "retention.groups",
+    "retention.groups.max.ms",
+]  # fmt: skip
 SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
 NUMBERS = {
     name: field

@@ -14,6 +14,7 @@ from logstore import Message
 from logstore.config import text_of
 from logstore.errors import InvalidRecord, InvalidSetting, InvalidTimestamp, RecordTooLarge
 from logstore.records.compression import Compression
+from logstore.records.decode import decode
 from logstore.settings import TOPIC_SETTINGS
 
 OF_UPKEEP = {
@@ -243,6 +244,25 @@ def rolls(topic, count=20, size=100, step_ms=0):
     for at in range(count):
         topic.append(b"x" * size, timestamp_ms=NOW_MS - 100_000 + at * step_ms)
     return len(topic.partitions[0].chain.bases)
+
+
+@shows("deduplication.header")
+def test_a_record_whose_id_came_before_is_not_stored(store):
+    for topic in both_ways(store, "deduplication.header", "id"):
+        for value, it in ((b"a", b"1"), (b"b", b"1"), (b"c", b"2")):
+            topic.append(value, headers={"id": it})
+        stored = [it.value for batch in batches(topic) for it in decode(batch)]
+        assert stored == [b"a", b"c"]
+
+
+@shows("deduplication.window.ms")
+def test_an_id_is_known_for_so_long(store):
+    for topic in both_ways(store, "deduplication.window.ms", "1000"):
+        store.alter_topic(topic.name, {"deduplication.header": "id"})
+        for at in (0, 999, 1000):
+            topic.append(b"%d" % at, headers={"id": b"1"}, timestamp_ms=NOW_MS - 9000 + at)
+        stored = [it.value for batch in batches(topic) for it in decode(batch)]
+        assert stored == [b"0", b"1000"]
 
 
 @shows("segment.bytes")

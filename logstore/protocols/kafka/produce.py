@@ -12,7 +12,7 @@ from functools import partial
 
 from logstore.access.resources import TRANSACTIONAL_ID, WRITE
 from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
-from logstore.broker.ledger import producers_of
+from logstore.broker.ledger import once, producers_of
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownProducer
@@ -333,7 +333,7 @@ class Arrival:
             mark = _standing(self._client, log, batch)
             if mark is None:
                 mark = log.append(batch)
-                self._client.door.counts.messages_in += batch.record_count
+                self._client.door.counts.messages_in += batch.last_offset_delta + 1
         except LogstoreError as error:
             _refuse(part, _storage_code(error), str(error))
             return
@@ -359,7 +359,8 @@ class Arrival:
             _refuse_for(self._part, error)
             return
         try:
-            self._topic.partition(self._part.partition)
+            log = self._topic.partition(self._part.partition)
+            self._batch = once(log, self._batch)
         except LogstoreError as error:
             _refuse(self._part, _storage_code(error), str(error))
 

@@ -1,0 +1,43 @@
+"""What keeps repeats out of one store: made where something asks for it, all in one room."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from logstore.settings import TopicSettings
+
+if TYPE_CHECKING:  # few stores have any of it
+    from logstore.broker.deduplication.repeats import Repeats
+    from logstore.broker.deduplication.room import Room
+
+
+class Deduplication:
+    """Of one store. From any thread."""
+
+    def __init__(self, clock: Callable[[], int], bytes_max: int) -> None:
+        """``bytes_max``: as ``deduplication.memory.bytes``."""
+        self._clock = clock
+        self._bytes_max = bytes_max
+        self._making = threading.Lock()
+        self._room: Room | None = None
+
+    @property
+    def room(self) -> "Room":
+        """The memory that all share."""
+        with self._making:
+            if self._room is None:
+                from logstore.broker.deduplication.room import Room
+
+                self._room = Room(self._bytes_max)
+            return self._room
+
+    @property
+    def used(self) -> "Room | None":
+        """The same; None where nothing has asked for it."""
+        return self._room
+
+    def of_log(self, settings: TopicSettings) -> "Repeats":
+        """What keeps repeats out of a log of a topic with these settings."""
+        from logstore.broker.deduplication.repeats import Repeats
+
+        return Repeats(settings, self._clock, self.room)

@@ -1,0 +1,56 @@
+"""Ids as windows know them: 16 bytes, whatever somebody has sent as one.
+
+Two texts never have the same 16 bytes in practice: BLAKE2b with 128 bits, of which nobody can find
+two that collide (2**64 tries), and a billion ids collide by chance once in 2**69.
+"""
+
+from _blake2 import blake2b  # hashlib looks it up at each call
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+from logstore.records.record import Headers, Record
+
+ID_BYTES: Final = 16
+
+
+def id_of(data: bytes) -> bytes:
+    """The id that these bytes are."""
+    return blake2b(data, digest_size=ID_BYTES).digest()
+
+
+def header_id(headers: Headers, name: str) -> bytes | None:
+    """The id in the last header of this name (Kafka: ``lastHeader``); None: there is none."""
+    found = None
+    for header, value in headers:
+        if header == name:
+            found = value
+    return None if found is None else id_of(found)
+
+
+def ids_of(records: Sequence[Record], name: str) -> list[bytes | None]:
+    """Of each record the id in its header of this name."""
+    known: dict[int, bytes | None] = {}  # neighbours may share their headers
+    found: list[bytes | None] = []
+    for record in records:
+        headers = record.headers
+        if not headers:
+            found.append(None)
+            continue
+        key = id(headers)
+        if key not in known:
+            known[key] = header_id(headers, name)
+        found.append(known[key])
+    return found
+
+
+def ids_of_batch(batch: Batch, name: str) -> tuple[list[bytes | None], list[int]]:
+    """The ids of its records, and their timestamps. Raises CorruptBatch."""
+    records = decode(batch, check=False)
+    return ids_of(records, name), [it.timestamp_ms for it in records]
+
+
+def some(ids: Iterable[bytes | None]) -> bool:
+    """Whether there is any id."""
+    return any(it is not None for it in ids)

@@ -1,0 +1,150 @@
+"""What a topic's partition keeps out because its id was seen: a window over its own records.
+
+Time is that of the records, as far as they have come: a record's id is known until the window's
+length after the latest timestamp that stood in the log when it came, its own among them. A
+timestamp ahead of the clock counts as now, or one client's wrong clock would end every id's time.
+So all of it is made of the log's batches alone, and of the window's snapshot beside them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.deduplication.ids import ids_of_batch, some
+from logstore.broker.deduplication.prepared import Prepared, without
+from logstore.broker.deduplication.room import Room
+from logstore.broker.deduplication.window import FOREVER, Window
+from logstore.errors import CorruptStore
+from logstore.records.batch import Batch
+from logstore.settings import TopicSettings
+
+WHAT: Final = "the note of the ids that a log remembers"
+_TIME_BYTES: Final = 8
+
+
+class _Looked(NamedTuple):
+    """What was found out of a batch that is about to be appended."""
+
+    batch: Batch
+    ids: Sequence[bytes | None]
+    times: Sequence[int]
+
+
+class Repeats:
+    """Of one log, which calls it with its lock held."""
+
+    def __init__(self, settings: TopicSettings, clock: Callable[[], int], room: Room) -> None:
+        self.header = settings.deduplication_header
+        self.kept_out = 0  # records
+        self._settings = settings
+        self._clock = clock
+        self._room = room
+        self._window = room.enter(Window())
+        self._now_ms = -1  # the latest timestamp that came
+        self._looked: _Looked | None = None
+
+    def __len__(self) -> int:
+        """Ids that take memory."""
+        return len(self._window)
+
+    @property
+    def forgotten(self) -> int:
+        """Ids that were forgotten before their time was over."""
+        return self._window.forgotten
+
+    def apply(self, settings: TopicSettings) -> None:
+        """The topic has these now: they hold for ids that come later. The header is the same."""
+        assert settings.deduplication_header == self.header
+        self._settings = settings
+
+    # Before an append
+
+    def prepared(self, batch: Batch) -> Batch:
+        """The batch, looked into: by who has time for it. Its log's lock is not held.
+
+        Raises CorruptBatch.
+        """
+        ids, times = ids_of_batch(batch, self.header)
+        places = self._fresh(ids, times) if some(ids) else None
+        thin = batch if places is None else without(batch, places, self._settings)
+        return Prepared(thin.data, batch, self.header, ids, times, places)
+
+    def admitted(self, batch: Batch) -> Batch:
+        """The batch as it goes into the log: without the records whose ids are known.
+
+        Raises CorruptBatch.
+        """
+        if isinstance(batch, Prepared) and batch.header == self.header:
+            ids, times, whole = batch.ids, batch.times, batch.whole
+        else:
+            whole = batch.whole if isinstance(batch, Prepared) else batch
+            ids, times = ids_of_batch(whole, self.header)
+        places = self._fresh(ids, times) if some(ids) else None
+        if isinstance(batch, Prepared) and batch.places == places:
+            found: Batch = batch
+        elif places is None:
+            found = whole
+        else:
+            found = without(whole, places, self._settings)
+        if places is not None:
+            ids, times = [ids[n] for n in places], [times[n] for n in places]
+        self._looked = _Looked(found, ids, times)
+        return found
+
+    def _fresh(self, ids: Sequence[bytes | None], times: Sequence[int]) -> list[int] | None:
+        """The places of records whose ids are not known; None: of all."""
+        window, clock_ms, now_ms = self._window, self._clock(), self._now_ms
+        here: set[bytes] = set()
+        places: list[int] = []
+        with window.lock:
+            for place, (it, time) in enumerate(zip(ids, times, strict=True)):
+                now_ms = max(now_ms, min(time, clock_ms))
+                if it is not None:
+                    if it in here or window.knows(it, now_ms):
+                        continue
+                    here.add(it)
+                places.append(place)
+        return None if len(places) == len(ids) else places
+
+    # After it
+
+    def appended(self, batch: Batch) -> None:
+        """As Notes.appended."""
+        looked, self._looked = self._looked, None
+        if looked is not None and looked.batch is batch:
+            ids, times = looked.ids, looked.times
+            self.kept_out += batch.last_offset_delta + 1 - len(ids)
+        else:
+            ids, times = ids_of_batch(batch, self.header)
+        window, clock_ms, came = self._window, self._clock(), 0
+        length_ms = self._settings.deduplication_window_ms
+        with window.lock:
+            for it, time in zip(ids, times, strict=True):
+                now_ms = self._now_ms = max(self._now_ms, min(time, clock_ms))
+                if it is not None and not window.knows(it, now_ms):
+                    window.add(it, min(now_ms + length_ms, FOREVER), now_ms)
+                    came += 1
+        if came:
+            self._room.came(came)
+
+    # As bytes
+
+    def freeze(self) -> Callable[[], bytes]:
+        """What is known now: the header | the latest timestamp | the window."""
+        header, now_ms, ids = self.header.encode(), self._now_ms, self._window.freeze()
+        head = len(header).to_bytes(2, "big") + header + now_ms.to_bytes(8, "big", signed=True)
+        return lambda: head + ids()
+
+    def load(self, note: bytes) -> None:
+        """Begin with what ``freeze`` gave; where it is of another header, with nothing.
+
+        Raises CorruptStore.
+        """
+        end = 2 + int.from_bytes(note[:2], "big")
+        if len(note) < end + _TIME_BYTES:
+            raise CorruptStore(f"{WHAT} is cut off: restore the store from a backup")
+        if note[2:end] != self.header.encode():
+            return
+        self._now_ms = int.from_bytes(note[end : end + _TIME_BYTES], "big", signed=True)
+        with self._window.lock:
+            self._window.load(note[end + _TIME_BYTES :], WHAT)
+        self._room.came(len(self._window))

@@ -1,0 +1,64 @@
+"""How much memory all windows of a process take together, and which forgets when it is too much.
+
+The one that has most. So a window that is not written to any more does not keep others small for
+ever, and nobody who uses few ids loses any to somebody who uses many.
+"""
+
+import logging
+import threading
+from typing import Final
+from weakref import WeakSet
+
+from logstore.broker.deduplication.window import CHUNK, ID_COST, Window
+
+log: Final = logging.getLogger("logstore.deduplication")
+
+
+class Room:
+    """Of one store. From any thread; whoever calls holds no window's lock."""
+
+    def __init__(self, bytes_max: int) -> None:
+        """As ``deduplication.memory.bytes``."""
+        self.forgotten = 0  # ids, before their time was over
+        self._most = max(CHUNK, bytes_max // ID_COST)  # ids
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._windows: WeakSet[Window] = WeakSet()
+        self._ids = 0  # at most so many, since they were counted last
+        self._told = False
+
+    def enter(self, window: Window) -> Window:
+        """The window takes its memory here."""
+        with self._lock:
+            self._windows.add(window)
+            self._ids += len(window)
+        return window
+
+    @property
+    def bytes(self) -> int:
+        """What all of them take, about."""
+        with self._lock:
+            return ID_COST * sum(map(len, self._windows))
+
+    def came(self, count: int) -> None:
+        """So many ids came to some window. Makes room where they were too many."""
+        with self._lock:
+            self._ids += count
+            if self._ids <= self._most:
+                return
+            while (there := sum(map(len, self._windows))) > self._most:
+                self._make_room()
+            self._ids = there
+
+    def _make_room(self) -> None:
+        largest = max(self._windows, key=len)
+        with largest.lock:
+            largest.forget(CHUNK)
+        self.forgotten += CHUNK
+        if not self._told:
+            self._told = True
+            log.warning(
+                "more ids are to be remembered than fit into deduplication.memory.bytes, %d: the "
+                "oldest are forgotten before their time is over, and what is sent again after that "
+                "is stored twice: raise it, or make the windows shorter", self._bytes_max,
+            )  # fmt: skip
