@@ -24,12 +24,13 @@ from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.settled import apply
 from logstore.broker.queues.state import QueueState
 from logstore.broker.queues.unfinished import Unfinished
-from logstore.errors import CorruptStore, SchemaTooNew
+from logstore.errors import CorruptStore, LogstoreError, SchemaTooNew
 from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
 QUEUE: Final = b"Q"
 
 
@@ -62,6 +63,7 @@ class SettlementNotes:
         self._held = Unfinished()  # as of the same batch
         self._finished: list[int] = []  # first numbers of transactions; not told to _held yet
         self._replaying = True
+        self._from_before = False  # the note was of the format before
         self._note: bytes | None = None  # of _states
         self._frozen: Callable[[], bytes] | None = None  # of all of it
         self._appending = threading.Lock()  # held for a moment: an append never waits for a reading
@@ -72,7 +74,7 @@ class SettlementNotes:
     def load(self, note: bytes) -> None:
         """As Notes.load. Also raises SchemaTooNew."""
         data = Packed(note, "what is kept of queues beside the journal")
-        if note and (found := data.byte()) != FORMAT:
+        if note and (found := data.byte()) != FORMAT and not self._is_before(found):
             raise SchemaTooNew(
                 f"what is kept of queues beside the journal has format {found}, known is {FORMAT}: "
                 f"open the store with the logstore that wrote it"
@@ -88,6 +90,22 @@ class SettlementNotes:
         if (kept := states.pop(HELD, None)) is not None:
             self._held = Unfinished.decode(kept)
         self._states = states
+
+    def _is_before(self, found: int) -> bool:
+        self._from_before = found == WITHOUT_REMOVED
+        return self._from_before
+
+    def _remove_settled(self) -> None:
+        """Nobody knows what of it was purged: it is no part of any past."""
+        for key, kept in self._states.items():
+            try:
+                state = _decoded(key, kept)
+            except LogstoreError:  # whoever asks for this queue is told
+                continue
+            for lane in state.lanes.values():
+                lane.remove_settled()
+            self._states[key] = state.encode()
+        self._note = None
 
     def appended(self, batch: Batch, base_offset: int) -> None:
         """As Notes.appended."""
@@ -106,6 +124,8 @@ class SettlementNotes:
         if self._replaying:
             with self._reading:
                 self._read_all()
+                if self._from_before:
+                    self._remove_settled()
             self._replaying = False
         with self._appending:
             if self._frozen is None:

@@ -5,6 +5,9 @@ A value is operations, each a letter, a lane (a byte) and what it is about::
     E lane end                   clip: the lane's log ended here when it was opened
     P lane (first | count)       settled, in a row, however many
     S lane set                   settled, in any order
+    D lane (first | count)       the same in a row, but removed: no part of the past
+    M lane set                   the same in any order
+    B lane start                 the lane's log begins here: what was removed below is forgotten
     C lane cursor                all below has been given out
     R lane count set             have failed so often
     X                            the queue is gone; it has no lane, and nothing follows
@@ -20,11 +23,12 @@ from typing import Final
 from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, decode, encode, include, parts
 from logstore.broker.queues.counts import ByCount
 from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
-from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.settlement import Purged, Settlement
 from logstore.broker.queues.state import LANE_MAX, DoesNotFit, LaneState, QueueState
 from logstore.errors import SchemaTooNew
 
 CLIP, RUN, SET, CURSOR, FAILED, GONE = b"E", b"P", b"S", b"C", b"R", b"X"
+REMOVED_RUN, REMOVED_SET, START = b"D", b"M", b"B"
 
 # In a row: so many are an operation of their own, so that no set has to be made of them.
 LONG_RUN: Final = 16_384
@@ -35,8 +39,10 @@ class _Lane:
     """What is to be told of one lane."""
 
     clip: int | None = None
-    runs: list[tuple[int, int]] = field(default_factory=list)
+    runs: list[tuple[int, int, bytes]] = field(default_factory=list)  # each with its operation
     settled: Bits = field(default_factory=dict)
+    removed: Bits = field(default_factory=dict)
+    start: int | None = None
     cursor: int | None = None
     failed: ByCount = field(default_factory=dict)
 
@@ -45,10 +51,14 @@ class _Lane:
         out: list[bytes] = []
         if self.clip is not None:
             out += (CLIP, lane, packed(self.clip))
-        for first, count in sorted(self.runs):
-            out += (RUN, lane, packed(first), packed(count))
+        for first, count, operation in sorted(self.runs):
+            out += (operation, lane, packed(first), packed(count))
         if self.settled:
             out += (SET, lane, encode(self.settled))
+        if self.removed:
+            out += (REMOVED_SET, lane, encode(self.removed))
+        if self.start is not None:
+            out += (START, lane, packed(self.start))
         if self.cursor is not None:
             out += (CURSOR, lane, packed(self.cursor))
         for count, those in sorted(self.failed.items()):
@@ -82,7 +92,7 @@ class Settled:
             return
         it = self._lane(lane)
         if count > LONG_RUN:
-            it.runs.append((first, count))
+            it.runs.append((first, count, RUN))
         else:
             include(it.settled, first, count)
 
@@ -99,6 +109,17 @@ class Settled:
             settled = self._lane(lane).settled
             for block, mask in bits.items():
                 settled[block] = settled.get(block, 0) | mask
+
+    def remove(self, lane: int, purged: Purged, start: int) -> None:
+        """What a purge has settled, of a log that begins with ``start``."""
+        if not purged.total:
+            return
+        it = self._lane(lane)
+        it.start = start
+        for block, mask in purged.back.items():
+            it.removed[block] = it.removed.get(block, 0) | mask
+        if purged.length:
+            it.runs.append((purged.first, purged.length, REMOVED_RUN))
 
     def failed(self, lane: int, by_count: ByCount) -> None:
         """These have failed so often by now (``Settlement.failures_of``)."""
@@ -158,6 +179,7 @@ def reopened(
     gone = it.purge(start)
     settled.settle_set(lane, gone.back)
     settled.settle(lane, gone.first, gone.length)
+    it.removed.forget(start)
     return it
 
 
@@ -207,6 +229,29 @@ def _set(lane: LaneState, data: Packed) -> None:
             lane.settle_run(first, count)
 
 
+def _removed_run(lane: LaneState, data: Packed) -> None:
+    first, count = data.number(), data.number()
+    if not 0 < count <= NUMBER_MAX - first:
+        raise data.damaged(f"removes {count} offsets from {first} on")
+    lane.settle_run(first, count)
+    lane.removed.add(first, first + count)
+
+
+def _removed_set(lane: LaneState, data: Packed) -> None:
+    for first, count, mask in decode(data):
+        if mask:
+            block = first >> BLOCK_SHIFT
+            lane.settle_block(block, mask)
+            lane.removed.add_set({block: mask})
+        else:
+            lane.settle_run(first, count)
+            lane.removed.add(first, first + count)
+
+
+def _start(lane: LaneState, data: Packed) -> None:
+    lane.removed.forget(data.number())
+
+
 def _cursor(lane: LaneState, data: Packed) -> None:
     lane.hold(data.number())
 
@@ -226,6 +271,9 @@ _OPERATIONS = {
     ord(CLIP): _clip,
     ord(RUN): _run,
     ord(SET): _set,
+    ord(REMOVED_RUN): _removed_run,
+    ord(REMOVED_SET): _removed_set,
+    ord(START): _start,
     ord(CURSOR): _cursor,
     ord(FAILED): _failed,
 }

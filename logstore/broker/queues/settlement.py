@@ -34,6 +34,7 @@ from logstore.broker.queues.bits import (
     span,
 )  # fmt: skip
 from logstore.broker.queues.counts import ByCount, Counts
+from logstore.broker.queues.removed import Removed
 from logstore.broker.queues.state import LaneState
 
 
@@ -68,7 +69,7 @@ class Settlement:
 
     __slots__ = (
         "_back", "_back_blocks", "_back_count", "_counts", "_held", "_held_count", "_low",
-        "cursor", "delivered_below",
+        "cursor", "delivered_below", "removed",
     )  # fmt: skip
 
     def __init__(self, start: int = 0, delivered_below: int = 0) -> None:
@@ -79,6 +80,7 @@ class Settlement:
         """
         self.cursor = start
         self.delivered_below = delivered_below
+        self.removed = Removed()  # what was purged
         self._held: Bits = {}
         self._back: Bits = {}  # part of _held; a block that became empty stays until it is lowest
         self._back_blocks: list[int] = []  # the blocks of _back, a heap
@@ -96,6 +98,7 @@ class Settlement:
         new = cls(state.cursor, delivered_below)
         new._held = dict(sorted(state.held.items()))
         new._counts = state.counts.copy()
+        new.removed = state.removed.copy()
         new._held_count = size(new._held)
         new._low = min(new._held, default=new.cursor >> BLOCK_SHIFT)
         new._all_back()
@@ -113,6 +116,7 @@ class Settlement:
         assert self.out == 0, "a log is shorter only when it is opened"
         exclude(self._held, end, self.cursor)
         self._counts.keep(self._held)
+        self.removed.clip(end)
         self.cursor = end
         self._low = min(self._low, end >> BLOCK_SHIFT)
         self._held_count = size(self._held)
@@ -331,7 +335,7 @@ class Settlement:
     def purge(self, upto: int) -> Purged:
         """Settle all below ``upto`` that is ready: what is back, and what was never given out.
 
-        What is out stays out. Also for a log that has lost its start.
+        What is out stays out. Also for a log that has lost its start. It is ``removed``.
         """
         gone: Bits = {}
         while (block := self._lowest_back()) is not None and block << BLOCK_SHIFT < upto:
@@ -345,4 +349,6 @@ class Settlement:
             self._back_count -= mask.bit_count()
             self._settle(block, mask)
         first = self.cursor
+        self.removed.add_set(gone)
+        self.removed.add(first, upto)
         return Purged(gone, first, self.skip(upto))

@@ -5,11 +5,12 @@ Made of the operations of the journal (``settled.py``) alone. All of them may be
 any one on to the last, and the state is the same: a snapshot may be newer than where replay begins.
 Who has which message is not in it: after a start nobody has any.
 
-As bytes: format 1 (a byte), then for each lane, ascending::
+As bytes: format 2 (a byte), then for each lane, ascending::
 
-    lane (a byte) | cursor | held (a set) | counts | (count | offsets (a set))*
+    lane (a byte) | cursor | held (a set) | counts | (count | offsets (a set))* | removed
 
-Numbers are as in ``packed.py``, sets as in ``bits.py``.
+Numbers are as in ``packed.py``, sets as in ``bits.py``, what is removed as in ``removed.py``; in
+format 1 it is missing: it is not known what of all that is settled was purged, so none is shown.
 """
 
 from dataclasses import dataclass, field
@@ -23,13 +24,16 @@ from logstore.broker.queues.bits import (
     encode,
     exclude,
     include,
+    runs,
     within,
 )  # fmt: skip
 from logstore.broker.queues.counts import Counts
 from logstore.broker.queues.packed import Packed, packed
+from logstore.broker.queues.removed import Removed
 from logstore.errors import CorruptStore, SchemaTooNew
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+WITHOUT_REMOVED: Final = 1  # the format before
 LANE_MAX: Final = 255  # a lane's number is a message's priority
 
 
@@ -44,6 +48,7 @@ class LaneState:
     cursor: int = 0
     held: Bits = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)  # of what is held
+    removed: Removed = field(default_factory=Removed)  # of what is settled: it was purged
 
     def hold(self, upto: int) -> None:
         """Move the cursor up to here: what it passes is not settled. Raises DoesNotFit."""
@@ -89,9 +94,18 @@ class LaneState:
 
     def clip(self, end: int) -> None:
         """The log ends here: what was known of offsets above is of records that are lost."""
+        self.removed.clip(end)
         if self.cursor > end:
             self._forget(end, self.cursor)
             self.cursor = end
+
+    def remove_settled(self) -> None:
+        """All that is settled counts as removed."""
+        at = 0
+        for first, count in runs(self.held):
+            self.removed.add(at, first)
+            at = first + count
+        self.removed.add(at, self.cursor)
 
     def _forget(self, first: int, upto: int) -> None:
         if exclude(self.held, first, upto) and self.counts:
@@ -118,10 +132,11 @@ class LaneState:
         parts.append(packed(len(by_count)))
         for count, those in sorted(by_count.items()):
             parts += (packed(count), encode(those))
+        parts.append(self.removed.encode())
         return b"".join(parts)
 
     @classmethod
-    def decode(cls, data: Packed) -> "LaneState":
+    def decode(cls, data: Packed, format_: int = FORMAT) -> "LaneState":
         """What ``encode`` gave. Raises CorruptStore."""
         lane = cls(cursor=data.number())
         lane.held = decode_set(data, lane.cursor)
@@ -135,6 +150,10 @@ class LaneState:
                 if mask & ~lane.held.get(block, 0) or lane.counts.at_least(block, mask, 1):
                     raise data.damaged(f"has a count of what is not held in block {block}")
                 lane.counts.put(block, mask, count)
+        if format_ == WITHOUT_REMOVED:
+            lane.remove_settled()
+        else:
+            lane.removed = Removed.decode(data)
         return lane
 
 
@@ -160,7 +179,7 @@ class QueueState:
     def decode(cls, data: bytes, what: str = "the state of a queue") -> "QueueState":
         """What ``encode`` gave; ``what`` it is. Raises CorruptStore, SchemaTooNew."""
         reader = Packed(data, what)
-        if (found := reader.byte()) != FORMAT:
+        if (found := reader.byte()) not in (FORMAT, WITHOUT_REMOVED):
             raise SchemaTooNew(
                 f"{what} has format {found}, known is {FORMAT}: open the store with the logstore "
                 f"that wrote it"
@@ -170,6 +189,6 @@ class QueueState:
             number = reader.byte()
             if number <= last:
                 raise reader.damaged("has its lanes out of order")
-            state.lanes[number] = LaneState.decode(reader)
+            state.lanes[number] = LaneState.decode(reader, found)
             last = number
         return state

@@ -471,8 +471,7 @@ class Stock:
             gone = lane.settlement.purge(lane.end)
             total += gone.total
             if self._lasts:
-                self.settled.settle_set(lane.number, gone.back)
-                self.settled.settle(lane.number, gone.first, gone.length)
+                self.settled.remove(lane.number, gone, lane.log.start)
         self.ready_bytes = 0
         return total
 

@@ -257,7 +257,7 @@ def test_the_number_of_a_queue_is_its_key():
 @pytest.mark.parametrize(
     ("note", "error", "told_"),
     [
-        (b"\2", SchemaTooNew, "has format 2, known is 1"),
+        (b"\3", SchemaTooNew, "has format 3, known is 2"),
         (b"\1\2Z\5\0", SchemaTooNew, "does not know"),
         (b"\1\2Q\5", CorruptStore, "cut off"),
         (b"\1\2Q\5\1", CorruptStore, "cut off"),

@@ -11,7 +11,7 @@ from logstore.broker.queues import state as state_module
 from logstore.broker.queues.bits import runs
 from logstore.broker.queues.packed import packed
 from logstore.broker.queues.settled import LONG_RUN, Settled, apply, reopened
-from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.settlement import Purged, Settlement
 from logstore.broker.queues.state import LaneState, QueueState
 from logstore.errors import CorruptStore, SchemaTooNew
 
@@ -22,6 +22,7 @@ class Plain:
     def __init__(self):
         self.cursor = 0
         self.held = {}
+        self.removed = set()
 
     def hold(self, upto):
         self.held |= dict.fromkeys(range(self.cursor, upto), 0)
@@ -32,6 +33,10 @@ class Plain:
             self.hold(offset + 1)
             self.held.pop(offset, None)
 
+    def remove(self, offsets):
+        self.settle(offsets)
+        self.removed.update(offsets)
+
     def failed(self, counted):
         for offset, count in counted.items():
             self.hold(offset + 1)
@@ -41,6 +46,7 @@ class Plain:
     def clip(self, end):
         self.held = {offset: n for offset, n in self.held.items() if offset < end}
         self.cursor = min(self.cursor, end)
+        self.removed = {offset for offset in self.removed if offset < end}
 
     def compare(self, lane):
         assert lane.cursor == self.cursor
@@ -49,6 +55,7 @@ class Plain:
         assert lane.unsettled(0, lane.cursor) == len(self.held)
         assert lane.floor == min(self.held, default=lane.cursor)
         assert {offset: lane.counts.of(offset) for offset in held} == self.held
+        assert {n for n in range(self.cursor + 3) if n in lane.removed} == self.removed
 
 
 offsets = st.integers(0, 900)
@@ -60,6 +67,8 @@ happenings = st.one_of(
         st.just("failed"), st.dictionaries(offsets, st.integers(1, 9), min_size=1, max_size=5)
     ),
     st.tuples(st.just("cursor"), offsets),
+    st.tuples(st.just("purge"), st.dictionaries(st.integers(0, 3), st.integers(1, 2**256 - 1)),
+              offsets, st.sampled_from([0, 1, 300])),
 )  # fmt: skip
 turns = st.lists(
     st.one_of(
@@ -86,6 +95,8 @@ def tell(settled, lane, happened):
         settled.settle_bits(lane, *facts)
     elif name == "failed":
         settled.failed(lane, by_count(*facts))
+    elif name == "purge":
+        settled.remove(lane, Purged(*facts), 0)
     else:
         settled.given_out(lane, *facts)
 
@@ -119,6 +130,10 @@ def happen(settled, lanes, turn):
             lanes[lane].settle(
                 facts[0] + n for n in range(facts[1].bit_length()) if facts[1] >> n & 1
             )
+        elif name == "purge":
+            back, first, count = facts
+            removed = [offset for start, n in runs(back) for offset in range(start, start + n)]
+            lanes[lane].remove([*removed, *range(first, first + count)])
     for lane, (name, *facts) in turn:
         if name == "cursor":
             lanes[lane].hold(facts[0])
@@ -241,8 +256,8 @@ def test_what_is_no_state_is_told(data, told):
 
 
 def test_a_state_and_an_operation_of_a_newer_version_are_refused():
-    with pytest.raises(SchemaTooNew, match="queue 5 has format 2, known is 1: open the store with"):
-        QueueState.decode(b"\2", "queue 5")
+    with pytest.raises(SchemaTooNew, match="queue 5 has format 3, known is 2: open the store with"):
+        QueueState.decode(b"\3", "queue 5")
     with pytest.raises(SchemaTooNew, match=r"queue 5 has an operation b'Z'"):
         apply(b"C\0\5Z\0", QueueState(), "queue 5")
 

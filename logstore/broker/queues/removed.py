@@ -1,0 +1,119 @@
+"""Which messages of a lane were removed by a purge, and so are no part of its past.
+
+All others that are settled may be read again for as long as the log has them. Ranges of offsets,
+apart and ascending. What lies below ``below`` is not told apart any more: the log has lost it, or
+there were too many ranges.
+
+As bytes::
+
+    below | ranges | (offsets after the end of the range before, less 1 | length, less 1)*
+
+Numbers are as in ``packed.py``; the first range counts from ``below``.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from logstore.broker.queues.bits import Bits, runs
+from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
+
+# Of one lane: 2 MiB, and as much in the journal's note. Only whoever purges between messages that
+# are out, again and again, makes so many; then the oldest of the past is hidden as a whole.
+RANGES_MAX: Final = 1 << 16
+
+
+@dataclass(slots=True)
+class Removed:
+    """Of one lane."""
+
+    below: int = 0
+    firsts: list[int] = field(default_factory=list)
+    uptos: list[int] = field(default_factory=list)
+
+    def __contains__(self, offset: int) -> bool:
+        if offset < self.below:
+            return True
+        place = bisect_right(self.firsts, offset) - 1
+        return place >= 0 and offset < self.uptos[place]
+
+    def add(self, first: int, upto: int) -> None:
+        """The offsets from ``first`` to before ``upto`` are removed."""
+        if upto <= max(first, self.below):
+            return
+        begin, end = bisect_left(self.uptos, first), bisect_right(self.firsts, upto)
+        if begin < end:  # those that it touches
+            first, upto = min(first, self.firsts[begin]), max(upto, self.uptos[end - 1])
+        if first <= self.below:
+            self.below = upto
+            del self.firsts[:end], self.uptos[:end]
+            return
+        self.firsts[begin:end], self.uptos[begin:end] = [first], [upto]
+        if (more := len(self.firsts) - RANGES_MAX) > 0:
+            self.below = self.uptos[more - 1]
+            del self.firsts[:more], self.uptos[:more]
+
+    def add_set(self, bits: Bits) -> None:
+        """A set of offsets."""
+        for first, count in runs(bits):
+            self.add(first, first + count)
+
+    def forget(self, start: int) -> None:
+        """The log has lost what is below."""
+        self.add(self.below, start)
+
+    def clip(self, end: int) -> None:
+        """The log ends here: other messages will come to the offsets above."""
+        self.below = min(self.below, end)
+        keep = bisect_left(self.firsts, end)
+        del self.firsts[keep:], self.uptos[keep:]
+        if self.uptos:
+            self.uptos[-1] = min(self.uptos[-1], end)
+
+    def covers(self, first: int, upto: int) -> bool:
+        """Whether all of these offsets are removed."""
+        first = max(first, self.below)
+        place = bisect_right(self.firsts, first) - 1
+        return first >= upto or (place >= 0 and upto <= self.uptos[place])
+
+    def left(self, first: int, upto: int) -> Iterator[tuple[int, int]]:
+        """The ranges between these offsets that are not removed, each with its end."""
+        first = max(first, self.below)
+        for place in range(bisect_right(self.uptos, first), len(self.firsts)):
+            begin = self.firsts[place]
+            if begin >= upto:
+                break
+            if begin > first:
+                yield first, begin
+            first = self.uptos[place]
+        if first < upto:
+            yield first, upto
+
+    def copy(self) -> "Removed":
+        return Removed(self.below, self.firsts.copy(), self.uptos.copy())
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        parts = [packed(self.below), packed(len(self.firsts))]
+        last = self.below
+        for first, upto in zip(self.firsts, self.uptos, strict=True):
+            parts += (packed(first - last - 1), packed(upto - first - 1))
+            last = upto
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, data: Packed) -> "Removed":
+        """What ``encode`` gave. Raises CorruptStore."""
+        it = cls(data.number())
+        last = it.below
+        if (count := data.number()) > RANGES_MAX:
+            raise data.damaged(f"has more than {RANGES_MAX} ranges of removed messages")
+        for _ in range(count):
+            first = last + data.number() + 1
+            last = first + data.number() + 1
+            if last > NUMBER_MAX:
+                raise data.damaged("has an offset of more than 63 bits")
+            it.firsts.append(first)
+            it.uptos.append(last)
+        return it
