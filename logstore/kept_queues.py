@@ -16,6 +16,8 @@ from logstore.log import Log
 DEFAULT_VHOST: Final = "/"
 JOURNAL_NAME: Final = "settled"
 PRIORITY_MAX: Final = 255
+# Of the room on the disk below which nobody may publish any more: what is settled goes before.
+ROOM_TIMES: Final = 4
 
 Arguments = Mapping[str, Any]  # of the types that a table has (``amqp/fields.py``)
 
@@ -130,6 +132,15 @@ def parse_lane(name: str) -> Lane | None:
     return lane if str(lane) == name and lane.priority <= PRIORITY_MAX else None
 
 
+class LaneTrim(NamedTuple):
+    """What one lane need not keep, but for what is retained for a while."""
+
+    log: Log
+    floor: int  # all below is settled
+    shown: int  # all below was removed by a purge
+    drained: bool  # all that there is is settled, and was so at the last look
+
+
 class QueueLogs(Protocol):
     """Where the models have the logs of queues from (``open_queues.py``).
 
@@ -144,17 +155,17 @@ class QueueLogs(Protocol):
     def journal(self) -> Log:
         """What is settled; made where there is none."""
 
-    def open(self, lane: Lane) -> Log:
-        """The lane's log, made where there is none."""
+    def open(self, lane: Lane, settings: Mapping[str, str]) -> Log:
+        """The lane's log, made where there is none. ``settings``: as ``alter``."""
+
+    def alter(self, lane: Lane, settings: Mapping[str, str]) -> None:
+        """These settings of its log are others than those of lanes by default; no more are."""
 
     def delete(self, lanes: Iterable[Lane]) -> None:
         """These lanes and their files."""
 
-    def trim(self, log: Log, floor: int, now_ms: int, *, drained: bool) -> None:
-        """Remove what a lane has below ``floor``; of one that is drained, all that it has.
-
-        But what is retained for a while.
-        """
+    def trim(self, lanes: Sequence[LaneTrim], now_ms: int) -> None:
+        """Remove what the lanes of one queue need not keep."""
 
     def trim_journal(self) -> None:
         """Remove what the journal has below its recovery point."""

@@ -6,18 +6,21 @@ one thread that has the queues.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 from logstore.broker.queues.journal import settlements_of
-from logstore.kept_queues import JOURNAL_NAME, Lane, QueueKeeper, parse_lane
+from logstore.errors import UnknownTopic
+from logstore.kept_queues import JOURNAL_NAME, Lane, LaneTrim, QueueKeeper, parse_lane
 from logstore.log import Log
+from logstore.settings import TopicSettings
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import SegmentedLog, WritableDirectory
 from logstore.storage.disk import failure
 from logstore.storage.disk_log import DiskLog
 from logstore.storage.kinds import JOURNAL, LANE
-from logstore.upkeep.lanes import as_there_is_room, keep_notes, retain
+from logstore.upkeep.lanes import among, as_there_is_room, keep_notes, retain
 
 
 class OpenQueues:
@@ -56,16 +59,26 @@ class OpenQueues:
         self._directory.pin.make()
         return log
 
-    def open(self, lane: Lane) -> Log:
-        """The lane's log, made where there is none. From any thread; may take long.
+    def open(self, lane: Lane, settings: Mapping[str, str]) -> Log:
+        """As QueueLogs.open. From any thread; may take long.
 
         Raises StorageFull, Damaged, Failed.
         """
         entry = self._entries.get(lane)
         if entry is None:
-            entry = self._directory.create(LANE.name, str(lane), 1, {})
+            entry = self._directory.create(LANE.name, str(lane), 1, settings)
             self._entries[lane] = entry
-        return self._directory.log(str(lane), entry, 0)
+        else:
+            self.alter(lane, settings)
+        return self._directory.log(str(lane), self._entries[lane], 0)
+
+    def alter(self, lane: Lane, settings: Mapping[str, str]) -> None:
+        """As QueueLogs.alter. From any thread; may take long. Raises StorageFull, Failed."""
+        entry = self._entries.get(lane)
+        if entry is None or entry.settings == settings:
+            return
+        with suppress(UnknownTopic):  # deleted meanwhile
+            self._entries[lane] = self._directory.change(LANE.name, str(lane), settings)
 
     def delete(self, lanes: Iterable[Lane]) -> None:
         """These lanes and their files. From any thread; may take long. Raises StorageFull, Failed.
@@ -76,20 +89,38 @@ class OpenQueues:
             if self._entries.pop(lane, None) is not None:
                 self._directory.delete(LANE.name, str(lane))
 
-    def trim(self, log: Log, floor: int, now_ms: int, *, drained: bool) -> None:
-        """Remove the segments of a lane that lie below ``floor``; of one that is drained, all.
+    def trim(self, lanes: Sequence[LaneTrim], now_ms: int) -> None:
+        """As QueueLogs.trim: segments that are settled as a whole.
 
-        Those stay that ``queue.retention.ms`` keeps: upkeep comes for them. From any thread. Raises
+        Those stay that retention keeps: upkeep comes for them. From any thread. Raises
         StorageFull, LogFailed, Damaged, Failed, UnknownPartition.
         """
-        lane = cast("DiskLog", log)
-        settings = as_there_is_room(self._directory, lane.settings)
-        if settings.retention_ms:
-            retain(lane, floor, now_ms, settings)
-            return
-        if drained:
-            lane.roll()  # what was appended since the caller looked is kept
-        self._trim(lane, floor)
+        for it in lanes:
+            lane = cast("DiskLog", it.log)
+            settings = as_there_is_room(self._directory, lane.settings)
+            if settings.retention_ms:
+                others = [(cast("DiskLog", other.log), other.floor) for other in lanes
+                          if other is not it]  # fmt: skip
+                self._retain(lane, others, it, now_ms, settings)
+                continue
+            if it.drained:
+                lane.roll()  # what was appended since the caller looked is kept
+            self._trim(lane, it.floor)
+
+    @staticmethod
+    def _retain(
+        lane: DiskLog,
+        others: Sequence[tuple[DiskLog, int]],
+        it: LaneTrim,
+        now_ms: int,
+        settings: TopicSettings,
+    ) -> None:
+        try:
+            if others:
+                settings = among(lane, others, it.floor, settings)
+            retain(lane, it.floor, now_ms, settings, it.shown)
+        except OSError as error:
+            raise failure(error, "look at its segments", lane.name) from None
 
     def trim_journal(self) -> None:
         """Remove the segments of the journal that no recovery reads: its notes have them.

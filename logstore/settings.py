@@ -470,15 +470,16 @@ class StoreSettings:
     )  # fmt: skip
     queue_retention_ms: int = _setting(
         HOUR_MS,
-        "how long messages stay on disk that are done with, and can be read; 0: they go at once",
+        "how long messages of a queue that are done with stay, and can be read again, by their "
+        "timestamps; x-retention-ms has it for one queue; 0: they go at once",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     queue_retention_bytes: int = _setting(
         1 << 30,
-        "of one queue and priority so many bytes that are done with stay at the most, the last "
-        "ones; -1: any",
+        "of one queue so many bytes that are done with stay at the most, the last ones; "
+        "x-retention-bytes has it for one queue; -1: any",
         unit="bytes",
         low=-1,
         high=FOREVER,

@@ -258,6 +258,9 @@ class WritableDirectory(LocalDirectory, Protocol):
     def create(self, kind: str, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
         """As ``create_topic``, logs of any kind."""
 
+    def change(self, kind: str, name: str, settings: Mapping[str, str]) -> Entry:
+        """As ``change_topic``, logs of any kind."""
+
     def delete(self, kind: str, name: str) -> None:
         """As ``delete_topic``, logs of any kind."""
 

@@ -396,10 +396,17 @@ class WriterDirectory:
         self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
     ) -> Entry:
         with self._changing:
-            return self._change_topic(self.topic(name), name, partitions, settings)
+            return self._change(TOPIC, self.topic(name), name, partitions, settings)
 
-    def _change_topic(
+    def change(self, kind: str, name: str, settings: Mapping[str, str]) -> Entry:
+        """As WritableDirectory.change."""
+        with self._changing:
+            entry = self._catalog.known(kind, name)
+            return self._change(self.kinds[kind], entry, name, None, settings)
+
+    def _change(
         self,
+        kind: Kind,
         entry: Entry,
         name: str,
         partitions: int | None,
@@ -409,14 +416,14 @@ class WriterDirectory:
             added = range(entry.partitions, partitions)
             self._attempt(
                 f"add partitions to {name!r}",
-                lambda: self._make_directories(TOPIC.name, name, added),
+                lambda: self._make_directories(kind.name, name, added),
             )
         slots = self._reserve_slots(name, (partitions or entry.partitions) - entry.partitions)
-        changed = self._catalog.change(TOPIC.name, name, added_slots=slots, settings=settings)
+        changed = self._catalog.change(kind.name, name, added_slots=slots, settings=settings)
         self._publish_new(changed, entry.partitions)
         for partition in range(entry.partitions):
-            self._stirred.add(TOPIC.directory(name, partition))
-            log = self._logs.get(TOPIC.directory(name, partition))
+            self._stirred.add(kind.directory(name, partition))
+            log = self._logs.get(kind.directory(name, partition))
             if log is not None:
                 log.apply(self.settings(changed))
         return changed

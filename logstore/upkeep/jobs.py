@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -18,6 +19,7 @@ from logstore.broker.rules import level_of
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.kept import KeptOffset
+from logstore.kept_queues import parse_lane
 from logstore.log import TopicPartition
 from logstore.records.compression import Compression
 from logstore.records.latest import latest
@@ -32,7 +34,7 @@ from logstore.storage.segment import SegmentFacts
 from logstore.storage.unrecovered import LogPlace
 from logstore.upkeep import compaction, recompression, thinning
 from logstore.upkeep.doing import Asked, Did, Doing
-from logstore.upkeep.lanes import as_there_is_room, drop_settled, judge_lane
+from logstore.upkeep.lanes import among, as_there_is_room, drop_settled, judge_lane
 from logstore.upkeep.retention import Held, Verdict, drop, held, judge
 from logstore.upkeep.unsettled import Unsettled
 from logstore.upkeep.work import (
@@ -293,6 +295,7 @@ class _Run:
                 lane = self._unsettled.of(name)
                 settings = as_there_is_room(self._directory, settings)
             if is_retention and lane is not None:
+                settings = self._with_others(log, name, lane, settings)
                 return self._retain_lane(log, topic, settings, lane)
             if is_retention:
                 return self._retain(log, topic, partition, settings)
@@ -309,11 +312,41 @@ class _Run:
                 return Retained(topic, partition, broke=broke)
             return Rewritten(topic, partition, broke=broke)
 
+    @cached_property
+    def _lanes(self) -> Mapping[int, Sequence[tuple[str, Entry]]]:
+        """By queue."""
+        found: dict[int, list[tuple[str, Entry]]] = {}
+        for name, entry in self._directory.entries():
+            if entry.kind == LANE.name and (lane := parse_lane(name)) is not None:
+                found.setdefault(lane.queue, []).append((name, entry))
+        return found
+
+    def _with_others(
+        self, log: SegmentedLog, name: str, lane: "LaneState", settings: TopicSettings
+    ) -> TopicSettings:
+        """Of a queue with more lanes: retention.bytes is of all of them together."""
+        known = parse_lane(name)
+        lanes = () if known is None else self._lanes.get(known.queue, ())
+        if len(lanes) < 2 or settings.retention_bytes < 0 or not settings.retention_ms:
+            return settings
+        others = []
+        for other, entry in lanes:
+            if other == name:
+                continue
+            with suppress(UnknownPartition):  # deleted meanwhile
+                found = self._directory.log(other, entry, 0)
+                others.append((found, min(self._unsettled.of(other).floor, found.end)))
+        try:
+            return among(log, others, min(lane.floor, log.end), settings)
+        except OSError as error:
+            raise why(error, "look at a segment", error.filename or log.name) from None
+
     def _retain_lane(
         self, log: SegmentedLog, name: str, settings: TopicSettings, lane: "LaneState"
     ) -> Retained:
         floor, segments = min(lane.floor, log.end), log.segments(timed=False)
-        verdicts = judge_lane(segments, floor, self._clock(), settings, log.timed)
+        shown = next(lane.removed.left(log.start, floor), (floor, floor))[0]
+        verdicts = judge_lane(segments, floor, self._clock(), settings, log.timed, shown)
         if not self._job.dry_run:
             drop_settled(log, verdicts)
         return Retained(name, 0, tuple(verdicts))

@@ -1,20 +1,21 @@
-"""Retention of a queue's lane: segments go in which all is settled, once they are old enough.
+"""Retention of a queue's lanes: segments go in which all is settled, once they are old enough.
 
-As for topics, the oldest go first, and none after one that stays; the age is that of the segment,
-and not of what was settled in it. ``queue.retention.ms`` 0: what is settled is not retained.
+As for topics, the oldest go first, and none after one that stays. The age is that of the segment's
+messages, by their timestamps, and not of what was settled in it. ``queue.retention.ms`` 0: what is
+settled is not retained. What a purge has removed never is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TypeVar
 
+from logstore.kept_queues import ROOM_TIMES
 from logstore.settings import TopicSettings
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.segment import SegmentFacts
-from logstore.upkeep.retention import Verdict, drop, judge
+from logstore.upkeep.retention import Verdict, drop, judge, stamped_age
 
-# Of the room below which nobody may publish any more: what is settled goes before.
-ROOM_TIMES: Final = 4
+_Lane = TypeVar("_Lane")
 
 
 def as_there_is_room(directory: LocalDirectory, settings: TopicSettings) -> TopicSettings:
@@ -37,21 +38,67 @@ def judge_lane(
     now_ms: int,
     settings: TopicSettings,
     timed: Callable[[SegmentFacts], SegmentFacts] = lambda facts: facts,
+    shown: int = 0,
 ) -> list[Verdict]:
-    """A verdict for each segment, oldest first. Pure. ``floor``: below, all is settled."""
-    settled = [it for it in segments if it.end_offset <= floor]
-    if settings.retention_ms:
-        verdicts = judge(settled, now_ms, settings, {}, timed)
-    else:
-        verdicts = [_at_once(it) for it in settled]
+    """A verdict for each segment, oldest first. Pure.
+
+    ``floor``: below, all is settled. ``shown``: below, all was removed by a purge.
+    """
+    at_once = floor if not settings.retention_ms else min(shown, floor)
+    gone = [it for it in segments if it.end_offset <= at_once]
+    settled = [it for it in segments[len(gone) :] if it.end_offset <= floor]
+    verdicts = [_at_once(it) for it in gone]
+    verdicts += judge(settled, now_ms, settings, {}, timed, stamped_age)
     why = f"holds messages from offset {floor} on that are not settled"
-    return verdicts + [Verdict(it, False, why) for it in segments[len(settled) :]]
+    return verdicts + [Verdict(it, False, why) for it in segments[len(verdicts) :]]
 
 
 def _at_once(segment: SegmentFacts) -> Verdict:
     if segment.active and segment.end_offset == segment.base_offset:
         return Verdict(segment, False, "empty, and appended to")
     return Verdict(segment, True, "all of it is settled")
+
+
+def shares(lanes: Mapping[_Lane, Sequence[SegmentFacts]], bytes_max: int) -> Mapping[_Lane, int]:
+    """Of each lane how many bytes may stay of these segments, where so many may of all. Pure.
+
+    What has the oldest messages goes first. ``lanes``: of each, what is settled, oldest first.
+    """
+    left = {lane: sum(it.bytes for it in segments) for lane, segments in lanes.items()}
+    over = sum(left.values()) - bytes_max
+    firsts = dict.fromkeys(lanes, 0)
+    while over > 0:
+        found = [
+            (lane, lanes[lane][first]) for lane, first in firsts.items()
+            if first < len(lanes[lane]) and over >= lanes[lane][first].bytes
+            and not lanes[lane][first].active
+        ]  # fmt: skip
+        if not found:
+            break
+        lane, oldest = min(found, key=lambda it: it[1].max_timestamp_ms)
+        firsts[lane] += 1
+        left[lane] -= oldest.bytes
+        over -= oldest.bytes
+    return left
+
+
+def among(
+    log: SegmentedLog, others: Sequence[tuple[SegmentedLog, int]], floor: int,
+    settings: TopicSettings,
+) -> TopicSettings:  # fmt: skip
+    """Settings of a lane, of whose queue there are others, each with its floor.
+
+    ``retention.bytes`` is of all of them together. Raises OSError, UnknownPartition.
+    """
+    most = settings.retention_bytes
+    lanes = [(log, floor), *others]
+    if most < 0 or not settings.retention_ms or sum(it.bytes() for it, _ in lanes) <= most:
+        return settings
+    settled = {
+        it: [it.timed(one) for one in it.segments(timed=False) if one.end_offset <= below]
+        for it, below in lanes
+    }
+    return replace(settings, retention_bytes=shares(settled, most)[log])
 
 
 def drop_settled(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:
@@ -68,10 +115,12 @@ def keep_notes(log: SegmentedLog, before: int) -> None:
         log.secure()
 
 
-def retain(log: SegmentedLog, floor: int, now_ms: int, settings: TopicSettings) -> None:
+def retain(
+    log: SegmentedLog, floor: int, now_ms: int, settings: TopicSettings, shown: int = 0
+) -> None:
     """Drop what goes. Raises StorageFull, LogFailed, Damaged, Failed, UnknownPartition."""
     bases = log.bases()
     if floor < log.end and (len(bases) == 1 or bases[1] > floor):
         return  # no segment is settled as a whole
-    verdicts = judge_lane(log.segments(timed=False), floor, now_ms, settings, log.timed)
+    verdicts = judge_lane(log.segments(timed=False), floor, now_ms, settings, log.timed, shown)
     drop_settled(log, verdicts)

@@ -14,6 +14,9 @@ from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
 
+# Of a segment by now: milliseconds, and what was assumed.
+Aged = Callable[[SegmentFacts, int], tuple[int, str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -80,12 +83,14 @@ def judge(
     settings: TopicSettings,
     readers: Mapping[str, int | None],
     timed: Callable[[SegmentFacts], SegmentFacts] = lambda facts: facts,
+    aged: Aged | None = None,
 ) -> list[Verdict]:
     """A verdict for each segment, oldest first.
 
     ``readers``: where the groups of ``retention.groups`` will read on; None: nothing read yet. The
     active segment goes only by its age (it is rolled first), never for the log's size.
     ``timed(facts)`` has the timestamp of facts that lack it: asked up to the first that stays.
+    ``aged``: how old a segment is, where it is not as ``age`` says.
     """
     if "delete" not in settings.cleanup_policy:
         policy = ",".join(settings.cleanup_policy)
@@ -97,7 +102,7 @@ def judge(
             verdicts.append(Verdict(segment, False, "follows one that stays"))
             continue
         segment = timed(segment)
-        age_ms, assumed = _age(segment, now_ms)
+        age_ms, assumed = (aged or _age)(segment, now_ms)
         goes, why = _by_age_and_size(segment, age_ms, left, settings)
         if goes:
             goes, why = _unless_unread(segment, age_ms, why, settings, readers)
@@ -106,6 +111,16 @@ def judge(
         verdicts.append(Verdict(segment, goes, why + assumed))
         left -= segment.bytes
     return verdicts
+
+
+def stamped_age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
+    """Milliseconds since its largest timestamp, and what was assumed.
+
+    Its last write counts where that timestamp is in the future, and where it has none.
+    """
+    if NO_TIMESTAMP < segment.max_timestamp_ms <= now_ms:
+        return now_ms - segment.max_timestamp_ms, ""
+    return _age(segment, now_ms)
 
 
 def age(segment: SegmentFacts, now_ms: int) -> int:

@@ -2,8 +2,8 @@
 
 Retention lets go of what lies below the first message that is not settled. Behind one old message
 that nobody settles, this takes what is settled from sealed segments, where it is more than half of
-them and older than ``queue.retention.ms``. A segment in which all is settled is written anew
-without being read.
+them and older than ``queue.retention.ms``, or was removed by a purge. A segment in which all is
+settled is written anew without being read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from logstore.records.decode import decode
 from logstore.records.keyed import keyed, thinned
 from logstore.settings import TopicSettings
 from logstore.storage.segment import SegmentFacts
-from logstore.upkeep.retention import age
+from logstore.upkeep.retention import stamped_age
 from logstore.upkeep.sealed import Sealed
 from logstore.upkeep.work import Cleaned, SegmentPart, Step, Thinning, Went
 
@@ -43,7 +43,9 @@ def plan(
         it for it in segments if lane.floor < it.end_offset <= upto and not it.active and it.bytes
     ]  # fmt: skip
     chosen = [
-        it for it in ripe if _is_old(it, now_ms, settings) and _is_settled_for_the_most(it, lane)
+        it for it in ripe
+        if lane.removed.covers(it.base_offset, it.end_offset)
+        or (_is_old(it, now_ms, settings) and _is_settled_for_the_most(it, lane))
     ]  # fmt: skip
     if not chosen:
         return [], "no old segment is settled for the most part"
@@ -51,7 +53,7 @@ def plan(
 
 
 def _is_old(segment: SegmentFacts, now_ms: int, settings: TopicSettings) -> bool:
-    return not settings.retention_ms or age(segment, now_ms) > settings.retention_ms
+    return not settings.retention_ms or stamped_age(segment, now_ms)[0] > settings.retention_ms
 
 
 def _is_settled_for_the_most(segment: SegmentFacts, lane: "LaneState") -> bool:

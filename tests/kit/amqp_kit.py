@@ -50,6 +50,11 @@ class Node:
         """As QueuesOf.open."""
         return self.queues
 
+    @property
+    def opened(self):
+        """As QueuesOf.opened."""
+        return self.queues
+
     def when_open(self, then):
         """As QueuesOf.when_open."""
         if self.closed:

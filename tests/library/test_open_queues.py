@@ -35,22 +35,22 @@ def test_lanes_are_found_again(queues):
     first = queues()
     assert first.lanes() == {}
     for lane in (SECOND, FIRST, Lane(12, 3)):
-        fill(first.open(lane), 3)
+        fill(first.open(lane, {}), 3)
     assert first.lanes() == {7: [0, 255], 12: [3]}
     again = queues()
     assert again.lanes() == {7: [0, 255], 12: [3]}
-    assert numbers(again.open(FIRST)) == [0, 1, 2]
+    assert numbers(again.open(FIRST, {})) == [0, 1, 2]
 
 
 def test_a_lane_that_is_deleted_is_gone_and_may_be_deleted_again(queues, tmp_path):
     found = queues()
-    fill(found.open(FIRST), 3)
-    fill(found.open(SECOND), 3)
+    fill(found.open(FIRST, {}), 3)
+    fill(found.open(SECOND, {}), 3)
     found.delete([FIRST, Lane(8, 0)])
     found.delete([FIRST])
     assert found.lanes() == {7: [255]}
     assert os.listdir(tmp_path / "data" / "queues") == ["7.255-0"]
-    assert found.open(FIRST).end == 0  # a new one
+    assert found.open(FIRST, {}).end == 0  # a new one
 
 
 def test_the_journal_is_made_once_and_is_found_again(queues, tmp_path):
@@ -65,13 +65,13 @@ def test_the_journal_is_synced_whatever_topics_are(tmp_path, monkeypatch):
     monkeypatch.setenv("LOGSTORE_TOPIC_FLUSH_MESSAGES", "1000000")
     with logstore.open(tmp_path / "data") as store:
         queues = OpenQueues(store.internals().directory.writable(), keeper=None)
-        journal, lane = queues.journal(), queues.open(FIRST)
+        journal, lane = queues.journal(), queues.open(FIRST, {})
         assert (journal.settings.flush_messages, lane.settings.flush_messages) == (1, 1_000_000)
 
 
 def test_queues_are_no_topics(queues, tmp_path):
     found = queues()
-    fill(found.open(FIRST), 3)
+    fill(found.open(FIRST, {}), 3)
     found.journal()
     with logstore.open(tmp_path / "data", "read") as store:
         assert store.topics() == []

@@ -1,12 +1,13 @@
 """Which segments of a queue's lane may go."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from logstore.settings import StoreSettings, TopicSettings
 from logstore.storage.segment import SegmentFacts
-from logstore.upkeep.lanes import as_there_is_room, judge_lane
+from logstore.upkeep.lanes import among, as_there_is_room, judge_lane, shares
 
 NOW_MS = 1_000_000
 HOUR_MS = 3_600_000
@@ -73,3 +74,62 @@ def test_nothing_that_is_settled_keeps_others_from_publishing(space, retained_ms
     )  # fmt: skip
     settings = TopicSettings(retention_ms=HOUR_MS)
     assert as_there_is_room(directory, settings).retention_ms == retained_ms
+
+
+def test_the_age_is_that_of_the_messages_and_not_of_what_was_written_last():
+    """Thinning writes a segment anew, and upkeep looks at it later."""
+    old = SegmentFacts("f", 0, 10, 100, NOW_MS - 2 * HOUR_MS, NOW_MS, active=False)
+    future = SegmentFacts("g", 10, 20, 100, NOW_MS + HOUR_MS, NOW_MS - 5, active=False)
+    assert going([old, future], 20, retention_ms=HOUR_MS) == [0]
+    assert going([old, future], 20, retention_ms=3) == [0, 10]
+
+
+def test_what_a_purge_has_removed_goes_at_once():
+    verdicts = judge_lane(THREE, 30, NOW_MS, TopicSettings(retention_ms=HOUR_MS), shown=25)
+    assert [it.segment.base_offset for it in verdicts if it.goes] == [0, 10]
+    verdicts = judge_lane(THREE, 15, NOW_MS, TopicSettings(retention_ms=HOUR_MS), shown=15)
+    assert [it.segment.base_offset for it in verdicts if it.goes] == [0]
+
+
+def test_of_all_lanes_of_a_queue_what_is_oldest_goes_first():
+    high = [segment(0, 10, age_ms=50), segment(10, 20, age_ms=10)]
+    low = [segment(0, 9, age_ms=40), segment(9, 20, age_ms=30), segment(20, 30, active=True)]
+    assert shares({1: high, 0: low}, 500) == {1: 200, 0: 300}
+    assert shares({1: high, 0: low}, 499) == {1: 200, 0: 300}  # a segment is not cut
+    assert shares({1: high, 0: low}, 400) == {1: 100, 0: 300}
+    assert shares({1: high, 0: low}, 200) == {1: 100, 0: 100}
+    assert shares({1: high, 0: low}, 0) == {1: 0, 0: 100}
+    assert shares({}, 0) == {}
+
+
+class Segments:
+    """A log, as upkeep sees it."""
+
+    def __init__(self, *segments):
+        self._segments = segments
+
+    def bytes(self):
+        return sum(it.bytes for it in self._segments)
+
+    def segments(self, *, timed):
+        assert not timed
+        return list(self._segments)
+
+    def timed(self, facts):
+        return facts
+
+
+def test_bytes_are_counted_over_all_lanes_of_a_queue():
+    one = Segments(segment(0, 10, age_ms=50), segment(10, 20, active=True))
+    two = Segments(segment(0, 10, age_ms=60), segment(10, 20), segment(20, 30, active=True))
+    settings = TopicSettings(retention_ms=HOUR_MS, retention_bytes=300)
+    assert among(one, [(two, 20)], 10, settings).retention_bytes == 100
+    assert (
+        among(one, [(two, 20)], 10, replace(settings, retention_bytes=200)).retention_bytes == 100
+    )
+    assert (
+        among(two, [(one, 10)], 20, replace(settings, retention_bytes=200)).retention_bytes == 100
+    )
+    for unbounded in (-1, 500):
+        wide = replace(settings, retention_bytes=unbounded)
+        assert among(one, [(two, 20)], 10, wide) == wide

@@ -6,7 +6,7 @@ called here. Opening and deleting take a worker; all else is in the sessions' th
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -103,13 +103,19 @@ class LaneLogs:
         return self._logs.make_volatile(Lane(queue, lane))
 
     def open_lane(
-        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
+        self,
+        queue: int,
+        lane: int,
+        then: Callable[[Opened | LogstoreError], None],
+        *,
+        sized: bool,
+        settings: Mapping[str, str],
     ) -> None:
         """As Logs.open_lane."""
 
         def work() -> tuple[Opened, Settled] | LogstoreError:
             try:
-                return self._open(Lane(queue, lane), sized)
+                return self._open(Lane(queue, lane), sized, settings)
             except LogstoreError as error:
                 return error
 
@@ -125,9 +131,31 @@ class LaneLogs:
 
         self._work(work, opened)
 
-    def _open(self, lane: Lane, sized: bool) -> tuple[Opened, Settled]:
+    def alter(
+        self, queue: int, lanes: Sequence[int], settings: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """As Logs.alter: a worker does it, and what comes meanwhile by the one that is last."""
+
+        def alter() -> LogstoreError | None:
+            told = None
+            try:
+                while (wanted := settings()) != told:
+                    for lane in lanes:
+                        self._logs.alter(Lane(queue, lane), wanted)
+                    told = wanted
+            except LogstoreError as error:
+                return error
+            return None
+
+        def altered(error: LogstoreError | None) -> None:
+            if error is not None:  # it is tried again when the lane is opened
+                log.warning("queue %d: its retention can't be kept: %s", queue, error)
+
+        self._work(alter, altered)
+
+    def _open(self, lane: Lane, sized: bool, settings: Mapping[str, str]) -> tuple[Opened, Settled]:
         """In another thread."""
-        found = self._logs.open(lane)
+        found = self._logs.open(lane, settings)
         kept = self._notes.state(lane.queue)
         state = LaneState() if kept is None else kept.lanes.get(lane.priority, LaneState())
         settled = Settled()

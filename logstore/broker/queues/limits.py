@@ -18,6 +18,7 @@ from logstore.broker.routing.arguments import (
     Field,
     comparable,
 )
+from logstore.settings import FOREVER
 
 TTL_MAX_MS: Final = 315_360_000_000  # ten years, as in RabbitMQ
 
@@ -66,8 +67,14 @@ class Limits:
     retry_min_ms: int = 0
     retry_max_ms: int = 0
     quorum: bool = False
-    retention_ms: int | None = None  # how long what is settled stays; None: as the store says
+    retention_ms: int | None = None  # None: as the store has it
     retention_bytes: int | None = None
+
+    @property
+    def retention(self) -> Mapping[str, str]:
+        """Settings of its lanes' logs, where they differ from the store's."""
+        given = {"retention.ms": self.retention_ms, "retention.bytes": self.retention_bytes}
+        return {name: str(it) for name, it in given.items() if it is not None}
 
     @property
     def rejects(self) -> bool:
@@ -146,8 +153,9 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     ),
     b"x-delayed-retry-min": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
     b"x-delayed-retry-max": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
-    b"x-retention-ms": _from_0,
-    b"x-retention-bytes": _from_0,
+    # Ours: how long, and how much of it, messages can be read again that are done with.
+    b"x-retention-ms": _upto(FOREVER, _from_0, "value_too_large"),
+    b"x-retention-bytes": _upto(FOREVER, _limit, "value_too_large"),
 }
 # Of streams: they would mean nothing here, and who sends them expects a stream.
 _OF_STREAMS: Final = frozenset({

@@ -4,7 +4,7 @@ Knows which are not open yet, and who waits for that; what comes for a lane mean
 in it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.lane import Lane
@@ -30,9 +30,20 @@ class Logs(Protocol):
     """Where the logs of lanes come from."""
 
     def open_lane(
-        self, queue: int, lane: int, then: Callable[[Opened | LogstoreError], None], *, sized: bool
+        self,
+        queue: int,
+        lane: int,
+        then: Callable[[Opened | LogstoreError], None],
+        *,
+        sized: bool,
+        settings: Mapping[str, str],
     ) -> None:
         """Open it, or make it; ``then`` is called in this thread, later or at once."""
+
+    def alter(
+        self, queue: int, lanes: Sequence[int], settings: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """Its lanes have the settings that are wanted by now. Called from any thread."""
 
     def make_volatile(self, queue: int, lane: int) -> Log:
         """Raises StorageFull, Failed."""
@@ -49,6 +60,7 @@ class Counted(Protocol):
 
     ready_bytes: int
     expiring: bool
+    retention: Mapping[str, str]  # settings of the logs of its lanes
 
 
 class Opening:
@@ -131,8 +143,9 @@ class Opening:
 
     def _open(self, lane: Lane) -> None:
         self._logs.open_lane(
-            self._queue, lane.number, lambda it: self._opened(lane, it), sized=self._sized
-        )
+            self._queue, lane.number, lambda it: self._opened(lane, it), sized=self._sized,
+            settings=self._stock.retention,
+        )  # fmt: skip
 
     def _opened(self, lane: Lane, opened: Opened | LogstoreError) -> None:
         if self._dropped:

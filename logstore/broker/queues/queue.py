@@ -107,7 +107,7 @@ class Queue:
         self.stock = Stock(
             number, home.logs, home.windows, home.showing, self._wake_from_afar,
             lasts=facts.lasts, ttl_ms=self.limits.ttl_ms,
-            sized=self.limits.max_bytes is not None, lanes=lanes,
+            sized=self.limits.max_bytes is not None, lanes=lanes, retention=self.limits.retention,
         )  # fmt: skip
         self.dead_letters = DeadLetters(
             self, self.limits, home.showing, home.send, home.commit, self._wake_from_afar

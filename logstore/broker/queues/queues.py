@@ -100,6 +100,7 @@ class Queues:
         self._forgotten: list[int] = []  # queues whose end is to be told to the journal
         self._trimming = Trimming()
         self._trims_fail = False
+        self._short: list[Callable[[], object]] = []  # who waits for room on the disk
         self._ending = False
         self._failing = False
         self._closed = False
@@ -372,7 +373,8 @@ class Queues:
 
     def _trim(self) -> None:
         """Have what is settled removed."""
-        found, now_ms = self._trimming.look(), self.clock()
+        found, now_ms = self._trimming.look(short=bool(self._short)), self.clock()
+        short, self._short = self._short, []
 
         def trim() -> LogstoreError | None:
             failed = None
@@ -381,7 +383,7 @@ class Queues:
                     if it is None:
                         self._logs.trim_journal()
                     else:
-                        self._logs.trim(it.log, it.floor, now_ms, drained=it.drained)
+                        self._logs.trim(it.lanes, now_ms)
                 except UnknownPartition:  # its queue was deleted
                     continue
                 except LogstoreError as error:
@@ -398,8 +400,23 @@ class Queues:
                 )
             if self._trimming.done(self.clock()) and not self._closed:
                 self._alarmed(self.deadline_ms())
+            for tell in short:
+                tell()
+            if self._short and not self._closed:  # asked for meanwhile
+                self._trim()
 
         self._work(trim, trimmed)
+
+    def make_room(self, then: Callable[[], object]) -> None:
+        """The disk is short: what is settled of all queues goes. ``then``: that was tried.
+
+        How much is retained then is decided where it is removed (``upkeep/lanes.py``).
+        """
+        self._short.append(then)
+        queues = [it for vhost in self.vhosts.values() for it in vhost.queues()]
+        self._trimming.touched(queues, self.clock())
+        if not self._trimming.at_work:
+            self._trim()
 
     # Time
 

@@ -4,7 +4,7 @@ Knows which messages there are and in what order they go; not to whom, nor what 
 that die. Of a queue that lasts, what is settled is gathered for the journal.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from logstore.errors import LogstoreError
 from logstore.records.batch import Batch
 from logstore.records.record import Record
 
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the first
 
 
@@ -46,6 +47,7 @@ class Stock:
         ttl_ms: int | None,
         sized: bool,
         lanes: Sequence[int] = (),
+        retention: Mapping[str, str] = NO_SETTINGS,
     ) -> None:
         """``lanes``: those that there are already. ``wake``: from any thread, there is news.
 
@@ -59,6 +61,8 @@ class Stock:
         self.coming = self.coming_bytes = 0
         self.expiring = False  # some may have an expiration of their own
         self.cold = False  # the last take has ended where something has to be read first
+        self.retention = retention  # settings of its lanes: how long what is settled stays
+        self._queue = queue
         self._logs = logs
         self._windows = windows
         self._showing = showing
@@ -154,6 +158,13 @@ class Stock:
     def _add(self, lane: Lane) -> None:
         self.lanes[lane.number] = lane
         self.order = sorted(self.lanes.values(), key=lambda it: -it.number)
+
+    def retain(self, retention: Mapping[str, str]) -> None:
+        """What is settled stays for so long, from now on."""
+        if retention != self.retention:
+            self.retention = retention
+            if self._lasts:
+                self._logs.alter(self._queue, self.names(), lambda: self.retention)
 
     def drop(self) -> None:
         """The queue is gone: nobody needs any of it."""

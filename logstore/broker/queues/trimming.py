@@ -6,11 +6,13 @@ an idle queue has one empty segment. What is retained for a while is left to upk
 goes with them, below its recovery point.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.pending import NO_TIME
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.settlement import Settlement
+from logstore.kept_queues import LaneTrim
 from logstore.log import Log
 
 EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
@@ -18,12 +20,10 @@ QUEUES_MAX: Final = 1000  # that are looked at in one turn
 
 
 class Trim(NamedTuple):
-    """What one log need not keep."""
+    """What one queue need not keep."""
 
     queue: Queue
-    log: Log
-    floor: int  # all below is settled
-    drained: bool  # that is all there is, and was so at the last look
+    lanes: Sequence[LaneTrim]
 
 
 class Trimming:
@@ -33,7 +33,7 @@ class Trimming:
         self.due_ms = NO_TIME  # of the next look
         self._queues: dict[Queue, None] = {}  # that something was settled of
         self._ends: dict[Log, int] = {}  # at the last look, of lanes that were drained
-        self._at_work = False
+        self.at_work = False
 
     def touched(self, queues: Iterable[Queue], now_ms: int) -> bool:
         """Something of them was settled, or they were opened; whether ``due_ms`` is new."""
@@ -48,33 +48,42 @@ class Trimming:
                 self._ends.pop(lane.log, None)
 
     def _arm(self, now_ms: int) -> bool:
-        if not self._queues or self._at_work or self.due_ms != NO_TIME:
+        if not self._queues or self.at_work or self.due_ms != NO_TIME:
             return False
         self.due_ms = now_ms + EVERY_MS
         return True
 
-    def look(self) -> list[Trim]:
-        """What is to be trimmed now; ``done`` is called when that was tried."""
-        self.due_ms, self._at_work = NO_TIME, True
+    def look(self, *, short: bool = False) -> list[Trim]:
+        """What is to be trimmed now; ``done`` is called when that was tried.
+
+        ``short``: of room, so that nobody waits to see whether more comes to what is drained.
+        """
+        self.due_ms, self.at_work = NO_TIME, True
         found: list[Trim] = []
         for queue in list(self._queues)[:QUEUES_MAX]:
             del self._queues[queue]
-            for lane in queue.stock.order:
-                if lane.log is not None:
-                    found += self._of(queue, lane.log, lane.settlement.floor)
+            lanes = [
+                self._of(queue, lane.log, lane.settlement, short=short)
+                for lane in queue.stock.order if lane.log is not None
+            ]  # fmt: skip
+            if lanes:
+                found.append(Trim(queue, lanes))
         return found
 
-    def _of(self, queue: Queue, log: Log, floor: int) -> Iterable[Trim]:
+    def _of(self, queue: Queue, log: Log, settlement: Settlement, *, short: bool) -> LaneTrim:
+        floor = settlement.floor
+        shown = next(settlement.removed.left(log.start, floor), (floor, floor))[0]
+        drained = False
         if floor < log.end:
             self._ends.pop(log, None)
-            return [Trim(queue, log, floor, False)]
-        if self._ends.pop(log, None) == floor:
-            return [Trim(queue, log, floor, True)]
-        self._ends[log] = floor
-        self._queues[queue] = None  # once more, to see whether anything comes
-        return [Trim(queue, log, floor, False)]
+        elif self._ends.pop(log, None) == floor or short:
+            drained = True
+        else:
+            self._ends[log] = floor
+            self._queues[queue] = None  # once more, to see whether anything comes
+        return LaneTrim(log, floor, shown, drained)
 
     def done(self, now_ms: int) -> bool:
         """It was tried; whether ``due_ms`` is new."""
-        self._at_work = False
+        self.at_work = False
         return self._arm(now_ms)

@@ -11,6 +11,7 @@ from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.counts.publishes import AmqpCounts
+from logstore.kept_queues import ROOM_TIMES
 from logstore.protocols.amqp_clients import Connected
 from logstore.protocols.house import QueuesOf
 from logstore.protocols.rounds import Round
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 REPLY_TO: Final = b"amq.rabbitmq.reply-to"
 LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhile
+ROOM_S: Final = 10.0  # after which more of what is settled is removed, while the disk is short
 TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that client messages
 
 
@@ -68,6 +70,8 @@ class AmqpDoor:
     insecure: bool = False  # while there are no users guest may come from anywhere
     counts: AmqpCounts = field(default_factory=AmqpCounts)
     _looked_at: float = -math.inf
+    _made_room_at: float = -math.inf
+    _making_room: bool = False
 
     def __post_init__(self) -> None:
         self.access.watch(Round(self.sessions, self.slices, self.access).begin)
@@ -87,7 +91,29 @@ class AmqpDoor:
         if not self.free_bytes_min or now < self._looked_at + LOOK_S:
             return
         self._looked_at = now
-        self.block("low on disk" if 0 <= self.free_bytes() < self.free_bytes_min else "")
+        free = self.free_bytes()
+        if 0 <= free < ROOM_TIMES * self.free_bytes_min:
+            self._make_room(now)
+        self._judge(free)
+
+    def _judge(self, free: int) -> None:
+        if not 0 <= free < self.free_bytes_min:
+            self.block("")
+        elif not self._making_room:
+            self.block("low on disk")
+
+    def _make_room(self, now: float) -> None:
+        """Have go what is settled of all queues, before anybody has to wait."""
+        queues = self.queues_of.opened
+        if queues is None or self._making_room or now < self._made_room_at + ROOM_S:
+            return
+
+        def made() -> None:
+            self._making_room = False
+            self._judge(self.free_bytes())
+
+        self._made_room_at, self._making_room = now, True
+        queues.make_room(made)
 
     def block(self, reason: str) -> None:
         """Take no messages any more, or again where there is no reason."""

@@ -176,7 +176,7 @@ WRONG = {
     "x-quorum-initial-group-size": [0, "1"], "x-quorum-target-group-size": [0],
     "x-queue-leader-locator": ["far"], "x-queue-master-locator": [1],
     "x-max-in-memory-length": [-1], "x-max-in-memory-bytes": [-1],
-    "x-retention-ms": [-1, "1h"], "x-retention-bytes": [-1, "1"],
+    "x-retention-ms": [-1, "1h", 1.0], "x-retention-bytes": [-2, "1", True],
     "x-max-age": ["1D"], "x-stream-max-segment-size-bytes": [5],
 }  # fmt: skip
 

@@ -199,10 +199,10 @@ def test_a_lane_that_cannot_be_opened_fails_its_queue_alone(lives, monkeypatch):
     lives.close()
     opened = OpenQueues.open
 
-    def refuses(self, lane):
+    def refuses(self, lane, settings):
         if lane.queue == number:
             raise Failed("it can't be opened")
-        return opened(self, lane)
+        return opened(self, lane, settings)
 
     monkeypatch.setattr(OpenQueues, "open", refuses)
     node = lives.open()

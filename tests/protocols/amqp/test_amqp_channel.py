@@ -1,6 +1,7 @@
 """What clients ask of channels, and what they are answered: RabbitMQ's order, codes and texts."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from amqp_kit import (
@@ -16,6 +17,7 @@ from amqp_kit import (
     soft,
 )
 
+from logstore import open_queues
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
@@ -997,3 +999,30 @@ def test_a_message_in_many_frames_comes_back_whole_wherever_it_goes(door):
     door.run()
     assert peer.ask(get("dead"))[2] == body
     assert peer.ask(get())[2] == b"last"
+
+
+def test_what_is_settled_of_all_queues_goes_before_anybody_is_blocked(door, peer, monkeypatch):
+    peer.ask(declare(durable=True))
+    peer.publish(b"old")
+    peer.ask(get(no_ack=True))
+    door.run()
+    [lane] = door.node.queues.vhosts[b"/"].queue(b"q").stock.order
+    assert lane.log.start == 0  # it can be read again
+    blocked = []
+    monkeypatch.setattr(type(door.door), "block", lambda it, reason: blocked.append(reason))
+    # A disk that is short of room for as long as that message is there.
+    door.door.free_bytes_min = 1 << 62
+    door.door.free_bytes = lambda: (1 << 62) - 1 if lane.log.start == 0 else 1 << 62
+    monkeypatch.setattr(
+        open_queues, "as_there_is_room", lambda _, settings: replace(settings, retention_ms=0)
+    )
+    peer.ask(declare("other", durable=True))
+    peer.publish(b"new", key="other")
+    door.run()
+    assert lane.log.start == 1
+    assert not any(blocked)
+    door.door.free_bytes = lambda: 0  # and nothing is left that could go
+    door.now += 20
+    peer.publish(b"last")
+    door.run()
+    assert blocked[-1] == "low on disk"
