@@ -48,6 +48,9 @@ class KeptQueue:
     name: str
     auto_delete: bool = False
     arguments: Arguments = field(default_factory=dict)
+    # The limits of its messages' lives, where not its arguments alone say them: see
+    # ``broker/queues/lifetimes.py``.
+    ttls: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class KeptPolicy:
     name: str
     pattern: str  # of names, as RabbitMQ writes it
     apply_to: str
-    priority: int = 0
+    priority: int | float = 0
     definition: Arguments = field(default_factory=dict)
 
 

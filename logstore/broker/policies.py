@@ -136,7 +136,7 @@ SETTINGS: Final[Mapping[str, _Setting]] = {
     "delayed-retry-max": _Setting(_number(), "delayed retry time", b"x-delayed-retry-max"),
     # Ours: how long messages that are settled stay.
     "retention-ms": _Setting(_number(), "retention in milliseconds", b"x-retention-ms"),
-    "retention-bytes": _Setting(_number(), "retention in bytes", b"x-retention-bytes"),
+    "retention-bytes": _Setting(_number(-1), "retention in bytes", b"x-retention-bytes"),
     # Of streams.
     "max-age": _Setting(is_age, "max age", b"x-max-age"),
     "stream-max-segment-size-bytes": _Setting(

@@ -2,7 +2,7 @@
 
     vhosts      id                    a table: name
     exchanges   id                    a table: vhost, name, type, auto_delete, internal, arguments
-    queues      id                    a table: vhost, name, auto_delete, arguments
+    queues      id                    a table: vhost, name, auto_delete, arguments; perhaps ttls
     bindings    id of source, id      a table: destination, key, arguments
     policies    id                    a table: vhost, name, pattern, apply_to, priority, definition
     routes      id                    a table: vhost, topic, exchange, key, arguments
@@ -127,6 +127,7 @@ def _row(fact: Kept) -> dict[str, Any]:
             return {
                 "vhost": fact.vhost, "name": fact.name, "auto_delete": fact.auto_delete,
                 "arguments": dict(fact.arguments),
+                **({"ttls": list(fact.ttls)} if fact.ttls else {}),
             }  # fmt: skip
         case KeptBinding():
             return {
@@ -180,8 +181,15 @@ def _exchange(key: bytes, row: dict[str, Any]) -> KeptExchange:
 def _queue(key: bytes, row: dict[str, Any]) -> KeptQueue:
     return KeptQueue(
         _id(key), _number(row["vhost"]), _text(row["name"]), _of(bool, row["auto_delete"]),
-        _of(dict, row["arguments"]),
+        _of(dict, row["arguments"]), _ttls(row.get("ttls", [])),
     )  # fmt: skip
+
+
+def _ttls(value: Any) -> Sequence[int]:  # noqa: ANN401
+    found = tuple(map(_number, _of(list, value)))
+    if found and len(found) % 2 != 1:
+        raise ValueError(f"{len(found)} numbers of times to live")
+    return found
 
 
 def _binding(key: bytes, row: dict[str, Any]) -> KeptBinding:
@@ -193,10 +201,14 @@ def _binding(key: bytes, row: dict[str, Any]) -> KeptBinding:
     )
 
 
+def _priority(value: Any) -> int | float:  # noqa: ANN401
+    return float(value) if isinstance(value, float) else _number(value)
+
+
 def _policy(key: bytes, row: dict[str, Any]) -> KeptPolicy:
     return KeptPolicy(
         _id(key), _number(row["vhost"]), _text(row["name"]), _text(row["pattern"]),
-        _text(row["apply_to"]), _number(row["priority"]), _of(dict, row["definition"]),
+        _text(row["apply_to"]), _priority(row["priority"]), _of(dict, row["definition"]),
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ BAD = {
     "max-length-bytes": 1 << 63,
     "message-ttl": True,
     "overflow": ["drop-head"],
-    "retention-bytes": -1,
+    "retention-bytes": -2,
     "retention-ms": "1h",
     "stream-max-segment-size-bytes": 3_000_000_001,
 }

@@ -100,6 +100,16 @@ class DeadLetters:
         """When something is to be tried again."""
         return min((at for at, _ in self._retained), default=NO_TIME)
 
+    def limit(self, limits: Limits) -> None:
+        """Another policy counts. What is dying goes by that; without an exchange, nowhere."""
+        self._limits = limits
+        if limits.dead_letter_exchange is None:
+            parts = [*self._dying, *(it for _, it in self._retained)]
+            self._dying, self._retained = _NOTHING, []
+            self._drop(parts)
+        elif self._dying is _NOTHING:
+            self._dying = deque()
+
     def die(self, lane: Lane, first: int, bits: int, reason: str) -> None:
         """These, which are out, are to go."""
         if self._limits.dead_letter_exchange is None:

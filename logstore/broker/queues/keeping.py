@@ -4,9 +4,11 @@ An exchange that every host has gets a row when the first durable binding from i
 bindings name both their ends by numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from logstore.amqp import fields
+from logstore.broker.policies import Policy
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue
@@ -18,6 +20,7 @@ from logstore.kept_queues import (
     Kept,
     KeptBinding,
     KeptExchange,
+    KeptPolicy,
     KeptQueue,
     KeptVhost,
     QueueKeeper,
@@ -39,6 +42,7 @@ class Rows:
         self.queues: dict[int, Queue] = {}
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
+        self.policies: dict[str, KeptPolicy] = {}
         self.lanes: dict[bytes, Sequence[int]] = {}  # there from before, of exchanges with stations
         self._numbers: dict[bytes, int] = {}  # of exchanges that are not kept
         self._fact = vhost
@@ -66,14 +70,14 @@ class Rows:
         self._numbers.pop(exchange, None)
 
     def keep(self, queue: Queue) -> Pending:
-        """A queue that is new and lasts."""
+        """A queue that is new and lasts, or whose messages live longer or shorter now."""
         return self._change([self._queue(queue)], [])
 
     def _queue(self, queue: Queue) -> KeptQueue:
         facts = queue.facts
         return KeptQueue(
             queue.id, self._vhost, fields.text(facts.name), facts.auto_delete,
-            table_of(facts.arguments),
+            table_of(facts.arguments), queue.lifetimes(),
         )  # fmt: skip
 
     def change(self, change: Change, forget: Queue | None = None) -> Pending | None:
@@ -95,11 +99,39 @@ class Rows:
         pending.then(lambda it: self._not_kept(put) if it.error is not None else None)
         return pending
 
+    def keep_policies(self, put: Sequence[Policy], removed: Sequence[str]) -> Pending:
+        """In the place of those of their names; these, by name, are forgotten."""
+        before = {name: self.policies.get(name) for name in (*removed, *(it.name for it in put))}
+        gone = [self.policies.pop(name) for name in removed if name in self.policies]
+        rows: list[KeptPolicy] = []
+        for policy in put:
+            there = self.policies.get(policy.name)
+            number = self._next_id() if there is None else there.id
+            rows.append(_policy_row(number, self._vhost, policy))
+            self.policies[policy.name] = rows[-1]
+        after = {name: self.policies.get(name) for name in before}
+        pending = self._change(rows, gone)
+        pending.then(lambda it: None if it.error is None else self._policies_are(before, after))
+        return pending
+
+    def _policies_are(
+        self, before: Mapping[str, KeptPolicy | None], after: Mapping[str, KeptPolicy | None]
+    ) -> None:
+        """What is kept is as before, but for what was changed again."""
+        for name, row in before.items():
+            if self.policies.get(name) is not after[name]:
+                continue
+            if row is None:
+                del self.policies[name]
+            else:
+                self.policies[name] = row
+
     def forget(self) -> Pending:
         """The host and all that is kept of it, in one change."""
         queues = [self._queue(it) for it in self.queues.values() if it.facts.lasts]
         removed: list[Kept] = [*self.bindings.values(), *self.exchanges.values(), *queues]
-        for those in (self.bindings, self.exchanges, self.queues):
+        removed += self.policies.values()
+        for those in (self.bindings, self.exchanges, self.queues, self.policies):
             those.clear()
         return self._change((), [*removed, self._fact])
 
@@ -153,6 +185,28 @@ class Rows:
             kept = self._exchange(exchange, facts)
             put.append(kept)
         return kept.id
+
+
+def _policy_row(number: int, vhost: int, policy: Policy) -> KeptPolicy:
+    return KeptPolicy(
+        number, vhost, policy.name, policy.pattern, policy.apply_to, policy.priority,
+        policy.definition,
+    )  # fmt: skip
+
+
+def policy_of(kept: KeptPolicy) -> Policy:
+    """A policy as it was set: of a table's numbers and texts the plain ones."""
+    definition = {name: _plain(value) for name, value in kept.definition.items()}
+    priority = float(kept.priority) if isinstance(kept.priority, float) else int(kept.priority)
+    return Policy(kept.name, kept.pattern, definition, priority, kept.apply_to)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  what a table holds
+    if isinstance(value, list):
+        return [_plain(it) for it in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return value
 
 
 def exchange_facts(kept: KeptExchange) -> ExchangeFacts:

@@ -5,6 +5,7 @@ called here. Opening and deleting take a worker; all else is in the sessions' th
 """
 
 import logging
+from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.resuming import read_when_here
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.sizing import Part
 from logstore.broker.queues.state import LaneState
 from logstore.errors import Closed, CorruptBatch, LogstoreError
 from logstore.kept_queues import Lane, QueueLogs
@@ -28,6 +30,7 @@ from logstore.records.encode import encode
 # Of batches that wait for lanes which are being opened: doors stop reading publishes then.
 PARKED_BYTES_MAX: Final = 16 << 20
 SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
+PART_BYTES: Final = 262_144  # where queues are in use: some thousand messages, looked at in 1 ms
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -101,6 +104,19 @@ class LaneLogs:
         if self._closed:
             raise Closed("the queues are closed")
         return self._logs.make_volatile(Lane(queue, lane))
+
+    def sizes(
+        self, log: Log, at: int, upto: int, then: Callable[[Part | LogstoreError], None]
+    ) -> None:
+        """As Logs.sizes."""
+
+        def work() -> Part | LogstoreError:
+            try:
+                return body_sizes(log, at, upto)
+            except LogstoreError as error:
+                return error
+
+        self._work(work, then)
 
     def open_lane(
         self,
@@ -265,3 +281,22 @@ def body_bytes(log: Log, settlement: Settlement) -> int:
                 )
         at = batches[-1].next_offset
     return total
+
+
+def body_sizes(log: Log, at: int, upto: int) -> Part:
+    """The bodies from ``at`` on. Waits until they are safe. Raises LogFailed, Damaged, Failed."""
+    if log.safe < upto:
+        log.wait(upto)
+    offsets, sizes = array("q"), array("q")
+    try:
+        batches = read_when_here(log, at, PART_BYTES)
+    except CorruptBatch:
+        following = log.following(at)
+        return Part(offsets, sizes, upto if following is None else following)
+    for batch in batches:
+        with suppress(CorruptBatch):
+            for record in decode(batch):
+                if at <= record.offset < upto:
+                    offsets.append(record.offset)
+                    sizes.append(len(record.value or b""))
+    return Part(offsets, sizes, batches[-1].next_offset if batches else upto)

@@ -169,8 +169,11 @@ _SMALLER: Final = frozenset({
     b"x-message-ttl", b"x-expires", b"x-max-length", b"x-max-length-bytes", b"x-delivery-limit",
     b"x-retention-ms", b"x-retention-bytes",
 })  # fmt: skip
-_TIMES: Final = frozenset({b"x-message-ttl", b"x-expires", b"x-delayed-retry-min"})
-_UNLIMITED: Final = -1  # x-delivery-limit
+_MOST: Final[Mapping[bytes, int]] = {
+    b"x-message-ttl": TTL_MAX_MS, b"x-expires": TTL_MAX_MS, b"x-delayed-retry-min": TTL_MAX_MS,
+    b"x-retention-ms": FOREVER, b"x-retention-bytes": FOREVER,
+}  # fmt: skip
+_UNLIMITED: Final = -1  # x-delivery-limit, x-retention-bytes
 NO_DEFINITION: Final[Definition] = {}
 
 
@@ -209,8 +212,9 @@ def _governed(values: dict[bytes, Any], definition: Definition) -> dict[bytes, A
             found[name] = said
         elif name in _SMALLER:
             found[name] = max(own, said) if _UNLIMITED in (own, said) else min(own, said)
-    for name in _TIMES & found.keys():  # a policy may say more than an argument
-        found[name] = min(found[name], TTL_MAX_MS)
+    for name, most in _MOST.items():  # a policy may say more than an argument
+        if name in found:
+            found[name] = min(found[name], most)
     return found
 
 

@@ -5,12 +5,15 @@ in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.settlement import Settlement
 from logstore.errors import LogstoreError
 from logstore.log import Log
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.sizing import Part
 
 # Batches in one turn, of 50 us each: a queue beyond has its copy in a later turn.
 APPENDS_MAX: Final = 200
@@ -48,6 +51,11 @@ class Logs(Protocol):
     def make_volatile(self, queue: int, lane: int) -> Log:
         """Raises StorageFull, Failed."""
 
+    def sizes(
+        self, log: Log, at: int, upto: int, then: "Callable[[Part | LogstoreError], None]"
+    ) -> None:
+        """As ``body_sizes``, by a worker."""
+
     def parked(self, size: int) -> None:
         """So many bytes more, or less, wait for lanes that are being opened."""
 
@@ -67,7 +75,7 @@ class Opening:
     """Of one queue."""
 
     __slots__ = (
-        "_dropped", "_lasts", "_logs", "_queue", "_sized", "_stock", "_wake", "_when_open",
+        "_dropped", "_lasts", "_logs", "_queue", "_stock", "_wake", "_when_open", "sized",
         "under_way", "unopened",
     )  # fmt: skip
 
@@ -90,7 +98,7 @@ class Opening:
         self._logs = logs
         self._wake = wake
         self._lasts = lasts
-        self._sized = sized
+        self.sized = sized  # whether the bytes of bodies are counted in what is opened
         self._when_open: list[Callable[[], None]] = []
         self._dropped = False
 
@@ -143,7 +151,7 @@ class Opening:
 
     def _open(self, lane: Lane) -> None:
         self._logs.open_lane(
-            self._queue, lane.number, lambda it: self._opened(lane, it), sized=self._sized,
+            self._queue, lane.number, lambda it: self._opened(lane, it), sized=self.sized,
             settings=self._stock.retention,
         )  # fmt: skip
 

@@ -103,12 +103,12 @@ class _Drawing:
                 yield edge
             return
         try:
-            facts = self._topology.exchange(name)
+            alternate = self._topology.alternate(name)
         except NoExchange:
             return
         yield from map(_bound, self._topology.bindings_from(name))
-        if facts.alternate is not None:
-            yield Edge(spot, ("exchange", facts.alternate), ALTERNATE)
+        if alternate is not None:
+            yield Edge(spot, ("exchange", alternate), ALTERNATE)
 
     def _up(self, spot: Spot) -> Iterator[Edge]:
         kind, name = spot

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
+from logstore.broker.policies import Policy
+from logstore.broker.queues import lifetimes
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
 from logstore.broker.queues.consumers import Consumers
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delayed, Delays
 from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.lane import Windows
-from logstore.broker.queues.limits import QueueFacts, limits_of
+from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.pace import FAILING, Pace
@@ -92,11 +94,16 @@ class Queue:
         home: Home,
         owner: object | None = None,
         lanes: Sequence[int] = (),
+        policy: Policy | None = None,
     ) -> None:
-        """``lanes``: the priorities it has messages of already. Raises InvalidQueueArgument."""
+        """``lanes``: the priorities it has messages of already. ``policy``: that counts for it.
+
+        Raises InvalidQueueArgument.
+        """
         self.id = number
         self.facts = facts
-        self.limits = limits_of(facts)
+        self.policy = policy
+        self.limits = _limits(facts, policy)
         self.owner = owner  # the connection that an exclusive one is of
         self.kept: Pending | None = None  # until it is durable, if it is to be
         self.gone = False
@@ -169,6 +176,43 @@ class Queue:
         """It is not forgotten (x-expires): declared again, or fetched from."""
         self._used_ms = self._home.clock()
         self._arm()
+
+    # Its policy
+
+    def govern(self, policy: Policy | None) -> None:
+        """Another policy counts, or none: its limits change with that, for what it has, too."""
+        self.policy = policy
+        before, limits = self.limits, _limits(self.facts, policy)
+        if limits == before or self.gone:
+            return
+        self.limits = limits
+        if limits.ttl_ms != before.ttl_ms:
+            self.stock.live(limits.ttl_ms, self._home.clock())
+        self.stock.retain(limits.retention)
+        self.stock.count_bytes(wanted=limits.max_bytes is not None)
+        self.dead_letters.limit(limits)
+        self._consumers.timeouts.timeout_ms = limits.consumer_timeout_ms
+        if limits.expires_ms != before.expires_ms:
+            self._used_ms = self._home.clock()  # as in RabbitMQ, it has all of the new time
+        self.wake()
+
+    def lifetimes(self) -> tuple[int, ...]:
+        """How long its messages live, as it is kept; empty: as its arguments say."""
+        earlier, ttl_ms = self.stock.earlier, self.limits.ttl_ms
+        if not earlier and ttl_ms == limits_of(self.facts).ttl_ms:
+            return ()
+        return tuple(lifetimes.kept(earlier, ttl_ms))
+
+    def resume_lifetimes(self, numbers: Sequence[int]) -> bool:
+        """As they were kept; whether another limit counts by now."""
+        earlier: lifetimes.Lifetimes = ()
+        ttl_ms = limits_of(self.facts).ttl_ms
+        if numbers:
+            earlier, ttl_ms = lifetimes.read(numbers)
+        differs = ttl_ms != self.limits.ttl_ms
+        now_ms = self._home.clock()
+        self.stock.earlier = lifetimes.changed(earlier, ttl_ms, now_ms) if differs else earlier
+        return differs
 
     # Its consumers
 
@@ -510,7 +554,8 @@ class Queue:
             return 0
         if limits.max_length is not None:
             over = max(0, self.ready - limits.max_length)
-        if limits.max_bytes is not None and self.stock.ready_bytes > limits.max_bytes:
+        too_large = limits.max_bytes is not None and self.stock.ready_bytes > limits.max_bytes
+        if too_large and not self.stock.sizing:
             over = max(over, 1)
         return over
 
@@ -526,7 +571,7 @@ class Queue:
         there, there_bytes = self.ready + self.stock.coming, self.stock.ready_bytes
         room = None if limits.max_length is None else limits.max_length + credit - there
         room_bytes = None
-        if limits.max_bytes is not None:
+        if limits.max_bytes is not None and not self.stock.sizing:
             room_bytes = limits.max_bytes - there_bytes - self.stock.coming_bytes
         found = []
         for size in sizes:
@@ -581,3 +626,7 @@ class Queue:
         while self._getters:
             self._getters.pop(0).then(None)
         self.stock.drop()
+
+
+def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:
+    return limits_of(facts, NO_DEFINITION if policy is None else policy.definition)

@@ -18,9 +18,10 @@ from itertools import count
 from typing import Final
 
 from logstore.amqp import fields
+from logstore.broker.policies import check
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
-from logstore.broker.queues.keeping import exchange_facts, queue_facts
+from logstore.broker.queues.keeping import Rows, exchange_facts, policy_of, queue_facts
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.lane_logs import LaneLogs, Work
 from logstore.broker.queues.limits import QueueFacts
@@ -174,10 +175,13 @@ class Queues:
     def _restore_vhost(self, kept: Hosted, lanes: dict[int, Sequence[int]]) -> None:
         rows = self._hosts.rows(kept.fact)
         vhost = Vhost(fields.data(kept.fact.name), self, rows)
+        self._restore_policies(kept, vhost, rows)
         names = {it.id: fields.data(it.name) for it in kept.exchanges.values()}
         for row in kept.queues.values():
             queue = self._restored_queue(row, vhost, lanes)
             rows.queues[queue.id] = queue
+            if queue.resume_lifetimes(row.ttls):
+                rows.keep(queue)
             names[queue.id] = queue.facts.name
         for it in kept.bindings:
             binding = Binding(
@@ -196,9 +200,21 @@ class Queues:
             [(queue.facts.name, queue) for queue in rows.queues.values()],
             list(rows.bindings),
             station_of=vhost.station_of,
+            policy_of=vhost.policies.of_exchange,
         )
         rows.change(lost)
         self._add_vhost(vhost, topology)
+
+    def _restore_policies(self, kept: Hosted, vhost: Vhost, rows: Rows) -> None:
+        """First, since what is restored asks which of them counts."""
+        found = []
+        for row in kept.policies.values():
+            rows.policies[row.name] = row
+            try:
+                found.append(check(policy_of(row)))
+            except LogstoreError as error:  # a setting that another logstore took
+                log.error("it does not count until it is set again: %s", error)  # noqa: TRY400
+        vhost.policies.put(*found)
 
     def _restored_queue(
         self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]]
@@ -206,11 +222,11 @@ class Queues:
         facts = queue_facts(row)
         there = lanes.pop(row.id, [])
         try:
-            queue = Queue(row.id, facts, vhost, lanes=there)
+            queue = Queue(row.id, facts, vhost, lanes=there, policy=vhost.policy_of(facts))
         except LogstoreError as error:  # an argument that another logstore took
             log.error("queue %r has none of its arguments: %s", row.name, error)  # noqa: TRY400
             bare = QueueFacts(facts.name, True, False, facts.auto_delete, Arguments())
-            queue = Queue(row.id, bare, vhost, lanes=there)
+            queue = Queue(row.id, bare, vhost, lanes=there, policy=vhost.policy_of(bare))
         if there:
             self._unopened.add(queue)
             if queue.limits.rejects:

@@ -164,6 +164,10 @@ class Settlement:
                 return block
         return min(held)
 
+    def is_back(self, offset: int) -> bool:
+        """Whether it waits to be given out again."""
+        return bool(self._back.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1)
+
     def is_settled(self, offset: int) -> bool:
         """Whether the record is done with: what compaction asks."""
         return (

@@ -10,10 +10,12 @@ from typing import Final, NamedTuple
 
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts, size_of
 from logstore.broker.queues.lane import Lane, Parked, Window, Windows
+from logstore.broker.queues.lifetimes import Lifetimes, changed, ttl_at
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.opening import Logs, Opening
 from logstore.broker.queues.pending import NO_TIME, Waiting
 from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.sizing import Part, Sizing
 from logstore.errors import LogstoreError
 from logstore.records.batch import Batch
 from logstore.records.record import Record
@@ -68,8 +70,11 @@ class Stock:
         self._showing = showing
         self._wake = wake
         self._lasts = lasts
-        self._ttl_ms = ttl_ms
+        self.ttl_ms = ttl_ms  # of messages that come
+        self.earlier: Lifetimes = ()  # of those that came before it was that
         self._out_bytes: dict[tuple[int, int], int] | None = {} if sized else None
+        self.sizing = False  # these are being counted of what there was before, and not known yet
+        self._sizing: Sizing | None = None
         self._opening = Opening(self, queue, logs, wake, lanes, lasts=lasts, sized=sized)
 
     # What there is
@@ -78,6 +83,51 @@ class Stock:
     def sized(self) -> bool:
         """Whether the bytes of bodies count."""
         return self._out_bytes is not None
+
+    def live(self, ttl_ms: int | None, now_ms: int) -> None:
+        """Messages that come from now on live so long; those that are here, as they did."""
+        empty = self.opened and not (self.ready or self.out or self.coming)
+        self.earlier = () if empty else changed(self.earlier, self.ttl_ms, now_ms)
+        self.ttl_ms = ttl_ms
+
+    def count_bytes(self, *, wanted: bool) -> None:
+        """The bytes of bodies count from now on, or do not any more."""
+        if wanted == self._opening.sized:
+            return
+        self._opening.sized = wanted
+        if self._sizing is not None:
+            self._sizing.give_up()
+        self._sizing = None
+        self.sizing = wanted
+        self._out_bytes = {} if wanted else None
+        if wanted:
+            self._opening.when_still(self._count_bytes)
+
+    def _count_bytes(self) -> None:
+        """All that there is of it is open, or has failed, or will count what it has."""
+        if not self.sizing or self._sizing is not None:
+            return
+        self._out_bytes = {}
+        self.ready_bytes = sum(it.body_bytes for lane in self.order for it in lane.stuck)
+        self._sizing = Sizing(self.order, self._logs, self._counted, self._all_counted)
+        self._sizing.begin()
+
+    def _counted(self, lane: Lane, part: Part) -> None:
+        settlement, out = lane.settlement, self._out_bytes
+        assert out is not None
+        if part.offsets and part.offsets[0] >= settlement.cursor:
+            self.ready_bytes += sum(part.sizes)
+            return
+        for offset, size in zip(part.offsets, part.sizes, strict=True):
+            if offset >= settlement.cursor or settlement.is_back(offset):
+                self.ready_bytes += size
+            elif not settlement.is_settled(offset):
+                out[lane.number, offset] = size
+
+    def _all_counted(self) -> None:
+        self._sizing = None
+        self.sizing = False
+        self._wake()
 
     @property
     def ready(self) -> int:
@@ -169,6 +219,8 @@ class Stock:
     def drop(self) -> None:
         """The queue is gone: nobody needs any of it."""
         self._opening.drop()
+        if self._sizing is not None:
+            self._sizing.give_up()
         for lane in self.order:
             if lane.log is not None or lane.failed is not None:
                 self._logs.parked(-lane.give_up(None))
@@ -336,7 +388,7 @@ class Stock:
         else:
             most = _in_a_row(window.offsets, place, most)
         expired = False
-        if self._ttl_ms is not None or window.expires:
+        if self.ttl_ms is not None or window.expires or self.earlier:
             most, expired = self._alike(lane, window.records, place, most, now_ms, fresh)
         runs = lane.settlement.take(most, head + most)
         taken = 0
@@ -347,6 +399,8 @@ class Stock:
             taken += run.length
             if self._out_bytes is not None:
                 for record in records:
+                    if self._sizing and self._sizing.leaves_out(lane.number, record.offset):
+                        continue
                     size = len(record.value or b"")
                     self._out_bytes[lane.number, record.offset] = size
                     self.ready_bytes -= size
@@ -375,7 +429,9 @@ class Stock:
     def deadline(self, record: Record) -> int:
         """When the message expires."""
         own = self._showing.shown(record.headers).expiration_ms
-        ttl = self._ttl_ms
+        ttl = self.ttl_ms
+        if self.earlier:
+            ttl = ttl_at(self.earlier, record.timestamp_ms, ttl)
         if own is None or (ttl is not None and ttl < own):
             own = ttl
         return NO_TIME if own is None else record.timestamp_ms + own
@@ -396,11 +452,12 @@ class Stock:
 
     def head_deadline(self, lane: Lane) -> int:
         """When the lane's head expires, as far as that is known now."""
-        if self._ttl_ms is None and not self.expiring:
+        limited = self.ttl_ms is not None or bool(self.earlier)
+        if not limited and not self.expiring:
             return NO_TIME
         head = lane.head
         window = None if head is None else lane.window(head)
-        if head is None or window is None or (self._ttl_ms is None and not window.expires):
+        if head is None or window is None or (not limited and not window.expires):
             return NO_TIME
         place = window.place(head)
         if place == len(window.records):

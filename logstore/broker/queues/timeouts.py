@@ -14,7 +14,7 @@ class Timeouts:
 
     def __init__(self, timeout_ms: int | None) -> None:
         """``timeout_ms``: of consumers that do not say another one."""
-        self._timeout_ms = timeout_ms
+        self.timeout_ms = timeout_ms
         # When it has had something, and the tag after the last that it had then.
         self._had: dict[Subscription, deque[tuple[int, int]]] = {}
 
@@ -32,7 +32,7 @@ class Timeouts:
         self._had.pop(consumer, None)
 
     def _of(self, consumer: Subscription) -> int | None:
-        return self._timeout_ms if consumer.timeout_ms is None else consumer.timeout_ms
+        return self.timeout_ms if consumer.timeout_ms is None else consumer.timeout_ms
 
     @property
     def deadline_ms(self) -> int:

@@ -11,6 +11,7 @@ from functools import partial
 from secrets import token_bytes
 from typing import Final, Protocol, cast
 
+from logstore.broker.policies import Policies, Policy
 from logstore.broker.queues.deaths import (
     MAXLEN,
     DeadLetter,
@@ -20,6 +21,7 @@ from logstore.broker.queues.deaths import (
     goes_in_circles,
 )
 from logstore.broker.queues.dying import Sent
+from logstore.broker.queues.governing import Governing
 from logstore.broker.queues.keeping import Rows
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_of
@@ -102,13 +104,44 @@ class Vhost:
         self._host = host
         self._framing = host.framing
         self._rows = rows
+        self.policies = Policies()
         self.topology: Topology[Queue, Station] = (
-            Topology(station_of=self.station_of) if topology is None else topology
+            self._new_topology() if topology is None else topology
         )
+        self._governing = Governing(
+            self.policies, rows.keep_policies, self.queues,
+            lambda: [it.name for it in self.topology.exchanges()], self._govern, host.soon,
+        )  # fmt: skip
         self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
         self._sending = 0
         # Exchanges by their names, and bindings, that are not kept yet.
         self._making: dict[bytes | Binding, Pending] = {}
+
+    def _new_topology(self) -> Topology[Queue, Station]:
+        return Topology(station_of=self.station_of, policy_of=self.policies.of_exchange)
+
+    # Policies
+
+    def set_policies(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> Pending:
+        """As Governing.change."""
+        return self._governing.change(put, removed)
+
+    def policy_of(self, facts: QueueFacts) -> Policy | None:
+        """The policy that counts for a queue."""
+        return self.policies.of_queue(facts.name, facts.type_name)
+
+    def _govern(self, it: Queue | bytes) -> None:
+        if isinstance(it, bytes):
+            self.topology.govern(it)
+        elif not it.gone:
+            policy = self.policy_of(it.facts)
+            if policy != it.policy:
+                before = it.limits.ttl_ms
+                it.govern(policy)
+                if it.facts.lasts and it.limits.ttl_ms != before:
+                    self._rows.keep(it)
+                if it.limits.rejects and not it.stock.opened:
+                    self._host.uncounted.add(it)
 
     # Exchanges and bindings
 
@@ -206,12 +239,15 @@ class Vhost:
             return known, known.kept
         if facts.name.startswith(RESERVED_PREFIX):
             raise ReservedName(facts.name)
-        limits = limits_of(facts)  # before it costs a number
+        limits = limits_of(facts)  # refused before it costs a number
         if not facts.name:
             if limits.quorum:
                 raise Nameless
             facts = facts._replace(name=self.new_name())
-        queue = Queue(self._host.next_id(), facts, self, owner if facts.exclusive else None)
+        queue = Queue(
+            self._host.next_id(), facts, self, owner if facts.exclusive else None,
+            policy=self.policy_of(facts),
+        )  # fmt: skip
         self._add(queue)
         if facts.lasts:
             queue.kept = self._rows.keep(queue)

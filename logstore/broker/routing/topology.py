@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, Generic, TypeVar, cast
 
+from logstore.amqp.fields import data
+from logstore.broker.policies import ALTERNATE, Policy
 from logstore.broker.routing.binding import Binding, Kind
 from logstore.broker.routing.change import NOTHING, Change, Row
 from logstore.broker.routing.exchange import (
@@ -51,12 +53,19 @@ def _none(facts: ExchangeFacts) -> None:
     """No exchange has a station."""
 
 
-class _Exchange(Generic[_S]):
-    __slots__ = ("alternate", "bindings", "facts", "incoming", "matcher", "station")
+def _no_policy(exchange: bytes) -> None:
+    """None counts for any exchange."""
 
-    def __init__(self, facts: ExchangeFacts, matcher: Matcher, station: _S | None) -> None:
+
+class _Exchange(Generic[_S]):
+    __slots__ = ("alternate", "bindings", "facts", "incoming", "matcher", "policy", "station")
+
+    def __init__(
+        self, facts: ExchangeFacts, matcher: Matcher, station: _S | None, policy: Policy | None
+    ) -> None:
         self.facts = facts
-        self.alternate = facts.alternate
+        self.policy = policy
+        self.alternate = _alternate(facts, policy)
         self.matcher = matcher
         self.station = station
         self.bindings: dict[Binding, Binding] = {}  # from it, each by itself
@@ -82,13 +91,15 @@ class Topology(Generic[_Q, _S]):
         self,
         choose: Choose = random.randrange,
         station_of: Callable[[ExchangeFacts], _S | None] = _none,
+        policy_of: Callable[[bytes], Policy | None] = _no_policy,
     ) -> None:
         """``choose``: the chance that x-random takes. ``station_of``: makes an exchange's station,
-        if its type has one.
+        if its type has one. ``policy_of``: the policy that counts for an exchange of this name.
         """
         self.stations = 0  # exchanges that have one
         self._choose = choose
         self._station_of = station_of
+        self._policy_of = policy_of
         self._exchanges: dict[bytes, _Exchange[_S]] = {}
         self._queues: dict[bytes, _Queue[_Q]] = {}
         self._alternate_of: dict[bytes, dict[bytes, None]] = {}  # by the alternate: whose it is
@@ -105,13 +116,14 @@ class Topology(Generic[_Q, _S]):
         bindings: Iterable[Binding],
         choose: Choose = random.randrange,
         station_of: Callable[[ExchangeFacts], _S | None] = _none,
+        policy_of: Callable[[bytes], Policy | None] = _no_policy,
     ) -> tuple["Topology[_Q, _S]", Change]:
         """From what was kept: the durable queues, and the rows of changes.
 
         Also returns a change that removes the bindings whose ends are not all there. An exchange
         whose type is not installed keeps its bindings, and refuses what is published to it.
         """
-        topology = cls(choose, station_of)
+        topology = cls(choose, station_of, policy_of)
         for facts in exchanges:
             matcher = matcher_of_kept(facts.type_name, facts.arguments, choose)
             topology._create(facts, matcher)
@@ -132,6 +144,17 @@ class Topology(Generic[_Q, _S]):
     def exchange(self, name: bytes) -> ExchangeFacts:
         """Raises NoExchange."""
         return self._exchange(name).facts
+
+    def policy(self, exchange: bytes) -> Policy | None:
+        """The policy that counts for it. Raises NoExchange."""
+        return self._exchange(exchange).policy
+
+    def alternate(self, exchange: bytes) -> bytes | None:
+        """The exchange that gets what it has no route for, by its arguments or its policy.
+
+        It need not exist. Raises NoExchange.
+        """
+        return self._exchange(exchange).alternate
 
     def count_exchanges(self) -> int:
         return len(self._exchanges)
@@ -385,16 +408,44 @@ class Topology(Generic[_Q, _S]):
             return () if alternate is None else (alternate,)
         return found
 
+    # Policies
+
+    def govern(self, name: bytes) -> None:
+        """Another policy may count for an exchange now. Nothing happens where there is none."""
+        exchange = self._exchanges.get(name)
+        policy = self._policy_of(name)
+        if exchange is None or exchange.policy == policy:
+            return
+        exchange.policy = policy
+        alternate = _alternate(exchange.facts, policy)
+        if alternate != exchange.alternate:
+            self._forget_alternate(exchange)
+            exchange.alternate = alternate
+            self._note_alternate(exchange)
+            self._changed(name)
+
+    def _note_alternate(self, exchange: _Exchange[_S]) -> None:
+        if exchange.alternate is not None:
+            self._alternate_of.setdefault(exchange.alternate, {})[exchange.facts.name] = None
+
+    def _forget_alternate(self, exchange: _Exchange[_S]) -> None:
+        if exchange.alternate is not None:
+            referring = self._alternate_of[exchange.alternate]
+            del referring[exchange.facts.name]
+            if not referring:
+                del self._alternate_of[exchange.alternate]
+
     # Changes, carried out
 
     def _create(self, facts: ExchangeFacts, matcher: Matcher) -> None:
         station = self._station_of(facts)
         self.stations += station is not None
-        exchange = self._exchanges[facts.name] = _Exchange(facts, matcher, station)
+        exchange = self._exchanges[facts.name] = _Exchange(
+            facts, matcher, station, self._policy_of(facts.name)
+        )
         if facts.internal:
             self._internal.add(facts.name)
-        if exchange.alternate is not None:
-            self._alternate_of.setdefault(exchange.alternate, {})[facts.name] = None
+        self._note_alternate(exchange)
         self._changed(facts.name)  # exchanges whose alternate it is lead somewhere now
 
     def _join(
@@ -465,11 +516,7 @@ class Topology(Generic[_Q, _S]):
             self.stations -= 1
             exchange.station.drop()
         self._internal.discard(name)
-        if exchange.alternate is not None:
-            referring = self._alternate_of[exchange.alternate]
-            del referring[name]
-            if not referring:
-                del self._alternate_of[exchange.alternate]
+        self._forget_alternate(exchange)
 
     # Routes that a change makes untrue
 
@@ -533,6 +580,14 @@ class Topology(Generic[_Q, _S]):
         for name, kind in ((binding.destination, binding.kind), (binding.source, "exchange")):
             if kind == "exchange" and name == DEFAULT_EXCHANGE:
                 raise NotPermitted(name)
+
+
+def _alternate(facts: ExchangeFacts, policy: Policy | None) -> bytes | None:
+    """By its arguments, or else by its policy, as RabbitMQ resolves the two."""
+    if facts.alternate is not None or policy is None:
+        return facts.alternate
+    named = policy.definition.get(ALTERNATE)
+    return data(named) if isinstance(named, str) else None
 
 
 def _is_kept(source: _Exchange[_S], destination: "_Queue[_Q] | _Exchange[_S]") -> bool:

@@ -1,0 +1,107 @@
+"""Which policy counts for each queue and exchange of a virtual host, as policies come and go.
+
+A policy counts once it is kept. Then all that there is is gone through, some of it a turn, since
+thousands of queues may have to look at what they have; who has changed a policy hears of it when
+all of that is done.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.policies import POLICIES_MAX, Policies, Policy, TooManyPolicies, check
+from logstore.broker.queues.pending import Pending
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queue import Queue
+
+# In one turn, in policies that are tried, of half a microsecond each: some 4 ms.
+STEP_COST: Final = 4000
+OBJECT_COST: Final = 20
+LOOK_COST: Final = 400  # that a queue which has messages may take to look at them
+
+Keep = Callable[[Sequence[Policy], Sequence[str]], Pending]
+
+
+class Governing:
+    """Of one virtual host."""
+
+    def __init__(
+        self,
+        policies: Policies,
+        keep: Keep,
+        queues: "Callable[[], Iterable[Queue]]",
+        exchanges: Callable[[], Iterable[bytes]],
+        apply: "Callable[[Queue | bytes], None]",
+        soon: Callable[[Callable[[], object]], None],
+    ) -> None:
+        """``keep``: has policies kept, and others, by their names, forgotten. ``apply``: has a
+        queue, or an exchange of this name, ask which policy counts.
+        """
+        self._policies = policies
+        self._keep = keep
+        self._queues, self._exchanges = queues, exchanges
+        self._apply = apply
+        self._soon = soon
+        self._left: list[Queue | bytes] = []  # to be gone through, from the end on
+        self._told: list[Pending] = []  # when it is
+        self._next: list[Pending] = []  # that came meanwhile: all is gone through again
+        self._counting: dict[str, Policy | None] = {}  # as they are to be, of those not kept yet
+
+    def change(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> Pending:
+        """These count then, in the place of those of their names; others, by name, do not.
+
+        All of it or nothing. Done once it is kept, and everything has asked which counts. Raises
+        InvalidPolicy, TooManyPolicies.
+        """
+        for policy in put:
+            check(policy)
+        self._check_room(put, removed)
+        changes: dict[str, Policy | None] = dict.fromkeys(removed)
+        changes |= {it.name: it for it in put}
+        self._counting |= changes
+        done = Pending()
+        self._keep(put, removed).then(lambda kept: self._kept(changes, kept, done))
+        return done
+
+    def _check_room(self, put: Sequence[Policy], removed: Sequence[str]) -> None:
+        names = {*self._policies.by_name, *(it.name for it in put)}
+        names |= {name for name, it in self._counting.items() if it is not None}
+        if put and len(names.difference(removed)) > POLICIES_MAX:
+            raise TooManyPolicies
+
+    def _kept(self, changes: dict[str, Policy | None], kept: Pending, done: Pending) -> None:
+        for name, policy in changes.items():
+            if self._counting.get(name) == policy:
+                self._counting.pop(name, None)
+        if kept.error is not None:
+            done.finish(kept.error)
+            return
+        for name, policy in changes.items():
+            if policy is None and name in self._policies.by_name:
+                self._policies.remove(name)
+        self._policies.put(*(it for it in changes.values() if it is not None))
+        self._next.append(done)
+        if not self._left:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Go through all there is."""
+        self._told, self._next = self._next, []
+        self._left = [*self._exchanges(), *self._queues()]
+        self._step()
+
+    def _step(self) -> None:
+        room = STEP_COST
+        each = OBJECT_COST + len(self._policies)
+        while self._left and room > 0:
+            it = self._left.pop()
+            room -= each + (0 if isinstance(it, bytes) or not it.stock.order else LOOK_COST)
+            self._apply(it)
+        if self._left:
+            self._soon(self._step)
+            return
+        told, self._told = self._told, []
+        if self._next:
+            self._soon(self._begin)
+        for pending in told:
+            pending.finish(None)

@@ -1,0 +1,68 @@
+"""How long the messages of a queue live that came before its limit was another one. Pure.
+
+A policy that changes ``message-ttl`` changes nothing for messages that are there already, as in
+RabbitMQ: which limit a message has is told by its timestamp.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+EARLIER_MAX: Final = 16  # limits that a queue had; of more, the oldest two are one
+NO_LIMIT: Final = -1  # as it is kept
+
+Ttl = int | None
+
+
+class Earlier(NamedTuple):
+    """What counts for messages with a timestamp below."""
+
+    until_ms: int
+    ttl_ms: Ttl
+
+
+Lifetimes = tuple[Earlier, ...]  # ascending
+
+
+def changed(earlier: Lifetimes, ttl_ms: Ttl, now_ms: int) -> Lifetimes:
+    """``ttl_ms`` has counted until now."""
+    since = [it for it in earlier if it.until_ms < now_ms]  # a clock may have been put back
+    found = [*since, Earlier(now_ms, ttl_ms)]
+    if len(found) > EARLIER_MAX:
+        first, second, *rest = found
+        found = [Earlier(second.until_ms, _longer(first.ttl_ms, second.ttl_ms)), *rest]
+    return tuple(found)
+
+
+def _longer(one: Ttl, other: Ttl) -> Ttl:
+    return None if one is None or other is None else max(one, other)
+
+
+def ttl_at(earlier: Lifetimes, timestamp_ms: int, now: Ttl) -> Ttl:
+    """What counts for a message of this time; ``now``: for new ones."""
+    for until_ms, ttl_ms in earlier:
+        if timestamp_ms < until_ms:
+            return ttl_ms
+    return now
+
+
+def kept(earlier: Lifetimes, now: Ttl) -> list[int]:
+    """As numbers, for a row: pairs of the earlier ones, and what counts now."""
+    numbers = [number for it in earlier for number in (it.until_ms, _number(it.ttl_ms))]
+    return [*numbers, _number(now)]
+
+
+def _number(ttl_ms: Ttl) -> int:
+    return NO_LIMIT if ttl_ms is None else ttl_ms
+
+
+def read(numbers: Sequence[int]) -> tuple[Lifetimes, Ttl]:
+    """The reverse of ``kept``. Raises ValueError."""
+    if len(numbers) % 2 != 1:
+        raise ValueError(f"{len(numbers)} numbers of lifetimes")
+    *pairs, now = (int(it) for it in numbers)
+    untils, ttls = pairs[::2], [_ttl(it) for it in pairs[1::2]]
+    return tuple(map(Earlier, untils, ttls)), _ttl(now)
+
+
+def _ttl(number: int) -> Ttl:
+    return None if number == NO_LIMIT else number
