@@ -5,15 +5,12 @@ in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.settlement import Settlement
 from logstore.errors import LogstoreError
 from logstore.log import Log
-
-if TYPE_CHECKING:
-    from logstore.broker.queues.sizing import Part
 
 # Batches in one turn, of 50 us each: a queue beyond has its copy in a later turn.
 APPENDS_MAX: Final = 200
@@ -27,6 +24,14 @@ class Opened(NamedTuple):
     log: Log
     settlement: Settlement
     body_bytes: int  # of what is not settled; 0 if nobody asked
+
+
+class Part(NamedTuple):
+    """What some offsets of a lane have."""
+
+    offsets: Sequence[int]  # ascending
+    sizes: Sequence[int]
+    upto: int  # of all below it is known now
 
 
 class Logs(Protocol):
@@ -52,9 +57,9 @@ class Logs(Protocol):
         """Raises StorageFull, Failed."""
 
     def sizes(
-        self, log: Log, at: int, upto: int, then: "Callable[[Part | LogstoreError], None]"
+        self, log: Log, at: int, upto: int, then: Callable[[Part | LogstoreError], None]
     ) -> None:
-        """As ``body_sizes``, by a worker."""
+        """What these offsets have, or the first of them: read by a worker."""
 
     def parked(self, size: int) -> None:
         """So many bytes more, or less, wait for lanes that are being opened."""

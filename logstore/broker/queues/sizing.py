@@ -6,21 +6,10 @@ all sums, and is added to them with its part.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.opening import Logs, Part
 from logstore.errors import LogstoreError
-
-if TYPE_CHECKING:
-    from logstore.broker.queues.opening import Logs
-
-
-class Part(NamedTuple):
-    """What some offsets of a lane have."""
-
-    offsets: Sequence[int]  # ascending
-    sizes: Sequence[int]
-    upto: int  # of all below it is known now
 
 
 class Sizing:
@@ -29,7 +18,7 @@ class Sizing:
     def __init__(
         self,
         lanes: Sequence[Lane],
-        logs: "Logs",
+        logs: Logs,
         found: Callable[[Lane, Part], None],
         then: Callable[[], None],
     ) -> None:

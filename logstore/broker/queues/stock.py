@@ -12,10 +12,10 @@ from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, part
 from logstore.broker.queues.lane import Lane, Parked, Window, Windows
 from logstore.broker.queues.lifetimes import Lifetimes, changed, ttl_at
 from logstore.broker.queues.message import Showing
-from logstore.broker.queues.opening import Logs, Opening
+from logstore.broker.queues.opening import Logs, Opening, Part
 from logstore.broker.queues.pending import NO_TIME, Waiting
 from logstore.broker.queues.settled import Settled
-from logstore.broker.queues.sizing import Part, Sizing
+from logstore.broker.queues.sizing import Sizing
 from logstore.errors import LogstoreError
 from logstore.records.batch import Batch
 from logstore.records.record import Record

@@ -424,3 +424,15 @@ def test_policies_are_of_one_virtual_host_and_go_with_it(lives):
     assert node.delete_vhost(b"shop") is None
     node = lives.again()
     assert node.logs.keeper.load().policies == []
+
+
+def test_what_is_settled_stays_as_long_as_a_policy_says(lives):
+    node = lives.node
+    queue = node.declare(b"q", retention_ms=5000)
+    node.publish(b"q", b"0")
+    give(node, retention_ms=1000, retention_bytes=7)
+    node.run()
+    [lane] = queue.stock.order
+    wanted = {"retention.ms": "1000", "retention.bytes": "7"}
+    assert queue.stock.retention == wanted
+    assert (lane.log.settings.retention_ms, lane.log.settings.retention_bytes) == (1000, 7)
