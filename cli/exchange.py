@@ -50,8 +50,8 @@ def declare(
             "--type",
             metavar="TYPE",
             rich_help_panel=INPUT,
-            help="The type: direct, topic, fanout, headers, x-consistent-hash, x-random, or an"
-            " installed one.",
+            help="The type: direct, topic, fanout, headers, x-consistent-hash, x-random, x-topic,"
+            " x-channel, or an installed one.",
         ),
     ] = "direct",
     transient: Annotated[

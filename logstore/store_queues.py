@@ -201,7 +201,7 @@ class StoreQueues:
             logs = OpenQueues(directory, QueueCommitter(committer, table.environment))
             queues = Queues(
                 logs, self._clock, turn.soon, turn.work,
-                surroundings=Surroundings(self._topics, self._channels),
+                surroundings=Surroundings(self._topics, self._channels, turn.work),
             )  # fmt: skip
         except BaseException:
             committer.close()

@@ -63,6 +63,11 @@ def of_topic(name: str, keeps_history: Callable[[str], bool]) -> tuple[str, str]
     return (CHANNEL if keeps_history(name) else TOPIC), name
 
 
+def of_target(name: str, keeps_history: Callable[[str], bool], *, channel: bool) -> tuple[str, str]:
+    """The object that an exchange leads to, which is a topic, or a channel."""
+    return (CHANNEL, name) if channel else of_topic(name, keeps_history)
+
+
 def object_name(vhost: str, name: str) -> str:
     """Of an exchange or queue, as rules have it: ``mail``, or ``vhost:mail`` in another host.
 

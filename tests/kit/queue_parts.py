@@ -8,16 +8,20 @@ from storage_kit import Opened
 from turns_by_hand import Turns
 
 from logstore.amqp import properties
+from logstore.broker.channel import Channels
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.unacked import Unacked
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.open_queues import OpenQueues
+from logstore.open_topics import OpenTopics
+from logstore.records.decode import decode
 from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.kinds import JOURNAL, KINDS, LANE
 
@@ -113,7 +117,13 @@ class Node:
         environment = directory._catalog.environment
         self.committer = Committer(environment, self.deliver, self.soon)
         self.logs = OpenQueues(directory, QueueCommitter(self.committer, environment))
-        self.queues = Queues(self.logs, self.clock, self.soon, self.work, self.alarms.append)
+        self.topics = OpenTopics(directory, clock, others_write=False)
+        self.channels = Channels()
+        self.channels.attach(self.soon)
+        self.queues = Queues(
+            self.logs, self.clock, self.soon, self.work, self.alarms.append,
+            surroundings=Surroundings(self.topics, self.channels, self.work),
+        )  # fmt: skip
         self.vhost = self.queues.vhosts[b"/"]
 
     def soon(self, call):
@@ -218,9 +228,22 @@ class Node:
         assert pending is None or pending.error is None
         return queue
 
-    def exchange(self, name, kind="direct", *, durable=True):
-        pending = self.vhost.declare_exchange(ExchangeFacts(name, kind, durable))
+    def exchange(self, name, kind="direct", *, durable=True, **given):
+        arguments = arguments_of({it.replace("_", "-"): value for it, value in given.items()})
+        facts = ExchangeFacts(name, kind, durable, arguments=arguments)
+        pending = self.vhost.declare_exchange(facts)
         self.run(until=lambda: pending is None or pending.done)
+
+    def topic(self, name, partitions=1, **settings):
+        return self.topics.create(name, partitions, settings)
+
+    def records(self, name):
+        """All that the topic has, by partition."""
+        topic = self.topics.topic(name)
+        return [
+            [record for batch in log.read(log.start, 1 << 30) for record in decode(batch)]
+            for log in topic.partitions
+        ]
 
     def bind(self, exchange, queue, key=b""):
         pending = self.vhost.bind(Binding(exchange, queue, key))

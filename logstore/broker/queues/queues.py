@@ -298,6 +298,11 @@ class Queues:
             return None
         return make(StationHome(vhost, facts, self._surroundings, number, lanes))
 
+    def keeps_history(self, name: str) -> bool:
+        """As Host.keeps_history."""
+        channels = self._surroundings.channels
+        return channels is not None and channels.keeps_history(name)
+
     def used(self) -> None:
         """Something that lasts was given out."""
         if not self._in_use:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from logstore.broker.queues.lane_logs import Work
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.exchange import ExchangeFacts
@@ -19,6 +20,7 @@ class Surroundings:
 
     topics: "Topics | None" = None
     channels: "Channels | None" = None
+    work: Work | None = None  # as Queues has it
 
 
 class StationHome(NamedTuple):

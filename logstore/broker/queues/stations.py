@@ -3,7 +3,22 @@
 from collections.abc import Mapping
 from typing import Final
 
-from logstore.broker.queues.station_home import StationMaker
+from logstore.broker.queues.station import Station
+from logstore.broker.queues.station_home import StationHome, StationMaker
+from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC
+
+
+def _to_topic(home: StationHome) -> Station:
+    from logstore.broker.queues.topic_station import TopicStation
+
+    return TopicStation(home)
+
+
+def _to_channel(home: StationHome) -> Station:
+    from logstore.broker.queues.channel_station import ChannelStation
+
+    return ChannelStation(home)
+
 
 # By the type's name. Each imports what it needs when the first is made.
-MAKERS: Final[Mapping[str, StationMaker]] = {}
+MAKERS: Final[Mapping[str, StationMaker]] = {TO_CHANNEL: _to_channel, TO_TOPIC: _to_topic}

@@ -112,6 +112,11 @@ class Transaction:
             queue.stock.coming -= len(part.values)
             queue.stock.coming_bytes -= part.body_bytes
 
+    def before(self, call: Ahead, body_bytes: int) -> None:
+        """Messages that go ahead."""
+        self.ahead.append(call)
+        self.body_bytes += body_bytes
+
     def join(self, other: "Transaction") -> None:
         """All of the other one, which is none of its own any more."""
         self.ahead += other.ahead

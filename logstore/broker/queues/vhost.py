@@ -66,6 +66,9 @@ class Host(Protocol):
     def used(self) -> None: ...
     def alarm(self, queue: Queue, at_ms: int) -> None: ...
     def next_id(self) -> int: ...
+    def keeps_history(self, name: str) -> bool:
+        """Whether the topic of this name is, or would be, a channel's."""
+
     def commit(
         self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
     ) -> None: ...
@@ -99,7 +102,7 @@ class Vhost:
         self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
-        self.commit = host.commit
+        self.commit, self.keeps_history = host.commit, host.keeps_history
         self.guests: dict[Guest, None] = {}
         self._host = host
         self._framing = host.framing

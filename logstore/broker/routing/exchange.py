@@ -8,6 +8,7 @@ from logstore.broker.routing.refusals import Inequivalent, InvalidArgument
 
 DEFAULT_EXCHANGE: Final = b""  # each queue is bound to it by its own name
 ALTERNATE_EXCHANGE: Final = b"alternate-exchange"
+TARGET: Final = b"x-target"  # of exchanges that lead to a topic or a channel (``targets.py``)
 RESERVED_PREFIX: Final = b"amq."
 
 
@@ -56,7 +57,7 @@ PREDEFINED: Final = (
 def check_equivalent(current: ExchangeFacts, declared: ExchangeFacts) -> None:
     """Raises Inequivalent with the first difference, in RabbitMQ's order.
 
-    Of the arguments it compares the alternate exchange alone.
+    Of the arguments it compares the alternate exchange and the target alone.
     """
     for argument, was, said in (
         ("type", current.type_name, declared.type_name),
@@ -66,9 +67,10 @@ def check_equivalent(current: ExchangeFacts, declared: ExchangeFacts) -> None:
     ):
         if was != said:
             raise Inequivalent(current.name, argument, said, was)
-    had, has = (it.arguments.get(ALTERNATE_EXCHANGE) for it in (current, declared))
-    if _compared(had) != _compared(has):
-        raise Inequivalent(current.name, ALTERNATE_EXCHANGE.decode(), has, had)
+    for name in (ALTERNATE_EXCHANGE, TARGET):
+        had, has = (it.arguments.get(name) for it in (current, declared))
+        if _compared(had) != _compared(has):
+            raise Inequivalent(current.name, name.decode(), has, had)
 
 
 def _compared(field: Field | None) -> object:

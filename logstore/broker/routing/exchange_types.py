@@ -11,6 +11,7 @@ from logstore.broker.routing.key_matchers import Direct, Fanout, Random, Topic
 from logstore.broker.routing.matcher import Choose, Destination, Matcher, MatcherOf
 from logstore.broker.routing.properties import Properties
 from logstore.broker.routing.refusals import UnknownType
+from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC, Terminal
 
 ENTRY_POINTS: Final = "logstore.exchanges"
 
@@ -21,6 +22,8 @@ BUILT_IN: Final[Mapping[str, MatcherOf]] = {
     "topic": Topic,
     "x-consistent-hash": ConsistentHash,
     "x-random": Random,
+    TO_CHANNEL: Terminal,
+    TO_TOPIC: Terminal,
 }
 
 

@@ -11,8 +11,12 @@ Refused
 ├── InternalExchange        published to, and takes messages from exchanges alone
 ├── InvalidArgument         an argument of a type or value that means nothing
 ├── ConflictingArguments    two arguments of which there may be one
+├── NotASource              nothing can be bound from an exchange that leads to a topic or channel
+├── Circular                messages of a topic would come back into it
 └── InvalidWeight           a consistent hash's binding key that is no weight
 """
+
+from collections.abc import Sequence
 
 from logstore.broker.routing.arguments import Field
 from logstore.errors import Refused
@@ -110,6 +114,27 @@ class InvalidArgument(Refused):
     def __init__(self, argument: bytes, received: Field, expected: str) -> None:
         super().__init__(f"invalid {_text(argument)} {_said(received)!r}; expected {expected}")
         self.argument, self.received, self.expected = argument, received, expected
+
+
+class NotASource(Refused):
+    """It leads to a topic or a channel, and to nothing else."""
+
+    def __init__(self, exchange: bytes) -> None:
+        super().__init__(
+            f"exchange {_text(exchange)!r} leads to a topic or a channel alone: bind from one that "
+            f"is bound to it"
+        )
+        self.exchange = exchange
+
+
+class Circular(Refused):
+    """A change after which messages of a topic would come back into it, again and again."""
+
+    def __init__(self, way: Sequence[str]) -> None:
+        """``way``: what they would go through, the last as the first."""
+        shown = " -> ".join(way)
+        super().__init__(f"this would make a circle: {shown}; remove one of these first")
+        self.way = tuple(way)
 
 
 class ConflictingArguments(Refused):

@@ -8,9 +8,20 @@ for nothing before that where RabbitMQ does not. Publishing asks by the run (``p
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
+from logstore.access.resources import (
+    CREATE,
+    DELETE,
+    DESCRIBE,
+    EXCHANGE,
+    QUEUE,
+    READ,
+    WRITE,
+    of_target,
+)
 from logstore.amqp import methods
-from logstore.amqp.fields import data
+from logstore.amqp.fields import data, text
+from logstore.broker.queues.tables import arguments_of
+from logstore.broker.routing import targets
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, RESERVED_PREFIX, is_predefined
 from logstore.broker.routing.exchange_types import matcher_of
 from logstore.protocols.amqp import exchange, queue
@@ -42,6 +53,12 @@ def _declare_exchange(channel: AmqpChannel, method: methods.ExchangeDeclare) -> 
     if isinstance(alternate, str) and not exchange.there(channel, name):
         yield Ask(READ, EXCHANGE, name)
         yield Ask(WRITE, EXCHANGE, data(alternate))
+    if method.type in targets.TYPES and not exchange.there(channel, name):
+        target = text(targets.target_of(name, arguments_of(method.arguments)))
+        kind, named = of_target(
+            target, channel.of.vhost.keeps_history, channel=method.type == targets.TO_CHANNEL
+        )
+        yield Ask(WRITE, kind, data(named))
 
 
 def _delete_exchange(_: AmqpChannel, method: methods.ExchangeDelete) -> Iterator[Ask]:

@@ -17,6 +17,7 @@ from logstore.access.resources import (
     DELETE,
     DESCRIBE,
     EXCHANGE,
+    QUEUE,
     READ,
     WRITE,
     object_name,
@@ -39,12 +40,15 @@ WORDS: Final = {
 }  # fmt: skip
 
 
+HOSTED: Final = frozenset({EXCHANGE, QUEUE})  # kinds of objects that virtual hosts have
+
+
 class Ask(NamedTuple):
     """One right that a method needs."""
 
     operation: str
     kind: str
-    name: bytes  # of a queue or an exchange
+    name: bytes  # of a queue or an exchange; of a topic or a channel that an exchange leads to
 
 
 class AskKey(NamedTuple):
@@ -84,7 +88,7 @@ class Permits:
 
     def may(self, ask: Ask) -> bool:
         """Whether it has this right."""
-        named = object_name(self._vhost, _shown(ask))
+        named = self._named(ask)
         if self._rights.may(ask.operation, ask.kind, named):
             return True
         # To see that something is there it is enough to be allowed anything with it, and not
@@ -105,7 +109,7 @@ class Permits:
 
     def refusal(self, ask: Ask) -> Refusal:
         """What a client is told that has not."""
-        named = object_name(self._vhost, _shown(ask))
+        named = self._named(ask)
         why = self._rights.decision(ask.operation, ask.kind, named).why
         self._refusals.tell(self._who, ask.operation, ask.kind, named, why)
         at = place(ask.kind, data(_shown(ask)), self._vhost)
@@ -114,6 +118,10 @@ class Permits:
     def _refusal(self, operation: str, at: str) -> Refusal:
         word = WORDS[operation]
         return Refusal(ACCESS_REFUSED, f"{word} access to {at} refused for user '{self.user}'")
+
+    def _named(self, ask: Ask) -> str:
+        """What rules call it: topics and channels are in no virtual host."""
+        return object_name(self._vhost, _shown(ask)) if ask.kind in HOSTED else text(ask.name)
 
     def removed(self, audit: Audit, event: str, what: str, name: bytes) -> None:
         """Have it known afterwards: ``what`` was done to an object of this name."""

@@ -23,12 +23,14 @@ from logstore.access.resources import (
     READ,
     WRITE,
     object_name,
+    of_target,
 )
 from logstore.access.rights import Rights
 from logstore.access.rules import NO_GRANT
 from logstore.amqp import properties
 from logstore.amqp.fields import data, text
 from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.routing import targets
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
@@ -135,6 +137,8 @@ class Within:
         return self._rights.who.user or "an anonymous client"
 
     def _named(self, kind: str, name: bytes) -> str:
+        if kind not in (EXCHANGE, QUEUE):  # a topic or a channel is in no virtual host
+            return text(name)
         default = DEFAULT_EXCHANGE if kind == EXCHANGE else ""
         return object_name(self._name, text(name) or default)
 
@@ -155,6 +159,11 @@ class Within:
         if alternate is not None and alternate.kind == "S" and not self.has_exchange(facts.name):
             self.require(READ, EXCHANGE, facts.name)
             self.require(WRITE, EXCHANGE, alternate.value)
+        if facts.type_name in targets.TYPES and not self.has_exchange(facts.name):
+            target = text(targets.target_of_exchange(facts))
+            channel = facts.type_name == targets.TO_CHANNEL
+            kind, named = of_target(target, self.vhost.keeps_history, channel=channel)
+            self.require(WRITE, kind, data(named))
         _when(self.vhost.declare_exchange(facts), facts, then)
 
     def has_exchange(self, name: bytes) -> bool:

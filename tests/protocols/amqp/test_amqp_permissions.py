@@ -463,3 +463,18 @@ def test_a_name_of_any_bytes_is_judged_and_told(door, users, name):
     keys(users, write="^" + re.escape(name) + "$", at=name)
     ((code, _),) = closed(publish(opened(door), b"x", exchange=name))
     assert code == 404
+
+
+@pytest.mark.parametrize(("kind", "of"), [("x-topic", "topic"), ("x-channel", "channel")])
+def test_an_exchange_leads_only_where_who_declares_it_may_write(door, users, kind, of):
+    users.permit("al", ".*", ".*", ".*")
+    ask = Ask(WRITE, of, b"audit")
+    method = exchange("new", kind, **{"x-target": "audit"})
+    assert asked(door, method) == [(403, refusal(ask))]
+    assert asked(door, exchange("new", kind, **{"x-target": 5}))[0][0] == 406
+    assert asked(door, exchange("audit", kind)) == [(403, refusal(ask))]
+    users.allow("al", WRITE, of, "audit")
+    assert asked(door, method) == []
+    users.forget_rules()
+    users.permit("al", ".*", ".*", ".*")
+    assert asked(door, method) == []  # it is there, and the same: nothing new leads there

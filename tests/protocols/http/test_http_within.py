@@ -247,3 +247,13 @@ def test_what_was_fetched_goes_where_it_is_told_to(asked):
     fetched.end(acts.settled)
     asked.node.run()
     assert asked.node.ready(b"q") == 0
+
+
+@pytest.mark.parametrize(("kind", "of"), [("x-topic", "topic"), ("x-channel", "channel")])
+def test_an_exchange_leads_only_where_who_declares_it_may_write(asked, kind, of):
+    asked.users.permit("al", ".*", ".*", ".*")
+    facts = ExchangeFacts(b"new", kind, arguments=arguments_of({"x-target": "audit"}))
+    with pytest.raises(Forbidden, match=f"may not write {of} 'audit'"):
+        asked.told(lambda then: asked.within().declare_exchange(facts, then))
+    asked.users.allow("al", "write", of, "audit")
+    assert asked.told(lambda then: asked.within().declare_exchange(facts, then)) is facts

@@ -1,0 +1,75 @@
+"""The station of an exchange of type x-topic: what ends there is appended to a topic."""
+
+from functools import partial
+
+from logstore.amqp.fields import text
+from logstore.broker.mapping.records import Recording
+from logstore.broker.queues.into_topic import IntoTopic
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.station import Intake, Parcel
+from logstore.broker.queues.station_home import StationHome
+from logstore.broker.routing.arguments import Field
+from logstore.broker.routing.exchange import TARGET
+from logstore.broker.routing.refusals import InvalidArgument
+from logstore.broker.routing.targets import target_of_exchange
+from logstore.broker.topics import check_for_clients
+from logstore.errors import Failed, InvalidName, LogstoreError
+from logstore.names import check_topic
+from logstore.records.record import Message
+
+
+class TopicStation:
+    """A ``Station``."""
+
+    def __init__(self, home: StationHome) -> None:
+        """Raises InvalidArgument where no topic can have the name; Refused of the server's own."""
+        self.gone = False
+        self.topic = text(target_of_exchange(home.facts))
+        try:
+            check_topic(self.topic)
+        except InvalidName as error:
+            given = home.facts.arguments.get(TARGET) or Field("S", home.facts.name)
+            raise InvalidArgument(TARGET, given, f"the name of a topic ({error})") from None
+        check_for_clients(self.topic)
+        self._recording = Recording()
+        around, vhost = home.surroundings, home.vhost
+        self._into: IntoTopic | None = None
+        if around.topics is not None and around.work is not None:
+            self._into = IntoTopic(
+                around.topics, self.topic, around.work, vhost.soon, vhost.logs.parked
+            )
+
+    def missing(self) -> LogstoreError | None:
+        """Why nothing that comes now would be taken."""
+        if self._into is None:
+            return Failed(f"topic {self.topic!r}: this process has no topics")
+        return self._into.missing()
+
+    def take(self, parcel: Parcel, intake: Intake) -> None:
+        """As Station.take."""
+        into, record, now_ms = self._into, self._recording.record, intake.now_ms
+        missing = self.missing()
+        if into is None or missing is not None:
+            intake.refuse(range(len(parcel.keys)), missing)
+            return
+        messages = [
+            record(its.exchange, key, its.properties, bytes(body), now_ms)
+            for key, body, its in zip(*parcel, strict=True)
+        ]
+        if intake.held is None:
+            for number, error in into.take(messages, intake.waiting).items():
+                intake.refuse((number,), error)
+            return
+        intake.lasting.update(range(len(messages)))
+        size = sum(map(len, parcel.bodies))
+        intake.held.before(partial(_go, into, messages), size)
+
+    def drop(self) -> None:
+        """As Station.drop. What is parked is appended all the same."""
+        self.gone = True
+
+
+def _go(into: IntoTopic, messages: list[Message], waiting: Waiting) -> None:
+    """All of it, or the transaction fails."""
+    for error in into.take(messages, waiting).values():
+        waiting.failed = waiting.failed or error

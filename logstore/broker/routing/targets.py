@@ -1,0 +1,54 @@
+"""Exchanges of the types x-topic and x-channel: what reaches them goes to a topic, or a channel.
+
+The target has the exchange's name, or the one that the argument ``x-target`` says. Whether there is
+such a topic is seen when something is to go there.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from logstore.broker.routing.arguments import Arguments
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import TARGET, ExchangeFacts
+from logstore.broker.routing.matcher import Choose, Destination
+from logstore.broker.routing.properties import Properties
+from logstore.broker.routing.refusals import InvalidArgument, NotASource
+
+TO_TOPIC: Final = "x-topic"
+TO_CHANNEL: Final = "x-channel"
+TYPES: Final = frozenset({TO_TOPIC, TO_CHANNEL})
+PREFIXES: Final = {"topic": TO_TOPIC, "channel": TO_CHANNEL}  # of ``topic:audit``, which people say
+
+
+def target_of(name: bytes, arguments: Arguments) -> bytes:
+    """The name of the topic or channel. Raises InvalidArgument."""
+    field = arguments.get(TARGET)
+    if field is None:
+        return name
+    if field.kind != "S" or not field.value:
+        raise InvalidArgument(TARGET, field, "a longstr, the name of a topic or a channel")
+    return bytes(field.value)
+
+
+def target_of_exchange(facts: ExchangeFacts) -> bytes:
+    """The same of an exchange of these types."""
+    return target_of(facts.name, facts.arguments)
+
+
+class Terminal:
+    """The matcher of an exchange from which nothing goes on."""
+
+    by_key = True
+
+    def __init__(self, arguments: Arguments, choose: Choose) -> None:
+        target_of(b"", arguments)
+
+    def add(self, binding: Binding, destination: Destination) -> None:
+        """Raises NotASource."""
+        raise NotASource(binding.source)
+
+    def remove(self, binding: Binding, destination: Destination) -> None:
+        raise AssertionError("nothing is bound from here")
+
+    def match(self, keys: Sequence[bytes], properties: Properties) -> Iterable[Destination]:
+        return ()
