@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.errors import CorruptStore
 from logstore.kept import Keeping
+from logstore.kept_schedules import ScheduleKeeper
 from logstore.log import Log
 
 DEFAULT_VHOST: Final = "/"
@@ -111,6 +112,8 @@ class QueueKeeper(Protocol):
     order, in the caller's own thread.
     """
 
+    @property
+    def schedules(self) -> ScheduleKeeper: ...
     def load(self) -> KeptRouting: ...
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
         """All of it or nothing. What is kept already is replaced."""

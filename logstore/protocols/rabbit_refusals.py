@@ -186,6 +186,14 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
         lambda it, vhost: f"cannot publish to internal {place('exchange', it.exchange, vhost)}",
     ),
     routing.InvalidArgument: _invalid_exchange,
+    routing.NoDelayedType: _soft(
+        PRECONDITION_FAILED,
+        lambda _, __: "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+    ),
+    routing.InvalidDelay: _soft(
+        PRECONDITION_FAILED,
+        lambda it, _: f"invalid x-delay '{it.delay_ms}': at most ten years, 315360000000 ms",
+    ),
     queues.Locked: _locked,
     queues.ReservedName: _soft(
         ACCESS_REFUSED,

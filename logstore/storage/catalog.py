@@ -42,6 +42,7 @@ from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import KINDS, TOPIC, Kinds
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.queues import TABLES as QUEUE_TABLES
+from logstore.storage.schedules import TABLES as SCHEDULE_TABLES
 from logstore.storage.slots import Slots
 from logstore.storage.users import TABLES as USER_TABLES
 
@@ -56,7 +57,7 @@ _PARTITION = Struct(">I")
 _STATE = Struct(">12q")
 _TABLES = (
     _META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES, *QUEUE_TABLES,
-    *USER_TABLES,
+    *USER_TABLES, *SCHEDULE_TABLES,
 )  # fmt: skip
 
 assert len(set(_TABLES)) <= TABLES_MAX

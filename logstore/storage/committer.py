@@ -13,12 +13,14 @@ from typing import Final, NamedTuple
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused, StorageFull
 from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
 from logstore.kept_queues import Kept, KeptRouting
+from logstore.kept_schedules import Entry
 from logstore.kept_users import Forgotten, KeptAccess
 from logstore.kept_users import Kept as KeptOfAccess
 from logstore.log import TopicPartition
-from logstore.storage import queues, users
+from logstore.storage import queues, schedules, users
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupTable
+from logstore.storage.schedules import ScheduleTable
 
 _log = logging.getLogger("logstore.committer")
 
@@ -190,12 +192,35 @@ class GroupCommitter:
         )
 
 
+class ScheduleCommitter:
+    """``ScheduleKeeper`` of the table in LMDB."""
+
+    def __init__(self, committer: Committer, environment: Environment) -> None:
+        self._committer = committer
+        self.index = ScheduleTable(environment)
+
+    def write(self, log: bytes, put: Sequence[Entry], gone: Sequence[Entry], mark: int) -> Keeping:
+        """As ScheduleKeeper.write."""
+        return self._committer.keep(
+            schedules.TABLES, lambda it: self.index.write(it, log, put, gone, mark), frees=not put
+        )
+
+    def forget(self, log: bytes, most: int) -> Keeping:
+        """As ScheduleKeeper.forget."""
+
+        def work(transaction: Transaction) -> None:
+            self.index.forget(transaction, log, most)
+
+        return self._committer.keep(schedules.TABLES, work, frees=True)
+
+
 class QueueCommitter:
     """``QueueKeeper`` of the tables in LMDB."""
 
     def __init__(self, committer: Committer, environment: Environment) -> None:
         self._committer = committer
         self._environment = environment
+        self.schedules = ScheduleCommitter(committer, environment)
 
     def load(self) -> KeptRouting:
         return queues.load(self._environment)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import islice, takewhile
 from operator import itemgetter
 from struct import Struct
 from typing import Any, Final, TypeVar
@@ -140,6 +140,10 @@ class Transaction:
         """Keys that begin with ``prefix``, in order, with their values."""
         return _items(self._transaction, self._handles[table], prefix)
 
+    def keys(self, table: bytes, prefix: bytes, first: bytes, most: int) -> list[bytes]:
+        """Keys that begin with ``prefix``, from ``first`` on, in order; so many at most."""
+        return _keys(self._transaction, self._handles[table], prefix, first, most)
+
     def change(self, table: bytes, key: bytes, value: bytes | None) -> None:
         if value is None:
             self._transaction.delete(key, db=self._handles[table])
@@ -157,6 +161,20 @@ def _items(
         return []
     items: Iterator[tuple[bytes, bytes]] = iter(cursor)
     return list(takewhile(lambda item: item[0].startswith(prefix), items))
+
+
+def _keys(
+    transaction: Any,  # noqa: ANN401
+    handle: "lmdb._Database | None",
+    prefix: bytes,
+    first: bytes,
+    most: int,
+) -> list[bytes]:
+    cursor = transaction.cursor(db=handle)
+    if not cursor.set_range(first):
+        return []
+    keys: Iterator[bytes] = islice(cursor.iternext(keys=True, values=False), most)
+    return list(takewhile(lambda key: key.startswith(prefix), keys))
 
 
 def _heads(transaction: Any, handle: "lmdb._Database") -> list[bytes]:  # noqa: ANN401
@@ -323,6 +341,18 @@ class Environment:
         def work() -> list[tuple[bytes, bytes]]:
             with self._shared.in_use(), self._shared.env.begin() as transaction:
                 return _items(transaction, handle, prefix)
+
+        return self._attempt(work)
+
+    def page(self, table: bytes, prefix: bytes, first: bytes, most: int) -> list[bytes]:
+        """Keys that begin with ``prefix``, from ``first`` on, in order; so many at most."""
+        handle = self._table(table)
+        if handle is None:
+            return []
+
+        def work() -> list[bytes]:
+            with self._shared.in_use(), self._shared.env.begin() as transaction:
+                return _keys(transaction, handle, prefix, first, most)
 
         return self._attempt(work)
 

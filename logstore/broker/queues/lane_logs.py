@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from logstore.broker.here import read_when_here
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.opening import APPENDS_MAX, Opened, Part
 from logstore.broker.queues.pending import Waiting
-from logstore.broker.queues.resuming import read_when_here
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LaneState

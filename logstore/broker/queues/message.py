@@ -240,8 +240,12 @@ class Framing:
                 framed = self.framed(exchange, data)
             yield framed
 
-    def framed(self, exchange: bytes, data: bytes, deaths: bytes = b"") -> Framed:
-        """Raises Refusal for what are no properties; InvalidExpiration, InvalidHeader."""
+    def framed(
+        self, exchange: bytes, data: bytes, deaths: bytes = b"", *, once: bool = False
+    ) -> Framed:
+        """``once``: it hardly comes again. Raises Refusal for what are no properties;
+        InvalidExpiration, InvalidHeader.
+        """
         known = self.known.get((exchange, data)) if not deaths else None
         if known is not None:
             return known
@@ -254,7 +258,7 @@ class Framing:
             header_section(headers), found.priority, found.expiration_ms, found.copies, exchange,
             data, deaths,
         )  # fmt: skip
-        if not deaths:
+        if not deaths and not once:
             if len(self.known) >= REMEMBERED_MAX or self._bytes > FRAMED_BYTES_MAX:
                 self.known.clear()
                 self._bytes = 0

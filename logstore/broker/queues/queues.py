@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from logstore.amqp import fields
 from logstore.broker.policies import check
@@ -35,6 +35,7 @@ from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings
 from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.transaction import Holder
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.queues.vhosts import Vhosts
@@ -52,9 +53,14 @@ from logstore.kept_queues import (
     Lane,
     QueueLogs,
 )
+from logstore.kept_schedules import ScheduleKeeper, exchange_of, of_exchange
 from logstore.records.encode import encode
 
+_T = TypeVar("_T")
+
+FORGOTTEN_AT_ONCE: Final = 4096  # entries of the index, of exchanges that are gone
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
+CLOCK_BACK_MS: Final = 1000  # a step back that is worth a line
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 NO_SURROUNDINGS: Final = Surroundings()
 IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
@@ -94,9 +100,10 @@ class Queues:
         self._soon = soon
         self._work = work
         self._alarmed = alarmed
-        self._alarms: dict[Queue, int] = {}
-        self._times: list[tuple[int, int, Queue]] = []
+        self._alarms: dict[Holder, int] = {}
+        self._times: list[tuple[int, int, Holder]] = []
         self._numbers = count()
+        self._last_ms = 0  # at the last tick
         self._touched: dict[Queue, None] = {}
         self._forgotten: list[int] = []  # queues whose end is to be told to the journal
         self._trimming = Trimming()
@@ -162,6 +169,9 @@ class Queues:
             self.logs.delete(left)
         known = {number for vhost in self.vhosts.values() for number in vhost.numbers()}
         self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
+        for scheduled in self._scheduled():
+            if (number := exchange_of(scheduled)) is not None and number not in known:
+                self._forget_schedule(scheduled)
         if self._forgotten:
             self._end_soon()
 
@@ -169,7 +179,9 @@ class Queues:
         """Before anything else comes to the lanes."""
         unfinished = self._notes.unfinished()
         if unfinished:
-            queues = {it.id: it for vhost in self.vhosts.values() for it in vhost.queues()}
+            queues: dict[int, Holder] = {}
+            for vhost in self.vhosts.values():
+                queues |= {it.id: it for it in vhost.queues()} | vhost.holders
             resume(self._journal, unfinished, queues.get, self._holding, all_known=not kept.damaged)
 
     def _restore_vhost(self, kept: Hosted, lanes: dict[int, Sequence[int]]) -> None:
@@ -329,11 +341,51 @@ class Queues:
         elif forgotten is not None and lanes:
             forgotten.then(lambda it: self._forget(queue, lanes, it))
 
-    def _forget(self, queue: Queue, lanes: list[Lane], forgotten: Pending) -> None:
+    def station_gone(self, holder: Holder, forgotten: Pending | None) -> None:
+        """An exchange that had messages is gone, as ``deleted``; so is what waited in it."""
+        self._alarms.pop(holder, None)
+        self._trimming.gone(holder)
+        lanes = [Lane(holder.id, it) for it in holder.stock.names()]
+        if not holder.facts.lasts:
+            self.logs.drop_volatile(lanes)
+            self._forget_schedule(of_exchange(holder.id))
+        elif forgotten is not None:
+            forgotten.then(lambda it: self._forget(holder, lanes, it))
+
+    def _forget_schedule(self, log: bytes, *_: object) -> None:
+        """Some entries of the index at a time: there may be a million."""
+        if self._closed or log not in self._scheduled():
+            return  # the next start does it
+        self.schedules.forget(log, FORGOTTEN_AT_ONCE).then(
+            lambda it: None if it.error else self._forget_schedule(log)
+        )
+
+    def _scheduled(self) -> Sequence[bytes]:
+        try:
+            return self.schedules.index.logs()
+        except LogstoreError as error:
+            log.warning("what is scheduled is not known: %s", error)
+            return ()
+
+    def may_trim(self, holder: Holder) -> None:
+        """Something that it has is settled, and the journal knows it."""
+        self._may_trim([holder])
+
+    def work(self, first: Callable[[], _T], second: Callable[[_T], None]) -> None:
+        """Run the first in another thread, then the second, with what it gave, in this one."""
+        self._work(first, second)
+
+    @property
+    def schedules(self) -> ScheduleKeeper:
+        """Where it is kept what waits for its time."""
+        return self._logs.keeper.schedules
+
+    def _forget(self, queue: Holder, lanes: list[Lane], forgotten: Pending) -> None:
         if forgotten.error is None:  # else it is there again at the next start
             self._forgotten.append(queue.id)
             self._end_soon()
             queue.stock.when_still(lambda: self.logs.delete(lanes))
+            self._forget_schedule(of_exchange(queue.id))
 
     # The end of a turn
 
@@ -388,7 +440,7 @@ class Queues:
 
     # Trimming
 
-    def _may_trim(self, queues: Sequence[Queue]) -> None:
+    def _may_trim(self, queues: Sequence[Holder]) -> None:
         if queues and self._trimming.touched(queues, self.clock()):
             self._alarmed(self.deadline_ms())
 
@@ -441,7 +493,7 @@ class Queues:
 
     # Time
 
-    def alarm(self, queue: Queue, at_ms: int) -> None:
+    def alarm(self, queue: Holder, at_ms: int) -> None:
         """Have the queue looked at then, at the latest."""
         known = self._alarms.get(queue)
         if known is not None and known <= at_ms:
@@ -461,6 +513,12 @@ class Queues:
 
     def tick(self, now_ms: int) -> None:
         """That time has come."""
+        if now_ms < self._last_ms - CLOCK_BACK_MS:
+            log.warning(
+                "the clock went back by %d s: what waits for a time waits until it shows it again",
+                (self._last_ms - now_ms) // 1000,
+            )  # fmt: skip
+        self._last_ms = now_ms
         while self._times and self._times[0][0] <= now_ms:
             at_ms, _, queue = heappop(self._times)
             if self._alarms.get(queue) == at_ms:

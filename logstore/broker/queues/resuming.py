@@ -5,10 +5,10 @@ anything else can come to them; a lane that has it takes nothing.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from logstore.broker.here import read_when_here
 from logstore.broker.queues.held import HELD, Body, decode, first_of
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.pending import Waiting
@@ -19,25 +19,8 @@ from logstore.records.batch import Batch
 from logstore.records.decode import decode as records_of
 
 READ_BYTES: Final = 1 << 20  # at once
-NEWS_S: Final = 1.0  # between looks whether a log that has no news has failed
 
 log: Final = logging.getLogger("logstore.queues")
-
-
-def read_when_here(source: Log, at: int, bytes_max: int) -> Sequence[Batch]:
-    """As ``Log.read``, waiting for what has to be fetched. Also raises LogFailed, Damaged."""
-    news = threading.Event()
-    stop = source.watch(news.set)
-    try:
-        while True:
-            news.clear()
-            batches = source.read(at, bytes_max)
-            if batches or at >= source.safe:
-                return batches
-            source.check_failure()
-            news.wait(NEWS_S)
-    finally:
-        stop()
 
 
 def resume(

@@ -5,7 +5,14 @@ from typing import Final
 
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, StationMaker
+from logstore.broker.routing.delayed_exchange import DELAYED
 from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC
+
+
+def _delayed(home: StationHome) -> Station:
+    from logstore.broker.queues.delayed import DelayedStation
+
+    return DelayedStation(home)
 
 
 def _to_topic(home: StationHome) -> Station:
@@ -21,4 +28,8 @@ def _to_channel(home: StationHome) -> Station:
 
 
 # By the type's name. Each imports what it needs when the first is made.
-MAKERS: Final[Mapping[str, StationMaker]] = {TO_CHANNEL: _to_channel, TO_TOPIC: _to_topic}
+MAKERS: Final[Mapping[str, StationMaker]] = {
+    DELAYED: _delayed,
+    TO_CHANNEL: _to_channel,
+    TO_TOPIC: _to_topic,
+}

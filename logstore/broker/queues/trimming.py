@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.pending import NO_TIME
-from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.settlement import Settlement
+from logstore.broker.queues.transaction import Holder
 from logstore.kept_queues import LaneTrim
 from logstore.log import Log
 
@@ -22,7 +22,7 @@ QUEUES_MAX: Final = 1000  # that are looked at in one turn
 class Trim(NamedTuple):
     """What one queue need not keep."""
 
-    queue: Queue
+    queue: Holder
     lanes: Sequence[LaneTrim]
 
 
@@ -31,16 +31,16 @@ class Trimming:
 
     def __init__(self) -> None:
         self.due_ms = NO_TIME  # of the next look
-        self._queues: dict[Queue, None] = {}  # that something was settled of
+        self._queues: dict[Holder, None] = {}  # that something was settled of
         self._ends: dict[Log, int] = {}  # at the last look, of lanes that were drained
         self.at_work = False
 
-    def touched(self, queues: Iterable[Queue], now_ms: int) -> bool:
+    def touched(self, queues: Iterable[Holder], now_ms: int) -> bool:
         """Something of them was settled, or they were opened; whether ``due_ms`` is new."""
         self._queues.update(dict.fromkeys(queues))
         return self._arm(now_ms)
 
-    def gone(self, queue: Queue) -> None:
+    def gone(self, queue: Holder) -> None:
         """It is deleted."""
         self._queues.pop(queue, None)
         for lane in queue.stock.order:
@@ -70,7 +70,7 @@ class Trimming:
                 found.append(Trim(queue, lanes))
         return found
 
-    def _of(self, queue: Queue, log: Log, settlement: Settlement, *, short: bool) -> LaneTrim:
+    def _of(self, queue: Holder, log: Log, settlement: Settlement, *, short: bool) -> LaneTrim:
         floor = settlement.floor
         shown = next(settlement.removed.left(log.start, floor), (floor, floor))[0]
         drained = False

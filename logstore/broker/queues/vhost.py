@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from secrets import token_bytes
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from logstore.broker.policies import Policies, Policy
 from logstore.broker.queues.deaths import (
@@ -32,14 +32,18 @@ from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
 from logstore.broker.queues.station import Route, Station, part
-from logstore.broker.queues.transaction import Transaction
+from logstore.broker.queues.transaction import Holder, Transaction
+from logstore.broker.queues.waited import Waited
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
 from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
 from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, Refused
+from logstore.kept_schedules import ScheduleKeeper
+
+_T = TypeVar("_T")
 
 SERVER_NAMED: Final = b"amq.gen-"
 OWNED_AT_ONCE: Final = 2000  # exclusive queues that go in one turn: 15 ms
@@ -64,7 +68,18 @@ class Host(Protocol):
     def soon(self, call: Callable[[], object]) -> None: ...
     def touched(self, queue: Queue) -> None: ...
     def used(self) -> None: ...
-    def alarm(self, queue: Queue, at_ms: int) -> None: ...
+    def alarm(self, queue: Holder, at_ms: int) -> None: ...
+    def work(self, first: Callable[[], _T], second: Callable[[_T], None]) -> None: ...
+    @property
+    def schedules(self) -> ScheduleKeeper: ...
+    @property
+    def crowded(self) -> bool: ...
+    def may_trim(self, holder: Holder) -> None:
+        """Something that it has is settled, and the journal knows it."""
+
+    def station_gone(self, holder: Holder, forgotten: Pending | None) -> None:
+        """An exchange that had messages is gone; its logs can go once it is forgotten."""
+
     def next_id(self) -> int: ...
     def keeps_history(self, name: str) -> bool:
         """Whether the topic of this name is, or would be, a channel's."""
@@ -104,6 +119,8 @@ class Vhost:
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
         self.commit, self.keeps_history = host.commit, host.keeps_history
         self.guests: dict[Guest, None] = {}
+        self.holders: dict[int, Holder] = {}  # stations that have messages, by their numbers
+        self._left: list[Holder] = []  # such that are gone; it is not told to anybody yet
         self._host = host
         self._framing = host.framing
         self._rows = rows
@@ -154,6 +171,28 @@ class Vhost:
         lanes = self._rows.lanes.pop(name, ())
         return self._host.station_of(self, facts, lambda: self._rows.number_of(name), lanes)
 
+    @property
+    def host(self) -> Host:
+        """The process, for stations."""
+        return self._host
+
+    def hold(self, holder: Holder) -> None:
+        """A station that has messages."""
+        self.holders[holder.id] = holder
+
+    def let_go(self, holder: Holder) -> None:
+        """Such a station is dropped; what it had goes once that is kept."""
+        if self.holders.pop(holder.id, None) is not None:
+            self._left.append(holder)
+
+    def is_kept(self, exchange: bytes) -> bool:
+        """Whether an exchange has a row, so that its number is known."""
+        return exchange in self._rows.exchanges
+
+    def being_kept(self, exchange: bytes) -> Pending | None:
+        """Until an exchange is durable that is to be."""
+        return self._making.get(exchange)
+
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
         """As ``Topology.declare``. None: there is nothing to be kept."""
         change = self.topology.declare(facts)
@@ -201,7 +240,14 @@ class Vhost:
     def _kept(self, change: Change, queue: Queue | None = None) -> Pending | None:
         for facts in change.gone:
             self._rows.forget_number(facts.name)
-        return self._rows.change(change, forget=queue)
+        pending = self._rows.change(change, forget=queue)
+        self._tell_left(pending)
+        return pending
+
+    def _tell_left(self, pending: Pending | None) -> None:
+        left, self._left = self._left, []
+        for holder in left:
+            self._host.station_gone(holder, pending)
 
     # Queues
 
@@ -321,6 +367,7 @@ class Vhost:
         self.topology.drop()
         self.topology = Topology()  # nothing goes anywhere any more
         forgotten = self._rows.forget()
+        self._tell_left(forgotten)
         self._owned.clear()
         self._making.clear()
         for queue in queues:
@@ -425,6 +472,34 @@ class Vhost:
         run = self._run(routes, keys, bodies, framed)
         published = Publishing(run, self.clock(), self._refused, held).publish()
         return Sent(*published)
+
+    def onward(self, exchange: bytes, key: bytes, framed: Framed) -> Route:
+        """Where a message goes from the station of this exchange; none: nowhere."""
+        looked = self._framing.looked(framed.properties)
+        try:
+            return self.topology.onward(exchange, (key, *framed.copies), looked)
+        except Refused:
+            return ()
+
+    def forward(self, messages: Sequence[tuple[Route, Waited]], held: Transaction) -> Published:
+        """Have these become a part of a transaction, each on the way that ``onward`` gave."""
+        run = self._run(
+            [it[0] for it in messages],
+            [it.key for _, it in messages],
+            [it.body for _, it in messages],
+            [it.framed for _, it in messages],
+        )
+        return Publishing(run, self.clock(), self._refused, held).publish()
+
+    def first_uncounted(self, routes: Sequence[Route]) -> Queue | None:
+        """As ``to_be_counted``, of routes."""
+        uncounted = self._host.uncounted
+        if uncounted:
+            for queue in uncounted & {queue for route in routes for queue in route}:
+                if not queue.is_open():
+                    return queue
+                uncounted.discard(queue)
+        return None
 
     def _dead_route(self, letter: DeadLetter) -> Route:
         key, *copies = letter.keys

@@ -10,6 +10,7 @@ DEFAULT_EXCHANGE: Final = b""  # each queue is bound to it by its own name
 ALTERNATE_EXCHANGE: Final = b"alternate-exchange"
 TARGET: Final = b"x-target"  # of exchanges that lead to a topic or a channel (``targets.py``)
 RESERVED_PREFIX: Final = b"amq."
+COMPARED: Final = (ALTERNATE_EXCHANGE, TARGET, b"x-delayed-type")  # of a second declaration
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ PREDEFINED: Final = (
 def check_equivalent(current: ExchangeFacts, declared: ExchangeFacts) -> None:
     """Raises Inequivalent with the first difference, in RabbitMQ's order.
 
-    Of the arguments it compares the alternate exchange and the target alone.
+    Of the arguments it compares those alone that say where messages go (``COMPARED``).
     """
     for argument, was, said in (
         ("type", current.type_name, declared.type_name),
@@ -67,7 +68,7 @@ def check_equivalent(current: ExchangeFacts, declared: ExchangeFacts) -> None:
     ):
         if was != said:
             raise Inequivalent(current.name, argument, said, was)
-    for name in (ALTERNATE_EXCHANGE, TARGET):
+    for name in COMPARED:
         had, has = (it.arguments.get(name) for it in (current, declared))
         if _compared(had) != _compared(has):
             raise Inequivalent(current.name, name.decode(), has, had)

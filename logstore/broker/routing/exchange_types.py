@@ -6,22 +6,38 @@ from typing import Final, cast
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.consistent_hash import ConsistentHash
+from logstore.broker.routing.delayed_exchange import DELAYED, Delayed, delayed_type
 from logstore.broker.routing.headers_match import HeadersMatch
 from logstore.broker.routing.key_matchers import Direct, Fanout, Random, Topic
 from logstore.broker.routing.matcher import Choose, Destination, Matcher, MatcherOf
 from logstore.broker.routing.properties import Properties
-from logstore.broker.routing.refusals import UnknownType
+from logstore.broker.routing.refusals import NoDelayedType, UnknownType
 from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC, Terminal
 
 ENTRY_POINTS: Final = "logstore.exchanges"
 
-BUILT_IN: Final[Mapping[str, MatcherOf]] = {
+# Those that route, and nothing else.
+PLAIN: Final[Mapping[str, MatcherOf]] = {
     "direct": Direct,
     "fanout": Fanout,
     "headers": HeadersMatch,
     "topic": Topic,
     "x-consistent-hash": ConsistentHash,
     "x-random": Random,
+}
+
+
+def _delayed(arguments: Arguments, choose: Choose) -> Matcher:
+    """Raises NoDelayedType, UnknownType, and what the type by which messages go on raises."""
+    onward = delayed_type(arguments)
+    if onward in BUILT_IN and onward not in PLAIN:
+        raise NoDelayedType
+    return Delayed(matcher_of(onward)(arguments, choose))
+
+
+BUILT_IN: Final[Mapping[str, MatcherOf]] = {
+    **PLAIN,
+    DELAYED: _delayed,
     TO_CHANNEL: Terminal,
     TO_TOPIC: Terminal,
 }

@@ -13,7 +13,9 @@ Refused
 ├── ConflictingArguments    two arguments of which there may be one
 ├── NotASource              nothing can be bound from an exchange that leads to a topic or channel
 ├── Circular                messages of a topic would come back into it
-└── InvalidWeight           a consistent hash's binding key that is no weight
+├── InvalidWeight           a consistent hash's binding key that is no weight
+├── NoDelayedType           an x-delayed-message without a type by which messages go on
+└── InvalidDelay            a message is to wait for more than ten years
 """
 
 from collections.abc import Sequence
@@ -151,3 +153,21 @@ class InvalidWeight(Refused):
     def __init__(self, key: bytes) -> None:
         super().__init__(f"invalid weight {_text(key)!r}; the binding key is an integer from 1")
         self.key = key
+
+
+class NoDelayedType(Refused):
+    """An x-delayed-message says by which type messages go on once they have waited."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an x-delayed-message needs the argument x-delayed-type; give it the name of a type "
+            "that routes: direct, topic, fanout, headers"
+        )
+
+
+class InvalidDelay(Refused):
+    """A delay that is hardly meant."""
+
+    def __init__(self, delay_ms: int) -> None:
+        super().__init__(f"invalid x-delay {delay_ms}; expected milliseconds, at most ten years")
+        self.delay_ms = delay_ms

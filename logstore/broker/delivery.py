@@ -1,0 +1,347 @@
+"""Records of a partition that wait for their time, and are moved to another partition then.
+
+The waiting ones stand in a log that clients append to like to any other. An index by their times is
+kept in batches, each with the log's *mark*: from there on the log is read again after a start. What
+is moved becomes one batch of the target. Before, it is noted where the target ends and what is
+about to be moved; that note and the entries of what was moved go together. So after a crash it is
+looked whether the batch is there, and nothing comes twice, nor not at all.
+
+For the one thread that moves; ``cancel`` and ``waiting`` may come from any.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.here import read_when_here
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, include
+from logstore.broker.rules import BATCH_BYTES, Rules
+from logstore.broker.schedules.delays import (
+    DELAY,
+    DELIVER_AT,
+    WAIT_MAX_MS,
+    due_of,
+    says_nothing,
+)
+from logstore.errors import CorruptBatch, LogFailed, LogstoreError, OffsetBelowStart
+from logstore.kept_schedules import Entry, Moving
+from logstore.log import Log
+from logstore.records.batch import LOG_APPEND_TIME, Batch
+from logstore.records.decode import decode
+from logstore.records.encode import Columns, encode_columns, encoded_size_max
+from logstore.records.picked import picked
+from logstore.records.record import Headers, Record
+
+# No client has it: plain ids lie below, and those with a check above (``producer_ids.py``). The one
+# above it is of held transactions (``queues/held.py``).
+PRODUCER: Final = 2**32 - 2
+INDEXED_BYTES: Final = 1 << 20  # that are looked at before the index is told
+MOVED_MAX: Final = 1000  # records of one batch
+PAGE: Final = 4096  # entries that are read at once where all are
+SEQUENCE_MASK: Final = (1 << 31) - 1
+
+log: Final = logging.getLogger("logstore.delivery")
+
+
+class Waits(Protocol):
+    """The index. All calls may take long; what changes it is durable on return."""
+
+    def mark(self, log: bytes) -> int: ...
+    def page(self, log: bytes, first: Entry, most: int) -> tuple[Sequence[Entry], bool]: ...
+    def moving(self, log: bytes) -> Moving | None: ...
+    def index(self, log: bytes, put: Sequence[Entry], mark: int) -> None:
+        """Entries more, and a new mark."""
+
+    def moved(self, log: bytes, gone: Sequence[Entry], moving: Moving | None) -> None:
+        """Entries less, and what is under way now."""
+
+    def drop(self, log: bytes, gone: Sequence[Entry]) -> None:
+        """Entries less."""
+
+    def clip(self, log: bytes, gone: Sequence[Entry], mark: int) -> None:
+        """Entries less, and a lower mark."""
+
+
+class Waiting(NamedTuple):
+    """One record that waits, as it is listed."""
+
+    partition: int
+    entry: Entry
+    record: Record | None  # None: it can't be read
+
+
+class Delivered:
+    """What was counted, of one process."""
+
+    def __init__(self) -> None:
+        self.moved = 0  # records
+        self.cancelled = 0
+        self.meaningless = 0  # with a header that means none of what it may mean
+
+
+def due_of_record(headers: Headers, arrived_ms: int) -> tuple[int | None, bool]:
+    """When a record is due; None: at once. Also whether one of its headers means nothing.
+
+    What is more than ten years away comes in ten years.
+    """
+    delay, deliver_at = None, None
+    for name, value in headers:  # the last of a name counts, as in Kafka's clients
+        if name == DELAY:
+            delay = value
+        elif name == DELIVER_AT:
+            deliver_at = value
+    due_ms = due_of(delay, deliver_at, arrived_ms)
+    if due_ms is not None:
+        due_ms = min(due_ms, arrived_ms + WAIT_MAX_MS)
+    return due_ms, says_nothing(delay, deliver_at)
+
+
+class Mover:
+    """Of one partition that records wait in, and the one that they are moved to."""
+
+    def __init__(
+        self,
+        key: bytes,
+        partition: int,
+        source: Log,
+        target: Log,
+        rules: Callable[[], Rules],
+        waits: Waits,
+        counted: Delivered,
+    ) -> None:
+        """``rules``: of the target, as they are now."""
+        self.failed: LogstoreError | None = None  # why it goes no further
+        self.partition = partition
+        self.source = source
+        self._key = key
+        self._target = target
+        self._rules = rules
+        self._waits = waits
+        self._counted = counted
+        self._mark = 0
+        self._bits: Bits = {}  # the offsets that wait, below the mark
+        self._unreadable: set[int] = set()
+        self._trimmed = source.start
+        self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, as far as the log was looked at."""
+        return sum(it.bit_count() for it in list(self._bits.values()))
+
+    # Opening
+
+    def open(self) -> None:
+        """See what is there, and finish what was under way. Raises LogstoreError."""
+        self._mark = min(self._waits.mark(self._key), self.source.end)
+        self._finish()
+        lost: list[Entry] = []
+        first, more = Entry(0, 0), True
+        while more:
+            entries, more = self._waits.page(self._key, first, PAGE)
+            for entry in entries:
+                # What the log has lost may stand at these offsets no more, or something else may.
+                if self.source.start <= entry.offset < self._mark:
+                    include(self._bits, entry.offset, 1)
+                else:
+                    lost.append(entry)
+            if entries:
+                first = Entry(entries[-1].due_ms, entries[-1].offset + 1)
+        if lost or self._mark < self._waits.mark(self._key):
+            self._waits.clip(self._key, lost, self._mark)
+
+    def _finish(self) -> None:
+        """Of an earlier process."""
+        moving = self._waits.moving(self._key)
+        if moving is not None:
+            gone = moving.entries if self._has(moving) else ()
+            self._waits.moved(self._key, gone, None)
+
+    def _has(self, moving: Moving) -> bool:
+        at = max(moving.end, self._target.start)
+        while at < self._target.safe:
+            batches = read_when_here(self._target, at, INDEXED_BYTES)
+            for batch in batches:
+                if (batch.producer_id, batch.base_sequence) == (PRODUCER, moving.number):
+                    return True
+            if not batches:
+                return False
+            at = batches[-1].next_offset
+        return False
+
+    # Looking at what came
+
+    def look(self) -> bool:
+        """Look at what came to the log, some of it; whether there is more. Raises LogstoreError."""
+        at = max(self._mark, self.source.start)
+        if at >= self.source.safe:
+            return False
+        try:
+            batches = read_when_here(self.source, at, INDEXED_BYTES)
+        except CorruptBatch as error:
+            following = self.source.following(at)
+            if following is None:
+                raise
+            log.error("what waits from offset %d on can't be read: %s", at, error)  # noqa: TRY400
+            self._waits.index(self._key, (), following)
+            self._mark = following
+            return True
+        put: list[Entry] = []
+        upto = at
+        for batch in batches:
+            try:
+                records = [] if batch.is_control else decode(batch)
+            except CorruptBatch as error:
+                log.error("records that wait can't be read: %s", error)  # noqa: TRY400
+                records = []
+            upto = batch.next_offset
+            put += [self._entry(it) for it in records if it.offset >= at]
+        self._waits.index(self._key, put, upto)
+        with self._lock:
+            self._mark = upto
+            for entry in put:
+                include(self._bits, entry.offset, 1)
+        return upto < self.source.safe
+
+    def _entry(self, record: Record) -> Entry:
+        due_ms, meaningless = due_of_record(record.headers, record.timestamp_ms)
+        if meaningless:
+            self._counted.meaningless += 1
+            if self._counted.meaningless == 1:
+                log.warning(
+                    "%s: the record at offset %d has an x-delay or x-deliver-at that is no time: "
+                    "it is delivered at once, as others like it",
+                    self.source.name, record.offset,
+                )  # fmt: skip
+        return Entry(max(0, due_ms or record.timestamp_ms), record.offset)
+
+    # Moving
+
+    def next_ms(self) -> int | None:
+        """When the next one is due; None: nothing waits. Raises Failed."""
+        entries, _ = self._waits.page(self._key, Entry(0, 0), 1 + len(self._unreadable))
+        good = (it.due_ms for it in entries if it.offset not in self._unreadable)
+        return next(good, None)
+
+    def move(self, now_ms: int) -> int:
+        """Move what is due, at most one batch; how many records. Raises LogstoreError."""
+        if self.failed is not None:
+            raise self.failed
+        with self._lock:
+            entries, gone = self._due(now_ms)
+            if not entries and not gone:
+                return 0
+            records = [it for it in entries if it.record is not None]
+            if records:
+                self._append(records, gone, now_ms)
+            else:
+                self._waits.moved(self._key, gone, None)
+            self._forget([*(it.entry for it in records), *gone])
+            self._counted.moved += len(records)
+            return len(records)
+
+    def _due(self, now_ms: int) -> tuple[list[Waiting], list[Entry]]:
+        """What is to be moved now, in order; what is there no more."""
+        page, _ = self._waits.page(self._key, Entry(0, 0), MOVED_MAX + len(self._unreadable))
+        due = [it for it in page if it.due_ms <= now_ms and it.offset not in self._unreadable]
+        found = self.read(due)
+        bytes_max = min(BATCH_BYTES, self._rules().settings.max_message_bytes)
+        good: list[Waiting] = []
+        gone: list[Entry] = []
+        size = 0
+        for entry in due:
+            if entry.offset not in found:
+                gone.append(entry)  # somebody has deleted it
+                continue
+            record = found[entry.offset]
+            if record is None:
+                self._unreadable.add(entry.offset)
+                continue
+            size += encoded_size_max(record.value, record.key, record.headers)
+            if good and size > bytes_max:
+                break
+            good.append(Waiting(self.partition, entry, record))
+        return good, gone
+
+    def read(self, entries: Sequence[Entry]) -> dict[int, Record | None]:
+        """The records at these places, by offset; None: it is damaged; no entry: it is gone."""
+        found: dict[int, Record | None] = {}
+        offsets = sorted(it.offset for it in entries)
+        while offsets:
+            at = offsets[0]
+            try:
+                batch = read_when_here(self.source, at, 1)[0]
+                those = [it for it in offsets if it < batch.next_offset]
+                found.update((it.offset, it) for it in picked(batch, those))
+            except OffsetBelowStart:
+                those = [it for it in offsets if it < self.source.start] or [at]
+            except (CorruptBatch, IndexError) as error:
+                log.error("the record at offset %d can't be read: %s", at, error)  # noqa: TRY400
+                those = [at]
+                found[at] = None
+            del offsets[: len(those)]
+        return found
+
+    def _append(self, records: Sequence[Waiting], gone: Sequence[Entry], now_ms: int) -> None:
+        """As one batch, which is noted before, and known to be there or not after a crash."""
+        number = now_ms & SEQUENCE_MASK
+        batch = self._batch([it.record for it in records if it.record is not None], number, now_ms)
+        moving = Moving(self._target.end, number, [it.entry for it in records])
+        self._waits.moved(self._key, gone, moving)
+        mark = self._target.append(batch)
+        try:
+            self._target.wait(mark + batch.record_count)
+        except LogFailed as error:
+            self.failed = error  # whether it is there is known at the next start
+            raise
+        self._waits.moved(self._key, moving.entries, None)
+
+    def _batch(self, records: Sequence[Record], number: int, now_ms: int) -> Batch:
+        rules = self._rules()
+        codec = rules.compression
+        stamped = rules.settings.message_timestamp_type == "LogAppendTime"
+        columns = Columns(
+            [it.value for it in records], [it.key for it in records],
+            [it.headers for it in records], [now_ms] * len(records),
+        )  # fmt: skip
+        attributes = codec | LOG_APPEND_TIME if stamped else codec
+        return encode_columns(
+            columns, attributes, rules.level(codec), producer=(PRODUCER, 0, number)
+        )
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            block = entry.offset >> BLOCK_SHIFT
+            left = self._bits.get(block, 0) & ~(1 << (entry.offset & BIT))
+            if left:
+                self._bits[block] = left
+            else:
+                self._bits.pop(block, None)
+
+    # What others ask
+
+    def cancel(self, entry: Entry) -> bool:
+        """Take out one that waits; False: it does not, any more. Raises LogstoreError."""
+        with self._lock:
+            block, bit = entry.offset >> BLOCK_SHIFT, 1 << (entry.offset & BIT)
+            if not self._bits.get(block, 0) & bit:
+                return False
+            self._waits.drop(self._key, [entry])
+            self._forget([entry])
+            self._counted.cancelled += 1
+            return True
+
+    def trim(self) -> bool:
+        """Let go of what was moved before the first that waits. Raises LogstoreError."""
+        with self._lock:
+            floor = self._mark
+            if self._bits:
+                block = min(self._bits)
+                mask = self._bits[block]
+                floor = (block << BLOCK_SHIFT) + (mask & -mask).bit_length() - 1
+        if floor <= max(self._trimmed, self.source.start):
+            return False
+        self.source.trim(floor)
+        self._trimmed = floor
+        return True

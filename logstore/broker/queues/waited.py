@@ -1,0 +1,77 @@
+"""Messages that wait at an exchange: when each is due, and what it is once it has waited.
+
+The record is that of any queued message. What it waits for is said by its own headers, counted from
+the record's timestamp, so that the log alone says when each is due.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields, properties
+from logstore.amqp.replies import Refusal
+from logstore.broker.queues.message import DEATHS, EXCHANGE, PROPERTIES, Content, Framed, Framing
+from logstore.broker.queues.refusals import InvalidExpiration, InvalidHeader
+from logstore.broker.schedules.delays import DELAY, DELIVER_AT, due_of
+from logstore.records.record import Record
+
+_INT32: Final = range(-(1 << 31), 1 << 31)
+
+
+class Waited(NamedTuple):
+    """A message that has waited."""
+
+    key: bytes
+    body: Content
+    framed: Framed
+
+
+def _headers_of(data: bytes) -> dict[str, Any]:
+    try:
+        return properties.read(data).headers or {}
+    except Refusal:  # a record that no door has written
+        return {}
+
+
+def _milliseconds(value: object) -> object:
+    return int(value) * 1000 if isinstance(value, fields.Timestamp) else value
+
+
+def due_ms(data: bytes, arrived_ms: int) -> int | None:
+    """When a message with these properties is due that came then; None: at once."""
+    headers = _headers_of(data)
+    deliver_at = _milliseconds(headers.get(DELIVER_AT))
+    return due_of(_milliseconds(headers.get(DELAY)), deliver_at, arrived_ms)
+
+
+def due_of_record(record: Record) -> int:
+    """When the message that this record is is due; it may be the time at which it came."""
+    data = next((value for name, value in record.headers if name == PROPERTIES), None)
+    found = None if data is None else due_ms(data, record.timestamp_ms)
+    return max(0, record.timestamp_ms) if found is None else found
+
+
+def waited(record: Record, framing: Framing) -> Waited:
+    """The message as it goes on: its delay is negative now, as RabbitMQ's plugin leaves it.
+
+    So consumers see that it has waited, and another such exchange lets it pass.
+    """
+    values = {name: value or b"" for name, value in record.headers}
+    data, deaths = values.get(PROPERTIES, properties.NONE), values.get(DEATHS, b"")
+    exchange = values.get(EXCHANGE, b"")
+    due = due_ms(data, record.timestamp_ms)
+    if due is not None:
+        data = _negated(data, due - record.timestamp_ms)
+    try:
+        framed = framing.framed(exchange, data, deaths, once=True)
+    except (Refusal, InvalidExpiration, InvalidHeader):  # a record that no door has written
+        framed = framing.framed(exchange, properties.NONE, deaths, once=True)
+    return Waited(record.key or b"", record.value or b"", framed)
+
+
+def _negated(data: bytes, waited_ms: int) -> bytes:
+    value = -waited_ms if -waited_ms in _INT32 else fields.Long(-waited_ms)
+    headers = _headers_of(data)
+    if DELIVER_AT in headers:
+        del headers[DELIVER_AT]
+        found = properties.read(data)
+        return properties.write(found._replace(headers={**headers, DELAY: value}))
+    return properties.with_header(data, DELAY, value)

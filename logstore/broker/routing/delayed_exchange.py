@@ -1,0 +1,80 @@
+"""x-delayed-message: an exchange of another type, where messages may wait before they go on.
+
+Of a message it looks at two headers, ``x-delay`` and ``x-deliver-at`` (``schedules/delays.py``).
+One that names a time ends at its station. All others, and those that have waited, go on by the type
+that ``x-delayed-type`` says.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from logstore.broker.routing.arguments import Arguments, Field
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.matcher import Destination, Matcher
+from logstore.broker.routing.properties import Properties
+from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType
+from logstore.broker.schedules.delays import (
+    DELAY,
+    DELIVER_AT,
+    WAIT_MAX_MS,
+    delay_of,
+    moment_of,
+)
+
+DELAYED: Final = "x-delayed-message"
+DELAYED_TYPE: Final = b"x-delayed-type"
+
+_DELAY, _DELIVER_AT = DELAY.encode(), DELIVER_AT.encode()
+
+
+def delayed_type(arguments: Arguments) -> str:
+    """The type by which messages go on. Raises NoDelayedType."""
+    field = arguments.get(DELAYED_TYPE)
+    if field is None or field.kind != "S":
+        raise NoDelayedType
+    return bytes(field.value).decode("utf-8", "surrogateescape")
+
+
+class Delayed:
+    """Over a matcher of that type."""
+
+    by_key = False  # headers decide, too
+
+    def __init__(self, inner: Matcher) -> None:
+        self._inner = inner
+
+    def add(self, binding: Binding, destination: Destination) -> None:
+        self._inner.add(binding, destination)
+
+    def remove(self, binding: Binding, destination: Destination) -> None:
+        self._inner.remove(binding, destination)
+
+    def match(self, keys: Sequence[bytes], properties: Properties) -> Iterable[Destination]:
+        return self._inner.match(keys, properties)
+
+    def stops(self, keys: Sequence[bytes], properties: Properties) -> bool:
+        """Whether the message names a time to come, as far as that can be told without a clock.
+
+        Raises InvalidDelay.
+        """
+        headers = properties.headers
+        if _DELIVER_AT in headers:
+            moment = moment_of(plain(headers[_DELIVER_AT]))
+            if moment is not None:
+                return moment > 0
+        if _DELAY not in headers:
+            return False
+        given = headers[_DELAY]
+        wait = delay_of(plain(given))
+        if wait is not None and wait > WAIT_MAX_MS:
+            raise InvalidDelay(wait)
+        return wait is not None and wait > 0
+
+
+def plain(value: object) -> object:
+    """The value of a header, whatever type its number has; of a timestamp in ms."""
+    if isinstance(value, Field):
+        if value.kind == "T":
+            return int(value.value) * 1000
+        return value.value if value.kind in "bBsuIilLfdSx" else None
+    return value

@@ -1,0 +1,89 @@
+"""When a message is due, by what its headers say. Pure.
+
+    x-delay        milliseconds from its arrival on
+    x-deliver-at   a moment: milliseconds since 1970, or ISO 8601; without a zone it is UTC
+
+Either is a number or its text. ``x-deliver-at`` counts where both are there. What is none of these,
+or lies in the past, waits for nothing: it goes on at once, as in RabbitMQ's plugin.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+DELAY: Final = "x-delay"
+DELIVER_AT: Final = "x-deliver-at"
+# Ten years, RabbitMQ's limit for any time: what is further away is hardly meant.
+WAIT_MAX_MS: Final = 315_360_000_000
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_NUMBER: Final = re.compile(r"\s*([+-]?\d{1,19})\s*", re.ASCII)
+# As ``fromisoformat`` takes more than these shapes: "20130105" is a number.
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d.{0,30})?", re.ASCII)
+_TEXT_MAX: Final = 64  # longer is none of them
+
+
+def delay_of(given: object) -> int | None:
+    """So many ms, perhaps less than none; None: it says nothing that is a number of them.
+
+    Takes int, float (rounded towards 0, as there), and text or UTF-8 of a whole number.
+    """
+    if isinstance(given, bool):
+        return None
+    if isinstance(given, int):
+        return int(given)
+    if isinstance(given, float):
+        return int(given) if abs(given) < 2**63 else None  # nor what is no number
+    text = _text(given)
+    match = None if text is None else _NUMBER.fullmatch(text)
+    return None if match is None else int(match[1])
+
+
+def moment_of(given: object) -> int | None:
+    """The same of a moment, in ms since 1970; also ISO 8601."""
+    found = delay_of(given)
+    if found is not None:
+        return found
+    text = _text(given)
+    if text is None or not _ISO.fullmatch(text.strip()):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip().upper())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // _MILLISECOND
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(given: object) -> str | None:
+    if isinstance(given, str):
+        return given if len(given) <= _TEXT_MAX else None
+    if isinstance(given, bytes | bytearray | memoryview) and len(given) <= _TEXT_MAX:
+        try:
+            return bytes(given).decode()
+        except UnicodeDecodeError:
+            return None
+    return None
+
+
+def due_of(delay: object, deliver_at: object, now_ms: int) -> int | None:
+    """When what arrived at ``now_ms`` is due, in ms since 1970; None: at once.
+
+    ``delay`` and ``deliver_at`` are the values of the headers; None: there is none.
+    """
+    moment = None if deliver_at is None else moment_of(deliver_at)
+    if moment is None:
+        wait = None if delay is None else delay_of(delay)
+        if wait is None:
+            return None
+        moment = now_ms + wait
+    return moment if moment > now_ms else None
+
+
+def says_nothing(delay: object, deliver_at: object) -> bool:
+    """Whether a header is there that means none of what it may mean: somebody should be told."""
+    return (delay is not None and delay_of(delay) is None) or (
+        deliver_at is not None and moment_of(deliver_at) is None
+    )

@@ -1,0 +1,82 @@
+"""The waist for what is kept of records that wait for their time: an index by when they are due.
+
+The logs have the records; this is made of them, and can be made again. A log's *mark* is the offset
+below which the index knows every record that waits: what stands above is looked at when the log is
+opened. Who moves records between topics notes before what is under way, and so knows after a crash
+whether it was done.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, NamedTuple, Protocol
+
+from logstore.kept import Keeping
+
+_EXCHANGE: Final = Struct(">cQ")
+_PARTITION: Final = Struct(">c16sI")
+
+
+class Entry(NamedTuple):
+    """One record that waits; entries go in this order."""
+
+    due_ms: int  # since 1970
+    offset: int
+
+
+class Moving(NamedTuple):
+    """Records on their way from one partition to another, as one batch there."""
+
+    end: int  # of the target, before the batch is appended
+    number: int  # that the batch has
+    entries: Sequence[Entry]
+
+
+def of_exchange(number: int) -> bytes:
+    """The key of an exchange's log."""
+    return _EXCHANGE.pack(b"x", number)
+
+
+def of_partition(topic: bytes, partition: int) -> bytes:
+    """The key of a topic's partition, by the topic's id of 16 bytes."""
+    return _PARTITION.pack(b"t", topic, partition)
+
+
+def exchange_of(key: bytes) -> int | None:
+    """The exchange whose log this is."""
+    if key[:1] != b"x" or len(key) != _EXCHANGE.size:
+        return None
+    number: int = _EXCHANGE.unpack(key)[1]
+    return number
+
+
+def partition_of(key: bytes) -> tuple[bytes, int] | None:
+    """The topic and partition whose log this is."""
+    if key[:1] != b"t" or len(key) != _PARTITION.size:
+        return None
+    _, topic, partition = _PARTITION.unpack(key)
+    return topic, partition
+
+
+class ScheduleIndex(Protocol):
+    """What the index says. From any thread; may take long."""
+
+    def logs(self) -> Sequence[bytes]:
+        """The logs that it knows anything of."""
+
+    def mark(self, log: bytes) -> int:
+        """Below this offset the index knows all that waits; 0: it has none."""
+
+    def page(self, log: bytes, first: Entry, most: int) -> tuple[Sequence[Entry], bool]:
+        """Entries from ``first`` on, in order, so many at most; whether there are more."""
+
+
+class ScheduleKeeper(Protocol):
+    """What a process that has the queues changes the index with, as ``QueueKeeper``."""
+
+    @property
+    def index(self) -> ScheduleIndex: ...
+    def write(
+        self, log: bytes, put: Sequence[Entry], gone: Sequence[Entry], mark: int
+    ) -> Keeping: ...
+    def forget(self, log: bytes, most: int) -> Keeping:
+        """Nothing is known of the log any more: so many of its entries, with the last its mark."""

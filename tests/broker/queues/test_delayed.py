@@ -1,0 +1,340 @@
+"""x-delayed-message: messages that wait at an exchange, and go on when they are due."""
+
+import pytest
+from queue_parts import Lives
+
+from logstore.amqp import fields, properties
+from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.transaction import Transaction
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType, UnknownType
+
+
+def declare(node, name=b"later", kind="direct", *, durable=True, **more):
+    arguments = arguments_of({"x-delayed-type": kind, **more})
+    facts = ExchangeFacts(name, "x-delayed-message", durable, arguments=arguments)
+    pending = node.vhost.declare_exchange(facts)
+    node.run(until=lambda: pending is None or pending.done)
+
+
+def ready(node, kind="direct", *, durable=True):
+    declare(node, kind=kind, durable=durable)
+    node.declare(b"q", durable=durable)
+    node.bind(b"later", b"q", b"k")
+    return node
+
+
+def later(node, *bodies, delay=1000, **given):
+    return node.publish(b"k", *bodies, exchange=b"later", headers={"x-delay": delay}, **given)
+
+
+def station(node, name=b"later"):
+    return node.vhost.topology.station(name)
+
+
+def waiting(node):
+    it = station(node)
+    node.run(until=lambda: it.stock.opened)
+    return it.waiting
+
+
+@pytest.fixture
+def at(node):
+    return ready(node)
+
+
+def test_a_message_comes_when_its_delay_is_over_and_not_before(at):
+    later(at, b"one")
+    assert at.bodies(b"q") == []
+    at.later(999)
+    assert at.bodies(b"q") == []
+    at.later(1)
+    assert at.bodies(b"q") == [b"one"]
+    assert waiting(at) == 0
+
+
+def test_messages_come_in_the_order_of_their_times_then_as_they_were_published(at):
+    for body, delay in ((b"a", 500), (b"b", 100), (b"c", 300), (b"d", 100), (b"e", 400)):
+        later(at, body, delay=delay)
+    at.later(1000)
+    assert at.bodies(b"q") == [b"b", b"d", b"c", b"e", b"a"]
+
+
+def test_what_has_no_delay_goes_on_at_once(at):
+    for number, given in enumerate((None, {}, {"x-delay": 0}, {"x-delay": -5}, {"x-delay": "x"})):
+        at.publish(b"k", b"%d" % number, exchange=b"later", headers=given)
+    assert at.bodies(b"q") == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_consumer_sees_that_the_message_has_waited(at):
+    later(at, b"int", delay=1500)
+    later(at, b"text", delay="1500")
+    later(at, b"long", delay=2**38)
+    at.later(2**38)
+    found = {}
+    while (got := at.get(b"q")) is not None:
+        headers = properties.read(got.delivery.properties).headers
+        found[got.delivery.body] = headers["x-delay"]
+        assert got.delivery.exchange == b"later"
+    assert found == {b"int": -1500, b"text": -1500, b"long": -(2**38)}
+    assert type(found[b"long"]) is fields.Long
+
+
+def test_a_moment_may_be_named_in_place_of_a_delay(at):
+    now_s = at.clock() // 1000
+    at.publish(b"k", b"a", exchange=b"later", headers={"x-deliver-at": fields.Timestamp(now_s + 5)})
+    at.publish(b"k", b"b", exchange=b"later", headers={"x-deliver-at": at.clock() + 2000})
+    at.publish(b"k", b"past", exchange=b"later", headers={"x-deliver-at": at.clock() - 2000})
+    at.later(1)
+    assert at.bodies(b"q") == [b"past"]
+    at.later(2000)
+    assert at.bodies(b"q") == [b"b"]
+    at.later(3000)
+    got = at.get(b"q")
+    assert got.delivery.body == b"a"
+    headers = properties.read(got.delivery.properties).headers
+    assert "x-deliver-at" not in headers  # it would wait again at the next such exchange
+    assert headers["x-delay"] < 0
+
+
+def test_ten_years_are_waited_and_no_longer_ones_taken(at):
+    ten = 315_360_000_000
+    later(at, b"then", delay=ten)
+    with pytest.raises(InvalidDelay, match="at most ten years"):
+        later(at, b"never", delay=ten + 1)
+    at.later(ten - 1)
+    assert at.bodies(b"q") == []
+    at.later(1)
+    assert at.bodies(b"q") == [b"then"]
+
+
+def test_a_type_by_which_messages_go_on_is_needed(node):
+    for arguments in ({}, {"x-delayed-type": 5}, {"x-delayed-type": "x-delayed-message"}):
+        facts = ExchangeFacts(b"e", "x-delayed-message", arguments=arguments_of(arguments))
+        with pytest.raises(NoDelayedType):
+            node.vhost.declare_exchange(facts)
+    facts = ExchangeFacts(
+        b"e", "x-delayed-message", arguments=arguments_of({"x-delayed-type": "no-type"})
+    )
+    with pytest.raises(UnknownType):
+        node.vhost.declare_exchange(facts)
+
+
+def test_they_are_routed_as_everything_is_bound_when_they_are_due(node):
+    declare(node, kind="topic")
+    for name in (b"a", b"b"):
+        node.declare(name)
+    node.bind(b"later", b"a", b"x.*")
+    published = node.publish(b"x.y", b"1", exchange=b"later", headers={"x-delay": 100})
+    assert published.unrouted == []
+    published = node.publish(b"z", b"2", exchange=b"later", headers={"x-delay": 100})
+    assert published.unrouted == [0]  # by now: a mandatory one is returned
+    node.bind(b"later", b"b", b"#")
+    node.later(100)
+    assert node.bodies(b"a") == [b"1"]
+    assert node.bodies(b"b") == [b"1", b"2"]
+
+
+def test_what_has_no_queue_by_then_is_dropped_and_counted(at):
+    at.publish(b"nobody", b"1", exchange=b"later", headers={"x-delay": 100})
+    at.later(100)
+    assert (waiting(at), station(at).counts.dropped) == (0, 1)
+
+
+def test_the_alternate_exchange_gets_what_has_no_route_by_then(node):
+    node.exchange(b"else", "fanout")
+    declare(node, **{"alternate-exchange": "else"})
+    node.declare(b"q")
+    node.bind(b"else", b"q")
+    node.publish(b"k", b"1", exchange=b"later", headers={"x-delay": 100})
+    node.later(100)
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_messages_wait_at_an_exchange_that_another_one_sends_to(node):
+    ready(node)
+    node.exchange(b"first", "fanout")
+    pending = node.vhost.bind(Binding(b"first", b"later", b"", kind="exchange"))
+    node.run(until=lambda: pending.done)
+    node.publish(b"k", b"1", exchange=b"first", headers={"x-delay": 100})
+    assert node.bodies(b"q") == []
+    node.later(100)
+    got = node.get(b"q")
+    assert (got.delivery.body, got.delivery.exchange) == (b"1", b"first")
+
+
+def test_two_such_exchanges_that_send_to_each_other_have_a_message_wait_once(node):
+    ready(node, "fanout")
+    declare(node, b"second", "fanout")
+    for source, to in ((b"later", b"second"), (b"second", b"later")):
+        pending = node.vhost.bind(Binding(source, to, b"", kind="exchange"))
+        node.run(until=lambda pending=pending: pending.done)
+    node.publish(b"k", b"1", exchange=b"later", headers={"x-deliver-at": node.clock() + 100})
+    node.later(100)
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_copies_go_to_their_keys_and_queues(node):
+    ready(node)
+    node.declare(b"cc")
+    node.bind(b"later", b"cc", b"copy")
+    node.publish(b"k", b"1", exchange=b"later", headers={"x-delay": 100, "CC": ["copy"]})
+    node.later(100)
+    assert (node.bodies(b"q"), node.bodies(b"cc")) == ([b"1"], [b"1"])
+
+
+def test_what_waits_outlives_a_restart_and_a_kill(lives):
+    node = ready(lives.node)
+    later(node, b"1", delay=1000)
+    later(node, b"2", delay=5000)
+    node = lives.again()
+    assert waiting(node) == 2
+    node.later(1000)
+    assert node.bodies(b"q") == [b"1"]
+    later(node, b"3", delay=1000)
+    node = lives.kill()
+    node.later(4000)
+    assert node.bodies(b"q") == [b"3", b"2"]
+    assert waiting(node) == 0
+
+
+def test_what_became_due_while_there_was_no_process_comes_at_the_start(lives):
+    node = ready(lives.node)
+    later(node, b"1", b"2", b"3")
+    lives.close()
+    lives.clock.now_ms += 10_000
+    node = lives.open()
+    node.run()
+    assert node.bodies(b"q") == [b"1", b"2", b"3"]
+    node = lives.kill()
+    node.run()
+    assert node.bodies(b"q") == []
+
+
+def test_what_was_moved_does_not_come_again_after_a_kill(lives):
+    node = ready(lives.node)
+    later(node, *(b"%d" % n for n in range(500)))
+    node.later(1000)
+    node = lives.kill()
+    node.later(5000)
+    assert node.bodies(b"q") == [b"%d" % n for n in range(500)]
+
+
+def test_an_exchange_that_is_not_durable_keeps_them_as_long_as_the_process(lives):
+    node = ready(lives.node, durable=False)
+    later(node, b"1")
+    node.later(1000)
+    assert node.bodies(b"q") == [b"1"]
+    later(node, b"2")
+    number = station(node).id
+    node = lives.again()
+    assert number not in node.logs.lanes()
+    ready(node, durable=False)
+    node.later(1000)
+    assert node.bodies(b"q") == []
+
+
+def test_a_deleted_exchange_takes_with_it_what_waits(lives):
+    node = ready(lives.node)
+    later(node, *(b"%d" % n for n in range(3000)))
+    node.later(2500)  # by then the index has some
+    number = station(node).id
+    later(node, b"x")
+    pending = node.vhost.delete_exchange(b"later")
+    node.run(until=lambda: pending.done)
+    assert number not in node.logs.lanes()
+    ready(node)
+    node.later(10_000)
+    node.bodies(b"q")
+    node = lives.kill()
+    node.later(10_000)
+    assert node.bodies(b"q") == []
+    assert list(node.queues.schedules.index.logs()) == []
+
+
+def test_a_deleted_virtual_host_takes_with_it_what_waits(node):
+    node.add_vhost(b"v")
+    ready(node.within(b"v"))
+    later(node, b"1")
+    number = station(node).id
+    node.delete_vhost(b"v")
+    node.later(5000)
+    assert number not in node.logs.lanes()
+
+
+def test_a_transaction_brings_them_together_with_others(lives):
+    node = ready(lives.node)
+    held = Transaction()
+    messages = [
+        node.message(b"k", b"late", exchange=b"later", headers={"x-delay": 1000}),
+        node.message(b"q", b"now"),
+    ]
+    published = node.vhost.publish([(node.vhost.route(it), it) for it in messages], held)
+    assert set(published.lasting) == {0, 1}
+    done = []
+    node.vhost.commit(held, done.append)
+    node.run(until=lambda: done)
+    assert done == [None]
+    node = lives.kill()
+    assert node.bodies(b"q") == [b"now"]
+    node.later(1000)
+    assert node.bodies(b"q") == [b"late"]
+
+
+def test_a_clock_that_goes_back_an_hour_makes_them_wait_and_loses_none(at, caplog):
+    later(at, b"1")
+    at.later(100)
+    at.later(-3_600_000)
+    assert at.bodies(b"q") == []
+    assert "the clock went back by 3600 s" in caplog.text
+    later(at, b"2", delay=500)  # by the new time
+    at.later(500)
+    assert at.bodies(b"q") == [b"2"]
+    at.later(3_600_400)
+    assert at.bodies(b"q") == [b"1"]
+
+
+def test_a_clock_that_goes_forward_an_hour_has_them_come(at):
+    later(at, b"1", delay=3_000_000)
+    assert at.queues.deadline_ms() <= at.clock() + 1000  # it is looked at again and again
+    at.later(3_600_000)
+    assert at.bodies(b"q") == [b"1"]
+
+
+def test_the_index_is_made_again_where_it_is_gone(lives):
+    node = ready(lives.node)
+    later(node, *(b"%d" % n for n in range(100)), delay=10_000)
+    node.later(3000)
+    table = node.queues.schedules.index
+    node.run(until=table.logs)
+    (key,) = table.logs()
+    assert table.mark(key) == 100
+    entries, _ = table.page(key, (0, 0), 1000)
+    table.environment.transact((b"schedules",), lambda it: table.write(it, key, (), entries[10:60]))
+    node = lives.kill()
+    node.later(10_000)
+    assert sorted(node.bodies(b"q"), key=int) == [b"%d" % n for n in range(100)]
+
+
+def test_memory_is_bounded_however_many_wait(lives, monkeypatch):
+    from logstore.broker.schedules import schedule
+
+    monkeypatch.setattr(schedule.Schedule.__init__, "__kwdefaults__", {"near_max": 50})
+    node = ready(lives.node)
+    for n in range(40):
+        later(node, *(b"%d" % (100 * n + m) for m in range(50)), delay=10_000 + (n * 37) % 40 * 100)
+        node.later(100)
+    it = station(node)._schedule
+    assert it.near <= 100
+    node = lives.kill()
+    node.later(30_000)
+    assert len(node.bodies(b"q")) == 2000
+
+
+@pytest.fixture
+def lives(tmp_path):
+    lives = Lives(tmp_path)
+    lives.open()
+    yield lives
+    lives.end()
