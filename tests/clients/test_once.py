@@ -1,0 +1,166 @@
+"""Repeats by clients of every kind: what they are answered, and what consumers find.
+
+A batch of repeats alone is stored empty: clients must pass it by, also where it is the last.
+"""
+
+import asyncio
+import signal
+import warnings
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import TopicPartition as AioPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
+from librdkafka import DEADLINE_S, consume, create
+
+ONCE = {"deduplication.header": "id", "deduplication.window.ms": "600000"}
+IDS = [b"a", b"b", b"a", b"c", b"c", b"a", b"d", b"d"]
+STORED = [0, 1, 3, 6]
+
+
+def made(server, topic):
+    create(server, topic, **{name.replace(".", "_"): text for name, text in ONCE.items()})
+
+
+def put(server, topic, ids, **conf):
+    """Each in a batch of its own; the offsets that it was told."""
+    producer, offsets = Producer({"bootstrap.servers": server.address, **conf}), []
+
+    def told(error, message):
+        assert error is None, error
+        offsets.append(message.offset())
+
+    for n, it in enumerate(ids):
+        producer.produce(topic, b"%d" % n, headers=[("id", it)], on_delivery=told)
+        assert producer.flush(DEADLINE_S) == 0
+    return offsets
+
+
+def by_librdkafka(server, topic):
+    consumer = Consumer({
+        "bootstrap.servers": server.address, "group.id": "none", "enable.partition.eof": True
+    })  # fmt: skip
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found = []
+    while True:
+        message = consumer.poll(DEADLINE_S)
+        assert message is not None, found
+        if message.error() is not None:  # at the end
+            break
+        found.append(message.offset())
+    consumer.close()
+    return found, message.offset()
+
+
+def by_aiokafka(server, topic):
+    async def read():
+        consumer = AIOKafkaConsumer(bootstrap_servers=server.address, enable_auto_commit=False)
+        await consumer.start()
+        place = AioPartition(topic, 0)
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        found, end = [], (await consumer.end_offsets([place]))[place]
+        while await consumer.position(place) < end:
+            some = await consumer.getmany(place, timeout_ms=1000)
+            found += [it.offset for it in some.get(place, [])]
+        await consumer.stop()
+        return found, end
+
+    return asyncio.run(asyncio.wait_for(read(), DEADLINE_S))
+
+
+def by_kafka_python(server, topic):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources
+        from kafka import KafkaConsumer
+        from kafka import TopicPartition as PythonPartition
+
+    consumer = KafkaConsumer(bootstrap_servers=server.address, enable_auto_commit=False)
+    place = PythonPartition(topic, 0)
+    consumer.assign([place])
+    consumer.seek(place, 0)
+    found, end = [], consumer.end_offsets([place])[place]
+    while consumer.position(place) < end:
+        some = consumer.poll(1000)
+        found += [it.offset for it in some.get(place, [])]
+    consumer.close()
+    return found, end
+
+
+READERS = {"librdkafka": by_librdkafka, "aiokafka": by_aiokafka, "kafka-python": by_kafka_python}
+
+
+@pytest.fixture(scope="module")
+def repeated(server):
+    """A topic whose last batches are empty."""
+    made(server, "repeated")
+    assert put(server, "repeated", IDS) == [*range(8)]
+    return "repeated"
+
+
+def test_a_repeat_is_acknowledged_and_not_stored(server, repeated):
+    assert by_librdkafka(server, repeated)[0] == STORED
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:read_text is deprecated")
+@pytest.mark.parametrize("reader", READERS)
+def test_a_consumer_passes_empty_batches_by_and_comes_to_the_end(server, repeated, reader):
+    assert READERS[reader](server, repeated) == (STORED, 8)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_large_batches_lose_their_repeats(server, topic, codec):
+    """Such that a worker looks into them."""
+    made(server, topic)
+    producer = Producer({
+        "bootstrap.servers": server.address, "compression.type": codec, "linger.ms": 50
+    })  # fmt: skip
+    for n in range(20_000):
+        producer.produce(topic, b"%d" % n, headers=[("id", b"%d" % (n % 7000))])
+    assert producer.flush(DEADLINE_S) == 0
+    found = consume(server, 7000, (topic, 0, 0))
+    assert [it.value() for it in found] == [b"%d" % n for n in range(7000)]
+
+
+@pytest.mark.long
+def test_an_idempotent_producer_has_its_sequences_and_its_ids(server, topic):
+    made(server, topic)
+    offsets = put(server, topic, IDS, **{"enable.idempotence": True})
+    assert offsets == [*range(8)]
+    assert by_librdkafka(server, topic)[0] == STORED
+
+
+@pytest.mark.long
+def test_two_producers_send_the_same_at_once(server, topic):
+    made(server, topic)
+
+    async def both():
+        producers = [AIOKafkaProducer(bootstrap_servers=server.address) for _ in range(2)]
+        for it in producers:
+            await it.start()
+        sent = [
+            await it.send(topic, b"%d" % n, partition=0, headers=[("id", b"%d" % n)])
+            for n in range(500)
+            for it in producers
+        ]
+        for it in producers:
+            await it.flush()
+            await it.stop()
+        return [(await it).offset for it in sent]
+
+    assert len(set(asyncio.run(asyncio.wait_for(both(), DEADLINE_S)))) == 1000
+    found = consume(server, 500, (topic, 0, 0))
+    assert sorted(int(it.value()) for it in found) == [*range(500)]
+
+
+@pytest.mark.long
+def test_ids_are_known_after_a_kill(start, topic):
+    server = start(resp_port=-1)
+    made(server, topic)
+    put(server, topic, [b"a", b"b"])
+    server.stop(signal.SIGKILL)
+    server = start(resp_port=-1)
+    assert put(server, topic, [b"b", b"a", b"c"]) == [2, 3, 4]
+    assert by_librdkafka(server, topic) == ([0, 1, 4], 5)
