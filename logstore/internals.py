@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstore.broker.channel import Channels
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.clock import now_ms
 from logstore.open_topics import OpenTopics
 from logstore.storage.directory import LocalDirectory
@@ -31,6 +32,7 @@ class Internals:
     desk: "Desk | None"  # where others of this machine ask, if there can be one
     queues: "Callable[[], StoreQueues]"  # made when they are asked for
     doing: "Doing"  # what upkeep is at
+    deduplication: Deduplication  # what keeps repeats out
 
     @property
     def groups(self) -> GroupTable | None:

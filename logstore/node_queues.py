@@ -79,7 +79,10 @@ class NodeQueues:
                 raise Closed(f"{self._path}: the server has stopped")
             self._queues = Queues(
                 self._logs, now_ms, self._soon, self._work, self._alarmed, self._totals,
-                Surroundings(self._store.topics, self._store.channels, self._work),
+                Surroundings(
+                    self._store.topics, self._store.channels, self._work,
+                    self._store.deduplication,
+                ),
             )  # fmt: skip
         return self._queues
 

@@ -72,9 +72,15 @@ class Store:
     """Topics and groups of one data directory. Made by ``logstore.open``; any thread may use it."""
 
     def __init__(
-        self, directory: LocalDirectory, mode: Mode, clock: Callable[[], int] = now_ms
+        self,
+        directory: LocalDirectory,
+        mode: Mode,
+        clock: Callable[[], int] = now_ms,
+        deduplication: Deduplication | None = None,
     ) -> None:
+        """``deduplication``: of the directory's logs."""
         self._directory = directory
+        self._deduplication = deduplication or Deduplication(clock)
         self._clock = clock
         self._handles = Handles(directory.path)
         self._topics = OpenTopics(directory, clock, others_write=mode == "read")
@@ -131,7 +137,7 @@ class Store:
         """
         return Internals(
             self._open(), self._topics, self._channels, self._upkeep.desk, self._store_queues,
-            self._upkeep.doing,
+            self._upkeep.doing, self._deduplication,
         )  # fmt: skip
 
     def _open(self) -> LocalDirectory:
@@ -444,8 +450,9 @@ class Store:
                 from logstore.store_queues import StoreQueues
 
                 self._queues = StoreQueues(
-                    self._directory, self._clock, self._did, self._topics, self._channels
-                )
+                    self._directory, self._clock, self._did, self._topics, self._channels,
+                    self._deduplication,
+                )  # fmt: skip
         return self._queues
 
     def offset_for(self, topic: str, partition: int, timestamp_ms: int) -> int:
@@ -623,11 +630,11 @@ def open_store(
     directory = open_directory(
         name, mode, config, disk or Disk(), create=create, clock=clock,
         kinds={
-            **KINDS, TOPIC.name: topics, LANE.name: replace(LANE, notes=_lane_notes),
+            **KINDS, TOPIC.name: topics, LANE.name: replace(LANE, notes=lambda: _lane_notes(once)),
             JOURNAL.name: replace(JOURNAL, notes=_settlements),
         },
     )  # fmt: skip
-    return Store(directory, mode, clock)
+    return Store(directory, mode, clock, once)
 
 
 def _settlements() -> Notes:
@@ -637,8 +644,8 @@ def _settlements() -> Notes:
     return SettlementNotes()
 
 
-def _lane_notes() -> Notes:
+def _lane_notes(once: Deduplication) -> Notes:
     """Of a lane; imported as above."""
     from logstore.broker.queues.lane_notes import LaneNotes
 
-    return LaneNotes()
+    return LaneNotes(once)

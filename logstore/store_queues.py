@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from logstore.access.resources import object_name
 from logstore.amqp.fields import text
 from logstore.broker.channel import Channels
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.served_turn import ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
@@ -52,11 +53,13 @@ class StoreQueues:
         did: Callable[[str, str], object],
         topics: OpenTopics,
         channels: Channels,
+        deduplication: Deduplication,
     ) -> None:
         """``did``: is told what was removed: the kind of object, and what was done."""
         self._did = did
         self._hands: Hands | None = None
         self._topics, self._channels = topics, channels
+        self._deduplication = deduplication
         self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()  # who opens them
@@ -201,7 +204,9 @@ class StoreQueues:
             logs = OpenQueues(directory, QueueCommitter(committer, table.environment))
             queues = Queues(
                 logs, self._clock, turn.soon, turn.work,
-                surroundings=Surroundings(self._topics, self._channels, turn.work),
+                surroundings=Surroundings(
+                    self._topics, self._channels, turn.work, self._deduplication
+                ),
             )  # fmt: skip
         except BaseException:
             committer.close()

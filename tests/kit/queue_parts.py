@@ -9,6 +9,7 @@ from turns_by_hand import Turns
 
 from logstore.amqp import properties
 from logstore.broker.channel import Channels
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
@@ -29,7 +30,7 @@ DEADLINE_S = 30
 MANY = 1 << 30
 KINDS_WITH_NOTES = {
     **KINDS,
-    LANE.name: replace(LANE, notes=LaneNotes),
+    LANE.name: replace(LANE, notes=lambda: LaneNotes(Deduplication())),
     JOURNAL.name: replace(JOURNAL, notes=SettlementNotes),
 }
 

@@ -2,19 +2,27 @@
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from logstore.clock import now_ms
 from logstore.settings import TopicSettings
 
 if TYPE_CHECKING:  # few stores have any of it
+    from logstore.broker.deduplication.present import Present
     from logstore.broker.deduplication.repeats import Repeats
     from logstore.broker.deduplication.room import Room
+
+BYTES_MAX: Final = 64 << 20  # as deduplication.memory.bytes is by default
 
 
 class Deduplication:
     """Of one store. From any thread."""
 
-    def __init__(self, clock: Callable[[], int], bytes_max: int) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int] = now_ms,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
         """``bytes_max``: as ``deduplication.memory.bytes``."""
         self._clock = clock
         self._bytes_max = bytes_max
@@ -35,6 +43,12 @@ class Deduplication:
     def used(self) -> "Room | None":
         """The same; None where nothing has asked for it."""
         return self._room
+
+    def of_lane(self) -> "Present":
+        """What is remembered of the ids of a queue's lane."""
+        from logstore.broker.deduplication.present import Present
+
+        return self.room.enter(Present())
 
     def of_log(self, settings: TopicSettings) -> "Repeats":
         """What keeps repeats out of a log of a topic with these settings."""

@@ -6,10 +6,12 @@ ever, and nobody who uses few ids loses any to somebody who uses many.
 
 import logging
 import threading
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakSet
 
-from logstore.broker.deduplication.window import CHUNK, ID_COST, Window
+from logstore.broker.deduplication.window import CHUNK, ID_COST, Held
+
+_Held = TypeVar("_Held", bound=Held)
 
 log: Final = logging.getLogger("logstore.deduplication")
 
@@ -23,11 +25,11 @@ class Room:
         self._most = max(CHUNK, bytes_max // ID_COST)  # ids
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._windows: WeakSet[Window] = WeakSet()
+        self._windows: WeakSet[Held] = WeakSet()
         self._ids = 0  # at most so many, since they were counted last
         self._told = False
 
-    def enter(self, window: Window) -> Window:
+    def enter(self, window: _Held) -> _Held:
         """The window takes its memory here."""
         with self._lock:
             self._windows.add(window)
@@ -53,7 +55,7 @@ class Room:
     def _make_room(self) -> None:
         largest = max(self._windows, key=len)
         with largest.lock:
-            largest.forget(CHUNK)
+            largest.forget(min(CHUNK, len(largest)))
         self.forgotten += CHUNK
         if not self._told:
             self._told = True

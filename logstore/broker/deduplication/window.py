@@ -36,7 +36,23 @@ class _Chunk:
         self.untils = array("q")
 
 
-class Window:
+class Held:
+    """Ids in memory, of which some may be forgotten."""
+
+    lock: threading.Lock
+    most: int  # ids
+    forgotten: int  # while they counted
+
+    def __len__(self) -> int:
+        """Ids that take memory; some may not count any more."""
+        raise NotImplementedError
+
+    def forget(self, count: int) -> None:
+        """Let go of so many that came first, whether or not they count."""
+        raise NotImplementedError
+
+
+class Window(Held):
     """Whoever uses it holds its ``lock``: a ``Room`` may make it forget, from another thread."""
 
     def __init__(self, most: int = FOREVER) -> None:

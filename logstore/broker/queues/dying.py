@@ -116,6 +116,7 @@ class DeadLetters:
             self._stock.settle(lane.number, first, bits)
         else:
             self._dying.append(_Part(lane, first, bits, reason))
+            self._stock.dies(lane, first, bits)
 
     def die_with(
         self, held: Transaction, lane: Lane, first: int, bits: int, reason: str, now_ms: int

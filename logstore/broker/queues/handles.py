@@ -99,7 +99,7 @@ def publish(desk: Desk, messages: list[Message]) -> Routed:
                 # Whether it has room is known once it is open.
                 if not isinstance(queue, Model):
                     continue
-                if queue.limits.rejects and not queue.stock.open():
+                if queue.to_be_opened and not queue.stock.open():
                     queue.when_open(desk.poke)
                     return queue
         published = vhost.publish(run)

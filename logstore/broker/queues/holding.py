@@ -163,7 +163,7 @@ class Holding:
     def _fail(self, transaction: Transaction, then: Then, error: LogstoreError) -> None:
         self.bytes -= transaction.body_bytes
         for part in transaction.parts:
-            transaction.came(part)
+            transaction.failed(part, error)
         then(error)
 
     # Telling the journal

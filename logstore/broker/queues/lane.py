@@ -7,11 +7,12 @@ windows: some batches decoded at once, of which one is kept for a lane, and so m
 import logging
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from logstore.broker.queues.bits import Bits
 from logstore.broker.queues.lane_notes import LaneNotes
+from logstore.broker.queues.message import Framed
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.settlement import Settlement
 from logstore.errors import CorruptBatch, LogstoreError
@@ -19,6 +20,9 @@ from logstore.log import Log, Wake
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.record import Record
+
+if TYPE_CHECKING:  # few queues keep repeats out
+    from logstore.broker.deduplication.present import Present
 
 READ_BYTES: Final = 65_536  # some 500 small messages: decoding more at once keeps others waiting
 # Of all windows together: as much as two of the largest batches that a publish makes.
@@ -80,16 +84,36 @@ class Parked(NamedTuple):
     body_bytes: int = 0
 
 
+class KeepsOut(Protocol):
+    """What keeps repeats out of a queue (``repeats.py``), as its lanes and others know it."""
+
+    def append(self, lane: "Lane", batch: Batch) -> int:
+        """As ``Log.append``, to the lane's log."""
+
+    def gave_up(self, batch: Batch, error: LogstoreError | None) -> None:
+        """A batch will not be appended."""
+
+    def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
+        """Messages that a transaction was to bring will never be there."""
+
+    def present_of(self, lane: "Lane") -> "Present":
+        """What is remembered of a lane that was opened just now."""
+
+
 class Lane:
     """Of one priority."""
 
     __slots__ = (
-        "_stop", "_told", "damaged", "done", "failed", "log", "number", "parked",
-        "parked_messages", "seen", "settlement", "stuck", "windows",
+        "_stop", "_told", "damaged", "done", "failed", "leaving", "log", "number", "parked",
+        "parked_messages", "present", "repeats", "seen", "settlement", "stuck", "windows",
     )  # fmt: skip
 
-    def __init__(self, number: int, windows: Windows) -> None:
+    def __init__(self, number: int, windows: Windows, repeats: "KeepsOut | None" = None) -> None:
+        """``repeats``: of its queue, where that keeps them out."""
         self.number = number
+        self.repeats = repeats
+        self.present: Present | None = None  # what is remembered of its messages, then
+        self.leaving: Bits = {}  # and which of them die, and are on their way elsewhere
         self.log: Log | None = None  # until it is open
         self.failed: LogstoreError | None = None  # why it never will be
         self.settlement = Settlement()
@@ -110,6 +134,8 @@ class Lane:
         self.log, self.settlement = log, settlement
         self.seen = log.safe
         self._stop = log.watch(wake)
+        if self.repeats is not None:
+            self.present = self.repeats.present_of(self)
 
     def append(self, batch: Batch, waiting: Waiting) -> None:
         """Raises StorageFull, LogFailed, Damaged."""
@@ -119,9 +145,15 @@ class Lane:
             self.park(Parked(batch, waiting))
             return
         assert not self.stuck  # that is in the journal: what is not comes behind it
-        mark = self.log.append(batch)
+        mark = self._append(batch)
         waiting.appended(self.log, mark + batch.record_count)
         self.log.sync_soon()  # consumers wait, though a publisher without confirms does not
+
+    def _append(self, batch: Batch) -> int:
+        assert self.log is not None
+        if self.repeats is None:
+            return self.log.append(batch)
+        return self.repeats.append(self, batch)
 
     def park(self, parked: Parked) -> None:
         """Have it appended by ``unpark``, and all that comes until then behind it."""
@@ -140,7 +172,7 @@ class Lane:
     def _put_held(self, parked: Parked) -> bool:
         """It was counted as parked before. Bodies come in the order of their numbers."""
         if self.failed is not None:  # the next start does it
-            parked.waiting.unparked(None, 0, self.failed)
+            self._refuse(parked, self.failed)
             return False
         assert self.log is not None
         if parked.again and parked.again <= self.last_held:
@@ -151,7 +183,7 @@ class Lane:
                 self._put(parked)
             except LogstoreError as error:
                 if self.broken:
-                    parked.waiting.unparked(None, 0, error)
+                    self._refuse(parked, error)
                     return False
             else:
                 return True
@@ -166,7 +198,7 @@ class Lane:
 
     def _put(self, parked: Parked) -> None:
         assert self.log is not None
-        mark = self.log.append(parked.batch)
+        mark = self._append(parked.batch)
         self.log.sync_soon()
         parked.waiting.unparked(self.log, mark + parked.batch.record_count)
 
@@ -195,7 +227,7 @@ class Lane:
                     self.unstick()
                 self._put(it)
             except LogstoreError as error:
-                it.waiting.unparked(None, 0, error)
+                self._refuse(it, error)
         return sum(len(it.batch.data) for it in parked) - self.stuck_bytes, unneeded
 
     def give_up(self, error: LogstoreError | None) -> int:
@@ -204,14 +236,27 @@ class Lane:
         parked, self.parked, self.stuck = [*self.parked, *self.stuck], [], []
         self.parked_messages = 0
         for it in parked:
-            it.waiting.unparked(None, 0, error)
+            self._refuse(it, error)
         return sum(len(it.batch.data) for it in parked)
+
+    def _refuse(self, parked: Parked, error: LogstoreError | None) -> None:
+        parked.waiting.unparked(None, 0, error)
+        if self.repeats is not None:
+            self.repeats.gave_up(parked.batch, error)
 
     def close(self) -> None:
         if self._stop is not None:
             self._stop()
             self._stop = None
         self.windows.drop(self)
+
+    def left(self, block: int, mask: int) -> None:
+        """These are where they went, and settled."""
+        rest = self.leaving.get(block, 0) & ~mask
+        if rest:
+            self.leaving[block] = rest
+        else:
+            self.leaving.pop(block, None)
 
     # What there is
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from logstore.amqp.fields import data, text
 from logstore.broker.policies import CLASSIC, SETTINGS, Definition
+from logstore.broker.queues.once import HEADER, Once, is_name
 from logstore.broker.queues.refusals import InvalidQueueArgument, QueueDiffers
 from logstore.broker.routing.arguments import (
     CLASS_OF_KIND,
@@ -69,11 +70,15 @@ class Limits:
     quorum: bool = False
     retention_ms: int | None = None  # None: as the store has it
     retention_bytes: int | None = None
+    once: Once | None = None  # repeats are kept out
 
     @property
     def retention(self) -> Mapping[str, str]:
         """Settings of its lanes' logs, where they differ from the store's."""
-        given = {"retention.ms": self.retention_ms, "retention.bytes": self.retention_bytes}
+        given = {
+            "retention.ms": self.retention_ms, "retention.bytes": self.retention_bytes,
+            "deduplication.header": None if self.once is None else self.once.header,
+        }  # fmt: skip
         return {name: str(it) for name, it in given.items() if it is not None}
 
     @property
@@ -118,6 +123,10 @@ def _one_of(fault: str, *values: bytes) -> _Check:
     return lambda field: _text(field) or (None if field.value in values else fault)
 
 
+def _header(field: Field) -> _Fault:
+    return _text(field) or (None if is_name(field.value) else "invalid_header_name")
+
+
 def _limit(field: Field) -> _Fault:
     return _integer(field) or ("value_negative" if field.value < -1 else None)
 
@@ -156,6 +165,11 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     # Ours: how long, and how much of it, messages can be read again that are done with.
     b"x-retention-ms": _upto(FOREVER, _from_0, "value_too_large"),
     b"x-retention-bytes": _upto(FOREVER, _limit, "value_too_large"),
+    # Of the well-known plugin, and those that it has for exchanges: repeats are kept out.
+    b"x-message-deduplication": _boolean,
+    b"x-deduplication-header": _header,
+    b"x-cache-ttl": _upto(TTL_MAX_MS, _from_1, "value_too_large"),
+    b"x-cache-size": _upto(FOREVER, _from_1, "value_too_large"),
 }
 # Of streams: they would mean nothing here, and who sends them expects a stream.
 _OF_STREAMS: Final = frozenset({
@@ -249,7 +263,18 @@ def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
         quorum=text(b"x-queue-type") == b"quorum",
         retention_ms=number(b"x-retention-ms"),
         retention_bytes=number(b"x-retention-bytes"),
+        once=_once(value),
     )
+
+
+def _once(value: Mapping[bytes, int | bytes | bool]) -> Once | None:
+    """Asked for by its own argument, or by where ids are, unless that is false."""
+    header = value.get(b"x-deduplication-header")
+    if not value.get(b"x-message-deduplication", header is not None):
+        return None
+    name = text(header) if isinstance(header, bytes) else HEADER
+    known, most = value.get(b"x-cache-ttl"), value.get(b"x-cache-size")
+    return Once(name, None if known is None else int(known), None if most is None else int(most))
 
 
 _TYPE = b"x-queue-type"

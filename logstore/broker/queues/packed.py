@@ -68,6 +68,11 @@ class Packed:
             raise self.damaged("is cut off")
         raise self.damaged(f"has a number longer than {_BYTES_MAX} bytes at byte {at}")
 
+    def rest(self) -> bytes:
+        """All that is left."""
+        at, self._at = self._at, len(self._data)
+        return self._data[at:]
+
     def bytes(self, size: int) -> bytes:
         """The next ``size`` bytes."""
         at = self._at

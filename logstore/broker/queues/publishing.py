@@ -6,7 +6,7 @@ that is to have them.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.opening import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.repeats import Admitted
 from logstore.broker.queues.station import Intake, Parcel, Station
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
@@ -103,6 +104,7 @@ class Publishing:
         self._unrouted: list[int] = []
         self._rejected: set[int] = set()
         self._error: LogstoreError | None = None
+        self._admitted: dict[Queue, Admitted] = {}  # of queues that keep repeats out
         self._expires = not {None}.issuperset(map(_EXPIRATION, run.framed))
 
     def publish(self) -> Published:
@@ -139,6 +141,7 @@ class Publishing:
         run = self._run
         found: dict[tuple[Queue, int], list[range]] = {}
         may_refuse: dict[Queue, list[int]] = {}
+        may_repeat: dict[Queue, list[int]] = {}
         for numbers in run.stretches() if run.queues else ():
             queues, priority = run.queues[numbers[0]], run.framed[numbers[0]].priority
             if not queues:
@@ -150,9 +153,48 @@ class Publishing:
                 found.setdefault((queue, lane), []).append(numbers)
                 if queue.limits.rejects:
                     may_refuse.setdefault(queue, []).extend(numbers)
+                if queue.repeats is not None:
+                    may_repeat.setdefault(queue, []).extend(numbers)
+        for queue, those in may_repeat.items():
+            left = self._keep_out(queue, those, found)
+            if queue in may_refuse:
+                may_refuse[queue] = left
         for queue, those in may_refuse.items():
-            self._refuse(queue, those, found)
+            if those:
+                self._refuse(queue, those, found)
         return found
+
+    def _keep_out(
+        self, queue: Queue, those: list[int], found: dict[tuple[Queue, int], list[range]]
+    ) -> list[int]:
+        """Take repeats out of its lanes, of these that are to be its own; those that are none."""
+        repeats = queue.repeats
+        assert repeats is not None
+        if not repeats.known and not queue.is_open():  # publishers wait until it is
+            self._failed(repeats.not_open(), those)
+            _take_out(queue, set(those), found)
+            return []
+        repeats.known = True
+        framed, now_ms = self._run.framed, self._now_ms
+        admitted = repeats.admit(framed, those, now_ms, self._waiting, self._held)
+        self._admitted[queue] = admitted
+        if admitted.repeats:
+            _take_out(queue, admitted.repeats.keys(), found)
+            if self._held is not None and queue.facts.lasts:
+                self._lasting.update(admitted.repeats)
+        return [n for n in those if n not in admitted.repeats]
+
+    def _not_stored(
+        self, queue: Queue, numbers: Iterable[int], error: LogstoreError | None
+    ) -> None:
+        """These are not in a queue that keeps repeats out, and so their repeats are not either."""
+        admitted = self._admitted.get(queue)
+        if admitted is None or queue.repeats is None:
+            return
+        for n in numbers:
+            if (it := admitted.ids.pop(n, None)) is not None:
+                queue.repeats.forget((it,), error)
+                self._rejected |= {m for m, first in admitted.repeats.items() if first == n}
 
     def _refuse(
         self, queue: Queue, those: list[int], found: dict[tuple[Queue, int], list[range]]
@@ -163,10 +205,9 @@ class Publishing:
         if accepted is None:
             return
         refused = {n for n, good in zip(those, accepted, strict=True) if not good}
-        for (holder, _), numbers in found.items():
-            if holder is queue:
-                numbers[:] = [range(n, n + 1) for it in numbers for n in it if n not in refused]
+        _take_out(queue, refused, found)
         self._rejected |= refused
+        self._not_stored(queue, refused, None)
         if queue.limits.overflow == REJECT_PUBLISH_DLX:
             for n in sorted(refused):
                 self._refused(queue, run.keys[n], run.bodies[n], run.framed[n], self._held)
@@ -187,12 +228,16 @@ class Publishing:
         for queue, lane in targets:
             self._appended += 1 if lane in queue.stock.lanes else MAKE_COST
             later = self._appended > APPENDS_MAX
+            admitted = self._admitted.get(queue)
+            if admitted is not None and queue.repeats is not None:
+                queue.repeats.prepare(batch, framed, numbers, admitted.ids, now_ms)
             try:
                 queue.stock.append(
                     lane, batch, size, self._waiting, expires=self._expires, later=later
                 )
             except LogstoreError as error:
                 self._failed(error, numbers)
+                self._not_stored(queue, numbers, error)
                 continue
             queue.counts.published += len(numbers)
             queue.totals.published += len(numbers)
@@ -208,6 +253,7 @@ class Publishing:
             queue.stock.check(lane)
         except LogstoreError as error:
             self._failed(error, numbers)
+            self._not_stored(queue, numbers, error)
             return False
         if queue.facts.lasts:
             self._lasting.update(numbers)
@@ -216,3 +262,12 @@ class Publishing:
     def _failed(self, error: LogstoreError, numbers: Sequence[int]) -> None:
         self._error = error
         self._rejected.update(numbers)
+
+
+def _take_out(
+    queue: Queue, gone: Collection[int], found: dict[tuple[Queue, int], list[range]]
+) -> None:
+    """These messages do not go to the lanes of this queue."""
+    for (holder, _), numbers in found.items():
+        if holder is queue:
+            numbers[:] = [range(n, n + 1) for it in numbers for n in it if n not in gone]

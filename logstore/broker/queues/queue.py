@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
+from logstore.broker.deduplication.room import Room
 from logstore.broker.policies import Policy
 from logstore.broker.queues import lifetimes
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
@@ -23,6 +24,7 @@ from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.pace import FAILING, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.refusals import SingleActive
+from logstore.broker.queues.repeats import QueueRepeats
 from logstore.broker.queues.stock import Chunk, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
@@ -48,6 +50,9 @@ class Home(Protocol):
     def logs(self) -> Logs: ...
     @property
     def totals(self) -> QueueTotals: ...
+    def room(self) -> Room:
+        """The memory for ids of messages."""
+
     def clock(self) -> int:
         """Ms since 1970."""
 
@@ -109,6 +114,7 @@ class Queue:
         self.gone = False
         self.counts = QueueCounts()
         self.totals = home.totals  # of all queues
+        self.repeats: QueueRepeats | None = None
         self._home = home
         self._wake: Callable[[], None] = lambda: home.soon(self.look)
         self.stock = Stock(
@@ -116,6 +122,11 @@ class Queue:
             lasts=facts.lasts, ttl_ms=self.limits.ttl_ms,
             sized=self.limits.max_bytes is not None, lanes=lanes, retention=self.limits.retention,
         )  # fmt: skip
+        if self.limits.once is not None:
+            self.repeats = self.stock.repeats = QueueRepeats(
+                self.stock, lambda: self.limits.once, home.showing, home.clock, home.room,
+                known=not lanes,
+            )  # fmt: skip
         self.dead_letters = DeadLetters(
             self, self.limits, home.showing, home.send, home.commit, self._wake_from_afar
         )
@@ -153,6 +164,11 @@ class Queue:
         if not any(lane.damaged and lane.ready for lane in self.stock.order):
             return None
         return Damaged(f"messages of queue {text(self.facts.name)!r} can't be read; see the log")
+
+    @property
+    def to_be_opened(self) -> bool:
+        """Whether messages can't be taken before all that it has is known."""
+        return self.limits.rejects or (self.repeats is not None and not self.repeats.known)
 
     def is_open(self) -> bool:
         """Whether its counts are known, or it has failed; else its lanes are being opened."""

@@ -93,6 +93,7 @@ class Queues:
         """
         self.clock = clock
         self._surroundings = surroundings
+        self.room = lambda: surroundings.deduplication.room
         self.totals = QueueTotals() if totals is None else totals
         self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
         self._hosts = Vhosts(self, logs.keeper)
@@ -241,7 +242,7 @@ class Queues:
             queue = Queue(row.id, bare, vhost, lanes=there, policy=vhost.policy_of(bare))
         if there:
             self._unopened.add(queue)
-            if queue.limits.rejects:
+            if queue.to_be_opened:
                 self.uncounted.add(queue)
         queue.used()
         return queue

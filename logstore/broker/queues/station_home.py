@@ -1,9 +1,10 @@
 """What stations are made of: where they are, and what is around."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.lane_logs import Work
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.vhost import Vhost
@@ -21,6 +22,7 @@ class Surroundings:
     topics: "Topics | None" = None
     channels: "Channels | None" = None
     work: Work | None = None  # as Queues has it
+    deduplication: Deduplication = field(default_factory=Deduplication)
 
 
 class StationHome(NamedTuple):

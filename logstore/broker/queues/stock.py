@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts, size_of
-from logstore.broker.queues.lane import Lane, Parked, Window, Windows
+from logstore.broker.queues.lane import KeepsOut, Lane, Parked, Window, Windows
 from logstore.broker.queues.lifetimes import Lifetimes, changed, ttl_at
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.opening import Logs, Opening, Part
@@ -55,6 +55,7 @@ class Stock:
 
         ``sized``: the bytes of bodies count.
         """
+        self.repeats: KeepsOut | None = None  # what keeps repeats out, if the queue does
         self.settled = Settled()  # of this turn
         self.lanes: dict[int, Lane] = {}
         self.order: list[Lane] = []  # those that were opened or are being, highest first
@@ -185,7 +186,7 @@ class Stock:
         known = self.lanes.get(number)
         if known is not None:
             return known
-        lane = Lane(number, self._windows)
+        lane = Lane(number, self._windows, self.repeats)
         if not self._lasts:
             self._opening.open_volatile(lane)
             self._add(lane)
@@ -198,7 +199,7 @@ class Stock:
         """The lane, to be opened, and appended to, in a later turn: many are published to."""
         lane = self.lanes.get(number)
         if lane is None:
-            lane = Lane(number, self._windows)
+            lane = Lane(number, self._windows, self.repeats)
             self._add(lane)
         elif lane.log is None or lane.parked:
             return lane  # as others have it
@@ -276,6 +277,8 @@ class Stock:
         except LogstoreError as error:
             waiting.park()
             waiting.unparked(None, 0, error)
+            if self.repeats is not None:
+                self.repeats.gave_up(batch, error)
             return
         before = len(lane.parked) + len(lane.stuck)
         parked = Parked(batch, waiting, True, again, body_bytes)
@@ -429,12 +432,16 @@ class Stock:
     def deadline(self, record: Record) -> int:
         """When the message expires."""
         own = self._showing.shown(record.headers).expiration_ms
+        return self.expires_at(record.timestamp_ms, own)
+
+    def expires_at(self, time_ms: int, own_ms: int | None) -> int:
+        """When a message of this time expires; ``own_ms``: its own expiration."""
         ttl = self.ttl_ms
         if self.earlier:
-            ttl = ttl_at(self.earlier, record.timestamp_ms, ttl)
-        if own is None or (ttl is not None and ttl < own):
-            own = ttl
-        return NO_TIME if own is None else record.timestamp_ms + own
+            ttl = ttl_at(self.earlier, time_ms, ttl)
+        if own_ms is None or (ttl is not None and ttl < own_ms):
+            own_ms = ttl
+        return NO_TIME if own_ms is None else time_ms + own_ms
 
     def expired(self, n: int, now_ms: int) -> Iterator[Chunk]:
         """Give out those heads of lanes that have expired, at most so many; they are to die."""
@@ -490,7 +497,11 @@ class Stock:
 
     def settle_told(self, number: int, first: int, bits: int) -> None:
         """The same of what the journal has been told of, at once."""
-        self.lanes[number].settlement.settle_bits(first, bits)
+        lane = self.lanes[number]
+        lane.settlement.settle_bits(first, bits)
+        if lane.leaving:
+            for block, mask in parts(first, bits):
+                lane.left(block, mask)
         if self._out_bytes is not None:
             for offset in offsets_of(dict(parts(first, bits))):
                 self._out_bytes.pop((number, offset), None)
@@ -505,12 +516,20 @@ class Stock:
             done, lane.done = lane.done, {}
             for block, mask in done.items():
                 lane.settlement.settle_bits(block << BLOCK_SHIFT, mask)
+                if lane.leaving:
+                    lane.left(block, mask)
             if self._lasts:
                 self.settled.settle_set(lane.number, done)
             if self._out_bytes is not None:
                 for offset in offsets_of(done):
                     self._out_bytes.pop((lane.number, offset), None)
         return some
+
+    def dies(self, lane: Lane, first: int, bits: int) -> None:
+        """These, which are out, are on their way elsewhere, and are settled when they are there."""
+        if self.repeats is not None:
+            for block, mask in parts(first, bits):
+                lane.leaving[block] = lane.leaving.get(block, 0) | mask
 
     def failures(self, lane: Lane, offset: int) -> int:
         return lane.settlement.failures(offset)

@@ -17,6 +17,7 @@ from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.stock import Stock
 from logstore.counts.queues import QueueCounts, QueueTotals
+from logstore.errors import LogstoreError
 from logstore.kept_queues import Lane
 from logstore.records.batch import NO_PRODUCER, Batch
 
@@ -117,6 +118,13 @@ class Transaction:
         self.ahead.append(call)
         self.body_bytes += body_bytes
 
+    def failed(self, part: Part, error: LogstoreError | None = None) -> None:
+        """They will never be there."""
+        self.came(part)
+        for queue, _ in part.targets:
+            if queue.stock.repeats is not None:
+                queue.stock.repeats.forget_framed(part.framed, error)
+
     def join(self, other: "Transaction") -> None:
         """All of the other one, which is none of its own any more."""
         self.ahead += other.ahead
@@ -127,7 +135,7 @@ class Transaction:
     def forget(self) -> None:
         """None of it is to happen."""
         for part in self.parts:
-            self.came(part)
+            self.failed(part)
         self.ahead, self.parts, self.endings, self.body_bytes = [], [], [], 0
 
     def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:

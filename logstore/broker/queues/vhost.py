@@ -11,6 +11,7 @@ from functools import partial
 from secrets import token_bytes
 from typing import Final, Protocol, TypeVar, cast
 
+from logstore.broker.deduplication.room import Room
 from logstore.broker.policies import Policies, Policy
 from logstore.broker.queues.deaths import (
     MAXLEN,
@@ -65,6 +66,7 @@ class Host(Protocol):
     @property
     def totals(self) -> QueueTotals: ...
     def clock(self) -> int: ...
+    def room(self) -> Room: ...
     def soon(self, call: Callable[[], object]) -> None: ...
     def touched(self, queue: Queue) -> None: ...
     def used(self) -> None: ...
@@ -116,6 +118,7 @@ class Vhost:
         self.windows, self.showing = host.windows, host.showing
         self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
+        self.room = host.room
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
         self.commit, self.keeps_history = host.commit, host.keeps_history
         self.guests: dict[Guest, None] = {}
@@ -160,7 +163,7 @@ class Vhost:
                 it.govern(policy)
                 if it.facts.lasts and it.limits.ttl_ms != before:
                     self._rows.keep(it)
-                if it.limits.rejects and not it.stock.opened:
+                if it.to_be_opened and not it.stock.opened:
                     self._host.uncounted.add(it)
 
     # Exchanges and bindings

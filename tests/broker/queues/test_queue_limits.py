@@ -177,6 +177,8 @@ WRONG = {
     "x-queue-leader-locator": ["far"], "x-queue-master-locator": [1],
     "x-max-in-memory-length": [-1], "x-max-in-memory-bytes": [-1],
     "x-retention-ms": [-1, "1h", 1.0], "x-retention-bytes": [-2, "1", True],
+    "x-message-deduplication": ["true", 1], "x-cache-ttl": [0, -1, "5"], "x-cache-size": [0, "1"],
+    "x-deduplication-header": [5, "", "a\nb", "x" * 256],
     "x-max-age": ["1D"], "x-stream-max-segment-size-bytes": [5],
 }  # fmt: skip
 

@@ -1,0 +1,239 @@
+"""Messages of one queue that were sent again: known by the ids of those that it has, or has had.
+
+An id counts as long as its message is in the queue, ready or given out, and has not expired; with
+``x-cache-ttl`` also for so long after it came. What a queue has is known by its lanes; what is on
+its way into one is known here. A repeat is safe when its first is: whoever has sent it waits for
+that.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.deduplication.present import NONE, Mark, Placed, Present
+from logstore.broker.deduplication.room import Room
+from logstore.broker.deduplication.window import FOREVER
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.lane_notes import LaneNotes
+from logstore.broker.queues.message import Framed, Looked, Showing
+from logstore.broker.queues.message_ids import id_in, marks_of
+from logstore.broker.queues.once import HEADER, Once
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.stock import Stock
+from logstore.broker.queues.transaction import Transaction
+from logstore.errors import LogstoreError, Refused
+from logstore.records.batch import Batch
+
+NOT_OPEN: Final = "the queue is being opened, and what it has is not known yet: send it again"
+NOT_STORED: Final = "a message was not stored, and so its repeat was not taken: send it again"
+
+
+class Admitted(NamedTuple):
+    """What came of some messages of a run, by their numbers in it."""
+
+    ids: dict[int, bytes]  # of those that are no repeats, and have one
+    repeats: dict[int, int]  # of each repeat, the number of its first, if that is in this run
+
+
+class _Coming(NamedTuple):
+    """An id whose message is not in its lane yet."""
+
+    held: Transaction | None  # it comes with this
+    waiting: list[Waiting]  # of its repeats
+
+
+class QueueRepeats:
+    """Of one queue. Everything is in the sessions' thread."""
+
+    def __init__(
+        self,
+        stock: Stock,
+        once: Callable[[], Once | None],
+        showing: Showing,
+        clock: Callable[[], int],
+        room: Callable[[], Room],
+        *,
+        known: bool,
+    ) -> None:
+        """``known``: there are no lanes from before, which have to be opened first."""
+        self.kept_out = 0  # messages
+        self.known = known
+        self._stock = stock
+        self._once = once
+        self._showing = showing
+        self._clock = clock
+        self._room = room
+        self._coming: dict[bytes, _Coming] = {}
+        self._prepared: tuple[Batch, list[Mark]] | None = None  # the last of a publish
+
+    # What comes
+
+    @staticmethod
+    def not_open() -> LogstoreError:
+        """Why nothing is taken before all that there is is known."""
+        return Refused(NOT_OPEN)
+
+    def admit(
+        self,
+        framed: Sequence[Framed],
+        numbers: Iterable[int],
+        now_ms: int,
+        waiting: Waiting,
+        held: Transaction | None,
+    ) -> Admitted:
+        """Which of these messages of a run are repeats; the others are coming from now on.
+
+        ``waiting``, or what commits ``held``, waits for the firsts of repeats that are not safe.
+        """
+        admitted, fresh = Admitted({}, {}), dict[bytes, int]()
+        header = self._header
+        for n in numbers:
+            it = id_in(Looked(framed[n].properties), header)
+            if it is None:
+                continue
+            if it in fresh:
+                admitted.repeats[n] = fresh[it]
+            elif self._is_known(it, now_ms, waiting, held):
+                admitted.repeats[n] = NONE
+            else:
+                fresh[it] = n
+                admitted.ids[n] = it
+                self._coming[it] = _Coming(held, [])
+        self.kept_out += len(admitted.repeats)
+        return admitted
+
+    @property
+    def _header(self) -> str:
+        once = self._once()
+        return HEADER if once is None else once.header
+
+    def _is_known(self, it: bytes, now_ms: int, waiting: Waiting, held: Transaction | None) -> bool:
+        coming = self._coming.get(it)
+        if coming is None and self._find(it, now_ms) is None:
+            return False
+        if held is None:
+            self._wait(it, waiting)
+        elif coming is None or coming.held is not held:
+            held.ahead.append(lambda ahead: self._wait(it, ahead))
+        return True
+
+    def _wait(self, it: bytes, waiting: Waiting) -> None:
+        """Until the message that has this id is safe."""
+        coming = self._coming.get(it)
+        if coming is not None:
+            waiting.park()
+            coming.waiting.append(waiting)
+            return
+        found = self._find(it, self._clock())
+        if found is not None:
+            lane, offset = found
+            if lane.log is not None and lane.log.done <= offset:
+                waiting.appended(lane.log, offset + 1)
+
+    def _find(self, it: bytes, now_ms: int) -> tuple[Lane, int] | None:
+        """The message of this id that counts: its lane, and its offset there."""
+        for lane in self._stock.lanes.values():
+            present = lane.present
+            if present is None:
+                continue
+            with present.lock:
+                placed = present.find(it)
+            if placed is not None and self._counts(lane, placed, now_ms):
+                return lane, placed.offset
+        return None
+
+    def _counts(self, lane: Lane, placed: Placed, now_ms: int) -> bool:
+        once = self._once()
+        known_ms = None if once is None else once.known_ms
+        if known_ms is not None and now_ms < placed.time_ms + known_ms:
+            return True
+        own_ms = None if placed.expiration_ms == NONE else placed.expiration_ms
+        if now_ms >= self._stock.expires_at(placed.time_ms, own_ms):
+            return False
+        return not _is_done(lane, placed.offset)
+
+    def forget(self, ids: Iterable[bytes], error: LogstoreError | None = None) -> None:
+        """Messages that were coming will never be there: their repeats are told so."""
+        for it in ids:
+            coming = self._coming.pop(it, None)
+            for waiting in () if coming is None else coming.waiting:
+                waiting.unparked(None, 0, error or Refused(NOT_STORED))
+
+    def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
+        """The same of messages that a transaction was to bring."""
+        ids = [id_in(Looked(it.properties), self._header) for it in framed]
+        self.forget([it for it in ids if it is not None], error)
+
+    # Into lanes
+
+    def prepare(
+        self,
+        batch: Batch,
+        framed: Sequence[Framed],
+        numbers: Sequence[int],
+        ids: Mapping[int, bytes],
+        now_ms: int,
+    ) -> None:
+        """What is to be remembered of a batch that is about to be appended: it need not be read."""
+        marks = [
+            Mark(ids.get(n), now_ms, NONE if it.expiration_ms is None else it.expiration_ms)
+            for n, it in zip(numbers, framed, strict=True)
+        ]
+        self._prepared = batch, marks
+
+    def _marks(self, batch: Batch) -> list[Mark]:
+        if self._prepared is not None and self._prepared[0] is batch:
+            return self._prepared[1]
+        return marks_of(batch, self._header, self._showing)
+
+    def append(self, lane: Lane, batch: Batch) -> int:
+        """To the lane's log. Raises as ``Log.append``."""
+        assert lane.log is not None
+        marks = self._marks(batch)
+        notes = lane.log.notes
+        lasts = isinstance(notes, LaneNotes) and notes.present is not None
+        if isinstance(notes, LaneNotes):
+            notes.coming = marks
+        try:
+            mark = lane.log.append(batch)
+        finally:
+            if isinstance(notes, LaneNotes):
+                notes.coming = None
+        present = lane.present
+        if not lasts and present is not None:
+            with present.lock:
+                came = present.add(marks, mark, self._counting(lane))
+            self._room().came(came)
+        for place, (it, _, _) in enumerate(marks, 1):
+            coming = None if it is None else self._coming.pop(it, None)
+            for waiting in () if coming is None else coming.waiting:
+                waiting.unparked(lane.log, mark + place)
+        return mark
+
+    def gave_up(self, batch: Batch, error: LogstoreError | None) -> None:
+        """A batch will not be appended."""
+        self.forget([it for it, _, _ in self._marks(batch) if it is not None], error)
+
+    def present_of(self, lane: Lane) -> Present:
+        """What is remembered of a lane that was opened just now."""
+        assert lane.log is not None
+        notes = lane.log.notes
+        present = notes.present if isinstance(notes, LaneNotes) else None
+        if present is None:  # it does not last
+            present = self._room().enter(Present())
+        elif isinstance(notes, LaneNotes):
+            notes.counts = self._counting(lane)
+        once = self._once()
+        present.most = FOREVER if once is None or once.most is None else once.most
+        return present
+
+    def _counting(self, lane: Lane) -> Callable[[Placed], bool]:
+        return lambda placed: self._counts(lane, placed, self._clock())
+
+
+def _is_done(lane: Lane, offset: int) -> bool:
+    """Whether a message is settled, or on its way out: it dies, and its copy goes elsewhere."""
+    if lane.settlement.is_settled(offset):
+        return True
+    block, bit = offset >> BLOCK_SHIFT, offset & BIT
+    return bool((lane.done.get(block, 0) | lane.leaving.get(block, 0)) >> bit & 1)
